@@ -1,0 +1,74 @@
+//! What a program can ask of the host.
+
+use alloc::sync::Arc;
+
+use hersh_machine::OpId;
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildId, ImageId, Manifest, ProgramId, Refusal};
+
+/// What a program asks of the host: complete data, so that a handler makes no choices. Every
+/// effect is idempotent, keyed by program and operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// Make the program's folders. Ends in `FoldersEnsured`.
+    EnsureProgramFolders {
+        /// Whose.
+        program: ProgramId,
+    },
+    /// Build an image from the stored source. Ends in `BuildFinished`.
+    BuildRuntime {
+        /// Whose.
+        program: ProgramId,
+        /// Which source tree.
+        build: BuildId,
+        /// The time it has, milliseconds.
+        timeout_ms: u64,
+    },
+    /// Create, verify and start a container, and wait until it is ready. Ends in
+    /// `RuntimeStarted` or `StartFailed`.
+    StartRuntime {
+        /// Whose.
+        program: ProgramId,
+        /// What runs.
+        image: ImageId,
+        /// How.
+        manifest: Arc<Manifest>,
+    },
+    /// Stop and remove every container that carries the program's label. Ends in
+    /// `StopFinished`.
+    StopRuntime {
+        /// Whose.
+        program: ProgramId,
+        /// From the stop signal to the kill, milliseconds.
+        grace_ms: u64,
+    },
+    /// Ask the runtime what it knows. Ends in `StatusFetched`.
+    FetchRuntimeStatus {
+        /// Whose.
+        program: ProgramId,
+    },
+    /// Wait. Ends in `RetryDue`.
+    ScheduleRetry {
+        /// How long from the event that asked, milliseconds.
+        after_ms: u64,
+        /// When, milliseconds since the Unix epoch.
+        due_ms: u64,
+    },
+    /// Abort an operation and wait until it is over. Has no outcome of its own.
+    Cancel {
+        /// Which one.
+        op: OpId,
+    },
+    /// Remove the program's folders and images. Ends in `Removed`.
+    RemoveProgram {
+        /// Whose.
+        program: ProgramId,
+    },
+    /// Tell the one who asked that the command was not carried out. Has no outcome.
+    Refuse {
+        /// Why.
+        refusal: Refusal,
+    },
+}

@@ -1,0 +1,101 @@
+//! What can happen to a program.
+
+use alloc::string::String;
+
+use hersh_machine::OpId;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cause, ContainerId, Exit, ImageId, Observed, Source, Started};
+
+/// What can happen to a program. Events are facts: they are journalled before anything is done
+/// about them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Somebody asked to start it.
+    UserStartRequested,
+    /// Somebody asked to stop it.
+    UserStopRequested,
+    /// Somebody asked to stop it and start it again.
+    UserRestartRequested,
+    /// Somebody asked to remove it with all it stored.
+    UserDeleteRequested,
+    /// New source or a new manifest is stored; it counts from the next start.
+    SourceReplaced {
+        /// What will run from then on.
+        source: Source,
+    },
+    /// Outcome of `EnsureProgramFolders`.
+    FoldersEnsured {
+        /// The operation that ended.
+        op: OpId,
+        /// Whether the folders are there.
+        result: Result<(), Cause>,
+    },
+    /// Outcome of `BuildRuntime`.
+    BuildFinished {
+        /// The operation that ended.
+        op: OpId,
+        /// The image, by content.
+        result: Result<ImageId, Cause>,
+    },
+    /// `StartRuntime` brought it up.
+    RuntimeStarted {
+        /// The operation that ended.
+        op: OpId,
+        /// What came up.
+        started: Started,
+    },
+    /// `StartRuntime` did not bring it up.
+    StartFailed {
+        /// The operation that ended.
+        op: OpId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A container of this program ended by itself.
+    RuntimeExited {
+        /// Which one. An exit of any other than the current one is stale.
+        container: ContainerId,
+        /// How.
+        exit: Exit,
+    },
+    /// Outcome of `StopRuntime`.
+    StopFinished {
+        /// The operation that ended.
+        op: OpId,
+        /// Whether nothing of the program runs any more.
+        result: Result<(), Cause>,
+    },
+    /// Outcome of `FetchRuntimeStatus`.
+    StatusFetched {
+        /// The operation that ended.
+        op: OpId,
+        /// What the runtime saw.
+        result: Result<Observed, Cause>,
+    },
+    /// The operation did not end in time.
+    DeadlinePassed {
+        /// The late operation.
+        op: OpId,
+    },
+    /// A retry is due.
+    RetryDue {
+        /// The `ScheduleRetry` that ended.
+        op: OpId,
+    },
+    /// Outcome of `RemoveProgram`.
+    Removed {
+        /// The operation that ended.
+        op: OpId,
+        /// Whether nothing is left of it.
+        result: Result<(), Cause>,
+    },
+    /// The handler of an effect panicked: a defect in Hersh, treated as a failure of that effect.
+    HandlerPanicked {
+        /// The operation that ended.
+        op: OpId,
+        /// The panic's message.
+        message: String,
+    },
+}

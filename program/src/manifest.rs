@@ -1,0 +1,129 @@
+//! What the owner of a program asked for, with every default filled in.
+
+use alloc::{collections::BTreeMap, string::String};
+
+use serde::{Deserialize, Serialize};
+
+/// How a program is to be run. Complete: an effect handler never has to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Environment variables of the program's process.
+    pub env: BTreeMap<String, String>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may reach.
+    pub network: NetworkMode,
+    /// When it is started again after it ended.
+    pub restart: RestartPolicy,
+    /// How to tell that it is up.
+    pub readiness: Readiness,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+}
+
+/// Upper bounds on what one program uses. Always set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory of the sandbox, bytes.
+    pub memory_bytes: u64,
+    /// Processor time, thousandths of one core.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Size of the bounded `/tmp`, bytes.
+    pub tmp_bytes: u64,
+    /// Size of `/state`, bytes.
+    pub state_bytes: u64,
+    /// Kept log output, bytes.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            memory_bytes: 256 * MIB,
+            cpu_millis: 1_000,
+            pids: 256,
+            tmp_bytes: 64 * MIB,
+            state_bytes: 1024 * MIB,
+            log_bytes: 16 * MIB,
+        }
+    }
+}
+
+/// What a program can reach over the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// The host's proxy reaches it; it reaches nobody.
+    #[default]
+    Internal,
+    /// No network at all.
+    None,
+    /// It may open connections to the internet. Nothing is published.
+    Egress,
+}
+
+/// When a program that ended is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Only when somebody asks.
+    Never,
+    /// After a failure.
+    #[default]
+    OnFailure,
+    /// After a failure and after a clean exit.
+    Always,
+}
+
+/// How to tell that a started program is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Readiness {
+    /// A GET on `path` answers with a 2xx status.
+    Http {
+        /// TCP port inside the sandbox.
+        port: u16,
+        /// Absolute path.
+        path: String,
+    },
+    /// The port accepts a connection.
+    Tcp {
+        /// TCP port inside the sandbox.
+        port: u16,
+    },
+    /// Up as soon as its process runs.
+    None,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::Http {
+            port: 8080,
+            path: String::from("/watcher/status"),
+        }
+    }
+}
+
+/// How long each step of the lifecycle may take, milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Folders and image build.
+    pub build_ms: u64,
+    /// From start to Ready.
+    pub start_ms: u64,
+    /// From the stop signal to the kill.
+    pub stop_grace_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            build_ms: 15 * 60_000,
+            start_ms: 60_000,
+            stop_grace_ms: 10_000,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Names, results and causes.
+
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Manifest;
+
+/// A text that is not a valid identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {text:?} is not valid: {rule}")]
+pub struct IdError {
+    /// What was being read, such as `program id`.
+    pub kind: &'static str,
+    /// The text as it came, cut to 80 characters.
+    pub text: String,
+    /// What a valid one looks like.
+    pub rule: &'static str,
+}
+
+/// Names a program: a DNS label (1 to 63 of `a-z`, `0-9`, `-`, no hyphen at an end).
+///
+/// Every path, container name and label is built from this type only, so nothing else needs to
+/// think about `..`, slashes or spaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProgramId(Box<str>);
+
+/// Names a source tree: `build-` and the first 12 hex digits of its SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuildId(Box<str>);
+
+/// Names an image by content: `sha256:` and 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageId(Box<str>);
+
+/// Names a container: 12 to 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(Box<str>);
+
+macro_rules! identifier {
+    ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {
+        impl $name {
+            /// Reads an identifier.
+            ///
+            /// # Errors
+            /// [`IdError`] when the text breaks the rule of this type.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(IdError {
+                        kind: $kind,
+                        text: text.chars().take(80).collect(),
+                        rule: $rule,
+                    })
+                }
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.into()
+            }
+        }
+    };
+}
+
+identifier!(
+    ProgramId,
+    "program id",
+    "use 1 to 63 of a-z, 0-9 and '-', without '-' at either end",
+    |text| {
+        (1..=63).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    }
+);
+identifier!(BuildId, "build id", "'build-' and 12 hex digits", |text| {
+    text.strip_prefix("build-")
+        .is_some_and(|digits| digits.len() == 12 && is_hex(digits))
+});
+identifier!(ImageId, "image id", "'sha256:' and 64 hex digits", |text| {
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && is_hex(digits))
+});
+identifier!(ContainerId, "container id", "12 to 64 hex digits", |text| {
+    (12..=64).contains(&text.len()) && is_hex(text)
+});
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// What is to be built and how it is to be run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The stored source tree.
+    pub build: BuildId,
+    /// How it is to be run.
+    pub manifest: Arc<Manifest>,
+}
+
+/// The last lines that a build or a program printed, oldest first. Bounded by whoever makes it
+/// (at most 50 lines of 500 characters).
+pub type Logs = Vec<String>;
+
+/// A program that came up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The container that runs it.
+    pub container: ContainerId,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Why.
+    pub reason: ExitReason,
+    /// The last lines it printed.
+    pub logs: Logs,
+}
+
+/// Why a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitReason {
+    /// Its process returned `code`; codes above 128 usually mean signal `code - 128`.
+    Code(i32),
+    /// It used more memory than its limit.
+    OutOfMemory,
+    /// `/state` grew past its limit and the host ended it.
+    StateQuota,
+    /// The container is not there any more and nobody saw it end.
+    Vanished,
+}
+
+/// What the runtime knows of a program's container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed {
+    /// No container carries the program's label.
+    Absent,
+    /// It runs.
+    Running(ContainerId),
+    /// It ended and was not removed.
+    Exited(ContainerId, Exit),
+}
+
+/// Why a program is in `Error`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// The program's folders could not be made.
+    #[error("folders could not be prepared: {message}")]
+    FoldersFailed {
+        /// What the file system said.
+        message: String,
+    },
+    /// The image did not build.
+    #[error("build failed: {message}")]
+    BuildFailed {
+        /// What the builder said.
+        message: String,
+        /// The end of the build log.
+        logs: Logs,
+    },
+    /// The image did not build in time.
+    #[error("build did not finish within {after_ms} ms")]
+    BuildTimedOut {
+        /// The time it had, milliseconds.
+        after_ms: u64,
+    },
+    /// The container could not be made or started.
+    #[error("start failed: {message}")]
+    StartFailed {
+        /// What the runtime said.
+        message: String,
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// What would run, or what was made, is not what the contracts ask.
+    #[error("contract {contract} violated: {message}")]
+    ContractViolated {
+        /// The contract's name.
+        contract: String,
+        /// What was found and what was asked.
+        message: String,
+    },
+    /// It runs but did not answer its readiness probe in time.
+    #[error("not ready within {after_ms} ms: {last_probe}")]
+    NotReadyInTime {
+        /// The time it had, milliseconds.
+        after_ms: u64,
+        /// What the last probe saw.
+        last_probe: String,
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// Its process ended.
+    #[error("exited with code {code}")]
+    Exited {
+        /// The exit code.
+        code: i32,
+        /// The signal that ended it, if the code says one.
+        signal: Option<i32>,
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// It used more memory than its limit.
+    #[error("ran out of memory")]
+    OutOfMemory {
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// `/state` grew past its limit.
+    #[error("state is larger than its limit")]
+    StateQuotaExceeded,
+    /// Containers could not be removed.
+    #[error("stop failed: {message}")]
+    StopFailed {
+        /// What the runtime said.
+        message: String,
+    },
+    /// Folders could not be removed.
+    #[error("removal failed: {message}")]
+    RemoveFailed {
+        /// What the file system said.
+        message: String,
+    },
+    /// The container engine does not answer.
+    #[error("container engine unavailable: {message}")]
+    RuntimeUnavailable {
+        /// What was tried and what came back.
+        message: String,
+    },
+    /// The host ended in the middle of this step.
+    #[error("the host was restarted in the middle of this step")]
+    HostRestarted,
+    /// The handler of an effect panicked: a defect in Hersh.
+    #[error("internal error: {message}")]
+    Internal {
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// Why a command was not carried out. Data for the one who asked; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The wish is fulfilled already.
+    #[error("already {state}")]
+    Already {
+        /// The state it is in.
+        state: String,
+    },
+    /// The program is being removed.
+    #[error("the program is being removed")]
+    BeingRemoved,
+}
