@@ -1,1 +1,18 @@
-//! See the crate's description.
+//! What crosses the wire between a Hersh host and its clients, version 1.
+//!
+//! Plain data: requests, replies, the manifest as people write it, and problem details with
+//! stable codes. Nothing here knows how a host works; the host converts these types to its own in
+//! one place.
+
+mod manifest;
+mod problem;
+mod program;
+mod units;
+
+pub use manifest::{Manifest, Network, ProbeKind, Readiness, Resources, Restart, Timeouts};
+pub use problem::{Code, Problem};
+pub use program::{
+    CauseView, CreateProgram, EventView, Health, LogLine, ProgramCreated, ProgramList, ProgramView,
+    ReceiptView, RetryView, VerifiedContract,
+};
+pub use units::{ByteSize, Span, UnitError};

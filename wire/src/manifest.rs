@@ -1,0 +1,170 @@
+//! The manifest: `hersh.toml`, or the same keys in a JSON request.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, Span};
+
+/// What the owner of a program asks for. Every key may be left out; the host fills in its
+/// defaults.
+///
+/// ```
+/// let manifest: hersh_wire::Manifest = toml::from_str(
+///     r#"
+///     name = "counter"
+///     restart = "always"
+///     [resources]
+///     memory = "64MiB"
+///     cpus = 0.5
+///     "#,
+/// )?;
+/// assert_eq!(manifest.name.as_deref(), Some("counter"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The program's id: a DNS label. Without one the host makes one up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Environment variables of the program's process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    /// What it may reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// When it is started again after it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+    /// How to tell that it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
+    /// How long each step may take.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: Timeouts,
+}
+
+/// Upper bounds on what one program uses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Memory of the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Processor cores; a fraction is fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Size of `/tmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmp: Option<ByteSize>,
+    /// Size of `/state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ByteSize>,
+    /// Log output that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<ByteSize>,
+}
+
+/// What a program can reach over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// The host's proxy reaches it; it reaches nobody.
+    Internal,
+    /// No network at all.
+    None,
+    /// It may open connections to the internet. Nothing is published.
+    Egress,
+}
+
+/// When a program that ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Only when somebody asks.
+    Never,
+    /// After a failure.
+    OnFailure,
+    /// After a failure and after a clean exit.
+    Always,
+}
+
+/// How to tell that a started program is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Readiness {
+    /// The kind of probe.
+    pub kind: ProbeKind,
+    /// TCP port inside the sandbox; 8080 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Path of an `http` probe; `/watcher/status` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// The kinds of readiness probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeKind {
+    /// A GET that answers with a 2xx status.
+    Http,
+    /// A port that accepts a connection.
+    Tcp,
+    /// Up as soon as its process runs.
+    None,
+}
+
+/// How long each step of the lifecycle may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// Folders and image build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Span>,
+    /// From start to Ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Span>,
+    /// From the stop signal to the kill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Span>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_key_or_unit_is_named_with_its_place() {
+        for (text, expected) in [
+            ("[resources]\nmemroy = \"1MiB\"", "unknown field `memroy`"),
+            ("[resources]\nmemory = \"64 megs\"", "is not a size"),
+            ("[timeouts]\nstart = \"soon\"", "is not a time"),
+            ("network = \"open\"", "unknown variant `open`"),
+        ] {
+            let error = toml::from_str::<Manifest>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(error.contains("line "), "{error}");
+        }
+    }
+
+    #[test]
+    fn toml_and_json_carry_the_same_manifest() {
+        let text = "name = \"a\"\nnetwork = \"none\"\nrestart = \"never\"\n[env]\nA = \"1\"\n\
+                    [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstop = \"5s\"\n";
+        let manifest: Manifest = toml::from_str(text).unwrap();
+        let json = serde_json::to_string(&manifest).unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
+    }
+}

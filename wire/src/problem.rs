@@ -1,0 +1,118 @@
+//! Problem details (RFC 9457) with stable codes.
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, as `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// Stable code for programs.
+    pub code: Code,
+    /// The HTTP status.
+    pub status: u16,
+    /// A short title, the same for every problem of this code.
+    pub title: String,
+    /// What was wrong, where, and what to do next.
+    pub detail: String,
+    /// The program's state, where that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// Stable codes of the API's problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request can't be read.
+    BadRequest,
+    /// The manifest asks for something that can't be.
+    BadManifest,
+    /// The source can't be taken.
+    BadSource,
+    /// The token is missing, malformed or unknown.
+    Unauthorized,
+    /// No such program, or not yours.
+    NotFound,
+    /// The route exists but not with this method.
+    MethodNotAllowed,
+    /// A program of that name exists.
+    AlreadyExists,
+    /// The program is in a state in which this can't be done.
+    Conflict,
+    /// The request's body or headers are larger than allowed.
+    TooLarge,
+    /// The program isn't Ready, so nothing can be forwarded to it.
+    NotReady,
+    /// The program's answer could not be understood or its connection broke.
+    BadGateway,
+    /// The program did not answer in time.
+    GatewayTimeout,
+    /// The program's queue of commands is full.
+    QueueFull,
+    /// The container engine does not answer.
+    EngineUnavailable,
+    /// The disk is full.
+    StorageFull,
+    /// What was waited for did not happen within the time asked.
+    WaitTimedOut,
+    /// A defect in Hersh; the host's log has the details.
+    Internal,
+}
+
+impl Code {
+    /// The HTTP status that goes with the code.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest | Self::BadManifest | Self::BadSource => 400,
+            Self::Unauthorized => 401,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::AlreadyExists | Self::Conflict => 409,
+            Self::TooLarge => 413,
+            Self::Internal => 500,
+            Self::BadGateway => 502,
+            Self::NotReady | Self::QueueFull | Self::EngineUnavailable => 503,
+            Self::GatewayTimeout | Self::WaitTimedOut => 504,
+            Self::StorageFull => 507,
+        }
+    }
+
+    /// The title that goes with the code.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request can't be read",
+            Self::BadManifest => "The manifest can't be used",
+            Self::BadSource => "The source can't be taken",
+            Self::Unauthorized => "A valid token is needed",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::AlreadyExists => "The name is taken",
+            Self::Conflict => "Not possible in this state",
+            Self::TooLarge => "Too large",
+            Self::NotReady => "The program is not Ready",
+            Self::BadGateway => "The program's answer is broken",
+            Self::GatewayTimeout => "The program did not answer",
+            Self::QueueFull => "Too many commands wait",
+            Self::EngineUnavailable => "The container engine does not answer",
+            Self::StorageFull => "The disk is full",
+            Self::WaitTimedOut => "Still not settled",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+impl Problem {
+    /// A problem of `code` with what was wrong, where, and what to do next.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            status: code.status(),
+            title: code.title().to_string(),
+            detail: detail.into(),
+            state: None,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Requests and replies about programs. Times are milliseconds since the Unix epoch.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Manifest;
+
+/// `POST /programs` as JSON: these fields, and the manifest's keys beside them.
+///
+/// A key that is none of them is an error that names it, as in `hersh.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
+pub struct CreateProgram {
+    /// Who it belongs to; accepted for clients that send it, the token decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The text of the Dockerfile.
+    pub dockerfile: String,
+    /// Path and text of every other file.
+    pub src_files: BTreeMap<String, String>,
+    /// The manifest's keys stand beside these.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+}
+
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for CreateProgram {
+    type Error = serde_json::Error;
+
+    fn try_from(mut map: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
+        fn take<T: serde::de::DeserializeOwned + Default>(
+            map: &mut serde_json::Map<String, serde_json::Value>,
+            key: &str,
+        ) -> Result<T, serde_json::Error> {
+            map.remove(key).map_or_else(
+                || Ok(T::default()),
+                |value| {
+                    serde_json::from_value(value)
+                        .map_err(|error| serde::de::Error::custom(format!("{key}: {error}")))
+                },
+            )
+        }
+        Ok(Self {
+            user_id: take(&mut map, "user_id")?,
+            dockerfile: take(&mut map, "dockerfile")?,
+            src_files: take(&mut map, "src_files")?,
+            manifest: serde_json::from_value(map.into())?,
+        })
+    }
+}
+
+/// The reply to `POST /programs` and `PUT /programs/{id}/source`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramCreated {
+    /// Its id.
+    pub program_id: String,
+    /// The id of its source tree.
+    pub build_id: String,
+    /// Its state.
+    pub state: String,
+    /// Path of its WatcherAPI on this host.
+    pub proxy_url: String,
+    /// When it was created.
+    pub created_at_ms: u64,
+}
+
+/// One program, as `GET /programs/{id}` and the lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramView {
+    /// Its id.
+    pub program_id: String,
+    /// `Created`, `Building`, `Starting`, `Ready`, `Stopping`, `Stopped` or `Error`.
+    pub state: String,
+    /// The id of its source tree.
+    pub build_id: String,
+    /// The image that runs or ran last, by content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The container that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    /// Why it is in `Error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<CauseView>,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryView>,
+    /// Automatic starts since it last ran well.
+    pub attempts: u32,
+    /// Path of its WatcherAPI on this host.
+    pub proxy_url: String,
+    /// When it was created.
+    pub created_at_ms: u64,
+    /// When it came into its state.
+    pub changed_at_ms: u64,
+    /// How it is run, with every default filled in.
+    pub manifest: Manifest,
+}
+
+/// Why a program is in `Error`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseView {
+    /// Stable code, such as `build_failed`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// The last lines that were printed, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<String>,
+}
+
+/// When a program is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryView {
+    /// When.
+    pub due_at_ms: u64,
+}
+
+/// `GET /programs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramList {
+    /// By id.
+    pub programs: Vec<ProgramView>,
+}
+
+/// What a start proved: `GET /programs/{id}/receipt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptView {
+    /// Whose.
+    pub program_id: String,
+    /// The container that was started.
+    pub container_id: String,
+    /// What runs, by content.
+    pub image_id: String,
+    /// When it was made.
+    pub made_at_ms: u64,
+    /// The runtime that was asked for and found.
+    pub runtime: String,
+    /// What the sandbox's kernel says of itself.
+    pub kernel: String,
+    /// Every contract with what was verified.
+    pub contracts: Vec<VerifiedContract>,
+}
+
+/// One contract of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedContract {
+    /// Its name.
+    pub name: String,
+    /// The values found on the real container.
+    pub verified: Vec<String>,
+}
+
+/// One journalled event: `GET /programs/{id}/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// 1 for the program's first.
+    pub seq: u64,
+    /// When it was taken in.
+    pub at_ms: u64,
+    /// The event, tagged by `event`.
+    pub event: serde_json::Value,
+    /// The effects it caused, each with its operation id, tagged by `effect`.
+    pub effects: serde_json::Value,
+}
+
+/// One line of output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The line without its end.
+    pub line: String,
+}
+
+/// `GET /healthz` and `GET /readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or what is wrong.
+    pub status: String,
+    /// The host's version.
+    pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_create_request_carries_the_manifest_beside_its_fields_and_names_a_wrong_key() {
+        let request: CreateProgram = serde_json::from_str(
+            r#"{"name": "a", "dockerfile": "FROM scratch", "src_files": {"x": "y"}, "network": "none"}"#,
+        )
+        .unwrap();
+        assert_eq!(request.manifest.name.as_deref(), Some("a"));
+        assert_eq!(request.src_files["x"], "y");
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(
+            serde_json::from_str::<CreateProgram>(&text).unwrap(),
+            request
+        );
+        for (text, expected) in [
+            (
+                r#"{"dockerfil": "FROM scratch"}"#,
+                "unknown field `dockerfil`",
+            ),
+            (r#"{"dockerfile": 7}"#, "dockerfile: invalid type"),
+        ] {
+            let error = serde_json::from_str::<CreateProgram>(text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
