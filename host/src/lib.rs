@@ -1,1 +1,5 @@
 //! See the crate's description.
+
+pub mod compose;
+pub mod runtime;
+pub mod storage;

@@ -1,0 +1,77 @@
+//! The contracts by name.
+
+use serde::{Deserialize, Serialize};
+
+/// One promise about every program that runs. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contract {
+    /// It runs on gVisor's kernel, not on the host's.
+    Gvisor,
+    /// Its root file system can't be written.
+    ReadOnlyRoot,
+    /// `/state` is the only place whose content stays.
+    OneWritableVolume,
+    /// Nothing of it is reachable from outside the host.
+    NoPublishedPort,
+    /// It reaches what its network mode says and nothing else.
+    Network,
+    /// No capabilities, no new privileges, no devices, nothing shared with the host.
+    Privileges,
+    /// Memory, processor, processes, temporary space and logs are bounded.
+    Limits,
+}
+
+impl Contract {
+    /// Every contract, in the order in which they are checked.
+    pub const ALL: [Self; 7] = [
+        Self::Gvisor,
+        Self::ReadOnlyRoot,
+        Self::OneWritableVolume,
+        Self::NoPublishedPort,
+        Self::Network,
+        Self::Privileges,
+        Self::Limits,
+    ];
+
+    /// The stable name, as receipts, causes and the API show it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gvisor => "gvisor",
+            Self::ReadOnlyRoot => "read-only-root",
+            Self::OneWritableVolume => "one-writable-volume",
+            Self::NoPublishedPort => "no-published-port",
+            Self::Network => "network",
+            Self::Privileges => "privileges",
+            Self::Limits => "limits",
+        }
+    }
+}
+
+impl core::fmt::Display for Contract {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A contract that is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("contract {contract}: found {found}, asked {asked}")]
+pub struct Violation {
+    /// Which.
+    pub contract: Contract,
+    /// What there is.
+    pub found: String,
+    /// What there should be.
+    pub asked: String,
+}
+
+/// A contract that was seen to be kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Which.
+    pub contract: Contract,
+    /// What was seen, one value a line, such as `memory 268435456 bytes`.
+    pub values: Vec<String>,
+}

@@ -1,0 +1,25 @@
+//! What a start leaves behind as evidence.
+
+use hersh_program::{ContainerId, ImageId, ProgramId};
+use serde::{Deserialize, Serialize};
+
+use super::{RuntimeMode, Verified};
+
+/// Evidence of one start: what runs, and what was verified about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whose.
+    pub program: ProgramId,
+    /// The container that was verified.
+    pub container: ContainerId,
+    /// The image's content digest.
+    pub image: ImageId,
+    /// Whether it is sandboxed.
+    pub mode: RuntimeMode,
+    /// The first line that names the kernel as seen from inside.
+    pub kernel: String,
+    /// Each contract with the values seen.
+    pub contracts: Vec<Verified>,
+    /// When, milliseconds since the Unix epoch.
+    pub made_at_ms: u64,
+}

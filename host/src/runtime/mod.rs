@@ -1,0 +1,110 @@
+//! Where programs are built and run. Nothing above [`Runtime`] knows which engine does it.
+//!
+//! ```text
+//! check ─► build ─► start ──────────────► events: exit ─► stop
+//!                    │ create, inspect, start,             │ removes every container
+//!                    │ look from inside                    │ with the program's label
+//!                    └► Running { container, address, receipt }
+//! ```
+//!
+//! Every operation is idempotent and keyed by the program: `start` removes what an earlier one
+//! left, `stop` of a program that does not run is a success, `build` of a tree that is built
+//! already answers with the image that stands.
+
+mod error;
+pub mod logs;
+mod types;
+
+pub use error::{BuildError, StartError, StopError, Unavailable};
+pub use logs::LogLine;
+pub use types::{BuildRequest, EngineInfo, Listed, Running, RuntimeEvent};
+
+use std::{net::IpAddr, time::Duration};
+
+use futures_util::future::BoxFuture;
+use hersh_program::{BuildId, ImageId, Logs, Observed, ProgramId};
+use tokio::sync::mpsc;
+
+use crate::compose::Spec;
+
+/// A container engine as the host sees it. Dropping a future that one of these returned is
+/// allowed at any point: what it started is ended in the background, and `stop` finds the rest.
+pub trait Runtime: Send + Sync + 'static {
+    /// Asks the engine whether it can run programs under the contracts.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: no engine, no gVisor, or something else that keeps it from working.
+    fn check(&self) -> BoxFuture<'_, Result<EngineInfo, Unavailable>>;
+
+    /// Builds the image of one source tree, or answers with the one that was built before.
+    ///
+    /// # Errors
+    /// [`BuildError`]; after any of them nothing of the build is left in the engine.
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>>;
+
+    /// Removes what an earlier start left, creates the container, verifies it by inspection,
+    /// starts it and looks at its kernel from inside. Does not wait until it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`]; after any of them no container of the program is left, unless the engine
+    /// itself does not answer.
+    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>>;
+
+    /// Stops and removes every container of the program, those of a build included. `grace` is
+    /// the time from the stop signal to the kill.
+    ///
+    /// # Errors
+    /// [`StopError`] when something of the program may still be there.
+    fn stop(&self, program: &ProgramId, grace: Duration) -> BoxFuture<'_, Result<(), StopError>>;
+
+    /// What the engine knows of the program's container.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
+
+    /// Exits of this host's containers from now on, and those of all that are found dead when
+    /// the connection to the engine is made (again): an exit can be told twice, never lost.
+    /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
+    fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
+
+    /// The last `tail` lines that the program's containers printed, oldest first; at most 50
+    /// lines of 500 characters. Also after the container is gone.
+    fn logs(&self, program: &ProgramId, tail: usize) -> BoxFuture<'_, Logs>;
+
+    /// The last `tail` lines that the program printed and then every further one, across
+    /// restarts of the program. Ends when the receiver is dropped.
+    fn follow(&self, program: &ProgramId, tail: usize) -> mpsc::Receiver<LogLine>;
+
+    /// The address at which the host reaches the running program; `None` without a network or
+    /// when it does not run.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
+
+    /// Every container that carries this host's label, those of builds included.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>>;
+
+    /// The image built for a source tree, if it stands.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn image(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>>;
+
+    /// Removes every image built for the program; none there is a success.
+    ///
+    /// # Errors
+    /// [`StopError`] when one may still be there.
+    fn remove_images(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
+}
+
+/// The most exit events that wait unread; from there on the event stream is not read further.
+pub const EVENT_QUEUE: usize = 256;

@@ -1,0 +1,71 @@
+//! What goes into and comes out of a [`Runtime`](super::Runtime).
+
+use std::{net::IpAddr, path::PathBuf};
+
+use hersh_program::{BuildId, ContainerId, Exit, ProgramId};
+use tokio_util::sync::CancellationToken;
+
+use crate::compose::{Receipt, RuntimeMode};
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// Whose.
+    pub program: ProgramId,
+    /// Which source tree; names the image.
+    pub build: BuildId,
+    /// The tree, with a `Dockerfile` at its root.
+    pub context_dir: PathBuf,
+    /// The file that takes the build log: made anew, bounded.
+    pub log_path: PathBuf,
+    /// Ends the build; [`BuildError::Cancelled`](super::BuildError) follows once it is gone.
+    pub cancel: CancellationToken,
+}
+
+/// A program that was started.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its container.
+    pub container: ContainerId,
+    /// Where the host reaches it; `None` without a network.
+    pub address: Option<IpAddr>,
+    /// What was verified.
+    pub receipt: Receipt,
+}
+
+/// A container ended by itself or by order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    /// Whose.
+    pub program: ProgramId,
+    /// Which.
+    pub container: ContainerId,
+    /// How, with its last lines.
+    pub exit: Exit,
+}
+
+/// One container of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Whose.
+    pub program: ProgramId,
+    /// Which.
+    pub container: ContainerId,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Whether it belongs to a build rather than to the program itself.
+    pub build: bool,
+}
+
+/// What answers behind the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// The engine's version.
+    pub version: String,
+    /// The version of its API that is spoken.
+    pub api_version: String,
+    /// The runtimes that it knows, sorted.
+    pub runtimes: Vec<String>,
+    /// Whether programs are sandboxed.
+    pub mode: RuntimeMode,
+}

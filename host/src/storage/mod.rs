@@ -1,0 +1,294 @@
+//! The host's folders. All calls block: use them from a blocking thread.
+//!
+//! ```text
+//! {data}/staging/{n}                      a tree on its way in; emptied at open
+//! {data}/programs/{id}/src/{build_id}/    stored source trees, never changed afterwards
+//!                      meta/              receipt.json
+//!                      state/             the program's /state, owned by the sandbox's user
+//!                      compose/           compose.yaml
+//!                      logs/              output of the program and of its builds
+//!                      runtime/           what the runtime keeps for it
+//! ```
+//!
+//! Source comes in whole or not at all: staged beside the programs, checked against
+//! [`SourceLimits`] while it is read, named by its content, renamed into place.
+
+mod archive;
+mod error;
+mod remove;
+mod source;
+mod tree;
+
+pub use error::{SourceError, StorageError};
+pub use source::{SourceLimits, StagedSource};
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hersh_program::{BuildId, ProgramId};
+
+use crate::compose::{Receipt, SANDBOX_ID};
+
+/// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramPaths {
+    /// The program's folder, parent of all others.
+    pub root: PathBuf,
+    /// Stored source trees by build id.
+    pub src: PathBuf,
+    /// What the host knows about it.
+    pub meta: PathBuf,
+    /// Its `/state`.
+    pub state: PathBuf,
+    /// The compose file of its last start.
+    pub compose: PathBuf,
+    /// Its output and that of its builds.
+    pub logs: PathBuf,
+    /// What the runtime keeps for it.
+    pub runtime: PathBuf,
+}
+
+/// Where everything is stored.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    data: PathBuf,
+    /// Held while any clone lives: two hosts on one folder would clean each other's uploads.
+    _lock: Arc<fs::File>,
+}
+
+impl Storage {
+    /// Opens the data folder, makes it if it is not there, and removes what an interrupted
+    /// upload left.
+    ///
+    /// # Errors
+    /// [`StorageError`] when a folder can't be made or read.
+    pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        make_private(data_dir)?;
+        let data = fs::canonicalize(data_dir).map_err(StorageError::at("open", data_dir))?;
+        let lock_path = data.join("lock");
+        let failed = StorageError::at("lock (does another host use this data folder?)", &lock_path);
+        let lock = fs::File::create(&lock_path).map_err(&failed)?;
+        lock.try_lock().map_err(|error| failed(error.into()))?;
+        let storage = Self {
+            data,
+            _lock: Arc::new(lock),
+        };
+        let staging = storage.staging();
+        remove::remove_tree(&staging).map_err(StorageError::at("clean", &staging))?;
+        make_private(&staging)?;
+        make_private(&storage.data.join("programs"))?;
+        Ok(storage)
+    }
+
+    /// The data folder, absolute and without links.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where the program's folders are, whether or not they exist.
+    #[must_use]
+    pub fn paths(&self, program: &ProgramId) -> ProgramPaths {
+        let root = self.data.join("programs").join(program.as_str());
+        ProgramPaths {
+            src: root.join("src"),
+            meta: root.join("meta"),
+            state: root.join("state"),
+            compose: root.join("compose"),
+            logs: root.join("logs"),
+            runtime: root.join("runtime"),
+            root,
+        }
+    }
+
+    /// Where a stored source tree is, whether or not it exists.
+    #[must_use]
+    pub fn source_path(&self, program: &ProgramId, build: &BuildId) -> PathBuf {
+        self.paths(program).src.join(build.as_str())
+    }
+
+    /// Where the log of a build is, whether or not it exists.
+    #[must_use]
+    pub fn build_log_path(&self, program: &ProgramId, build: &BuildId) -> PathBuf {
+        self.paths(program).logs.join(format!("{build}.log"))
+    }
+
+    /// Makes the program's folders. Those that exist stay as they are, except that `state` is
+    /// given to the sandbox's user, mode 0750.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming the folder.
+    pub fn ensure_folders(&self, program: &ProgramId) -> Result<ProgramPaths, StorageError> {
+        let paths = self.paths(program);
+        for folder in [
+            &paths.root,
+            &paths.src,
+            &paths.meta,
+            &paths.state,
+            &paths.compose,
+            &paths.logs,
+            &paths.runtime,
+        ] {
+            make_private(folder)?;
+        }
+        let owner = Some(SANDBOX_ID);
+        chown(&paths.state, owner, owner)
+            .map_err(StorageError::at("give to the sandbox's user", &paths.state))?;
+        set_mode(&paths.state, 0o750)?;
+        Ok(paths)
+    }
+
+    /// Reads a tar stream (plain, gzip or zstd, told apart by its first bytes) into staging.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing of it is left.
+    pub fn stage_archive(
+        &self,
+        archive: impl Read,
+        limits: SourceLimits,
+    ) -> Result<StagedSource, SourceError> {
+        StagedSource::from_archive(&self.staging(), archive, limits)
+    }
+
+    /// Writes files given by relative path and text into staging.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing of them is left.
+    pub fn stage_files<'a>(
+        &self,
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+        limits: SourceLimits,
+    ) -> Result<StagedSource, SourceError> {
+        StagedSource::from_files(&self.staging(), files, limits)
+    }
+
+    /// Moves a staged tree to its place among the program's sources. A tree that is stored
+    /// already stays, and the staged copy goes.
+    ///
+    /// # Errors
+    /// [`StorageError`]: nothing of the staged tree is left.
+    pub fn commit(
+        &self,
+        program: &ProgramId,
+        staged: StagedSource,
+    ) -> Result<BuildId, StorageError> {
+        let paths = self.paths(program);
+        make_private(&paths.root)?;
+        make_private(&paths.src)?;
+        let build = staged.build_id().clone();
+        let target = paths.src.join(build.as_str());
+        if target.is_dir() {
+            return Ok(build);
+        }
+        staged
+            .rename_to(&target)
+            .map_err(StorageError::at("store", &target))?;
+        sync_folder(&paths.src)?;
+        Ok(build)
+    }
+
+    /// Stores the evidence of the last start.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub fn write_receipt(&self, receipt: &Receipt) -> Result<(), StorageError> {
+        let path = self.paths(&receipt.program).meta.join("receipt.json");
+        let text = serde_json::to_vec_pretty(receipt)
+            .map_err(|error| StorageError::at("write", &path)(io::Error::other(error)))?;
+        write_whole(&path, &text)
+    }
+
+    /// The evidence of the last start; `None` when there was none.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it can't be read.
+    pub fn read_receipt(&self, program: &ProgramId) -> Result<Option<Receipt>, StorageError> {
+        let path = self.paths(program).meta.join("receipt.json");
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| StorageError::at("read", &path)(io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::at("read", &path)(error)),
+        }
+    }
+
+    /// Stores the compose file of the coming start.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub fn write_compose(&self, program: &ProgramId, text: &str) -> Result<(), StorageError> {
+        write_whole(
+            &self.paths(program).compose.join("compose.yaml"),
+            text.as_bytes(),
+        )
+    }
+
+    /// The ids of all programs that have a folder, sorted.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder can't be read.
+    pub fn programs(&self) -> Result<Vec<ProgramId>, StorageError> {
+        let folder = self.data.join("programs");
+        let failed = StorageError::at("list", &folder);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(&failed)? {
+            let name = entry.map_err(&failed)?.file_name();
+            found.extend(name.to_str().and_then(|name| ProgramId::parse(name).ok()));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes all that is stored of the program, whatever it left in its state folder. Nothing
+    /// stored is a success.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming what could not be removed.
+    pub fn remove(&self, program: &ProgramId) -> Result<(), StorageError> {
+        let root = self.paths(program).root;
+        remove::remove_tree(&root).map_err(StorageError::at("remove", &root))
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.data.join("staging")
+    }
+}
+
+/// Makes a folder that only the host's user can enter, if it is not there yet.
+fn make_private(path: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(path).map_err(StorageError::at("make", path))?;
+    set_mode(path, 0o700)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), StorageError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(StorageError::at("set the mode of", path))
+}
+
+/// Replaces a file at once: readers see the old content or the new, also after a power cut.
+fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let partial = path.with_extension("partial");
+    let written = fs::File::create(&partial).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    });
+    if let Err(error) = written {
+        // The reason matters more than a leftover, which the next write replaces anyway.
+        drop(fs::remove_file(&partial));
+        return Err(StorageError::at("write", path)(error));
+    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(path: &Path) -> Result<(), StorageError> {
+    fs::File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(StorageError::at("sync", path))
+}
