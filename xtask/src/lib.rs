@@ -1,0 +1,3 @@
+//! Chores that are also tests: `tidy` runs as one.
+
+pub mod tidy;

@@ -1,0 +1,206 @@
+//! Who may depend on whom.
+//!
+//! ```text
+//! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
+//! ```
+
+use serde_json::Value;
+
+use super::Finding;
+
+/// The two crates that stay free of std: all that they may use, and what only behind a feature.
+const PURE: [(&str, &[&str], &[&str]); 2] = [
+    (
+        "hersh-machine",
+        &["serde", "thiserror"],
+        &["futures-util", "tokio"],
+    ),
+    (
+        "hersh-program",
+        &["hersh-machine", "serde", "thiserror"],
+        &["futures-util", "tokio"],
+    ),
+];
+
+/// Crates of ours that each crate of ours may use. Examples are users: they may use any.
+const OURS: [(&str, &[&str]); 4] = [
+    ("hersh", &["hersh-machine"]),
+    ("hersh-wire", &[]),
+    (
+        "hersh-host",
+        &["hersh-machine", "hersh-program", "hersh-wire"],
+    ),
+    ("hersh-cli", &["hersh-host", "hersh-wire"]),
+];
+
+/// Libraries that belong to one place. `axum` also serves `hersh`, behind a feature.
+const ONLY_IN_HOST: [&str; 3] = ["axum", "bollard", "rusqlite"];
+
+/// Checks what `cargo metadata --no-deps` says.
+pub(super) fn check(metadata: &Value, findings: &mut Vec<Finding>) {
+    for package in list(metadata, "packages") {
+        let root = text(metadata, "workspace_root");
+        let manifest = text(package, "manifest_path");
+        let mut report = |rule: &'static str, advice: String| {
+            let file = manifest.trim_start_matches(root).trim_start_matches('/');
+            findings.push(Finding {
+                file: file.to_owned(),
+                line: 1,
+                rule,
+                advice,
+            });
+        };
+        check_licence(package, &mut report);
+        check_pure(package, &mut report);
+        check_ours(package, &mut report);
+        check_host_only(package, &mut report);
+    }
+}
+
+fn check_licence(package: &Value, report: &mut impl FnMut(&'static str, String)) {
+    if text(package, "license") != "MIT" {
+        report("licence", "write `license.workspace = true`".to_owned());
+    }
+}
+
+fn check_pure(package: &Value, report: &mut impl FnMut(&'static str, String)) {
+    let name = text(package, "name");
+    let Some((_, always, optional)) = PURE.iter().find(|(pure, _, _)| *pure == name) else {
+        return;
+    };
+    for dependency in list(package, "dependencies").filter(|d| text(d, "kind") != "dev") {
+        let used = text(dependency, "name");
+        let behind_feature = flag(dependency, "optional");
+        if !(always.contains(&used) || optional.contains(&used) && behind_feature) {
+            report(
+                "pure-crate",
+                format!("{name} is pure: drop {used}, or put it behind a feature that is off"),
+            );
+        }
+        if !behind_feature && flag(dependency, "uses_default_features") && used != "hersh-machine" {
+            report(
+                "pure-crate",
+                format!("{name} has no std: take {used} with `default-features = false`"),
+            );
+        }
+    }
+    if package["features"]["default"]
+        .as_array()
+        .is_some_and(|on| !on.is_empty())
+    {
+        report(
+            "pure-crate",
+            format!("{name} is pure unless asked: empty its default features"),
+        );
+    }
+}
+
+fn check_ours(package: &Value, report: &mut impl FnMut(&'static str, String)) {
+    let name = text(package, "name");
+    let Some((_, allowed)) = OURS.iter().find(|(ours, _)| *ours == name) else {
+        return;
+    };
+    for dependency in list(package, "dependencies") {
+        let used = text(dependency, "name");
+        if (used == "hersh" || used.starts_with("hersh-"))
+            && used != name
+            && !allowed.contains(&used)
+        {
+            report(
+                "direction",
+                format!("{name} must not know {used}: see the diagram in ARCHITECTURE.md"),
+            );
+        }
+    }
+}
+
+fn check_host_only(package: &Value, report: &mut impl FnMut(&'static str, String)) {
+    let name = text(package, "name");
+    for dependency in list(package, "dependencies").filter(|d| text(d, "kind") != "dev") {
+        let used = text(dependency, "name");
+        let hersh_api = name == "hersh" && used == "axum" && flag(dependency, "optional");
+        if ONLY_IN_HOST.contains(&used) && name != "hersh-host" && !hersh_api {
+            report("direction", format!("only hersh-host may use {used}"));
+        }
+    }
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn flag(value: &Value, key: &str) -> bool {
+    value[key].as_bool().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The rules that a package of this name breaks by this dependency.
+    fn broken(name: &str, dependency: &Value) -> Vec<&'static str> {
+        let metadata = json!({
+            "workspace_root": "/repository",
+            "packages": [{
+                "name": name,
+                "license": "MIT",
+                "manifest_path": "/repository/x/Cargo.toml",
+                "features": {},
+                "dependencies": [dependency],
+            }],
+        });
+        let mut findings = Vec::new();
+        check(&metadata, &mut findings);
+        assert!(findings.iter().all(|f| f.file == "x/Cargo.toml"));
+        findings.into_iter().map(|f| f.rule).collect()
+    }
+
+    #[test]
+    fn pure_crates_take_tokio_only_behind_a_feature() {
+        let always = json!({"name": "tokio", "optional": false});
+        let optional = json!({"name": "tokio", "optional": true, "uses_default_features": true});
+        assert_eq!(broken("hersh-machine", &always), ["pure-crate"]);
+        assert!(broken("hersh-program", &optional).is_empty());
+    }
+
+    #[test]
+    fn pure_crates_take_no_std_by_the_back_door() {
+        let serde = json!({"name": "serde", "uses_default_features": true});
+        assert_eq!(broken("hersh-machine", &serde), ["pure-crate"]);
+    }
+
+    #[test]
+    fn direction_is_kept() {
+        assert_eq!(
+            broken("hersh-host", &json!({"name": "hersh"})),
+            ["direction"]
+        );
+        assert_eq!(
+            broken("hersh-cli", &json!({"name": "hersh-program"})),
+            ["direction"]
+        );
+        assert_eq!(
+            broken(
+                "hersh-wire",
+                &json!({"name": "hersh-machine", "kind": "dev"})
+            ),
+            ["direction"]
+        );
+        assert!(broken("hersh-host", &json!({"name": "hersh-program"})).is_empty());
+        assert!(broken("counter", &json!({"name": "hersh"})).is_empty());
+    }
+
+    #[test]
+    fn servers_and_engines_stay_in_the_host() {
+        assert_eq!(broken("hersh-cli", &json!({"name": "axum"})), ["direction"]);
+        assert_eq!(broken("hersh", &json!({"name": "axum"})), ["direction"]);
+        assert!(broken("hersh", &json!({"name": "axum", "optional": true})).is_empty());
+        assert!(broken("hersh-host", &json!({"name": "bollard"})).is_empty());
+    }
+}
