@@ -6,11 +6,18 @@
 //! ```
 
 mod contracts;
+mod file;
 mod receipt;
+mod rules;
 mod spec;
+mod verify;
 
 pub use contracts::{Contract, Verified, Violation};
+pub use file::to_compose_yaml;
 pub use receipt::Receipt;
+pub use rules::{MIN_MEMORY_BYTES, validate};
 pub use spec::{
-    Environment, HOST_LABEL, Mount, PROGRAM_LABEL, RuntimeMode, SANDBOX_ID, Spec, Tmpfs,
+    Environment, HOST_LABEL, Mount, Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode,
+    SANDBOX_ID, Sandbox, Spec, Tmpfs,
 };
+pub use verify::{Inspected, verify};

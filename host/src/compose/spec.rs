@@ -11,6 +11,9 @@ pub const PROGRAM_LABEL: &str = "hersh.program";
 pub const HOST_LABEL: &str = "hersh.host";
 /// User and group id of every program, and the owner of its `/state`.
 pub const SANDBOX_ID: u32 = 65_532;
+/// Where the host's kernel probe is mounted, read-only: images may hold nothing but the program,
+/// so what looks at the kernel from inside has to be brought along.
+pub const PROBE_TARGET: &str = "/.hersh/probe";
 
 /// What the programs run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,31 +35,11 @@ pub struct Environment {
     pub mode: RuntimeMode,
     /// The program's state folder on the host; absolute.
     pub state_dir: PathBuf,
+    /// The kernel probe on the host; absolute.
+    pub probe: PathBuf,
 }
 
-/// A folder of the host inside the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// On the host; absolute.
-    pub source: PathBuf,
-    /// Inside; absolute.
-    pub target: String,
-    /// Whether it can be written from inside.
-    pub writable: bool,
-}
-
-/// A file system in memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tmpfs {
-    /// Inside; absolute.
-    pub target: String,
-    /// At most this much, bytes.
-    pub size_bytes: u64,
-    /// Whether it can be written from inside.
-    pub writable: bool,
-}
-
-/// Everything about the container that would run. Nothing is left to the engine's defaults.
+/// Everything about the container that would run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Whose.
@@ -69,19 +52,31 @@ pub struct Spec {
     pub labels: BTreeMap<String, String>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// What the programs run on.
+    pub mode: RuntimeMode,
+    /// How it is confined.
+    pub sandbox: Sandbox,
+}
+
+/// How a container is confined: what is asked for, or what an engine says that it made. Nothing is
+/// left to an engine's defaults, and an engine's setting that has no field here is one of
+/// `extras`. Lists are sorted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
     /// The engine's name of the runtime.
     pub runtime: String,
     /// Numeric user and group, `uid:gid`.
     pub user: String,
     /// Whether the root file system is read-only.
     pub read_only: bool,
-    /// Folders of the host.
+    /// Folders and files of the host.
     pub mounts: Vec<Mount>,
     /// File systems in memory.
     pub tmpfs: Vec<Tmpfs>,
-    /// What it can reach.
-    pub network: NetworkMode,
-    /// Ports published on the host, `host:container`.
+    /// Networks that it is attached to: the name of a [`NetworkMode`] for one of the host's own
+    /// that keeps what the mode promises, `foreign ...` for any other.
+    pub networks: Vec<String>,
+    /// Ports published on the host.
     pub ports: Vec<String>,
     /// Capabilities dropped.
     pub cap_drop: Vec<String>,
@@ -91,20 +86,63 @@ pub struct Spec {
     pub security_opt: Vec<String>,
     /// Devices of the host.
     pub devices: Vec<String>,
-    /// Whether all of the above is moot.
+    /// Whether the container may do what the host may.
     pub privileged: bool,
-    /// `private` or a namespace shared with somebody, by kind: `pid`, `ipc`, `uts`, `userns`, `cgroup`.
-    pub namespaces: BTreeMap<String, String>,
-    /// Memory, bytes; swap is not added.
+    /// What is shared with others.
+    pub namespaces: Namespaces,
+    /// Memory, bytes.
     pub memory_bytes: u64,
+    /// Memory and swap together, bytes.
+    pub memory_swap_bytes: u64,
     /// Processor time, thousandths of one core.
     pub cpu_millis: u32,
     /// Processes and threads.
     pub pids: u32,
     /// The engine's own copy of the log, bytes.
     pub log_bytes: u64,
-    /// The engine's own restart policy.
+    /// The engine's own restart policy: `no`, since the host decides.
     pub engine_restart: String,
+    /// Any other setting that differs from what an engine does by itself, as `name value`.
+    pub extras: Vec<String>,
+}
+
+/// A folder or file of the host inside the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mount {
+    /// Inside; absolute.
+    pub target: String,
+    /// On the host; absolute.
+    pub source: PathBuf,
+    /// Whether it can be written from inside.
+    pub writable: bool,
+}
+
+/// A file system in memory, without programs, devices and set-user-id files in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// Inside; absolute.
+    pub target: String,
+    /// At most this much, bytes.
+    pub size_bytes: u64,
+    /// Whether it can be written from inside.
+    pub writable: bool,
+    /// Whether `nosuid`, `nodev` and `noexec` are all set.
+    pub inert: bool,
+}
+
+/// Which kernel namespaces a container has to itself: `private`, `none`, or what it shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Processes.
+    pub pid: String,
+    /// Shared memory and message queues.
+    pub ipc: String,
+    /// Host name.
+    pub uts: String,
+    /// User ids.
+    pub user: String,
+    /// Control groups.
+    pub cgroup: String,
 }
 
 impl Spec {
@@ -120,44 +158,102 @@ impl Spec {
             (PROGRAM_LABEL, program.as_str()),
             (HOST_LABEL, environment.host_id.as_str()),
         ];
-        let namespaces = ["pid", "ipc", "uts", "userns", "cgroup"];
         Self {
             program: program.clone(),
             name: format!("hersh-{program}"),
             image: image.clone(),
-            labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            labels: labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             env: manifest.env.clone(),
+            mode: environment.mode,
+            sandbox: Sandbox::new(manifest, environment),
+        }
+    }
+}
+
+impl Sandbox {
+    fn new(manifest: &Manifest, environment: &Environment) -> Self {
+        let limits = &manifest.limits;
+        Self {
             runtime: match environment.mode {
                 RuntimeMode::Runsc => "runsc".to_owned(),
                 RuntimeMode::RuncForDevelopment => "runc".to_owned(),
             },
             user: format!("{SANDBOX_ID}:{SANDBOX_ID}"),
             read_only: true,
-            mounts: vec![Mount {
-                source: environment.state_dir.clone(),
-                target: "/state".to_owned(),
-                writable: true,
-            }],
-            tmpfs: vec![Tmpfs {
-                target: "/tmp".to_owned(),
-                size_bytes: manifest.limits.tmp_bytes,
-                writable: true,
-            }],
-            network: manifest.network,
+            mounts: vec![
+                Mount {
+                    target: PROBE_TARGET.to_owned(),
+                    source: environment.probe.clone(),
+                    writable: false,
+                },
+                Mount {
+                    target: "/state".to_owned(),
+                    source: environment.state_dir.clone(),
+                    writable: true,
+                },
+            ],
+            tmpfs: vec![
+                // gVisor makes this one, writable, when nothing else is mounted here.
+                Tmpfs {
+                    target: "/dev/shm".to_owned(),
+                    size_bytes: 4_096,
+                    writable: false,
+                    inert: true,
+                },
+                Tmpfs {
+                    target: "/tmp".to_owned(),
+                    size_bytes: limits.tmp_bytes,
+                    writable: true,
+                    inert: true,
+                },
+            ],
+            networks: vec![network_name(manifest.network).to_owned()],
             ports: Vec::new(),
             cap_drop: vec!["ALL".to_owned()],
             cap_add: Vec::new(),
             security_opt: vec!["no-new-privileges".to_owned()],
             devices: Vec::new(),
             privileged: false,
-            namespaces: namespaces
-                .map(|kind| (kind.to_owned(), "private".to_owned()))
-                .into(),
-            memory_bytes: manifest.limits.memory_bytes,
-            cpu_millis: manifest.limits.cpu_millis,
-            pids: manifest.limits.pids,
-            log_bytes: manifest.limits.log_bytes,
+            namespaces: Namespaces {
+                pid: "private".to_owned(),
+                ipc: "none".to_owned(),
+                uts: "private".to_owned(),
+                user: "private".to_owned(),
+                cgroup: "private".to_owned(),
+            },
+            memory_bytes: limits.memory_bytes,
+            memory_swap_bytes: limits.memory_bytes,
+            cpu_millis: limits.cpu_millis,
+            pids: limits.pids,
+            log_bytes: limits.log_bytes,
             engine_restart: "no".to_owned(),
+            extras: Vec::new(),
         }
+    }
+
+    /// The network mode asked for; `None` when the networks are not exactly one of the host's.
+    #[must_use]
+    pub fn network(&self) -> Option<NetworkMode> {
+        match self.networks.as_slice() {
+            [one] => [
+                NetworkMode::Internal,
+                NetworkMode::None,
+                NetworkMode::Egress,
+            ]
+            .into_iter()
+            .find(|mode| network_name(*mode) == one),
+            _other => None,
+        }
+    }
+}
+
+/// The name of a network mode, as manifests write it.
+pub(crate) const fn network_name(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Internal => "internal",
+        NetworkMode::None => "none",
+        NetworkMode::Egress => "egress",
     }
 }
