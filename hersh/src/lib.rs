@@ -1,1 +1,114 @@
-//! See the crate's description.
+//! A reactive framework: one managed function, run again whenever a signal arrives.
+//!
+//! ```text
+//! messages ──┐                                       ┌─► durable context (/state)
+//! ticks    ──┼─► inbox ─► engine ─► your function ───┼─► log
+//! stop     ──┘   (bounded)  (pure)    (never twice   └─► WatcherAPI :8080
+//!                                      at a time)
+//! ```
+//!
+//! You write one `async` function over [`Context`]. It runs once at the start and then for each
+//! signal: every message has exactly one run, in order; a changed variable has one soon; every
+//! run first takes in all variable updates that wait. What it sets in the context is committed
+//! when it succeeds and survives restarts; when it fails, it leaves no trace and is tried again,
+//! by [`Recovery`].
+//!
+//! # A program
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! async fn managed(cx: &mut hersh::Context) -> hersh::Result {
+//!     let tick = cx.watch_tick("tick", Duration::from_secs(1))?;
+//!     if let Some(name) = cx.message() {
+//!         let greeted = cx.update("greeted", |n: u64| n + 1)?;
+//!         cx.log(format!("hello {name}, you are number {greeted}"));
+//!     }
+//!     if tick.is_triggered(cx) && tick.count % 60 == 0 {
+//!         cx.log("another minute");
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     hersh::main(managed)
+//! }
+//! ```
+//!
+//! # Embedded
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use hersh::{Control, Watcher};
+//!
+//! let mut seen = Vec::new();
+//! let watcher = Watcher::builder("collector")
+//!     .start(async move |cx: &mut hersh::Context| -> hersh::Result {
+//!         let Some(message) = cx.message() else {
+//!             return Ok(());
+//!         };
+//!         seen.push(message);
+//!         if seen.len() == 2 {
+//!             return Err(Control::stop("seen both").into());
+//!         }
+//!         Ok(())
+//!     })
+//!     .await?;
+//! watcher.send("one")?;
+//! watcher.send("two")?;
+//! assert_eq!(watcher.wait().await.reason.as_ref(), "seen both");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `api` (default): the WatcherAPI, an HTTP server. Without it no HTTP code comes along.
+
+#[cfg(feature = "api")]
+mod api;
+mod builder;
+mod clock;
+mod context;
+mod control;
+mod ending;
+mod engine;
+mod error;
+mod hook_error;
+mod inbox;
+mod logbook;
+mod managed;
+mod program;
+mod recovery;
+mod runner;
+mod shared;
+mod snapshot;
+mod sources;
+mod start_error;
+mod store;
+mod sync;
+mod var;
+mod watched;
+mod watcher;
+
+#[cfg(test)]
+mod runner_tests;
+
+pub use builder::Builder;
+pub use context::{Context, Triggered};
+pub use control::Control;
+pub use ending::{EndKind, Ending, WatcherState};
+pub use error::{Error, Result};
+pub use hook_error::{
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN,
+    NAME_LIMIT_BYTES, WATCH_LIMIT,
+};
+pub use inbox::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
+pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
+pub use program::main;
+pub use recovery::{Recovery, Verdict};
+pub use shared::Status;
+pub use start_error::{SendError, StartError};
+pub use watched::{Tick, Watched};
+pub use watcher::Watcher;

@@ -1,2 +1,5 @@
-//! See the crate's description.
-fn main() {}
+//! The counter as the main of a sandboxed program.
+
+fn main() -> std::process::ExitCode {
+    hersh::main(counter::counter)
+}

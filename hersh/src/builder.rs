@@ -1,0 +1,259 @@
+//! Settings of a watcher, and its start.
+
+use std::collections::BTreeMap;
+#[cfg(feature = "api")]
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::engine::Policy;
+use crate::inbox::Inbox;
+use crate::logbook::Logbook;
+use crate::managed::CleanupFn;
+use crate::runner::Runner;
+use crate::shared::Shared;
+use crate::snapshot::StateDir;
+use crate::store::{Store, Values};
+use crate::{Context, Error, MESSAGE_CAPACITY, Recovery, StartError, Watcher};
+
+/// Longest time that writing the durable context may take.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings of a watcher. Each has a default of its own; setting one leaves the others as they
+/// are.
+#[must_use = "a watcher runs once it is started"]
+pub struct Builder {
+    pub(crate) id: Arc<str>,
+    pub(crate) env: BTreeMap<String, String>,
+    run_timeout: Duration,
+    cleanup_timeout: Duration,
+    stop_grace: Duration,
+    recovery: Recovery,
+    message_capacity: usize,
+    state_dir: Option<PathBuf>,
+    cleanup: Option<CleanupFn>,
+    pub(crate) log_to_stdout: bool,
+    #[cfg(feature = "api")]
+    pub(crate) api: Option<ApiAddress>,
+}
+
+/// Where the API listens: decided, or a text from the environment that is read at the start.
+#[cfg(feature = "api")]
+pub(crate) enum ApiAddress {
+    Socket(SocketAddr),
+    Text(String),
+}
+
+impl Builder {
+    /// Default settings for a watcher named `id`: nothing durable, no API, no environment.
+    pub(crate) fn new(id: impl Into<Arc<str>>) -> Self {
+        Self {
+            id: id.into(),
+            env: BTreeMap::new(),
+            run_timeout: Duration::from_secs(60),
+            cleanup_timeout: Duration::from_secs(300),
+            stop_grace: Duration::from_secs(5),
+            recovery: Recovery::default(),
+            message_capacity: MESSAGE_CAPACITY,
+            state_dir: None,
+            cleanup: None,
+            log_to_stdout: false,
+            #[cfg(feature = "api")]
+            api: None,
+        }
+    }
+
+    /// The longest that a run may take; then its future is dropped, and it counts as failed.
+    /// Default 60 s. A run that blocks its thread instead of awaiting cannot be ended.
+    pub fn run_timeout(mut self, timeout: Duration) -> Self {
+        self.run_timeout = timeout;
+        self
+    }
+
+    /// The longest that the cleanup may take. Default 5 min.
+    pub fn cleanup_timeout(mut self, timeout: Duration) -> Self {
+        self.cleanup_timeout = timeout;
+        self
+    }
+
+    /// What a run in progress is given to finish once a stop is asked. Default 5 s.
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.stop_grace = grace;
+        self
+    }
+
+    /// What failures lead to.
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// How many messages may wait. Default [`MESSAGE_CAPACITY`].
+    pub fn message_capacity(mut self, capacity: usize) -> Self {
+        self.message_capacity = capacity;
+        self
+    }
+
+    /// Keeps the durable context in this folder, so that it survives restarts. A changed context
+    /// is on disk before its run counts as successful.
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
+        self
+    }
+
+    /// The environment that [`Context::env`] shows. Replaces what was set before.
+    pub fn env(mut self, env: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.env = env.into_iter().collect();
+        self
+    }
+
+    /// A function that is called once on every way out: stop, kill and crash.
+    pub fn cleanup<F, E>(mut self, cleanup: F) -> Self
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        self.cleanup = Some(CleanupFn::new(cleanup));
+        self
+    }
+
+    /// Prints log lines on stdout too, as JSON lines. Default off, on in [`crate::main`].
+    pub fn log_to_stdout(mut self, on: bool) -> Self {
+        self.log_to_stdout = on;
+        self
+    }
+
+    /// Serves the WatcherAPI on this address; port 0 takes a free one ([`Watcher::api_address`]).
+    /// There is no authentication: use a loopback address, or a network that only a proxy
+    /// reaches.
+    #[cfg(feature = "api")]
+    pub fn api(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.api = Some(ApiAddress::Socket(address.into()));
+        self
+    }
+
+    /// Starts the watcher on a thread of its own.
+    ///
+    /// With an API, a tokio runtime with IO and time must be around; the API is served there.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start<F, E>(self, managed: F) -> Result<Watcher, StartError>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        self.check()?;
+        #[cfg(feature = "api")]
+        let listener = match &self.api {
+            None => None,
+            Some(address) => Some(crate::api::listen(address).await?),
+        };
+        let prepared = self.prepare(Clock::system())?;
+        let shared = prepared.shared.clone();
+        crate::watcher::spawn_engine(prepared, managed).await?;
+        #[cfg(feature = "api")]
+        let watcher = match listener {
+            None => Watcher::new(shared),
+            Some(listener) => Watcher::served(shared, listener),
+        };
+        #[cfg(not(feature = "api"))]
+        let watcher = Watcher::new(shared);
+        Ok(watcher)
+    }
+
+    /// Opens what the watcher needs.
+    pub(crate) fn prepare(self, clock: Clock) -> Result<Prepared, StartError> {
+        let policy = self.policy();
+        let (state_dir, values) = match &self.state_dir {
+            None => (None, Values::new()),
+            Some(folder) => {
+                let (state_dir, values) = StateDir::open(folder)?;
+                (Some(state_dir), values)
+            }
+        };
+        let stdout = self.log_to_stdout.then(|| self.id.clone());
+        let inbox = Inbox::new(self.message_capacity);
+        let shared = Arc::new(Shared::new(self.id, clock, inbox, Logbook::new(stdout)));
+        let store = Store::new(shared.committed.clone(), values);
+        Ok(Prepared {
+            shared,
+            store,
+            env: Arc::new(self.env),
+            state_dir,
+            cleanup: self.cleanup,
+            policy,
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            run_timeout_ms: millis(self.run_timeout),
+            save_timeout_ms: millis(SAVE_TIMEOUT),
+            cleanup_timeout_ms: millis(self.cleanup_timeout),
+            stop_grace_ms: millis(self.stop_grace),
+            recovery: self.recovery,
+        }
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let refuse = |setting, value: String, rule| {
+            Err(StartError::Setting {
+                setting,
+                value,
+                rule,
+            })
+        };
+        if self.id.is_empty() || self.id.len() > 128 {
+            return refuse(
+                "the watcher's name",
+                format!("{:?}", self.id),
+                "give 1 to 128 bytes",
+            );
+        }
+        for (setting, timeout) in [
+            ("run_timeout", self.run_timeout),
+            ("cleanup_timeout", self.cleanup_timeout),
+        ] {
+            if millis(timeout) == 0 {
+                return refuse(setting, format!("{timeout:?}"), "give at least 1 ms");
+            }
+        }
+        if self.message_capacity == 0 {
+            return refuse("message_capacity", "0".into(), "give at least 1");
+        }
+        if self.recovery.max_consecutive_failures == 0 {
+            let setting = "recovery.max_consecutive_failures";
+            return refuse(setting, "0".into(), "give at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// A watcher that has all it needs but its managed function.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<Shared>,
+    store: Store,
+    env: Arc<BTreeMap<String, String>>,
+    state_dir: Option<StateDir>,
+    cleanup: Option<CleanupFn>,
+    policy: Policy,
+}
+
+impl Prepared {
+    /// The loop that runs `managed`. Made on the thread that it runs on.
+    pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E>,
+        E: Into<Error>,
+    {
+        let cx = Context::new(self.shared, self.store, self.env);
+        Runner::new(managed, self.cleanup, cx, self.state_dir, self.policy)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

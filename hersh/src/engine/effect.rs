@@ -1,0 +1,66 @@
+//! What a watcher's engine asks of its runner.
+
+use hersh_machine::OpId;
+use serde::{Deserialize, Serialize};
+
+use super::state::{Reason, RunKind};
+use crate::Ending;
+
+/// What the engine asks of its runner, as complete data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Effect {
+    /// Call the managed function. It first takes in every pending variable update. Ends in
+    /// `RunEnded`.
+    Run {
+        /// What for.
+        kind: RunKind,
+        /// Whether it carries the oldest waiting message.
+        message: bool,
+    },
+    /// Write the context that the run left to disk. Ends in `Saved`.
+    Save,
+    /// Call the cleanup function. Ends in `CleanupEnded`.
+    Cleanup,
+    /// Drop the operation's future and forget what it changed. Has no outcome.
+    Abort {
+        /// Which one.
+        op: OpId,
+    },
+    /// Write a line into the log. Has no outcome.
+    Note(Note),
+}
+
+/// A change worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Note {
+    /// The first run succeeded.
+    Initialised,
+    /// A run failed; another try follows.
+    RunFailed {
+        /// What went wrong.
+        reason: Reason,
+        /// Failed runs in a row.
+        failures: u32,
+        /// When the next try is, milliseconds from now.
+        retry_after_ms: u64,
+        /// Whether the watcher is in `WaitRecover` until then.
+        heavy: bool,
+    },
+    /// A run succeeded after failures.
+    Recovered {
+        /// How many failures in a row there had been.
+        failures: u32,
+    },
+    /// The cleanup function failed.
+    CleanupFailed {
+        /// What went wrong.
+        reason: Reason,
+    },
+    /// The watcher is over.
+    Ended {
+        /// How.
+        ending: Ending,
+        /// Messages that were accepted and never had a run.
+        unserved: u64,
+    },
+}

@@ -1,0 +1,32 @@
+//! The pure half of a watcher: what it does next, given what happened.
+//!
+//! ```text
+//! NotRun ──Started──► Running(Init) ──ok──► Ready ◄──────────────┐
+//!                          │                  │ message, change   │ ok, saved
+//!                          │ failure          ▼                   │
+//!                          ▼               Running ───────────────┤
+//!                       Delay ──RetryDue──► Running(Recover) ─────┘
+//!                          │ too many failures
+//! any ──end asked──► Cleaning ──► (Saving) ──► Ended: Stopped, Killed or Crashed
+//! ```
+//!
+//! Nothing here reads a clock, touches a value or calls the managed function: the state holds
+//! counts, operation ids and due times. The contents of messages and variables stay in the inbox
+//! until the run that takes them in.
+
+mod effect;
+mod event;
+mod reducer;
+mod state;
+mod steps;
+mod transitions;
+
+#[cfg(test)]
+mod enumeration;
+#[cfg(test)]
+mod table;
+
+pub(crate) use effect::{Effect, Note};
+pub(crate) use event::{Event, Outcome};
+pub(crate) use reducer::Engine;
+pub(crate) use state::{Phase, Policy, RunKind, State};

@@ -1,0 +1,133 @@
+//! The moves that transitions are made of.
+
+use hersh_machine::Cx;
+
+use super::effect::{Effect, Note};
+use super::state::{Phase, Reason, RunKind, State, Then};
+use crate::{Ending, Verdict};
+
+impl State {
+    /// Calls the managed function. A run of kind `Signal` carries the oldest message, if one
+    /// waits; whatever woke it, a run takes in all pending variable updates.
+    pub(super) fn run(&mut self, kind: RunKind, cx: &mut Cx<Effect>) {
+        let message = match kind {
+            RunKind::Signal => self.waiting > 0,
+            RunKind::Init | RunKind::Recover => false,
+        };
+        if message {
+            self.waiting -= 1;
+        }
+        self.changed = false;
+        let op = cx.emit(Effect::Run { kind, message });
+        self.phase = Phase::Running {
+            op,
+            kind,
+            deadline_ms: cx.now_ms().saturating_add(self.policy.run_timeout_ms),
+            asked: None,
+        };
+    }
+
+    /// Makes what the run changed durable.
+    pub(super) fn save(&mut self, then: Then, cx: &mut Cx<Effect>) {
+        let op = cx.emit(Effect::Save);
+        self.phase = Phase::Saving {
+            op,
+            deadline_ms: cx.now_ms().saturating_add(self.policy.save_timeout_ms),
+            then,
+        };
+    }
+
+    /// Calls the cleanup function on the way to `ending`.
+    pub(super) fn clean(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
+        let op = cx.emit(Effect::Cleanup);
+        self.phase = Phase::Cleaning {
+            op,
+            deadline_ms: cx.now_ms().saturating_add(self.policy.cleanup_timeout_ms),
+            ending,
+        };
+    }
+
+    /// Is over.
+    pub(super) fn end(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
+        cx.emit(Effect::Note(Note::Ended {
+            ending: ending.clone(),
+            unserved: self.waiting,
+        }));
+        self.phase = Phase::Ended { ending };
+    }
+
+    /// A run succeeded and what it changed is durable: go on with what waits.
+    pub(super) fn succeeded(&mut self, cx: &mut Cx<Effect>) {
+        if !self.initialised {
+            cx.emit(Effect::Note(Note::Initialised));
+        } else if self.failures > 0 {
+            let failures = self.failures;
+            cx.emit(Effect::Note(Note::Recovered { failures }));
+        }
+        self.failures = 0;
+        self.initialised = true;
+        self.phase = Phase::Ready;
+        self.wake_if_ready(cx);
+    }
+
+    /// A run failed: wait for the next try, or give up.
+    pub(super) fn failed(&mut self, reason: &Reason, cx: &mut Cx<Effect>) {
+        self.failures = self.failures.saturating_add(1);
+        let (after_ms, heavy) = match self.policy.recovery.after(self.failures) {
+            Verdict::Retry { after_ms } => (after_ms, false),
+            Verdict::Recover { after_ms } => (after_ms, true),
+            Verdict::Crash => {
+                let failures = self.failures;
+                let text = format!("{failures} failed runs in a row; the last: {reason}");
+                self.clean(Ending::new(crate::EndKind::Crashed, text), cx);
+                return;
+            }
+        };
+        cx.emit(Effect::Note(Note::RunFailed {
+            reason: reason.clone(),
+            failures: self.failures,
+            retry_after_ms: after_ms,
+            heavy,
+        }));
+        self.phase = Phase::Delay {
+            due_ms: cx.now_ms().saturating_add(after_ms),
+            heavy,
+        };
+    }
+
+    /// Starts the next run if nothing is going on and a signal waits.
+    pub(super) fn wake_if_ready(&mut self, cx: &mut Cx<Effect>) {
+        match self.phase {
+            Phase::Ready if self.waiting > 0 || self.changed => self.run(RunKind::Signal, cx),
+            // Signals wait while something else goes on; after the end they stay unserved.
+            Phase::Ready
+            | Phase::NotRun
+            | Phase::Running { .. }
+            | Phase::Saving { .. }
+            | Phase::Delay { .. }
+            | Phase::Cleaning { .. }
+            | Phase::Ended { .. } => {}
+        }
+    }
+}
+
+impl Then {
+    /// Takes in the wish to end after the save.
+    pub(super) fn strengthen(&mut self, ending: Ending) {
+        *self = match self.clone() {
+            Self::Continue => Self::Clean(ending),
+            Self::Clean(current) => Self::Clean(current.stronger(ending)),
+            Self::End(current) => Self::End(current.stronger(ending)),
+        };
+    }
+}
+
+/// The reason of a failure to save.
+pub(super) fn unsaved(reason: &Reason) -> Reason {
+    format!("the context could not be saved: {reason}").into()
+}
+
+/// The reason of a failure to end in time.
+pub(super) fn late(what: &str, limit_ms: u64) -> Reason {
+    format!("{what} did not end within {limit_ms} ms").into()
+}

@@ -1,0 +1,137 @@
+//! Errors of hooks. Each names the hook and the name or key it was called with.
+
+use std::time::Duration;
+
+/// Most watched variables that one watcher may register.
+pub const WATCH_LIMIT: usize = 1_000;
+/// Longest name of a variable or key, bytes.
+pub const NAME_LIMIT_BYTES: usize = 256;
+/// Shortest interval of a timed hook.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Longest interval of a timed hook.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Most keys in the durable context.
+pub const CONTEXT_KEY_LIMIT: usize = 1_000;
+/// Most bytes that the durable context takes as JSON, keys included.
+pub const CONTEXT_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a hook did not do what it was called for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HookError {
+    /// The name of a variable or key is empty or too long.
+    #[error("{hook}: the name {name:?} is not usable: give 1 to {NAME_LIMIT_BYTES} bytes")]
+    Name {
+        /// The hook.
+        hook: &'static str,
+        /// The name, cut to 80 characters.
+        name: String,
+    },
+    /// The name is registered for another hook or another type.
+    #[error("{hook}({name:?}): registered as {registered}, asked for as {asked}: use another name")]
+    Clash {
+        /// The hook.
+        hook: &'static str,
+        /// The name.
+        name: String,
+        /// How it was registered first.
+        registered: String,
+        /// What this call asks for.
+        asked: String,
+    },
+    /// The watcher has its limit of variables.
+    #[error("{hook}({name:?}): the limit of {limit} variables is reached: watch fewer values")]
+    Limit {
+        /// The hook.
+        hook: &'static str,
+        /// The name.
+        name: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The interval is zero, too short or too long.
+    #[error(
+        "{hook}({name:?}): an interval of {every:?} is not usable: \
+         give {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"
+    )]
+    Interval {
+        /// The hook.
+        hook: &'static str,
+        /// The name.
+        name: String,
+        /// What was asked.
+        every: Duration,
+    },
+    /// A variable can be registered in a run only, not in the cleanup.
+    #[error("{hook}({name:?}): variables are registered in a run, not in the cleanup")]
+    OutsideRun {
+        /// The hook.
+        hook: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The stored value is not of the type asked for.
+    #[error("{hook}({key:?}): the stored value is no {asked}: {message}")]
+    ContextType {
+        /// The hook.
+        hook: &'static str,
+        /// The key.
+        key: String,
+        /// The type asked for.
+        asked: &'static str,
+        /// What the decoder said.
+        message: String,
+    },
+    /// The new value cannot be written as JSON.
+    #[error("{hook}({key:?}): the value cannot be stored as JSON: {message}")]
+    ContextEncode {
+        /// The hook.
+        hook: &'static str,
+        /// The key.
+        key: String,
+        /// What the encoder said.
+        message: String,
+    },
+    /// The context would grow past its limits.
+    #[error(
+        "{hook}({key:?}): the context would have {keys} keys and {bytes} bytes, \
+         the limits are {CONTEXT_KEY_LIMIT} and {CONTEXT_LIMIT_BYTES}: store less"
+    )]
+    ContextFull {
+        /// The hook.
+        hook: &'static str,
+        /// The key.
+        key: String,
+        /// Keys that it would have.
+        keys: usize,
+        /// Bytes that it would have.
+        bytes: usize,
+    },
+}
+
+impl HookError {
+    /// True for the errors of setting a variable up: no retry mends them, so in the first run
+    /// they crash the watcher at once.
+    pub(crate) fn is_set_up(&self) -> bool {
+        match self {
+            Self::Name { .. }
+            | Self::Clash { .. }
+            | Self::Limit { .. }
+            | Self::Interval { .. }
+            | Self::OutsideRun { .. } => true,
+            Self::ContextType { .. } | Self::ContextEncode { .. } | Self::ContextFull { .. } => {
+                false
+            }
+        }
+    }
+}
+
+/// Refuses a name that is empty or too long.
+pub(crate) fn check_name(hook: &'static str, name: &str) -> Result<(), HookError> {
+    if name.is_empty() || name.len() > NAME_LIMIT_BYTES {
+        return Err(HookError::Name {
+            hook,
+            name: name.chars().take(80).collect(),
+        });
+    }
+    Ok(())
+}

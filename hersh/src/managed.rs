@@ -1,0 +1,55 @@
+//! Managed functions behind a common face, and what their panics say.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::{Context, Error};
+
+/// A function over the context whose type is forgotten. Used where one allocation per call is no
+/// matter.
+pub(crate) struct CleanupFn(Box<dyn Call + Send>);
+
+type Called<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
+trait Call {
+    fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a>;
+}
+
+impl<F, E> Call for F
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
+        Box::pin(async move { self(cx).await.map_err(Into::into) })
+    }
+}
+
+impl CleanupFn {
+    /// Forgets the type of `function`.
+    pub(crate) fn new<F, E>(function: F) -> Self
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        Self(Box::new(function))
+    }
+
+    /// Calls it.
+    pub(crate) fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
+        self.0.call(cx)
+    }
+}
+
+/// What a panic says of itself.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    match text {
+        Some(text) => format!("panicked: {text}"),
+        None => "panicked".into(),
+    }
+}

@@ -1,0 +1,189 @@
+//! A watcher as the whole of a program: environment, signals, exit code.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::logbook::{Level, LogKind, Logbook};
+use crate::{Builder, Context, EndKind, Ending, Error, Watcher};
+
+/// The name of the watcher; default the program's file name.
+const ENV_ID: &str = "HERSH_WATCHER_ID";
+/// Where the API listens, `host:port`, or `none`; default all interfaces, port 8080: in a sandbox
+/// the proxy comes over the container's address, and nobody else can.
+#[cfg(feature = "api")]
+const ENV_ADDRESS: &str = "HERSH_WATCHER_ADDRESS";
+/// The folder of the durable context; default `/state` when it is there.
+const ENV_STATE_DIR: &str = "HERSH_STATE_DIR";
+/// From the stop signal to the forced end, milliseconds.
+const ENV_STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
+
+#[cfg(feature = "api")]
+const DEFAULT_ADDRESS: &str = "0.0.0.0:8080";
+const DEFAULT_STATE_DIR: &str = "/state";
+/// Shorter than the ten seconds that a host usually grants before it kills.
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(9);
+
+/// Exit code after a crash, or when the program did not stop within the grace period.
+const EXIT_CRASHED: u8 = 1;
+/// Exit code when the watcher could not be started.
+const EXIT_NOT_STARTED: u8 = 2;
+/// Exit code after [`crate::Control::Kill`].
+const EXIT_KILLED: u8 = 3;
+
+/// Runs a watcher as the whole of a program, with its settings from the environment.
+///
+/// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
+/// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for no API), log lines
+/// go to stdout as JSON. SIGTERM and SIGINT stop the watcher within `HERSH_STOP_GRACE_MS`
+/// (default 9,000); a second signal ends it at once.
+///
+/// Exit code: 0 stopped as asked, 1 crashed or did not stop in time, 2 could not start, 3 killed
+/// by its own wish.
+pub fn main<F, E>(managed: F) -> ExitCode
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+    E: Into<Error> + 'static,
+{
+    Watcher::from_env().main(managed)
+}
+
+impl Watcher {
+    /// Settings from the environment, as [`crate::main`] uses them.
+    pub fn from_env() -> Builder {
+        let env: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((text(key)?, text(value)?)))
+            .collect();
+        let get = |wanted: &str| {
+            let pair = env.iter().find(|(key, _)| key == wanted);
+            pair.map(|(_, value)| value.clone())
+        };
+        let id = get(ENV_ID).unwrap_or_else(file_name);
+        let state_dir = get(ENV_STATE_DIR).map(PathBuf::from).or_else(|| {
+            let default = PathBuf::from(DEFAULT_STATE_DIR);
+            default.is_dir().then_some(default)
+        });
+        let mut builder = Builder::new(id).log_to_stdout(true);
+        if let Some(folder) = state_dir {
+            builder = builder.state_dir(folder);
+        }
+        #[cfg(feature = "api")]
+        {
+            let address = get(ENV_ADDRESS).unwrap_or_else(|| DEFAULT_ADDRESS.into());
+            let on = address != "none";
+            builder.api = on.then_some(crate::builder::ApiAddress::Text(address));
+        }
+        builder.env(env)
+    }
+}
+
+impl Builder {
+    /// Runs the watcher as the whole of a program: see [`crate::main`].
+    pub fn main<F, E>(self, managed: F) -> ExitCode
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        let log = Logbook::new(Some(self.id.clone()));
+        let complain = |message: &str| {
+            let (level, kind) = (Level::Error, LogKind::Lifecycle);
+            log.write(SystemTime::now(), level, kind, 0, message);
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let ended = match runtime {
+            Ok(runtime) => runtime.block_on(serve(self, managed)),
+            Err(error) => Err((EXIT_NOT_STARTED, format!("cannot start: {error}"))),
+        };
+        match ended {
+            Ok(ending) => match ending.kind {
+                EndKind::Stopped => ExitCode::SUCCESS,
+                EndKind::Killed => ExitCode::from(EXIT_KILLED),
+                EndKind::Crashed => ExitCode::from(EXIT_CRASHED),
+            },
+            Err((code, message)) => {
+                complain(&message);
+                ExitCode::from(code)
+            }
+        }
+    }
+
+    /// How long a stop by signal may take as a whole.
+    fn signal_grace(&self) -> Result<Duration, String> {
+        match self.env.get(ENV_STOP_GRACE) {
+            None => Ok(DEFAULT_STOP_GRACE),
+            Some(text) => text.parse().map(Duration::from_millis).map_err(|_| {
+                format!("{ENV_STOP_GRACE} is {text:?}: give whole milliseconds, such as 9000")
+            }),
+        }
+    }
+}
+
+/// Runs the watcher until it is over or the grace period is; errors carry their exit code.
+async fn serve<F, E>(builder: Builder, managed: F) -> Result<Ending, (u8, String)>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+    E: Into<Error> + 'static,
+{
+    let not_started = |message: String| (EXIT_NOT_STARTED, format!("cannot start: {message}"));
+    let grace = builder.signal_grace().map_err(not_started)?;
+    // Before the start: the first process of a container ignores signals it does not handle.
+    let mut signals = Signals::new().map_err(|error| not_started(error.to_string()))?;
+    let watcher = builder
+        .start(managed)
+        .await
+        .map_err(|error| not_started(error.to_string()))?;
+    let name = tokio::select! {
+        ending = watcher.wait() => return Ok(ending),
+        name = signals.next() => name,
+    };
+    watcher.stop(name);
+    tokio::select! {
+        ending = watcher.wait() => Ok(ending),
+        name = signals.next() => {
+            Err((EXIT_CRASHED, format!("ended at once by a second signal, {name}")))
+        }
+        () = tokio::time::sleep(grace) => {
+            let limit_ms = grace.as_millis();
+            Err((EXIT_CRASHED, format!("did not stop within {limit_ms} ms after {name}")))
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn text(value: OsString) -> Option<String> {
+    value.into_string().ok()
+}
+
+fn file_name() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_name());
+    name.map_or_else(
+        || "watcher".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}

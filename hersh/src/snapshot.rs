@@ -1,0 +1,190 @@
+//! The durable context on disk: one file, replaced as a whole.
+//!
+//! `context.json` always holds one committed snapshot: a new one is written beside it, synced,
+//! and renamed over it; the folder is synced last. A crash at any instruction leaves the old file
+//! or the new one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::StartError;
+use crate::store::Values;
+
+const FILE: &str = "context.json";
+const TEMPORARY: &str = "context.json.new";
+const LOCK: &str = "context.lock";
+/// The form of the file. A later form gets the next number.
+const VERSION: u32 = 1;
+
+/// A folder that one watcher keeps its context in. Locked while it lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    /// Holds the lock until it is dropped.
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    values: BTreeMap<String, Box<RawValue>>,
+}
+
+impl StateDir {
+    /// Opens the folder and reads its snapshot; none is an empty context.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
+    /// another watcher uses it, [`StartError::Snapshot`] when the file cannot be understood: it
+    /// is left as it is, because starting empty would lose what it holds.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Values), StartError> {
+        let failed = |error: io::Error| StartError::StateDir {
+            path: path.into(),
+            error: error.to_string(),
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StartError::StateDirBusy { path: path.into() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let values = match fs::read(path.join(FILE)) {
+            Ok(bytes) => decode(&bytes).map_err(|message| StartError::Snapshot {
+                path: path.join(FILE),
+                message,
+            })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Values::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let directory = Self {
+            path: path.into(),
+            _lock: lock,
+        };
+        Ok((directory, values))
+    }
+
+    /// Replaces the snapshot. When it returns `Ok`, the new one survives a power cut.
+    ///
+    /// # Errors
+    /// What the file system said; the old snapshot stands.
+    pub(crate) fn save(&self, values: &Values) -> io::Result<()> {
+        let temporary = self.path.join(TEMPORARY);
+        let mut file = File::create(&temporary)?;
+        file.write_all(&encode(values)?)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, self.path.join(FILE))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn encode(values: &Values) -> io::Result<Vec<u8>> {
+    let mut raw = BTreeMap::new();
+    for (key, json) in values {
+        raw.insert(key.to_string(), RawValue::from_string(json.to_string())?);
+    }
+    let snapshot = Snapshot {
+        version: VERSION,
+        values: raw,
+    };
+    Ok(serde_json::to_vec(&snapshot)?)
+}
+
+fn decode(bytes: &[u8]) -> Result<Values, String> {
+    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if snapshot.version != VERSION {
+        return Err(format!(
+            "it has form {}, this program reads form {VERSION}",
+            snapshot.version
+        ));
+    }
+    let pair = |(key, json): (String, Box<RawValue>)| (Arc::from(key), Arc::from(json.get()));
+    Ok(snapshot.values.into_iter().map(pair).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        let pair = |(key, json): &(&str, &str)| (Arc::from(*key), Arc::from(*json));
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_exactly() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = values(&[
+            ("a", "1"),
+            ("big", "340282366920938463463374607431768211455"),
+        ]);
+        let (state, empty) = StateDir::open(folder.path()).unwrap();
+        assert_eq!(empty, Values::new());
+        state.save(&saved).unwrap();
+        drop(state);
+        assert_eq!(StateDir::open(folder.path()).unwrap().1, saved);
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        let next = encode(&values(&[("a", "2")])).unwrap();
+        drop(state);
+        for end in 0..=next.len() {
+            fs::write(folder.path().join(TEMPORARY), &next[..end]).unwrap();
+            let (_, read) = StateDir::open(folder.path()).unwrap();
+            assert_eq!(read, values(&[("a", "1")]));
+        }
+    }
+
+    #[test]
+    fn a_folder_serves_one_watcher_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateDir::open(folder.path()).unwrap();
+        let second = StateDir::open(folder.path()).unwrap_err();
+        assert!(matches!(second, StartError::StateDirBusy { .. }));
+        drop(first);
+        StateDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        for damaged in ["", "{\"version\":1,\"val", "{\"version\":9,\"values\":{}}"] {
+            fs::write(&file, damaged).unwrap();
+            let error = StateDir::open(folder.path()).unwrap_err();
+            assert!(matches!(error, StartError::Snapshot { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn a_failed_save_leaves_the_old_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        // A folder in the way of the temporary file fails even for root.
+        fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
+        assert!(state.save(&values(&[("a", "2")])).is_err());
+        drop(state);
+        let (_, read) = StateDir::open(folder.path()).unwrap();
+        assert_eq!(read, values(&[("a", "1")]));
+    }
+}

@@ -1,0 +1,88 @@
+//! Errors of starting a watcher and of sending to one.
+
+use std::path::PathBuf;
+
+use crate::{MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
+
+/// Why a watcher did not start. Nothing of it is left behind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error("{setting} is {value}: {rule}")]
+    Setting {
+        /// Which one.
+        setting: &'static str,
+        /// As it came.
+        value: String,
+        /// What it should be.
+        rule: &'static str,
+    },
+    /// The API's address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; stop what uses the port or choose another")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        error: String,
+    },
+    /// The folder of the durable context cannot be used.
+    #[error("cannot use the state folder {}: {error}; make it a writable folder", path.display())]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system said.
+        error: String,
+    },
+    /// Another watcher uses the folder.
+    #[error("the state folder {} is in use by another watcher; give each its own", path.display())]
+    StateDirBusy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The saved context cannot be understood.
+    #[error(
+        "cannot read the saved context {}: {message}; mend the file or move it away",
+        path.display()
+    )]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The engine's thread or runtime could not be made.
+    #[error("cannot start the engine's thread: {error}; the system may be out of threads")]
+    Thread {
+        /// What the system said.
+        error: String,
+    },
+    /// The API needs a tokio runtime with IO and time around the start.
+    #[error("a watcher with an API starts inside a tokio runtime; call start from async code")]
+    NoRuntime,
+}
+
+/// Why a message was not taken. It was not queued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// As much waits as may wait.
+    #[error(
+        "the message queue is full ({waiting} wait; at most {MESSAGE_TOTAL_LIMIT_BYTES} bytes); \
+         try again later"
+    )]
+    QueueFull {
+        /// Messages that wait.
+        waiting: usize,
+    },
+    /// The watcher is stopping or over.
+    #[error("the watcher is not running")]
+    NotRunning,
+    /// There is nothing in it.
+    #[error("the message is empty; give it some content")]
+    Empty,
+    /// It is too long.
+    #[error("the message has {bytes} bytes; at most {MESSAGE_LIMIT_BYTES} are taken")]
+    TooLong {
+        /// Its length, bytes.
+        bytes: usize,
+    },
+}

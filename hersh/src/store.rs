@@ -1,0 +1,244 @@
+//! The durable context: staged by a run, committed when the run is acknowledged.
+//!
+//! ```text
+//! set, update ──► staged ──run succeeded──► snapshot written ──► committed (what the API shows)
+//!                    └──────run failed────► forgotten
+//! ```
+//!
+//! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::hook_error::check_name;
+use crate::sync::locked;
+use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
+
+/// Keys and their values as JSON text.
+pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
+
+/// The committed values, shared with the API: a reader takes the map and looks at it in peace.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    values: Mutex<Arc<Values>>,
+}
+
+/// The context of one watcher as its runs use it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    committed: Arc<Committed>,
+    staged: Values,
+    size: Size,
+    committed_size: Size,
+}
+
+/// What limits count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Size {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Committed {
+    /// The committed values.
+    pub(crate) fn values(&self) -> Arc<Values> {
+        locked(&self.values).clone()
+    }
+}
+
+impl Store {
+    /// A context that starts with `values`, shown through `committed`.
+    pub(crate) fn new(committed: Arc<Committed>, values: Values) -> Self {
+        let size = Size {
+            keys: values.len(),
+            bytes: values
+                .iter()
+                .map(|(key, json)| key.len() + json.len())
+                .sum(),
+        };
+        *locked(&committed.values) = Arc::new(values);
+        Self {
+            committed,
+            staged: Values::new(),
+            size,
+            committed_size: size,
+        }
+    }
+
+    /// The value of `key` as this run sees it.
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        hook: &'static str,
+        key: &str,
+    ) -> Result<Option<T>, HookError> {
+        check_name(hook, key)?;
+        let Some(json) = self.json(key) else {
+            return Ok(None);
+        };
+        serde_json::from_str(&json)
+            .map(Some)
+            .map_err(|error| HookError::ContextType {
+                hook,
+                key: key.into(),
+                asked: std::any::type_name::<T>(),
+                message: error.to_string(),
+            })
+    }
+
+    /// Stages a value.
+    pub(crate) fn set<T: Serialize + ?Sized>(
+        &mut self,
+        hook: &'static str,
+        key: &str,
+        value: &T,
+    ) -> Result<(), HookError> {
+        check_name(hook, key)?;
+        let json = serde_json::to_string(value).map_err(|error| HookError::ContextEncode {
+            hook,
+            key: key.into(),
+            message: error.to_string(),
+        })?;
+        let size = match self.json(key) {
+            Some(old) => Size {
+                keys: self.size.keys,
+                bytes: self.size.bytes - old.len() + json.len(),
+            },
+            None => Size {
+                keys: self.size.keys + 1,
+                bytes: self.size.bytes + key.len() + json.len(),
+            },
+        };
+        if size.keys > CONTEXT_KEY_LIMIT || size.bytes > CONTEXT_LIMIT_BYTES {
+            return Err(HookError::ContextFull {
+                hook,
+                key: key.into(),
+                keys: size.keys,
+                bytes: size.bytes,
+            });
+        }
+        self.size = size;
+        self.staged.insert(key.into(), json.into());
+        Ok(())
+    }
+
+    /// True when a commit would change something.
+    pub(crate) fn is_changed(&self) -> bool {
+        if self.staged.is_empty() {
+            return false;
+        }
+        let committed = locked(&self.committed.values);
+        self.staged
+            .iter()
+            .any(|(key, json)| committed.get(key) != Some(json))
+    }
+
+    /// All values as they would be after a commit.
+    pub(crate) fn merged(&self) -> Values {
+        let mut values = self.committed.values().as_ref().clone();
+        values.extend(self.staged.iter().map(|(k, v)| (k.clone(), v.clone())));
+        values
+    }
+
+    /// Makes what is staged committed.
+    pub(crate) fn commit(&mut self) {
+        let mut committed = locked(&self.committed.values);
+        Arc::make_mut(&mut committed).append(&mut self.staged);
+        self.committed_size = self.size;
+    }
+
+    /// Forgets what is staged.
+    pub(crate) fn discard(&mut self) {
+        self.staged.clear();
+        self.size = self.committed_size;
+    }
+
+    fn json(&self, key: &str) -> Option<Arc<str>> {
+        match self.staged.get(key) {
+            Some(json) => Some(json.clone()),
+            None => locked(&self.committed.values).get(key).cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> Store {
+        Store::new(Arc::default(), Values::new())
+    }
+
+    #[test]
+    fn staged_values_are_seen_by_the_run_and_forgotten_when_it_fails() {
+        let mut store = store();
+        store.set("set", "a", &1).unwrap();
+        store.commit();
+        store.set("set", "a", &2).unwrap();
+        store.set("set", "b", &3).unwrap();
+        assert_eq!(store.get("value", "a"), Ok(Some(2)));
+        store.discard();
+        assert_eq!(store.get("value", "a"), Ok(Some(1)));
+        assert_eq!(store.get::<i32>("value", "b"), Ok(None));
+        assert_eq!(store.size, store.committed_size);
+    }
+
+    #[test]
+    fn a_reader_keeps_what_it_took_while_a_commit_goes_on() {
+        let committed = Arc::<Committed>::default();
+        let mut store = Store::new(committed.clone(), Values::new());
+        store.set("set", "a", &1).unwrap();
+        store.commit();
+        let before = committed.values();
+        store.set("set", "a", &2).unwrap();
+        store.commit();
+        assert_eq!(before["a"].as_ref(), "1");
+        assert_eq!(committed.values()["a"].as_ref(), "2");
+    }
+
+    #[test]
+    fn setting_the_same_value_changes_nothing() {
+        let mut store = store();
+        store.set("set", "a", "x").unwrap();
+        assert!(store.is_changed());
+        store.commit();
+        store.set("set", "a", "x").unwrap();
+        assert!(!store.is_changed());
+    }
+
+    #[test]
+    fn limits_are_errors_that_name_the_key_and_leave_the_context_as_it_was() {
+        let mut store = store();
+        for n in 0..CONTEXT_KEY_LIMIT {
+            store.set("set", &format!("{n}"), &n).unwrap();
+        }
+        let error = store.set("set", "one more", &0).unwrap_err();
+        assert!(matches!(&error, HookError::ContextFull { key, .. } if key == "one more"));
+        let long = "x".repeat(CONTEXT_LIMIT_BYTES);
+        assert!(store.set("set", "1", &long).is_err());
+        assert_eq!(store.get("value", "1"), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_wrong_type_names_key_and_type() {
+        let mut store = store();
+        store.set("set", "name", "x").unwrap();
+        let error = store.get::<u64>("value", "name").unwrap_err().to_string();
+        assert!(
+            error.starts_with("value(\"name\"): the stored value is no u64"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn numbers_stay_exact() {
+        let mut store = store();
+        for number in [0.1 + 0.2, f64::MIN_POSITIVE, 1.7976931348623157e308] {
+            store.set("set", "f", &number).unwrap();
+            assert_eq!(store.get("value", "f"), Ok(Some(number)));
+        }
+        store.set("set", "i", &u64::MAX).unwrap();
+        assert_eq!(store.get("value", "i"), Ok(Some(u64::MAX)));
+    }
+}

@@ -1,0 +1,79 @@
+//! What a watch hook gives to a run.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::Context;
+use crate::logbook::as_rfc3339;
+use crate::var::Current;
+
+/// The value of a watched variable as this run sees it. Dereferences to the last good value.
+#[derive(Clone, Debug)]
+pub struct Watched<T> {
+    value: Arc<T>,
+    error: Option<Arc<str>>,
+    updated_at: SystemTime,
+    initial: bool,
+    changed_in_run: u64,
+}
+
+/// The value of a tick: see [`Context::watch_tick`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tick {
+    /// Intervals that have passed since the variable was registered. Several may pass during one
+    /// long run: none is lost from the count.
+    pub count: u64,
+    /// When the last one passed, or when the variable was registered.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: SystemTime,
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// The variable's value, if it is of type `T`.
+    pub(crate) fn read(current: Current) -> Option<Self> {
+        Some(Self {
+            value: current.value.downcast().ok()?,
+            error: current.error,
+            updated_at: current.updated_at,
+            initial: current.initial,
+            changed_in_run: current.changed_in_run,
+        })
+    }
+}
+
+impl<T> Watched<T> {
+    /// Why the last update failed, if it did. The last good value stands beside it.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// When the value was last updated.
+    #[must_use]
+    pub fn updated_at(&self) -> SystemTime {
+        self.updated_at
+    }
+
+    /// True until the variable's source gives its first value.
+    #[must_use]
+    pub fn is_initial(&self) -> bool {
+        self.initial
+    }
+
+    /// True when an update of this variable is among what caused this run.
+    #[must_use]
+    pub fn is_triggered(&self, cx: &Context) -> bool {
+        self.changed_in_run == cx.run_number()
+    }
+}
+
+impl<T> Deref for Watched<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}

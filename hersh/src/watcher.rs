@@ -1,0 +1,202 @@
+//! A running watcher as its owner holds it, and its engine's thread.
+
+#[cfg(feature = "api")]
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::builder::Prepared;
+use crate::logbook::{Level, LogKind};
+use crate::managed::panic_text;
+use crate::shared::{Milestone, Shared};
+use crate::{Builder, Context, EndKind, Ending, Error, LogLine, SendError, StartError, Status};
+
+/// A running watcher. Clones are handles to the same one; when the last is dropped, the watcher
+/// is asked to stop.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+    #[cfg(feature = "api")]
+    server: Option<crate::api::Server>,
+    _stop_on_drop: Arc<StopOnDrop>,
+}
+
+#[derive(Debug)]
+struct StopOnDrop(Arc<Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        let reason = "its last handle was dropped";
+        self.0.inbox.ask_end(Ending::new(EndKind::Stopped, reason));
+    }
+}
+
+impl Watcher {
+    /// Settings for a watcher with this name, to be started inside a larger program.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder::new(name)
+    }
+
+    /// Queues a message: it has exactly one run, after those that were queued before it.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not queued then.
+    pub fn send(&self, message: impl Into<Arc<str>>) -> Result<(), SendError> {
+        self.shared.inbox.push_message(message.into())
+    }
+
+    /// A look at it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// The newest lines of its log, oldest first.
+    #[must_use]
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.shared.log.lines()
+    }
+
+    /// Asks it to stop: the run in progress may finish within the stop grace, no other begins,
+    /// the cleanup runs. Returns at once; see [`Watcher::wait`]. Asking again changes nothing.
+    pub fn stop(&self, reason: impl Into<Arc<str>>) {
+        let ending = Ending::new(EndKind::Stopped, reason);
+        self.shared.inbox.ask_end(ending);
+    }
+
+    /// Asks it to end at once: the run in progress is dropped, the cleanup runs. Asked during the
+    /// cleanup, that is dropped too. Returns at once.
+    pub fn kill(&self, reason: impl Into<Arc<str>>) {
+        let ending = Ending::new(EndKind::Killed, reason);
+        self.shared.inbox.ask_end(ending);
+    }
+
+    /// Waits until its first run has succeeded.
+    ///
+    /// # Errors
+    /// How it ended, if it ended instead.
+    pub async fn ready(&self) -> Result<(), Ending> {
+        match self.milestone(|at| *at != Milestone::Starting).await {
+            Milestone::Ended(ending) => Err(ending),
+            Milestone::Starting | Milestone::Up => Ok(()),
+        }
+    }
+
+    /// Waits until it is over and has released all it held: its thread's work, its sources, its
+    /// state folder, its port.
+    pub async fn wait(&self) -> Ending {
+        let ended = self.milestone(|at| matches!(at, Milestone::Ended(_))).await;
+        #[cfg(feature = "api")]
+        if let Some(server) = &self.server {
+            server.closed().await;
+        }
+        match ended {
+            Milestone::Ended(ending) => ending,
+            Milestone::Starting | Milestone::Up => engine_lost("it left no ending"),
+        }
+    }
+
+    /// Where its API listens, if it has one.
+    #[cfg(feature = "api")]
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(crate::api::Server::address)
+    }
+
+    /// A handle to a watcher without an API.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            _stop_on_drop: Arc::new(StopOnDrop(shared.clone())),
+            #[cfg(feature = "api")]
+            server: None,
+            shared,
+        }
+    }
+
+    /// A handle to a watcher whose API is served from now on.
+    #[cfg(feature = "api")]
+    pub(crate) fn served(shared: Arc<Shared>, listener: tokio::net::TcpListener) -> Self {
+        Self {
+            _stop_on_drop: Arc::new(StopOnDrop(shared.clone())),
+            server: crate::api::serve(shared.clone(), listener),
+            shared,
+        }
+    }
+
+    async fn milestone(&self, reached: impl FnMut(&Milestone) -> bool) -> Milestone {
+        let mut receiver = self.shared.milestone.subscribe();
+        match receiver.wait_for(reached).await {
+            Ok(milestone) => milestone.clone(),
+            // The sender lives in `shared`, which this handle holds.
+            Err(_) => Milestone::Ended(engine_lost("its state is gone")),
+        }
+    }
+}
+
+/// Starts the thread that owns the engine.
+pub(crate) async fn spawn_engine<F, E>(prepared: Prepared, managed: F) -> Result<(), StartError>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+    E: Into<Error> + 'static,
+{
+    let shared = prepared.shared.clone();
+    let (up, is_up) = oneshot::channel();
+    let failed = |error: std::io::Error| StartError::Thread {
+        error: error.to_string(),
+    };
+    std::thread::Builder::new()
+        .name(format!("hersh-{}", shared.id))
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Err(error) => drop(up.send(Err(error))),
+                Ok(runtime) => {
+                    drop(up.send(Ok(())));
+                    let work = || run(&runtime, prepared, managed);
+                    let ending = catch_unwind(AssertUnwindSafe(work));
+                    // Sources end with the runtime; a blocking call that hangs must not hold us.
+                    runtime.shutdown_background();
+                    finish(&shared, ending.map_err(|panic| panic_text(&*panic)));
+                }
+            }
+        })
+        .map_err(failed)?;
+    match is_up.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(failed(std::io::Error::other("the thread ended at once"))),
+    }
+}
+
+fn run<F, E>(runtime: &tokio::runtime::Runtime, prepared: Prepared, managed: F) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let _inside = runtime.enter();
+    let mut runner = prepared.runner(managed);
+    runtime.block_on(runner.drive())
+}
+
+/// Shows the end. The last thing that the engine's thread does.
+fn finish(shared: &Shared, ending: Result<Ending, String>) {
+    let ending = ending.unwrap_or_else(|panic| {
+        let ending = engine_lost(&panic);
+        let time = shared.clock.wall();
+        let (level, kind) = (Level::Error, LogKind::Lifecycle);
+        shared.log.write(time, level, kind, 0, &ending.to_string());
+        ending
+    });
+    shared.inbox.clear();
+    shared.publish(ending.kind.state(), 0, shared.clock.now_ms());
+    shared.milestone.send_replace(Milestone::Ended(ending));
+}
+
+fn engine_lost(what: &str) -> Ending {
+    let reason = format!("the engine's thread ended unexpectedly: {what}");
+    Ending::new(EndKind::Crashed, reason)
+}
