@@ -1,9 +1,35 @@
-//! The reducer-effect engine.
+//! The reducer–effect engine: a pure machine, the books around it, and the loop that drives it.
+//!
+//! ```text
+//!            offer                 step                      run
+//!  senders ────────► [`Mailbox`] ──────► [`Stepper`] ──────────────► handler
+//!                        ▲              state, open ops   effects       │
+//!                        └──────────────────────────────────────────────┘
+//!                                     events (outcomes)
+//! ```
+//! A [`Machine`] is `reduce(state, event, now) -> state + effects` and nothing else. Without
+//! features this crate is `no_std` and does no IO; feature `tokio` adds [`driver`], the one
+//! event loop; feature `sim` adds [`sim`], which turns the same crank from a seed.
 #![no_std]
 extern crate alloc;
+#[cfg(feature = "tokio")]
+extern crate std;
 
 mod id;
+mod mailbox;
+mod random;
+mod replay;
 mod step;
+mod stepper;
+
+#[cfg(feature = "tokio")]
+pub mod driver;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use id::OpId;
-pub use step::{Cx, Lane, Machine, Record};
+pub use mailbox::{Capacity, Mailbox};
+pub use random::SplitMix64;
+pub use replay::Divergence;
+pub use step::{Cx, Lane, Machine, Record, RecordOf};
+pub use stepper::{OpenOp, Snapshot, Step, Stepper};

@@ -1,3 +1,5 @@
+//! The shape of a machine: state, events, effects, and the record of one step.
+
 use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
@@ -27,14 +29,23 @@ pub trait Machine: Sized {
     /// The lane in which `event` waits for its turn.
     fn lane(event: &Self::Event) -> Lane;
 
-    /// The operation that `event` ends, if it is the outcome of one.
+    /// The operation that `event` ends, if it is the outcome of one. A deadline is no outcome:
+    /// a reducer that gives up on an operation cancels it.
     fn completes(event: &Self::Event) -> Option<OpId>;
 
     /// The operation that `effect` aborts, if it is a cancellation.
     fn cancels(effect: &Self::Effect) -> Option<OpId>;
 
+    /// True when `effect` is an answer to the one who sent the event: it is handed to the caller
+    /// and never to a handler.
+    fn is_reply(effect: &Self::Effect) -> bool {
+        let _ = effect;
+        false
+    }
+
     /// The event that time alone will cause in `state`, and when (milliseconds since the Unix
-    /// epoch). Deadlines of open operations are expressed here and nowhere else.
+    /// epoch). Deadlines of open operations are expressed here and nowhere else. Taking the event
+    /// in must move the time on or leave `None`.
     fn wake(state: &Self::State) -> Option<(u64, Self::Event)>;
 
     /// True when no further event can change `state`: the machine's life is over.
@@ -102,3 +113,6 @@ pub struct Record<Ev, Ef> {
     /// What it made the machine ask for.
     pub effects: Vec<(OpId, Ef)>,
 }
+
+/// The record of one step of machine `M`.
+pub type RecordOf<M> = Record<<M as Machine>::Event, <M as Machine>::Effect>;

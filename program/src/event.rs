@@ -25,6 +25,9 @@ pub enum Event {
         /// What will run from then on.
         source: Source,
     },
+    /// The host began to serve this program, after a restart of the host or of its journal.
+    /// Deadlines count anew from here, and a Ready program is looked up in the runtime.
+    HostStarted,
     /// Outcome of `EnsureProgramFolders`.
     FoldersEnsured {
         /// The operation that ended.

@@ -1,16 +1,57 @@
-//! The lifecycle of a program.
+//! The lifecycle of a program, as a pure state machine.
+//!
+//! ```text
+//!   command or fact          effects                      outcomes
+//!  ────────────────► [`Lifecycle`] ───────► [`EffectHandler`] ───────┐
+//!                     state [`Program`] ◄────────────────────────────┘
+//! ```
+//! Without features this crate is `no_std` and does no IO. Feature `tokio` adds [`Supervisor`],
+//! which keeps one program alive, and [`EffectHandler`], the contract of whoever does the work:
+//!
+//! ```ignore
+//! let supervisor = Supervisor::spawn(Program::new(id, source, seed), handler, journal);
+//! supervisor.call(Event::UserStartRequested).await?; // durable and answered: state Building
+//! let program = supervisor.settled().await;          // Ready, or Error with its cause
+//! supervisor.send(Event::RuntimeExited { container, exit })?; // what the host observes
+//!
+//! // After a restart of the host:
+//! let mut stepper = ProgramStepper::new(program_as_created);
+//! stepper.fold(records)?;
+//! let supervisor = Supervisor::resume(stepper, handler, journal);
+//! ```
 #![no_std]
 extern crate alloc;
 
 mod effect;
+#[cfg(feature = "tokio")]
+mod effect_handler;
 mod event;
+mod invariants;
 mod manifest;
+pub mod recovery;
+mod reducer;
+mod state;
+#[cfg(feature = "tokio")]
+mod supervisor;
 mod types;
 
 pub use effect::Effect;
+#[cfg(feature = "tokio")]
+pub use effect_handler::{EffectHandler, Task};
 pub use event::Event;
 pub use hersh_machine::OpId;
 pub use manifest::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
+pub use reducer::{
+    CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS, STOP_SLACK_MS,
+};
+pub use state::{
+    BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State, StopStep, Stopped,
+    Stopping, Then,
+};
+#[cfg(feature = "tokio")]
+pub use supervisor::{
+    CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
+};
 pub use types::{
     BuildId, Cause, ContainerId, Exit, ExitReason, IdError, ImageId, Logs, Observed, ProgramId,
     Refusal, Source, Started,

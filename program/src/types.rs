@@ -1,6 +1,6 @@
 //! Names, results and causes.
 
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,22 +24,22 @@ pub struct IdError {
 /// think about `..`, slashes or spaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ProgramId(Box<str>);
+pub struct ProgramId(Arc<str>);
 
 /// Names a source tree: `build-` and the first 12 hex digits of its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BuildId(Box<str>);
+pub struct BuildId(Arc<str>);
 
 /// Names an image by content: `sha256:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ImageId(Box<str>);
+pub struct ImageId(Arc<str>);
 
 /// Names a container: 12 to 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ContainerId(Box<str>);
+pub struct ContainerId(Arc<str>);
 
 macro_rules! identifier {
     ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {
@@ -84,7 +84,7 @@ macro_rules! identifier {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0.into()
+                Self::from(&*id.0)
             }
         }
     };
@@ -262,6 +262,9 @@ pub enum Cause {
         /// What was tried and what came back.
         message: String,
     },
+    /// The container is gone, or another stands in its place, and nobody saw it end.
+    #[error("the container disappeared and nobody saw it end")]
+    Vanished,
     /// The host ended in the middle of this step.
     #[error("the host was restarted in the middle of this step")]
     HostRestarted,

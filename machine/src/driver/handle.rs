@@ -1,0 +1,180 @@
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+use std::vec::Vec;
+
+use tokio::sync::oneshot;
+
+use super::{
+    JournalError,
+    shared::{Queued, Shared},
+};
+use crate::Machine;
+
+/// An event that was not accepted. It comes back in the error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError<E> {
+    /// The event's lane is full: try again later.
+    #[error("the machine's queue is full, try again later")]
+    QueueFull(E),
+    /// The machine's life is over, or its loop was stopped.
+    #[error("the machine is stopped")]
+    Stopped(E),
+}
+
+/// An event that was not taken in. Where it did not get lost with the loop it comes back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// The event's lane is full: try again later.
+    #[error("the machine's queue is full, try again later")]
+    QueueFull(E),
+    /// The machine's life is over, or its loop was stopped. Without the event when the loop
+    /// ended in the middle of it: it may or may not be in the journal.
+    #[error("the machine is stopped")]
+    Stopped(Option<E>),
+    /// The event could not be made durable. Nothing has changed.
+    #[error(transparent)]
+    Journal(JournalError),
+}
+
+/// How an event was taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<F> {
+    /// The number of its record; 0 for an event that was stale and left none.
+    pub seq: u64,
+    /// The effects of [`Machine::is_reply`].
+    pub replies: Vec<F>,
+}
+
+/// The outside of a running machine. Cheap to clone; dropping every handle does not stop it.
+pub struct Handle<M: Machine> {
+    pub(super) shared: Arc<Shared<M>>,
+}
+
+impl<M: Machine> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<M: Machine> Handle<M> {
+    /// Puts `event` into its lane and returns at once. While the journal refuses records the
+    /// event waits for it.
+    ///
+    /// # Errors
+    /// [`SendError`] with the event.
+    pub fn send(&self, event: M::Event) -> Result<(), SendError<M::Event>> {
+        self.shared.offer(Queued { event, reply: None })
+    }
+
+    /// Sends `event` and waits until its record is durable and its state is published. Dropping
+    /// the future does not take the event back.
+    ///
+    /// # Errors
+    /// [`CallError`]; but for [`CallError::Stopped`] without the event, nothing has changed.
+    pub async fn call(&self, event: M::Event) -> Result<Answer<M::Effect>, CallError<M::Event>> {
+        let (reply, answer) = oneshot::channel();
+        let queued = Queued {
+            event,
+            reply: Some(reply),
+        };
+        match self.shared.offer(queued) {
+            Ok(()) => answer.await.unwrap_or(Err(CallError::Stopped(None))),
+            Err(SendError::QueueFull(event)) => Err(CallError::QueueFull(event)),
+            Err(SendError::Stopped(event)) => Err(CallError::Stopped(Some(event))),
+        }
+    }
+
+    /// A copy of the newest durable state.
+    #[must_use]
+    pub fn state(&self) -> M::State {
+        self.shared.lock().state.clone()
+    }
+
+    /// What `read` makes of the newest durable state, without copying it. Keep it short: the
+    /// machine waits meanwhile.
+    pub fn with_state<T>(&self, read: impl FnOnce(&M::State) -> T) -> T {
+        read(&self.shared.lock().state)
+    }
+
+    /// Follows the state from here on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription<M> {
+        self.shared.watchers.fetch_add(1, Ordering::AcqRel);
+        Subscription {
+            seen: self.shared.lock().generation,
+            handle: self.clone(),
+        }
+    }
+
+    /// Asks the loop to end. A running effect is dropped as in a crash; its operation stays
+    /// open in the journal and is recovered when the machine is resumed.
+    pub fn stop(&self) {
+        self.shared.ask_stop();
+    }
+
+    /// True once the loop has ended: stopped, terminal, or dropped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shared.lock().stopped
+    }
+
+    /// Waits until the loop has ended.
+    pub async fn stopped(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.is_stopped() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Follows the states of one machine. A slow reader misses states, never the newest.
+pub struct Subscription<M: Machine> {
+    handle: Handle<M>,
+    seen: u64,
+}
+
+impl<M: Machine> Subscription<M> {
+    /// The newest state, from now on counted as seen.
+    pub fn current(&mut self) -> M::State {
+        let core = self.handle.shared.lock();
+        self.seen = core.generation;
+        core.state.clone()
+    }
+
+    /// The number of the state last seen; every published state has a higher one than those
+    /// before it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.seen
+    }
+
+    /// Waits for a state that was not seen yet. `None` when the loop has ended and its last
+    /// state was seen.
+    pub async fn changed(&mut self) -> Option<M::State> {
+        loop {
+            let changed = self.handle.shared.changed.notified();
+            {
+                let core = self.handle.shared.lock();
+                if core.generation != self.seen {
+                    self.seen = core.generation;
+                    return Some(core.state.clone());
+                }
+                if core.stopped {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl<M: Machine> Drop for Subscription<M> {
+    fn drop(&mut self) {
+        self.handle.shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

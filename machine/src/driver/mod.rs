@@ -1,0 +1,176 @@
+//! The one event loop of a machine, on tokio.
+//!
+//! ```text
+//!  Handle ── send, call ──► mailbox ──┐            ┌── journal.append (durable first)
+//!  Machine::wake ── timer ────────────┼──► step ───┼── publish state ──► Handle, Subscription
+//!  running effect ── outcome ─────────┘            ├── answer the caller
+//!        ▲                                         └── queue effects ──┐
+//!        └──────────────── one at a time, in order ────────────────────┘
+//! ```
+//! One task owns the machine. The running effect is a future polled by the same task: there is
+//! no task or thread per effect, and an idle machine holds no timer, queue or future.
+//!
+//! Guarantees:
+//! - A record is durable before its effects run, before its state is seen and before the caller
+//!   is answered.
+//! - Effects of one machine run one at a time in the order asked for. A cancellation drops a
+//!   queued effect; a running one is told by its [`Cancel`] and waited for, at most
+//!   [`Config::cancel_grace`], before the next begins. What a cancelled effect still reports is
+//!   discarded.
+//! - A panic in a handler becomes an event.
+//! - Every wait ends by an event, a timer or [`Handle::stop`].
+
+mod cancel;
+mod clock;
+mod engine;
+mod handle;
+mod journal;
+mod runner;
+mod shared;
+mod store;
+
+use alloc::sync::Arc;
+use core::{future::Future, time::Duration};
+use std::string::String;
+
+pub use cancel::Cancel;
+pub use clock::{Clock, SystemClock, TokioClock};
+pub use handle::{Answer, CallError, Handle, SendError, Subscription};
+pub use journal::{Journal, JournalError, NoJournal};
+
+use crate::{Capacity, Machine, OpId, Stepper};
+
+/// What became of an operation that was issued before a restart of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery<E> {
+    /// It ended; this is its outcome.
+    Ended(E),
+    /// Nobody can tell, or it did not end: run it again. Always right, as effects are idempotent.
+    Rerun,
+}
+
+/// Does what a machine asks for. One value serves any number of machines.
+///
+/// The futures are polled by the machine's own task, so they must not block: hand blocking work
+/// to a thread pool and await it.
+pub trait Handler<M: Machine>: Send + Sync + 'static {
+    /// Carries out `effect` and tells its outcome; `None` for an effect that has none, or whose
+    /// outcome comes by another way.
+    ///
+    /// When `cancel` fires the future cleans up after itself and ends soon; its outcome is
+    /// discarded. The next effect waits for that end. A future that outlives
+    /// [`Config::cancel_grace`] is dropped; one that is running when the driver stops is dropped
+    /// at once, as in a crash, and its operation is recovered at the next start.
+    fn run(
+        &self,
+        op: OpId,
+        effect: M::Effect,
+        cancel: Cancel,
+    ) -> impl Future<Output = Option<M::Event>> + Send;
+
+    /// After a restart: what became of `effect`, issued at `issued_at_ms` (milliseconds since
+    /// the Unix epoch) and never seen to end. Asked in the order of issue, one at a time.
+    fn recover(
+        &self,
+        op: OpId,
+        effect: &M::Effect,
+        issued_at_ms: u64,
+    ) -> impl Future<Output = Recovery<M::Event>> + Send;
+
+    /// The event that says that the future of `op` panicked with `message`.
+    fn panicked(&self, op: OpId, message: String) -> M::Event;
+}
+
+/// Bounds of one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many events may wait, by lane.
+    pub capacity: Capacity,
+    /// How many effects may wait for their turn before the mailbox is left alone; senders then
+    /// see a full queue. Outcomes and deadlines are always taken in.
+    pub effect_queue: u32,
+    /// How long a cancelled effect may take to clean up.
+    pub cancel_grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            capacity: Capacity::default(),
+            effect_queue: 64,
+            cancel_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A machine with all it needs to run.
+pub struct Driver<M: Machine, H, J, C = SystemClock> {
+    stepper: Stepper<M>,
+    handler: Arc<H>,
+    journal: J,
+    clock: C,
+    config: Config,
+}
+
+impl<M, H, J> Driver<M, H, J>
+where
+    M: Machine,
+{
+    /// A driver of `stepper` by the system's clock. Operations that the stepper has open are
+    /// recovered first, in order: fold a journal and pass the result to resume a machine.
+    pub fn new(stepper: Stepper<M>, handler: Arc<H>, journal: J) -> Self {
+        Self {
+            stepper,
+            handler,
+            journal,
+            clock: SystemClock,
+            config: Config::default(),
+        }
+    }
+}
+
+impl<M, H, J, C> Driver<M, H, J, C>
+where
+    M: Machine + 'static,
+    M::State: Send,
+    M::Event: Send + Sync,
+    M::Effect: Send + Sync,
+    H: Handler<M>,
+    J: Journal<M>,
+    C: Clock,
+{
+    /// Takes the time from `clock`.
+    pub fn with_clock<D: Clock>(self, clock: D) -> Driver<M, H, J, D> {
+        Driver {
+            stepper: self.stepper,
+            handler: self.handler,
+            journal: self.journal,
+            clock,
+            config: self.config,
+        }
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The machine's handle and the loop that must be polled for it to live. When the future is
+    /// dropped the machine is stopped.
+    pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
+        let (engine, handle) = engine::Engine::new(self);
+        (handle, engine.run())
+    }
+
+    /// Runs the loop as a task of the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn(self) -> Handle<M> {
+        let (handle, run) = self.start();
+        tokio::spawn(run);
+        handle
+    }
+}

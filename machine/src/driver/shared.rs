@@ -1,0 +1,145 @@
+//! What the loop and its handles share: one short lock, never held across a wait.
+
+use alloc::sync::Arc;
+use core::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    task::Waker,
+};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    vec::Vec,
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{Answer, CallError, Config, SendError};
+use crate::{Lane, Machine, Mailbox};
+
+/// Where the answer to a `call` goes.
+pub(super) type Reply<M> =
+    oneshot::Sender<Result<Answer<<M as Machine>::Effect>, CallError<<M as Machine>::Event>>>;
+
+/// An event on its way to the machine.
+pub(super) struct Queued<M: Machine> {
+    pub(super) event: M::Event,
+    pub(super) reply: Option<Reply<M>>,
+}
+
+pub(super) struct Core<M: Machine> {
+    pub(super) mailbox: Mailbox<Queued<M>>,
+    pub(super) state: M::State,
+    pub(super) generation: u64,
+    pub(super) stopped: bool,
+    waker: Option<Waker>,
+}
+
+pub(super) struct Shared<M: Machine> {
+    core: Mutex<Core<M>>,
+    /// Something came that the loop must look at before its next event.
+    pub(super) urgent: AtomicBool,
+    pub(super) stop_asked: AtomicBool,
+    pub(super) changed: Notify,
+    pub(super) watchers: AtomicUsize,
+}
+
+impl<M: Machine> Shared<M> {
+    pub(super) fn new(state: M::State, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            core: Mutex::new(Core {
+                mailbox: Mailbox::new(config.capacity),
+                state,
+                generation: 0,
+                stopped: false,
+                waker: None,
+            }),
+            urgent: AtomicBool::new(false),
+            stop_asked: AtomicBool::new(false),
+            changed: Notify::new(),
+            watchers: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core<M>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an event into the mailbox and wakes the loop.
+    pub(super) fn offer(&self, queued: Queued<M>) -> Result<(), SendError<M::Event>> {
+        let lane = M::lane(&queued.event);
+        let waker = {
+            let mut core = self.lock();
+            if core.stopped {
+                return Err(SendError::Stopped(queued.event));
+            }
+            if let Err(back) = core.mailbox.offer(lane, queued) {
+                return Err(SendError::QueueFull(back.event));
+            }
+            if lane == Lane::Control {
+                self.urgent.store(true, Ordering::Release);
+            }
+            core.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Asks the loop to end.
+    pub(super) fn ask_stop(&self) {
+        let waker = {
+            let mut core = self.lock();
+            self.stop_asked.store(true, Ordering::Release);
+            core.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Remembers whom to wake when an event comes.
+    pub(super) fn park(&self, core: &mut Core<M>, waker: &Waker) {
+        match &core.waker {
+            Some(known) if known.will_wake(waker) => {}
+            Some(_) | None => core.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Shows a new state to readers.
+    pub(super) fn publish(&self, core: &mut Core<M>, state: M::State) {
+        core.state = state;
+        core.generation += 1;
+        if self.watchers.load(Ordering::Acquire) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Ends it all: what still waits is handed back, nothing is accepted any more.
+    pub(super) fn close(&self) {
+        let waiting = {
+            let mut core = self.lock();
+            core.stopped = true;
+            core.waker = None;
+            let mut waiting = Vec::new();
+            while let Some(queued) = core.mailbox.pop() {
+                waiting.push(queued);
+            }
+            core.mailbox.shrink();
+            waiting
+        };
+        for queued in waiting {
+            queued.stopped();
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+impl<M: Machine> Queued<M> {
+    /// Tells the caller, if any, that the machine ended before it took the event in.
+    pub(super) fn stopped(self) {
+        if let Some(reply) = self.reply {
+            // A caller that went away needs no answer.
+            drop(reply.send(Err(CallError::Stopped(Some(self.event)))));
+        }
+    }
+}

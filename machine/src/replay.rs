@@ -1,0 +1,60 @@
+//! Folding a journal back into a machine, and finding where one first differs from its records.
+//!
+//! ```text
+//! records ──► fold ──► Stepper (state, open operations)
+//!               └────► Divergence { seq, expected, seen } at the first that does not fit
+//! ```
+
+use alloc::boxed::Box;
+
+use crate::{Machine, Stepper, step::RecordOf};
+
+/// The first record that a machine does not reproduce.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal and the machine differ at record {seq}")]
+pub struct Divergence<R> {
+    /// The number that the machine was at.
+    pub seq: u64,
+    /// The record as stored.
+    pub expected: Box<R>,
+    /// The record that the machine makes of the same event at the same time.
+    pub seen: Box<R>,
+}
+
+impl<M: Machine> Stepper<M>
+where
+    M::Event: PartialEq,
+    M::Effect: PartialEq,
+{
+    /// Takes a stored record in.
+    ///
+    /// # Errors
+    /// [`Divergence`] when the machine makes other effects of the event, or the record's number
+    /// or time does not follow the last one's. The machine is as it was before.
+    pub fn apply(&mut self, record: RecordOf<M>) -> Result<(), Divergence<RecordOf<M>>> {
+        let step = self.prepare(record.event.clone(), record.now_ms);
+        if step.record == record {
+            self.commit(step);
+            Ok(())
+        } else {
+            Err(Divergence {
+                seq: step.record.seq,
+                expected: Box::new(record),
+                seen: Box::new(step.record),
+            })
+        }
+    }
+
+    /// Takes stored records in, oldest first.
+    ///
+    /// # Errors
+    /// The first [`Divergence`]; the records before it are taken in.
+    pub fn fold(
+        &mut self,
+        records: impl IntoIterator<Item = RecordOf<M>>,
+    ) -> Result<(), Divergence<RecordOf<M>>> {
+        records
+            .into_iter()
+            .try_for_each(|record| self.apply(record))
+    }
+}

@@ -1,0 +1,76 @@
+//! Created, Stopped and Removed: nothing runs and nothing is under way.
+
+use hersh_machine::Cx;
+
+use super::facts::{Facts, already, refuse};
+use crate::{Effect, Event, Refusal, State, Stopped};
+
+/// Created: waits for its first start.
+pub(super) fn created(facts: &mut Facts, event: Event, cx: &mut Cx<Effect>) -> State {
+    at_rest(facts, State::Created, event, cx)
+}
+
+/// Stopped: waits for its next start.
+pub(super) fn stopped(
+    facts: &mut Facts,
+    held: Stopped,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
+    at_rest(facts, State::Stopped(held), event, cx)
+}
+
+fn at_rest(facts: &mut Facts, state: State, event: Event, cx: &mut Cx<Effect>) -> State {
+    match event {
+        Event::UserStartRequested | Event::UserRestartRequested => {
+            facts.forget_attempts();
+            facts.build(cx)
+        }
+        Event::UserStopRequested => {
+            already(state.name(), cx);
+            state
+        }
+        Event::UserDeleteRequested => facts.remove(cx),
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            state
+        }
+        // Nothing is under way: whatever is reported is of an earlier life.
+        Event::HostStarted
+        | Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => state,
+    }
+}
+
+/// Removed: the end. Commands that were on their way are told so.
+pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
+    match event {
+        Event::UserStartRequested
+        | Event::UserStopRequested
+        | Event::UserRestartRequested
+        | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
+        Event::UserDeleteRequested => already(State::Removed.name(), cx),
+        Event::HostStarted
+        | Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => {}
+    }
+    State::Removed
+}

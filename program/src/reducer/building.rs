@@ -1,0 +1,81 @@
+//! Building: first the folders, then the image, both before one deadline.
+
+use alloc::sync::Arc;
+
+use hersh_machine::{Cx, OpId};
+
+use super::facts::{Facts, already, internal};
+use crate::{BuildStep, Building, Cause, Effect, Event, ImageId, State, Then};
+
+pub(super) fn reduce(
+    facts: &mut Facts,
+    held: Building,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
+    match event {
+        Event::UserStartRequested => {
+            already("building", cx);
+            State::Building(held)
+        }
+        Event::UserStopRequested => abandon(facts, &held, Then::Stop { last_exit: None }, cx),
+        Event::UserRestartRequested => {
+            facts.forget_attempts();
+            abandon(facts, &held, Then::Start, cx)
+        }
+        Event::UserDeleteRequested => abandon(facts, &held, Then::Remove, cx),
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            State::Building(held)
+        }
+        Event::HostStarted => {
+            let deadline_ms = facts.build_deadline_ms(cx.now_ms()).max(held.deadline_ms);
+            State::Building(Building {
+                deadline_ms,
+                ..held
+            })
+        }
+        Event::FoldersEnsured { op, result } if is(&held, op, BuildStep::Folders) => match result {
+            Ok(()) => facts.build_image(held, cx),
+            Err(cause) => facts.fail(Arc::new(cause), cx),
+        },
+        Event::BuildFinished { op, result } if is(&held, op, BuildStep::Image) => match result {
+            Ok(image) => built(facts, &held, image, cx),
+            Err(cause) => facts.fail(Arc::new(cause), cx),
+        },
+        Event::DeadlinePassed { op } if op == held.op => {
+            let after_ms = held.source.manifest.timeouts.build_ms;
+            let cause = Arc::new(Cause::BuildTimedOut { after_ms });
+            abandon(facts, &held, Then::Fail { cause }, cx)
+        }
+        Event::HandlerPanicked { op, message } if op == held.op => {
+            facts.fail(internal(message), cx)
+        }
+        // Outcomes of other operations are stale; no container of this start exists yet.
+        Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => State::Building(held),
+    }
+}
+
+fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
+    held.op == op && held.step == step
+}
+
+/// The image runs with the manifest that was there when this start began.
+fn built(facts: &mut Facts, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
+    facts.keep_image(&held.source, &image);
+    facts.start(image, &held.source.manifest, cx)
+}
+
+fn abandon(facts: &Facts, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {
+    facts.abandon(held.op, then, cx)
+}

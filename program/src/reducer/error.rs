@@ -1,0 +1,56 @@
+//! Error: it failed, and waits for its retry or for a person. There is always a way out.
+
+use hersh_machine::{Cx, OpId};
+
+use super::facts::Facts;
+use crate::{Effect, Event, Failed, State, Then};
+
+pub(super) fn reduce(facts: &mut Facts, held: Failed, event: Event, cx: &mut Cx<Effect>) -> State {
+    match event {
+        Event::UserStartRequested | Event::UserRestartRequested => {
+            forget_retry(&held, cx);
+            facts.forget_attempts();
+            facts.build(cx)
+        }
+        Event::UserStopRequested => {
+            forget_retry(&held, cx);
+            facts.forget_attempts();
+            facts.stop(Then::Stop { last_exit: None }, cx)
+        }
+        Event::UserDeleteRequested => {
+            forget_retry(&held, cx);
+            facts.stop(Then::Remove, cx)
+        }
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            State::Error(held)
+        }
+        Event::RetryDue { op } if is(&held, op) => facts.start_or_build(cx),
+        // The handler of a wait that panics: the wait is over.
+        Event::HandlerPanicked { op, .. } if is(&held, op) => facts.start_or_build(cx),
+        // Nothing but a retry is under way: whatever else is reported is of an earlier life. A
+        // retry keeps its due time over a restart of the host.
+        Event::HostStarted
+        | Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => State::Error(held),
+    }
+}
+
+fn is(held: &Failed, op: OpId) -> bool {
+    held.retry.is_some_and(|retry| retry.op == op)
+}
+
+fn forget_retry(held: &Failed, cx: &mut Cx<Effect>) {
+    if let Some(retry) = held.retry {
+        cx.emit(Effect::Cancel { op: retry.op });
+    }
+}

@@ -1,0 +1,276 @@
+//! What every state needs: the part of a program that stays, and the ways from one state to the
+//! next.
+
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+
+use hersh_machine::{Cx, OpId};
+
+use crate::{
+    BuildStep, Building, Cause, Effect, Exit, ExitReason, Failed, ImageId, Manifest, Program,
+    ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping, Then,
+    recovery,
+};
+
+/// What a handler gets beyond the time an effect names before it is given up, milliseconds: one
+/// that keeps its own time can say what it saw last.
+pub const HANDLER_SLACK_MS: u64 = 10_000;
+/// What a stop gets beyond its grace period, milliseconds: longer than a cancelled effect may
+/// take to clean up before the stop begins.
+pub const STOP_SLACK_MS: u64 = 60_000;
+/// How long folders and images may take to be removed, milliseconds.
+pub const REMOVE_TIMEOUT_MS: u64 = 120_000;
+/// How long the runtime may take to say whether a container runs before it is asked again,
+/// milliseconds.
+pub const CHECK_TIMEOUT_MS: u64 = 60_000;
+
+/// A program without its state.
+pub(super) struct Facts {
+    id: ProgramId,
+    source: Source,
+    image: Option<ImageId>,
+    attempts: u32,
+    seed: u64,
+}
+
+impl Facts {
+    pub(super) fn split(program: Program) -> (Self, State) {
+        let facts = Self {
+            id: program.id,
+            source: program.source,
+            image: program.image,
+            attempts: program.attempts,
+            seed: program.seed,
+        };
+        (facts, program.state)
+    }
+
+    pub(super) fn join(self, state: State) -> Program {
+        Program {
+            id: self.id,
+            source: self.source,
+            image: self.image,
+            attempts: self.attempts,
+            seed: self.seed,
+            state,
+        }
+    }
+
+    /// New source or manifest is stored. A new tree forgets the image of the old one.
+    pub(super) fn replace(&mut self, source: Source) {
+        if self.source.build != source.build {
+            self.image = None;
+        }
+        self.source = source;
+    }
+
+    /// An image of `build` was made; it is kept when that is still the source.
+    pub(super) fn keep_image(&mut self, source: &Source, image: &ImageId) {
+        if self.source.build == source.build {
+            self.image = Some(image.clone());
+        }
+    }
+
+    /// A person's wish forgets what failed before it.
+    pub(super) fn forget_attempts(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// A run that ends at `now_ms` forgets earlier attempts if it was long.
+    pub(super) fn ran_since(&mut self, since_ms: u64, now_ms: u64) {
+        if now_ms.saturating_sub(since_ms) >= recovery::RESET_AFTER_MS {
+            self.attempts = 0;
+        }
+    }
+
+    /// To Building: every start that a person asks for begins with folders and build, which cost
+    /// little when nothing changed.
+    pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
+        let op = cx.emit(Effect::EnsureProgramFolders {
+            program: self.id.clone(),
+        });
+        State::Building(Building {
+            op,
+            deadline_ms: self.build_deadline_ms(cx.now_ms()),
+            step: BuildStep::Folders,
+            source: self.source.clone(),
+        })
+    }
+
+    /// From folders to the image, within the same deadline.
+    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
+        let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
+        let op = cx.emit(Effect::BuildRuntime {
+            program: self.id.clone(),
+            build: held.source.build.clone(),
+            timeout_ms: left_ms.saturating_sub(HANDLER_SLACK_MS).max(1),
+        });
+        State::Building(Building {
+            op,
+            step: BuildStep::Image,
+            ..held
+        })
+    }
+
+    /// To Starting.
+    pub(super) fn start(
+        &self,
+        image: ImageId,
+        manifest: &Arc<Manifest>,
+        cx: &mut Cx<Effect>,
+    ) -> State {
+        let op = cx.emit(Effect::StartRuntime {
+            program: self.id.clone(),
+            image: image.clone(),
+            manifest: Arc::clone(manifest),
+        });
+        State::Starting(Starting {
+            op,
+            deadline_ms: start_deadline_ms(manifest, cx.now_ms()),
+            image,
+            exits: Vec::new(),
+        })
+    }
+
+    /// To Starting if the image of the source stands, else to Building.
+    pub(super) fn start_or_build(&self, cx: &mut Cx<Effect>) -> State {
+        match &self.image {
+            Some(image) => self.start(image.clone(), &self.source.manifest, cx),
+            None => self.build(cx),
+        }
+    }
+
+    /// To Stopping, removing every container of the program.
+    pub(super) fn stop(&self, then: Then, cx: &mut Cx<Effect>) -> State {
+        let grace_ms = self.source.manifest.timeouts.stop_grace_ms;
+        let op = cx.emit(Effect::StopRuntime {
+            program: self.id.clone(),
+            grace_ms,
+        });
+        State::Stopping(Stopping {
+            op,
+            deadline_ms: self.stop_deadline_ms(StopStep::Containers, cx.now_ms()),
+            step: StopStep::Containers,
+            then,
+        })
+    }
+
+    /// Gives up `op` and goes to Stopping.
+    pub(super) fn abandon(&self, op: OpId, then: Then, cx: &mut Cx<Effect>) -> State {
+        cx.emit(Effect::Cancel { op });
+        self.stop(then, cx)
+    }
+
+    /// To the last step before Removed. Nothing of the program runs.
+    pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
+        let op = cx.emit(Effect::RemoveProgram {
+            program: self.id.clone(),
+        });
+        State::Stopping(Stopping {
+            op,
+            deadline_ms: self.stop_deadline_ms(StopStep::Files, cx.now_ms()),
+            step: StopStep::Files,
+            then: Then::Remove,
+        })
+    }
+
+    /// To Error, with a retry if the restart policy says so.
+    pub(super) fn fail(&mut self, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+        let retries = recovery::retries(self.policy(), self.attempts, &cause);
+        let retry = retries.then(|| {
+            let after_ms = recovery::back_off_ms(self.seed, self.attempts);
+            let due_ms = after(cx.now_ms(), after_ms);
+            self.attempts += 1;
+            Retry {
+                op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
+                due_ms,
+            }
+        });
+        State::Error(Failed { cause, retry })
+    }
+
+    /// To Error, to stay there until a person comes.
+    pub(super) fn stay_failed(&self, cause: Arc<Cause>) -> State {
+        State::Error(Failed { cause, retry: None })
+    }
+
+    pub(super) fn policy(&self) -> RestartPolicy {
+        self.source.manifest.restart
+    }
+
+    pub(super) fn program(&self) -> ProgramId {
+        self.id.clone()
+    }
+
+    pub(super) fn build_deadline_ms(&self, now_ms: u64) -> u64 {
+        let timeout_ms = self.source.manifest.timeouts.build_ms;
+        after(now_ms, timeout_ms.saturating_add(HANDLER_SLACK_MS))
+    }
+
+    pub(super) fn start_timeout_ms(&self) -> u64 {
+        self.source.manifest.timeouts.start_ms
+    }
+
+    pub(super) fn start_deadline_ms(&self, now_ms: u64) -> u64 {
+        start_deadline_ms(&self.source.manifest, now_ms)
+    }
+
+    pub(super) fn stop_timeout_ms(&self, step: StopStep) -> u64 {
+        let grace_ms = self.source.manifest.timeouts.stop_grace_ms;
+        match step {
+            StopStep::Containers => grace_ms.saturating_add(STOP_SLACK_MS),
+            StopStep::Files => REMOVE_TIMEOUT_MS,
+        }
+    }
+
+    pub(super) fn stop_deadline_ms(&self, step: StopStep, now_ms: u64) -> u64 {
+        after(now_ms, self.stop_timeout_ms(step))
+    }
+}
+
+/// Tells the one who asked that nothing changes because it is so already.
+pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
+    refuse(
+        Refusal::Already {
+            state: state.to_string(),
+        },
+        cx,
+    );
+}
+
+pub(super) fn refuse(refusal: Refusal, cx: &mut Cx<Effect>) {
+    cx.emit(Effect::Refuse { refusal });
+}
+
+/// What the end of a container means for its program.
+pub(super) fn cause_of(exit: &Exit) -> Cause {
+    match exit.reason {
+        ExitReason::Code(code) => Cause::Exited {
+            code,
+            // Shells and engines report death by signal n as 128 + n; there are 64 signals.
+            signal: (129..=192).contains(&code).then(|| code - 128),
+            logs: exit.logs.clone(),
+        },
+        ExitReason::OutOfMemory => Cause::OutOfMemory {
+            logs: exit.logs.clone(),
+        },
+        ExitReason::StateQuota => Cause::StateQuotaExceeded,
+        ExitReason::Vanished => Cause::Vanished,
+    }
+}
+
+pub(super) fn internal(message: String) -> Arc<Cause> {
+    Arc::new(Cause::Internal { message })
+}
+
+pub(super) fn after(now_ms: u64, wait_ms: u64) -> u64 {
+    now_ms.saturating_add(wait_ms)
+}
+
+fn start_deadline_ms(manifest: &Manifest, now_ms: u64) -> u64 {
+    let timeout_ms = manifest.timeouts.start_ms;
+    after(now_ms, timeout_ms.saturating_add(HANDLER_SLACK_MS))
+}

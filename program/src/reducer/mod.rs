@@ -1,0 +1,138 @@
+//! The transition table: one file per state, every event named in each.
+//!
+//! A reducer takes the program apart: what stays (`Facts`) and the state it was in. Each state's
+//! function returns the state that follows. Nothing here waits, reads a clock or does IO.
+//!
+//! Three rules hold in every file:
+//! - An outcome counts only when its operation is the one the state holds; any other is stale.
+//! - Leaving a state in which something may run goes through `Stopping`, whose `StopRuntime`
+//!   removes whatever carries the program's label.
+//! - A command is either taken or answered with a [`Refusal`](crate::Refusal); it is never ignored.
+
+mod at_rest;
+mod building;
+mod error;
+mod facts;
+mod ready;
+mod starting;
+mod stopping;
+
+use alloc::string::String;
+
+use hersh_machine::{Cx, Lane, Machine, OpId};
+
+use crate::{Effect, Event, Program, State};
+use facts::Facts;
+
+pub use facts::{CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, STOP_SLACK_MS};
+
+/// The machine of one program's life.
+#[derive(Clone, Copy, Debug)]
+pub enum Lifecycle {}
+
+impl Machine for Lifecycle {
+    type State = Program;
+    type Event = Event;
+    type Effect = Effect;
+
+    fn lane(event: &Event) -> Lane {
+        match event {
+            Event::UserStartRequested
+            | Event::UserStopRequested
+            | Event::UserRestartRequested
+            | Event::UserDeleteRequested
+            | Event::SourceReplaced { .. } => Lane::User,
+            Event::HostStarted
+            | Event::FoldersEnsured { .. }
+            | Event::BuildFinished { .. }
+            | Event::RuntimeStarted { .. }
+            | Event::StartFailed { .. }
+            | Event::RuntimeExited { .. }
+            | Event::StopFinished { .. }
+            | Event::StatusFetched { .. }
+            | Event::DeadlinePassed { .. }
+            | Event::RetryDue { .. }
+            | Event::Removed { .. }
+            | Event::HandlerPanicked { .. } => Lane::Control,
+        }
+    }
+
+    fn completes(event: &Event) -> Option<OpId> {
+        match event {
+            Event::FoldersEnsured { op, .. }
+            | Event::BuildFinished { op, .. }
+            | Event::RuntimeStarted { op, .. }
+            | Event::StartFailed { op, .. }
+            | Event::StopFinished { op, .. }
+            | Event::StatusFetched { op, .. }
+            | Event::RetryDue { op }
+            | Event::Removed { op, .. }
+            | Event::HandlerPanicked { op, .. } => Some(*op),
+            Event::UserStartRequested
+            | Event::UserStopRequested
+            | Event::UserRestartRequested
+            | Event::UserDeleteRequested
+            | Event::SourceReplaced { .. }
+            | Event::HostStarted
+            | Event::RuntimeExited { .. }
+            | Event::DeadlinePassed { .. } => None,
+        }
+    }
+
+    fn cancels(effect: &Effect) -> Option<OpId> {
+        match effect {
+            Effect::Cancel { op } => Some(*op),
+            Effect::EnsureProgramFolders { .. }
+            | Effect::BuildRuntime { .. }
+            | Effect::StartRuntime { .. }
+            | Effect::StopRuntime { .. }
+            | Effect::FetchRuntimeStatus { .. }
+            | Effect::ScheduleRetry { .. }
+            | Effect::RemoveProgram { .. }
+            | Effect::Refuse { .. } => None,
+        }
+    }
+
+    fn is_reply(effect: &Effect) -> bool {
+        matches!(effect, Effect::Refuse { .. })
+    }
+
+    fn wake(program: &Program) -> Option<(u64, Event)> {
+        let deadline = |at_ms, op| Some((at_ms, Event::DeadlinePassed { op }));
+        match &program.state {
+            State::Building(held) => deadline(held.deadline_ms, held.op),
+            State::Starting(held) => deadline(held.deadline_ms, held.op),
+            State::Stopping(held) => deadline(held.deadline_ms, held.op),
+            State::Ready(held) => held
+                .check
+                .and_then(|check| deadline(check.deadline_ms, check.op)),
+            State::Error(held) => held
+                .retry
+                .map(|retry| (retry.due_ms, Event::RetryDue { op: retry.op })),
+            State::Created | State::Stopped(_) | State::Removed => None,
+        }
+    }
+
+    fn is_terminal(program: &Program) -> bool {
+        matches!(program.state, State::Removed)
+    }
+
+    fn reduce(program: Program, event: Event, cx: &mut Cx<Effect>) -> Program {
+        let (mut facts, state) = Facts::split(program);
+        let state = match state {
+            State::Created => at_rest::created(&mut facts, event, cx),
+            State::Building(held) => building::reduce(&mut facts, held, event, cx),
+            State::Starting(held) => starting::reduce(&mut facts, held, event, cx),
+            State::Ready(held) => ready::reduce(&mut facts, held, event, cx),
+            State::Stopping(held) => stopping::reduce(&mut facts, held, event, cx),
+            State::Stopped(held) => at_rest::stopped(&mut facts, held, event, cx),
+            State::Error(held) => error::reduce(&mut facts, held, event, cx),
+            State::Removed => at_rest::removed(event, cx),
+        };
+        facts.join(state)
+    }
+
+    fn invariants(program: &Program) -> Result<(), String> {
+        crate::invariants::check(program)
+    }
+}

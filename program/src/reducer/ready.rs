@@ -1,0 +1,124 @@
+//! Ready: one container runs, its end is observed.
+//!
+//! After a restart of the host nobody has watched for a while, so `HostStarted` asks the runtime
+//! with `FetchRuntimeStatus`. An answer that the container is gone, ended or replaced is its end;
+//! no answer leaves the program alone and asks again after [`CHECK_TIMEOUT_MS`].
+
+use alloc::{sync::Arc, vec::Vec};
+
+use hersh_machine::Cx;
+
+use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already, cause_of};
+use crate::{
+    Check, Effect, Event, Exit, ExitReason, Observed, Ready, RestartPolicy, State, Then, recovery,
+};
+
+pub(super) fn reduce(facts: &mut Facts, held: Ready, event: Event, cx: &mut Cx<Effect>) -> State {
+    match event {
+        Event::UserStartRequested => {
+            already("ready", cx);
+            State::Ready(held)
+        }
+        Event::UserStopRequested => leave(facts, &held, Then::Stop { last_exit: None }, cx),
+        Event::UserRestartRequested => {
+            facts.forget_attempts();
+            leave(facts, &held, Then::Start, cx)
+        }
+        Event::UserDeleteRequested => leave(facts, &held, Then::Remove, cx),
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            State::Ready(held)
+        }
+        Event::HostStarted => ask(facts, held, cx),
+        Event::RuntimeExited { container, exit } if container == held.container => {
+            ended(facts, &held, exit, cx)
+        }
+        Event::StatusFetched { op, result } if held.check.is_some_and(|check| check.op == op) => {
+            match result {
+                Ok(observed) => compare(facts, held, observed, cx),
+                // The question stays open until its deadline, then it is asked again.
+                Err(_) => State::Ready(held),
+            }
+        }
+        Event::DeadlinePassed { op } if held.check.is_some_and(|check| check.op == op) => {
+            ask(facts, held, cx)
+        }
+        // Outcomes of other operations, and exits of other containers, are stale; a question whose
+        // handler panicked is asked again at its deadline.
+        Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => State::Ready(held),
+    }
+}
+
+/// Asks the runtime, in place of any earlier question.
+fn ask(facts: &Facts, held: Ready, cx: &mut Cx<Effect>) -> State {
+    forget_check(&held, cx);
+    let op = cx.emit(Effect::FetchRuntimeStatus {
+        program: facts.program(),
+    });
+    State::Ready(Ready {
+        check: Some(Check {
+            op,
+            deadline_ms: after(cx.now_ms(), CHECK_TIMEOUT_MS),
+        }),
+        ..held
+    })
+}
+
+fn compare(facts: &mut Facts, held: Ready, observed: Observed, cx: &mut Cx<Effect>) -> State {
+    let held = Ready {
+        check: None,
+        ..held
+    };
+    match observed {
+        Observed::Running(container) if container == held.container => State::Ready(held),
+        Observed::Exited(container, exit) if container == held.container => {
+            ended(facts, &held, exit, cx)
+        }
+        // Another container was not verified by this start: it does not count as ours.
+        Observed::Absent | Observed::Running(_) | Observed::Exited(..) => {
+            let exit = Exit {
+                reason: ExitReason::Vanished,
+                logs: Vec::new(),
+            };
+            ended(facts, &held, exit, cx)
+        }
+    }
+}
+
+/// The container ended by itself.
+fn ended(facts: &mut Facts, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
+    let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
+    facts.ran_since(held.since_ms, cx.now_ms());
+    let clean = exit.reason == ExitReason::Code(0);
+    let then = match facts.policy() {
+        RestartPolicy::Always if clean && ran_ms >= recovery::SETTLED_RUN_MS => Then::Start,
+        RestartPolicy::Never | RestartPolicy::OnFailure if clean => Then::Stop {
+            last_exit: Some(Arc::new(exit)),
+        },
+        RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always => Then::Fail {
+            cause: Arc::new(cause_of(&exit)),
+        },
+    };
+    leave(facts, held, then, cx)
+}
+
+fn leave(facts: &Facts, held: &Ready, then: Then, cx: &mut Cx<Effect>) -> State {
+    forget_check(held, cx);
+    facts.stop(then, cx)
+}
+
+fn forget_check(held: &Ready, cx: &mut Cx<Effect>) {
+    if let Some(check) = held.check {
+        cx.emit(Effect::Cancel { op: check.op });
+    }
+}

@@ -1,0 +1,96 @@
+//! Starting: one container is on its way up.
+//!
+//! An exit that comes now may be of a container from before, reported late, or of the one that
+//! is on its way, reported before `RuntimeStarted`. It is kept, and counts when the container
+//! that came up is the one that ended. `StartRuntime` itself sees the end of its container
+//! before that.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use hersh_machine::Cx;
+
+use super::facts::{Facts, already, cause_of, internal};
+use crate::{Cause, ContainerId, Effect, Event, Exit, Ready, Starting, State, Then};
+
+pub(super) fn reduce(
+    facts: &mut Facts,
+    mut held: Starting,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
+    match event {
+        Event::UserStartRequested => {
+            already("starting", cx);
+            State::Starting(held)
+        }
+        Event::UserStopRequested => facts.abandon(held.op, Then::Stop { last_exit: None }, cx),
+        Event::UserRestartRequested => {
+            facts.forget_attempts();
+            facts.abandon(held.op, Then::Start, cx)
+        }
+        Event::UserDeleteRequested => facts.abandon(held.op, Then::Remove, cx),
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            State::Starting(held)
+        }
+        Event::HostStarted => {
+            held.deadline_ms = facts.start_deadline_ms(cx.now_ms()).max(held.deadline_ms);
+            State::Starting(held)
+        }
+        Event::RuntimeStarted { op, started } if op == held.op => {
+            came_up(facts, held, started.container, cx)
+        }
+        Event::StartFailed { op, cause } if op == held.op => fail(facts, Arc::new(cause), cx),
+        Event::HandlerPanicked { op, message } if op == held.op => {
+            fail(facts, internal(message), cx)
+        }
+        Event::RuntimeExited { container, exit } => {
+            remember(&mut held.exits, container, exit);
+            State::Starting(held)
+        }
+        Event::DeadlinePassed { op } if op == held.op => {
+            let cause = Arc::new(Cause::NotReadyInTime {
+                after_ms: facts.start_timeout_ms(),
+                last_probe: String::from("the start did not report back"),
+                logs: Vec::new(),
+            });
+            facts.abandon(held.op, Then::Fail { cause }, cx)
+        }
+        // Outcomes of other operations are stale.
+        Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => State::Starting(held),
+    }
+}
+
+fn came_up(facts: &Facts, held: Starting, container: ContainerId, cx: &mut Cx<Effect>) -> State {
+    let ended = held.exits.iter().find(|(id, _)| *id == container);
+    match ended {
+        Some((_, exit)) => fail(facts, Arc::new(cause_of(exit)), cx),
+        None => State::Ready(Ready {
+            image: held.image,
+            container,
+            since_ms: cx.now_ms(),
+            check: None,
+        }),
+    }
+}
+
+fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, exit: Exit) {
+    if exits.len() >= Starting::MAX_EXITS {
+        exits.remove(0);
+    }
+    exits.push((container, Arc::new(exit)));
+}
+
+/// Nothing may be left behind, so a failed start stops before it is an error.
+fn fail(facts: &Facts, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+    facts.stop(Then::Fail { cause }, cx)
+}

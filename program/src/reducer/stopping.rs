@@ -1,0 +1,126 @@
+//! Stopping: containers go, then what was wished last. Nothing stops it but its own outcome.
+
+use alloc::{format, sync::Arc};
+
+use hersh_machine::{Cx, OpId};
+
+use super::facts::{Facts, already, internal, refuse};
+use crate::{Cause, Effect, Event, Refusal, State, StopStep, Stopped, Stopping, Then};
+
+pub(super) fn reduce(
+    facts: &mut Facts,
+    mut held: Stopping,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
+    match event {
+        Event::UserStartRequested | Event::UserRestartRequested => {
+            if wish(&mut held, Then::Start, cx) {
+                facts.forget_attempts();
+            }
+            State::Stopping(held)
+        }
+        Event::UserStopRequested => {
+            wish(&mut held, Then::Stop { last_exit: None }, cx);
+            State::Stopping(held)
+        }
+        Event::UserDeleteRequested => {
+            wish(&mut held, Then::Remove, cx);
+            State::Stopping(held)
+        }
+        Event::SourceReplaced { source } => {
+            facts.replace(source);
+            State::Stopping(held)
+        }
+        Event::HostStarted => {
+            held.deadline_ms = facts
+                .stop_deadline_ms(held.step, cx.now_ms())
+                .max(held.deadline_ms);
+            State::Stopping(held)
+        }
+        Event::StopFinished { op, result } if is(&held, op, StopStep::Containers) => match result {
+            Ok(()) => next(facts, held.then, cx),
+            Err(cause) => not_stopped(facts, &held.then, Arc::new(cause), cx),
+        },
+        Event::Removed { op, result } if is(&held, op, StopStep::Files) => match result {
+            Ok(()) => State::Removed,
+            Err(cause) => facts.stay_failed(Arc::new(cause)),
+        },
+        Event::HandlerPanicked { op, message } if op == held.op => {
+            not_stopped(facts, &held.then, internal(message), cx)
+        }
+        Event::DeadlinePassed { op } if op == held.op => {
+            cx.emit(Effect::Cancel { op });
+            let cause = late(facts, held.step);
+            not_stopped(facts, &held.then, Arc::new(cause), cx)
+        }
+        // Outcomes of other operations are stale; containers are expected to end now.
+        Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => State::Stopping(held),
+    }
+}
+
+fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
+    held.op == op && held.step == step
+}
+
+/// Replaces what comes after: the last wish wins, removal beats all. False, and answered, when
+/// nothing changes.
+fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
+    match (&held.then, &wanted) {
+        (Then::Remove, Then::Remove) => already("being removed", cx),
+        (Then::Remove, Then::Stop { .. } | Then::Start | Then::Fail { .. }) => {
+            refuse(Refusal::BeingRemoved, cx);
+        }
+        (Then::Stop { .. }, Then::Stop { .. }) => already("stopping", cx),
+        (Then::Start, Then::Start) => already("stopping to start again", cx),
+        (
+            Then::Stop { .. } | Then::Start | Then::Fail { .. },
+            Then::Stop { .. } | Then::Start | Then::Fail { .. } | Then::Remove,
+        ) => {
+            held.then = wanted;
+            return true;
+        }
+    }
+    false
+}
+
+/// Nothing runs any more.
+fn next(facts: &mut Facts, then: Then, cx: &mut Cx<Effect>) -> State {
+    match then {
+        Then::Stop { last_exit } => State::Stopped(Stopped { last_exit }),
+        Then::Start => facts.start_or_build(cx),
+        Then::Fail { cause } => facts.fail(cause, cx),
+        Then::Remove => facts.remove(cx),
+    }
+}
+
+/// Something may still run. What was to run is tried again by policy: a start removes leftovers
+/// first. What was to be at rest waits for a person, as a retry would start it.
+fn not_stopped(facts: &mut Facts, then: &Then, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+    match then {
+        Then::Start | Then::Fail { .. } => facts.fail(cause, cx),
+        Then::Stop { .. } | Then::Remove => facts.stay_failed(cause),
+    }
+}
+
+fn late(facts: &Facts, step: StopStep) -> Cause {
+    let after_ms = facts.stop_timeout_ms(step);
+    match step {
+        StopStep::Containers => Cause::StopFailed {
+            message: format!("containers were not removed within {after_ms} ms"),
+        },
+        StopStep::Files => Cause::RemoveFailed {
+            message: format!("folders and images were not removed within {after_ms} ms"),
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! One program, alive: its machine, journal and effects on tokio.
+//!
+//! ```text
+//! spawn or resume ──► call(UserStartRequested) ──► journal ──► answered, Building
+//!                                                        └──► EffectHandler ──► ... Ready
+//! ```
+
+use alloc::sync::Arc;
+
+use hersh_machine::{
+    RecordOf, Snapshot, Stepper,
+    driver::{CallError, Clock, Config, Driver, Handle, Journal, SendError, SystemClock},
+};
+
+use crate::{
+    Effect, EffectHandler, Event, Lifecycle, Program, Refusal, State, effect_handler::Adapter,
+};
+
+/// What a journal stores of a program.
+pub type ProgramRecord = RecordOf<Lifecycle>;
+/// A program with its open operations, to start a fold from.
+pub type ProgramSnapshot = Snapshot<Program, Effect>;
+/// The pure half of a supervisor; folds journals.
+pub type ProgramStepper = Stepper<Lifecycle>;
+/// Follows the states of one program.
+pub type Subscription = hersh_machine::driver::Subscription<Lifecycle>;
+
+/// A command that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The program says no, and why.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Too many commands wait: try again later.
+    #[error("too many commands wait for this program, try again later")]
+    QueueFull,
+    /// The program is removed, or its supervisor was stopped.
+    #[error("the program is not supervised any more")]
+    Stopped,
+    /// The command could not be made durable. Nothing has changed.
+    #[error(transparent)]
+    Journal(hersh_machine::driver::JournalError),
+}
+
+/// A program that runs. Cheap to clone; all clones speak to the same program.
+pub struct Supervisor {
+    handle: Handle<Lifecycle>,
+}
+
+impl Clone for Supervisor {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Brings a new program to life as a task of the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn<H, J>(program: Program, handler: Arc<H>, journal: J) -> Self
+    where
+        H: EffectHandler,
+        J: Journal<Lifecycle>,
+    {
+        Self::run(
+            Stepper::new(program),
+            handler,
+            journal,
+            SystemClock,
+            Config::default(),
+        )
+    }
+
+    /// Brings a program back to life after a restart of the host. `stepper` is the fold of its
+    /// journal. The program is told of the restart, then its open operations are recovered.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn resume<H, J>(stepper: ProgramStepper, handler: Arc<H>, journal: J) -> Self
+    where
+        H: EffectHandler,
+        J: Journal<Lifecycle>,
+    {
+        Self::run(stepper, handler, journal, SystemClock, Config::default())
+    }
+
+    /// Like [`Supervisor::spawn`] and [`Supervisor::resume`], with a clock and bounds of one's
+    /// own.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn run<H, J, C>(
+        stepper: ProgramStepper,
+        handler: Arc<H>,
+        journal: J,
+        clock: C,
+        config: Config,
+    ) -> Self
+    where
+        H: EffectHandler,
+        J: Journal<Lifecycle>,
+        C: Clock,
+    {
+        let tell = stepper.seq() > 0 && concerns_restart(&stepper.state().state);
+        let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
+            .with_clock(clock)
+            .with_config(config)
+            .start();
+        if tell {
+            // The mailbox is new and empty: there is room for one event.
+            drop(handle.send(Event::HostStarted));
+        }
+        tokio::spawn(run);
+        Self { handle }
+    }
+
+    /// Puts an event into the program's queue and returns at once: for facts that the host
+    /// observes, such as `RuntimeExited`.
+    ///
+    /// # Errors
+    /// [`SendError`] with the event: queue full, or stopped.
+    pub fn send(&self, event: Event) -> Result<(), SendError<Event>> {
+        self.handle.send(event)
+    }
+
+    /// Gives a command and waits until it is durable. Its consequences are seen in
+    /// [`Supervisor::state`] from then on; the work goes on by itself.
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing has changed then, except that after `Stopped` in the middle of
+    /// the command it may be in the journal.
+    pub async fn call(&self, event: Event) -> Result<(), CommandError> {
+        match self.handle.call(event).await {
+            Ok(answer) => answer
+                .replies
+                .into_iter()
+                .find_map(refusal)
+                .map_or(Ok(()), Err),
+            Err(CallError::QueueFull(_)) => Err(CommandError::QueueFull),
+            Err(CallError::Stopped(_)) => Err(CommandError::Stopped),
+            Err(CallError::Journal(error)) => Err(CommandError::Journal(error)),
+        }
+    }
+
+    /// The newest durable state.
+    #[must_use]
+    pub fn state(&self) -> Program {
+        self.handle.state()
+    }
+
+    /// What `read` makes of the newest durable state, without copying it. Keep it short.
+    pub fn with_state<T>(&self, read: impl FnOnce(&Program) -> T) -> T {
+        self.handle.with_state(read)
+    }
+
+    /// Follows the program's states from here on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.handle.subscribe()
+    }
+
+    /// Waits until no operation is under way that leads to another state, and returns the state.
+    /// Returns also when the supervisor has ended.
+    pub async fn settled(&self) -> Program {
+        let mut subscription = self.subscribe();
+        let mut program = subscription.current();
+        while !program.state.is_settled() {
+            match subscription.changed().await {
+                Some(next) => program = next,
+                None => break,
+            }
+        }
+        program
+    }
+
+    /// Ends the supervisor and leaves the program as it is: what runs goes on running, what is
+    /// under way is recovered by [`Supervisor::resume`].
+    pub fn stop(&self) {
+        self.handle.stop();
+    }
+
+    /// Waits until the supervisor has ended: stopped, or the program removed.
+    pub async fn stopped(&self) {
+        self.handle.stopped().await;
+    }
+
+    /// True once the supervisor has ended.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.handle.is_stopped()
+    }
+}
+
+fn refusal(reply: Effect) -> Option<CommandError> {
+    match reply {
+        Effect::Refuse { refusal } => Some(CommandError::Refused(refusal)),
+        Effect::EnsureProgramFolders { .. }
+        | Effect::BuildRuntime { .. }
+        | Effect::StartRuntime { .. }
+        | Effect::StopRuntime { .. }
+        | Effect::FetchRuntimeStatus { .. }
+        | Effect::ScheduleRetry { .. }
+        | Effect::Cancel { .. }
+        | Effect::RemoveProgram { .. } => None,
+    }
+}
+
+/// Whether `HostStarted` changes anything, so that the many programs at rest cost no record.
+fn concerns_restart(state: &State) -> bool {
+    match state {
+        State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
+        State::Created | State::Stopped(_) | State::Error(_) | State::Removed => false,
+    }
+}
