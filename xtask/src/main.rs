@@ -50,22 +50,12 @@ fn tidy() -> Result<()> {
 }
 
 /// The benchmarks are a program of their own: optimised, and with dependencies that tidy does
-/// not need.
+/// not need. Some run beside a private engine.
 fn bench(words: &[String]) -> Result<()> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo"));
-    let status = Command::new(cargo)
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "xtask",
-        ])
-        .args(["--features", "bench", "--bin", "bench", "--"])
+    let status = Command::new("scripts/bench")
         .args(words)
         .status()
-        .context("cargo did not start")?;
+        .context("scripts/bench did not start: call this from the top folder")?;
     if status.success() {
         Ok(())
     } else {
