@@ -1,1 +1,322 @@
-//! The seeded simulator and its laws.
+//! A seeded world around one machine: virtual time, faults, a trace, and the laws that hold
+//! after every step. One seed gives one trace.
+//!
+//! ```text
+//! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a Broken law
+//!                                            └─ faults: delay, fail, hang, duplicate, late
+//! ```
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    format,
+    string::String,
+    vec::Vec,
+};
+
+use crate::{Capacity, Machine, Mailbox, OpId, RecordOf, SplitMix64, Stepper};
+
+/// What effects do to the world. Called in the order of a driver: one effect at a time.
+pub trait World<M: Machine> {
+    /// `effect` begins.
+    fn begin(&mut self, op: OpId, effect: &M::Effect, rng: &mut SplitMix64);
+    /// It ends, well or not. `None` for an effect whose outcome comes by another way.
+    fn end(
+        &mut self,
+        op: OpId,
+        effect: &M::Effect,
+        well: bool,
+        rng: &mut SplitMix64,
+    ) -> Option<M::Event>;
+    /// It was cancelled, or its host crashed: it goes no further and its outcome is lost.
+    fn abandon(&mut self, op: OpId, effect: &M::Effect);
+}
+
+/// What goes wrong, in percent of the effects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The longest an effect takes, milliseconds.
+    pub max_delay_ms: u64,
+    /// Effects that end badly.
+    pub fail: u8,
+    /// Effects that never end by themselves.
+    pub hang: u8,
+    /// Outcomes that come twice.
+    pub duplicate: u8,
+    /// Cancelled effects whose outcome comes all the same.
+    pub late: u8,
+}
+
+/// A law that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("after record {seq}: {law}")]
+pub struct Broken {
+    /// The last record taken in.
+    pub seq: u64,
+    /// What should have held, and what was seen.
+    pub law: String,
+}
+
+struct Running<E> {
+    op: OpId,
+    effect: E,
+    /// When and how it ends; never, if it hangs.
+    ends: Option<(u64, bool)>,
+}
+
+/// One machine in its world.
+pub struct Simulation<M: Machine, W> {
+    /// The world, for questions and for tampering.
+    pub world: W,
+    /// What goes wrong from here on.
+    pub faults: Faults,
+    /// Virtual time, milliseconds.
+    pub now_ms: u64,
+    stepper: Stepper<M>,
+    first: M::State,
+    rng: SplitMix64,
+    mailbox: Mailbox<M::Event>,
+    queue: VecDeque<(OpId, M::Effect)>,
+    running: Option<Running<M::Effect>>,
+    posts: BTreeMap<(u64, u64), M::Event>,
+    posted: u64,
+    trace: Vec<RecordOf<M>>,
+}
+
+impl<M, W> Simulation<M, W>
+where
+    M: Machine,
+    M::State: PartialEq,
+    M::Event: PartialEq,
+    M::Effect: PartialEq,
+    W: World<M>,
+{
+    /// A machine at the start of its life, at time `now_ms`.
+    pub fn new(state: M::State, world: W, seed: u64, now_ms: u64) -> Self {
+        Self {
+            world,
+            faults: Faults::default(),
+            now_ms,
+            stepper: Stepper::new(state.clone()),
+            first: state,
+            rng: SplitMix64::new(seed),
+            mailbox: Mailbox::new(Capacity::default()),
+            queue: VecDeque::new(),
+            running: None,
+            posts: BTreeMap::new(),
+            posted: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    /// The machine's state.
+    pub fn state(&self) -> &M::State {
+        self.stepper.state()
+    }
+
+    /// Every record so far.
+    pub fn trace(&self) -> &[RecordOf<M>] {
+        &self.trace
+    }
+
+    /// Puts `event` into its lane.
+    ///
+    /// # Errors
+    /// The event, when the lane is full.
+    pub fn offer(&mut self, event: M::Event) -> Result<(), M::Event> {
+        self.mailbox.offer(M::lane(&event), event)
+    }
+
+    /// Takes events in and lets time pass until nothing is left to happen, or `limit` events
+    /// were taken in. True when nothing is left.
+    ///
+    /// # Errors
+    /// The first law that does not hold.
+    pub fn run(&mut self, limit: u32) -> Result<bool, Broken> {
+        for _ in 0..limit {
+            if !self.step()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes one event in, after letting time pass to where there is one. False when nothing is
+    /// left to happen.
+    ///
+    /// # Errors
+    /// The law that does not hold.
+    pub fn step(&mut self) -> Result<bool, Broken> {
+        if M::is_terminal(self.state()) {
+            return Ok(false);
+        }
+        loop {
+            self.begin_next();
+            if let Some(event) = self.next_event() {
+                if !self.stepper.is_stale(&event) {
+                    self.take(event);
+                    return self.check().map(|()| true);
+                }
+            } else if let Some(event) = self.stepper.due(self.now_ms) {
+                self.take(event);
+                if self.stepper.due(self.now_ms).is_some() {
+                    return Err(self.broken(String::from("a wake-up must move the time on")));
+                }
+                return self.check().map(|()| true);
+            } else if !self.pass_time() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The host crashes and comes back: what ran is lost, the machine is folded from its trace,
+    /// and its open operations are run again.
+    ///
+    /// # Errors
+    /// The fold differs from what was.
+    pub fn crash(&mut self) -> Result<(), Broken> {
+        if let Some(running) = self.running.take() {
+            self.world.abandon(running.op, &running.effect);
+        }
+        self.stepper = self.refold()?;
+        let open = self.stepper.open().iter();
+        self.queue = open.map(|open| (open.op, open.effect.clone())).collect();
+        Ok(())
+    }
+
+    /// Checks that folding the trace gives the same effects, state and open operations.
+    ///
+    /// # Errors
+    /// The law and where it broke.
+    pub fn refold(&self) -> Result<Stepper<M>, Broken> {
+        let mut again = Stepper::new(self.first.clone());
+        again
+            .fold(self.trace.iter().cloned())
+            .map_err(|differs| Broken {
+                seq: differs.seq,
+                law: String::from("a replay must make the same effects"),
+            })?;
+        if again.state() != self.stepper.state() || again.open() != self.stepper.open() {
+            let law = "a replay must end in the same state and open operations";
+            return Err(self.broken(String::from(law)));
+        }
+        Ok(again)
+    }
+
+    fn check(&self) -> Result<(), Broken> {
+        check(&self.stepper).map_err(|law| self.broken(law))
+    }
+
+    fn broken(&self, law: String) -> Broken {
+        Broken {
+            seq: self.stepper.seq(),
+            law,
+        }
+    }
+
+    fn begin_next(&mut self) {
+        while self.running.is_none()
+            && let Some((op, effect)) = self.queue.pop_front()
+        {
+            self.world.begin(op, &effect, &mut self.rng);
+            let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
+            let well = !self.rng.chance(self.faults.fail);
+            let hangs = self.rng.chance(self.faults.hang);
+            let ends = (!hangs).then_some((self.now_ms + delay_ms, well));
+            self.running = Some(Running { op, effect, ends });
+        }
+    }
+
+    fn next_event(&mut self) -> Option<M::Event> {
+        if let Some(Running {
+            ends: Some((at_ms, well)),
+            ..
+        }) = self.running
+            && at_ms <= self.now_ms
+            && let Some(running) = self.running.take()
+        {
+            let Running { op, effect, .. } = running;
+            let outcome = self.world.end(op, &effect, well, &mut self.rng);
+            if let Some(event) = &outcome
+                && self.rng.chance(self.faults.duplicate)
+            {
+                self.post(event.clone());
+            }
+            self.begin_next();
+            if outcome.is_some() {
+                return outcome;
+            }
+        }
+        while let Some(post) = self.posts.first_entry()
+            && post.key().0 <= self.now_ms
+        {
+            let event = post.remove();
+            // A full lane loses a duplicate, which is as good as never having been sent.
+            drop(self.mailbox.offer(M::lane(&event), event));
+        }
+        self.mailbox.pop()
+    }
+
+    fn post(&mut self, event: M::Event) {
+        let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
+        self.posted += 1;
+        self.posts
+            .insert((self.now_ms + delay_ms, self.posted), event);
+    }
+
+    fn pass_time(&mut self) -> bool {
+        let ends = self.running.as_ref().and_then(|running| running.ends);
+        let next = [
+            ends.map(|(at_ms, _)| at_ms),
+            self.posts.first_key_value().map(|((at_ms, _), _)| *at_ms),
+            M::wake(self.state()).map(|(at_ms, _)| at_ms),
+        ];
+        let Some(at_ms) = next.into_iter().flatten().min() else {
+            return false;
+        };
+        self.now_ms = self.now_ms.max(at_ms);
+        true
+    }
+
+    fn take(&mut self, event: M::Event) {
+        let record = self.stepper.step_fresh(event, self.now_ms);
+        for (op, effect) in &record.effects {
+            if let Some(target) = M::cancels(effect) {
+                self.cancel(target);
+            } else if !M::is_reply(effect) {
+                self.queue.push_back((*op, effect.clone()));
+            }
+        }
+        self.trace.push(record);
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        self.queue.retain(|(queued, _)| *queued != op);
+        if let Some(running) = self.running.take_if(|running| running.op == op) {
+            if self.rng.chance(self.faults.late)
+                && let Some(event) = self.world.end(op, &running.effect, true, &mut self.rng)
+            {
+                self.post(event);
+            }
+            self.world.abandon(op, &running.effect);
+        }
+    }
+}
+
+/// The laws of one machine at rest between two steps.
+///
+/// # Errors
+/// The law that does not hold.
+pub fn check<M: Machine>(stepper: &Stepper<M>) -> Result<(), String> {
+    M::invariants(stepper.state())?;
+    match stepper.open().first() {
+        Some(open) if M::wake(stepper.state()).is_none() => Err(format!(
+            "{} is open and nothing wakes the machine when it hangs",
+            open.op
+        )),
+        Some(open) if M::is_terminal(stepper.state()) => Err(format!(
+            "{} is open at the end of the machine's life",
+            open.op
+        )),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -21,11 +21,17 @@
 //! ```
 #![no_std]
 extern crate alloc;
+#[cfg(all(feature = "fake", feature = "tokio"))]
+extern crate std;
 
 mod effect;
 #[cfg(feature = "tokio")]
 mod effect_handler;
 mod event;
+#[cfg(all(feature = "fake", feature = "tokio"))]
+mod fake_handler;
+#[cfg(feature = "fake")]
+mod fake_world;
 mod invariants;
 mod manifest;
 pub mod recovery;
@@ -39,6 +45,10 @@ pub use effect::Effect;
 #[cfg(feature = "tokio")]
 pub use effect_handler::{EffectHandler, Task};
 pub use event::Event;
+#[cfg(all(feature = "fake", feature = "tokio"))]
+pub use fake_handler::FakeHandler;
+#[cfg(feature = "fake")]
+pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
 pub use manifest::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
 pub use reducer::{

@@ -34,12 +34,12 @@ pub struct BuildId(Arc<str>);
 /// Names an image by content: `sha256:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ImageId(Arc<str>);
+pub struct ImageId(pub(crate) Arc<str>);
 
 /// Names a container: 12 to 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ContainerId(Arc<str>);
+pub struct ContainerId(pub(crate) Arc<str>);
 
 macro_rules! identifier {
     ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {

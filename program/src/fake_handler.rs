@@ -1,0 +1,249 @@
+//! An [`EffectHandler`] in memory, scripted from a seed.
+//!
+//! ```text
+//! FakeHandler::instant()               everything succeeds at once, nothing is remembered
+//! FakeHandler::scripted(faults, seed)  delays, failures, hangs; and after connect(supervisor),
+//!                                      late and duplicated completions
+//! ```
+
+use alloc::{format, sync::Arc, vec::Vec};
+use core::{future::pending, time::Duration};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hersh_machine::{
+    SplitMix64,
+    sim::{Faults, World},
+};
+
+use crate::{
+    BuildId, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, Manifest, Observed,
+    ProgramId, Started, Supervisor, Task,
+};
+
+/// Does in memory what programs ask for.
+pub struct FakeHandler {
+    script: Option<Mutex<Script>>,
+    image: ImageId,
+}
+
+struct Script {
+    faults: Faults,
+    rng: SplitMix64,
+    world: FakeWorld,
+    supervisors: Vec<(ProgramId, Supervisor)>,
+}
+
+impl FakeHandler {
+    /// Everything succeeds at once and nothing is remembered: for benchmarks.
+    #[must_use]
+    pub fn instant() -> Self {
+        Self {
+            script: None,
+            image: ImageId(format!("sha256:{:064x}", 1).into()),
+        }
+    }
+
+    /// Effects go as `faults` and `seed` say, in a world that can be looked at.
+    #[must_use]
+    pub fn scripted(faults: Faults, seed: u64) -> Self {
+        Self {
+            script: Some(Mutex::new(Script {
+                faults,
+                rng: SplitMix64::new(seed),
+                world: FakeWorld::default(),
+                supervisors: Vec::new(),
+            })),
+            ..Self::instant()
+        }
+    }
+
+    /// Sends late and duplicated completions of `program` to `supervisor`.
+    pub fn connect(&self, program: ProgramId, supervisor: Supervisor) {
+        if let Some(mut script) = self.script() {
+            script.supervisors.push((program, supervisor));
+        }
+    }
+
+    /// Changes what goes wrong from here on.
+    pub fn set_faults(&self, faults: Faults) {
+        if let Some(mut script) = self.script() {
+            script.faults = faults;
+        }
+    }
+
+    /// What `look` makes of the world. `None` for an instant handler.
+    pub fn with_world<T>(&self, look: impl FnOnce(&mut FakeWorld) -> T) -> Option<T> {
+        self.script().map(|mut script| look(&mut script.world))
+    }
+
+    fn script(&self) -> Option<MutexGuard<'_, Script>> {
+        let script = self.script.as_ref()?;
+        Some(script.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Carries out `effect` by the script. `None` without a script.
+    async fn play(&self, task: &Task, effect: Effect) -> Option<Event> {
+        let op = task.op;
+        let (delay, well, hangs) = {
+            let mut guard = self.script()?;
+            let Script {
+                faults, rng, world, ..
+            } = &mut *guard;
+            world.begin(op, &effect, rng);
+            let delay = Duration::from_millis(rng.below(faults.max_delay_ms.saturating_add(1)));
+            (delay, !rng.chance(faults.fail), rng.chance(faults.hang))
+        };
+        let work = async {
+            if hangs {
+                pending::<()>().await;
+            } else if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+        };
+        let cancelled = tokio::select! {
+            () = work => false,
+            () = task.cancel.cancelled() => true,
+        };
+        let mut guard = self.script()?;
+        let script = &mut *guard;
+        if cancelled {
+            script.abandon(task, &effect);
+            return None;
+        }
+        let outcome = script.world.end(op, &effect, well, &mut script.rng);
+        if let Some(event) = &outcome
+            && script.rng.chance(script.faults.duplicate)
+        {
+            script.post(&task.program, event.clone());
+        }
+        outcome
+    }
+}
+
+impl Script {
+    fn abandon(&mut self, task: &Task, effect: &Effect) {
+        if self.rng.chance(self.faults.late)
+            && let Some(event) = self.world.end(task.op, effect, true, &mut self.rng)
+        {
+            self.post(&task.program, event);
+        }
+        self.world.abandon(task.op, effect);
+    }
+
+    fn post(&mut self, program: &ProgramId, event: Event) {
+        let known = self.supervisors.iter().find(|(id, _)| id == program);
+        if let Some(supervisor) = known.map(|(_, supervisor)| supervisor.clone()) {
+            let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                // A stopped supervisor or a full queue loses it, as a broken connection would.
+                drop(supervisor.send(event));
+            });
+        }
+    }
+}
+
+/// What a typed result is when the script cancelled the effect or made its handler panic.
+fn unexpected(event: Option<Event>) -> Cause {
+    match event {
+        Some(Event::HandlerPanicked { message, .. }) => Cause::Internal { message },
+        Some(_) | None => Cause::HostRestarted,
+    }
+}
+
+impl EffectHandler for FakeHandler {
+    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
+        if self.script.is_none() {
+            return Ok(());
+        }
+        let program = task.program.clone();
+        match self
+            .play(task, Effect::EnsureProgramFolders { program })
+            .await
+        {
+            Some(Event::FoldersEnsured { result, .. }) => result,
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn build_runtime(
+        &self,
+        task: &Task,
+        build: &BuildId,
+        timeout_ms: u64,
+    ) -> Result<ImageId, Cause> {
+        if self.script.is_none() {
+            return Ok(self.image.clone());
+        }
+        let effect = Effect::BuildRuntime {
+            program: task.program.clone(),
+            build: build.clone(),
+            timeout_ms,
+        };
+        match self.play(task, effect).await {
+            Some(Event::BuildFinished { result, .. }) => result,
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn start_runtime(
+        &self,
+        task: &Task,
+        image: &ImageId,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Started, Cause> {
+        if self.script.is_none() {
+            let container = FakeWorld::container_of(&task.program, task.op);
+            return Ok(Started { container });
+        }
+        let effect = Effect::StartRuntime {
+            program: task.program.clone(),
+            image: image.clone(),
+            manifest: Arc::clone(manifest),
+        };
+        match self.play(task, effect).await {
+            Some(Event::RuntimeStarted { started, .. }) => Ok(started),
+            Some(Event::StartFailed { cause, .. }) => Err(cause),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
+        if self.script.is_none() {
+            return Ok(());
+        }
+        let program = task.program.clone();
+        match self
+            .play(task, Effect::StopRuntime { program, grace_ms })
+            .await
+        {
+            Some(Event::StopFinished { result, .. }) => result,
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
+        if self.script.is_none() {
+            return Ok(Observed::Absent);
+        }
+        let program = task.program.clone();
+        match self
+            .play(task, Effect::FetchRuntimeStatus { program })
+            .await
+        {
+            Some(Event::StatusFetched { result, .. }) => result,
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
+        if self.script.is_none() {
+            return Ok(());
+        }
+        let program = task.program.clone();
+        match self.play(task, Effect::RemoveProgram { program }).await {
+            Some(Event::Removed { result, .. }) => result,
+            other => Err(unexpected(other)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A world in memory: what programs have started in it, and nothing else.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
+
+use hersh_machine::{OpId, SplitMix64, sim::World};
+
+use crate::{Cause, ContainerId, Effect, Event, ImageId, Lifecycle, Observed, ProgramId, Started};
+
+/// Folders, builds and containers of any number of programs.
+#[derive(Clone, Debug, Default)]
+pub struct FakeWorld {
+    folders: BTreeSet<ProgramId>,
+    builds: BTreeSet<(ProgramId, OpId)>,
+    containers: BTreeMap<ProgramId, Vec<ContainerId>>,
+    most: usize,
+}
+
+impl FakeWorld {
+    /// The containers of `program`, oldest first.
+    #[must_use]
+    pub fn containers(&self, program: &ProgramId) -> &[ContainerId] {
+        self.containers.get(program).map_or(&[], Vec::as_slice)
+    }
+
+    /// Builds that run.
+    #[must_use]
+    pub fn builds(&self) -> usize {
+        self.builds.len()
+    }
+
+    /// Whether the folders of `program` exist.
+    #[must_use]
+    pub fn has_folders(&self, program: &ProgramId) -> bool {
+        self.folders.contains(program)
+    }
+
+    /// The most containers that one program ever had at once.
+    #[must_use]
+    pub fn most_containers(&self) -> usize {
+        self.most
+    }
+
+    /// The containers of `program` end by themselves, or somebody removes them.
+    pub fn lose_containers(&mut self, program: &ProgramId) {
+        self.containers.remove(program);
+    }
+
+    /// The container that operation `op` of `program` makes.
+    #[must_use]
+    pub fn container_of(program: &ProgramId, op: OpId) -> ContainerId {
+        let name = program.as_str().bytes().map(u64::from);
+        let seed = name.fold(op.0, |sum, byte| sum.wrapping_mul(257).wrapping_add(byte));
+        let digits = SplitMix64::new(seed).next_u64();
+        ContainerId(format!("{digits:016x}").into())
+    }
+
+    /// The image that a build of `build` makes.
+    #[must_use]
+    pub fn image_of(build: &crate::BuildId) -> ImageId {
+        let seed = build.as_str().bytes().map(u64::from).sum();
+        let digits = SplitMix64::new(seed).next_u64();
+        ImageId(format!("sha256:{digits:064x}").into())
+    }
+
+    fn succeed(&mut self, op: OpId, effect: &Effect) -> Option<Event> {
+        match effect {
+            Effect::EnsureProgramFolders { program } => {
+                self.folders.insert(program.clone());
+                Some(Event::FoldersEnsured { op, result: Ok(()) })
+            }
+            Effect::BuildRuntime { build, .. } => Some(Event::BuildFinished {
+                op,
+                result: Ok(Self::image_of(build)),
+            }),
+            Effect::StartRuntime { program, .. } => Some(Event::RuntimeStarted {
+                op,
+                started: Started {
+                    container: Self::container_of(program, op),
+                },
+            }),
+            Effect::StopRuntime { program, .. } => {
+                self.containers.remove(program);
+                Some(Event::StopFinished { op, result: Ok(()) })
+            }
+            Effect::FetchRuntimeStatus { program } => {
+                let running = self.containers(program).first().cloned();
+                let observed = running.map_or(Observed::Absent, Observed::Running);
+                Some(Event::StatusFetched {
+                    op,
+                    result: Ok(observed),
+                })
+            }
+            Effect::RemoveProgram { program } => {
+                self.folders.remove(program);
+                Some(Event::Removed { op, result: Ok(()) })
+            }
+            Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => None,
+        }
+    }
+}
+
+/// The outcome of `effect` when it goes wrong in the way that `choice` picks.
+pub(crate) fn failure(op: OpId, effect: &Effect, choice: u64) -> Option<Event> {
+    let message = || String::from("the fake was told to fail");
+    let unavailable = || Cause::RuntimeUnavailable { message: message() };
+    if choice.is_multiple_of(5) {
+        return Some(Event::HandlerPanicked {
+            op,
+            message: message(),
+        })
+        .filter(|_| !matches!(effect, Effect::ScheduleRetry { .. }));
+    }
+    match effect {
+        Effect::EnsureProgramFolders { .. } => Some(Event::FoldersEnsured {
+            op,
+            result: Err(Cause::FoldersFailed { message: message() }),
+        }),
+        Effect::BuildRuntime { .. } => Some(Event::BuildFinished {
+            op,
+            result: Err(Cause::BuildFailed {
+                message: message(),
+                logs: Vec::new(),
+            }),
+        }),
+        Effect::StartRuntime { .. } => Some(Event::StartFailed {
+            op,
+            cause: Cause::StartFailed {
+                message: message(),
+                logs: Vec::new(),
+            },
+        }),
+        Effect::StopRuntime { .. } => Some(Event::StopFinished {
+            op,
+            result: Err(Cause::StopFailed { message: message() }),
+        }),
+        Effect::FetchRuntimeStatus { .. } => Some(Event::StatusFetched {
+            op,
+            result: Err(unavailable()),
+        }),
+        Effect::RemoveProgram { .. } => Some(Event::Removed {
+            op,
+            result: Err(Cause::RemoveFailed { message: message() }),
+        }),
+        Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => None,
+    }
+}
+
+impl World<Lifecycle> for FakeWorld {
+    fn begin(&mut self, op: OpId, effect: &Effect, _rng: &mut SplitMix64) {
+        match effect {
+            Effect::BuildRuntime { program, .. } => {
+                self.builds.insert((program.clone(), op));
+            }
+            Effect::StartRuntime { program, .. } => {
+                // Leftovers go first, as the contract asks; then something exists from the very
+                // beginning, however the start ends.
+                let container = Self::container_of(program, op);
+                self.containers
+                    .insert(program.clone(), alloc::vec![container]);
+                self.most = self.most.max(self.containers(program).len());
+            }
+            Effect::EnsureProgramFolders { .. }
+            | Effect::StopRuntime { .. }
+            | Effect::FetchRuntimeStatus { .. }
+            | Effect::ScheduleRetry { .. }
+            | Effect::Cancel { .. }
+            | Effect::RemoveProgram { .. }
+            | Effect::Refuse { .. } => {}
+        }
+    }
+
+    fn end(
+        &mut self,
+        op: OpId,
+        effect: &Effect,
+        well: bool,
+        rng: &mut SplitMix64,
+    ) -> Option<Event> {
+        self.abandon(op, effect);
+        if well {
+            self.succeed(op, effect)
+        } else {
+            failure(op, effect, rng.next_u64())
+        }
+    }
+
+    fn abandon(&mut self, op: OpId, effect: &Effect) {
+        if let Effect::BuildRuntime { program, .. } = effect {
+            self.builds.remove(&(program.clone(), op));
+        }
+    }
+}
