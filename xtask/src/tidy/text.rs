@@ -68,7 +68,7 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn new(name: &'a str, content: &'a str) -> Self {
         let lines: Vec<&str> = content.lines().collect();
-        let in_tests = name.split('/').any(|part| part == "tests") || name.ends_with("/tests.rs");
+        let in_tests = name.split('/').any(|part| part == "tests") || name.ends_with("tests.rs");
         let tests_from = if in_tests {
             0
         } else {

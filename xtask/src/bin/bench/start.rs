@@ -163,8 +163,8 @@ fn docker_run(image: &str) -> Result<f64> {
         "/tmp",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
-        "--memory=256m",
-        "--cpus=1",
+        "--memory=64m",
+        "--cpus=0.5",
         "--pids-limit=256",
         image,
     ])?;

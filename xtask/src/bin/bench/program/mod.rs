@@ -11,7 +11,10 @@ mod bare;
 pub(crate) mod memory;
 mod ours;
 
-use std::{future::Future, time::{Duration, Instant}};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
