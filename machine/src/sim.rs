@@ -278,7 +278,12 @@ where
     }
 
     fn take(&mut self, event: M::Event) {
+        let completed = M::completes(&event);
         let record = self.stepper.step_fresh(event, self.now_ms);
+        // Ended by another way than its own: it must not hold up the next.
+        if let Some(op) = completed {
+            self.cancel(op);
+        }
         for (op, effect) in &record.effects {
             if let Some(target) = M::cancels(effect) {
                 self.cancel(target);

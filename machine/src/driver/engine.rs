@@ -230,6 +230,7 @@ where
     /// Takes one event in: durable first, then state, answer and effects.
     async fn take(&mut self, queued: Queued<M>) {
         let Queued { event, reply } = queued;
+        let completed = M::completes(&event);
         let effects = if J::DURABLE {
             let step = Box::new(self.stepper.prepare(event, self.now_ms));
             match Box::pin(self.store(&step.record, reply.is_some())).await {
@@ -243,6 +244,10 @@ where
             self.stepper.advance(event, self.now_ms)
         };
         self.unpublished = true;
+        // Ended by another way than its own handler: that must not hold up the next effect.
+        if let Some(op) = completed {
+            self.runner.cancel(op, self.config.cancel_grace);
+        }
         let replies = self.dispatch(effects);
         if reply.is_some() {
             self.publish();

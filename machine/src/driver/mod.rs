@@ -16,7 +16,7 @@
 //! - Effects of one machine run one at a time in the order asked for. A cancellation drops a
 //!   queued effect; a running one is told by its [`Cancel`] and waited for, at most
 //!   [`Config::cancel_grace`], before the next begins. What a cancelled effect still reports is
-//!   discarded.
+//!   discarded. An operation that an event from elsewhere completes is cancelled likewise.
 //! - A panic in a handler becomes an event.
 //! - Every wait ends by an event, a timer or [`Handle::stop`].
 

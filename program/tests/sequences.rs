@@ -1,0 +1,201 @@
+//! Every sequence of up to six events over a reduced alphabet, from a new program.
+//!
+//! States that differ only in names of operations and in times are explored once, so the walk
+//! over sequences is a walk over a small graph; the number of sequences it stands for is checked.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Walk, container, exit, image, program_with, source, stop_failed};
+use hersh_machine::Machine;
+use hersh_program::{
+    Cause, Event, Lifecycle, Observed, OpId, RestartPolicy, Started, State, recovery::MAX_ATTEMPTS,
+};
+
+const LENGTH: usize = 6;
+
+/// The operation that the state waits for.
+fn held(state: &State) -> Option<OpId> {
+    match state {
+        State::Building(held) => Some(held.op),
+        State::Starting(held) => Some(held.op),
+        State::Stopping(held) => Some(held.op),
+        State::Ready(held) => held.check.map(|check| check.op),
+        State::Error(held) => held.retry.map(|retry| retry.op),
+        State::Created | State::Stopped(_) | State::Removed => None,
+    }
+}
+
+/// Commands, facts, and every outcome of the operation that is held and of one that is not.
+fn alphabet(walk: &Walk) -> Vec<Event> {
+    let failed = || Cause::StartFailed {
+        message: String::new(),
+        logs: Vec::new(),
+    };
+    let mut events = vec![
+        Event::UserStartRequested,
+        Event::UserStopRequested,
+        Event::UserRestartRequested,
+        Event::UserDeleteRequested,
+        Event::SourceReplaced {
+            source: source('e', RestartPolicy::OnFailure),
+        },
+        Event::HostStarted,
+        Event::RuntimeExited {
+            container: container('c'),
+            exit: exit(0),
+        },
+        Event::RuntimeExited {
+            container: container('c'),
+            exit: exit(1),
+        },
+    ];
+    for op in [held(&walk.program.state), Some(OpId(0))]
+        .into_iter()
+        .flatten()
+    {
+        events.extend([
+            Event::FoldersEnsured { op, result: Ok(()) },
+            Event::FoldersEnsured {
+                op,
+                result: Err(failed()),
+            },
+            Event::BuildFinished {
+                op,
+                result: Ok(image('b')),
+            },
+            Event::BuildFinished {
+                op,
+                result: Err(failed()),
+            },
+            Event::RuntimeStarted {
+                op,
+                started: Started {
+                    container: container('c'),
+                },
+            },
+            Event::StartFailed {
+                op,
+                cause: failed(),
+            },
+            Event::StopFinished { op, result: Ok(()) },
+            Event::StopFinished {
+                op,
+                result: Err(stop_failed()),
+            },
+            Event::StatusFetched {
+                op,
+                result: Ok(Observed::Absent),
+            },
+            Event::DeadlinePassed { op },
+            Event::RetryDue { op },
+            Event::Removed { op, result: Ok(()) },
+            Event::Removed {
+                op,
+                result: Err(stop_failed()),
+            },
+            Event::HandlerPanicked {
+                op,
+                message: String::new(),
+            },
+        ]);
+    }
+    events
+}
+
+/// A state without names of operations and times.
+fn shape(walk: &Walk) -> String {
+    let mut text = format!("{:?}", walk.program);
+    for digits in ["op", "deadline_ms", "due_ms", "since_ms"] {
+        let mut out = String::new();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(&format!("{digits}: ")) {
+            let value = at + digits.len() + 2;
+            out.push_str(&rest[..value]);
+            rest = rest[value..].trim_start_matches(|c: char| c.is_ascii_digit());
+            rest = rest.strip_prefix("OpId(").map_or(rest, |tail| {
+                tail.trim_start_matches(|c: char| c.is_ascii_digit())
+            });
+        }
+        out.push_str(rest);
+        text = out;
+    }
+    text
+}
+
+fn keeps_invariants(walk: &Walk) {
+    let program = &walk.program;
+    Lifecycle::invariants(program).unwrap();
+    assert!(program.attempts <= MAX_ATTEMPTS);
+    if !program.state.is_settled() {
+        assert!(
+            held(&program.state).is_some_and(|op| op.0 > 0),
+            "an operation"
+        );
+        let (at_ms, _) = Lifecycle::wake(program).expect("a deadline");
+        assert!(at_ms >= walk.now_ms);
+    }
+    assert_eq!(
+        program.state.container().is_some(),
+        matches!(program.state, State::Ready(_))
+    );
+    reaches_rest(walk.clone().stop(), false);
+    reaches_rest(walk.clone().delete(), true);
+}
+
+/// With outcomes that succeed, what a person wished comes true.
+fn reaches_rest(mut walk: Walk, gone: bool) {
+    for _ in 0..3 {
+        match &walk.program.state {
+            State::Stopping(held) => {
+                let op = held.op;
+                let result = Ok(());
+                let event = match held.step {
+                    hersh_program::StopStep::Containers => Event::StopFinished { op, result },
+                    hersh_program::StopStep::Files => Event::Removed { op, result },
+                };
+                walk = walk.event(event);
+            }
+            State::Created | State::Stopped(_) if !gone => return,
+            // Delete beats stop: a program being removed stays on its way.
+            State::Removed => return,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("never at rest: {:?}", walk.program.state);
+}
+
+#[test]
+fn every_sequence_of_six_events_keeps_the_invariants() {
+    for policy in [
+        RestartPolicy::OnFailure,
+        RestartPolicy::Always,
+        RestartPolicy::Never,
+    ] {
+        let first = Walk::new(program_with(policy));
+        let mut level = BTreeMap::from([(shape(&first), (first, 1_u64))]);
+        let mut seen = BTreeSet::new();
+        let mut sequences = 0_u64;
+        for _ in 0..LENGTH {
+            let mut next: BTreeMap<String, (Walk, u64)> = BTreeMap::new();
+            for (walk, paths) in level.into_values() {
+                for event in alphabet(&walk) {
+                    sequences += paths;
+                    let walk = walk.clone().wait(1).event(event);
+                    let entry = next.entry(shape(&walk)).or_insert_with(|| (walk, 0));
+                    entry.1 += paths;
+                }
+            }
+            for (shape, (walk, _)) in &next {
+                if seen.insert(shape.clone()) {
+                    keeps_invariants(walk);
+                }
+            }
+            level = next;
+        }
+        assert!(seen.len() > 50, "{} states", seen.len());
+        assert!(sequences > 100_000_000, "{sequences} sequences");
+        println!("{policy:?}: {} states, {sequences} sequences", seen.len());
+    }
+}

@@ -1,0 +1,262 @@
+//! Everything that a journal stores reads back as it was written.
+
+mod common;
+
+use common::{Walk, container, exit, id, image, program, source, stop_failed};
+use hersh_machine::{Record, Stepper};
+use hersh_program::{
+    Cause, Effect, Event, Exit, ExitReason, Lifecycle, Observed, OpId, Refusal, RestartPolicy,
+    Started,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
+    let text = serde_json::to_string(value).unwrap();
+    let back: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(&back, value, "{text}");
+}
+
+fn causes() -> Vec<Cause> {
+    let message = || String::from("m");
+    let logs = || vec![String::from("l")];
+    let (after_ms, last_probe) = (5, message());
+    vec![
+        Cause::FoldersFailed { message: message() },
+        Cause::BuildFailed {
+            message: message(),
+            logs: logs(),
+        },
+        Cause::BuildTimedOut { after_ms },
+        Cause::StartFailed {
+            message: message(),
+            logs: logs(),
+        },
+        Cause::ContractViolated {
+            contract: message(),
+            message: message(),
+        },
+        Cause::NotReadyInTime {
+            after_ms,
+            last_probe,
+            logs: logs(),
+        },
+        Cause::Exited {
+            code: -1,
+            signal: Some(9),
+            logs: logs(),
+        },
+        Cause::OutOfMemory { logs: logs() },
+        Cause::StateQuotaExceeded,
+        Cause::StopFailed { message: message() },
+        Cause::RemoveFailed { message: message() },
+        Cause::RuntimeUnavailable { message: message() },
+        Cause::Vanished,
+        Cause::HostRestarted,
+        Cause::Internal { message: message() },
+    ]
+}
+
+#[test]
+fn causes_read_back_and_speak() {
+    for cause in causes() {
+        round_trip(&cause);
+        assert!(cause.to_string().len() > 5);
+        let op = OpId(3);
+        round_trip(&Event::StartFailed {
+            op,
+            cause: cause.clone(),
+        });
+        let result = Err(cause);
+        round_trip(&Event::BuildFinished { op, result });
+    }
+}
+
+#[test]
+fn events_read_back() {
+    let op = OpId(u64::MAX);
+    let events = [
+        Event::UserStartRequested,
+        Event::UserStopRequested,
+        Event::UserRestartRequested,
+        Event::UserDeleteRequested,
+        Event::SourceReplaced {
+            source: source('e', RestartPolicy::Always),
+        },
+        Event::HostStarted,
+        Event::FoldersEnsured { op, result: Ok(()) },
+        Event::FoldersEnsured {
+            op,
+            result: Err(stop_failed()),
+        },
+        Event::BuildFinished {
+            op,
+            result: Ok(image('b')),
+        },
+        Event::RuntimeStarted {
+            op,
+            started: Started {
+                container: container('c'),
+            },
+        },
+        Event::StopFinished { op, result: Ok(()) },
+        Event::StatusFetched {
+            op,
+            result: Ok(Observed::Exited(container('c'), exit(0))),
+        },
+        Event::StatusFetched {
+            op,
+            result: Ok(Observed::Running(container('c'))),
+        },
+        Event::StatusFetched {
+            op,
+            result: Ok(Observed::Absent),
+        },
+        Event::DeadlinePassed { op },
+        Event::RetryDue { op },
+        Event::Removed { op, result: Ok(()) },
+        Event::HandlerPanicked {
+            op,
+            message: String::from("m"),
+        },
+    ];
+    for event in events {
+        round_trip(&event);
+    }
+    for reason in [
+        ExitReason::Code(137),
+        ExitReason::OutOfMemory,
+        ExitReason::StateQuota,
+        ExitReason::Vanished,
+    ] {
+        round_trip(&Event::RuntimeExited {
+            container: container('c'),
+            exit: Exit {
+                reason,
+                logs: vec![],
+            },
+        });
+    }
+}
+
+#[test]
+fn effects_read_back() {
+    let program = id();
+    let manifest = source('a', RestartPolicy::Never).manifest;
+    for effect in [
+        Effect::EnsureProgramFolders {
+            program: program.clone(),
+        },
+        Effect::BuildRuntime {
+            program: program.clone(),
+            build: source('a', RestartPolicy::Never).build,
+            timeout_ms: 1,
+        },
+        Effect::StartRuntime {
+            program: program.clone(),
+            image: image('b'),
+            manifest,
+        },
+        Effect::StopRuntime {
+            program: program.clone(),
+            grace_ms: 1,
+        },
+        Effect::FetchRuntimeStatus {
+            program: program.clone(),
+        },
+        Effect::ScheduleRetry {
+            after_ms: 1,
+            due_ms: 2,
+        },
+        Effect::Cancel { op: OpId(1) },
+        Effect::RemoveProgram { program },
+        Effect::Refuse {
+            refusal: Refusal::BeingRemoved,
+        },
+        Effect::Refuse {
+            refusal: Refusal::Already {
+                state: String::from("ready"),
+            },
+        },
+    ] {
+        round_trip(&effect);
+        round_trip(&Record {
+            seq: 1,
+            now_ms: 2,
+            event: Event::HostStarted,
+            effects: vec![(OpId(1), effect)],
+        });
+    }
+}
+
+#[test]
+fn states_read_back() {
+    let new = || Walk::new(program());
+    for walk in [
+        new(),
+        new().start(),
+        new().building(),
+        new().starting().exited('d', 1),
+        new().ready(),
+        new().ready().event(Event::HostStarted),
+        new().ready().stop(),
+        new().ready().restart(),
+        new().ready().delete(),
+        new().ready().exited('c', 0),
+        new().ready().exited('c', 1),
+        new().ready().exited('c', 0).stop_finished(),
+        new().ready().exited('c', 1).stop_finished(),
+        new().delete().removed(),
+    ] {
+        round_trip(&walk.program);
+    }
+}
+
+#[test]
+fn a_snapshot_goes_on_where_it_was_taken() {
+    let mut stepper: Stepper<Lifecycle> = Stepper::new(program());
+    stepper.step(Event::UserStartRequested, 5).unwrap();
+    let snapshot = stepper.snapshot();
+    round_trip(&snapshot);
+    let mut again = Stepper::<Lifecycle>::from_snapshot(snapshot);
+    let op = OpId(1);
+    let event = Event::FoldersEnsured { op, result: Ok(()) };
+    assert_eq!(stepper.step(event.clone(), 6), again.step(event, 6));
+    assert_eq!(again.open().len(), 1);
+}
+
+#[test]
+fn identifiers_keep_their_rules() {
+    use hersh_program::{BuildId, ContainerId, ImageId, ProgramId};
+    for good in ["a", "counter-1", &"x".repeat(63)] {
+        assert_eq!(ProgramId::parse(good).unwrap().to_string(), good);
+    }
+    for bad in [
+        "",
+        "-a",
+        "a-",
+        "A",
+        "a.b",
+        "a/b",
+        "..",
+        "a b",
+        &"x".repeat(64),
+    ] {
+        let error = ProgramId::parse(bad).unwrap_err();
+        assert!(error.to_string().starts_with("program id"), "{error}");
+        assert!(serde_json::from_value::<ProgramId>(bad.into()).is_err());
+    }
+    assert!(BuildId::parse("build-0123456789ab").is_ok());
+    for bad in [
+        "build-",
+        "build-0123456789AB",
+        "0123456789ab",
+        "build-0123456789abc",
+    ] {
+        assert!(BuildId::parse(bad).is_err());
+    }
+    assert!(ImageId::parse(&format!("sha256:{}", "0".repeat(64))).is_ok());
+    assert!(ImageId::parse("sha256:0").is_err());
+    assert!(ContainerId::parse(&"0".repeat(12)).is_ok());
+    assert!(ContainerId::parse(&"0".repeat(11)).is_err());
+    assert!(ContainerId::parse(&"0".repeat(65)).is_err());
+}

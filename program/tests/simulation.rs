@@ -1,0 +1,209 @@
+//! Random commands and random faults: whatever happens, the laws hold after every step; and
+//! after the faults stop the program settles and nothing it started is left running.
+#![cfg(feature = "fake")]
+
+mod common;
+
+use common::{NOW_MS, exit, program_with, source};
+use hersh_machine::sim::{Faults, Simulation};
+use hersh_program::{
+    Event, FakeWorld, Lifecycle, Program, RestartPolicy, State, recovery::MAX_ATTEMPTS,
+};
+use proptest::prelude::*;
+
+type World = Simulation<Lifecycle, FakeWorld>;
+
+/// Steps within which a program settles once nothing goes wrong any more.
+const SETTLES_WITHIN: u32 = 40;
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Start,
+    Stop,
+    Restart,
+    Delete,
+    NewTree,
+    NewManifest,
+    Exit(i32),
+    Lose,
+    StrangerExits,
+    HostRestarts,
+    Steps(u32),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Start),
+        3 => Just(Act::Stop),
+        2 => Just(Act::Restart),
+        1 => Just(Act::Delete),
+        1 => Just(Act::NewTree),
+        1 => Just(Act::NewManifest),
+        2 => (0..3_i32).prop_map(Act::Exit),
+        1 => Just(Act::Lose),
+        1 => Just(Act::StrangerExits),
+        2 => Just(Act::HostRestarts),
+        12 => (1..6_u32).prop_map(Act::Steps),
+    ]
+}
+
+fn faults() -> impl Strategy<Value = Faults> {
+    (0..2_000_u64, 0..60_u8, 0..30_u8, 0..50_u8, 0..50_u8).prop_map(
+        |(max_delay_ms, fail, hang, duplicate, late)| Faults {
+            max_delay_ms,
+            fail,
+            hang,
+            duplicate,
+            late,
+        },
+    )
+}
+
+fn policy() -> impl Strategy<Value = RestartPolicy> {
+    prop_oneof![
+        Just(RestartPolicy::Never),
+        Just(RestartPolicy::OnFailure),
+        Just(RestartPolicy::Always)
+    ]
+}
+
+fn exits(world: &mut World, code: i32) {
+    if let Some(container) = world.state().state.container().cloned() {
+        world.world.lose_containers(&world.state().id.clone());
+        let exit = exit(code);
+        world
+            .offer(Event::RuntimeExited { container, exit })
+            .unwrap();
+    }
+}
+
+fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
+    let offer = |world: &mut World, event| world.offer(event).unwrap();
+    match act {
+        Act::Start => offer(world, Event::UserStartRequested),
+        Act::Stop => offer(world, Event::UserStopRequested),
+        Act::Restart => offer(world, Event::UserRestartRequested),
+        Act::Delete => offer(world, Event::UserDeleteRequested),
+        Act::NewTree => {
+            let source = source('e', policy);
+            offer(world, Event::SourceReplaced { source });
+        }
+        Act::NewManifest => {
+            let source = source('a', policy);
+            offer(world, Event::SourceReplaced { source });
+        }
+        Act::Exit(code) => exits(world, code),
+        Act::Lose => world.world.lose_containers(&common::id()),
+        Act::StrangerExits => {
+            let (container, exit) = (common::container('f'), exit(1));
+            offer(world, Event::RuntimeExited { container, exit });
+        }
+        Act::HostRestarts => {
+            world.crash().unwrap();
+            offer(world, Event::HostStarted);
+        }
+        Act::Steps(count) => {
+            world.run(count).unwrap();
+        }
+    }
+}
+
+/// Runs until only retries and questions are left, which go on for ever by design.
+fn settle(world: &mut World) -> u32 {
+    for steps in 0..SETTLES_WITHIN {
+        let restful = match &world.state().state {
+            State::Ready(held) => held.check.is_none(),
+            State::Error(held) => held.retry.is_none(),
+            State::Created | State::Stopped(_) | State::Removed => true,
+            State::Building(_) | State::Starting(_) | State::Stopping(_) => false,
+        };
+        if restful && !world.step().unwrap() {
+            return steps;
+        }
+        if !restful {
+            world.step().unwrap();
+        }
+    }
+    panic!("not settled: {:?}", world.state());
+}
+
+fn nothing_left(world: &World) {
+    let program: &Program = world.state();
+    let containers = world.world.containers(&program.id);
+    assert_eq!(world.world.builds(), 0, "a build goes on");
+    assert!(world.world.most_containers() <= 1, "two containers at once");
+    if let State::Ready(ready) = &program.state {
+        assert!(containers.iter().all(|id| *id == ready.container));
+    } else if !matches!(program.state, State::Error(_)) {
+        assert!(
+            containers.is_empty(),
+            "{containers:?} in {:?}",
+            program.state
+        );
+    }
+    if matches!(program.state, State::Removed) {
+        assert!(!world.world.has_folders(&program.id));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn settles_after_faults_and_leaves_nothing_running(
+        seed: u64,
+        policy in policy(),
+        faults in faults(),
+        acts in proptest::collection::vec(act(), 1..60),
+    ) {
+        let mut world = World::new(program_with(policy), FakeWorld::default(), seed, NOW_MS);
+        world.faults = faults;
+        for act in acts {
+            perform(&mut world, act, policy);
+        }
+        world.faults = Faults::default();
+        // What hung before the faults stopped still needs its deadline.
+        settle(&mut world);
+        nothing_left(&world);
+        world.refold().unwrap();
+        prop_assert!(world.state().attempts <= MAX_ATTEMPTS);
+
+        world.offer(Event::UserStopRequested).unwrap();
+        settle(&mut world);
+        nothing_left(&world);
+        prop_assert!(!matches!(world.state().state, State::Error(_)));
+        prop_assert!(world.world.containers(&world.state().id).is_empty());
+
+        world.offer(Event::UserDeleteRequested).unwrap();
+        settle(&mut world);
+        prop_assert_eq!(&world.state().state, &State::Removed);
+        nothing_left(&world);
+    }
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let run = || {
+        let mut world = World::new(
+            program_with(RestartPolicy::Always),
+            FakeWorld::default(),
+            42,
+            NOW_MS,
+        );
+        world.faults = Faults {
+            max_delay_ms: 500,
+            fail: 30,
+            hang: 10,
+            duplicate: 20,
+            late: 20,
+        };
+        for _ in 0..10 {
+            perform(&mut world, Act::Restart, RestartPolicy::Always);
+            perform(&mut world, Act::Steps(10), RestartPolicy::Always);
+            perform(&mut world, Act::HostRestarts, RestartPolicy::Always);
+        }
+        world.trace().to_vec()
+    };
+    assert_eq!(run(), run());
+    assert!(run().len() > 20);
+}

@@ -1,0 +1,694 @@
+//! The transition table, row by row.
+
+mod common;
+
+use common::{
+    NOW_MS, Walk, container, exit, id, image, program, program_with, source, stop_failed,
+};
+use hersh_machine::Machine;
+use hersh_program::{
+    BuildStep, Cause, Effect, Event, ExitReason, Lifecycle, Observed, OpId, Refusal, RestartPolicy,
+    Starting, State, StopStep, Then, recovery,
+};
+
+fn new() -> Walk {
+    Walk::new(program())
+}
+
+fn then(walk: &Walk) -> &Then {
+    match &walk.program.state {
+        State::Stopping(held) => &held.then,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn cause(walk: &Walk) -> &Cause {
+    match &walk.program.state {
+        State::Error(held) => &held.cause,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn retry_ms(walk: &Walk) -> Option<u64> {
+    match &walk.program.state {
+        State::Error(held) => held.retry.map(|retry| retry.due_ms - walk.now_ms),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(walk: &Walk) -> &Refusal {
+    match walk.effects.as_slice() {
+        [(_, Effect::Refuse { refusal })] => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn expect(walk: &Walk, state: &str, asked: &[&str]) {
+    assert_eq!((walk.state(), walk.asked().as_slice()), (state, asked));
+}
+
+fn stopped() -> Walk {
+    new().ready().stop().stop_finished()
+}
+
+/// In Error without a retry.
+fn build_failed() -> Walk {
+    let walk = new().building();
+    let op = walk.op();
+    let result = Err(Cause::BuildFailed {
+        message: String::from("no such file"),
+        logs: vec![String::from("COPY x")],
+    });
+    walk.event(Event::BuildFinished { op, result })
+}
+
+/// In Error with a retry.
+fn crashed() -> Walk {
+    new().ready().exited('c', 3).stop_finished()
+}
+
+fn bystander() -> OpId {
+    OpId(999)
+}
+
+#[test]
+fn created_stopped_and_error_start_with_folders_then_build() {
+    for walk in [new(), stopped(), build_failed()] {
+        let walk = walk.start();
+        expect(&walk, "building", &["folders"]);
+        let walk = walk.folders();
+        expect(&walk, "building", &["build"]);
+    }
+    let walk = crashed().start();
+    expect(&walk, "building", &["cancel", "folders"]);
+    assert_eq!(walk.program.attempts, 0);
+}
+
+#[test]
+fn restart_of_a_program_at_rest_is_a_start() {
+    for walk in [new(), stopped(), build_failed()] {
+        expect(&walk.restart(), "building", &["folders"]);
+    }
+}
+
+#[test]
+fn building_fails_with_its_cause_and_asks_for_nothing_more() {
+    let walk = new().start();
+    let op = walk.op();
+    let failed = Cause::FoldersFailed {
+        message: String::from("read-only file system"),
+    };
+    let result = Err(failed.clone());
+    let walk = walk.event(Event::FoldersEnsured { op, result });
+    expect(&walk, "error", &[]);
+    assert_eq!(cause(&walk), &failed);
+
+    let walk = build_failed();
+    expect(&walk, "error", &[]);
+    assert!(matches!(cause(&walk), Cause::BuildFailed { logs, .. } if logs.len() == 1));
+}
+
+#[test]
+fn building_past_its_deadline_is_given_up_and_stopped() {
+    for walk in [new().start(), new().building()] {
+        let walk = walk.wake();
+        expect(&walk, "stopping", &["cancel", "stop"]);
+        let walk = walk.stop_finished();
+        expect(&walk, "error", &[]);
+        assert!(matches!(
+            cause(&walk),
+            Cause::BuildTimedOut { after_ms: 900_000 }
+        ));
+    }
+}
+
+#[test]
+fn the_build_gets_the_time_that_folders_left() {
+    let walk = new().start().wait(100_000).folders();
+    let timeouts: Vec<_> = walk
+        .effects
+        .iter()
+        .map(|(_, effect)| match effect {
+            Effect::BuildRuntime { timeout_ms, .. } => *timeout_ms,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(timeouts, [800_000]);
+}
+
+#[test]
+fn a_built_image_is_started() {
+    let walk = new().starting();
+    expect(&walk, "starting", &["start"]);
+    assert_eq!(walk.program.image, Some(image('b')));
+}
+
+#[test]
+fn a_started_container_is_ready() {
+    let walk = new().ready();
+    expect(&walk, "ready", &[]);
+    assert_eq!(walk.program.state.container(), Some(&container('c')));
+}
+
+#[test]
+fn a_failed_start_stops_before_it_is_an_error() {
+    let walk = new().starting();
+    let op = walk.op();
+    let failed = Cause::ContractViolated {
+        contract: String::from("read-only root"),
+        message: String::from("the root is writable"),
+    };
+    let cause_of_start = failed.clone();
+    let walk = walk.event(Event::StartFailed {
+        op,
+        cause: cause_of_start,
+    });
+    expect(&walk, "stopping", &["stop"]);
+    let walk = walk.stop_finished();
+    assert_eq!(cause(&walk), &failed);
+    assert_eq!(retry_ms(&walk), None);
+}
+
+#[test]
+fn a_start_past_its_deadline_is_given_up_and_stopped() {
+    let walk = new().starting().wake();
+    expect(&walk, "stopping", &["cancel", "stop"]);
+    let walk = walk.stop_finished();
+    assert!(matches!(cause(&walk), Cause::NotReadyInTime { .. }));
+    assert!(retry_ms(&walk).is_some());
+}
+
+#[test]
+fn an_exit_during_the_start_counts_for_the_container_that_comes_up() {
+    let walk = new().starting();
+    let op = walk.op();
+    let walk = walk.exited('c', 9);
+    expect(&walk, "starting", &[]);
+    let started = |digit| Event::RuntimeStarted {
+        op,
+        started: hersh_program::Started {
+            container: container(digit),
+        },
+    };
+    let died = walk.clone().event(started('c'));
+    expect(&died, "stopping", &["stop"]);
+    assert!(
+        matches!(then(&died), Then::Fail { cause } if matches!(**cause, Cause::Exited { code: 9, .. }))
+    );
+    let lives = walk.event(started('d'));
+    expect(&lives, "ready", &[]);
+}
+
+#[test]
+fn remembered_exits_are_bounded_and_the_newest_stay() {
+    let mut walk = new().starting();
+    let op = walk.op();
+    for digit in "0123456789ab".chars() {
+        walk = walk.exited(digit, 1);
+    }
+    match &walk.program.state {
+        State::Starting(held) => assert_eq!(held.exits.len(), Starting::MAX_EXITS),
+        other => panic!("{other:?}"),
+    }
+    let started = hersh_program::Started {
+        container: container('b'),
+    };
+    expect(
+        &walk.event(Event::RuntimeStarted { op, started }),
+        "stopping",
+        &["stop"],
+    );
+}
+
+#[test]
+fn stop_restart_and_delete_give_up_what_is_under_way() {
+    for walk in [new().start(), new().building(), new().starting()] {
+        let under_way = walk.op();
+        for (walk, wish) in [
+            (walk.clone().stop(), Then::Stop { last_exit: None }),
+            (walk.clone().restart(), Then::Start),
+            (walk.clone().delete(), Then::Remove),
+        ] {
+            expect(&walk, "stopping", &["cancel", "stop"]);
+            assert_eq!(walk.effects[0].1, Effect::Cancel { op: under_way });
+            assert_eq!(then(&walk), &wish);
+        }
+    }
+}
+
+#[test]
+fn ready_stops_restarts_and_is_removed() {
+    let walk = new().ready().stop();
+    expect(&walk, "stopping", &["stop"]);
+    expect(&walk.stop_finished(), "stopped", &[]);
+
+    let walk = new().ready().restart();
+    expect(&walk, "stopping", &["stop"]);
+    let walk = walk.stop_finished();
+    expect(&walk, "starting", &["start"]);
+    expect(&walk.started('d'), "ready", &[]);
+
+    let walk = new().ready().delete();
+    expect(&walk, "stopping", &["stop"]);
+    let walk = walk.stop_finished();
+    expect(&walk, "stopping", &["remove"]);
+    expect(&walk.removed(), "removed", &[]);
+}
+
+#[test]
+fn a_clean_exit_stops_and_the_dead_container_is_removed() {
+    for policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
+        let walk = Walk::new(program_with(policy)).ready().exited('c', 0);
+        expect(&walk, "stopping", &["stop"]);
+        let walk = walk.stop_finished();
+        expect(&walk, "stopped", &[]);
+        assert!(matches!(&walk.program.state, State::Stopped(held) if held.last_exit.is_some()));
+    }
+}
+
+#[test]
+fn always_starts_again_after_a_clean_exit_and_does_not_spin() {
+    let walk = Walk::new(program_with(RestartPolicy::Always)).ready();
+    let long = walk.clone().wait(recovery::SETTLED_RUN_MS).exited('c', 0);
+    expect(&long, "stopping", &["stop"]);
+    expect(&long.stop_finished(), "starting", &["start"]);
+    let short = walk.wait(recovery::SETTLED_RUN_MS - 1).exited('c', 0);
+    let short = short.stop_finished();
+    expect(&short, "error", &["retry"]);
+    assert!(matches!(cause(&short), Cause::Exited { code: 0, .. }));
+}
+
+#[test]
+fn a_failed_run_is_an_error_with_its_cause() {
+    for (reason, named) in [
+        (ExitReason::Code(3), "exited with code 3"),
+        (ExitReason::OutOfMemory, "ran out of memory"),
+        (ExitReason::StateQuota, "state is larger than its limit"),
+        (
+            ExitReason::Vanished,
+            "the container disappeared and nobody saw it end",
+        ),
+    ] {
+        let exit = hersh_program::Exit {
+            reason,
+            logs: vec![String::from("boom")],
+        };
+        let container = container('c');
+        let walk = new()
+            .ready()
+            .event(Event::RuntimeExited { container, exit });
+        expect(&walk, "stopping", &["stop"]);
+        let walk = walk.stop_finished();
+        assert_eq!(cause(&walk).to_string(), named);
+    }
+    let killed = new().ready().exited('c', 137).stop_finished();
+    let logs = vec![String::from("last line")];
+    let (code, signal) = (137, Some(9));
+    assert_eq!(cause(&killed), &Cause::Exited { code, signal, logs });
+}
+
+#[test]
+fn what_follows_a_stop_is_built_again_when_the_source_changed() {
+    let walk = new().ready();
+    let source = source('e', RestartPolicy::OnFailure);
+    let walk = walk.event(Event::SourceReplaced { source });
+    expect(&walk, "ready", &[]);
+    let walk = walk.restart().stop_finished();
+    expect(&walk, "building", &["folders"]);
+}
+
+#[test]
+fn a_failed_stop_is_an_error() {
+    let failed = |walk: Walk| {
+        let op = walk.op();
+        let result = Err(stop_failed());
+        walk.event(Event::StopFinished { op, result })
+    };
+    // What was to be at rest is not started by a retry; what was to run is.
+    for walk in [new().ready().stop(), new().ready().delete()] {
+        let walk = failed(walk);
+        expect(&walk, "error", &[]);
+        assert_eq!(cause(&walk), &stop_failed());
+    }
+    for walk in [new().ready().restart(), new().ready().exited('c', 1)] {
+        expect(&failed(walk), "error", &["retry"]);
+    }
+}
+
+#[test]
+fn a_stop_past_its_deadline_is_an_error() {
+    let walk = new().ready().stop().wake();
+    expect(&walk, "error", &["cancel"]);
+    assert!(matches!(cause(&walk), Cause::StopFailed { .. }));
+    let walk = new().delete().wake();
+    expect(&walk, "error", &["cancel"]);
+    assert!(matches!(cause(&walk), Cause::RemoveFailed { .. }));
+}
+
+#[test]
+fn the_last_wish_wins_and_delete_beats_all() {
+    let stopping = new().ready().stop();
+    let walk = stopping.clone().start();
+    assert_eq!(then(&walk), &Then::Start);
+    assert!(walk.effects.is_empty());
+    let walk = walk.stop();
+    assert_eq!(then(&walk), &Then::Stop { last_exit: None });
+    let walk = walk.restart();
+    assert_eq!(then(&walk), &Then::Start);
+    let walk = walk.delete();
+    assert_eq!(then(&walk), &Then::Remove);
+    for walk in [
+        walk.clone().start(),
+        walk.clone().stop(),
+        walk.clone().restart(),
+    ] {
+        assert_eq!(then(&walk), &Then::Remove);
+        assert_eq!(refusal(&walk), &Refusal::BeingRemoved);
+    }
+    let failing = new().ready().exited('c', 1);
+    assert_eq!(then(&failing.clone().start()), &Then::Start);
+    assert_eq!(then(&failing.stop()), &Then::Stop { last_exit: None });
+}
+
+#[test]
+fn a_due_retry_starts_the_image_or_builds() {
+    let walk = crashed();
+    expect(&walk, "error", &["retry"]);
+    expect(&walk.wake(), "starting", &["start"]);
+
+    let source = source('e', RestartPolicy::OnFailure);
+    let walk = crashed().event(Event::SourceReplaced { source });
+    expect(&walk.wake(), "building", &["folders"]);
+}
+
+#[test]
+fn error_stops_and_is_removed_through_stopping() {
+    let walk = crashed().stop();
+    expect(&walk, "stopping", &["cancel", "stop"]);
+    expect(&walk.stop_finished(), "stopped", &[]);
+    let walk = build_failed().stop();
+    expect(&walk, "stopping", &["stop"]);
+    let walk = crashed().delete();
+    expect(&walk, "stopping", &["cancel", "stop"]);
+    let walk = walk.stop_finished();
+    expect(&walk, "stopping", &["remove"]);
+}
+
+#[test]
+fn created_and_stopped_are_removed_at_once() {
+    for walk in [new(), stopped()] {
+        let walk = walk.delete();
+        expect(&walk, "stopping", &["remove"]);
+        match &walk.program.state {
+            State::Stopping(held) => assert_eq!(held.step, StopStep::Files),
+            other => panic!("{other:?}"),
+        }
+        expect(&walk.removed(), "removed", &[]);
+    }
+}
+
+#[test]
+fn a_failed_removal_is_an_error_that_can_be_removed_again() {
+    let walk = new().delete();
+    let op = walk.op();
+    let message = String::from("busy");
+    let result = Err(Cause::RemoveFailed { message });
+    let walk = walk.event(Event::Removed { op, result });
+    expect(&walk, "error", &[]);
+    expect(&walk.delete(), "stopping", &["stop"]);
+}
+
+#[test]
+fn a_wish_already_fulfilled_is_answered_already() {
+    for walk in [
+        new().stop(),
+        stopped().stop(),
+        new().start().start(),
+        new().building().start(),
+        new().starting().start(),
+        new().ready().start(),
+        new().ready().stop().stop(),
+        new().ready().restart().start(),
+        new().ready().restart().restart(),
+        new().ready().delete().delete(),
+        new().delete().removed().delete(),
+    ] {
+        assert!(matches!(refusal(&walk), Refusal::Already { .. }));
+    }
+    let gone = new().delete().removed();
+    for walk in [gone.clone().start(), gone.clone().stop(), gone.restart()] {
+        assert_eq!(refusal(&walk), &Refusal::BeingRemoved);
+        assert_eq!(walk.program.state, State::Removed);
+    }
+}
+
+#[test]
+fn outcomes_of_other_operations_change_nothing() {
+    let op = bystander();
+    let message = String::from("late");
+    let started = hersh_program::Started {
+        container: container('9'),
+    };
+    let stale = [
+        Event::FoldersEnsured { op, result: Ok(()) },
+        Event::BuildFinished {
+            op,
+            result: Ok(image('9')),
+        },
+        Event::RuntimeStarted { op, started },
+        Event::StartFailed {
+            op,
+            cause: stop_failed(),
+        },
+        Event::StopFinished { op, result: Ok(()) },
+        Event::StatusFetched {
+            op,
+            result: Ok(Observed::Absent),
+        },
+        Event::DeadlinePassed { op },
+        Event::RetryDue { op },
+        Event::Removed { op, result: Ok(()) },
+        Event::HandlerPanicked { op, message },
+    ];
+    for walk in all_states() {
+        for event in &stale {
+            let next = walk.clone().event(event.clone());
+            assert_eq!(next.program, walk.program, "{event:?}");
+            assert!(next.effects.is_empty());
+        }
+    }
+}
+
+fn all_states() -> Vec<Walk> {
+    vec![
+        new(),
+        new().start(),
+        new().building(),
+        new().starting(),
+        new().ready(),
+        new().ready().event(Event::HostStarted),
+        new().ready().stop(),
+        new().ready().delete().stop_finished(),
+        stopped(),
+        build_failed(),
+        crashed(),
+        new().delete().removed(),
+    ]
+}
+
+#[test]
+fn exits_of_other_containers_change_nothing_but_in_starting() {
+    for walk in all_states() {
+        let next = walk.clone().exited('9', 1);
+        assert!(next.effects.is_empty());
+        if walk.state() != "starting" {
+            assert_eq!(next.program, walk.program);
+        }
+    }
+}
+
+#[test]
+fn a_new_source_is_taken_in_every_state_and_counts_from_the_next_start() {
+    for walk in all_states() {
+        let source = source('e', RestartPolicy::Never);
+        let next = walk.clone().event(Event::SourceReplaced {
+            source: source.clone(),
+        });
+        assert_eq!(next.program.state, walk.program.state);
+        if walk.state() == "removed" {
+            assert_eq!(refusal(&next), &Refusal::BeingRemoved);
+        } else {
+            assert_eq!(next.program.source, source);
+            assert_eq!(next.program.image, None);
+            assert!(next.effects.is_empty());
+        }
+    }
+    // A build under way goes on with what it began, and its image is not taken for the new one.
+    let source = source('e', RestartPolicy::Never);
+    let walk = new().start();
+    let op = walk.op();
+    let walk = walk.event(Event::SourceReplaced { source });
+    let walk = walk.event(Event::FoldersEnsured { op, result: Ok(()) });
+    match &walk.program.state {
+        State::Building(held) => {
+            assert_eq!(held.step, BuildStep::Image);
+            assert_eq!(held.source.build.as_str(), "build-aaaaaaaaaaaa");
+        }
+        other => panic!("{other:?}"),
+    }
+    let walk = walk.built('b');
+    expect(&walk, "starting", &["start"]);
+    assert_eq!(walk.program.image, None);
+}
+
+#[test]
+fn a_new_manifest_of_the_same_tree_keeps_the_image() {
+    let source = source('a', RestartPolicy::Always);
+    let walk = new().ready().event(Event::SourceReplaced { source });
+    assert_eq!(walk.program.image, Some(image('b')));
+    expect(&walk.restart().stop_finished(), "starting", &["start"]);
+}
+
+#[test]
+fn a_panic_is_a_failure_of_its_operation() {
+    let panics = |walk: Walk| {
+        let op = walk.op();
+        let message = String::from("index out of bounds");
+        walk.event(Event::HandlerPanicked { op, message })
+    };
+    for walk in [new().start(), new().building(), new().ready().restart()] {
+        let walk = panics(walk);
+        expect(&walk, "error", &["retry"]);
+        assert!(matches!(cause(&walk), Cause::Internal { .. }));
+    }
+    expect(&panics(new().starting()), "stopping", &["stop"]);
+    expect(&panics(new().ready().stop()), "error", &[]);
+    expect(&panics(crashed()), "starting", &["start"]);
+    expect(
+        &panics(new().ready().event(Event::HostStarted)),
+        "ready",
+        &[],
+    );
+}
+
+#[test]
+fn a_host_start_gives_what_is_under_way_its_time_again() {
+    for walk in [
+        new().start(),
+        new().starting(),
+        new().ready().stop(),
+        new().delete(),
+    ] {
+        let deadline = |walk: &Walk| Lifecycle::wake(&walk.program).unwrap().0;
+        let old = deadline(&walk);
+        let walk = walk.wait(3_600_000).event(Event::HostStarted);
+        assert!(walk.effects.is_empty());
+        assert_eq!(deadline(&walk), old + 3_600_000);
+    }
+    for walk in [
+        new(),
+        stopped(),
+        build_failed(),
+        crashed(),
+        new().delete().removed(),
+    ] {
+        let next = walk.clone().event(Event::HostStarted);
+        assert_eq!(next.program, walk.program);
+    }
+}
+
+#[test]
+fn a_host_start_asks_whether_a_ready_program_still_runs() {
+    let asked = new().ready().event(Event::HostStarted);
+    expect(&asked, "ready", &["status"]);
+    let answer = |result| {
+        let op = asked.op();
+        asked.clone().event(Event::StatusFetched { op, result })
+    };
+    let adopted = answer(Ok(Observed::Running(container('c'))));
+    expect(&adopted, "ready", &[]);
+    assert_eq!(adopted.program, new().ready().program);
+    for gone in [
+        Observed::Absent,
+        Observed::Running(container('d')),
+        Observed::Exited(container('d'), exit(0)),
+        Observed::Exited(container('c'), exit(4)),
+    ] {
+        let walk = answer(Ok(gone));
+        expect(&walk, "stopping", &["stop"]);
+        assert!(matches!(then(&walk), Then::Fail { .. }));
+    }
+    let finished = answer(Ok(Observed::Exited(container('c'), exit(0))));
+    assert!(matches!(then(&finished), Then::Stop { last_exit: Some(_) }));
+    let message = String::from("connection refused");
+    let unknown = answer(Err(Cause::RuntimeUnavailable { message }));
+    expect(&unknown, "ready", &[]);
+    expect(&unknown.wake(), "ready", &["cancel", "status"]);
+    // Leaving Ready takes the question back.
+    expect(&asked.clone().stop(), "stopping", &["cancel", "stop"]);
+    expect(
+        &asked.event(Event::HostStarted),
+        "ready",
+        &["cancel", "status"],
+    );
+}
+
+#[test]
+fn retries_back_off_and_end() {
+    let mut walk = new().ready();
+    for attempt in 0..recovery::MAX_ATTEMPTS {
+        walk = walk.exited('c', 1).stop_finished();
+        let full = recovery::BASE_MS << attempt;
+        let wait = retry_ms(&walk).expect("a retry");
+        assert!((full / 2..=full).contains(&wait), "{wait} of {full}");
+        walk = walk.wake().started('c');
+    }
+    walk = walk.exited('c', 1).stop_finished();
+    expect(&walk, "error", &[]);
+    // A command gives it all its attempts again.
+    let walk = walk.start().folders().built('b').started('c');
+    expect(&walk.exited('c', 1).stop_finished(), "error", &["retry"]);
+}
+
+#[test]
+fn a_long_run_forgets_earlier_attempts() {
+    let walk = new()
+        .ready()
+        .exited('c', 1)
+        .stop_finished()
+        .wake()
+        .started('c');
+    assert_eq!(walk.program.attempts, 1);
+    let short = walk
+        .clone()
+        .wait(recovery::RESET_AFTER_MS - 1)
+        .exited('c', 1);
+    assert_eq!(short.program.attempts, 1);
+    let long = walk.wait(recovery::RESET_AFTER_MS).exited('c', 1);
+    assert_eq!(long.program.attempts, 0);
+}
+
+#[test]
+fn back_off_grows_to_its_cap_and_differs_between_programs() {
+    assert!(recovery::back_off_ms(1, 0) <= recovery::BASE_MS);
+    for attempts in [9, 20, 64, 1_000] {
+        let wait = recovery::back_off_ms(1, attempts);
+        assert!((recovery::CAP_MS / 2..=recovery::CAP_MS).contains(&wait));
+    }
+    let waits: std::collections::BTreeSet<_> = (0..100)
+        .map(|seed| recovery::back_off_ms(seed, 5))
+        .collect();
+    assert!(waits.len() > 90);
+}
+
+#[test]
+fn never_means_never() {
+    let walk = Walk::new(program_with(RestartPolicy::Never)).ready();
+    expect(&walk.exited('c', 1).stop_finished(), "error", &[]);
+}
+
+#[test]
+fn the_walk_begins_now() {
+    assert_eq!(new().now_ms, NOW_MS);
+    assert_eq!(new().program.id, id());
+}
