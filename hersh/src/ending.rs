@@ -74,7 +74,7 @@ impl fmt::Display for WatcherState {
 }
 
 /// How a watcher ends, weakest first: a stronger wish replaces a weaker one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EndKind {
     /// Asked; the run in progress may finish.
     Stopped,
@@ -97,7 +97,7 @@ impl EndKind {
 }
 
 /// How and why a watcher ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ending {
     /// How.
     pub kind: EndKind,

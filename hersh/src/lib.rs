@@ -72,6 +72,7 @@ mod builder;
 mod clock;
 mod context;
 mod control;
+mod crank;
 mod ending;
 mod engine;
 mod error;
@@ -93,7 +94,7 @@ mod watched;
 mod watcher;
 
 #[cfg(test)]
-mod runner_tests;
+mod virtual_time;
 
 pub use builder::Builder;
 pub use context::{Context, Triggered};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(recovery.after(3), Verdict::Recover { after_ms: 5_000 });
 /// assert_eq!(recovery.after(6), Verdict::Crash);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recovery {
     /// From this many failures in a row the watcher is in `WaitRecover`; below, it retries
     /// lightly.

@@ -74,17 +74,7 @@ impl Store {
         key: &str,
     ) -> Result<Option<T>, HookError> {
         check_name(hook, key)?;
-        let Some(json) = self.json(key) else {
-            return Ok(None);
-        };
-        serde_json::from_str(&json)
-            .map(Some)
-            .map_err(|error| HookError::ContextType {
-                hook,
-                key: key.into(),
-                asked: std::any::type_name::<T>(),
-                message: error.to_string(),
-            })
+        decode(hook, key, self.json(key).as_deref())
     }
 
     /// Stages a value.
@@ -160,6 +150,21 @@ impl Store {
             None => locked(&self.committed.values).get(key).cloned(),
         }
     }
+}
+
+/// A stored value as a `T`.
+pub(crate) fn decode<T: DeserializeOwned>(
+    hook: &'static str,
+    key: &str,
+    json: Option<&str>,
+) -> Result<Option<T>, HookError> {
+    let value = json.map(serde_json::from_str).transpose();
+    value.map_err(|error| HookError::ContextType {
+        hook,
+        key: key.into(),
+        asked: std::any::type_name::<T>(),
+        message: error.to_string(),
+    })
 }
 
 #[cfg(test)]

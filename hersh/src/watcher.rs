@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use crate::builder::Prepared;
 use crate::logbook::{Level, LogKind};
 use crate::managed::panic_text;
 use crate::shared::{Milestone, Shared};
-use crate::{Builder, Context, EndKind, Ending, Error, LogLine, SendError, StartError, Status};
+use crate::store::decode;
+use crate::{
+    Builder, Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status,
+};
 
 /// A running watcher. Clones are handles to the same one; when the last is dropped, the watcher
 /// is asked to stop.
@@ -51,6 +55,16 @@ impl Watcher {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
+    }
+
+    /// A value of its durable context, as the last successful run left it.
+    ///
+    /// # Errors
+    /// [`HookError`] when the stored value is no `T`.
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, HookError> {
+        let values = self.shared.committed.values();
+        let json = values.get(key).map(AsRef::as_ref);
+        decode("Watcher::value", key, json)
     }
 
     /// The newest lines of its log, oldest first.
@@ -183,7 +197,7 @@ where
 }
 
 /// Shows the end. The last thing that the engine's thread does.
-fn finish(shared: &Shared, ending: Result<Ending, String>) {
+pub(crate) fn finish(shared: &Shared, ending: Result<Ending, String>) {
     let ending = ending.unwrap_or_else(|panic| {
         let ending = engine_lost(&panic);
         let time = shared.clock.wall();

@@ -1,1 +1,197 @@
+//! Every short sequence of events, checked against a small model of what a watcher owes.
 
+use std::collections::HashSet;
+
+use hersh_machine::{Cx, Machine, OpId};
+
+use super::*;
+use crate::{EndKind, Ending, Recovery};
+
+/// Longest sequence that is enumerated.
+const LENGTH: usize = 10;
+/// Names no operation: completions and deadlines of it are stale.
+const STALE: OpId = OpId(0);
+
+/// What the world around an engine can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct World {
+    next_op: u64,
+    open: Option<OpId>,
+    arrived: u64,
+    runs: u64,
+    message_runs: u64,
+    cleanups: u64,
+    ends: u64,
+}
+
+fn policy() -> Policy {
+    Policy {
+        run_timeout_ms: 100,
+        save_timeout_ms: 200,
+        cleanup_timeout_ms: 300,
+        stop_grace_ms: 10,
+        recovery: Recovery {
+            min_consecutive_failures: 2,
+            max_consecutive_failures: 3,
+            ..Recovery::default()
+        },
+    }
+}
+
+fn alphabet(op: OpId) -> Vec<Event> {
+    let end = |kind| Ending::new(kind, "asked");
+    let ran = |outcome| Event::RunEnded { op, outcome };
+    let steered = |kind, changed| {
+        let ending = end(kind);
+        ran(Outcome::Steered { ending, changed })
+    };
+    let failed = |set_up| {
+        let reason = "failed".into();
+        ran(Outcome::Failed { reason, set_up })
+    };
+    let saved = |result| Event::Saved { op, result };
+    let cleaned = |result| Event::CleanupEnded { op, result };
+    vec![
+        ran(Outcome::Succeeded { changed: false }),
+        ran(Outcome::Succeeded { changed: true }),
+        steered(EndKind::Stopped, true),
+        steered(EndKind::Killed, false),
+        steered(EndKind::Crashed, false),
+        failed(false),
+        failed(true),
+        saved(Ok(())),
+        saved(Err("full".into())),
+        cleaned(Ok(false)),
+        cleaned(Ok(true)),
+        cleaned(Err("broken".into())),
+        Event::DeadlinePassed { op },
+    ]
+}
+
+fn others() -> Vec<Event> {
+    let asked = |kind| Event::EndAsked {
+        ending: Ending::new(kind, "asked"),
+    };
+    vec![
+        Event::Started,
+        asked(EndKind::Stopped),
+        asked(EndKind::Killed),
+        Event::RetryDue,
+        Event::MessagesArrived { count: 2 },
+        Event::VariablesChanged,
+    ]
+}
+
+/// Takes one step and checks it against what the world knows.
+fn step(state: &State, world: &World, event: &Event) -> (State, World) {
+    let mut world = world.clone();
+    if let Event::MessagesArrived { count } = event {
+        world.arrived += count;
+    }
+    if is_outcome(state, event) && Engine::completes(event) == world.open {
+        world.open = None;
+    }
+    let mut cx = Cx::new(1_000, world.next_op);
+    let next = Engine::reduce(state.clone(), event.clone(), &mut cx);
+    let (effects, next_op) = cx.finish();
+    world.next_op = next_op;
+    if Engine::is_terminal(state) {
+        assert!(effects.is_empty(), "an ended watcher asks for nothing");
+        assert_eq!(state.phase, next.phase);
+    }
+    for (op, effect) in effects {
+        world.take(op, &effect);
+    }
+    assert_eq!(Engine::invariants(&next), Ok(()));
+    assert_eq!(next.waiting, world.arrived - world.message_runs);
+    let waits = Engine::wake(&next).is_some();
+    assert!(world.open.is_none() || waits, "an operation has a deadline");
+    if Engine::is_terminal(&next) {
+        assert_eq!(world.ends, 1);
+        assert_eq!(world.open, None, "nothing goes on after the end");
+        assert_eq!(world.cleanups, u64::from(world.runs > 0));
+    }
+    (next, world)
+}
+
+/// True when `event` is an outcome of the kind of operation in progress.
+fn is_outcome(state: &State, event: &Event) -> bool {
+    matches!(
+        (&state.phase, event),
+        (Phase::Running { .. }, Event::RunEnded { .. })
+            | (Phase::Saving { .. }, Event::Saved { .. })
+            | (Phase::Cleaning { .. }, Event::CleanupEnded { .. })
+    )
+}
+
+impl World {
+    fn take(&mut self, op: OpId, effect: &Effect) {
+        match effect {
+            Effect::Run { kind, message } => {
+                assert_eq!(self.cleanups, 0, "no run after the cleanup");
+                assert!(!message || *kind == RunKind::Signal);
+                self.runs += 1;
+                self.message_runs += u64::from(*message);
+                self.begin(op);
+            }
+            Effect::Save => self.begin(op),
+            Effect::Cleanup => {
+                self.cleanups += 1;
+                self.begin(op);
+            }
+            Effect::Abort { op } => assert_eq!(self.open.take(), Some(*op)),
+            Effect::Note(Note::Ended { .. }) => self.ends += 1,
+            Effect::Note(_) => {}
+        }
+        assert!(self.cleanups <= 1, "the cleanup runs once");
+    }
+
+    fn begin(&mut self, op: OpId) {
+        assert_eq!(self.open, None, "one operation at a time");
+        self.open = Some(op);
+    }
+}
+
+/// A stop, then nothing but time: the watcher ends within a few steps.
+fn assert_stops(state: &State, world: &World) {
+    let ending = Ending::new(EndKind::Stopped, "asked");
+    let (mut state, mut world) = step(state, world, &Event::EndAsked { ending });
+    for _ in 0..4 {
+        if let Some((_, event)) = Engine::wake(&state) {
+            if let Event::DeadlinePassed { op } = &event {
+                assert_eq!(world.open, Some(*op));
+            }
+            (state, world) = step(&state, &world, &event);
+        }
+    }
+    assert!(Engine::is_terminal(&state), "stuck in {state:?}");
+}
+
+#[test]
+fn every_short_sequence_keeps_what_a_watcher_owes() {
+    let world = World {
+        next_op: 1,
+        ..World::default()
+    };
+    let mut seen = HashSet::new();
+    let mut frontier = vec![(State::new(policy()), world)];
+    for _ in 0..LENGTH {
+        let mut next = Vec::new();
+        for (state, world) in &frontier {
+            assert_stops(state, world);
+            for event in alphabet(STALE) {
+                let (after, _) = step(state, world, &event);
+                assert_eq!(&after, state, "a stale {event:?} changes nothing");
+            }
+            let current = world.open.map(alphabet).unwrap_or_default();
+            for event in current.iter().chain(&others()) {
+                let (state, world) = step(state, world, event);
+                if seen.insert((state.clone(), world.clone())) {
+                    next.push((state, world));
+                }
+            }
+        }
+        frontier = next;
+    }
+    assert!(seen.len() > 10_000, "only {} states were seen", seen.len());
+}

@@ -16,11 +16,16 @@
 
 mod effect;
 mod event;
+mod note;
 mod reducer;
 mod state;
 mod steps;
 mod transitions;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod endings;
 #[cfg(test)]
 mod enumeration;
 #[cfg(test)]

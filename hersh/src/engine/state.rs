@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Ending, Recovery, WatcherState};
 
 /// The times that a watcher gives its operations, and when it gives up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Policy {
     /// The longest run, milliseconds.
     pub(crate) run_timeout_ms: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Policy {
 }
 
 /// The whole of what the engine knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct State {
     /// What it is doing.
     pub(crate) phase: Phase,
@@ -40,7 +40,7 @@ pub(crate) struct State {
 }
 
 /// What the engine is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Not started.
     NotRun,
@@ -90,7 +90,7 @@ pub(crate) enum Phase {
 }
 
 /// What follows a save.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Then {
     /// The run has succeeded: carry on.
     Continue,
@@ -101,7 +101,7 @@ pub(crate) enum Then {
 }
 
 /// What a run is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum RunKind {
     /// The first run.
     Init,

@@ -1,1 +1,100 @@
+//! Transitions of signals, runs and saves, by name.
 
+use hersh_machine::{Lane, Machine};
+
+use super::bench::Bench;
+use super::*;
+use crate::{EndKind, Ending, WatcherState};
+
+const SIGNAL_RUN: Effect = Effect::Run {
+    kind: RunKind::Signal,
+    message: true,
+};
+
+#[test]
+fn the_first_run_is_init_and_leads_to_ready() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.state.public(), WatcherState::NotRun);
+    bench.step(Event::Started);
+    let (kind, message) = (RunKind::Init, false);
+    assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+    assert_eq!(bench.state.public(), WatcherState::InitRun);
+    bench.succeed(false);
+    assert_eq!(bench.state.public(), WatcherState::Ready);
+}
+
+#[test]
+fn each_message_has_one_run_and_the_next_begins_by_itself() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 2 });
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
+    bench.step(Event::MessagesArrived { count: 1 });
+    assert_eq!(bench.asks(), []);
+    bench.succeed(false);
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
+    bench.succeed(false);
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
+    bench.succeed(false);
+    assert_eq!(bench.asks(), []);
+    assert_eq!(bench.state.phase, Phase::Ready);
+}
+
+#[test]
+fn a_change_during_a_run_has_a_run_of_its_own_after_it() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    bench.step(Event::VariablesChanged);
+    bench.step(Event::VariablesChanged);
+    bench.succeed(false);
+    let (kind, message) = (RunKind::Signal, false);
+    assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+    bench.succeed(false);
+    assert_eq!(bench.state.phase, Phase::Ready);
+}
+
+#[test]
+fn a_message_run_takes_in_the_changes_so_messages_starve_no_variable() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    bench.step(Event::MessagesArrived { count: 1 });
+    bench.step(Event::VariablesChanged);
+    bench.succeed(false);
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
+    assert!(!bench.state.changed);
+    bench.succeed(false);
+    assert_eq!(bench.state.phase, Phase::Ready);
+}
+
+#[test]
+fn a_changed_context_is_saved_before_the_run_counts_as_successful() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 2 });
+    bench.succeed(true);
+    assert_eq!(bench.asks(), [Effect::Save]);
+    assert_eq!(bench.state.public(), WatcherState::Running);
+    let op = bench.op();
+    bench.step(Event::Saved { op, result: Ok(()) });
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
+}
+
+#[test]
+fn a_failed_save_is_a_failed_run() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged).succeed(true);
+    let (op, result) = (bench.op(), Err("disk full".into()));
+    bench.step(Event::Saved { op, result });
+    assert_eq!(bench.state.failures, 1);
+    assert!(matches!(bench.state.phase, Phase::Delay { .. }));
+}
+
+#[test]
+fn lifecycle_is_above_messages_and_messages_above_variables() {
+    let ending = Ending::new(EndKind::Stopped, "asked");
+    let lanes = [
+        Event::EndAsked { ending },
+        Event::MessagesArrived { count: 1 },
+        Event::VariablesChanged,
+    ]
+    .map(|event| Engine::lane(&event));
+    assert_eq!(lanes, [Lane::Control, Lane::User, Lane::Data]);
+}

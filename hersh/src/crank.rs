@@ -1,0 +1,159 @@
+//! The engine's state, and how events reach it while an operation is in progress.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hersh_machine::{Cx, Machine, OpId};
+
+use crate::Ending;
+use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
+use crate::managed::panic_text;
+use crate::shared::Shared;
+
+/// Most runs, and most milliseconds of runs, before the runtime's timers and tasks get their
+/// turn: a flood of messages must not hold up the sources of variables.
+const RUNS_PER_TURN: u32 = 64;
+const TURN_MS: u64 = 1;
+
+/// The engine's state and what happens to it.
+pub(crate) struct Core {
+    state: State,
+    next_op: u64,
+    effects: VecDeque<(OpId, Effect)>,
+    /// The operation that the last step aborted.
+    aborted: Option<OpId>,
+    /// Runs since the last turn of others, and when that was.
+    runs_in_turn: u32,
+    turn_began_ms: u64,
+    stepped_at_ms: u64,
+    shared: Arc<Shared>,
+}
+
+impl Core {
+    /// An engine that has not started.
+    pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
+        Self {
+            state: State::new(policy),
+            next_op: 1,
+            effects: VecDeque::new(),
+            aborted: None,
+            runs_in_turn: 0,
+            turn_began_ms: 0,
+            stepped_at_ms: 0,
+            shared,
+        }
+    }
+
+    /// The next effect to carry out.
+    pub(crate) fn pop_effect(&mut self) -> Option<(OpId, Effect)> {
+        self.effects.pop_front()
+    }
+
+    /// How the watcher ended, if it has.
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        match &self.state.phase {
+            Phase::Ended { ending } => Some(ending),
+            Phase::NotRun
+            | Phase::Running { .. }
+            | Phase::Saving { .. }
+            | Phase::Ready
+            | Phase::Delay { .. }
+            | Phase::Cleaning { .. } => None,
+        }
+    }
+
+    /// Lets timers and tasks of this thread run if it was long since they did.
+    pub(crate) async fn take_turns(&mut self) {
+        self.runs_in_turn += 1;
+        let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
+        if self.runs_in_turn >= RUNS_PER_TURN || elapsed_ms > TURN_MS {
+            tokio::task::yield_now().await;
+            self.runs_in_turn = 0;
+            self.turn_began_ms = self.stepped_at_ms;
+        }
+    }
+
+    /// The next thing that happens: an arrival, or the passing of time.
+    pub(crate) async fn next(&self) -> Event {
+        loop {
+            if let Some(event) = self.shared.inbox.take_event() {
+                return event;
+            }
+            let arrival = self.shared.inbox.arrival();
+            match Engine::wake(&self.state) {
+                None => arrival.await,
+                Some((at_ms, event)) => {
+                    tokio::select! {
+                        biased;
+                        () = arrival => {}
+                        () = tokio::time::sleep_until(self.shared.clock.instant_at(at_ms)) => {
+                            return event;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one event in.
+    pub(crate) fn step(&mut self, event: Event) {
+        let now_ms = self.shared.clock.now_ms();
+        self.stepped_at_ms = now_ms;
+        let mut cx = Cx::new(now_ms, self.next_op);
+        let policy = self.state.policy;
+        let state = std::mem::replace(&mut self.state, State::new(policy));
+        self.state = Engine::reduce(state, event, &mut cx);
+        let (effects, next_op) = cx.finish();
+        self.next_op = next_op;
+        for (op, effect) in effects {
+            if let Some(aborted) = Engine::cancels(&effect) {
+                self.aborted = Some(aborted);
+            }
+            self.effects.push_back((op, effect));
+        }
+        debug_assert_eq!(Engine::invariants(&self.state), Ok(()));
+        let (state, failures) = (self.state.public(), self.state.failures);
+        self.shared.publish(state, failures, now_ms);
+    }
+}
+
+/// Carries an operation to its end while taking in what happens meanwhile. `None` when the engine
+/// aborted it: its future is dropped. A panic is an error with its text.
+pub(crate) async fn attend<T>(
+    core: &mut Core,
+    op: OpId,
+    work: impl Future<Output = T>,
+) -> Option<Result<T, String>> {
+    let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
+    let result = loop {
+        let running = async {
+            match work.as_mut().as_pin_mut() {
+                Some(work) => work.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = running => break Some(result.map_err(|panic| panic_text(&*panic))),
+            event = core.next() => core.step(event),
+        }
+        if core.aborted == Some(op) {
+            break None;
+        }
+    };
+    // Values of the run may panic while they are dropped; that must not end the thread.
+    let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
+    // A stop that came in during the last stretch is decided before the outcome.
+    if let Some(event) = core.shared.inbox.take_end() {
+        core.step(event);
+    }
+    match (result, dropped) {
+        _ if core.aborted == Some(op) => None,
+        (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
+        (result, _) => result,
+    }
+}

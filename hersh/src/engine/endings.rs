@@ -1,0 +1,163 @@
+//! Transitions of failures and ends, by name.
+
+use hersh_machine::Machine;
+
+use super::bench::Bench;
+use super::state::Then;
+use super::*;
+use crate::{EndKind, Ending, WatcherState};
+
+#[test]
+fn a_program_that_always_fails_crashes_after_exactly_the_configured_number() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    let mut delays = Vec::new();
+    for _ in 1..=5 {
+        bench.fail();
+        let failed_at_ms = bench.now_ms;
+        bench.wait();
+        let (kind, message) = (RunKind::Recover, false);
+        assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+        delays.push(bench.now_ms - failed_at_ms);
+    }
+    assert_eq!(delays, [15_000, 30_000, 5_000, 10_000, 20_000]);
+    bench.fail();
+    assert_eq!(bench.asks(), [Effect::Cleanup]);
+    let (op, result) = (bench.op(), Ok(false));
+    bench.step(Event::CleanupEnded { op, result });
+    assert_eq!(bench.state.public(), WatcherState::Crashed);
+}
+
+#[test]
+fn success_resets_the_count_of_failures() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    for _ in 0..5 {
+        bench.fail().wait();
+    }
+    bench.succeed(false);
+    assert_eq!(bench.state.failures, 0);
+    bench.step(Event::VariablesChanged).fail();
+    assert_eq!(bench.state.failures, 1);
+}
+
+#[test]
+fn an_always_timing_out_function_recovers_and_crashes_like_any_other() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    for failures in 1..=5 {
+        let op = bench.op();
+        bench.wait();
+        assert_eq!(bench.asks(), [Effect::Abort { op }]);
+        assert_eq!(bench.state.failures, failures);
+        bench.wait();
+    }
+    bench.wait();
+    assert!(matches!(bench.state.phase, Phase::Cleaning { .. }));
+}
+
+#[test]
+fn states_shown_during_recovery() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged).fail();
+    assert_eq!(bench.state.public(), WatcherState::Ready);
+    bench.wait().fail().wait().fail();
+    assert_eq!(bench.state.public(), WatcherState::WaitRecover);
+    bench.wait();
+    assert_eq!(bench.state.public(), WatcherState::Running);
+    let mut first = Bench::new();
+    first.step(Event::Started).fail();
+    assert_eq!(first.state.public(), WatcherState::InitRun);
+}
+
+#[test]
+fn signals_wait_out_a_delay_and_stop_does_not() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged).fail();
+    bench.step(Event::MessagesArrived { count: 1 });
+    assert_eq!(bench.asks(), []);
+    bench.ask(EndKind::Stopped);
+    assert_eq!(bench.asks(), [Effect::Cleanup]);
+}
+
+#[test]
+fn a_set_up_failure_in_the_first_run_crashes_at_once_and_later_is_retried() {
+    let set_up = || Outcome::Failed {
+        reason: "no".into(),
+        set_up: true,
+    };
+    let mut bench = Bench::new();
+    bench.step(Event::Started).end_run(set_up());
+    assert_eq!(bench.asks(), [Effect::Cleanup]);
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged).end_run(set_up());
+    assert!(matches!(bench.state.phase, Phase::Delay { .. }));
+}
+
+#[test]
+fn a_stop_lets_the_run_finish_within_the_grace_and_begins_no_other() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 3 });
+    bench.ask(EndKind::Stopped);
+    assert_eq!(bench.asks(), []);
+    let grace_ends_ms = bench.now_ms + 5_000;
+    assert_eq!(Engine::wake(&bench.state).unwrap().0, grace_ends_ms);
+    bench.succeed(false);
+    assert_eq!(bench.asks(), [Effect::Cleanup]);
+    assert_eq!(bench.state.waiting, 2);
+}
+
+#[test]
+fn a_second_stop_and_a_kill_during_stop_hang_nothing() {
+    let mut bench = Bench::ready();
+    bench.ask(EndKind::Stopped);
+    let op = bench.op();
+    bench.ask(EndKind::Stopped);
+    assert_eq!(bench.asks(), []);
+    bench.ask(EndKind::Killed);
+    assert_eq!(bench.asks(), [Effect::Abort { op }]);
+    assert_eq!(bench.state.public(), WatcherState::Killed);
+    bench.ask(EndKind::Killed).ask(EndKind::Stopped);
+    assert_eq!(bench.effects, []);
+}
+
+#[test]
+fn a_start_after_the_end_runs_nothing() {
+    let mut bench = Bench::ready();
+    bench.ask(EndKind::Stopped);
+    let (op, result) = (bench.op(), Ok(false));
+    bench.step(Event::CleanupEnded { op, result });
+    bench.step(Event::Started);
+    assert_eq!(bench.effects, []);
+    assert_eq!(bench.state.public(), WatcherState::Stopped);
+}
+
+#[test]
+fn a_cleanup_that_hangs_or_fails_ends_all_the_same() {
+    let mut hangs = Bench::ready();
+    hangs.ask(EndKind::Stopped).wait();
+    assert_eq!(hangs.state.public(), WatcherState::Stopped);
+    let mut fails = Bench::ready();
+    fails.ask(EndKind::Stopped);
+    let (op, result) = (fails.op(), Err("panicked".into()));
+    fails.step(Event::CleanupEnded { op, result });
+    assert_eq!(fails.state.public(), WatcherState::Stopped);
+}
+
+#[test]
+fn an_end_that_loses_what_it_kept_is_a_crash() {
+    let mut bench = Bench::ready();
+    let ending = Ending::new(EndKind::Stopped, "done");
+    let changed = true;
+    bench.step(Event::VariablesChanged);
+    bench.end_run(Outcome::Steered { ending, changed });
+    assert!(matches!(
+        &bench.state.phase,
+        Phase::Saving { then: Then::Clean(ending), .. } if ending.kind == EndKind::Stopped
+    ));
+    let (op, result) = (bench.op(), Err("disk full".into()));
+    bench.step(Event::Saved { op, result });
+    let (op, result) = (bench.op(), Ok(false));
+    bench.step(Event::CleanupEnded { op, result });
+    assert_eq!(bench.state.public(), WatcherState::Crashed);
+}

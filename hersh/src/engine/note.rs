@@ -1,0 +1,47 @@
+//! How the engine's notes read in the log.
+
+use super::effect::Note;
+use crate::EndKind;
+use crate::logbook::{Level, LogKind};
+
+impl Note {
+    /// How the note reads in the log.
+    pub(crate) fn line(&self) -> (Level, LogKind, String) {
+        match self {
+            Self::Initialised => (Level::Info, LogKind::Lifecycle, "ready".into()),
+            Self::RunFailed {
+                reason,
+                failures,
+                retry_after_ms,
+                heavy,
+            } => {
+                let state = if *heavy { " in WaitRecover" } else { "" };
+                let text = format!(
+                    "run failed ({failures} in a row), next try{state} in {retry_after_ms} ms: \
+                     {reason}"
+                );
+                (Level::Warn, LogKind::StateFault, text)
+            }
+            Self::Recovered { failures } => {
+                let text = format!("recovered after {failures} failed runs");
+                (Level::Info, LogKind::StateFault, text)
+            }
+            Self::CleanupFailed { reason } => {
+                let text = format!("cleanup failed: {reason}");
+                (Level::Error, LogKind::StateFault, text)
+            }
+            Self::Ended { ending, unserved } => {
+                let level = match ending.kind {
+                    EndKind::Stopped => Level::Info,
+                    EndKind::Killed => Level::Warn,
+                    EndKind::Crashed => Level::Error,
+                };
+                let text = match unserved {
+                    0 => ending.to_string(),
+                    count => format!("{ending} ({count} messages were not served)"),
+                };
+                (level, LogKind::Lifecycle, text)
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Whole watchers in virtual time: the real loop, a paused clock, no thread, no socket.
+
+mod ends;
+mod failures;
+mod hooks;
+mod signals;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::watcher::finish;
+use crate::{Builder, Context, Ending, Error, Watcher};
+
+/// Runs a watcher beside a script that holds its handle, until both are over.
+async fn play<F, E>(builder: Builder, managed: F, script: impl AsyncFnOnce(&Watcher)) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let prepared = builder.prepare(Clock::paused(1_000_000)).unwrap();
+    let shared = prepared.shared.clone();
+    let watcher = Watcher::new(shared.clone());
+    let drive = async {
+        let mut runner = prepared.runner(managed);
+        let ending = runner.drive().await;
+        drop(runner);
+        finish(&shared, Ok(ending.clone()));
+        ending
+    };
+    let (ending, ()) = tokio::join!(drive, script(&watcher));
+    ending
+}
+
+/// Default settings.
+fn plain() -> Builder {
+    Watcher::builder("test")
+}
+
+/// Notes with the virtual time at which they were made.
+#[derive(Clone)]
+struct Notes {
+    start: Instant,
+    notes: Rc<RefCell<Vec<(u64, String)>>>,
+}
+
+impl Notes {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            notes: Rc::default(),
+        }
+    }
+
+    fn add(&self, note: impl Into<String>) {
+        let at_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap();
+        self.notes.borrow_mut().push((at_ms, note.into()));
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let notes = self.notes.borrow();
+        notes.iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn times_ms(&self) -> Vec<u64> {
+        self.notes.borrow().iter().map(|(at, _)| *at).collect()
+    }
+}
+
+/// Lets `ms` of virtual time pass.
+async fn pass(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Notes when it is dropped.
+struct Guard(Notes, &'static str);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.add(self.1);
+    }
+}

@@ -1,0 +1,173 @@
+//! Messages, ticks, order and loss.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{SendError, WatcherState};
+
+#[tokio::test(start_paused = true)]
+async fn each_message_has_exactly_one_run_in_order_whether_it_succeeds_or_fails() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| {
+        if let Some(message) = cx.message() {
+            seen.add(message.as_ref());
+            assert!(cx.triggered().message);
+            if message.starts_with("bad") {
+                return Err(Error::msg("cannot do that"));
+            }
+        }
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        for message in ["1", "2", "bad 3", "4", "bad 5", "6"] {
+            watcher.send(message).unwrap();
+        }
+        pass(60_000).await;
+        assert_eq!(watcher.status().waiting_messages, 0);
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(notes.texts(), ["1", "2", "bad 3", "4", "bad 5", "6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_run_carries_no_message_and_says_so() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| {
+        let triggered = cx.triggered();
+        let message = cx.message();
+        seen.add(format!(
+            "init {} recovery {} message {:?}",
+            triggered.init, triggered.recovery, message
+        ));
+        match message {
+            Some(_) => Err(Error::msg("no")),
+            None => Ok(()),
+        }
+    };
+    play(plain(), managed, async |watcher| {
+        watcher.send("x").unwrap();
+        pass(15_001).await;
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(
+        notes.texts(),
+        [
+            "init true recovery false message None",
+            "init false recovery false message Some(\"x\")",
+            "init false recovery true message None",
+        ]
+    );
+    assert_eq!(notes.times_ms(), [0, 0, 15_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_come_on_time_and_their_first_value_is_initial() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        let tick = cx.watch_tick("tick", Duration::from_millis(250))?;
+        let (count, initial) = (tick.count, tick.is_initial());
+        seen.add(format!("{count} {initial} {}", tick.is_triggered(cx)));
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        pass(600).await;
+        watcher.send("x").unwrap();
+        pass(200).await;
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(
+        notes.texts(),
+        [
+            "0 true false",
+            "1 false true",
+            "2 false true",
+            "2 false false",
+            "3 false true"
+        ]
+    );
+    assert_eq!(notes.times_ms(), [0, 250, 500, 600, 750]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_during_a_long_run_cost_one_run_and_none_is_lost_from_the_count() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        let tick = cx.watch_tick("tick", Duration::from_secs(1))?;
+        seen.add(format!("{}", tick.count));
+        if cx.message().is_some() {
+            pass(5_500).await;
+        }
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        watcher.send("slow").unwrap();
+        pass(6_500).await;
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(notes.texts(), ["0", "0", "5", "6"]);
+    assert_eq!(notes.times_ms(), [0, 0, 5_500, 6_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_run_takes_in_the_variables_that_wait_and_names_every_cause() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        cx.watch_tick("a", Duration::from_secs(1))?;
+        cx.watch_tick("b", Duration::from_secs(2))?;
+        if cx.message().as_deref() == Some("slow") {
+            pass(2_500).await;
+        }
+        seen.add(format!(
+            "{:?} {:?}",
+            cx.message().as_deref(),
+            cx.triggered().variables
+        ));
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        watcher.send("slow").unwrap();
+        pass(100).await;
+        watcher.send("next").unwrap();
+        pass(2_450).await;
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(
+        notes.texts(),
+        [
+            "None []",
+            "Some(\"slow\") []",
+            "Some(\"next\") [\"a\", \"b\"]"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_a_typed_error_and_so_is_a_watcher_that_is_over() {
+    let builder = plain().message_capacity(2);
+    let managed = async |_: &mut Context| -> crate::Result {
+        pass(1_000).await;
+        Ok(())
+    };
+    play(builder, managed, async |watcher| {
+        watcher.send("1").unwrap();
+        watcher.send("2").unwrap();
+        let full = SendError::QueueFull { waiting: 2 };
+        assert_eq!(watcher.send("3"), Err(full));
+        assert_eq!(watcher.send(""), Err(SendError::Empty));
+        watcher.stop("done");
+        watcher.wait().await;
+        assert_eq!(watcher.send("4"), Err(SendError::NotRunning));
+        assert_eq!(watcher.status().state, WatcherState::Stopped);
+    })
+    .await;
+}
