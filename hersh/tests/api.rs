@@ -1,0 +1,299 @@
+//! The WatcherAPI over real sockets: shapes, error codes, limits.
+#![cfg(feature = "api")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use hersh::{Builder, Context, Result, StartError, Watcher};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longest that any answer of these tests may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect(&self.body)
+    }
+
+    fn error(&self) -> (u16, String) {
+        let json = self.json();
+        assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
+        (self.status, json["error"].as_str().unwrap().into())
+    }
+}
+
+/// Sends raw bytes and reads until the server closes or the announced body is there.
+async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
+    let talk = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // A server that refuses early closes before all is written: what it says counts.
+        let _ = stream.write_all(request).await;
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply).await;
+        String::from_utf8(reply).unwrap()
+    };
+    let reply = tokio::time::timeout(PATIENCE, talk).await.unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").expect(&reply);
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_ascii_lowercase(),
+        body: body.into(),
+    }
+}
+
+async fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    raw(address, request.as_bytes()).await
+}
+
+async fn get(address: SocketAddr, path: &str) -> Answer {
+    call(address, "GET", path, "").await
+}
+
+async fn send(address: SocketAddr, content: &str) -> Answer {
+    let body = json!({ "content": content }).to_string();
+    call(address, "POST", "/watcher/message", &body).await
+}
+
+fn builder() -> Builder {
+    Watcher::builder("shown").api((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Adds numbers; blocks on `wait` until it is dropped.
+async fn adder(cx: &mut Context) -> Result {
+    cx.watch_tick("slow", Duration::from_secs(3_600))?;
+    match cx.message().as_deref() {
+        Some("wait") => std::future::pending().await,
+        Some(number) => {
+            let number: i64 = number.parse()?;
+            cx.update("total", |total: i64| total + number)?;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+async fn up(builder: Builder) -> (Watcher, SocketAddr) {
+    let watcher = builder.start(adder).await.unwrap();
+    watcher.ready().await.unwrap();
+    let address = watcher.api_address().unwrap();
+    (watcher, address)
+}
+
+fn keys(json: &Value) -> Vec<&str> {
+    json.as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+fn is_time(text: &Value) -> bool {
+    let text = text.as_str().unwrap();
+    text.len() == 24 && text.ends_with('Z') && &text[10..11] == "T"
+}
+
+#[tokio::test]
+async fn status_has_the_shape_that_clients_read() {
+    let (_watcher, address) = up(builder()).await;
+    let answer = get(address, "/watcher/status").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("content-type: application/json"));
+    let json = answer.json();
+    assert_eq!(
+        keys(&json),
+        ["isRunning", "lastUpdate", "state", "uptime", "watcherID"]
+    );
+    assert_eq!(json["state"], "Ready");
+    assert_eq!(json["isRunning"], true);
+    assert_eq!(json["watcherID"], "shown");
+    assert!(is_time(&json["lastUpdate"]), "{json}");
+    assert!(json["uptime"].as_str().unwrap().ends_with('s'));
+}
+
+#[tokio::test]
+async fn variables_and_context_have_the_shapes_that_clients_read() {
+    let (watcher, address) = up(builder()).await;
+    let answer = send(address, "5").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json(), json!({ "status": "message sent" }));
+    while watcher.value::<i64>("total").unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let context = get(address, "/watcher/context").await.json();
+    assert_eq!(keys(&context), ["context", "count", "timestamp"]);
+    assert_eq!(context["context"], json!({ "total": 5 }));
+    assert_eq!(context["count"], 1);
+    assert!(is_time(&context["timestamp"]));
+    let variables = get(address, "/watcher/varState").await.json();
+    assert_eq!(keys(&variables), ["count", "timestamp", "variables"]);
+    assert_eq!(variables["count"], 1);
+    let slow = &variables["variables"]["slow"];
+    assert_eq!(keys(slow), ["at", "count"]);
+    assert_eq!(slow["count"], 0);
+}
+
+#[tokio::test]
+async fn bad_messages_are_refused_with_their_codes() {
+    let (watcher, address) = up(builder()).await;
+    let runs = watcher.status().runs;
+    assert_eq!(
+        send(address, "").await.error(),
+        (400, "the message is empty; give it some content".into())
+    );
+    for malformed in [
+        "",
+        "{",
+        "[]",
+        "{\"content\": 5}",
+        "{\"other\": \"x\"}",
+        "\u{0}",
+    ] {
+        let answer = call(address, "POST", "/watcher/message", malformed).await;
+        let (status, error) = answer.error();
+        assert_eq!(status, 400, "{malformed:?}");
+        assert!(error.starts_with("the body is no {\"content\""), "{error}");
+    }
+    let (status, _) = send(address, &"x".repeat(64 * 1024)).await.error();
+    assert_eq!(status, 413);
+    assert_eq!(watcher.status().runs, runs);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_to_try_again() {
+    let (watcher, address) = up(builder().message_capacity(1)).await;
+    assert_eq!(send(address, "wait").await.status, 200);
+    while watcher.status().waiting_messages > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(address, "1").await.status, 200);
+    let answer = send(address, "2").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 1"));
+    assert!(
+        answer
+            .error()
+            .1
+            .starts_with("the message queue is full (1 wait")
+    );
+    watcher.kill("done");
+}
+
+#[tokio::test]
+async fn a_stopping_watcher_answers_but_takes_no_message() {
+    let builder =
+        builder().cleanup(async |_: &mut Context| -> Result { std::future::pending().await });
+    let (watcher, address) = up(builder).await;
+    watcher.stop("done");
+    let mut status = get(address, "/watcher/status").await.json();
+    while status["state"] != "Stopping" {
+        status = get(address, "/watcher/status").await.json();
+    }
+    assert_eq!(status["isRunning"], false);
+    assert_eq!(
+        send(address, "5").await.error(),
+        (409, "the watcher is not running".into())
+    );
+    watcher.kill("now");
+    watcher.wait().await;
+}
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_are_told_apart() {
+    let (_watcher, address) = up(builder()).await;
+    for path in [
+        "/",
+        "/watcher",
+        "/watcher/status/",
+        "/watcher/../status",
+        "/x",
+    ] {
+        let (status, error) = get(address, path).await.error();
+        assert_eq!(
+            (status, error.starts_with("there is nothing at ")),
+            (404, true)
+        );
+    }
+    let answer = call(address, "POST", "/watcher/status", "").await;
+    assert_eq!(
+        answer.error(),
+        (405, "/watcher/status does not take POST".into())
+    );
+    assert!(answer.head.contains("allow: get"));
+    let (status, _) = get(address, "/watcher/message").await.error();
+    assert_eq!(status, 405);
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let (_watcher, address) = up(builder()).await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(64 * 1024));
+    assert!(matches!(
+        raw(address, long.as_bytes()).await.status,
+        414 | 431
+    ));
+    let many = "a: b\r\n".repeat(200);
+    let many = format!("GET / HTTP/1.1\r\n{many}\r\n");
+    assert_eq!(raw(address, many.as_bytes()).await.status, 431);
+    assert_eq!(raw(address, b"nonsense\r\n\r\n").await.status, 400);
+    assert_eq!(get(address, "/watcher/status").await.status, 200);
+}
+
+#[tokio::test]
+async fn idle_connections_beyond_the_bound_wait_and_the_end_closes_them() {
+    let (watcher, address) = up(builder()).await;
+    let mut idle = Vec::new();
+    for _ in 0..520 {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    // All slots are taken: this one is served once others go.
+    let waiting = tokio::spawn(async move { get(address, "/watcher/status").await.status });
+    idle.truncate(5);
+    assert_eq!(waiting.await.unwrap(), 200);
+    watcher.stop("done");
+    tokio::time::timeout(PATIENCE, watcher.wait())
+        .await
+        .unwrap();
+    for mut stream in idle {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest));
+        let _ = read.await.expect("closed");
+        assert_eq!(rest, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_of_the_start_and_the_end_frees_it() {
+    let (watcher, address) = up(builder()).await;
+    let again = || Watcher::builder("second").api(address).start(adder);
+    let error = again().await.unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }), "{error}");
+    watcher.stop("done");
+    watcher.wait().await;
+    let second = again().await.unwrap();
+    assert_eq!(second.api_address(), Some(address));
+    second.ready().await.unwrap();
+}
+
+#[test]
+fn an_api_needs_a_runtime_around_the_start() {
+    let start = builder().start(adder);
+    let mut start = std::pin::pin!(start);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(result) = start.as_mut().poll(&mut cx) else {
+        panic!("it answers at once");
+    };
+    assert_eq!(result.unwrap_err(), StartError::NoRuntime);
+}
