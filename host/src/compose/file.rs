@@ -35,6 +35,7 @@ fn write_service(out: &mut String, spec: &Spec) -> std::fmt::Result {
     block(out, "environment", "{}", &pairs(&spec.env))?;
     write_files(out, sandbox)?;
     list(out, "networks", &sandbox.networks)?;
+    list(out, "dns", &sandbox.dns)?;
     list(out, "ports", &sandbox.ports)?;
     list(out, "cap_drop", &sandbox.cap_drop)?;
     list(out, "cap_add", &sandbox.cap_add)?;

@@ -2,9 +2,11 @@
 
 use std::path::{Component, Path};
 
-use hersh_program::ProgramId;
+use hersh_program::{NetworkMode, ProgramId};
 
-use super::{Contract, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec, Violation};
+use super::{
+    Contract, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec, Violation, spec::NO_NAME_SERVER,
+};
 
 /// The least memory in which a sandbox starts, bytes.
 pub const MIN_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
@@ -132,11 +134,22 @@ fn tmpfs(sandbox: &Sandbox) -> Result<(), Violation> {
 }
 
 fn network(sandbox: &Sandbox) -> Result<(), Violation> {
+    let (known, name_servers) = match sandbox.network() {
+        Some(NetworkMode::Internal | NetworkMode::None) => (true, NO_NAME_SERVER),
+        Some(NetworkMode::Egress) => (true, ""),
+        None => (false, ""),
+    };
     ensure(
         Contract::Network,
-        sandbox.network().is_some(),
+        known,
         || format!("networks {:?}", sandbox.networks),
         || "one of internal, none and egress".to_owned(),
+    )?;
+    exactly(
+        Contract::Network,
+        "name servers",
+        &sandbox.dns,
+        name_servers,
     )
 }
 

@@ -15,6 +15,9 @@ pub const SANDBOX_ID: u32 = 65_532;
 /// so what looks at the kernel from inside has to be brought along.
 pub const PROBE_TARGET: &str = "/.hersh/probe";
 
+/// The name server of a sandbox without a way out: its own loopback.
+pub(crate) const NO_NAME_SERVER: &str = "127.0.0.1";
+
 /// What the programs run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -76,6 +79,8 @@ pub struct Sandbox {
     /// Networks that it is attached to: the name of a [`NetworkMode`] for one of the host's own
     /// that keeps what the mode promises, `foreign ...` for any other.
     pub networks: Vec<String>,
+    /// Name servers in place of the host's: itself, where nothing answers, unless it may reach out.
+    pub dns: Vec<String>,
     /// Ports published on the host.
     pub ports: Vec<String>,
     /// Capabilities dropped.
@@ -210,6 +215,12 @@ impl Sandbox {
                 },
             ],
             networks: vec![network_name(manifest.network).to_owned()],
+            // An engine's own name server forwards from outside of the sandbox's network, which
+            // would be a way out of it.
+            dns: match manifest.network {
+                NetworkMode::Internal | NetworkMode::None => vec![NO_NAME_SERVER.to_owned()],
+                NetworkMode::Egress => Vec::new(),
+            },
             ports: Vec::new(),
             cap_drop: vec!["ALL".to_owned()],
             cap_add: Vec::new(),
@@ -227,7 +238,8 @@ impl Sandbox {
             memory_swap_bytes: limits.memory_bytes,
             cpu_millis: limits.cpu_millis,
             pids: limits.pids,
-            log_bytes: limits.log_bytes,
+            // Two files of half the size.
+            log_bytes: limits.log_bytes & !1,
             engine_restart: "no".to_owned(),
             extras: Vec::new(),
         }

@@ -66,7 +66,10 @@ fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
             ]
         }
         Contract::NoPublishedPort => vec![list("published ports", sandbox.ports.clone())],
-        Contract::Network => vec![list("network", sandbox.networks.clone())],
+        Contract::Network => vec![
+            list("network", sandbox.networks.clone()),
+            list("name servers", sandbox.dns.clone()),
+        ],
         Contract::Privileges => {
             let spaces = &sandbox.namespaces;
             vec![

@@ -1,5 +1,11 @@
 //! The kept output of programs.
+//!
+//! ```text
+//! {program}/logs/program.log      the newest lines, one line each: time, stream, text
+//! {program}/logs/program.log.1    those before; together at most the program's log limit
+//! ```
 
+use hersh_program::Logs;
 use serde::{Deserialize, Serialize};
 
 /// Where a program wrote a line to.
@@ -10,12 +16,26 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// The host itself, such as for lines that were dropped.
+    Host,
+}
+
+impl Stream {
+    /// The stream's name, as the API shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// One line that a program printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When the engine saw it, RFC 3339 with nanoseconds, UTC.
+    /// When the engine saw it: RFC 3339, UTC, nine digits of fraction, so that texts sort by time.
     pub at: String,
     /// Where it was written to.
     pub stream: Stream,
@@ -25,3 +45,58 @@ pub struct LogLine {
 
 /// The longest line that is kept, bytes; the rest of a longer one is dropped.
 pub const LINE_BYTES: usize = 16 * 1024;
+/// The most lines that travel with a cause.
+pub const CAUSE_LINES: usize = 50;
+/// The longest line that travels with a cause, characters.
+pub const CAUSE_CHARS: usize = 500;
+
+impl LogLine {
+    /// The line as it is stored, with its line end.
+    pub(super) fn encode(&self) -> String {
+        let stream = match self.stream {
+            Stream::Stdout => 'o',
+            Stream::Stderr => 'e',
+            Stream::Host => 'h',
+        };
+        format!("{} {stream} {}\n", self.at, self.text)
+    }
+
+    /// Reads a stored line without its line end; `None` for one that a crash left incomplete.
+    pub(super) fn decode(line: &[u8]) -> Option<Self> {
+        let line = String::from_utf8_lossy(line);
+        let mut parts = line.splitn(3, ' ');
+        let (at, stream, text) = (parts.next()?, parts.next()?, parts.next()?);
+        let stream = match stream {
+            "o" => Stream::Stdout,
+            "e" => Stream::Stderr,
+            "h" => Stream::Host,
+            _unknown => return None,
+        };
+        (at.len() == TIME_LENGTH && at.ends_with('Z')).then(|| Self {
+            at: at.to_owned(),
+            stream,
+            text: text.to_owned(),
+        })
+    }
+}
+
+const TIME_LENGTH: usize = "2026-01-01T00:00:00.000000000Z".len();
+
+/// Brings an engine's time to the form of [`LogLine::at`]; engines leave trailing zeros of the
+/// fraction out. `None` for anything that is not a UTC time.
+pub(super) fn normal_time(text: &str) -> Option<String> {
+    let text = text.strip_suffix('Z')?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && seconds.len() == 19).then(|| format!("{seconds}.{fraction:0<9}Z"))
+}
+
+/// Cuts lines to what may travel with a cause: the last 50, 500 characters each.
+pub(super) fn for_cause<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> Logs {
+    let mut kept: Vec<String> = lines
+        .into_iter()
+        .map(|line| line.as_ref().chars().take(CAUSE_CHARS).collect())
+        .collect();
+    kept.drain(..kept.len().saturating_sub(CAUSE_LINES));
+    kept
+}

@@ -11,12 +11,20 @@
 //! left, `stop` of a program that does not run is a success, `build` of a tree that is built
 //! already answers with the image that stands.
 
+mod build_log;
+pub mod docker;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+mod log_file;
+mod log_store;
 pub mod logs;
 mod types;
 
+pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use error::{BuildError, StartError, StopError, Unavailable};
-pub use logs::LogLine;
+pub use log_store::{FOLLOW_LINES, LogStore};
+pub use logs::{LogLine, Stream};
 pub use types::{BuildRequest, EngineInfo, Listed, Running, RuntimeEvent};
 
 use std::{net::IpAddr, time::Duration};
@@ -25,11 +33,14 @@ use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ImageId, Logs, Observed, ProgramId};
 use tokio::sync::mpsc;
 
-use crate::compose::Spec;
+use crate::compose::{Environment, Spec};
 
 /// A container engine as the host sees it. Dropping a future that one of these returned is
 /// allowed at any point: what it started is ended in the background, and `stop` finds the rest.
 pub trait Runtime: Send + Sync + 'static {
+    /// What this runtime adds to a manifest to make a [`Spec`].
+    fn environment(&self, program: &ProgramId) -> Environment;
+
     /// Asks the engine whether it can run programs under the contracts.
     ///
     /// # Errors
@@ -50,7 +61,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// itself does not answer.
     fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>>;
 
-    /// Stops and removes every container of the program, those of a build included. `grace` is
+    /// Cancels what is in progress for the program, a build too, waits for its end, and stops and
+    /// removes every container of the program. `grace` is
     /// the time from the stop signal to the kill.
     ///
     /// # Errors
@@ -72,9 +84,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// lines of 500 characters. Also after the container is gone.
     fn logs(&self, program: &ProgramId, tail: usize) -> BoxFuture<'_, Logs>;
 
-    /// The last `tail` lines that the program printed and then every further one, across
-    /// restarts of the program. Ends when the receiver is dropped.
-    fn follow(&self, program: &ProgramId, tail: usize) -> mpsc::Receiver<LogLine>;
+    /// What programs printed, to read and to follow, across restarts of the program.
+    fn log_store(&self) -> &LogStore;
 
     /// The address at which the host reaches the running program; `None` without a network or
     /// when it does not run.
@@ -83,7 +94,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`Unavailable`] when the engine does not answer.
     fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
 
-    /// Every container that carries this host's label, those of builds included.
+    /// Every container that carries this host's label.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
@@ -99,11 +110,12 @@ pub trait Runtime: Send + Sync + 'static {
         build: &BuildId,
     ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>>;
 
-    /// Removes every image built for the program; none there is a success.
+    /// Removes every image built for the program, and ends the followers of its output. For a
+    /// program that is being removed; nothing there is a success.
     ///
     /// # Errors
-    /// [`StopError`] when one may still be there.
-    fn remove_images(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
+    /// [`StopError`] when an image may still be there.
+    fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
 }
 
 /// The most exit events that wait unread; from there on the event stream is not read further.

@@ -53,8 +53,6 @@ pub struct Listed {
     pub container: ContainerId,
     /// Whether it runs now.
     pub running: bool,
-    /// Whether it belongs to a build rather than to the program itself.
-    pub build: bool,
 }
 
 /// What answers behind the socket.

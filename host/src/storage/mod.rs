@@ -57,7 +57,7 @@ pub struct ProgramPaths {
 #[derive(Clone, Debug)]
 pub struct Storage {
     data: PathBuf,
-    /// Held while any clone lives: two hosts on one folder would clean each other's uploads.
+    /// Held while any clone lives, so that no other process takes uploads for leftovers.
     _lock: Arc<fs::File>,
 }
 
@@ -70,16 +70,19 @@ impl Storage {
     pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
         make_private(data_dir)?;
         let data = fs::canonicalize(data_dir).map_err(StorageError::at("open", data_dir))?;
-        let lock_path = data.join("lock");
-        let failed = StorageError::at("lock (does another host use this data folder?)", &lock_path);
-        let lock = fs::File::create(&lock_path).map_err(&failed)?;
-        lock.try_lock().map_err(|error| failed(error.into()))?;
+        let lock_path = data.join("staging.lock");
+        let lock = fs::File::create(&lock_path).map_err(StorageError::at("make", &lock_path))?;
+        // A lock that is taken means that another host lives on this folder and its uploads are
+        // no leftovers. Whether two may live there is not decided here.
+        let is_alone = lock.try_lock().is_ok();
         let storage = Self {
             data,
             _lock: Arc::new(lock),
         };
         let staging = storage.staging();
-        remove::remove_tree(&staging).map_err(StorageError::at("clean", &staging))?;
+        if is_alone {
+            remove::remove_tree(&staging).map_err(StorageError::at("clean", &staging))?;
+        }
         make_private(&staging)?;
         make_private(&storage.data.join("programs"))?;
         Ok(storage)

@@ -96,7 +96,8 @@ impl StagedSource {
         fill: impl FnOnce(&mut Tree) -> Result<(), SourceError>,
     ) -> Result<Self, SourceError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let dir = staging.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = staging.join(format!("{}-{number}", std::process::id()));
         // From here on an early return removes what there is.
         let guard = Guard(Some(dir.clone()));
         fs::create_dir(&dir).map_err(failed("make", &dir))?;

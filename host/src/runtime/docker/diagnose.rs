@@ -1,0 +1,158 @@
+//! What `doctor` says about the engine.
+
+use std::path::Path;
+
+use bollard::models::{Runtime, SystemInfo};
+use tokio::process::Command;
+
+use super::{
+    engine::{Engine, Fault},
+    firewall,
+};
+use crate::doctor::Finding;
+
+const ENGINE: &str = "container engine";
+const RUNTIME: &str = "gVisor runtime";
+/// The first release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
+const REPAIRED_RELEASE: u32 = 20_240_801;
+
+/// Looks at the engine behind `socket`, at its gVisor, and at the firewall. Changes nothing.
+pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
+    let engine = Engine::new(socket.to_owned());
+    let info = match info(&engine).await {
+        Ok(info) => info,
+        Err(message) => {
+            let mend = "install Docker (Debian: apt install docker.io), start it, or name another engine's socket";
+            return vec![Finding::broken(ENGINE, message, mend)];
+        }
+    };
+    let version = info.server_version.as_deref().unwrap_or("unknown");
+    let mut findings = vec![Finding::fine(ENGINE, format!("Docker {version}"))];
+    findings.push(gvisor(&info).await);
+    findings.push(limits(&info));
+    findings.push(match firewall::usable().await {
+        Ok(()) => Finding::fine("firewall", "iptables works"),
+        Err(said) => Finding::broken(
+            "firewall",
+            said,
+            "install iptables and run the host as root",
+        ),
+    });
+    findings
+}
+
+async fn info(engine: &Engine) -> Result<SystemInfo, String> {
+    let client = engine.client().await.map_err(|error| error.message)?;
+    client
+        .info()
+        .await
+        .map_err(|error| Fault::into_unavailable(engine.fault(&error)).message)
+}
+
+async fn gvisor(info: &SystemInfo) -> Finding {
+    let Some(runtime) = info.runtimes.as_ref().and_then(|it| it.get("runsc")) else {
+        return Finding::broken(
+            RUNTIME,
+            "the engine knows no runtime 'runsc'",
+            "install gVisor's runsc (Debian: apt install runsc), run 'runsc install', restart the engine",
+        );
+    };
+    // A registration by type has no path; the engine finds the program itself.
+    let path = runtime.path.as_deref().filter(|path| !path.is_empty());
+    let Some(release) = release(path.unwrap_or("runsc")).await else {
+        return Finding::broken(
+            RUNTIME,
+            format!("{} does not run", path.unwrap_or("runsc")),
+            "install gVisor's runsc anew and correct its path in the engine's daemon.json",
+        );
+    };
+    let kernel = info.kernel_version.as_deref().unwrap_or_default();
+    let clashes = release < REPAIRED_RELEASE && is_from_6_11(kernel) && !shares_network(runtime);
+    if clashes {
+        return Finding::broken(
+            RUNTIME,
+            format!(
+                "runsc {release} cannot give a sandbox its own network stack on Linux {kernel}"
+            ),
+            "register it with the argument --network=host (the sandbox then uses its container's network namespace through the host's stack), or install a release from August 2024 on",
+        );
+    }
+    Finding::fine(RUNTIME, format!("runsc {release}"))
+}
+
+fn limits(info: &SystemInfo) -> Finding {
+    let missing: Vec<&str> = [
+        ("memory", info.memory_limit),
+        ("processor time", info.cpu_cfs_quota),
+        ("processes", info.pids_limit),
+    ]
+    .into_iter()
+    .filter(|(_, has)| *has == Some(false))
+    .map(|(name, _)| name)
+    .collect();
+    if missing.is_empty() {
+        return Finding::fine("limits", "memory, processor time and processes");
+    }
+    Finding::broken(
+        "limits",
+        format!("this kernel does not limit {}", missing.join(", ")),
+        "switch the control groups for it on at the kernel's command line",
+    )
+}
+
+/// The day of the release, such as `20221219`, out of `runsc --version`.
+async fn release(path: &str) -> Option<u32> {
+    let output = Command::new(path)
+        .arg("--version")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .ok()?;
+    release_in(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn release_in(version: &str) -> Option<u32> {
+    let day = |text: &&str| text.len() == 8 && text.starts_with("20");
+    version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .find(day)?
+        .parse()
+        .ok()
+}
+
+fn is_from_6_11(kernel: &str) -> bool {
+    let mut parts = kernel
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    version >= (6, 11)
+}
+
+fn shares_network(runtime: &Runtime) -> bool {
+    let arguments = runtime.runtime_args.iter().flatten();
+    arguments
+        .map(|argument| argument.trim_start_matches('-'))
+        .any(|argument| argument == "network=host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_and_kernels_are_read() {
+        assert_eq!(
+            release_in("runsc version 0.0~20221219.0\nspec: 1.0.2-dev\n"),
+            Some(20_221_219)
+        );
+        assert_eq!(
+            release_in("runsc version release-20240807.0\n"),
+            Some(20_240_807)
+        );
+        assert_eq!(release_in("no version"), None);
+        assert!(is_from_6_11("6.18.44-fc-v445"));
+        assert!(is_from_6_11("7.0"));
+        assert!(!is_from_6_11("6.1.0-37-amd64"));
+        assert!(!is_from_6_11(""));
+    }
+}

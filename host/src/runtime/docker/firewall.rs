@@ -1,0 +1,157 @@
+//! What keeps a sandbox from the host and from its neighbours, beside the engine's own rules.
+//!
+//! An internal network keeps its members from the outside, not from the host: the bridge has an
+//! address of the host, and through it every service on 0.0.0.0 and every other address of the
+//! host would answer. So new connections that come in over a bridge of ours are dropped, in IPv4
+//! and, whatever the state, in IPv6, which the networks don't use. One rule covers all bridges,
+//! also those made later. All of it is checked at each start, because a firewall that a person
+//! reloads forgets it, and nothing starts when it can't be set.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+use crate::{
+    compose::{Contract, Violation},
+    runtime::StartError,
+};
+
+/// Matches every bridge of ours.
+const BRIDGES: &str = "hersh+";
+/// Answers to what the host asked may come in, nothing else.
+const V4_INPUT: &[&str] = &[
+    "INPUT",
+    "-i",
+    BRIDGES,
+    "-m",
+    "conntrack",
+    "!",
+    "--ctstate",
+    "ESTABLISHED,RELATED",
+    "-j",
+    "DROP",
+];
+const V6_INPUT: &[&str] = &["INPUT", "-i", BRIDGES, "-j", "DROP"];
+const V6_FORWARD: &[&str] = &["FORWARD", "-i", BRIDGES, "-j", "DROP"];
+
+/// Sees to it that nothing behind `bridge` reaches the host.
+pub(super) async fn close(bridge: &str) -> Result<(), StartError> {
+    let folder = bridge_folder(bridge);
+    if !folder.is_dir() {
+        return Err(violated(
+            format!("no bridge {bridge} on this machine"),
+            "an engine in the host's own network namespace".to_owned(),
+        ));
+    }
+    // Without this the engine's rule against traffic between members is never asked.
+    let filter = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    match tokio::fs::read_to_string(filter).await {
+        Ok(value) if value.trim() == "1" => {}
+        found => {
+            return Err(violated(
+                format!(
+                    "{filter} {}",
+                    found.map_or_else(|error| error.to_string(), |it| it.trim().to_owned())
+                ),
+                "1: run 'modprobe br_netfilter && sysctl net.bridge.bridge-nf-call-iptables=1'"
+                    .to_owned(),
+            ));
+        }
+    }
+    ensure("iptables", V4_INPUT).await?;
+    if Path::new("/proc/net/if_inet6").exists() {
+        ensure("ip6tables", V6_INPUT).await?;
+        ensure("ip6tables", V6_FORWARD).await?;
+    }
+    Ok(())
+}
+
+/// Whether rules can be read at all.
+pub(super) async fn usable() -> Result<(), String> {
+    run("iptables", "-S", &["INPUT"]).await
+}
+
+/// Isolates every port of the bridge from every other one, whatever protocol they speak. The host
+/// itself is no port.
+pub(super) async fn isolate(bridge: &str) -> Result<(), StartError> {
+    let ports = bridge_folder(bridge).with_file_name("brif");
+    let result = tokio::task::spawn_blocking(move || isolate_ports(&ports)).await;
+    result
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+        .map_err(|error| {
+            violated(
+                format!("ports of {bridge} that can't be isolated ({error})"),
+                "a kernel from 4.18 on, and a host that runs as root".to_owned(),
+            )
+        })
+}
+
+fn isolate_ports(ports: &Path) -> io::Result<()> {
+    for port in std::fs::read_dir(ports)? {
+        let switch = port?.path().join("isolated");
+        let is_on = match std::fs::read(&switch) {
+            Ok(value) => value.starts_with(b"1"),
+            // It went while the folder was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if !is_on {
+            match std::fs::write(&switch, "1") {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _done_or_gone => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bridge_folder(bridge: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(bridge).join("bridge")
+}
+
+/// Adds a rule in front, unless it is there.
+async fn ensure(tool: &str, rule: &[&str]) -> Result<(), StartError> {
+    if run(tool, "-C", rule).await.is_ok() {
+        return Ok(());
+    }
+    run(tool, "-I", rule).await.map_err(|said| {
+        violated(
+            format!(
+                "a firewall without the rule '{tool} -I {}' ({said})",
+                rule.join(" ")
+            ),
+            "that rule: install iptables and run the host as root".to_owned(),
+        )
+    })
+}
+
+async fn run(tool: &str, action: &str, rule: &[&str]) -> Result<(), String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(tool)
+        // A service often runs without the folders where these tools live.
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
+        .args(["--wait", "5", action])
+        .args(rule)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("{tool}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+fn violated(found: String, asked: String) -> StartError {
+    Violation {
+        contract: Contract::Network,
+        found,
+        asked,
+    }
+    .into()
+}

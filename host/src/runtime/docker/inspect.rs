@@ -1,0 +1,251 @@
+//! A real container in this crate's words.
+//!
+//! What the engine says is read field by field into a [`Sandbox`]; every other setting that is not
+//! what an engine does by itself becomes one of its `extras`, so that a setting nobody thought of
+//! is seen and not skipped.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum};
+use serde_json::Value;
+
+use super::network::Known;
+use crate::compose::{Mount, Namespaces, Sandbox, Tmpfs};
+
+/// Reads how a container is confined. `known` are the host's networks, checked.
+pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sandbox {
+    let empty = HostConfig::default();
+    let config = inspected.host_config.as_ref().unwrap_or(&empty);
+    let user = inspected.config.as_ref().and_then(|it| it.user.clone());
+    Sandbox {
+        runtime: config.runtime.clone().unwrap_or_default(),
+        user: user.unwrap_or_default(),
+        read_only: config.readonly_rootfs.unwrap_or(false),
+        mounts: mounts(inspected),
+        tmpfs: tmpfs(config),
+        networks: networks(inspected, config, known),
+        dns: sorted(config.dns.as_ref()),
+        ports: ports(inspected, config),
+        cap_drop: sorted(config.cap_drop.as_ref()),
+        cap_add: sorted(config.cap_add.as_ref()),
+        security_opt: sorted(config.security_opt.as_ref()),
+        devices: devices(config),
+        privileged: config.privileged.unwrap_or(false),
+        namespaces: namespaces(config),
+        memory_bytes: unsigned(config.memory),
+        memory_swap_bytes: unsigned(config.memory_swap),
+        cpu_millis: u32::try_from(unsigned(config.nano_cpus) / 1_000_000).unwrap_or(u32::MAX),
+        pids: u32::try_from(unsigned(config.pids_limit)).unwrap_or(u32::MAX),
+        log_bytes: log_bytes(config),
+        engine_restart: config
+            .restart_policy
+            .as_ref()
+            .and_then(|policy| policy.name)
+            .map(|name| name.to_string())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "no".to_owned()),
+        extras: extras(config),
+    }
+}
+
+/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded.
+pub(super) fn log_bytes(config: &HostConfig) -> u64 {
+    let Some(log) = &config.log_config else {
+        return 0;
+    };
+    let option = |name: &str| -> Option<u64> { log.config.as_ref()?.get(name)?.parse().ok() };
+    match (log.typ.as_deref(), option("max-size"), option("max-file")) {
+        (Some("json-file"), Some(size), Some(files)) => size.saturating_mul(files),
+        _unbounded => 0,
+    }
+}
+
+fn mounts(inspected: &ContainerInspectResponse) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = inspected
+        .mounts
+        .iter()
+        .flatten()
+        .map(|mount| Mount {
+            target: mount.destination.clone().unwrap_or_default(),
+            source: mount.source.clone().unwrap_or_default().into(),
+            writable: mount.rw.unwrap_or(true),
+        })
+        .collect();
+    mounts.sort();
+    mounts
+}
+
+fn tmpfs(config: &HostConfig) -> Vec<Tmpfs> {
+    let mut found: Vec<Tmpfs> = config
+        .tmpfs
+        .iter()
+        .flatten()
+        .map(|(target, options)| {
+            let options: Vec<&str> = options.split(',').collect();
+            let size = options.iter().find_map(|it| it.strip_prefix("size="));
+            Tmpfs {
+                target: target.clone(),
+                size_bytes: size.and_then(|size| size.parse().ok()).unwrap_or(0),
+                writable: !options.contains(&"ro"),
+                inert: ["nosuid", "nodev", "noexec"]
+                    .iter()
+                    .all(|option| options.contains(option)),
+            }
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn networks(
+    inspected: &ContainerInspectResponse,
+    config: &HostConfig,
+    known: &Known,
+) -> Vec<String> {
+    let settings = inspected.network_settings.as_ref();
+    let attached = settings.and_then(|settings| settings.networks.as_ref());
+    let mut names: Vec<String> = attached
+        .into_iter()
+        .flat_map(HashMap::keys)
+        .map(|name| known.mode_name(name))
+        .collect();
+    // Another container's network shows in the mode only.
+    let mode = config.network_mode.as_deref().unwrap_or("default");
+    if !attached.is_some_and(|attached| attached.contains_key(mode)) {
+        names.push(known.mode_name(mode));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn ports(inspected: &ContainerInspectResponse, config: &HostConfig) -> Vec<String> {
+    let settings = inspected.network_settings.as_ref();
+    let actual = settings.and_then(|settings| settings.ports.as_ref());
+    let mut ports: Vec<String> = config
+        .port_bindings
+        .iter()
+        .chain(actual)
+        .flatten()
+        .filter(|(_, bindings)| bindings.as_ref().is_some_and(|it| !it.is_empty()))
+        .map(|(port, _)| port.clone())
+        .collect();
+    if config.publish_all_ports.unwrap_or(false) {
+        ports.push("all".to_owned());
+    }
+    ports.sort();
+    ports.dedup();
+    ports
+}
+
+fn devices(config: &HostConfig) -> Vec<String> {
+    let mut devices: Vec<String> = config
+        .devices
+        .iter()
+        .flatten()
+        .map(|device| device.path_on_host.clone().unwrap_or_default())
+        .collect();
+    devices.sort();
+    devices
+}
+
+fn namespaces(config: &HostConfig) -> Namespaces {
+    let named = |mode: &Option<String>| {
+        mode.clone()
+            .filter(|mode| !mode.is_empty())
+            .unwrap_or_else(|| "private".to_owned())
+    };
+    Namespaces {
+        pid: named(&config.pid_mode),
+        ipc: named(&config.ipc_mode),
+        uts: named(&config.uts_mode),
+        user: named(&config.userns_mode),
+        cgroup: match config.cgroupns_mode {
+            Some(HostConfigCgroupnsModeEnum::PRIVATE) => "private".to_owned(),
+            Some(HostConfigCgroupnsModeEnum::HOST) => "host".to_owned(),
+            Some(HostConfigCgroupnsModeEnum::EMPTY) | None => "unknown".to_owned(),
+        },
+    }
+}
+
+/// What [`sandbox`] reads, by the engine's names.
+const READ: [&str; 29] = [
+    "Runtime",
+    "ReadonlyRootfs",
+    "Mounts",
+    "Tmpfs",
+    "NetworkMode",
+    "Dns",
+    "PortBindings",
+    "PublishAllPorts",
+    "CapDrop",
+    "CapAdd",
+    "SecurityOpt",
+    "Devices",
+    "Privileged",
+    "PidMode",
+    "IpcMode",
+    "UTSMode",
+    "UsernsMode",
+    "CgroupnsMode",
+    "Memory",
+    "MemorySwap",
+    "NanoCpus",
+    "PidsLimit",
+    "LogConfig",
+    "RestartPolicy",
+    // What an engine fills in by itself: the size of a /dev/shm that is mounted over, the lists of
+    // paths that it hides (checked below), a console that is not used.
+    "ShmSize",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "ConsoleSize",
+    "Isolation",
+];
+
+fn extras(config: &HostConfig) -> Vec<String> {
+    let Ok(Value::Object(mut settings)) = serde_json::to_value(config) else {
+        return vec!["settings that can't be read".to_owned()];
+    };
+    for name in READ {
+        settings.remove(name);
+    }
+    let mut extras: Vec<String> = settings
+        .into_iter()
+        .filter(|(_, value)| !is_unset(value))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    // An empty list is how an engine is told to hide nothing.
+    for (name, paths) in [
+        ("MaskedPaths", &config.masked_paths),
+        ("ReadonlyPaths", &config.readonly_paths),
+    ] {
+        if paths.as_ref().is_some_and(Vec::is_empty) {
+            extras.push(format!("{name} []"));
+        }
+    }
+    extras
+}
+
+fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+fn sorted(list: Option<&Vec<String>>) -> Vec<String> {
+    let mut list = list.cloned().unwrap_or_default();
+    list.sort();
+    list
+}
+
+fn unsigned(value: Option<i64>) -> u64 {
+    value
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,130 @@
+//! A program of 137 bytes that says what kernel it runs on.
+//!
+//! An image may hold nothing but the program itself, so what looks at the kernel from inside is
+//! brought along: the host writes this file once and mounts it read-only into every sandbox. It is
+//! written in machine code to be free of any library, loader or file of the image. It asks the
+//! kernel that answers its system calls, which is exactly what has to be known.
+//!
+//! ```text
+//! syslog(SYSLOG_ACTION_READ_ALL) ─► standard output     (gVisor's log names gVisor)
+//! read("/proc/version")          ─► standard output
+//! exit(0), or exit(1) when the version can't be read
+//! ```
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// The machine code, at address [`BASE`] + [`HEADERS`].
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const CODE: [u8; 137] = [
+    0x48, 0x81, 0xec, 0x00, 0x20, 0x00, 0x00,  // sub rsp, 8192
+    0xbf, 0x03, 0x00, 0x00, 0x00,              // mov edi, 3        SYSLOG_ACTION_READ_ALL
+    0x48, 0x89, 0xe6,                          // mov rsi, rsp
+    0xba, 0x00, 0x20, 0x00, 0x00,              // mov edx, 8192
+    0xb8, 0x67, 0x00, 0x00, 0x00,              // mov eax, 103      syslog
+    0x0f, 0x05,                                // syscall
+    0x48, 0x85, 0xc0,                          // test rax, rax
+    0x7e, 0x12,                                // jle version
+    0x48, 0x89, 0xc2,                          // mov rdx, rax
+    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1        standard output
+    0x48, 0x89, 0xe6,                          // mov rsi, rsp
+    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1        write
+    0x0f, 0x05,                                // syscall
+    // version:
+    0x48, 0x8d, 0x3d, 0x42, 0x00, 0x00, 0x00,  // lea rdi, [rip + path]
+    0x31, 0xf6,                                // xor esi, esi      O_RDONLY
+    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2        open
+    0x0f, 0x05,                                // syscall
+    0x85, 0xc0,                                // test eax, eax
+    0x78, 0x29,                                // js fail
+    0x89, 0xc7,                                // mov edi, eax
+    0x48, 0x89, 0xe6,                          // mov rsi, rsp
+    0xba, 0x00, 0x20, 0x00, 0x00,              // mov edx, 8192
+    0x31, 0xc0,                                // xor eax, eax      read
+    0x0f, 0x05,                                // syscall
+    0x48, 0x85, 0xc0,                          // test rax, rax
+    0x7e, 0x16,                                // jle fail
+    0x48, 0x89, 0xc2,                          // mov rdx, rax
+    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1        standard output
+    0x48, 0x89, 0xe6,                          // mov rsi, rsp
+    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1        write
+    0x0f, 0x05,                                // syscall
+    0x31, 0xff,                                // xor edi, edi
+    0xeb, 0x05,                                // jmp exit
+    // fail:
+    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1
+    // exit:
+    0xb8, 0x3c, 0x00, 0x00, 0x00,              // mov eax, 60       exit
+    0x0f, 0x05,                                // syscall
+    // path:
+    b'/', b'p', b'r', b'o', b'c', b'/', b'v', b'e', b'r', b's', b'i', b'o', b'n', 0,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const CODE: [u8; 0] = [];
+
+/// Where the file is mapped.
+const BASE: u64 = 0x40_0000;
+/// Length of the file header and the one program header, bytes.
+const HEADERS: u64 = 64 + 56;
+
+/// Writes the probe to `path`, unless it is there.
+///
+/// # Errors
+/// What the file system said, or that there is no probe for this machine's processor.
+pub(super) fn install(path: &Path) -> io::Result<()> {
+    if CODE.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this build has no kernel probe for this processor: use an x86-64 machine",
+        ));
+    }
+    let image = image();
+    if fs::read(path).is_ok_and(|found| found == image) {
+        return fs::set_permissions(path, fs::Permissions::from_mode(0o555));
+    }
+    let partial = path.with_extension("partial");
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o755)
+        .open(&partial)?;
+    file.write_all(&image)?;
+    file.sync_all()?;
+    drop(file);
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o555))?;
+    fs::rename(&partial, path)
+}
+
+/// The whole file: a static ELF executable with one segment.
+fn image() -> Vec<u8> {
+    let size = HEADERS + CODE.len() as u64;
+    let mut image = Vec::new();
+    // File header: magic, 64 bits, little-endian, version 1, then zeros.
+    image.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for half in [2_u16, 62] {
+        image.extend(half.to_le_bytes()); // executable, x86-64
+    }
+    image.extend(1_u32.to_le_bytes());
+    for word in [BASE + HEADERS, 64, 0] {
+        image.extend(word.to_le_bytes()); // entry, program headers, no section headers
+    }
+    image.extend(0_u32.to_le_bytes());
+    for half in [64_u16, 56, 1, 0, 0, 0] {
+        image.extend(half.to_le_bytes()); // sizes and counts of the headers
+    }
+    // Program header: load, read and execute, the whole file at BASE, page by page.
+    for word in [1_u32, 5] {
+        image.extend(word.to_le_bytes());
+    }
+    for word in [0, BASE, BASE, size, size, 0x1000] {
+        image.extend(word.to_le_bytes());
+    }
+    image.extend(CODE);
+    image
+}

@@ -1,0 +1,121 @@
+//! Ending containers, and what they leave.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::{
+    models::ContainerSummary,
+    query_parameters::{RemoveContainerOptions, StopContainerOptions},
+};
+use futures_util::future::join_all;
+use hersh_program::ProgramId;
+
+use super::{
+    Inner,
+    engine::{Fault, REQUEST},
+    processes,
+};
+use crate::runtime::StopError;
+
+/// How long a container may take to vanish after the engine was told to remove it.
+const VANISH: Duration = Duration::from_secs(20);
+const VANISH_POLL: Duration = Duration::from_millis(50);
+
+/// Stops and removes every container of the program.
+pub(super) async fn all(
+    inner: Arc<Inner>,
+    program: ProgramId,
+    grace: Duration,
+) -> Result<(), StopError> {
+    let containers = inner.containers(Some(&program)).await?;
+    let ended = join_all(
+        containers
+            .iter()
+            .map(|container| stop_and_remove(&inner, container, grace)),
+    );
+    ended.await.into_iter().collect()
+}
+
+/// Removes every container of the program without asking it to stop.
+pub(super) async fn leftovers(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
+    let containers = inner.containers(Some(program)).await?;
+    let ids = containers.iter().filter_map(|it| it.id.as_deref());
+    join_all(ids.map(|id| force(inner, id)))
+        .await
+        .into_iter()
+        .collect()
+}
+
+/// Kills and removes one container with its anonymous volumes, and waits until it is gone. Not
+/// there is a success.
+pub(super) async fn force(inner: &Inner, id: &str) -> Result<(), StopError> {
+    let client = inner.engine.client().await?;
+    let options = RemoveContainerOptions {
+        force: true,
+        v: true,
+        link: false,
+    };
+    if let Err(error) = client.remove_container(id, Some(options)).await {
+        match inner.engine.fault(&error) {
+            Fault::NotFound(_) => {}
+            // Somebody else removes it at this moment.
+            Fault::Conflict(_) => wait_until_gone(inner, id).await?,
+            Fault::Unavailable(error) => return Err(error.into()),
+            Fault::Refused(message) => return Err(failed(id, &message)),
+        }
+    }
+    processes::end(id).await;
+    Ok(())
+}
+
+async fn stop_and_remove(
+    inner: &Inner,
+    container: &ContainerSummary,
+    grace: Duration,
+) -> Result<(), StopError> {
+    let Some(id) = container.id.as_deref() else {
+        return Ok(());
+    };
+    if super::is_running(container) {
+        let client = inner.engine.client().await?.with_timeout(grace + REQUEST);
+        // Whole seconds are all that engines take.
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptions {
+            t: Some(seconds),
+            signal: None,
+        };
+        if let Err(error) = client.stop_container(id, Some(options)).await {
+            match inner.engine.fault(&error) {
+                Fault::Unavailable(error) => return Err(error.into()),
+                // Gone already, or it can't be stopped: the removal below kills it.
+                Fault::NotFound(_) | Fault::Conflict(_) | Fault::Refused(_) => {}
+            }
+        }
+    }
+    inner.captures.finish(id).await;
+    force(inner, id).await
+}
+
+async fn wait_until_gone(inner: &Inner, id: &str) -> Result<(), StopError> {
+    let client = inner.engine.client().await?;
+    let gone = async {
+        loop {
+            if let Err(error) = client.inspect_container(id, None).await {
+                match inner.engine.fault(&error) {
+                    Fault::NotFound(_) => return Ok(()),
+                    Fault::Unavailable(error) => return Err(error.into()),
+                    Fault::Conflict(_) | Fault::Refused(_) => {}
+                }
+            }
+            tokio::time::sleep(VANISH_POLL).await;
+        }
+    };
+    tokio::time::timeout(VANISH, gone)
+        .await
+        .unwrap_or_else(|_late| Err(failed(id, "its removal does not come to an end")))
+}
+
+fn failed(id: &str, message: &str) -> StopError {
+    StopError::Failed {
+        message: format!("container {id} could not be removed: {message}"),
+    }
+}

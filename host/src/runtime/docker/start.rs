@@ -1,0 +1,233 @@
+//! Starts: create, verify, start, look from inside.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{models::ContainerInspectResponse, query_parameters::CreateContainerOptions};
+use hersh_program::{ContainerId, ImageId, NetworkMode};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Inner, create,
+    engine::Fault,
+    firewall, inspect, look,
+    network::{self, Known},
+    remove,
+};
+use crate::{
+    compose::{Inspected, Receipt, RuntimeMode, Spec, Verified, validate, verify},
+    runtime::{Running, StartError, StopError},
+};
+
+pub(super) async fn start(
+    inner: Arc<Inner>,
+    spec: Spec,
+    cancel: CancellationToken,
+) -> Result<Running, StartError> {
+    validate(&spec)?;
+    let client = inner.engine.client().await?;
+    remove::leftovers(&inner, &spec.program)
+        .await
+        .map_err(not_removed)?;
+    let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
+    let pool = inner.config.subnet_pool;
+    let known = network::ensure(&client, |error| inner.engine.fault(error), pool, mode).await?;
+    let container = create(&inner, &spec, &known).await?;
+    let id = container.to_string();
+    // From here on a container is there, and any way out but the good one removes it.
+    let result = unless_cancelled(&cancel, run(&inner, &spec, &known, container)).await;
+    if result.is_err() {
+        inner.captures.finish(&id).await;
+        if let Err(error) = remove::force(&inner, &id).await {
+            tracing::warn!(%error, program = %spec.program, "a container that failed to start may be left");
+        }
+    }
+    result
+}
+
+async fn create(inner: &Inner, spec: &Spec, known: &Known) -> Result<ContainerId, StartError> {
+    let client = inner.engine.client().await?;
+    let options = CreateContainerOptions {
+        name: Some(spec.name.clone()),
+        ..CreateContainerOptions::default()
+    };
+    let body = create::body(spec, &known.name);
+    let created = client
+        .create_container(Some(options), body)
+        .await
+        .map_err(|error| not_created(inner.engine.fault(&error), spec))?;
+    ContainerId::parse(&created.id).map_err(|error| failed(error.to_string()))
+}
+
+async fn run(
+    inner: &Arc<Inner>,
+    spec: &Spec,
+    known: &Known,
+    container: ContainerId,
+) -> Result<Running, StartError> {
+    let client = inner.engine.client().await?;
+    let id = container.as_str();
+    check(inner, spec, known, &container).await?;
+    client
+        .start_container(id, None)
+        .await
+        .map_err(|error| not_started(inner.engine.fault(&error), spec))?;
+    inner
+        .captures
+        .ensure(inner, &spec.program, id, spec.sandbox.log_bytes);
+    if let Some(bridge) = &known.bridge {
+        firewall::isolate(bridge).await?;
+    }
+    let (inspected, contracts) = check(inner, spec, known, &container).await?;
+    let state = inspected.state.unwrap_or_default();
+    let kernel = match look::kernel(&client, id, state.pid).await {
+        Ok(said) => look::judge(spec.mode, &said)?,
+        Err(look::NotSeen(said)) => return Err(ended_early(inner, spec, id, said).await),
+    };
+    let attached = inspected.network_settings.and_then(|it| it.networks);
+    let endpoint = attached.and_then(|mut it| it.remove(&known.name));
+    let address = endpoint.and_then(|it| it.ip_address);
+    Ok(Running {
+        address: address.and_then(|it| it.parse::<IpAddr>().ok()),
+        receipt: Receipt {
+            program: spec.program.clone(),
+            container: container.clone(),
+            image: spec.image.clone(),
+            mode: spec.mode,
+            kernel,
+            contracts,
+            made_at_ms: now_ms(),
+        },
+        container,
+    })
+}
+
+/// Holds the real container against the spec.
+async fn check(
+    inner: &Inner,
+    spec: &Spec,
+    known: &Known,
+    container: &ContainerId,
+) -> Result<(ContainerInspectResponse, Vec<Verified>), StartError> {
+    let client = inner.engine.client().await?;
+    let response = client
+        .inspect_container(container.as_str(), None)
+        .await
+        .map_err(|error| refused(inner.engine.fault(&error)))?;
+    let image = ImageId::parse(response.image.as_deref().unwrap_or_default());
+    let image = image.map_err(|error| failed(error.to_string()))?;
+    if image != spec.image {
+        return Err(failed(format!(
+            "the container that the engine made runs image {image}, not {}",
+            spec.image
+        )));
+    }
+    let inspected = Inspected {
+        container: container.clone(),
+        image,
+        sandbox: inspect::sandbox(&response, known),
+    };
+    let contracts = verify(spec, &inspected)?;
+    Ok((response, contracts))
+}
+
+/// The reason why the probe could not run is mostly that the program ended before.
+async fn ended_early(inner: &Inner, spec: &Spec, id: &str, said: String) -> StartError {
+    let exit = inner.exit(&spec.program, id).await;
+    match exit {
+        Ok(Some(exit)) => StartError::Failed {
+            message: format!(
+                "the program ended at once ({:?}), before its kernel was looked at",
+                exit.reason
+            ),
+            logs: exit.logs,
+        },
+        Ok(None) => failed(format!(
+            "its kernel could not be looked at from inside: {said}"
+        )),
+        Err(error) => error.into(),
+    }
+}
+
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    job: impl Future<Output = Result<T, StartError>>,
+) -> Result<T, StartError> {
+    tokio::select! {
+        result = job => result,
+        () = cancel.cancelled() => Err(failed("the start was cancelled".to_owned())),
+    }
+}
+
+fn not_created(fault: Fault, spec: &Spec) -> StartError {
+    match fault {
+        Fault::Unavailable(error) => error.into(),
+        Fault::Conflict(message) => failed(format!(
+            "the name {} is taken by a container that this host did not make ({message}): remove or rename it",
+            spec.name
+        )),
+        Fault::NotFound(message) => failed(format!(
+            "the image {} is not there any more ({message}): start again to build it",
+            spec.image
+        )),
+        Fault::Refused(message) => not_started(Fault::Refused(message), spec),
+    }
+}
+
+fn not_started(fault: Fault, spec: &Spec) -> StartError {
+    match fault.message() {
+        Ok(message) if is_unknown_runtime(&message) => {
+            failed(missing_runtime(&spec.sandbox.runtime, spec.mode))
+        }
+        Ok(message) => failed(format!(
+            "the engine could not start the container: {message}"
+        )),
+        Err(error) => error.into(),
+    }
+}
+
+fn is_unknown_runtime(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("unknown runtime") || message.contains("unknown or invalid runtime")
+}
+
+/// What to say when the engine does not know a runtime.
+pub(super) fn missing_runtime(name: &str, mode: RuntimeMode) -> String {
+    let remedy = match mode {
+        RuntimeMode::Runsc => {
+            "install gVisor's runsc, run 'runsc install' and restart the engine; 'hersh doctor' checks it"
+        }
+        RuntimeMode::RuncForDevelopment => "install runc and restart the engine",
+    };
+    format!("the container engine knows no runtime {name:?}: {remedy}")
+}
+
+fn refused(fault: Fault) -> StartError {
+    match fault.message() {
+        Ok(message) => failed(message),
+        Err(error) => error.into(),
+    }
+}
+
+fn not_removed(error: StopError) -> StartError {
+    match error {
+        StopError::Failed { message } => failed(message),
+        StopError::Unavailable(error) => error.into(),
+    }
+}
+
+fn failed(message: String) -> StartError {
+    StartError::Failed {
+        message,
+        logs: Vec::new(),
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
