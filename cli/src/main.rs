@@ -1,2 +1,68 @@
-//! See the crate's description.
-fn main() {}
+//! The `hersh` command: `hersh host` serves, the rest are clients of a host's HTTP API.
+//!
+//! ```text
+//! arguments ──► commands/* ──► Client (HTTP, token) ──► host
+//!                    └──► output: tables for people, -o json for programs, exit code by failure
+//! ```
+
+mod args;
+mod client;
+mod commands;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Task};
+use client::Client;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    // Clap ends the process with code 2 on wrong usage, and 0 after help.
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("hersh: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("can't start: {error}")))?;
+    runtime.block_on(async {
+        let output = arguments.output;
+        let client = || Client::new(&arguments.connection);
+        match arguments.task {
+            Task::Host(options) => commands::host::serve(options).await,
+            Task::Doctor(options) => commands::doctor::examine(options, output).await,
+            Task::Deploy(options) => commands::deploy::deploy(&client()?, options, output).await,
+            Task::Ps => commands::programs::list(&client()?, output).await,
+            Task::Inspect { program } => {
+                commands::programs::inspect(&client()?, &program, output).await
+            }
+            Task::Start(command) => {
+                commands::programs::command(&client()?, "start", &command, output).await
+            }
+            Task::Stop(command) => {
+                commands::programs::command(&client()?, "stop", &command, output).await
+            }
+            Task::Restart(command) => {
+                commands::programs::command(&client()?, "restart", &command, output).await
+            }
+            Task::Rm(command) => commands::programs::remove(&client()?, &command).await,
+            Task::Logs(options) => commands::logs::show(&client()?, options, output).await,
+            Task::Events { program } => commands::programs::events(&client()?, &program, output).await,
+            Task::Send { program, message } => {
+                commands::watcher::send(&client()?, &program, &message).await
+            }
+            Task::Vars { program } => commands::watcher::vars(&client()?, &program, output).await,
+        }
+    })
+}

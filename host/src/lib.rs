@@ -1,5 +1,32 @@
-//! See the crate's description.
+//! A Hersh host: takes programs in, runs them under contracts, keeps them alive.
+//!
+//! ```text
+//! HTTP request ─► api ─► Host ─► Supervisor (pure machine, crate hersh-program)
+//!                                  │ journal first (journal), then effects (effects)
+//!                                  ▼
+//!                     storage · compose · runtime ─► events ─► Supervisor
+//! ```
+//!
+//! The way of a command by three files: `api/programs.rs`, `host.rs`, `effects.rs`.
 
+mod api;
+mod auth;
 pub mod compose;
+mod config;
+mod convert;
+pub mod doctor;
+mod effects;
+mod host;
+pub mod journal;
+mod lock;
+mod proxy;
+mod readiness;
+mod registry;
 pub mod runtime;
+mod serve;
+mod server;
 pub mod storage;
+mod supervise;
+
+pub use config::{Config, ConfigError, EngineSocket};
+pub use serve::{HostError, serve};

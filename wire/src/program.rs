@@ -167,6 +167,12 @@ pub struct EventView {
 /// One line of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    /// When the engine saw it, RFC 3339, UTC; builds have no times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// `stdout` or `stderr`; builds have one stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
     /// The line without its end.
     pub line: String,
 }

@@ -1,0 +1,138 @@
+//! The host's API over HTTP.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use hersh_wire::{Code, LogLine, Problem, ProgramView};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_stream::wrappers::LinesStream;
+
+use crate::{args::Connection, failure::Failure};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A host and the token to use with it.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    host: Url,
+    token: String,
+}
+
+impl Client {
+    pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
+        let host = Url::parse(&connection.host)
+            .ok()
+            .filter(|url| url.scheme() == "http" && url.has_host())
+            .ok_or_else(|| {
+                Failure::Input(format!(
+                    "{:?} is not a host's address: use one such as http://127.0.0.1:7700",
+                    connection.host
+                ))
+            })?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Failure::Failed(format!("can't make an HTTP client: {error}")))?;
+        Ok(Self { http, host, token: token(connection)? })
+    }
+
+    /// A request on the path made of `segments`, each escaped.
+    pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.host.clone();
+        // Fails only for addresses that can't have a path; `new` takes none of those.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Sends a request; anything but success is a failure with what the host said.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await.unwrap_or_default();
+        Err(Failure::Refused(serde_json::from_slice(&body).unwrap_or_else(|_| foreign(status, &body))))
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Failure> {
+        self.read(self.request(Method::GET, segments)).await
+    }
+
+    pub(crate) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let response = self.send(request).await?;
+        response.json().await.map_err(|error| {
+            Failure::Failed(format!("the host's answer can't be read: {error}; are client and host of one version?"))
+        })
+    }
+
+    /// The program, or `None` if the host has none of that name.
+    pub(crate) async fn find(&self, program: &str) -> Result<Option<ProgramView>, Failure> {
+        match self.get(&["programs", program]).await {
+            Ok(view) => Ok(Some(view)),
+            Err(Failure::Refused(problem)) if problem.code == Code::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The lines of a Server-Sent Events stream of log lines.
+    pub(crate) async fn lines(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<impl Stream<Item = Result<LogLine, Failure>> + use<>, Failure> {
+        let body = self.send(request).await?.bytes_stream().map_err(std::io::Error::other);
+        let reader = BufReader::new(tokio_util::io::StreamReader::new(body));
+        Ok(LinesStream::new(reader.lines()).filter_map(async |line| match line {
+            Ok(line) => line.strip_prefix("data:").map(|data| {
+                serde_json::from_str(data.trim_start())
+                    .map_err(|error| Failure::Failed(format!("the host sent a line that can't be read: {error}")))
+            }),
+            Err(error) => Some(Err(Failure::Unreachable(format!("the host hung up: {error}")))),
+        }))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Failure::Unreachable(format!(
+            "no host answers at {}: {cause}; start one with 'hersh host', or name another with --host or HERSH_HOST",
+            self.host
+        ))
+    }
+}
+
+fn token(connection: &Connection) -> Result<String, Failure> {
+    if let Ok(token) = std::env::var("HERSH_TOKEN") {
+        return Ok(token.trim().to_string());
+    }
+    let path = &connection.token_file;
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_string()),
+        Err(error) => Err(Failure::Token(format!(
+            "no token: {} can't be read ({error}); set HERSH_TOKEN, or name the file with --token-file",
+            path.display()
+        ))),
+    }
+}
+
+/// A failure that is not in the host's own words: from something between, or from a program.
+fn foreign(status: StatusCode, body: &[u8]) -> Problem {
+    let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+    let code = match status {
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::BAD_REQUEST => Code::BadRequest,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::SERVICE_UNAVAILABLE => Code::QueueFull,
+        _ => Code::BadGateway,
+    };
+    Problem::new(code, format!("answered {status}: {text}"))
+}

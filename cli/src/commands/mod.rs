@@ -1,0 +1,9 @@
+//! One file per group of commands.
+
+pub(crate) mod archive;
+pub(crate) mod deploy;
+pub(crate) mod doctor;
+pub(crate) mod host;
+pub(crate) mod logs;
+pub(crate) mod programs;
+pub(crate) mod watcher;

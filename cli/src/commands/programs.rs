@@ -1,0 +1,146 @@
+//! Listing, showing and steering programs.
+
+use hersh_wire::{Code, EventView, ProgramList, ProgramView, ReceiptView};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{
+    args::{CommandOptions, Output},
+    client::Client,
+    failure::Failure,
+    output,
+};
+
+pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure> {
+    let list: ProgramList = client.get(&["programs"]).await?;
+    match format {
+        Output::Json => output::json(&list),
+        Output::Table => {
+            let rows: Vec<Vec<String>> = list.programs.iter().map(row).collect();
+            output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &rows)
+        }
+    }
+}
+
+fn row(view: &ProgramView) -> Vec<String> {
+    let note = view.cause.as_ref().map_or_else(String::new, |cause| cause.message.clone());
+    let note: String = note.lines().next().unwrap_or("").chars().take(80).collect();
+    vec![
+        view.program_id.clone(),
+        view.state.clone(),
+        output::age(view.changed_at_ms),
+        view.build_id.clone(),
+        note,
+    ]
+}
+
+/// Prints one program as a row.
+pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
+    match format {
+        Output::Json => output::json(view),
+        Output::Table => {
+            output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &[row(view)])
+        }
+    }
+}
+
+pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
+    let view: ProgramView = client.get(&["programs", program]).await?;
+    let receipt: Option<ReceiptView> = match client.get(&["programs", program, "receipt"]).await {
+        Ok(receipt) => Some(receipt),
+        Err(Failure::Refused(problem)) if problem.code == Code::NotFound => None,
+        Err(failure) => return Err(failure),
+    };
+    if format == Output::Json {
+        return output::json(&json!({ "program": view, "receipt": receipt }));
+    }
+    let mut rows = vec![
+        ("program", view.program_id.clone()),
+        ("state", format!("{} for {}", view.state, output::age(view.changed_at_ms))),
+        ("build", view.build_id.clone()),
+        ("watcher", view.proxy_url.clone()),
+    ];
+    rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
+    rows.extend(view.container_id.iter().map(|container| ("container", container.clone())));
+    rows.extend(view.cause.iter().map(|cause| ("cause", cause.message.clone())));
+    if let Some(retry) = &view.retry {
+        rows.push(("retry", format!("attempt {} due at {} ms", view.attempts, retry.due_at_ms)));
+    }
+    if let Some(receipt) = &receipt {
+        rows.push(("runtime", receipt.runtime.clone()));
+        rows.push(("kernel", receipt.kernel.clone()));
+        for contract in &receipt.contracts {
+            rows.push(("contract", format!("{}: {}", contract.name, contract.verified.join(", "))));
+        }
+    }
+    for (key, value) in rows {
+        output::line(&format!("{key:<10} {value}"))?;
+    }
+    for line in view.cause.iter().flat_map(|cause| &cause.logs) {
+        output::line(&format!("  | {line}"))?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn command(
+    client: &Client,
+    verb: &str,
+    options: &CommandOptions,
+    format: Output,
+) -> Result<(), Failure> {
+    let request = client.request(Method::POST, &["programs", &options.program, verb]);
+    let request = if options.detach { request } else { request.query(&[("wait", "1h")]) };
+    let view: ProgramView = client.read(request).await?;
+    match failed(&view) {
+        Some(failure) if !options.detach => Err(failure),
+        _ => show(&view, format),
+    }
+}
+
+/// The failure of a program that settled in `Error`.
+pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
+    let cause = view.cause.as_ref().filter(|_| view.state == "Error")?;
+    let logs: String = cause.logs.iter().map(|line| format!("\n  | {line}")).collect();
+    let retry = if view.retry.is_some() { "; it will be tried again by its restart policy" } else { "" };
+    Some(Failure::Failed(format!("{} failed: {}{retry}{logs}", view.program_id, cause.message)))
+}
+
+pub(crate) async fn remove(client: &Client, options: &CommandOptions) -> Result<(), Failure> {
+    let request = client.request(Method::DELETE, &["programs", &options.program]);
+    let request = if options.detach { request } else { request.query(&[("wait", "1h")]) };
+    client.send(request).await?;
+    output::line(&format!("{} is {}", options.program, if options.detach { "being removed" } else { "removed" }))
+}
+
+pub(crate) async fn events(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
+    let mut all: Vec<EventView> = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |event| event.seq);
+        let request = client
+            .request(Method::GET, &["programs", program, "events"])
+            .query(&[("after", after), ("limit", 1_000)]);
+        let page: Vec<EventView> = client.read(request).await?;
+        if page.is_empty() {
+            break;
+        }
+        all.extend(page);
+    }
+    if format == Output::Json {
+        return output::json(&all);
+    }
+    let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or("").to_string();
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|event| {
+            let effects = event.effects.as_array().into_iter().flatten();
+            let effects: Vec<String> = effects.map(|effect| text(&effect[1], "effect")).collect();
+            vec![
+                event.seq.to_string(),
+                output::age(event.at_ms),
+                text(&event.event, "event"),
+                effects.join(", "),
+            ]
+        })
+        .collect();
+    output::table(&["SEQ", "AGO", "EVENT", "EFFECTS"], &rows)
+}

@@ -1,0 +1,63 @@
+//! How a command fails, and its exit code.
+
+use hersh_wire::{Code, Problem};
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The operation failed.
+    Failed(String),
+    /// What was given can't be used.
+    Input(String),
+    /// No token, or none that can be read.
+    Token(String),
+    /// The host does not answer.
+    Unreachable(String),
+    /// The host can't do it now.
+    Unavailable(String),
+    /// The host refused.
+    Refused(Problem),
+}
+
+impl Failure {
+    /// The exit code, as `hersh --help` lists them.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Input(_) => 3,
+            Self::Token(_) => 5,
+            Self::Unreachable(_) => 6,
+            Self::Unavailable(_) => 7,
+            Self::Refused(problem) => match problem.code {
+                Code::BadRequest
+                | Code::BadManifest
+                | Code::BadSource
+                | Code::TooLarge
+                | Code::AlreadyExists => 3,
+                Code::NotFound => 4,
+                Code::Unauthorized => 5,
+                Code::EngineUnavailable | Code::StorageFull | Code::QueueFull => 7,
+                Code::MethodNotAllowed
+                | Code::Conflict
+                | Code::NotReady
+                | Code::BadGateway
+                | Code::GatewayTimeout
+                | Code::WaitTimedOut
+                | Code::Internal => 1,
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(message)
+            | Self::Input(message)
+            | Self::Token(message)
+            | Self::Unreachable(message)
+            | Self::Unavailable(message) => f.write_str(message),
+            Self::Refused(problem) => f.write_str(&problem.detail),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `kill -9` of the host in every state that something runs in: on the next start state and
+//! engine agree, nothing is duplicated, nothing orphaned, a Ready program was not interrupted.
+
+mod support;
+
+use support::{Folder, Host, containers, shell_program, until, web_program};
+
+#[test]
+fn killed_while_building() {
+    let mut host = Host::start();
+    let folder = Folder::new(&[
+        ("Dockerfile", "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"4\"]\nENTRYPOINT [\"/bin/busybox\", \"sleep\", \"600\"]\n"),
+        ("hersh.toml", "name = \"cut-build\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n"),
+    ]);
+    host.run(&["deploy", "--detach", folder.path()]);
+    host.until("cut-build", "Building");
+    host.kill();
+    host.start_again();
+    host.until("cut-build", "Ready");
+    assert_eq!(containers("cut-build").len(), 1);
+}
+
+#[test]
+fn killed_while_starting() {
+    let mut host = Host::start();
+    let script = "busybox sleep 3; mkdir -p /tmp/w/watcher; echo ok > /tmp/w/watcher/status; exec busybox httpd -f -p 8080 -h /tmp/w";
+    let script = script.replace("mkdir", "busybox mkdir");
+    let folder = shell_program("cut-start", &script, "[timeouts]\nstop = \"1s\"\n");
+    host.run(&["deploy", "--detach", folder.path()]);
+    host.until("cut-start", "Starting");
+    until("its container is there", || !containers("cut-start").is_empty());
+    host.kill();
+    host.start_again();
+    host.until("cut-start", "Ready");
+    assert_eq!(containers("cut-start").len(), 1);
+}
+
+#[test]
+fn killed_while_ready_the_program_never_notices() {
+    let mut host = Host::start();
+    host.run(&["deploy", web_program("steady").path()]);
+    let before = host.inspect("steady")["program"]["container_id"].clone();
+    let started = containers("steady")[0]["Status"].clone();
+    host.kill();
+    assert_eq!(containers("steady").len(), 1, "{started}");
+    host.start_again();
+    assert_eq!(host.state("steady"), "Ready");
+    assert_eq!(host.inspect("steady")["program"]["container_id"], before);
+    assert_eq!(host.get("/programs/steady/watcher/status").0, 200);
+    assert_eq!(containers("steady").len(), 1);
+}
+
+#[test]
+fn killed_while_ready_a_program_that_died_meanwhile_comes_back() {
+    let mut host = Host::start();
+    host.run(&["deploy", web_program("died").path()]);
+    let before = host.inspect("died")["program"]["container_id"].as_str().unwrap().to_string();
+    host.kill();
+    let (status, body) = support::ask_engine("POST", &format!("/containers/{before}/kill"));
+    assert_eq!(status, 204, "{body}");
+    host.start_again();
+    until("it runs again", || {
+        let program = host.inspect("died")["program"].clone();
+        program["state"] == "Ready" && program["container_id"] != before.as_str()
+    });
+    assert_eq!(containers("died").len(), 1);
+}
+
+#[test]
+fn killed_while_stopping() {
+    let mut host = Host::start();
+    // Deaf to SIGTERM, so that the stop lasts as long as its grace period.
+    let script = "trap '' TERM; while true; do busybox sleep 1; done";
+    let folder = shell_program("cut-stop", script, "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"5s\"\n");
+    host.run(&["deploy", folder.path()]);
+    host.run(&["stop", "--detach", "cut-stop"]);
+    assert_eq!(host.state("cut-stop"), "Stopping");
+    host.kill();
+    host.start_again();
+    host.until("cut-stop", "Stopped");
+    assert!(containers("cut-stop").is_empty());
+}
+
+#[test]
+fn killed_while_removing() {
+    let mut host = Host::start();
+    let script = "trap '' TERM; while true; do busybox sleep 1; done";
+    let folder = shell_program("cut-rm", script, "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"3s\"\n");
+    host.run(&["deploy", folder.path()]);
+    host.run(&["rm", "--detach", "cut-rm"]);
+    host.kill();
+    host.start_again();
+    until("it is gone", || host.get("/programs/cut-rm").0 == 404);
+    assert!(containers("cut-rm").is_empty());
+    assert!(!host.data().join("programs/cut-rm").exists());
+}
+
+#[test]
+fn a_second_host_on_the_same_folder_is_refused() {
+    let host = Host::start();
+    let output = support::hersh()
+        .args(["host", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(host.data())
+        .arg("--engine")
+        .arg(support::engine())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", support::told(&output));
+    assert!(support::told(&output).contains("another host uses"), "{}", support::told(&output));
+}

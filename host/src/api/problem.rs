@@ -1,0 +1,155 @@
+//! Failures as problem details: the one place that gives each its code.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hersh_wire::{Code, Problem};
+
+use crate::{
+    convert::ManifestError,
+    host::{CommandError, CreateError, ReplaceError},
+    journal::JournalError,
+    proxy::ForwardError,
+    runtime::Unavailable,
+    storage::{SourceError, StorageError},
+};
+
+/// A problem as a reply.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) Problem);
+
+impl Failure {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Problem::new(code, detail))
+    }
+
+    /// A failure whose details are for the host's log, not for the client.
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "request failed");
+        Self::new(Code::Internal, "the host could not do this; its log says why")
+    }
+
+    pub(super) fn in_state(mut self, state: &str) -> Self {
+        self.0.state = Some(state.to_string());
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Self::new(Code::BadManifest, error.to_string())
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let code = match &error {
+            SourceError::TooLarge { .. } | SourceError::TooManyEntries { .. } => Code::TooLarge,
+            SourceError::Refused { .. }
+            | SourceError::Unreadable { .. }
+            | SourceError::MissingDockerfile => Code::BadSource,
+            SourceError::DiskFull { .. } => Code::StorageFull,
+            SourceError::Storage(error) => return Self::internal(error),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        match error.source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::new(Code::StorageFull, error.to_string())
+            }
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        match &error {
+            JournalError::Exists(_) => Self::new(
+                Code::AlreadyExists,
+                format!("{error}; choose another name, or replace its source with PUT"),
+            ),
+            JournalError::Full => Self::new(Code::StorageFull, error.to_string()),
+            JournalError::Sqlite(_) | JournalError::Unreadable { .. } | JournalError::Closed => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(error: Unavailable) -> Self {
+        Self::new(Code::EngineUnavailable, error.to_string())
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Storage(error) => error.into(),
+            CreateError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        let code = match &error {
+            CommandError::NotFound(_) => Code::NotFound,
+            CommandError::QueueFull => Code::QueueFull,
+            CommandError::Refused { .. } => Code::Conflict,
+            CommandError::WaitTimedOut { .. } => Code::WaitTimedOut,
+            CommandError::Journal(message) => return Self::internal(message),
+        };
+        let failure = Self::new(code, error.to_string());
+        match error.state() {
+            Some(state) => failure.in_state(state),
+            None => failure,
+        }
+    }
+}
+
+impl From<ReplaceError> for Failure {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Storage(error) => error.into(),
+            ReplaceError::Command(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForwardError> for Failure {
+    fn from(error: ForwardError) -> Self {
+        let code = match &error {
+            ForwardError::Path(_) => Code::NotFound,
+            ForwardError::Upgrade => Code::BadRequest,
+            ForwardError::BodyTooLarge => Code::TooLarge,
+            ForwardError::Busy => Code::QueueFull,
+            ForwardError::Broken(_) => Code::BadGateway,
+            ForwardError::Late => Code::GatewayTimeout,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,151 @@
+//! Bearer tokens: `hersh_`, 256 random bits in hex, and a checksum of 32 bits that lets a cut or
+//! mistyped token be told from a wrong one, and lets scanners of public code recognise a leak.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const PREFIX: &str = "hersh_";
+const SECRET_DIGITS: usize = 64;
+const CHECK_DIGITS: usize = 8;
+
+/// Why a text is not a token, or none could be made.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It does not look like one.
+    #[error("not a Hersh token: it starts with hersh_ and has 72 hex digits after that")]
+    Malformed,
+    /// Its checksum does not fit: it was cut or mistyped.
+    #[error("the token's checksum does not fit; copy it again, whole")]
+    Checksum,
+    /// The operating system gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(String),
+}
+
+/// A bearer token. Its `Debug` never shows the secret.
+pub(crate) struct Token(String);
+
+/// The SHA-256 of a token: all that is stored of it. A fast hash is enough for 256 random bits.
+#[derive(Clone)]
+pub(crate) struct TokenHash([u8; 32]);
+
+impl Token {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// [`TokenError::Random`] if the operating system has no random bytes.
+    pub(crate) fn generate() -> Result<Self, TokenError> {
+        let mut bytes = [0u8; SECRET_DIGITS / 2];
+        getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
+        let secret = hex(&bytes);
+        Ok(Self(format!("{PREFIX}{secret}{}", checksum(&secret))))
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`TokenError`] says what is wrong with the text, without repeating it.
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
+        let digits = text.strip_prefix(PREFIX).ok_or(TokenError::Malformed)?;
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() != SECRET_DIGITS + CHECK_DIGITS || !digits.bytes().all(is_digit) {
+            return Err(TokenError::Malformed);
+        }
+        let (secret, check) = digits.split_at(SECRET_DIGITS);
+        if checksum(secret) == check { Ok(Self(text.to_string())) } else { Err(TokenError::Checksum) }
+    }
+
+    /// The text, for the one place that shows it.
+    #[must_use]
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub(crate) fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+impl TokenHash {
+    /// Reads what [`fmt::Display`] wrote.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0u8; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(hidden)")
+    }
+}
+
+fn checksum(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes())[..CHECK_DIGITS / 2])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_and_a_damaged_one_is_told_apart() {
+        let token = Token::generate().unwrap();
+        assert_eq!(Token::parse(token.reveal()).unwrap().hash(), token.hash());
+        let text = token.reveal();
+        let flipped = if text.ends_with('0') { "1" } else { "0" };
+        let damaged = format!("{}{flipped}", &text[..text.len() - 1]);
+        assert_eq!(Token::parse(&damaged).unwrap_err(), TokenError::Checksum);
+        for wrong in ["", "hersh_", "hersh_zz", &text[6..], &text[..70], &format!("{text}0")] {
+            assert_eq!(Token::parse(wrong).unwrap_err(), TokenError::Malformed, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn neither_token_nor_hash_shows_in_debug_output() {
+        let token = Token::generate().unwrap();
+        assert_eq!(format!("{token:?} {:?}", token.hash()), "Token(hidden) TokenHash(hidden)");
+    }
+
+    #[test]
+    fn a_hash_reads_back() {
+        let hash = Token::generate().unwrap().hash();
+        assert_eq!(TokenHash::parse(&hash.to_string()), Some(hash));
+        assert_eq!(TokenHash::parse("abc"), None);
+    }
+}

@@ -1,0 +1,244 @@
+//! The manifest as people write it to the manifest that runs: defaults filled in, bounds checked.
+
+use hersh_program::{
+    Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts,
+};
+use hersh_wire as wire;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Environment variables of one program, and the bytes of all their names and values.
+const ENV_LENGTH_MAX: usize = 256;
+const ENV_BYTES_MAX: usize = 64 * 1024;
+
+/// A manifest that can't be used: the key, what it says, what it may say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value} can't be used: {rule}")]
+pub(crate) struct ManifestError {
+    /// The key as it stands in `hersh.toml`, such as `resources.memory`.
+    pub key: String,
+    /// What it was set to.
+    pub value: String,
+    /// What it may be.
+    pub rule: String,
+}
+
+/// Fills in the defaults and checks every bound.
+///
+/// # Errors
+/// [`ManifestError`] names the first key that can't be used.
+pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
+    let network = asked.network.map_or(NetworkMode::default(), network_mode);
+    let readiness = readiness(asked.readiness.as_ref(), network)?;
+    check_env(asked)?;
+    Ok(Manifest {
+        env: asked.env.clone(),
+        limits: limits(&asked.resources)?,
+        network,
+        restart: asked.restart.map_or(RestartPolicy::default(), restart_policy),
+        readiness,
+        timeouts: timeouts(&asked.timeouts)?,
+    })
+}
+
+fn limits(asked: &wire::Resources) -> Result<Limits, ManifestError> {
+    let usual = Limits::default();
+    Ok(Limits {
+        memory_bytes: size("resources.memory", asked.memory, usual.memory_bytes, 32 * MIB, TIB)?,
+        cpu_millis: cpu_millis(asked.cpus, usual.cpu_millis)?,
+        pids: within("resources.pids", asked.pids, usual.pids, 16, 32_768)?,
+        tmp_bytes: size("resources.tmp", asked.tmp, usual.tmp_bytes, 64 * KIB, 16 * GIB)?,
+        state_bytes: size("resources.state", asked.state, usual.state_bytes, MIB, TIB)?,
+        log_bytes: size("resources.logs", asked.logs, usual.log_bytes, 64 * KIB, 4 * GIB)?,
+    })
+}
+
+fn timeouts(asked: &wire::Timeouts) -> Result<Timeouts, ManifestError> {
+    let usual = Timeouts::default();
+    let span = |key: &str, asked: Option<wire::Span>, usual_ms, min_ms, max_ms| {
+        let asked = asked.map(|span| span.0);
+        within(key, asked, usual_ms, min_ms, max_ms).map_err(|error| ManifestError {
+            value: String::from(wire::Span(asked.unwrap_or(usual_ms))),
+            rule: format!(
+                "use {} to {}",
+                String::from(wire::Span(min_ms)),
+                String::from(wire::Span(max_ms))
+            ),
+            ..error
+        })
+    };
+    Ok(Timeouts {
+        build_ms: span("timeouts.build", asked.build, usual.build_ms, 1_000, 4 * 3_600_000)?,
+        start_ms: span("timeouts.start", asked.start, usual.start_ms, 1_000, 3_600_000)?,
+        stop_grace_ms: span("timeouts.stop", asked.stop, usual.stop_grace_ms, 0, 600_000)?,
+    })
+}
+
+fn size(
+    key: &str,
+    asked: Option<wire::ByteSize>,
+    usual: u64,
+    min: u64,
+    max: u64,
+) -> Result<u64, ManifestError> {
+    let text = |bytes| String::from(wire::ByteSize(bytes));
+    within(key, asked.map(|size| size.0), usual, min, max).map_err(|error| ManifestError {
+        value: text(asked.map_or(usual, |size| size.0)),
+        rule: format!("use {} to {}", text(min), text(max)),
+        ..error
+    })
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    asked: Option<T>,
+    usual: T,
+    min: T,
+    max: T,
+) -> Result<T, ManifestError> {
+    let value = asked.unwrap_or(usual);
+    if (&min..=&max).contains(&&value) {
+        return Ok(value);
+    }
+    Err(ManifestError { key: key.into(), value: value.to_string(), rule: format!("use {min} to {max}") })
+}
+
+fn cpu_millis(asked: Option<f64>, usual: u32) -> Result<u32, ManifestError> {
+    let Some(cores) = asked else { return Ok(usual) };
+    let millis = (cores * 1_000.0).round();
+    if (10.0..=512_000.0).contains(&millis) {
+        // In range by the line above, so nothing is cut off.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        return Ok(millis as u32);
+    }
+    Err(ManifestError {
+        key: "resources.cpus".into(),
+        value: cores.to_string(),
+        rule: "use 0.01 to 512 cores".into(),
+    })
+}
+
+fn readiness(
+    asked: Option<&wire::Readiness>,
+    network: NetworkMode,
+) -> Result<Readiness, ManifestError> {
+    let Some(asked) = asked else {
+        return Ok(match network {
+            NetworkMode::Internal | NetworkMode::Egress => Readiness::default(),
+            // Nothing can be reached in there, so nothing can be probed.
+            NetworkMode::None => Readiness::None,
+        });
+    };
+    let port = asked.port.unwrap_or(8080);
+    let path = asked.path.clone().unwrap_or_else(|| "/watcher/status".into());
+    let refuse = |key: &str, value: String, rule: &str| {
+        Err(ManifestError { key: key.into(), value, rule: rule.into() })
+    };
+    if port == 0 {
+        return refuse("readiness.port", "0".into(), "use 1 to 65535");
+    }
+    let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
+    if !path.starts_with('/') || path.len() > 1_024 || !path.bytes().all(is_plain) {
+        return refuse("readiness.path", format!("{path:?}"), "use an absolute path of at most 1,024 visible ASCII characters");
+    }
+    match (asked.kind, network) {
+        (wire::ProbeKind::None, _) => Ok(Readiness::None),
+        (wire::ProbeKind::Http | wire::ProbeKind::Tcp, NetworkMode::None) => refuse(
+            "readiness.kind",
+            "http or tcp".into(),
+            "with network = \"none\" nothing can be probed; use kind = \"none\"",
+        ),
+        (wire::ProbeKind::Http, _) => Ok(Readiness::Http { port, path }),
+        (wire::ProbeKind::Tcp, _) => Ok(Readiness::Tcp { port }),
+    }
+}
+
+fn check_env(asked: &wire::Manifest) -> Result<(), ManifestError> {
+    let refuse = |key: String, value: String, rule: String| Err(ManifestError { key, value, rule });
+    let bytes: usize = asked.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if asked.env.len() > ENV_LENGTH_MAX || bytes > ENV_BYTES_MAX {
+        let found = format!("{} variables, {bytes} bytes", asked.env.len());
+        let rule = format!("use at most {ENV_LENGTH_MAX} variables and {ENV_BYTES_MAX} bytes");
+        return refuse("env".into(), found, rule);
+    }
+    for (name, value) in &asked.env {
+        let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !starts || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            let rule = "a name has letters, digits and '_' and starts with no digit";
+            return refuse("env".into(), format!("{name:?}"), rule.into());
+        }
+        if value.contains('\0') {
+            // The value may be a secret, so it is not repeated.
+            return refuse(format!("env.{name}"), "(hidden)".into(), "a value has no NUL".into());
+        }
+    }
+    Ok(())
+}
+
+fn network_mode(asked: wire::Network) -> NetworkMode {
+    match asked {
+        wire::Network::Internal => NetworkMode::Internal,
+        wire::Network::None => NetworkMode::None,
+        wire::Network::Egress => NetworkMode::Egress,
+    }
+}
+
+fn restart_policy(asked: wire::Restart) -> RestartPolicy {
+    match asked {
+        wire::Restart::Never => RestartPolicy::Never,
+        wire::Restart::OnFailure => RestartPolicy::OnFailure,
+        wire::Restart::Always => RestartPolicy::Always,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Manifest, ManifestError> {
+        manifest(&toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn nothing_asked_means_the_defaults() {
+        assert_eq!(read("").unwrap(), Manifest::default());
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_understood() {
+        let text = "restart = \"always\"\nnetwork = \"egress\"\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
+                    [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstart = \"5s\"";
+        let understood = read(text).unwrap();
+        assert_eq!(understood.limits.cpu_millis, 500);
+        assert_eq!(manifest(&super::super::view::manifest_view(&understood)).unwrap(), understood);
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_named_with_its_bounds() {
+        for (text, expected) in [
+            ("[resources]\nmemory = \"1MiB\"", "resources.memory = 1MiB can't be used: use 32MiB to 1024GiB"),
+            ("[resources]\ncpus = 0.001", "resources.cpus = 0.001 can't be used: use 0.01 to 512 cores"),
+            ("[resources]\ncpus = nan", "resources.cpus = NaN"),
+            ("[resources]\npids = 1", "resources.pids = 1 can't be used: use 16 to 32768"),
+            ("[timeouts]\nstart = \"0s\"", "timeouts.start = 0ms can't be used: use 1s to 1h"),
+            ("[readiness]\nkind = \"http\"\nport = 0", "readiness.port = 0"),
+            ("[readiness]\nkind = \"http\"\npath = \"status\"", "readiness.path"),
+            ("network = \"none\"\n[readiness]\nkind = \"http\"", "readiness.kind"),
+            ("[env]\n\"1A\" = \"x\"", "a name has letters"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_environment_are_never_shown() {
+        let error = read("[env]\nKEY = \"s3cret\\u0000\"").unwrap_err().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        let view = super::super::view::manifest_view(&read("[env]\nKEY = \"s3cret\"").unwrap());
+        assert_eq!(view.env["KEY"], "(hidden)");
+    }
+}

@@ -1,0 +1,218 @@
+//! What the API shows of programs.
+
+use hersh_program::{
+    Cause, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness, RestartPolicy, State,
+};
+use hersh_wire as wire;
+
+use crate::{
+    compose::{Receipt, RuntimeMode},
+    registry::Entry,
+    runtime::LogLine,
+};
+
+/// A program as it stands now.
+pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
+    entry.supervisor().with_state(|program| wire::ProgramView {
+        program_id: program.id.to_string(),
+        state: state_name(&program.state).to_string(),
+        build_id: program.source.build.to_string(),
+        image_id: image(program),
+        container_id: program.state.container().map(ToString::to_string),
+        cause: cause(&program.state).map(cause_view),
+        retry: retry(&program.state),
+        attempts: program.attempts,
+        proxy_url: format!("/programs/{}/watcher/", program.id),
+        created_at_ms: entry.created_at_ms(),
+        changed_at_ms: entry.changed_at_ms(),
+        manifest: manifest_view(&program.source.manifest),
+    })
+}
+
+/// The state's name on the wire. A removed program is on its way out until it is forgotten.
+pub(crate) fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Created => "Created",
+        State::Building(_) => "Building",
+        State::Starting(_) => "Starting",
+        State::Ready(_) => "Ready",
+        State::Stopping(_) | State::Removed => "Stopping",
+        State::Stopped(_) => "Stopped",
+        State::Error(_) => "Error",
+    }
+}
+
+fn image(program: &Program) -> Option<String> {
+    match &program.state {
+        State::Starting(starting) => Some(starting.image.to_string()),
+        State::Ready(ready) => Some(ready.image.to_string()),
+        State::Created
+        | State::Building(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.image.as_ref().map(ToString::to_string),
+    }
+}
+
+fn cause(state: &State) -> Option<&Cause> {
+    match state {
+        State::Error(failed) => Some(&failed.cause),
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
+}
+
+fn retry(state: &State) -> Option<wire::RetryView> {
+    match state {
+        State::Error(failed) => failed.retry.map(|retry| wire::RetryView { due_at_ms: retry.due_ms }),
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
+}
+
+fn cause_view(cause: &Cause) -> wire::CauseView {
+    let (code, logs) = code_and_logs(cause);
+    wire::CauseView {
+        code: code.to_string(),
+        message: cause.to_string(),
+        logs: logs.cloned().unwrap_or_default(),
+    }
+}
+
+fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
+    match cause {
+        Cause::FoldersFailed { .. } => ("folders_failed", None),
+        Cause::BuildFailed { logs, .. } => ("build_failed", Some(logs)),
+        Cause::BuildTimedOut { .. } => ("build_timed_out", None),
+        Cause::StartFailed { logs, .. } => ("start_failed", Some(logs)),
+        Cause::ContractViolated { .. } => ("contract_violated", None),
+        Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
+        Cause::Exited { logs, .. } => ("exited", Some(logs)),
+        Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
+        Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
+        Cause::StopFailed { .. } => ("stop_failed", None),
+        Cause::RemoveFailed { .. } => ("remove_failed", None),
+        Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),
+        Cause::Vanished => ("vanished", None),
+        Cause::HostRestarted => ("host_restarted", None),
+        Cause::Internal { .. } => ("internal", None),
+    }
+}
+
+/// A journalled event. Its manifest, if it carries one, shows no values of the environment.
+pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serde_json::Error> {
+    let mut event = serde_json::to_value(&record.event)?;
+    let mut effects = serde_json::to_value(&record.effects)?;
+    hide_env(&mut event);
+    hide_env(&mut effects);
+    Ok(wire::EventView { seq: record.seq, at_ms: record.now_ms, event, effects })
+}
+
+/// Hides the values under every key `env`, however deep.
+fn hide_env(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::Object(env) if key == "env" => {
+                        env.values_mut().for_each(|value| *value = HIDDEN.into());
+                    }
+                    other => hide_env(other),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide_env),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What the last start proved.
+pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
+    wire::ReceiptView {
+        program_id: receipt.program.to_string(),
+        container_id: receipt.container.to_string(),
+        image_id: receipt.image.to_string(),
+        made_at_ms: receipt.made_at_ms,
+        runtime: match receipt.mode {
+            RuntimeMode::Runsc => "runsc (gVisor)".to_string(),
+            RuntimeMode::RuncForDevelopment => "runc: NOT SANDBOXED".to_string(),
+        },
+        kernel: receipt.kernel.clone(),
+        contracts: receipt
+            .contracts
+            .iter()
+            .map(|verified| wire::VerifiedContract {
+                name: verified.contract.name().to_string(),
+                verified: verified.values.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// One line of a program's output.
+pub(crate) fn log_line(line: LogLine) -> wire::LogLine {
+    wire::LogLine {
+        at: Some(line.at),
+        stream: Some(line.stream.name().to_string()),
+        line: line.text,
+    }
+}
+
+/// Stands where a value is not shown.
+const HIDDEN: &str = "(hidden)";
+
+/// The manifest in force as people write it, every key set. Values of environment variables may
+/// be secrets and are hidden.
+pub(super) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
+    let limits = &manifest.limits;
+    let timeouts = &manifest.timeouts;
+    wire::Manifest {
+        name: None,
+        env: manifest.env.keys().map(|name| (name.clone(), HIDDEN.to_string())).collect(),
+        resources: wire::Resources {
+            memory: Some(wire::ByteSize(limits.memory_bytes)),
+            cpus: Some(f64::from(limits.cpu_millis) / 1_000.0),
+            pids: Some(limits.pids),
+            tmp: Some(wire::ByteSize(limits.tmp_bytes)),
+            state: Some(wire::ByteSize(limits.state_bytes)),
+            logs: Some(wire::ByteSize(limits.log_bytes)),
+        },
+        network: Some(match manifest.network {
+            NetworkMode::Internal => wire::Network::Internal,
+            NetworkMode::None => wire::Network::None,
+            NetworkMode::Egress => wire::Network::Egress,
+        }),
+        restart: Some(match manifest.restart {
+            RestartPolicy::Never => wire::Restart::Never,
+            RestartPolicy::OnFailure => wire::Restart::OnFailure,
+            RestartPolicy::Always => wire::Restart::Always,
+        }),
+        readiness: Some(readiness_view(&manifest.readiness)),
+        timeouts: wire::Timeouts {
+            build: Some(wire::Span(timeouts.build_ms)),
+            start: Some(wire::Span(timeouts.start_ms)),
+            stop: Some(wire::Span(timeouts.stop_grace_ms)),
+        },
+    }
+}
+
+fn readiness_view(readiness: &Readiness) -> wire::Readiness {
+    let (kind, port, path) = match readiness {
+        Readiness::Http { port, path } => (wire::ProbeKind::Http, Some(*port), Some(path.clone())),
+        Readiness::Tcp { port } => (wire::ProbeKind::Tcp, Some(*port), None),
+        Readiness::None => (wire::ProbeKind::None, None, None),
+    };
+    wire::Readiness { kind, port, path }
+}

@@ -1,0 +1,56 @@
+//! Finds what keeps a machine from running Hersh, and says how to mend it.
+
+use crate::{EngineSocket, runtime::docker};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at, such as `container engine`.
+    pub what: String,
+    /// What was found.
+    pub found: String,
+    /// Whether Hersh can run like that.
+    pub verdict: Verdict,
+}
+
+/// Whether Hersh can run with what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can.
+    Fine,
+    /// It can't.
+    Broken {
+        /// What to do about it.
+        mend: String,
+    },
+}
+
+impl Finding {
+    pub(crate) fn fine(what: &str, found: impl Into<String>) -> Self {
+        Self { what: what.into(), found: found.into(), verdict: Verdict::Fine }
+    }
+
+    pub(crate) fn broken(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        let verdict = Verdict::Broken { mend: mend.into() };
+        Self { what: what.into(), found: found.into(), verdict }
+    }
+}
+
+/// Looks at this machine and at the engine behind `engine`. Changes nothing.
+pub async fn examine(engine: &EngineSocket) -> Vec<Finding> {
+    let mut findings = vec![processor(), kernel()];
+    findings.extend(docker::diagnose(engine.path()).await);
+    findings
+}
+
+fn processor() -> Finding {
+    match std::env::consts::ARCH {
+        arch @ ("x86_64" | "aarch64") => Finding::fine("processor", arch),
+        arch => Finding::broken("processor", arch, "gVisor runs on x86_64 and aarch64 only; use such a machine"),
+    }
+}
+
+fn kernel() -> Finding {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Finding::fine("kernel", format!("Linux {}", release.trim()))
+}

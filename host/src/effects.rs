@@ -1,0 +1,211 @@
+//! Does what programs ask for: effects in, outcomes out, nothing decided here.
+//!
+//! ```text
+//! StartRuntime ─► Spec ─► compose file ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hersh_program::{
+    BuildId, Cause, EffectHandler, Exit, ExitReason, ImageId, Manifest, Observed, ProgramId,
+    Started, Task,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    compose::{Spec, to_compose_yaml},
+    readiness::{self, NotReady},
+    runtime::{BuildError, BuildRequest, Running, Runtime},
+    storage::{Storage, StorageError},
+};
+
+/// The last lines that travel with a cause.
+const LOG_TAIL_LINES: usize = 50;
+
+/// The real effect handler.
+pub(crate) struct Effects {
+    pub(crate) storage: Storage,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Programs whose files are gone; the host forgets them once that is in the journal.
+    pub(crate) removed: mpsc::UnboundedSender<ProgramId>,
+}
+
+impl EffectHandler for Effects {
+    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
+        let id = task.program.clone();
+        let folders_failed = |message| Cause::FoldersFailed { message };
+        self.on_storage(move |storage| storage.ensure_folders(&id).map(drop))
+            .await
+            .map_err(folders_failed)
+    }
+
+    async fn build_runtime(
+        &self,
+        task: &Task,
+        build: &BuildId,
+        timeout_ms: u64,
+    ) -> Result<ImageId, Cause> {
+        let stop = CancellationToken::new();
+        let request = BuildRequest {
+            program: task.program.clone(),
+            build: build.clone(),
+            context_dir: self.storage.source_path(&task.program, build),
+            log_path: self.storage.build_log_path(&task.program, build),
+            cancel: stop.clone(),
+        };
+        let mut building = self.runtime.build(request);
+        // Whatever ends it early, the build is gone from the engine before this returns.
+        tokio::select! {
+            built = &mut building => built.map_err(build_cause),
+            () = task.cancel.cancelled() => {
+                stop.cancel();
+                building.await.map_err(build_cause)
+            }
+            () = tokio::time::sleep(Duration::from_millis(timeout_ms)) => {
+                stop.cancel();
+                let _ = building.await;
+                Err(Cause::BuildTimedOut { after_ms: timeout_ms })
+            }
+        }
+    }
+
+    async fn start_runtime(
+        &self,
+        task: &Task,
+        image: &ImageId,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Started, Cause> {
+        let began = Instant::now();
+        let spec = self.spec(&task.program, image, manifest);
+        self.write_compose(&spec).await?;
+        // A start that is cancelled is waited for, not dropped: the stop that follows must see
+        // every container that was asked for.
+        let running = self.runtime.start(spec).await?;
+        self.write_receipt(&running).await?;
+        self.wait_until_ready(task, &running, manifest, began).await?;
+        Ok(Started { container: running.container })
+    }
+
+    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
+        let grace = Duration::from_millis(grace_ms);
+        Ok(self.runtime.stop(&task.program, grace).await?)
+    }
+
+    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
+        Ok(self.runtime.observe(&task.program).await?)
+    }
+
+    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
+        self.runtime.forget(&task.program).await?;
+        let id = task.program.clone();
+        self.on_storage(move |storage| storage.remove(&id))
+            .await
+            .map_err(|message| Cause::RemoveFailed { message })?;
+        // Nobody listens any more only while the host ends; the next start finishes the removal.
+        let _ = self.removed.send(task.program.clone());
+        Ok(())
+    }
+}
+
+impl Effects {
+    fn spec(&self, program: &ProgramId, image: &ImageId, manifest: &Manifest) -> Spec {
+        Spec::new(program, image, manifest, &self.runtime.environment(program))
+    }
+
+    async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {
+        let (id, text) = (spec.program.clone(), to_compose_yaml(spec));
+        self.on_storage(move |storage| storage.write_compose(&id, &text)).await.map_err(start_failed)
+    }
+
+    async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
+        let receipt = running.receipt.clone();
+        self.on_storage(move |storage| storage.write_receipt(&receipt)).await.map_err(start_failed)
+    }
+
+    /// Probes until the program is up, its container ends, its time is over, or nobody wants it.
+    async fn wait_until_ready(
+        &self,
+        task: &Task,
+        running: &Running,
+        manifest: &Manifest,
+        began: Instant,
+    ) -> Result<(), Cause> {
+        let limit = Duration::from_millis(manifest.timeouts.start_ms);
+        let left = limit.saturating_sub(began.elapsed());
+        let probing = readiness::wait(&manifest.readiness, running.address, left);
+        tokio::select! {
+            ready = probing => match ready {
+                Ok(()) => self.still_running(&task.program).await,
+                Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
+                    after_ms: manifest.timeouts.start_ms,
+                    last_probe,
+                    logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
+                }),
+            },
+            cause = self.ended(&task.program) => Err(cause),
+            // The outcome of a cancelled start is discarded; what it started is stopped next.
+            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+        }
+    }
+
+    /// Waits for the end of the container, as the cause that it is for a start.
+    async fn ended(&self, program: &ProgramId) -> Cause {
+        loop {
+            tokio::time::sleep(readiness::OBSERVE_INTERVAL).await;
+            if let Err(cause) = self.still_running(program).await {
+                return cause;
+            }
+        }
+    }
+
+    async fn still_running(&self, program: &ProgramId) -> Result<(), Cause> {
+        match self.runtime.observe(program).await? {
+            Observed::Running(_) => Ok(()),
+            Observed::Exited(_, exit) => Err(exit_cause(exit)),
+            Observed::Absent => Err(Cause::Vanished),
+        }
+    }
+
+    async fn on_storage(
+        &self,
+        work: impl FnOnce(&Storage) -> Result<(), StorageError> + Send + 'static,
+    ) -> Result<(), String> {
+        let storage = self.storage.clone();
+        match tokio::task::spawn_blocking(move || work(&storage)).await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn start_failed(message: String) -> Cause {
+    Cause::StartFailed { message, logs: Vec::new() }
+}
+
+fn build_cause(error: BuildError) -> Cause {
+    match error {
+        BuildError::Failed { message, logs } => Cause::BuildFailed { message, logs },
+        BuildError::Files { message } => Cause::BuildFailed { message, logs: Vec::new() },
+        BuildError::Cancelled => {
+            Cause::BuildFailed { message: "the build was cancelled".into(), logs: Vec::new() }
+        }
+        BuildError::Unavailable(error) => error.into(),
+    }
+}
+
+/// The cause that the end of a container is for a start that waits for it.
+fn exit_cause(Exit { reason, logs }: Exit) -> Cause {
+    match reason {
+        ExitReason::Code(code) => {
+            let signal = (129..=192).contains(&code).then(|| code - 128);
+            Cause::Exited { code, signal, logs }
+        }
+        ExitReason::OutOfMemory => Cause::OutOfMemory { logs },
+        ExitReason::StateQuota => Cause::StateQuotaExceeded,
+        ExitReason::Vanished => Cause::Vanished,
+    }
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use hersh_program::{Event, Manifest, ProgramStepper, Source};
+
+use super::*;
+
+fn program(name: &str) -> Program {
+    let source = Source {
+        build: hersh_program::BuildId::parse("build-0123456789ab").unwrap(),
+        manifest: Arc::new(Manifest::default()),
+    };
+    Program::new(ProgramId::parse(name).unwrap(), source, 7)
+}
+
+fn open(folder: &Path) -> Journal {
+    Journal::open(&folder.join("journal.db")).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_there_after_the_journal_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stepper = ProgramStepper::new(program("a"));
+    let mut records = Vec::new();
+    {
+        let journal = open(folder.path());
+        let row = journal.create(5, &program("a")).await.unwrap();
+        for (now_ms, event) in [(10, Event::UserStartRequested), (20, Event::UserStopRequested)] {
+            let record = stepper.step(event, now_ms).unwrap();
+            journal.append(row, &record).await.unwrap();
+            records.push(record);
+        }
+    }
+    let journal = open(folder.path());
+    let stored = journal.load().unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!((stored[0].created_at_ms, &stored[0].initial), (5, &program("a")));
+    assert_eq!(stored[0].records, records);
+    let row = stored[0].row;
+    assert_eq!(journal.records(row, 1, 10).unwrap(), records[1..]);
+    assert_eq!(journal.records(row, 0, 1).unwrap(), records[..1]);
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once_and_free_after_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = journal.create(1, &program("a")).await.unwrap();
+    let again = journal.create(2, &program("a")).await;
+    assert!(matches!(again, Err(JournalError::Exists(_))), "{again:?}");
+    let record = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 3).unwrap();
+    journal.append(row, &record).await.unwrap();
+    journal.remove(row).await.unwrap();
+    assert!(journal.load().unwrap().is_empty());
+    assert!(journal.records(row, 0, 10).unwrap().is_empty());
+    assert_ne!(journal.create(4, &program("a")).await.unwrap(), row);
+}
+
+#[tokio::test]
+async fn many_writers_share_transactions_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let names = (0..200).map(|n| program(&format!("p{n}")));
+    let writing = names.map(|program| {
+        let journal = journal.clone();
+        tokio::spawn(async move {
+            let row = journal.create(0, &program).await.unwrap();
+            let record = ProgramStepper::new(program).step(Event::UserStartRequested, 1).unwrap();
+            journal.append(row, &record).await.unwrap();
+        })
+    });
+    for task in writing.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let stored = journal.load().unwrap();
+    assert_eq!(stored.len(), 200);
+    assert!(stored.iter().all(|program| program.records.len() == 1));
+}
+
+#[tokio::test]
+async fn a_second_attempt_at_a_record_replaces_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = journal.create(0, &program("a")).await.unwrap();
+    let first = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 1).unwrap();
+    let second = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 2).unwrap();
+    journal.append(row, &first).await.unwrap();
+    journal.append(row, &second).await.unwrap();
+    assert_eq!(journal.records(row, 0, 10).unwrap(), [second]);
+}
+
+#[tokio::test]
+async fn damage_is_told_and_a_newer_schema_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+    let error = Journal::open(&path).unwrap_err().to_string();
+    assert!(error.contains("journal.db"), "{error}");
+
+    let newer = folder.path().join("newer.db");
+    drop(Journal::open(&newer).unwrap());
+    let connection = Connection::open(&newer).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = Journal::open(&newer).unwrap_err();
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    {
+        let journal = open(folder.path());
+        let row = journal.create(0, &program("a")).await.unwrap();
+        let record = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 1).unwrap();
+        journal.append(row, &record).await.unwrap();
+    }
+    let connection = Connection::open(&path).unwrap();
+    connection.execute("UPDATE records SET event = '{\"event\":\"later\"}'", []).unwrap();
+    let error = open(folder.path()).load().unwrap_err();
+    assert!(matches!(error, JournalError::Unreadable { seq: 1, .. }), "{error}");
+}

@@ -1,0 +1,160 @@
+//! From settings to a serving host, and back down.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpListener, sync::mpsc};
+
+use crate::{
+    Config, api,
+    auth::{Auth, BootstrapError},
+    compose::RuntimeMode,
+    effects::Effects,
+    host::{Host, Parts},
+    journal::{Journal, JournalError, OpenError},
+    lock::{DataLock, LockError},
+    proxy::Proxy,
+    registry::Registry,
+    runtime::{
+        Runtime, Unavailable,
+        docker::{DockerConfig, DockerRuntime},
+    },
+    server,
+    storage::{Storage, StorageError},
+    supervise::{self, RecoverError},
+};
+
+const META_HOST_ID: &str = "host_id";
+
+/// Why a host did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The data folder can't be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Another host uses the data folder.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The journal can't be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The container engine can't be used.
+    #[error("{0}; 'hersh doctor' looks closer")]
+    Engine(Unavailable),
+    /// The admin token could not be prepared.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The programs could not be brought back.
+    #[error(transparent)]
+    Recover(RecoverError),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}; end what listens there, or choose another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Serves until `stop` resolves. Programs go on running after that; the next start finds them.
+///
+/// # Errors
+/// [`HostError`] says why it could not start; what runs is left as it is.
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), HostError> {
+    let storage = Storage::open(&config.data_dir)?;
+    let _lock = DataLock::take(storage.data_dir())?;
+    let journal = Journal::open(&storage.data_dir().join("journal.db"))?;
+    let host_id = host_id(&journal).await?;
+    let (auth, new_token) = Auth::bootstrap(&journal, storage.data_dir()).await?;
+    let runtime = connect(&config, &storage, host_id).await?;
+    let listener = listen(config.listen).await?;
+
+    let (removed, removals) = mpsc::unbounded_channel();
+    let exits = runtime.events();
+    let effects = Arc::new(Effects {
+        storage: storage.clone(),
+        runtime: Arc::clone(&runtime),
+        removed,
+    });
+    let host = Host::new(Parts {
+        storage,
+        journal,
+        runtime,
+        registry: Registry::default(),
+        effects,
+        auth,
+        proxy: Proxy::default(),
+    });
+    supervise::recover(&host).await.map_err(recover_failed)?;
+    let workers = [
+        tokio::spawn(supervise::observe_exits(host.clone(), exits)),
+        tokio::spawn(supervise::forget_removed(host.clone(), removals)),
+    ];
+    announce(&listener, new_token.as_ref());
+    server::serve(listener, api::router(host.clone()), stop).await;
+    for entry in host.list() {
+        entry.supervisor().stop();
+    }
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
+    tracing::info!("stopped serving; programs go on running");
+    Ok(())
+}
+
+async fn connect(
+    config: &Config,
+    storage: &Storage,
+    host_id: String,
+) -> Result<Arc<dyn Runtime>, HostError> {
+    let docker = DockerConfig {
+        socket: config.engine.path().to_path_buf(),
+        host_id,
+        mode: config.mode,
+        ..DockerConfig::default()
+    };
+    let runtime = DockerRuntime::new(docker, storage.clone()).map_err(HostError::Engine)?;
+    let info = runtime.check().await.map_err(HostError::Engine)?;
+    tracing::info!(engine = %info.version, api = %info.api_version, "container engine");
+    match config.mode {
+        RuntimeMode::Runsc => {}
+        RuntimeMode::RuncForDevelopment => {
+            tracing::warn!("gVisor is OFF: programs run on this machine's own kernel");
+        }
+    }
+    Ok(Arc::new(runtime))
+}
+
+/// Names this host among those that share an engine; made once per data folder.
+async fn host_id(journal: &Journal) -> Result<String, HostError> {
+    if let Some(id) = journal.meta(META_HOST_ID)? {
+        return Ok(id);
+    }
+    let id = format!("{:016x}", getrandom::u64().map_err(HostError::Random)?);
+    journal.set_meta(META_HOST_ID, id.clone()).await?;
+    Ok(id)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
+    TcpListener::bind(address).await.map_err(|source| HostError::Listen { address, source })
+}
+
+fn announce(listener: &TcpListener, new_token: Option<&crate::auth::NewToken>) {
+    if let Some(token) = new_token {
+        tracing::info!(path = %token.path.display(), "admin token written; 'hersh --token-file' reads it");
+    }
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("listening on http://{address}");
+    }
+}
+
+fn recover_failed(error: RecoverError) -> HostError {
+    match error {
+        RecoverError::Engine(error) => HostError::Engine(error),
+        other => HostError::Recover(other),
+    }
+}

@@ -1,0 +1,161 @@
+//! A host's start: everything that the journal knows comes back to life, nothing else stays.
+//!
+//! ```text
+//! journal ─► fold ─► runtime: list ─► orphans removed ─► supervisors resumed ─► exits observed
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use hersh_machine::driver::SendError;
+use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
+use tokio::sync::mpsc;
+
+use crate::{
+    host::Host,
+    journal::{JournalError, StoredProgram},
+    registry::{Entry, ProgramJournal},
+    runtime::{RuntimeEvent, StopError, Unavailable},
+    storage::StorageError,
+};
+
+/// What nobody owns any more is not waited for.
+const ORPHAN_GRACE: Duration = Duration::ZERO;
+
+/// Why a host's programs could not be brought back. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The journal can't be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal does not fit this version of the host.
+    #[error(
+        "record {seq} of program {program} was written by a host that decided otherwise; start the version that wrote it"
+    )]
+    Diverged {
+        /// Whose.
+        program: ProgramId,
+        /// Which record.
+        seq: u64,
+    },
+    /// The folders can't be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] Unavailable),
+    /// What nobody owns could not be removed.
+    #[error("containers that no program owns could not be removed: {0}")]
+    Orphans(#[from] StopError),
+    /// A worker thread died.
+    #[error("start was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// Brings every stored program back. Programs that run are not disturbed.
+pub(crate) async fn recover(host: &Host) -> Result<(), RecoverError> {
+    let stored = host.blocking(|host| host.journal().load()).await??;
+    let mut folded = Vec::with_capacity(stored.len());
+    for program in stored {
+        folded.push(fold(program)?);
+    }
+    let (removed, living): (Vec<_>, Vec<_>) =
+        folded.into_iter().partition(|folded| matches!(folded.stepper.state().state, State::Removed));
+    for folded in removed {
+        host.journal().remove(folded.row).await?;
+    }
+    let known: BTreeSet<ProgramId> =
+        living.iter().map(|folded| folded.stepper.state().id.clone()).collect();
+    remove_orphans(host, &known).await?;
+    for folded in living {
+        resume(host, folded);
+    }
+    tracing::info!(programs = known.len(), "recovered");
+    Ok(())
+}
+
+struct Folded {
+    row: crate::journal::ProgramRow,
+    created_at_ms: u64,
+    last_event_ms: u64,
+    stepper: ProgramStepper,
+}
+
+fn fold(stored: StoredProgram) -> Result<Folded, RecoverError> {
+    let program = stored.initial.id.clone();
+    let last_event_ms = stored.records.last().map_or(stored.created_at_ms, |record| record.now_ms);
+    let mut stepper = ProgramStepper::new(stored.initial);
+    stepper
+        .fold(stored.records)
+        .map_err(|divergence| RecoverError::Diverged { program, seq: divergence.seq })?;
+    Ok(Folded { row: stored.row, created_at_ms: stored.created_at_ms, last_event_ms, stepper })
+}
+
+/// Removes containers and folders of programs that the journal does not know: of a create that
+/// a crash cut short, or of a removal that it came after.
+async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), RecoverError> {
+    let listed = host.runtime().list().await?;
+    let orphans: BTreeSet<ProgramId> =
+        listed.into_iter().map(|listed| listed.program).filter(|id| !known.contains(id)).collect();
+    for id in orphans {
+        tracing::warn!(program = %id, "removing containers that no program owns");
+        host.runtime().stop(&id, ORPHAN_GRACE).await?;
+    }
+    let folders = host.blocking(|host| host.storage().programs()).await??;
+    for id in folders.into_iter().filter(|id| !known.contains(id)) {
+        tracing::warn!(program = %id, "removing folders that no program owns");
+        host.runtime().forget(&id).await?;
+        host.blocking(move |host| host.storage().remove(&id)).await??;
+    }
+    Ok(())
+}
+
+fn resume(host: &Host, folded: Folded) {
+    let id = folded.stepper.state().id.clone();
+    let last_event_ms = Arc::new(AtomicU64::new(folded.last_event_ms));
+    let journal = ProgramJournal {
+        journal: host.journal().clone(),
+        row: folded.row,
+        last_event_ms: Arc::clone(&last_event_ms),
+    };
+    let supervisor = Supervisor::resume(folded.stepper, host.effects(), journal);
+    let entry = Entry::new(folded.row, folded.created_at_ms, last_event_ms, supervisor);
+    host.registry().insert(id, Arc::new(entry));
+}
+
+/// Tells programs how their containers ended, until the host ends.
+pub(crate) async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
+    while let Some(RuntimeEvent { program, container, exit }) = exits.recv().await {
+        let Some(entry) = host.registry().get(&program) else { continue };
+        tracing::info!(%program, %container, reason = ?exit.reason, "container ended");
+        let mut event = Event::RuntimeExited { container, exit };
+        let mut changes = entry.supervisor().subscribe();
+        // A full queue moves on with the next change of state; the event waits for it.
+        while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
+            event = back;
+            if changes.changed().await.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Forgets programs whose removal is done, until the host ends.
+pub(crate) async fn forget_removed(host: Host, mut removed: mpsc::UnboundedReceiver<ProgramId>) {
+    while let Some(id) = removed.recv().await {
+        let Some(entry) = host.registry().get(&id) else { continue };
+        let program = entry.supervisor().settled().await;
+        if !matches!(program.state, State::Removed) {
+            continue;
+        }
+        if let Err(error) = host.journal().remove(entry.row()).await {
+            tracing::warn!(program = %id, %error, "a removed program is forgotten at the next start");
+        }
+        host.registry().remove(&id);
+        entry.gone().cancel();
+        tracing::info!(program = %id, "removed");
+    }
+}
