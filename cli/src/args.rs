@@ -25,10 +25,20 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// The host's address.
-    #[arg(long, global = true, env = "HERSH_HOST", default_value = "http://127.0.0.1:7700")]
+    #[arg(
+        long,
+        global = true,
+        env = "HERSH_HOST",
+        default_value = "http://127.0.0.1:7700"
+    )]
     pub(crate) host: String,
     /// File that holds the token; `HERSH_TOKEN` wins over it.
-    #[arg(long, global = true, env = "HERSH_TOKEN_FILE", default_value = "/var/lib/hersh/admin-token")]
+    #[arg(
+        long,
+        global = true,
+        env = "HERSH_TOKEN_FILE",
+        default_value = "/var/lib/hersh/admin-token"
+    )]
     pub(crate) token_file: PathBuf,
 }
 
@@ -89,7 +99,11 @@ pub(crate) enum Task {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EngineOptions {
     /// The container engine's socket.
-    #[arg(long, env = "HERSH_ENGINE", default_value = "unix:///var/run/docker.sock")]
+    #[arg(
+        long,
+        env = "HERSH_ENGINE",
+        default_value = "unix:///var/run/docker.sock"
+    )]
     pub(crate) engine: String,
     /// Run programs on the host's own kernel, without gVisor. For work on Hersh itself only.
     #[arg(long)]

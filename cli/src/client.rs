@@ -37,7 +37,11 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::Failed(format!("can't make an HTTP client: {error}")))?;
-        Ok(Self { http, host, token: token(connection)? })
+        Ok(Self {
+            http,
+            host,
+            token: token(connection)?,
+        })
     }
 
     /// A request on the path made of `segments`, each escaped.
@@ -52,23 +56,33 @@ impl Client {
 
     /// Sends a request; anything but success is a failure with what the host said.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
         let body = response.bytes().await.unwrap_or_default();
-        Err(Failure::Refused(serde_json::from_slice(&body).unwrap_or_else(|_| foreign(status, &body))))
+        Err(Failure::Refused(
+            serde_json::from_slice(&body).unwrap_or_else(|_| foreign(status, &body)),
+        ))
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Failure> {
         self.read(self.request(Method::GET, segments)).await
     }
 
-    pub(crate) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Failure> {
         let response = self.send(request).await?;
         response.json().await.map_err(|error| {
-            Failure::Failed(format!("the host's answer can't be read: {error}; are client and host of one version?"))
+            Failure::Failed(format!(
+                "the host's answer can't be read: {error}; are client and host of one version?"
+            ))
         })
     }
 
@@ -86,15 +100,24 @@ impl Client {
         &self,
         request: RequestBuilder,
     ) -> Result<impl Stream<Item = Result<LogLine, Failure>> + use<>, Failure> {
-        let body = self.send(request).await?.bytes_stream().map_err(std::io::Error::other);
+        let body = self
+            .send(request)
+            .await?
+            .bytes_stream()
+            .map_err(std::io::Error::other);
         let reader = BufReader::new(tokio_util::io::StreamReader::new(body));
-        Ok(LinesStream::new(reader.lines()).filter_map(async |line| match line {
-            Ok(line) => line.strip_prefix("data:").map(|data| {
-                serde_json::from_str(data.trim_start())
-                    .map_err(|error| Failure::Failed(format!("the host sent a line that can't be read: {error}")))
+        Ok(
+            LinesStream::new(reader.lines()).filter_map(async |line| match line {
+                Ok(line) => line.strip_prefix("data:").map(|data| {
+                    serde_json::from_str(data.trim_start()).map_err(|error| {
+                        Failure::Failed(format!("the host sent a line that can't be read: {error}"))
+                    })
+                }),
+                Err(error) => Some(Err(Failure::Unreachable(format!(
+                    "the host hung up: {error}"
+                )))),
             }),
-            Err(error) => Some(Err(Failure::Unreachable(format!("the host hung up: {error}")))),
-        }))
+        )
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

@@ -11,7 +11,9 @@ use crate::compose::RuntimeMode;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The engine's address is not a socket's.
-    #[error("engine = {0:?} can't be used: write the engine's socket as unix:///path/to/docker.sock")]
+    #[error(
+        "engine = {0:?} can't be used: write the engine's socket as unix:///path/to/docker.sock"
+    )]
     Engine(String),
     /// Anybody could listen in.
     #[error(
@@ -32,7 +34,11 @@ impl EngineSocket {
     /// whoever reaches one owns the machine.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
-        if path.is_absolute() { Ok(Self(path.to_path_buf())) } else { Err(ConfigError::Engine(text.into())) }
+        if path.is_absolute() {
+            Ok(Self(path.to_path_buf()))
+        } else {
+            Err(ConfigError::Engine(text.into()))
+        }
     }
 
     /// The socket's path.
@@ -66,8 +72,17 @@ impl Config {
         if !listen.ip().is_loopback() && !behind_tls_proxy {
             return Err(ConfigError::PublicWithoutTls(listen));
         }
-        let mode = if insecure_runc { RuntimeMode::RuncForDevelopment } else { RuntimeMode::Runsc };
-        Ok(Self { data_dir, listen, engine: EngineSocket::parse(engine)?, mode })
+        let mode = if insecure_runc {
+            RuntimeMode::RuncForDevelopment
+        } else {
+            RuntimeMode::Runsc
+        };
+        Ok(Self {
+            data_dir,
+            listen,
+            engine: EngineSocket::parse(engine)?,
+            mode,
+        })
     }
 }
 
@@ -78,7 +93,13 @@ mod tests {
     #[test]
     fn a_public_address_needs_tls_in_front() {
         let config = |listen: &str, behind| {
-            Config::new("/data".into(), listen.parse().unwrap(), "/run/x.sock", false, behind)
+            Config::new(
+                "/data".into(),
+                listen.parse().unwrap(),
+                "/run/x.sock",
+                false,
+                behind,
+            )
         };
         for loopback in ["127.0.0.1:7700", "[::1]:7700"] {
             assert!(config(loopback, false).is_ok());
@@ -93,10 +114,16 @@ mod tests {
     #[test]
     fn an_engine_is_a_socket() {
         for good in ["unix:///var/run/docker.sock", "/var/run/docker.sock"] {
-            assert_eq!(EngineSocket::parse(good).unwrap().path(), Path::new("/var/run/docker.sock"));
+            assert_eq!(
+                EngineSocket::parse(good).unwrap().path(),
+                Path::new("/var/run/docker.sock")
+            );
         }
         for bad in ["tcp://127.0.0.1:2375", "docker.sock", ""] {
-            assert_eq!(EngineSocket::parse(bad), Err(ConfigError::Engine(bad.into())));
+            assert_eq!(
+                EngineSocket::parse(bad),
+                Err(ConfigError::Engine(bad.into()))
+            );
         }
     }
 }

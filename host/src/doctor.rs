@@ -27,12 +27,20 @@ pub enum Verdict {
 
 impl Finding {
     pub(crate) fn fine(what: &str, found: impl Into<String>) -> Self {
-        Self { what: what.into(), found: found.into(), verdict: Verdict::Fine }
+        Self {
+            what: what.into(),
+            found: found.into(),
+            verdict: Verdict::Fine,
+        }
     }
 
     pub(crate) fn broken(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         let verdict = Verdict::Broken { mend: mend.into() };
-        Self { what: what.into(), found: found.into(), verdict }
+        Self {
+            what: what.into(),
+            found: found.into(),
+            verdict,
+        }
     }
 }
 
@@ -46,7 +54,11 @@ pub async fn examine(engine: &EngineSocket) -> Vec<Finding> {
 fn processor() -> Finding {
     match std::env::consts::ARCH {
         arch @ ("x86_64" | "aarch64") => Finding::fine("processor", arch),
-        arch => Finding::broken("processor", arch, "gVisor runs on x86_64 and aarch64 only; use such a machine"),
+        arch => Finding::broken(
+            "processor",
+            arch,
+            "gVisor runs on x86_64 and aarch64 only; use such a machine",
+        ),
     }
 }
 

@@ -86,8 +86,11 @@ impl EffectHandler for Effects {
         // every container that was asked for.
         let running = self.runtime.start(spec).await?;
         self.write_receipt(&running).await?;
-        self.wait_until_ready(task, &running, manifest, began).await?;
-        Ok(Started { container: running.container })
+        self.wait_until_ready(task, &running, manifest, began)
+            .await?;
+        Ok(Started {
+            container: running.container,
+        })
     }
 
     async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
@@ -118,12 +121,16 @@ impl Effects {
 
     async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {
         let (id, text) = (spec.program.clone(), to_compose_yaml(spec));
-        self.on_storage(move |storage| storage.write_compose(&id, &text)).await.map_err(start_failed)
+        self.on_storage(move |storage| storage.write_compose(&id, &text))
+            .await
+            .map_err(start_failed)
     }
 
     async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
         let receipt = running.receipt.clone();
-        self.on_storage(move |storage| storage.write_receipt(&receipt)).await.map_err(start_failed)
+        self.on_storage(move |storage| storage.write_receipt(&receipt))
+            .await
+            .map_err(start_failed)
     }
 
     /// Probes until the program is up, its container ends, its time is over, or nobody wants it.
@@ -183,16 +190,23 @@ impl Effects {
 }
 
 fn start_failed(message: String) -> Cause {
-    Cause::StartFailed { message, logs: Vec::new() }
+    Cause::StartFailed {
+        message,
+        logs: Vec::new(),
+    }
 }
 
 fn build_cause(error: BuildError) -> Cause {
     match error {
         BuildError::Failed { message, logs } => Cause::BuildFailed { message, logs },
-        BuildError::Files { message } => Cause::BuildFailed { message, logs: Vec::new() },
-        BuildError::Cancelled => {
-            Cause::BuildFailed { message: "the build was cancelled".into(), logs: Vec::new() }
-        }
+        BuildError::Files { message } => Cause::BuildFailed {
+            message,
+            logs: Vec::new(),
+        },
+        BuildError::Cancelled => Cause::BuildFailed {
+            message: "the build was cancelled".into(),
+            logs: Vec::new(),
+        },
         BuildError::Unavailable(error) => error.into(),
     }
 }

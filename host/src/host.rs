@@ -2,10 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,7 +40,10 @@ pub(crate) enum CommandError {
     #[error("too many commands wait for this program; try again shortly")]
     QueueFull,
     #[error("{refusal}")]
-    Refused { refusal: Refusal, state: &'static str },
+    Refused {
+        refusal: Refusal,
+        state: &'static str,
+    },
     #[error("still {state} after the time that was to be waited; it goes on by itself")]
     WaitTimedOut { state: &'static str },
     #[error("the command could not be stored: {0}")]
@@ -126,7 +126,10 @@ impl Host {
     }
 
     pub(crate) fn get(&self, id: &ProgramId) -> Result<Arc<Entry>, CommandError> {
-        self.0.registry.get(id).ok_or_else(|| CommandError::NotFound(id.clone()))
+        self.0
+            .registry
+            .get(id)
+            .ok_or_else(|| CommandError::NotFound(id.clone()))
     }
 
     /// Every program, by id.
@@ -159,14 +162,17 @@ impl Host {
         }
         // A task of its own: the client may hang up, a program is whole or not there all the same.
         let (host, name) = (self.clone(), id.clone());
-        let creating = tokio::spawn(async move { host.create_reserved(name, staged, manifest).await });
+        let creating =
+            tokio::spawn(async move { host.create_reserved(name, staged, manifest).await });
         let created = match creating.await {
             Ok(created) => created,
             Err(_) => Err(JournalError::Closed.into()),
         };
         if created.is_err() {
             let program = id.clone();
-            let removed = self.blocking(move |host| host.storage().remove(&program)).await;
+            let removed = self
+                .blocking(move |host| host.storage().remove(&program))
+                .await;
             if let Ok(Err(error)) = removed {
                 tracing::warn!(%id, %error, "folders of a failed create stay until the next start");
             }
@@ -186,7 +192,10 @@ impl Host {
             .blocking(move |host| host.storage().commit(&program, staged))
             .await
             .map_err(|_| JournalError::Closed)??;
-        let source = Source { build, manifest: Arc::new(manifest) };
+        let source = Source {
+            build,
+            manifest: Arc::new(manifest),
+        };
         let seed = getrandom::u64().map_err(|error| JournalError::Sqlite(error.to_string()))?;
         let program = Program::new(id.clone(), source, seed);
         let created_at_ms = now_ms();
@@ -216,7 +225,10 @@ impl Host {
             .blocking(move |host| host.storage().commit(&id, staged))
             .await
             .map_err(|error| CommandError::Journal(error.to_string()))??;
-        let source = Source { build, manifest: Arc::new(manifest) };
+        let source = Source {
+            build,
+            manifest: Arc::new(manifest),
+        };
         self.send(entry, Event::SourceReplaced { source }).await?;
         Ok(())
     }
@@ -236,17 +248,25 @@ impl Host {
         };
         let outcome = self.send(entry, event).await?;
         if let Some(wait) = wait {
-            let settled = async {
-                let program = entry.supervisor().settled().await;
-                if matches!(program.state, State::Removed) {
-                    entry.gone().cancelled().await;
-                }
-            };
-            tokio::time::timeout(wait, settled)
-                .await
-                .map_err(|_| CommandError::WaitTimedOut { state: entry.state_name() })?;
+            self.settle(entry, wait).await?;
         }
         Ok(outcome)
+    }
+
+    /// Waits until nothing is under way in the program, at most for `wait`. A program that is
+    /// removed has settled once it is forgotten.
+    pub(crate) async fn settle(&self, entry: &Entry, wait: Duration) -> Result<(), CommandError> {
+        let settled = async {
+            let program = entry.supervisor().settled().await;
+            if matches!(program.state, State::Removed) {
+                entry.gone().cancelled().await;
+            }
+        };
+        tokio::time::timeout(wait, settled)
+            .await
+            .map_err(|_| CommandError::WaitTimedOut {
+                state: entry.state_name(),
+            })
     }
 
     async fn send(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
@@ -254,7 +274,10 @@ impl Host {
             Ok(()) => Ok(Outcome::Accepted),
             Err(ProgramError::Refused(Refusal::Already { .. })) => Ok(Outcome::Already),
             Err(ProgramError::Refused(refusal @ Refusal::BeingRemoved)) => {
-                Err(CommandError::Refused { refusal, state: entry.state_name() })
+                Err(CommandError::Refused {
+                    refusal,
+                    state: entry.state_name(),
+                })
             }
             Err(ProgramError::QueueFull) => Err(CommandError::QueueFull),
             Err(ProgramError::Stopped) => Err(CommandError::NotFound(entry.id())),
@@ -264,10 +287,16 @@ impl Host {
 
     /// Where the program's sandbox is; `None` unless it is Ready and has a network.
     pub(crate) async fn address(&self, entry: &Entry) -> Result<Option<IpAddr>, Unavailable> {
-        let ready = entry
-            .supervisor()
-            .with_state(|program| program.state.container().cloned().map(|c| (program.id.clone(), c)));
-        let Some((id, container)) = ready else { return Ok(None) };
+        let ready = entry.supervisor().with_state(|program| {
+            program
+                .state
+                .container()
+                .cloned()
+                .map(|c| (program.id.clone(), c))
+        });
+        let Some((id, container)) = ready else {
+            return Ok(None);
+        };
         if let Some(address) = entry.known_address(&container) {
             return Ok(Some(address));
         }
@@ -290,7 +319,9 @@ pub(crate) enum ReplaceError {
 
 /// The time, milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -34,7 +34,10 @@ impl DataLock {
     /// Locks `{data}/lock`.
     pub(crate) fn take(data: &Path) -> Result<Self, LockError> {
         let path = data.join("lock");
-        let at = |source| LockError::File { path: path.display().to_string(), source };
+        let at = |source| LockError::File {
+            path: path.display().to_string(),
+            source,
+        };
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -58,7 +61,10 @@ mod tests {
     fn a_second_host_on_the_same_folder_is_refused_until_the_first_ends() {
         let data = tempfile::tempdir().unwrap();
         let first = DataLock::take(data.path()).unwrap();
-        assert!(matches!(DataLock::take(data.path()), Err(LockError::Taken(_))));
+        assert!(matches!(
+            DataLock::take(data.path()),
+            Err(LockError::Taken(_))
+        ));
         drop(first);
         assert!(DataLock::take(data.path()).is_ok());
     }

@@ -43,7 +43,11 @@ pub(crate) async fn wait(
                 Ok(Err(message)) => last_probe = message,
                 Err(_) => last_probe = format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
             }
-            let interval = if began.elapsed() < EARLY { INTERVAL_EARLY } else { INTERVAL_LATE };
+            let interval = if began.elapsed() < EARLY {
+                INTERVAL_EARLY
+            } else {
+                INTERVAL_LATE
+            };
             tokio::time::sleep(interval).await;
         }
     });
@@ -62,7 +66,9 @@ async fn probe(readiness: &Readiness, address: Option<IpAddr>) -> Result<(), Str
         .map_err(|error| format!("connect to port {port}: {error}"))?;
     match path {
         None => Ok(()),
-        Some(path) => get(stream, path).await.map_err(|error| format!("GET {path}: {error}")),
+        Some(path) => get(stream, path)
+            .await
+            .map_err(|error| format!("GET {path}: {error}")),
     }
 }
 
@@ -76,7 +82,11 @@ async fn get(stream: TcpStream, path: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(text)?;
-        if answer.status().is_success() { Ok(()) } else { Err(format!("status {}", answer.status())) }
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("status {}", answer.status()))
+        }
     };
     // The connection must be driven for the answer to come; it ends with this probe.
     tokio::select! {
@@ -93,7 +103,10 @@ mod tests {
     use super::*;
 
     fn http(port: u16, path: &str) -> Readiness {
-        Readiness::Http { port, path: path.into() }
+        Readiness::Http {
+            port,
+            path: path.into(),
+        }
     }
 
     #[tokio::test]
@@ -105,9 +118,19 @@ mod tests {
             .route("/no", get(|| async { StatusCode::SERVICE_UNAVAILABLE }));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let address = Some(IpAddr::from([127, 0, 0, 1]));
-        assert!(wait(&http(port, "/ok"), address, Duration::from_secs(5)).await.is_ok());
-        assert!(wait(&Readiness::Tcp { port }, address, Duration::from_secs(5)).await.is_ok());
-        let not = wait(&http(port, "/no"), address, Duration::from_millis(100)).await.unwrap_err();
+        assert!(
+            wait(&http(port, "/ok"), address, Duration::from_secs(5))
+                .await
+                .is_ok()
+        );
+        assert!(
+            wait(&Readiness::Tcp { port }, address, Duration::from_secs(5))
+                .await
+                .is_ok()
+        );
+        let not = wait(&http(port, "/no"), address, Duration::from_millis(100))
+            .await
+            .unwrap_err();
         assert_eq!(not.last_probe, "GET /no: status 503 Service Unavailable");
     }
 
@@ -117,9 +140,22 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let address = Some(IpAddr::from([127, 0, 0, 1]));
-        let not = wait(&http(port, "/"), address, Duration::from_millis(50)).await.unwrap_err();
-        assert!(not.last_probe.starts_with(&format!("connect to port {port}")), "{}", not.last_probe);
-        let not = wait(&http(port, "/"), None, Duration::from_millis(50)).await.unwrap_err();
-        assert!(not.last_probe.contains("no network address"), "{}", not.last_probe);
+        let not = wait(&http(port, "/"), address, Duration::from_millis(50))
+            .await
+            .unwrap_err();
+        assert!(
+            not.last_probe
+                .starts_with(&format!("connect to port {port}")),
+            "{}",
+            not.last_probe
+        );
+        let not = wait(&http(port, "/"), None, Duration::from_millis(50))
+            .await
+            .unwrap_err();
+        assert!(
+            not.last_probe.contains("no network address"),
+            "{}",
+            not.last_probe
+        );
     }
 }

@@ -63,7 +63,9 @@ impl Entry {
 
     /// When its last event was taken in, milliseconds since the Unix epoch.
     pub(crate) fn changed_at_ms(&self) -> u64 {
-        self.last_event_ms.load(Ordering::Relaxed).max(self.created_at_ms)
+        self.last_event_ms
+            .load(Ordering::Relaxed)
+            .max(self.created_at_ms)
     }
 
     pub(crate) fn in_flight(&self) -> &InFlight {
@@ -80,7 +82,8 @@ impl Entry {
     }
 
     pub(crate) fn state_name(&self) -> &'static str {
-        self.supervisor.with_state(|program| convert::state_name(&program.state))
+        self.supervisor
+            .with_state(|program| convert::state_name(&program.state))
     }
 
     /// The build that is under way or was last: what `latest` means for build logs.
@@ -112,7 +115,10 @@ impl Entry {
     }
 
     pub(crate) fn known_address(&self, container: &ContainerId) -> Option<IpAddr> {
-        self.address().as_ref().filter(|(known, _)| known == container).map(|(_, address)| *address)
+        self.address()
+            .as_ref()
+            .filter(|(known, _)| known == container)
+            .map(|(_, address)| *address)
     }
 
     pub(crate) fn remember_address(&self, container: ContainerId, address: IpAddr) {
@@ -187,7 +193,9 @@ pub(crate) struct ProgramJournal {
 impl driver::Journal<Lifecycle> for ProgramJournal {
     async fn append(&mut self, record: &ProgramRecord) -> Result<(), driver::JournalError> {
         let stored = self.journal.append(self.row, record).await;
-        stored.map_err(|error| driver::JournalError { message: error.to_string() })?;
+        stored.map_err(|error| driver::JournalError {
+            message: error.to_string(),
+        })?;
         self.last_event_ms.store(record.now_ms, Ordering::Relaxed);
         Ok(())
     }

@@ -50,7 +50,9 @@ pub enum HostError {
     #[error(transparent)]
     Recover(RecoverError),
     /// The address can't be listened on.
-    #[error("can't listen on {address}: {source}; end what listens there, or choose another --listen")]
+    #[error(
+        "can't listen on {address}: {source}; end what listens there, or choose another --listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -140,7 +142,9 @@ async fn host_id(journal: &Journal) -> Result<String, HostError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
-    TcpListener::bind(address).await.map_err(|source| HostError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| HostError::Listen { address, source })
 }
 
 fn announce(listener: &TcpListener, new_token: Option<&crate::auth::NewToken>) {

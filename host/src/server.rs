@@ -36,7 +36,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             accepted = accept(&listener, &slots) => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let Some((stream, peer, slot)) = accepted else { return };
+        let Some((stream, peer, slot)) = accepted else {
+            return;
+        };
         let router = router.clone().layer(Extension(ConnectInfo(peer)));
         let mut draining = draining.clone();
         connections.spawn(async move {

@@ -62,13 +62,16 @@ pub(crate) async fn recover(host: &Host) -> Result<(), RecoverError> {
     for program in stored {
         folded.push(fold(program)?);
     }
-    let (removed, living): (Vec<_>, Vec<_>) =
-        folded.into_iter().partition(|folded| matches!(folded.stepper.state().state, State::Removed));
+    let (removed, living): (Vec<_>, Vec<_>) = folded
+        .into_iter()
+        .partition(|folded| matches!(folded.stepper.state().state, State::Removed));
     for folded in removed {
         host.journal().remove(folded.row).await?;
     }
-    let known: BTreeSet<ProgramId> =
-        living.iter().map(|folded| folded.stepper.state().id.clone()).collect();
+    let known: BTreeSet<ProgramId> = living
+        .iter()
+        .map(|folded| folded.stepper.state().id.clone())
+        .collect();
     remove_orphans(host, &known).await?;
     for folded in living {
         resume(host, folded);
@@ -86,20 +89,34 @@ struct Folded {
 
 fn fold(stored: StoredProgram) -> Result<Folded, RecoverError> {
     let program = stored.initial.id.clone();
-    let last_event_ms = stored.records.last().map_or(stored.created_at_ms, |record| record.now_ms);
+    let last_event_ms = stored
+        .records
+        .last()
+        .map_or(stored.created_at_ms, |record| record.now_ms);
     let mut stepper = ProgramStepper::new(stored.initial);
     stepper
         .fold(stored.records)
-        .map_err(|divergence| RecoverError::Diverged { program, seq: divergence.seq })?;
-    Ok(Folded { row: stored.row, created_at_ms: stored.created_at_ms, last_event_ms, stepper })
+        .map_err(|divergence| RecoverError::Diverged {
+            program,
+            seq: divergence.seq,
+        })?;
+    Ok(Folded {
+        row: stored.row,
+        created_at_ms: stored.created_at_ms,
+        last_event_ms,
+        stepper,
+    })
 }
 
 /// Removes containers and folders of programs that the journal does not know: of a create that
 /// a crash cut short, or of a removal that it came after.
 async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), RecoverError> {
     let listed = host.runtime().list().await?;
-    let orphans: BTreeSet<ProgramId> =
-        listed.into_iter().map(|listed| listed.program).filter(|id| !known.contains(id)).collect();
+    let orphans: BTreeSet<ProgramId> = listed
+        .into_iter()
+        .map(|listed| listed.program)
+        .filter(|id| !known.contains(id))
+        .collect();
     for id in orphans {
         tracing::warn!(program = %id, "removing containers that no program owns");
         host.runtime().stop(&id, ORPHAN_GRACE).await?;
@@ -108,7 +125,8 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
     for id in folders.into_iter().filter(|id| !known.contains(id)) {
         tracing::warn!(program = %id, "removing folders that no program owns");
         host.runtime().forget(&id).await?;
-        host.blocking(move |host| host.storage().remove(&id)).await??;
+        host.blocking(move |host| host.storage().remove(&id))
+            .await??;
     }
     Ok(())
 }
@@ -128,8 +146,15 @@ fn resume(host: &Host, folded: Folded) {
 
 /// Tells programs how their containers ended, until the host ends.
 pub(crate) async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
-    while let Some(RuntimeEvent { program, container, exit }) = exits.recv().await {
-        let Some(entry) = host.registry().get(&program) else { continue };
+    while let Some(RuntimeEvent {
+        program,
+        container,
+        exit,
+    }) = exits.recv().await
+    {
+        let Some(entry) = host.registry().get(&program) else {
+            continue;
+        };
         tracing::info!(%program, %container, reason = ?exit.reason, "container ended");
         let mut event = Event::RuntimeExited { container, exit };
         let mut changes = entry.supervisor().subscribe();
@@ -146,7 +171,9 @@ pub(crate) async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeE
 /// Forgets programs whose removal is done, until the host ends.
 pub(crate) async fn forget_removed(host: Host, mut removed: mpsc::UnboundedReceiver<ProgramId>) {
     while let Some(id) = removed.recv().await {
-        let Some(entry) = host.registry().get(&id) else { continue };
+        let Some(entry) = host.registry().get(&id) else {
+            continue;
+        };
         let program = entry.supervisor().settled().await;
         if !matches!(program.state, State::Removed) {
             continue;

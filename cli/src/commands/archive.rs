@@ -32,10 +32,14 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<Entry>, Failure> {
         for entry in read {
             let entry = entry.map_err(|error| unreadable(&path, &error))?;
             let relative = relative.join(entry.file_name());
-            let metadata = entry.metadata().map_err(|error| unreadable(&entry.path(), &error))?;
+            let metadata = entry
+                .metadata()
+                .map_err(|error| unreadable(&entry.path(), &error))?;
             let needed = NEEDED.iter().any(|name| relative == Path::new(name));
-            let skipped =
-                !needed && ignored.matched_path_or_any_parents(&relative, metadata.is_dir()).is_ignore();
+            let skipped = !needed
+                && ignored
+                    .matched_path_or_any_parents(&relative, metadata.is_dir())
+                    .is_ignore();
             if metadata.is_dir() {
                 // Entered even when ignored: an exception (`!`) may name something inside.
                 if !skipped || ignored.num_whitelists() > 0 {
@@ -43,7 +47,10 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<Entry>, Failure> {
                 }
             }
             if !skipped {
-                found.push(Entry { path: relative, metadata });
+                found.push(Entry {
+                    path: relative,
+                    metadata,
+                });
             }
         }
     }
@@ -58,7 +65,11 @@ pub(crate) fn write(folder: &Path, entries: &[Entry], out: impl Write) -> io::Re
         let source = folder.join(path);
         let mut header = tar::Header::new_gnu();
         let executable = metadata.permissions().mode() & 0o111 != 0;
-        header.set_mode(if executable || metadata.is_dir() { 0o755 } else { 0o644 });
+        header.set_mode(if executable || metadata.is_dir() {
+            0o755
+        } else {
+            0o644
+        });
         header.set_mtime(0);
         header.set_size(0);
         if metadata.is_dir() {
@@ -73,7 +84,10 @@ pub(crate) fn write(folder: &Path, entries: &[Entry], out: impl Write) -> io::Re
             header.set_size(file.metadata()?.len());
             archive.append_data(&mut header, path, file)?;
         } else {
-            let message = format!("{} is neither a file, a folder nor a link; name it in .dockerignore", source.display());
+            let message = format!(
+                "{} is neither a file, a folder nor a link; name it in .dockerignore",
+                source.display()
+            );
             return Err(io::Error::other(message));
         }
     }
@@ -82,7 +96,11 @@ pub(crate) fn write(folder: &Path, entries: &[Entry], out: impl Write) -> io::Re
 
 /// Bytes of all files.
 pub(crate) fn total_bytes(entries: &[Entry]) -> u64 {
-    entries.iter().filter(|entry| entry.metadata.is_file()).map(|entry| entry.metadata.len()).sum()
+    entries
+        .iter()
+        .filter(|entry| entry.metadata.is_file())
+        .map(|entry| entry.metadata.len())
+        .sum()
 }
 
 /// `.dockerignore`: each pattern counts from the folder's root, the last that matches wins.
@@ -103,12 +121,19 @@ fn read_ignore_file(folder: &Path) -> Result<Gitignore, Failure> {
             Some(pattern) => ("!", pattern.trim_start()),
             None => ("", line),
         };
-        let pattern = pattern.trim_start_matches("./").trim_start_matches('/').trim_end_matches('/');
-        builder.add_line(None, &format!("{exception}/{pattern}")).map_err(|error| {
-            Failure::Input(format!("{}:{}: {error}", path.display(), number + 1))
-        })?;
+        let pattern = pattern
+            .trim_start_matches("./")
+            .trim_start_matches('/')
+            .trim_end_matches('/');
+        builder
+            .add_line(None, &format!("{exception}/{pattern}"))
+            .map_err(|error| {
+                Failure::Input(format!("{}:{}: {error}", path.display(), number + 1))
+            })?;
     }
-    builder.build().map_err(|error| Failure::Input(format!("{}: {error}", path.display())))
+    builder
+        .build()
+        .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -120,13 +145,25 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        entries(folder).unwrap().iter().map(|entry| entry.path.display().to_string()).collect()
+        entries(folder)
+            .unwrap()
+            .iter()
+            .map(|entry| entry.path.display().to_string())
+            .collect()
     }
 
     #[test]
     fn dockerignore_leaves_out_what_it_names_and_keeps_exceptions() {
         let folder = tempfile::tempdir().unwrap();
-        for path in ["Dockerfile", "hersh.toml", "a.txt", "target/x", "target/keep/y", "src/a.log", "src/b.rs"] {
+        for path in [
+            "Dockerfile",
+            "hersh.toml",
+            "a.txt",
+            "target/x",
+            "target/keep/y",
+            "src/a.log",
+            "src/b.rs",
+        ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
@@ -135,7 +172,16 @@ mod tests {
         std::fs::write(folder.path().join(".dockerignore"), ignore).unwrap();
         assert_eq!(
             names(folder.path()),
-            [".dockerignore", "Dockerfile", "a.txt", "hersh.toml", "src", "src/b.rs", "target/keep", "target/keep/y"]
+            [
+                ".dockerignore",
+                "Dockerfile",
+                "a.txt",
+                "hersh.toml",
+                "src",
+                "src/b.rs",
+                "target/keep",
+                "target/keep/y"
+            ]
         );
     }
 
@@ -143,7 +189,11 @@ mod tests {
     fn the_same_tree_gives_the_same_bytes_with_modes_and_links() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("run"), "#!").unwrap();
-        std::fs::set_permissions(folder.path().join("run"), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(
+            folder.path().join("run"),
+            std::fs::Permissions::from_mode(0o700),
+        )
+        .unwrap();
         std::os::unix::fs::symlink("run", folder.path().join("link")).unwrap();
         let pack = || {
             let mut bytes = Vec::new();
@@ -157,9 +207,17 @@ mod tests {
             .entries()
             .unwrap()
             .map(|entry| entry.unwrap())
-            .map(|entry| (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap()))
+            .map(|entry| {
+                (
+                    entry.path().unwrap().display().to_string(),
+                    entry.header().mode().unwrap(),
+                )
+            })
             .collect();
-        assert_eq!(seen, [("link".to_string(), 0o755), ("run".to_string(), 0o755)]);
+        assert_eq!(
+            seen,
+            [("link".to_string(), 0o755), ("run".to_string(), 0o755)]
+        );
     }
 
     #[test]
@@ -167,7 +225,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         let listed = entries(folder.path()).unwrap();
-        let error = write(folder.path(), &listed, io::sink()).unwrap_err().to_string();
+        let error = write(folder.path(), &listed, io::sink())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("socket is neither"), "{error}");
     }
 }

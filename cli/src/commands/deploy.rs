@@ -36,21 +36,26 @@ pub(crate) async fn deploy(
     let created = upload(client, &options.folder, &name, standing.is_some()).await?;
     let at_rest = AT_REST.contains(&created.state.as_str());
     let verb = if at_rest { "start" } else { "restart" };
-    let command = client.request(Method::POST, &["programs", &name, verb]);
+    let begun: ProgramView = client
+        .read(client.request(Method::POST, &["programs", &name, verb]))
+        .await?;
     if options.detach {
-        let view: ProgramView = client.read(command).await?;
-        return programs::show(&view, format);
+        return programs::show(&begun, format);
     }
-    let (view, ()) = tokio::join!(
-        client.read::<ProgramView>(command.query(&[("wait", "1h")])),
-        show_build(client, &name)
-    );
-    let view = view?;
-    programs::failed(&view).map_or_else(|| report(client, &view, format), Err)?;
-    Ok(())
+    if begun.state == "Building" || begun.image_id.is_none() {
+        show_build(client, &name).await;
+    }
+    let settled = client
+        .request(Method::GET, &["programs", &name])
+        .query(&[("wait", "1h")]);
+    let view: ProgramView = client.read(settled).await?;
+    match programs::failed(&view) {
+        Some(failure) => Err(failure),
+        None => report(&view, format),
+    }
 }
 
-fn report(_client: &Client, view: &ProgramView, format: Output) -> Result<(), Failure> {
+fn report(view: &ProgramView, format: Output) -> Result<(), Failure> {
     match format {
         Output::Json => output::json(view),
         Output::Table => output::line(&format!(
@@ -70,9 +75,14 @@ fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {
                 return Ok(Manifest::default());
             }
             let folder = folder.display();
-            Err(Failure::Input(format!("{folder} has no Dockerfile; name the folder of the program")))
+            Err(Failure::Input(format!(
+                "{folder} has no Dockerfile; name the folder of the program"
+            )))
         }
-        Err(error) => Err(Failure::Input(format!("{} can't be read: {error}", path.display()))),
+        Err(error) => Err(Failure::Input(format!(
+            "{} can't be read: {error}",
+            path.display()
+        ))),
     }
 }
 
@@ -81,10 +91,17 @@ fn name(options: &DeployOptions, manifest: &Manifest) -> Result<String, Failure>
     if let Some(name) = options.name.as_ref().or(manifest.name.as_ref()) {
         return Ok(name.clone());
     }
-    let folder: PathBuf = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
-    folder.file_name().and_then(|name| name.to_str()).map(ToString::to_string).ok_or_else(|| {
-        Failure::Input("the program has no name: set name in hersh.toml or use --name".into())
-    })
+    let folder: PathBuf = options
+        .folder
+        .canonicalize()
+        .unwrap_or_else(|_| options.folder.clone());
+    folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(ToString::to_string)
+        .ok_or_else(|| {
+            Failure::Input("the program has no name: set name in hersh.toml or use --name".into())
+        })
 }
 
 async fn upload(
@@ -104,7 +121,9 @@ async fn upload(
     let request = if stands {
         client.request(Method::PUT, &["programs", name, "source"])
     } else {
-        client.request(Method::POST, &["programs"]).query(&[("name", name)])
+        client
+            .request(Method::POST, &["programs"])
+            .query(&[("name", name)])
     };
     let request = request
         .header("content-type", "application/x-tar")
@@ -114,9 +133,9 @@ async fn upload(
         (Ok(created), _) => Ok(created),
         // A refusal makes packing fail too: the host hung up. Its word matters more.
         (Err(failure @ Failure::Refused(_)), _) => Err(failure),
-        (Err(_), Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Input(format!("{} can't be packed: {error}", folder.display())))
-        }
+        (Err(_), Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(
+            Failure::Input(format!("{} can't be packed: {error}", folder.display())),
+        ),
         (Err(failure), _) => Err(failure),
     }
 }
@@ -126,7 +145,9 @@ async fn show_build(client: &Client, name: &str) {
     let request = client
         .request(Method::GET, &["programs", name, "builds", "latest", "logs"])
         .query(&[("follow", "true")]);
-    let Ok(lines) = client.lines(request).await else { return };
+    let Ok(lines) = client.lines(request).await else {
+        return;
+    };
     let mut lines = std::pin::pin!(lines);
     while let Some(Ok(line)) = lines.next().await {
         eprintln!("  {}", line.line);

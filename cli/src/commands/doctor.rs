@@ -19,11 +19,17 @@ pub(crate) async fn examine(options: EngineOptions, format: Output) -> Result<()
         }
         Output::Table => findings.iter().try_for_each(print)?,
     }
-    let broken = findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Broken { .. }));
+    let broken = findings
+        .iter()
+        .filter(|finding| matches!(finding.verdict, Verdict::Broken { .. }));
     match broken.count() {
         0 => Ok(()),
-        1 => Err(Failure::Unavailable("1 problem keeps this machine from running Hersh".into())),
-        n => Err(Failure::Unavailable(format!("{n} problems keep this machine from running Hersh"))),
+        1 => Err(Failure::Unavailable(
+            "1 problem keeps this machine from running Hersh".into(),
+        )),
+        n => Err(Failure::Unavailable(format!(
+            "{n} problems keep this machine from running Hersh"
+        ))),
     }
 }
 

@@ -19,10 +19,12 @@ pub(crate) async fn serve(options: HostOptions) -> Result<(), Failure> {
     )
     .map_err(|error| refused(&error))?;
     let stop = stop_signal()?;
-    hersh_host::serve(config, stop).await.map_err(|error| match error {
-        HostError::Engine(_) => Failure::Unavailable(error.to_string()),
-        other => Failure::Failed(other.to_string()),
-    })
+    hersh_host::serve(config, stop)
+        .await
+        .map_err(|error| match error {
+            HostError::Engine(_) => Failure::Unavailable(error.to_string()),
+            other => Failure::Failed(other.to_string()),
+        })
 }
 
 pub(crate) fn refused(error: &ConfigError) -> Failure {
@@ -36,12 +38,16 @@ pub(crate) fn engine_socket(options: &EngineOptions) -> Result<hersh_host::Engin
 fn start_logging(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERSH_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if json {
         builder.json().init();
     } else {
         let plain = std::env::var_os("NO_COLOR").is_some();
-        builder.with_ansi(!plain && std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        builder
+            .with_ansi(!plain && std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
     }
 }
 
@@ -49,7 +55,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::Failed(format!("can't listen for signals: {error}")))
     };
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -11,16 +11,27 @@ use crate::{
     output,
 };
 
-pub(crate) async fn show(client: &Client, options: LogsOptions, format: Output) -> Result<(), Failure> {
+pub(crate) async fn show(
+    client: &Client,
+    options: LogsOptions,
+    format: Output,
+) -> Result<(), Failure> {
     let program = options.program.as_str();
     if options.build && !options.follow {
-        let request = client.request(Method::GET, &["programs", program, "builds", "latest", "logs"]);
+        let request = client.request(
+            Method::GET,
+            &["programs", program, "builds", "latest", "logs"],
+        );
         let text = client.send(request).await?.text().await;
-        let text = text.map_err(|error| Failure::Unreachable(format!("the host hung up: {error}")))?;
+        let text =
+            text.map_err(|error| Failure::Unreachable(format!("the host hung up: {error}")))?;
         return text.lines().try_for_each(output::line);
     }
     let request = if options.build {
-        client.request(Method::GET, &["programs", program, "builds", "latest", "logs"])
+        client.request(
+            Method::GET,
+            &["programs", program, "builds", "latest", "logs"],
+        )
     } else {
         let request = client.request(Method::GET, &["programs", program, "logs"]);
         request.query(&[("tail", options.tail)])

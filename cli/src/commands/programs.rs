@@ -23,7 +23,10 @@ pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure>
 }
 
 fn row(view: &ProgramView) -> Vec<String> {
-    let note = view.cause.as_ref().map_or_else(String::new, |cause| cause.message.clone());
+    let note = view
+        .cause
+        .as_ref()
+        .map_or_else(String::new, |cause| cause.message.clone());
     let note: String = note.lines().next().unwrap_or("").chars().take(80).collect();
     vec![
         view.program_id.clone(),
@@ -38,9 +41,10 @@ fn row(view: &ProgramView) -> Vec<String> {
 pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
     match format {
         Output::Json => output::json(view),
-        Output::Table => {
-            output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &[row(view)])
-        }
+        Output::Table => output::table(
+            &["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"],
+            &[row(view)],
+        ),
     }
 }
 
@@ -56,21 +60,38 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
     }
     let mut rows = vec![
         ("program", view.program_id.clone()),
-        ("state", format!("{} for {}", view.state, output::age(view.changed_at_ms))),
+        (
+            "state",
+            format!("{} for {}", view.state, output::age(view.changed_at_ms)),
+        ),
         ("build", view.build_id.clone()),
         ("watcher", view.proxy_url.clone()),
     ];
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
-    rows.extend(view.container_id.iter().map(|container| ("container", container.clone())));
-    rows.extend(view.cause.iter().map(|cause| ("cause", cause.message.clone())));
+    rows.extend(
+        view.container_id
+            .iter()
+            .map(|container| ("container", container.clone())),
+    );
+    rows.extend(
+        view.cause
+            .iter()
+            .map(|cause| ("cause", cause.message.clone())),
+    );
     if let Some(retry) = &view.retry {
-        rows.push(("retry", format!("attempt {} due at {} ms", view.attempts, retry.due_at_ms)));
+        rows.push((
+            "retry",
+            format!("attempt {} due at {} ms", view.attempts, retry.due_at_ms),
+        ));
     }
     if let Some(receipt) = &receipt {
         rows.push(("runtime", receipt.runtime.clone()));
         rows.push(("kernel", receipt.kernel.clone()));
         for contract in &receipt.contracts {
-            rows.push(("contract", format!("{}: {}", contract.name, contract.verified.join(", "))));
+            rows.push((
+                "contract",
+                format!("{}: {}", contract.name, contract.verified.join(", ")),
+            ));
         }
     }
     for (key, value) in rows {
@@ -89,7 +110,11 @@ pub(crate) async fn command(
     format: Output,
 ) -> Result<(), Failure> {
     let request = client.request(Method::POST, &["programs", &options.program, verb]);
-    let request = if options.detach { request } else { request.query(&[("wait", "1h")]) };
+    let request = if options.detach {
+        request
+    } else {
+        request.query(&[("wait", "1h")])
+    };
     let view: ProgramView = client.read(request).await?;
     match failed(&view) {
         Some(failure) if !options.detach => Err(failure),
@@ -100,16 +125,39 @@ pub(crate) async fn command(
 /// The failure of a program that settled in `Error`.
 pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
     let cause = view.cause.as_ref().filter(|_| view.state == "Error")?;
-    let logs: String = cause.logs.iter().map(|line| format!("\n  | {line}")).collect();
-    let retry = if view.retry.is_some() { "; it will be tried again by its restart policy" } else { "" };
-    Some(Failure::Failed(format!("{} failed: {}{retry}{logs}", view.program_id, cause.message)))
+    let logs: String = cause
+        .logs
+        .iter()
+        .map(|line| format!("\n  | {line}"))
+        .collect();
+    let retry = if view.retry.is_some() {
+        "; it will be tried again by its restart policy"
+    } else {
+        ""
+    };
+    Some(Failure::Failed(format!(
+        "{} failed: {}{retry}{logs}",
+        view.program_id, cause.message
+    )))
 }
 
 pub(crate) async fn remove(client: &Client, options: &CommandOptions) -> Result<(), Failure> {
     let request = client.request(Method::DELETE, &["programs", &options.program]);
-    let request = if options.detach { request } else { request.query(&[("wait", "1h")]) };
+    let request = if options.detach {
+        request
+    } else {
+        request.query(&[("wait", "1h")])
+    };
     client.send(request).await?;
-    output::line(&format!("{} is {}", options.program, if options.detach { "being removed" } else { "removed" }))
+    output::line(&format!(
+        "{} is {}",
+        options.program,
+        if options.detach {
+            "being removed"
+        } else {
+            "removed"
+        }
+    ))
 }
 
 pub(crate) async fn events(client: &Client, program: &str, format: Output) -> Result<(), Failure> {

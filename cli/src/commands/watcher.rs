@@ -14,13 +14,22 @@ pub(crate) async fn send(client: &Client, program: &str, message: &str) -> Resul
 }
 
 pub(crate) async fn vars(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
-    let variables: Value = client.get(&["programs", program, "watcher", "varState"]).await?;
-    let context: Value = client.get(&["programs", program, "watcher", "context"]).await?;
+    let variables: Value = client
+        .get(&["programs", program, "watcher", "varState"])
+        .await?;
+    let context: Value = client
+        .get(&["programs", program, "watcher", "context"])
+        .await?;
     if format == Output::Json {
-        return output::json(&json!({ "variables": variables["variables"], "context": context["context"] }));
+        return output::json(
+            &json!({ "variables": variables["variables"], "context": context["context"] }),
+        );
     }
     let mut rows = Vec::new();
-    for (kind, values) in [("variable", &variables["variables"]), ("context", &context["context"])] {
+    for (kind, values) in [
+        ("variable", &variables["variables"]),
+        ("context", &context["context"]),
+    ] {
         for (name, value) in values.as_object().into_iter().flatten() {
             rows.push(vec![kind.to_string(), name.clone(), value.to_string()]);
         }

@@ -31,9 +31,10 @@ const WAIT_MAX_MS: u64 = 60 * 60_000;
 impl Wait {
     pub(super) fn duration(&self) -> Result<Option<Duration>, Failure> {
         match self.wait {
-            Some(Span(ms)) if ms > WAIT_MAX_MS => {
-                Err(Failure::new(Code::BadRequest, "wait is longer than an hour; use at most 1h"))
-            }
+            Some(Span(ms)) if ms > WAIT_MAX_MS => Err(Failure::new(
+                Code::BadRequest,
+                "wait is longer than an hour; use at most 1h",
+            )),
             Some(Span(ms)) => Ok(Some(Duration::from_millis(ms))),
             None => Ok(None),
         }
@@ -47,7 +48,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let Path(fields) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
             .map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
-        let text = fields.iter().find(|(name, _)| name == "id").map_or("", |(_, id)| id);
+        let text = fields
+            .iter()
+            .find(|(name, _)| name == "id")
+            .map_or("", |(_, id)| id);
         // An id that can't be is an id that is not there: one answer for both.
         ProgramId::parse(text)
             .map(Self)

@@ -57,11 +57,16 @@ pub(super) async fn program(
     host.get(&id)?;
     let tail = query.tail.unwrap_or(TAIL_USUAL);
     if tail > TAIL_MAX {
-        return Err(Failure::new(Code::BadRequest, format!("tail = {tail}: use at most {TAIL_MAX}")));
+        return Err(Failure::new(
+            Code::BadRequest,
+            format!("tail = {tail}: use at most {TAIL_MAX}"),
+        ));
     }
     if !query.follow {
         let lines = host.runtime().log_store().tail(&id, tail).await;
-        let lines = lines.map_err(|error| Failure::internal(&error))?.into_iter();
+        let lines = lines
+            .map_err(|error| Failure::internal(&error))?
+            .into_iter();
         return Ok(Json(lines.map(convert::log_line).collect::<Vec<_>>()).into_response());
     }
     let lines = ReceiverStream::new(host.runtime().log_store().follow(&id, tail));
@@ -84,24 +89,38 @@ pub(super) async fn build(
     if query.follow {
         return Ok(live(follow_build(entry, path)));
     }
-    let text = tokio::fs::read(&path).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"))
-        }
-        _ => Failure::internal(&error),
-    })?;
+    let text = tokio::fs::read(&path)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"))
+            }
+            _ => Failure::internal(&error),
+        })?;
     Ok(String::from_utf8_lossy(&text).into_owned().into_response())
 }
 
 /// The lines of a build from its first, until it is over and all are told.
 fn follow_build(entry: Arc<Entry>, path: PathBuf) -> impl Stream<Item = Result<Event, Infallible>> {
-    let reading = BuildLog { entry, path, offset: 0, partial: Vec::new(), over: false };
+    let reading = BuildLog {
+        entry,
+        path,
+        offset: 0,
+        partial: Vec::new(),
+        over: false,
+    };
     stream::unfold(reading, |mut reading| async move {
         let lines = reading.next_lines().await?;
         Some((stream::iter(lines), reading))
     })
     .flatten()
-    .map(|text| sse(&LogLine { at: None, stream: None, line: text }))
+    .map(|text| {
+        sse(&LogLine {
+            at: None,
+            stream: None,
+            line: text,
+        })
+    })
 }
 
 struct BuildLog {
@@ -125,7 +144,8 @@ impl BuildLog {
             if chunk.is_empty() && !building {
                 self.over = true;
                 let rest = std::mem::take(&mut self.partial);
-                return (!rest.is_empty()).then(|| vec![String::from_utf8_lossy(&rest).into_owned()]);
+                return (!rest.is_empty())
+                    .then(|| vec![String::from_utf8_lossy(&rest).into_owned()]);
             }
             let lines = self.split(&chunk);
             if !lines.is_empty() {
@@ -171,5 +191,7 @@ fn sse(line: &LogLine) -> Result<Event, Infallible> {
 }
 
 fn live(lines: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    Sse::new(lines).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(lines)
+        .keep_alive(KeepAlive::default())
+        .into_response()
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `POST /programs` | takes a program in: JSON, or a tar with `hersh.toml` and `?name=` |
 //! | `GET /programs` | lists |
-//! | `GET`, `DELETE /programs/{id}` | shows, removes |
+//! | `GET`, `DELETE /programs/{id}` | shows, removes; `?wait=30s` holds until settled |
 //! | `PUT /programs/{id}/source` | replaces source and manifest; counts from the next start |
 //! | `POST /programs/{id}/start`, `stop`, `restart` | commands; `?wait=30s` holds until settled |
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?follow=true` as Server-Sent Events |
@@ -25,6 +25,7 @@ mod programs;
 mod source;
 mod watcher;
 
+use axum::Json;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
@@ -33,7 +34,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post, put},
 };
-use axum::Json;
 use hersh_wire::{Code, Health};
 
 use crate::host::Host;
@@ -46,7 +46,10 @@ const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) fn router(host: Host) -> Router {
     let private = Router::new()
         .route("/programs", get(programs::list).post(source::create))
-        .route("/programs/{id}", get(programs::show).delete(programs::remove))
+        .route(
+            "/programs/{id}",
+            get(programs::show).delete(programs::remove),
+        )
         .route("/programs/{id}/source", put(source::replace))
         .route("/programs/{id}/start", post(programs::start))
         .route("/programs/{id}/stop", post(programs::stop))
@@ -58,7 +61,10 @@ pub(crate) fn router(host: Host) -> Router {
         .route("/programs/{id}/watcher", any(watcher::forward))
         .route("/programs/{id}/watcher/{*path}", any(watcher::forward))
         .route("/programs/{id}/proxy/watcher", any(watcher::forward))
-        .route("/programs/{id}/proxy/watcher/{*path}", any(watcher::forward))
+        .route(
+            "/programs/{id}/proxy/watcher/{*path}",
+            any(watcher::forward),
+        )
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(host.clone(), authorise));
@@ -77,17 +83,29 @@ async fn authorise(State(host): State<Host>, request: Request, next: Next) -> Re
     if values.next().is_none() && host.auth().admits(value) {
         return next.run(request).await;
     }
-    Failure::new(Code::Unauthorized, "send 'Authorization: Bearer hersh_...' with a valid token")
-        .into_response()
+    Failure::new(
+        Code::Unauthorized,
+        "send 'Authorization: Bearer hersh_...' with a valid token",
+    )
+    .into_response()
 }
 
 async fn unknown_route(request: Request) -> Failure {
-    Failure::new(Code::NotFound, format!("no route {}; see the API's documentation", request.uri().path()))
+    Failure::new(
+        Code::NotFound,
+        format!(
+            "no route {}; see the API's documentation",
+            request.uri().path()
+        ),
+    )
 }
 
 async fn wrong_method(request: Request) -> Failure {
     let (method, path) = (request.method(), request.uri().path());
-    Failure::new(Code::MethodNotAllowed, format!("{method} is not possible on {path}"))
+    Failure::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not possible on {path}"),
+    )
 }
 
 async fn healthz() -> Json<Health> {
@@ -100,5 +118,8 @@ async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Failure> {
 }
 
 fn health(status: &str) -> Health {
-    Health { status: status.into(), version: env!("CARGO_PKG_VERSION").into() }
+    Health {
+        status: status.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
 }

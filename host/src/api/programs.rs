@@ -17,15 +17,24 @@ use crate::{
 const EVENTS_MAX: usize = 1_000;
 
 pub(super) async fn list(State(host): State<Host>) -> Json<ProgramList> {
-    let programs = host.list().iter().map(|entry| convert::program_view(entry)).collect();
+    let programs = host
+        .list()
+        .iter()
+        .map(|entry| convert::program_view(entry))
+        .collect();
     Json(ProgramList { programs })
 }
 
 pub(super) async fn show(
     State(host): State<Host>,
     Id(id): Id,
+    Params(wait): Params<Wait>,
 ) -> Result<Json<ProgramView>, Failure> {
-    Ok(Json(convert::program_view(&*host.get(&id)?)))
+    let entry = host.get(&id)?;
+    if let Some(wait) = wait.duration()? {
+        host.settle(&entry, wait).await?;
+    }
+    Ok(Json(convert::program_view(&entry)))
 }
 
 pub(super) async fn start(
@@ -103,7 +112,10 @@ pub(super) async fn events(
 ) -> Result<Json<Vec<EventView>>, Failure> {
     let limit = query.limit.unwrap_or(100);
     if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(Failure::new(Code::BadRequest, format!("limit = {limit}: use 1 to {EVENTS_MAX}")));
+        return Err(Failure::new(
+            Code::BadRequest,
+            format!("limit = {limit}: use 1 to {EVENTS_MAX}"),
+        ));
     }
     let entry = host.get(&id)?;
     let after = query.after.unwrap_or(0);
@@ -111,7 +123,12 @@ pub(super) async fn events(
         .blocking(move |host| host.journal().records(entry.row(), after, limit))
         .await
         .map_err(|error| Failure::internal(&error))??;
-    records.iter().map(convert::event_view).collect::<Result<_, _>>().map(Json).map_err(|error| Failure::internal(&error))
+    records
+        .iter()
+        .map(convert::event_view)
+        .collect::<Result<_, _>>()
+        .map(Json)
+        .map_err(|error| Failure::internal(&error))
 }
 
 pub(super) async fn receipt(
@@ -125,7 +142,14 @@ pub(super) async fn receipt(
             .await
             .map_err(|error| Failure::internal(&error))??
     };
-    receipt.as_ref().map(convert::receipt_view).map(Json).ok_or_else(|| {
-        Failure::new(Code::NotFound, format!("{id} was never started, so there is no receipt"))
-    })
+    receipt
+        .as_ref()
+        .map(convert::receipt_view)
+        .map(Json)
+        .ok_or_else(|| {
+            Failure::new(
+                Code::NotFound,
+                format!("{id} was never started, so there is no receipt"),
+            )
+        })
 }

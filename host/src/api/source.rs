@@ -60,7 +60,8 @@ pub(super) async fn replace(
 ) -> Result<Json<ProgramCreated>, Failure> {
     let entry = host.get(&id)?;
     let taken = take(&host, request).await?;
-    host.replace_source(&entry, taken.staged, taken.manifest).await?;
+    host.replace_source(&entry, taken.staged, taken.manifest)
+        .await?;
     Ok(Json(created(&entry)))
 }
 
@@ -78,46 +79,71 @@ fn created(entry: &Entry) -> ProgramCreated {
 async fn take(host: &Host, request: Request) -> Result<Taken, Failure> {
     match media_type(request.headers()).as_str() {
         "application/json" => take_json(host, request).await,
-        "application/x-tar" | "application/gzip" | "application/zstd"
+        "application/x-tar"
+        | "application/gzip"
+        | "application/zstd"
         | "application/octet-stream" => take_archive(host, request.into_body()).await,
         other => Err(Failure::new(
             Code::BadRequest,
-            format!("content type {other:?} is not known; send application/json or application/x-tar"),
+            format!(
+                "content type {other:?} is not known; send application/json or application/x-tar"
+            ),
         )),
     }
 }
 
 fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    value
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase()
 }
 
 async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
-    let Json(asked) = Json::<CreateProgram>::from_request(request, &()).await.map_err(|error| {
-        let code = match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-            _ => Code::BadRequest,
-        };
-        Failure::new(code, error.body_text())
-    })?;
+    let Json(asked) = Json::<CreateProgram>::from_request(request, &())
+        .await
+        .map_err(|error| {
+            let code = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+                _ => Code::BadRequest,
+            };
+            Failure::new(code, error.body_text())
+        })?;
     let manifest = convert::manifest(&asked.manifest)?;
     let staged = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
                 .filter(|(_, text)| !text.is_empty());
-            let files = asked.src_files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-            host.storage().stage_files(files.chain(dockerfile), SourceLimits::default())
+            let files = asked
+                .src_files
+                .iter()
+                .map(|(path, text)| (path.as_str(), text.as_str()));
+            host.storage()
+                .stage_files(files.chain(dockerfile), SourceLimits::default())
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    Ok(Taken { staged, manifest, name: asked.manifest.name })
+    Ok(Taken {
+        staged,
+        manifest,
+        name: asked.manifest.name,
+    })
 }
 
 async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
     let reader = SyncIoBridge::new(StreamReader::new(stream));
     let staged = host
-        .blocking(move |host| host.storage().stage_archive(reader, SourceLimits::default()))
+        .blocking(move |host| {
+            host.storage()
+                .stage_archive(reader, SourceLimits::default())
+        })
         .await
         .map_err(|error| Failure::internal(&error))??;
     let (staged, asked) = host
@@ -128,7 +154,11 @@ async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
         .await
         .map_err(|error| Failure::internal(&error))?;
     let asked = asked?;
-    Ok(Taken { staged, manifest: convert::manifest(&asked)?, name: asked.name })
+    Ok(Taken {
+        staged,
+        manifest: convert::manifest(&asked)?,
+        name: asked.name,
+    })
 }
 
 /// Bytes of a `hersh.toml`.
@@ -140,7 +170,9 @@ fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure>
     let path = staged.path().join("hersh.toml");
     let kind = match std::fs::symlink_metadata(&path) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(hersh_wire::Manifest::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(hersh_wire::Manifest::default());
+        }
         Err(error) => return Err(Failure::internal(&error)),
     };
     if !kind.is_file() {
@@ -151,7 +183,9 @@ fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure>
         .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text))
         .map_err(|error| bad(format!("hersh.toml can't be read: {error}")))?;
     if text.len() as u64 > MANIFEST_BYTES_MAX {
-        return Err(bad(format!("hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes")));
+        return Err(bad(format!(
+            "hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes"
+        )));
     }
     toml::from_str(&text).map_err(|error| bad(format!("hersh.toml: {error}")))
 }

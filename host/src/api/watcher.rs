@@ -22,7 +22,8 @@ pub(super) async fn forward(
     request: Request,
 ) -> Result<Response, Failure> {
     let entry = host.get(&id)?;
-    let path = proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
+    let path =
+        proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
     let Some(address) = host.address(&entry).await? else {
         let state = entry.state_name();
         let detail = format!("{id} is {state}, so nothing can be forwarded to it; start it first");
@@ -30,5 +31,8 @@ pub(super) async fn forward(
     };
     let program = SocketAddr::new(address, WATCHER_PORT);
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
-    Ok(host.proxy().forward(request, &path, program, peer, entry.in_flight()).await?)
+    Ok(host
+        .proxy()
+        .forward(request, &path, program, peer, entry.in_flight())
+        .await?)
 }

@@ -58,15 +58,22 @@ impl Auth {
         journal: &Journal,
         data: &Path,
     ) -> Result<(Self, Option<NewToken>), BootstrapError> {
-        if let Some(admin) = journal.meta(META_ADMIN_TOKEN)?.and_then(|hash| TokenHash::parse(&hash)) {
+        if let Some(admin) = journal
+            .meta(META_ADMIN_TOKEN)?
+            .and_then(|hash| TokenHash::parse(&hash))
+        {
             return Ok((Self { admin }, None));
         }
         let token = Token::generate()?;
         let path = data.join("admin-token");
-        write_private(&path, token.reveal())
-            .map_err(|source| BootstrapError::File { path: path.clone(), source })?;
+        write_private(&path, token.reveal()).map_err(|source| BootstrapError::File {
+            path: path.clone(),
+            source,
+        })?;
         let admin = token.hash();
-        journal.set_meta(META_ADMIN_TOKEN, admin.to_string()).await?;
+        journal
+            .set_meta(META_ADMIN_TOKEN, admin.to_string())
+            .await?;
         Ok((Self { admin }, Some(NewToken { path })))
     }
 
@@ -83,8 +90,12 @@ impl Auth {
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     // An older file keeps its mode on open, so it is set again.
     file.set_permissions(Permissions::from_mode(0o600))?;
     writeln!(file, "{text}")?;

@@ -54,7 +54,11 @@ impl Token {
             return Err(TokenError::Malformed);
         }
         let (secret, check) = digits.split_at(SECRET_DIGITS);
-        if checksum(secret) == check { Ok(Self(text.to_string())) } else { Err(TokenError::Checksum) }
+        if checksum(secret) == check {
+            Ok(Self(text.to_string()))
+        } else {
+            Err(TokenError::Checksum)
+        }
     }
 
     /// The text, for the one place that shows it.
@@ -131,15 +135,29 @@ mod tests {
         let flipped = if text.ends_with('0') { "1" } else { "0" };
         let damaged = format!("{}{flipped}", &text[..text.len() - 1]);
         assert_eq!(Token::parse(&damaged).unwrap_err(), TokenError::Checksum);
-        for wrong in ["", "hersh_", "hersh_zz", &text[6..], &text[..70], &format!("{text}0")] {
-            assert_eq!(Token::parse(wrong).unwrap_err(), TokenError::Malformed, "{wrong}");
+        for wrong in [
+            "",
+            "hersh_",
+            "hersh_zz",
+            &text[6..],
+            &text[..70],
+            &format!("{text}0"),
+        ] {
+            assert_eq!(
+                Token::parse(wrong).unwrap_err(),
+                TokenError::Malformed,
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn neither_token_nor_hash_shows_in_debug_output() {
         let token = Token::generate().unwrap();
-        assert_eq!(format!("{token:?} {:?}", token.hash()), "Token(hidden) TokenHash(hidden)");
+        assert_eq!(
+            format!("{token:?} {:?}", token.hash()),
+            "Token(hidden) TokenHash(hidden)"
+        );
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The manifest as people write it to the manifest that runs: defaults filled in, bounds checked.
 
-use hersh_program::{
-    Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts,
-};
+use hersh_program::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
 use hersh_wire as wire;
 
 const KIB: u64 = 1 << 10;
@@ -38,7 +36,9 @@ pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError
         env: asked.env.clone(),
         limits: limits(&asked.resources)?,
         network,
-        restart: asked.restart.map_or(RestartPolicy::default(), restart_policy),
+        restart: asked
+            .restart
+            .map_or(RestartPolicy::default(), restart_policy),
         readiness,
         timeouts: timeouts(&asked.timeouts)?,
     })
@@ -47,12 +47,30 @@ pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError
 fn limits(asked: &wire::Resources) -> Result<Limits, ManifestError> {
     let usual = Limits::default();
     Ok(Limits {
-        memory_bytes: size("resources.memory", asked.memory, usual.memory_bytes, 32 * MIB, TIB)?,
+        memory_bytes: size(
+            "resources.memory",
+            asked.memory,
+            usual.memory_bytes,
+            32 * MIB,
+            TIB,
+        )?,
         cpu_millis: cpu_millis(asked.cpus, usual.cpu_millis)?,
         pids: within("resources.pids", asked.pids, usual.pids, 16, 32_768)?,
-        tmp_bytes: size("resources.tmp", asked.tmp, usual.tmp_bytes, 64 * KIB, 16 * GIB)?,
+        tmp_bytes: size(
+            "resources.tmp",
+            asked.tmp,
+            usual.tmp_bytes,
+            64 * KIB,
+            16 * GIB,
+        )?,
         state_bytes: size("resources.state", asked.state, usual.state_bytes, MIB, TIB)?,
-        log_bytes: size("resources.logs", asked.logs, usual.log_bytes, 64 * KIB, 4 * GIB)?,
+        log_bytes: size(
+            "resources.logs",
+            asked.logs,
+            usual.log_bytes,
+            64 * KIB,
+            4 * GIB,
+        )?,
     })
 }
 
@@ -71,8 +89,20 @@ fn timeouts(asked: &wire::Timeouts) -> Result<Timeouts, ManifestError> {
         })
     };
     Ok(Timeouts {
-        build_ms: span("timeouts.build", asked.build, usual.build_ms, 1_000, 4 * 3_600_000)?,
-        start_ms: span("timeouts.start", asked.start, usual.start_ms, 1_000, 3_600_000)?,
+        build_ms: span(
+            "timeouts.build",
+            asked.build,
+            usual.build_ms,
+            1_000,
+            4 * 3_600_000,
+        )?,
+        start_ms: span(
+            "timeouts.start",
+            asked.start,
+            usual.start_ms,
+            1_000,
+            3_600_000,
+        )?,
         stop_grace_ms: span("timeouts.stop", asked.stop, usual.stop_grace_ms, 0, 600_000)?,
     })
 }
@@ -103,7 +133,11 @@ fn within<T: PartialOrd + std::fmt::Display>(
     if (&min..=&max).contains(&&value) {
         return Ok(value);
     }
-    Err(ManifestError { key: key.into(), value: value.to_string(), rule: format!("use {min} to {max}") })
+    Err(ManifestError {
+        key: key.into(),
+        value: value.to_string(),
+        rule: format!("use {min} to {max}"),
+    })
 }
 
 fn cpu_millis(asked: Option<f64>, usual: u32) -> Result<u32, ManifestError> {
@@ -133,16 +167,27 @@ fn readiness(
         });
     };
     let port = asked.port.unwrap_or(8080);
-    let path = asked.path.clone().unwrap_or_else(|| "/watcher/status".into());
+    let path = asked
+        .path
+        .clone()
+        .unwrap_or_else(|| "/watcher/status".into());
     let refuse = |key: &str, value: String, rule: &str| {
-        Err(ManifestError { key: key.into(), value, rule: rule.into() })
+        Err(ManifestError {
+            key: key.into(),
+            value,
+            rule: rule.into(),
+        })
     };
     if port == 0 {
         return refuse("readiness.port", "0".into(), "use 1 to 65535");
     }
     let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
     if !path.starts_with('/') || path.len() > 1_024 || !path.bytes().all(is_plain) {
-        return refuse("readiness.path", format!("{path:?}"), "use an absolute path of at most 1,024 visible ASCII characters");
+        return refuse(
+            "readiness.path",
+            format!("{path:?}"),
+            "use an absolute path of at most 1,024 visible ASCII characters",
+        );
     }
     match (asked.kind, network) {
         (wire::ProbeKind::None, _) => Ok(Readiness::None),
@@ -158,21 +203,32 @@ fn readiness(
 
 fn check_env(asked: &wire::Manifest) -> Result<(), ManifestError> {
     let refuse = |key: String, value: String, rule: String| Err(ManifestError { key, value, rule });
-    let bytes: usize = asked.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = asked
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if asked.env.len() > ENV_LENGTH_MAX || bytes > ENV_BYTES_MAX {
         let found = format!("{} variables, {bytes} bytes", asked.env.len());
         let rule = format!("use at most {ENV_LENGTH_MAX} variables and {ENV_BYTES_MAX} bytes");
         return refuse("env".into(), found, rule);
     }
     for (name, value) in &asked.env {
-        let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let starts = name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !starts || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             let rule = "a name has letters, digits and '_' and starts with no digit";
             return refuse("env".into(), format!("{name:?}"), rule.into());
         }
         if value.contains('\0') {
             // The value may be a secret, so it is not repeated.
-            return refuse(format!("env.{name}"), "(hidden)".into(), "a value has no NUL".into());
+            return refuse(
+                format!("env.{name}"),
+                "(hidden)".into(),
+                "a value has no NUL".into(),
+            );
         }
     }
     Ok(())
@@ -213,20 +269,44 @@ mod tests {
                     [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstart = \"5s\"";
         let understood = read(text).unwrap();
         assert_eq!(understood.limits.cpu_millis, 500);
-        assert_eq!(manifest(&super::super::view::manifest_view(&understood)).unwrap(), understood);
+        assert_eq!(
+            manifest(&super::super::view::manifest_view(&understood)).unwrap(),
+            understood
+        );
     }
 
     #[test]
     fn a_value_out_of_bounds_is_named_with_its_bounds() {
         for (text, expected) in [
-            ("[resources]\nmemory = \"1MiB\"", "resources.memory = 1MiB can't be used: use 32MiB to 1024GiB"),
-            ("[resources]\ncpus = 0.001", "resources.cpus = 0.001 can't be used: use 0.01 to 512 cores"),
+            (
+                "[resources]\nmemory = \"1MiB\"",
+                "resources.memory = 1MiB can't be used: use 32MiB to 1024GiB",
+            ),
+            (
+                "[resources]\ncpus = 0.001",
+                "resources.cpus = 0.001 can't be used: use 0.01 to 512 cores",
+            ),
             ("[resources]\ncpus = nan", "resources.cpus = NaN"),
-            ("[resources]\npids = 1", "resources.pids = 1 can't be used: use 16 to 32768"),
-            ("[timeouts]\nstart = \"0s\"", "timeouts.start = 0ms can't be used: use 1s to 1h"),
-            ("[readiness]\nkind = \"http\"\nport = 0", "readiness.port = 0"),
-            ("[readiness]\nkind = \"http\"\npath = \"status\"", "readiness.path"),
-            ("network = \"none\"\n[readiness]\nkind = \"http\"", "readiness.kind"),
+            (
+                "[resources]\npids = 1",
+                "resources.pids = 1 can't be used: use 16 to 32768",
+            ),
+            (
+                "[timeouts]\nstart = \"0s\"",
+                "timeouts.start = 0ms can't be used: use 1s to 1h",
+            ),
+            (
+                "[readiness]\nkind = \"http\"\nport = 0",
+                "readiness.port = 0",
+            ),
+            (
+                "[readiness]\nkind = \"http\"\npath = \"status\"",
+                "readiness.path",
+            ),
+            (
+                "network = \"none\"\n[readiness]\nkind = \"http\"",
+                "readiness.kind",
+            ),
             ("[env]\n\"1A\" = \"x\"", "a name has letters"),
         ] {
             let error = read(text).unwrap_err().to_string();
@@ -236,7 +316,9 @@ mod tests {
 
     #[test]
     fn values_of_the_environment_are_never_shown() {
-        let error = read("[env]\nKEY = \"s3cret\\u0000\"").unwrap_err().to_string();
+        let error = read("[env]\nKEY = \"s3cret\\u0000\"")
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("s3cret"), "{error}");
         let view = super::super::view::manifest_view(&read("[env]\nKEY = \"s3cret\"").unwrap());
         assert_eq!(view.env["KEY"], "(hidden)");

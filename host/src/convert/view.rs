@@ -70,7 +70,9 @@ fn cause(state: &State) -> Option<&Cause> {
 
 fn retry(state: &State) -> Option<wire::RetryView> {
     match state {
-        State::Error(failed) => failed.retry.map(|retry| wire::RetryView { due_at_ms: retry.due_ms }),
+        State::Error(failed) => failed.retry.map(|retry| wire::RetryView {
+            due_at_ms: retry.due_ms,
+        }),
         State::Created
         | State::Building(_)
         | State::Starting(_)
@@ -116,7 +118,12 @@ pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serd
     let mut effects = serde_json::to_value(&record.effects)?;
     hide_env(&mut event);
     hide_env(&mut effects);
-    Ok(wire::EventView { seq: record.seq, at_ms: record.now_ms, event, effects })
+    Ok(wire::EventView {
+        seq: record.seq,
+        at_ms: record.now_ms,
+        event,
+        effects,
+    })
 }
 
 /// Hides the values under every key `env`, however deep.
@@ -180,7 +187,11 @@ pub(super) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
     let timeouts = &manifest.timeouts;
     wire::Manifest {
         name: None,
-        env: manifest.env.keys().map(|name| (name.clone(), HIDDEN.to_string())).collect(),
+        env: manifest
+            .env
+            .keys()
+            .map(|name| (name.clone(), HIDDEN.to_string()))
+            .collect(),
         resources: wire::Resources {
             memory: Some(wire::ByteSize(limits.memory_bytes)),
             cpus: Some(f64::from(limits.cpu_millis) / 1_000.0),

@@ -31,7 +31,9 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// SQLite refused.
-    #[error("journal {path} can't be opened: {source}; check the folder's permissions and free space")]
+    #[error(
+        "journal {path} can't be opened: {source}; check the folder's permissions and free space"
+    )]
     Sqlite {
         /// The file.
         path: String,
@@ -125,17 +127,30 @@ impl Journal {
             .name("journal".into())
             .spawn(move || writer::run(writer, jobs))
             .map_err(OpenError::Thread)?;
-        Ok(Self { queue, reader: Arc::new(Mutex::new(reader)) })
+        Ok(Self {
+            queue,
+            reader: Arc::new(Mutex::new(reader)),
+        })
     }
 
     /// Stores a new program.
     ///
     /// # Errors
     /// [`JournalError::Exists`] if the name is taken; others as the disk says.
-    pub async fn create(&self, created_at_ms: u64, initial: &Program) -> Result<ProgramRow, JournalError> {
+    pub async fn create(
+        &self,
+        created_at_ms: u64,
+        initial: &Program,
+    ) -> Result<ProgramRow, JournalError> {
         let program = initial.id.clone();
         let initial = to_json(initial)?;
-        self.write(Write::Create { program, created_at_ms, initial }).await.map(ProgramRow)
+        self.write(Write::Create {
+            program,
+            created_at_ms,
+            initial,
+        })
+        .await
+        .map(ProgramRow)
     }
 
     /// Appends a record; it is on the disk when this returns. A record of the same number, left
@@ -143,7 +158,11 @@ impl Journal {
     ///
     /// # Errors
     /// As the disk says; the record is then not in the journal.
-    pub async fn append(&self, row: ProgramRow, record: &ProgramRecord) -> Result<(), JournalError> {
+    pub async fn append(
+        &self,
+        row: ProgramRow,
+        record: &ProgramRecord,
+    ) -> Result<(), JournalError> {
         let write = Write::Append {
             row: row.0,
             seq: record.seq,
@@ -176,7 +195,9 @@ impl Journal {
     /// As the disk says.
     pub fn meta(&self, key: &str) -> Result<Option<String>, JournalError> {
         self.reader()
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|error| writer::explain(&error))
     }
@@ -192,18 +213,28 @@ impl Journal {
                 .prepare("SELECT row, id, created_at_ms, initial FROM programs ORDER BY id")
                 .map_err(|error| writer::explain(&error))?;
             let rows = statement
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .query_map([], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
                 .and_then(Iterator::collect);
             rows.map_err(|error| writer::explain(&error))?
         };
         let mut programs = Vec::with_capacity(rows.len());
         for (row, id, created_at_ms, initial) in rows {
-            let initial = serde_json::from_str(&initial).map_err(|error| {
-                JournalError::Unreadable { program: id, seq: 0, message: error.to_string() }
-            })?;
+            let initial =
+                serde_json::from_str(&initial).map_err(|error| JournalError::Unreadable {
+                    program: id,
+                    seq: 0,
+                    message: error.to_string(),
+                })?;
             let row = ProgramRow(row);
             let records = self.records(row, 0, usize::MAX)?;
-            programs.push(StoredProgram { row, created_at_ms, initial, records });
+            programs.push(StoredProgram {
+                row,
+                created_at_ms,
+                initial,
+                records,
+            });
         }
         Ok(programs)
     }
@@ -212,7 +243,12 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Unreadable`] names the record that this host can't read.
-    pub fn records(&self, row: ProgramRow, after_seq: u64, limit: usize) -> Result<Vec<ProgramRecord>, JournalError> {
+    pub fn records(
+        &self,
+        row: ProgramRow,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<ProgramRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let stored: Vec<(u64, u64, String, String)> = {
             let reader = self.reader();
@@ -229,12 +265,18 @@ impl Journal {
                 .and_then(Iterator::collect);
             rows.map_err(|error| writer::explain(&error))?
         };
-        stored.into_iter().map(|(seq, now_ms, event, effects)| parse(row, seq, now_ms, &event, &effects)).collect()
+        stored
+            .into_iter()
+            .map(|(seq, now_ms, event, effects)| parse(row, seq, now_ms, &event, &effects))
+            .collect()
     }
 
     async fn write(&self, write: Write) -> Result<i64, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job { write, reply }).await.map_err(|_| JournalError::Closed)?;
+        self.queue
+            .send(Job { write, reply })
+            .await
+            .map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
@@ -244,7 +286,13 @@ impl Journal {
     }
 }
 
-fn parse(row: ProgramRow, seq: u64, now_ms: u64, event: &str, effects: &str) -> Result<ProgramRecord, JournalError> {
+fn parse(
+    row: ProgramRow,
+    seq: u64,
+    now_ms: u64,
+    event: &str,
+    effects: &str,
+) -> Result<ProgramRecord, JournalError> {
     let unreadable = |error: serde_json::Error| JournalError::Unreadable {
         program: format!("program row {}", row.0),
         seq,

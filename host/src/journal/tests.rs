@@ -24,7 +24,10 @@ async fn what_was_appended_is_there_after_the_journal_is_opened_again() {
     {
         let journal = open(folder.path());
         let row = journal.create(5, &program("a")).await.unwrap();
-        for (now_ms, event) in [(10, Event::UserStartRequested), (20, Event::UserStopRequested)] {
+        for (now_ms, event) in [
+            (10, Event::UserStartRequested),
+            (20, Event::UserStopRequested),
+        ] {
             let record = stepper.step(event, now_ms).unwrap();
             journal.append(row, &record).await.unwrap();
             records.push(record);
@@ -33,7 +36,10 @@ async fn what_was_appended_is_there_after_the_journal_is_opened_again() {
     let journal = open(folder.path());
     let stored = journal.load().unwrap();
     assert_eq!(stored.len(), 1);
-    assert_eq!((stored[0].created_at_ms, &stored[0].initial), (5, &program("a")));
+    assert_eq!(
+        (stored[0].created_at_ms, &stored[0].initial),
+        (5, &program("a"))
+    );
     assert_eq!(stored[0].records, records);
     let row = stored[0].row;
     assert_eq!(journal.records(row, 1, 10).unwrap(), records[1..]);
@@ -47,7 +53,9 @@ async fn a_name_is_taken_once_and_free_after_removal() {
     let row = journal.create(1, &program("a")).await.unwrap();
     let again = journal.create(2, &program("a")).await;
     assert!(matches!(again, Err(JournalError::Exists(_))), "{again:?}");
-    let record = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 3).unwrap();
+    let record = ProgramStepper::new(program("a"))
+        .step(Event::UserStartRequested, 3)
+        .unwrap();
     journal.append(row, &record).await.unwrap();
     journal.remove(row).await.unwrap();
     assert!(journal.load().unwrap().is_empty());
@@ -64,7 +72,9 @@ async fn many_writers_share_transactions_and_none_is_lost() {
         let journal = journal.clone();
         tokio::spawn(async move {
             let row = journal.create(0, &program).await.unwrap();
-            let record = ProgramStepper::new(program).step(Event::UserStartRequested, 1).unwrap();
+            let record = ProgramStepper::new(program)
+                .step(Event::UserStartRequested, 1)
+                .unwrap();
             journal.append(row, &record).await.unwrap();
         })
     });
@@ -81,8 +91,12 @@ async fn a_second_attempt_at_a_record_replaces_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
     let row = journal.create(0, &program("a")).await.unwrap();
-    let first = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 1).unwrap();
-    let second = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 2).unwrap();
+    let first = ProgramStepper::new(program("a"))
+        .step(Event::UserStartRequested, 1)
+        .unwrap();
+    let second = ProgramStepper::new(program("a"))
+        .step(Event::UserStartRequested, 2)
+        .unwrap();
     journal.append(row, &first).await.unwrap();
     journal.append(row, &second).await.unwrap();
     assert_eq!(journal.records(row, 0, 10).unwrap(), [second]);
@@ -102,7 +116,17 @@ async fn damage_is_told_and_a_newer_schema_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = Journal::open(&newer).unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            OpenError::TooNew {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -112,11 +136,18 @@ async fn a_record_that_can_not_be_read_is_named() {
     {
         let journal = open(folder.path());
         let row = journal.create(0, &program("a")).await.unwrap();
-        let record = ProgramStepper::new(program("a")).step(Event::UserStartRequested, 1).unwrap();
+        let record = ProgramStepper::new(program("a"))
+            .step(Event::UserStartRequested, 1)
+            .unwrap();
         journal.append(row, &record).await.unwrap();
     }
     let connection = Connection::open(&path).unwrap();
-    connection.execute("UPDATE records SET event = '{\"event\":\"later\"}'", []).unwrap();
+    connection
+        .execute("UPDATE records SET event = '{\"event\":\"later\"}'", [])
+        .unwrap();
     let error = open(folder.path()).load().unwrap_err();
-    assert!(matches!(error, JournalError::Unreadable { seq: 1, .. }), "{error}");
+    assert!(
+        matches!(error, JournalError::Unreadable { seq: 1, .. }),
+        "{error}"
+    );
 }

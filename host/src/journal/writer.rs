@@ -19,10 +19,25 @@ pub(super) struct Job {
 /// What can be written.
 #[derive(Debug)]
 pub(super) enum Write {
-    Create { program: ProgramId, created_at_ms: u64, initial: String },
-    Append { row: i64, seq: u64, now_ms: u64, event: String, effects: String },
-    Remove { row: i64 },
-    SetMeta { key: &'static str, value: String },
+    Create {
+        program: ProgramId,
+        created_at_ms: u64,
+        initial: String,
+    },
+    Append {
+        row: i64,
+        seq: u64,
+        now_ms: u64,
+        event: String,
+        effects: String,
+    },
+    Remove {
+        row: i64,
+    },
+    SetMeta {
+        key: &'static str,
+        value: String,
+    },
 }
 
 /// Writes until every handle is dropped.
@@ -44,7 +59,10 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
 /// commit. A statement that fails by itself fails alone; a commit that fails, fails them all.
 fn commit(connection: &mut Connection, batch: &mut Vec<Job>) {
     let outcome = connection.transaction().and_then(|transaction| {
-        let results: Vec<_> = batch.iter().map(|job| execute(&transaction, &job.write)).collect();
+        let results: Vec<_> = batch
+            .iter()
+            .map(|job| execute(&transaction, &job.write))
+            .collect();
         transaction.commit().map(|()| results)
     });
     match outcome {
@@ -66,14 +84,24 @@ fn commit(connection: &mut Connection, batch: &mut Vec<Job>) {
 
 fn execute(transaction: &Transaction<'_>, write: &Write) -> Result<i64, JournalError> {
     let outcome = match write {
-        Write::Create { program, created_at_ms, initial } => transaction
+        Write::Create {
+            program,
+            created_at_ms,
+            initial,
+        } => transaction
             .prepare_cached("INSERT INTO programs (id, created_at_ms, initial) VALUES (?1, ?2, ?3)")
             .and_then(|mut statement| statement.insert((program.as_str(), created_at_ms, initial)))
             .map_err(|error| match error.sqlite_error_code() {
                 Some(ErrorCode::ConstraintViolation) => JournalError::Exists(program.clone()),
                 _ => explain(&error),
             })?,
-        Write::Append { row, seq, now_ms, event, effects } => transaction
+        Write::Append {
+            row,
+            seq,
+            now_ms,
+            event,
+            effects,
+        } => transaction
             .prepare_cached(
                 "INSERT INTO records (program, seq, now_ms, event, effects)
                  VALUES (?1, ?2, ?3, ?4, ?5)

@@ -61,8 +61,14 @@ pub(super) fn toward_client(answered: &HeaderMap) -> HeaderMap {
     let mut headers = pass(answered, &TOWARD_CLIENT);
     // A page that a program serves gets an origin of its own and can't reach the host's API with
     // the viewer's session.
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("sandbox"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers
 }
 

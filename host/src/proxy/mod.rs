@@ -107,12 +107,19 @@ impl Proxy {
         if request.headers().contains_key(header::UPGRADE) {
             return Err(ForwardError::Upgrade);
         }
-        let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        if declared.and_then(|v| v.parse::<usize>().ok()).is_some_and(|n| n > REQUEST_BODY_BYTES_MAX) {
+        let declared = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok());
+        if declared
+            .and_then(|v| v.parse::<usize>().ok())
+            .is_some_and(|n| n > REQUEST_BODY_BYTES_MAX)
+        {
             return Err(ForwardError::BodyTooLarge);
         }
-        let permit =
-            Arc::clone(&in_flight.0).try_acquire_owned().map_err(|_| ForwardError::Busy)?;
+        let permit = Arc::clone(&in_flight.0)
+            .try_acquire_owned()
+            .map_err(|_| ForwardError::Busy)?;
         let request = outgoing(request, path, program, peer)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request))
             .await
@@ -143,11 +150,17 @@ fn outgoing(
     parts.version = hyper::Version::HTTP_11;
     parts.headers = headers::toward_program(&parts.headers, peer);
     parts.extensions.clear();
-    Ok(Request::from_parts(parts, Body::new(Limited::new(body, REQUEST_BODY_BYTES_MAX))))
+    Ok(Request::from_parts(
+        parts,
+        Body::new(Limited::new(body, REQUEST_BODY_BYTES_MAX)),
+    ))
 }
 
 /// The answer as the client sees it. The permit lives as long as the body streams.
-fn incoming(answer: hyper::Response<hyper::body::Incoming>, permit: OwnedSemaphorePermit) -> Response {
+fn incoming(
+    answer: hyper::Response<hyper::body::Incoming>,
+    permit: OwnedSemaphorePermit,
+) -> Response {
     let (mut parts, body) = answer.into_parts();
     parts.headers = headers::toward_client(&parts.headers);
     parts.extensions.clear();

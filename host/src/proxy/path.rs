@@ -6,7 +6,9 @@ use hyper::Uri;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
     /// It leads somewhere else.
-    #[error("only paths under /watcher/ are forwarded, written without '.', '..', '\\' or an encoded '/'")]
+    #[error(
+        "only paths under /watcher/ are forwarded, written without '.', '..', '\\' or an encoded '/'"
+    )]
     NotForwarded,
 }
 
@@ -23,9 +25,15 @@ pub(crate) fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError
         .and_then(|rest| rest.strip_prefix(program))
         .ok_or(PathError::NotForwarded)?;
     let path = rest.strip_prefix("/proxy").unwrap_or(rest);
-    let under = path.strip_prefix("/watcher").ok_or(PathError::NotForwarded)?;
+    let under = path
+        .strip_prefix("/watcher")
+        .ok_or(PathError::NotForwarded)?;
     let stays = under.is_empty() || (under.starts_with('/') && under[1..].split('/').all(is_plain));
-    if stays { Ok(path.to_string()) } else { Err(PathError::NotForwarded) }
+    if stays {
+        Ok(path.to_string())
+    } else {
+        Err(PathError::NotForwarded)
+    }
 }
 
 /// True unless the segment, decoded as often as anybody might, is a dot segment or holds a
@@ -40,10 +48,15 @@ fn is_plain(segment: &str) -> bool {
         if bytes.starts_with(b"..;") || bytes.starts_with(b".;") {
             return false;
         }
-        if bytes.iter().any(|b| matches!(b, b'/' | b'\\') || b.is_ascii_control()) {
+        if bytes
+            .iter()
+            .any(|b| matches!(b, b'/' | b'\\') || b.is_ascii_control())
+        {
             return false;
         }
-        let Some(decoded) = decode(&bytes) else { return false };
+        let Some(decoded) = decode(&bytes) else {
+            return false;
+        };
         if decoded == bytes {
             return true;
         }

@@ -12,7 +12,9 @@ async fn program(router: Router) -> SocketAddr {
 
 async fn forward(request: Request, address: SocketAddr) -> Result<Response, ForwardError> {
     let peer = Some("192.0.2.7:1000".parse().unwrap());
-    Proxy::default().forward(request, "/watcher/x", address, peer, &InFlight::default()).await
+    Proxy::default()
+        .forward(request, "/watcher/x", address, peer, &InFlight::default())
+        .await
 }
 
 #[tokio::test]
@@ -23,7 +25,12 @@ async fn credentials_stay_here_and_the_program_learns_who_asked() {
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
-        format!("{} {}\n{}", request.method(), request.uri(), headers.join("\n"))
+        format!(
+            "{} {}\n{}",
+            request.method(),
+            request.uri(),
+            headers.join("\n")
+        )
     });
     let address = program(Router::new().route("/watcher/x", echo)).await;
     let request = Request::post("http://host/programs/p/watcher/x?a=1")
@@ -40,8 +47,15 @@ async fn credentials_stay_here_and_the_program_learns_who_asked() {
     let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
     let text = String::from_utf8(text.to_vec()).unwrap();
     assert!(text.starts_with("POST /watcher/x?a=1"), "{text}");
-    assert!(!text.contains("canary") && !text.contains("10.9.9.9"), "{text}");
-    for expected in ["x-forwarded-for: 192.0.2.7", "x-forwarded-host: host.example", "accept: text/plain"] {
+    assert!(
+        !text.contains("canary") && !text.contains("10.9.9.9"),
+        "{text}"
+    );
+    for expected in [
+        "x-forwarded-for: 192.0.2.7",
+        "x-forwarded-host: host.example",
+        "accept: text/plain",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
 }
@@ -60,7 +74,11 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
     });
     let address = program(Router::new().route("/watcher/x", hostile)).await;
     let answer = forward(Request::new(Body::empty()), address).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::FOUND, "redirects are passed on, never followed");
+    assert_eq!(
+        answer.status(),
+        StatusCode::FOUND,
+        "redirects are passed on, never followed"
+    );
     let names: Vec<&str> = answer.headers().keys().map(|name| name.as_str()).collect();
     for dropped in ["location", "set-cookie", "clear-site-data"] {
         assert!(!names.contains(&dropped), "{names:?}");
@@ -70,16 +88,23 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_declared_or_not() {
-    let address = program(Router::new().route("/watcher/x", any(|body: String| async move { body }))).await;
+    let address =
+        program(Router::new().route("/watcher/x", any(|body: String| async move { body }))).await;
     let declared = Request::post("/x")
         .header("content-length", REQUEST_BODY_BYTES_MAX + 1)
         .body(Body::empty())
         .unwrap();
-    assert!(matches!(forward(declared, address).await, Err(ForwardError::BodyTooLarge)));
+    assert!(matches!(
+        forward(declared, address).await,
+        Err(ForwardError::BodyTooLarge)
+    ));
     let chunk = bytes::Bytes::from(vec![b'x'; REQUEST_BODY_BYTES_MAX]);
     let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(chunk.clone()), Ok(chunk)]);
     let streamed = Request::post("/x").body(Body::from_stream(chunks)).unwrap();
-    assert!(matches!(forward(streamed, address).await, Err(ForwardError::BodyTooLarge)));
+    assert!(matches!(
+        forward(streamed, address).await,
+        Err(ForwardError::BodyTooLarge)
+    ));
 }
 
 #[tokio::test]
@@ -89,8 +114,14 @@ async fn nobody_there_is_a_broken_gateway_and_a_tunnel_is_refused() {
     drop(listener);
     let answer = forward(Request::new(Body::empty()), address).await;
     assert!(matches!(answer, Err(ForwardError::Broken(_))), "{answer:?}");
-    let upgrade = Request::get("/x").header("upgrade", "websocket").body(Body::empty()).unwrap();
-    assert!(matches!(forward(upgrade, address).await, Err(ForwardError::Upgrade)));
+    let upgrade = Request::get("/x")
+        .header("upgrade", "websocket")
+        .body(Body::empty())
+        .unwrap();
+    assert!(matches!(
+        forward(upgrade, address).await,
+        Err(ForwardError::Upgrade)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,19 +134,33 @@ async fn a_program_that_hangs_is_answered_for_in_time() {
 #[tokio::test]
 async fn streams_hold_their_place_until_they_end() {
     let endless = any(|| async {
-        Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>())
+        Body::from_stream(futures_util::stream::pending::<
+            Result<bytes::Bytes, std::io::Error>,
+        >())
     });
     let address = program(Router::new().route("/watcher/x", endless)).await;
     let (proxy, in_flight) = (Proxy::default(), InFlight::default());
     let mut open = Vec::new();
     for _ in 0..IN_FLIGHT_MAX {
         let request = Request::new(Body::empty());
-        open.push(proxy.forward(request, "/watcher/x", address, None, &in_flight).await.unwrap());
+        open.push(
+            proxy
+                .forward(request, "/watcher/x", address, None, &in_flight)
+                .await
+                .unwrap(),
+        );
     }
     let request = Request::new(Body::empty());
-    let refused = proxy.forward(request, "/watcher/x", address, None, &in_flight).await;
+    let refused = proxy
+        .forward(request, "/watcher/x", address, None, &in_flight)
+        .await;
     assert!(matches!(refused, Err(ForwardError::Busy)));
     drop(open.pop());
     let request = Request::new(Body::empty());
-    assert!(proxy.forward(request, "/watcher/x", address, None, &in_flight).await.is_ok());
+    assert!(
+        proxy
+            .forward(request, "/watcher/x", address, None, &in_flight)
+            .await
+            .is_ok()
+    );
 }

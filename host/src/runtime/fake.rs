@@ -12,8 +12,8 @@ use hersh_program::{BuildId, ContainerId, Exit, ExitReason, ImageId, Logs, Obser
 use tokio::sync::mpsc;
 
 use super::{
-    BuildError, BuildRequest, EVENT_QUEUE, EngineInfo, Listed, Running, Runtime,
-    LogStore, RuntimeEvent, StartError, StopError, Unavailable,
+    BuildError, BuildRequest, EVENT_QUEUE, EngineInfo, Listed, LogStore, Running, Runtime,
+    RuntimeEvent, StartError, StopError, Unavailable,
 };
 use crate::{
     compose::{Environment, Receipt, RuntimeMode, Spec},
@@ -44,7 +44,11 @@ struct Container {
 impl FakeRuntime {
     /// An engine without containers.
     pub(crate) fn new(storage: Storage) -> Self {
-        Self { world: Mutex::default(), logs: LogStore::new(storage.clone()), storage }
+        Self {
+            world: Mutex::default(),
+            logs: LogStore::new(storage.clone()),
+            storage,
+        }
     }
 
     /// From now on the engine answers nothing, or answers again.

@@ -1,7 +1,6 @@
 //! A real host on a real engine with real gVisor, steered by the real command.
 //!
 //! The engine is the one that `make test` starts; without it these tests fail.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,18 +15,20 @@ use std::{
 use serde_json::Value;
 
 /// How long anything on the engine may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engine's socket.
-pub fn engine() -> PathBuf {
+pub(crate) fn engine() -> PathBuf {
     match std::env::var_os("HERSH_TEST_ENGINE") {
         Some(path) => path.into(),
-        None => panic!("HERSH_TEST_ENGINE names no engine's socket: run these tests by `make test`"),
+        None => {
+            panic!("HERSH_TEST_ENGINE names no engine's socket: run these tests by `make test`")
+        }
     }
 }
 
 /// A host process with a data folder of its own. Dropped, it removes its programs and ends.
-pub struct Host {
+pub(crate) struct Host {
     process: Option<Child>,
     address: String,
     data: PathBuf,
@@ -36,7 +37,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut host = Self::start_in(folder.path().join("data"));
         host._folder = Some(folder);
@@ -44,14 +45,19 @@ impl Host {
     }
 
     /// With its data in a folder of the test's.
-    pub fn start_in(data: PathBuf) -> Self {
-        let mut host = Self { process: None, address: String::new(), data, _folder: None };
+    pub(crate) fn start_in(data: PathBuf) -> Self {
+        let mut host = Self {
+            process: None,
+            address: String::new(),
+            data,
+            _folder: None,
+        };
         host.start_again();
         host
     }
 
     /// Starts the process on the same data folder.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         let mut child = hersh()
             .arg("host")
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
@@ -72,30 +78,38 @@ impl Host {
             }
         });
         self.process = Some(child);
-        self.address = address.recv_timeout(PATIENCE).expect("the host says where it listens");
+        self.address = address
+            .recv_timeout(PATIENCE)
+            .expect("the host says where it listens");
     }
 
     /// Ends the process as a power cut would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.process.take().expect("the host runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Asks the process to end and waits for it.
-    pub fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         let mut child = self.process.take().expect("the host runs");
         let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         assert!(child.wait().unwrap().success());
     }
 
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
     /// `hersh ARGUMENTS` against this host.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = hersh();
         command
             .args(["--host", &self.address, "--token-file"])
@@ -105,44 +119,58 @@ impl Host {
     }
 
     /// Runs `hersh ARGUMENTS`; it must succeed.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         let text = String::from_utf8(output.stdout.clone()).unwrap();
-        assert!(output.status.success(), "hersh {arguments:?}: {}", told(&output));
+        assert!(
+            output.status.success(),
+            "hersh {arguments:?}: {}",
+            told(&output)
+        );
         text
     }
 
     /// Runs `hersh ARGUMENTS`; it must fail with `code`. Returns what it said.
-    pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn refused(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "hersh {arguments:?}: {}", told(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "hersh {arguments:?}: {}",
+            told(&output)
+        );
         String::from_utf8(output.stderr).unwrap()
     }
 
     /// One program and its receipt.
-    pub fn inspect(&self, program: &str) -> Value {
+    pub(crate) fn inspect(&self, program: &str) -> Value {
         serde_json::from_str(&self.run(&["-o", "json", "inspect", program])).unwrap()
     }
 
-    pub fn state(&self, program: &str) -> String {
-        self.inspect(program)["program"]["state"].as_str().unwrap().to_string()
+    pub(crate) fn state(&self, program: &str) -> String {
+        self.inspect(program)["program"]["state"]
+            .as_str()
+            .unwrap()
+            .to_string()
     }
 
     /// Waits until the program is in `state`.
-    pub fn until(&self, program: &str, state: &str) {
-        until(&format!("{program} is {state}"), || self.state(program) == state);
+    pub(crate) fn until(&self, program: &str, state: &str) {
+        until(&format!("{program} is {state}"), || {
+            self.state(program) == state
+        });
     }
 
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path, "", b"")
     }
 
-    pub fn post(&self, path: &str) -> (u16, String) {
+    pub(crate) fn post(&self, path: &str) -> (u16, String) {
         self.ask("POST", path, "", b"")
     }
 
     /// Sends an archive.
-    pub fn upload(&self, path: &str, archive: &[u8]) -> (u16, String) {
+    pub(crate) fn upload(&self, path: &str, archive: &[u8]) -> (u16, String) {
         self.ask("POST", path, "Content-Type: application/x-tar\r\n", archive)
     }
 
@@ -160,7 +188,8 @@ impl Drop for Host {
         if self.process.is_none() {
             self.start_again();
         }
-        let list: Value = serde_json::from_str(&self.run(&["-o", "json", "ps"])).unwrap_or_default();
+        let list: Value =
+            serde_json::from_str(&self.run(&["-o", "json", "ps"])).unwrap_or_default();
         for program in list["programs"].as_array().into_iter().flatten() {
             let id = program["program_id"].as_str().unwrap_or_default();
             let _ = self.command(&["rm", id]).output();
@@ -173,13 +202,16 @@ impl Drop for Host {
     }
 }
 
-pub fn hersh() -> Command {
+pub(crate) fn hersh() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hersh"));
-    command.env_remove("HERSH_TOKEN").env_remove("HERSH_HOST").stdin(Stdio::null());
+    command
+        .env_remove("HERSH_TOKEN")
+        .env_remove("HERSH_HOST")
+        .stdin(Stdio::null());
     command
 }
 
-pub fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     format!(
         "{}\nstdout: {}\nstderr: {}",
         output.status,
@@ -189,24 +221,31 @@ pub fn told(output: &Output) -> String {
 }
 
 /// Waits for something that another process brings about and nobody tells of.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
+        assert!(
+            began.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} until {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
     began.elapsed()
 }
 
 /// A folder with a program in it, made of busybox.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
     /// `files` by path; a file named `busybox` is added, executable.
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(busybox(), folder.path().join("busybox")).unwrap();
-        std::fs::set_permissions(folder.path().join("busybox"), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(
+            folder.path().join("busybox"),
+            PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
         let this = Self(folder);
         for (path, text) in files {
             this.write(path, text);
@@ -214,42 +253,56 @@ impl Folder {
         this
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.path().to_str().unwrap()
     }
 }
 
 /// A program that is up as soon as its web server answers on `/watcher/status`.
-pub fn web_program(name: &str) -> Folder {
+pub(crate) fn web_program(name: &str) -> Folder {
     Folder::new(&[
-        ("Dockerfile", "FROM scratch\nCOPY busybox /bin/busybox\nCOPY www /www\nENTRYPOINT [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n"),
+        (
+            "Dockerfile",
+            "FROM scratch\nCOPY busybox /bin/busybox\nCOPY www /www\nENTRYPOINT [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n",
+        ),
         ("www/watcher/status", "{\"state\":\"Ready\"}"),
-        ("hersh.toml", &format!("name = \"{name}\"\n[resources]\nmemory = \"64MiB\"\n[timeouts]\nstop = \"1s\"\n")),
+        (
+            "hersh.toml",
+            &format!(
+                "name = \"{name}\"\n[resources]\nmemory = \"64MiB\"\n[timeouts]\nstop = \"1s\"\n"
+            ),
+        ),
     ])
 }
 
 /// A program that runs `script` by busybox's shell, with `manifest` after its name.
-pub fn shell_program(name: &str, script: &str, manifest: &str) -> Folder {
+pub(crate) fn shell_program(name: &str, script: &str, manifest: &str) -> Folder {
     let entrypoint = serde_json::to_string(&["/bin/busybox", "sh", "-c", script]).unwrap();
     Folder::new(&[
-        ("Dockerfile", &format!("FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT {entrypoint}\n")),
+        (
+            "Dockerfile",
+            &format!("FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT {entrypoint}\n"),
+        ),
         ("hersh.toml", &format!("name = \"{name}\"\n{manifest}")),
     ])
 }
 
-pub fn busybox() -> PathBuf {
-    let found = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from).into_iter().find(|path| path.exists());
+pub(crate) fn busybox() -> PathBuf {
+    let found = ["/bin/busybox", "/usr/bin/busybox"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists());
     found.expect("busybox-static is installed by `make test`")
 }
 
 /// The containers of a program on the engine, running or not, those of builds included.
-pub fn containers(program: &str) -> Vec<Value> {
+pub(crate) fn containers(program: &str) -> Vec<Value> {
     let filter = format!("{{\"label\":[\"hersh.program={program}\"]}}");
     let escaped: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let (status, body) = ask_engine("GET", &format!("/containers/json?all=1&filters={escaped}"));
@@ -258,27 +311,47 @@ pub fn containers(program: &str) -> Vec<Value> {
 }
 
 /// All containers on the engine.
-pub fn all_containers() -> Vec<Value> {
+pub(crate) fn all_containers() -> Vec<Value> {
     let (status, body) = ask_engine("GET", "/containers/json?all=1");
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
 }
 
 /// One request to the engine.
-pub fn ask_engine(method: &str, path: &str) -> (u16, String) {
-    exchange(UnixStream::connect(engine()).unwrap(), method, path, "", b"")
+pub(crate) fn ask_engine(method: &str, path: &str) -> (u16, String) {
+    exchange(
+        UnixStream::connect(engine()).unwrap(),
+        method,
+        path,
+        "",
+        b"",
+    )
 }
 
 /// One request by HTTP/1.0, so that the answer ends where the connection does.
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String) {
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n").unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n"
+    )
+    .unwrap();
     // A refusal may come, and the connection go, before all of the body is taken.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
     (status, body.to_string())
 }

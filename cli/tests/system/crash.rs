@@ -1,16 +1,20 @@
 //! `kill -9` of the host in every state that something runs in: on the next start state and
 //! engine agree, nothing is duplicated, nothing orphaned, a Ready program was not interrupted.
 
-mod support;
-
-use support::{Folder, Host, containers, shell_program, until, web_program};
+use crate::support::{self, Folder, Host, containers, shell_program, until, web_program};
 
 #[test]
 fn killed_while_building() {
     let mut host = Host::start();
     let folder = Folder::new(&[
-        ("Dockerfile", "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"4\"]\nENTRYPOINT [\"/bin/busybox\", \"sleep\", \"600\"]\n"),
-        ("hersh.toml", "name = \"cut-build\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n"),
+        (
+            "Dockerfile",
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"4\"]\nENTRYPOINT [\"/bin/busybox\", \"sleep\", \"600\"]\n",
+        ),
+        (
+            "hersh.toml",
+            "name = \"cut-build\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n",
+        ),
     ]);
     host.run(&["deploy", "--detach", folder.path()]);
     host.until("cut-build", "Building");
@@ -28,7 +32,9 @@ fn killed_while_starting() {
     let folder = shell_program("cut-start", &script, "[timeouts]\nstop = \"1s\"\n");
     host.run(&["deploy", "--detach", folder.path()]);
     host.until("cut-start", "Starting");
-    until("its container is there", || !containers("cut-start").is_empty());
+    until("its container is there", || {
+        !containers("cut-start").is_empty()
+    });
     host.kill();
     host.start_again();
     host.until("cut-start", "Ready");
@@ -54,7 +60,10 @@ fn killed_while_ready_the_program_never_notices() {
 fn killed_while_ready_a_program_that_died_meanwhile_comes_back() {
     let mut host = Host::start();
     host.run(&["deploy", web_program("died").path()]);
-    let before = host.inspect("died")["program"]["container_id"].as_str().unwrap().to_string();
+    let before = host.inspect("died")["program"]["container_id"]
+        .as_str()
+        .unwrap()
+        .to_string();
     host.kill();
     let (status, body) = support::ask_engine("POST", &format!("/containers/{before}/kill"));
     assert_eq!(status, 204, "{body}");
@@ -71,7 +80,11 @@ fn killed_while_stopping() {
     let mut host = Host::start();
     // Deaf to SIGTERM, so that the stop lasts as long as its grace period.
     let script = "trap '' TERM; while true; do busybox sleep 1; done";
-    let folder = shell_program("cut-stop", script, "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"5s\"\n");
+    let folder = shell_program(
+        "cut-stop",
+        script,
+        "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"5s\"\n",
+    );
     host.run(&["deploy", folder.path()]);
     host.run(&["stop", "--detach", "cut-stop"]);
     assert_eq!(host.state("cut-stop"), "Stopping");
@@ -85,7 +98,11 @@ fn killed_while_stopping() {
 fn killed_while_removing() {
     let mut host = Host::start();
     let script = "trap '' TERM; while true; do busybox sleep 1; done";
-    let folder = shell_program("cut-rm", script, "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"3s\"\n");
+    let folder = shell_program(
+        "cut-rm",
+        script,
+        "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"3s\"\n",
+    );
     host.run(&["deploy", folder.path()]);
     host.run(&["rm", "--detach", "cut-rm"]);
     host.kill();
@@ -106,5 +123,9 @@ fn a_second_host_on_the_same_folder_is_refused() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", support::told(&output));
-    assert!(support::told(&output).contains("another host uses"), "{}", support::told(&output));
+    assert!(
+        support::told(&output).contains("another host uses"),
+        "{}",
+        support::told(&output)
+    );
 }

@@ -1,11 +1,12 @@
 //! Programs from source to Ready and back, in real gVisor.
 
-mod support;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use std::{process::Command, time::{Duration, Instant}};
-
+use crate::support::{self, Folder, Host, containers, shell_program, until, web_program};
 use serde_json::Value;
-use support::{Folder, Host, containers, shell_program, until, web_program};
 
 fn total(host: &Host) -> Value {
     let vars: Value = serde_json::from_str(&host.run(&["-o", "json", "vars", "counter"])).unwrap();
@@ -16,7 +17,10 @@ fn total(host: &Host) -> Value {
 fn counter() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/counter");
     let binary = format!("{folder}/counter");
-    assert!(std::fs::exists(&binary).unwrap(), "{binary} is missing: run these tests by `make test`");
+    assert!(
+        std::fs::exists(&binary).unwrap(),
+        "{binary} is missing: run these tests by `make test`"
+    );
     folder.to_string()
 }
 
@@ -30,13 +34,22 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
     assert!(kernel.to_lowercase().contains("gvisor"), "{kernel}");
 
     host.run(&["send", "counter", "add 1000"]);
-    until("the message is counted", || total(&host).as_u64().unwrap_or(0) >= 1000);
+    until("the message is counted", || {
+        total(&host).as_u64().unwrap_or(0) >= 1000
+    });
     let before = inspected["program"]["container_id"].clone();
     host.run(&["restart", "counter"]);
     let after = host.inspect("counter");
     assert_eq!(after["program"]["state"], "Ready");
-    assert_ne!(after["program"]["container_id"], before, "a restart makes a new container");
-    assert!(total(&host).as_u64().unwrap() >= 1000, "the total survived: {}", total(&host));
+    assert_ne!(
+        after["program"]["container_id"], before,
+        "a restart makes a new container"
+    );
+    assert!(
+        total(&host).as_u64().unwrap() >= 1000,
+        "the total survived: {}",
+        total(&host)
+    );
 
     host.run(&["stop", "counter"]);
     assert_eq!(host.state("counter"), "Stopped");
@@ -46,7 +59,10 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
     host.run(&["start", "counter"]);
     assert!(total(&host).as_u64().unwrap() >= 1000);
     host.run(&["rm", "counter"]);
-    assert!(host.refused(4, &["inspect", "counter"]).contains("no program is named counter"));
+    assert!(
+        host.refused(4, &["inspect", "counter"])
+            .contains("no program is named counter")
+    );
     assert!(!host.data().join("programs/counter").exists());
 }
 
@@ -54,7 +70,10 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
 fn a_stop_during_a_long_build_answers_at_once_and_the_build_is_gone() {
     let host = Host::start();
     let folder = Folder::new(&[
-        ("Dockerfile", "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"60\"]\n"),
+        (
+            "Dockerfile",
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"60\"]\n",
+        ),
         ("hersh.toml", "name = \"slow-build\"\n"),
     ]);
     host.run(&["deploy", "--detach", folder.path()]);
@@ -67,8 +86,14 @@ fn a_stop_during_a_long_build_answers_at_once_and_the_build_is_gone() {
     let answered = asked.elapsed();
     assert_eq!(status, 202, "{body}");
     let view: Value = serde_json::from_str(&body).unwrap();
-    assert!(["Stopping", "Stopped"].contains(&view["state"].as_str().unwrap()), "{view}");
-    assert!(answered < Duration::from_millis(100), "answered after {answered:?}");
+    assert!(
+        ["Stopping", "Stopped"].contains(&view["state"].as_str().unwrap()),
+        "{view}"
+    );
+    assert!(
+        answered < Duration::from_millis(100),
+        "answered after {answered:?}"
+    );
     let gone = until("the build is gone from the engine", || !is_building());
     assert!(gone < Duration::from_secs(10), "gone after {gone:?}");
     host.until("slow-build", "Stopped");
@@ -77,17 +102,30 @@ fn a_stop_during_a_long_build_answers_at_once_and_the_build_is_gone() {
 
 /// Containers that run the long step of the test above.
 fn build_containers() -> Vec<Value> {
-    let is_sleep = |container: &Value| container["Command"].as_str().is_some_and(|c| c.contains("sleep 60"));
-    support::all_containers().into_iter().filter(is_sleep).collect()
+    let is_sleep = |container: &Value| {
+        container["Command"]
+            .as_str()
+            .is_some_and(|c| c.contains("sleep 60"))
+    };
+    support::all_containers()
+        .into_iter()
+        .filter(is_sleep)
+        .collect()
 }
 
 #[test]
 fn a_stop_during_starting_leaves_no_container() {
     let host = Host::start();
-    let folder = shell_program("never-ready", "exec busybox sleep 600", "[timeouts]\nstop = \"1s\"\n");
+    let folder = shell_program(
+        "never-ready",
+        "exec busybox sleep 600",
+        "[timeouts]\nstop = \"1s\"\n",
+    );
     host.run(&["deploy", "--detach", folder.path()]);
     host.until("never-ready", "Starting");
-    until("its container is there", || !containers("never-ready").is_empty());
+    until("its container is there", || {
+        !containers("never-ready").is_empty()
+    });
     host.run(&["stop", "never-ready"]);
     assert_eq!(host.state("never-ready"), "Stopped");
     assert!(containers("never-ready").is_empty());
@@ -96,22 +134,38 @@ fn a_stop_during_starting_leaves_no_container() {
 #[test]
 fn a_program_that_ends_is_an_error_with_its_last_lines_and_a_retry_by_policy() {
     let host = Host::start();
-    let folder = shell_program("ends", "echo out of cheese; exit 3", "restart = \"never\"\n[readiness]\nkind = \"tcp\"\n");
+    let folder = shell_program(
+        "ends",
+        "echo out of cheese; exit 3",
+        "restart = \"never\"\n[readiness]\nkind = \"tcp\"\n",
+    );
     let told = host.refused(1, &["deploy", folder.path()]);
     assert!(told.contains("exited with code 3"), "{told}");
-    assert!(told.contains("out of cheese"), "the last lines travel with the cause: {told}");
+    assert!(
+        told.contains("out of cheese"),
+        "the last lines travel with the cause: {told}"
+    );
     let view = host.inspect("ends");
     assert_eq!(view["program"]["cause"]["code"], "exited");
     assert!(view["program"]["retry"].is_null());
-    assert!(containers("ends").is_empty(), "the dead container is removed");
-    assert!(host.run(&["logs", "ends"]).contains("out of cheese"), "its log is kept");
+    assert!(
+        containers("ends").is_empty(),
+        "the dead container is removed"
+    );
+    assert!(
+        host.run(&["logs", "ends"]).contains("out of cheese"),
+        "its log is kept"
+    );
 }
 
 #[test]
 fn a_ready_program_that_is_killed_comes_back_by_itself() {
     let host = Host::start();
     host.run(&["deploy", web_program("phoenix").path()]);
-    let first = host.inspect("phoenix")["program"]["container_id"].as_str().unwrap().to_string();
+    let first = host.inspect("phoenix")["program"]["container_id"]
+        .as_str()
+        .unwrap()
+        .to_string();
     let (status, body) = support::ask_engine("POST", &format!("/containers/{first}/kill"));
     assert_eq!(status, 204, "{body}");
     until("another container is Ready", || {
@@ -129,14 +183,20 @@ fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_agai
     let first = host.inspect("edits")["program"].clone();
     host.run(&["deploy", folder.path()]);
     let same = host.inspect("edits")["program"].clone();
-    assert_eq!((&same["build_id"], &same["image_id"]), (&first["build_id"], &first["image_id"]));
+    assert_eq!(
+        (&same["build_id"], &same["image_id"]),
+        (&first["build_id"], &first["image_id"])
+    );
     assert_ne!(same["container_id"], first["container_id"]);
 
     folder.write("www/watcher/version", "two");
     host.run(&["deploy", folder.path()]);
     let changed = host.inspect("edits")["program"].clone();
     assert_ne!(changed["build_id"], first["build_id"]);
-    assert_eq!(host.get("/programs/edits/watcher/version"), (200, "two".into()));
+    assert_eq!(
+        host.get("/programs/edits/watcher/version"),
+        (200, "two".into())
+    );
 }
 
 #[test]
@@ -145,13 +205,24 @@ fn only_the_watcher_is_reached_and_only_with_a_token() {
     host.run(&["deploy", web_program("guarded").path()]);
     assert_eq!(host.get("/programs/guarded/watcher/status").0, 200);
     assert_eq!(host.get("/programs/guarded/proxy/watcher/status").0, 200);
-    for path in ["/programs/guarded/watcher/%2e%2e/secret", "/programs/guarded/www", "/programs/other/watcher/status"] {
+    for path in [
+        "/programs/guarded/watcher/%2e%2e/secret",
+        "/programs/guarded/www",
+        "/programs/other/watcher/status",
+    ] {
         assert_eq!(host.get(path).0, 404, "{path}");
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_hersh"));
-    let output = host.command(&["ps"]).env("HERSH_TOKEN", "hersh_wrong").output().unwrap();
+    let output = host
+        .command(&["ps"])
+        .env("HERSH_TOKEN", "hersh_wrong")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", support::told(&output));
-    let output = command.args(["--token-file", "/nowhere", "ps"]).output().unwrap();
+    let output = command
+        .args(["--token-file", "/nowhere", "ps"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", support::told(&output));
 }
 
@@ -159,11 +230,19 @@ fn only_the_watcher_is_reached_and_only_with_a_token() {
 fn logs_follow_across_a_restart() {
     let host = Host::start();
     let script = "echo line-from-$$; exec busybox sleep 600";
-    let folder = shell_program("talks", script, "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n");
+    let folder = shell_program(
+        "talks",
+        script,
+        "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n",
+    );
     host.run(&["deploy", folder.path()]);
-    until("the first line is logged", || host.run(&["logs", "talks"]).contains("line-from-"));
+    until("the first line is logged", || {
+        host.run(&["logs", "talks"]).contains("line-from-")
+    });
     host.run(&["restart", "talks"]);
-    until("both runs are in the log", || host.run(&["logs", "talks"]).matches("line-from-").count() == 2);
+    until("both runs are in the log", || {
+        host.run(&["logs", "talks"]).matches("line-from-").count() == 2
+    });
     let build = host.run(&["logs", "--build", "talks"]);
     assert!(build.contains("COPY busybox"), "{build}");
 }

@@ -1,0 +1,140 @@
+//! Builds: what they leave, and that an ended one leaves nothing.
+
+use std::time::{Duration, Instant};
+
+use hersh_host::runtime::{BuildError, Runtime};
+
+use crate::world::{World, until};
+
+const SLEEPER: &str = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN echo begun; sleep 60\n";
+
+#[tokio::test]
+async fn a_build_gives_an_image_and_a_log_and_is_not_repeated() {
+    let world = World::new();
+    let build = world.store("FROM scratch\nCOPY bin /bin\nRUN [\"/bin/echo\", \"hello from the build\"]\nCMD [\"/bin/true\"]\n");
+    let request = world.build_request(&build);
+    let image = world.runtime.build(request.clone()).await.unwrap();
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    assert!(log.contains("hello from the build"), "{log}");
+    assert!(log.contains("Step 3/"), "{log}");
+
+    // The second one asks the engine for one image and touches no log.
+    std::fs::remove_file(&request.log_path).unwrap();
+    let again = world.runtime.build(request.clone()).await.unwrap();
+    assert_eq!(again, image);
+    assert!(!request.log_path.exists());
+
+    assert_eq!(world.runtime.image(&world.program, &build).await.unwrap(), Some(image));
+    world.runtime.forget(&world.program).await.unwrap();
+    assert_eq!(world.runtime.image(&world.program, &build).await.unwrap(), None);
+    world.runtime.forget(&world.program).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_step_is_told_with_the_end_of_the_log() {
+    let world = World::new();
+    let result = world
+        .try_build("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN echo last words; exit 3\n")
+        .await;
+    let Err(BuildError::Failed { message, logs }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(message.contains("non-zero code: 3"), "{message}");
+    assert!(logs.iter().any(|line| line == "last words"), "{logs:?}");
+}
+
+#[tokio::test]
+async fn a_broken_dockerfile_is_told() {
+    let world = World::new();
+    let result = world.try_build("FROM scratch\nCOOPY bin /bin\n").await;
+    let Err(BuildError::Failed { message, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(message.to_lowercase().contains("unknown instruction: coopy"), "{message}");
+}
+
+#[tokio::test]
+async fn steps_reach_no_network() {
+    let world = World::new();
+    let image = world
+        .try_build("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN test \"$(ls /sys/class/net)\" = lo\n")
+        .await;
+    assert!(image.is_ok(), "{image:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_build_is_gone_from_the_engine() {
+    let world = World::new();
+    let build = world.store(SLEEPER);
+    let request = world.build_request(&build);
+    let (cancel, log) = (request.cancel.clone(), request.log_path.clone());
+    let cancelled = async {
+        until("the step runs", || async {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
+        })
+        .await;
+        cancel.cancel();
+        Instant::now()
+    };
+    let (result, since) = tokio::join!(world.runtime.build(request), cancelled);
+    assert_eq!(result, Err(BuildError::Cancelled));
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert_eq!(steps(&world).await, 0);
+}
+
+#[tokio::test]
+async fn stop_ends_a_build_whose_future_was_dropped() {
+    let world = World::new();
+    let build = world.store(SLEEPER);
+    let request = world.build_request(&build);
+    let log = request.log_path.clone();
+    {
+        let mut building = world.runtime.build(request);
+        let begun = until("the step runs", || async {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
+        });
+        tokio::select! {
+            result = &mut building => panic!("{result:?}"),
+            () = begun => {}
+        }
+    }
+    let since = Instant::now();
+    world.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert_eq!(steps(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_build_that_prints_somebody_elses_container_does_not_remove_it() {
+    let world = World::new();
+    let victim = world.start("sleep 1000").await.container;
+    let short = &victim.as_str()[..12];
+    let other = World::new();
+    let result = other
+        .try_build(&format!(
+            "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN echo ' ---> Running in {short}'; exit 1\n"
+        ))
+        .await;
+    assert!(matches!(result, Err(BuildError::Failed { .. })), "{result:?}");
+    assert_eq!(world.containers().await, [victim.to_string()]);
+    world.stop().await;
+}
+
+/// How many containers of this world's builds the engine has.
+async fn steps(world: &World) -> usize {
+    let options = bollard::query_parameters::ListContainersOptions {
+        all: true,
+        ..Default::default()
+    };
+    let mut count = 0;
+    for container in world.engine.list_containers(Some(options)).await.unwrap() {
+        let id = container.id.unwrap();
+        let Ok(inspected) = world.engine.inspect_container(&id, None).await else {
+            continue;
+        };
+        let hosts = inspected.host_config.unwrap().extra_hosts.unwrap_or_default();
+        let name = format!("hersh-build-{}.", world.program);
+        count += usize::from(hosts.iter().any(|host| host.starts_with(&name)));
+    }
+    count
+}

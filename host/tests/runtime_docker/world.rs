@@ -1,0 +1,236 @@
+//! One host with one program beside the test engine, and ways to look at what it does.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    exec::{CreateExecOptions, StartExecResults},
+    models::ContainerInspectResponse,
+};
+use futures_util::StreamExt;
+use hersh_host::{
+    compose::{RuntimeMode, Spec},
+    runtime::{
+        BuildError, BuildRequest, Running, Runtime,
+        docker::{DockerConfig, DockerRuntime},
+    },
+    storage::{SourceLimits, Storage},
+};
+use hersh_program::{BuildId, ImageId, Manifest, ProgramId, Readiness};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything that the tests wait for may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A host with one program.
+pub struct World {
+    pub storage: Storage,
+    pub runtime: DockerRuntime,
+    pub program: ProgramId,
+    pub engine: Docker,
+    folder: tempfile::TempDir,
+}
+
+/// The test engine's socket.
+pub fn socket() -> PathBuf {
+    std::env::var_os("HERSH_TEST_ENGINE")
+        .map(PathBuf::from)
+        .expect("HERSH_TEST_ENGINE names no engine: run these tests with `make test`")
+}
+
+impl World {
+    /// A new host with an empty data folder.
+    pub fn new() -> Self {
+        Self::with(|_config| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut DockerConfig)) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{}-{number}", std::process::id());
+        let storage = Storage::open(folder.path()).unwrap();
+        let mut config = DockerConfig {
+            socket: socket(),
+            host_id: name.clone(),
+            ..DockerConfig::default()
+        };
+        change(&mut config);
+        let program = ProgramId::parse(&name).unwrap();
+        storage.ensure_folders(&program).unwrap();
+        let path = socket();
+        Self {
+            runtime: DockerRuntime::new(config, storage.clone()).unwrap(),
+            engine: Docker::connect_with_unix(path.to_str().unwrap(), 60, API_DEFAULT_VERSION)
+                .unwrap(),
+            program,
+            storage,
+            folder,
+        }
+    }
+
+    /// A further program of the same host.
+    pub fn neighbour(&self) -> ProgramId {
+        let program = ProgramId::parse(&format!("{}-n", self.program)).unwrap();
+        self.storage.ensure_folders(&program).unwrap();
+        program
+    }
+
+    /// The same host after a restart.
+    pub fn restarted(&self) -> DockerRuntime {
+        let config = DockerConfig {
+            socket: socket(),
+            host_id: self.program.to_string(),
+            ..DockerConfig::default()
+        };
+        DockerRuntime::new(config, self.storage.clone()).unwrap()
+    }
+
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Stores a tree with a busybox in `bin` and this Dockerfile.
+    pub fn store(&self, dockerfile: &str) -> BuildId {
+        let staged = self
+            .storage
+            .stage_archive(busybox_tree(dockerfile).as_slice(), SourceLimits::default())
+            .unwrap();
+        self.storage.commit(&self.program, staged).unwrap()
+    }
+
+    pub fn build_request(&self, build: &BuildId) -> BuildRequest {
+        BuildRequest {
+            program: self.program.clone(),
+            build: build.clone(),
+            context_dir: self.storage.source_path(&self.program, build),
+            log_path: self.storage.build_log_path(&self.program, build),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    pub async fn try_build(&self, dockerfile: &str) -> Result<ImageId, BuildError> {
+        let build = self.store(dockerfile);
+        self.runtime.build(self.build_request(&build)).await
+    }
+
+    /// An image that runs this shell script.
+    pub async fn script(&self, script: &str) -> ImageId {
+        let command = serde_json::json!(["/bin/sh", "-c", script]);
+        self.try_build(&format!("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nCMD {command}\n"))
+            .await
+            .unwrap()
+    }
+
+    pub fn spec(&self, image: &ImageId, change: impl FnOnce(&mut Manifest)) -> Spec {
+        self.spec_of(&self.program, image, change)
+    }
+
+    pub fn spec_of(
+        &self,
+        program: &ProgramId,
+        image: &ImageId,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Spec {
+        let mut manifest = Manifest {
+            readiness: Readiness::None,
+            ..Manifest::default()
+        };
+        manifest.limits.memory_bytes = 64 * 1024 * 1024;
+        change(&mut manifest);
+        Spec::new(program, image, &manifest, &self.runtime.environment(program))
+    }
+
+    /// Starts a shell script in a sandbox.
+    pub async fn start(&self, script: &str) -> Running {
+        let image = self.script(script).await;
+        self.runtime.start(self.spec(&image, |_| {})).await.unwrap()
+    }
+
+    pub async fn stop(&self) {
+        self.runtime.stop(&self.program, Duration::ZERO).await.unwrap();
+    }
+
+    pub async fn inspect(&self, container: &str) -> ContainerInspectResponse {
+        self.engine.inspect_container(container, None).await.unwrap()
+    }
+
+    /// What a shell command prints inside the sandbox, errors too.
+    pub async fn inside(&self, container: &str, command: &str) -> String {
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(vec!["/bin/sh", "-c", command]),
+            ..CreateExecOptions::default()
+        };
+        let exec = self.engine.create_exec(container, options).await.unwrap();
+        let StartExecResults::Attached { mut output, .. } =
+            self.engine.start_exec(&exec.id, None).await.unwrap()
+        else {
+            panic!("the engine detached from a command");
+        };
+        let mut text = String::new();
+        while let Some(piece) = output.next().await {
+            text.push_str(&String::from_utf8_lossy(piece.unwrap().as_ref()));
+        }
+        text
+    }
+
+    /// The ids of all containers in the engine that belong to this world's host.
+    pub async fn containers(&self) -> Vec<String> {
+        let listed = self.runtime.list().await.unwrap();
+        listed.iter().map(|one| one.container.to_string()).collect()
+    }
+}
+
+/// A development host on the machine's own kernel.
+pub fn unsandboxed(config: &mut DockerConfig) {
+    config.mode = RuntimeMode::RuncForDevelopment;
+}
+
+/// Waits until `holds`, or fails with what it was waiting for.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, wait).await.is_ok(),
+        "waited in vain until {what}"
+    );
+}
+
+/// A tar of a Dockerfile and a busybox with all its names.
+fn busybox_tree(dockerfile: &str) -> Vec<u8> {
+    let path = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| std::path::Path::new(path).exists())
+        .expect("no busybox: run these tests with `make test`");
+    let names = Command::new(path).arg("--list").output().unwrap().stdout;
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, mode: u32, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, name, content).unwrap();
+    };
+    add("Dockerfile", 0o644, dockerfile.as_bytes());
+    add("bin/busybox", 0o755, &std::fs::read(path).unwrap());
+    for name in String::from_utf8(names).unwrap().lines() {
+        if name != "busybox" {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            archive
+                .append_link(&mut header, format!("bin/{name}"), "busybox")
+                .unwrap();
+        }
+    }
+    archive.into_inner().unwrap()
+}
