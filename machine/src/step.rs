@@ -73,10 +73,16 @@ impl<E> Cx<E> {
     /// A context for one step at `now_ms`, minting ids from `next_op`.
     #[must_use]
     pub fn new(now_ms: u64, next_op: u64) -> Self {
+        Self::reusing(now_ms, next_op, Vec::new())
+    }
+
+    /// Like [`Cx::new`], with the memory of an earlier step's effects.
+    pub(crate) fn reusing(now_ms: u64, next_op: u64, mut effects: Vec<(OpId, E)>) -> Self {
+        effects.clear();
         Self {
             now_ms,
             next_op,
-            effects: Vec::new(),
+            effects,
         }
     }
 

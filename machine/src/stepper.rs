@@ -51,7 +51,11 @@ pub struct Step<M: Machine> {
 pub struct Stepper<M: Machine> {
     // `None` only while a reducer runs: it takes the state by value.
     state: Option<M::State>,
+    /// Which operations are open, oldest first.
+    ids: Vec<OpId>,
+    /// The same with all that a recovery needs; empty once [`Stepper::keep_ids_only`] was called.
     open: Vec<OpenOp<M::Effect>>,
+    keeps_effects: bool,
     seq: u64,
     next_op: u64,
     now_ms: u64,
@@ -63,7 +67,9 @@ impl<M: Machine> Stepper<M> {
     pub fn new(state: M::State) -> Self {
         Self {
             state: Some(state),
+            ids: Vec::new(),
             open: Vec::new(),
+            keeps_effects: true,
             seq: 0,
             next_op: 1,
             now_ms: 0,
@@ -75,7 +81,9 @@ impl<M: Machine> Stepper<M> {
     pub fn from_snapshot(snapshot: Snapshot<M::State, M::Effect>) -> Self {
         Self {
             state: Some(snapshot.state),
+            ids: snapshot.open.iter().map(|open| open.op).collect(),
             open: snapshot.open,
+            keeps_effects: true,
             seq: snapshot.seq,
             next_op: snapshot.next_op,
             now_ms: snapshot.now_ms,
@@ -123,7 +131,7 @@ impl<M: Machine> Stepper<M> {
     /// cancelled, or never was. Such an event changes nothing and leaves no record.
     #[must_use]
     pub fn is_stale(&self, event: &M::Event) -> bool {
-        M::completes(event).is_some_and(|op| !self.open.iter().any(|open| open.op == op))
+        M::completes(event).is_some_and(|op| !self.ids.contains(&op))
     }
 
     /// The event that is due at `now_ms` by [`Machine::wake`].
@@ -173,7 +181,8 @@ impl<M: Machine> Stepper<M> {
 
     /// Takes `event` in without asking whether it is stale: for events of [`Stepper::due`].
     pub fn step_fresh(&mut self, event: M::Event, now_ms: u64) -> RecordOf<M> {
-        let effects = self.advance(event.clone(), now_ms);
+        let mut effects = Vec::new();
+        self.advance(event.clone(), now_ms, &mut effects);
         Record {
             seq: self.seq,
             now_ms: self.now_ms,
@@ -182,43 +191,62 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Like [`Stepper::step_fresh`], for those who keep no record.
-    pub fn advance(&mut self, event: M::Event, now_ms: u64) -> Vec<(OpId, M::Effect)> {
+    /// Like [`Stepper::step_fresh`], for those who keep no record: replaces what is in `effects`.
+    pub(crate) fn advance(
+        &mut self,
+        event: M::Event,
+        now_ms: u64,
+        effects: &mut Vec<(OpId, M::Effect)>,
+    ) {
         let Some(state) = self.state.take() else {
             unreachable!("a reducer panicked and took the state with it")
         };
         let completed = M::completes(&event);
         self.now_ms = now_ms.max(self.now_ms);
-        let mut cx = Cx::new(self.now_ms, self.next_op);
+        let mut cx = Cx::reusing(self.now_ms, self.next_op, core::mem::take(effects));
         self.state = Some(M::reduce(state, event, &mut cx));
-        let (effects, next_op) = cx.finish();
+        (*effects, self.next_op) = cx.finish();
         self.seq += 1;
-        self.next_op = next_op;
-        self.settle(completed, &effects);
-        effects
+        self.settle(completed, effects);
+    }
+
+    /// Forgets what a recovery needs of open operations, for a driver that has begun its own.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOp<M::Effect>> {
+        self.keeps_effects = false;
+        core::mem::take(&mut self.open)
     }
 
     /// Frees what only a busy machine needs.
     pub fn shrink(&mut self) {
-        if self.open.is_empty() {
+        if self.ids.is_empty() && self.ids.capacity() > 0 {
+            self.ids = Vec::new();
             self.open = Vec::new();
         }
     }
 
     fn settle(&mut self, completed: Option<OpId>, effects: &[(OpId, M::Effect)]) {
         if let Some(op) = completed {
-            self.open.retain(|open| open.op != op);
+            self.close(op);
         }
         for (op, effect) in effects {
             if let Some(target) = M::cancels(effect) {
-                self.open.retain(|open| open.op != target);
+                self.close(target);
             } else if !M::is_reply(effect) {
-                self.open.push(OpenOp {
-                    op: *op,
-                    effect: effect.clone(),
-                    issued_at_ms: self.now_ms,
-                });
+                self.ids.push(*op);
+                if self.keeps_effects {
+                    self.open.push(OpenOp {
+                        op: *op,
+                        effect: effect.clone(),
+                        issued_at_ms: self.now_ms,
+                    });
+                }
             }
         }
+    }
+
+    fn close(&mut self, op: OpId) {
+        self.ids.retain(|open| *open != op);
+        self.open.retain(|open| open.op != op);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! States that differ only in names of operations and in times are explored once, so the walk
 //! over sequences is a walk over a small graph; the number of sequences it stands for is checked.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The transition table, row by row.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod common;
 

@@ -1,8 +1,9 @@
-//! The loop itself: one future that owns the stepper.
+//! The loop itself: one hand-written future that owns the stepper. By hand, because it is most of
+//! what an idle machine costs.
 
 use alloc::{boxed::Box, sync::Arc};
 use core::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::atomic::Ordering,
     task::{Context, Poll},
@@ -13,52 +14,87 @@ use std::vec::Vec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Answer, CallError, Clock, Config, Driver, Handle, Handler, Journal,
+    Answer, Clock, Config, Driver, Handle, Handler, Journal,
     runner::Runner,
     shared::{Queued, Reply, Shared},
-    store::Stored,
+    store::Storing,
 };
 use crate::{Machine, Mailbox, OpId, Stepper};
 
 /// Steps between two pauses that let other tasks run.
 const STEPS_PER_TURN: u32 = 256;
+/// Steps between two looks at the clock, when nothing is waited for.
+const STEPS_PER_TICK: u32 = 16;
 /// The longest sleep: bounds how late a deadline is after the system's clock was set forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
 pub(super) struct Engine<M: Machine, H, J, C> {
-    stepper: Stepper<M>,
+    pub(super) stepper: Stepper<M>,
     pub(super) shared: Arc<Shared<M>>,
-    pub(super) runner: Runner<M>,
+    pub(super) runner: Runner<M, H>,
+    /// The effects of the step at hand; only their memory outlives it.
+    pub(super) effects: Vec<(OpId, M::Effect)>,
     /// Events fetched from the mailbox under one lock.
     pub(super) batch: Mailbox<Queued<M>>,
     /// An outcome that came while a record was being stored.
     pub(super) outcome: Option<Box<M::Event>>,
+    pub(super) storing: Storing<M, J>,
     timer: Option<Pin<Box<Sleep>>>,
-    pub(super) handler: Arc<H>,
-    pub(super) journal: J,
-    clock: C,
+    pub(super) clock: C,
     config: Config,
-    now_ms: u64,
-    steps: u32,
+    pub(super) now_ms: u64,
     /// The state has changed since it was last published.
     unpublished: bool,
     /// The runner's effect may have been woken since it was last polled.
     pub(super) runner_woken: bool,
 }
 
-/// What the loop does next.
-enum Next<M: Machine> {
-    Take(Queued<M>),
-    Due(M::Event),
-    Stop,
+// Nothing in it is pinned in place: every future is in a box of its own.
+impl<M: Machine, H, J, C> Unpin for Engine<M, H, J, C> {}
+
+/// However the loop ends, by itself, dropped or by a panic: its machine is closed.
+impl<M: Machine, H, J, C> Drop for Engine<M, H, J, C> {
+    fn drop(&mut self) {
+        self.shared.close();
+        while let Some(queued) = self.batch.pop() {
+            queued.stopped();
+        }
+    }
 }
 
-/// Closes the machine however its loop ends: by itself, dropped, or by a panic.
-struct CloseOnDrop<M: Machine>(Arc<Shared<M>>);
+impl<M, H, J, C> Future for Engine<M, H, J, C>
+where
+    M: Machine + 'static,
+    M::State: Send,
+    M::Event: Send + Sync,
+    M::Effect: Send + Sync,
+    H: Handler<M>,
+    J: Journal<M>,
+    C: Clock,
+{
+    type Output = ();
 
-impl<M: Machine> Drop for CloseOnDrop<M> {
-    fn drop(&mut self) {
-        self.0.close();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let engine = self.get_mut();
+        engine.runner_woken = true;
+        engine.now_ms = engine.clock.now_ms();
+        for step in 1..=STEPS_PER_TURN {
+            let stop_asked = engine.shared.stop_asked.load(Ordering::Acquire);
+            if stop_asked || M::is_terminal(engine.stepper.state()) {
+                engine.publish();
+                engine.shared.close();
+                return Poll::Ready(());
+            }
+            if !engine.turn(cx) {
+                return Poll::Pending;
+            }
+            if step % STEPS_PER_TICK == 0 {
+                engine.now_ms = engine.clock.now_ms();
+            }
+        }
+        engine.publish();
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -72,140 +108,109 @@ where
     J: Journal<M>,
     C: Clock,
 {
-    pub(super) fn new(driver: Driver<M, H, J, C>) -> (Self, Handle<M>) {
+    pub(super) fn new(mut driver: Driver<M, H, J, C>) -> (Self, Handle<M>) {
         let shared = Shared::new(driver.stepper.state().clone(), &driver.config);
         let handle = Handle {
             shared: Arc::clone(&shared),
         };
         let engine = Self {
-            runner: Runner::new(driver.stepper.open()),
+            runner: Runner::new(driver.handler, driver.stepper.keep_ids_only()),
             stepper: driver.stepper,
+            effects: Vec::new(),
             shared,
             batch: Mailbox::new(driver.config.capacity),
             outcome: None,
             timer: None,
-            handler: driver.handler,
-            journal: driver.journal,
+            storing: Storing::idle(driver.journal),
             clock: driver.clock,
             config: driver.config,
             now_ms: 0,
-            steps: 0,
             unpublished: false,
             runner_woken: true,
         };
         (engine, handle)
     }
 
-    pub(super) async fn run(mut self) {
-        let _close = CloseOnDrop(Arc::clone(&self.shared));
-        while !M::is_terminal(self.stepper.state()) {
-            match poll_fn(|cx| self.poll_next(cx)).await {
-                Next::Take(queued) if self.stepper.is_stale(&queued.event) => {
-                    answer::<M>(
-                        queued.reply,
-                        Ok(Answer {
-                            seq: 0,
-                            replies: Vec::new(),
-                        }),
-                    );
-                }
-                Next::Take(queued) => self.take(queued).await,
-                Next::Due(event) => self.take(Queued { event, reply: None }).await,
-                Next::Stop => break,
-            }
+    /// One turn of the crank. False when there is nothing to do until something wakes the task.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.storing.is_busy() {
+            return self.poll_storing(cx);
         }
-        self.publish();
-        while let Some(queued) = self.batch.pop() {
-            queued.stopped();
+        if let Some(event) = self.next_outcome(cx) {
+            self.take_unless_stale(Queued::unasked(event));
+        } else if let Some(queued) = self.next_control() {
+            self.take_unless_stale(queued);
+        } else if let Some(event) = self.stepper.due(self.now_ms) {
+            // The state itself asks for it, so it cannot be stale.
+            self.take(Queued::unasked(event));
+        } else if let Some(queued) = self.next_waiting() {
+            self.take_unless_stale(queued);
+        } else {
+            return self.park(cx) || self.poll_timer(cx);
         }
+        true
     }
 
-    /// Finds the next event: own outcomes, then the control lane, deadlines, and the rest.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<M>> {
-        self.steps += 1;
-        if self.steps > STEPS_PER_TURN {
-            self.steps = 0;
-            self.runner_woken = true;
-            self.publish();
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.now_ms = self.clock.now_ms();
-        loop {
-            if self.shared.stop_asked.load(Ordering::Acquire) {
-                return Poll::Ready(Next::Stop);
-            }
-            if let Some(event) = self.poll_outcome(cx) {
-                return Poll::Ready(Next::Take(Queued { event, reply: None }));
-            }
-            if let Some(next) = self.next_waiting() {
-                return Poll::Ready(next);
-            }
-            if !self.park(cx) && !self.poll_timer(cx) {
-                self.steps = 0;
-                self.runner_woken = true;
-                return Poll::Pending;
-            }
-            self.now_ms = self.clock.now_ms();
-        }
-    }
-
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
+    fn next_outcome(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
         if let Some(event) = self.outcome.take() {
             return Some(*event);
         }
         if !self.runner_woken {
             return None;
         }
-        let outcome = self.runner.poll(&self.handler, cx);
+        let outcome = self.runner.poll(cx);
         self.runner_woken = outcome.is_some();
         outcome
     }
 
-    fn next_waiting(&mut self) -> Option<Next<M>> {
-        let open = self.runner.waiting() < self.config.effect_queue as usize;
-        if open {
-            if self.shared.urgent.swap(false, Ordering::AcqRel) {
-                self.shared
-                    .lock()
-                    .mailbox
-                    .drain_control_into(&mut self.batch);
-            }
-            if let Some(queued) = self.batch.pop_control() {
-                return Some(Next::Take(queued));
-            }
+    fn next_control(&mut self) -> Option<Queued<M>> {
+        if !self.is_open() {
+            return None;
         }
-        if let Some(event) = self.stepper.due(self.now_ms) {
-            return Some(Next::Due(event));
+        if self.shared.urgent.load(Ordering::Acquire) {
+            self.shared.urgent.store(false, Ordering::Release);
+            self.shared
+                .lock()
+                .mailbox
+                .drain_control_into(&mut self.batch);
         }
-        if open {
-            self.batch.pop().map(Next::Take)
+        self.batch.pop_control()
+    }
+
+    fn next_waiting(&mut self) -> Option<Queued<M>> {
+        if self.is_open() {
+            self.batch.pop()
         } else {
             None
         }
     }
 
+    /// Whether the mailbox is looked at: not while too many effects wait for their turn.
+    fn is_open(&self) -> bool {
+        self.runner.waiting() < self.config.effect_queue as usize
+    }
+
     /// Publishes, fetches what came meanwhile, and if nothing came leaves the waker. True when
-    /// there is something to take.
-    fn park(&mut self, cx: &mut Context<'_>) -> bool {
+    /// there is something to do.
+    pub(super) fn park(&mut self, cx: &mut Context<'_>) -> bool {
         let state = self.unpublished.then(|| self.stepper.state().clone());
         self.unpublished = false;
         let mut core = self.shared.lock();
-        if let Some(state) = state {
-            self.shared.publish(&mut core, state);
-        }
-        let open = self.runner.waiting() < self.config.effect_queue as usize;
-        if open && !core.mailbox.is_empty() {
+        let old = state.map(|state| self.shared.publish(&mut core, state));
+        if !self.storing.is_busy() && self.is_open() && !core.mailbox.is_empty() {
             core.mailbox.drain_into(&mut self.batch);
             return true;
         }
         core.mailbox.shrink();
-        self.shared.park(&mut core, cx.waker());
+        core.park(cx.waker());
         drop(core);
+        drop(old);
         self.batch.shrink();
         self.runner.shrink();
         self.stepper.shrink();
-        // The stop flag is set before the waker is taken: look again now that it is left.
+        self.effects = Vec::new();
+        // Whoever asks for a stop sets the flag, then takes the waker: look again now that the
+        // waker is left.
         self.shared.stop_asked.load(Ordering::Acquire)
     }
 
@@ -215,6 +220,7 @@ where
             self.timer = None;
             return false;
         };
+        self.now_ms = self.clock.now_ms();
         let wait_ms = at_ms.saturating_sub(self.now_ms).min(LONGEST_SLEEP_MS);
         let until = Instant::now() + Duration::from_millis(wait_ms);
         let timer = match &mut self.timer {
@@ -224,41 +230,46 @@ where
             }
             None => self.timer.insert(Box::pin(sleep_until(until))),
         };
-        timer.as_mut().poll(cx).is_ready()
+        let rang = timer.as_mut().poll(cx).is_ready();
+        if rang {
+            self.now_ms = self.clock.now_ms();
+        }
+        rang
     }
 
-    /// Takes one event in: durable first, then state, answer and effects.
-    async fn take(&mut self, queued: Queued<M>) {
-        let Queued { event, reply } = queued;
-        let completed = M::completes(&event);
-        let effects = if J::DURABLE {
-            let step = Box::new(self.stepper.prepare(event, self.now_ms));
-            match Box::pin(self.store(&step.record, reply.is_some())).await {
-                Stored::Durable => self.stepper.commit(*step).effects,
-                Stored::Refused(error) => {
-                    return answer::<M>(reply, Err(CallError::Journal(error)));
-                }
-                Stored::Stopping => return,
-            }
+    fn take_unless_stale(&mut self, queued: Queued<M>) {
+        if self.stepper.is_stale(&queued.event) {
+            queued.answer(Ok(Answer {
+                seq: 0,
+                replies: Vec::new(),
+            }));
         } else {
-            self.stepper.advance(event, self.now_ms)
-        };
+            self.take(queued);
+        }
+    }
+
+    /// Takes one event in; where a journal is kept, as soon as its record is durable.
+    fn take(&mut self, queued: Queued<M>) {
+        let Queued { event, reply } = queued;
+        if J::DURABLE {
+            let step = self.stepper.prepare(event, self.now_ms);
+            self.storing.begin(step, reply);
+        } else {
+            let completed = M::completes(&event);
+            self.stepper.advance(event, self.now_ms, &mut self.effects);
+            self.follow(completed, reply);
+        }
+    }
+
+    /// After a step: its effects, then the answer.
+    pub(super) fn follow(&mut self, completed: Option<OpId>, reply: Option<Reply<M>>) {
         self.unpublished = true;
         // Ended by another way than its own handler: that must not hold up the next effect.
         if let Some(op) = completed {
             self.runner.cancel(op, self.config.cancel_grace);
         }
-        let replies = self.dispatch(effects);
-        if reply.is_some() {
-            self.publish();
-            let seq = self.stepper.seq();
-            answer::<M>(reply, Ok(Answer { seq, replies }));
-        }
-    }
-
-    fn dispatch(&mut self, effects: Vec<(OpId, M::Effect)>) -> Vec<M::Effect> {
         let mut replies = Vec::new();
-        for (op, effect) in effects {
+        for (op, effect) in self.effects.drain(..) {
             self.runner_woken = true;
             if M::is_reply(&effect) {
                 replies.push(effect);
@@ -268,24 +279,21 @@ where
                 self.runner.push(op, effect);
             }
         }
-        replies
+        if let Some(reply) = reply {
+            self.publish();
+            let seq = self.stepper.seq();
+            // A caller that went away needs no answer.
+            drop(reply.send(Ok(Answer { seq, replies })));
+        }
     }
 
     fn publish(&mut self) {
         if self.unpublished {
             self.unpublished = false;
             let state = self.stepper.state().clone();
-            self.shared.publish(&mut self.shared.lock(), state);
+            // The lock is free again before the old state is.
+            let old = self.shared.publish(&mut self.shared.lock(), state);
+            drop(old);
         }
-    }
-}
-
-pub(super) fn answer<M: Machine>(
-    reply: Option<Reply<M>>,
-    answer: Result<Answer<M::Effect>, CallError<M::Event>>,
-) {
-    if let Some(reply) = reply {
-        // A caller that went away needs no answer.
-        drop(reply.send(answer));
     }
 }

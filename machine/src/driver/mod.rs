@@ -161,7 +161,7 @@ where
     /// dropped the machine is stopped.
     pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
         let (engine, handle) = engine::Engine::new(self);
-        (handle, engine.run())
+        (handle, engine)
     }
 
     /// Runs the loop as a task of the current tokio runtime.

@@ -11,6 +11,7 @@ use core::{
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     string::String,
+    vec::Vec,
 };
 
 use tokio::time::{Sleep, sleep};
@@ -21,38 +22,45 @@ use super::{
 };
 use crate::{Machine, OpId, OpenOp};
 
-type Outcome<M> = Pin<Box<dyn Future<Output = Option<<M as Machine>::Event>> + Send>>;
+/// The handler goes into each effect and comes back with its outcome: machines that share one
+/// then do not fight over its reference count.
+type Outcome<M, H> = Pin<Box<dyn Future<Output = (Arc<H>, Option<<M as Machine>::Event>)> + Send>>;
 
 enum Job<M: Machine> {
     Run(OpId, M::Effect),
     Recover(OpenOp<M::Effect>),
 }
 
-struct Running<M: Machine> {
+struct Running<M: Machine, H> {
     op: OpId,
-    future: Outcome<M>,
+    future: Outcome<M, H>,
     /// Set when the operation is cancelled: when the future is given up.
     give_up: Option<Pin<Box<Sleep>>>,
 }
 
-pub(super) struct Runner<M: Machine> {
+pub(super) struct Runner<M: Machine, H> {
     queue: VecDeque<Job<M>>,
-    running: Option<Running<M>>,
+    running: Option<Running<M, H>>,
     cell: Option<Arc<CancelCell>>,
+    handler: Arc<H>,
+    spare: Option<Arc<H>>,
 }
 
-impl<M> Runner<M>
+impl<M, H> Runner<M, H>
 where
     M: Machine + 'static,
+    H: Handler<M>,
     M::Event: Send,
     M::Effect: Send + Sync,
 {
     /// A runner that first asks what became of `open`.
-    pub(super) fn new(open: &[OpenOp<M::Effect>]) -> Self {
+    pub(super) fn new(handler: Arc<H>, open: Vec<OpenOp<M::Effect>>) -> Self {
         Self {
-            queue: open.iter().cloned().map(Job::Recover).collect(),
+            queue: open.into_iter().map(Job::Recover).collect(),
             running: None,
             cell: None,
+            handler,
+            spare: None,
         }
     }
 
@@ -61,7 +69,11 @@ where
     }
 
     pub(super) fn push(&mut self, op: OpId, effect: M::Effect) {
-        self.queue.push_back(Job::Run(op, effect));
+        if self.running.is_none() && self.queue.is_empty() {
+            self.running = Some(self.begin(Job::Run(op, effect)));
+        } else {
+            self.queue.push_back(Job::Run(op, effect));
+        }
     }
 
     /// Drops `op` if it waits; tells it if it runs, and gives it `grace` to end.
@@ -87,15 +99,14 @@ where
 
     /// Turns the running effect, and begins the next ones, until one has an outcome or none can
     /// go on.
-    pub(super) fn poll<H: Handler<M>>(
-        &mut self,
-        handler: &Arc<H>,
-        cx: &mut Context<'_>,
-    ) -> Option<M::Event> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
         loop {
             let mut running = match self.running.take() {
                 Some(running) => running,
-                None => self.begin(handler)?,
+                None => {
+                    let job = self.queue.pop_front()?;
+                    self.begin(job)
+                }
             };
             let op = running.op;
             match catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(cx))) {
@@ -110,34 +121,41 @@ where
                     }
                     running.end();
                 }
-                Ok(Poll::Ready(outcome)) => {
+                Ok(Poll::Ready((handler, outcome))) => {
+                    self.spare = Some(handler);
                     if running.end() && outcome.is_some() {
                         return outcome;
                     }
                 }
                 Err(panic) => {
                     if running.end() {
-                        return Some(handler.panicked(op, message_of(&*panic)));
+                        return Some(self.handler.panicked(op, message_of(&*panic)));
                     }
                 }
             }
         }
     }
 
-    fn begin<H: Handler<M>>(&mut self, handler: &Arc<H>) -> Option<Running<M>> {
-        let job = self.queue.pop_front()?;
+    fn begin(&mut self, job: Job<M>) -> Running<M, H> {
         let op = job.op();
         let cancel = CancelCell::token(self.cell.get_or_insert_default(), op);
-        let handler = Arc::clone(handler);
-        let future: Outcome<M> = match job {
-            Job::Run(op, effect) => Box::pin(async move { handler.run(op, effect, cancel).await }),
-            Job::Recover(open) => Box::pin(recover(handler, open, cancel)),
+        let handler = self.spare.take();
+        let handler = handler.unwrap_or_else(|| Arc::clone(&self.handler));
+        let future: Outcome<M, H> = match job {
+            Job::Run(op, effect) => Box::pin(async move {
+                let outcome = handler.run(op, effect, cancel).await;
+                (handler, outcome)
+            }),
+            Job::Recover(open) => Box::pin(async move {
+                let outcome = recover(&*handler, open, cancel).await;
+                (handler, outcome)
+            }),
         };
-        Some(Running {
+        Running {
             op,
             future,
             give_up: None,
-        })
+        }
     }
 }
 
@@ -150,7 +168,7 @@ impl<M: Machine> Job<M> {
     }
 }
 
-impl<M: Machine> Running<M> {
+impl<M: Machine, H> Running<M, H> {
     /// Drops the future. True when its outcome counts.
     fn end(self) -> bool {
         let Self {
@@ -164,7 +182,7 @@ impl<M: Machine> Running<M> {
 }
 
 async fn recover<M: Machine, H: Handler<M>>(
-    handler: Arc<H>,
+    handler: &H,
     open: OpenOp<M::Effect>,
     cancel: Cancel,
 ) -> Option<M::Event> {

@@ -97,21 +97,13 @@ impl<M: Machine> Shared<M> {
         }
     }
 
-    /// Remembers whom to wake when an event comes.
-    pub(super) fn park(&self, core: &mut Core<M>, waker: &Waker) {
-        match &core.waker {
-            Some(known) if known.will_wake(waker) => {}
-            Some(_) | None => core.waker = Some(waker.clone()),
-        }
-    }
-
-    /// Shows a new state to readers.
-    pub(super) fn publish(&self, core: &mut Core<M>, state: M::State) {
-        core.state = state;
+    /// Shows a new state to readers and hands the old one back.
+    pub(super) fn publish(&self, core: &mut Core<M>, state: M::State) -> M::State {
         core.generation += 1;
         if self.watchers.load(Ordering::Acquire) > 0 {
             self.changed.notify_waiters();
         }
+        core::mem::replace(&mut core.state, state)
     }
 
     /// Ends it all: what still waits is handed back, nothing is accepted any more.
@@ -134,11 +126,33 @@ impl<M: Machine> Shared<M> {
     }
 }
 
+impl<M: Machine> Core<M> {
+    /// Remembers whom to wake when an event comes.
+    pub(super) fn park(&mut self, waker: &Waker) {
+        match &self.waker {
+            Some(known) if known.will_wake(waker) => {}
+            Some(_) | None => self.waker = Some(waker.clone()),
+        }
+    }
+}
+
 impl<M: Machine> Queued<M> {
+    /// An event that nobody waits for.
+    pub(super) fn unasked(event: M::Event) -> Self {
+        Self { event, reply: None }
+    }
+
+    /// Tells the caller, if any, how it went.
+    pub(super) fn answer(self, answer: Result<Answer<M::Effect>, CallError<M::Event>>) {
+        if let Some(reply) = self.reply {
+            // A caller that went away needs no answer.
+            drop(reply.send(answer));
+        }
+    }
+
     /// Tells the caller, if any, that the machine ended before it took the event in.
     pub(super) fn stopped(self) {
         if let Some(reply) = self.reply {
-            // A caller that went away needs no answer.
             drop(reply.send(Err(CallError::Stopped(Some(self.event)))));
         }
     }

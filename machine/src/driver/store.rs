@@ -2,31 +2,95 @@
 
 use alloc::boxed::Box;
 use core::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::atomic::Ordering,
-    task::Poll,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::sleep;
 
 use super::{
-    CallError, Clock, Handler, Journal, JournalError,
-    engine::{Engine, answer},
+    CallError, Clock, Handler, Journal, JournalError, engine::Engine, shared::Queued, shared::Reply,
 };
-use crate::{Machine, RecordOf};
+use crate::{Machine, Step};
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// How an attempt to make a record durable ended.
-pub(super) enum Stored {
-    Durable,
-    /// Not stored, and the caller is to be told.
-    Refused(JournalError),
-    /// The loop is to stop; the record may or may not be stored.
-    Stopping,
+type Attempt<M, J> = Pin<Box<dyn Future<Output = Stored<M, J>> + Send>>;
+
+/// A journal at rest, or in the middle of storing a step.
+pub(super) struct Storing<M: Machine, J> {
+    journal: Option<J>,
+    busy: Option<Attempt<M, J>>,
+    /// Set from a failure until the next success.
+    failing: Option<Box<(JournalError, Duration)>>,
+}
+
+/// An attempt that has ended.
+struct Stored<M: Machine, J> {
+    journal: J,
+    step: Step<M>,
+    reply: Option<Reply<M>>,
+    result: Result<(), JournalError>,
+}
+
+impl<M: Machine, J> Storing<M, J> {
+    pub(super) fn idle(journal: J) -> Self {
+        Self {
+            journal: Some(journal),
+            busy: None,
+            failing: None,
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+}
+
+impl<M, J> Storing<M, J>
+where
+    M: Machine + 'static,
+    M::State: Send,
+    M::Event: Send + Sync,
+    M::Effect: Send + Sync,
+    J: Journal<M>,
+{
+    /// Begins to store a step. Nothing is being stored.
+    pub(super) fn begin(&mut self, step: Step<M>, reply: Option<Reply<M>>) {
+        if let Some(journal) = self.journal.take() {
+            self.busy = Some(store(journal, step, reply, None));
+        }
+    }
+}
+
+fn store<M, J>(
+    mut journal: J,
+    step: Step<M>,
+    reply: Option<Reply<M>>,
+    delay: Option<Duration>,
+) -> Attempt<M, J>
+where
+    M: Machine + 'static,
+    M::State: Send,
+    M::Event: Send + Sync,
+    M::Effect: Send + Sync,
+    J: Journal<M>,
+{
+    Box::pin(async move {
+        if let Some(delay) = delay {
+            sleep(delay).await;
+        }
+        let result = journal.append(&step.record).await;
+        Stored {
+            journal,
+            step,
+            reply,
+            result,
+        }
+    })
 }
 
 impl<M, H, J, C> Engine<M, H, J, C>
@@ -39,81 +103,77 @@ where
     J: Journal<M>,
     C: Clock,
 {
-    /// Makes `record` durable. A caller is told of the first failure; what nobody waits for is
-    /// tried until it is stored, and commands that come meanwhile get the journal's error.
-    pub(super) async fn store(&mut self, record: &RecordOf<M>, caller_waits: bool) -> Stored {
-        let mut back_off = FIRST_BACK_OFF;
-        loop {
-            match self.append(record).await {
-                Some(Ok(())) => return Stored::Durable,
-                Some(Err(error)) if caller_waits => return Stored::Refused(error),
-                Some(Err(error)) => {
-                    if !self.wait_out(back_off, &error).await {
-                        return Stored::Stopping;
-                    }
-                }
-                None => return Stored::Stopping,
+    /// Goes on storing. A caller is told of the first failure; what nobody waits for is tried
+    /// until it is stored, and commands that come meanwhile get the journal's error. False when
+    /// there is nothing to do until something wakes the task.
+    pub(super) fn poll_storing(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(busy) = &mut self.storing.busy else {
+            return true;
+        };
+        match busy.as_mut().poll(cx) {
+            Poll::Ready(stored) => {
+                self.storing.busy = None;
+                self.now_ms = self.clock.now_ms();
+                self.stored(stored);
+                true
             }
-            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+            Poll::Pending => {
+                // The wake-ups of a running effect end in this wait too.
+                if self.outcome.is_none() && self.runner_woken {
+                    self.outcome = self.runner.poll(cx).map(Box::new);
+                }
+                // In this order: who comes after the look wakes the task again.
+                let again = self.park(cx);
+                self.refuse_callers();
+                again
+            }
         }
     }
 
-    /// One attempt. `None` when the loop is to stop.
-    async fn append(&mut self, record: &RecordOf<M>) -> Option<Result<(), JournalError>> {
-        let Self {
+    fn stored(&mut self, stored: Stored<M, J>) {
+        let Stored {
             journal,
-            runner,
-            handler,
-            outcome,
-            shared,
-            runner_woken,
-            ..
-        } = self;
-        // The wake-ups of a running effect end in this wait too.
-        *runner_woken = true;
-        let mut append = pin!(journal.append(record));
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = append.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
+            step,
+            reply,
+            result,
+        } = stored;
+        match (result, reply) {
+            (Ok(()), reply) => {
+                self.storing = Storing::idle(journal);
+                let record = self.stepper.commit(step);
+                self.effects = record.effects;
+                self.follow(M::completes(&record.event), reply);
             }
-            if outcome.is_none() {
-                *outcome = runner.poll(handler, cx).map(Box::new);
+            (Err(error), Some(reply)) => {
+                self.storing.journal = Some(journal);
+                // A caller that went away needs no answer.
+                drop(reply.send(Err(CallError::Journal(error))));
             }
-            shared.park(&mut shared.lock(), cx.waker());
-            if shared.stop_asked.load(Ordering::Acquire) {
-                return Poll::Ready(None);
+            (Err(error), None) => {
+                let last = self.storing.failing.take();
+                let delay = last.map_or(FIRST_BACK_OFF, |failing| {
+                    (failing.1 * 2).min(LONGEST_BACK_OFF)
+                });
+                self.storing.failing = Some(Box::new((error, delay)));
+                self.storing.busy = Some(store(journal, step, None, Some(delay)));
             }
-            Poll::Pending
-        })
-        .await
+        }
     }
 
-    /// Waits before the next attempt, telling every caller why. False when the loop is to stop.
-    async fn wait_out(&mut self, back_off: Duration, error: &JournalError) -> bool {
-        let mut timer = pin!(sleep(back_off));
-        poll_fn(|cx| {
-            if self.outcome.is_none() {
-                self.outcome = self.runner.poll(&self.handler, cx).map(Box::new);
-            }
-            self.shared.park(&mut self.shared.lock(), cx.waker());
-            self.refuse_callers(error);
-            if self.shared.stop_asked.load(Ordering::Acquire) {
-                return Poll::Ready(false);
-            }
-            timer.as_mut().poll(cx).map(|()| true)
-        })
-        .await
-    }
-
-    fn refuse_callers(&mut self, error: &JournalError) {
-        let refuse = |queued: &mut super::shared::Queued<M>| {
-            let waits = queued.reply.is_some();
-            if waits {
-                answer::<M>(queued.reply.take(), Err(CallError::Journal(error.clone())));
+    /// While the journal fails, whoever waits for an answer gets it: the error.
+    fn refuse_callers(&mut self) {
+        let Some(failing) = &self.storing.failing else {
+            return;
+        };
+        let keep = |queued: &mut Queued<M>| {
+            let reply = queued.reply.take();
+            let waits = reply.is_some();
+            if let Some(reply) = reply {
+                drop(reply.send(Err(CallError::Journal(failing.0.clone()))));
             }
             !waits
         };
-        self.batch.retain_mut(refuse);
-        self.shared.lock().mailbox.retain_mut(refuse);
+        self.batch.retain_mut(keep);
+        self.shared.lock().mailbox.retain_mut(keep);
     }
 }

@@ -6,13 +6,13 @@ use super::facts::{Facts, already, refuse};
 use crate::{Effect, Event, Refusal, State, Stopped};
 
 /// Created: waits for its first start.
-pub(super) fn created(facts: &mut Facts, event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
     at_rest(facts, State::Created, event, cx)
 }
 
 /// Stopped: waits for its next start.
 pub(super) fn stopped(
-    facts: &mut Facts,
+    facts: &mut Facts<'_>,
     held: Stopped,
     event: Event,
     cx: &mut Cx<Effect>,
@@ -20,7 +20,7 @@ pub(super) fn stopped(
     at_rest(facts, State::Stopped(held), event, cx)
 }
 
-fn at_rest(facts: &mut Facts, state: State, event: Event, cx: &mut Cx<Effect>) -> State {
+fn at_rest(facts: &mut Facts<'_>, state: State, event: Event, cx: &mut Cx<Effect>) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
             facts.forget_attempts();

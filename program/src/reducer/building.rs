@@ -8,7 +8,7 @@ use super::facts::{Facts, already, internal};
 use crate::{BuildStep, Building, Cause, Effect, Event, ImageId, State, Then};
 
 pub(super) fn reduce(
-    facts: &mut Facts,
+    facts: &mut Facts<'_>,
     held: Building,
     event: Event,
     cx: &mut Cx<Effect>,
@@ -71,11 +71,11 @@ fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
 }
 
 /// The image runs with the manifest that was there when this start began.
-fn built(facts: &mut Facts, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
+fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
     facts.keep_image(&held.source, &image);
     facts.start(image, &held.source.manifest, cx)
 }
 
-fn abandon(facts: &Facts, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {
+fn abandon(facts: &Facts<'_>, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {
     facts.abandon(held.op, then, cx)
 }

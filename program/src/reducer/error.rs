@@ -5,7 +5,12 @@ use hersh_machine::{Cx, OpId};
 use super::facts::Facts;
 use crate::{Effect, Event, Failed, State, Then};
 
-pub(super) fn reduce(facts: &mut Facts, held: Failed, event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn reduce(
+    facts: &mut Facts<'_>,
+    held: Failed,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
             forget_retry(&held, cx);

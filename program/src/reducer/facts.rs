@@ -27,62 +27,34 @@ pub const REMOVE_TIMEOUT_MS: u64 = 120_000;
 /// milliseconds.
 pub const CHECK_TIMEOUT_MS: u64 = 60_000;
 
-/// A program without its state.
-pub(super) struct Facts {
-    id: ProgramId,
-    source: Source,
-    image: Option<ImageId>,
-    attempts: u32,
-    seed: u64,
-}
+/// A program while one of its states is being left: everything but the state.
+pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 
-impl Facts {
-    pub(super) fn split(program: Program) -> (Self, State) {
-        let facts = Self {
-            id: program.id,
-            source: program.source,
-            image: program.image,
-            attempts: program.attempts,
-            seed: program.seed,
-        };
-        (facts, program.state)
-    }
-
-    pub(super) fn join(self, state: State) -> Program {
-        Program {
-            id: self.id,
-            source: self.source,
-            image: self.image,
-            attempts: self.attempts,
-            seed: self.seed,
-            state,
-        }
-    }
-
+impl Facts<'_> {
     /// New source or manifest is stored. A new tree forgets the image of the old one.
     pub(super) fn replace(&mut self, source: Source) {
-        if self.source.build != source.build {
-            self.image = None;
+        if self.0.source.build != source.build {
+            self.0.image = None;
         }
-        self.source = source;
+        self.0.source = source;
     }
 
     /// An image of `build` was made; it is kept when that is still the source.
     pub(super) fn keep_image(&mut self, source: &Source, image: &ImageId) {
-        if self.source.build == source.build {
-            self.image = Some(image.clone());
+        if self.0.source.build == source.build {
+            self.0.image = Some(image.clone());
         }
     }
 
     /// A person's wish forgets what failed before it.
     pub(super) fn forget_attempts(&mut self) {
-        self.attempts = 0;
+        self.0.attempts = 0;
     }
 
     /// A run that ends at `now_ms` forgets earlier attempts if it was long.
     pub(super) fn ran_since(&mut self, since_ms: u64, now_ms: u64) {
         if now_ms.saturating_sub(since_ms) >= recovery::RESET_AFTER_MS {
-            self.attempts = 0;
+            self.0.attempts = 0;
         }
     }
 
@@ -90,13 +62,13 @@ impl Facts {
     /// little when nothing changed.
     pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
         let op = cx.emit(Effect::EnsureProgramFolders {
-            program: self.id.clone(),
+            program: self.0.id.clone(),
         });
         State::Building(Building {
             op,
             deadline_ms: self.build_deadline_ms(cx.now_ms()),
             step: BuildStep::Folders,
-            source: self.source.clone(),
+            source: self.0.source.clone(),
         })
     }
 
@@ -104,7 +76,7 @@ impl Facts {
     pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
         let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildRuntime {
-            program: self.id.clone(),
+            program: self.0.id.clone(),
             build: held.source.build.clone(),
             timeout_ms: left_ms.saturating_sub(HANDLER_SLACK_MS).max(1),
         });
@@ -123,7 +95,7 @@ impl Facts {
         cx: &mut Cx<Effect>,
     ) -> State {
         let op = cx.emit(Effect::StartRuntime {
-            program: self.id.clone(),
+            program: self.0.id.clone(),
             image: image.clone(),
             manifest: Arc::clone(manifest),
         });
@@ -137,17 +109,17 @@ impl Facts {
 
     /// To Starting if the image of the source stands, else to Building.
     pub(super) fn start_or_build(&self, cx: &mut Cx<Effect>) -> State {
-        match &self.image {
-            Some(image) => self.start(image.clone(), &self.source.manifest, cx),
+        match &self.0.image {
+            Some(image) => self.start(image.clone(), &self.0.source.manifest, cx),
             None => self.build(cx),
         }
     }
 
     /// To Stopping, removing every container of the program.
     pub(super) fn stop(&self, then: Then, cx: &mut Cx<Effect>) -> State {
-        let grace_ms = self.source.manifest.timeouts.stop_grace_ms;
+        let grace_ms = self.0.source.manifest.timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopRuntime {
-            program: self.id.clone(),
+            program: self.0.id.clone(),
             grace_ms,
         });
         State::Stopping(Stopping {
@@ -167,7 +139,7 @@ impl Facts {
     /// To the last step before Removed. Nothing of the program runs.
     pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
         let op = cx.emit(Effect::RemoveProgram {
-            program: self.id.clone(),
+            program: self.0.id.clone(),
         });
         State::Stopping(Stopping {
             op,
@@ -179,11 +151,11 @@ impl Facts {
 
     /// To Error, with a retry if the restart policy says so.
     pub(super) fn fail(&mut self, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-        let retries = recovery::retries(self.policy(), self.attempts, &cause);
+        let retries = recovery::retries(self.policy(), self.0.attempts, &cause);
         let retry = retries.then(|| {
-            let after_ms = recovery::back_off_ms(self.seed, self.attempts);
+            let after_ms = recovery::back_off_ms(self.0.seed, self.0.attempts);
             let due_ms = after(cx.now_ms(), after_ms);
-            self.attempts += 1;
+            self.0.attempts += 1;
             Retry {
                 op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
                 due_ms,
@@ -198,28 +170,28 @@ impl Facts {
     }
 
     pub(super) fn policy(&self) -> RestartPolicy {
-        self.source.manifest.restart
+        self.0.source.manifest.restart
     }
 
     pub(super) fn program(&self) -> ProgramId {
-        self.id.clone()
+        self.0.id.clone()
     }
 
     pub(super) fn build_deadline_ms(&self, now_ms: u64) -> u64 {
-        let timeout_ms = self.source.manifest.timeouts.build_ms;
+        let timeout_ms = self.0.source.manifest.timeouts.build_ms;
         after(now_ms, timeout_ms.saturating_add(HANDLER_SLACK_MS))
     }
 
     pub(super) fn start_timeout_ms(&self) -> u64 {
-        self.source.manifest.timeouts.start_ms
+        self.0.source.manifest.timeouts.start_ms
     }
 
     pub(super) fn start_deadline_ms(&self, now_ms: u64) -> u64 {
-        start_deadline_ms(&self.source.manifest, now_ms)
+        start_deadline_ms(&self.0.source.manifest, now_ms)
     }
 
     pub(super) fn stop_timeout_ms(&self, step: StopStep) -> u64 {
-        let grace_ms = self.source.manifest.timeouts.stop_grace_ms;
+        let grace_ms = self.0.source.manifest.timeouts.stop_grace_ms;
         match step {
             StopStep::Containers => grace_ms.saturating_add(STOP_SLACK_MS),
             StopStep::Files => REMOVE_TIMEOUT_MS,

@@ -1,6 +1,6 @@
 //! The transition table: one file per state, every event named in each.
 //!
-//! A reducer takes the program apart: what stays (`Facts`) and the state it was in. Each state's
+//! A reducer takes the state out of its program; what stays are the `Facts`. Each state's
 //! function returns the state that follows. Nothing here waits, reads a clock or does IO.
 //!
 //! Three rules hold in every file:
@@ -117,19 +117,22 @@ impl Machine for Lifecycle {
         matches!(program.state, State::Removed)
     }
 
-    fn reduce(program: Program, event: Event, cx: &mut Cx<Effect>) -> Program {
-        let (mut facts, state) = Facts::split(program);
-        let state = match state {
-            State::Created => at_rest::created(&mut facts, event, cx),
-            State::Building(held) => building::reduce(&mut facts, held, event, cx),
-            State::Starting(held) => starting::reduce(&mut facts, held, event, cx),
-            State::Ready(held) => ready::reduce(&mut facts, held, event, cx),
-            State::Stopping(held) => stopping::reduce(&mut facts, held, event, cx),
-            State::Stopped(held) => at_rest::stopped(&mut facts, held, event, cx),
-            State::Error(held) => error::reduce(&mut facts, held, event, cx),
+    fn reduce(mut program: Program, event: Event, cx: &mut Cx<Effect>) -> Program {
+        // Each state's function takes its state out and puts the next one in.
+        let state = core::mem::replace(&mut program.state, State::Removed);
+        let facts = &mut Facts(&mut program);
+        let next = match state {
+            State::Created => at_rest::created(facts, event, cx),
+            State::Building(held) => building::reduce(facts, held, event, cx),
+            State::Starting(held) => starting::reduce(facts, held, event, cx),
+            State::Ready(held) => ready::reduce(facts, held, event, cx),
+            State::Stopping(held) => stopping::reduce(facts, held, event, cx),
+            State::Stopped(held) => at_rest::stopped(facts, held, event, cx),
+            State::Error(held) => error::reduce(facts, held, event, cx),
             State::Removed => at_rest::removed(event, cx),
         };
-        facts.join(state)
+        program.state = next;
+        program
     }
 
     fn invariants(program: &Program) -> Result<(), String> {

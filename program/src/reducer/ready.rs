@@ -13,7 +13,12 @@ use crate::{
     Check, Effect, Event, Exit, ExitReason, Observed, Ready, RestartPolicy, State, Then, recovery,
 };
 
-pub(super) fn reduce(facts: &mut Facts, held: Ready, event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn reduce(
+    facts: &mut Facts<'_>,
+    held: Ready,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
     match event {
         Event::UserStartRequested => {
             already("ready", cx);
@@ -60,7 +65,7 @@ pub(super) fn reduce(facts: &mut Facts, held: Ready, event: Event, cx: &mut Cx<E
 }
 
 /// Asks the runtime, in place of any earlier question.
-fn ask(facts: &Facts, held: Ready, cx: &mut Cx<Effect>) -> State {
+fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
     forget_check(&held, cx);
     let op = cx.emit(Effect::FetchRuntimeStatus {
         program: facts.program(),
@@ -74,7 +79,7 @@ fn ask(facts: &Facts, held: Ready, cx: &mut Cx<Effect>) -> State {
     })
 }
 
-fn compare(facts: &mut Facts, held: Ready, observed: Observed, cx: &mut Cx<Effect>) -> State {
+fn compare(facts: &mut Facts<'_>, held: Ready, observed: Observed, cx: &mut Cx<Effect>) -> State {
     let held = Ready {
         check: None,
         ..held
@@ -96,7 +101,7 @@ fn compare(facts: &mut Facts, held: Ready, observed: Observed, cx: &mut Cx<Effec
 }
 
 /// The container ended by itself.
-fn ended(facts: &mut Facts, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
+fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
@@ -112,7 +117,7 @@ fn ended(facts: &mut Facts, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> St
     leave(facts, held, then, cx)
 }
 
-fn leave(facts: &Facts, held: &Ready, then: Then, cx: &mut Cx<Effect>) -> State {
+fn leave(facts: &Facts<'_>, held: &Ready, then: Then, cx: &mut Cx<Effect>) -> State {
     forget_check(held, cx);
     facts.stop(then, cx)
 }

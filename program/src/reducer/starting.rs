@@ -13,7 +13,7 @@ use super::facts::{Facts, already, cause_of, internal};
 use crate::{Cause, ContainerId, Effect, Event, Exit, Ready, Starting, State, Then};
 
 pub(super) fn reduce(
-    facts: &mut Facts,
+    facts: &mut Facts<'_>,
     mut held: Starting,
     event: Event,
     cx: &mut Cx<Effect>,
@@ -70,7 +70,12 @@ pub(super) fn reduce(
     }
 }
 
-fn came_up(facts: &Facts, held: Starting, container: ContainerId, cx: &mut Cx<Effect>) -> State {
+fn came_up(
+    facts: &Facts<'_>,
+    held: Starting,
+    container: ContainerId,
+    cx: &mut Cx<Effect>,
+) -> State {
     let ended = held.exits.iter().find(|(id, _)| *id == container);
     match ended {
         Some((_, exit)) => fail(facts, Arc::new(cause_of(exit)), cx),
@@ -91,6 +96,6 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
 }
 
 /// Nothing may be left behind, so a failed start stops before it is an error.
-fn fail(facts: &Facts, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn fail(facts: &Facts<'_>, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
     facts.stop(Then::Fail { cause }, cx)
 }

@@ -8,7 +8,7 @@ use super::facts::{Facts, already, internal, refuse};
 use crate::{Cause, Effect, Event, Refusal, State, StopStep, Stopped, Stopping, Then};
 
 pub(super) fn reduce(
-    facts: &mut Facts,
+    facts: &mut Facts<'_>,
     mut held: Stopping,
     event: Event,
     cx: &mut Cx<Effect>,
@@ -95,7 +95,7 @@ fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
 }
 
 /// Nothing runs any more.
-fn next(facts: &mut Facts, then: Then, cx: &mut Cx<Effect>) -> State {
+fn next(facts: &mut Facts<'_>, then: Then, cx: &mut Cx<Effect>) -> State {
     match then {
         Then::Stop { last_exit } => State::Stopped(Stopped { last_exit }),
         Then::Start => facts.start_or_build(cx),
@@ -106,14 +106,19 @@ fn next(facts: &mut Facts, then: Then, cx: &mut Cx<Effect>) -> State {
 
 /// Something may still run. What was to run is tried again by policy: a start removes leftovers
 /// first. What was to be at rest waits for a person, as a retry would start it.
-fn not_stopped(facts: &mut Facts, then: &Then, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn not_stopped(
+    facts: &mut Facts<'_>,
+    then: &Then,
+    cause: Arc<Cause>,
+    cx: &mut Cx<Effect>,
+) -> State {
     match then {
         Then::Start | Then::Fail { .. } => facts.fail(cause, cx),
         Then::Stop { .. } | Then::Remove => facts.stay_failed(cause),
     }
 }
 
-fn late(facts: &Facts, step: StopStep) -> Cause {
+fn late(facts: &Facts<'_>, step: StopStep) -> Cause {
     let after_ms = facts.stop_timeout_ms(step);
     match step {
         StopStep::Containers => Cause::StopFailed {
