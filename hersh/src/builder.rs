@@ -153,6 +153,10 @@ impl Builder {
         };
         let prepared = self.prepare(Clock::system())?;
         let shared = prepared.shared.clone();
+        #[cfg(feature = "api")]
+        if let Some(address) = listener.as_ref().and_then(|at| at.local_addr().ok()) {
+            shared.announce(&format!("the API listens on {address}"));
+        }
         crate::watcher::spawn_engine(prepared, managed).await?;
         #[cfg(feature = "api")]
         let watcher = match listener {

@@ -79,6 +79,7 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 }
 
 /// `1h2m3.456s`, as clients of the WatcherAPI read it.
+#[cfg(feature = "api")]
 pub(crate) fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
     let (hours, minutes, rest_ms) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
@@ -135,6 +136,7 @@ mod tests {
         assert_eq!(at(13_569_465_600), "2400-01-01T00:00:00.000Z");
     }
 
+    #[cfg(feature = "api")]
     #[test]
     fn durations_read_short() {
         let text = |ms| duration_text(Duration::from_millis(ms));

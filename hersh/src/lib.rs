@@ -111,5 +111,6 @@ pub use program::main;
 pub use recovery::{Recovery, Verdict};
 pub use shared::Status;
 pub use start_error::{SendError, StartError};
+pub use var::Shown;
 pub use watched::{Tick, Watched};
 pub use watcher::Watcher;

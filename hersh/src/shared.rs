@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::logbook::Logbook;
+#[cfg(feature = "api")]
+use crate::logbook::{Level, LogKind};
 use crate::store::Committed;
 use crate::sync::locked;
 use crate::var::Var;
@@ -113,6 +115,13 @@ impl Shared {
             consecutive_failures: self.failures.load(Ordering::Relaxed),
             waiting_messages: self.inbox.waiting(),
         }
+    }
+
+    /// Writes a line about the watcher's life, outside any run.
+    #[cfg(feature = "api")]
+    pub(crate) fn announce(&self, message: &str) {
+        let (level, kind) = (Level::Info, LogKind::Lifecycle);
+        self.log.write(self.clock.wall(), level, kind, 0, message);
     }
 
     /// Shows a variable.

@@ -1,6 +1,7 @@
 //! A watched variable: what the runs see, and the update that waits for the next run.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -19,6 +20,15 @@ pub(crate) struct Var {
     encode: Encode,
     current: Mutex<Current>,
     pending: Mutex<Option<Update>>,
+}
+
+/// A variable as the outside sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// Its last good value as JSON, unless it cannot be written as such.
+    pub value: Option<serde_json::Value>,
+    /// What is wrong about it, if anything.
+    pub error: Option<String>,
 }
 
 /// What runs see.
@@ -98,14 +108,22 @@ impl Var {
         locked(&self.current).clone()
     }
 
-    /// The current value as JSON.
-    ///
-    /// # Errors
-    /// What the value's own `Serialize` said, or that it panicked.
-    pub(crate) fn encode(&self, current: &Current) -> Result<serde_json::Value, String> {
-        let value = current.value.as_ref();
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.encode)(value)))
-            .unwrap_or_else(|_| Err("its Serialize implementation panicked".into()))
+    /// The current value for people. Whatever its `Serialize` does, the others are shown.
+    pub(crate) fn show(&self) -> Shown {
+        let current = self.current();
+        let encode = || (self.encode)(current.value.as_ref());
+        let value = catch_unwind(AssertUnwindSafe(encode))
+            .unwrap_or_else(|_| Err("its Serialize implementation panicked".into()));
+        match value {
+            Ok(value) => Shown {
+                value: Some(value),
+                error: current.error.as_deref().map(Into::into),
+            },
+            Err(error) => Shown {
+                value: None,
+                error: Some(format!("the value cannot be written as JSON: {error}")),
+            },
+        }
     }
 }
 
@@ -138,7 +156,7 @@ mod tests {
         assert_eq!(intake.changed.len(), 1);
         intake.changed[0].take_in(7);
         let current = var.current();
-        assert_eq!(var.encode(&current), Ok(1_000.into()));
+        assert_eq!(var.show().value, Some(1_000.into()));
         assert_eq!((current.initial, current.changed_in_run), (false, 7));
         inbox.begin_run(false, &mut Intake::default());
         var.take_in(8);
@@ -153,7 +171,23 @@ mod tests {
                 Err(serde::ser::Error::custom("no digits left"))
             }
         }
-        let var = Var::new("bad".into(), Bad, SystemTime::UNIX_EPOCH);
-        assert_eq!(var.encode(&var.current()), Err("no digits left".into()));
+        struct Worse;
+        impl Serialize for Worse {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("no digits at all")
+            }
+        }
+        let at = SystemTime::UNIX_EPOCH;
+        for (var, error) in [
+            (Var::new("bad".into(), Bad, at), "no digits left"),
+            (
+                Var::new("worse".into(), Worse, at),
+                "its Serialize implementation panicked",
+            ),
+        ] {
+            let error = format!("the value cannot be written as JSON: {error}");
+            let (value, error) = (None, Some(error));
+            assert_eq!(var.show(), Shown { value, error });
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A running watcher as its owner holds it, and its engine's thread.
 
+use std::collections::BTreeMap;
 #[cfg(feature = "api")]
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +14,7 @@ use crate::logbook::{Level, LogKind};
 use crate::managed::panic_text;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
+use crate::var::Shown;
 use crate::{
     Builder, Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status,
 };
@@ -65,6 +67,15 @@ impl Watcher {
         let values = self.shared.committed.values();
         let json = values.get(key).map(AsRef::as_ref);
         decode("Watcher::value", key, json)
+    }
+
+    /// Its watched variables by name, as the last run saw them.
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<Arc<str>, Shown> {
+        let variables = self.shared.variables().into_iter();
+        variables
+            .map(|var| (var.name.clone(), var.show()))
+            .collect()
     }
 
     /// The newest lines of its log, oldest first.

@@ -1,4 +1,9 @@
 //! The WatcherAPI over real sockets: shapes, error codes, limits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 #![cfg(feature = "api")]
 
 use std::net::{Ipv4Addr, SocketAddr};

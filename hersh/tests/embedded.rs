@@ -1,4 +1,9 @@
 //! A watcher inside another program: real threads, real time, real files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;

@@ -17,6 +17,7 @@ use super::reply::Failure;
 use crate::MESSAGE_LIMIT_BYTES;
 use crate::clock::{duration_text, rfc3339};
 use crate::shared::Shared;
+use crate::var::{Shown, Var};
 
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,30 +70,22 @@ enum Variable {
     Good(serde_json::Value),
     Faulty {
         value: Option<serde_json::Value>,
-        error: String,
+        error: Option<String>,
     },
 }
 
 async fn var_state(State(shared): State<Arc<Shared>>) -> Json<VarStateReply> {
-    let variables: BTreeMap<Arc<str>, Variable> = shared
-        .variables()
-        .into_iter()
-        .map(|var| {
-            let current = var.current();
-            let shown = match (var.encode(&current), current.error.as_deref()) {
-                (Ok(value), None) => Variable::Good(value),
-                (Ok(value), Some(error)) => Variable::Faulty {
-                    value: Some(value),
-                    error: error.into(),
-                },
-                (Err(error), _) => Variable::Faulty {
-                    value: None,
-                    error: format!("the value cannot be written as JSON: {error}"),
-                },
-            };
-            (var.name.clone(), shown)
-        })
-        .collect();
+    let shown = |var: Arc<Var>| {
+        let variable = match var.show() {
+            Shown {
+                value: Some(value),
+                error: None,
+            } => Variable::Good(value),
+            Shown { value, error } => Variable::Faulty { value, error },
+        };
+        (var.name.clone(), variable)
+    };
+    let variables: BTreeMap<_, _> = shared.variables().into_iter().map(shown).collect();
     Json(VarStateReply {
         count: variables.len(),
         variables,

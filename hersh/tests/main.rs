@@ -1,0 +1,43 @@
+//! The exit codes of a watcher that is a whole program. Signals are tested with the counter.
+
+use std::process::ExitCode;
+
+use hersh::{Builder, Context, Control, Recovery, Result, Watcher};
+
+fn builder() -> Builder {
+    Watcher::builder("program").recovery(Recovery {
+        max_consecutive_failures: 1,
+        ..Recovery::default()
+    })
+}
+
+fn code_of(wish: fn() -> Result) -> ExitCode {
+    builder().main(async move |_: &mut Context| wish())
+}
+
+#[test]
+fn exit_codes_tell_the_ends_apart() {
+    assert_eq!(
+        code_of(|| Err(Control::stop("x").into())),
+        ExitCode::SUCCESS
+    );
+    assert_eq!(
+        code_of(|| Err(Control::crash("x").into())),
+        ExitCode::from(1)
+    );
+    assert_eq!(code_of(|| Err(hersh::Error::msg("x"))), ExitCode::from(1));
+    assert_eq!(code_of(|| panic!("x")), ExitCode::from(1));
+    assert_eq!(
+        code_of(|| Err(Control::kill("x").into())),
+        ExitCode::from(3)
+    );
+}
+
+#[test]
+fn a_watcher_that_cannot_start_has_a_code_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("context.json"), "damaged").unwrap();
+    let builder = builder().state_dir(folder.path());
+    let code = builder.main(async |_: &mut Context| -> Result { Ok(()) });
+    assert_eq!(code, ExitCode::from(2));
+}
