@@ -91,7 +91,8 @@ where
     W: World<M>,
 {
     /// A machine at the start of its life, at time `now_ms`.
-    pub fn new(state: M::State, world: W, seed: u64, now_ms: u64) -> Self {
+    pub fn new(state: impl Into<M::State>, world: W, seed: u64, now_ms: u64) -> Self {
+        let state = state.into();
         Self {
             world,
             faults: Faults::default(),

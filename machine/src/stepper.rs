@@ -64,9 +64,9 @@ pub struct Stepper<M: Machine> {
 impl<M: Machine> Stepper<M> {
     /// A machine at the start of its life.
     #[must_use]
-    pub fn new(state: M::State) -> Self {
+    pub fn new(state: impl Into<M::State>) -> Self {
         Self {
-            state: Some(state),
+            state: Some(state.into()),
             ids: Vec::new(),
             open: Vec::new(),
             keeps_effects: true,

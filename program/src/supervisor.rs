@@ -5,11 +5,11 @@
 //!                                                        └──► EffectHandler ──► ... Ready
 //! ```
 
-use alloc::sync::Arc;
+use alloc::{boxed::Box, sync::Arc};
 
 use hersh_machine::{
     RecordOf, Snapshot, Stepper,
-    driver::{CallError, Clock, Config, Driver, Handle, Journal, SendError, SystemClock},
+    driver::{self, CallError, Clock, Config, Driver, Handle, Journal, SendError, SystemClock},
 };
 
 use crate::{
@@ -19,11 +19,9 @@ use crate::{
 /// What a journal stores of a program.
 pub type ProgramRecord = RecordOf<Lifecycle>;
 /// A program with its open operations, to start a fold from.
-pub type ProgramSnapshot = Snapshot<Program, Effect>;
+pub type ProgramSnapshot = Snapshot<Box<Program>, Effect>;
 /// The pure half of a supervisor; folds journals.
 pub type ProgramStepper = Stepper<Lifecycle>;
-/// Follows the states of one program.
-pub type Subscription = hersh_machine::driver::Subscription<Lifecycle>;
 
 /// A command that was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +37,7 @@ pub enum CommandError {
     Stopped,
     /// The command could not be made durable. Nothing has changed.
     #[error(transparent)]
-    Journal(hersh_machine::driver::JournalError),
+    Journal(driver::JournalError),
 }
 
 /// A program that runs. Cheap to clone; all clones speak to the same program.
@@ -148,18 +146,18 @@ impl Supervisor {
     /// The newest durable state.
     #[must_use]
     pub fn state(&self) -> Program {
-        self.handle.state()
+        self.with_state(Program::clone)
     }
 
     /// What `read` makes of the newest durable state, without copying it. Keep it short.
     pub fn with_state<T>(&self, read: impl FnOnce(&Program) -> T) -> T {
-        self.handle.with_state(read)
+        self.handle.with_state(|program| read(program))
     }
 
     /// Follows the program's states from here on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.handle.subscribe()
+        Subscription(self.handle.subscribe())
     }
 
     /// Waits until no operation is under way that leads to another state, and returns the state.
@@ -191,6 +189,28 @@ impl Supervisor {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.handle.is_stopped()
+    }
+}
+
+/// Follows the states of one program. A slow reader misses states, never the newest.
+pub struct Subscription(driver::Subscription<Lifecycle>);
+
+impl Subscription {
+    /// The newest state, from now on counted as seen.
+    pub fn current(&mut self) -> Program {
+        *self.0.current()
+    }
+
+    /// The number of the state last seen; every later state has a higher one.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+
+    /// Waits for a state that was not seen yet. `None` when the supervisor has ended and its
+    /// last state was seen.
+    pub async fn changed(&mut self) -> Option<Program> {
+        self.0.changed().await.map(|program| *program)
     }
 }
 

@@ -276,6 +276,25 @@ pub enum Cause {
     },
 }
 
+impl From<&Exit> for Cause {
+    /// What the end of a container means for its program.
+    fn from(exit: &Exit) -> Self {
+        match exit.reason {
+            ExitReason::Code(code) => Self::Exited {
+                code,
+                // Shells and engines report death by signal n as 128 + n; there are 64 signals.
+                signal: (129..=192).contains(&code).then(|| code - 128),
+                logs: exit.logs.clone(),
+            },
+            ExitReason::OutOfMemory => Self::OutOfMemory {
+                logs: exit.logs.clone(),
+            },
+            ExitReason::StateQuota => Self::StateQuotaExceeded,
+            ExitReason::Vanished => Self::Vanished,
+        }
+    }
+}
+
 /// Why a command was not carried out. Data for the one who asked; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refusal", rename_all = "snake_case")]

@@ -2,7 +2,12 @@
 //!
 //! States that differ only in names of operations and in times are explored once, so the walk
 //! over sequences is a walk over a small graph; the number of sequences it stands for is checked.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 
 mod common;
 
@@ -30,79 +35,70 @@ fn held(state: &State) -> Option<OpId> {
 
 /// Commands, facts, and every outcome of the operation that is held and of one that is not.
 fn alphabet(walk: &Walk) -> Vec<Event> {
-    let failed = || Cause::StartFailed {
-        message: String::new(),
-        logs: Vec::new(),
+    let exits = |code| Event::RuntimeExited {
+        container: container('c'),
+        exit: exit(code),
     };
+    let source = source('e', RestartPolicy::OnFailure);
     let mut events = vec![
         Event::UserStartRequested,
         Event::UserStopRequested,
         Event::UserRestartRequested,
         Event::UserDeleteRequested,
-        Event::SourceReplaced {
-            source: source('e', RestartPolicy::OnFailure),
-        },
+        Event::SourceReplaced { source },
         Event::HostStarted,
-        Event::RuntimeExited {
-            container: container('c'),
-            exit: exit(0),
-        },
-        Event::RuntimeExited {
-            container: container('c'),
-            exit: exit(1),
-        },
+        exits(0),
+        exits(1),
     ];
-    for op in [held(&walk.program.state), Some(OpId(0))]
-        .into_iter()
-        .flatten()
-    {
-        events.extend([
-            Event::FoldersEnsured { op, result: Ok(()) },
-            Event::FoldersEnsured {
-                op,
-                result: Err(failed()),
-            },
-            Event::BuildFinished {
-                op,
-                result: Ok(image('b')),
-            },
-            Event::BuildFinished {
-                op,
-                result: Err(failed()),
-            },
-            Event::RuntimeStarted {
-                op,
-                started: Started {
-                    container: container('c'),
-                },
-            },
-            Event::StartFailed {
-                op,
-                cause: failed(),
-            },
-            Event::StopFinished { op, result: Ok(()) },
-            Event::StopFinished {
-                op,
-                result: Err(stop_failed()),
-            },
-            Event::StatusFetched {
-                op,
-                result: Ok(Observed::Absent),
-            },
-            Event::DeadlinePassed { op },
-            Event::RetryDue { op },
-            Event::Removed { op, result: Ok(()) },
-            Event::Removed {
-                op,
-                result: Err(stop_failed()),
-            },
-            Event::HandlerPanicked {
-                op,
-                message: String::new(),
-            },
-        ]);
-    }
+    let ops = [held(&walk.program.state), Some(OpId(0))];
+    events.extend(ops.into_iter().flatten().flat_map(outcomes));
     events
+}
+
+fn outcomes(op: OpId) -> [Event; 14] {
+    let cause = || Cause::StartFailed {
+        message: String::new(),
+        logs: Vec::new(),
+    };
+    let started = Started {
+        container: container('c'),
+    };
+    let (ok, message) = (Ok(()), String::new());
+    let (image, absent) = (Ok(image('b')), Ok(Observed::Absent));
+    [
+        Event::FoldersEnsured {
+            op,
+            result: ok.clone(),
+        },
+        Event::FoldersEnsured {
+            op,
+            result: Err(cause()),
+        },
+        Event::BuildFinished { op, result: image },
+        Event::BuildFinished {
+            op,
+            result: Err(cause()),
+        },
+        Event::RuntimeStarted { op, started },
+        Event::StartFailed { op, cause: cause() },
+        Event::StopFinished {
+            op,
+            result: ok.clone(),
+        },
+        Event::StopFinished {
+            op,
+            result: Err(stop_failed()),
+        },
+        Event::StatusFetched { op, result: absent },
+        Event::DeadlinePassed { op },
+        Event::RetryDue { op },
+        Event::Removed { op, result: ok },
+        Event::Removed {
+            op,
+            result: Err(stop_failed()),
+        },
+        Event::HandlerPanicked { op, message },
+    ]
 }
 
 /// A state without names of operations and times.

@@ -1,5 +1,10 @@
 //! Everything that a journal stores reads back as it was written.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 
 mod common;
 

@@ -1,6 +1,11 @@
 //! Random commands and random faults: whatever happens, the laws hold after every step; and
 //! after the faults stop the program settles and nothing it started is left running.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 #![cfg(feature = "fake")]
 
 mod common;

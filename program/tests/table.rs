@@ -1,5 +1,10 @@
 //! The transition table, row by row.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 
 mod common;
 

@@ -193,10 +193,11 @@ where
     /// Publishes, fetches what came meanwhile, and if nothing came leaves the waker. True when
     /// there is something to do.
     pub(super) fn park(&mut self, cx: &mut Context<'_>) -> bool {
-        let state = self.unpublished.then(|| self.stepper.state().clone());
-        self.unpublished = false;
         let mut core = self.shared.lock();
-        let old = state.map(|state| self.shared.publish(&mut core, state));
+        if self.unpublished {
+            self.unpublished = false;
+            self.shared.publish(&mut core, self.stepper.state());
+        }
         if !self.storing.is_busy() && self.is_open() && !core.mailbox.is_empty() {
             core.mailbox.drain_into(&mut self.batch);
             return true;
@@ -204,7 +205,6 @@ where
         core.mailbox.shrink();
         core.park(cx.waker());
         drop(core);
-        drop(old);
         self.batch.shrink();
         self.runner.shrink();
         self.stepper.shrink();
@@ -290,10 +290,8 @@ where
     fn publish(&mut self) {
         if self.unpublished {
             self.unpublished = false;
-            let state = self.stepper.state().clone();
-            // The lock is free again before the old state is.
-            let old = self.shared.publish(&mut self.shared.lock(), state);
-            drop(old);
+            let mut core = self.shared.lock();
+            self.shared.publish(&mut core, self.stepper.state());
         }
     }
 }

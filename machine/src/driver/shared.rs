@@ -97,13 +97,13 @@ impl<M: Machine> Shared<M> {
         }
     }
 
-    /// Shows a new state to readers and hands the old one back.
-    pub(super) fn publish(&self, core: &mut Core<M>, state: M::State) -> M::State {
+    /// Shows a new state to readers.
+    pub(super) fn publish(&self, core: &mut Core<M>, state: &M::State) {
         core.generation += 1;
+        core.state.clone_from(state);
         if self.watchers.load(Ordering::Acquire) > 0 {
             self.changed.notify_waiters();
         }
-        core::mem::replace(&mut core.state, state)
     }
 
     /// Ends it all: what still waits is handed back, nothing is accepted any more.

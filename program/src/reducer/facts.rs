@@ -10,9 +10,8 @@ use alloc::{
 use hersh_machine::{Cx, OpId};
 
 use crate::{
-    BuildStep, Building, Cause, Effect, Exit, ExitReason, Failed, ImageId, Manifest, Program,
-    ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping, Then,
-    recovery,
+    BuildStep, Building, Cause, Effect, Failed, ImageId, Manifest, Program, ProgramId, Refusal,
+    RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping, Then, recovery,
 };
 
 /// What a handler gets beyond the time an effect names before it is given up, milliseconds: one
@@ -215,23 +214,6 @@ pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
 
 pub(super) fn refuse(refusal: Refusal, cx: &mut Cx<Effect>) {
     cx.emit(Effect::Refuse { refusal });
-}
-
-/// What the end of a container means for its program.
-pub(super) fn cause_of(exit: &Exit) -> Cause {
-    match exit.reason {
-        ExitReason::Code(code) => Cause::Exited {
-            code,
-            // Shells and engines report death by signal n as 128 + n; there are 64 signals.
-            signal: (129..=192).contains(&code).then(|| code - 128),
-            logs: exit.logs.clone(),
-        },
-        ExitReason::OutOfMemory => Cause::OutOfMemory {
-            logs: exit.logs.clone(),
-        },
-        ExitReason::StateQuota => Cause::StateQuotaExceeded,
-        ExitReason::Vanished => Cause::Vanished,
-    }
 }
 
 pub(super) fn internal(message: String) -> Arc<Cause> {

@@ -17,7 +17,7 @@ mod ready;
 mod starting;
 mod stopping;
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 
 use hersh_machine::{Cx, Lane, Machine, OpId};
 
@@ -31,7 +31,8 @@ pub use facts::{CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, STOP_SLAC
 pub enum Lifecycle {}
 
 impl Machine for Lifecycle {
-    type State = Program;
+    // In a box, because a step moves its state.
+    type State = Box<Program>;
     type Event = Event;
     type Effect = Effect;
 
@@ -97,7 +98,7 @@ impl Machine for Lifecycle {
         matches!(effect, Effect::Refuse { .. })
     }
 
-    fn wake(program: &Program) -> Option<(u64, Event)> {
+    fn wake(program: &Box<Program>) -> Option<(u64, Event)> {
         let deadline = |at_ms, op| Some((at_ms, Event::DeadlinePassed { op }));
         match &program.state {
             State::Building(held) => deadline(held.deadline_ms, held.op),
@@ -113,11 +114,11 @@ impl Machine for Lifecycle {
         }
     }
 
-    fn is_terminal(program: &Program) -> bool {
+    fn is_terminal(program: &Box<Program>) -> bool {
         matches!(program.state, State::Removed)
     }
 
-    fn reduce(mut program: Program, event: Event, cx: &mut Cx<Effect>) -> Program {
+    fn reduce(mut program: Box<Program>, event: Event, cx: &mut Cx<Effect>) -> Box<Program> {
         // Each state's function takes its state out and puts the next one in.
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);
@@ -135,7 +136,7 @@ impl Machine for Lifecycle {
         program
     }
 
-    fn invariants(program: &Program) -> Result<(), String> {
+    fn invariants(program: &Box<Program>) -> Result<(), String> {
         crate::invariants::check(program)
     }
 }

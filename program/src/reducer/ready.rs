@@ -8,9 +8,10 @@ use alloc::{sync::Arc, vec::Vec};
 
 use hersh_machine::Cx;
 
-use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already, cause_of};
+use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already};
 use crate::{
-    Check, Effect, Event, Exit, ExitReason, Observed, Ready, RestartPolicy, State, Then, recovery,
+    Cause, Check, Effect, Event, Exit, ExitReason, Observed, Ready, RestartPolicy, State, Then,
+    recovery,
 };
 
 pub(super) fn reduce(
@@ -111,7 +112,7 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
             last_exit: Some(Arc::new(exit)),
         },
         RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always => Then::Fail {
-            cause: Arc::new(cause_of(&exit)),
+            cause: Arc::new(Cause::from(&exit)),
         },
     };
     leave(facts, held, then, cx)

@@ -9,7 +9,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use hersh_machine::Cx;
 
-use super::facts::{Facts, already, cause_of, internal};
+use super::facts::{Facts, already, internal};
 use crate::{Cause, ContainerId, Effect, Event, Exit, Ready, Starting, State, Then};
 
 pub(super) fn reduce(
@@ -78,7 +78,7 @@ fn came_up(
 ) -> State {
     let ended = held.exits.iter().find(|(id, _)| *id == container);
     match ended {
-        Some((_, exit)) => fail(facts, Arc::new(cause_of(exit)), cx),
+        Some((_, exit)) => fail(facts, Arc::new(Cause::from(&**exit)), cx),
         None => State::Ready(Ready {
             image: held.image,
             container,

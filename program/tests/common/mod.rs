@@ -57,7 +57,7 @@ pub(crate) fn stop_failed() -> Cause {
 /// A program at a time, with what it asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Walk {
-    pub(crate) program: Program,
+    pub(crate) program: Box<Program>,
     pub(crate) now_ms: u64,
     pub(crate) next_op: u64,
     /// The effects of the last step.
@@ -67,7 +67,7 @@ pub(crate) struct Walk {
 impl Walk {
     pub(crate) fn new(program: Program) -> Self {
         Self {
-            program,
+            program: Box::new(program),
             now_ms: NOW_MS,
             next_op: 1,
             effects: Vec::new(),
