@@ -10,8 +10,7 @@ use std::{
 };
 
 use hersh_program::{
-    BuildId, Cause, EffectHandler, Exit, ExitReason, ImageId, Manifest, Observed, ProgramId,
-    Started, Task,
+    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Started, Task,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -172,7 +171,7 @@ impl Effects {
     async fn still_running(&self, program: &ProgramId) -> Result<(), Cause> {
         match self.runtime.observe(program).await? {
             Observed::Running(_) => Ok(()),
-            Observed::Exited(_, exit) => Err(exit_cause(exit)),
+            Observed::Exited(_, exit) => Err(Cause::from(&exit)),
             Observed::Absent => Err(Cause::Vanished),
         }
     }
@@ -208,18 +207,5 @@ fn build_cause(error: BuildError) -> Cause {
             logs: Vec::new(),
         },
         BuildError::Unavailable(error) => error.into(),
-    }
-}
-
-/// The cause that the end of a container is for a start that waits for it.
-fn exit_cause(Exit { reason, logs }: Exit) -> Cause {
-    match reason {
-        ExitReason::Code(code) => {
-            let signal = (129..=192).contains(&code).then(|| code - 128);
-            Cause::Exited { code, signal, logs }
-        }
-        ExitReason::OutOfMemory => Cause::OutOfMemory { logs },
-        ExitReason::StateQuota => Cause::StateQuotaExceeded,
-        ExitReason::Vanished => Cause::Vanished,
     }
 }

@@ -64,6 +64,7 @@ pub(crate) enum ForwardError {
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     client: Client<HttpConnector, Body>,
+    answer_timeout: Duration,
 }
 
 /// How many requests one program has under way.
@@ -87,7 +88,10 @@ impl Default for Proxy {
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .http1_max_buf_size(HEADER_BYTES_MAX)
             .build(connector);
-        Self { client }
+        Self {
+            client,
+            answer_timeout: ANSWER_TIMEOUT,
+        }
     }
 }
 
@@ -121,7 +125,7 @@ impl Proxy {
             .try_acquire_owned()
             .map_err(|_| ForwardError::Busy)?;
         let request = outgoing(request, path, program, peer)?;
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request))
+        let answer = tokio::time::timeout(self.answer_timeout, self.client.request(request))
             .await
             .map_err(|_| ForwardError::Late)?
             .map_err(|error| explain(&error))?;

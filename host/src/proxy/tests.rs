@@ -124,10 +124,17 @@ async fn nobody_there_is_a_broken_gateway_and_a_tunnel_is_refused() {
     ));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_program_that_hangs_is_answered_for_in_time() {
     let address = program(Router::new().route("/watcher/x", any(std::future::pending::<()>))).await;
-    let answer = forward(Request::new(Body::empty()), address).await;
+    let proxy = Proxy {
+        answer_timeout: Duration::from_millis(50),
+        ..Proxy::default()
+    };
+    let request = Request::new(Body::empty());
+    let answer = proxy
+        .forward(request, "/watcher/x", address, None, &InFlight::default())
+        .await;
     assert!(matches!(answer, Err(ForwardError::Late)), "{answer:?}");
 }
 

@@ -1,6 +1,6 @@
 //! How the operations of a [`Runtime`](super::Runtime) fail.
 
-use hersh_program::{Cause, Logs};
+use hersh_program::{Cause, Exit, Logs};
 
 use crate::compose::Violation;
 
@@ -51,6 +51,9 @@ pub enum StartError {
         /// The last lines that the program printed, if it got that far.
         logs: Logs,
     },
+    /// The program's process ended before its kernel could be looked at.
+    #[error("the program ended at once")]
+    Ended(Exit),
     /// The engine does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -86,6 +89,7 @@ impl From<StartError> for Cause {
                 message: violation.to_string(),
             },
             StartError::Failed { message, logs } => Self::StartFailed { message, logs },
+            StartError::Ended(exit) => Self::from(&exit),
             StartError::Unavailable(error) => error.into(),
         }
     }

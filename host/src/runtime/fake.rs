@@ -169,7 +169,7 @@ impl Runtime for FakeRuntime {
             let receipt = Receipt {
                 program: spec.program,
                 container: container.clone(),
-                image: spec.sandbox.image,
+                image: spec.image,
                 mode: RuntimeMode::Runsc,
                 kernel: "gVisor".into(),
                 contracts: Vec::new(),

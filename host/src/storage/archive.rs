@@ -74,7 +74,8 @@ fn take(
             .map(|link| text(&link))
             .transpose()?,
     };
-    let executable = header.mode().map_err(unreadable)? & 0o111 != 0;
+    // Some writers leave the mode of links empty; it counts for files only.
+    let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
     let size_bytes = header.entry_size().map_err(unreadable)?;
     match (kind, link) {
         (EntryType::Directory, _) => tree.add_folder(&path),

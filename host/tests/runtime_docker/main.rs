@@ -1,5 +1,12 @@
 //! The runtime against a real Docker Engine with real gVisor. `make test` brings both.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(unreachable_pub, reason = "the modules of one test")]
+
 mod builds;
 mod confinement;
 mod engine_faults;

@@ -75,7 +75,12 @@ async fn pass_on(mut client: UnixStream, alter: Arc<Alter>, created: Arc<AtomicU
         created.fetch_add(1, Ordering::SeqCst);
         let length = text
             .lines()
-            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
+            .find_map(|line| {
+                line.to_lowercase()
+                    .strip_prefix("content-length: ")?
+                    .parse()
+                    .ok()
+            })
             .unwrap();
         let mut body = vec![0; length];
         client.read_exact(&mut body).await.unwrap();

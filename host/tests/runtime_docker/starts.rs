@@ -4,7 +4,7 @@ use hersh_host::{
     compose::{Contract, RuntimeMode},
     runtime::{Runtime, StartError},
 };
-use hersh_program::Observed;
+use hersh_program::{ExitReason, Observed};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,20 +18,33 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     let running = world.start("sleep 1000").await;
     let receipt = &running.receipt;
     assert_eq!(receipt.mode, RuntimeMode::Runsc);
-    assert!(receipt.kernel.contains("Starting gVisor"), "{}", receipt.kernel);
+    assert!(
+        receipt.kernel.contains("Starting gVisor"),
+        "{}",
+        receipt.kernel
+    );
     let verified: Vec<Contract> = receipt.contracts.iter().map(|one| one.contract).collect();
     assert_eq!(verified, Contract::ALL);
     world.storage.write_receipt(receipt).unwrap();
-    assert_eq!(world.storage.read_receipt(&world.program).unwrap().as_ref(), Some(receipt));
+    assert_eq!(
+        world.storage.read_receipt(&world.program).unwrap().as_ref(),
+        Some(receipt)
+    );
 
     let log = world.inside(running.container.as_str(), "dmesg").await;
     assert!(log.contains("Starting gVisor"), "{log}");
-    assert_eq!(world.runtime.address(&world.program).await.unwrap(), running.address);
+    assert_eq!(
+        world.runtime.address(&world.program).await.unwrap(),
+        running.address
+    );
     assert!(running.address.is_some());
     let observed = world.runtime.observe(&world.program).await.unwrap();
     assert_eq!(observed, Observed::Running(running.container));
     world.stop().await;
-    assert_eq!(world.runtime.observe(&world.program).await.unwrap(), Observed::Absent);
+    assert_eq!(
+        world.runtime.observe(&world.program).await.unwrap(),
+        Observed::Absent
+    );
 }
 
 #[tokio::test]
@@ -39,7 +52,11 @@ async fn an_image_of_nothing_but_a_program_is_looked_at_too() {
     let world = World::new();
     let dockerfile = "FROM scratch\nCOPY bin/busybox /sleep\nCMD [\"/sleep\", \"1000\"]\n";
     let image = world.try_build(dockerfile).await.unwrap();
-    let running = world.runtime.start(world.spec(&image, |_| {})).await.unwrap();
+    let running = world
+        .runtime
+        .start(world.spec(&image, |_| {}))
+        .await
+        .unwrap();
     assert!(running.receipt.kernel.contains("gVisor"));
     world.stop().await;
 }
@@ -61,11 +78,11 @@ async fn a_program_that_ends_at_once_gives_its_last_words() {
     let world = World::new();
     let image = world.script("echo no luck >&2; exit 7").await;
     let result = world.runtime.start(world.spec(&image, |_| {})).await;
-    let Err(StartError::Failed { message, logs }) = result else {
+    let Err(StartError::Ended(exit)) = result else {
         panic!("{result:?}");
     };
-    assert!(message.contains("Code(7)"), "{message}");
-    assert_eq!(logs, ["no luck"]);
+    assert_eq!(exit.reason, ExitReason::Code(7));
+    assert_eq!(exit.logs, ["no luck"]);
     assert!(world.containers().await.is_empty());
 }
 
@@ -95,51 +112,12 @@ async fn a_spec_that_breaks_a_contract_is_refused_before_anything_is_created() {
 async fn whatever_is_altered_behind_our_back_is_caught_and_removed() {
     let world = World::new();
     let image = world.script("sleep 1000").await;
-    let host = |key: &'static str, value: Value| {
-        move |body: &mut Value| body["HostConfig"][key] = value.clone()
-    };
-    let extra_mount = json!({"Type": "bind", "Source": "/etc", "Target": "/state/etc"});
-    let cases: Vec<(Contract, Box<dyn Fn(&mut Value) + Send + Sync>)> = vec![
-        (Contract::Gvisor, Box::new(host("Runtime", json!("runc")))),
-        (Contract::ReadOnlyRoot, Box::new(host("ReadonlyRootfs", json!(false)))),
-        (Contract::OneWritableVolume, Box::new(host("Binds", json!(["/etc:/hostetc"])))),
-        (
-            Contract::OneWritableVolume,
-            Box::new(move |body| {
-                let mounts = body["HostConfig"]["Mounts"].as_array_mut().unwrap();
-                mounts.push(extra_mount.clone());
-            }),
-        ),
-        (Contract::OneWritableVolume, Box::new(host("Tmpfs", json!({"/tmp": "size=1g"})))),
-        (
-            Contract::NoPublishedPort,
-            Box::new(host("PortBindings", json!({"80/tcp": [{"HostPort": "8099"}]}))),
-        ),
-        (Contract::NoPublishedPort, Box::new(host("PublishAllPorts", json!(true)))),
-        (Contract::Network, Box::new(host("NetworkMode", json!("none")))),
-        (Contract::Network, Box::new(host("NetworkMode", json!("host")))),
-        (Contract::Network, Box::new(host("Dns", json!(["8.8.8.8"])))),
-        (Contract::Privileges, Box::new(host("Privileged", json!(true)))),
-        (Contract::Privileges, Box::new(host("CapAdd", json!(["SYS_ADMIN"])))),
-        (Contract::Privileges, Box::new(host("CapDrop", json!([])))),
-        (Contract::Privileges, Box::new(host("SecurityOpt", json!([])))),
-        (
-            Contract::Privileges,
-            Box::new(host("SecurityOpt", json!(["no-new-privileges", "seccomp=unconfined"]))),
-        ),
-        (Contract::Privileges, Box::new(host("PidMode", json!("host")))),
-        (Contract::Privileges, Box::new(host("IpcMode", json!("shareable")))),
-        (Contract::Privileges, Box::new(host("GroupAdd", json!(["0"])))),
-        (Contract::Privileges, Box::new(host("OomScoreAdj", json!(-500)))),
-        (Contract::Privileges, Box::new(|body| body["User"] = json!("0:0"))),
-        (Contract::Limits, Box::new(host("Memory", json!(0)))),
-        (Contract::Limits, Box::new(host("NanoCpus", json!(2_000_000_000_i64)))),
-        (Contract::Limits, Box::new(host("PidsLimit", json!(0)))),
-        (Contract::Limits, Box::new(host("LogConfig", json!({"Type": "json-file"})))),
-    ];
-    for (number, (contract, alter)) in cases.into_iter().enumerate() {
+    for (number, (contract, alter)) in alterations().into_iter().enumerate() {
         let meddler = Meddler::spawn(move |body| alter(body));
-        let result = meddler.runtime(&world).start(world.spec(&image, |_| {})).await;
+        let result = meddler
+            .runtime(&world)
+            .start(world.spec(&image, |_| {}))
+            .await;
         let violated = match result {
             Err(StartError::Violated(violation)) => violation.contract,
             other => panic!("case {number}, {contract}: {other:?}"),
@@ -155,9 +133,125 @@ async fn a_development_host_says_so_in_the_receipt() {
     let world = World::with(unsandboxed);
     let running = world.start("sleep 1000").await;
     assert_eq!(running.receipt.mode, RuntimeMode::RuncForDevelopment);
-    assert!(running.receipt.kernel.starts_with("Linux version"), "{}", running.receipt.kernel);
+    assert!(
+        running.receipt.kernel.starts_with("Linux version"),
+        "{}",
+        running.receipt.kernel
+    );
     assert!(!running.receipt.kernel.contains("gVisor"));
     world.stop().await;
+}
+
+type Alteration = Box<dyn Fn(&mut Value) + Send + Sync>;
+
+/// What somebody could do to a request, and the contract that it breaks.
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn alterations() -> Vec<(Contract, Alteration)> {
+    let host = |key: &'static str, value: Value| {
+        move |body: &mut Value| body["HostConfig"][key] = value.clone()
+    };
+    let extra_mount = json!({"Type": "bind", "Source": "/etc", "Target": "/state/etc"});
+    vec![
+        (Contract::Gvisor, Box::new(host("Runtime", json!("runc")))),
+        (
+            Contract::ReadOnlyRoot,
+            Box::new(host("ReadonlyRootfs", json!(false))),
+        ),
+        (
+            Contract::OneWritableVolume,
+            Box::new(host("Binds", json!(["/etc:/hostetc"]))),
+        ),
+        (
+            Contract::OneWritableVolume,
+            Box::new(move |body| {
+                let mounts = body["HostConfig"]["Mounts"].as_array_mut().unwrap();
+                mounts.push(extra_mount.clone());
+            }),
+        ),
+        (
+            Contract::OneWritableVolume,
+            Box::new(host("Tmpfs", json!({"/tmp": "size=1g"}))),
+        ),
+        (
+            Contract::NoPublishedPort,
+            Box::new(host(
+                "PortBindings",
+                json!({"80/tcp": [{"HostPort": "8099"}]}),
+            )),
+        ),
+        (
+            Contract::NoPublishedPort,
+            Box::new(host("PublishAllPorts", json!(true))),
+        ),
+        (
+            Contract::Network,
+            Box::new(host("NetworkMode", json!("none"))),
+        ),
+        (
+            Contract::Network,
+            Box::new(|body| {
+                body["HostConfig"]["NetworkMode"] = json!("host");
+                body["Hostname"] = json!("");
+            }),
+        ),
+        (Contract::Network, Box::new(host("Dns", json!(["8.8.8.8"])))),
+        (
+            Contract::Privileges,
+            Box::new(host("Privileged", json!(true))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host("CapAdd", json!(["SYS_ADMIN"]))),
+        ),
+        (Contract::Privileges, Box::new(host("CapDrop", json!([])))),
+        (
+            Contract::Privileges,
+            Box::new(host("SecurityOpt", json!([]))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host(
+                "SecurityOpt",
+                json!(["no-new-privileges", "seccomp=unconfined"]),
+            )),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host("PidMode", json!("host"))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host("IpcMode", json!("shareable"))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host("GroupAdd", json!(["0"]))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(host("OomScoreAdj", json!(-500))),
+        ),
+        (
+            Contract::Privileges,
+            Box::new(|body| body["User"] = json!("0:0")),
+        ),
+        (
+            Contract::Limits,
+            Box::new(|body| {
+                body["HostConfig"]["Memory"] = json!(0);
+                body["HostConfig"]["MemorySwap"] = json!(0);
+            }),
+        ),
+        (
+            Contract::Limits,
+            Box::new(host("NanoCpus", json!(2_000_000_000_i64))),
+        ),
+        (Contract::Limits, Box::new(host("PidsLimit", json!(0)))),
+        (
+            Contract::Limits,
+            Box::new(host("LogConfig", json!({"Type": "json-file"}))),
+        ),
+    ]
 }
 
 fn assert_violates<T: std::fmt::Debug>(result: Result<T, StartError>, contract: Contract) {

@@ -33,7 +33,7 @@ pub struct World {
     pub runtime: DockerRuntime,
     pub program: ProgramId,
     pub engine: Docker,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 /// The test engine's socket.
@@ -70,7 +70,7 @@ impl World {
                 .unwrap(),
             program,
             storage,
-            folder,
+            _folder: folder,
         }
     }
 
@@ -89,10 +89,6 @@ impl World {
             ..DockerConfig::default()
         };
         DockerRuntime::new(config, self.storage.clone()).unwrap()
-    }
-
-    pub fn data_dir(&self) -> &std::path::Path {
-        self.folder.path()
     }
 
     /// Stores a tree with a busybox in `bin` and this Dockerfile.
@@ -122,9 +118,11 @@ impl World {
     /// An image that runs this shell script.
     pub async fn script(&self, script: &str) -> ImageId {
         let command = serde_json::json!(["/bin/sh", "-c", script]);
-        self.try_build(&format!("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nCMD {command}\n"))
-            .await
-            .unwrap()
+        self.try_build(&format!(
+            "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nCMD {command}\n"
+        ))
+        .await
+        .unwrap()
     }
 
     pub fn spec(&self, image: &ImageId, change: impl FnOnce(&mut Manifest)) -> Spec {
@@ -143,7 +141,12 @@ impl World {
         };
         manifest.limits.memory_bytes = 64 * 1024 * 1024;
         change(&mut manifest);
-        Spec::new(program, image, &manifest, &self.runtime.environment(program))
+        Spec::new(
+            program,
+            image,
+            &manifest,
+            &self.runtime.environment(program),
+        )
     }
 
     /// Starts a shell script in a sandbox.
@@ -153,11 +156,17 @@ impl World {
     }
 
     pub async fn stop(&self) {
-        self.runtime.stop(&self.program, Duration::ZERO).await.unwrap();
+        self.runtime
+            .stop(&self.program, Duration::ZERO)
+            .await
+            .unwrap();
     }
 
     pub async fn inspect(&self, container: &str) -> ContainerInspectResponse {
-        self.engine.inspect_container(container, None).await.unwrap()
+        self.engine
+            .inspect_container(container, None)
+            .await
+            .unwrap()
     }
 
     /// What a shell command prints inside the sandbox, errors too.
@@ -227,6 +236,7 @@ fn busybox_tree(dockerfile: &str) -> Vec<u8> {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
+            header.set_mode(0o777);
             archive
                 .append_link(&mut header, format!("bin/{name}"), "busybox")
                 .unwrap();

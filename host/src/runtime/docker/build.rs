@@ -1,21 +1,27 @@
 //! Builds. The engine's classic builder: every engine since 20.10 has it, a closed connection ends
-//! it, and it names each container that it runs.
+//! it, and its steps can be told from all other containers.
 
-use std::{collections::BTreeSet, collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion, ListContainersOptions};
 use futures_util::StreamExt;
-use hersh_program::ImageId;
+use hersh_program::{ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, context, engine::Fault, image_tag, remove};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL},
-    runtime::{BuildError, BuildLog, BuildRequest, StopError},
+    runtime::{BuildError, BuildLog, BuildRequest, StopError, Unavailable},
 };
 
 /// Builds end by cancellation, never by a limit on one request.
 const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A cancelled build is over when this many looks, a round apart, found none of its containers.
+const QUIET_ROUNDS: u32 = 3;
+const ROUND: Duration = Duration::from_millis(200);
+/// From then on something is wrong: about half a minute.
+const MAX_ROUNDS: u32 = 150;
 
 pub(super) async fn build(
     inner: Arc<Inner>,
@@ -28,19 +34,15 @@ pub(super) async fn build(
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
         message: format!("{}: {error}", request.log_path.display()),
     })?;
-    let mut running = BTreeSet::new();
     let result = tokio::select! {
-        result = follow(&inner, &request, &mut log, &mut running) => result,
+        result = follow(&inner, &request, &mut log) => result,
         () = cancel.cancelled() => Err(BuildError::Cancelled),
         () = request.cancel.cancelled() => Err(BuildError::Cancelled),
     };
-    if result.is_err() {
-        // The connection is closed by now and the engine ends the build by itself; what it was
-        // running at that moment is removed here, so that the build is gone when this returns.
-        for container in &running {
-            if let Err(error) = remove_step(&inner, &request, container).await {
-                tracing::warn!(%error, container, "a container of an ended build may be left");
-            }
+    if matches!(result, Err(BuildError::Cancelled)) {
+        // The connection is closed by now and the engine ends the build by itself, some time later.
+        if let Err(error) = remove_steps(&inner, &request.program).await {
+            tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
         }
     }
     let result = result.map_err(|error| with_tail(error, &log));
@@ -50,13 +52,11 @@ pub(super) async fn build(
     result
 }
 
-/// Sends the tree and reads what the builder says until it is done. `running` holds the containers
-/// that it runs at any moment.
+/// Sends the tree and reads what the builder says until it is done.
 async fn follow(
     inner: &Inner,
     request: &BuildRequest,
     log: &mut BuildLog,
-    running: &mut BTreeSet<String>,
 ) -> Result<ImageId, BuildError> {
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
     let context = bollard::body_try_stream(context::stream(request.context_dir.clone()));
@@ -64,7 +64,6 @@ async fn follow(
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
         let Some(text) = said.stream else { continue };
-        note_containers(&text, running);
         log.write(&text).map_err(|error| BuildError::Files {
             message: format!("{}: {error}", request.log_path.display()),
         })?;
@@ -95,62 +94,62 @@ fn options(inner: &Inner, request: &BuildRequest) -> BuildImageOptions {
         memory: Some(memory_bytes),
         memswap: Some(memory_bytes),
         networkmode: Some("none".to_owned()),
-        extrahosts: Some(marker(inner, request)),
+        extrahosts: Some(marker(inner, &request.program)),
         version: BuilderVersion::BuilderV1,
         ..BuildImageOptions::default()
     }
 }
 
 /// The engine gives the containers of a build no label that a client could choose, but it does
-/// give them this entry of the hosts file. A Dockerfile can print any text, also one that looks
-/// like the builder's: the entry tells that a container is of this build.
-fn marker(inner: &Inner, request: &BuildRequest) -> String {
+/// give them this entry of the hosts file: it tells whose a container is.
+fn marker(inner: &Inner, program: &ProgramId) -> String {
     let host = &inner.config.host_id;
-    format!("hersh-build-{}.{host}:127.0.0.1", request.program)
+    format!("hersh-build-{program}.{host}:127.0.0.1")
 }
 
-async fn remove_step(
-    inner: &Inner,
-    request: &BuildRequest,
-    container: &str,
-) -> Result<(), StopError> {
+/// Removes the containers of an ended build of the program until none appears any more: the engine
+/// may be about to create one when the connection closes.
+async fn remove_steps(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
+    let marker = marker(inner, program);
+    let mut quiet = 0;
+    for _round in 0..MAX_ROUNDS {
+        let found = steps(inner, &marker).await?;
+        for container in &found {
+            remove::force(inner, container).await?;
+        }
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        if quiet == QUIET_ROUNDS {
+            return Ok(());
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+    Err(StopError::Failed {
+        message: format!("a cancelled build of {program} goes on in the engine"),
+    })
+}
+
+async fn steps(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
     let client = inner.engine.client().await?;
-    let inspected = match client.inspect_container(container, None).await {
-        Ok(inspected) => inspected,
-        Err(error) => {
-            return match inner.engine.fault(&error) {
-                Fault::NotFound(_) => Ok(()),
-                Fault::Unavailable(error) => Err(error.into()),
-                Fault::Conflict(message) | Fault::Refused(message) => {
-                    Err(StopError::Failed { message })
-                }
-            };
-        }
+    let options = ListContainersOptions {
+        all: true,
+        ..ListContainersOptions::default()
     };
-    let hosts = inspected.host_config.and_then(|config| config.extra_hosts);
-    if hosts.is_some_and(|hosts| hosts.contains(&marker(inner, request))) {
-        remove::force(inner, container).await
-    } else {
-        Ok(())
-    }
-}
-
-/// The classic builder says ` ---> Running in 0123456789ab` and
-/// `Removing intermediate container 0123456789ab`.
-fn note_containers(text: &str, running: &mut BTreeSet<String>) {
-    for line in text.lines() {
-        if let Some(id) = line.trim().strip_prefix("---> Running in ") {
-            if is_short_id(id) {
-                running.insert(id.to_owned());
-            }
-        } else if let Some(id) = line.trim().strip_prefix("Removing intermediate container ") {
-            running.remove(id);
+    let containers = client
+        .list_containers(Some(options))
+        .await
+        .map_err(|error| inner.engine.fault(&error).into_unavailable())?;
+    let mut found = Vec::new();
+    for id in containers.into_iter().filter_map(|container| container.id) {
+        // One that is gone meanwhile needs no removal.
+        let Ok(inspected) = client.inspect_container(&id, None).await else {
+            continue;
+        };
+        let hosts = inspected.host_config.and_then(|config| config.extra_hosts);
+        if hosts.is_some_and(|hosts| hosts.iter().any(|host| host == marker)) {
+            found.push(id);
         }
     }
-}
-
-fn is_short_id(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    Ok(found)
 }
 
 fn refused(fault: Fault) -> BuildError {

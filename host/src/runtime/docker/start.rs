@@ -139,13 +139,7 @@ async fn check(
 async fn ended_early(inner: &Inner, spec: &Spec, id: &str, said: String) -> StartError {
     let exit = inner.exit(&spec.program, id).await;
     match exit {
-        Ok(Some(exit)) => StartError::Failed {
-            message: format!(
-                "the program ended at once ({:?}), before its kernel was looked at",
-                exit.reason
-            ),
-            logs: exit.logs,
-        },
+        Ok(Some(exit)) => StartError::Ended(exit),
         Ok(None) => failed(format!(
             "its kernel could not be looked at from inside: {said}"
         )),

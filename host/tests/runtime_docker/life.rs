@@ -1,0 +1,162 @@
+//! How programs end, and how that is told.
+
+use std::time::{Duration, Instant};
+
+use hersh_host::runtime::{Runtime, RuntimeEvent};
+use hersh_program::{ExitReason, Observed};
+use tokio::sync::mpsc;
+
+use crate::world::{PATIENCE, World, until};
+
+#[tokio::test]
+async fn stop_lets_a_program_end_by_itself() {
+    let world = World::new();
+    let script = "trap 'echo bye > /state/bye; exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    world.start(script).await;
+    until_says(&world, "up").await;
+    world.runtime.stop(&world.program, PATIENCE).await.unwrap();
+    assert!(
+        world
+            .storage
+            .paths(&world.program)
+            .state
+            .join("bye")
+            .exists()
+    );
+    assert!(world.containers().await.is_empty());
+}
+
+#[tokio::test]
+async fn stop_kills_a_program_that_does_not_listen() {
+    let world = World::new();
+    world
+        .start("trap '' TERM; echo up; while :; do sleep 0.1; done")
+        .await;
+    until_says(&world, "up").await;
+    let since = Instant::now();
+    world
+        .runtime
+        .stop(&world.program, Duration::from_secs(1))
+        .await
+        .unwrap();
+    let took = since.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+    assert!(world.containers().await.is_empty());
+}
+
+#[tokio::test]
+async fn stop_ends_a_start_whose_future_was_dropped() {
+    let world = World::new();
+    let image = world.script("sleep 1000").await;
+    // However far the start has come when it is dropped.
+    for delay_ms in [0, 5, 20, 60, 120, 240] {
+        let spec = world.spec(&image, |_| {});
+        let start = world.runtime.start(spec);
+        let dropped = tokio::time::timeout(Duration::from_millis(delay_ms), start).await;
+        world.stop().await;
+        assert!(
+            world.containers().await.is_empty(),
+            "{delay_ms} ms: {dropped:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_exit_is_told_with_its_code_and_last_lines() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    let script = "trap 'exit 5' USR1; echo up; while :; do sleep 0.1; done";
+    let id = world.start(script).await.container;
+    until_says(&world, "up").await;
+    world
+        .inside(id.as_str(), "echo 'no more' > /proc/1/fd/1; kill -USR1 1")
+        .await;
+    let event = exit_of(&mut events).await;
+    assert_eq!(
+        (event.program.clone(), event.container),
+        (world.program.clone(), id.clone())
+    );
+    assert_eq!(event.exit.reason, ExitReason::Code(5));
+    assert_eq!(event.exit.logs.first().map(String::as_str), Some("up"));
+    match world.runtime.observe(&world.program).await.unwrap() {
+        Observed::Exited(container, exit) => {
+            assert_eq!((container, exit.reason), (id, ExitReason::Code(5)));
+        }
+        other => panic!("{other:?}"),
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn running_out_of_memory_is_told_by_name() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    world
+        .start("sleep 1; x=0123456789abcdef; while :; do x=$x$x; done")
+        .await;
+    let event = exit_of(&mut events).await;
+    assert_eq!(event.exit.reason, ExitReason::OutOfMemory);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_exit_while_nobody_listened_is_told_at_the_start() {
+    let world = World::new();
+    let id = world.start("sleep 0.5; exit 4").await.container;
+    until("it ended", || async {
+        matches!(
+            world.runtime.observe(&world.program).await.unwrap(),
+            Observed::Exited(..)
+        )
+    })
+    .await;
+    let event = exit_of(&mut world.restarted().events()).await;
+    assert_eq!(
+        (event.container, event.exit.reason),
+        (id, ExitReason::Code(4))
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_removes_is_told() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    let id = world.start("sleep 1000").await.container;
+    let options = bollard::query_parameters::RemoveContainerOptions {
+        force: true,
+        ..Default::default()
+    };
+    world
+        .engine
+        .remove_container(id.as_str(), Some(options))
+        .await
+        .unwrap();
+    assert_eq!(exit_of(&mut events).await.container, id);
+    assert_eq!(
+        world.runtime.observe(&world.program).await.unwrap(),
+        Observed::Absent
+    );
+}
+
+async fn exit_of(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent {
+    tokio::time::timeout(PATIENCE, events.recv())
+        .await
+        .expect("an exit is told in time")
+        .expect("the stream of exits goes on")
+}
+
+async fn until_says(world: &World, line: &str) {
+    until("the program speaks", || async {
+        world
+            .runtime
+            .logs(&world.program, 50)
+            .await
+            .iter()
+            .any(|said| said == line)
+    })
+    .await;
+}

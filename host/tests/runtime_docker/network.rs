@@ -1,0 +1,185 @@
+//! Who reaches whom.
+
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use hersh_host::runtime::Runtime;
+use hersh_program::NetworkMode;
+
+use crate::world::{World, until};
+
+/// Answers every connection to port 8080 with a word.
+const SERVER: &str = "nc -ll -p 8080 -e echo served";
+
+#[tokio::test]
+async fn the_host_reaches_the_program_and_nothing_is_published() {
+    let world = World::new();
+    let running = world.start(SERVER).await;
+    let address = SocketAddr::new(running.address.unwrap(), 8080);
+    until("the program answers", || async {
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    })
+    .await;
+    let inspected = world.inspect(running.container.as_str()).await;
+    assert!(
+        inspected
+            .host_config
+            .unwrap()
+            .port_bindings
+            .unwrap_or_default()
+            .is_empty()
+    );
+    let ports = inspected
+        .network_settings
+        .unwrap()
+        .ports
+        .unwrap_or_default();
+    assert!(
+        ports.values().flatten().flatten().next().is_none(),
+        "{ports:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn neighbours_the_host_and_the_internet_are_out_of_reach() {
+    let world = World::new();
+    let neighbour = world.neighbour();
+    let image = world.script(SERVER).await;
+    let start = |spec| world.runtime.start(spec);
+    let other = start(world.spec_of(&neighbour, &image, |_| {}))
+        .await
+        .unwrap();
+    let running = world.start("sleep 1000").await;
+    let id = running.container.as_str();
+
+    // Each target answers the host, so that a silence inside means something.
+    let service = host_service();
+    let other = SocketAddr::new(other.address.unwrap(), 8080);
+    let internet: SocketAddr = std::env::var("HERSH_TEST_INTERNET")
+        .unwrap()
+        .parse()
+        .unwrap();
+    for target in [other, internet] {
+        until("the target answers the host", || async {
+            TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok()
+        })
+        .await;
+    }
+    let bridge = gateway(running.address.unwrap());
+    let uplink: IpAddr = "198.51.100.254".parse().unwrap();
+    for host in [bridge, uplink] {
+        let target = SocketAddr::new(host, service);
+        assert!(TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok());
+    }
+
+    for (host, port) in [
+        (other.ip(), other.port()),
+        (internet.ip(), internet.port()),
+        (bridge, service),
+        (uplink, service),
+    ] {
+        let said = world
+            .inside(id, &format!("nc -w 2 {host} {port} </dev/null; echo ended"))
+            .await;
+        assert!(
+            said.ends_with("ended\n") && !said.contains("served"),
+            "{host}: {said}"
+        );
+        assert!(!said.contains("internet\n"), "{host}: {said}");
+    }
+    let resolved = world
+        .inside(id, "nslookup example.org; echo; ip -6 addr show")
+        .await;
+    assert!(!resolved.contains("Name:\texample.org"), "{resolved}");
+    world
+        .runtime
+        .stop(&neighbour, Duration::ZERO)
+        .await
+        .unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
+    let world = World::new();
+    let neighbour = world.neighbour();
+    let image = world.script(SERVER).await;
+    let egress = |manifest: &mut hersh_program::Manifest| manifest.network = NetworkMode::Egress;
+    let other = world
+        .runtime
+        .start(world.spec_of(&neighbour, &image, egress))
+        .await
+        .unwrap();
+    let image = world.script("sleep 1000").await;
+    let running = world
+        .runtime
+        .start(world.spec(&image, egress))
+        .await
+        .unwrap();
+    let id = running.container.as_str();
+
+    let internet: SocketAddr = std::env::var("HERSH_TEST_INTERNET")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let command = format!("nc -w 5 {} {} </dev/null", internet.ip(), internet.port());
+    assert_eq!(world.inside(id, &command).await, "internet\n");
+
+    let service = host_service();
+    let bridge = gateway(running.address.unwrap());
+    for (host, port) in [(other.address.unwrap(), 8080), (bridge, service)] {
+        let said = world
+            .inside(id, &format!("nc -w 2 {host} {port} </dev/null; echo ended"))
+            .await;
+        assert!(
+            said.ends_with("ended\n") && !said.contains("served"),
+            "{host}: {said}"
+        );
+    }
+    world
+        .runtime
+        .stop(&neighbour, Duration::ZERO)
+        .await
+        .unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_network_there_is_only_loopback() {
+    let world = World::new();
+    let image = world.script("sleep 1000").await;
+    let spec = world.spec(&image, |manifest| manifest.network = NetworkMode::None);
+    let running = world.runtime.start(spec).await.unwrap();
+    assert_eq!(running.address, None);
+    let interfaces = world
+        .inside(running.container.as_str(), "cut -d: -f1 /proc/net/dev")
+        .await;
+    let names: Vec<&str> = interfaces.lines().skip(2).map(str::trim).collect();
+    assert_eq!(names, ["lo"]);
+    world.stop().await;
+}
+
+/// A service on all addresses of the host, that answers with a word; its port.
+fn host_service() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            // A client that is gone already is no matter.
+            let _ = connection.and_then(|mut it| it.write_all(b"served\n"));
+        }
+    });
+    port
+}
+
+/// The host's address on the network of a sandbox: the first of its /22.
+fn gateway(address: IpAddr) -> IpAddr {
+    let IpAddr::V4(address) = address else {
+        panic!("{address} is no IPv4 address");
+    };
+    std::net::Ipv4Addr::from((u32::from(address) & !0x3ff) + 1).into()
+}
