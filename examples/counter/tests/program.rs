@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,19 @@ fn start_on(folder: &Path, address: &str) -> Running {
 
 /// Starts the counter on a free port.
 fn start(folder: &Path) -> Running {
-    start_on(folder, "127.0.0.1:0")
+    let counter = start_on(folder, "127.0.0.1:0");
+    if counter.address.is_some() {
+        counter.await_reply("/watcher/status", |status| status["state"] == "Ready");
+    }
+    counter
+}
+
+/// A failing test leaves no process behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Running {
@@ -82,9 +94,19 @@ impl Running {
 
     /// Waits until the shown total is `total`: that run is acknowledged.
     fn await_total(&self, total: i64) {
-        let started = std::time::Instant::now();
-        while self.total() != Some(total) {
-            assert!(started.elapsed() < PATIENCE, "the total never was {total}");
+        self.await_reply("/watcher/context", |reply| {
+            reply["context"]["total"] == total
+        });
+    }
+
+    fn await_reply(&self, path: &str, wanted: impl Fn(&Value) -> bool) {
+        let started = Instant::now();
+        loop {
+            let reply = self.call("GET", path, "");
+            if wanted(&reply) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{path} stays {reply}");
         }
     }
 
