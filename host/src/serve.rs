@@ -2,18 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::net::TcpListener;
 
 use crate::{
     Config, api,
-    auth::{Auth, BootstrapError},
+    auth::{Auth, BootstrapError, NewToken},
     compose::RuntimeMode,
-    effects::Effects,
-    host::{Host, Parts},
     journal::{Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
-    proxy::Proxy,
-    registry::Registry,
     runtime::{
         Runtime, Unavailable,
         docker::{DockerConfig, DockerRuntime},
@@ -65,10 +61,15 @@ pub enum HostError {
 }
 
 /// Serves until `stop` resolves. Programs go on running after that; the next start finds them.
+/// `on_listening` is told the address once requests are taken.
 ///
 /// # Errors
 /// [`HostError`] says why it could not start; what runs is left as it is.
-pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), HostError> {
+pub async fn serve(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    on_listening: impl FnOnce(SocketAddr),
+) -> Result<(), HostError> {
     let storage = Storage::open(&config.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join("journal.db"))?;
@@ -77,33 +78,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     let runtime = connect(&config, &storage, host_id).await?;
     let listener = listen(config.listen).await?;
 
-    let (removed, removals) = mpsc::unbounded_channel();
-    let exits = runtime.events();
-    let effects = Arc::new(Effects {
-        storage: storage.clone(),
-        runtime: Arc::clone(&runtime),
-        removed,
-    });
-    let host = Host::new(Parts {
-        storage,
-        journal,
-        runtime,
-        registry: Registry::default(),
-        effects,
-        auth,
-        proxy: Proxy::default(),
-    });
-    supervise::recover(&host).await.map_err(recover_failed)?;
-    let workers = [
-        tokio::spawn(supervise::observe_exits(host.clone(), exits)),
-        tokio::spawn(supervise::forget_removed(host.clone(), removals)),
-    ];
-    announce(&listener, new_token.as_ref());
+    let (host, workers) = supervise::bring_up(storage, journal, runtime, auth)
+        .await
+        .map_err(recover_failed)?;
+    announce(&listener, new_token.as_ref(), on_listening);
     server::serve(listener, api::router(host.clone()), stop).await;
-    for entry in host.list() {
-        entry.supervisor().stop();
-    }
-    workers.iter().for_each(tokio::task::JoinHandle::abort);
+    supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(())
 }
@@ -147,18 +127,23 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
         .map_err(|source| HostError::Listen { address, source })
 }
 
-fn announce(listener: &TcpListener, new_token: Option<&crate::auth::NewToken>) {
+fn announce(
+    listener: &TcpListener,
+    new_token: Option<&NewToken>,
+    on_listening: impl FnOnce(SocketAddr),
+) {
     if let Some(token) = new_token {
         tracing::info!(path = %token.path.display(), "admin token written; 'hersh --token-file' reads it");
     }
     if let Ok(address) = listener.local_addr() {
         tracing::info!("listening on http://{address}");
+        on_listening(address);
     }
 }
 
 fn recover_failed(error: RecoverError) -> HostError {
-    match error {
-        RecoverError::Engine(error) => HostError::Engine(error),
-        other => HostError::Recover(other),
+    if let RecoverError::Engine(error) = error {
+        return HostError::Engine(error);
     }
+    HostError::Recover(error)
 }

@@ -12,14 +12,17 @@ use std::{
 
 use hersh_machine::driver::SendError;
 use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    host::Host,
-    journal::{JournalError, StoredProgram},
-    registry::{Entry, ProgramJournal},
-    runtime::{RuntimeEvent, StopError, Unavailable},
-    storage::StorageError,
+    auth::Auth,
+    effects::Effects,
+    host::{Host, Parts},
+    journal::{Journal, JournalError, StoredProgram},
+    proxy::Proxy,
+    registry::{Entry, ProgramJournal, Registry},
+    runtime::{Runtime, RuntimeEvent, StopError, Unavailable},
+    storage::{Storage, StorageError},
 };
 
 /// What nobody owns any more is not waited for.
@@ -55,8 +58,52 @@ pub enum RecoverError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// Puts a host together and brings its programs back; the workers go with it until
+/// [`put_down`].
+pub(crate) async fn bring_up(
+    storage: Storage,
+    journal: Journal,
+    runtime: Arc<dyn Runtime>,
+    auth: Auth,
+) -> Result<(Host, Workers), RecoverError> {
+    let (removed, removals) = mpsc::unbounded_channel();
+    // Listened to before anything is resumed, so that no exit falls in between.
+    let exits = runtime.events();
+    let effects = Arc::new(Effects {
+        storage: storage.clone(),
+        runtime: Arc::clone(&runtime),
+        removed,
+    });
+    let host = Host::new(Parts {
+        storage,
+        journal,
+        runtime,
+        registry: Registry::default(),
+        effects,
+        auth,
+        proxy: Proxy::default(),
+    });
+    recover(&host).await?;
+    let workers = [
+        tokio::spawn(observe_exits(host.clone(), exits)),
+        tokio::spawn(forget_removed(host.clone(), removals)),
+    ];
+    Ok((host, workers))
+}
+
+/// Ends supervision; what runs goes on running.
+pub(crate) fn put_down(host: &Host, workers: &Workers) {
+    for entry in host.list() {
+        entry.supervisor().stop();
+    }
+    workers.iter().for_each(JoinHandle::abort);
+}
+
+/// What runs beside the supervisors.
+pub(crate) type Workers = [JoinHandle<()>; 2];
+
 /// Brings every stored program back. Programs that run are not disturbed.
-pub(crate) async fn recover(host: &Host) -> Result<(), RecoverError> {
+async fn recover(host: &Host) -> Result<(), RecoverError> {
     let stored = host.blocking(|host| host.journal().load()).await??;
     let mut folded = Vec::with_capacity(stored.len());
     for program in stored {
@@ -145,7 +192,7 @@ fn resume(host: &Host, folded: Folded) {
 }
 
 /// Tells programs how their containers ended, until the host ends.
-pub(crate) async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
+async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
     while let Some(RuntimeEvent {
         program,
         container,
@@ -169,7 +216,7 @@ pub(crate) async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeE
 }
 
 /// Forgets programs whose removal is done, until the host ends.
-pub(crate) async fn forget_removed(host: Host, mut removed: mpsc::UnboundedReceiver<ProgramId>) {
+async fn forget_removed(host: Host, mut removed: mpsc::UnboundedReceiver<ProgramId>) {
     while let Some(id) = removed.recv().await {
         let Some(entry) = host.registry().get(&id) else {
             continue;

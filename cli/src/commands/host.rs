@@ -19,11 +19,13 @@ pub(crate) async fn serve(options: HostOptions) -> Result<(), Failure> {
     )
     .map_err(|error| refused(&error))?;
     let stop = stop_signal()?;
-    hersh_host::serve(config, stop)
+    hersh_host::serve(config, stop, |_| {})
         .await
-        .map_err(|error| match error {
-            HostError::Engine(_) => Failure::Unavailable(error.to_string()),
-            other => Failure::Failed(other.to_string()),
+        .map_err(|error| {
+            if let HostError::Engine(_) = error {
+                return Failure::Unavailable(error.to_string());
+            }
+            Failure::Failed(error.to_string())
         })
 }
 

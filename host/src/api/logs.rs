@@ -89,14 +89,12 @@ pub(super) async fn build(
     if query.follow {
         return Ok(live(follow_build(entry, path)));
     }
-    let text = tokio::fs::read(&path)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"))
-            }
-            _ => Failure::internal(&error),
-        })?;
+    let text = tokio::fs::read(&path).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"));
+        }
+        Failure::internal(&error)
+    })?;
     Ok(String::from_utf8_lossy(&text).into_owned().into_response())
 }
 

@@ -23,6 +23,8 @@ mod logs;
 mod problem;
 mod programs;
 mod source;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use axum::Json;

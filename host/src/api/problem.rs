@@ -82,12 +82,10 @@ impl From<SourceError> for Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        match error.source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Self::new(Code::StorageFull, error.to_string())
-            }
-            _ => Self::internal(&error),
+        if error.is_disk_full() {
+            return Self::new(Code::StorageFull, error.to_string());
         }
+        Self::internal(&error)
     }
 }
 

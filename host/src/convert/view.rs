@@ -136,7 +136,12 @@ fn hide_env(value: &mut serde_json::Value) {
                     Value::Object(env) if key == "env" => {
                         env.values_mut().for_each(|value| *value = HIDDEN.into());
                     }
-                    other => hide_env(other),
+                    Value::Object(_)
+                    | Value::Array(_)
+                    | Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_) => hide_env(value),
                 }
             }
         }

@@ -68,6 +68,11 @@ impl FakeRuntime {
             .collect()
     }
 
+    /// Tells nobody of exits until somebody listens anew.
+    pub(crate) fn forget_events(&self) {
+        self.world().exits = None;
+    }
+
     /// Puts a container there that no host asked for.
     pub(crate) fn plant(&self, program: &ProgramId) {
         self.world().create(program);

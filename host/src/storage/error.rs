@@ -18,6 +18,12 @@ pub struct StorageError {
 }
 
 impl StorageError {
+    /// True when there was no room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        is_disk_full(&self.source)
+    }
+
     /// For `map_err`: the failure of `action` on `path`.
     pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -1,7 +1,7 @@
 //! Taking over what containers print.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,6 +16,8 @@ use crate::runtime::logs::{LINE_BYTES, LogLine, Stream, normal_time};
 
 /// The most lines that are written at once.
 const BATCH: usize = 256;
+/// How many stored lines are compared with what the engine has, when a capture begins.
+const REMEMBERED: usize = 1_000;
 /// How long the end of a container waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -87,23 +89,13 @@ impl Drop for Leave {
 }
 
 async fn capture(inner: &Inner, program: &ProgramId, container: &str, limit_bytes: u64) {
-    let stored = inner.logs.tail(program, 1).await.unwrap_or_default();
-    let mut lines = Lines {
-        last_at: stored
-            .into_iter()
-            .next()
-            .map(|line| line.at)
-            .unwrap_or_default(),
-        unfinished: HashMap::new(),
-    };
     let mut back_off = BACK_OFF_FIRST;
     loop {
-        let before = lines.last_at.clone();
-        if let Err(error) = read(inner, program, container, limit_bytes, &mut lines).await {
-            tracing::debug!(%error, container, "the output of a container was cut off");
-        }
-        if before != lines.last_at {
-            back_off = BACK_OFF_FIRST;
+        match read(inner, program, container, limit_bytes).await {
+            Ok(()) => back_off = BACK_OFF_FIRST,
+            Err(error) => {
+                tracing::debug!(error, container, "the output of a container was cut off");
+            }
         }
         if !may_print_more(inner, container).await {
             return;
@@ -114,14 +106,15 @@ async fn capture(inner: &Inner, program: &ProgramId, container: &str, limit_byte
 }
 
 /// Reads the engine's copy from its start, which is bounded, and goes on as it grows. What is
-/// stored already is passed over by its time.
+/// stored already is passed over.
 async fn read(
     inner: &Inner,
     program: &ProgramId,
     container: &str,
     limit_bytes: u64,
-    lines: &mut Lines,
 ) -> Result<(), String> {
+    let stored = inner.logs.tail(program, REMEMBERED).await;
+    let mut lines = Lines::after(stored.map_err(|error| error.to_string())?);
     let client = inner.engine.client().await.map_err(|error| error.message)?;
     let options = LogsOptions {
         follow: true,
@@ -170,50 +163,77 @@ async fn may_print_more(inner: &Inner, container: &str) -> bool {
 }
 
 /// Makes lines of pieces. The engine puts the time before each piece, ends a line with a line
-/// feed, and splits long lines into several pieces.
+/// feed, and splits long lines into several pieces. The times of the two streams are not in order
+/// with each other, so what is stored is told by time and stream, not by the last time alone.
 struct Lines {
-    last_at: String,
+    stored: HashSet<(String, char)>,
+    /// Everything from before this time is stored.
+    floor: String,
     unfinished: HashMap<char, LogLine>,
 }
 
 impl Lines {
+    /// Passes over lines that are among the last stored ones, or older than all of those.
+    fn after(stored: Vec<LogLine>) -> Self {
+        let oldest = stored.iter().map(|line| &line.at).min().cloned();
+        Self {
+            floor: oldest
+                .filter(|_| stored.len() == REMEMBERED)
+                .unwrap_or_default(),
+            stored: stored
+                .into_iter()
+                .map(|line| (line.at, key(line.stream)))
+                .collect(),
+            unfinished: HashMap::new(),
+        }
+    }
+
     fn take(&mut self, piece: LogOutput) -> Option<LogLine> {
-        let (key, stream) = match piece {
-            LogOutput::StdErr { .. } => ('e', Stream::Stderr),
+        let stream = match piece {
+            LogOutput::StdErr { .. } => Stream::Stderr,
             LogOutput::StdOut { .. } | LogOutput::StdIn { .. } | LogOutput::Console { .. } => {
-                ('o', Stream::Stdout)
+                Stream::Stdout
             }
         };
         let bytes = piece.into_bytes();
         let text = String::from_utf8_lossy(&bytes);
         let (at, text) = text.split_once(' ')?;
         let at = normal_time(at)?;
-        if at <= self.last_at && !self.unfinished.contains_key(&key) {
-            return None;
-        }
         let ends = text.ends_with('\n');
         let text = text.trim_end_matches(['\n', '\r']);
-        let line = self.unfinished.entry(key).or_insert_with(|| LogLine {
-            at,
-            stream,
-            text: String::new(),
-        });
+        let line = self
+            .unfinished
+            .entry(key(stream))
+            .or_insert_with(|| LogLine {
+                at,
+                stream,
+                text: String::new(),
+            });
         let room = LINE_BYTES.saturating_sub(line.text.len());
         line.text.push_str(&text[..text.floor_char_boundary(room)]);
         if !ends {
             return None;
         }
-        let line = self.unfinished.remove(&key)?;
-        self.last_at = self.last_at.clone().max(line.at.clone());
-        Some(line)
+        let line = self.unfinished.remove(&key(stream))?;
+        self.is_new(&line).then_some(line)
     }
 
     fn finish(&mut self) -> Vec<LogLine> {
-        let mut lines: Vec<LogLine> = self.unfinished.drain().map(|(_, line)| line).collect();
-        lines.sort_by(|one, other| one.at.cmp(&other.at));
-        if let Some(line) = lines.last() {
-            self.last_at = self.last_at.clone().max(line.at.clone());
-        }
+        let unfinished = std::mem::take(&mut self.unfinished);
+        let mut lines: Vec<LogLine> = unfinished.into_values().collect();
+        lines.retain(|line| self.is_new(line));
         lines
+    }
+
+    fn is_new(&self, line: &LogLine) -> bool {
+        line.at >= self.floor && !self.stored.contains(&(line.at.clone(), key(line.stream)))
+    }
+}
+
+fn key(stream: Stream) -> char {
+    match stream {
+        Stream::Stdout => 'o',
+        Stream::Stderr => 'e',
+        Stream::Host => 'h',
     }
 }

@@ -285,13 +285,14 @@ impl Inner {
     /// How a container ended; `None` when it runs or is not there.
     async fn exit(&self, program: &ProgramId, id: &str) -> Result<Option<Exit>, Unavailable> {
         let client = self.engine.client().await?;
-        let state = match client.inspect_container(id, None).await {
-            Ok(inspected) => inspected.state.unwrap_or_default(),
+        let inspected = match client.inspect_container(id, None).await {
+            Ok(inspected) => inspected,
             Err(error) => {
                 let absent = self.engine.fault(&error).unless_absent();
                 return absent.map(|()| None).map_err(Fault::into_unavailable);
             }
         };
+        let state = inspected.state.unwrap_or_default();
         if state.running.unwrap_or(false) {
             return Ok(None);
         }
@@ -302,13 +303,13 @@ impl Inner {
             } else {
                 ExitReason::Code(code)
             },
-            logs: self.last_lines(program, state.started_at.as_deref()).await,
+            logs: self.last_lines(program, inspected.created.as_deref()).await,
         }))
     }
 
-    /// The last lines printed since `started_at`, which is the engine's form of a time.
-    async fn last_lines(&self, program: &ProgramId, started_at: Option<&str>) -> Logs {
-        let since = started_at.and_then(normal_time).unwrap_or_default();
+    /// The last lines printed by a container created at `created_at`, the engine's form of a time.
+    async fn last_lines(&self, program: &ProgramId, created_at: Option<&str>) -> Logs {
+        let since = created_at.and_then(normal_time).unwrap_or_default();
         let lines = self
             .logs
             .tail(program, CAUSE_LINES)
