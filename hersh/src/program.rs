@@ -34,7 +34,8 @@ const EXIT_NOT_STARTED: u8 = 2;
 /// Exit code after [`crate::Control::Kill`].
 const EXIT_KILLED: u8 = 3;
 
-/// Runs a watcher as the whole of a program, with its settings from the environment.
+/// Runs a watcher as the whole of a program, with its settings from the environment. Called from
+/// a plain `main`, outside any async runtime.
 ///
 /// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
 /// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for no API), log lines
