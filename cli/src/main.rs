@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("hersh: {failure}");
+            output::note(&format!("hersh: {failure}"));
             ExitCode::from(failure.exit_code())
         }
     }

@@ -37,17 +37,24 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure
 
 /// Prints one line. A reader that has gone away (`| head`) ends the command quietly.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", clean(text)) {
+    let text = clean(text, std::io::stdout().is_terminal());
+    match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Failure::Failed(format!("can't write: {error}"))),
     }
 }
 
+/// Tells a person something beside the result. Nobody there to read it is no failure.
+pub(crate) fn note(text: &str) {
+    let text = clean(text, std::io::stderr().is_terminal());
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Text of a program, made safe for a terminal: control characters could move the cursor or
 /// change the terminal's title. Files and pipes get it as it is.
-fn clean(text: &str) -> String {
-    if !std::io::stdout().is_terminal() {
+fn clean(text: &str, terminal: bool) -> String {
+    if !terminal {
         return text.to_string();
     }
     text.chars()

@@ -213,23 +213,32 @@ impl Host {
         Ok(entry)
     }
 
-    /// Stores new source; it counts from the next start.
+    /// Stores new source; it counts from the next start. Older trees go, but for the one that a
+    /// build reads right now.
     pub(crate) async fn replace_source(
         &self,
         entry: &Entry,
         staged: StagedSource,
         manifest: Manifest,
     ) -> Result<(), ReplaceError> {
+        let _alone = entry.replacing().await;
         let id = entry.id();
         let build = self
             .blocking(move |host| host.storage().commit(&id, staged))
             .await
             .map_err(|error| CommandError::Journal(error.to_string()))??;
         let source = Source {
-            build,
+            build: build.clone(),
             manifest: Arc::new(manifest),
         };
         self.send(entry, Event::SourceReplaced { source }).await?;
+        let (id, kept) = (entry.id(), [build, entry.build_id()]);
+        let pruned = self
+            .blocking(move |host| host.storage().retain_sources(&id, &kept))
+            .await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "older source stays until the next one comes");
+        }
         Ok(())
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     /// Where its container was found; of use as long as that container runs.
     address: Mutex<Option<(ContainerId, IpAddr)>>,
     gone: CancellationToken,
+    /// Held while source is stored, told to the program, and older source removed.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl Entry {
@@ -46,6 +48,7 @@ impl Entry {
             in_flight: InFlight::default(),
             address: Mutex::new(None),
             gone: CancellationToken::new(),
+            replacing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -70,6 +73,11 @@ impl Entry {
 
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.in_flight
+    }
+
+    /// Keeps others from replacing the source meanwhile.
+    pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.replacing.lock().await
     }
 
     /// Fires once the program is removed and forgotten.

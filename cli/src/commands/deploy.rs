@@ -112,7 +112,7 @@ async fn upload(
 ) -> Result<ProgramCreated, Failure> {
     let entries = Arc::new(archive::entries(folder)?);
     let kib = archive::total_bytes(&entries).div_ceil(1024);
-    eprintln!("sending {} entries, {kib} KiB", entries.len());
+    output::note(&format!("sending {} entries, {kib} KiB", entries.len()));
     let (writer, reader) = tokio::io::duplex(PIPE_BYTES);
     let packing = {
         let (folder, bridge) = (folder.to_path_buf(), SyncIoBridge::new(writer));
@@ -150,6 +150,6 @@ async fn show_build(client: &Client, name: &str) {
     };
     let mut lines = std::pin::pin!(lines);
     while let Some(Ok(line)) = lines.next().await {
-        eprintln!("  {}", line.line);
+        output::note(&format!("  {}", line.line));
     }
 }

@@ -1,6 +1,9 @@
 //! Taking source in: JSON, or a tar stream that is never held in memory.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -12,6 +15,7 @@ use futures_util::TryStreamExt;
 use hersh_program::{Manifest, ProgramId};
 use hersh_wire::{Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
+use tokio_stream::StreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{
@@ -23,6 +27,9 @@ use crate::{
     host::{Entry, Host},
     storage::{SourceLimits, StagedSource},
 };
+
+/// A sender that stays silent for longer than this is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `?name=`, for archives; JSON requests carry it inside.
 #[derive(Debug, Default, Deserialize)]
@@ -138,6 +145,14 @@ async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
 
 async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
+    let stream = Box::pin(stream.timeout(IDLE_TIMEOUT).map(|piece| {
+        piece.unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing came any more",
+            ))
+        })
+    }));
     let reader = SyncIoBridge::new(StreamReader::new(stream));
     let staged = host
         .blocking(move |host| {

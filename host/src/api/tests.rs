@@ -417,3 +417,28 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     assert!(!host.data().join("programs/left-behind").exists());
     assert_eq!(host.host.list().len(), 3);
 }
+
+#[tokio::test]
+async fn replaced_source_goes_and_the_new_one_counts_from_the_next_start() {
+    let host = Fixture::new().await;
+    host.ready("a").await;
+    let first = host.ask(Method::GET, "/programs/a").await.1["build_id"].clone();
+    for text in ["one", "two"] {
+        let body = json!({ "dockerfile": "FROM scratch\n", "src_files": { "a.txt": text }, "readiness": { "kind": "none" } });
+        let request = host
+            .request(Method::PUT, "/programs/a/source")
+            .header("content-type", "application/json");
+        let (status, body) = host
+            .send(request.body(Body::from(body.to_string())).unwrap())
+            .await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        assert_ne!(body["build_id"], first);
+        assert_eq!(body["state"], "Ready", "what runs goes on");
+    }
+    let trees = std::fs::read_dir(host.data().join("programs/a/src"))
+        .unwrap()
+        .count();
+    assert_eq!(trees, 1, "only the newest tree stays");
+    let (_, view) = host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
+    assert_eq!(view["state"], "Ready", "{view}");
+}

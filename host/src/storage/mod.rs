@@ -195,6 +195,27 @@ impl Storage {
         Ok(build)
     }
 
+    /// Removes the program's stored source trees, all but `kept`.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming what could not be read or removed.
+    pub fn retain_sources(
+        &self,
+        program: &ProgramId,
+        kept: &[BuildId],
+    ) -> Result<(), StorageError> {
+        let src = self.paths(program).src;
+        let failed = StorageError::at("list", &src);
+        for entry in fs::read_dir(&src).map_err(&failed)? {
+            let name = entry.map_err(&failed)?.file_name();
+            if !kept.iter().any(|build| name == build.as_str()) {
+                let tree = src.join(name);
+                remove::remove_tree(&tree).map_err(StorageError::at("remove", &tree))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Stores the evidence of the last start.
     ///
     /// # Errors

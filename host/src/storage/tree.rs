@@ -88,7 +88,12 @@ impl Tree {
     /// Adds a copy of the file at `of`, which must be in the tree already: what a hard link in an
     /// archive stands for.
     pub(super) fn add_copy(&mut self, entry: &str, of: &str) -> Result<(), SourceError> {
-        let outside = |_| refused(entry, "it is a hard link to a path that is not in the source");
+        let outside = |_| {
+            refused(
+                entry,
+                "it is a hard link to a path that is not in the source",
+            )
+        };
         let original = self.clean(of).map_err(outside)?;
         let Some(Node::File {
             executable,
