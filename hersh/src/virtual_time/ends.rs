@@ -198,3 +198,26 @@ async fn what_the_cleanup_sets_is_kept_and_it_registers_nothing() {
     let text = std::fs::read_to_string(folder.path().join("context.json")).unwrap();
     assert_eq!(text, "{\"version\":1,\"values\":{\"closed\":true}}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_asked_during_a_run_that_never_awaits_comes_before_the_next_message() {
+    let handle = Rc::new(RefCell::new(None::<Watcher>));
+    let held = handle.clone();
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        if let Some(message) = cx.message() {
+            seen.add(message.as_ref());
+            held.borrow().as_ref().unwrap().stop("enough");
+        }
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        handle.replace(Some(watcher.clone()));
+        for message in ["1", "2", "3"] {
+            watcher.send(message).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(notes.texts(), ["1"]);
+}
