@@ -20,6 +20,7 @@ mod host;
 pub mod journal;
 mod lock;
 mod proxy;
+mod quota;
 mod readiness;
 mod registry;
 pub mod runtime;

@@ -20,6 +20,7 @@ use crate::{
     host::{Host, Parts},
     journal::{Journal, JournalError, StoredProgram},
     proxy::Proxy,
+    quota,
     registry::{Entry, ProgramJournal, Registry},
     runtime::{Runtime, RuntimeEvent, StopError, Unavailable},
     storage::{Storage, StorageError},
@@ -87,6 +88,7 @@ pub(crate) async fn bring_up(
     let workers = [
         tokio::spawn(observe_exits(host.clone(), exits)),
         tokio::spawn(forget_removed(host.clone(), removals)),
+        tokio::spawn(quota::watch(host.clone())),
     ];
     Ok((host, workers))
 }
@@ -100,7 +102,7 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
 }
 
 /// What runs beside the supervisors.
-pub(crate) type Workers = [JoinHandle<()>; 2];
+pub(crate) type Workers = [JoinHandle<()>; 3];
 
 /// Brings every stored program back. Programs that run are not disturbed.
 async fn recover(host: &Host) -> Result<(), RecoverError> {

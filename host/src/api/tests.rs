@@ -442,3 +442,25 @@ async fn replaced_source_goes_and_the_new_one_counts_from_the_next_start() {
     let (_, view) = host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
     assert_eq!(view["state"], "Ready", "{view}");
 }
+
+#[tokio::test]
+async fn a_program_that_keeps_too_much_is_ended() {
+    let host = Fixture::new().await;
+    let mut body = program("a");
+    body["resources"] = json!({ "state": "1MiB" });
+    host.json("/programs", &body).await;
+    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    let state = host.data().join("programs/a/state");
+    std::fs::write(state.join("some"), vec![1; 512 << 10]).unwrap();
+    crate::quota::check(&host.host).await;
+    assert_eq!(
+        host.ask(Method::GET, "/programs/a").await.1["state"],
+        "Ready"
+    );
+    std::fs::write(state.join("more"), vec![1; 600 << 10]).unwrap();
+    crate::quota::check(&host.host).await;
+    host.until("a", "Error").await;
+    let (_, view) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(view["cause"]["code"], "state_quota_exceeded");
+    assert!(host.runtime.running().is_empty());
+}

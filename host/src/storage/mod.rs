@@ -18,6 +18,7 @@ mod error;
 mod remove;
 mod source;
 mod tree;
+mod usage;
 
 pub use error::{SourceError, StorageError};
 pub use source::{SourceLimits, StagedSource};
@@ -214,6 +215,15 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// The bytes in the program's `/state`, counted until they are more than `enough`.
+    ///
+    /// # Errors
+    /// [`StorageError`] when a folder can't be read.
+    pub fn state_bytes(&self, program: &ProgramId, enough: u64) -> Result<u64, StorageError> {
+        let state = self.paths(program).state;
+        usage::used_bytes(&state, enough).map_err(StorageError::at("measure", &state))
     }
 
     /// Stores the evidence of the last start.
