@@ -228,6 +228,8 @@ mod tests {
             inbox.push_message("x".into()),
             Err(SendError::QueueFull { waiting: fitting })
         );
+        inbox.begin_run(true, &mut Intake::default());
+        inbox.push_message(long).unwrap();
     }
 
     #[test]
