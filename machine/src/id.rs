@@ -1,3 +1,5 @@
+//! The names of operations.
+
 use serde::{Deserialize, Serialize};
 
 /// Names one issued effect of one machine.

@@ -32,6 +32,7 @@ mod event;
 mod fake_handler;
 #[cfg(feature = "fake")]
 mod fake_world;
+mod ids;
 mod invariants;
 mod manifest;
 pub mod recovery;
@@ -50,6 +51,7 @@ pub use fake_handler::FakeHandler;
 #[cfg(feature = "fake")]
 pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
+pub use ids::{BuildId, ContainerId, IdError, ImageId, ProgramId};
 pub use manifest::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
 pub use reducer::{
     CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS, STOP_SLACK_MS,
@@ -62,7 +64,4 @@ pub use state::{
 pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
-pub use types::{
-    BuildId, Cause, ContainerId, Exit, ExitReason, IdError, ImageId, Logs, Observed, ProgramId,
-    Refusal, Source, Started,
-};
+pub use types::{Cause, Exit, ExitReason, Logs, Observed, Refusal, Source, Started};

@@ -118,7 +118,7 @@ async fn endless_build() -> (Arc<FakeHandler>, Supervisor) {
     // The folders are on their way already.
     tokio::task::yield_now().await;
     handler.set_faults(hanging());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    common::pass(Duration::from_secs(60)).await;
     let builds = world(&handler, |world| world.builds());
     assert_eq!((builds, supervisor.state().state.name()), (1, "building"));
     handler.set_faults(slow(100));

@@ -184,7 +184,7 @@ async fn a_ready_program_is_adopted_untouched() {
     let mut states = supervisor.subscribe();
     // It is asked about, and the answer changes nothing.
     assert_eq!(states.changed().await.unwrap().state.name(), "ready");
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    common::pass(Duration::from_secs(5)).await;
     assert_eq!(supervisor.state().state, before.state);
     let container = before.state.container().cloned().unwrap();
     handler.with_world(|world| assert_eq!(world.containers(&id()), [container]));
@@ -220,7 +220,7 @@ async fn a_program_at_rest_costs_no_record_on_a_host_start() {
     supervisor.stopped().await;
     let records = book.0.lock().unwrap().len();
     let resumed = Supervisor::resume(book.fold(), handler, book.clone());
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    common::pass(Duration::from_secs(1)).await;
     assert_eq!(resumed.state().state.name(), "stopped");
     assert_eq!(book.0.lock().unwrap().len(), records);
 }
@@ -336,7 +336,7 @@ async fn storm(seed: u64, faults_of_seed: Faults, acts: Vec<u8>) {
                 continue;
             }
             _ => {
-                tokio::time::sleep(Duration::from_secs(u64::from(act) * 4)).await;
+                common::pass(Duration::from_secs(u64::from(act) * 4)).await;
                 continue;
             }
         };
@@ -349,7 +349,7 @@ async fn storm(seed: u64, faults_of_seed: Faults, acts: Vec<u8>) {
     let limit = Duration::from_secs(3_600);
     tokio::time::timeout(limit, async {
         while !rests(&supervisor.state()) {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            common::pass(Duration::from_secs(5)).await;
         }
         let stopped = supervisor.call(Event::UserStopRequested).await;
         assert!(matches!(stopped, Ok(()) | Err(CommandError::Refused(_))));

@@ -1,3 +1,5 @@
+//! How a running effect learns that nobody wants it any more.
+
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 

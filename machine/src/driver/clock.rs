@@ -1,3 +1,5 @@
+//! Where the time comes from: the system, or tokio's clock in tests.
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;

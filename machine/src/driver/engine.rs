@@ -14,7 +14,7 @@ use std::vec::Vec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Answer, Clock, Config, Driver, Handle, Handler, Journal,
+    Answer, Clock, Config, Driven, Driver, Handle, Handler, Journal,
     runner::Runner,
     shared::{Queued, Reply, Shared},
     store::Storing,
@@ -64,10 +64,7 @@ impl<M: Machine, H, J, C> Drop for Engine<M, H, J, C> {
 
 impl<M, H, J, C> Future for Engine<M, H, J, C>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,
@@ -100,10 +97,7 @@ where
 
 impl<M, H, J, C> Engine<M, H, J, C>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,

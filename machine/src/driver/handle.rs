@@ -1,3 +1,5 @@
+//! The outside of a running machine: send, call, look, follow, stop.
+
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use std::vec::Vec;

@@ -1,3 +1,5 @@
+//! Where records become durable.
+
 use core::future::Future;
 use std::string::String;
 

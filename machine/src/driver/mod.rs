@@ -40,6 +40,12 @@ pub use journal::{Journal, JournalError, NoJournal};
 
 use crate::{Capacity, Machine, OpId, Stepper};
 
+/// A machine whose parts may move between threads, as a driver needs. Every such machine is one.
+pub trait Driven: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static {}
+
+impl<M> Driven for M where M: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
+{}
+
 /// What became of an operation that was issued before a restart of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovery<E> {
@@ -131,10 +137,7 @@ where
 
 impl<M, H, J, C> Driver<M, H, J, C>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,

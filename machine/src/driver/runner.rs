@@ -17,7 +17,7 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Handler, Recovery,
+    Driven, Handler, Recovery,
     cancel::{Cancel, CancelCell},
 };
 use crate::{Machine, OpId, OpenOp};
@@ -48,10 +48,8 @@ pub(super) struct Runner<M: Machine, H> {
 
 impl<M, H> Runner<M, H>
 where
-    M: Machine + 'static,
+    M: Driven,
     H: Handler<M>,
-    M::Event: Send,
-    M::Effect: Send + Sync,
 {
     /// A runner that first asks what became of `open`.
     pub(super) fn new(handler: Arc<H>, open: Vec<OpenOp<M::Effect>>) -> Self {

@@ -11,7 +11,8 @@ use core::{
 use tokio::time::sleep;
 
 use super::{
-    CallError, Clock, Handler, Journal, JournalError, engine::Engine, shared::Queued, shared::Reply,
+    CallError, Clock, Driven, Handler, Journal, JournalError, engine::Engine, shared::Queued,
+    shared::Reply,
 };
 use crate::{Machine, Step};
 
@@ -52,10 +53,7 @@ impl<M: Machine, J> Storing<M, J> {
 
 impl<M, J> Storing<M, J>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     J: Journal<M>,
 {
     /// Begins to store a step. Nothing is being stored.
@@ -73,10 +71,7 @@ fn store<M, J>(
     delay: Option<Duration>,
 ) -> Attempt<M, J>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     J: Journal<M>,
 {
     Box::pin(async move {
@@ -95,10 +90,7 @@ where
 
 impl<M, H, J, C> Engine<M, H, J, C>
 where
-    M: Machine + 'static,
-    M::State: Send,
-    M::Event: Send + Sync,
-    M::Effect: Send + Sync,
+    M: Driven,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,

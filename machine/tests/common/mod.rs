@@ -126,3 +126,9 @@ impl Machine for Office {
 pub(crate) fn ask(job: &str) -> Event {
     Event::Ask(job.to_owned())
 }
+
+/// Lets virtual time pass.
+pub(crate) async fn pass(time: std::time::Duration) {
+    // tidy: allow(sleep) the clock of these tests is paused: it stands for time, waits for none
+    tokio::time::sleep(time).await;
+}

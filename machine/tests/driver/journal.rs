@@ -12,7 +12,7 @@ use hersh_machine::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    common::{Desk, Event, Office, ask},
+    common::{Desk, Event, Office, ask, pass},
     scene::{Clerk, diary, log, spawn_with},
 };
 
@@ -84,7 +84,7 @@ async fn a_record_is_durable_before_anything_comes_of_it() {
         let desk = desk.clone();
         async move { desk.call(ask("quick")).await }
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
     assert!(!call.is_finished());
     assert!(clerk.diary().is_empty());
     assert!(desk.state().log.is_empty());
@@ -172,7 +172,7 @@ async fn stop_ends_the_loop_while_the_journal_hangs_or_fails() {
         let desk = hanging.clone();
         async move { desk.call(ask("quick")).await }
     });
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    pass(Duration::from_millis(5)).await;
     hanging.stop();
     hanging.stopped().await;
     assert_eq!(call.await.unwrap(), Err(CallError::Stopped(None)));
@@ -181,7 +181,7 @@ async fn stop_ends_the_loop_while_the_journal_hangs_or_fails() {
     book.fail(u32::MAX);
     let failing = spawn_with(&Clerk::new(), book, Config::default());
     failing.send(Event::Note(String::from("kept"))).unwrap();
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    pass(Duration::from_secs(30)).await;
     failing.stop();
     failing.stopped().await;
 }

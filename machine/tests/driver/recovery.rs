@@ -8,7 +8,7 @@ use hersh_machine::{
 };
 
 use crate::{
-    common::{Desk, Event, Office, ask},
+    common::{Desk, Event, Office, ask, pass},
     scene::{Clerk, START_MS, log, resume},
 };
 
@@ -62,7 +62,7 @@ async fn new_operations_wait_for_recovered_ones_and_get_fresh_ids() {
 async fn a_recovery_can_be_cancelled() {
     let clerk = Clerk::new();
     let desk = back(crashed(&["slow to tell", "waits"]), &clerk);
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    pass(Duration::from_millis(1)).await;
     desk.call(Event::Drop(OpId(1))).await.unwrap();
     desk.call(Event::Drop(OpId(2))).await.unwrap();
     desk.call(ask("next")).await.unwrap();

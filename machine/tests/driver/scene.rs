@@ -11,7 +11,7 @@ use hersh_machine::{
 };
 use tokio::sync::Semaphore;
 
-use crate::common::{Desk, Effect, Event, Office};
+use crate::common::{Desk, Effect, Event, Office, pass};
 
 pub(crate) const START_MS: u64 = 1_000_000;
 
@@ -49,7 +49,7 @@ impl Clerk {
 
     async fn work(&self, job: &str, cancel: &Cancel) {
         if let Some(ms) = job.strip_prefix("slow ") {
-            tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await;
+            pass(Duration::from_millis(ms.parse().unwrap())).await;
         }
         match job {
             "gate" => self.gate.acquire().await.unwrap().forget(),
@@ -63,11 +63,11 @@ impl Clerk {
                 cancel.cancelled().await;
                 assert!(cancel.is_cancelled());
                 self.note(format!("tidies {job}"));
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                pass(Duration::from_secs(5)).await;
             }
             "panic" => panic!("bang"),
             "panic late" => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                pass(Duration::from_millis(1)).await;
                 panic!("{}", String::from("late bang"));
             }
             "panic odd" => std::panic::panic_any(7),
@@ -95,7 +95,7 @@ impl Handler<Office> for Clerk {
         match job.as_str() {
             "was done" => Recovery::Ended(Event::Done(op, job.clone())),
             "slow to tell" => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                pass(Duration::from_secs(1)).await;
                 Recovery::Rerun
             }
             _ => Recovery::Rerun,
@@ -144,7 +144,7 @@ pub(crate) async fn log(handle: &Handle<Office>, length: usize) -> Vec<String> {
 /// Waits until the diary has `length` entries, and returns it.
 pub(crate) async fn diary(clerk: &Clerk, length: usize) -> Vec<String> {
     while clerk.diary().len() < length {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pass(Duration::from_millis(1)).await;
     }
     clerk.diary()
 }

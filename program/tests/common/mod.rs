@@ -188,3 +188,9 @@ pub(crate) fn name(effect: &Effect) -> &'static str {
         Effect::Refuse { .. } => "refuse",
     }
 }
+
+/// Lets virtual time pass.
+pub(crate) async fn pass(time: std::time::Duration) {
+    // tidy: allow(sleep) the clock of these tests is paused: it stands for time, waits for none
+    tokio::time::sleep(time).await;
+}

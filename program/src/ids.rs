@@ -1,0 +1,119 @@
+//! Identifiers: parsed once, then trusted. `ProgramId::parse("counter")`.
+
+use alloc::{string::String, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is not a valid identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {text:?} is not valid: {rule}")]
+pub struct IdError {
+    /// What was being read, such as `program id`.
+    pub kind: &'static str,
+    /// The text as it came, cut to 80 characters.
+    pub text: String,
+    /// What a valid one looks like.
+    pub rule: &'static str,
+}
+
+/// Names a program: a DNS label (1 to 63 of `a-z`, `0-9`, `-`, no hyphen at an end).
+///
+/// Every path, container name and label is built from this type only, so nothing else needs to
+/// think about `..`, slashes or spaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProgramId(Arc<str>);
+
+/// Names a source tree: `build-` and the first 12 hex digits of its SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuildId(Arc<str>);
+
+/// Names an image by content: `sha256:` and 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageId(pub(crate) Arc<str>);
+
+/// Names a container: 12 to 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(pub(crate) Arc<str>);
+
+macro_rules! identifier {
+    ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {
+        impl $name {
+            /// Reads an identifier.
+            ///
+            /// # Errors
+            /// [`IdError`] when the text breaks the rule of this type.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(IdError {
+                        kind: $kind,
+                        text: text.chars().take(80).collect(),
+                        rule: $rule,
+                    })
+                }
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                Self::from(&*id.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    ProgramId,
+    "program id",
+    "use 1 to 63 of a-z, 0-9 and '-', without '-' at either end",
+    |text| {
+        (1..=63).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    }
+);
+identifier!(BuildId, "build id", "'build-' and 12 hex digits", |text| {
+    text.strip_prefix("build-")
+        .is_some_and(|digits| digits.len() == 12 && is_hex(digits))
+});
+identifier!(ImageId, "image id", "'sha256:' and 64 hex digits", |text| {
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && is_hex(digits))
+});
+identifier!(ContainerId, "container id", "12 to 64 hex digits", |text| {
+    (12..=64).contains(&text.len()) && is_hex(text)
+});
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
