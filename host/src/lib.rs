@@ -7,7 +7,7 @@
 //!                     storage · compose · runtime ─► events ─► Supervisor
 //! ```
 //!
-//! The way of a command by three files: `api/programs.rs`, `host.rs`, `effects.rs`.
+//! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects.rs`.
 
 mod api;
 mod auth;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hersh_program::{Event, Manifest, ProgramStepper, Source};
+use hersh_program::{Event, Manifest, ProgramId, ProgramStepper, Source};
 
 use super::*;
 

@@ -1,5 +1,7 @@
 //! What a host can be asked: the one place behind the API.
 
+mod error;
+
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
@@ -12,6 +14,7 @@ use hersh_program::{
 };
 use tokio::task::JoinError;
 
+pub(crate) use self::error::{CommandError, CreateError, ReplaceError};
 pub(crate) use crate::registry::Entry;
 use crate::{
     auth::Auth,
@@ -20,35 +23,8 @@ use crate::{
     proxy::Proxy,
     registry::{ProgramJournal, Registry},
     runtime::{Runtime, Unavailable},
-    storage::{StagedSource, Storage, StorageError},
+    storage::{StagedSource, Storage},
 };
-
-/// Why a program was not created. Nothing of it is left.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CreateError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommandError {
-    #[error("no program is named {0}; 'hersh ps' lists them")]
-    NotFound(ProgramId),
-    #[error("too many commands wait for this program; try again shortly")]
-    QueueFull,
-    #[error("{refusal}")]
-    Refused {
-        refusal: Refusal,
-        state: &'static str,
-    },
-    #[error("still {state} after the time that was to be waited; it goes on by itself")]
-    WaitTimedOut { state: &'static str },
-    #[error("the command could not be stored: {0}")]
-    Journal(String),
-}
 
 /// What a user can ask of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,29 +293,10 @@ impl Host {
     }
 }
 
-/// Why new source was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplaceError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
-}
-
 /// The time, milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl CommandError {
-    /// The state that is why, where one is.
-    pub(crate) fn state(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { state, .. } | Self::WaitTimedOut { state } => Some(state),
-            Self::NotFound(_) | Self::QueueFull | Self::Journal(_) => None,
-        }
-    }
 }

@@ -1,0 +1,51 @@
+//! How a host refuses.
+
+use hersh_program::{ProgramId, Refusal};
+
+use crate::{journal::JournalError, storage::StorageError};
+
+/// Why a program was not created. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("no program is named {0}; 'hersh ps' lists them")]
+    NotFound(ProgramId),
+    #[error("too many commands wait for this program; try again shortly")]
+    QueueFull,
+    #[error("{refusal}")]
+    Refused {
+        refusal: Refusal,
+        state: &'static str,
+    },
+    #[error("still {state} after the time that was to be waited; it goes on by itself")]
+    WaitTimedOut { state: &'static str },
+    #[error("the command could not be stored: {0}")]
+    Journal(String),
+}
+
+/// Why new source was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplaceError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl CommandError {
+    /// The state that is why, where one is.
+    pub(crate) fn state(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { state, .. } | Self::WaitTimedOut { state } => Some(state),
+            Self::NotFound(_) | Self::QueueFull | Self::Journal(_) => None,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! How the journal fails.
+
+use hersh_program::ProgramId;
+
+/// Why the journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// SQLite refused.
+    #[error(
+        "journal {path} can't be opened: {source}; check the folder's permissions and free space"
+    )]
+    Sqlite {
+        /// The file.
+        path: String,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file is damaged.
+    #[error("journal {path} is damaged: {message}; restore the folder from a backup")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What the check found first.
+        message: String,
+    },
+    /// A newer host wrote it.
+    #[error("journal {path} has schema {found}, this host knows up to {known}; run the newer host")]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its schema version.
+        found: u32,
+        /// The newest that this host knows.
+        known: u32,
+    },
+    /// The writer thread could not be started.
+    #[error("journal writer can't be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Why something could not be written or read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A program of that id is there already.
+    #[error("a program named {0} exists")]
+    Exists(ProgramId),
+    /// The disk is full.
+    #[error("the disk that holds the journal is full")]
+    Full,
+    /// SQLite refused.
+    #[error("journal: {0}")]
+    Sqlite(String),
+    /// A stored record can't be read.
+    #[error("journal: record {seq} of {program} can't be read: {message}")]
+    Unreadable {
+        /// Whose.
+        program: String,
+        /// Which.
+        seq: u64,
+        /// Why.
+        message: String,
+    },
+    /// The writer has ended: the host is shutting down.
+    #[error("journal is closed")]
+    Closed,
+}
