@@ -219,8 +219,7 @@ impl<M: Machine> Stepper<M> {
 
     /// Frees what only a busy machine needs.
     pub fn shrink(&mut self) {
-        if self.ids.is_empty() && self.ids.capacity() > 0 {
-            self.ids = Vec::new();
+        if self.open.is_empty() {
             self.open = Vec::new();
         }
     }

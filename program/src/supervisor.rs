@@ -163,15 +163,23 @@ impl Supervisor {
     /// Waits until no operation is under way that leads to another state, and returns the state.
     /// Returns also when the supervisor has ended.
     pub async fn settled(&self) -> Program {
-        let mut subscription = self.subscribe();
-        let mut program = subscription.current();
-        while !program.state.is_settled() {
-            match subscription.changed().await {
-                Some(next) => program = next,
-                None => break,
+        self.until(|program| program.state.is_settled()).await
+    }
+
+    /// Waits until `reached` holds, and returns the state of that moment; states between two
+    /// looks may be missed. Returns also when the supervisor has ended. `reached` must be short.
+    pub async fn until(&self, reached: impl Fn(&Program) -> bool) -> Program {
+        let look = |program: &Program| reached(program).then(|| program.clone());
+        let mut subscription = self.handle.subscribe();
+        if let Some(program) = self.with_state(look) {
+            return program;
+        }
+        while let Some(seen) = subscription.changed_with(|program| look(program)).await {
+            if let Some(program) = seen {
+                return program;
             }
         }
-        program
+        self.state()
     }
 
     /// Ends the supervisor and leaves the program as it is: what runs goes on running, what is
@@ -210,7 +218,7 @@ impl Subscription {
     /// Waits for a state that was not seen yet. `None` when the supervisor has ended and its
     /// last state was seen.
     pub async fn changed(&mut self) -> Option<Program> {
-        self.0.changed().await.map(|program| *program)
+        self.0.changed_with(|program| Program::clone(program)).await
     }
 }
 

@@ -158,13 +158,19 @@ impl<M: Machine> Subscription<M> {
     /// Waits for a state that was not seen yet. `None` when the loop has ended and its last
     /// state was seen.
     pub async fn changed(&mut self) -> Option<M::State> {
+        self.changed_with(M::State::clone).await
+    }
+
+    /// What `read` makes of the next state that was not seen yet, without copying it. Keep it
+    /// short: the machine waits meanwhile. `None` as in [`Subscription::changed`].
+    pub async fn changed_with<T>(&mut self, read: impl FnOnce(&M::State) -> T) -> Option<T> {
         loop {
             let changed = self.handle.shared.changed.notified();
             {
                 let core = self.handle.shared.lock();
                 if core.generation != self.seen {
                     self.seen = core.generation;
-                    return Some(core.state.clone());
+                    return Some(read(&core.state));
                 }
                 if core.stopped {
                     return None;
