@@ -167,7 +167,17 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
     }
 
     async fn recover(&self, op: OpId, effect: &Effect, issued_at_ms: u64) -> Recovery<Event> {
-        self.0.recover(op, effect, issued_at_ms).await
+        match effect {
+            Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => {
+                Recovery::Rerun
+            }
+            Effect::EnsureProgramFolders { .. }
+            | Effect::BuildRuntime { .. }
+            | Effect::StartRuntime { .. }
+            | Effect::StopRuntime { .. }
+            | Effect::FetchRuntimeStatus { .. }
+            | Effect::RemoveProgram { .. } => self.0.recover(op, effect, issued_at_ms).await,
+        }
     }
 
     fn panicked(&self, op: OpId, message: String) -> Event {

@@ -53,3 +53,115 @@ fn operation(op: u64, deadline_ms: u64) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{sync::Arc, vec};
+
+    use hersh_machine::OpId;
+
+    use super::check;
+    use crate::{
+        BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason, Failed, ImageId,
+        Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State, StopStep, Stopping,
+        Then, recovery::MAX_ATTEMPTS,
+    };
+
+    fn program(state: State) -> Program {
+        let source = Source {
+            build: BuildId::parse("build-000000000000").unwrap(),
+            manifest: Arc::new(Manifest::default()),
+        };
+        let mut program = Program::new(ProgramId::parse("a").unwrap(), source, 1);
+        program.state = state;
+        program
+    }
+
+    fn image() -> ImageId {
+        ImageId(Arc::from("sha256:0"))
+    }
+
+    #[track_caller]
+    fn breaks(program: &Program, words: &str) {
+        let law = check(program).unwrap_err();
+        assert!(law.contains(words), "{law}");
+    }
+
+    #[test]
+    fn attempts_are_bounded() {
+        let mut many = program(State::Created);
+        many.attempts = MAX_ATTEMPTS + 1;
+        breaks(&many, "attempts");
+        let retry = Some(Retry {
+            op: OpId(1),
+            due_ms: 1,
+        });
+        let cause = Arc::new(Cause::HostRestarted);
+        let uncounted = program(State::Error(Failed { cause, retry }));
+        breaks(&uncounted, "no attempt counts");
+    }
+
+    #[test]
+    fn every_wait_has_an_operation_and_a_deadline() {
+        let stopping = |op, deadline_ms| {
+            program(State::Stopping(Stopping {
+                op: OpId(op),
+                deadline_ms,
+                step: StopStep::Containers,
+                then: Then::Start,
+            }))
+        };
+        assert_eq!(check(&stopping(1, 1)), Ok(()));
+        breaks(&stopping(0, 1), "never issued");
+        breaks(&stopping(1, 0), "no deadline");
+        let source = program(State::Created).source;
+        breaks(
+            &program(State::Building(Building {
+                op: OpId(0),
+                deadline_ms: 1,
+                step: BuildStep::Folders,
+                source,
+            })),
+            "never issued",
+        );
+        breaks(
+            &program(State::Ready(Ready {
+                image: image(),
+                container: ContainerId(Arc::from("0")),
+                since_ms: 1,
+                check: Some(Check {
+                    op: OpId(1),
+                    deadline_ms: 0,
+                }),
+            })),
+            "no deadline",
+        );
+    }
+
+    #[test]
+    fn remembered_exits_are_bounded() {
+        let exit = Arc::new(Exit {
+            reason: ExitReason::Vanished,
+            logs: vec![],
+        });
+        let seen = (ContainerId(Arc::from("0")), exit);
+        let starting = State::Starting(Starting {
+            op: OpId(1),
+            deadline_ms: 1,
+            image: image(),
+            exits: vec![seen; Starting::MAX_EXITS + 1],
+        });
+        breaks(&program(starting), "exits are remembered");
+    }
+
+    #[test]
+    fn files_go_only_with_the_program() {
+        let stopping = State::Stopping(Stopping {
+            op: OpId(1),
+            deadline_ms: 1,
+            step: StopStep::Files,
+            then: Then::Start,
+        });
+        breaks(&program(stopping), "a program that stays");
+    }
+}

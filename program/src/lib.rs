@@ -8,16 +8,38 @@
 //! Without features this crate is `no_std` and does no IO. Feature `tokio` adds [`Supervisor`],
 //! which keeps one program alive, and [`EffectHandler`], the contract of whoever does the work:
 //!
-//! ```ignore
-//! let supervisor = Supervisor::spawn(Program::new(id, source, seed), handler, journal);
-//! supervisor.call(Event::UserStartRequested).await?; // durable and answered: state Building
-//! let program = supervisor.settled().await;          // Ready, or Error with its cause
-//! supervisor.send(Event::RuntimeExited { container, exit })?; // what the host observes
+//! ```
+//! # #[cfg(all(feature = "fake", feature = "tokio"))]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::sync::Arc;
+//! # use hersh_machine::driver::NoJournal;
+//! # use hersh_program::*;
+//! # let id = ProgramId::parse("counter")?;
+//! # let source = Source {
+//! #     build: BuildId::parse("build-0123456789ab")?,
+//! #     manifest: Arc::new(Manifest::default()),
+//! # };
+//! # let (seed, handler, journal) = (7, Arc::new(FakeHandler::instant()), NoJournal);
+//! # let (created, records) = (Program::new(id.clone(), source.clone(), seed), Vec::new());
+//! let program = Program::new(id, source, seed);
+//! let supervisor = Supervisor::spawn(program, handler.clone(), journal);
+//! supervisor.call(Event::UserStartRequested).await?; // durable and answered: now Building
+//! let program = supervisor.settled().await; // Ready, or Error with its cause
+//! println!("{}", program.state.name());
+//!
+//! // What the host observes:
+//! # let container = ContainerId::parse("0123456789ab")?;
+//! # let exit = Exit { reason: ExitReason::Code(0), logs: Vec::new() };
+//! supervisor.send(Event::RuntimeExited { container, exit })?;
 //!
 //! // After a restart of the host:
-//! let mut stepper = ProgramStepper::new(program_as_created);
+//! let mut stepper = ProgramStepper::new(created);
 //! stepper.fold(records)?;
 //! let supervisor = Supervisor::resume(stepper, handler, journal);
+//! # Ok(())
+//! # }
+//! # #[cfg(all(feature = "fake", feature = "tokio"))]
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
 //! ```
 #![no_std]
 extern crate alloc;

@@ -215,3 +215,44 @@ async fn clocks_show_milliseconds_since_the_epoch() {
     tokio::time::advance(Duration::from_millis(3)).await;
     assert_eq!(clock.now_ms(), 8);
 }
+
+#[test]
+fn no_event_and_no_wake_up_is_lost_between_many_senders() {
+    const SENDERS: usize = 8;
+    const EACH: usize = 500;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let clerk = Clerk::new();
+        let desk = spawn(&clerk);
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    for number in 0..EACH {
+                        let event = if number % 10 == sender {
+                            ask("quick")
+                        } else {
+                            note("n")
+                        };
+                        while let Err(CallError::QueueFull(_)) = desk.call(event.clone()).await {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        let asked = SENDERS * EACH / 10;
+        let seen = log(&desk, SENDERS * EACH + asked).await;
+        let done = seen.iter().filter(|line| *line == "done quick").count();
+        assert_eq!(done, asked);
+        desk.stop();
+        desk.stopped().await;
+    });
+}
