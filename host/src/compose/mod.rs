@@ -15,7 +15,7 @@ mod verify;
 pub use contracts::{Contract, Verified, Violation};
 pub use file::to_compose_yaml;
 pub use receipt::Receipt;
-pub use rules::{MIN_MEMORY_BYTES, validate};
+pub use rules::{MIN_MEMORY_BYTES, MIN_PIDS, validate};
 pub(crate) use spec::network_name;
 pub use spec::{
     Environment, HOST_LABEL, Mount, Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode,

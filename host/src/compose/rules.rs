@@ -11,6 +11,10 @@ use super::{
 /// The least memory in which a sandbox starts, bytes.
 pub const MIN_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The fewest processes with which a sandbox starts: its limit counts gVisor's own threads, some
+/// forty, as well as the program's.
+pub const MIN_PIDS: u32 = 64;
+
 /// Checks what would run, contract by contract.
 ///
 /// # Errors
@@ -197,7 +201,7 @@ fn limits(sandbox: &Sandbox) -> Result<(), Violation> {
             u64::from(sandbox.cpu_millis),
             1,
         ),
-        ("processes", u64::from(sandbox.pids), 1),
+        ("processes", u64::from(sandbox.pids), u64::from(MIN_PIDS)),
         ("bytes of temporary space", tmp_bytes, 1),
         ("bytes of log", sandbox.log_bytes, 1),
     ] {

@@ -80,7 +80,7 @@ async fn limits_are_those_asked() {
     let spec = world.spec(&image, |manifest| {
         manifest.limits.memory_bytes = 96 * MIB;
         manifest.limits.cpu_millis = 500;
-        manifest.limits.pids = 40;
+        manifest.limits.pids = 99;
         manifest.limits.tmp_bytes = 3 * MIB;
         manifest.limits.log_bytes = 2 * MIB;
     });
@@ -92,7 +92,7 @@ async fn limits_are_those_asked() {
     assert_eq!(config.memory, Some(96 * 1024 * 1024));
     assert_eq!(config.memory_swap, Some(96 * 1024 * 1024));
     assert_eq!(config.nano_cpus, Some(500_000_000));
-    assert_eq!(config.pids_limit, Some(40));
+    assert_eq!(config.pids_limit, Some(99));
 
     let total = world
         .inside(id, "grep MemTotal /proc/meminfo | tr -dc 0-9")

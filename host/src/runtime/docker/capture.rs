@@ -91,33 +91,42 @@ impl Drop for Leave {
 async fn capture(inner: &Inner, program: &ProgramId, container: &str, limit_bytes: u64) {
     let mut back_off = BACK_OFF_FIRST;
     loop {
-        match read(inner, program, container, limit_bytes).await {
+        match read(inner, program, container, limit_bytes, true).await {
             Ok(()) => back_off = BACK_OFF_FIRST,
             Err(error) => {
                 tracing::debug!(error, container, "the output of a container was cut off");
             }
         }
         if !may_print_more(inner, container).await {
-            return;
+            break;
         }
         tokio::time::sleep(back_off).await;
         back_off = (back_off * 2).min(BACK_OFF_LAST);
     }
+    // An engine can end a followed log before the last line of a container that ended.
+    if let Err(error) = read(inner, program, container, limit_bytes, false).await {
+        tracing::debug!(
+            error,
+            container,
+            "the end of a container's output may be missing"
+        );
+    }
 }
 
-/// Reads the engine's copy from its start, which is bounded, and goes on as it grows. What is
-/// stored already is passed over.
+/// Reads the engine's copy from its start, which is bounded, and with `follow` goes on as it grows.
+/// What is stored already is passed over.
 async fn read(
     inner: &Inner,
     program: &ProgramId,
     container: &str,
     limit_bytes: u64,
+    follow: bool,
 ) -> Result<(), String> {
     let stored = inner.logs.tail(program, REMEMBERED).await;
     let mut lines = Lines::after(stored.map_err(|error| error.to_string())?);
     let client = inner.engine.client().await.map_err(|error| error.message)?;
     let options = LogsOptions {
-        follow: true,
+        follow,
         stdout: true,
         stderr: true,
         timestamps: true,
