@@ -12,8 +12,9 @@ use crate::var::Var;
 
 /// Feeds a variable every `every`.
 pub(crate) fn tick(shared: Arc<Shared>, var: Arc<Var>, every: Duration) {
+    // Before the spawn: a run that blocks the thread delays the task, not the count.
+    let start = Instant::now();
     tokio::spawn(async move {
-        let start = Instant::now();
         let mut count = 0;
         loop {
             sleep_until(start + times(every, count + 1)).await;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hersh::{Context, Control, EndKind, Error, Result, StartError, Watcher, WatcherState};
 
@@ -86,15 +86,39 @@ async fn a_flood_of_messages_starves_no_tick() {
 }
 
 #[tokio::test]
+async fn ticks_that_pass_while_a_run_blocks_its_thread_are_counted() {
+    let watcher = Watcher::builder("late")
+        .start(async |cx: &mut Context| -> Result {
+            let tick = cx.watch_tick("tick", Duration::from_millis(1))?;
+            if cx.triggered().init {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(50) {}
+            }
+            if tick.is_triggered(cx) {
+                let reason = if tick.count >= 40 { "all" } else { "some" };
+                return Err(Control::stop(reason).into());
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(ended(&watcher).await.to_string(), "Stopped: all");
+}
+
+#[tokio::test]
 async fn after_the_end_nothing_lives_on() {
     struct Live(mpsc::Sender<()>);
     let (live, gone) = mpsc::channel();
     let live = Live(live);
     let watcher = Watcher::builder("leak")
         .start(async move |cx: &mut Context| -> Result {
-            // Captured by the function, and so alive as long as it is.
-            let _ = &live.0;
             cx.watch_tick("tick", Duration::from_millis(1))?;
+            // The function holds one sender, a task that it left behind another.
+            let live = live.0.clone();
+            tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(live);
+            });
             Ok(())
         })
         .await
