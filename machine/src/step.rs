@@ -96,6 +96,10 @@ impl<E> Cx<E> {
     pub fn emit(&mut self, effect: E) -> OpId {
         let op = OpId(self.next_op);
         self.next_op += 1;
+        if self.effects.capacity() == 0 {
+            // Most steps ask for one or two things.
+            self.effects = Vec::with_capacity(2);
+        }
         self.effects.push((op, effect));
         op
     }
