@@ -73,6 +73,10 @@ async fn a_context_that_cannot_be_saved_fails_the_run_and_keeps_the_old_one() {
         assert_eq!(watcher.status().consecutive_failures, 1);
         assert_eq!(watcher.value("total"), Ok(Some(5)));
         std::fs::remove_dir(&in_the_way).unwrap();
+        pass(15_000).await;
+        watcher.send("1").unwrap();
+        pass(10).await;
+        assert_eq!(watcher.value("total"), Ok(Some(6)));
         watcher.stop("done");
     })
     .await;
