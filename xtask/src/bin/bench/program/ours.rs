@@ -73,16 +73,8 @@ impl Subject for Program {
             | State::Error { .. }
             | State::Removed => false,
         };
-        if self.0.with_state(reached) {
-            return;
-        }
-        let mut states = self.0.subscribe();
-        let mut program = states.current();
-        while !reached(&program) {
-            match states.changed().await {
-                Some(next) => program = next,
-                None => return,
-            }
+        if !self.0.with_state(reached) {
+            self.0.until(reached).await;
         }
     }
 }
