@@ -291,14 +291,3 @@ async fn a_taken_port_is_an_error_of_the_start_and_the_end_frees_it() {
     assert_eq!(second.api_address(), Some(address));
     second.ready().await.unwrap();
 }
-
-#[test]
-fn an_api_needs_a_runtime_around_the_start() {
-    let start = builder().start(adder);
-    let mut start = std::pin::pin!(start);
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(result) = start.as_mut().poll(&mut cx) else {
-        panic!("it answers at once");
-    };
-    assert_eq!(result.unwrap_err(), StartError::NoRuntime);
-}

@@ -41,3 +41,16 @@ fn a_watcher_that_cannot_start_has_a_code_of_its_own() {
     let code = builder.main(async |_: &mut Context| -> Result { Ok(()) });
     assert_eq!(code, ExitCode::from(2));
 }
+
+#[cfg(feature = "api")]
+#[test]
+fn an_api_needs_a_runtime_around_the_start() {
+    let builder = builder().api(([127, 0, 0, 1], 0));
+    let start = builder.start(async |_: &mut Context| -> Result { Ok(()) });
+    let mut start = std::pin::pin!(start);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(result) = start.as_mut().poll(&mut cx) else {
+        panic!("it answers at once");
+    };
+    assert_eq!(result.unwrap_err(), hersh::StartError::NoRuntime);
+}
