@@ -7,10 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::{
-    error::SourceError,
-    tree::{Tree, refused, unreadable},
-};
+use super::{error::SourceError, paths::refused, tree::Tree, write::unreadable};
 
 /// The longest name or extension header that is read, bytes.
 const HEADER_BYTES: u64 = 64 * 1024;

@@ -14,25 +14,29 @@
 //! [`SourceLimits`] while it is read, named by its content, renamed into place.
 
 mod archive;
+mod durable;
 mod error;
+mod paths;
 mod remove;
 mod source;
 mod tree;
 mod usage;
+mod write;
 
 pub use error::{SourceError, StorageError};
 pub use source::{SourceLimits, StagedSource};
 
 use std::{
     fs,
-    io::{self, Read, Write},
-    os::unix::fs::{PermissionsExt, chown},
+    io::{self, Read},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use hersh_program::{BuildId, ProgramId};
 
+use self::durable::{make_private, set_mode, sync_folder, write_whole};
 use crate::compose::{Receipt, SANDBOX_ID};
 
 /// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
@@ -292,37 +296,4 @@ impl Storage {
     fn staging(&self) -> PathBuf {
         self.data.join("staging")
     }
-}
-
-/// Makes a folder that only the host's user can enter, if it is not there yet.
-fn make_private(path: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(path).map_err(StorageError::at("make", path))?;
-    set_mode(path, 0o700)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), StorageError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(StorageError::at("set the mode of", path))
-}
-
-/// Replaces a file at once: readers see the old content or the new, also after a power cut.
-fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
-    let partial = path.with_extension("partial");
-    let written = fs::File::create(&partial).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    });
-    if let Err(error) = written {
-        // The reason matters more than a leftover, which the next write replaces anyway.
-        drop(fs::remove_file(&partial));
-        return Err(StorageError::at("write", path)(error));
-    }
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(path: &Path) -> Result<(), StorageError> {
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(StorageError::at("sync", path))
 }

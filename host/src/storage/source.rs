@@ -10,10 +10,7 @@ use std::{
 use hersh_program::BuildId;
 
 use super::{
-    StorageError, archive,
-    error::SourceError,
-    remove::remove_tree,
-    tree::{Tree, failed},
+    StorageError, archive, error::SourceError, remove::remove_tree, tree::Tree, write::failed,
 };
 
 /// Upper bounds on one source tree.

@@ -1,20 +1,20 @@
 //! One tree as it is written, entry by entry: every rule about what may be in it, and its name.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    io::{Read, Write},
-    os::unix::fs::{OpenOptionsExt, symlink},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io, io::Read, os::unix::fs::symlink, path::PathBuf};
 
 use hersh_program::BuildId;
 use sha2::{Digest, Sha256};
 
 use super::{
-    SourceLimits, StorageError,
-    error::{SourceError, is_disk_full},
+    SourceLimits,
+    error::SourceError,
+    paths::{self, refused, shown},
+    write::{failed, write_file},
 };
+
+/// Up to this many entries are synced one by one; for more, everything that the disk waits for is
+/// written once, other people's data too.
+const SYNCED_SINGLY: usize = 100;
 
 /// What stands at a path. Kept in memory, so that every rule is decided before the disk is
 /// touched, and nothing on the disk can mislead it.
@@ -55,7 +55,7 @@ impl Tree {
 
     /// Adds a folder; one that is there already stays.
     pub(super) fn add_folder(&mut self, entry: &str) -> Result<(), SourceError> {
-        let path = self.clean(entry)?;
+        let path = paths::clean(entry, self.limits)?;
         self.folder(entry, &path)
     }
 
@@ -94,7 +94,7 @@ impl Tree {
                 "it is a hard link to a path that is not in the source",
             )
         };
-        let original = self.clean(of).map_err(outside)?;
+        let original = paths::clean(of, self.limits).map_err(outside)?;
         let Some(Node::File {
             executable,
             size_bytes,
@@ -115,7 +115,7 @@ impl Tree {
     /// Adds a symbolic link.
     pub(super) fn add_link(&mut self, entry: &str, target: &str) -> Result<(), SourceError> {
         let path = self.vacant(entry)?;
-        if !stays_inside(&path, target) {
+        if !paths::stays_inside(&path, target) {
             return Err(refused(
                 entry,
                 "it is a link that leaves the source tree; make it relative, with '..' only at its start",
@@ -137,9 +137,7 @@ impl Tree {
         if !matches!(self.nodes.get("Dockerfile"), Some(Node::File { .. })) {
             return Err(SourceError::MissingDockerfile);
         }
-        fs::File::open(&self.root)
-            .and_then(|folder| Ok(rustix::fs::syncfs(&folder)?))
-            .map_err(failed("sync", &self.root))?;
+        self.sync().map_err(failed("sync", &self.root))?;
         let mut hash = Sha256::new();
         hash.update(b"hersh source tree 1\0");
         for (path, node) in &self.nodes {
@@ -174,9 +172,26 @@ impl Tree {
         })
     }
 
+    fn sync(&self) -> io::Result<()> {
+        let root = fs::File::open(&self.root)?;
+        if self.nodes.len() > SYNCED_SINGLY {
+            return Ok(rustix::fs::syncfs(&root)?);
+        }
+        for (path, node) in &self.nodes {
+            match node {
+                Node::Folder | Node::File { .. } => {
+                    fs::File::open(self.root.join(path))?.sync_all()?;
+                }
+                // It lies in its folder.
+                Node::Link { .. } => {}
+            }
+        }
+        root.sync_all()
+    }
+
     /// The path of a new entry, with the folders above it made.
     fn vacant(&mut self, entry: &str) -> Result<String, SourceError> {
-        let path = self.clean(entry)?;
+        let path = paths::clean(entry, self.limits)?;
         if path.is_empty() {
             return Err(refused(entry, "it names the source tree itself"));
         }
@@ -224,134 +239,9 @@ impl Tree {
             limit: self.limits.entries,
         })
     }
-
-    /// The path without `.` components and doubled slashes; empty for the root itself.
-    fn clean(&self, entry: &str) -> Result<String, SourceError> {
-        if entry.starts_with('/') {
-            return Err(refused(entry, "its path is absolute; make it relative"));
-        }
-        if entry.len() > self.limits.path_bytes {
-            return Err(refused(entry, "its path is too long"));
-        }
-        let parts: Vec<&str> = entry
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .collect();
-        if parts.contains(&"..") {
-            return Err(refused(entry, "its path contains '..'"));
-        }
-        if parts.len() > self.limits.depth {
-            return Err(refused(entry, "its path has too many folders"));
-        }
-        if parts.iter().any(|part| part.len() > 255) {
-            return Err(refused(
-                entry,
-                "a name in its path is longer than 255 bytes",
-            ));
-        }
-        if entry.contains('\0') {
-            return Err(refused(entry, "its path contains a zero byte"));
-        }
-        Ok(parts.join("/"))
-    }
-}
-
-/// True when `target`, followed from the folder of `link`, can't leave the tree.
-///
-/// `..` counts at the start only, where the folders gone up are real ones: `a/..` could leave
-/// through an `a` that is itself a link to a shallower place. Going down, each link met on the way
-/// keeps the same rule, so by induction the whole way stays inside.
-fn stays_inside(link: &str, target: &str) -> bool {
-    let depth = link.matches('/').count();
-    let mut up = 0;
-    let mut down = false;
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return false;
-    }
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if down => return false,
-            ".." => up += 1,
-            _name => down = true,
-        }
-    }
-    up <= depth
-}
-
-fn write_file(
-    place: &Path,
-    executable: bool,
-    size_bytes: u64,
-    content: &mut dyn Read,
-) -> Result<[u8; 32], SourceError> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(if executable { 0o755 } else { 0o644 })
-        .open(place)
-        .map_err(failed("write", place))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut left = size_bytes;
-    while left > 0 {
-        let room = usize::try_from(left)
-            .unwrap_or(buffer.len())
-            .min(buffer.len());
-        let count = match content.read(&mut buffer[..room]) {
-            Ok(0) => return Err(unreadable("it ends in the middle of a file")),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(error)),
-        };
-        hash.update(&buffer[..count]);
-        file.write_all(&buffer[..count])
-            .map_err(failed("write", place))?;
-        left -= u64::try_from(count).unwrap_or(left);
-    }
-    Ok(hash.finalize().into())
-}
-
-/// For `map_err`: the failure of `action` on `path`, with a full disk told by name.
-pub(super) fn failed(
-    action: &'static str,
-    path: &Path,
-) -> impl Fn(io::Error) -> SourceError + use<> {
-    let path = path.to_owned();
-    move |error| {
-        if is_disk_full(&error) {
-            // The data folder says more to a person than a path in staging that is gone.
-            let path = path.ancestors().find(|path| path.ends_with("staging"));
-            SourceError::DiskFull {
-                path: path
-                    .and_then(Path::parent)
-                    .unwrap_or(Path::new("the data folder"))
-                    .to_owned(),
-            }
-        } else {
-            StorageError::at(action, &path)(error).into()
-        }
-    }
-}
-
-pub(super) fn unreadable(message: impl ToString) -> SourceError {
-    SourceError::Unreadable {
-        message: message.to_string(),
-    }
-}
-
-pub(super) fn refused(entry: &str, reason: &'static str) -> SourceError {
-    SourceError::Refused {
-        entry: shown(entry),
-        reason,
-    }
 }
 
 fn framed(hash: &mut Sha256, text: &str) {
     hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
     hash.update(text.as_bytes());
-}
-
-fn shown(entry: &str) -> String {
-    entry.chars().take(200).collect()
 }

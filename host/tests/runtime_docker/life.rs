@@ -81,12 +81,8 @@ async fn an_exit_is_told_with_its_code_and_last_lines() {
     );
     assert_eq!(event.exit.reason, ExitReason::Code(5));
     assert_eq!(event.exit.logs.first().map(String::as_str), Some("up"));
-    match world.runtime.observe(&world.program).await.unwrap() {
-        Observed::Exited(container, exit) => {
-            assert_eq!((container, exit.reason), (id, ExitReason::Code(5)));
-        }
-        other => panic!("{other:?}"),
-    }
+    let observed = world.runtime.observe(&world.program).await.unwrap();
+    assert_eq!(observed, Observed::Exited(id, event.exit));
     world.stop().await;
 }
 

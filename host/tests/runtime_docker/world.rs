@@ -204,9 +204,10 @@ pub fn unsandboxed(config: &mut DockerConfig) {
 
 /// Waits until `holds`, or fails with what it was waiting for.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
     let wait = async {
         while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            looks.tick().await;
         }
     };
     assert!(

@@ -1,0 +1,183 @@
+//! Questions to the engine, and the images of a program.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use bollard::{
+    models::ContainerSummary,
+    query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions},
+};
+use hersh_program::{BuildId, Exit, ExitReason, ImageId, Logs, Observed, ProgramId};
+
+use super::{Inner, engine::Fault, image_tag, is_running, listed, start};
+use crate::{
+    compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
+    runtime::{
+        EngineInfo, StopError, Unavailable,
+        logs::{CAUSE_LINES, for_cause, normal_time},
+    },
+};
+
+impl Inner {
+    pub(super) async fn check(&self) -> Result<EngineInfo, Unavailable> {
+        let client = self.engine.client().await?;
+        let unavailable = |error| self.engine.fault(&error).into_unavailable();
+        let version = client.version().await.map_err(unavailable)?;
+        let info = client.info().await.map_err(unavailable)?;
+        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        runtimes.sort();
+        let needed = match self.config.mode {
+            RuntimeMode::Runsc => "runsc",
+            RuntimeMode::RuncForDevelopment => "runc",
+        };
+        if !runtimes.iter().any(|name| name == needed) {
+            return Err(Unavailable {
+                message: start::missing_runtime(needed, self.config.mode),
+            });
+        }
+        let api = client.client_version();
+        Ok(EngineInfo {
+            version: version.version.unwrap_or_default(),
+            api_version: format!("{}.{}", api.major_version, api.minor_version),
+            runtimes,
+            mode: self.config.mode,
+        })
+    }
+
+    /// This host's containers, dead ones too; of one program or of all.
+    pub(super) async fn containers(
+        &self,
+        program: Option<&ProgramId>,
+    ) -> Result<Vec<ContainerSummary>, Unavailable> {
+        let mut labels = vec![format!("{HOST_LABEL}={}", self.config.host_id)];
+        labels.extend(program.map(|program| format!("{PROGRAM_LABEL}={program}")));
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([("label".to_owned(), labels)])),
+            ..ListContainersOptions::default()
+        };
+        let client = self.engine.client().await?;
+        client
+            .list_containers(Some(options))
+            .await
+            .map_err(|error| self.engine.fault(&error).into_unavailable())
+    }
+
+    pub(super) async fn observe(&self, program: &ProgramId) -> Result<Observed, Unavailable> {
+        let containers = self.containers(Some(program)).await?;
+        let mut dead = None;
+        for container in &containers {
+            let Some(one) = listed(container) else {
+                continue;
+            };
+            if one.running {
+                return Ok(Observed::Running(one.container));
+            }
+            dead = dead.or(Some(one.container));
+        }
+        let Some(container) = dead else {
+            return Ok(Observed::Absent);
+        };
+        Ok(match self.exit(program, container.as_str()).await? {
+            Some(exit) => Observed::Exited(container, exit),
+            None => Observed::Absent,
+        })
+    }
+
+    /// How a container ended; `None` when it runs or is not there.
+    pub(super) async fn exit(
+        &self,
+        program: &ProgramId,
+        id: &str,
+    ) -> Result<Option<Exit>, Unavailable> {
+        let client = self.engine.client().await?;
+        let inspected = match client.inspect_container(id, None).await {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                return absent.map(|()| None).map_err(Fault::into_unavailable);
+            }
+        };
+        let state = inspected.state.unwrap_or_default();
+        if state.running.unwrap_or(false) {
+            return Ok(None);
+        }
+        let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);
+        Ok(Some(Exit {
+            reason: if state.oom_killed.unwrap_or(false) {
+                ExitReason::OutOfMemory
+            } else {
+                ExitReason::Code(code)
+            },
+            logs: self.last_lines(program, inspected.created.as_deref()).await,
+        }))
+    }
+
+    /// The last lines printed by a container created at `created_at`, the engine's form of a time.
+    pub(super) async fn last_lines(&self, program: &ProgramId, created_at: Option<&str>) -> Logs {
+        let since = created_at.and_then(normal_time).unwrap_or_default();
+        let lines = self
+            .logs
+            .tail(program, CAUSE_LINES)
+            .await
+            .unwrap_or_default();
+        let lines = lines.iter().filter(|line| line.at >= since);
+        for_cause(lines.map(|line| &line.text))
+    }
+
+    pub(super) async fn address(&self, program: &ProgramId) -> Result<Option<IpAddr>, Unavailable> {
+        let containers = self.containers(Some(program)).await?;
+        let running = containers.into_iter().find(is_running);
+        let networks = running
+            .and_then(|container| container.network_settings)
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        Ok(networks
+            .into_values()
+            .find_map(|network| network.ip_address?.parse().ok()))
+    }
+
+    pub(super) async fn built(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> Result<Option<ImageId>, Unavailable> {
+        let client = self.engine.client().await?;
+        match client.inspect_image(&image_tag(program, build)).await {
+            Ok(image) => Ok(image.id.and_then(|id| ImageId::parse(&id).ok())),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
+    }
+
+    pub(super) async fn remove_images(&self, program: &ProgramId) -> Result<(), StopError> {
+        let client = self.engine.client().await?;
+        let refuse = |error| match self.engine.fault(&error).message() {
+            Ok(message) => StopError::Failed {
+                message: format!("the images of {program} could not be removed: {message}"),
+            },
+            Err(error) => error.into(),
+        };
+        let filter = ("reference".to_owned(), vec![format!("hersh/{program}")]);
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from([filter])),
+            ..ListImagesOptions::default()
+        };
+        let images = client.list_images(Some(options)).await.map_err(refuse)?;
+        let prefix = format!("hersh/{program}:");
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        for tag in tags.filter(|tag| tag.starts_with(&prefix)) {
+            let options = RemoveImageOptions {
+                force: true,
+                ..RemoveImageOptions::default()
+            };
+            if let Err(error) = client.remove_image(&tag, Some(options), None).await
+                && !matches!(self.engine.fault(&error), Fault::NotFound(_))
+            {
+                return Err(refuse(error));
+            }
+        }
+        Ok(())
+    }
+}

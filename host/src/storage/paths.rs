@@ -1,0 +1,69 @@
+//! Which paths and links may be in a source tree. Pure.
+
+use super::{SourceLimits, error::SourceError};
+
+/// The path without `.` components and doubled slashes; empty for the root itself.
+pub(super) fn clean(entry: &str, limits: SourceLimits) -> Result<String, SourceError> {
+    if entry.starts_with('/') {
+        return Err(refused(entry, "its path is absolute; make it relative"));
+    }
+    if entry.len() > limits.path_bytes {
+        return Err(refused(entry, "its path is too long"));
+    }
+    let parts: Vec<&str> = entry
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err(refused(entry, "its path contains '..'"));
+    }
+    if parts.len() > limits.depth {
+        return Err(refused(entry, "its path has too many folders"));
+    }
+    if parts.iter().any(|part| part.len() > 255) {
+        return Err(refused(
+            entry,
+            "a name in its path is longer than 255 bytes",
+        ));
+    }
+    if entry.contains('\0') {
+        return Err(refused(entry, "its path contains a zero byte"));
+    }
+    Ok(parts.join("/"))
+}
+
+/// True when `target`, followed from the folder of `link`, can't leave the tree.
+///
+/// `..` counts at the start only, where the folders gone up are real ones: `a/..` could leave
+/// through an `a` that is itself a link to a shallower place. Going down, each link met on the way
+/// keeps the same rule, so by induction the whole way stays inside.
+pub(super) fn stays_inside(link: &str, target: &str) -> bool {
+    let depth = link.matches('/').count();
+    let mut up = 0;
+    let mut down = false;
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
+        return false;
+    }
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if down => return false,
+            ".." => up += 1,
+            _name => down = true,
+        }
+    }
+    up <= depth
+}
+
+/// For `Err`: why an entry is not taken.
+pub(super) fn refused(entry: &str, reason: &'static str) -> SourceError {
+    SourceError::Refused {
+        entry: shown(entry),
+        reason,
+    }
+}
+
+/// An entry's path as messages show it.
+pub(super) fn shown(entry: &str) -> String {
+    entry.chars().take(200).collect()
+}

@@ -1,0 +1,78 @@
+//! Writing the entries of a source tree.
+
+use std::{
+    fs, io,
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    StorageError,
+    error::{SourceError, is_disk_full},
+};
+
+/// Writes a new file of exactly `size_bytes` from `content`; the SHA-256 of what was written.
+pub(super) fn write_file(
+    place: &Path,
+    executable: bool,
+    size_bytes: u64,
+    content: &mut dyn Read,
+) -> Result<[u8; 32], SourceError> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(if executable { 0o755 } else { 0o644 })
+        .open(place)
+        .map_err(failed("write", place))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut left = size_bytes;
+    while left > 0 {
+        let room = usize::try_from(left)
+            .unwrap_or(buffer.len())
+            .min(buffer.len());
+        let count = match content.read(&mut buffer[..room]) {
+            Ok(0) => return Err(unreadable("it ends in the middle of a file")),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        hash.update(&buffer[..count]);
+        file.write_all(&buffer[..count])
+            .map_err(failed("write", place))?;
+        left -= u64::try_from(count).unwrap_or(left);
+    }
+    Ok(hash.finalize().into())
+}
+
+/// For `map_err`: the failure of `action` on `path`, with a full disk told by name.
+pub(super) fn failed(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(io::Error) -> SourceError + use<> {
+    let path = path.to_owned();
+    move |error| {
+        if is_disk_full(&error) {
+            // The data folder says more to a person than a path in staging that is gone.
+            let path = path.ancestors().find(|path| path.ends_with("staging"));
+            SourceError::DiskFull {
+                path: path
+                    .and_then(Path::parent)
+                    .unwrap_or(Path::new("the data folder"))
+                    .to_owned(),
+            }
+        } else {
+            StorageError::at(action, &path)(error).into()
+        }
+    }
+}
+
+/// For `map_err`: the archive can't be read.
+pub(super) fn unreadable(message: impl ToString) -> SourceError {
+    SourceError::Unreadable {
+        message: message.to_string(),
+    }
+}
