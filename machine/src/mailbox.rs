@@ -55,6 +55,10 @@ impl<T> Mailbox<T> {
         if queue.len() >= capacity as usize {
             return Err(item);
         }
+        if queue.capacity() == 0 {
+            // Most often one event comes, is taken and the lane is given back.
+            queue.reserve_exact(1);
+        }
         queue.push_back(item);
         Ok(())
     }
