@@ -254,7 +254,11 @@ fn an_engine_without_runsc_is_told_and_how_to_register_it() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", told(&output));
-    assert!(told(&output).contains("restart the engine"), "{}", told(&output));
+    assert!(
+        told(&output).contains("restart the engine"),
+        "{}",
+        told(&output)
+    );
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The whole system: the real command, a real host, a real engine, real gVisor, real SQLite.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails says where"
+)]
 
 mod bad_input;
 mod crash;
