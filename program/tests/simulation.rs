@@ -213,3 +213,46 @@ fn one_seed_gives_one_trace() {
     assert_eq!(run(), run());
     assert!(run().len() > 20);
 }
+
+#[test]
+fn a_crash_after_any_record_changes_nothing_in_the_end() {
+    let lives: [(&[Act], Event, &str); 4] = [
+        (&[Act::Start], Event::UserStartRequested, "ready"),
+        (
+            &[Act::Start, Act::Steps(4), Act::Stop],
+            Event::UserStopRequested,
+            "stopped",
+        ),
+        (
+            &[Act::Start, Act::Steps(4), Act::Restart],
+            Event::UserRestartRequested,
+            "ready",
+        ),
+        (
+            &[Act::Start, Act::Steps(2), Act::Delete],
+            Event::UserDeleteRequested,
+            "removed",
+        ),
+    ];
+    for (acts, last, end) in lives {
+        for crash_after in 0..12 {
+            let program = program_with(RestartPolicy::OnFailure);
+            let mut world = World::new(program, FakeWorld::default(), 1, NOW_MS);
+            world.faults.max_delay_ms = 100;
+            for act in acts {
+                perform(&mut world, *act, RestartPolicy::OnFailure);
+            }
+            world.run(crash_after).unwrap();
+            // A command that was not yet durable is lost with the host: it was not answered.
+            let durable = world.trace().iter().any(|record| record.event == last);
+            perform(&mut world, Act::HostRestarts, RestartPolicy::OnFailure);
+            if durable {
+                settle(&mut world);
+                assert_eq!(world.state().state.name(), end, "crash after {crash_after}");
+                let count = world.world.containers(&common::id()).len();
+                assert_eq!(count, usize::from(end == "ready"));
+                nothing_left(&world);
+            }
+        }
+    }
+}

@@ -131,8 +131,8 @@ where
         }
     }
 
-    /// The host crashes and comes back: what ran is lost, the machine is folded from its trace,
-    /// and its open operations are run again.
+    /// The host crashes and comes back: what ran and what waited is lost, the machine is folded
+    /// from its trace, and its open operations are run again.
     ///
     /// # Errors
     /// The fold differs from what was.
@@ -140,6 +140,8 @@ where
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);
         }
+        self.mailbox = Mailbox::new(Capacity::default());
+        self.posts.clear();
         self.stepper = self.refold()?;
         let open = self.stepper.open().iter();
         self.queue = open.map(|open| (open.op, open.effect.clone())).collect();
