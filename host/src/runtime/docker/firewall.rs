@@ -62,11 +62,14 @@ pub(super) async fn close(bridge: &str) -> Result<(), StartError> {
             ));
         }
     }
-    ensure("iptables", V4_INPUT).await?;
-    if Path::new("/proc/net/if_inet6").exists() {
-        ensure("ip6tables", V6_INPUT).await?;
-        ensure("ip6tables", V6_FORWARD).await?;
+    if !Path::new("/proc/net/if_inet6").exists() {
+        return ensure("iptables", V4_INPUT).await;
     }
+    tokio::try_join!(
+        ensure("iptables", V4_INPUT),
+        ensure("ip6tables", V6_INPUT),
+        ensure("ip6tables", V6_FORWARD)
+    )?;
     Ok(())
 }
 

@@ -30,12 +30,15 @@ pub(super) async fn start(
 ) -> Result<Running, StartError> {
     validate(&spec)?;
     let client = inner.engine.client().await?;
-    remove::leftovers(&inner, &spec.program)
-        .await
-        .map_err(not_removed)?;
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let pool = inner.config.subnet_pool;
-    let known = network::ensure(&client, |error| inner.engine.fault(error), pool, mode).await?;
+    let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
+    let (removed, known) = tokio::join!(
+        remove::leftovers(&inner, &spec.program),
+        network::ensure(&client, fault, pool, mode)
+    );
+    removed.map_err(not_removed)?;
+    let known = known?;
     let container = create(&inner, &spec, &known).await?;
     let id = container.to_string();
     // From here on a container is there, and any way out but the good one removes it.
