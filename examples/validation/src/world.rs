@@ -1,0 +1,298 @@
+//! One host's hands without its head: storage, contracts and runtime, with one program.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use hersh_host::{
+    compose::{Contract, Spec, validate},
+    runtime::{
+        BuildRequest, Running, Runtime, StartError,
+        docker::{DockerConfig, DockerRuntime},
+    },
+    storage::{SourceLimits, Storage},
+};
+use hersh_program::{BuildId, ImageId, Limits, Manifest, Observed, ProgramId};
+use tempfile::TempDir;
+
+use crate::{
+    counter::{self, File},
+    engine::Engine,
+    patience::{PATIENCE, until},
+    report::{Seen, same, seen},
+};
+
+const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Storage and runtime on a folder of their own.
+pub(crate) struct World {
+    storage: Storage,
+    runtime: DockerRuntime,
+    program: ProgramId,
+    engine: Engine,
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn open(engine: &Engine) -> Result<Seen<Self>> {
+        let folder = tempfile::tempdir()?;
+        let name = format!("validation-io-{}", std::process::id());
+        let program = ProgramId::parse(&name)?;
+        let storage = Storage::open(folder.path())?;
+        storage.ensure_folders(&program)?;
+        let config = DockerConfig {
+            socket: engine.socket.clone(),
+            host_id: name,
+            ..DockerConfig::default()
+        };
+        let world = Self {
+            runtime: DockerRuntime::new(config, storage.clone())?,
+            storage,
+            program,
+            engine: engine.clone(),
+            folder,
+        };
+        let evidence = format!("{} for {}", world.folder.path().display(), world.program);
+        seen(world, evidence)
+    }
+
+    /// Ends with nothing left, whatever the checks came to.
+    pub(crate) async fn close(self, engine: &Engine) -> Result<Seen<()>> {
+        // What is under way ends before anything is looked at. A failure shows in what is left.
+        let _ = self.runtime.stop(&self.program, Duration::ZERO).await;
+        drop((self.runtime, self.storage));
+        engine.clean_up(self.program.as_str(), self.folder).await
+    }
+
+    /// A good tree with one bad entry at its end: nothing of it may stay.
+    pub(crate) fn refuse(&self, path: &'static str) -> Result<Seen<()>> {
+        let files = [
+            File::text("Dockerfile", "FROM scratch\n"),
+            File::text(path, "x"),
+        ];
+        let archive = counter::pack(&files)?;
+        let taken = self
+            .storage
+            .stage_archive(archive.as_slice(), SourceLimits::default());
+        let refusal = match taken {
+            Ok(staged) => bail!("it was taken in as {}", staged.build_id()),
+            Err(refusal) => refusal.to_string(),
+        };
+        ensure!(refusal.contains(path), "the entry is not named: {refusal}");
+        same("staged", &self.staged()?, &Vec::new())?;
+        seen((), format!("{refusal}; nothing is staged"))
+    }
+
+    pub(crate) fn take(&self) -> Result<Seen<BuildId>> {
+        let files = counter::files()?;
+        let build = self.store(&counter::pack(&files)?)?;
+        let stored = self.storage.source_path(&self.program, &build);
+        for file in &files {
+            ensure!(
+                std::fs::read(stored.join(file.path))? == file.content,
+                "{} was stored with another content",
+                file.path
+            );
+        }
+        same("staged", &self.staged()?, &Vec::new())?;
+        let evidence = format!("examples/counter, {} files, is {build}", files.len());
+        seen(build, evidence)
+    }
+
+    /// The same files in another order are the same tree; one more file is another one.
+    pub(crate) fn take_again(&self, build: &BuildId) -> Result<Seen<()>> {
+        let mut files = counter::files()?;
+        files.reverse();
+        let again = self.store(&counter::pack(&files)?)?;
+        same("build id", &again, build)?;
+        files.push(File::text("more", "x"));
+        let other = self.store(&counter::pack(&files)?)?;
+        ensure!(&other != build, "one more file changes nothing: {other}");
+        self.storage
+            .retain_sources(&self.program, std::slice::from_ref(build))?;
+        seen(
+            (),
+            format!("in another order {again}; one file more {other}"),
+        )
+    }
+
+    pub(crate) fn violate(&self, contract: Contract) -> Result<Seen<()>> {
+        let image = ImageId::parse(&format!("sha256:{}", "0".repeat(64)))?;
+        let mut spec = self.spec(&image);
+        validate(&spec).context("the whole spec is refused")?;
+        break_contract(&mut spec, contract);
+        match validate(&spec) {
+            Ok(()) => bail!("it was accepted"),
+            Err(violation) => {
+                same("contract", &violation.contract, &contract)?;
+                seen((), format!("found {}", violation.found))
+            }
+        }
+    }
+
+    pub(crate) async fn greet(&self) -> Result<Seen<()>> {
+        let info = self.runtime.check().await?;
+        let (version, api) = (&info.version, &info.api_version);
+        let runtimes = info.runtimes.join(", ");
+        seen((), format!("{version}, API {api}, runtimes {runtimes}"))
+    }
+
+    pub(crate) async fn build(&self, build: &BuildId) -> Result<Seen<ImageId>> {
+        let image = self.run_build(build).await?;
+        let evidence = image.to_string();
+        seen(image, evidence)
+    }
+
+    pub(crate) async fn build_again(&self, build: &BuildId, image: &ImageId) -> Result<Seen<()>> {
+        same("image", &self.run_build(build).await?, image)?;
+        seen((), "the image that stands is the answer")
+    }
+
+    pub(crate) async fn start_broken(&self, image: &ImageId) -> Result<Seen<()>> {
+        let mut spec = self.spec(image);
+        break_contract(&mut spec, Contract::NoPublishedPort);
+        let violation = match self.runtime.start(spec).await {
+            Err(StartError::Violated(violation)) => violation,
+            Err(other) => bail!("refused for another reason: {other}"),
+            Ok(running) => bail!("it was started as {}", running.container),
+        };
+        same("contract", &violation.contract, &Contract::NoPublishedPort)?;
+        self.no_container().await?;
+        seen((), violation.to_string())
+    }
+
+    pub(crate) async fn start(&self, image: &ImageId) -> Result<Seen<Running>> {
+        let running = self.runtime.start(self.spec(image)).await?;
+        let kernel = running.receipt.kernel.trim().to_owned();
+        ensure!(
+            kernel.to_lowercase().contains("gvisor"),
+            "its kernel says {kernel:?}"
+        );
+        let on_engine = self.engine.containers(self.program.as_str()).await?;
+        same(
+            "containers",
+            &on_engine,
+            &vec![running.container.to_string()],
+        )?;
+        seen(running, format!("its kernel says {kernel:?}"))
+    }
+
+    pub(crate) fn read_receipt(&self, running: &Running) -> Result<Seen<()>> {
+        self.storage.write_receipt(&running.receipt)?;
+        let stored = self.storage.read_receipt(&self.program)?;
+        let receipt = stored.context("no receipt is stored")?;
+        same("stored receipt", &receipt, &running.receipt)?;
+        let verified: Vec<_> = receipt.contracts.iter().map(|it| it.contract).collect();
+        same("contracts", &verified[..], &Contract::ALL[..])?;
+        let limits = receipt.contracts.iter().flat_map(|it| &it.values);
+        let memory = format!("memory {MEMORY_BYTES} bytes");
+        ensure!(
+            limits.into_iter().any(|value| *value == memory),
+            "no {memory}"
+        );
+        seen(
+            (),
+            format!("{}; {memory}", Contract::ALL.map(Contract::name).join(", ")),
+        )
+    }
+
+    pub(crate) async fn reach(&self, running: &Running) -> Result<Seen<()>> {
+        let address = running.address.context("it has no address")?;
+        let url = format!("http://{address}:8080/watcher/status");
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()?;
+        until("it answers with success", || async {
+            // Until it listens, the connection is refused.
+            let answer = client.get(&url).send().await.ok();
+            Ok(answer.filter(|answer| answer.status().is_success()))
+        })
+        .await?;
+        seen((), format!("200 from {url}"))
+    }
+
+    pub(crate) async fn stop(&self) -> Result<Seen<()>> {
+        self.runtime.stop(&self.program, STOP_GRACE).await?;
+        self.no_container().await?;
+        let observed = self.runtime.observe(&self.program).await?;
+        same("observed", &observed, &Observed::Absent)?;
+        seen((), "the runtime and the engine know none")
+    }
+
+    pub(crate) async fn remove(&self, build: &BuildId) -> Result<Seen<()>> {
+        self.runtime.forget(&self.program).await?;
+        self.storage.remove(&self.program)?;
+        let image = self.runtime.image(&self.program, build).await?;
+        same("image", &image, &None)?;
+        same("programs stored", &self.storage.programs()?, &Vec::new())?;
+        let left = self.engine.leftovers(self.program.as_str()).await?;
+        same("on the engine", &left, &Vec::new())?;
+        seen((), "storage lists no program, the engine nothing of it")
+    }
+
+    fn spec(&self, image: &ImageId) -> Spec {
+        let manifest = Manifest {
+            limits: Limits {
+                memory_bytes: MEMORY_BYTES,
+                ..Limits::default()
+            },
+            ..Manifest::default()
+        };
+        let environment = self.runtime.environment(&self.program);
+        Spec::new(&self.program, image, &manifest, &environment)
+    }
+
+    fn store(&self, archive: &[u8]) -> Result<BuildId> {
+        let staged = self
+            .storage
+            .stage_archive(archive, SourceLimits::default())?;
+        Ok(self.storage.commit(&self.program, staged)?)
+    }
+
+    async fn run_build(&self, build: &BuildId) -> Result<ImageId> {
+        let request = BuildRequest {
+            program: self.program.clone(),
+            build: build.clone(),
+            context_dir: self.storage.source_path(&self.program, build),
+            log_path: self.storage.build_log_path(&self.program, build),
+            // Never cancelled: a build whose future is dropped ends as well.
+            cancel: Default::default(),
+        };
+        Ok(self.runtime.build(request).await?)
+    }
+
+    async fn no_container(&self) -> Result<()> {
+        let found = self.engine.containers(self.program.as_str()).await?;
+        same("containers", &found, &Vec::new())
+    }
+
+    fn staged(&self) -> Result<Vec<String>> {
+        names(&self.storage.data_dir().join("staging"))
+    }
+}
+
+/// Changes a sound spec so that it breaks this contract and no other.
+fn break_contract(spec: &mut Spec, contract: Contract) {
+    let sandbox = &mut spec.sandbox;
+    match contract {
+        Contract::Gvisor => sandbox.runtime = "runc".to_owned(),
+        Contract::ReadOnlyRoot => sandbox.read_only = false,
+        Contract::OneWritableVolume => {
+            for mount in &mut sandbox.mounts {
+                mount.writable = true;
+            }
+        }
+        Contract::NoPublishedPort => sandbox.ports.push("8080/tcp".to_owned()),
+        Contract::Network => sandbox.networks = vec!["foreign bridge".to_owned()],
+        Contract::Privileges => sandbox.cap_add.push("SYS_ADMIN".to_owned()),
+        Contract::Limits => sandbox.memory_bytes = 0,
+    }
+}
+
+/// What a folder holds.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
