@@ -138,7 +138,7 @@ async fn a_container_that_somebody_removes_is_told() {
     );
 }
 
-async fn exit_of(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent {
+pub async fn exit_of(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent {
     tokio::time::timeout(PATIENCE, events.recv())
         .await
         .expect("an exit is told in time")

@@ -14,5 +14,6 @@ mod life;
 mod logs;
 mod meddler;
 mod network;
+mod reconnects;
 mod starts;
 mod world;

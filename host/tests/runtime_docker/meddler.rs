@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    sync::watch,
 };
 
 use crate::world::{World, socket};
@@ -21,6 +22,7 @@ type Alter = dyn Fn(&mut Value) + Send + Sync;
 
 pub struct Meddler {
     created: Arc<AtomicU32>,
+    open: watch::Sender<bool>,
     folder: tempfile::TempDir,
 }
 
@@ -32,13 +34,31 @@ impl Meddler {
         let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
         let created = Arc::new(AtomicU32::new(0));
         let (alter, count): (Arc<Alter>, _) = (Arc::new(alter), Arc::clone(&created));
+        let (open, is_open) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (alter, count) = (Arc::clone(&alter), Arc::clone(&count));
-                tokio::spawn(pass_on(client, alter, count));
+                let mut is_open = is_open.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        _closed = is_open.wait_for(|is_open| !is_open) => {}
+                        () = pass_on(client, alter, count) => {}
+                    }
+                });
             }
         });
-        Self { created, folder }
+        Self {
+            created,
+            open,
+            folder,
+        }
+    }
+
+    /// Cuts all connections and refuses new ones, as an engine that restarts does, or lets them
+    /// through again.
+    pub fn set_open(&self, open: bool) {
+        self.open.send_replace(open);
     }
 
     /// The world's host, with this one in between.

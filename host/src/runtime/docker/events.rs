@@ -135,6 +135,7 @@ async fn list(
     seen: &mut Seen,
 ) -> Result<(), Stop> {
     let mut vanished = seen.clone();
+    vanished.extend(inner.started().clone());
     for container in inner.containers(None).await? {
         let (Some(program), Some(id)) = (program_of(&container), container.id.as_deref()) else {
             continue;
@@ -148,11 +149,13 @@ async fn list(
             seen.insert(parsed, program);
         } else if let Some(exit) = inner.exit(&program, id).await? {
             seen.remove(&parsed);
+            inner.started().remove(&parsed);
             tell(sender, program, parsed, exit).await?;
         }
     }
     for (container, program) in vanished {
         seen.remove(&container);
+        inner.started().remove(&container);
         let exit = Exit {
             reason: ExitReason::Vanished,
             logs: inner.last_lines(&program, None).await,
@@ -182,6 +185,7 @@ async fn take(
         return Ok(());
     }
     seen.remove(&container);
+    inner.started().remove(&container);
     inner.captures.finish(container.as_str()).await;
     let exit = match inner.exit(&program, container.as_str()).await? {
         Some(exit) => exit,

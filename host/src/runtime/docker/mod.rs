@@ -25,9 +25,10 @@ mod work;
 pub(crate) use diagnose::diagnose;
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -89,6 +90,8 @@ struct Inner {
     probe: PathBuf,
     work: Work,
     captures: Captures,
+    /// Containers that this process started and nobody is known to have ended.
+    started: Mutex<HashMap<ContainerId, ProgramId>>,
 }
 
 impl DockerRuntime {
@@ -108,6 +111,7 @@ impl DockerRuntime {
                 logs: LogStore::new(storage.clone()),
                 work: Work::default(),
                 captures: Captures::default(),
+                started: Mutex::default(),
                 config,
                 storage,
                 probe,
@@ -206,6 +210,12 @@ impl Runtime for DockerRuntime {
             self.inner.logs.forget(&program);
             self.inner.remove_images(&program).await
         })
+    }
+}
+
+impl Inner {
+    fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, ProgramId>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -63,6 +63,9 @@ pub(super) async fn force(inner: &Inner, id: &str) -> Result<(), StopError> {
             Fault::Refused(message) => return Err(failed(id, &message)),
         }
     }
+    inner
+        .started()
+        .retain(|container, _| container.as_str() != id);
     processes::end(id).await;
     Ok(())
 }

@@ -75,6 +75,9 @@ async fn run(
     let client = inner.engine.client().await?;
     let id = container.as_str();
     check(inner, spec, known, &container).await?;
+    inner
+        .started()
+        .insert(container.clone(), spec.program.clone());
     client
         .start_container(id, None)
         .await
