@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     compose::{Spec, to_compose_yaml},
+    quota,
     readiness::{self, NotReady},
     runtime::{BuildError, BuildRequest, Running, Runtime},
     storage::{Storage, StorageError},
@@ -153,6 +154,7 @@ impl Effects {
                 }),
             },
             cause = self.ended(&task.program) => Err(cause),
+            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
         }
@@ -164,6 +166,22 @@ impl Effects {
             tokio::time::sleep(readiness::OBSERVE_INTERVAL).await;
             if let Err(cause) = self.still_running(program).await {
                 return cause;
+            }
+        }
+    }
+
+    /// Waits until the program keeps more than it may: the watch over running programs begins
+    /// only when they are ready.
+    async fn keeps_too_much(&self, program: &ProgramId, state_bytes_max: u64) -> Cause {
+        loop {
+            tokio::time::sleep(quota::INTERVAL).await;
+            let (storage, id) = (self.storage.clone(), program.clone());
+            let measured =
+                tokio::task::spawn_blocking(move || storage.state_bytes(&id, state_bytes_max));
+            if let Ok(Ok(used)) = measured.await
+                && used > state_bytes_max
+            {
+                return Cause::StateQuotaExceeded;
             }
         }
     }

@@ -11,7 +11,7 @@ use hersh_program::{ContainerId, Event, Exit, ExitReason, ProgramId, State};
 use crate::{host::Host, registry::Entry};
 
 /// How often every running program is looked at.
-const INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Looks at every running program again and again, until the host ends.
 pub(crate) async fn watch(host: Host) {

@@ -12,12 +12,15 @@ use std::{
 
 use hersh_machine::driver::SendError;
 use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{
     auth::Auth,
     effects::Effects,
-    host::{Host, Parts},
+    host::{Host, Parts, UPLOADS_MAX},
     journal::{Journal, JournalError, StoredProgram},
     proxy::Proxy,
     quota,
@@ -83,6 +86,7 @@ pub(crate) async fn bring_up(
         effects,
         auth,
         proxy: Proxy::default(),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
     });
     recover(&host).await?;
     let workers = [

@@ -390,3 +390,18 @@ fn a_dockerfile_must_be_there_and_be_a_file() {
         assert!(matches!(error, SourceError::MissingDockerfile), "{error:?}");
     }
 }
+
+#[test]
+fn what_is_only_skipped_is_bounded_too() {
+    let world = World::new();
+    let limits = SourceLimits {
+        total_bytes: 1 << 20,
+        entries: 10,
+        ..SourceLimits::default()
+    };
+    let bomb = Archive::new().entry(EntryType::XGlobalHeader, "g", "", 0o644, &vec![0; 4 << 20]);
+    let packed = zstd::encode_all(bomb.end().as_slice(), 1).unwrap();
+    assert!(packed.len() < 10_000, "{}", packed.len());
+    let error = world.stage_bytes(&packed, limits).unwrap_err();
+    assert!(error.to_string().contains("unpacks to more"), "{error}");
+}

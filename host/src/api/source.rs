@@ -84,6 +84,10 @@ fn created(entry: &Entry) -> ProgramCreated {
 }
 
 async fn take(host: &Host, request: Request) -> Result<Taken, Failure> {
+    let Some(_place) = host.upload() else {
+        let detail = "too many uploads are under way; try again shortly";
+        return Err(Failure::new(Code::QueueFull, detail));
+    };
     match media_type(request.headers()).as_str() {
         "application/json" => take_json(host, request).await,
         "application/x-tar"

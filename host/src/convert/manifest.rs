@@ -3,6 +3,8 @@
 use hersh_program::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
 use hersh_wire as wire;
 
+use crate::compose::MIN_PIDS;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -55,7 +57,7 @@ fn limits(asked: &wire::Resources) -> Result<Limits, ManifestError> {
             TIB,
         )?,
         cpu_millis: cpu_millis(asked.cpus, usual.cpu_millis)?,
-        pids: within("resources.pids", asked.pids, usual.pids, 16, 32_768)?,
+        pids: within("resources.pids", asked.pids, usual.pids, MIN_PIDS, 32_768)?,
         tmp_bytes: size(
             "resources.tmp",
             asked.tmp,
@@ -289,7 +291,7 @@ mod tests {
             ("[resources]\ncpus = nan", "resources.cpus = NaN"),
             (
                 "[resources]\npids = 1",
-                "resources.pids = 1 can't be used: use 16 to 32768",
+                "resources.pids = 1 can't be used: use 64 to 32768",
             ),
             (
                 "[timeouts]\nstart = \"0s\"",

@@ -12,7 +12,10 @@ use hersh_program::{
     CommandError as ProgramError, Event, Manifest, Program, ProgramId, Refusal, Source, State,
     Supervisor,
 };
-use tokio::task::JoinError;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinError,
+};
 
 pub(crate) use self::error::{CommandError, CreateError, ReplaceError};
 pub(crate) use crate::registry::Entry;
@@ -44,6 +47,9 @@ pub(crate) enum Outcome {
     Already,
 }
 
+/// Uploads at once: each holds a thread and room in staging.
+pub(crate) const UPLOADS_MAX: usize = 16;
+
 /// A host; clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Host(Arc<Parts>);
@@ -57,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) effects: Arc<Effects>,
     pub(crate) auth: Auth,
     pub(crate) proxy: Proxy,
+    pub(crate) uploads: Arc<Semaphore>,
 }
 
 impl Host {
@@ -82,6 +89,11 @@ impl Host {
 
     pub(crate) fn proxy(&self) -> &Proxy {
         &self.0.proxy
+    }
+
+    /// A place among those who send source right now; `None` when there is none.
+    pub(crate) fn upload(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.uploads).try_acquire_owned().ok()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -137,24 +149,28 @@ impl Host {
             return Err(JournalError::Exists(id).into());
         }
         // A task of its own: the client may hang up, a program is whole or not there all the same.
-        let (host, name) = (self.clone(), id.clone());
-        let creating =
-            tokio::spawn(async move { host.create_reserved(name, staged, manifest).await });
-        let created = match creating.await {
-            Ok(created) => created,
-            Err(_) => Err(JournalError::Closed.into()),
-        };
-        if created.is_err() {
-            let program = id.clone();
-            let removed = self
-                .blocking(move |host| host.storage().remove(&program))
-                .await;
-            if let Ok(Err(error)) = removed {
-                tracing::warn!(%id, %error, "folders of a failed create stay until the next start");
+        let host = self.clone();
+        let creating = tokio::spawn(async move {
+            let created = host.create_reserved(id.clone(), staged, manifest).await;
+            if created.is_err() {
+                host.undo_create(id).await;
             }
-            self.0.registry.remove(&id);
+            created
+        });
+        creating
+            .await
+            .unwrap_or_else(|_| Err(JournalError::Closed.into()))
+    }
+
+    async fn undo_create(&self, id: ProgramId) {
+        let program = id.clone();
+        let removed = self
+            .blocking(move |host| host.storage().remove(&program))
+            .await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%id, %error, "folders of a failed create stay until the next start");
         }
-        created
+        self.0.registry.remove(&id);
     }
 
     async fn create_reserved(
@@ -210,7 +226,7 @@ impl Host {
         self.send(entry, Event::SourceReplaced { source }).await?;
         let (id, kept) = (entry.id(), [build, entry.build_id()]);
         let pruned = self
-            .blocking(move |host| host.storage().retain_sources(&id, &kept))
+            .blocking(move |host| host.storage().retain_builds(&id, &kept))
             .await;
         if let Ok(Err(error)) = pruned {
             tracing::warn!(%error, "older source stays until the next one comes");

@@ -129,6 +129,11 @@ impl Proxy {
             .await
             .map_err(|_| ForwardError::Late)?
             .map_err(|error| explain(&error))?;
+        if answer.status().is_informational() {
+            // Nobody asked to switch protocols; passed on, it would confuse what stands before us.
+            let message = format!("it answered {} to a plain request", answer.status());
+            return Err(ForwardError::Broken(message));
+        }
         Ok(incoming(answer, permit))
     }
 }

@@ -171,3 +171,11 @@ async fn streams_hold_their_place_until_they_end() {
             .is_ok()
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_broken() {
+    let switch = any(|| async { StatusCode::SWITCHING_PROTOCOLS });
+    let address = program(Router::new().route("/watcher/x", switch)).await;
+    let answer = forward(Request::new(Body::empty()), address).await;
+    assert!(matches!(answer, Err(ForwardError::Broken(_))), "{answer:?}");
+}

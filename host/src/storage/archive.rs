@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::{error::SourceError, paths::refused, tree::Tree, write::unreadable};
+use super::{SourceLimits, error::SourceError, paths::refused, tree::Tree, write::unreadable};
 
 /// The longest name or extension header that is read, bytes.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -30,7 +30,11 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
     } else {
         Box::new(stream)
     };
-    let mut archive = Archive::new(plain);
+    // What is skipped is unpacked too, so the bound is on the stream and not only on what is kept.
+    let mut archive = Archive::new(Bounded {
+        left: stream_bytes_max(tree.limits()),
+        plain,
+    });
     let mut pending = Pending::default();
     // Extension headers are no entries of the tree, so they are bounded by themselves.
     let mut headers_left = tree.limits().entries.saturating_mul(4).saturating_add(64);
@@ -51,6 +55,35 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
         }
     }
     Ok(())
+}
+
+/// The most that an honest archive within `limits` takes: its files, and for each entry its
+/// headers and padding, with room for long names.
+fn stream_bytes_max(limits: SourceLimits) -> u64 {
+    const ENTRY_BYTES: u64 = 8 * 1024;
+    const REST_BYTES: u64 = 1024 * 1024;
+    let entries = limits.entries.saturating_mul(ENTRY_BYTES);
+    limits
+        .total_bytes
+        .saturating_add(entries)
+        .saturating_add(REST_BYTES)
+}
+
+/// Ends with an error, not as if the archive did, once too much was unpacked.
+struct Bounded<R> {
+    left: u64,
+    plain: R,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::other("it unpacks to more than its limits allow"))?;
+        Ok(count)
+    }
 }
 
 fn take(

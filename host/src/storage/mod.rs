@@ -200,15 +200,11 @@ impl Storage {
         Ok(build)
     }
 
-    /// Removes the program's stored source trees, all but `kept`.
+    /// Removes the program's stored source trees and the logs of their builds, all but `kept`.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be read or removed.
-    pub fn retain_sources(
-        &self,
-        program: &ProgramId,
-        kept: &[BuildId],
-    ) -> Result<(), StorageError> {
+    pub fn retain_builds(&self, program: &ProgramId, kept: &[BuildId]) -> Result<(), StorageError> {
         let src = self.paths(program).src;
         let failed = StorageError::at("list", &src);
         for entry in fs::read_dir(&src).map_err(&failed)? {
@@ -216,6 +212,12 @@ impl Storage {
             if !kept.iter().any(|build| name == build.as_str()) {
                 let tree = src.join(name);
                 remove::remove_tree(&tree).map_err(StorageError::at("remove", &tree))?;
+                let log = tree
+                    .file_name()
+                    .and_then(|name| BuildId::parse(name.to_str()?).ok());
+                if let Some(log) = log.map(|build| self.build_log_path(program, &build)) {
+                    remove::remove_tree(&log).map_err(StorageError::at("remove", &log))?;
+                }
             }
         }
         Ok(())

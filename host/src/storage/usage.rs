@@ -17,16 +17,21 @@ use rustix::{
 /// entries are looked at.
 const ENTRY_BYTES: u64 = 4_096;
 
+/// The most that the paths of folders still to be looked at may take, bytes.
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+
 /// The bytes below `root`, counted until they are more than `enough`. Links are not followed, so
 /// nothing outside is counted whatever the writer does meanwhile. A path too long to be opened
-/// counts as more than enough.
+/// counts as more than enough, and so do folders too many to be remembered.
 pub(super) fn used_bytes(root: &Path, enough: u64) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let mut folders = VecDeque::from([CString::from(c".")]);
     let mut used = 0_u64;
+    let mut queued_bytes = 0;
     while let Some(path) = folders.pop_front() {
+        queued_bytes -= path.count_bytes().min(queued_bytes);
         let folder = match openat2(&root, &path, flags, Mode::empty(), inside) {
             Ok(folder) => folder,
             Err(Errno::NAMETOOLONG) => return Ok(u64::MAX),
@@ -49,7 +54,12 @@ pub(super) fn used_bytes(root: &Path, enough: u64) -> io::Result<u64> {
                 return Ok(used);
             }
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                folders.push_back(below(&path, name.to_bytes())?);
+                let path = below(&path, name.to_bytes())?;
+                queued_bytes += path.count_bytes();
+                if queued_bytes > QUEUE_BYTES_MAX {
+                    return Ok(u64::MAX);
+                }
+                folders.push_back(path);
             }
         }
     }
@@ -90,6 +100,21 @@ mod tests {
         }
         let used = used_bytes(root.path(), 100 * ENTRY_BYTES).unwrap();
         assert_eq!(used, 101 * ENTRY_BYTES);
+    }
+
+    #[test]
+    fn folders_too_many_to_be_remembered_are_too_much() {
+        let root = tempfile::tempdir().unwrap();
+        let name = "d".repeat(250);
+        let mut at = rustix::fs::open(root.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..14 {
+            rustix::fs::mkdirat(&at, &name, Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        for n in 0..6_000 {
+            rustix::fs::mkdirat(&at, n.to_string(), Mode::RWXU).unwrap();
+        }
+        assert_eq!(used_bytes(root.path(), 1 << 40).unwrap(), u64::MAX);
     }
 
     #[test]

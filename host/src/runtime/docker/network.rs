@@ -27,6 +27,8 @@ use crate::{
 const MEMBERS: usize = 1_000;
 /// The most networks of one kind, and the number of /22 in a /16.
 const NETWORKS: u8 = 64;
+/// The prefix length of the pool.
+const POOL_BITS: u32 = 16;
 const NETWORK_LABEL: &str = "hersh.network";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const BRIDGE: &str = "com.docker.network.bridge.name";
@@ -114,10 +116,16 @@ async fn create(
     number: u8,
     name: &str,
 ) -> Result<(), StartError> {
-    let mut said = String::new();
+    // The engine looks at its own networks only, not at a VPN's or a colleague's.
+    let routes = tokio::fs::read_to_string("/proc/net/route").await;
+    let routes = routes.unwrap_or_default();
+    let mut said = "every subnet of the pool is in use: choose another pool".to_owned();
     for subnet in 0..NETWORKS {
         let [first, second, ..] = pool.octets();
         let base = Ipv4Addr::new(first, second, subnet * 4, 0);
+        if is_routed(&routes, base) {
+            continue;
+        }
         let request = request(mode, number, name, base);
         match client
             .create_network(request)
@@ -204,6 +212,25 @@ fn check(network: &NetworkInspect, mode: NetworkMode, number: u8) -> Result<(), 
     .into())
 }
 
+/// Whether one of the host's routes, as `/proc/net/route` lists them, leads into the /22 at `base`.
+/// The default route and others wider than the pool say nothing about an address in use.
+fn is_routed(routes: &str, base: Ipv4Addr) -> bool {
+    let number = |field: Option<&str>| {
+        let word = u32::from_str_radix(field?, 16).ok()?;
+        // The kernel prints the words of network order as the machine reads them.
+        Some(u32::from_be_bytes(word.to_ne_bytes()))
+    };
+    routes.lines().skip(1).any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (route, mask) = (number(fields.nth(1)), number(fields.nth(5)));
+        let (Some(route), Some(mask)) = (route, mask) else {
+            return false;
+        };
+        let common = mask & 0xffff_fc00;
+        mask.count_ones() >= POOL_BITS && route & common == u32::from(base) & common
+    })
+}
+
 fn is_internal(mode: NetworkMode) -> bool {
     match mode {
         NetworkMode::Internal | NetworkMode::None => true,
@@ -218,5 +245,30 @@ fn failed(fault: Fault) -> StartError {
             logs: Vec::new(),
         },
         Err(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &str = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+eth0 00000000 016433C6 0003 0 0 0 00000000 0 0 0
+hersh0 0000D60A 00000000 0001 0 0 0 00FCFFFF 0 0 0
+vpn 0009D60A 00000000 0001 0 0 0 00FFFFFF 0 0 0
+wide 0000000A 00000000 0001 0 0 0 000000FF 0 0 0
+";
+
+    #[test]
+    fn subnets_that_something_else_uses_are_known() {
+        let routed = |third| is_routed(ROUTES, Ipv4Addr::new(10, 214, third, 0));
+        assert!(routed(0), "a network of this host");
+        assert!(!routed(4), "free");
+        assert!(routed(8), "a smaller network inside it");
+        assert!(!routed(12), "free, beside it");
+        assert!(
+            !is_routed("", Ipv4Addr::new(10, 214, 0, 0)),
+            "no routes can be read"
+        );
     }
 }
