@@ -4,13 +4,15 @@
 //! address of the host, and through it every service on 0.0.0.0 and every other address of the
 //! host would answer. So new connections that come in over a bridge of ours are dropped, in IPv4
 //! and, whatever the state, in IPv6, which the networks don't use. One rule covers all bridges,
-//! also those made later. All of it is checked at each start, because a firewall that a person
-//! reloads forgets it, and nothing starts when it can't be set.
+//! also those made later. All of it is checked at each start and nothing starts when it can't be
+//! set; the rules are checked every half minute besides, because a firewall that a person reloads
+//! forgets them.
 
 use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use tokio::process::Command;
@@ -20,6 +22,8 @@ use crate::{
     runtime::StartError,
 };
 
+/// How often the rules are looked at while programs run.
+const KEEP: Duration = Duration::from_secs(30);
 /// Matches every bridge of ours.
 const BRIDGES: &str = "hersh+";
 /// Answers to what the host asked may come in, nothing else.
@@ -62,6 +66,34 @@ pub(super) async fn close(bridge: &str) -> Result<(), StartError> {
             ));
         }
     }
+    ensure_all().await
+}
+
+/// Sets the rules again when somebody's reload forgot them while programs run, until `closed`.
+pub(super) async fn keep(closed: impl Future<Output = ()>) {
+    let mut closed = std::pin::pin!(closed);
+    let mut rounds = tokio::time::interval(KEEP);
+    loop {
+        tokio::select! {
+            () = &mut closed => return,
+            _now = rounds.tick() => {}
+        }
+        if has_bridges()
+            && let Err(error) = ensure_all().await
+        {
+            tracing::error!(%error, "sandboxes may reach this host's services");
+        }
+    }
+}
+
+fn has_bridges() -> bool {
+    let interfaces = std::fs::read_dir("/sys/class/net").into_iter().flatten();
+    interfaces
+        .flatten()
+        .any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"hersh"))
+}
+
+async fn ensure_all() -> Result<(), StartError> {
     if !Path::new("/proc/net/if_inet6").exists() {
         return ensure("iptables", V4_INPUT).await;
     }

@@ -167,6 +167,8 @@ impl Runtime for DockerRuntime {
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let listener = sender.clone();
+        tokio::spawn(async move { firewall::keep(listener.closed()).await });
         tokio::spawn(events::run(Arc::clone(&self.inner), sender));
         receiver
     }
