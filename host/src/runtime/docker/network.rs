@@ -9,7 +9,7 @@
 //! The host reaches all of them. One network holds [`MEMBERS`] (a Linux bridge takes 1,023 ports);
 //! the next is made when one is full, each a /22 of the pool.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
 
 use bollard::{
     Docker,
@@ -29,6 +29,9 @@ const MEMBERS: usize = 1_000;
 const NETWORKS: u8 = 64;
 /// The prefix length of the pool.
 const POOL_BITS: u32 = 16;
+/// How long a network that somebody else makes may take to be there.
+const APPEAR: Duration = Duration::from_secs(5);
+const APPEAR_POLL: Duration = Duration::from_millis(50);
 const NETWORK_LABEL: &str = "hersh.network";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const BRIDGE: &str = "com.docker.network.bridge.name";
@@ -133,14 +136,16 @@ async fn create(
             .map_err(|it| fault(&it))
         {
             Ok(_) => return Ok(()),
-            // Made by somebody else meanwhile, such as another start or another host.
-            Err(Fault::Conflict(message)) if message.contains("already exists") => return Ok(()),
             Err(Fault::Conflict(message) | Fault::Refused(message) | Fault::NotFound(message)) => {
-                if !message.to_lowercase().contains("overlap") {
-                    said = message;
+                let overlaps = message.to_lowercase().contains("overlap");
+                said = message;
+                // Not the subnet, so the name: of the network or of its bridge.
+                if !overlaps {
+                    if appears(client, name).await {
+                        return Ok(());
+                    }
                     break;
                 }
-                said = message;
             }
             Err(error @ Fault::Unavailable(_)) => return Err(failed(error)),
         }
@@ -149,6 +154,17 @@ async fn create(
         message: format!("the network {name} could not be made: {said}"),
         logs: Vec::new(),
     })
+}
+
+/// Whether somebody else is making the network at this moment, such as another start or another
+/// host on the same engine: then it is there soon.
+async fn appears(client: &Docker, name: &str) -> bool {
+    let look = async {
+        while client.inspect_network(name, None).await.is_err() {
+            tokio::time::sleep(APPEAR_POLL).await;
+        }
+    };
+    tokio::time::timeout(APPEAR, look).await.is_ok()
 }
 
 fn request(mode: NetworkMode, number: u8, name: &str, base: Ipv4Addr) -> NetworkCreateRequest {
