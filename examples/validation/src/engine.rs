@@ -107,12 +107,12 @@ impl Engine {
     }
 
     async fn images(&self, program: &str) -> Result<Vec<String>> {
-        let filters = json!({"reference": [format!("hersh/{program}")]}).to_string();
+        let filters = json!({"reference": [format!("hersh/*/{program}")]}).to_string();
         let query = [("filters", filters.as_str())];
         let list = self.ask(Method::GET, "images/json", &query).await?;
         // An image may carry the tags of several programs.
-        let ours = format!("hersh/{program}:");
-        let is_ours = |tag: &&Value| tag.as_str().is_some_and(|tag| tag.starts_with(&ours));
+        let ours = format!("/{program}:");
+        let is_ours = |tag: &&Value| tag.as_str().is_some_and(|tag| tag.contains(&ours));
         Ok(texts(&list, |one| {
             let mut tags = one["RepoTags"].as_array()?.iter();
             Some(tags.find(is_ours)?.as_str()?.to_owned())

@@ -109,7 +109,7 @@ impl World {
         let other = self.store(&counter::pack(&files)?)?;
         ensure!(&other != build, "one more file changes nothing: {other}");
         self.storage
-            .retain_sources(&self.program, std::slice::from_ref(build))?;
+            .retain_builds(&self.program, std::slice::from_ref(build))?;
         seen(
             (),
             format!("in another order {again}; one file more {other}"),

@@ -16,9 +16,9 @@ pub use contracts::{Contract, Verified, Violation};
 pub use file::to_compose_yaml;
 pub use receipt::Receipt;
 pub use rules::{MIN_MEMORY_BYTES, MIN_PIDS, validate};
-pub(crate) use spec::network_name;
 pub use spec::{
-    Environment, HOST_LABEL, Mount, Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode,
-    SANDBOX_ID, Sandbox, Spec, Tmpfs,
+    ENGINE_DEFAULT, Environment, HOST_LABEL, Mount, Namespaces, PROBE_TARGET, PROGRAM_LABEL,
+    RuntimeMode, SANDBOX_ID, Sandbox, Spec, Tmpfs,
 };
+pub(crate) use spec::{container_name, network_name};
 pub use verify::{Inspected, verify};

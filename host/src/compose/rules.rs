@@ -5,7 +5,8 @@ use std::path::{Component, Path};
 use hersh_program::{NetworkMode, ProgramId};
 
 use super::{
-    Contract, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec, Violation, spec::NO_NAME_SERVER,
+    Contract, ENGINE_DEFAULT, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec, Violation,
+    spec::NO_NAME_SERVER,
 };
 
 /// The least memory in which a sandbox starts, bytes.
@@ -177,7 +178,7 @@ fn privileges(sandbox: &Sandbox) -> Result<(), Violation> {
     same(CONTRACT, "process namespace", &spaces.pid, "private")?;
     same(CONTRACT, "ipc namespace", &spaces.ipc, "none")?;
     same(CONTRACT, "host name namespace", &spaces.uts, "private")?;
-    same(CONTRACT, "user namespace", &spaces.user, "private")?;
+    same(CONTRACT, "user namespace", &spaces.user, ENGINE_DEFAULT)?;
     same(
         CONTRACT,
         "control group namespace",

@@ -135,6 +135,14 @@ pub struct Tmpfs {
     pub inert: bool,
 }
 
+/// The name of a program's container, and of nothing else on an engine.
+pub(crate) fn container_name(program: &ProgramId) -> String {
+    format!("hersh-{program}")
+}
+
+/// Says of the user namespace that the container asks for none but the engine's usual one.
+pub const ENGINE_DEFAULT: &str = "engine default";
+
 /// Which kernel namespaces a container has to itself: `private`, `none`, or what it shares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
@@ -165,7 +173,7 @@ impl Spec {
         ];
         Self {
             program: program.clone(),
-            name: format!("hersh-{program}"),
+            name: container_name(program),
             image: image.clone(),
             labels: labels
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -231,7 +239,7 @@ impl Sandbox {
                 pid: "private".to_owned(),
                 ipc: "none".to_owned(),
                 uts: "private".to_owned(),
-                user: "private".to_owned(),
+                user: ENGINE_DEFAULT.to_owned(),
                 cgroup: "private".to_owned(),
             },
             memory_bytes: limits.memory_bytes,

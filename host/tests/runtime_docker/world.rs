@@ -184,9 +184,13 @@ impl World {
             panic!("the engine detached from a command");
         };
         let mut text = String::new();
-        while let Some(piece) = output.next().await {
-            text.push_str(&String::from_utf8_lossy(piece.unwrap().as_ref()));
-        }
+        let read = async {
+            while let Some(piece) = output.next().await {
+                text.push_str(&String::from_utf8_lossy(piece.unwrap().as_ref()));
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, read).await.is_ok();
+        assert!(ended, "{command:?} did not end within {PATIENCE:?}: {text}");
         text
     }
 

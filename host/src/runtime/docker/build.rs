@@ -85,7 +85,11 @@ fn options(inner: &Inner, request: &BuildRequest) -> BuildImageOptions {
     let memory_bytes = i32::try_from(inner.config.build_memory_bytes).unwrap_or(i32::MAX);
     BuildImageOptions {
         dockerfile: "Dockerfile".to_owned(),
-        t: Some(image_tag(&request.program, &request.build)),
+        t: Some(image_tag(
+            &inner.config.host_id,
+            &request.program,
+            &request.build,
+        )),
         labels: Some(HashMap::from(
             labels.map(|(key, value)| (key.to_owned(), value.to_owned())),
         )),

@@ -8,7 +8,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use crate::compose::{Sandbox, Spec, Tmpfs};
+use crate::compose::{ENGINE_DEFAULT, Sandbox, Spec, Tmpfs};
 
 /// What the engine is asked to create. `network` is the engine's name of the network.
 pub(super) fn body(spec: &Spec, network: &str) -> ContainerCreateBody {
@@ -113,9 +113,9 @@ fn log_config(log_bytes: u64) -> HostConfigLogConfig {
     }
 }
 
-/// Engines say "private" by saying nothing.
+/// Engines say "private" and their default by saying nothing.
 fn unless_private(mode: &str) -> String {
-    if mode == "private" {
+    if mode == "private" || mode == ENGINE_DEFAULT {
         String::new()
     } else {
         mode.to_owned()

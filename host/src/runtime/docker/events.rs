@@ -15,10 +15,10 @@ use futures_util::StreamExt;
 use hersh_program::{ContainerId, Exit, ExitReason, ProgramId};
 use tokio::sync::mpsc;
 
-use super::{Inner, is_running, program_of};
+use super::{Inner, listed};
 use crate::{
     compose::HOST_LABEL,
-    runtime::{RuntimeEvent, Unavailable},
+    runtime::{Listed, RuntimeEvent, Unavailable},
 };
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -137,14 +137,17 @@ async fn list(
     let mut vanished = seen.clone();
     vanished.extend(inner.started().clone());
     for container in inner.containers(None).await? {
-        let (Some(program), Some(id)) = (program_of(&container), container.id.as_deref()) else {
+        let Some(Listed {
+            program,
+            container: parsed,
+            running,
+        }) = listed(&container)
+        else {
             continue;
         };
-        let Ok(parsed) = ContainerId::parse(id) else {
-            continue;
-        };
+        let id = parsed.as_str();
         vanished.remove(&parsed);
-        if is_running(&container) {
+        if running {
             follow(inner, &program, id).await?;
             seen.insert(parsed, program);
         } else if let Some(exit) = inner.exit(&program, id).await? {

@@ -39,6 +39,16 @@ const V4_INPUT: &[&str] = &[
     "-j",
     "DROP",
 ];
+/// Link-local addresses are the machine's own affair: clouds hand out its credentials there.
+const V4_LINK_LOCAL: &[&str] = &[
+    "FORWARD",
+    "-i",
+    BRIDGES,
+    "-d",
+    "169.254.0.0/16",
+    "-j",
+    "DROP",
+];
 const V6_INPUT: &[&str] = &["INPUT", "-i", BRIDGES, "-j", "DROP"];
 const V6_FORWARD: &[&str] = &["FORWARD", "-i", BRIDGES, "-j", "DROP"];
 
@@ -95,10 +105,14 @@ fn has_bridges() -> bool {
 
 async fn ensure_all() -> Result<(), StartError> {
     if !Path::new("/proc/net/if_inet6").exists() {
+        ensure("iptables", V4_LINK_LOCAL).await?;
         return ensure("iptables", V4_INPUT).await;
     }
     tokio::try_join!(
-        ensure("iptables", V4_INPUT),
+        async {
+            ensure("iptables", V4_LINK_LOCAL).await?;
+            ensure("iptables", V4_INPUT).await
+        },
         ensure("ip6tables", V6_INPUT),
         ensure("ip6tables", V6_FORWARD)
     )?;

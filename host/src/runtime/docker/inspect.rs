@@ -10,7 +10,7 @@ use bollard::models::{ContainerInspectResponse, HostConfig, HostConfigCgroupnsMo
 use serde_json::Value;
 
 use super::network::Known;
-use crate::compose::{Mount, Namespaces, Sandbox, Tmpfs};
+use crate::compose::{ENGINE_DEFAULT, Mount, Namespaces, Sandbox, Tmpfs};
 
 /// Reads how a container is confined. `known` are the host's networks, checked.
 pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sandbox {
@@ -150,16 +150,16 @@ fn devices(config: &HostConfig) -> Vec<String> {
 }
 
 fn namespaces(config: &HostConfig) -> Namespaces {
-    let named = |mode: &Option<String>| {
+    let or = |mode: &Option<String>, usual: &str| {
         mode.clone()
             .filter(|mode| !mode.is_empty())
-            .unwrap_or_else(|| "private".to_owned())
+            .unwrap_or_else(|| usual.to_owned())
     };
     Namespaces {
-        pid: named(&config.pid_mode),
-        ipc: named(&config.ipc_mode),
-        uts: named(&config.uts_mode),
-        user: named(&config.userns_mode),
+        pid: or(&config.pid_mode, "private"),
+        ipc: or(&config.ipc_mode, "private"),
+        uts: or(&config.uts_mode, "private"),
+        user: or(&config.userns_mode, ENGINE_DEFAULT),
         cgroup: match config.cgroupns_mode {
             Some(HostConfigCgroupnsModeEnum::PRIVATE) => "private".to_owned(),
             Some(HostConfigCgroupnsModeEnum::HOST) => "host".to_owned(),

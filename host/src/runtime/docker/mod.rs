@@ -44,7 +44,7 @@ use super::{
     logs::{CAUSE_LINES, for_cause},
 };
 use crate::{
-    compose::{Environment, PROGRAM_LABEL, RuntimeMode, Spec},
+    compose::{Environment, PROGRAM_LABEL, RuntimeMode, Spec, container_name},
     storage::Storage,
 };
 
@@ -221,14 +221,26 @@ impl Inner {
     }
 }
 
-/// The name under which the image of a source tree is found again.
-fn image_tag(program: &ProgramId, build: &BuildId) -> String {
-    format!("hersh/{program}:{build}")
+/// The name that all images of a program share on this host.
+fn repository(host_id: &str, program: &ProgramId) -> String {
+    format!("hersh/{host_id}/{program}")
 }
 
+/// The name under which the image of a source tree is found again.
+fn image_tag(host_id: &str, program: &ProgramId, build: &BuildId) -> String {
+    format!("{}:{build}", repository(host_id, program))
+}
+
+/// A program's own container. Labels alone don't make one: a step of a build carries those that
+/// its Dockerfile sets, so the name, which nobody but the host gives, has to fit.
 fn listed(container: &ContainerSummary) -> Option<Listed> {
+    let program = program_of(container)?;
+    let name = format!("/{}", container_name(&program));
+    if !container.names.iter().flatten().any(|given| *given == name) {
+        return None;
+    }
     Some(Listed {
-        program: program_of(container)?,
+        program,
         container: ContainerId::parse(container.id.as_deref()?).ok()?,
         running: is_running(container),
     })

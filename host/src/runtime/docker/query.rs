@@ -8,7 +8,7 @@ use bollard::{
 };
 use hersh_program::{BuildId, Exit, ExitReason, ImageId, Logs, Observed, ProgramId};
 
-use super::{Inner, engine::Fault, image_tag, is_running, listed, start};
+use super::{Inner, engine::Fault, image_tag, listed, repository, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
@@ -126,7 +126,8 @@ impl Inner {
 
     pub(super) async fn address(&self, program: &ProgramId) -> Result<Option<IpAddr>, Unavailable> {
         let containers = self.containers(Some(program)).await?;
-        let running = containers.into_iter().find(is_running);
+        let runs = |container: &ContainerSummary| listed(container).is_some_and(|it| it.running);
+        let running = containers.into_iter().find(runs);
         let networks = running
             .and_then(|container| container.network_settings)
             .and_then(|settings| settings.networks)
@@ -142,7 +143,10 @@ impl Inner {
         build: &BuildId,
     ) -> Result<Option<ImageId>, Unavailable> {
         let client = self.engine.client().await?;
-        match client.inspect_image(&image_tag(program, build)).await {
+        match client
+            .inspect_image(&image_tag(&self.config.host_id, program, build))
+            .await
+        {
             Ok(image) => Ok(image.id.and_then(|id| ImageId::parse(&id).ok())),
             Err(error) => {
                 let absent = self.engine.fault(&error).unless_absent();
@@ -159,13 +163,14 @@ impl Inner {
             },
             Err(error) => error.into(),
         };
-        let filter = ("reference".to_owned(), vec![format!("hersh/{program}")]);
+        let repository = repository(&self.config.host_id, program);
+        let filter = ("reference".to_owned(), vec![repository.clone()]);
         let options = ListImagesOptions {
             filters: Some(HashMap::from([filter])),
             ..ListImagesOptions::default()
         };
         let images = client.list_images(Some(options)).await.map_err(refuse)?;
-        let prefix = format!("hersh/{program}:");
+        let prefix = format!("{repository}:");
         let tags = images.into_iter().flat_map(|image| image.repo_tags);
         for tag in tags.filter(|tag| tag.starts_with(&prefix)) {
             let options = RemoveImageOptions {

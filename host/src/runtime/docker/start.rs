@@ -91,7 +91,14 @@ async fn run(
     let (inspected, contracts) = check(inner, spec, known, &container).await?;
     let state = inspected.state.unwrap_or_default();
     let kernel = match look::kernel(&client, id, state.pid).await {
-        Ok(said) => look::judge(spec.mode, &said)?,
+        Ok(said) => match look::judge(spec.mode, &said) {
+            Ok(kernel) => kernel,
+            // A probe that died with the program said nothing: that breaks no contract.
+            Err(violation) => match inner.exit(&spec.program, id).await {
+                Ok(Some(exit)) => return Err(StartError::Ended(exit)),
+                Ok(None) | Err(_) => return Err(violation.into()),
+            },
+        },
         Err(look::NotSeen(said)) => return Err(ended_early(inner, spec, id, said).await),
     };
     let attached = inspected.network_settings.and_then(|it| it.networks);
@@ -167,7 +174,7 @@ fn not_created(fault: Fault, spec: &Spec) -> StartError {
     match fault {
         Fault::Unavailable(error) => error.into(),
         Fault::Conflict(message) => failed(format!(
-            "the name {} is taken by a container that this host did not make ({message}): remove or rename it",
+            "the name {} is taken by a container that this host did not make ({message}): another host on this engine may run a program of that name; choose another name, or remove that container",
             spec.name
         )),
         Fault::NotFound(message) => failed(format!(
