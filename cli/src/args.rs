@@ -15,7 +15,14 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// How results are printed.
-    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        help_heading = "Options"
+    )]
     pub(crate) output: Output,
     #[command(subcommand)]
     pub(crate) task: Task,
@@ -23,6 +30,7 @@ pub(crate) struct Arguments {
 
 /// Where the host is and how to be let in.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "The host to talk to")]
 pub(crate) struct Connection {
     /// The host's address.
     #[arg(

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Inner, listed};
 use crate::{
-    compose::HOST_LABEL,
+    compose::{HOST_LABEL, container_name},
     runtime::{Listed, RuntimeEvent, Unavailable},
 };
 
@@ -182,6 +182,10 @@ async fn take(
     let (Some(program), Some(container)) = (program, container) else {
         return Ok(());
     };
+    // A step of a build may carry the labels, never the name.
+    if attributes.get("name") != Some(&container_name(&program)) {
+        return Ok(());
+    }
     if event.action.as_deref() == Some("start") {
         follow(inner, &program, container.as_str()).await?;
         seen.insert(container, program);
