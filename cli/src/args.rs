@@ -15,28 +15,22 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// How results are printed.
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        default_value = "table",
-        help_heading = "Options"
-    )]
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub(crate) output: Output,
     #[command(subcommand)]
     pub(crate) task: Task,
 }
 
+const TALK_TO: &str = "The host to talk to";
+
 /// Where the host is and how to be let in.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "The host to talk to")]
 pub(crate) struct Connection {
     /// The host's address.
     #[arg(
         long,
         global = true,
-        env = "HERSH_HOST",
+        env = "HERSH_HOST", help_heading = TALK_TO,
         default_value = "http://127.0.0.1:7700"
     )]
     pub(crate) host: String,
@@ -44,7 +38,7 @@ pub(crate) struct Connection {
     #[arg(
         long,
         global = true,
-        env = "HERSH_TOKEN_FILE",
+        env = "HERSH_TOKEN_FILE", help_heading = TALK_TO,
         default_value = "/var/lib/hersh/admin-token"
     )]
     pub(crate) token_file: PathBuf,
