@@ -194,6 +194,11 @@ fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_agai
     let changed = host.inspect("edits")["program"].clone();
     assert_ne!(changed["build_id"], first["build_id"]);
     assert_eq!(
+        support::images("edits").len(),
+        1,
+        "only the newest image stays"
+    );
+    assert_eq!(
         host.get("/programs/edits/watcher/version"),
         (200, "two".into())
     );

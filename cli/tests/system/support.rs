@@ -310,6 +310,20 @@ pub(crate) fn containers(program: &str) -> Vec<Value> {
     serde_json::from_str(&body).unwrap()
 }
 
+/// The names of a program's images.
+pub(crate) fn images(program: &str) -> Vec<String> {
+    let (status, body) = ask_engine("GET", "/images/json");
+    assert_eq!(status, 200, "{body}");
+    let images: Vec<Value> = serde_json::from_str(&body).unwrap();
+    let tags = images
+        .iter()
+        .flat_map(|image| image["RepoTags"].as_array().cloned().unwrap_or_default());
+    let part = format!("/{program}:");
+    tags.filter_map(|tag| tag.as_str().map(ToString::to_string))
+        .filter(|tag| tag.contains(&part))
+        .collect()
+}
+
 /// All containers on the engine.
 pub(crate) fn all_containers() -> Vec<Value> {
     let (status, body) = ask_engine("GET", "/containers/json?all=1");

@@ -45,6 +45,15 @@ pub(super) async fn build(
             tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
         }
     }
+    if result.is_ok() {
+        // Nothing runs while a program is built, so no container needs an older image.
+        let pruned = inner
+            .remove_images(&request.program, Some(&request.build))
+            .await;
+        if let Err(error) = pruned {
+            tracing::warn!(%error, program = %request.program, "older images stay until the next build");
+        }
+    }
     let result = result.map_err(|error| with_tail(error, &log));
     log.finish().map_err(|error| BuildError::Files {
         message: format!("{}: {error}", request.log_path.display()),

@@ -210,7 +210,7 @@ impl Runtime for DockerRuntime {
         let program = program.clone();
         Box::pin(async move {
             self.inner.logs.forget(&program);
-            self.inner.remove_images(&program).await
+            self.inner.remove_images(&program, None).await
         })
     }
 }

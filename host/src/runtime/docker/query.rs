@@ -155,7 +155,12 @@ impl Inner {
         }
     }
 
-    pub(super) async fn remove_images(&self, program: &ProgramId) -> Result<(), StopError> {
+    /// Removes the program's images, all but that of `kept`.
+    pub(super) async fn remove_images(
+        &self,
+        program: &ProgramId,
+        kept: Option<&BuildId>,
+    ) -> Result<(), StopError> {
         let client = self.engine.client().await?;
         let refuse = |error| match self.engine.fault(&error).message() {
             Ok(message) => StopError::Failed {
@@ -172,7 +177,8 @@ impl Inner {
         let images = client.list_images(Some(options)).await.map_err(refuse)?;
         let prefix = format!("{repository}:");
         let tags = images.into_iter().flat_map(|image| image.repo_tags);
-        for tag in tags.filter(|tag| tag.starts_with(&prefix)) {
+        let kept = kept.map(|build| format!("{prefix}{build}"));
+        for tag in tags.filter(|tag| tag.starts_with(&prefix) && Some(tag) != kept.as_ref()) {
             let options = RemoveImageOptions {
                 force: true,
                 ..RemoveImageOptions::default()
