@@ -87,8 +87,9 @@ pub(crate) enum Task {
     Send {
         /// The program's name.
         program: String,
-        /// The message.
-        message: String,
+        /// The message; several words are joined by blanks.
+        #[arg(required = true)]
+        message: Vec<String>,
     },
     /// Show a watcher's variables and durable context.
     Vars {

@@ -57,6 +57,9 @@ impl std::fmt::Display for Failure {
             | Self::Token(message)
             | Self::Unreachable(message)
             | Self::Unavailable(message) => f.write_str(message),
+            Self::Refused(problem) if problem.code == Code::Unauthorized => f.write_str(
+                "the host refused the token; set HERSH_TOKEN, or name the file that holds it with --token-file",
+            ),
             Self::Refused(problem) => f.write_str(&problem.detail),
         }
     }

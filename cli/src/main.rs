@@ -62,7 +62,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 commands::programs::events(&client()?, &program, output).await
             }
             Task::Send { program, message } => {
-                commands::watcher::send(&client()?, &program, &message).await
+                commands::watcher::send(&client()?, &program, &message.join(" "), output).await
             }
             Task::Vars { program } => commands::watcher::vars(&client()?, &program, output).await,
         }

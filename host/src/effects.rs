@@ -82,9 +82,11 @@ impl EffectHandler for Effects {
         let began = Instant::now();
         let spec = self.spec(&task.program, image, manifest);
         self.write_compose(&spec).await?;
-        // A start that is cancelled is waited for, not dropped: the stop that follows must see
-        // every container that was asked for.
-        let running = self.runtime.start(spec).await?;
+        // Dropped when cancelled: the stop that follows waits for the end of what was begun.
+        let running = tokio::select! {
+            running = self.runtime.start(spec) => running?,
+            () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
+        };
         self.write_receipt(&running).await?;
         self.wait_until_ready(task, &running, manifest, began)
             .await?;
@@ -149,7 +151,9 @@ impl Effects {
                 Ok(()) => self.still_running(&task.program).await,
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe,
+                    last_probe: format!(
+                        "{last_probe}; if it answers elsewhere or not at all, say so under [readiness] in hersh.toml"
+                    ),
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },

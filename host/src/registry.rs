@@ -64,8 +64,22 @@ impl Entry {
         self.created_at_ms
     }
 
-    /// When its last event was taken in, milliseconds since the Unix epoch.
+    /// Since when it is Ready, else when its last event was taken in, milliseconds since the Unix
+    /// epoch.
     pub(crate) fn changed_at_ms(&self) -> u64 {
+        let ready_since_ms = self.supervisor.with_state(|program| match &program.state {
+            State::Ready(ready) => Some(ready.since_ms),
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Stopping(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => None,
+        });
+        if let Some(since_ms) = ready_since_ms {
+            return since_ms;
+        }
         self.last_event_ms
             .load(Ordering::Relaxed)
             .max(self.created_at_ms)

@@ -25,7 +25,7 @@ use crate::{
     proxy::Proxy,
     quota,
     registry::{Entry, ProgramJournal, Registry},
-    runtime::{Runtime, RuntimeEvent, StopError, Unavailable},
+    runtime::{Runtime, RuntimeEvent, Unavailable},
     storage::{Storage, StorageError},
 };
 
@@ -54,9 +54,6 @@ pub enum RecoverError {
     /// The engine does not answer.
     #[error(transparent)]
     Engine(#[from] Unavailable),
-    /// What nobody owns could not be removed.
-    #[error("containers that no program owns could not be removed: {0}")]
-    Orphans(#[from] StopError),
     /// A worker thread died.
     #[error("start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -172,14 +169,23 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
         .collect();
     for id in orphans {
         tracing::warn!(program = %id, "removing containers that no program owns");
-        host.runtime().stop(&id, ORPHAN_GRACE).await?;
+        if let Err(error) = host.runtime().stop(&id, ORPHAN_GRACE).await {
+            tracing::error!(program = %id, %error, "containers that no program owns are left");
+        }
     }
     let folders = host.blocking(|host| host.storage().programs()).await??;
     for id in folders.into_iter().filter(|id| !known.contains(id)) {
         tracing::warn!(program = %id, "removing folders that no program owns");
-        host.runtime().forget(&id).await?;
-        host.blocking(move |host| host.storage().remove(&id))
-            .await??;
+        if let Err(error) = host.runtime().forget(&id).await {
+            tracing::error!(program = %id, %error, "images that no program owns are left");
+        }
+        let program = id.clone();
+        let removed = host
+            .blocking(move |host| host.storage().remove(&program))
+            .await?;
+        if let Err(error) = removed {
+            tracing::error!(program = %id, %error, "folders that no program owns are left");
+        }
     }
     Ok(())
 }

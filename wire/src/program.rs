@@ -91,7 +91,7 @@ pub struct ProgramView {
     pub proxy_url: String,
     /// When it was created.
     pub created_at_ms: u64,
-    /// When it came into its state.
+    /// Since when it is Ready; in any other state, when its last event was taken in.
     pub changed_at_ms: u64,
     /// How it is run, with every default filled in.
     pub manifest: Manifest,
@@ -170,7 +170,7 @@ pub struct LogLine {
     /// When the engine saw it, RFC 3339, UTC; builds have no times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// `stdout` or `stderr`; builds have one stream.
+    /// `stdout`, `stderr`, or `host` for what the host says itself; builds have one stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// The line without its end.

@@ -42,13 +42,22 @@ pub(crate) async fn deploy(
     if options.detach {
         return programs::show(&begun, format);
     }
-    if begun.state == "Building" || begun.image_id.is_none() {
+    let shown = begun.state == "Building" || begun.image_id.is_none();
+    if shown {
         show_build(client, &name).await;
     }
     let settled = client
         .request(Method::GET, &["programs", &name])
         .query(&[("wait", "1h")]);
-    let view: ProgramView = client.read(settled).await?;
+    let mut view: ProgramView = client.read(settled).await?;
+    if let Some(cause) = view
+        .cause
+        .as_mut()
+        .filter(|cause| shown && cause.code == "build_failed")
+    {
+        // Its end was on the screen a moment ago.
+        cause.logs.clear();
+    }
     match programs::failed(&view) {
         Some(failure) => Err(failure),
         None => report(&view, format),
@@ -73,6 +82,12 @@ fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if folder.join("Dockerfile").exists() {
                 return Ok(Manifest::default());
+            }
+            if !folder.is_dir() {
+                return Err(Failure::Input(format!(
+                    "there is no folder {}",
+                    folder.display()
+                )));
             }
             let folder = folder.display();
             Err(Failure::Input(format!(

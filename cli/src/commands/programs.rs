@@ -22,12 +22,19 @@ pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure>
     }
 }
 
+/// A cause in a list is cut here; `inspect` shows it whole.
+const NOTE_CHARS_MAX: usize = 80;
+
 fn row(view: &ProgramView) -> Vec<String> {
     let note = view
         .cause
         .as_ref()
         .map_or_else(String::new, |cause| cause.message.clone());
-    let note: String = note.lines().next().unwrap_or("").chars().take(80).collect();
+    let mut note = note.lines().next().unwrap_or("").to_string();
+    if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
+        note.truncate(end);
+        note.push('…');
+    }
     vec![
         view.program_id.clone(),
         view.state.clone(),
@@ -135,7 +142,11 @@ pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
     } else {
         ""
     };
-    Some(Failure::Failed(format!(
+    let failure = match cause.code.as_str() {
+        "runtime_unavailable" => Failure::Unavailable,
+        _ => Failure::Failed,
+    };
+    Some(failure(format!(
         "{} failed: {}{retry}{logs}",
         view.program_id, cause.message
     )))

@@ -5,11 +5,19 @@ use serde_json::{Value, json};
 
 use crate::{args::Output, client::Client, failure::Failure, output};
 
-pub(crate) async fn send(client: &Client, program: &str, message: &str) -> Result<(), Failure> {
+pub(crate) async fn send(
+    client: &Client,
+    program: &str,
+    message: &str,
+    format: Output,
+) -> Result<(), Failure> {
     let request = client
         .request(Method::POST, &["programs", program, "watcher", "message"])
         .json(&json!({ "content": message }));
     let answer: Value = client.read(request).await?;
+    if format == Output::Json {
+        return output::json(&answer);
+    }
     output::line(answer["status"].as_str().unwrap_or("message sent"))
 }
 

@@ -9,7 +9,7 @@ fn killed_while_building() {
     let folder = Folder::new(&[
         (
             "Dockerfile",
-            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"4\"]\nENTRYPOINT [\"/bin/busybox\", \"sleep\", \"600\"]\n",
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"7\"]\nENTRYPOINT [\"/bin/busybox\", \"sleep\", \"600\"]\n",
         ),
         (
             "hersh.toml",
@@ -22,6 +22,14 @@ fn killed_while_building() {
     host.start_again();
     host.until("cut-build", "Ready");
     assert_eq!(containers("cut-build").len(), 1);
+    let is_step = |container: &serde_json::Value| {
+        let command = container["Command"].as_str().unwrap_or_default();
+        command.contains("sleep 7")
+    };
+    assert!(
+        !support::all_containers().iter().any(is_step),
+        "no step of the cut build is left"
+    );
 }
 
 #[test]
@@ -46,12 +54,17 @@ fn killed_while_ready_the_program_never_notices() {
     let mut host = Host::start();
     host.run(&["deploy", web_program("steady").path()]);
     let before = host.inspect("steady")["program"]["container_id"].clone();
-    let started = containers("steady")[0]["Status"].clone();
+    let started = support::started_at(before.as_str().unwrap());
     host.kill();
-    assert_eq!(containers("steady").len(), 1, "{started}");
+    assert_eq!(containers("steady").len(), 1);
     host.start_again();
     assert_eq!(host.state("steady"), "Ready");
     assert_eq!(host.inspect("steady")["program"]["container_id"], before);
+    assert_eq!(
+        support::started_at(before.as_str().unwrap()),
+        started,
+        "it never ended"
+    );
     assert_eq!(host.get("/programs/steady/watcher/status").0, 200);
     assert_eq!(containers("steady").len(), 1);
 }

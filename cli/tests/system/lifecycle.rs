@@ -72,7 +72,7 @@ fn a_stop_during_a_long_build_answers_at_once_and_the_build_is_gone() {
     let folder = Folder::new(&[
         (
             "Dockerfile",
-            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"60\"]\n",
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"63\"]\n",
         ),
         ("hersh.toml", "name = \"slow-build\"\n"),
     ]);
@@ -105,7 +105,7 @@ fn build_containers() -> Vec<Value> {
     let is_sleep = |container: &Value| {
         container["Command"]
             .as_str()
-            .is_some_and(|c| c.contains("sleep 60"))
+            .is_some_and(|c| c.contains("sleep 63"))
     };
     support::all_containers()
         .into_iter()
@@ -245,9 +245,39 @@ fn logs_follow_across_a_restart() {
         host.run(&["logs", "talks"]).contains("line-from-")
     });
     host.run(&["restart", "talks"]);
+    let mut following = host
+        .command(&["logs", "-f", "talks"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let followed = std::io::BufReader::new(following.stdout.take().unwrap());
+    let first = std::io::BufRead::lines(followed)
+        .next()
+        .expect("a line")
+        .unwrap();
+    assert!(first.starts_with("line-from-"), "{first}");
+    following.kill().unwrap();
+    following.wait().unwrap();
     until("both runs are in the log", || {
         host.run(&["logs", "talks"]).matches("line-from-").count() == 2
     });
     let build = host.run(&["logs", "--build", "talks"]);
     assert!(build.contains("COPY busybox"), "{build}");
+}
+
+#[test]
+fn a_program_that_fills_its_state_is_ended_and_not_tried_again() {
+    let host = Host::start();
+    let script = "busybox dd if=/dev/zero of=/state/big bs=1024 count=3000; exec busybox sleep 600";
+    let manifest =
+        "[resources]\nstate = \"1MiB\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
+    host.run(&["deploy", shell_program("hoards", script, manifest).path()]);
+    host.until("hoards", "Error");
+    let program = host.inspect("hoards")["program"].clone();
+    assert_eq!(
+        program["cause"]["code"], "state_quota_exceeded",
+        "{program}"
+    );
+    assert!(program["retry"].is_null(), "{program}");
+    assert!(containers("hoards").is_empty());
 }

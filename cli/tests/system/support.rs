@@ -301,13 +301,24 @@ pub(crate) fn busybox() -> PathBuf {
     found.expect("busybox-static is installed by `make test`")
 }
 
-/// The containers of a program on the engine, running or not, those of builds included.
+/// The containers of a program on the engine, running or not. Steps of builds are not among them.
 pub(crate) fn containers(program: &str) -> Vec<Value> {
     let filter = format!("{{\"label\":[\"hersh.program={program}\"]}}");
     let escaped: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let (status, body) = ask_engine("GET", &format!("/containers/json?all=1&filters={escaped}"));
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
+}
+
+/// When a container was started last.
+pub(crate) fn started_at(container: &str) -> String {
+    let (status, body) = ask_engine("GET", &format!("/containers/{container}/json"));
+    assert_eq!(status, 200, "{body}");
+    let inspected: Value = serde_json::from_str(&body).unwrap();
+    inspected["State"]["StartedAt"]
+        .as_str()
+        .unwrap()
+        .to_string()
 }
 
 /// The names of a program's images.

@@ -158,15 +158,22 @@ impl BuildLog {
     /// What was written since; nothing if the file is not there yet or can't be read.
     async fn read_chunk(&mut self) -> Vec<u8> {
         let (path, offset) = (self.path.clone(), self.offset);
-        let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
+        let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Vec<u8>)> {
             let mut file = std::fs::File::open(path)?;
+            // Shorter than what was read: another build of the same tree has begun anew.
+            let offset = if file.metadata()?.len() < offset {
+                0
+            } else {
+                offset
+            };
             file.seek(SeekFrom::Start(offset))?;
             let mut chunk = Vec::new();
             file.take(CHUNK_BYTES).read_to_end(&mut chunk)?;
-            Ok(chunk)
+            Ok((offset, chunk))
         });
-        let chunk = read.await.ok().and_then(Result::ok).unwrap_or_default();
-        self.offset += chunk.len() as u64;
+        let read = read.await.ok().and_then(Result::ok);
+        let (offset, chunk) = read.unwrap_or((self.offset, Vec::new()));
+        self.offset = offset + chunk.len() as u64;
         chunk
     }
 

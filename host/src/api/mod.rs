@@ -15,7 +15,7 @@
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?follow=true` as Server-Sent Events |
 //! | `GET /programs/{id}/builds/{build}/logs` | a build's output; `latest` names the newest |
 //! | `GET /programs/{id}/events`, `receipt` | the journal, what the last start proved |
-//! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy |
+//! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
 //! | `GET /healthz`, `/readyz` | alive; able to start programs (no token needed) |
 
 mod extract;

@@ -3,7 +3,7 @@
 mod token;
 
 use std::{
-    fs::{OpenOptions, Permissions},
+    fs::{File, OpenOptions, Permissions},
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -99,7 +99,10 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     // An older file keeps its mode on open, so it is set again.
     file.set_permissions(Permissions::from_mode(0o600))?;
     writeln!(file, "{text}")?;
-    file.sync_all()
+    file.sync_all()?;
+    // The name too, so that the hash is never there without the file.
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
 
 /// A program as it stands now.
 pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
+    let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
         program_id: program.id.to_string(),
         state: state_name(&program.state).to_string(),
@@ -24,7 +25,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         attempts: program.attempts,
         proxy_url: format!("/programs/{}/watcher/", program.id),
         created_at_ms: entry.created_at_ms(),
-        changed_at_ms: entry.changed_at_ms(),
+        changed_at_ms,
         manifest: manifest_view(&program.source.manifest),
     })
 }

@@ -59,10 +59,18 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
 /// commit. A statement that fails by itself fails alone; a commit that fails, fails them all.
 fn commit(connection: &mut Connection, batch: &mut Vec<Job>) {
     let outcome = connection.transaction().and_then(|transaction| {
-        let results: Vec<_> = batch
-            .iter()
-            .map(|job| execute(&transaction, &job.write))
-            .collect();
+        let mut results = Vec::with_capacity(batch.len());
+        for job in batch.iter() {
+            let result = execute(&transaction, &job.write);
+            let failed = result.is_err();
+            results.push(result);
+            // A full disk can make SQLite take the whole transaction back. What followed would be
+            // written by itself, and those who asked would be told that it was not.
+            if failed && transaction.is_autocommit() {
+                let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+                return Err(rusqlite::Error::SqliteFailure(full, None));
+            }
+        }
         transaction.commit().map(|()| results)
     });
     match outcome {

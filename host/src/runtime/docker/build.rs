@@ -55,9 +55,9 @@ pub(super) async fn build(
         }
     }
     let result = result.map_err(|error| with_tail(error, &log));
-    log.finish().map_err(|error| BuildError::Files {
-        message: format!("{}: {error}", request.log_path.display()),
-    })?;
+    if let Err(error) = log.finish() {
+        tracing::warn!(%error, program = %request.program, "the end of a build's log is not kept");
+    }
     result
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     let info = match info(&engine).await {
         Ok(info) => info,
         Err(message) => {
-            let mend = "install Docker (Debian: apt install docker.io), start it, or name another engine's socket";
+            let mend = "install Docker (Debian: apt install docker.io), start it (systemctl start docker), or name another engine's socket";
             return vec![Finding::broken(ENGINE, message, mend)];
         }
     };

@@ -11,7 +11,7 @@ use crate::runtime::Unavailable;
 /// add their own time.
 pub(super) const REQUEST: Duration = Duration::from_secs(60);
 
-/// A connection that is made when it is first needed, so that a host starts without its engine.
+/// A connection that is made when it is first needed, and anew after the engine went away.
 pub(super) struct Engine {
     socket: PathBuf,
     client: Mutex<Option<Docker>>,

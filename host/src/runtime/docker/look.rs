@@ -5,7 +5,13 @@
 //! of what the same takes through the engine, and shows besides that the container's process is
 //! runsc's sandbox and its control socket answers. In any other case the engine starts it.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use bollard::{
     Docker,
@@ -29,9 +35,10 @@ pub(super) async fn kernel(
     client: &Docker,
     container: &str,
     pid: Option<i64>,
+    runsc: Option<&Path>,
 ) -> Result<String, NotSeen> {
     let look = async {
-        if let Some(said) = through_runsc(container, pid).await {
+        if let Some(said) = through_runsc(container, pid, runsc).await {
             return Ok(said);
         }
         through_engine(client, container)
@@ -65,7 +72,19 @@ pub(super) fn judge(mode: RuntimeMode, said: &str) -> Result<String, Violation> 
     }
 }
 
-async fn through_runsc(container: &str, pid: Option<i64>) -> Option<String> {
+/// Where the engine's runsc really is, given the path or name that it is registered with.
+pub(super) fn resolve(registered: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = std::env::split_paths(&folders).map(|folder| folder.join(registered));
+    std::iter::once(PathBuf::from(registered))
+        .filter(|path| path.is_absolute())
+        .chain(candidates)
+        .find_map(|path| std::fs::canonicalize(path).ok())
+}
+
+/// `runsc` is the engine's: a process may call itself what it likes, and under another runtime its
+/// file is the program's, which must never be run out here.
+async fn through_runsc(container: &str, pid: Option<i64>, runsc: Option<&Path>) -> Option<String> {
     let process = PathBuf::from(format!("/proc/{}", pid.filter(|pid| *pid > 0)?));
     let line = tokio::fs::read(process.join("cmdline")).await.ok()?;
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -74,7 +93,8 @@ async fn through_runsc(container: &str, pid: Option<i64>) -> Option<String> {
         return None;
     }
     let root = words.iter().find(|word| word.starts_with(b"--root="))?;
-    let runsc = tokio::fs::read_link(process.join("exe")).await.ok()?;
+    let runs = tokio::fs::read_link(process.join("exe")).await.ok()?;
+    let runsc = runsc.filter(|runsc| *runsc == runs)?;
     let mut child = Command::new(runsc)
         .arg(OsStr::from_bytes(root))
         .args(["exec", "--user", &format!("{SANDBOX_ID}:{SANDBOX_ID}")])
@@ -122,4 +142,34 @@ async fn through_engine(
         }
     }
     Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINUX: &str = "Linux version 6.18.0 (builder@machine) #1 SMP";
+    const GVISOR: &str = "<6>[   0.000000] Starting gVisor...\n<6>[   0.4] Digging up root...\n\
+                          Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
+
+    #[test]
+    fn a_kernel_that_does_not_name_gvisor_breaks_the_contract() {
+        for said in [
+            LINUX,
+            "",
+            "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016",
+        ] {
+            let violation = judge(RuntimeMode::Runsc, said).unwrap_err();
+            assert_eq!(violation.contract, Contract::Gvisor, "{said}");
+        }
+        let seen = judge(RuntimeMode::Runsc, GVISOR).unwrap();
+        assert!(
+            seen.starts_with("Starting gVisor... Linux version 4.4.0"),
+            "{seen}"
+        );
+        assert_eq!(
+            judge(RuntimeMode::RuncForDevelopment, LINUX).unwrap(),
+            LINUX
+        );
+    }
 }

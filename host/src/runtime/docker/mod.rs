@@ -27,8 +27,8 @@ pub(crate) use diagnose::diagnose;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -92,6 +92,8 @@ struct Inner {
     captures: Captures,
     /// Containers that this process started and nobody is known to have ended.
     started: Mutex<HashMap<ContainerId, ProgramId>>,
+    /// The engine's own runsc, once it was asked for.
+    runsc: OnceLock<Option<PathBuf>>,
 }
 
 impl DockerRuntime {
@@ -112,6 +114,7 @@ impl DockerRuntime {
                 work: Work::default(),
                 captures: Captures::default(),
                 started: Mutex::default(),
+                runsc: OnceLock::new(),
                 config,
                 storage,
                 probe,
@@ -216,6 +219,11 @@ impl Runtime for DockerRuntime {
 }
 
 impl Inner {
+    /// The engine's own runsc, as far as it is known.
+    fn runsc(&self) -> Option<&Path> {
+        self.runsc.get()?.as_deref()
+    }
+
     fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, ProgramId>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use bollard::{
-    models::ContainerSummary,
+    models::{ContainerStateStatusEnum, ContainerSummary},
     query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions},
 };
 use hersh_program::{BuildId, Exit, ExitReason, ImageId, Logs, Observed, ProgramId};
 
-use super::{Inner, engine::Fault, image_tag, listed, repository, start};
+use super::{Inner, engine::Fault, image_tag, listed, look, repository, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
@@ -23,7 +23,13 @@ impl Inner {
         let unavailable = |error| self.engine.fault(&error).into_unavailable();
         let version = client.version().await.map_err(unavailable)?;
         let info = client.info().await.map_err(unavailable)?;
-        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        let registered = info.runtimes.unwrap_or_default();
+        if let Some(path) = registered.get("runsc").and_then(|it| it.path.as_deref()) {
+            // Looked up once: the engine takes another one only when it is restarted, and then the
+            // kernel is looked at through the engine.
+            let _ = self.runsc.set(look::resolve(path));
+        }
+        let mut runtimes: Vec<String> = registered.into_keys().collect();
         runtimes.sort();
         let needed = match self.config.mode {
             RuntimeMode::Runsc => "runsc",
@@ -98,7 +104,9 @@ impl Inner {
             }
         };
         let state = inspected.state.unwrap_or_default();
-        if state.running.unwrap_or(false) {
+        // One that is made and not started yet has no end either, though it does not run.
+        let is_made_only = state.status == Some(ContainerStateStatusEnum::CREATED);
+        if state.running.unwrap_or(false) || is_made_only {
             return Ok(None);
         }
         let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);

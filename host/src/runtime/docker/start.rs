@@ -90,7 +90,7 @@ async fn run(
     }
     let (inspected, contracts) = check(inner, spec, known, &container).await?;
     let state = inspected.state.unwrap_or_default();
-    let kernel = match look::kernel(&client, id, state.pid).await {
+    let kernel = match look::kernel(&client, id, state.pid, inner.runsc()).await {
         Ok(said) => match look::judge(spec.mode, &said) {
             Ok(kernel) => kernel,
             // A probe that died with the program said nothing: that breaks no contract.
