@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 input refused (manifest, source,
 /// name); 4 no such program; 5 token missing or refused; 6 host not reachable; 7 host can't do it
-/// now (engine down, runsc missing, disk full, queue full).
+/// now (engine down, runsc missing, disk full, queue full); 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hersh", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {

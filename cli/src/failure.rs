@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// The host refused.
     Refused(Problem),
+    /// Somebody pressed Ctrl-C.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -28,6 +30,7 @@ impl Failure {
             Self::Token(_) => 5,
             Self::Unreachable(_) => 6,
             Self::Unavailable(_) => 7,
+            Self::Interrupted(_) => 130,
             Self::Refused(problem) => match problem.code {
                 Code::BadRequest
                 | Code::BadManifest
@@ -56,7 +59,8 @@ impl std::fmt::Display for Failure {
             | Self::Input(message)
             | Self::Token(message)
             | Self::Unreachable(message)
-            | Self::Unavailable(message) => f.write_str(message),
+            | Self::Unavailable(message)
+            | Self::Interrupted(message) => f.write_str(message),
             Self::Refused(problem) if problem.code == Code::Unauthorized => f.write_str(
                 "the host refused the token; set HERSH_TOKEN, or name the file that holds it with --token-file",
             ),

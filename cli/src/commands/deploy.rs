@@ -42,12 +42,27 @@ pub(crate) async fn deploy(
     if options.detach {
         return programs::show(&begun, format);
     }
+    tokio::select! {
+        ended = follow(client, &name, &begun, format) => ended,
+        _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(format!(
+            "the host goes on with {name}; 'hersh stop {name}' ends it"
+        ))),
+    }
+}
+
+/// Shows the build and waits until the program has settled.
+async fn follow(
+    client: &Client,
+    name: &str,
+    begun: &ProgramView,
+    format: Output,
+) -> Result<(), Failure> {
     let shown = begun.state == "Building" || begun.image_id.is_none();
     if shown {
-        show_build(client, &name).await;
+        show_build(client, name).await;
     }
     let settled = client
-        .request(Method::GET, &["programs", &name])
+        .request(Method::GET, &["programs", name])
         .query(&[("wait", "1h")]);
     let mut view: ProgramView = client.read(settled).await?;
     if let Some(cause) = view

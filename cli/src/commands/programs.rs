@@ -31,6 +31,9 @@ fn row(view: &ProgramView) -> Vec<String> {
         .as_ref()
         .map_or_else(String::new, |cause| cause.message.clone());
     let mut note = note.lines().next().unwrap_or("").to_string();
+    if note.is_empty() && view.attempts > 0 {
+        note = format!("automatic start {} since it last ran well", view.attempts);
+    }
     if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
         note.truncate(end);
         note.push('…');

@@ -281,3 +281,39 @@ fn a_program_that_fills_its_state_is_ended_and_not_tried_again() {
     assert!(program["retry"].is_null(), "{program}");
     assert!(containers("hoards").is_empty());
 }
+
+#[test]
+fn ctrl_c_during_a_deploy_says_that_the_host_goes_on() {
+    let host = Host::start();
+    let folder = Folder::new(&[
+        (
+            "Dockerfile",
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sleep\", \"47\"]\n",
+        ),
+        ("hersh.toml", "name = \"patient\"\n"),
+    ]);
+    let mut command = host.command(&["deploy", folder.path()]);
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    // Its build is on the screen, so it is waiting for the end.
+    lines
+        .find(|line| line.as_ref().unwrap().contains("sleep"))
+        .expect("the build is shown")
+        .unwrap();
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let last = lines.map(Result::unwrap).last().expect("a last word");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(last.contains("'hersh stop patient' ends it"), "{last}");
+    assert_eq!(host.state("patient"), "Building");
+    host.run(&["stop", "patient"]);
+}
