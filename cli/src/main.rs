@@ -58,9 +58,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             Task::Rm(command) => commands::programs::remove(&client()?, &command).await,
             Task::Logs(options) => commands::logs::show(&client()?, options, output).await,
-            Task::Events { program } => {
-                commands::programs::events(&client()?, &program, output).await
-            }
+            Task::Events { program } => commands::events::show(&client()?, &program, output).await,
             Task::Send { program, message } => {
                 commands::watcher::send(&client()?, &program, &message.join(" "), output).await
             }

@@ -68,6 +68,14 @@ fn clean(text: &str, terminal: bool) -> String {
         .collect()
 }
 
+/// At most `chars_max` characters of a text, with a mark where it goes on.
+pub(crate) fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 /// How long ago, in one unit.
 pub(crate) fn age(since_ms: u64) -> String {
     let now_ms = std::time::SystemTime::now()

@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod host;
 pub(crate) mod logs;
 pub(crate) mod programs;

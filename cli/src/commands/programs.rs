@@ -1,6 +1,6 @@
 //! Listing, showing and steering programs.
 
-use hersh_wire::{Code, EventView, ProgramList, ProgramView, ReceiptView};
+use hersh_wire::{Code, ProgramList, ProgramView, ReceiptView};
 use reqwest::Method;
 use serde_json::json;
 
@@ -30,13 +30,9 @@ fn row(view: &ProgramView) -> Vec<String> {
         .cause
         .as_ref()
         .map_or_else(String::new, |cause| cause.message.clone());
-    let mut note = note.lines().next().unwrap_or("").to_string();
+    let mut note = output::cut(note.lines().next().unwrap_or(""), NOTE_CHARS_MAX);
     if note.is_empty() && view.attempts > 0 {
         note = format!("automatic start {} since it last ran well", view.attempts);
-    }
-    if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
-        note.truncate(end);
-        note.push('…');
     }
     vec![
         view.program_id.clone(),
@@ -172,37 +168,4 @@ pub(crate) async fn remove(client: &Client, options: &CommandOptions) -> Result<
             "removed"
         }
     ))
-}
-
-pub(crate) async fn events(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
-    let mut all: Vec<EventView> = Vec::new();
-    loop {
-        let after = all.last().map_or(0, |event| event.seq);
-        let request = client
-            .request(Method::GET, &["programs", program, "events"])
-            .query(&[("after", after), ("limit", 1_000)]);
-        let page: Vec<EventView> = client.read(request).await?;
-        if page.is_empty() {
-            break;
-        }
-        all.extend(page);
-    }
-    if format == Output::Json {
-        return output::json(&all);
-    }
-    let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or("").to_string();
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|event| {
-            let effects = event.effects.as_array().into_iter().flatten();
-            let effects: Vec<String> = effects.map(|effect| text(&effect[1], "effect")).collect();
-            vec![
-                event.seq.to_string(),
-                output::age(event.at_ms),
-                text(&event.event, "event"),
-                effects.join(", "),
-            ]
-        })
-        .collect();
-    output::table(&["SEQ", "AGO", "EVENT", "EFFECTS"], &rows)
 }
