@@ -78,10 +78,22 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> String {
 
 /// How long ago, in one unit.
 pub(crate) fn age(since_ms: u64) -> String {
-    let now_ms = std::time::SystemTime::now()
+    span(now_ms().saturating_sub(since_ms))
+}
+
+/// How long until then, in one unit.
+pub(crate) fn until(at_ms: u64) -> String {
+    span(at_ms.saturating_sub(now_ms()))
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    let seconds = now_ms.saturating_sub(since_ms) / 1_000;
+        .map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn span(length_ms: u64) -> String {
+    let seconds = length_ms / 1_000;
     match seconds {
         0..=119 => format!("{seconds}s"),
         120..=7_199 => format!("{}m", seconds / 60),

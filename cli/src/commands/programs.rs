@@ -1,6 +1,6 @@
 //! Listing, showing and steering programs.
 
-use hersh_wire::{Code, ProgramList, ProgramView, ReceiptView};
+use hersh_wire::{ByteSize, Code, ProgramList, ProgramView, ReceiptView, Resources};
 use reqwest::Method;
 use serde_json::json;
 
@@ -72,6 +72,7 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         ),
         ("build", view.build_id.clone()),
         ("watcher", view.proxy_url.clone()),
+        ("limits", limits(&view.manifest.resources)),
     ];
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
     rows.extend(
@@ -87,10 +88,17 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
     if let Some(retry) = &view.retry {
         rows.push((
             "retry",
-            format!("attempt {} due at {} ms", view.attempts, retry.due_at_ms),
+            format!(
+                "start {} in {}",
+                view.attempts + 1,
+                output::until(retry.due_at_ms)
+            ),
         ));
     }
     if let Some(receipt) = &receipt {
+        if view.container_id.is_none() {
+            rows.push(("receipt", "of the last start; nothing runs now".to_string()));
+        }
         rows.push(("runtime", receipt.runtime.clone()));
         rows.push(("kernel", receipt.kernel.clone()));
         for contract in &receipt.contracts {
@@ -107,6 +115,18 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         output::line(&format!("  | {line}"))?;
     }
     Ok(())
+}
+
+fn limits(resources: &Resources) -> String {
+    let size = |size: Option<ByteSize>| size.map_or_else(String::new, String::from);
+    format!(
+        "{} memory, {} cores, {} processes, {} /state, {} /tmp",
+        size(resources.memory),
+        resources.cpus.unwrap_or_default(),
+        resources.pids.unwrap_or_default(),
+        size(resources.state),
+        size(resources.tmp),
+    )
 }
 
 pub(crate) async fn command(
