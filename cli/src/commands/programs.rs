@@ -96,17 +96,7 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         ));
     }
     if let Some(receipt) = &receipt {
-        if view.container_id.is_none() {
-            rows.push(("receipt", "of the last start; nothing runs now".to_string()));
-        }
-        rows.push(("runtime", receipt.runtime.clone()));
-        rows.push(("kernel", receipt.kernel.clone()));
-        for contract in &receipt.contracts {
-            rows.push((
-                "contract",
-                format!("{}: {}", contract.name, contract.verified.join(", ")),
-            ));
-        }
+        rows.extend(receipt_rows(&view, receipt));
     }
     for (key, value) in rows {
         output::line(&format!("{key:<10} {value}"))?;
@@ -115,6 +105,21 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         output::line(&format!("  | {line}"))?;
     }
     Ok(())
+}
+
+fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if view.container_id.is_none() {
+        let note = "of the last start; nothing runs now".to_string();
+        rows.push(("receipt", note));
+    }
+    rows.push(("runtime", receipt.runtime.clone()));
+    rows.push(("kernel", receipt.kernel.clone()));
+    for contract in &receipt.contracts {
+        let verified = contract.verified.join(", ");
+        rows.push(("contract", format!("{}: {verified}", contract.name)));
+    }
+    rows
 }
 
 fn limits(resources: &Resources) -> String {
