@@ -179,3 +179,35 @@ async fn an_answer_that_nobody_asked_for_is_broken() {
     let answer = forward(Request::new(Body::empty()), address).await;
     assert!(matches!(answer, Err(ForwardError::Broken(_))), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_request_without_a_body_is_sent_without_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            tokio::io::AsyncReadExt::read_buf(&mut stream, &mut seen)
+                .await
+                .unwrap();
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer)
+            .await
+            .unwrap();
+        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut seen)
+            .await
+            .unwrap();
+        String::from_utf8(seen).unwrap()
+    });
+    let answer = forward(Request::get("/x").body(Body::empty()).unwrap(), address)
+        .await
+        .unwrap();
+    drop(answer);
+    let seen = seen.await.unwrap();
+    assert!(
+        seen.ends_with("\r\n\r\n") && !seen.contains("chunked"),
+        "{seen}"
+    );
+}
