@@ -5,23 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{self, Folder, Host, containers, shell_program, until, web_program};
+use crate::support::{
+    self, COUNTER_DOCKERFILE, Folder, Host, containers, counter, shell_program, until, web_program,
+};
 use serde_json::Value;
 
 fn total(host: &Host) -> Value {
     let vars: Value = serde_json::from_str(&host.run(&["-o", "json", "vars", "counter"])).unwrap();
     vars["context"]["total"].clone()
-}
-
-/// The folder of the example with its static binary, as `scripts/counter` leaves it.
-fn counter() -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/counter");
-    let binary = format!("{folder}/counter");
-    assert!(
-        std::fs::exists(&binary).unwrap(),
-        "{binary} is missing: run these tests by `make test`"
-    );
-    folder.to_string()
 }
 
 #[test]
@@ -189,7 +180,8 @@ fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_agai
     );
     assert_ne!(same["container_id"], first["container_id"]);
 
-    folder.write("www/watcher/version", "two");
+    let two = COUNTER_DOCKERFILE.replace("ENTRYPOINT", "ENV HERSH_WATCHER_ID=two\nENTRYPOINT");
+    folder.write("Dockerfile", &two);
     host.run(&["deploy", folder.path()]);
     let changed = host.inspect("edits")["program"].clone();
     assert_ne!(changed["build_id"], first["build_id"]);
@@ -198,10 +190,9 @@ fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_agai
         1,
         "only the newest image stays"
     );
-    assert_eq!(
-        host.get("/programs/edits/watcher/version"),
-        (200, "two".into())
-    );
+    let (status, body) = host.get("/programs/edits/watcher/status");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("two"), "the new source answers: {body}");
 }
 
 #[test]

@@ -264,22 +264,35 @@ impl Folder {
     }
 }
 
-/// A program that is up as soon as its web server answers on `/watcher/status`.
-pub(crate) fn web_program(name: &str) -> Folder {
-    Folder::new(&[
-        (
-            "Dockerfile",
-            "FROM scratch\nCOPY busybox /bin/busybox\nCOPY www /www\nENTRYPOINT [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n",
-        ),
-        ("www/watcher/status", "{\"state\":\"Ready\"}"),
-        (
-            "hersh.toml",
-            &format!(
-                "name = \"{name}\"\n[resources]\nmemory = \"64MiB\"\n[timeouts]\nstop = \"1s\"\n"
-            ),
-        ),
-    ])
+/// The folder of the example with its static binary, as `scripts/counter` leaves it.
+pub(crate) fn counter() -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/counter");
+    let binary = format!("{folder}/counter");
+    assert!(
+        std::fs::exists(&binary).unwrap(),
+        "{binary} is missing: run these tests by `make test`"
+    );
+    folder.to_string()
 }
+
+/// A program with a WatcherAPI: the counter, by another name. (busybox's web server forks for each
+/// request, which loses some in gVisor when the machine is busy.)
+pub(crate) fn web_program(name: &str) -> Folder {
+    let manifest = "[resources]\nmemory = \"64MiB\"\n[timeouts]\nstop = \"1s\"\n";
+    let folder = Folder::new(&[
+        ("Dockerfile", COUNTER_DOCKERFILE),
+        ("hersh.toml", &format!("name = \"{name}\"\n{manifest}")),
+    ]);
+    std::fs::copy(
+        format!("{}/counter", counter()),
+        format!("{}/counter", folder.path()),
+    )
+    .unwrap();
+    folder
+}
+
+pub(crate) const COUNTER_DOCKERFILE: &str =
+    "FROM scratch\nCOPY counter /counter\nENTRYPOINT [\"/counter\"]\n";
 
 /// A program that runs `script` by busybox's shell, with `manifest` after its name.
 pub(crate) fn shell_program(name: &str, script: &str, manifest: &str) -> Folder {
