@@ -129,6 +129,19 @@ async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
     let command = format!("nc -w 5 {} {} </dev/null", internet.ip(), internet.port());
     assert_eq!(world.inside(id, &command).await, "internet\n");
 
+    // It answers this process, so that the silence inside means something.
+    let metadata: SocketAddr = "169.254.169.254:80".parse().unwrap();
+    let mut said = String::new();
+    let mut stream = TcpStream::connect_timeout(&metadata, Duration::from_secs(5)).unwrap();
+    std::io::Read::read_to_string(&mut stream, &mut said).unwrap();
+    assert_eq!(said, "internet\n");
+    let command = format!("nc -w 2 {} 80 </dev/null; echo ended", metadata.ip());
+    assert_eq!(
+        world.inside(id, &command).await.lines().last(),
+        Some("ended")
+    );
+    assert!(!world.inside(id, &command).await.contains("internet"));
+
     let service = host_service();
     let bridge = gateway(running.address.unwrap());
     for (host, port) in [(other.address.unwrap(), 8080), (bridge, service)] {
