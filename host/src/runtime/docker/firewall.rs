@@ -7,6 +7,10 @@
 //! also those made later. All of it is checked at each start and nothing starts when it can't be
 //! set; the rules are checked every half minute besides, because a firewall that a person reloads
 //! forgets them.
+//!
+//! The rules stand in the mangle table, which every packet passes before the filter table. In the
+//! filter table a rule is worth only what stands behind it, and the engine puts its accepting rules
+//! in front whenever it makes a network, as other firewalls do when they reload.
 
 use std::{
     io,
@@ -24,6 +28,8 @@ use crate::{
 
 /// How often the rules are looked at while programs run.
 const KEEP: Duration = Duration::from_secs(30);
+/// The table of the rules.
+const TABLE: &str = "mangle";
 /// Matches every bridge of ours.
 const BRIDGES: &str = "hersh+";
 /// Answers to what the host asked may come in, nothing else.
@@ -104,15 +110,15 @@ fn has_bridges() -> bool {
 }
 
 async fn ensure_all() -> Result<(), StartError> {
-    if !Path::new("/proc/net/if_inet6").exists() {
+    let v4 = async {
         ensure("iptables", V4_LINK_LOCAL).await?;
-        return ensure("iptables", V4_INPUT).await;
+        ensure("iptables", V4_INPUT).await
+    };
+    if !Path::new("/proc/net/if_inet6").exists() {
+        return v4.await;
     }
     tokio::try_join!(
-        async {
-            ensure("iptables", V4_LINK_LOCAL).await?;
-            ensure("iptables", V4_INPUT).await
-        },
+        v4,
         ensure("ip6tables", V6_INPUT),
         ensure("ip6tables", V6_FORWARD)
     )?;
@@ -162,7 +168,7 @@ fn bridge_folder(bridge: &str) -> PathBuf {
     Path::new("/sys/class/net").join(bridge).join("bridge")
 }
 
-/// Adds a rule in front, unless it is there.
+/// Adds a rule to the mangle table in front, unless it is there.
 async fn ensure(tool: &str, rule: &[&str]) -> Result<(), StartError> {
     if run(tool, "-C", rule).await.is_ok() {
         return Ok(());
@@ -170,7 +176,7 @@ async fn ensure(tool: &str, rule: &[&str]) -> Result<(), StartError> {
     run(tool, "-I", rule).await.map_err(|said| {
         violated(
             format!(
-                "a firewall without the rule '{tool} -I {}' ({said})",
+                "a firewall without the rule '{tool} -t {TABLE} -I {}' ({said})",
                 rule.join(" ")
             ),
             "that rule: install iptables and run the host as root".to_owned(),
@@ -183,7 +189,7 @@ async fn run(tool: &str, action: &str, rule: &[&str]) -> Result<(), String> {
     let output = Command::new(tool)
         // A service often runs without the folders where these tools live.
         .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
-        .args(["--wait", "5", action])
+        .args(["--wait", "5", "-t", TABLE, action])
         .args(rule)
         .stdin(Stdio::null())
         .kill_on_drop(true)
