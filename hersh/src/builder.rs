@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 #[cfg(feature = "api")]
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,19 @@ use crate::clock::Clock;
 use crate::engine::Policy;
 use crate::inbox::Inbox;
 use crate::logbook::Logbook;
+#[cfg(feature = "api")]
+use crate::logbook::{Level, LogKind};
 use crate::managed::CleanupFn;
-use crate::runner::Runner;
+use crate::prepared::Prepared;
+use crate::recorder::{Recorder, Session};
+use crate::replay;
 use crate::shared::Shared;
 use crate::snapshot::StateDir;
 use crate::store::{Store, Values};
-use crate::{Context, Error, MESSAGE_CAPACITY, Recovery, StartError, Watcher};
+use crate::{
+    Context, Error, JournalLimits, MESSAGE_CAPACITY, Recovery, ReplayError, Replayed, StartError,
+    Watcher,
+};
 
 /// Longest time that writing the durable context may take.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,11 +35,15 @@ pub struct Builder {
     pub(crate) id: Arc<str>,
     pub(crate) env: BTreeMap<String, String>,
     run_timeout: Duration,
+    call_timeout: Duration,
     cleanup_timeout: Duration,
     stop_grace: Duration,
     recovery: Recovery,
     message_capacity: usize,
     state_dir: Option<PathBuf>,
+    journal_dir: Option<PathBuf>,
+    journal_limits: JournalLimits,
+    random_seed: Option<u64>,
     cleanup: Option<CleanupFn>,
     pub(crate) log_to_stdout: bool,
     #[cfg(feature = "api")]
@@ -53,11 +64,15 @@ impl Builder {
             id: id.into(),
             env: BTreeMap::new(),
             run_timeout: Duration::from_secs(60),
+            call_timeout: Duration::from_secs(30),
             cleanup_timeout: Duration::from_secs(300),
             stop_grace: Duration::from_secs(5),
             recovery: Recovery::default(),
             message_capacity: MESSAGE_CAPACITY,
             state_dir: None,
+            journal_dir: None,
+            journal_limits: JournalLimits::default(),
+            random_seed: None,
             cleanup: None,
             log_to_stdout: false,
             #[cfg(feature = "api")]
@@ -69,6 +84,13 @@ impl Builder {
     /// Default 60 s. A run that blocks its thread instead of awaiting cannot be ended.
     pub fn run_timeout(mut self, timeout: Duration) -> Self {
         self.run_timeout = timeout;
+        self
+    }
+
+    /// The longest that a poll of [`Context::watch_call`] may take; then it is dropped, and shows
+    /// as the error of its variable. Default 30 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
         self
     }
 
@@ -100,6 +122,26 @@ impl Builder {
     /// is on disk before its run counts as successful.
     pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(folder.into());
+        self
+    }
+
+    /// Records every run in this folder, for [`crate::replay`]. It takes at most the bytes of
+    /// [`Builder::journal_limits`]. A journal that cannot be written any more (a full disk) ends
+    /// with a line in the log; the watcher goes on.
+    pub fn journal_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.journal_dir = Some(folder.into());
+        self
+    }
+
+    /// How much of the journal is kept. Default eight parts of 8 MiB.
+    pub fn journal_limits(mut self, limits: JournalLimits) -> Self {
+        self.journal_limits = limits;
+        self
+    }
+
+    /// Where the random numbers of [`Context::random`] come from. Default: another one each time.
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.random_seed = Some(seed);
         self
     }
 
@@ -155,7 +197,8 @@ impl Builder {
         let shared = prepared.shared.clone();
         #[cfg(feature = "api")]
         if let Some(address) = listener.as_ref().and_then(|at| at.local_addr().ok()) {
-            shared.announce(&format!("the API listens on {address}"));
+            let text = format!("the API listens on {address}");
+            shared.note(Level::Info, LogKind::Reduce, 0, &text);
         }
         crate::watcher::spawn_engine(prepared, managed).await?;
         #[cfg(feature = "api")]
@@ -168,6 +211,27 @@ impl Builder {
         Ok(watcher)
     }
 
+    /// Replays a journal with these settings: see [`crate::replay`]. Of them only the environment
+    /// and the time-out of runs count.
+    ///
+    /// # Errors
+    /// As [`crate::replay`].
+    pub fn replay<F, E>(
+        self,
+        journal: impl AsRef<Path>,
+        managed: F,
+    ) -> Result<Replayed, ReplayError>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        let settings = replay::Settings {
+            env: self.env,
+            run_timeout: self.run_timeout,
+        };
+        replay::run(journal.as_ref().into(), settings, managed)
+    }
+
     /// Opens what the watcher needs.
     pub(crate) fn prepare(self, clock: Clock) -> Result<Prepared, StartError> {
         let policy = self.policy();
@@ -178,15 +242,35 @@ impl Builder {
                 (Some(state_dir), values)
             }
         };
+        let drawn = random_number();
+        let seed = self.random_seed.unwrap_or(drawn);
+        let session = match &self.journal_dir {
+            None => None,
+            Some(folder) => {
+                let limits = self.journal_limits;
+                let watcher = self.id.clone();
+                Some(Session::open(
+                    folder,
+                    limits,
+                    (watcher, drawn, seed),
+                    &values,
+                )?)
+            }
+        };
         let stdout = self.log_to_stdout.then(|| self.id.clone());
         let inbox = Inbox::new(self.message_capacity);
-        let shared = Arc::new(Shared::new(self.id, clock, inbox, Logbook::new(stdout)));
+        let mut shared = Shared::new(self.id, clock, inbox, Logbook::new(stdout));
+        shared.journal = session.as_ref().map(|session| session.writer.state());
+        let shared = Arc::new(shared);
         let store = Store::new(shared.committed.clone(), values);
         Ok(Prepared {
             shared,
             store,
             env: Arc::new(self.env),
+            seed,
+            call_timeout: self.call_timeout,
             state_dir,
+            recorder: Recorder::new(session),
             cleanup: self.cleanup,
             policy,
         })
@@ -219,6 +303,7 @@ impl Builder {
         }
         for (setting, timeout) in [
             ("run_timeout", self.run_timeout),
+            ("call_timeout", self.call_timeout),
             ("cleanup_timeout", self.cleanup_timeout),
         ] {
             if millis(timeout) == 0 {
@@ -228,6 +313,14 @@ impl Builder {
         if self.message_capacity == 0 {
             return refuse("message_capacity", "0".into(), "give at least 1");
         }
+        if self.journal_limits.parts < 2 || self.journal_limits.part_bytes == 0 {
+            let value = format!("{:?}", self.journal_limits);
+            return refuse(
+                "journal_limits",
+                value,
+                "give at least 2 parts of at least 1 byte",
+            );
+        }
         if self.recovery.max_consecutive_failures == 0 {
             let setting = "recovery.max_consecutive_failures";
             return refuse(setting, "0".into(), "give at least 1");
@@ -236,28 +329,12 @@ impl Builder {
     }
 }
 
-/// A watcher that has all it needs but its managed function.
-pub(crate) struct Prepared {
-    pub(crate) shared: Arc<Shared>,
-    store: Store,
-    env: Arc<BTreeMap<String, String>>,
-    state_dir: Option<StateDir>,
-    cleanup: Option<CleanupFn>,
-    policy: Policy,
-}
-
-impl Prepared {
-    /// The loop that runs `managed`. Made on the thread that it runs on.
-    pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
-    where
-        F: AsyncFnMut(&mut Context) -> Result<(), E>,
-        E: Into<Error>,
-    {
-        let cx = Context::new(self.shared, self.store, self.env);
-        Runner::new(managed, self.cleanup, cx, self.state_dir, self.policy)
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 64 bits that differ from one start to the next. Not for secrets: a system without a source of
+/// randomness is no reason not to start.
+fn random_number() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| crate::clock::epoch_ns(std::time::SystemTime::now()))
 }

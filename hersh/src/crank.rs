@@ -5,9 +5,11 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hersh_machine::{Cx, Machine, OpId};
+use tokio::time::Instant;
 
 use crate::Ending;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
@@ -18,34 +20,71 @@ use crate::shared::Shared;
 /// turn: a flood of messages must not hold up the sources of variables.
 const RUNS_PER_TURN: u32 = 64;
 const TURN_MS: u64 = 1;
+/// How long the engine looks out for the next signal after a run before it lets its thread sleep:
+/// waking a thread costs ten times what a look does, and signals tend to follow each other.
+const LOOKOUT: Duration = Duration::from_micros(50);
+/// Looks between two turns of timers and tasks, which are some microseconds.
+const LOOKS_PER_TURN: u32 = 200;
 
 /// The engine's state and what happens to it.
 pub(crate) struct Core {
     state: State,
     next_op: u64,
     effects: VecDeque<(OpId, Effect)>,
-    /// The operation that the last step aborted.
-    aborted: Option<OpId>,
+    /// Memory of an earlier step's effects.
+    spare: Vec<(OpId, Effect)>,
+    /// The operation that the last step aborted, and why.
+    aborted: Option<(OpId, AbortCause)>,
     /// Runs since the last turn of others, and when that was.
     runs_in_turn: u32,
     turn_began_ms: u64,
+    stepped_at: Instant,
     stepped_at_ms: u64,
+    /// Whether a run has begun since the last lookout.
+    is_lively: bool,
+    /// Whether looking out pays: never on a single processor.
+    looks_out: bool,
     shared: Arc<Shared>,
+}
+
+/// Why an operation was aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AbortCause {
+    /// It did not end in time.
+    Late,
+    /// The watcher ends.
+    End,
 }
 
 impl Core {
     /// An engine that has not started.
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             state: State::new(policy),
             next_op: 1,
             effects: VecDeque::new(),
+            spare: Vec::new(),
             aborted: None,
             runs_in_turn: 0,
             turn_began_ms: 0,
+            stepped_at: Instant::now(),
             stepped_at_ms: 0,
+            is_lively: false,
+            looks_out: processors > 1 && !shared.clock.is_virtual(),
             shared,
         }
+    }
+
+    /// When the last step was.
+    pub(crate) fn stepped_at(&self) -> Instant {
+        self.stepped_at
+    }
+
+    /// Why an operation was aborted, if it was.
+    pub(crate) fn abort_of(&self, op: OpId) -> Option<AbortCause> {
+        let aborted = self.aborted.filter(|(aborted, _)| *aborted == op);
+        aborted.map(|(_, cause)| cause)
     }
 
     /// The next effect to carry out.
@@ -68,12 +107,36 @@ impl Core {
 
     /// Lets timers and tasks of this thread run if it was long since they did.
     pub(crate) async fn take_turns(&mut self) {
+        self.is_lively = true;
         self.runs_in_turn += 1;
         let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
         if self.runs_in_turn >= RUNS_PER_TURN || elapsed_ms > TURN_MS {
             tokio::task::yield_now().await;
             self.runs_in_turn = 0;
             self.turn_began_ms = self.stepped_at_ms;
+        }
+    }
+
+    /// What came in already.
+    pub(crate) fn arrived(&self) -> Option<Event> {
+        self.shared.inbox.take_event()
+    }
+
+    /// Looks out for the next signal for a moment, if the last was a moment ago. Timers and tasks
+    /// get their turns meanwhile.
+    pub(crate) async fn look_out(&mut self) {
+        if !std::mem::take(&mut self.is_lively) || !self.looks_out {
+            return;
+        }
+        let began = std::time::Instant::now();
+        while began.elapsed() < LOOKOUT {
+            for _ in 0..LOOKS_PER_TURN {
+                if self.shared.inbox.has_news() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -101,23 +164,27 @@ impl Core {
 
     /// Takes one event in.
     pub(crate) fn step(&mut self, event: Event) {
-        let now_ms = self.shared.clock.now_ms();
-        self.stepped_at_ms = now_ms;
-        let mut cx = Cx::new(now_ms, self.next_op);
+        self.stepped_at = Instant::now();
+        self.stepped_at_ms = self.shared.clock.ms_at(self.stepped_at);
+        let cause = match (&event, &self.state.phase) {
+            (Event::DeadlinePassed { .. }, Phase::Running { asked: None, .. }) => AbortCause::Late,
+            (_, _) => AbortCause::End,
+        };
+        let effects = std::mem::take(&mut self.spare);
+        let mut cx = Cx::reusing(self.stepped_at_ms, self.next_op, effects);
         let policy = self.state.policy;
         let state = std::mem::replace(&mut self.state, State::new(policy));
         self.state = Engine::reduce(state, event, &mut cx);
-        let (effects, next_op) = cx.finish();
-        self.next_op = next_op;
-        for (op, effect) in effects {
+        (self.spare, self.next_op) = cx.finish();
+        for (op, effect) in self.spare.drain(..) {
             if let Some(aborted) = Engine::cancels(&effect) {
-                self.aborted = Some(aborted);
+                self.aborted = Some((aborted, cause));
             }
             self.effects.push_back((op, effect));
         }
         debug_assert_eq!(Engine::invariants(&self.state), Ok(()));
         let (state, failures) = (self.state.public(), self.state.failures);
-        self.shared.publish(state, failures, now_ms);
+        self.shared.publish(state, failures, self.stepped_at_ms);
     }
 }
 
@@ -141,7 +208,7 @@ pub(crate) async fn attend<T>(
             result = running => break Some(result.map_err(|panic| panic_text(&*panic))),
             event = core.next() => core.step(event),
         }
-        if core.aborted == Some(op) {
+        if core.abort_of(op).is_some() {
             break None;
         }
     };
@@ -152,7 +219,7 @@ pub(crate) async fn attend<T>(
         core.step(event);
     }
     match (result, dropped) {
-        _ if core.aborted == Some(op) => None,
+        _ if core.abort_of(op).is_some() => None,
         (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
         (result, _) => result,
     }

@@ -87,7 +87,7 @@ impl fmt::Debug for Error {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// Most watched variables that one watcher may register.
 pub const WATCH_LIMIT: usize = 1_000;
-/// Longest name of a variable or key, bytes.
+/// Most memoised values that one watcher may keep.
+pub const MEMO_LIMIT: usize = 1_000;
+/// Longest name of a variable, memo or key, bytes.
 pub const NAME_LIMIT_BYTES: usize = 256;
 /// Shortest interval of a timed hook.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -38,8 +40,8 @@ pub enum HookError {
         /// What this call asks for.
         asked: String,
     },
-    /// The watcher has its limit of variables.
-    #[error("{hook}({name:?}): the limit of {limit} variables is reached: watch fewer values")]
+    /// The watcher has its limit of variables or memos.
+    #[error("{hook}({name:?}): the limit of {limit} is reached: register fewer, or clear some")]
     Limit {
         /// The hook.
         hook: &'static str,
@@ -68,6 +70,18 @@ pub enum HookError {
         hook: &'static str,
         /// The name.
         name: String,
+    },
+    /// What a replayed journal holds for this variable is no value of its type.
+    #[error("{hook}({name:?}): the recorded value is no {asked}: {message}")]
+    Recorded {
+        /// The hook.
+        hook: &'static str,
+        /// The name.
+        name: String,
+        /// The type asked for.
+        asked: &'static str,
+        /// What the decoder said.
+        message: String,
     },
     /// The stored value is not of the type asked for.
     #[error("{hook}({key:?}): the stored value is no {asked}: {message}")]
@@ -117,6 +131,7 @@ impl HookError {
             | Self::Clash { .. }
             | Self::Limit { .. }
             | Self::Interval { .. }
+            | Self::Recorded { .. }
             | Self::OutsideRun { .. } => true,
             Self::ContextType { .. } | Self::ContextEncode { .. } | Self::ContextFull { .. } => {
                 false

@@ -1,22 +1,21 @@
 //! What waits for the engine: wishes to end, messages, changed variables.
 //!
 //! ```text
-//! senders ──push──► messages (bounded, FIFO) ──┐
-//! sources ──mark──► changed variables (a set) ─┼─ announced as events, taken in by a run
-//! handles ──ask───► stop, kill ────────────────┘
+//! senders ──push──► arrivals ─┐ (bounded, FIFO, one lock)
+//! sources ──mark──► changed  ─┼─bell─► take_event ──► queue ──► begin_run: one message,
+//! handles ──ask───► end      ─┘        (announced)   (FIFO)     all changed variables
 //! ```
 //!
-//! Contents stay here until the run that takes them in begins, so a count of what waits is always
-//! the truth and a look at the queue disturbs nobody.
+//! Senders meet at one lock, which the engine takes once for a whole burst; the announced queue
+//! has a lock of its own, which only a look from the API ever contends for. Contents stay here
+//! until the run that takes them in begins, so a count of what waits is always the truth and a
+//! look at the queue disturbs nobody.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-
-use tokio::sync::Notify;
+use std::sync::Arc;
 
 use crate::engine::Event;
-use crate::sync::locked;
+use crate::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
 use crate::var::Var;
 use crate::{EndKind, Ending, SendError};
 
@@ -30,22 +29,33 @@ pub const MESSAGE_TOTAL_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// The queues in front of one engine.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    inner: Mutex<Inner>,
+    arrivals: Mutex<Arrivals>,
+    queue: Mutex<VecDeque<Message>>,
+    /// Messages and bytes in `queue`, for those who hold only the other lock.
+    queued: AtomicUsize,
+    queued_bytes: AtomicUsize,
     /// True while a wish to end waits: looked at before every run without taking the lock.
     end_asked: AtomicBool,
-    wake: Notify,
+    /// True while a variable waits, likewise.
+    has_changed: AtomicBool,
+    bell: Bell,
     capacity: usize,
 }
 
+/// A message on its way to its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) content: Arc<str>,
+    /// When it came in, milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
+}
+
 #[derive(Debug, Default)]
-struct Inner {
-    messages: VecDeque<Arc<str>>,
+struct Arrivals {
+    messages: VecDeque<Message>,
     bytes: usize,
-    /// How many of the messages the engine knows of.
-    announced: usize,
     /// Variables with a pending update, each once.
     changed: Vec<Arc<Var>>,
-    change_announced: bool,
     stop: Option<Arc<str>>,
     kill: Option<Arc<str>>,
     closed: bool,
@@ -55,24 +65,41 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     /// The message it is for.
-    pub(crate) message: Option<Arc<str>>,
+    pub(crate) message: Option<Message>,
     /// Variables whose updates it takes in.
     pub(crate) changed: Vec<Arc<Var>>,
+}
+
+/// A look at what waits.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Messages.
+    pub(crate) messages: usize,
+    /// Variables with an update.
+    pub(crate) variables: usize,
+    /// Wishes to end.
+    pub(crate) ends: usize,
+    /// The oldest messages, at most as many as asked for.
+    pub(crate) oldest: Vec<Message>,
 }
 
 impl Inbox {
     /// An empty inbox for at most `capacity` messages. Takes no memory for them in advance.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            inner: Mutex::default(),
+            arrivals: Mutex::new(Arrivals::default()),
+            queue: Mutex::new(VecDeque::new()),
+            queued: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
             end_asked: AtomicBool::new(false),
-            wake: Notify::new(),
+            has_changed: AtomicBool::new(false),
+            bell: Bell::new(),
             capacity,
         }
     }
 
-    /// Queues a message.
-    pub(crate) fn push_message(&self, content: Arc<str>) -> Result<(), SendError> {
+    /// Queues a message that came in at `at_ms`.
+    pub(crate) fn push_message(&self, content: Arc<str>, at_ms: u64) -> Result<(), SendError> {
         if content.is_empty() {
             return Err(SendError::Empty);
         }
@@ -81,40 +108,43 @@ impl Inbox {
                 bytes: content.len(),
             });
         }
-        let mut inner = locked(&self.inner);
-        if inner.closed {
+        let mut arrivals = locked(&self.arrivals);
+        if arrivals.closed {
             return Err(SendError::NotRunning);
         }
-        let bytes = inner.bytes + content.len();
-        if inner.messages.len() >= self.capacity || bytes > MESSAGE_TOTAL_LIMIT_BYTES {
-            return Err(SendError::QueueFull {
-                waiting: inner.messages.len(),
-            });
+        let waiting = arrivals.messages.len() + self.queued.load(Ordering::Relaxed);
+        let bytes = arrivals.bytes + content.len();
+        let total_bytes = bytes + self.queued_bytes.load(Ordering::Relaxed);
+        if waiting >= self.capacity || total_bytes > MESSAGE_TOTAL_LIMIT_BYTES {
+            return Err(SendError::QueueFull { waiting });
         }
-        inner.bytes = bytes;
-        inner.messages.push_back(content);
-        drop(inner);
-        self.wake.notify_one();
+        arrivals.bytes = bytes;
+        arrivals.messages.push_back(Message { content, at_ms });
+        drop(arrivals);
+        self.bell.ring();
         Ok(())
     }
 
     /// Notes that a variable has an update. Called once per update that found none pending.
     pub(crate) fn mark_changed(&self, var: Arc<Var>) {
-        locked(&self.inner).changed.push(var);
-        self.wake.notify_one();
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.changed.push(var);
+        self.has_changed.store(true, Ordering::Relaxed);
+        drop(arrivals);
+        self.bell.ring();
     }
 
     /// Asks the watcher to end. The first reason of each kind counts.
     pub(crate) fn ask_end(&self, ending: Ending) {
-        let mut inner = locked(&self.inner);
+        let mut arrivals = locked(&self.arrivals);
         let slot = match ending.kind {
-            EndKind::Stopped => &mut inner.stop,
-            EndKind::Killed | EndKind::Crashed => &mut inner.kill,
+            EndKind::Stopped => &mut arrivals.stop,
+            EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,
         };
         slot.get_or_insert(ending.reason);
         self.end_asked.store(true, Ordering::Release);
-        drop(inner);
-        self.wake.notify_one();
+        drop(arrivals);
+        self.bell.ring();
     }
 
     /// The wish to end that waits, strongest first.
@@ -122,13 +152,13 @@ impl Inbox {
         if !self.end_asked.load(Ordering::Acquire) {
             return None;
         }
-        let mut inner = locked(&self.inner);
-        let (kind, reason) = match (inner.kill.take(), inner.stop.take()) {
+        let mut arrivals = locked(&self.arrivals);
+        self.end_asked.store(false, Ordering::Relaxed);
+        let (kind, reason) = match (arrivals.kill.take(), arrivals.stop.take()) {
             (Some(reason), _) => (EndKind::Killed, reason),
             (None, Some(reason)) => (EndKind::Stopped, reason),
             (None, None) => return None,
         };
-        self.end_asked.store(false, Ordering::Release);
         Some(Event::EndAsked {
             ending: Ending::new(kind, reason),
         })
@@ -136,143 +166,197 @@ impl Inbox {
 
     /// What came in since the last call, as one event of the highest lane that has any.
     pub(crate) fn take_event(&self) -> Option<Event> {
+        if !self.bell.answer() {
+            return None;
+        }
         if let Some(event) = self.take_end() {
+            // Whatever else came in is told next.
+            self.bell.ring();
             return Some(event);
         }
-        let mut inner = locked(&self.inner);
-        if inner.messages.len() > inner.announced {
-            let count = inner.messages.len() - inner.announced;
-            inner.announced = inner.messages.len();
-            return Some(Event::MessagesArrived {
-                count: count as u64,
-            });
+        let mut arrivals = locked(&self.arrivals);
+        let has_changed = !arrivals.changed.is_empty();
+        if arrivals.messages.is_empty() {
+            return has_changed.then_some(Event::VariablesChanged);
         }
-        if !inner.changed.is_empty() && !inner.change_announced {
-            inner.change_announced = true;
-            return Some(Event::VariablesChanged);
+        let count = self.enqueue(&mut arrivals);
+        drop(arrivals);
+        if has_changed {
+            self.bell.ring();
         }
-        None
+        Some(Event::MessagesArrived { count })
     }
 
     /// Takes out what a run begins with: the oldest message if it carries one, and every variable
     /// with a pending update. `intake.changed` must be empty; its memory is reused.
     pub(crate) fn begin_run(&self, with_message: bool, intake: &mut Intake) {
-        let mut inner = locked(&self.inner);
-        intake.message = if with_message {
-            inner.messages.pop_front()
-        } else {
-            None
-        };
-        if let Some(message) = &intake.message {
-            inner.bytes -= message.len();
-            inner.announced = inner.announced.saturating_sub(1);
+        intake.message = None;
+        if with_message {
+            let mut queue = locked(&self.queue);
+            intake.message = queue.pop_front();
+            if let Some(message) = &intake.message {
+                // Only the engine changes these, always under this lock.
+                let queued = self.queued.load(Ordering::Relaxed) - 1;
+                self.queued.store(queued, Ordering::Relaxed);
+                let bytes = self.queued_bytes.load(Ordering::Relaxed) - message.content.len();
+                self.queued_bytes.store(bytes, Ordering::Relaxed);
+            }
         }
-        std::mem::swap(&mut inner.changed, &mut intake.changed);
-        inner.change_announced = false;
+        if self.has_changed.load(Ordering::Relaxed) {
+            let mut arrivals = locked(&self.arrivals);
+            self.has_changed.store(false, Ordering::Relaxed);
+            std::mem::swap(&mut arrivals.changed, &mut intake.changed);
+        }
     }
 
-    /// Resolves once something came in after the last look.
+    /// Resolves once something came in that no look has told yet.
     pub(crate) async fn arrival(&self) {
-        self.wake.notified().await;
+        self.bell.rings().await;
+    }
+
+    /// Whether something came in that no look has told yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.bell.is_rung()
     }
 
     /// Refuses further messages.
     pub(crate) fn close(&self) {
-        locked(&self.inner).closed = true;
+        locked(&self.arrivals).closed = true;
     }
 
     /// Forgets what waits: the watcher is over.
     pub(crate) fn clear(&self) {
-        let mut inner = locked(&self.inner);
-        inner.closed = true;
-        inner.messages = VecDeque::new();
-        inner.bytes = 0;
-        inner.changed = Vec::new();
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.closed = true;
+        arrivals.messages = VecDeque::new();
+        arrivals.bytes = 0;
+        arrivals.changed = Vec::new();
+        *locked(&self.queue) = VecDeque::new();
+        self.queued.store(0, Ordering::Relaxed);
+        self.queued_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Messages that wait.
     pub(crate) fn waiting(&self) -> usize {
-        locked(&self.inner).messages.len()
+        let arrivals = locked(&self.arrivals);
+        arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
+    }
+
+    /// A look at what waits, with at most `limit` of the oldest messages. Disturbs nothing.
+    pub(crate) fn look(&self, limit: usize) -> Waiting {
+        let arrivals = locked(&self.arrivals);
+        let queue = locked(&self.queue);
+        let messages = queue.iter().chain(&arrivals.messages);
+        Waiting {
+            messages: queue.len() + arrivals.messages.len(),
+            variables: arrivals.changed.len(),
+            ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),
+            oldest: messages.take(limit).cloned().collect(),
+        }
+    }
+
+    /// Moves all arrived messages behind the announced ones; how many they are.
+    fn enqueue(&self, arrivals: &mut Arrivals) -> u64 {
+        let mut queue = locked(&self.queue);
+        let count = arrivals.messages.len();
+        if queue.is_empty() {
+            std::mem::swap(&mut *queue, &mut arrivals.messages);
+        } else {
+            queue.append(&mut arrivals.messages);
+        }
+        let bytes = self.queued_bytes.load(Ordering::Relaxed) + arrivals.bytes;
+        arrivals.bytes = 0;
+        self.queued.store(queue.len(), Ordering::Relaxed);
+        self.queued_bytes.store(bytes, Ordering::Relaxed);
+        count as u64
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
+
+    fn push(inbox: &Inbox, content: &str) -> Result<(), SendError> {
+        inbox.push_message(content.into(), 0)
+    }
+
+    /// Announces what arrived and takes the oldest message out.
+    fn pop(inbox: &Inbox) -> Option<Arc<str>> {
+        inbox.take_event();
+        let mut intake = Intake::default();
+        inbox.begin_run(true, &mut intake);
+        intake.message.map(|message| message.content)
+    }
 
     #[test]
     fn a_full_inbox_pushes_back_and_a_run_makes_room() {
         let inbox = Inbox::new(2);
-        inbox.push_message("a".into()).unwrap();
-        inbox.push_message("b".into()).unwrap();
-        assert_eq!(
-            inbox.push_message("c".into()),
-            Err(SendError::QueueFull { waiting: 2 })
-        );
-        let mut intake = Intake::default();
-        inbox.begin_run(true, &mut intake);
-        assert_eq!(intake.message.as_deref(), Some("a"));
-        inbox.push_message("c".into()).unwrap();
+        push(&inbox, "a").unwrap();
+        push(&inbox, "b").unwrap();
+        let full = Err(SendError::QueueFull { waiting: 2 });
+        assert_eq!(push(&inbox, "c"), full);
+        assert_eq!(pop(&inbox).as_deref(), Some("a"));
+        push(&inbox, "c").unwrap();
         assert_eq!(inbox.waiting(), 2);
+        assert_eq!(push(&inbox, "d"), full);
     }
 
     #[test]
     fn waiting_messages_are_bounded_in_bytes_too() {
         let inbox = Inbox::new(usize::MAX);
-        let long: Arc<str> = "x".repeat(MESSAGE_LIMIT_BYTES).into();
+        let long = "x".repeat(MESSAGE_LIMIT_BYTES);
         let fitting = MESSAGE_TOTAL_LIMIT_BYTES / MESSAGE_LIMIT_BYTES;
         for _ in 0..fitting {
-            inbox.push_message(long.clone()).unwrap();
+            push(&inbox, &long).unwrap();
         }
-        assert_eq!(
-            inbox.push_message("x".into()),
-            Err(SendError::QueueFull { waiting: fitting })
-        );
-        inbox.begin_run(true, &mut Intake::default());
-        inbox.push_message(long).unwrap();
+        let full = Err(SendError::QueueFull { waiting: fitting });
+        assert_eq!(push(&inbox, "x"), full);
+        pop(&inbox).unwrap();
+        push(&inbox, &long).unwrap();
+        assert_eq!(push(&inbox, "x"), full);
     }
 
     #[test]
     fn bad_messages_are_refused_by_name() {
         let inbox = Inbox::new(2);
-        assert_eq!(inbox.push_message("".into()), Err(SendError::Empty));
+        assert_eq!(push(&inbox, ""), Err(SendError::Empty));
         let bytes = MESSAGE_LIMIT_BYTES + 1;
         assert_eq!(
-            inbox.push_message("x".repeat(bytes).into()),
+            push(&inbox, &"x".repeat(bytes)),
             Err(SendError::TooLong { bytes })
         );
         inbox.close();
-        assert_eq!(inbox.push_message("x".into()), Err(SendError::NotRunning));
+        assert_eq!(push(&inbox, "x"), Err(SendError::NotRunning));
     }
 
     #[test]
     fn lifecycle_comes_before_messages_and_kill_before_stop() {
         let inbox = Inbox::new(2);
-        inbox.push_message("a".into()).unwrap();
+        push(&inbox, "a").unwrap();
         inbox.ask_end(Ending::new(EndKind::Stopped, "enough"));
         inbox.ask_end(Ending::new(EndKind::Killed, "now"));
         let ending = Ending::new(EndKind::Killed, "now");
         assert_eq!(inbox.take_event(), Some(Event::EndAsked { ending }));
-        assert_eq!(
-            inbox.take_event(),
-            Some(Event::MessagesArrived { count: 1 })
-        );
+        let arrived = Event::MessagesArrived { count: 1 };
+        assert_eq!(inbox.take_event(), Some(arrived));
         assert_eq!(inbox.take_event(), None);
     }
 
     #[test]
-    fn counting_what_waits_does_not_reorder_it() {
+    fn a_look_at_what_waits_does_not_reorder_it() {
         let inbox = Inbox::new(10);
         for content in ["a", "b", "c"] {
-            inbox.push_message(content.into()).unwrap();
-            assert!(inbox.waiting() > 0);
+            push(&inbox, content).unwrap();
         }
+        inbox.take_event();
+        push(&inbox, "d").unwrap();
+        let look = inbox.look(3);
+        assert_eq!((look.messages, look.oldest.len()), (4, 3));
         let mut seen = Vec::new();
         while inbox.waiting() > 0 {
-            let mut intake = Intake::default();
-            inbox.begin_run(true, &mut intake);
-            seen.extend(intake.message);
+            inbox.look(30);
+            seen.extend(pop(&inbox));
         }
-        assert_eq!(seen, ["a".into(), "b".into(), Arc::<str>::from("c")]);
+        assert_eq!(seen.join(" "), "a b c d");
     }
 }

@@ -68,6 +68,7 @@
 
 #[cfg(feature = "api")]
 mod api;
+mod blocking;
 mod builder;
 mod clock;
 mod context;
@@ -76,14 +77,22 @@ mod crank;
 mod ending;
 mod engine;
 mod error;
+mod feed;
 mod hook_error;
 mod inbox;
+mod journal;
 mod logbook;
 mod managed;
+mod memo;
+mod prepared;
 mod program;
+mod recorder;
 mod recovery;
+mod rehearsal;
+mod replay;
 mod runner;
 mod shared;
+mod signals;
 mod snapshot;
 mod sources;
 mod start_error;
@@ -93,24 +102,31 @@ mod var;
 mod watched;
 mod watcher;
 
-#[cfg(test)]
+pub mod testing;
+
+#[cfg(all(test, hersh_loom))]
+mod schedules;
+#[cfg(all(test, not(hersh_loom)))]
 mod virtual_time;
 
+pub use blocking::blocking;
 pub use builder::Builder;
 pub use context::{Context, Triggered};
 pub use control::Control;
 pub use ending::{EndKind, Ending, WatcherState};
 pub use error::{Error, Result};
 pub use hook_error::{
-    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN,
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT,
     NAME_LIMIT_BYTES, WATCH_LIMIT,
 };
 pub use inbox::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
+pub use journal::JournalLimits;
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
 pub use program::main;
 pub use recovery::{Recovery, Verdict};
+pub use replay::{Difference, Divergence, ReplayError, Replayed, replay};
 pub use shared::Status;
 pub use start_error::{SendError, StartError};
-pub use var::Shown;
+pub use var::{Shown, Watchable};
 pub use watched::{Tick, Watched};
 pub use watcher::Watcher;

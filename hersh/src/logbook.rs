@@ -1,15 +1,20 @@
 //! The watcher's bounded log, and its structured lines on stdout.
+//!
+//! Each kind has a ring of its own, so that chatter of one pushes out no fault of another. How
+//! runs ended is kept as data and becomes text when somebody looks: it is written once a run.
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-use crate::{clock::rfc3339, sync::locked};
+use crate::clock::rfc3339;
+use crate::sync::{Mutex, locked};
 
-/// Most lines that a watcher keeps; the oldest goes first.
+/// Most lines of each kind that a watcher keeps; the oldest goes first.
 pub const LOG_LINE_LIMIT: usize = 1_000;
 /// Longest message of a line, bytes; a longer one is cut.
 pub const LOG_MESSAGE_LIMIT_BYTES: usize = 8 * 1024;
@@ -26,29 +31,35 @@ pub enum Level {
     Error,
 }
 
-/// Who wrote a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
-    /// The managed function, by [`crate::Context::log`].
+    /// Written by the managed function, with [`crate::Context::log`].
     Effect,
-    /// The engine, about a failure or its recovery.
+    /// The watcher's life: its start, its first success, its end.
+    Reduce,
+    /// A source of a watched variable failed, or ended.
+    WatchError,
+    /// A key of the durable context changed. Not printed on stdout.
+    Context,
+    /// A run failed, or the watcher recovered.
     StateFault,
-    /// The engine, about the watcher's life.
-    Lifecycle,
+    /// How a run ended. Not printed on stdout.
+    EffectResult,
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LogLine {
-    /// 1 for the first line of a watcher, then without gaps.
+    /// Grows from line to line over all kinds and never repeats.
     pub id: u64,
     /// When.
     #[serde(serialize_with = "as_rfc3339")]
     pub time: SystemTime,
     /// How much it matters.
     pub level: Level,
-    /// Who wrote it.
+    /// What it is about.
     pub kind: LogKind,
     /// The run it belongs to, 0 for none.
     pub run: u64,
@@ -56,17 +67,35 @@ pub struct LogLine {
     pub message: Arc<str>,
 }
 
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct RunResult {
+    /// The run.
+    pub(crate) run: u64,
+    /// When it ended, milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
+    /// From its beginning to its end.
+    pub(crate) took: Duration,
+    /// Why it did not succeed, if it did not.
+    pub(crate) failure: Option<Arc<str>>,
+}
+
 /// The log of one watcher.
 #[derive(Debug)]
 pub(crate) struct Logbook {
-    lines: Mutex<Lines>,
-    watcher: Option<Arc<str>>,
+    rings: Mutex<Rings>,
+    results: Mutex<VecDeque<(u64, RunResult)>>,
+    next_id: AtomicU64,
+    stdout: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    kept: VecDeque<LogLine>,
-    last_id: u64,
+struct Rings {
+    effect: VecDeque<LogLine>,
+    reduce: VecDeque<LogLine>,
+    watch_error: VecDeque<LogLine>,
+    context: VecDeque<LogLine>,
+    state_fault: VecDeque<LogLine>,
 }
 
 /// A line as stdout gets it.
@@ -77,16 +106,30 @@ struct Printed<'a> {
     line: &'a LogLine,
 }
 
+impl LogKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Effect,
+        Self::Reduce,
+        Self::WatchError,
+        Self::Context,
+        Self::StateFault,
+        Self::EffectResult,
+    ];
+}
+
 impl Logbook {
     /// An empty log; `stdout` names the watcher when lines are printed too.
     pub(crate) fn new(stdout: Option<Arc<str>>) -> Self {
         Self {
-            lines: Mutex::default(),
-            watcher: stdout,
+            rings: Mutex::new(Rings::default()),
+            results: Mutex::new(VecDeque::new()),
+            next_id: AtomicU64::new(1),
+            stdout,
         }
     }
 
-    /// Adds a line.
+    /// Adds a line and gives it back. Lines of kind `EffectResult` go to [`Logbook::ended`].
     pub(crate) fn write(
         &self,
         time: SystemTime,
@@ -94,31 +137,96 @@ impl Logbook {
         kind: LogKind,
         run: u64,
         message: &str,
-    ) {
+    ) -> LogLine {
         let message = Arc::from(cut(message));
-        let mut lines = locked(&self.lines);
-        lines.last_id += 1;
+        let mut rings = locked(&self.rings);
         let line = LogLine {
-            id: lines.last_id,
+            // Under the lock, so that a later line of a ring has the greater number.
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
             time,
             level,
             kind,
             run,
             message,
         };
-        if lines.kept.len() == LOG_LINE_LIMIT {
-            lines.kept.pop_front();
+        if let Some(ring) = rings.of_mut(kind) {
+            push(ring, line.clone());
         }
-        lines.kept.push_back(line.clone());
-        drop(lines);
-        if let Some(watcher) = &self.watcher {
-            print(watcher, &line);
+        drop(rings);
+        match (&self.stdout, kind) {
+            (
+                Some(watcher),
+                LogKind::Effect | LogKind::Reduce | LogKind::WatchError | LogKind::StateFault,
+            ) => print(watcher, &line),
+            (Some(_), LogKind::Context | LogKind::EffectResult) | (None, _) => {}
         }
+        line
     }
 
-    /// The kept lines, oldest first.
-    pub(crate) fn lines(&self) -> Vec<LogLine> {
-        locked(&self.lines).kept.iter().cloned().collect()
+    /// Adds the end of a run.
+    pub(crate) fn ended(&self, result: RunResult) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        push(&mut locked(&self.results), (id, result));
+    }
+
+    /// The newest lines of one kind, at most `limit`, oldest first.
+    pub(crate) fn newest(&self, kind: LogKind, limit: usize) -> Vec<LogLine> {
+        if kind == LogKind::EffectResult {
+            let results = locked(&self.results);
+            let skipped = results.len().saturating_sub(limit);
+            return results.iter().skip(skipped).map(as_line).collect();
+        }
+        let mut rings = locked(&self.rings);
+        let Some(ring) = rings.of_mut(kind) else {
+            return Vec::new();
+        };
+        ring.range(ring.len().saturating_sub(limit)..)
+            .cloned()
+            .collect()
+    }
+
+    /// The kept lines of some kinds, oldest first.
+    pub(crate) fn lines(&self, kinds: &[LogKind]) -> Vec<LogLine> {
+        let lines = kinds.iter().flat_map(|kind| self.newest(*kind, usize::MAX));
+        let mut lines: Vec<LogLine> = lines.collect();
+        lines.sort_by_key(|line| line.id);
+        lines
+    }
+}
+
+impl Rings {
+    fn of_mut(&mut self, kind: LogKind) -> Option<&mut VecDeque<LogLine>> {
+        match kind {
+            LogKind::Effect => Some(&mut self.effect),
+            LogKind::Reduce => Some(&mut self.reduce),
+            LogKind::WatchError => Some(&mut self.watch_error),
+            LogKind::Context => Some(&mut self.context),
+            LogKind::StateFault => Some(&mut self.state_fault),
+            LogKind::EffectResult => None,
+        }
+    }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, item: T) {
+    if ring.len() == LOG_LINE_LIMIT {
+        ring.pop_front();
+    }
+    ring.push_back(item);
+}
+
+fn as_line((id, result): &(u64, RunResult)) -> LogLine {
+    let took = result.took;
+    let (level, message) = match &result.failure {
+        None => (Level::Info, format!("succeeded in {took:?}")),
+        Some(reason) => (Level::Warn, format!("not well after {took:?}: {reason}")),
+    };
+    LogLine {
+        id: *id,
+        time: UNIX_EPOCH + Duration::from_millis(result.at_ms),
+        level,
+        kind: LogKind::EffectResult,
+        run: result.run,
+        message: message.into(),
     }
 }
 
@@ -145,19 +253,47 @@ pub(crate) fn as_rfc3339<S: Serializer>(time: &SystemTime, out: S) -> Result<S::
     out.serialize_str(&rfc3339(*time))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
+
+    fn write(log: &Logbook, kind: LogKind, message: &str) {
+        log.write(UNIX_EPOCH, Level::Info, kind, 1, message);
+    }
 
     #[test]
     fn the_log_is_bounded_and_its_ids_never_repeat() {
         let log = Logbook::new(None);
         for n in 1..=LOG_LINE_LIMIT + 10 {
-            let time = SystemTime::UNIX_EPOCH;
-            log.write(time, Level::Info, LogKind::Effect, 1, &format!("{n}"));
+            write(&log, LogKind::Effect, &format!("{n}"));
         }
-        let ids: Vec<u64> = log.lines().iter().map(|line| line.id).collect();
+        let ids: Vec<u64> = log
+            .lines(&[LogKind::Effect])
+            .iter()
+            .map(|it| it.id)
+            .collect();
         assert_eq!(ids, (11..=LOG_LINE_LIMIT as u64 + 10).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn chatter_of_one_kind_pushes_out_no_other() {
+        let log = Logbook::new(None);
+        write(&log, LogKind::StateFault, "a fault");
+        for run in 0..3 * LOG_LINE_LIMIT as u64 {
+            write(&log, LogKind::Effect, "chatter");
+            log.ended(RunResult {
+                run,
+                at_ms: 0,
+                took: Duration::ZERO,
+                failure: None,
+            });
+        }
+        let first = &log.lines(&LogKind::ALL)[0];
+        assert_eq!((first.id, first.message.as_ref()), (1, "a fault"));
+        assert_eq!(log.lines(&LogKind::ALL).len(), 1 + 2 * LOG_LINE_LIMIT);
+        let newest = log.newest(LogKind::EffectResult, 2);
+        let runs: Vec<u64> = newest.iter().map(|line| line.run).collect();
+        assert_eq!(runs, [2_998, 2_999]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::logbook::{Level, LogKind, Logbook};
-use crate::{Builder, Context, EndKind, Ending, Error, Watcher};
+use crate::{Builder, Context, EndKind, Ending, Error, ReplayError, Replayed, Watcher};
 
 /// The name of the watcher; default the program's file name.
 const ENV_ID: &str = "HERSH_WATCHER_ID";
@@ -18,6 +18,10 @@ const ENV_ID: &str = "HERSH_WATCHER_ID";
 const ENV_ADDRESS: &str = "HERSH_WATCHER_ADDRESS";
 /// The folder of the durable context; default `/state` when it is there.
 const ENV_STATE_DIR: &str = "HERSH_STATE_DIR";
+/// The folder of the journal; none by default.
+const ENV_JOURNAL_DIR: &str = "HERSH_JOURNAL_DIR";
+/// A journal to be replayed instead of serving.
+const ENV_REPLAY: &str = "HERSH_REPLAY";
 /// From the stop signal to the forced end, milliseconds.
 const ENV_STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
 
@@ -33,17 +37,23 @@ const EXIT_CRASHED: u8 = 1;
 const EXIT_NOT_STARTED: u8 = 2;
 /// Exit code after [`crate::Control::Kill`].
 const EXIT_KILLED: u8 = 3;
+/// Exit code when a replay differs from its journal.
+const EXIT_DIVERGED: u8 = 4;
 
 /// Runs a watcher as the whole of a program, with its settings from the environment. Called from
 /// a plain `main`, outside any async runtime.
 ///
 /// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
 /// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for no API), log lines
-/// go to stdout as JSON. SIGTERM and SIGINT stop the watcher within `HERSH_STOP_GRACE_MS`
+/// go to stdout as JSON, runs are recorded in `HERSH_JOURNAL_DIR` if that is set. SIGTERM and SIGINT stop the watcher within `HERSH_STOP_GRACE_MS`
 /// (default 9,000); a second signal ends it at once.
 ///
-/// Exit code: 0 stopped as asked, 1 crashed or did not stop in time, 2 could not start, 3 killed
-/// by its own wish.
+/// With `HERSH_REPLAY` set to a journal, nothing is served: the journal is replayed, and the last
+/// line says whether all runs were as recorded ([`crate::replay`]).
+///
+/// Exit code: 0 stopped as asked (or replayed as recorded), 1 crashed or did not stop in time, 2
+/// could not start (or the journal cannot be read), 3 killed by its own wish, 4 a replayed run
+/// differs.
 pub fn main<F, E>(managed: F) -> ExitCode
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
@@ -71,6 +81,9 @@ impl Watcher {
         if let Some(folder) = state_dir {
             builder = builder.state_dir(folder);
         }
+        if let Some(folder) = get(ENV_JOURNAL_DIR) {
+            builder = builder.journal_dir(folder);
+        }
         #[cfg(feature = "api")]
         {
             let address = get(ENV_ADDRESS).unwrap_or_else(|| DEFAULT_ADDRESS.into());
@@ -89,10 +102,14 @@ impl Builder {
         E: Into<Error> + 'static,
     {
         let log = Logbook::new(Some(self.id.clone()));
-        let complain = |message: &str| {
-            let (level, kind) = (Level::Error, LogKind::Lifecycle);
-            log.write(SystemTime::now(), level, kind, 0, message);
+        let say = |level, message: &str| {
+            log.write(SystemTime::now(), level, LogKind::Reduce, 0, message);
         };
+        if let Some(journal) = self.env.get(ENV_REPLAY).cloned() {
+            let (code, level, message) = replayed(self.replay(journal, managed));
+            say(level, &message);
+            return ExitCode::from(code);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -107,7 +124,7 @@ impl Builder {
                 EndKind::Crashed => ExitCode::from(EXIT_CRASHED),
             },
             Err((code, message)) => {
-                complain(&message);
+                say(Level::Error, &message);
                 ExitCode::from(code)
             }
         }
@@ -151,6 +168,28 @@ where
         () = tokio::time::sleep(grace) => {
             let limit_ms = grace.as_millis();
             Err((EXIT_CRASHED, format!("did not stop within {limit_ms} ms after {name}")))
+        }
+    }
+}
+
+/// What a replay says at its end, and with which exit code.
+fn replayed(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
+    match result {
+        Ok(replayed) => {
+            let runs = replayed.runs;
+            let torn = match replayed.torn_bytes {
+                0 => String::new(),
+                bytes => format!("; a crash left {bytes} bytes of one more entry"),
+            };
+            (
+                0,
+                Level::Info,
+                format!("replayed {runs} runs, all as recorded{torn}"),
+            )
+        }
+        Err(error @ ReplayError::Diverged(_)) => (EXIT_DIVERGED, Level::Error, error.to_string()),
+        Err(error @ (ReplayError::Unreadable { .. } | ReplayError::Thread { .. })) => {
+            (EXIT_NOT_STARTED, Level::Error, error.to_string())
         }
     }
 }

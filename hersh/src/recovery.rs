@@ -81,7 +81,7 @@ impl Recovery {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
 

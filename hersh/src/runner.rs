@@ -7,10 +7,14 @@
 use std::sync::Arc;
 
 use hersh_machine::OpId;
+use tokio::time::Instant;
 
-use crate::crank::{Core, attend};
+use crate::crank::{AbortCause, Core, attend};
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
+use crate::journal::RecordedOutcome;
+use crate::logbook::{Level, LogKind, RunResult};
 use crate::managed::CleanupFn;
+use crate::recorder::Recorder;
 use crate::shared::Milestone;
 use crate::snapshot::StateDir;
 use crate::{Context, EndKind, Ending, Error};
@@ -21,8 +25,12 @@ pub(crate) struct Runner<F> {
     cleanup: Option<CleanupFn>,
     cx: Context,
     state_dir: Option<Arc<StateDir>>,
+    recorder: Recorder,
     core: Core,
 }
+
+/// Longest text of a changed value in the log, bytes.
+const CHANGE_LIMIT_BYTES: usize = 200;
 
 impl<F, E> Runner<F>
 where
@@ -33,7 +41,7 @@ where
         managed: F,
         cleanup: Option<CleanupFn>,
         cx: Context,
-        state_dir: Option<StateDir>,
+        (state_dir, recorder): (Option<StateDir>, Recorder),
         policy: Policy,
     ) -> Self {
         let core = Core::new(cx.shared.clone(), policy);
@@ -42,6 +50,7 @@ where
             cleanup,
             cx,
             state_dir: state_dir.map(Arc::new),
+            recorder,
             core,
         }
     }
@@ -61,65 +70,107 @@ where
                 Some((_, Effect::Abort { .. })) => {}
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
-                    if let Some(ending) = self.core.ending() {
-                        return ending.clone();
+                    if let Some(ending) = self.core.ending().cloned() {
+                        self.recorder.finish(&self.cx, &ending);
+                        return ending;
                     }
-                    let event = self.core.next().await;
+                    let event = self.next().await;
                     self.core.step(event);
                 }
             }
         }
     }
 
+    /// The next thing that happens while nothing is in progress.
+    async fn next(&mut self) -> Event {
+        if let Some(event) = self.core.arrived() {
+            return event;
+        }
+        self.core.look_out().await;
+        if !self.cx.shared.inbox.has_news() {
+            self.recorder.flush(&self.cx);
+        }
+        self.core.next().await
+    }
+
     async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
-        let (init, recovery) = (kind == RunKind::Init, kind == RunKind::Recover);
-        self.cx.begin_run(init, recovery, message);
+        self.cx.begin_run(kind, message);
         self.cx.shared.publish_run(self.cx.run_number());
+        let began = self.core.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
         let work = async move { managed(cx).await };
-        let Some(result) = attend(&mut self.core, op, work).await else {
+        let result = attend(&mut self.core, op, work).await;
+        let Some(result) = result else {
+            let outcome = match self.core.abort_of(op) {
+                Some(AbortCause::Late) => RecordedOutcome::TimedOut,
+                Some(AbortCause::End) | None => RecordedOutcome::Dropped,
+            };
             self.cx.store.discard();
+            self.recorder.ran(&mut self.cx, kind, outcome);
+            self.recorder.settle(&self.cx, None);
+            self.show(began, Some("it was dropped".into()));
             return;
         };
-        let outcome = match result {
-            Ok(Ok(())) => Outcome::Succeeded {
-                changed: self.is_changed(),
-            },
-            Ok(Err(error)) => self.unsuccessful(error.into()),
-            Err(panic) => self.failed(panic, false),
+        let (outcome, recorded) = self.outcome(result);
+        self.recorder.ran(&mut self.cx, kind, recorded);
+        let failure = match &outcome {
+            Outcome::Succeeded { .. } => None,
+            Outcome::Steered { ending, .. } => Some(ending.reason.clone()),
+            Outcome::Failed { reason, .. } => Some(reason.clone()),
         };
+        let outcome = self.keep(outcome);
         self.core.step(Event::RunEnded { op, outcome });
+        self.show(began, failure);
     }
 
-    /// What an error of the managed function means.
-    fn unsuccessful(&mut self, error: Error) -> Outcome {
-        let Some(control) = error.control() else {
-            let set_up = error.hook().is_some_and(crate::HookError::is_set_up);
-            return self.failed(error.to_string(), set_up);
+    /// What came of the managed function, for the engine and for the journal.
+    fn outcome(&mut self, result: Result<Result<(), E>, String>) -> (Outcome, RecordedOutcome) {
+        let (reason, set_up) = match result {
+            Ok(Ok(())) => {
+                let changed = false;
+                return (Outcome::Succeeded { changed }, RecordedOutcome::Succeeded);
+            }
+            Ok(Err(error)) => {
+                let error: Error = error.into();
+                if let Some(ending) = error.control().map(crate::Control::ending) {
+                    if ending.kind == EndKind::Crashed {
+                        self.cx.store.discard();
+                    }
+                    let (kind, reason) = (ending.kind, ending.reason.clone());
+                    let changed = false;
+                    let outcome = Outcome::Steered { ending, changed };
+                    return (outcome, RecordedOutcome::Steered { kind, reason });
+                }
+                let set_up = error.hook().is_some_and(crate::HookError::is_set_up);
+                (Arc::from(error.to_string()), set_up)
+            }
+            Err(panic) => (Arc::from(panic), false),
         };
-        let ending = control.ending();
-        if ending.kind == EndKind::Crashed {
-            self.cx.store.discard();
-        }
-        Outcome::Steered {
-            ending,
-            changed: self.is_changed(),
-        }
+        self.cx.store.discard();
+        let recorded = RecordedOutcome::Failed {
+            reason: Arc::clone(&reason),
+        };
+        (Outcome::Failed { reason, set_up }, recorded)
     }
 
-    fn failed(&mut self, reason: String, set_up: bool) -> Outcome {
-        self.cx.store.discard();
-        Outcome::Failed {
-            reason: reason.into(),
-            set_up,
+    /// Finds out what has to be saved; without that, the run is settled.
+    fn keep(&mut self, mut outcome: Outcome) -> Outcome {
+        let unsaved = self.is_changed();
+        if !unsaved {
+            self.recorder.settle(&self.cx, None);
         }
+        match &mut outcome {
+            Outcome::Succeeded { changed } | Outcome::Steered { changed, .. } => *changed = unsaved,
+            Outcome::Failed { .. } => {}
+        }
+        outcome
     }
 
     /// True when there is something to write; without a state folder a commit is immediate.
     fn is_changed(&mut self) -> bool {
-        let changed = self.cx.store.is_changed();
+        let changed = !self.cx.store.changes().is_empty();
         if changed && self.state_dir.is_none() {
-            self.cx.store.commit();
+            self.commit();
             return false;
         }
         if !changed {
@@ -130,7 +181,7 @@ where
 
     async fn save(&mut self, op: OpId) {
         let Some(directory) = self.state_dir.clone() else {
-            self.cx.store.commit();
+            self.commit();
             self.core.step(Event::Saved { op, result: Ok(()) });
             return;
         };
@@ -149,13 +200,16 @@ where
             None => {
                 self.cx.store.discard();
                 self.state_dir = None;
+                self.recorder.settle(&self.cx, Some("it took too long"));
                 return;
             }
         };
         match &result {
-            Ok(()) => self.cx.store.commit(),
+            Ok(()) => self.commit(),
             Err(_) => self.cx.store.discard(),
         }
+        let unsaved = result.as_ref().err().map(String::as_str);
+        self.recorder.settle(&self.cx, unsaved);
         let result = result.map_err(Into::into);
         self.core.step(Event::Saved { op, result });
     }
@@ -185,11 +239,37 @@ where
         self.core.step(Event::CleanupEnded { op, result });
     }
 
+    /// Makes what the run changed the context, and says what that was.
+    fn commit(&mut self) {
+        let run = self.cx.run_number();
+        for (key, json) in self.cx.store.changes() {
+            let mut end = json.len().min(CHANGE_LIMIT_BYTES);
+            while !json.is_char_boundary(end) {
+                end -= 1;
+            }
+            let rest = if end < json.len() { "…" } else { "" };
+            let text = format!("{key} = {}{rest}", &json[..end]);
+            let shared = &self.cx.shared;
+            shared.note(Level::Info, LogKind::Context, run, &text);
+        }
+        self.cx.store.commit();
+    }
+
+    /// Shows how a run ended.
+    fn show(&self, began: Instant, failure: Option<Arc<str>>) {
+        let ended = self.core.stepped_at();
+        self.cx.shared.log.ended(RunResult {
+            run: self.cx.run_number(),
+            at_ms: self.cx.shared.clock.ms_at(ended),
+            took: ended.saturating_duration_since(began),
+            failure,
+        });
+    }
+
     fn note(&self, note: &Note) {
         let shared = &self.cx.shared;
         let (level, kind, message) = note.line();
-        let (time, run) = (shared.clock.wall(), self.cx.run_number());
-        shared.log.write(time, level, kind, run, &message);
+        shared.note(level, kind, self.cx.run_number(), &message);
         if *note == Note::Initialised {
             shared.milestone.send_replace(Milestone::Up);
         }

@@ -1,19 +1,21 @@
 //! What the engine shows to handles and to the API.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::feed::{Feed, Item};
 use crate::inbox::Inbox;
-use crate::logbook::Logbook;
-#[cfg(feature = "api")]
-use crate::logbook::{Level, LogKind};
+use crate::journal::JournalState;
+use crate::logbook::{Level, LogKind, Logbook};
+use crate::memo::Memos;
+use crate::signals::{Recent, Signal};
 use crate::store::Committed;
-use crate::sync::locked;
+use crate::sync::{Mutex, locked};
 use crate::var::Var;
 use crate::{Ending, WatcherState};
 
@@ -37,6 +39,11 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) log: Logbook,
     pub(crate) committed: Arc<Committed>,
+    pub(crate) recent: Recent,
+    pub(crate) feed: Feed,
+    pub(crate) memos: Memos,
+    /// Its journal, if it records.
+    pub(crate) journal: Option<Arc<Mutex<JournalState>>>,
     pub(crate) milestone: watch::Sender<Milestone>,
     variables: Mutex<BTreeMap<Arc<str>, Arc<Var>>>,
     state: AtomicU8,
@@ -72,9 +79,13 @@ impl Shared {
             clock,
             inbox,
             log,
-            committed: Arc::default(),
+            committed: Arc::new(Committed::new()),
+            recent: Recent::new(),
+            feed: Feed::new(),
+            memos: Memos::new(),
+            journal: None,
             milestone: watch::Sender::new(Milestone::Starting),
-            variables: Mutex::default(),
+            variables: Mutex::new(BTreeMap::new()),
             state: AtomicU8::new(WatcherState::NotRun as u8),
             last_update_ms: AtomicU64::new(clock.now_ms()),
             runs: AtomicU64::new(0),
@@ -84,7 +95,12 @@ impl Shared {
 
     /// Shows the engine's state.
     pub(crate) fn publish(&self, state: WatcherState, failures: u32, now_ms: u64) {
-        self.state.store(state as u8, Ordering::Release);
+        // Only the engine writes: no need for a costly exchange.
+        if self.state.load(Ordering::Relaxed) != state as u8 {
+            self.state.store(state as u8, Ordering::Release);
+            let at_ms = now_ms;
+            self.feed.publish(|| Item::State { state, at_ms });
+        }
         self.failures.store(u64::from(failures), Ordering::Relaxed);
         self.last_update_ms.store(now_ms, Ordering::Relaxed);
     }
@@ -117,11 +133,16 @@ impl Shared {
         }
     }
 
-    /// Writes a line about the watcher's life, outside any run.
-    #[cfg(feature = "api")]
-    pub(crate) fn announce(&self, message: &str) {
-        let (level, kind) = (Level::Info, LogKind::Lifecycle);
-        self.log.write(self.clock.wall(), level, kind, 0, message);
+    /// Writes a line into the log, at this moment.
+    pub(crate) fn note(&self, level: Level, kind: LogKind, run: u64, message: &str) {
+        let line = self.log.write(self.clock.wall(), level, kind, run, message);
+        self.feed.publish(|| Item::Log(line));
+    }
+
+    /// Notes a consumed signal.
+    pub(crate) fn consumed(&self, signal: Signal) {
+        self.feed.publish(|| Item::Signal(signal.clone()));
+        self.recent.add(signal);
     }
 
     /// Shows a variable.

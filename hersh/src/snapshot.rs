@@ -116,7 +116,7 @@ fn decode(bytes: &[u8]) -> Result<Values, String> {
     Ok(snapshot.values.into_iter().map(pair).collect())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
 

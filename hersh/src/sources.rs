@@ -1,33 +1,189 @@
-//! Where the values of watched variables come from: one task each, on the engine's runtime, gone
+//! Where the values of watched variables come from: one task each, on the engine's thread, gone
 //! with it.
+//!
+//! ```text
+//! tick   ── sleep ──────────────────────────────┐
+//! call   ── sleep ─► poll (bounded) ─► fold ────┼─► Var::offer ─► bell ─► a run
+//! flow   ── stream, newest of a burst ──────────┘   (one slot)
+//! ```
+//! A source that fails, panics or hangs shows as the error of its variable, beside the last good
+//! value; the next attempt is made all the same.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use futures_util::{FutureExt, Stream};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::Tick;
+use crate::logbook::{Level, LogKind};
+use crate::managed::panic_text;
 use crate::shared::Shared;
-use crate::var::Var;
+use crate::var::{Var, Watchable};
+use crate::{Error, Tick};
+
+/// Most values of a stream that are looked at in one go; the newest of them is kept.
+const BURST: usize = 256;
+
+/// A variable and the watcher it belongs to.
+pub(crate) struct Target {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) var: Arc<Var>,
+}
 
 /// Feeds a variable every `every`.
-pub(crate) fn tick(shared: Arc<Shared>, var: Arc<Var>, every: Duration) {
+pub(crate) fn tick(target: Target, every: Duration) {
     // Before the spawn: a run that blocks the thread delays the task, not the count.
     let start = Instant::now();
-    tokio::spawn(async move {
+    spawn_local(async move {
         let mut count = 0;
         loop {
             sleep_until(start + times(every, count + 1)).await;
-            // A busy engine may wake this task late: every interval that passed is counted.
+            // A busy engine may wake this task late: every interval that passed was counted.
             count = passed(start.elapsed(), every).max(count + 1);
-            let at = shared.clock.wall();
-            var.offer(Tick { count, at }, at, &shared.inbox);
+            target.value(Arc::new(Tick::new(count, target.shared.clock.wall())));
         }
     });
 }
 
+/// Feeds a variable with what `poll` finds, folded into the last value, every `every`. A poll
+/// that lasts longer than `limit` is dropped; polls never overlap, and intervals that pass during
+/// one are left out.
+pub(crate) fn call<T, F, E>(
+    target: Target,
+    initial: Arc<T>,
+    (every, limit): (Duration, Duration),
+    mut poll: impl AsyncFnMut() -> Result<F, E> + 'static,
+    mut fold: impl FnMut(&T, F) -> Option<T> + 'static,
+) where
+    T: Watchable,
+    F: 'static,
+    E: Into<Error> + 'static,
+{
+    let start = Instant::now();
+    spawn_local(async move {
+        let mut last = initial;
+        let mut error = None;
+        loop {
+            let fetched = guarded(limit, async { poll().await.map_err(Into::into) }).await;
+            let folded = fetched.and_then(|fetched| {
+                let next = catch_unwind(AssertUnwindSafe(|| fold(&last, fetched)));
+                next.map_err(|panic| panic_text(&*panic))
+            });
+            match folded {
+                Ok(Some(next)) => {
+                    last = Arc::new(next);
+                    error = None;
+                    target.value(last.clone());
+                }
+                // The source is well again: that is news even when its value is not.
+                Ok(None) if error.take().is_some() => target.value(last.clone()),
+                Ok(None) => {}
+                Err(text) => target.error(&mut error, text),
+            }
+            let next = passed(start.elapsed(), every).saturating_add(1);
+            sleep_until(start + times(every, next)).await;
+        }
+    });
+}
+
+/// Feeds a variable with the values of the stream that `open` makes.
+pub(crate) fn flow<T, S, E>(target: Target, open: impl FnOnce() -> S + 'static)
+where
+    T: Watchable,
+    S: Stream<Item = Result<T, E>> + 'static,
+    E: Into<Error> + 'static,
+{
+    spawn_local(async move {
+        let mut error = None;
+        let flowing = AssertUnwindSafe(follow(&target, &mut error, open)).catch_unwind();
+        match flowing.await {
+            Ok(()) => target.note(Level::Info, "its stream has ended"),
+            Err(panic) => target.error(&mut error, panic_text(&*panic)),
+        }
+    });
+}
+
+async fn follow<T, S, E>(target: &Target, error: &mut Option<String>, open: impl FnOnce() -> S)
+where
+    T: Watchable,
+    S: Stream<Item = Result<T, E>>,
+    E: Into<Error>,
+{
+    let mut stream = pin!(open());
+    loop {
+        let mut newest = None;
+        let mut failure = None;
+        let more = std::future::poll_fn(|cx| {
+            for _ in 0..BURST {
+                match stream.as_mut().poll_next(cx) {
+                    Poll::Ready(Some(Ok(value))) => (newest, failure) = (Some(value), None),
+                    Poll::Ready(Some(Err(error))) => failure = Some(error),
+                    Poll::Ready(None) => return Poll::Ready(false),
+                    Poll::Pending if newest.is_none() && failure.is_none() => {
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await;
+        if let Some(value) = newest {
+            *error = None;
+            target.value(Arc::new(value));
+        }
+        if let Some(failure) = failure {
+            target.error(error, failure.into().to_string());
+        }
+        if !more {
+            return;
+        }
+        // A stream that never waits must not keep runs from beginning.
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Target {
+    fn value<T: Watchable>(&self, value: Arc<T>) {
+        let at = self.shared.clock.wall();
+        self.var.offer(value, at, &self.shared.inbox);
+    }
+
+    /// Shows an error, and logs it unless it is the one that stands already.
+    fn error(&self, last: &mut Option<String>, text: String) {
+        if last.as_ref() != Some(&text) {
+            self.note(Level::Warn, &text);
+        }
+        let at = self.shared.clock.wall();
+        let error = Arc::from(text.as_str());
+        self.var.offer_error(error, at, &self.shared.inbox);
+        *last = Some(text);
+    }
+
+    fn note(&self, level: Level, text: &str) {
+        let message = format!("{}: {text}", self.var.name);
+        self.shared.note(level, LogKind::WatchError, 0, &message);
+    }
+}
+
+/// Work of a user, within a time limit; panics are errors.
+async fn guarded<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, String> {
+    match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result.map_err(|error| error.to_string()),
+        Ok(Err(panic)) => Err(panic_text(&*panic)),
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
 /// `every` times `count`, for intervals within the limits of the timed hooks.
-fn times(every: Duration, count: u64) -> Duration {
+pub(crate) fn times(every: Duration, count: u64) -> Duration {
     let nanos = every.as_nanos().saturating_mul(u128::from(count));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -50,6 +50,17 @@ pub enum StartError {
         /// What is wrong with it.
         message: String,
     },
+    /// The folder of the journal cannot be used.
+    #[error(
+        "cannot record to the journal folder {}: {error}; make it a writable folder of its own",
+        path.display()
+    )]
+    Journal {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system said.
+        error: String,
+    },
     /// The engine's thread or runtime could not be made.
     #[error("cannot start the engine's thread: {error}; the system may be out of threads")]
     Thread {

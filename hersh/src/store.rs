@@ -8,19 +8,19 @@
 //! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::hook_error::check_name;
-use crate::sync::locked;
+use crate::sync::{Mutex, locked};
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
 
 /// The committed values, shared with the API: a reader takes the map and looks at it in peace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Committed {
     values: Mutex<Arc<Values>>,
 }
@@ -42,6 +42,13 @@ struct Size {
 }
 
 impl Committed {
+    /// No values.
+    pub(crate) fn new() -> Self {
+        Self {
+            values: Mutex::new(Arc::default()),
+        }
+    }
+
     /// The committed values.
     pub(crate) fn values(&self) -> Arc<Values> {
         locked(&self.values).clone()
@@ -113,15 +120,17 @@ impl Store {
         Ok(())
     }
 
-    /// True when a commit would change something.
-    pub(crate) fn is_changed(&self) -> bool {
+    /// What a commit would change: keys and JSON. Empty when it would change nothing.
+    pub(crate) fn changes(&self) -> Vec<(Arc<str>, Arc<str>)> {
         if self.staged.is_empty() {
-            return false;
+            return Vec::new();
         }
         let committed = locked(&self.committed.values);
         self.staged
             .iter()
-            .any(|(key, json)| committed.get(key) != Some(json))
+            .filter(|(key, json)| committed.get(*key) != Some(json))
+            .map(|(key, json)| (key.clone(), json.clone()))
+            .collect()
     }
 
     /// All values as they would be after a commit.
@@ -167,12 +176,12 @@ pub(crate) fn decode<T: DeserializeOwned>(
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
 
     fn store() -> Store {
-        Store::new(Arc::default(), Values::new())
+        Store::new(Arc::new(Committed::new()), Values::new())
     }
 
     #[test]
@@ -191,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_reader_keeps_what_it_took_while_a_commit_goes_on() {
-        let committed = Arc::<Committed>::default();
+        let committed = Arc::new(Committed::new());
         let mut store = Store::new(committed.clone(), Values::new());
         store.set("set", "a", &1).unwrap();
         store.commit();
@@ -206,10 +215,10 @@ mod tests {
     fn setting_the_same_value_changes_nothing() {
         let mut store = store();
         store.set("set", "a", "x").unwrap();
-        assert!(store.is_changed());
+        assert_eq!(store.changes().len(), 1);
         store.commit();
         store.set("set", "a", "x").unwrap();
-        assert!(!store.is_changed());
+        assert_eq!(store.changes(), []);
     }
 
     #[test]

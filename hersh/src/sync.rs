@@ -1,9 +1,96 @@
-//! Small helpers over the standard locks.
+//! Locks and atomics, and the bell that wakes the engine. Built with `--cfg hersh_loom`, they are
+//! loom's, which runs every schedule of the tests in `schedules.rs`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(not(hersh_loom))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+#[cfg(not(hersh_loom))]
+use futures_util::task::AtomicWaker;
+
+#[cfg(hersh_loom)]
+use loom::future::AtomicWaker;
+#[cfg(hersh_loom)]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use std::future::poll_fn;
+use std::sync::PoisonError;
+use std::task::{Poll, Waker};
 
 /// Locks; a panic of another holder is no reason to refuse. Every critical section of this crate
 /// leaves its data whole at each step.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells one waiter that something came in. Rung by many; a ring that nobody waits for is kept.
+pub(crate) struct Bell {
+    rung: AtomicBool,
+    waiter: AtomicWaker,
+}
+
+impl Bell {
+    /// A silent bell.
+    pub(crate) fn new() -> Self {
+        Self {
+            rung: AtomicBool::new(false),
+            waiter: AtomicWaker::new(),
+        }
+    }
+
+    /// Rings. What was written before is seen by the one who answers.
+    pub(crate) fn ring(&self) {
+        // A ring that was not answered has woken the waiter already.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.waiter.wake();
+        }
+    }
+
+    /// True once after each ring or several.
+    pub(crate) fn answer(&self) -> bool {
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it rang, without answering.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Waits until it rings, and does not answer. One waiter at a time.
+    pub(crate) async fn rings(&self) {
+        poll_fn(|cx| {
+            if self.is_rung() {
+                return Poll::Ready(());
+            }
+            self.register(cx.waker());
+            // It may have rung between the look and the registration.
+            if self.is_rung() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    #[cfg(not(hersh_loom))]
+    fn register(&self, waker: &Waker) {
+        self.waiter.register(waker);
+    }
+
+    #[cfg(hersh_loom)]
+    fn register(&self, waker: &Waker) {
+        self.waiter.register_by_ref(waker);
+    }
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bell")
+    }
 }

@@ -2,24 +2,39 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::inbox::Inbox;
-use crate::sync::locked;
+use crate::sync::{Mutex, locked};
 
-type Value = Arc<dyn Any + Send + Sync>;
-type Encode = fn(&(dyn Any + Send + Sync)) -> Result<serde_json::Value, String>;
+/// A value whose type only its variable knows.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+
+/// What may be watched: data that can be shown, recorded and replayed.
+///
+/// Implemented for every type that fits; there is nothing to do.
+pub trait Watchable: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Watchable for T {}
 
 /// One variable, shared by its source, the engine and the API.
 pub(crate) struct Var {
     /// Its name.
     pub(crate) name: Arc<str>,
-    encode: Encode,
+    codec: Codec,
     current: Mutex<Current>,
     pending: Mutex<Option<Update>>,
+}
+
+/// How values of one type become JSON and come back.
+#[derive(Clone, Copy)]
+struct Codec {
+    show: fn(&(dyn Any + Send + Sync)) -> Result<serde_json::Value, String>,
+    write: fn(&(dyn Any + Send + Sync)) -> Result<String, String>,
+    read: fn(&str) -> Result<Value, String>,
 }
 
 /// A variable as the outside sees it.
@@ -43,10 +58,12 @@ pub(crate) struct Current {
     pub(crate) changed_in_run: u64,
 }
 
-/// A value that waits for the next run. Only the newest is kept.
-struct Update {
-    value: Value,
-    at: SystemTime,
+/// What waits for the next run: of values only the newest, of errors that of the last attempt.
+#[derive(Clone)]
+pub(crate) struct Update {
+    pub(crate) value: Option<Value>,
+    pub(crate) error: Option<Arc<str>>,
+    pub(crate) at: SystemTime,
 }
 
 impl std::fmt::Debug for Var {
@@ -59,15 +76,16 @@ impl std::fmt::Debug for Var {
 
 impl Var {
     /// A variable with its first value.
-    pub(crate) fn new<T>(name: Arc<str>, initial: T, at: SystemTime) -> Self
-    where
-        T: Serialize + Send + Sync + 'static,
-    {
+    pub(crate) fn new<T: Watchable>(name: Arc<str>, initial: Arc<T>, at: SystemTime) -> Self {
         Self {
             name,
-            encode: encode::<T>,
+            codec: Codec {
+                show: show::<T>,
+                write: write::<T>,
+                read: read::<T>,
+            },
             current: Mutex::new(Current {
-                value: Arc::new(initial),
+                value: initial,
                 error: None,
                 updated_at: at,
                 initial: true,
@@ -78,29 +96,67 @@ impl Var {
     }
 
     /// Leaves a value for the next run, replacing one that waits: a burst costs a slot.
-    pub(crate) fn offer<T>(self: &Arc<Self>, value: T, at: SystemTime, inbox: &Inbox)
-    where
-        T: Send + Sync + 'static,
-    {
-        let update = Update {
-            value: Arc::new(value),
-            at,
-        };
-        let replaced = locked(&self.pending).replace(update);
-        if replaced.is_none() {
+    pub(crate) fn offer<T: Watchable>(
+        self: &Arc<Self>,
+        value: Arc<T>,
+        at: SystemTime,
+        inbox: &Inbox,
+    ) {
+        self.leave(
+            |_| Update {
+                value: Some(value),
+                error: None,
+                at,
+            },
+            inbox,
+        );
+    }
+
+    /// Leaves an error for the next run, beside a value that waits.
+    pub(crate) fn offer_error(self: &Arc<Self>, error: Arc<str>, at: SystemTime, inbox: &Inbox) {
+        self.leave(
+            |waiting| Update {
+                value: waiting.and_then(|update| update.value),
+                error: Some(error),
+                at,
+            },
+            inbox,
+        );
+    }
+
+    fn leave(self: &Arc<Self>, next: impl FnOnce(Option<Update>) -> Update, inbox: &Inbox) {
+        let mut pending = locked(&self.pending);
+        let waiting = pending.take();
+        let is_first = waiting.is_none();
+        *pending = Some(next(waiting));
+        drop(pending);
+        if is_first {
             inbox.mark_changed(self.clone());
         }
     }
 
-    /// Makes the waiting value the current one.
-    pub(crate) fn take_in(&self, run: u64) {
-        if let Some(update) = locked(&self.pending).take() {
-            let mut current = locked(&self.current);
-            current.value = update.value;
-            current.updated_at = update.at;
+    /// Makes what waits current and hands it out.
+    pub(crate) fn take_in(&self, run: u64) -> Option<Update> {
+        let update = locked(&self.pending).take()?;
+        self.apply(update.clone(), run);
+        Some(update)
+    }
+
+    /// Makes an update current, as taken in by `run`.
+    pub(crate) fn apply(&self, update: Update, run: u64) {
+        let mut current = locked(&self.current);
+        if let Some(value) = update.value {
+            current.value = value;
             current.initial = false;
-            current.changed_in_run = run;
         }
+        current.error = update.error;
+        current.updated_at = update.at;
+        current.changed_in_run = run;
+    }
+
+    /// Replaces all that runs see.
+    pub(crate) fn restore(&self, current: Current) {
+        *locked(&self.current) = current;
     }
 
     /// What runs see now.
@@ -108,13 +164,20 @@ impl Var {
         locked(&self.current).clone()
     }
 
+    /// A value of this variable as JSON text. Panics of its `Serialize` are errors.
+    pub(crate) fn write(&self, value: &Value) -> Result<String, String> {
+        guarded(|| (self.codec.write)(value.as_ref()))
+    }
+
+    /// The value that JSON text stands for.
+    pub(crate) fn read(&self, json: &str) -> Result<Value, String> {
+        guarded(|| (self.codec.read)(json))
+    }
+
     /// The current value for people. Whatever its `Serialize` does, the others are shown.
     pub(crate) fn show(&self) -> Shown {
         let current = self.current();
-        let encode = || (self.encode)(current.value.as_ref());
-        let value = catch_unwind(AssertUnwindSafe(encode))
-            .unwrap_or_else(|_| Err("its Serialize implementation panicked".into()));
-        match value {
+        match guarded(|| (self.codec.show)(current.value.as_ref())) {
             Ok(value) => Shown {
                 value: Some(value),
                 error: current.error.as_deref().map(Into::into),
@@ -127,61 +190,96 @@ impl Var {
     }
 }
 
-fn encode<T: Serialize + 'static>(
-    value: &(dyn Any + Send + Sync),
-) -> Result<serde_json::Value, String> {
-    let value = value
-        .downcast_ref::<T>()
-        .ok_or("its type changed, which is a defect in hersh")?;
-    serde_json::to_value(value).map_err(|error| error.to_string())
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err("its Serialize implementation panicked".into()))
 }
 
-#[cfg(test)]
+fn show<T: Watchable>(value: &(dyn Any + Send + Sync)) -> Result<serde_json::Value, String> {
+    serde_json::to_value(of_type::<T>(value)?).map_err(|error| error.to_string())
+}
+
+fn write<T: Watchable>(value: &(dyn Any + Send + Sync)) -> Result<String, String> {
+    serde_json::to_string(of_type::<T>(value)?).map_err(|error| error.to_string())
+}
+
+fn read<T: Watchable>(json: &str) -> Result<Value, String> {
+    let value: T = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    Ok(Arc::new(value))
+}
+
+fn of_type<T: 'static>(value: &(dyn Any + Send + Sync)) -> Result<&T, String> {
+    let value = value.downcast_ref::<T>();
+    value.ok_or_else(|| "its type changed, which is a defect in hersh".into())
+}
+
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
     use crate::inbox::Intake;
 
+    const AT: SystemTime = SystemTime::UNIX_EPOCH;
+
     fn var() -> Arc<Var> {
-        Arc::new(Var::new("n".into(), 0_u64, SystemTime::UNIX_EPOCH))
+        Arc::new(Var::new("n".into(), Arc::new(0_u64), AT))
     }
 
     #[test]
     fn only_the_newest_of_a_burst_is_taken_in() {
         let (var, inbox) = (var(), Inbox::new(1));
         for n in 1..=1_000_u64 {
-            var.offer(n, SystemTime::UNIX_EPOCH, &inbox);
+            var.offer(Arc::new(n), AT, &inbox);
         }
         let mut intake = Intake::default();
         inbox.begin_run(false, &mut intake);
         assert_eq!(intake.changed.len(), 1);
-        intake.changed[0].take_in(7);
+        intake.changed[0].take_in(7).unwrap();
         let current = var.current();
         assert_eq!(var.show().value, Some(1_000.into()));
         assert_eq!((current.initial, current.changed_in_run), (false, 7));
         inbox.begin_run(false, &mut Intake::default());
-        var.take_in(8);
+        assert!(var.take_in(8).is_none());
         assert_eq!(var.current().changed_in_run, 7);
     }
 
     #[test]
+    fn an_error_stands_beside_the_last_good_value_and_a_value_ends_it() {
+        let (var, inbox) = (var(), Inbox::new(1));
+        var.offer(Arc::new(1_u64), AT, &inbox);
+        var.offer_error("late".into(), AT, &inbox);
+        var.take_in(1).unwrap();
+        let error = Some("late".into());
+        let value = Some(1.into());
+        assert_eq!(var.show(), Shown { value, error });
+        var.offer_error("later".into(), AT, &inbox);
+        var.offer(Arc::new(2_u64), AT, &inbox);
+        var.take_in(2).unwrap();
+        let (value, error) = (Some(2.into()), None);
+        assert_eq!(var.show(), Shown { value, error });
+    }
+
+    #[test]
     fn a_value_that_cannot_be_encoded_is_an_error_beside_the_others() {
+        #[derive(Deserialize)]
         struct Bad;
         impl Serialize for Bad {
             fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
                 Err(serde::ser::Error::custom("no digits left"))
             }
         }
+        #[derive(Deserialize)]
         struct Worse;
         impl Serialize for Worse {
             fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
                 panic!("no digits at all")
             }
         }
-        let at = SystemTime::UNIX_EPOCH;
         for (var, error) in [
-            (Var::new("bad".into(), Bad, at), "no digits left"),
+            (Var::new("bad".into(), Arc::new(Bad), AT), "no digits left"),
             (
-                Var::new("worse".into(), Worse, at),
+                Var::new("worse".into(), Arc::new(Worse), AT),
                 "its Serialize implementation panicked",
             ),
         ] {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 
-use crate::builder::Prepared;
 use crate::logbook::{Level, LogKind};
 use crate::managed::panic_text;
+use crate::prepared::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
 use crate::var::Shown;
@@ -50,7 +51,8 @@ impl Watcher {
     /// # Errors
     /// [`SendError`]; the message was not queued then.
     pub fn send(&self, message: impl Into<Arc<str>>) -> Result<(), SendError> {
-        self.shared.inbox.push_message(message.into())
+        let at_ms = self.shared.clock.now_ms();
+        self.shared.inbox.push_message(message.into(), at_ms)
     }
 
     /// A look at it.
@@ -78,10 +80,15 @@ impl Watcher {
             .collect()
     }
 
-    /// The newest lines of its log, oldest first.
+    /// The newest lines of its log, oldest first: those that are printed.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
-        self.shared.log.lines()
+        self.shared.log.lines(&[
+            LogKind::Effect,
+            LogKind::Reduce,
+            LogKind::WatchError,
+            LogKind::StateFault,
+        ])
     }
 
     /// Asks it to stop: the run in progress may finish within the stop grace, no other begins,
@@ -202,18 +209,19 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
+    // Sources run on this thread too, so that what they hold need not be `Send`.
+    let sources = LocalSet::new();
     let _inside = runtime.enter();
     let mut runner = prepared.runner(managed);
-    runtime.block_on(runner.drive())
+    sources.block_on(runtime, runner.drive())
 }
 
 /// Shows the end. The last thing that the engine's thread does.
 pub(crate) fn finish(shared: &Shared, ending: Result<Ending, String>) {
     let ending = ending.unwrap_or_else(|panic| {
         let ending = engine_lost(&panic);
-        let time = shared.clock.wall();
-        let (level, kind) = (Level::Error, LogKind::Lifecycle);
-        shared.log.write(time, level, kind, 0, &ending.to_string());
+        let (level, kind) = (Level::Error, LogKind::Reduce);
+        shared.note(level, kind, 0, &ending.to_string());
         ending
     });
     shared.inbox.clear();

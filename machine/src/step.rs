@@ -77,7 +77,8 @@ impl<E> Cx<E> {
     }
 
     /// Like [`Cx::new`], with the memory of an earlier step's effects.
-    pub(crate) fn reusing(now_ms: u64, next_op: u64, mut effects: Vec<(OpId, E)>) -> Self {
+    #[must_use]
+    pub fn reusing(now_ms: u64, next_op: u64, mut effects: Vec<(OpId, E)>) -> Self {
         effects.clear();
         Self {
             now_ms,

@@ -133,7 +133,8 @@ async fn message(
         let text = format!("the body is no {{\"content\": \"...\"}}: {error}");
         Failure::new(StatusCode::BAD_REQUEST, text)
     })?;
-    shared.inbox.push_message(request.content.into())?;
+    let at_ms = shared.clock.now_ms();
+    shared.inbox.push_message(request.content.into(), at_ms)?;
     Ok(Json(MessageReply {
         status: "message sent",
     }))

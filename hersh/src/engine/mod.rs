@@ -22,13 +22,13 @@ mod state;
 mod steps;
 mod transitions;
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod bench;
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod endings;
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod enumeration;
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod table;
 
 pub(crate) use effect::{Effect, Note};

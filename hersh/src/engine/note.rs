@@ -8,7 +8,7 @@ impl Note {
     /// How the note reads in the log.
     pub(crate) fn line(&self) -> (Level, LogKind, String) {
         match self {
-            Self::Initialised => (Level::Info, LogKind::Lifecycle, "ready".into()),
+            Self::Initialised => (Level::Info, LogKind::Reduce, "ready".into()),
             Self::RunFailed {
                 reason,
                 failures,
@@ -40,7 +40,7 @@ impl Note {
                     0 => ending.to_string(),
                     count => format!("{ending} ({count} messages were not served)"),
                 };
-                (level, LogKind::Lifecycle, text)
+                (level, LogKind::Reduce, text)
             }
         }
     }

@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
-use crate::watcher::finish;
+use crate::testing::play_here;
 use crate::{Builder, Context, Ending, Error, Watcher};
 
 /// Runs a watcher beside a script that holds its handle, until both are over.
@@ -21,18 +21,8 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    let prepared = builder.prepare(Clock::paused(1_000_000)).unwrap();
-    let shared = prepared.shared.clone();
-    let watcher = Watcher::new(shared.clone());
-    let drive = async {
-        let mut runner = prepared.runner(managed);
-        let ending = runner.drive().await;
-        drop(runner);
-        finish(&shared, Ok(ending.clone()));
-        ending
-    };
-    let (ending, ()) = tokio::join!(drive, script(&watcher));
-    ending
+    let playing = play_here(builder, managed, script);
+    LocalSet::new().run_until(playing).await
 }
 
 /// Default settings.

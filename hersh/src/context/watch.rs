@@ -1,0 +1,343 @@
+//! The hooks that watch: the first call registers a variable, every call reads it.
+
+use std::any::type_name;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::Stream;
+
+use super::Context;
+use crate::hook_error::check_name;
+use crate::journal::SavedVariable;
+use crate::sources::{self, Target};
+use crate::var::{Var, Watchable};
+use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, WATCH_LIMIT, Watched};
+
+/// A registered variable.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) var: Arc<Var>,
+    source: Source,
+    registered_at: SystemTime,
+}
+
+/// Where a variable's values come from. A name keeps its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Tick {
+        every: Duration,
+    },
+    Call {
+        every: Duration,
+        value: &'static str,
+    },
+    Flow {
+        value: &'static str,
+    },
+}
+
+/// Whether sources run.
+#[derive(Debug)]
+pub(crate) enum Sources {
+    /// They do.
+    Live,
+    /// They don't: values come from a journal or a test. Variables that are not registered yet
+    /// find here what they had when the journal's part began.
+    Scripted {
+        /// What they find, by name.
+        saved: HashMap<Arc<str>, SavedVariable>,
+    },
+}
+
+impl Context {
+    /// Watches the time: a value every `every`, counted from now on.
+    ///
+    /// The first call registers the variable `name` and sees its initial value, a count of 0.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let minute = cx.watch_tick("minute", std::time::Duration::from_secs(60))?;
+    /// if minute.is_triggered(cx) {
+    ///     cx.log(format!("{} minutes", minute.count));
+    /// }
+    /// # assert_eq!(minute.count, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`HookError`] when the name is unusable or taken by another hook or interval, the limit of
+    /// [`WATCH_LIMIT`] variables is reached, or the interval is not within [`INTERVAL_MIN`] and
+    /// [`INTERVAL_MAX`].
+    pub fn watch_tick(&mut self, name: &str, every: Duration) -> Result<Watched<Tick>, HookError> {
+        const HOOK: &str = "watch_tick";
+        let source = Source::Tick { every };
+        if !self.watches.contains_key(name) {
+            check_interval(HOOK, name, every)?;
+            let initial = Arc::new(Tick::new(0, self.now));
+            if let Some(target) = self.register(HOOK, name, &source, &initial)? {
+                sources::tick(target, every);
+            }
+        }
+        self.read(HOOK, name, &source)
+    }
+
+    /// Watches what `poll` finds: now, and then every `every`. `poll` does its IO on a task of
+    /// its own; each result is the new value and causes a run.
+    ///
+    /// `initial` is the value until the first poll answers. A poll that fails, panics or does not
+    /// answer in time shows as [`Watched::error`], beside the last good value. Polls of one
+    /// variable never overlap. The closure is made in every run and used from the first.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # async fn fetch_price() -> Result<f64, std::io::Error> { Ok(1.0) }
+    /// let second = std::time::Duration::from_secs(1);
+    /// let price = cx.watch_call("price", second, None, async || fetch_price().await.map(Some))?;
+    /// match (*price, price.error()) {
+    ///     (Some(price), _) => cx.log(format!("it costs {price}")),
+    ///     (None, Some(error)) => cx.log(format!("no price yet: {error}")),
+    ///     (None, None) => {}
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::watch_tick`].
+    pub fn watch_call<T, E>(
+        &mut self,
+        name: &str,
+        every: Duration,
+        initial: T,
+        poll: impl AsyncFnMut() -> Result<T, E> + 'static,
+    ) -> Result<Watched<T>, HookError>
+    where
+        T: Watchable,
+        E: Into<Error> + 'static,
+    {
+        let replace = |_: &T, fetched| Some(fetched);
+        self.call("watch_call", (name, every), initial, poll, replace)
+    }
+
+    /// Like [`Context::watch_call`], with a pure function that folds what `poll` fetched into the
+    /// last value: `Some` is the next value and causes a run, `None` says that nothing worth a
+    /// run happened. Results are folded in their order, and none is left out.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # async fn fetch_height() -> Result<u64, std::io::Error> { Ok(1) }
+    /// let second = std::time::Duration::from_secs(1);
+    /// let fetch = async || fetch_height().await;
+    /// // A run for each new block, not for each poll.
+    /// let height = cx.watch_fold("height", second, 0, fetch, |last, height| {
+    ///     (height > *last).then_some(height)
+    /// })?;
+    /// # assert_eq!(*height, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::watch_tick`].
+    pub fn watch_fold<T, F, E>(
+        &mut self,
+        name: &str,
+        every: Duration,
+        initial: T,
+        poll: impl AsyncFnMut() -> Result<F, E> + 'static,
+        fold: impl FnMut(&T, F) -> Option<T> + 'static,
+    ) -> Result<Watched<T>, HookError>
+    where
+        T: Watchable,
+        F: 'static,
+        E: Into<Error> + 'static,
+    {
+        self.call("watch_fold", (name, every), initial, poll, fold)
+    }
+
+    /// Watches a stream. Of values that come faster than runs end only the newest is kept, so a
+    /// fast stream costs a slot, not a queue; the last value always arrives.
+    ///
+    /// `open` is called once, at the registration. An error of the stream shows as
+    /// [`Watched::error`], beside the last good value. When the stream ends, the value stays.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// let open = || stream::iter(1..=3).map(Ok::<_, std::io::Error>);
+    /// let newest = cx.watch_flow("numbers", 0, open)?;
+    /// # assert_eq!(*newest, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::watch_tick`], without an interval.
+    pub fn watch_flow<T, S, E>(
+        &mut self,
+        name: &str,
+        initial: T,
+        open: impl FnOnce() -> S + 'static,
+    ) -> Result<Watched<T>, HookError>
+    where
+        T: Watchable,
+        S: Stream<Item = Result<T, E>> + 'static,
+        E: Into<Error> + 'static,
+    {
+        const HOOK: &str = "watch_flow";
+        let value = type_name::<T>();
+        let source = Source::Flow { value };
+        if !self.watches.contains_key(name) {
+            let initial = Arc::new(initial);
+            if let Some(target) = self.register(HOOK, name, &source, &initial)? {
+                sources::flow(target, open);
+            }
+        }
+        self.read(HOOK, name, &source)
+    }
+
+    /// The first tick that is due after `now` and until `end`: when, whose, which. For tests, in
+    /// which no source runs.
+    pub(crate) fn next_tick(
+        &self,
+        now: SystemTime,
+        end: SystemTime,
+    ) -> Option<(SystemTime, Arc<str>, Tick)> {
+        let due = |watch: &Watch| match watch.source {
+            Source::Tick { every } => {
+                let since = now.duration_since(watch.registered_at).unwrap_or_default();
+                let count = since.as_nanos() / every.as_nanos().max(1) + 1;
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                let at = watch.registered_at + sources::times(every, count);
+                (at <= end).then(|| (at, watch.var.name.clone(), Tick::new(count, at)))
+            }
+            Source::Call { .. } | Source::Flow { .. } => None,
+        };
+        let ticks = self.watches.values().filter_map(due);
+        ticks.min_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)))
+    }
+
+    fn call<T, F, E>(
+        &mut self,
+        hook: &'static str,
+        (name, every): (&str, Duration),
+        initial: T,
+        poll: impl AsyncFnMut() -> Result<F, E> + 'static,
+        fold: impl FnMut(&T, F) -> Option<T> + 'static,
+    ) -> Result<Watched<T>, HookError>
+    where
+        T: Watchable,
+        F: 'static,
+        E: Into<Error> + 'static,
+    {
+        let value = type_name::<T>();
+        let source = Source::Call { every, value };
+        if !self.watches.contains_key(name) {
+            check_interval(hook, name, every)?;
+            let initial = Arc::new(initial);
+            let limit = self.call_timeout;
+            if let Some(target) = self.register(hook, name, &source, &initial)? {
+                sources::call(target, initial, (every, limit), poll, fold);
+            }
+        }
+        self.read(hook, name, &source)
+    }
+
+    /// Registers a variable. Gives the target of its source, if sources run.
+    fn register<T: Watchable>(
+        &mut self,
+        hook: &'static str,
+        name: &str,
+        source: &Source,
+        initial: &Arc<T>,
+    ) -> Result<Option<Target>, HookError> {
+        check_name(hook, name)?;
+        if self.in_cleanup {
+            return Err(HookError::OutsideRun {
+                hook,
+                name: name.into(),
+            });
+        }
+        if self.watches.len() >= WATCH_LIMIT {
+            return Err(HookError::Limit {
+                hook,
+                name: name.into(),
+                limit: WATCH_LIMIT,
+            });
+        }
+        let name: Arc<str> = name.into();
+        let var = Arc::new(Var::new::<T>(name.clone(), initial.clone(), self.now));
+        let target = match &mut self.sources {
+            Sources::Live => Some(Target {
+                shared: self.shared.clone(),
+                var: var.clone(),
+            }),
+            Sources::Scripted { saved } => {
+                if let Some(saved) = saved.remove(&name) {
+                    saved.restore(&var).map_err(|message| HookError::Recorded {
+                        hook,
+                        name: name.as_ref().into(),
+                        asked: type_name::<T>(),
+                        message,
+                    })?;
+                }
+                None
+            }
+        };
+        self.shared.add_variable(var.clone());
+        let source = source.clone();
+        let registered_at = self.now;
+        let watch = Watch {
+            var,
+            source,
+            registered_at,
+        };
+        self.watches.insert(name, watch);
+        Ok(target)
+    }
+
+    fn read<T: Watchable>(
+        &self,
+        hook: &'static str,
+        name: &str,
+        asked: &Source,
+    ) -> Result<Watched<T>, HookError> {
+        let clash = |registered: String| HookError::Clash {
+            hook,
+            name: name.into(),
+            registered,
+            asked: asked.to_string(),
+        };
+        let Some(watch) = self.watches.get(name) else {
+            return Err(clash("nothing".into()));
+        };
+        if watch.source != *asked {
+            return Err(clash(watch.source.to_string()));
+        }
+        Watched::read(watch.var.current()).ok_or_else(|| clash(watch.source.to_string()))
+    }
+}
+
+fn check_interval(hook: &'static str, name: &str, every: Duration) -> Result<(), HookError> {
+    if (INTERVAL_MIN..=INTERVAL_MAX).contains(&every) {
+        return Ok(());
+    }
+    Err(HookError::Interval {
+        hook,
+        name: name.chars().take(80).collect(),
+        every,
+    })
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tick { every } => write!(f, "a tick every {every:?}"),
+            Self::Call { every, value } => write!(f, "a call every {every:?} of type {value}"),
+            Self::Flow { value } => write!(f, "a flow of type {value}"),
+        }
+    }
+}

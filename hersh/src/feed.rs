@@ -1,0 +1,135 @@
+//! What happens, told to those who watch live. While nobody does, it costs one look at a counter.
+//!
+//! ```text
+//! engine ──publish──► ring (bounded, oldest lost first) ──take──► whoever tells it on
+//! ```
+//! The engine leaves items and goes on: it never waits for, or works through, those who watch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::WatcherState;
+use crate::logbook::LogLine;
+use crate::signals::Signal;
+use crate::sync::{AtomicUsize, Mutex, Ordering, locked};
+use crate::var::Var;
+
+/// Most items that wait to be told on.
+pub(crate) const FEED_LIMIT: usize = 4_096;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// A signal was consumed.
+    Signal(Signal),
+    /// The watcher does something else now.
+    State {
+        /// What.
+        state: WatcherState,
+        /// Since when, milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// A variable changed; its value is read when it is told.
+    Value(Arc<Var>),
+    /// A line was logged.
+    Log(LogLine),
+}
+
+/// Items on their way to those who watch.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    watchers: AtomicUsize,
+    ring: Mutex<Ring>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    items: VecDeque<Item>,
+    lost: u64,
+}
+
+impl Feed {
+    /// A feed that nobody watches.
+    pub(crate) fn new() -> Self {
+        Self {
+            watchers: AtomicUsize::new(0),
+            ring: Mutex::new(Ring::default()),
+            news: Notify::new(),
+        }
+    }
+
+    /// Leaves an item, if somebody watches.
+    pub(crate) fn publish(&self, item: impl FnOnce() -> Item) {
+        if self.watchers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut ring = locked(&self.ring);
+        if ring.items.len() == FEED_LIMIT {
+            ring.items.pop_front();
+            ring.lost += 1;
+        }
+        ring.items.push_back(item());
+        let is_first = ring.items.len() == 1;
+        drop(ring);
+        if is_first {
+            self.news.notify_one();
+        }
+    }
+}
+
+/// The side of those who watch.
+#[cfg(feature = "api")]
+impl Feed {
+    /// One more watches.
+    pub(crate) fn join(&self) {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less watches.
+    pub(crate) fn leave(&self) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until there are items.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Takes all items out, oldest first, and how many before them were lost.
+    pub(crate) fn take(&self) -> (VecDeque<Item>, u64) {
+        let mut ring = locked(&self.ring);
+        (
+            std::mem::take(&mut ring.items),
+            std::mem::take(&mut ring.lost),
+        )
+    }
+}
+
+#[cfg(all(test, feature = "api", not(hersh_loom)))]
+mod tests {
+    use super::*;
+
+    fn item(at_ms: u64) -> Item {
+        let state = WatcherState::Ready;
+        Item::State { state, at_ms }
+    }
+
+    #[test]
+    fn nothing_is_kept_for_nobody_and_a_bounded_number_for_the_slow() {
+        let feed = Feed::new();
+        feed.publish(|| unreachable!("nobody watches"));
+        feed.join();
+        for at_ms in 0..FEED_LIMIT as u64 + 5 {
+            feed.publish(|| item(at_ms));
+        }
+        let (items, lost) = feed.take();
+        assert_eq!((items.len(), lost), (FEED_LIMIT, 5));
+        assert!(matches!(items[0], Item::State { at_ms: 5, .. }));
+        assert_eq!(feed.take().1, 0);
+        feed.leave();
+        feed.publish(|| unreachable!("nobody watches any more"));
+    }
+}

@@ -1,0 +1,49 @@
+//! The journal: what every run took in and what came of it, so that it can be replayed.
+//!
+//! ```text
+//! run ──► RecordedRun ──► frame ──► buffer ──write──► part 7 ──full──► part 8 …
+//!         (record.rs)   (frame.rs)        (writer.rs)   each begins with context and variables
+//! ```
+//! A journal is a folder of parts, `000000000007.journal`; the oldest is removed when there are
+//! too many. A part begins with all that a replay of it alone needs. Parts are only ever appended
+//! to, so a crash at any byte leaves a readable prefix.
+//!
+//! What can be lost: a crash of the process, at most the runs since the engine was last idle, or
+//! [`BUFFER_BYTES`] of them; a power cut, besides, what was written in about the last second. The
+//! durable context does not depend on it: that has a file and a sync of its own.
+
+mod frame;
+mod reader;
+mod record;
+mod taken;
+mod writer;
+
+pub(crate) use reader::{Journal, Located, ReadError};
+pub(crate) use record::{
+    Entry, Part, RecordedOutcome, RecordedRun, RecordedUpdate, RecordedValue, SavedVariable,
+    VERSION,
+};
+pub(crate) use taken::Taken;
+pub(crate) use writer::{JournalState, JournalWriter};
+
+/// Most bytes of records that wait in memory while the engine is busy.
+pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The bounds of a journal on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// When a part is full, bytes. A part exceeds it by one record at most.
+    pub part_bytes: u64,
+    /// Most parts; the oldest is removed first. At least 2.
+    pub parts: usize,
+}
+
+impl Default for JournalLimits {
+    /// Eight parts of 8 MiB.
+    fn default() -> Self {
+        Self {
+            part_bytes: 8 * 1024 * 1024,
+            parts: 8,
+        }
+    }
+}

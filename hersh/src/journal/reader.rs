@@ -1,0 +1,232 @@
+//! Reads a journal back: one part, or the parts of the newest session.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, MAGIC, Read};
+use super::record::{Entry, Part, VERSION};
+use super::writer::part_path;
+
+/// A journal to be read.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    /// How its first part begins.
+    pub(crate) began: Part,
+    /// Files, in order.
+    parts: Vec<PathBuf>,
+}
+
+/// An entry and where it stands.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) entry: Entry,
+    pub(crate) file: PathBuf,
+    /// Bytes from the beginning of the file.
+    pub(crate) offset: usize,
+}
+
+/// Why a journal, or its rest, cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The file system said no.
+    #[error("cannot read {}: {error}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        error: String,
+    },
+    /// There is nothing to read.
+    #[error("{} holds no journal: name a folder that a watcher recorded to", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It is something else, or of another release.
+    #[error("{} is no journal that this program reads: {what}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// It was changed after it was written.
+    #[error("{} is damaged at byte {offset}: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: usize,
+        /// How it shows.
+        what: String,
+    },
+}
+
+impl Journal {
+    /// Opens a part, or of a folder the newest session.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
+        if !path.is_dir() {
+            let parts = vec![path.into()];
+            let began = first(path)?.1;
+            return Ok(Self { began, parts });
+        }
+        let numbers = parts_in(path).map_err(|error| unreadable(path, &error))?;
+        let mut session: Option<Part> = None;
+        let mut parts = Vec::new();
+        for number in numbers.into_iter().rev() {
+            let part = part_path(path, number);
+            let began = match first(&part) {
+                Ok((_, began)) => began,
+                // A crash can leave a part without its beginning: nothing was recorded there.
+                Err(ReadError::Foreign { .. }) if is_torn_beginning(&part) => continue,
+                Err(error) => return Err(error),
+            };
+            match &session {
+                Some(newer) if newer.session != began.session || newer.number == 0 => break,
+                Some(newer) if newer.number != began.number + 1 => break,
+                Some(_) | None => {}
+            }
+            session = Some(began);
+            parts.insert(0, part);
+        }
+        match session {
+            Some(began) => Ok(Self { began, parts }),
+            None => Err(ReadError::Empty { path: path.into() }),
+        }
+    }
+
+    /// All entries in order.
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        Entries {
+            parts: &self.parts,
+            part: 0,
+            bytes: None,
+            offset: 0,
+            torn_bytes: 0,
+        }
+    }
+}
+
+/// Reads one entry after the other; one part is in memory at a time.
+#[derive(Debug)]
+pub(crate) struct Entries<'a> {
+    parts: &'a [PathBuf],
+    part: usize,
+    bytes: Option<Vec<u8>>,
+    offset: usize,
+    torn_bytes: usize,
+}
+
+impl Entries<'_> {
+    /// The next entry; `None` at the end, torn or not.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub(crate) fn next(&mut self) -> Result<Option<Located>, ReadError> {
+        while let Some(file) = self.parts.get(self.part) {
+            let bytes = match self.bytes.take() {
+                Some(bytes) => bytes,
+                None => {
+                    self.offset = MAGIC.len();
+                    fs::read(file).map_err(|error| unreadable(file, &error))?
+                }
+            };
+            let offset = self.offset;
+            let damaged = |what: String| ReadError::Damaged {
+                path: file.clone(),
+                offset,
+                what,
+            };
+            match frame::read(&bytes, offset) {
+                Read::Entry { entry, next } => {
+                    self.offset = next;
+                    self.bytes = Some(bytes);
+                    let file = file.clone();
+                    return Ok(Some(Located {
+                        entry,
+                        file,
+                        offset,
+                    }));
+                }
+                Read::End => self.part += 1,
+                Read::Torn if self.part + 1 == self.parts.len() => {
+                    self.torn_bytes = bytes.len() - offset;
+                    self.part += 1;
+                }
+                Read::Torn => return Err(damaged("it ends within an entry".into())),
+                Read::Damaged { what } => return Err(damaged(what)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes of an entry at the end whose rest was never written.
+    pub(crate) fn torn_bytes(&self) -> usize {
+        self.torn_bytes
+    }
+}
+
+/// The numbers of the parts in a folder, in order.
+pub(super) fn parts_in(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The bytes of a part and how it begins.
+fn first(path: &Path) -> Result<(Vec<u8>, Part), ReadError> {
+    let foreign = |what: String| ReadError::Foreign {
+        path: path.into(),
+        what,
+    };
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    if !bytes.starts_with(MAGIC) {
+        return Err(foreign("it does not begin like one".into()));
+    }
+    match frame::read(&bytes, MAGIC.len()) {
+        Read::Entry {
+            entry: Entry::Began(part),
+            ..
+        } if part.version == VERSION => Ok((bytes, *part)),
+        Read::Entry {
+            entry: Entry::Began(part),
+            ..
+        } => {
+            let found = part.version;
+            Err(foreign(format!("it has form {found}, not {VERSION}")))
+        }
+        Read::Entry { .. } | Read::End | Read::Torn => Err(foreign("it has no beginning".into())),
+        Read::Damaged { what } => Err(ReadError::Damaged {
+            path: path.into(),
+            offset: MAGIC.len(),
+            what,
+        }),
+    }
+}
+
+fn is_torn_beginning(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| {
+        let whole = bytes.starts_with(MAGIC);
+        let torn = whole && matches!(frame::read(&bytes, MAGIC.len()), Read::Torn | Read::End);
+        torn || MAGIC.starts_with(&bytes)
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ReadError {
+    if error.kind() == ErrorKind::NotFound {
+        return ReadError::Empty { path: path.into() };
+    }
+    ReadError::File {
+        path: path.into(),
+        error: error.to_string(),
+    }
+}

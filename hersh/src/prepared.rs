@@ -1,0 +1,49 @@
+//! A watcher that has all it needs but its managed function.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::context::{Origin, Sources};
+use crate::engine::Policy;
+use crate::managed::CleanupFn;
+use crate::recorder::Recorder;
+use crate::runner::Runner;
+use crate::shared::Shared;
+use crate::snapshot::StateDir;
+use crate::store::Store;
+use crate::{Context, Error};
+
+/// What a start has opened. Made where the watcher is started, used on its own thread.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) seed: u64,
+    pub(crate) call_timeout: Duration,
+    pub(crate) state_dir: Option<StateDir>,
+    pub(crate) recorder: Recorder,
+    pub(crate) cleanup: Option<CleanupFn>,
+    pub(crate) policy: Policy,
+}
+
+impl Prepared {
+    /// The loop that runs `managed`. Made on the thread that it runs on.
+    pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E>,
+        E: Into<Error>,
+    {
+        let cx = Context::new(Origin {
+            shared: self.shared,
+            store: self.store,
+            env: self.env,
+            seed: self.seed,
+            call_timeout: self.call_timeout,
+            sources: Sources::Live,
+            records: self.recorder.is_on(),
+        });
+        let keepers = (self.state_dir, self.recorder);
+        Runner::new(managed, self.cleanup, cx, keepers, self.policy)
+    }
+}

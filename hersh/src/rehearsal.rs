@@ -1,0 +1,116 @@
+//! Runs a managed function on inputs that are given: no engine, no sources, no waiting. Replay
+//! takes the inputs from a journal, [`crate::testing`] from a test.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::context::{Origin, Sources};
+use crate::inbox::Inbox;
+use crate::journal::{Part, RecordedOutcome, RecordedRun};
+use crate::logbook::Logbook;
+use crate::managed::panic_text;
+use crate::shared::Shared;
+use crate::store::{Store, Values};
+use crate::{Context, Error, HookError};
+
+/// A managed function and all that it builds on.
+pub(crate) struct Rehearsal<F> {
+    managed: F,
+    pub(crate) cx: Context,
+    run_timeout: Duration,
+}
+
+/// What a run did.
+pub(crate) struct Seen {
+    /// The run with what came of it in place of what was recorded.
+    pub(crate) run: RecordedRun,
+    /// The hook that could not be set up, if that is why it failed.
+    pub(crate) hook: Option<HookError>,
+}
+
+impl<F, E> Rehearsal<F>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    /// A watcher that begins as `part` does.
+    pub(crate) fn new(
+        managed: F,
+        part: Part,
+        env: Arc<BTreeMap<String, String>>,
+        run_timeout: Duration,
+    ) -> Self {
+        let clock = Clock::paused(part.at_ns / 1_000_000);
+        let (inbox, log) = (Inbox::new(1), Logbook::new(None));
+        let shared = Arc::new(Shared::new(part.watcher, clock, inbox, log));
+        let values: Values = part.context.into_iter().collect();
+        let store = Store::new(shared.committed.clone(), values);
+        let saved = part.variables.into_iter();
+        let saved: HashMap<_, _> = saved.map(|it| (Arc::from(it.name()), it)).collect();
+        let cx = Context::new(Origin {
+            shared,
+            store,
+            env,
+            seed: part.seed,
+            // No source runs.
+            call_timeout: Duration::MAX,
+            sources: Sources::Scripted { saved },
+            records: true,
+        });
+        Self {
+            managed,
+            cx,
+            run_timeout,
+        }
+    }
+
+    /// Makes one run with what `recorded` took in. What it changed is committed if it succeeded.
+    ///
+    /// # Errors
+    /// When an update is no value of its variable.
+    pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<Seen, String> {
+        self.cx.begin_recorded(recorded)?;
+        let work = AssertUnwindSafe((self.managed)(&mut self.cx)).catch_unwind();
+        let ended = timeout(self.run_timeout, work).await;
+        let mut hook = None;
+        let outcome = match ended {
+            Err(_) => RecordedOutcome::TimedOut,
+            Ok(Err(panic)) => RecordedOutcome::Failed {
+                reason: panic_text(&*panic).into(),
+            },
+            Ok(Ok(Ok(()))) => RecordedOutcome::Succeeded,
+            Ok(Ok(Err(error))) => {
+                let error: Error = error.into();
+                hook = error.hook().cloned();
+                match error.control().map(crate::Control::ending) {
+                    Some(ending) => RecordedOutcome::Steered {
+                        kind: ending.kind,
+                        reason: ending.reason,
+                    },
+                    None => RecordedOutcome::Failed {
+                        reason: error.to_string().into(),
+                    },
+                }
+            }
+        };
+        let keeps = outcome.keeps_changes();
+        if !keeps {
+            self.cx.store.discard();
+        }
+        let run = self.cx.record(recorded.kind, outcome);
+        let run = run.unwrap_or_else(|| recorded.clone());
+        // A recorded run whose changes could not be saved left no trace either.
+        if keeps && recorded.outcome.keeps_changes() {
+            self.cx.store.commit();
+        } else {
+            self.cx.store.discard();
+        }
+        Ok(Seen { run, hook })
+    }
+}

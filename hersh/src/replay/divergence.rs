@@ -1,0 +1,254 @@
+//! Where a replay first differs from its journal, told so that a person finds the line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::RunKind;
+use crate::journal::{RecordedOutcome, RecordedRun};
+use crate::rehearsal::Seen;
+
+/// Longest text of a message or value in a report, characters.
+const SHOWN_CHARACTERS: usize = 300;
+
+/// The first run that a managed function did not make as recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The run.
+    pub run: u64,
+    /// What caused it: its message, the variables that changed.
+    pub signal: String,
+    /// What differs.
+    pub difference: Difference,
+    /// The part of the journal that the run stands in.
+    pub file: PathBuf,
+    /// Where it stands there, bytes.
+    pub offset: usize,
+}
+
+/// What differs in a run. The first of these that does, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It cannot begin: a recorded value is no value of its variable.
+    Input {
+        /// Which, and why.
+        what: String,
+    },
+    /// A line of the log.
+    Log {
+        /// Which line of this run, from 1.
+        line: usize,
+        /// As recorded.
+        expected: Option<String>,
+        /// As replayed.
+        seen: Option<String>,
+    },
+    /// A key of the durable context.
+    Context {
+        /// The key.
+        key: Arc<str>,
+        /// The JSON that was recorded as set, if it was.
+        expected: Option<String>,
+        /// The JSON that was set now, if it was.
+        seen: Option<String>,
+    },
+    /// How many random numbers it drew.
+    Draws {
+        /// As recorded.
+        expected: u64,
+        /// As replayed.
+        seen: u64,
+    },
+    /// How it ended.
+    Outcome {
+        /// As recorded.
+        expected: String,
+        /// As replayed.
+        seen: String,
+    },
+}
+
+impl Divergence {
+    pub(super) fn new(
+        recorded: &RecordedRun,
+        difference: Difference,
+        file: PathBuf,
+        offset: usize,
+    ) -> Self {
+        Self {
+            run: recorded.run,
+            signal: signal(recorded),
+            difference,
+            file,
+            offset,
+        }
+    }
+}
+
+/// Compares a run with its record.
+pub(super) fn check(recorded: &RecordedRun, seen: Result<Seen, String>) -> Result<(), Difference> {
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(what) => return Err(Difference::Input { what }),
+    };
+    // How far a run came before the end of the watcher cut it short is chance.
+    if recorded.outcome == RecordedOutcome::Dropped {
+        return Ok(());
+    }
+    if let Some(hook) = seen.hook
+        && !matches!(recorded.outcome, RecordedOutcome::Failed { .. })
+    {
+        let what = hook.to_string();
+        return Err(Difference::Input { what });
+    }
+    let run = seen.run;
+    // A run that is late may be so anywhere: only that it is can be compared.
+    if recorded.outcome != RecordedOutcome::TimedOut {
+        compare_logs(recorded, &run)?;
+        compare_context(recorded, &run)?;
+        if recorded.draws != run.draws {
+            return Err(Difference::Draws {
+                expected: recorded.draws,
+                seen: run.draws,
+            });
+        }
+    }
+    let matches = match &recorded.outcome {
+        RecordedOutcome::Unsaved { .. } => run.outcome.keeps_changes(),
+        RecordedOutcome::Succeeded
+        | RecordedOutcome::Steered { .. }
+        | RecordedOutcome::Failed { .. }
+        | RecordedOutcome::TimedOut
+        | RecordedOutcome::Dropped => run.outcome == recorded.outcome,
+    };
+    if matches {
+        return Ok(());
+    }
+    Err(Difference::Outcome {
+        expected: recorded.outcome.to_string(),
+        seen: run.outcome.to_string(),
+    })
+}
+
+fn compare_logs(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Difference> {
+    let longest = recorded.logs.len().max(seen.logs.len());
+    for line in 0..longest {
+        let (expected, seen) = (recorded.logs.get(line), seen.logs.get(line));
+        if expected != seen {
+            let text = |line: Option<&Arc<str>>| line.map(|line| cut(line));
+            return Err(Difference::Log {
+                line: line + 1,
+                expected: text(expected),
+                seen: text(seen),
+            });
+        }
+    }
+    if recorded.logs_left_out != seen.logs_left_out {
+        let total = |run: &RecordedRun| Some(format!("{} more lines", run.logs_left_out));
+        return Err(Difference::Log {
+            line: longest + 1,
+            expected: total(recorded),
+            seen: total(seen),
+        });
+    }
+    Ok(())
+}
+
+fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Difference> {
+    let mut sides: BTreeMap<&Arc<str>, (Option<&Arc<str>>, Option<&Arc<str>>)> = BTreeMap::new();
+    for (key, json) in &recorded.context {
+        sides.entry(key).or_default().0 = Some(json);
+    }
+    for (key, json) in &seen.context {
+        sides.entry(key).or_default().1 = Some(json);
+    }
+    let differs = sides.into_iter().find(|(_, (left, right))| left != right);
+    let Some((key, (expected, seen))) = differs else {
+        return Ok(());
+    };
+    let text = |json: Option<&Arc<str>>| json.map(|json| cut(json));
+    Err(Difference::Context {
+        key: key.clone(),
+        expected: text(expected),
+        seen: text(seen),
+    })
+}
+
+/// What caused a run.
+fn signal(recorded: &RecordedRun) -> String {
+    let mut causes = Vec::new();
+    match recorded.kind {
+        RunKind::Init => causes.push("start".to_owned()),
+        RunKind::Recover => causes.push("retry".to_owned()),
+        RunKind::Signal => {}
+    }
+    if let Some(message) = &recorded.message {
+        causes.push(format!("message {:?}", cut(message)));
+    }
+    let names = recorded.updates.iter().map(|update| update.name.as_str());
+    let names: Vec<&str> = names.collect();
+    if !names.is_empty() {
+        causes.push(format!("changed {}", cut(&names.join(", "))));
+    }
+    causes.join(", ")
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "run {} ({}) differs from the journal ({} at byte {}): {}",
+            self.run,
+            self.signal,
+            self.file.display(),
+            self.offset,
+            self.difference
+        )
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nothing = || "nothing".to_owned();
+        let quoted =
+            |text: &Option<String>| text.as_ref().map_or_else(nothing, |it| format!("{it:?}"));
+        let plain = |text: &Option<String>| text.clone().unwrap_or_else(nothing);
+        match self {
+            Self::Input { what } => write!(f, "it cannot begin as recorded: {what}"),
+            Self::Log {
+                line,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "log line {line}: expected {}, seen {}",
+                quoted(expected),
+                quoted(seen)
+            ),
+            Self::Context {
+                key,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "context key {key:?}: expected {}, seen {}",
+                plain(expected),
+                plain(seen)
+            ),
+            Self::Draws { expected, seen } => {
+                write!(f, "random numbers drawn: expected {expected}, seen {seen}")
+            }
+            Self::Outcome { expected, seen } => {
+                write!(f, "outcome: expected it {expected}, seen that it {seen}")
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Tests of managed functions: no thread, no socket, no waiting.
+//!
+//! [`Test`] calls a function run by run with signals that the test makes up, and shows what each
+//! run did; a run costs about a microsecond. No source runs: the test says what variables have.
+//!
+//! ```
+//! use hersh::{Context, Result, testing::Test};
+//!
+//! async fn managed(cx: &mut Context) -> Result {
+//!     let price = cx.watch_flow("price", 0.0, || futures_util::stream::pending::<Result<f64>>())?;
+//!     if price.is_triggered(cx) && *price < 10.0 {
+//!         cx.log("cheap");
+//!         cx.update("bought", |n: u32| n + 1)?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let mut test = Test::new(managed);
+//! test.start().ok();
+//! assert_eq!(test.change("price", &12.0).ok().logs.len(), 0);
+//! assert_eq!(test.change("price", &9.0).ok().log(), "cheap");
+//! assert_eq!(test.value::<u32>("bought"), Some(1));
+//! ```
+//!
+//! [`play`] runs a whole watcher, with its sources, recovery and cleanup, in virtual time: what
+//! takes hours takes milliseconds, and happens at the same time each time.
+
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+
+pub use run::{Outcome, Run};
+
+use crate::clock::{Clock, epoch_ns};
+use crate::engine::RunKind;
+use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, RecordedValue, VERSION};
+use crate::rehearsal::Rehearsal;
+use crate::watcher::finish;
+use crate::{Builder, Context, Ending, Error, Watcher};
+
+/// The time at which tests begin: 2026-01-01T00:00:00Z.
+const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
+
+/// A managed function under test.
+pub struct Test<F> {
+    rehearsal: Rehearsal<F>,
+    runtime: Runtime,
+    local: LocalSet,
+    now: SystemTime,
+    runs: u64,
+}
+
+/// What a function under test finds when it begins.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    env: BTreeMap<String, String>,
+    context: BTreeMap<Arc<str>, Arc<str>>,
+    seed: u64,
+}
+
+/// Signals that one run takes in together.
+#[must_use = "signals are taken in by `run`"]
+pub struct Signals<'a, F> {
+    test: &'a mut Test<F>,
+    message: Option<Arc<str>>,
+    updates: Vec<RecordedUpdate>,
+}
+
+impl Setup {
+    /// Nothing: no environment, an empty context.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets a value of the durable context.
+    ///
+    /// # Panics
+    /// When the value cannot be written as JSON.
+    #[must_use]
+    pub fn context<T: Serialize + ?Sized>(mut self, key: &str, value: &T) -> Self {
+        self.context.insert(key.into(), json(key, value).into());
+        self
+    }
+
+    /// Sets where random numbers come from. Default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+impl<F, E> Test<F>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    /// A function that finds nothing when it begins. Its time is 2026-01-01T00:00:00Z.
+    ///
+    /// # Panics
+    /// When no runtime can be made, or inside another one: use it in a plain `#[test]`.
+    #[must_use]
+    pub fn new(managed: F) -> Self {
+        Self::with(Setup::new(), managed)
+    }
+
+    /// A function that finds what `setup` says.
+    ///
+    /// # Panics
+    /// As [`Test::new`].
+    #[must_use]
+    pub fn with(setup: Setup, managed: F) -> Self {
+        let now = SystemTime::UNIX_EPOCH + BEGINNING;
+        let part = Part {
+            version: VERSION,
+            watcher: "test".into(),
+            session: 0,
+            number: 0,
+            seed: setup.seed,
+            at_ns: epoch_ns(now),
+            context: setup.context.into_iter().collect(),
+            variables: Vec::new(),
+        };
+        let runtime = paused();
+        let local = LocalSet::new();
+        let env = Arc::new(setup.env);
+        let rehearsal = {
+            let _inside = runtime.enter();
+            Rehearsal::new(managed, part, env, Duration::from_secs(60))
+        };
+        Self {
+            rehearsal,
+            runtime,
+            local,
+            now,
+            runs: 0,
+        }
+    }
+
+    /// Makes the first run.
+    pub fn start(&mut self) -> Run {
+        self.run(RunKind::Init, None, Vec::new())
+    }
+
+    /// Makes a run with a message.
+    pub fn message(&mut self, content: impl Into<Arc<str>>) -> Run {
+        self.signals().message(content).run()
+    }
+
+    /// Makes a run with a new value of one variable.
+    ///
+    /// # Panics
+    /// When the value cannot be written as JSON.
+    pub fn change<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Run {
+        self.signals().change(name, value).run()
+    }
+
+    /// Makes a run with an error of one variable's source.
+    pub fn fail(&mut self, name: &str, error: &str) -> Run {
+        self.signals().fail(name, error).run()
+    }
+
+    /// Makes a run as it follows a failed one.
+    pub fn recover(&mut self) -> Run {
+        self.run(RunKind::Recover, None, Vec::new())
+    }
+
+    /// Signals for one run, to be added up.
+    pub fn signals(&mut self) -> Signals<'_, F> {
+        Signals {
+            test: self,
+            message: None,
+            updates: Vec::new(),
+        }
+    }
+
+    /// Lets time pass, and makes a run for each tick that is due meanwhile.
+    ///
+    /// # Panics
+    /// When that would be more than a million runs.
+    pub fn advance(&mut self, time: Duration) -> Vec<Run> {
+        let end = self.now + time;
+        let mut runs = Vec::new();
+        while let Some((at, name, tick)) = self.rehearsal.cx.next_tick(self.now, end) {
+            assert!(runs.len() < 1_000_000, "more than a million ticks are due");
+            self.now = at;
+            let update = update(&name, Ok(json(&name, &tick)), at);
+            runs.push(self.run(RunKind::Signal, None, vec![update]));
+        }
+        self.now = end;
+        runs
+    }
+
+    /// A value of the durable context, as the last successful run left it.
+    ///
+    /// # Panics
+    /// When it is no `T`.
+    #[must_use]
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let values = self.rehearsal.cx.shared.committed.values();
+        let json = values.get(key).map(AsRef::as_ref);
+        match crate::store::decode("Test::value", key, json) {
+            Ok(value) => value,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The time that the next run sees.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.now
+    }
+
+    fn run(
+        &mut self,
+        kind: RunKind,
+        message: Option<Arc<str>>,
+        updates: Vec<RecordedUpdate>,
+    ) -> Run {
+        self.runs += 1;
+        let inputs = RecordedRun {
+            run: self.runs,
+            kind,
+            now_ns: epoch_ns(self.now),
+            message,
+            updates,
+            draws: 0,
+            outcome: RecordedOutcome::Succeeded,
+            context: Vec::new(),
+            logs: Vec::new(),
+            logs_left_out: 0,
+        };
+        let work = self.rehearsal.run(&inputs);
+        match self.local.block_on(&self.runtime, work) {
+            Ok(seen) => Run::new(seen.run),
+            Err(what) => panic!("a value does not fit its variable: {what}"),
+        }
+    }
+}
+
+impl<F, E> Signals<'_, F>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    /// A message; the last one counts, because a run has one at most.
+    pub fn message(mut self, content: impl Into<Arc<str>>) -> Self {
+        self.message = Some(content.into());
+        self
+    }
+
+    /// A new value of a variable.
+    ///
+    /// # Panics
+    /// When the value cannot be written as JSON.
+    pub fn change<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        let now = self.test.now;
+        self.updates.push(update(name, Ok(json(name, value)), now));
+        self
+    }
+
+    /// An error of a variable's source.
+    pub fn fail(mut self, name: &str, error: &str) -> Self {
+        let now = self.test.now;
+        self.updates.push(update(name, Err(error), now));
+        self
+    }
+
+    /// Makes the run.
+    pub fn run(self) -> Run {
+        self.test.run(RunKind::Signal, self.message, self.updates)
+    }
+}
+
+/// Runs a whole watcher in virtual time, beside a script that holds its handle; how it ended.
+/// The script, or the function itself, has to end it. Its API, if it has one, is not served.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hersh::{Context, Watcher, testing};
+///
+/// let always_fails = async |_: &mut Context| Err(hersh::Error::msg("no"));
+/// let ending = testing::play(Watcher::builder("test"), always_fails, async |watcher| {
+///     tokio::time::sleep(Duration::from_secs(55)).await;
+///     assert_eq!(watcher.status().consecutive_failures, 4);
+/// });
+/// assert_eq!(ending.kind, hersh::EndKind::Crashed);
+/// ```
+///
+/// # Panics
+/// When the watcher cannot start, the script panics, or no runtime can be made, as inside another
+/// one: use it in a plain `#[test]`.
+pub fn play<F, E>(builder: Builder, managed: F, script: impl AsyncFnOnce(&Watcher)) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let local = LocalSet::new();
+    local.block_on(&paused(), play_here(builder, managed, script))
+}
+
+/// Makes the first run of a function, which must succeed.
+///
+/// # Panics
+/// When it does not, and as [`Test::new`].
+pub fn once<F, E>(managed: F)
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    Test::new(managed).start().ok();
+}
+
+/// [`play`] on the current runtime, whose time should be paused, inside a `LocalSet`.
+pub(crate) async fn play_here<F, E>(
+    builder: Builder,
+    managed: F,
+    script: impl AsyncFnOnce(&Watcher),
+) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let beginning_ms = u64::try_from(BEGINNING.as_millis()).unwrap_or_default();
+    let prepared = match builder.prepare(Clock::paused(beginning_ms)) {
+        Ok(prepared) => prepared,
+        Err(error) => panic!("the watcher cannot start: {error}"),
+    };
+    let shared = prepared.shared.clone();
+    let watcher = Watcher::new(shared.clone());
+    let drive = async {
+        let mut runner = prepared.runner(managed);
+        let ending = runner.drive().await;
+        drop(runner);
+        finish(&shared, Ok(ending.clone()));
+        ending
+    };
+    let (ending, ()) = tokio::join!(drive, script(&watcher));
+    ending
+}
+
+fn paused() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("no runtime for the test: {error}"),
+    }
+}
+
+fn update(name: &str, value: Result<String, &str>, at: SystemTime) -> RecordedUpdate {
+    let (value, error) = match value {
+        Ok(json) => (RecordedValue::Json(json), None),
+        Err(error) => (RecordedValue::None, Some(error.into())),
+    };
+    RecordedUpdate {
+        name: name.into(),
+        value,
+        error,
+        at_ns: epoch_ns(at),
+    }
+}
+
+fn json<T: Serialize + ?Sized>(name: &str, value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(json) => json,
+        Err(error) => panic!("the value of {name:?} cannot be written as JSON: {error}"),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a run under test did.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::EndKind;
+use crate::journal::{RecordedOutcome, RecordedRun};
+
+/// A run that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its number, 1 for the first.
+    pub number: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it logged, in order.
+    pub logs: Vec<Arc<str>>,
+    /// What it changed in the durable context; nothing when it failed.
+    pub changes: BTreeMap<Arc<str>, serde_json::Value>,
+    /// How many random numbers it drew.
+    pub draws: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Succeeded,
+    /// With a [`crate::Control`].
+    Steered {
+        /// The end that it asked for.
+        kind: EndKind,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// With an error or a panic.
+    Failed {
+        /// What it said.
+        reason: Arc<str>,
+    },
+    /// Not within 60 s of virtual time.
+    TimedOut,
+}
+
+impl Run {
+    /// This run, if it succeeded.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    #[allow(clippy::must_use_candidate, reason = "asserting is a use")]
+    pub fn ok(self) -> Self {
+        let number = self.number;
+        match &self.outcome {
+            Outcome::Succeeded => self,
+            Outcome::Steered { .. } | Outcome::Failed { .. } | Outcome::TimedOut => {
+                panic!("run {number} did not succeed: {:?}", self.outcome)
+            }
+        }
+    }
+
+    /// The only line that it logged.
+    ///
+    /// # Panics
+    /// When it logged none or several.
+    #[track_caller]
+    #[must_use]
+    pub fn log(&self) -> &str {
+        match self.logs.as_slice() {
+            [line] => line,
+            lines => panic!(
+                "run {} logged {} lines: {lines:?}",
+                self.number,
+                lines.len()
+            ),
+        }
+    }
+
+    /// Why it failed.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    #[must_use]
+    pub fn failure(&self) -> &str {
+        match &self.outcome {
+            Outcome::Failed { reason } => reason,
+            Outcome::Succeeded | Outcome::Steered { .. } | Outcome::TimedOut => {
+                panic!("run {} did not fail: {:?}", self.number, self.outcome)
+            }
+        }
+    }
+
+    pub(super) fn new(run: RecordedRun) -> Self {
+        let value = |json: &str| serde_json::from_str(json).unwrap_or(serde_json::Value::Null);
+        let outcome = match run.outcome {
+            RecordedOutcome::Succeeded | RecordedOutcome::Unsaved { .. } => Outcome::Succeeded,
+            RecordedOutcome::Steered { kind, reason } => Outcome::Steered { kind, reason },
+            RecordedOutcome::Failed { reason } => Outcome::Failed { reason },
+            RecordedOutcome::TimedOut | RecordedOutcome::Dropped => Outcome::TimedOut,
+        };
+        Self {
+            number: run.run,
+            outcome,
+            logs: run.logs,
+            changes: run
+                .context
+                .iter()
+                .map(|(key, json)| (key.clone(), value(json)))
+                .collect(),
+            draws: run.draws,
+        }
+    }
+}
