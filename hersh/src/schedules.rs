@@ -11,6 +11,16 @@ use crate::inbox::{Inbox, Intake};
 use crate::var::Var;
 use crate::{EndKind, Ending};
 
+/// Runs every schedule in which threads are interrupted at most this often: nearly all faults
+/// need no more than two (M. Musuvathi, S. Qadeer, "Iterative context bounding", PLDI 2007).
+const INTERRUPTIONS: usize = 2;
+
+fn every_schedule(test: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(INTERRUPTIONS);
+    model.check(test);
+}
+
 /// Takes in events and begins runs as the engine does, until `done` says so. Waits between, so a
 /// lost wake-up is a deadlock that loom reports.
 fn engine(inbox: &Inbox, mut done: impl FnMut(Option<Event>, &Intake) -> bool) {
@@ -39,7 +49,7 @@ fn engine(inbox: &Inbox, mut done: impl FnMut(Option<Event>, &Intake) -> bool) {
 
 #[test]
 fn every_message_of_two_senders_has_one_run_in_its_senders_order() {
-    loom::model(|| {
+    every_schedule(|| {
         let inbox = Arc::new(Inbox::new(10));
         let sender = inbox.clone();
         let other = thread::spawn(move || {
@@ -63,7 +73,7 @@ fn every_message_of_two_senders_has_one_run_in_its_senders_order() {
 
 #[test]
 fn the_last_value_of_a_source_always_arrives() {
-    loom::model(|| {
+    every_schedule(|| {
         let inbox = Arc::new(Inbox::new(1));
         let at = SystemTime::UNIX_EPOCH;
         let var = Arc::new(Var::new("n".into(), Arc::new(0_u64), at));
@@ -87,7 +97,7 @@ fn the_last_value_of_a_source_always_arrives() {
 
 #[test]
 fn a_wish_to_end_is_told_however_it_meets_a_message() {
-    loom::model(|| {
+    every_schedule(|| {
         let inbox = Arc::new(Inbox::new(1));
         let asker = inbox.clone();
         let asks = thread::spawn(move || {
@@ -106,7 +116,7 @@ fn a_wish_to_end_is_told_however_it_meets_a_message() {
 
 #[test]
 fn room_is_never_given_twice() {
-    loom::model(|| {
+    every_schedule(|| {
         let inbox = Arc::new(Inbox::new(1));
         let sender = inbox.clone();
         let other = thread::spawn(move || sender.push_message("a".into(), 0).is_ok());

@@ -3,7 +3,9 @@
 mod ends;
 mod failures;
 mod hooks;
+mod recording;
 mod signals;
+mod watching;
 
 use std::cell::RefCell;
 use std::rc::Rc;
