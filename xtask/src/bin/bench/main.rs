@@ -4,17 +4,16 @@
 //! turn with ours, so that a noisy moment hits both; figures of the earlier implementation are
 //! printed beside them as a reference and say so.
 
+mod child;
 mod http;
 mod program;
 mod row;
 mod start;
+mod turns;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-
-/// Runs of each measurement.
-pub(crate) const RUNS: usize = 7;
 
 const USAGE: &str = "usage: cargo xtask bench SUITE [--json]
 suites:
@@ -39,20 +38,14 @@ fn run(words: &[String], json: bool) -> Result<()> {
     let rows = match words[..] {
         ["program"] => program::suite()?,
         ["start"] => start::suite()?,
-        // Memory is measured in a fresh process each time.
-        ["memory", side] => return program::memory::child(side),
+        ["child", "program", side] => return program::memory::child(side),
         _ => bail!(USAGE),
     };
     row::print(&rows, json)?;
-    let missed = rows.iter().filter(|row| row.holds == Some(false)).count();
+    let verdicts: Vec<bool> = rows.iter().filter_map(|row| row.holds).collect();
+    let missed = verdicts.iter().filter(|holds| !**holds).count();
     if missed > 0 {
-        bail!("{missed} of {} goals do not hold", rows.len());
+        bail!("{missed} of {} goals do not hold", verdicts.len());
     }
     Ok(())
-}
-
-/// The middle one.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -20,8 +20,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    RUNS, http, median,
+    http,
     row::{Goal, Row},
+    turns::{RUNS, median},
 };
 
 const NETWORK: &str = "hersh-bench";

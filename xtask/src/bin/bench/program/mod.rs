@@ -20,8 +20,9 @@ use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    RUNS, median,
+    child::measure,
     row::{Goal, Row},
+    turns::{RUNS, turn_by_turn},
 };
 
 const SUITE: &str = "program";
@@ -56,7 +57,10 @@ pub(crate) trait Subject: Send + Sync + Sized + 'static {
 /// Measures all.
 pub(crate) fn suite() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let (ours, bare) = turn_by_turn(ready_ms::<ours::Program>, ready_ms::<bare::Program>)?;
+    let [[ours], [bare]] = turn_by_turn(
+        RUNS,
+        [&ready_ms::<ours::Program>, &ready_ms::<bare::Program>],
+    )?;
     let name = "10,000 programs from Created to Ready";
     let goal = Goal::RatioAtMost(1.0);
     rows.push(Row::new(SUITE, name, (ours, "ms"), (GO, GO_READY_MS), goal));
@@ -68,7 +72,13 @@ pub(crate) fn suite() -> Result<Vec<Row>> {
         Goal::None,
     ));
 
-    let (ours, bare) = turn_by_turn(events_per_s::<ours::Program>, events_per_s::<bare::Program>)?;
+    let [[ours], [bare]] = turn_by_turn(
+        RUNS,
+        [
+            &events_per_s::<ours::Program>,
+            &events_per_s::<bare::Program>,
+        ],
+    )?;
     let name = "events through one program";
     let goal = Goal::RatioAtLeast(1.0);
     rows.push(Row::new(
@@ -86,7 +96,10 @@ pub(crate) fn suite() -> Result<Vec<Row>> {
         Goal::None,
     ));
 
-    let (ours, bare) = turn_by_turn(|| memory::measure("ours"), || memory::measure("bare"))?;
+    let [[ours], [bare]] = turn_by_turn(
+        RUNS,
+        [&|| measure(SUITE, "ours"), &|| measure(SUITE, "bare")],
+    )?;
     let name = "memory of one idle program, of 100,000";
     let goal = Goal::ValueAtMost(GOAL_BYTES);
     rows.push(Row::new(SUITE, name, (ours, "bytes"), (GO, GO_BYTES), goal));
@@ -100,20 +113,7 @@ pub(crate) fn suite() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The medians of both, measured in turn.
-fn turn_by_turn(
-    ours: impl Fn() -> Result<f64>,
-    peer: impl Fn() -> Result<f64>,
-) -> Result<(f64, f64)> {
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        left.push(ours()?);
-        right.push(peer()?);
-    }
-    Ok((median(left), median(right)))
-}
-
-fn ready_ms<S: Subject>() -> Result<f64> {
+fn ready_ms<S: Subject>() -> Result<[f64; 1]> {
     runtime()?.block_on(async {
         // On a worker, as a host would be.
         let took = tokio::spawn(async {
@@ -124,12 +124,12 @@ fn ready_ms<S: Subject>() -> Result<f64> {
             start_all(&programs).await;
             start.elapsed()
         });
-        Ok(took.await?.as_secs_f64() * 1e3)
+        Ok([took.await?.as_secs_f64() * 1e3])
     })
 }
 
 /// One client, one program, one thread: each command waits for the state it asks for.
-fn events_per_s<S: Subject>() -> Result<f64> {
+fn events_per_s<S: Subject>() -> Result<[f64; 1]> {
     Builder::new_current_thread()
         .enable_time()
         .build()?
@@ -142,7 +142,8 @@ fn events_per_s<S: Subject>() -> Result<f64> {
                 program.ask_stop();
                 program.reach(false).await;
             }
-            Ok((CYCLES * EVENTS_PER_CYCLE) as f64 / start.elapsed().as_secs_f64())
+            let events = (CYCLES * EVENTS_PER_CYCLE) as f64;
+            Ok([events / start.elapsed().as_secs_f64()])
         })
 }
 
