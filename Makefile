@@ -21,8 +21,8 @@ lint: ## only the checks that run no test: format, clippy, docs, licences, style
 coverage: ## line coverage of machine and program; at least 95 % or it fails
 	@scripts/test coverage
 
-bench: ## measure: make bench SUITE=program (or start), JSON=1 for one object a line
-	@scripts/bench $(SUITE) $(if $(JSON),--json)
+bench: ## measure: make bench SUITE=program (or watcher, start); PART=messages for one part, JSON=1 for JSON
+	@scripts/bench $(SUITE) $(PART) $(if $(JSON),--json)
 
 down: ## end and remove the private engines of demo, test and bench, should any be left
 	@for name in demo test bench; do scripts/engine down target/engine/$$name; done

@@ -1,8 +1,8 @@
 //! Chores of this repository.
 //!
 //! ```text
-//! cargo xtask tidy                    style rules that no other tool checks
-//! cargo xtask bench SUITE [--json]    measure: a table, or one JSON object a line
+//! cargo xtask tidy                           style rules that no other tool checks
+//! cargo xtask bench SUITE [PART] [--json]    measure: a table, or one JSON object a line
 //! ```
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | cargo xtask bench SUITE [--json]";
+const USAGE: &str = "usage: cargo xtask tidy | cargo xtask bench SUITE [PART] [--json]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -1,12 +1,13 @@
-//! Measurements in a fresh process: what a process needs, nobody else's memory in it.
+//! Measurements in a fresh process: what a process needs, nobody else's memory and time in it.
 //!
 //! ```text
 //! bench program ── measure ──► bench child program ours ── one figure a line ──► bench program
 //! ```
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The figures that `bench child SUITE WHAT` prints.
 ///
@@ -53,4 +54,13 @@ pub(crate) fn resident_bytes() -> Result<f64> {
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
         .context("/proc/self/status has no VmRSS")?;
     Ok(kib.trim().parse::<f64>()? * 1024.0)
+}
+
+/// Processor time that this process has used.
+///
+/// # Errors
+/// When the system's answer makes no sense.
+pub(crate) fn cpu_time() -> Result<Duration> {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Ok(Duration::try_from(used)?)
 }

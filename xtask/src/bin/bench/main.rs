@@ -1,7 +1,7 @@
-//! Benchmarks: `cargo xtask bench SUITE [--json]`.
+//! Benchmarks: `cargo xtask bench SUITE [PART] [--json]`.
 //!
 //! Each figure is the median of at least five runs. Peers are measured in the same run, turn by
-//! turn with ours, so that a noisy moment hits both; figures of the earlier implementation are
+//! turn with ours, so that a noisy moment hits all; figures of the earlier implementation are
 //! printed beside them as a reference and say so.
 
 mod child;
@@ -10,15 +10,17 @@ mod program;
 mod row;
 mod start;
 mod turns;
+mod watcher;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask bench SUITE [--json]
+const USAGE: &str = "usage: cargo xtask bench SUITE [PART] [--json]
 suites:
   program   the lifecycle machine in memory
-  start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)";
+  start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
+  watcher   the reactive framework; parts: messages, round-trip, idle, growth";
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,9 @@ fn run(words: &[String], json: bool) -> Result<()> {
     let rows = match words[..] {
         ["program"] => program::suite()?,
         ["start"] => start::suite()?,
+        ["watcher"] => watcher::suite(None)?,
+        ["watcher", part] => watcher::suite(Some(part))?,
+        ["child", "watcher", what] => return watcher::child(what),
         ["child", "program", side] => return program::memory::child(side),
         _ => bail!(USAGE),
     };

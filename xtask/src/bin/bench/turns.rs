@@ -4,6 +4,8 @@ use anyhow::Result;
 
 /// Runs of each measurement.
 pub(crate) const RUNS: usize = 7;
+/// Runs of a measurement that takes seconds.
+pub(crate) const FEW_RUNS: usize = 5;
 
 /// One measurement: takes a run and returns its figures.
 pub(crate) type Side<'a, const FIGURES: usize> = &'a dyn Fn() -> Result<[f64; FIGURES]>;
