@@ -1,11 +1,12 @@
 //! The engine's state, and how events reach it while an operation is in progress.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use hersh_machine::{Cx, Machine, OpId};
@@ -40,6 +41,9 @@ pub(crate) struct Core {
     turn_began_ms: u64,
     stepped_at: Instant,
     stepped_at_ms: u64,
+    /// Wall time as it was read last, and when: within a turn it follows the other clock, which
+    /// saves a run the second look.
+    wall: (SystemTime, Instant),
     /// Whether a run has begun since the last lookout.
     is_lively: bool,
     /// Whether looking out pays: never on a single processor.
@@ -70,6 +74,7 @@ impl Core {
             turn_began_ms: 0,
             stepped_at: Instant::now(),
             stepped_at_ms: 0,
+            wall: (shared.clock.wall(), Instant::now()),
             is_lively: false,
             looks_out: processors > 1 && !shared.clock.is_virtual(),
             shared,
@@ -79,6 +84,12 @@ impl Core {
     /// When the last step was.
     pub(crate) fn stepped_at(&self) -> Instant {
         self.stepped_at
+    }
+
+    /// Wall time at the last step.
+    pub(crate) fn wall(&self) -> SystemTime {
+        let (wall, read_at) = self.wall;
+        wall + self.stepped_at.saturating_duration_since(read_at)
     }
 
     /// Why an operation was aborted, if it was.
@@ -112,9 +123,14 @@ impl Core {
         let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
         if self.runs_in_turn >= RUNS_PER_TURN || elapsed_ms > TURN_MS {
             tokio::task::yield_now().await;
-            self.runs_in_turn = 0;
-            self.turn_began_ms = self.stepped_at_ms;
+            self.begin_turn();
         }
+    }
+
+    fn begin_turn(&mut self) {
+        self.runs_in_turn = 0;
+        self.turn_began_ms = self.stepped_at_ms;
+        self.wall = (self.shared.clock.wall(), Instant::now());
     }
 
     /// What came in already.
@@ -138,6 +154,13 @@ impl Core {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The next thing that happens while nothing is in progress.
+    pub(crate) async fn idle(&mut self) -> Event {
+        let event = self.next().await;
+        self.begin_turn();
+        event
     }
 
     /// The next thing that happens: an arrival, or the passing of time.
@@ -196,7 +219,18 @@ pub(crate) async fn attend<T>(
     work: impl Future<Output = T>,
 ) -> Option<Result<T, String>> {
     let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
+    // Most runs end without ever waiting; those need no look at anything else.
+    let at_once = poll_fn(|cx| {
+        Poll::Ready(match work.as_mut().as_pin_mut() {
+            Some(work) => work.poll(cx),
+            None => Poll::Pending,
+        })
+    });
+    let at_once = at_once.await;
     let result = loop {
+        if let Poll::Ready(result) = at_once {
+            break Some(result.map_err(|panic| panic_text(&*panic)));
+        }
         let running = async {
             match work.as_mut().as_pin_mut() {
                 Some(work) => work.await,

@@ -90,11 +90,11 @@ where
         if !self.cx.shared.inbox.has_news() {
             self.recorder.flush(&self.cx);
         }
-        self.core.next().await
+        self.core.idle().await
     }
 
     async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
-        self.cx.begin_run(kind, message);
+        self.cx.begin_run(kind, message, self.core.wall());
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.core.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);

@@ -56,8 +56,7 @@ impl Context {
     }
 
     /// Takes in what the next run begins with.
-    pub(crate) fn begin_run(&mut self, kind: RunKind, with_message: bool) {
-        let now = self.shared.clock.wall();
+    pub(crate) fn begin_run(&mut self, kind: RunKind, with_message: bool, now: SystemTime) {
         self.shared.inbox.begin_run(with_message, &mut self.intake);
         self.turn(self.run + 1, kind, now);
         self.consume(kind, epoch_ms(now));
