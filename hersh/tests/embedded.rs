@@ -22,8 +22,8 @@ async fn ended(watcher: &Watcher) -> hersh::Ending {
 
 #[tokio::test]
 async fn messages_of_many_senders_have_one_run_each_in_the_order_of_each_sender() {
-    const SENDERS: usize = 4;
-    const EACH: usize = 25_000;
+    const SENDERS: usize = 8;
+    const EACH: usize = 125_000;
     let mut last = BTreeMap::<String, usize>::new();
     let mut served = 0;
     let watcher = Watcher::builder("order")
@@ -62,6 +62,51 @@ async fn messages_of_many_senders_have_one_run_each_in_the_order_of_each_sender(
         sender.join().unwrap();
     }
     assert_eq!(watcher.status().runs, 1 + (SENDERS * EACH) as u64);
+}
+
+/// Says when it is dropped.
+struct Held(mpsc::Sender<&'static str>, &'static str);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1);
+    }
+}
+
+#[tokio::test]
+async fn the_end_frees_sources_memos_and_what_the_function_holds() {
+    let (freed, frees) = mpsc::channel();
+    let held = Held(freed.clone(), "function");
+    let watcher = Watcher::builder("held")
+        .start(async move |cx: &mut Context| -> Result {
+            let _ = &held;
+            let (poll, stream) = (Held(freed.clone(), "poll"), Held(freed.clone(), "stream"));
+            let second = Duration::from_secs(1);
+            cx.watch_call("call", second, 0, async move || {
+                let _ = &poll;
+                std::future::pending::<Result<u8>>().await
+            })?;
+            let open = move || {
+                futures_util::stream::poll_fn(move |_| {
+                    let _ = &stream;
+                    std::task::Poll::<Option<Result<u8>>>::Pending
+                })
+            };
+            cx.watch_flow("flow", 0, open)?;
+            let kept = freed.clone();
+            cx.memo("memo", || Held(kept, "memo"))?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    watcher.ready().await.unwrap();
+    watcher.stop("done");
+    ended(&watcher).await;
+    let mut all: Vec<&str> = (0..4)
+        .map(|_| frees.recv_timeout(PATIENCE).unwrap())
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, ["function", "memo", "poll", "stream"]);
 }
 
 #[tokio::test]

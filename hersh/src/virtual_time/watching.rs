@@ -230,6 +230,67 @@ async fn the_last_value_of_a_flow_at_full_speed_arrives() {
     .await;
 }
 
+/// A value that counts how many of it there are.
+#[derive(Debug)]
+struct Counted;
+
+static ALIVE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+static MOST_ALIVE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+impl Counted {
+    fn new() -> Self {
+        let order = std::sync::atomic::Ordering::Relaxed;
+        MOST_ALIVE.fetch_max(ALIVE.fetch_add(1, order) + 1, order);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        out.serialize_unit()
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+        Ok(Self::new())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_at_full_speed_keeps_a_handful_of_values_and_its_end_frees_them() {
+    let managed = async |cx: &mut Context| -> crate::Result {
+        let open = || stream::iter(0..200_000).map(|_| Ok::<_, Infallible>(Counted::new()));
+        let value = cx.watch_flow("counted", Counted::new(), open)?;
+        // Runs that wait while values pour in.
+        pass(1).await;
+        drop(value);
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        let over = "counted: its stream has ended";
+        while watcher
+            .logs()
+            .iter()
+            .all(|line| line.message.as_ref() != over)
+        {
+            pass(1).await;
+        }
+        watcher.stop("done");
+    })
+    .await;
+    let order = std::sync::atomic::Ordering::Relaxed;
+    assert!(MOST_ALIVE.load(order) <= 6, "{MOST_ALIVE:?}");
+    tokio::task::yield_now().await;
+    assert_eq!(ALIVE.load(order), 0, "the end of the watcher frees them");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_memo_is_computed_once_cleared_bounded_and_keeps_its_type() {
     let computed = Rc::new(Cell::new(0));
