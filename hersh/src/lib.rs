@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! messages ──┐                                       ┌─► durable context (/state)
-//! ticks    ──┼─► inbox ─► engine ─► your function ───┼─► log
-//! stop     ──┘   (bounded)  (pure)    (never twice   └─► WatcherAPI :8080
-//!                                      at a time)
+//! calls    ──┤                                       ├─► log
+//! flows    ──┼─► inbox ─► engine ─► your function ───┼─► journal ─► replay
+//! ticks    ──┤   (bounded)  (pure)    (never twice   └─► WatcherAPI :8080
+//! stop     ──┘                         at a time)
 //! ```
 //!
 //! You write one `async` function over [`Context`]. It runs once at the start and then for each
 //! signal: every message has exactly one run, in order; a changed variable has one soon; every
 //! run first takes in all variable updates that wait. What it sets in the context is committed
 //! when it succeeds and survives restarts; when it fails, it leaves no trace and is tried again,
-//! by [`Recovery`].
+//! by [`Recovery`]. The [`guide`] says what exactly holds, which hook is for what, and how it
+//! compares with actors and React.
 //!
-//! # A program
+//! # A first program
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -34,6 +36,41 @@
 //!     hersh::main(managed)
 //! }
 //! ```
+//!
+//! Start it, and send it a message from another terminal:
+//!
+//! ```text
+//! HERSH_STATE_DIR=state HERSH_WATCHER_ADDRESS=127.0.0.1:8080 cargo run
+//! curl -d '{"content": "Ada"}' http://127.0.0.1:8080/watcher/message
+//! ```
+//!
+//! # Its test
+//!
+//! ```
+//! # use std::time::Duration;
+//! # async fn managed(cx: &mut hersh::Context) -> hersh::Result {
+//! #     let tick = cx.watch_tick("tick", Duration::from_secs(1))?;
+//! #     if let Some(name) = cx.message() {
+//! #         let greeted = cx.update("greeted", |n: u64| n + 1)?;
+//! #         cx.log(format!("hello {name}, you are number {greeted}"));
+//! #     }
+//! #     if tick.is_triggered(cx) && tick.count % 60 == 0 {
+//! #         cx.log("another minute");
+//! #     }
+//! #     Ok(())
+//! # }
+//! let mut test = hersh::testing::Test::new(managed);
+//! test.start().ok();
+//! assert_eq!(test.message("Ada").ok().log(), "hello Ada, you are number 1");
+//! let runs = test.advance(Duration::from_secs(60));
+//! assert_eq!(runs[59].log(), "another minute");
+//! ```
+//!
+//! # What happened last night?
+//!
+//! With `HERSH_JOURNAL_DIR=journal` every run is recorded. `HERSH_REPLAY=journal cargo run`, or
+//! [`replay`] in a test, makes the same runs again with the program as it is now, and names the
+//! first that differs.
 //!
 //! # Embedded
 //!
@@ -102,6 +139,7 @@ mod var;
 mod watched;
 mod watcher;
 
+pub mod guide;
 pub mod testing;
 
 #[cfg(all(test, hersh_loom))]

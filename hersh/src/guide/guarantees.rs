@@ -1,0 +1,89 @@
+//! What holds about order, loss, duplication and determinism.
+//!
+//! # Runs
+//!
+//! - One run at a time. The next begins only after the last one's future is gone, whether it
+//!   returned, failed, panicked, ran out of time or was dropped by an end. What runs on is only
+//!   what you start yourself: a [`crate::blocking`] thread, a task you spawn.
+//! - A run that does not end within [`crate::Builder::run_timeout`] is dropped at its next
+//!   `await`. A run that never awaits cannot be ended from outside; move such work to
+//!   [`crate::blocking`].
+//! - The cleanup runs once on every way out: stop, kill, crash, a control value. Only a watcher
+//!   that was never started, or a process that is killed, has none.
+//!
+//! # Messages
+//!
+//! - **No loss, no merging.** A message that [`crate::Watcher::send`] took has exactly one run,
+//!   whether that run succeeds or fails. What is lost: messages still waiting when the watcher
+//!   ends or the process dies; their number is in the log's last line. A run that failed is tried
+//!   again *without* its message: keep what must not be lost in the durable context first.
+//! - **Order.** First in, first out; the messages of one sender keep their order.
+//! - **Back-pressure.** At most [`crate::MESSAGE_CAPACITY`] messages and
+//!   [`crate::MESSAGE_TOTAL_LIMIT_BYTES`] wait; then [`crate::SendError::QueueFull`] goes to the
+//!   sender, and nothing is dropped silently.
+//!
+//! # Watched variables
+//!
+//! - **The last value always arrives.** Of values that come faster than runs end, a run sees only
+//!   the newest. Nothing queues up: a variable costs its value and one that waits.
+//! - [`crate::Context::watch_fold`] folds every answer, in order, before one is left out: use it
+//!   when each counts.
+//! - Every run, whatever woke it, first takes in all updates that wait. So messages never starve
+//!   variables, and [`crate::Triggered`] lists every cause.
+//! - Updates of one variable are in order. Between variables there is no order but that of the
+//!   runs that take them in.
+//!
+//! # Priority
+//!
+//! When several signals wait, a wish to end comes first, then messages, then variables. A stop
+//! lets the run in progress finish within [`crate::Builder::stop_grace`]; a kill drops it.
+//!
+//! # Durable context
+//!
+//! - What a run sets is committed when the run succeeds, all of it or nothing. With a state
+//!   folder it is on disk, synced, before the run counts as successful and before anybody sees
+//!   it. After a crash or a power cut the context is that of the last successful run, or of the
+//!   one whose save was in progress.
+//! - A run that fails, times out or is dropped leaves no trace in the context. Effects on the
+//!   outside, such as an order that was placed, remain: make them idempotent, for instance with an
+//!   id from [`crate::Context::random`] that the context keeps.
+//!
+//! # Determinism
+//!
+//! A run is a function of what it takes in: its message, the variables, the time, random numbers,
+//! the environment and the durable context. All but the environment (it holds secrets) are in the
+//! journal, so [`crate::replay`] makes the same runs again, and says where they differ.
+//!
+//! What breaks it: `SystemTime::now()` instead of [`crate::Context::now`], a random generator of
+//! your own instead of [`crate::Context::random`], the order of a `HashMap`, IO in the run
+//! instead of in a source, globals. State that the closure captures is fine when a replay begins
+//! with the first run of the session; a later part of the journal replays alone only when what
+//! matters is in the context.
+//!
+//! # Journal
+//!
+//! With [`crate::Builder::journal_dir`] every run is appended as it ends. The records of a busy
+//! engine wait in memory until it is idle, 64 KiB at most, and are synced about once a second:
+//! a crash of the process can lose those that wait, a power cut the last second or so as well. A
+//! record that was cut off is recognised and left out; one that was changed is named.
+//!
+//! # Failure
+//!
+//! | failures in a row | what follows, unless configured otherwise |
+//! |---|---|
+//! | 1, 2 | a light retry after 15 s, 30 s; the watcher counts as Ready |
+//! | 3, 4, 5 | `WaitRecover` for 5 s, 10 s, 20 s, then a try |
+//! | 6 | the cleanup, then `Crashed` |
+//!
+//! A success resets the count. Stop and kill work during every delay. A hook that cannot be set
+//! up in the first run crashes at once: no retry mends a name used twice.
+//!
+//! # Bounds
+//!
+//! | what | at most |
+//! |---|---|
+//! | messages that wait | 50,000, 64 MiB, each 64 KiB |
+//! | watched variables, memos | 1,000 each |
+//! | durable context | 1,000 keys, 4 MiB as JSON |
+//! | log | 1,000 lines of each kind, each 8 KiB |
+//! | journal | 8 parts of 8 MiB |

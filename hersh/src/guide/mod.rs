@@ -1,0 +1,9 @@
+//! Pages to read, without code of their own.
+//!
+//! - [`guarantees`]: what holds about order, loss, duplication and determinism.
+//! - [`choosing`]: which hook for what.
+//! - [`coming_from`]: for people who know actors, or React's hooks.
+
+pub mod choosing;
+pub mod coming_from;
+pub mod guarantees;
