@@ -20,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask bench SUITE [PART] [--json]
 suites:
   program   the lifecycle machine in memory
   start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
-  watcher   the reactive framework; parts: messages, round-trip, idle, growth";
+  watcher   the reactive framework; parts: messages, round-trip, idle, growth,
+            flow, journal";
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();

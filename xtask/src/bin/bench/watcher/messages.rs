@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use hersh::{Context, EndKind, SendError, Watcher, WatcherState};
+use hersh::{Builder, Context, EndKind, SendError, Watcher, WatcherState};
 
 use super::{GO, SUITE, actor, bare, builder, runtime, seen_all};
 use crate::{
@@ -29,10 +29,10 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let sides = turn_by_turn(
         RUNS,
         [
-            &|| through_watcher(0),
-            &|| through_watcher(10),
-            &|| through_watcher(100),
-            &|| through_watcher(1_000),
+            &|| through(builder(), 0),
+            &|| through(builder(), 10),
+            &|| through(builder(), 100),
+            &|| through(builder(), 1_000),
             &|| per_second(MESSAGES, bare::flood(MESSAGES)?),
             &|| per_second(MESSAGES, actor::flood(MESSAGES)?),
         ],
@@ -118,9 +118,10 @@ pub(crate) fn watch(cx: &mut Context, first: usize, count: usize) -> hersh::Resu
     Ok(())
 }
 
-fn through_watcher(variables: usize) -> Result<[f64; 1]> {
+/// Messages per second through a watcher with this many variables.
+pub(crate) fn through(builder: Builder, variables: usize) -> Result<[f64; 1]> {
     runtime()?.block_on(async {
-        let watcher = builder()
+        let watcher = builder
             .start(async move |cx: &mut Context| -> hersh::Result {
                 // The first run has no message; each other has one.
                 match cx.run_number() {
@@ -149,6 +150,7 @@ pub(crate) fn join<T>(thread: thread::JoinHandle<Result<T>>) -> Result<T> {
     }
 }
 
-fn per_second(count: u64, took: Duration) -> Result<[f64; 1]> {
+/// A rate.
+pub(crate) fn per_second(count: u64, took: Duration) -> Result<[f64; 1]> {
     Ok([count as f64 / took.as_secs_f64()])
 }

@@ -5,6 +5,8 @@
 //! round-trip   one thread ──► function ──► the same thread, which spins
 //! idle         processor time and memory of a watcher that waits, in processes of their own
 //! growth       memory by variable and by signal
+//! flow         streams ──► variables ──► a function that reads them all
+//! journal      the messages once more, each run recorded
 //! ```
 //! Peers: the same by hand on tokio (the floor: no commit, no state that others can see, no stop
 //! that is decided while a run is in progress), and kameo, an actor library. Figures of the
@@ -12,8 +14,10 @@
 
 mod actor;
 mod bare;
+mod flow;
 mod growth;
 mod idle;
+mod journal;
 mod messages;
 mod round_trip;
 
@@ -30,11 +34,13 @@ const GO: &str = "Go (reference)";
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All parts, in the order of their rows.
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 6] = [
     ("messages", messages::rows),
     ("round-trip", round_trip::rows),
     ("idle", idle::rows),
     ("growth", growth::rows),
+    ("flow", flow::rows),
+    ("journal", journal::rows),
 ];
 
 /// Measures all, or the one part that is named.
