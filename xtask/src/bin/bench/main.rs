@@ -21,7 +21,7 @@ suites:
   program   the lifecycle machine in memory
   start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
   watcher   the reactive framework; parts: messages, round-trip, idle, growth,
-            flow, journal";
+            flow, journal, api";
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();

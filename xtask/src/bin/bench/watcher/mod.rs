@@ -7,12 +7,14 @@
 //! growth       memory by variable and by signal
 //! flow         streams ──► variables ──► a function that reads them all
 //! journal      the messages once more, each run recorded
+//! api          wrk ──► WatcherAPI
 //! ```
 //! Peers: the same by hand on tokio (the floor: no commit, no state that others can see, no stop
 //! that is decided while a run is in progress), and kameo, an actor library. Figures of the
 //! earlier implementation in Go are from another machine.
 
 mod actor;
+mod api;
 mod bare;
 mod flow;
 mod growth;
@@ -34,13 +36,14 @@ const GO: &str = "Go (reference)";
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All parts, in the order of their rows.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("messages", messages::rows),
     ("round-trip", round_trip::rows),
     ("idle", idle::rows),
     ("growth", growth::rows),
     ("flow", flow::rows),
     ("journal", journal::rows),
+    ("api", api::rows),
 ];
 
 /// Measures all, or the one part that is named.

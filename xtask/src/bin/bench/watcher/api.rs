@@ -1,0 +1,124 @@
+//! The WatcherAPI under load, against a bare handler that answers as many bytes.
+//!
+//! ```text
+//! wrk (2 threads, 32 connections) ──► WatcherAPI ──► status, or a message for a run
+//!                                 └─► axum::serve ─► a constant
+//! ```
+
+use std::{fs, net::SocketAddr, process::Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::any};
+use hersh::{Context, Watcher};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use super::{SUITE, builder, messages};
+use crate::{
+    http,
+    row::{Goal, Row},
+    turns::{FEW_RUNS, turn_by_turn},
+};
+
+const THREADS: &str = "2";
+const CONNECTIONS: &str = "32";
+const DURATION: &str = "3s";
+const POST: &str = r#"wrk.method = "POST"
+wrk.body = '{"content":"message"}'
+wrk.headers["Content-Type"] = "application/json"
+"#;
+const MESSAGE_REPLY: &str = r#"{"status":"message sent"}"#;
+
+const GOAL_RATIO: f64 = 0.8;
+const BARE: &str = "bare axum handler";
+
+/// Measures all.
+pub(crate) fn rows() -> Result<Vec<Row>> {
+    let runtime = runtime()?;
+    let watcher = runtime.block_on(watcher())?;
+    let ours = watcher.api_address().context("the watcher has no API")?;
+    let (_, status) = http::request(ours, "GET", "/watcher/status", None)?;
+    let bare_status = runtime.block_on(bare(status))?;
+    let bare_message = runtime.block_on(bare(MESSAGE_REPLY.into()))?;
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("post.lua");
+    fs::write(&script, POST)?;
+    let script = script.to_str().context("the folder's name is no text")?;
+    let sides = turn_by_turn(
+        FEW_RUNS,
+        [
+            &|| wrk(ours, "/watcher/status", None),
+            &|| wrk(bare_status, "/watcher/status", None),
+            &|| wrk(ours, "/watcher/message", Some(script)),
+            &|| wrk(bare_message, "/watcher/message", Some(script)),
+        ],
+    )?;
+    let [[status], [bare_status], [message], [bare_message]] = sides;
+    runtime.block_on(async {
+        watcher.stop("measured");
+        watcher.wait().await
+    });
+    let row = |name: &str, value, peer| {
+        let goal = Goal::RatioAtLeast(GOAL_RATIO);
+        Row::new(SUITE, name, (value, "1/s"), (BARE, peer), goal)
+    };
+    Ok(vec![
+        row("GET /watcher/status", status, bare_status),
+        row("POST /watcher/message", message, bare_message),
+    ])
+}
+
+/// Of the same kind for both sides.
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+async fn watcher() -> Result<Watcher> {
+    let watcher = builder()
+        .api(([127, 0, 0, 1], 0))
+        .start(async |_: &mut Context| -> hersh::Result { Ok(()) })
+        .await?;
+    messages::ready(&watcher).await?;
+    Ok(watcher)
+}
+
+/// Serves `body` on any path, and returns where.
+async fn bare(body: String) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let body: &'static str = body.leak();
+    let handler = async move || ([(CONTENT_TYPE, "application/json")], body).into_response();
+    let router = Router::new()
+        .route("/watcher/status", any(handler))
+        .route("/watcher/message", any(handler));
+    // Ends with the runtime.
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+/// Requests per second, as wrk counts them. Every answer must be a good one.
+fn wrk(address: SocketAddr, path: &str, script: Option<&str>) -> Result<[f64; 1]> {
+    let mut command = Command::new("wrk");
+    command.args(["-t", THREADS, "-c", CONNECTIONS, "-d", DURATION]);
+    if let Some(script) = script {
+        command.args(["-s", script]);
+    }
+    let output = command
+        .arg(format!("http://{address}{path}"))
+        .output()
+        .context("wrk did not start: `scripts/setup bench` installs it")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "wrk failed: {text}");
+    for complaint in ["Non-2xx", "Socket errors"] {
+        if let Some(line) = text.lines().find(|line| line.contains(complaint)) {
+            bail!("{path} under load: {}", line.trim());
+        }
+    }
+    let rate = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"))
+        .context("wrk counted no requests")?;
+    Ok([rate.trim().parse()?])
+}
