@@ -24,8 +24,11 @@ const TURN_MS: u64 = 1;
 /// How long the engine looks out for the next signal after a run before it lets its thread sleep:
 /// waking a thread costs ten times what a look does, and signals tend to follow each other.
 const LOOKOUT: Duration = Duration::from_micros(50);
-/// Looks between two turns of timers and tasks, which are some microseconds.
-const LOOKS_PER_TURN: u32 = 200;
+/// Looks between two turns of timers and tasks: about a microsecond of them.
+const LOOKS_PER_TURN: u32 = 20;
+/// Turns after which another thread of this processor may have it: it may be the one that would
+/// send the signal.
+const TURNS_PER_GRANT: u32 = 4;
 
 /// The engine's state and what happens to it.
 pub(crate) struct Core {
@@ -145,14 +148,20 @@ impl Core {
             return;
         }
         let began = std::time::Instant::now();
+        let mut turns = 0_u32;
         while began.elapsed() < LOOKOUT {
+            // What this thread's own tasks have is the nearest.
+            tokio::task::yield_now().await;
             for _ in 0..LOOKS_PER_TURN {
                 if self.shared.inbox.has_news() {
                     return;
                 }
                 std::hint::spin_loop();
             }
-            tokio::task::yield_now().await;
+            turns += 1;
+            if turns.is_multiple_of(TURNS_PER_GRANT) {
+                std::thread::yield_now();
+            }
         }
     }
 

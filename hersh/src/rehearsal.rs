@@ -1,12 +1,13 @@
 //! Runs a managed function on inputs that are given: no engine, no sources, no waiting. Replay
 //! takes the inputs from a journal, [`crate::testing`] from a test.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use rustc_hash::FxHashMap;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -52,7 +53,7 @@ where
         let values: Values = part.context.into_iter().collect();
         let store = Store::new(shared.committed.clone(), values);
         let saved = part.variables.into_iter();
-        let saved: HashMap<_, _> = saved.map(|it| (Arc::from(it.name()), it)).collect();
+        let saved: FxHashMap<_, _> = saved.map(|it| (Arc::from(it.name()), it)).collect();
         let cx = Context::new(Origin {
             shared,
             store,

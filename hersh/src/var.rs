@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::Watched;
 use crate::inbox::Inbox;
 use crate::sync::{Mutex, locked};
 
@@ -162,6 +163,11 @@ impl Var {
     /// What runs see now.
     pub(crate) fn current(&self) -> Current {
         locked(&self.current).clone()
+    }
+
+    /// What runs see now, if it is of type `T`.
+    pub(crate) fn read_current<T: Watchable>(&self) -> Option<Watched<T>> {
+        Watched::read(&locked(&self.current))
     }
 
     /// A value of this variable as JSON text. Panics of its `Serialize` are errors.

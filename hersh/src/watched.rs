@@ -41,10 +41,10 @@ impl Tick {
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// The variable's value, if it is of type `T`.
-    pub(crate) fn read(current: Current) -> Option<Self> {
+    pub(crate) fn read(current: &Current) -> Option<Self> {
         Some(Self {
-            value: current.value.downcast().ok()?,
-            error: current.error,
+            value: current.value.clone().downcast().ok()?,
+            error: current.error.clone(),
             updated_at: current.updated_at,
             initial: current.initial,
             changed_in_run: current.changed_in_run,

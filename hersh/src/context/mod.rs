@@ -7,11 +7,12 @@ mod memo;
 mod run;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hersh_machine::SplitMix64;
+use rustc_hash::FxHashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::HookError;
@@ -31,7 +32,7 @@ pub(crate) use watch::{Sources, Watch};
 pub struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
-    pub(crate) watches: HashMap<Arc<str>, Watch>,
+    pub(crate) watches: FxHashMap<Arc<str>, Watch>,
     /// What the journal will say about this run; `None` without a journal.
     pub(crate) taken: Option<Taken>,
     env: Arc<BTreeMap<String, String>>,

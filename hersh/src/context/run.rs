@@ -1,10 +1,11 @@
 //! What the runner does with a context around each run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hersh_machine::SplitMix64;
+use rustc_hash::FxHashMap;
 
 use super::{Context, Sources, Triggered};
 use crate::clock::{epoch_ms, epoch_ns};
@@ -38,7 +39,7 @@ impl Context {
         Self {
             shared: origin.shared,
             store: origin.store,
-            watches: HashMap::new(),
+            watches: FxHashMap::default(),
             taken: origin.records.then(Taken::default),
             env: origin.env,
             sources: origin.sources,

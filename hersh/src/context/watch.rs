@@ -1,11 +1,11 @@
 //! The hooks that watch: the first call registers a variable, every call reads it.
 
 use std::any::type_name;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
+use rustc_hash::FxHashMap;
 
 use super::Context;
 use crate::hook_error::check_name;
@@ -46,7 +46,7 @@ pub(crate) enum Sources {
     /// find here what they had when the journal's part began.
     Scripted {
         /// What they find, by name.
-        saved: HashMap<Arc<str>, SavedVariable>,
+        saved: FxHashMap<Arc<str>, SavedVariable>,
     },
 }
 
@@ -73,14 +73,16 @@ impl Context {
     pub fn watch_tick(&mut self, name: &str, every: Duration) -> Result<Watched<Tick>, HookError> {
         const HOOK: &str = "watch_tick";
         let source = Source::Tick { every };
-        if !self.watches.contains_key(name) {
-            check_interval(HOOK, name, every)?;
-            let initial = Arc::new(Tick::new(0, self.now));
-            if let Some(target) = self.register(HOOK, name, &source, &initial)? {
-                sources::tick(target, every);
-            }
+        if let Some(read) = self.read(HOOK, name, &source) {
+            return read;
         }
-        self.read(HOOK, name, &source)
+        check_interval(HOOK, name, every)?;
+        let initial = Arc::new(Tick::new(0, self.now));
+        let (watched, target) = self.register(HOOK, name, source, &initial)?;
+        if let Some(target) = target {
+            sources::tick(target, every);
+        }
+        Ok(watched)
     }
 
     /// Watches what `poll` finds: now, and then every `every`. `poll` does its IO on a task of
@@ -190,13 +192,14 @@ impl Context {
         const HOOK: &str = "watch_flow";
         let value = type_name::<T>();
         let source = Source::Flow { value };
-        if !self.watches.contains_key(name) {
-            let initial = Arc::new(initial);
-            if let Some(target) = self.register(HOOK, name, &source, &initial)? {
-                sources::flow(target, open);
-            }
+        if let Some(read) = self.read(HOOK, name, &source) {
+            return read;
         }
-        self.read(HOOK, name, &source)
+        let (watched, target) = self.register(HOOK, name, source, &Arc::new(initial))?;
+        if let Some(target) = target {
+            sources::flow(target, open);
+        }
+        Ok(watched)
     }
 
     /// The first tick that is due after `now` and until `end`: when, whose, which. For tests, in
@@ -235,25 +238,27 @@ impl Context {
     {
         let value = type_name::<T>();
         let source = Source::Call { every, value };
-        if !self.watches.contains_key(name) {
-            check_interval(hook, name, every)?;
-            let initial = Arc::new(initial);
-            let limit = self.call_timeout;
-            if let Some(target) = self.register(hook, name, &source, &initial)? {
-                sources::call(target, initial, (every, limit), poll, fold);
-            }
+        if let Some(read) = self.read(hook, name, &source) {
+            return read;
         }
-        self.read(hook, name, &source)
+        check_interval(hook, name, every)?;
+        let initial = Arc::new(initial);
+        let limit = self.call_timeout;
+        let (watched, target) = self.register(hook, name, source, &initial)?;
+        if let Some(target) = target {
+            sources::call(target, initial, (every, limit), poll, fold);
+        }
+        Ok(watched)
     }
 
-    /// Registers a variable. Gives the target of its source, if sources run.
+    /// Registers a variable and reads it. Gives the target of its source too, if sources run.
     fn register<T: Watchable>(
         &mut self,
         hook: &'static str,
         name: &str,
-        source: &Source,
+        source: Source,
         initial: &Arc<T>,
-    ) -> Result<Option<Target>, HookError> {
+    ) -> Result<(Watched<T>, Option<Target>), HookError> {
         check_name(hook, name)?;
         if self.in_cleanup {
             return Err(HookError::OutsideRun {
@@ -268,6 +273,12 @@ impl Context {
                 limit: WATCH_LIMIT,
             });
         }
+        let recorded = |message| HookError::Recorded {
+            hook,
+            name: name.into(),
+            asked: type_name::<T>(),
+            message,
+        };
         let name: Arc<str> = name.into();
         let var = Arc::new(Var::new::<T>(name.clone(), initial.clone(), self.now));
         let target = match &mut self.sources {
@@ -277,18 +288,14 @@ impl Context {
             }),
             Sources::Scripted { saved } => {
                 if let Some(saved) = saved.remove(&name) {
-                    saved.restore(&var).map_err(|message| HookError::Recorded {
-                        hook,
-                        name: name.as_ref().into(),
-                        asked: type_name::<T>(),
-                        message,
-                    })?;
+                    saved.restore(&var).map_err(recorded)?;
                 }
                 None
             }
         };
+        let watched = Watched::read(&var.current());
+        let watched = watched.ok_or_else(|| recorded("its type is another".into()))?;
         self.shared.add_variable(var.clone());
-        let source = source.clone();
         let registered_at = self.now;
         let watch = Watch {
             var,
@@ -296,28 +303,27 @@ impl Context {
             registered_at,
         };
         self.watches.insert(name, watch);
-        Ok(target)
+        Ok((watched, target))
     }
 
+    /// Reads a variable; `None` when it is not registered.
     fn read<T: Watchable>(
         &self,
         hook: &'static str,
         name: &str,
         asked: &Source,
-    ) -> Result<Watched<T>, HookError> {
-        let clash = |registered: String| HookError::Clash {
+    ) -> Option<Result<Watched<T>, HookError>> {
+        let watch = self.watches.get(name)?;
+        let clash = || HookError::Clash {
             hook,
             name: name.into(),
-            registered,
+            registered: watch.source.to_string(),
             asked: asked.to_string(),
         };
-        let Some(watch) = self.watches.get(name) else {
-            return Err(clash("nothing".into()));
-        };
         if watch.source != *asked {
-            return Err(clash(watch.source.to_string()));
+            return Some(Err(clash()));
         }
-        Watched::read(watch.var.current()).ok_or_else(|| clash(watch.source.to_string()))
+        Some(watch.var.read_current().ok_or_else(clash))
     }
 }
 
