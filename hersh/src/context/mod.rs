@@ -1,9 +1,10 @@
 //! What a managed function sees and uses: its hooks.
 //!
-//! The hooks that watch are in [`watch`], the memoised ones in [`memo`], what the runner calls
-//! around each run in [`run`].
+//! The hooks that watch are in [`watch`] with the [`registry`] of variables below them, the
+//! memoised ones in [`memo`], what the runner calls around each run in [`run`].
 
 mod memo;
+mod registry;
 mod run;
 mod watch;
 
@@ -23,8 +24,8 @@ use crate::memo::Cache;
 use crate::shared::Shared;
 use crate::store::Store;
 
+pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::Origin;
-pub(crate) use watch::{Sources, Watch};
 
 /// Everything that a managed function reads and changes. Given to each run by `&mut`; nothing of
 /// it can be kept beyond the run.

@@ -2,53 +2,14 @@
 
 use std::any::type_name;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::Stream;
-use rustc_hash::FxHashMap;
 
 use super::Context;
-use crate::hook_error::check_name;
-use crate::journal::SavedVariable;
-use crate::sources::{self, Target};
-use crate::var::{Var, Watchable};
-use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, WATCH_LIMIT, Watched};
-
-/// A registered variable.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    pub(crate) var: Arc<Var>,
-    source: Source,
-    registered_at: SystemTime,
-}
-
-/// Where a variable's values come from. A name keeps its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    Tick {
-        every: Duration,
-    },
-    Call {
-        every: Duration,
-        value: &'static str,
-    },
-    Flow {
-        value: &'static str,
-    },
-}
-
-/// Whether sources run.
-#[derive(Debug)]
-pub(crate) enum Sources {
-    /// They do.
-    Live,
-    /// They don't: values come from a journal or a test. Variables that are not registered yet
-    /// find here what they had when the journal's part began.
-    Scripted {
-        /// What they find, by name.
-        saved: FxHashMap<Arc<str>, SavedVariable>,
-    },
-}
+use super::registry::Source;
+use crate::var::Watchable;
+use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, Watched, sources};
 
 impl Context {
     /// Watches the time: a value every `every`, counted from now on.
@@ -68,7 +29,7 @@ impl Context {
     ///
     /// # Errors
     /// [`HookError`] when the name is unusable or taken by another hook or interval, the limit of
-    /// [`WATCH_LIMIT`] variables is reached, or the interval is not within [`INTERVAL_MIN`] and
+    /// [`crate::WATCH_LIMIT`] variables is reached, or the interval is not within [`INTERVAL_MIN`] and
     /// [`INTERVAL_MAX`].
     pub fn watch_tick(&mut self, name: &str, every: Duration) -> Result<Watched<Tick>, HookError> {
         const HOOK: &str = "watch_tick";
@@ -202,27 +163,6 @@ impl Context {
         Ok(watched)
     }
 
-    /// The first tick that is due after `now` and until `end`: when, whose, which. For tests, in
-    /// which no source runs.
-    pub(crate) fn next_tick(
-        &self,
-        now: SystemTime,
-        end: SystemTime,
-    ) -> Option<(SystemTime, Arc<str>, Tick)> {
-        let due = |watch: &Watch| match watch.source {
-            Source::Tick { every } => {
-                let since = now.duration_since(watch.registered_at).unwrap_or_default();
-                let count = since.as_nanos() / every.as_nanos().max(1) + 1;
-                let count = u64::try_from(count).unwrap_or(u64::MAX);
-                let at = watch.registered_at + sources::times(every, count);
-                (at <= end).then(|| (at, watch.var.name.clone(), Tick::new(count, at)))
-            }
-            Source::Call { .. } | Source::Flow { .. } => None,
-        };
-        let ticks = self.watches.values().filter_map(due);
-        ticks.min_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)))
-    }
-
     fn call<T, F, E>(
         &mut self,
         hook: &'static str,
@@ -250,81 +190,6 @@ impl Context {
         }
         Ok(watched)
     }
-
-    /// Registers a variable and reads it. Gives the target of its source too, if sources run.
-    fn register<T: Watchable>(
-        &mut self,
-        hook: &'static str,
-        name: &str,
-        source: Source,
-        initial: &Arc<T>,
-    ) -> Result<(Watched<T>, Option<Target>), HookError> {
-        check_name(hook, name)?;
-        if self.in_cleanup {
-            return Err(HookError::OutsideRun {
-                hook,
-                name: name.into(),
-            });
-        }
-        if self.watches.len() >= WATCH_LIMIT {
-            return Err(HookError::Limit {
-                hook,
-                name: name.into(),
-                limit: WATCH_LIMIT,
-            });
-        }
-        let recorded = |message| HookError::Recorded {
-            hook,
-            name: name.into(),
-            asked: type_name::<T>(),
-            message,
-        };
-        let name: Arc<str> = name.into();
-        let var = Arc::new(Var::new::<T>(name.clone(), initial.clone(), self.now));
-        let target = match &mut self.sources {
-            Sources::Live => Some(Target {
-                shared: self.shared.clone(),
-                var: var.clone(),
-            }),
-            Sources::Scripted { saved } => {
-                if let Some(saved) = saved.remove(&name) {
-                    saved.restore(&var).map_err(recorded)?;
-                }
-                None
-            }
-        };
-        let watched = Watched::read(&var.current());
-        let watched = watched.ok_or_else(|| recorded("its type is another".into()))?;
-        self.shared.add_variable(var.clone());
-        let registered_at = self.now;
-        let watch = Watch {
-            var,
-            source,
-            registered_at,
-        };
-        self.watches.insert(name, watch);
-        Ok((watched, target))
-    }
-
-    /// Reads a variable; `None` when it is not registered.
-    fn read<T: Watchable>(
-        &self,
-        hook: &'static str,
-        name: &str,
-        asked: &Source,
-    ) -> Option<Result<Watched<T>, HookError>> {
-        let watch = self.watches.get(name)?;
-        let clash = || HookError::Clash {
-            hook,
-            name: name.into(),
-            registered: watch.source.to_string(),
-            asked: asked.to_string(),
-        };
-        if watch.source != *asked {
-            return Some(Err(clash()));
-        }
-        Some(watch.var.read_current().ok_or_else(clash))
-    }
 }
 
 fn check_interval(hook: &'static str, name: &str, every: Duration) -> Result<(), HookError> {
@@ -336,14 +201,4 @@ fn check_interval(hook: &'static str, name: &str, every: Duration) -> Result<(),
         name: name.chars().take(80).collect(),
         every,
     })
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tick { every } => write!(f, "a tick every {every:?}"),
-            Self::Call { every, value } => write!(f, "a call every {every:?} of type {value}"),
-            Self::Flow { value } => write!(f, "a flow of type {value}"),
-        }
-    }
 }

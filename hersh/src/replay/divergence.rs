@@ -156,22 +156,21 @@ fn compare_logs(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Differ
 }
 
 fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Difference> {
-    let mut sides: BTreeMap<&Arc<str>, (Option<&Arc<str>>, Option<&Arc<str>>)> = BTreeMap::new();
-    for (key, json) in &recorded.context {
-        sides.entry(key).or_default().0 = Some(json);
-    }
-    for (key, json) in &seen.context {
-        sides.entry(key).or_default().1 = Some(json);
-    }
-    let differs = sides.into_iter().find(|(_, (left, right))| left != right);
-    let Some((key, (expected, seen))) = differs else {
+    let by_key = |run: &RecordedRun| run.context.iter().cloned().collect::<BTreeMap<_, _>>();
+    let (recorded, seen) = (by_key(recorded), by_key(seen));
+    let keys = recorded.keys().chain(seen.keys());
+    // Of several keys the first in order, so that a report is the same each time.
+    let differs = keys
+        .filter(|key| recorded.get(*key) != seen.get(*key))
+        .min();
+    let Some(key) = differs else {
         return Ok(());
     };
-    let text = |json: Option<&Arc<str>>| json.map(|json| cut(json));
+    let text = |side: &BTreeMap<Arc<str>, Arc<str>>| side.get(key).map(|json| cut(json));
     Err(Difference::Context {
         key: key.clone(),
-        expected: text(expected),
-        seen: text(seen),
+        expected: text(&recorded),
+        seen: text(&seen),
     })
 }
 

@@ -25,9 +25,11 @@
 //! [`play`] runs a whole watcher, with its sources, recovery and cleanup, in virtual time: what
 //! takes hours takes milliseconds, and happens at the same time each time.
 
+mod play;
 mod run;
+mod setup;
+mod signals;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,14 +37,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
+pub use play::play;
+pub(crate) use play::play_here;
 pub use run::{Outcome, Run};
+pub use setup::Setup;
+pub use signals::Signals;
 
-use crate::clock::{Clock, epoch_ns};
+use signals::{json, update};
+
+use crate::clock::epoch_ns;
 use crate::engine::RunKind;
-use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, RecordedValue, VERSION};
+use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, VERSION};
 use crate::rehearsal::Rehearsal;
-use crate::watcher::finish;
-use crate::{Builder, Context, Ending, Error, Watcher};
+use crate::{Context, Error};
 
 /// The time at which tests begin: 2026-01-01T00:00:00Z.
 const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
@@ -54,54 +61,6 @@ pub struct Test<F> {
     local: LocalSet,
     now: SystemTime,
     runs: u64,
-}
-
-/// What a function under test finds when it begins.
-#[derive(Clone, Debug, Default)]
-pub struct Setup {
-    env: BTreeMap<String, String>,
-    context: BTreeMap<Arc<str>, Arc<str>>,
-    seed: u64,
-}
-
-/// Signals that one run takes in together.
-#[must_use = "signals are taken in by `run`"]
-pub struct Signals<'a, F> {
-    test: &'a mut Test<F>,
-    message: Option<Arc<str>>,
-    updates: Vec<RecordedUpdate>,
-}
-
-impl Setup {
-    /// Nothing: no environment, an empty context.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets a variable of the environment.
-    #[must_use]
-    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.env.insert(key.into(), value.into());
-        self
-    }
-
-    /// Sets a value of the durable context.
-    ///
-    /// # Panics
-    /// When the value cannot be written as JSON.
-    #[must_use]
-    pub fn context<T: Serialize + ?Sized>(mut self, key: &str, value: &T) -> Self {
-        self.context.insert(key.into(), json(key, value).into());
-        self
-    }
-
-    /// Sets where random numbers come from. Default 0.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
 }
 
 impl<F, E> Test<F>
@@ -181,11 +140,7 @@ where
 
     /// Signals for one run, to be added up.
     pub fn signals(&mut self) -> Signals<'_, F> {
-        Signals {
-            test: self,
-            message: None,
-            updates: Vec::new(),
-        }
+        Signals::none(self)
     }
 
     /// Lets time pass, and makes a run for each tick that is due meanwhile.
@@ -252,68 +207,6 @@ where
     }
 }
 
-impl<F, E> Signals<'_, F>
-where
-    F: AsyncFnMut(&mut Context) -> Result<(), E>,
-    E: Into<Error>,
-{
-    /// A message; the last one counts, because a run has one at most.
-    pub fn message(mut self, content: impl Into<Arc<str>>) -> Self {
-        self.message = Some(content.into());
-        self
-    }
-
-    /// A new value of a variable.
-    ///
-    /// # Panics
-    /// When the value cannot be written as JSON.
-    pub fn change<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
-        let now = self.test.now;
-        self.updates.push(update(name, Ok(json(name, value)), now));
-        self
-    }
-
-    /// An error of a variable's source.
-    pub fn fail(mut self, name: &str, error: &str) -> Self {
-        let now = self.test.now;
-        self.updates.push(update(name, Err(error), now));
-        self
-    }
-
-    /// Makes the run.
-    pub fn run(self) -> Run {
-        self.test.run(RunKind::Signal, self.message, self.updates)
-    }
-}
-
-/// Runs a whole watcher in virtual time, beside a script that holds its handle; how it ended.
-/// The script, or the function itself, has to end it. Its API, if it has one, is not served.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use hersh::{Context, Watcher, testing};
-///
-/// let always_fails = async |_: &mut Context| Err(hersh::Error::msg("no"));
-/// let ending = testing::play(Watcher::builder("test"), always_fails, async |watcher| {
-///     tokio::time::sleep(Duration::from_secs(55)).await;
-///     assert_eq!(watcher.status().consecutive_failures, 4);
-/// });
-/// assert_eq!(ending.kind, hersh::EndKind::Crashed);
-/// ```
-///
-/// # Panics
-/// When the watcher cannot start, the script panics, or no runtime can be made, as inside another
-/// one: use it in a plain `#[test]`.
-pub fn play<F, E>(builder: Builder, managed: F, script: impl AsyncFnOnce(&Watcher)) -> Ending
-where
-    F: AsyncFnMut(&mut Context) -> Result<(), E>,
-    E: Into<Error>,
-{
-    let local = LocalSet::new();
-    local.block_on(&paused(), play_here(builder, managed, script))
-}
-
 /// Makes the first run of a function, which must succeed.
 ///
 /// # Panics
@@ -326,34 +219,6 @@ where
     Test::new(managed).start().ok();
 }
 
-/// [`play`] on the current runtime, whose time should be paused, inside a `LocalSet`.
-pub(crate) async fn play_here<F, E>(
-    builder: Builder,
-    managed: F,
-    script: impl AsyncFnOnce(&Watcher),
-) -> Ending
-where
-    F: AsyncFnMut(&mut Context) -> Result<(), E>,
-    E: Into<Error>,
-{
-    let beginning_ms = u64::try_from(BEGINNING.as_millis()).unwrap_or_default();
-    let prepared = match builder.prepare(Clock::paused(beginning_ms)) {
-        Ok(prepared) => prepared,
-        Err(error) => panic!("the watcher cannot start: {error}"),
-    };
-    let shared = prepared.shared.clone();
-    let watcher = Watcher::new(shared.clone());
-    let drive = async {
-        let mut runner = prepared.runner(managed);
-        let ending = runner.drive().await;
-        drop(runner);
-        finish(&shared, Ok(ending.clone()));
-        ending
-    };
-    let (ending, ()) = tokio::join!(drive, script(&watcher));
-    ending
-}
-
 fn paused() -> Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -362,25 +227,5 @@ fn paused() -> Runtime {
     match runtime {
         Ok(runtime) => runtime,
         Err(error) => panic!("no runtime for the test: {error}"),
-    }
-}
-
-fn update(name: &str, value: Result<String, &str>, at: SystemTime) -> RecordedUpdate {
-    let (value, error) = match value {
-        Ok(json) => (RecordedValue::Json(json), None),
-        Err(error) => (RecordedValue::None, Some(error.into())),
-    };
-    RecordedUpdate {
-        name: name.into(),
-        value,
-        error,
-        at_ns: epoch_ns(at),
-    }
-}
-
-fn json<T: Serialize + ?Sized>(name: &str, value: &T) -> String {
-    match serde_json::to_string(value) {
-        Ok(json) => json,
-        Err(error) => panic!("the value of {name:?} cannot be written as JSON: {error}"),
     }
 }

@@ -5,6 +5,7 @@ mod ends;
 mod failures;
 mod hooks;
 mod recording;
+mod remembering;
 mod signals;
 mod watching;
 

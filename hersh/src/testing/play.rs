@@ -1,0 +1,64 @@
+//! A whole watcher in virtual time.
+
+use tokio::task::LocalSet;
+
+use super::{BEGINNING, paused};
+use crate::clock::Clock;
+use crate::watcher::finish;
+use crate::{Builder, Context, Ending, Error, Watcher};
+
+/// Runs a whole watcher in virtual time, beside a script that holds its handle; how it ended.
+/// The script, or the function itself, has to end it. Its API, if it has one, is not served.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hersh::{Context, Watcher, testing};
+///
+/// let always_fails = async |_: &mut Context| Err(hersh::Error::msg("no"));
+/// let ending = testing::play(Watcher::builder("test"), always_fails, async |watcher| {
+///     tokio::time::sleep(Duration::from_secs(55)).await;
+///     assert_eq!(watcher.status().consecutive_failures, 4);
+/// });
+/// assert_eq!(ending.kind, hersh::EndKind::Crashed);
+/// ```
+///
+/// # Panics
+/// When the watcher cannot start, the script panics, or no runtime can be made, as inside another
+/// one: use it in a plain `#[test]`.
+pub fn play<F, E>(builder: Builder, managed: F, script: impl AsyncFnOnce(&Watcher)) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let local = LocalSet::new();
+    local.block_on(&paused(), play_here(builder, managed, script))
+}
+
+/// [`play`] on the current runtime, whose time should be paused, inside a `LocalSet`.
+pub(crate) async fn play_here<F, E>(
+    builder: Builder,
+    managed: F,
+    script: impl AsyncFnOnce(&Watcher),
+) -> Ending
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    let beginning_ms = u64::try_from(BEGINNING.as_millis()).unwrap_or_default();
+    let prepared = match builder.prepare(Clock::paused(beginning_ms)) {
+        Ok(prepared) => prepared,
+        Err(error) => panic!("the watcher cannot start: {error}"),
+    };
+    let shared = prepared.shared.clone();
+    let watcher = Watcher::new(shared.clone());
+    let drive = async {
+        let mut runner = prepared.runner(managed);
+        let ending = runner.drive().await;
+        drop(runner);
+        finish(&shared, Ok(ending.clone()));
+        ending
+    };
+    let (ending, ()) = tokio::join!(drive, script(&watcher));
+    ending
+}
