@@ -264,7 +264,7 @@ impl Folder {
     }
 }
 
-/// The folder of the example with its static binary, as `scripts/counter` leaves it.
+/// The folder of the example with its static binary, as `scripts/example counter` leaves it.
 pub(crate) fn counter() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/counter");
     let binary = format!("{folder}/counter");

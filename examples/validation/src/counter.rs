@@ -33,7 +33,7 @@ pub(crate) fn files() -> Result<Vec<File>> {
     let file = |path: &'static str, mode| -> Result<File> {
         let content = fs::read(folder.join(path)).with_context(|| {
             format!(
-                "examples/counter/{path} can't be read; run scripts/counter, which makes the binary"
+                "examples/counter/{path} can't be read; run scripts/example counter, which makes the binary"
             )
         })?;
         Ok(File {
