@@ -1,0 +1,59 @@
+//! Six hours of trading, feed and all, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use hersh::{EndKind, Watcher, testing};
+use trader::money::Cents;
+use trader::portfolio::{Portfolio, Prices};
+use trader::trader;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What is owned at the end of the day, and all that was logged meanwhile.
+fn day() -> (Portfolio, Vec<String>) {
+    let interval = ("FEED_INTERVAL_MS".to_owned(), "1000".to_owned());
+    let builder = Watcher::builder("trader").env([interval]).random_seed(7);
+    let mut evening = None;
+    let ending = testing::play(builder, trader, async |watcher| {
+        pass(2 * HOUR).await;
+        watcher.send("target btc 10").unwrap();
+        pass(2 * HOUR).await;
+        watcher.send("pause").unwrap();
+        pass(HOUR).await;
+        let paused: Option<Portfolio> = watcher.value("portfolio").unwrap();
+        pass(HOUR).await;
+        let portfolio: Option<Portfolio> = watcher.value("portfolio").unwrap();
+        assert_eq!(portfolio, paused, "nothing is traded while it is paused");
+        let logs = watcher.logs().into_iter();
+        let logs: Vec<String> = logs.map(|line| line.message.to_string()).collect();
+        evening = portfolio.map(|portfolio| (portfolio, logs));
+        assert!(watcher.status().runs > 21_000);
+        watcher.stop("the day is over");
+    });
+    assert_eq!(ending.kind, EndKind::Stopped, "{ending}");
+    evening.unwrap()
+}
+
+async fn pass(time: Duration) {
+    // tidy: allow(sleep) time is virtual
+    tokio::time::sleep(time).await;
+}
+
+#[test]
+fn a_day_goes_as_planned_and_twice_the_same_way() {
+    let (portfolio, logs) = day();
+    let orders = logs.iter().filter(|line| line.starts_with("order "));
+    assert!((3..100).contains(&orders.count()), "{logs:#?}");
+    assert!(
+        !logs.iter().any(|line| line.contains("refused")),
+        "{logs:#?}"
+    );
+    assert!(portfolio.fees > Cents(0) && portfolio.cash > Cents(0));
+    let prices = Prices {
+        btc: trader::feed::opening(trader::portfolio::Asset::Btc),
+        eth: trader::feed::opening(trader::portfolio::Asset::Eth),
+    };
+    assert!(portfolio.worth(&prices) > Cents(5_000_000), "{portfolio}");
+    assert_eq!(day(), (portfolio, logs));
+}
