@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::EndKind;
 use crate::journal::{RecordedOutcome, RecordedRun};
+use crate::{EndKind, Ending};
 
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,21 @@ impl Run {
             Outcome::Failed { reason } => reason,
             Outcome::Succeeded | Outcome::Steered { .. } | Outcome::TimedOut => {
                 panic!("run {} did not fail: {:?}", self.number, self.outcome)
+            }
+        }
+    }
+
+    /// The end that it asked for, by a [`crate::Control`].
+    ///
+    /// # Panics
+    /// When it asked for none.
+    #[track_caller]
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        match &self.outcome {
+            Outcome::Steered { kind, reason } => Ending::new(*kind, reason.clone()),
+            Outcome::Succeeded | Outcome::Failed { .. } | Outcome::TimedOut => {
+                panic!("run {} asked for no end: {:?}", self.number, self.outcome)
             }
         }
     }
