@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hersh::testing::{Outcome, Setup, Test};
+use hersh::testing::{Setup, Test};
 use trader::money::{Amount, Cents};
 use trader::portfolio::Portfolio;
 use trader::trader;
@@ -115,11 +115,7 @@ fn paused_it_trades_only_when_told() {
 #[test]
 fn an_interval_that_is_none_ends_it_at_once() {
     let setup = Setup::new().env("FEED_INTERVAL_MS", "often");
-    let run = Test::with(setup, trader).start();
-    let Outcome::Steered { kind, reason } = run.outcome else {
-        panic!("{:?}", run.outcome);
-    };
-    assert_eq!(kind, hersh::EndKind::Crashed);
-    let wanted = "FEED_INTERVAL_MS is \"often\": give milliseconds, such as 100";
-    assert_eq!(reason.as_ref(), wanted);
+    let ending = Test::with(setup, trader).start().ending();
+    let wanted = "Crashed: FEED_INTERVAL_MS is \"often\": give milliseconds, such as 100";
+    assert_eq!(ending.to_string(), wanted);
 }
