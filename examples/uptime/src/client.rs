@@ -1,0 +1,54 @@
+//! Asks one web server once.
+
+use std::error::Error;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Uri;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde::{Deserialize, Serialize};
+
+/// What a web server that is well says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// From the question to the head of the answer.
+    pub response_ms: u64,
+}
+
+/// Asks over HTTP, with a new connection each time: that one can be made is part of being well.
+pub(crate) struct Client(legacy::Client<HttpConnector, Empty<Bytes>>);
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        Self(builder.pool_max_idle_per_host(0).build_http())
+    }
+
+    /// # Errors
+    /// Why there was no answer, or which answer says that the server is not well.
+    pub(crate) async fn ask(&self, url: &Uri) -> hersh::Result<Answer> {
+        let began = Instant::now();
+        let reply = self.0.get(url.clone()).await;
+        let status = reply.map_err(|error| innermost(&error))?.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(hersh::Error::msg(format!("it answers {status}")));
+        }
+        Ok(Answer {
+            status: status.as_u16(),
+            response_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// The cause of all, without who was told of it on the way.
+fn innermost(error: &(dyn Error + 'static)) -> hersh::Error {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    hersh::Error::msg(cause.to_string())
+}

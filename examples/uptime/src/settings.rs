@@ -1,0 +1,59 @@
+//! What the environment asks for.
+
+use std::time::Duration;
+
+use hersh::{Context, Control, INTERVAL_MAX, INTERVAL_MIN};
+use hyper::Uri;
+
+/// Which web servers to ask, and how often.
+pub(crate) struct Settings {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) interval: Duration,
+}
+
+/// A web server.
+pub(crate) struct Target {
+    /// Its address without the scheme.
+    pub(crate) name: String,
+    pub(crate) url: Uri,
+}
+
+impl Settings {
+    /// Reads `TARGETS`, addresses with commas between them, and `INTERVAL`, by default 30 s.
+    ///
+    /// # Errors
+    /// A wish to crash, because no later run could do better.
+    pub(crate) fn from_env(cx: &Context) -> Result<Self, Control> {
+        let list = cx.env("TARGETS").unwrap_or_default();
+        let targets: Option<Vec<Target>> = list.split(',').map(target).collect();
+        let targets = targets.ok_or_else(|| {
+            let example = "http://example.com,http://example.org/health";
+            Control::crash(format!(
+                "TARGETS is {list:?}: give addresses, such as {example}"
+            ))
+        })?;
+
+        let interval = cx.env("INTERVAL").unwrap_or("30s");
+        let usable = |every: &Duration| (INTERVAL_MIN..=INTERVAL_MAX).contains(every);
+        let interval = humantime::parse_duration(interval)
+            .ok()
+            .filter(usable)
+            .ok_or_else(|| {
+                Control::crash(format!(
+                    "INTERVAL is {interval:?}: give a time, such as 30s"
+                ))
+            })?;
+        Ok(Self { targets, interval })
+    }
+}
+
+fn target(text: &str) -> Option<Target> {
+    let text = text.trim();
+    let name = text.strip_prefix("http://")?.trim_end_matches('/');
+    let url: Uri = text.parse().ok()?;
+    url.host().filter(|host| !host.is_empty())?;
+    Some(Target {
+        name: name.into(),
+        url,
+    })
+}
