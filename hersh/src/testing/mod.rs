@@ -38,6 +38,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 pub use play::play;
+#[cfg(all(test, not(hersh_loom)))]
 pub(crate) use play::play_here;
 pub use run::{Outcome, Run};
 pub use setup::Setup;
