@@ -1,8 +1,6 @@
 //! Settings of a watcher, and its start.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "api")]
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,14 +45,7 @@ pub struct Builder {
     cleanup: Option<CleanupFn>,
     pub(crate) log_to_stdout: bool,
     #[cfg(feature = "api")]
-    pub(crate) api: Option<ApiAddress>,
-}
-
-/// Where the API listens: decided, or a text from the environment that is read at the start.
-#[cfg(feature = "api")]
-pub(crate) enum ApiAddress {
-    Socket(SocketAddr),
-    Text(String),
+    pub(crate) api: crate::api::Settings,
 }
 
 impl Builder {
@@ -76,7 +67,7 @@ impl Builder {
             cleanup: None,
             log_to_stdout: false,
             #[cfg(feature = "api")]
-            api: None,
+            api: crate::api::Settings::default(),
         }
     }
 
@@ -167,15 +158,6 @@ impl Builder {
         self
     }
 
-    /// Serves the WatcherAPI on this address; port 0 takes a free one ([`Watcher::api_address`]).
-    /// There is no authentication: use a loopback address, or a network that only a proxy
-    /// reaches.
-    #[cfg(feature = "api")]
-    pub fn api(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.api = Some(ApiAddress::Socket(address.into()));
-        self
-    }
-
     /// Starts the watcher on a thread of its own.
     ///
     /// With an API, a tokio runtime with IO and time must be around; the API is served there.
@@ -189,22 +171,21 @@ impl Builder {
     {
         self.check()?;
         #[cfg(feature = "api")]
-        let listener = match &self.api {
-            None => None,
-            Some(address) => Some(crate::api::listen(address).await?),
-        };
+        let settings = self.api.clone();
+        #[cfg(feature = "api")]
+        let listeners = crate::api::listen(&settings).await?;
         let prepared = self.prepare(Clock::system())?;
         let shared = prepared.shared.clone();
         #[cfg(feature = "api")]
-        if let Some(address) = listener.as_ref().and_then(|at| at.local_addr().ok()) {
-            let text = format!("the API listens on {address}");
+        for place in listeners.iter().flat_map(crate::api::Listeners::places) {
+            let text = format!("the API listens on {place}");
             shared.note(Level::Info, LogKind::Reduce, 0, &text);
         }
         crate::watcher::spawn_engine(prepared, managed).await?;
         #[cfg(feature = "api")]
-        let watcher = match listener {
+        let watcher = match listeners {
             None => Watcher::new(shared),
-            Some(listener) => Watcher::served(shared, listener),
+            Some(listeners) => Watcher::served(shared, listeners, &settings),
         };
         #[cfg(not(feature = "api"))]
         let watcher = Watcher::new(shared);
@@ -325,6 +306,8 @@ impl Builder {
             let setting = "recovery.max_consecutive_failures";
             return refuse(setting, "0".into(), "give at least 1");
         }
+        #[cfg(feature = "api")]
+        self.api.check()?;
         Ok(())
     }
 }

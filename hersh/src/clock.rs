@@ -92,10 +92,10 @@ pub(crate) fn in_whole_ms(time: SystemTime) -> SystemTime {
 }
 
 /// `2026-01-31T23:59:59.123Z`. Times outside the years 1970 to 9999 are shown as the nearest.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> impl std::fmt::Display {
     const LAST_MS: u64 = 253_402_300_799_999;
     let time = UNIX_EPOCH + Duration::from_millis(epoch_ms(time).min(LAST_MS));
-    humantime::format_rfc3339_millis(time).to_string()
+    humantime::format_rfc3339_millis(time)
 }
 
 /// Times as RFC 3339 in milliseconds, for serde.
@@ -106,7 +106,7 @@ pub(crate) mod rfc3339_serde {
 
     /// Writes it.
     pub(crate) fn serialize<S: Serializer>(time: &SystemTime, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(&super::rfc3339(*time))
+        out.collect_str(&super::rfc3339(*time))
     }
 
     /// Reads it.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn times_read_as_rfc_3339() {
-        let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
         assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(1_709_251_199), "2024-02-29T23:59:59.000Z");
         assert_eq!(at(u64::MAX / 4_000_000), "9999-12-31T23:59:59.999Z");

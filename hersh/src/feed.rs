@@ -20,6 +20,10 @@ use crate::var::Var;
 pub(crate) const FEED_LIMIT: usize = 4_096;
 
 /// One thing that happened.
+#[cfg_attr(
+    not(feature = "api"),
+    allow(dead_code, reason = "only the API tells them")
+)]
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     /// A signal was consumed.

@@ -71,6 +71,10 @@ pub(crate) struct Intake {
 }
 
 /// A look at what waits.
+#[cfg_attr(
+    not(feature = "api"),
+    allow(dead_code, reason = "only the API shows it")
+)]
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     /// Messages.
@@ -96,6 +100,12 @@ impl Inbox {
             bell: Bell::new(),
             capacity,
         }
+    }
+
+    /// How many messages may wait.
+    #[cfg(feature = "api")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Queues a message that came in at `at_ms`.
@@ -243,6 +253,10 @@ impl Inbox {
     }
 
     /// A look at what waits, with at most `limit` of the oldest messages. Disturbs nothing.
+    #[cfg_attr(
+        not(feature = "api"),
+        allow(dead_code, reason = "only the API shows it")
+    )]
     pub(crate) fn look(&self, limit: usize) -> Waiting {
         let arrivals = locked(&self.arrivals);
         let queue = locked(&self.queue);

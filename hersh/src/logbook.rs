@@ -165,8 +165,16 @@ impl Logbook {
 
     /// Adds the end of a run.
     pub(crate) fn ended(&self, result: RunResult) {
+        let mut results = locked(&self.results);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        push(&mut locked(&self.results), (id, result));
+        push(&mut results, (id, result));
+    }
+
+    /// Lines of all kinds so far, kept or not. Whoever asks afterwards sees them all: numbers are
+    /// given out under the locks of the rings.
+    #[cfg(feature = "api")]
+    pub(crate) fn written(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed) - 1
     }
 
     /// The newest lines of one kind, at most `limit`, oldest first.
@@ -250,7 +258,7 @@ fn cut(message: &str) -> &str {
 
 /// Serialises a time as RFC 3339.
 pub(crate) fn as_rfc3339<S: Serializer>(time: &SystemTime, out: S) -> Result<S::Ok, S::Error> {
-    out.serialize_str(&rfc3339(*time))
+    out.collect_str(&rfc3339(*time))
 }
 
 #[cfg(all(test, not(hersh_loom)))]

@@ -16,6 +16,9 @@ const ENV_ID: &str = "HERSH_WATCHER_ID";
 /// the proxy comes over the container's address, and nobody else can.
 #[cfg(feature = "api")]
 const ENV_ADDRESS: &str = "HERSH_WATCHER_ADDRESS";
+/// The Unix socket that the API listens on as well; none by default.
+#[cfg(feature = "api")]
+const ENV_SOCKET: &str = "HERSH_WATCHER_SOCKET";
 /// The folder of the durable context; default `/state` when it is there.
 const ENV_STATE_DIR: &str = "HERSH_STATE_DIR";
 /// The folder of the journal; none by default.
@@ -44,9 +47,10 @@ const EXIT_DIVERGED: u8 = 4;
 /// a plain `main`, outside any async runtime.
 ///
 /// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
-/// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for no API), log lines
-/// go to stdout as JSON, runs are recorded in `HERSH_JOURNAL_DIR` if that is set. SIGTERM and SIGINT stop the watcher within `HERSH_STOP_GRACE_MS`
-/// (default 9,000); a second signal ends it at once.
+/// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for none) and on the
+/// Unix socket `HERSH_WATCHER_SOCKET` if that is set, log lines go to stdout as JSON, runs are
+/// recorded in `HERSH_JOURNAL_DIR` if that is set. SIGTERM and SIGINT stop the watcher within
+/// `HERSH_STOP_GRACE_MS` (default 9,000); a second signal ends it at once.
 ///
 /// With `HERSH_REPLAY` set to a journal, nothing is served: the journal is replayed, and the last
 /// line says whether all runs were as recorded ([`crate::replay`]).
@@ -88,7 +92,8 @@ impl Watcher {
         {
             let address = get(ENV_ADDRESS).unwrap_or_else(|| DEFAULT_ADDRESS.into());
             let on = address != "none";
-            builder.api = on.then_some(crate::builder::ApiAddress::Text(address));
+            builder.api.address = on.then_some(crate::api::Address::Text(address));
+            builder.api.socket = get(ENV_SOCKET).map(PathBuf::from);
         }
         builder.env(env)
     }

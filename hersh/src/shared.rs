@@ -145,6 +145,21 @@ impl Shared {
         self.recent.add(signal);
     }
 
+    /// Waits until it is over.
+    #[cfg(feature = "api")]
+    pub(crate) async fn ended(&self) -> Ending {
+        let mut receiver = self.milestone.subscribe();
+        loop {
+            if let Milestone::Ended(ending) = &*receiver.borrow_and_update() {
+                return ending.clone();
+            }
+            if receiver.changed().await.is_err() {
+                // The sender lives in `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Shows a variable.
     pub(crate) fn add_variable(&self, var: Arc<Var>) {
         locked(&self.variables).insert(var.name.clone(), var);

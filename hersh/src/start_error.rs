@@ -25,6 +25,14 @@ pub enum StartError {
         /// What the system said.
         error: String,
     },
+    /// The API's Unix socket cannot be listened on.
+    #[error("cannot listen on the socket {}: {problem}", path.display())]
+    ListenSocket {
+        /// The socket's file.
+        path: PathBuf,
+        /// What is in the way, and what to do.
+        problem: String,
+    },
     /// The folder of the durable context cannot be used.
     #[error("cannot use the state folder {}: {error}; make it a writable folder", path.display())]
     StateDir {

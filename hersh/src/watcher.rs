@@ -130,11 +130,11 @@ impl Watcher {
         }
     }
 
-    /// Where its API listens, if it has one.
+    /// Where its API listens on TCP, if it does.
     #[cfg(feature = "api")]
     #[must_use]
     pub fn api_address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(crate::api::Server::address)
+        self.server.as_ref()?.address()
     }
 
     /// A handle to a watcher without an API.
@@ -149,10 +149,15 @@ impl Watcher {
 
     /// A handle to a watcher whose API is served from now on.
     #[cfg(feature = "api")]
-    pub(crate) fn served(shared: Arc<Shared>, listener: tokio::net::TcpListener) -> Self {
+    pub(crate) fn served(
+        shared: Arc<Shared>,
+        listeners: crate::api::Listeners,
+        settings: &crate::api::Settings,
+    ) -> Self {
+        let server = crate::api::serve(shared.clone(), listeners, settings);
         Self {
             _stop_on_drop: Arc::new(StopOnDrop(shared.clone())),
-            server: crate::api::serve(shared.clone(), listener),
+            server: Some(server),
             shared,
         }
     }

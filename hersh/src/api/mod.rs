@@ -3,15 +3,47 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /watcher/status` | `{state, isRunning, watcherID, uptime, lastUpdate}` |
+//! | `GET /watcher/config` | `{config: {serverPort, signalChanCapacity, maxLogEntries, maxMemoEntries}, timestamp}` |
 //! | `GET /watcher/varState` | `{variables: {name: value or {value, error}}, count, timestamp}` |
+//! | `GET /watcher/watching` | `{watchedVars: [name], count, timestamp}` |
+//! | `GET /watcher/memoCache` | `{entries: {name: {type, computedAt}}, count, timestamp}` |
 //! | `GET /watcher/context` | `{context: {key: value}, count, timestamp}`, as committed |
+//! | `GET /watcher/signals` | `{varSigCount, userSigCount, watcherSigCount, totalPending, recentSignals, timestamp}` |
+//! | `GET /watcher/logs?type=all&limit=100` | `{effectLogs, reduceLogs, watchErrorLogs, contextLogs, stateFaultLogs, effectResults}` |
+//! | `GET /watcher/journal` | `{journal: {recording, runs, bytes, parts, error}, timestamp}` |
+//! | `GET /watcher/metrics` | Prometheus text |
+//! | `GET /watcher/events` | Server-Sent Events: `signal`, `state`, `value`, `log`, `gap`, `dropped`, `end` |
+//! | `GET /watcher/openapi.json` | this table as an OpenAPI document |
 //! | `POST /watcher/message {content}` | `{status: "message sent"}` |
+//! | `POST /watcher/stop {reason}` | 202 `{status: "stopping"}`; the body may be left out |
 //!
 //! Errors are `{error}`: 400 malformed, 404 unknown path, 405 wrong method, 408 too slow, 409 not
 //! running, 413 over 64 KiB, 503 queue full (with `Retry-After`).
+//!
+//! ```text
+//! TCP  ─┐                       ┌─► handlers ─► what the engine shows (Shared)
+//! Unix ─┴─► server ─► routes ───┤
+//!           (bounded)           └─► events ◄── broadcast ◄── hub ◄── feed ◄── engine
+//! ```
 
+mod commands;
+mod events;
+mod frames;
+mod hub;
+mod journal;
+mod listeners;
+mod logs;
+mod metrics;
+mod query;
 mod reply;
 mod routes;
 mod server;
+mod settings;
+mod signals;
+mod socket;
+mod status;
+mod values;
 
-pub(crate) use server::{Server, listen, serve};
+pub(crate) use listeners::{Listeners, listen};
+pub(crate) use server::{Server, serve};
+pub(crate) use settings::{Address, Settings};

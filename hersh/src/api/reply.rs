@@ -1,14 +1,35 @@
 //! Answers in JSON.
 
 use std::fmt::Display;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::SendError;
+use crate::clock::rfc3339;
+
+/// A time, shown as RFC 3339 in milliseconds.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+pub(super) struct Timestamp(pub(super) SystemTime);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    pub(super) fn from_ms(ms: u64) -> Self {
+        Self(UNIX_EPOCH + Duration::from_millis(ms))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&rfc3339(self.0))
+    }
+}
 
 /// `{error}` with its status.
 pub(super) struct Failure {
@@ -16,8 +37,10 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-#[derive(Serialize)]
-struct Body {
+/// What is wrong.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorReply {
+    /// One sentence: what was wrong, and what to do.
     error: String,
 }
 
@@ -45,7 +68,7 @@ impl From<SendError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = Json(Body {
+        let body = Json(ErrorReply {
             error: self.message,
         });
         let mut response = (self.status, body).into_response();

@@ -1,159 +1,139 @@
-//! The routes and their JSON.
+//! The routes, the OpenAPI document that is made from them, and what they share.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::reply::Failure;
-use crate::MESSAGE_LIMIT_BYTES;
-use crate::clock::{duration_text, rfc3339};
+use super::hub::Hub;
+use super::query::NoQuery;
+use super::reply::{ErrorReply, Failure};
+use super::{commands, events, journal, logs, metrics, signals, status, values};
+use crate::logbook::{Level, LogKind};
 use crate::shared::Shared;
-use crate::var::{Shown, Var};
 
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least time between two log lines about clients that were cut off: a crowd of them must not push
+/// everything else out of the log.
+const CUT_OFF_NOTE_EVERY_MS: u64 = 1_000;
 
-/// All routes of one watcher.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/watcher/status", get(status))
-        .route("/watcher/varState", get(var_state))
-        .route("/watcher/context", get(context))
-        .route("/watcher/message", post(message))
+/// What the handlers of one watcher share.
+pub(super) struct Api {
+    pub(super) shared: Arc<Shared>,
+    pub(super) hub: Hub,
+    pub(super) logs: logs::Kept,
+    /// The TCP port, 0 without one.
+    pub(super) port: u16,
+    /// The OpenAPI document, as JSON.
+    document: OnceLock<Bytes>,
+    /// Connections whose peer took no bytes.
+    cut_off: AtomicU64,
+    /// When the log was last told, engine time.
+    cut_off_noted_ms: AtomicU64,
+}
+
+impl Api {
+    /// An API that nobody has asked anything.
+    pub(super) fn new(shared: Arc<Shared>, port: u16) -> Self {
+        Self {
+            shared,
+            hub: Hub::new(),
+            logs: logs::Kept::default(),
+            port,
+            document: OnceLock::new(),
+            cut_off: AtomicU64::new(0),
+            cut_off_noted_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Connections that were cut off since the start.
+    pub(super) fn cut_off_count(&self) -> u64 {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a peer took no bytes for too long.
+    pub(super) fn cut_off(&self, after: Duration) {
+        let count = self.cut_off.fetch_add(1, Ordering::Relaxed) + 1;
+        let now_ms = self.shared.clock.now_ms();
+        let noted_ms = self.cut_off_noted_ms.load(Ordering::Relaxed);
+        if now_ms.saturating_sub(noted_ms) >= CUT_OFF_NOTE_EVERY_MS {
+            self.cut_off_noted_ms.store(now_ms, Ordering::Relaxed);
+            let text = format!(
+                "an API client took no bytes for {after:?} and was cut off ({count} so far)"
+            );
+            self.shared.note(Level::Warn, LogKind::Reduce, 0, &text);
+        }
+    }
+}
+
+/// All routes of one watcher, and what they share.
+pub(super) fn router(shared: Arc<Shared>, port: u16) -> (Router, Arc<Api>) {
+    let api = Arc::new(Api::new(shared, port));
+    let (router, document) = documented().split_for_parts();
+    if let Ok(document) = serde_json::to_vec(&document) {
+        let _ = api.document.set(document.into());
+    }
+    let router = router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(shared)
+        .with_state(api.clone());
+    (router, api)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StatusReply {
-    state: &'static str,
-    is_running: bool,
-    #[serde(rename = "watcherID")]
-    watcher_id: Arc<str>,
-    uptime: String,
-    last_update: String,
+/// Routes can only be added together with their part of the document.
+fn documented() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(head())
+        .routes(routes!(status::status))
+        .routes(routes!(status::config))
+        .routes(routes!(values::var_state))
+        .routes(routes!(values::watching))
+        .routes(routes!(values::memo_cache))
+        .routes(routes!(values::context))
+        .routes(routes!(signals::signals))
+        .routes(routes!(logs::logs))
+        .routes(routes!(journal::journal))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(events::events))
+        .routes(routes!(commands::message))
+        .routes(routes!(commands::stop))
+        .routes(routes!(openapi))
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<StatusReply> {
-    let status = shared.status();
-    Json(StatusReply {
-        state: status.state.as_str(),
-        is_running: status.state.is_running(),
-        watcher_id: status.watcher_id,
-        uptime: duration_text(status.uptime),
-        last_update: rfc3339(status.last_update),
-    })
+fn head() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("WatcherAPI")
+        .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(LicenseBuilder::new().name("MIT").build()))
+        .description(Some(
+            "What a Hersh watcher shows, and the messages it takes.",
+        ))
+        .build();
+    OpenApiBuilder::new().info(info).build()
 }
 
-#[derive(Serialize)]
-struct VarStateReply {
-    variables: BTreeMap<Arc<str>, Variable>,
-    count: usize,
-    timestamp: String,
-}
-
-/// A plain value, or a value with what is wrong about it.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Variable {
-    Good(serde_json::Value),
-    Faulty {
-        value: Option<serde_json::Value>,
-        error: Option<String>,
-    },
-}
-
-async fn var_state(State(shared): State<Arc<Shared>>) -> Json<VarStateReply> {
-    let shown = |var: Arc<Var>| {
-        let variable = match var.show() {
-            Shown {
-                value: Some(value),
-                error: None,
-            } => Variable::Good(value),
-            Shown { value, error } => Variable::Faulty { value, error },
-        };
-        (var.name.clone(), variable)
-    };
-    let variables: BTreeMap<_, _> = shared.variables().into_iter().map(shown).collect();
-    Json(VarStateReply {
-        count: variables.len(),
-        variables,
-        timestamp: rfc3339(shared.clock.wall()),
-    })
-}
-
-#[derive(Serialize)]
-struct ContextReply {
-    context: BTreeMap<Arc<str>, Box<RawValue>>,
-    count: usize,
-    timestamp: String,
-}
-
-async fn context(State(shared): State<Arc<Shared>>) -> Result<Json<ContextReply>, Failure> {
-    let mut context = BTreeMap::new();
-    for (key, json) in shared.committed.values().iter() {
-        let value = RawValue::from_string(json.to_string())
-            .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
-        context.insert(key.clone(), value);
-    }
-    Ok(Json(ContextReply {
-        count: context.len(),
-        context,
-        timestamp: rfc3339(shared.clock.wall()),
-    }))
-}
-
-#[derive(Deserialize)]
-struct MessageRequest {
-    content: String,
-}
-
-#[derive(Serialize)]
-struct MessageReply {
-    status: &'static str,
-}
-
-async fn message(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-) -> Result<Json<MessageReply>, Failure> {
-    let body = read_body(request.into_body()).await?;
-    let request: MessageRequest = serde_json::from_slice(&body).map_err(|error| {
-        let text = format!("the body is no {{\"content\": \"...\"}}: {error}");
-        Failure::new(StatusCode::BAD_REQUEST, text)
-    })?;
-    let at_ms = shared.clock.now_ms();
-    shared.inbox.push_message(request.content.into(), at_ms)?;
-    Ok(Json(MessageReply {
-        status: "message sent",
-    }))
-}
-
-/// The whole body, if it is short enough and comes soon enough.
-async fn read_body(body: Body) -> Result<axum::body::Bytes, Failure> {
-    let limited = Limited::new(body, MESSAGE_LIMIT_BYTES);
-    match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {MESSAGE_LIMIT_BYTES} bytes"),
-        )),
-        Ok(Err(error)) => Err(Failure::new(StatusCode::BAD_REQUEST, error)),
-        Err(_) => Err(Failure::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not arrive within {BODY_TIMEOUT:?}"),
-        )),
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/watcher/openapi.json",
+    responses(
+        (status = 200, description = "An OpenAPI 3.1 document", body = Object),
+        (status = 400, description = "It has a query", body = ErrorReply),
+    )
+)]
+async fn openapi(State(api): State<Arc<Api>>, _: NoQuery) -> Response {
+    match api.document.get() {
+        Some(document) => ([(CONTENT_TYPE, "application/json")], document.clone()).into_response(),
+        None => {
+            let text = "the document cannot be written, which is a defect in hersh";
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
     }
 }
 

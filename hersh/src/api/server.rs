@@ -1,5 +1,7 @@
 //! The HTTP server: bounded in connections, headers, bodies and time.
 
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +10,15 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 
-use super::routes::router;
-use crate::StartError;
-use crate::builder::ApiAddress;
-use crate::shared::{Milestone, Shared};
+use super::hub;
+use super::listeners::{Listeners, Stream};
+use super::routes::{Api, router};
+use super::settings::Settings;
+use crate::shared::Shared;
 
-/// Most connections at a time; further ones wait to be accepted.
-const CONNECTION_LIMIT: usize = 512;
 /// Most bytes of a request's head, and of what is read ahead.
 const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 /// Most headers of a request.
@@ -32,85 +33,71 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A running server as the watcher's handle holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     /// Closes when the server has.
     open: watch::Receiver<()>,
 }
 
 impl Server {
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens on TCP, if it does.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Waits until its port is free again.
+    /// Waits until its port and its socket are free again.
     pub(crate) async fn closed(&self) {
         let mut open = self.open.clone();
         while open.changed().await.is_ok() {}
     }
 }
 
-/// Takes the port, before anything of the watcher runs.
-pub(crate) async fn listen(address: &ApiAddress) -> Result<TcpListener, StartError> {
-    let address = match address {
-        ApiAddress::Socket(address) => *address,
-        ApiAddress::Text(text) => text.parse().map_err(|_| StartError::Setting {
-            setting: "HERSH_WATCHER_ADDRESS",
-            value: format!("{text:?}"),
-            rule: "give an address and port, such as 127.0.0.1:8080, or none",
-        })?,
-    };
-    tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            address,
-            error: error.to_string(),
-        })
+/// What each connection needs.
+#[derive(Clone)]
+struct Serving {
+    api: Arc<Api>,
+    router: Router,
+    write_timeout: Duration,
+    closing: watch::Receiver<()>,
 }
 
-/// Serves until the watcher is over. `None` when the listener has no address any more.
-pub(crate) fn serve(shared: Arc<Shared>, listener: TcpListener) -> Option<Server> {
-    let address = listener.local_addr().ok()?;
+/// Serves until the watcher is over.
+pub(crate) fn serve(shared: Arc<Shared>, listeners: Listeners, settings: &Settings) -> Server {
+    let address = listeners.address();
     let (is_open, open) = watch::channel(());
-    let router = router(shared.clone());
+    let (close, closing) = watch::channel(());
+    let (router, api) = router(shared, address.map_or(0, |address| address.port()));
+    let serving = Serving {
+        api: api.clone(),
+        router,
+        write_timeout: settings.write_timeout,
+        closing,
+    };
+    // Every connection holds a permit: all of them back means that all are closed.
+    let all = u32::try_from(settings.connection_limit).unwrap_or(u32::MAX);
+    let permits = Arc::new(Semaphore::new(all as usize));
+    tokio::spawn(hub::tell(api.clone()));
     tokio::spawn(async move {
-        let mut milestone = shared.milestone.subscribe();
-        let ended = async {
-            let over = |at: &Milestone| matches!(at, Milestone::Ended(_));
-            let _ = milestone.wait_for(over).await;
-        };
-        let permits = Arc::new(Semaphore::new(CONNECTION_LIMIT));
-        let (close, closing) = watch::channel(());
         tokio::select! {
-            () = ended => {}
-            () = accept(&listener, &router, &permits, &closing) => {}
+            _ = api.shared.ended() => {}
+            () = accept(&listeners, &permits, serving) => {}
         }
-        drop(listener);
-        drop(closing);
+        drop(listeners);
         let _ = close.send(());
-        // Every connection holds a permit: all of them back means that all are closed.
-        let all = u32::try_from(CONNECTION_LIMIT).unwrap_or(u32::MAX);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, permits.acquire_many(all)).await;
         drop(is_open);
     });
-    Some(Server { address, open })
+    Server { address, open }
 }
 
 /// Accepts connections for ever.
-async fn accept(
-    listener: &TcpListener,
-    router: &Router,
-    permits: &Arc<Semaphore>,
-    closing: &watch::Receiver<()>,
-) {
+async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>, serving: Serving) {
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = converse(stream, router.clone(), closing.clone());
+        match listeners.accept().await {
+            Ok(stream) => {
+                let connection = converse(stream, serving.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);
@@ -123,19 +110,91 @@ async fn accept(
 }
 
 /// Serves one connection until it ends or the server closes.
-async fn converse(stream: TcpStream, router: Router, mut closing: watch::Receiver<()>) {
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: Stream, mut serving: Serving) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(serving.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_LIMIT_BYTES)
         .max_headers(HEADER_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(serving.router),
+        );
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // A connection that breaks concerns only its peer.
-        _ = connection.as_mut() => return,
-        _ = closing.changed() => connection.as_mut().graceful_shutdown(),
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        _ = serving.closing.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, connection).await;
+            return;
+        }
+    };
+    // Any other way in which a connection breaks concerns only its peer.
+    if result.is_err_and(|error| is_write_timeout(&error)) {
+        serving.api.cut_off(serving.write_timeout);
     }
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, connection).await;
+}
+
+/// Only writes have a time-out of this kind: that of heads is hyper's own.
+fn is_write_timeout(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::inbox::Inbox;
+    use crate::logbook::{LogKind, Logbook};
+
+    fn serving(closing: watch::Receiver<()>) -> Serving {
+        let (clock, inbox) = (Clock::paused(0), Inbox::new(1));
+        let shared = Shared::new("x".into(), clock, inbox, Logbook::new(None));
+        let (router, api) = router(Arc::new(shared), 0);
+        Serving {
+            api,
+            router,
+            write_timeout: Settings::default().write_timeout,
+            closing,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_ends_is_closed_after_30_s() {
+        let (_close, closing) = watch::channel(());
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET /watcher/st").await.unwrap();
+        let began = Instant::now();
+        converse(Box::new(server), serving(closing)).await;
+        assert_eq!(began.elapsed().as_secs(), 30);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_for_30_s_is_cut_off_and_noted() {
+        let (_close, closing) = watch::channel(());
+        let serving = serving(closing);
+        let api = serving.api.clone();
+        let (mut client, server) = duplex(64);
+        let request = b"GET /watcher/status HTTP/1.1\r\nhost: x\r\n\r\n";
+        let began = Instant::now();
+        let (written, ()) = tokio::join!(
+            client.write_all(request),
+            converse(Box::new(server), serving)
+        );
+        written.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert_eq!(api.cut_off_count(), 1);
+        let lines = api.shared.log.newest(LogKind::Reduce, 5);
+        let expected = "an API client took no bytes for 30s and was cut off (1 so far)";
+        assert_eq!(lines[0].message.as_ref(), expected);
+    }
 }

@@ -34,6 +34,10 @@ pub(crate) struct JournalWriter {
 }
 
 /// A journal as it is shown.
+#[cfg_attr(
+    not(feature = "api"),
+    allow(dead_code, reason = "only the API shows it")
+)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JournalState {
     /// Runs recorded in this session.

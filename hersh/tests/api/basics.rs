@@ -1,114 +1,11 @@
-//! The WatcherAPI over real sockets: shapes, error codes, limits.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
-#![cfg(feature = "api")]
+//! Status, values and messages; error codes and bounds of connections.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
-
-use hersh::{Builder, Context, Result, StartError, Watcher};
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hersh::{Context, Result, StartError, Watcher};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Longest that any answer of these tests may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect(&self.body)
-    }
-
-    fn error(&self) -> (u16, String) {
-        let json = self.json();
-        assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
-        (self.status, json["error"].as_str().unwrap().into())
-    }
-}
-
-/// Sends raw bytes and reads until the server closes or the announced body is there.
-async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
-    let talk = async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        // A server that refuses early closes before all is written: what it says counts.
-        let _ = stream.write_all(request).await;
-        let mut reply = Vec::new();
-        let _ = stream.read_to_end(&mut reply).await;
-        String::from_utf8(reply).unwrap()
-    };
-    let reply = tokio::time::timeout(PATIENCE, talk).await.unwrap();
-    let (head, body) = reply.split_once("\r\n\r\n").expect(&reply);
-    Answer {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_ascii_lowercase(),
-        body: body.into(),
-    }
-}
-
-async fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    );
-    raw(address, request.as_bytes()).await
-}
-
-async fn get(address: SocketAddr, path: &str) -> Answer {
-    call(address, "GET", path, "").await
-}
-
-async fn send(address: SocketAddr, content: &str) -> Answer {
-    let body = json!({ "content": content }).to_string();
-    call(address, "POST", "/watcher/message", &body).await
-}
-
-fn builder() -> Builder {
-    Watcher::builder("shown").api((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// Adds numbers; blocks on `wait` until it is dropped.
-async fn adder(cx: &mut Context) -> Result {
-    cx.watch_tick("slow", Duration::from_secs(3_600))?;
-    match cx.message().as_deref() {
-        Some("wait") => std::future::pending().await,
-        Some(number) => {
-            let number: i64 = number.parse()?;
-            cx.update("total", |total: i64| total + number)?;
-        }
-        None => {}
-    }
-    Ok(())
-}
-
-async fn up(builder: Builder) -> (Watcher, SocketAddr) {
-    let watcher = builder.start(adder).await.unwrap();
-    watcher.ready().await.unwrap();
-    let address = watcher.api_address().unwrap();
-    (watcher, address)
-}
-
-fn keys(json: &Value) -> Vec<&str> {
-    json.as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
-}
-
-fn is_time(text: &Value) -> bool {
-    let text = text.as_str().unwrap();
-    text.len() == 24 && text.ends_with('Z') && &text[10..11] == "T"
-}
+use crate::client::{PATIENCE, adder, builder, call, get, is_time, keys, raw, send, up};
 
 #[tokio::test]
 async fn status_has_the_shape_that_clients_read() {
