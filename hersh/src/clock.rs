@@ -132,7 +132,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
     }
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -87,7 +87,7 @@ impl fmt::Debug for Error {
     }
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

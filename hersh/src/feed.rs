@@ -112,7 +112,8 @@ impl Feed {
     }
 }
 
-#[cfg(all(test, feature = "api", not(hersh_loom)))]
+#[cfg(feature = "api")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -286,7 +286,7 @@ impl Inbox {
     }
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

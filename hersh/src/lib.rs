@@ -144,7 +144,7 @@ pub mod testing;
 
 #[cfg(all(test, hersh_loom))]
 mod schedules;
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod virtual_time;
 
 pub use blocking::blocking;

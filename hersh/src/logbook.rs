@@ -261,7 +261,7 @@ pub(crate) fn as_rfc3339<S: Serializer>(time: &SystemTime, out: S) -> Result<S::
     out.collect_str(&rfc3339(*time))
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

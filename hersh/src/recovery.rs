@@ -81,7 +81,7 @@ impl Recovery {
     }
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

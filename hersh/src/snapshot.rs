@@ -116,7 +116,7 @@ fn decode(bytes: &[u8]) -> Result<Values, String> {
     Ok(snapshot.values.into_iter().map(pair).collect())
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

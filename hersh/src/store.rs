@@ -176,7 +176,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     })
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -219,7 +219,7 @@ fn of_type<T: 'static>(value: &(dyn Any + Send + Sync)) -> Result<&T, String> {
     value.ok_or_else(|| "its type changed, which is a defect in hersh".into())
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 

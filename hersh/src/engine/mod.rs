@@ -22,13 +22,13 @@ mod state;
 mod steps;
 mod transitions;
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod bench;
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod endings;
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod enumeration;
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod table;
 
 pub(crate) use effect::{Effect, Note};

@@ -124,7 +124,7 @@ const _: fn() = || {
     both::<Entry>();
 };
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -38,7 +38,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 pub use play::play;
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 pub(crate) use play::play_here;
 pub use run::{Outcome, Run};
 pub use setup::Setup;

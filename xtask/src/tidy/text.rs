@@ -75,7 +75,7 @@ impl<'a> File<'a> {
             lines
                 .windows(2)
                 .position(|pair| {
-                    (pair[0] == "#[cfg(test)]" || pair[0].starts_with("#[cfg(all(test,"))
+                    pair[0] == "#[cfg(test)]"
                         && pair[1].starts_with("mod ")
                         && pair[1].ends_with('{')
                 })
