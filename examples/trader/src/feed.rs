@@ -7,7 +7,6 @@ use futures_util::{Stream, stream};
 use hersh::{Context, Control, Result};
 
 use crate::money::Cents;
-use crate::portfolio::Asset;
 
 /// Milliseconds from one price to the next; 0 for as fast as can be.
 const INTERVAL: &str = "FEED_INTERVAL_MS";
@@ -15,6 +14,26 @@ const INTERVAL: &str = "FEED_INTERVAL_MS";
 const STEP: i64 = 20;
 const LOWEST: i64 = 1;
 const HIGHEST: i64 = 1_000_000_000;
+
+/// The prices of one asset.
+#[derive(Clone, Copy, Debug)]
+pub struct Feed {
+    /// The price with which the day begins.
+    pub opening: Cents,
+    seed: u64,
+}
+
+/// Those of bitcoin.
+pub const BTC: Feed = Feed {
+    opening: Cents(6_000_000),
+    seed: 1,
+};
+
+/// Those of ether.
+pub const ETH: Feed = Feed {
+    opening: Cents(300_000),
+    seed: 2,
+};
 
 /// The interval that the environment asks for.
 ///
@@ -30,23 +49,16 @@ pub fn interval(cx: &Context) -> Result<Duration> {
     Ok(Duration::from_millis(interval_ms))
 }
 
-/// The price with which the day begins.
-#[must_use]
-pub fn opening(asset: Asset) -> Cents {
-    match asset {
-        Asset::Btc => Cents(6_000_000),
-        Asset::Eth => Cents(300_000),
+impl Feed {
+    /// The prices after the opening, without an end.
+    pub fn prices(self, every: Duration) -> impl Stream<Item = Result<Cents>> {
+        stream::unfold(Walk::new(self), move |mut walk| async move {
+            if !every.is_zero() {
+                tokio::time::sleep(every).await;
+            }
+            Some((Ok(walk.step()), walk))
+        })
     }
-}
-
-/// The prices after that, without an end.
-pub fn prices(asset: Asset, every: Duration) -> impl Stream<Item = Result<Cents>> {
-    stream::unfold(Walk::new(asset), move |mut walk| async move {
-        if !every.is_zero() {
-            tokio::time::sleep(every).await;
-        }
-        Some((Ok(walk.step()), walk))
-    })
 }
 
 /// A walk by random steps.
@@ -56,11 +68,10 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(asset: Asset) -> Self {
-        let Cents(price) = opening(asset);
+    fn new(feed: Feed) -> Self {
         Self {
-            price: i64::try_from(price).unwrap_or(HIGHEST),
-            seed: price,
+            price: i64::try_from(feed.opening.0).unwrap_or(HIGHEST),
+            seed: feed.seed,
         }
     }
 
@@ -81,8 +92,8 @@ mod tests {
 
     #[test]
     fn it_is_the_same_walk_each_time_and_stays_in_bounds() {
-        let (mut one, mut other) = (Walk::new(Asset::Btc), Walk::new(Asset::Btc));
-        let mut last = opening(Asset::Btc);
+        let (mut one, mut other) = (Walk::new(BTC), Walk::new(BTC));
+        let mut last = BTC.opening;
         for _ in 0..100_000 {
             let price = one.step();
             assert_eq!(price, other.step());

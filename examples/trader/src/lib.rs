@@ -12,7 +12,8 @@ use std::time::Duration;
 use hersh::{Context, Result};
 
 use command::Command;
-use portfolio::{Asset, Order, Portfolio, Prices};
+use feed::{BTC, ETH};
+use portfolio::{Order, Portfolio, Prices};
 use strategy::{Strategy, Targets};
 
 /// The managed function: runs at the start, for each new price, every minute, and once for each
@@ -30,12 +31,8 @@ pub async fn trader(cx: &mut Context) -> Result {
 /// As [`trader`].
 pub fn trade(cx: &mut Context, strategy: &Strategy) -> Result {
     let every = feed::interval(cx)?;
-    let btc = cx.watch_flow("btc", feed::opening(Asset::Btc), move || {
-        feed::prices(Asset::Btc, every)
-    })?;
-    let eth = cx.watch_flow("eth", feed::opening(Asset::Eth), move || {
-        feed::prices(Asset::Eth, every)
-    })?;
+    let btc = cx.watch_flow("btc", BTC.opening, move || BTC.prices(every))?;
+    let eth = cx.watch_flow("eth", ETH.opening, move || ETH.prices(every))?;
     let minute = cx.watch_tick("minute", Duration::from_secs(60))?;
     let prices = Prices {
         btc: *btc,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hersh::{EndKind, Watcher, testing};
+use trader::feed::{BTC, ETH};
 use trader::money::Cents;
 use trader::portfolio::{Portfolio, Prices};
 use trader::trader;
@@ -51,8 +52,8 @@ fn a_day_goes_as_planned_and_twice_the_same_way() {
     );
     assert!(portfolio.fees > Cents(0) && portfolio.cash > Cents(0));
     let prices = Prices {
-        btc: trader::feed::opening(trader::portfolio::Asset::Btc),
-        eth: trader::feed::opening(trader::portfolio::Asset::Eth),
+        btc: BTC.opening,
+        eth: ETH.opening,
     };
     assert!(portfolio.worth(&prices) > Cents(5_000_000), "{portfolio}");
     assert_eq!(day(), (portfolio, logs));

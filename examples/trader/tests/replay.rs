@@ -23,8 +23,9 @@ fn builder() -> Builder {
     Watcher::builder("trader").env([interval])
 }
 
-/// Records a run for each message and, besides, for prices; gives back how many.
-async fn record<F>(folder: &Path, mut managed: F, messages: usize) -> u64
+/// Records a run for each message, with prices coming in between; gives back how many runs, and
+/// how many of them until the last message saw a new price.
+async fn record<F>(folder: &Path, mut managed: F, messages: usize) -> (u64, usize)
 where
     F: AsyncFnMut(&mut Context) -> Result + Send + 'static,
 {
@@ -34,12 +35,13 @@ where
     };
     let recording = builder().journal_dir(folder).journal_limits(limits);
     let (served, last) = mpsc::channel();
-    let mut left = messages;
+    let (mut left, mut priced) = (messages, 0);
     let counted = async move |cx: &mut Context| -> Result {
         managed(cx).await?;
+        priced += usize::from(!cx.triggered().variables.is_empty());
         left -= usize::from(cx.message().is_some());
         if left == 0 {
-            served.send(())?;
+            served.send(priced)?;
         }
         Ok(())
     };
@@ -48,10 +50,10 @@ where
     for message in (0..messages).map(message) {
         watcher.send(message).unwrap();
     }
-    last.recv().unwrap();
+    let priced = last.recv().unwrap();
     watcher.stop("recorded");
     assert_eq!(watcher.wait().await.to_string(), "Stopped: recorded");
-    watcher.status().runs
+    (watcher.status().runs, priced)
 }
 
 /// What a busy customer asks.
@@ -81,8 +83,9 @@ fn divergence(result: std::result::Result<Replayed, ReplayError>) -> Divergence 
 #[tokio::test]
 async fn a_hundred_thousand_runs_replay_twice_alike() {
     let folder = tempfile::tempdir().unwrap();
-    let runs = record(folder.path(), trader, MESSAGES).await;
-    assert!(runs > MESSAGES as u64, "prices have runs too");
+    let (runs, priced) = record(folder.path(), trader, MESSAGES).await;
+    assert!(runs > MESSAGES as u64, "{runs}");
+    assert!(priced > 100, "{priced}");
 
     let replayed = builder().replay(folder.path(), trader).unwrap();
     assert_eq!((replayed.first_run, replayed.runs), (1, runs));
@@ -188,7 +191,7 @@ fn record_minutes(folder: &Path, message: &str) -> Vec<u64> {
 #[tokio::test]
 async fn cut_at_any_byte_of_its_last_run_a_journal_replays_what_is_before() {
     let folder = tempfile::tempdir().unwrap();
-    let runs = record(folder.path(), trader, 20).await;
+    let (runs, _) = record(folder.path(), trader, 20).await;
     let part = folder.path().join("000000000001.journal");
     let bytes = fs::read(&part).unwrap();
     let entries = entries(&bytes);
