@@ -137,8 +137,15 @@ impl Builder {
     }
 
     /// The environment that [`Context::env`] shows. Replaces what was set before.
-    pub fn env(mut self, env: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.env = env.into_iter().collect();
+    pub fn env<K, V>(mut self, env: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let pairs = env.into_iter();
+        self.env = pairs
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
         self
     }
 

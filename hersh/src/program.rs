@@ -166,6 +166,8 @@ where
     };
     watcher.stop(name);
     tokio::select! {
+        // A watcher that has ended well has, even if the signal was sent twice.
+        biased;
         ending = watcher.wait() => Ok(ending),
         name = signals.next() => {
             Err((EXIT_CRASHED, format!("ended at once by a second signal, {name}")))

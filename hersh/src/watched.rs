@@ -59,6 +59,18 @@ impl<T> Watched<T> {
         self.error.as_deref()
     }
 
+    /// The value, or why the last update failed if it did: for those whom an old value does not
+    /// help.
+    ///
+    /// # Errors
+    /// What the source failed with.
+    pub fn result(&self) -> Result<&T, &str> {
+        match self.error() {
+            None => Ok(&self.value),
+            Some(error) => Err(error),
+        }
+    }
+
     /// When the value was last updated.
     #[must_use]
     pub fn updated_at(&self) -> SystemTime {

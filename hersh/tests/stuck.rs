@@ -15,7 +15,7 @@ fn a_run_that_blocks_its_thread_cannot_hold_up_the_end() {
         let pid = std::process::id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().unwrap()
     });
-    let grace = ("HERSH_STOP_GRACE_MS".into(), "50".into());
+    let grace = ("HERSH_STOP_GRACE_MS", "50");
     let code =
         Watcher::builder("stuck")
             .env([grace])

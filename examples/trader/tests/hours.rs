@@ -13,17 +13,17 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What is owned at the end of the day, and all that was logged meanwhile.
 fn day() -> (Portfolio, Vec<String>) {
-    let interval = ("FEED_INTERVAL_MS".to_owned(), "1000".to_owned());
+    let interval = ("FEED_INTERVAL_MS", "1000");
     let builder = Watcher::builder("trader").env([interval]).random_seed(7);
     let mut evening = None;
     let ending = testing::play(builder, trader, async |watcher| {
-        pass(2 * HOUR).await;
+        testing::pass(2 * HOUR).await;
         watcher.send("target btc 10").unwrap();
-        pass(2 * HOUR).await;
+        testing::pass(2 * HOUR).await;
         watcher.send("pause").unwrap();
-        pass(HOUR).await;
+        testing::pass(HOUR).await;
         let paused: Option<Portfolio> = watcher.value("portfolio").unwrap();
-        pass(HOUR).await;
+        testing::pass(HOUR).await;
         let portfolio: Option<Portfolio> = watcher.value("portfolio").unwrap();
         assert_eq!(portfolio, paused, "nothing is traded while it is paused");
         let logs = watcher.logs().into_iter();
@@ -34,11 +34,6 @@ fn day() -> (Portfolio, Vec<String>) {
     });
     assert_eq!(ending.kind, EndKind::Stopped, "{ending}");
     evening.unwrap()
-}
-
-async fn pass(time: Duration) {
-    // tidy: allow(sleep) time is virtual
-    tokio::time::sleep(time).await;
 }
 
 #[test]

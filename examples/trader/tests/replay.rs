@@ -19,7 +19,7 @@ const MESSAGES: usize = 100_000;
 
 /// A trader with a feed as fast as can be.
 fn builder() -> Builder {
-    let interval = ("FEED_INTERVAL_MS".to_owned(), "0".to_owned());
+    let interval = ("FEED_INTERVAL_MS", "0");
     Watcher::builder("trader").env([interval])
 }
 
@@ -177,12 +177,11 @@ fn record_minutes(folder: &Path, message: &str) -> Vec<u64> {
         }
         Ok(())
     };
-    let interval = ("FEED_INTERVAL_MS".to_owned(), "1000".to_owned());
+    let interval = ("FEED_INTERVAL_MS", "1000");
     let recording = Watcher::builder("trader").env([interval]);
     testing::play(recording.journal_dir(folder), managed, async |watcher| {
         watcher.send(message).unwrap();
-        // tidy: allow(sleep) time is virtual
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        testing::pass(Duration::from_secs(600)).await;
         watcher.stop("recorded");
     });
     looks.lock().unwrap().clone()

@@ -33,6 +33,14 @@ impl Settings {
             ))
         })?;
 
+        let mut names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
+            return Err(Control::crash(format!(
+                "TARGETS names {name} twice: name each address once"
+            )));
+        }
+
         let interval = cx.env("INTERVAL").unwrap_or("30s");
         let usable = |every: &Duration| (INTERVAL_MIN..=INTERVAL_MAX).contains(every);
         let interval = humantime::parse_duration(interval)

@@ -103,6 +103,11 @@ fn settings_that_make_no_sense_end_it_at_once() {
         ("example.com", "30s", "TARGETS is \"example.com\": give"),
         ("http://", "30s", "TARGETS is \"http://\": give"),
         ("http://example.com,,", "30s", "TARGETS is "),
+        (
+            "http://a/,http://b,http://a",
+            "30s",
+            "TARGETS names a twice",
+        ),
         ("http://example.com", "often", "INTERVAL is \"often\": give"),
         ("http://example.com", "0s", "INTERVAL is \"0s\": give"),
     ] {

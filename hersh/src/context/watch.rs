@@ -47,7 +47,8 @@ impl Context {
     }
 
     /// Watches what `poll` finds: now, and then every `every`. `poll` does its IO on a task of
-    /// its own; each result is the new value and causes a run.
+    /// its own; its result is the new value. A run follows; of results that come faster than runs
+    /// end, it sees the newest.
     ///
     /// `initial` is the value until the first poll answers. A poll that fails, panics or does not
     /// answer in time shows as [`Watched::error`], beside the last good value. Polls of one

@@ -19,7 +19,7 @@ pub struct Divergence {
     pub run: u64,
     /// What caused it: its message, the variables that changed.
     pub signal: String,
-    /// What differs.
+    /// What differs first.
     pub difference: Difference,
     /// The part of the journal that the run stands in.
     pub file: PathBuf,
@@ -204,7 +204,8 @@ impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "run {} ({}) differs from the journal ({} at byte {}): {}",
+            "run {} ({}) differs from the journal ({} at byte {}): {} (the environment is not \
+             recorded: replay with the same)",
             self.run,
             self.signal,
             self.file.display(),

@@ -37,9 +37,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-pub use play::play;
 #[cfg(test)]
 pub(crate) use play::play_here;
+pub use play::{pass, play};
 pub use run::{Outcome, Run};
 pub use setup::Setup;
 pub use signals::Signals;

@@ -1,5 +1,7 @@
 //! A whole watcher in virtual time.
 
+use std::time::Duration;
+
 use tokio::task::LocalSet;
 
 use super::{BEGINNING, paused};
@@ -17,7 +19,7 @@ use crate::{Builder, Context, Ending, Error, Watcher};
 ///
 /// let always_fails = async |_: &mut Context| Err(hersh::Error::msg("no"));
 /// let ending = testing::play(Watcher::builder("test"), always_fails, async |watcher| {
-///     tokio::time::sleep(Duration::from_secs(55)).await;
+///     testing::pass(Duration::from_secs(55)).await;
 ///     assert_eq!(watcher.status().consecutive_failures, 4);
 /// });
 /// assert_eq!(ending.kind, hersh::EndKind::Crashed);
@@ -33,6 +35,11 @@ where
 {
     let local = LocalSet::new();
     local.block_on(&paused(), play_here(builder, managed, script))
+}
+
+/// Lets virtual time pass in the script of [`play`]: what is due meanwhile happens.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// [`play`] on the current runtime, whose time should be paused, inside a `LocalSet`.

@@ -96,7 +96,7 @@ async fn the_context_may_be_read_before_and_after_an_update_and_nothing_deadlock
 
 #[tokio::test(start_paused = true)]
 async fn environment_and_time_come_through_the_context() {
-    let builder = plain().env([("COLOUR".into(), "blue".into())]);
+    let builder = plain().env([("COLOUR", "blue")]);
     let managed = async |cx: &mut Context| -> crate::Result {
         assert_eq!(cx.env("COLOUR"), Some("blue"));
         assert_eq!(cx.env("SIZE"), None);
