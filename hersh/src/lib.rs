@@ -101,7 +101,8 @@
 //!
 //! # Features
 //!
-//! `api` (default): the WatcherAPI, an HTTP server. Without it no HTTP code comes along.
+//! `api` (default): the WatcherAPI, an HTTP server on a port, a Unix socket or both. Without it no
+//! HTTP code comes along.
 
 #[cfg(feature = "api")]
 mod api;

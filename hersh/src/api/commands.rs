@@ -147,7 +147,7 @@ async fn read_body(body: Body) -> Result<Bytes, Failure> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
     use crate::clock::Clock;

@@ -169,7 +169,7 @@ fn label(text: &str) -> String {
     label
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(hersh_loom)))]
 mod tests {
     use super::*;
 

@@ -22,7 +22,7 @@ const MESSAGES: u64 = 100_000;
 const SOCKET: &str = "HERSH_TEST_CROWD_SOCKET";
 const REQUEST: &[u8] = b"GET /watcher/events HTTP/1.0\r\nhost: x\r\n\r\n";
 /// Most memory of the process with the watcher, KiB.
-const MEMORY_LIMIT_KIB: u64 = 1_500_000;
+const MEMORY_LIMIT_KIB: u64 = 500_000;
 
 /// A failing test leaves no process behind.
 struct Crowd(Child);

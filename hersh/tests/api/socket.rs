@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
 use hersh::{Builder, StartError, Watcher};
 
-use crate::client::{Place, adder, get, send};
+use crate::client::{Place, adder, call, get, send};
 
 fn on(path: &Path) -> Builder {
     Watcher::builder("on a socket").api_socket(path)
@@ -116,4 +117,33 @@ async fn bounds_that_make_no_sense_are_refused() {
         let error = builder.start(adder).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[tokio::test]
+async fn the_environment_names_the_socket_of_a_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("api");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["socket::a_program", "--exact", "--ignored", "--nocapture"])
+        .env("HERSH_WATCHER_ADDRESS", "none")
+        .env("HERSH_WATCHER_SOCKET", &path)
+        .env("HERSH_STATE_DIR", folder.path().join("state"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while UnixStream::connect(&path).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "it serves");
+        tokio::task::yield_now().await;
+    }
+    let answer = call(Place::Unix(path.clone()), "POST", "/watcher/stop", "").await;
+    assert_eq!(answer.status, 202);
+    assert!(child.wait().unwrap().success());
+    assert!(!path.exists());
+}
+
+/// The other process.
+#[test]
+#[ignore = "started by the test above"]
+fn a_program() {
+    assert_eq!(Watcher::from_env().main(adder), ExitCode::SUCCESS);
 }
