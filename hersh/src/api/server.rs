@@ -179,6 +179,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_quiet_stream_of_events_stays_and_shows_that_it_is_alive() {
+        let (_close, closing) = watch::channel(());
+        let serving = serving(closing);
+        let api = serving.api.clone();
+        tokio::spawn(hub::tell(api.clone()));
+        let (mut client, server) = duplex(4096);
+        tokio::spawn(converse(Box::new(server), serving));
+        let request = b"GET /watcher/events HTTP/1.0\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let began = Instant::now();
+        let mut text = String::new();
+        while text.matches(": keep-alive\n\n").count() < 10 {
+            text.push(client.read_u8().await.unwrap().into());
+        }
+        assert_eq!(began.elapsed().as_secs(), 150);
+        assert_eq!(api.hub.clients(), 1);
+        drop(client);
+        while api.hub.clients() == 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_for_30_s_is_cut_off_and_noted() {
         let (_close, closing) = watch::channel(());
         let serving = serving(closing);

@@ -156,6 +156,28 @@ async fn logs_are_shown_by_kind_and_number() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_asked_for_before_shows_newer_lines() {
+    let watcher = builder().start(showy).await.unwrap();
+    watcher.ready().await.unwrap();
+    let place = Place::from(watcher.api_address().unwrap());
+    for number in 0..50 {
+        watcher.send(format!("{number}")).unwrap();
+        let is_done =
+            |status: Status| status.runs == number + 2 && status.state == WatcherState::Ready;
+        while !is_done(watcher.status()) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            let logs = shown(&place, "/watcher/logs?limit=1").await;
+            let newest = &logs["effectLogs"][0]["message"];
+            assert_eq!(*newest, format!("got {number}"));
+            let newest = &logs["effectResults"][0]["run"];
+            assert_eq!(*newest, number + 2);
+        }
+    }
+}
+
+#[tokio::test]
 async fn signals_are_looked_at_without_taking_them() {
     let folder = tempfile::tempdir().unwrap();
     let (watcher, places) = up(&folder).await;
