@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, WatcherState};
 
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest body, bytes: a message in which every byte is escaped, and what stands around it.
+const BODY_LIMIT_BYTES: usize = 6 * MESSAGE_LIMIT_BYTES + 1_024;
 /// Longest reason of a stop, bytes.
 const REASON_LIMIT_BYTES: usize = 1_024;
 
@@ -49,6 +51,7 @@ pub(super) struct CommandReply {
     responses(
         (status = 200, description = "It is queued", body = CommandReply),
         (status = 400, description = "It is empty or malformed", body = ErrorReply),
+        (status = 403, description = "It comes from a web page", body = ErrorReply),
         (status = 408, description = "Its body came too slowly", body = ErrorReply),
         (status = 409, description = "The watcher is not running", body = ErrorReply),
         (status = 413, description = "It is too long", body = ErrorReply),
@@ -59,7 +62,7 @@ pub(super) async fn message(
     State(api): State<Arc<Api>>,
     request: Request,
 ) -> Result<Json<CommandReply>, Failure> {
-    let body = read_body(request.into_body()).await?;
+    let body = read_body(request).await?;
     let request: MessageRequest = serde_json::from_slice(&body)
         .map_err(|error| bad(format!("the body is no {{\"content\": \"...\"}}: {error}")))?;
     let at_ms = api.shared.clock.now_ms();
@@ -79,6 +82,7 @@ pub(super) async fn message(
     responses(
         (status = 202, description = "It is asked", body = CommandReply),
         (status = 400, description = "The body is malformed", body = ErrorReply),
+        (status = 403, description = "It comes from a web page", body = ErrorReply),
         (status = 408, description = "The body came too slowly", body = ErrorReply),
         (status = 409, description = "The watcher is over", body = ErrorReply),
         (status = 413, description = "The body is too long", body = ErrorReply),
@@ -89,7 +93,7 @@ pub(super) async fn stop(
     _: NoQuery,
     request: Request,
 ) -> Result<(StatusCode, Json<CommandReply>), Failure> {
-    let reason = reason(&read_body(request.into_body()).await?)?;
+    let reason = reason(&read_body(request).await?)?;
     match api.shared.state() {
         WatcherState::Stopped | WatcherState::Killed | WatcherState::Crashed => {
             let text = "the watcher is over already";
@@ -130,14 +134,19 @@ fn reason(body: &[u8]) -> Result<String, Failure> {
     Ok(reason)
 }
 
-/// The whole body, if it is short enough and comes soon enough.
-async fn read_body(body: Body) -> Result<Bytes, Failure> {
-    let limited = Limited::new(body, MESSAGE_LIMIT_BYTES);
+/// The whole body, if it is short enough, comes soon enough, and was not sent by a page that a
+/// person's browser happens to show: browsers name the page, other clients don't.
+async fn read_body(request: Request) -> Result<Bytes, Failure> {
+    if request.headers().contains_key(ORIGIN) {
+        let text = "web pages may not command a watcher: send it without an Origin header";
+        return Err(Failure::new(StatusCode::FORBIDDEN, text));
+    }
+    let limited = Limited::new(request.into_body(), BODY_LIMIT_BYTES);
     match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {MESSAGE_LIMIT_BYTES} bytes"),
+            format!("the body is longer than {BODY_LIMIT_BYTES} bytes"),
         )),
         Ok(Err(error)) => Err(Failure::new(StatusCode::BAD_REQUEST, error)),
         Err(_) => Err(Failure::new(
@@ -147,8 +156,10 @@ async fn read_body(body: Body) -> Result<Bytes, Failure> {
     }
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
     use crate::clock::Clock;
     use crate::inbox::Inbox;
@@ -176,7 +187,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up() {
         let body = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
-        let failure = read_body(body).await.unwrap_err();
+        let failure = read_body(Request::new(body)).await.unwrap_err();
         assert_eq!(failure.status, StatusCode::REQUEST_TIMEOUT);
     }
 }

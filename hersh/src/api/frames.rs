@@ -204,7 +204,7 @@ fn cut(content: &str) -> &str {
     &content[..content.floor_char_boundary(CONTENT_LIMIT_BYTES)]
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 

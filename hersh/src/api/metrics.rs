@@ -169,7 +169,7 @@ fn label(text: &str) -> String {
     label
 }
 
-#[cfg(all(test, not(hersh_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

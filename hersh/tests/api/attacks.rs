@@ -34,6 +34,27 @@ async fn slow_heads_take_slots_but_no_service() {
 }
 
 #[tokio::test]
+async fn a_web_page_cannot_command_a_watcher() {
+    let (watcher, address) = up(builder()).await;
+    for (path, body) in [
+        ("message", "{\"content\":\"1\"}"),
+        ("stop", "{\"reason\":\"a page\"}"),
+    ] {
+        // What a browser sends for a page of another site, without asking first.
+        let length = body.len();
+        let request = format!(
+            "POST /watcher/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             origin: http://elsewhere.example\r\ncontent-type: text/plain\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        let (status, error) = raw(address, request.as_bytes()).await.error();
+        assert_eq!(status, 403, "{error}");
+    }
+    assert_eq!(watcher.status().runs, 1);
+    assert_eq!(send(address, "1").await.status, 200);
+}
+
+#[tokio::test]
 async fn huge_headers_are_refused() {
     let (_watcher, address) = up(builder()).await;
     let huge = format!(
