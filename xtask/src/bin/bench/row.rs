@@ -32,6 +32,8 @@ pub(crate) enum Goal {
     None,
     /// `value` is at most this.
     ValueAtMost(f64),
+    /// `value` is at least this.
+    ValueAtLeast(f64),
     /// `ratio` is at most this.
     RatioAtMost(f64),
     /// `ratio` is at least this.
@@ -51,6 +53,7 @@ impl Row {
         let (goal, holds) = match goal {
             Goal::None => (None, None),
             Goal::ValueAtMost(bound) => (Some(format!("value <= {bound}")), Some(value <= bound)),
+            Goal::ValueAtLeast(bound) => (Some(format!("value >= {bound}")), Some(value >= bound)),
             Goal::RatioAtMost(bound) => (Some(format!("ratio <= {bound}")), Some(ratio <= bound)),
             Goal::RatioAtLeast(bound) => (Some(format!("ratio >= {bound}")), Some(ratio >= bound)),
         };

@@ -5,7 +5,7 @@
 //!                                 └─► axum::serve ─► a constant
 //! ```
 
-use std::{fs, net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::any};
@@ -29,6 +29,11 @@ wrk.headers["Content-Type"] = "application/json"
 const MESSAGE_REPLY: &str = r#"{"status":"message sent"}"#;
 
 const GOAL_RATIO: f64 = 0.8;
+const GOAL_LOGS_PER_S: f64 = 5_000.0;
+/// What [`hersh::LOG_LINE_LIMIT`] keeps of each kind, so that the rings are full.
+const LINES: usize = hersh::LOG_LINE_LIMIT;
+/// How often a line is added meanwhile, so that no answer is an old one for long.
+const LOG_EVERY: Duration = Duration::from_millis(5);
 const BARE: &str = "bare axum handler";
 
 /// Measures all.
@@ -43,20 +48,33 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let script = folder.path().join("post.lua");
     fs::write(&script, POST)?;
     let script = script.to_str().context("the folder's name is no text")?;
+    let talker = runtime.block_on(talker())?;
+    let talks = talker.api_address().context("the watcher has no API")?;
+    let (_, logs) = http::request(talks, "GET", "/watcher/logs", None)?;
+    let bare_logs = runtime.block_on(bare(logs))?;
     let sides = turn_by_turn(
         FEW_RUNS,
         [
+            &|| wrk(talks, "/watcher/logs", None),
+            &|| wrk(bare_logs, "/watcher/logs", None),
             &|| wrk(ours, "/watcher/status", None),
             &|| wrk(bare_status, "/watcher/status", None),
             &|| wrk(ours, "/watcher/message", Some(script)),
             &|| wrk(bare_message, "/watcher/message", Some(script)),
         ],
     )?;
-    let [[status], [bare_status], [message], [bare_message]] = sides;
-    runtime.block_on(async {
+    let [
+        [logs],
+        [bare_logs],
+        [status],
+        [bare_status],
+        [message],
+        [bare_message],
+    ] = sides;
+    for watcher in [watcher, talker] {
         watcher.stop("measured");
-        watcher.wait().await
-    });
+        runtime.block_on(watcher.wait());
+    }
     let row = |name: &str, value, peer| {
         let goal = Goal::RatioAtLeast(GOAL_RATIO);
         Row::new(SUITE, name, (value, "1/s"), (BARE, peer), goal)
@@ -64,6 +82,13 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     Ok(vec![
         row("GET /watcher/status", status, bare_status),
         row("POST /watcher/message", message, bare_message),
+        Row::new(
+            SUITE,
+            "GET /watcher/logs, full, growing",
+            (logs, "1/s"),
+            (BARE, bare_logs),
+            Goal::ValueAtLeast(GOAL_LOGS_PER_S),
+        ),
     ])
 }
 
@@ -84,6 +109,24 @@ async fn watcher() -> Result<Watcher> {
     Ok(watcher)
 }
 
+/// A watcher whose logs are full and grow: what runs say, what they change, how they end.
+async fn talker() -> Result<Watcher> {
+    let watcher = builder()
+        .api(([127, 0, 0, 1], 0))
+        .start(async |cx: &mut Context| -> hersh::Result {
+            cx.watch_tick("tick", LOG_EVERY)?;
+            let run = cx.run_number();
+            cx.log(format!("this is run {run}, which says what most lines say"));
+            cx.set("run", &run)?;
+            Ok(())
+        })
+        .await?;
+    messages::ready(&watcher).await?;
+    messages::flood_watcher(&watcher, LINES as u64)?;
+    messages::runs(&watcher, LINES as u64 + 1)?;
+    Ok(watcher)
+}
+
 /// Serves `body` on any path, and returns where.
 async fn bare(body: String) -> Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -92,6 +135,7 @@ async fn bare(body: String) -> Result<SocketAddr> {
     let handler = async move || ([(CONTENT_TYPE, "application/json")], body).into_response();
     let router = Router::new()
         .route("/watcher/status", any(handler))
+        .route("/watcher/logs", any(handler))
         .route("/watcher/message", any(handler));
     // Ends with the runtime.
     tokio::spawn(async move { axum::serve(listener, router).await });
