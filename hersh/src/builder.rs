@@ -97,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// Bounds the stop grace from above.
+    pub(crate) fn stop_grace_at_most(mut self, most: Duration) -> Self {
+        self.stop_grace = self.stop_grace.min(most);
+        self
+    }
+
     /// What failures lead to.
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
@@ -124,7 +130,7 @@ impl Builder {
         self
     }
 
-    /// How much of the journal is kept. Default eight parts of 8 MiB.
+    /// How much of the journal is kept. Default parts of 8 MiB, 64 MiB in all.
     pub fn journal_limits(mut self, limits: JournalLimits) -> Self {
         self.journal_limits = limits;
         self
@@ -274,7 +280,8 @@ impl Builder {
         }
     }
 
-    fn check(&self) -> Result<(), StartError> {
+    /// Refuses settings that make no sense.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
         let refuse = |setting, value: String, rule| {
             Err(StartError::Setting {
                 setting,
@@ -282,11 +289,12 @@ impl Builder {
                 rule,
             })
         };
-        if self.id.is_empty() || self.id.len() > 128 {
+        let id = &self.id;
+        if id.is_empty() || id.len() > 128 || id.contains('\0') {
             return refuse(
                 "the watcher's name",
                 format!("{:?}", self.id),
-                "give 1 to 128 bytes",
+                "give 1 to 128 bytes without NUL",
             );
         }
         for (setting, timeout) in [
@@ -301,13 +309,9 @@ impl Builder {
         if self.message_capacity == 0 {
             return refuse("message_capacity", "0".into(), "give at least 1");
         }
-        if self.journal_limits.parts < 2 || self.journal_limits.part_bytes == 0 {
-            let value = format!("{:?}", self.journal_limits);
-            return refuse(
-                "journal_limits",
-                value,
-                "give at least 2 parts of at least 1 byte",
-            );
+        if self.journal_limits.part_bytes == 0 {
+            let rule = "give a part at least 1 byte";
+            return refuse("journal_limits.part_bytes", "0".into(), rule);
         }
         if self.recovery.max_consecutive_failures == 0 {
             let setting = "recovery.max_consecutive_failures";

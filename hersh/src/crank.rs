@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -131,9 +131,10 @@ impl Core {
     }
 
     fn begin_turn(&mut self) {
+        let now = Instant::now();
         self.runs_in_turn = 0;
-        self.turn_began_ms = self.stepped_at_ms;
-        self.wall = (self.shared.clock.wall(), Instant::now());
+        self.turn_began_ms = self.shared.clock.ms_at(now);
+        self.wall = (self.shared.clock.wall(), now);
     }
 
     /// What came in already.
@@ -236,24 +237,9 @@ pub(crate) async fn attend<T>(
         })
     });
     let at_once = at_once.await;
-    let result = loop {
-        if let Poll::Ready(result) = at_once {
-            break Some(result.map_err(|panic| panic_text(&*panic)));
-        }
-        let running = async {
-            match work.as_mut().as_pin_mut() {
-                Some(work) => work.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            result = running => break Some(result.map_err(|panic| panic_text(&*panic))),
-            event = core.next() => core.step(event),
-        }
-        if core.abort_of(op).is_some() {
-            break None;
-        }
+    let result = match at_once {
+        Poll::Ready(result) => Some(result.map_err(|panic| panic_text(&*panic))),
+        Poll::Pending => wait(core, op, work.as_mut()).await,
     };
     // Values of the run may panic while they are dropped; that must not end the thread.
     let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
@@ -265,5 +251,31 @@ pub(crate) async fn attend<T>(
         _ if core.abort_of(op).is_some() => None,
         (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
         (result, _) => result,
+    }
+}
+
+/// Waits for work that did not end at once. `None` when the engine aborted it meanwhile.
+async fn wait<T>(
+    core: &mut Core,
+    op: OpId,
+    mut work: Pin<&mut Option<impl Future<Output = std::thread::Result<T>>>>,
+) -> Option<Result<T, String>> {
+    loop {
+        let running = async {
+            match work.as_mut().as_pin_mut() {
+                Some(work) => work.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = running => {
+                return Some(result.map_err(|panic| panic_text(&*panic)));
+            }
+            event = core.next() => core.step(event),
+        }
+        if core.abort_of(op).is_some() {
+            return None;
+        }
     }
 }

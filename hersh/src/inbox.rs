@@ -144,9 +144,11 @@ impl Inbox {
         self.bell.ring();
     }
 
-    /// Asks the watcher to end. The first reason of each kind counts.
+    /// Asks the watcher to end. The first reason of each kind counts. Further messages are refused,
+    /// because no run would follow.
     pub(crate) fn ask_end(&self, ending: Ending) {
         let mut arrivals = locked(&self.arrivals);
+        arrivals.closed = true;
         let slot = match ending.kind {
             EndKind::Stopped => &mut arrivals.stop,
             EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,

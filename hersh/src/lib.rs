@@ -70,7 +70,8 @@
 //!
 //! With `HERSH_JOURNAL_DIR=journal` every run is recorded. `HERSH_REPLAY=journal cargo run`, or
 //! [`replay`] in a test, makes the same runs again with the program as it is now, and names the
-//! first that differs.
+//! first that differs. A run that acts on the world asks [`Context::is_live`] first, so that a replay
+//! does nothing twice.
 //!
 //! # Embedded
 //!

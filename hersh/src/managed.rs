@@ -3,14 +3,57 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use crate::{Context, Error};
+use crate::{Context, Ending, Error, HookError};
+
+/// What a function returned, as data. Made where panics are caught: turning an error into text is
+/// a user's code too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Returned {
+    /// `Ok`.
+    Well,
+    /// A control value, however deep.
+    Steered(Ending),
+    /// Another error.
+    Failed {
+        /// What it says.
+        reason: Arc<str>,
+        /// The hook error in it.
+        hook: Option<HookError>,
+    },
+}
+
+impl Returned {
+    /// What `result` is.
+    pub(crate) fn of<E: Into<Error>>(result: Result<(), E>) -> Self {
+        let Err(error) = result else {
+            return Self::Well;
+        };
+        let error: Error = error.into();
+        match error.control() {
+            Some(control) => Self::Steered(control.ending()),
+            None => Self::Failed {
+                reason: error.to_string().into(),
+                hook: error.hook().cloned(),
+            },
+        }
+    }
+
+    /// What it is when the call panicked with this text.
+    pub(crate) fn panicked(text: String) -> Self {
+        Self::Failed {
+            reason: text.into(),
+            hook: None,
+        }
+    }
+}
 
 /// A function over the context whose type is forgotten. Used where one allocation per call is no
 /// matter.
 pub(crate) struct CleanupFn(Box<dyn Call + Send>);
 
-type Called<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+type Called<'a> = Pin<Box<dyn Future<Output = Returned> + 'a>>;
 
 trait Call {
     fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a>;
@@ -22,7 +65,7 @@ where
     E: Into<Error>,
 {
     fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
-        Box::pin(async move { self(cx).await.map_err(Into::into) })
+        Box::pin(async move { Returned::of(self(cx).await) })
     }
 }
 

@@ -34,6 +34,9 @@ const DEFAULT_STATE_DIR: &str = "/state";
 /// Shorter than the ten seconds that a host usually grants before it kills.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(9);
 
+/// How long the last line may take.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Exit code after a crash, or when the program did not stop within the grace period.
 const EXIT_CRASHED: u8 = 1;
 /// Exit code when the watcher could not be started.
@@ -53,7 +56,8 @@ const EXIT_DIVERGED: u8 = 4;
 /// `HERSH_STOP_GRACE_MS` (default 9,000); a second signal ends it at once.
 ///
 /// With `HERSH_REPLAY` set to a journal, nothing is served: the journal is replayed, and the last
-/// line says whether all runs were as recorded ([`crate::replay`]).
+/// line says whether all runs were as recorded ([`crate::replay`]). Runs that act on the world do so
+/// again, unless they ask [`Context::is_live`].
 ///
 /// Exit code: 0 stopped as asked (or replayed as recorded), 1 crashed or did not stop in time, 2
 /// could not start (or the journal cannot be read), 3 killed by its own wish, 4 a replayed run
@@ -129,7 +133,19 @@ impl Builder {
                 EndKind::Crashed => ExitCode::from(EXIT_CRASHED),
             },
             Err((code, message)) => {
-                say(Level::Error, &message);
+                // A reader of stdout that has stalled must not keep the process from its end.
+                let (told, is_told) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    log.write(
+                        SystemTime::now(),
+                        Level::Error,
+                        LogKind::Reduce,
+                        0,
+                        &message,
+                    );
+                    told.send(())
+                });
+                let _ = is_told.recv_timeout(LAST_WORD);
                 ExitCode::from(code)
             }
         }
@@ -154,6 +170,8 @@ where
 {
     let not_started = |message: String| (EXIT_NOT_STARTED, format!("cannot start: {message}"));
     let grace = builder.signal_grace().map_err(not_started)?;
+    // The run in progress may take half of it, so that the cleanup has the other.
+    let builder = builder.stop_grace_at_most(grace / 2);
     // Before the start: the first process of a container ignores signals it does not handle.
     let mut signals = Signals::new().map_err(|error| not_started(error.to_string()))?;
     let watcher = builder

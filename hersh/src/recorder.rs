@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::time::Instant;
+
 use crate::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::journal::{Entry, JournalWriter, Part, RecordedOutcome, RecordedRun, VERSION};
@@ -75,6 +77,18 @@ impl Recorder {
         let waits = |session: &Session| session.writer.has_buffered();
         if self.journal.as_ref().is_some_and(waits) {
             self.write(cx, |session| session.writer.flush());
+        }
+    }
+
+    /// When what is written is to be synced, if anything is.
+    pub(crate) fn sync_due(&self) -> Option<Instant> {
+        self.journal.as_ref()?.writer.sync_due()
+    }
+
+    /// Syncs what is written.
+    pub(crate) fn sync(&mut self) {
+        if let Some(session) = &mut self.journal {
+            session.writer.sync();
         }
     }
 

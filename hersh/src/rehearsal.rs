@@ -15,7 +15,7 @@ use crate::context::{Origin, Sources};
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
 use crate::logbook::Logbook;
-use crate::managed::panic_text;
+use crate::managed::{Returned, panic_text};
 use crate::shared::Shared;
 use crate::store::{Store, Values};
 use crate::{Context, Error, HookError};
@@ -77,27 +77,20 @@ where
     /// When an update is no value of its variable.
     pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<Seen, String> {
         self.cx.begin_recorded(recorded)?;
-        let work = AssertUnwindSafe((self.managed)(&mut self.cx)).catch_unwind();
-        let ended = timeout(self.run_timeout, work).await;
+        let (managed, cx) = (&mut self.managed, &mut self.cx);
+        let work = async move { Returned::of(managed(cx).await) };
+        let work = AssertUnwindSafe(work).catch_unwind();
         let mut hook = None;
-        let outcome = match ended {
+        let outcome = match timeout(self.run_timeout, work).await {
             Err(_) => RecordedOutcome::TimedOut,
-            Ok(Err(panic)) => RecordedOutcome::Failed {
-                reason: panic_text(&*panic).into(),
-            },
-            Ok(Ok(Ok(()))) => RecordedOutcome::Succeeded,
-            Ok(Ok(Err(error))) => {
-                let error: Error = error.into();
-                hook = error.hook().cloned();
-                match error.control().map(crate::Control::ending) {
-                    Some(ending) => RecordedOutcome::Steered {
-                        kind: ending.kind,
-                        reason: ending.reason,
-                    },
-                    None => RecordedOutcome::Failed {
-                        reason: error.to_string().into(),
-                    },
+            Ok(returned) => {
+                let panicked = |panic: Box<_>| Returned::panicked(panic_text(&*panic));
+                let returned = returned.unwrap_or_else(panicked);
+                let outcome = RecordedOutcome::of(&returned);
+                if let Returned::Failed { hook: found, .. } = returned {
+                    hook = found;
                 }
+                outcome
             }
         };
         let keeps = outcome.keeps_changes();
@@ -105,7 +98,8 @@ where
             self.cx.store.discard();
         }
         let run = self.cx.record(recorded.kind, outcome);
-        let run = run.unwrap_or_else(|| recorded.clone());
+        let mut run = run.unwrap_or_else(|| recorded.clone());
+        run.updates.clone_from(&recorded.updates);
         // A recorded run whose changes could not be saved left no trace either.
         if keeps && recorded.outcome.keeps_changes() {
             self.cx.store.commit();

@@ -66,10 +66,13 @@ pub(crate) struct Settings {
 /// it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
 ///
 /// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]; its newest
-/// session is replayed) or a single part of it. [`Context::env`] shows this process's
+/// session is replayed) or a part of it, from which on its session is replayed. [`Context::env`] shows this process's
 /// environment.
 ///
-/// A part in the middle of a session replays alone when what the function keeps from run to run
+/// **Whatever a run does to the world, a replay does again**: guard it with [`Context::is_live`], or
+/// replay where nothing can be reached. Time that is paused does not wait for an answer either.
+///
+/// A named part is replayed with those of its session that follow. That agrees when what the function keeps from run to run
 /// is in the durable context, not in variables that its closure captured.
 ///
 /// ```no_run

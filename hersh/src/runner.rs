@@ -13,11 +13,11 @@ use crate::crank::{AbortCause, Core, attend};
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::journal::RecordedOutcome;
 use crate::logbook::{Level, LogKind, RunResult};
-use crate::managed::CleanupFn;
+use crate::managed::{CleanupFn, Returned};
 use crate::recorder::Recorder;
 use crate::shared::Milestone;
-use crate::snapshot::StateDir;
-use crate::{Context, EndKind, Ending, Error};
+use crate::snapshot::{Saved, StateDir};
+use crate::{Context, Ending, Error};
 
 /// A watcher on its way.
 pub(crate) struct Runner<F> {
@@ -90,6 +90,15 @@ where
         if !self.cx.shared.inbox.has_news() {
             self.recorder.flush(&self.cx);
         }
+        let Some(due) = self.recorder.sync_due() else {
+            return self.core.idle().await;
+        };
+        tokio::select! {
+            biased;
+            event = self.core.idle() => return event,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        self.recorder.sync();
         self.core.idle().await
     }
 
@@ -98,9 +107,8 @@ where
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.core.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
-        let work = async move { managed(cx).await };
-        let result = attend(&mut self.core, op, work).await;
-        let Some(result) = result else {
+        let work = async move { Returned::of(managed(cx).await) };
+        let Some(returned) = attend(&mut self.core, op, work).await else {
             let outcome = match self.core.abort_of(op) {
                 Some(AbortCause::Late) => RecordedOutcome::TimedOut,
                 Some(AbortCause::End) | None => RecordedOutcome::Dropped,
@@ -111,63 +119,35 @@ where
             self.show(began, Some("it was dropped".into()));
             return;
         };
-        let (outcome, recorded) = self.outcome(result);
+        let returned = returned.unwrap_or_else(Returned::panicked);
+        let recorded = RecordedOutcome::of(&returned);
+        if !recorded.keeps_changes() {
+            self.cx.store.discard();
+        }
         self.recorder.ran(&mut self.cx, kind, recorded);
-        let failure = match &outcome {
-            Outcome::Succeeded { .. } => None,
-            Outcome::Steered { ending, .. } => Some(ending.reason.clone()),
-            Outcome::Failed { reason, .. } => Some(reason.clone()),
+        let changed = self.settle_changes();
+        if !changed {
+            self.recorder.settle(&self.cx, None);
+        }
+        let (outcome, failure) = match returned {
+            Returned::Well => (Outcome::Succeeded { changed }, None),
+            Returned::Steered(ending) => {
+                let reason = ending.reason.clone();
+                (Outcome::Steered { ending, changed }, Some(reason))
+            }
+            Returned::Failed { reason, hook } => {
+                let set_up = hook.is_some_and(|hook| hook.is_set_up());
+                let failure = Some(reason.clone());
+                (Outcome::Failed { reason, set_up }, failure)
+            }
         };
-        let outcome = self.keep(outcome);
         self.core.step(Event::RunEnded { op, outcome });
         self.show(began, failure);
     }
 
-    /// What came of the managed function, for the engine and for the journal.
-    fn outcome(&mut self, result: Result<Result<(), E>, String>) -> (Outcome, RecordedOutcome) {
-        let (reason, set_up) = match result {
-            Ok(Ok(())) => {
-                let changed = false;
-                return (Outcome::Succeeded { changed }, RecordedOutcome::Succeeded);
-            }
-            Ok(Err(error)) => {
-                let error: Error = error.into();
-                if let Some(ending) = error.control().map(crate::Control::ending) {
-                    if ending.kind == EndKind::Crashed {
-                        self.cx.store.discard();
-                    }
-                    let (kind, reason) = (ending.kind, ending.reason.clone());
-                    let changed = false;
-                    let outcome = Outcome::Steered { ending, changed };
-                    return (outcome, RecordedOutcome::Steered { kind, reason });
-                }
-                let set_up = error.hook().is_some_and(crate::HookError::is_set_up);
-                (Arc::from(error.to_string()), set_up)
-            }
-            Err(panic) => (Arc::from(panic), false),
-        };
-        self.cx.store.discard();
-        let recorded = RecordedOutcome::Failed {
-            reason: Arc::clone(&reason),
-        };
-        (Outcome::Failed { reason, set_up }, recorded)
-    }
-
-    /// Finds out what has to be saved; without that, the run is settled.
-    fn keep(&mut self, mut outcome: Outcome) -> Outcome {
-        let unsaved = self.is_changed();
-        if !unsaved {
-            self.recorder.settle(&self.cx, None);
-        }
-        match &mut outcome {
-            Outcome::Succeeded { changed } | Outcome::Steered { changed, .. } => *changed = unsaved,
-            Outcome::Failed { .. } => {}
-        }
-        outcome
-    }
-
-    /// True when there is something to write; without a state folder a commit is immediate.
-    fn is_changed(&mut self) -> bool {
+    /// Commits what needs no write, forgets what changes nothing; whether something has to be
+    /// saved first.
+    fn settle_changes(&mut self) -> bool {
         let changed = !self.cx.store.changes().is_empty();
         if changed && self.state_dir.is_none() {
             self.commit();
@@ -192,7 +172,14 @@ where
             write.await
         };
         let result = match attend(&mut self.core, op, work).await {
-            Some(Ok(Ok(Ok(())))) => Ok(()),
+            Some(Ok(Ok(Ok(Saved::Synced)))) => Ok(()),
+            Some(Ok(Ok(Ok(Saved::Unsynced(error))))) => {
+                let text = format!("the context is saved, but a power cut may undo it: {error}");
+                let run = self.cx.run_number();
+                let shared = &self.cx.shared;
+                shared.note(Level::Error, LogKind::StateFault, run, &text);
+                Ok(())
+            }
             Some(Ok(Ok(Err(error)))) => Err(error.to_string()),
             Some(Ok(Err(error))) => Err(error.to_string()),
             Some(Err(panic)) => Err(panic),
@@ -223,19 +210,18 @@ where
             return;
         };
         let result = attend(&mut self.core, op, cleanup.call(&mut self.cx)).await;
-        let result = match result {
-            Some(Ok(Ok(()))) => Ok(self.is_changed()),
-            Some(Ok(Err(error))) => Err(error.to_string()),
-            Some(Err(panic)) => Err(panic),
-            None => {
-                self.cx.store.discard();
-                return;
-            }
+        let Some(returned) = result else {
+            self.cx.store.discard();
+            return;
+        };
+        let result = match returned.unwrap_or_else(Returned::panicked) {
+            Returned::Well => Ok(self.settle_changes()),
+            Returned::Steered(ending) => Err(ending.to_string().into()),
+            Returned::Failed { reason, .. } => Err(reason),
         };
         if result.is_err() {
             self.cx.store.discard();
         }
-        let result = result.map_err(Into::into);
         self.core.step(Event::CleanupEnded { op, result });
     }
 
@@ -243,6 +229,12 @@ where
     fn commit(&mut self) {
         let run = self.cx.run_number();
         for (key, json) in self.cx.store.changes() {
+            let Some(json) = json else {
+                let text = format!("{key} is removed");
+                let shared = &self.cx.shared;
+                shared.note(Level::Info, LogKind::Context, run, &text);
+                continue;
+            };
             let mut end = json.len().min(CHANGE_LIMIT_BYTES);
             while !json.is_char_boundary(end) {
                 end -= 1;
@@ -268,7 +260,7 @@ where
 
     fn note(&self, note: &Note) {
         let shared = &self.cx.shared;
-        let (level, kind, message) = note.line();
+        let (level, kind, message) = note.line(shared.inbox.waiting());
         shared.note(level, kind, self.cx.run_number(), &message);
         if *note == Note::Initialised {
             shared.milestone.send_replace(Milestone::Up);

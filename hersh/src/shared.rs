@@ -98,11 +98,11 @@ impl Shared {
         // Only the engine writes: no need for a costly exchange.
         if self.state.load(Ordering::Relaxed) != state as u8 {
             self.state.store(state as u8, Ordering::Release);
+            self.last_update_ms.store(now_ms, Ordering::Relaxed);
             let at_ms = now_ms;
             self.feed.publish(|| Item::State { state, at_ms });
         }
         self.failures.store(u64::from(failures), Ordering::Relaxed);
-        self.last_update_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Shows that a run begins.

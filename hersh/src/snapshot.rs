@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,10 +50,9 @@ impl StateDir {
             error: error.to_string(),
         };
         fs::create_dir_all(path).map_err(failed)?;
-        let lock = OpenOptions::new()
+        let lock = private()
             .create(true)
             .truncate(false)
-            .write(true)
             .open(path.join(LOCK))
             .map_err(failed)?;
         match lock.try_lock() {
@@ -77,19 +77,43 @@ impl StateDir {
         Ok((directory, values))
     }
 
-    /// Replaces the snapshot. When it returns `Ok`, the new one survives a power cut.
+    /// Replaces the snapshot.
     ///
     /// # Errors
     /// What the file system said; the old snapshot stands.
-    pub(crate) fn save(&self, values: &Values) -> io::Result<()> {
+    pub(crate) fn save(&self, values: &Values) -> io::Result<Saved> {
         let temporary = self.path.join(TEMPORARY);
-        let mut file = File::create(&temporary)?;
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            // A new file of our own, whatever somebody laid there.
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = private().create_new(true).open(&temporary)?;
         file.write_all(&encode(values)?)?;
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, self.path.join(FILE))?;
-        File::open(&self.path)?.sync_all()
+        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+        // The new snapshot is there: to call the run failed would be to do it twice.
+        Ok(synced.map_or_else(Saved::Unsynced, |()| Saved::Synced))
     }
+}
+
+/// How well a snapshot was saved.
+#[derive(Debug)]
+pub(crate) enum Saved {
+    /// It survives a power cut.
+    Synced,
+    /// It survives the process, but a power cut may bring the old one back: the folder could not
+    /// be synced.
+    Unsynced(io::Error),
+}
+
+/// For files that only their owner may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }
 
 fn encode(values: &Values) -> io::Result<Vec<u8>> {
@@ -151,6 +175,23 @@ mod tests {
             let (_, read) = StateDir::open(folder.path()).unwrap();
             assert_eq!(read, values(&[("a", "1")]));
         }
+    }
+
+    #[test]
+    fn only_its_owner_may_read_it_and_nothing_is_written_through_a_link() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+        let mode = fs::metadata(folder.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

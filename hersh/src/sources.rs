@@ -68,7 +68,7 @@ pub(crate) fn call<T, F, E>(
         let mut last = initial;
         let mut error = None;
         loop {
-            let fetched = guarded(limit, async { poll().await.map_err(Into::into) }).await;
+            let fetched = guarded(limit, async { poll().await.map_err(text) }).await;
             let folded = fetched.and_then(|fetched| {
                 let next = catch_unwind(AssertUnwindSafe(|| fold(&last, fetched)));
                 next.map_err(|panic| panic_text(&*panic))
@@ -80,7 +80,7 @@ pub(crate) fn call<T, F, E>(
                     target.value(last.clone());
                 }
                 // The source is well again: that is news even when its value is not.
-                Ok(None) if error.take().is_some() => target.value(last.clone()),
+                Ok(None) if error.take().is_some() => target.well(),
                 Ok(None) => {}
                 Err(text) => target.error(&mut error, text),
             }
@@ -119,7 +119,19 @@ where
         let mut failure = None;
         let more = std::future::poll_fn(|cx| {
             for _ in 0..BURST {
-                match stream.as_mut().poll_next(cx) {
+                // One by one, so that a panic takes no value with it that came before.
+                let next = catch_unwind(AssertUnwindSafe(|| {
+                    let next = stream.as_mut().poll_next(cx);
+                    next.map(|item| item.map(|item| item.map_err(text)))
+                }));
+                let next = match next {
+                    Ok(next) => next,
+                    Err(panic) => {
+                        failure = Some(panic_text(&*panic));
+                        return Poll::Ready(false);
+                    }
+                };
+                match next {
                     Poll::Ready(Some(Ok(value))) => (newest, failure) = (Some(value), None),
                     Poll::Ready(Some(Err(error))) => failure = Some(error),
                     Poll::Ready(None) => return Poll::Ready(false),
@@ -137,7 +149,7 @@ where
             target.value(Arc::new(value));
         }
         if let Some(failure) = failure {
-            target.error(error, failure.into().to_string());
+            target.error(error, failure);
         }
         if !more {
             return;
@@ -147,10 +159,21 @@ where
     }
 }
 
+/// What an error says. A user's code, so called only where panics are caught.
+fn text(error: impl Into<Error>) -> String {
+    error.into().to_string()
+}
+
 impl Target {
     fn value<T: Watchable>(&self, value: Arc<T>) {
         let at = self.shared.clock.wall();
         self.var.offer(value, at, &self.shared.inbox);
+    }
+
+    /// Shows that the last error is over.
+    fn well(&self) {
+        let at = self.shared.clock.wall();
+        self.var.offer_well(at, &self.shared.inbox);
     }
 
     /// Shows an error, and logs it unless it is the one that stands already.
@@ -173,10 +196,10 @@ impl Target {
 /// Work of a user, within a time limit; panics are errors.
 async fn guarded<T>(
     limit: Duration,
-    work: impl Future<Output = Result<T, Error>>,
+    work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
     match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(result)) => result.map_err(|error| error.to_string()),
+        Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(panic_text(&*panic)),
         Err(_) => Err(format!("no answer within {limit:?}")),
     }

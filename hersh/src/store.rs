@@ -29,7 +29,8 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) struct Store {
     committed: Arc<Committed>,
-    staged: Values,
+    /// What the run has set, and `None` for what it has removed.
+    staged: BTreeMap<Arc<str>, Option<Arc<str>>>,
     size: Size,
     committed_size: Size,
 }
@@ -68,7 +69,7 @@ impl Store {
         *locked(&committed.values) = Arc::new(values);
         Self {
             committed,
-            staged: Values::new(),
+            staged: BTreeMap::new(),
             size,
             committed_size: size,
         }
@@ -107,7 +108,9 @@ impl Store {
                 bytes: self.size.bytes + key.len() + json.len(),
             },
         };
-        if size.keys > CONTEXT_KEY_LIMIT || size.bytes > CONTEXT_LIMIT_BYTES {
+        // What makes it smaller is welcome even past the limits.
+        let too_many = size.keys > CONTEXT_KEY_LIMIT.max(self.size.keys);
+        if too_many || size.bytes > CONTEXT_LIMIT_BYTES.max(self.size.bytes) {
             return Err(HookError::ContextFull {
                 hook,
                 key: key.into(),
@@ -116,19 +119,33 @@ impl Store {
             });
         }
         self.size = size;
-        self.staged.insert(key.into(), json.into());
+        self.staged.insert(key.into(), Some(json.into()));
         Ok(())
     }
 
-    /// What a commit would change: keys and JSON. Empty when it would change nothing.
-    pub(crate) fn changes(&self) -> Vec<(Arc<str>, Arc<str>)> {
+    /// Stages a removal; whether there was a value.
+    pub(crate) fn remove(&mut self, key: &str) -> bool {
+        let Some(old) = self.json(key) else {
+            return false;
+        };
+        self.size = Size {
+            keys: self.size.keys - 1,
+            bytes: self.size.bytes - key.len() - old.len(),
+        };
+        self.staged.insert(key.into(), None);
+        true
+    }
+
+    /// What a commit would change: keys and JSON, none for a removed one. Empty when it would
+    /// change nothing.
+    pub(crate) fn changes(&self) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         if self.staged.is_empty() {
             return Vec::new();
         }
         let committed = locked(&self.committed.values);
         self.staged
             .iter()
-            .filter(|(key, json)| committed.get(*key) != Some(json))
+            .filter(|(key, json)| committed.get(*key) != json.as_ref())
             .map(|(key, json)| (key.clone(), json.clone()))
             .collect()
     }
@@ -136,14 +153,19 @@ impl Store {
     /// All values as they would be after a commit.
     pub(crate) fn merged(&self) -> Values {
         let mut values = self.committed.values().as_ref().clone();
-        values.extend(self.staged.iter().map(|(k, v)| (k.clone(), v.clone())));
+        for (key, json) in self.staged.clone() {
+            put(&mut values, key, json);
+        }
         values
     }
 
     /// Makes what is staged committed.
     pub(crate) fn commit(&mut self) {
         let mut committed = locked(&self.committed.values);
-        Arc::make_mut(&mut committed).append(&mut self.staged);
+        let values = Arc::make_mut(&mut committed);
+        for (key, json) in std::mem::take(&mut self.staged) {
+            put(values, key, json);
+        }
         self.committed_size = self.size;
     }
 
@@ -155,10 +177,17 @@ impl Store {
 
     fn json(&self, key: &str) -> Option<Arc<str>> {
         match self.staged.get(key) {
-            Some(json) => Some(json.clone()),
+            Some(json) => json.clone(),
             None => locked(&self.committed.values).get(key).cloned(),
         }
     }
+}
+
+fn put(values: &mut Values, key: Arc<str>, json: Option<Arc<str>>) {
+    match json {
+        Some(json) => values.insert(key, json),
+        None => values.remove(&key),
+    };
 }
 
 /// A stored value as a `T`.
@@ -232,6 +261,40 @@ mod tests {
         let long = "x".repeat(CONTEXT_LIMIT_BYTES);
         assert!(store.set("set", "1", &long).is_err());
         assert_eq!(store.get("value", "1"), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_removed_key_makes_room_and_comes_back_when_the_run_fails() {
+        let mut store = store();
+        store.set("set", "a", &1).unwrap();
+        assert!(store.remove("a") && !store.remove("a"));
+        assert_eq!(store.changes(), [], "it was never there");
+        store.set("set", "a", &2).unwrap();
+        store.commit();
+        assert!(store.remove("a"));
+        assert_eq!(store.get::<u8>("value", "a"), Ok(None));
+        assert_eq!(store.changes(), [("a".into(), None)]);
+        store.discard();
+        assert_eq!(store.get("value", "a"), Ok(Some(2)));
+        store.remove("a");
+        assert_eq!(store.merged(), Values::new());
+        store.commit();
+        assert_eq!(store.size, Size::default());
+    }
+
+    #[test]
+    fn a_context_past_its_limits_may_shrink() {
+        let long: Arc<str> = "x".repeat(CONTEXT_LIMIT_BYTES).into();
+        let values = Values::from([("a".into(), long.clone()), ("b".into(), long)]);
+        let mut store = Store::new(Arc::new(Committed::new()), values);
+        store.set("set", "a", "shorter").unwrap();
+        assert!(
+            store
+                .set("set", "c", &"y".repeat(CONTEXT_LIMIT_BYTES))
+                .is_err()
+        );
+        assert!(store.remove("b"));
+        store.set("set", "c", "fits").unwrap();
     }
 
     #[test]

@@ -125,6 +125,18 @@ impl Var {
         );
     }
 
+    /// Leaves for the next run that the last error is over, beside a value that waits.
+    pub(crate) fn offer_well(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
+        self.leave(
+            |waiting| Update {
+                value: waiting.and_then(|update| update.value),
+                error: None,
+                at,
+            },
+            inbox,
+        );
+    }
+
     fn leave(self: &Arc<Self>, next: impl FnOnce(Option<Update>) -> Update, inbox: &Inbox) {
         let mut pending = locked(&self.pending);
         let waiting = pending.take();

@@ -86,7 +86,7 @@ impl<T> Watched<T> {
     /// True when an update of this variable is among what caused this run.
     #[must_use]
     pub fn is_triggered(&self, cx: &Context) -> bool {
-        self.changed_in_run == cx.run_number()
+        cx.took_in(self.changed_in_run)
     }
 }
 

@@ -192,7 +192,10 @@ where
             match runtime {
                 Err(error) => drop(up.send(Err(error))),
                 Ok(runtime) => {
-                    drop(up.send(Ok(())));
+                    if up.send(Ok(())).is_err() {
+                        // Nobody waits for it any more, so nobody would ever end it.
+                        return;
+                    }
                     let work = || run(&runtime, prepared, managed);
                     let ending = catch_unwind(AssertUnwindSafe(work));
                     // Sources end with the runtime; a blocking call that hangs must not hold us.
@@ -214,9 +217,10 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
+    // Left last: what sources hold may need the runtime when it is dropped.
+    let _inside = runtime.enter();
     // Sources run on this thread too, so that what they hold need not be `Send`.
     let sources = LocalSet::new();
-    let _inside = runtime.enter();
     let mut runner = prepared.runner(managed);
     sources.block_on(runtime, runner.drive())
 }
@@ -230,7 +234,9 @@ pub(crate) fn finish(shared: &Shared, ending: Result<Ending, String>) {
         ending
     });
     shared.inbox.clear();
-    shared.publish(ending.kind.state(), 0, shared.clock.now_ms());
+    let failures = shared.status().consecutive_failures;
+    let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+    shared.publish(ending.kind.state(), failures, shared.clock.now_ms());
     shared.milestone.send_replace(Milestone::Ended(ending));
 }
 

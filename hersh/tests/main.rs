@@ -54,3 +54,23 @@ fn an_api_needs_a_runtime_around_the_start() {
     };
     assert_eq!(result.unwrap_err(), hersh::StartError::NoRuntime);
 }
+
+#[test]
+fn a_journal_from_the_environment_is_recorded_and_replayed_with_codes_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let wish = |text: &'static str| {
+        async move |cx: &mut Context| -> Result {
+            cx.log(text);
+            Err(Control::stop("x").into())
+        }
+    };
+    let recorded = builder().journal_dir(path).main(wish("hello"));
+    assert_eq!(recorded, ExitCode::SUCCESS);
+    let replaying = || builder().env([("HERSH_REPLAY", path)]);
+    assert_eq!(replaying().main(wish("hello")), ExitCode::SUCCESS);
+    assert_eq!(replaying().main(wish("goodbye")), ExitCode::from(4));
+    let part = folder.path().join("000000000001.journal");
+    std::fs::write(part, "something else").unwrap();
+    assert_eq!(replaying().main(wish("hello")), ExitCode::from(2));
+}

@@ -276,6 +276,22 @@ fn names_of_contracts_are_stable() {
 }
 
 #[test]
+fn a_program_is_told_when_it_has_to_be_gone_unless_its_manifest_says_so() {
+    let mut manifest = Manifest {
+        stop_grace_ms: 3_000,
+        ..Manifest::default()
+    };
+    let told = |manifest: &Manifest| {
+        let spec = spec_with(RuntimeMode::Runsc, manifest);
+        spec.env["HERSH_STOP_GRACE_MS"].clone()
+    };
+    assert_eq!(told(&manifest), "2700");
+    let own = ("HERSH_STOP_GRACE_MS".to_owned(), "100".to_owned());
+    manifest.env.extend([own]);
+    assert_eq!(told(&manifest), "100");
+}
+
+#[test]
 fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
     let mut manifest = Manifest::default();
     let hostile = "x\"\n    privileged: true\n#\u{2028}";

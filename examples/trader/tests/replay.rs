@@ -31,7 +31,7 @@ where
 {
     let limits = JournalLimits {
         part_bytes: 8 * 1024 * 1024,
-        parts: 64,
+        total_bytes: 512 * 1024 * 1024,
     };
     let recording = builder().journal_dir(folder).journal_limits(limits);
     let (served, last) = mpsc::channel();

@@ -146,6 +146,21 @@ impl Context {
         Ok(value)
     }
 
+    /// Removes a value from the durable context; whether there was one. It counts and is committed
+    /// like [`Context::set`].
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// cx.set("order-17", "open")?;
+    /// cx.remove("order-17");
+    /// # assert_eq!(cx.value::<String>("order-17")?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.store.remove(key)
+    }
+
     /// A variable of the environment as it was when the watcher was made. It is not recorded in
     /// the journal, because it often holds secrets: replay with the same one.
     ///
@@ -207,6 +222,27 @@ impl Context {
         )]
         let unit = self.random_below(STEPS) as f64 / STEPS as f64;
         unit
+    }
+
+    /// Whether this run counts: false in a replay and in a [`crate::testing::Test`], where nothing
+    /// outside may be touched. Ask it before acting on the world; what a run decides, logs and keeps
+    /// must not depend on it.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # async fn send_mail() -> hersh::Result { panic!("not in a test") }
+    /// if cx.is_live() {
+    ///     send_mail().await?;
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self.sources {
+            Sources::Live => true,
+            Sources::Scripted { .. } => false,
+        }
     }
 
     /// The number of this run, 1 for the first.

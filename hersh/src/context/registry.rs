@@ -1,6 +1,7 @@
 //! The registered variables of a watcher, by name.
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,7 @@ pub(super) enum Source {
         every: Duration,
     },
     Call {
+        hook: &'static str,
         every: Duration,
         value: &'static str,
     },
@@ -50,13 +52,13 @@ pub(crate) enum Sources {
 }
 
 impl Context {
-    /// The first tick that is due after `now` and until `end`: when, whose, which. For tests, in
-    /// which no source runs.
-    pub(crate) fn next_tick(
+    /// The next ticks that are due after `now` and until `end`: when, and all that are due then, by
+    /// name. For tests, in which no source runs.
+    pub(crate) fn next_ticks(
         &self,
         now: SystemTime,
         end: SystemTime,
-    ) -> Option<(SystemTime, Arc<str>, Tick)> {
+    ) -> Option<(SystemTime, BTreeMap<Arc<str>, Tick>)> {
         let due = |watch: &Watch| match watch.source {
             Source::Tick { every } => {
                 let since = now.duration_since(watch.registered_at).unwrap_or_default();
@@ -67,8 +69,13 @@ impl Context {
             }
             Source::Call { .. } | Source::Flow { .. } => None,
         };
-        let ticks = self.watches.values().filter_map(due);
-        ticks.min_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)))
+        let due: Vec<_> = self.watches.values().filter_map(due).collect();
+        let first = due.iter().map(|(at, _, _)| *at).min()?;
+        let together = due.into_iter().filter(|(at, _, _)| *at == first);
+        Some((
+            first,
+            together.map(|(_, name, tick)| (name, tick)).collect(),
+        ))
     }
 
     /// Registers a variable and reads it. Gives the target of its source too, if sources run.
@@ -151,7 +158,9 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tick { every } => write!(f, "a tick every {every:?}"),
-            Self::Call { every, value } => write!(f, "a call every {every:?} of type {value}"),
+            Self::Call { hook, every, value } => {
+                write!(f, "a {hook} every {every:?} of type {value}")
+            }
             Self::Flow { value } => write!(f, "a flow of type {value}"),
         }
     }

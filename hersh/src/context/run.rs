@@ -129,21 +129,24 @@ impl Context {
         vars.map(|var| SavedVariable::of(var)).collect()
     }
 
+    /// Whether an update that this run took in is `run`'s; none is the cleanup's.
+    pub(crate) fn took_in(&self, run: u64) -> bool {
+        run == self.run && !self.in_cleanup
+    }
+
     /// Prepares for the cleanup function.
     pub(crate) fn begin_cleanup(&mut self) {
         self.now = self.shared.clock.wall();
         self.intake.message = None;
         self.triggered = Triggered::default();
         self.in_cleanup = true;
+        self.reseed(u64::MAX);
     }
 
     fn turn(&mut self, run: u64, kind: RunKind, now: SystemTime) {
         self.run = run;
         self.now = now;
-        // Each run draws from numbers of its own, so that one that is replayed alone, or draws
-        // more than it did, shifts no other.
-        self.random = SplitMix64::new(SplitMix64::new(self.seed ^ run).next_u64());
-        self.draws = 0;
+        self.reseed(run);
         self.triggered.init = kind == RunKind::Init;
         self.triggered.recovery = kind == RunKind::Recover;
         self.triggered.message = self.intake.message.is_some();
@@ -151,6 +154,13 @@ impl Context {
         if let Some(taken) = &mut self.taken {
             taken.clear();
         }
+    }
+
+    /// Each run draws from numbers of its own, so that one that is replayed alone, or draws more
+    /// than it did, shifts no other.
+    fn reseed(&mut self, run: u64) {
+        self.random = SplitMix64::new(SplitMix64::new(self.seed ^ run).next_u64());
+        self.draws = 0;
     }
 
     /// Shows the signals that this run takes in.

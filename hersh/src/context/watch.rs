@@ -178,7 +178,7 @@ impl Context {
         E: Into<Error> + 'static,
     {
         let value = type_name::<T>();
-        let source = Source::Call { every, value };
+        let source = Source::Call { hook, every, value };
         if let Some(read) = self.read(hook, name, &source) {
             return read;
         }

@@ -60,7 +60,5 @@ pub(crate) enum Note {
     Ended {
         /// How.
         ending: Ending,
-        /// Messages that were accepted and never had a run.
-        unserved: u64,
     },
 }

@@ -5,8 +5,9 @@ use crate::EndKind;
 use crate::logbook::{Level, LogKind};
 
 impl Note {
-    /// How the note reads in the log.
-    pub(crate) fn line(&self) -> (Level, LogKind, String) {
+    /// How the note reads in the log, with so many messages that wait: at the end, those that
+    /// were accepted and never have a run.
+    pub(crate) fn line(&self, waiting: usize) -> (Level, LogKind, String) {
         match self {
             Self::Initialised => (Level::Info, LogKind::Reduce, "ready".into()),
             Self::RunFailed {
@@ -30,13 +31,13 @@ impl Note {
                 let text = format!("cleanup failed: {reason}");
                 (Level::Error, LogKind::StateFault, text)
             }
-            Self::Ended { ending, unserved } => {
+            Self::Ended { ending } => {
                 let level = match ending.kind {
                     EndKind::Stopped => Level::Info,
                     EndKind::Killed => Level::Warn,
                     EndKind::Crashed => Level::Error,
                 };
-                let text = match unserved {
+                let text = match waiting {
                     0 => ending.to_string(),
                     count => format!("{ending} ({count} messages were not served)"),
                 };

@@ -51,7 +51,6 @@ impl State {
     pub(super) fn end(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
         cx.emit(Effect::Note(Note::Ended {
             ending: ending.clone(),
-            unserved: self.waiting,
         }));
         self.phase = Phase::Ended { ending };
     }

@@ -8,7 +8,7 @@
 //! | something that pushes: a socket, a channel, a subscription | [`Context::watch_flow`] |
 //! | a rhythm: every minute, every hour | [`Context::watch_tick`] |
 //! | a client, a table, a parsed file, needed in every run | [`Context::memo`], [`Context::memo_async`] |
-//! | what must survive a restart | [`Context::set`], [`Context::update`] |
+//! | what must survive a restart | [`Context::set`], [`Context::update`], [`Context::remove`] |
 //! | what only this life of the program needs | a variable that the closure captures |
 //! | a long computation or a synchronous library | [`crate::blocking`] |
 //! | settings | [`Context::env`] |
@@ -22,8 +22,9 @@
 //! # IO in a source or in the run?
 //!
 //! Reading belongs in a source: it is then bounded in time, recorded, and replayed without the
-//! network. Acting (placing an order, sending a mail) belongs in the run, after the decision; its
-//! time-out is that of the run.
+//! network. Acting (placing an order, sending a mail) belongs in the run, after the decision, under
+//! `if cx.is_live()`, so that no replay acts again; its time-out is that of the run. What came of it
+//! is best read by a source: then it is recorded.
 //!
 //! # Captured or durable?
 //!

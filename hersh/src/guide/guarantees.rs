@@ -16,7 +16,8 @@
 //! - **No loss, no merging.** A message that [`crate::Watcher::send`] took has exactly one run,
 //!   whether that run succeeds or fails. What is lost: messages still waiting when the watcher
 //!   ends or the process dies; their number is in the log's last line. A run that failed is tried
-//!   again *without* its message: keep what must not be lost in the durable context first.
+//!   again *without* its message, and without the changes that woke it: keep what must not be lost
+//!   in the durable context first. Once an end is asked for, further messages are refused.
 //! - **Order.** First in, first out; the messages of one sender keep their order.
 //! - **Back-pressure.** At most [`crate::MESSAGE_CAPACITY`] messages and
 //!   [`crate::MESSAGE_TOTAL_LIMIT_BYTES`] wait; then [`crate::SendError::QueueFull`] goes to the
@@ -36,7 +37,9 @@
 //! # Priority
 //!
 //! When several signals wait, a wish to end comes first, then messages, then variables. A stop
-//! lets the run in progress finish within [`crate::Builder::stop_grace`]; a kill drops it.
+//! lets the run in progress finish within [`crate::Builder::stop_grace`]; a kill drops it, but lets a
+//! save of the context that is in progress end, within 30 s. In [`crate::main`] a run gets half of the
+//! time that a stop signal grants, the cleanup the rest.
 //!
 //! # Durable context
 //!
@@ -46,7 +49,8 @@
 //!   one whose save was in progress.
 //! - A run that fails, times out or is dropped leaves no trace in the context. Effects on the
 //!   outside, such as an order that was placed, remain: make them idempotent, for instance with an
-//!   id from [`crate::Context::random`] that the context keeps.
+//!   id from [`crate::Context::random`] that the context keeps (with [`crate::Builder::random_seed`]
+//!   set, the ids repeat after a restart).
 //!
 //! # Determinism
 //!
@@ -58,14 +62,16 @@
 //! your own instead of [`crate::Context::random`], the order of a `HashMap`, IO in the run
 //! instead of in a source, globals. State that the closure captures is fine when a replay begins
 //! with the first run of the session; a later part of the journal replays alone only when what
-//! matters is in the context.
+//! matters is in the context. A watched type must come back from its JSON as it was: no skipped
+//! fields, no `NaN`. A run that did not end in time is not compared, because that is chance.
 //!
 //! # Journal
 //!
 //! With [`crate::Builder::journal_dir`] every run is appended as it ends. The records of a busy
-//! engine wait in memory until it is idle, 64 KiB at most, and are synced about once a second:
-//! a crash of the process can lose those that wait, a power cut the last second or so as well. A
-//! record that was cut off is recognised and left out; one that was changed is named.
+//! engine wait in memory until it is idle, 64 KiB at most; a sync begins a second after a write. So a
+//! crash of the process loses the run in progress and those that wait, a power cut also what was
+//! written since the last sync, a second or so. A record that was cut off is recognised and left
+//! out; one that was changed is named.
 //!
 //! # Failure
 //!
@@ -86,4 +92,4 @@
 //! | watched variables, memos | 1,000 each |
 //! | durable context | 1,000 keys, 4 MiB as JSON |
 //! | log | 1,000 lines of each kind, each 8 KiB |
-//! | journal | 8 parts of 8 MiB |
+//! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

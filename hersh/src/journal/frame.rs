@@ -14,6 +14,8 @@ use super::record::Entry;
 pub(super) const MAGIC: &[u8] = b"hersh journal 1\n";
 /// Length and two checksums, four bytes each, little-endian.
 const HEAD_BYTES: usize = 12;
+/// What a disk writes as a whole, at least.
+const SECTOR_BYTES: usize = 512;
 /// Longest payload that is believed.
 const PAYLOAD_LIMIT_BYTES: usize = 256 * 1024 * 1024;
 
@@ -75,6 +77,9 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Read {
         u32::from_le_bytes(bytes)
     };
     if crc32fast::hash(&head[..4]) != word(4) {
+        if is_cut_off(bytes, at) {
+            return Read::Torn;
+        }
         let what = "the length of an entry has another checksum".into();
         return Read::Damaged { what };
     }
@@ -83,6 +88,9 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Read {
         return Read::Torn;
     };
     if crc32fast::hash(payload) != word(8) {
+        if is_cut_off(bytes, at) {
+            return Read::Torn;
+        }
         let what = "an entry has another checksum".into();
         return Read::Damaged { what };
     }
@@ -95,6 +103,17 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Read {
             what: format!("an entry cannot be understood: {error}"),
         },
     }
+}
+
+/// Whether only the first sectors of what begins at `at` came to the disk before a power cut: the
+/// rest of the file is zeros then, from the border of a sector on.
+fn is_cut_off(bytes: &[u8], at: usize) -> bool {
+    let written = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let border = written.next_multiple_of(SECTOR_BYTES);
+    at < border && border < bytes.len()
 }
 
 /// Serialises onto the end of a vector, without a buffer in between.
@@ -170,6 +189,23 @@ mod tests {
         let mut lengthened = bytes[..middle].to_vec();
         lengthened.resize(middle + 100, 0);
         assert!(matches!(read(&lengthened, middle), Read::Torn));
+    }
+
+    #[test]
+    fn an_end_whose_last_sectors_never_came_to_the_disk_is_torn() {
+        let mut bytes = Vec::new();
+        append(&mut bytes, &entry("first")).unwrap();
+        let middle = bytes.len();
+        append(&mut bytes, &entry(&"x".repeat(3_000))).unwrap();
+        for border in (512..bytes.len()).step_by(512) {
+            let mut cut = bytes.clone();
+            cut[border..].fill(0);
+            assert!(matches!(read(&cut, middle), Read::Torn), "{border}");
+            assert!(matches!(read(&cut, 0), Read::Entry { .. }));
+        }
+        let mut damaged = bytes.clone();
+        damaged[1_000] ^= 1;
+        assert!(matches!(read(&damaged, middle), Read::Damaged { .. }));
     }
 
     #[test]

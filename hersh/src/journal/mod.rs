@@ -4,13 +4,13 @@
 //! run ──► RecordedRun ──► frame ──► buffer ──write──► part 7 ──full──► part 8 …
 //!         (record.rs)   (frame.rs)        (writer.rs)   each begins with context and variables
 //! ```
-//! A journal is a folder of parts, `000000000007.journal`; the oldest is removed when there are
-//! too many. A part begins with all that a replay of it alone needs. Parts are only ever appended
+//! A journal is a folder of parts, `000000000007.journal`; the oldest is removed when there is too
+//! much. A part begins with all that a replay of it alone needs. Parts are only ever appended
 //! to, so a crash at any byte leaves a readable prefix.
 //!
 //! What can be lost: a crash of the process, at most the runs since the engine was last idle, or
-//! [`BUFFER_BYTES`] of them; a power cut, besides, what was written in about the last second. The
-//! durable context does not depend on it: that has a file and a sync of its own.
+//! [`BUFFER_BYTES`] of them; a power cut, besides, what was written in the last second, by which a
+//! sync begins, and until it ends. The durable context does not depend on it: that has a file and a sync of its own.
 
 mod frame;
 mod reader;
@@ -32,18 +32,20 @@ pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 /// The bounds of a journal on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
-    /// When a part is full, bytes. A part exceeds it by one record at most.
+    /// When a part is full, bytes of its runs. It exceeds that by one run at most, and besides holds
+    /// the context and the variables that it begins with.
     pub part_bytes: u64,
-    /// Most parts; the oldest is removed first. At least 2.
-    pub parts: usize,
+    /// Most bytes of the finished parts together; the oldest is removed first. There are never more
+    /// than 1,000 parts.
+    pub total_bytes: u64,
 }
 
 impl Default for JournalLimits {
-    /// Eight parts of 8 MiB.
+    /// Parts of 8 MiB, 64 MiB in all.
     fn default() -> Self {
         Self {
             part_bytes: 8 * 1024 * 1024,
-            parts: 8,
+            total_bytes: 64 * 1024 * 1024,
         }
     }
 }

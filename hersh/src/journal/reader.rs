@@ -1,5 +1,6 @@
 //! Reads a journal back: one part, or the parts of the newest session.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -64,39 +65,80 @@ pub(crate) enum ReadError {
 }
 
 impl Journal {
-    /// Opens a part, or of a folder the newest session.
+    /// Opens the newest session of a folder, or a session from one of its parts on.
     ///
     /// # Errors
     /// [`ReadError`]
     pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
-        if !path.is_dir() {
-            let parts = vec![path.into()];
-            let began = first(path)?.1;
-            return Ok(Self { began, parts });
+        if path.is_dir() {
+            Self::newest(path)
+        } else {
+            Self::from_part(path)
         }
-        let numbers = parts_in(path).map_err(|error| unreadable(path, &error))?;
-        let mut session: Option<Part> = None;
-        let mut parts = Vec::new();
+    }
+
+    fn newest(folder: &Path) -> Result<Self, ReadError> {
+        let numbers = parts_in(folder).map_err(|error| unreadable(folder, &error))?;
+        let mut journal: Option<Self> = None;
         for number in numbers.into_iter().rev() {
-            let part = part_path(path, number);
+            // An older session is nobody's concern, whatever state it is in.
+            if journal.as_ref().is_some_and(|it| it.began.number == 0) {
+                break;
+            }
+            let part = part_path(folder, number);
             let began = match first(&part) {
-                Ok((_, began)) => began,
+                Ok(began) => began,
                 // A crash can leave a part without its beginning: nothing was recorded there.
                 Err(ReadError::Foreign { .. }) if is_torn_beginning(&part) => continue,
                 Err(error) => return Err(error),
             };
-            match &session {
-                Some(newer) if newer.session != began.session || newer.number == 0 => break,
-                Some(newer) if newer.number != began.number + 1 => break,
-                Some(_) | None => {}
+            match &mut journal {
+                None => {
+                    let parts = vec![part];
+                    journal = Some(Self { began, parts });
+                }
+                Some(newer) if newer.follows(&began) => {
+                    newer.began = began;
+                    newer.parts.insert(0, part);
+                }
+                Some(_) => break,
             }
-            session = Some(began);
-            parts.insert(0, part);
         }
-        match session {
-            Some(began) => Ok(Self { began, parts }),
-            None => Err(ReadError::Empty { path: path.into() }),
+        journal.ok_or_else(|| ReadError::Empty {
+            path: folder.into(),
+        })
+    }
+
+    fn from_part(path: &Path) -> Result<Self, ReadError> {
+        let began = first(path)?;
+        let mut last = began.clone();
+        let mut parts = vec![path.to_path_buf()];
+        // A part that was copied elsewhere under another name is replayed alone.
+        let number = path.file_name().and_then(part_number);
+        if let (Some(mut number), Some(folder)) = (number, path.parent()) {
+            loop {
+                number += 1;
+                let next = part_path(folder, number);
+                match first(&next) {
+                    Ok(part) if part.session == last.session && part.number == last.number + 1 => {
+                        parts.push(next);
+                        last = part;
+                    }
+                    Ok(_) | Err(ReadError::Empty { .. } | ReadError::Foreign { .. }) => break,
+                    // Named once it is reached: what stands before it is good.
+                    Err(ReadError::Damaged { .. } | ReadError::File { .. }) => {
+                        parts.push(next);
+                        break;
+                    }
+                }
+            }
         }
+        Ok(Self { began, parts })
+    }
+
+    /// Whether this begins where a part that begins like `earlier` ends.
+    fn follows(&self, earlier: &Part) -> bool {
+        earlier.session == self.began.session && earlier.number + 1 == self.began.number
     }
 
     /// All entries in order.
@@ -174,16 +216,22 @@ impl Entries<'_> {
 pub(super) fn parts_in(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".journal"));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        numbers.extend(part_number(&entry?.file_name()));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// The bytes of a part and how it begins.
-fn first(path: &Path) -> Result<(Vec<u8>, Part), ReadError> {
+/// The number of a part by its name, if it is one as we name them.
+fn part_number(name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    let digits = name.strip_suffix(".journal")?;
+    let number = digits.parse::<u64>().ok()?;
+    (digits.len() == 12 && part_path(Path::new(""), number) == Path::new(name)).then_some(number)
+}
+
+/// How a part begins.
+fn first(path: &Path) -> Result<Part, ReadError> {
     let foreign = |what: String| ReadError::Foreign {
         path: path.into(),
         what,
@@ -196,7 +244,7 @@ fn first(path: &Path) -> Result<(Vec<u8>, Part), ReadError> {
         Read::Entry {
             entry: Entry::Began(part),
             ..
-        } if part.version == VERSION => Ok((bytes, *part)),
+        } if part.version == VERSION => Ok(*part),
         Read::Entry {
             entry: Entry::Began(part),
             ..
@@ -213,11 +261,12 @@ fn first(path: &Path) -> Result<(Vec<u8>, Part), ReadError> {
     }
 }
 
+/// Whether a crash or a power cut kept the beginning of a part from the disk.
 fn is_torn_beginning(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| {
-        let whole = bytes.starts_with(MAGIC);
-        let torn = whole && matches!(frame::read(&bytes, MAGIC.len()), Read::Torn | Read::End);
-        torn || MAGIC.starts_with(&bytes)
+        let begins = bytes.starts_with(MAGIC);
+        let torn = begins && matches!(frame::read(&bytes, MAGIC.len()), Read::Torn | Read::End);
+        torn || MAGIC.starts_with(&bytes) || bytes.iter().all(|byte| *byte == 0)
     })
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::EndKind;
 use crate::clock::epoch_ns;
 use crate::engine::RunKind;
+use crate::managed::Returned;
 use crate::var::{Current, Update, Value, Var};
 
 /// The form of the entries. A later form gets the next number.
@@ -67,8 +68,8 @@ pub(crate) struct RecordedRun {
     pub(crate) draws: u64,
     /// How it ended.
     pub(crate) outcome: RecordedOutcome,
-    /// What it changed in the durable context: keys and JSON.
-    pub(crate) context: Vec<(Arc<str>, Arc<str>)>,
+    /// What it changed in the durable context: keys and JSON, none for a removed one.
+    pub(crate) context: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// What it logged.
     pub(crate) logs: Vec<Arc<str>>,
     /// How many more lines it logged than are kept here.
@@ -147,6 +148,20 @@ impl RecordedRun {
 }
 
 impl RecordedOutcome {
+    /// What the journal says of a function that returned.
+    pub(crate) fn of(returned: &Returned) -> Self {
+        match returned {
+            Returned::Well => Self::Succeeded,
+            Returned::Steered(ending) => Self::Steered {
+                kind: ending.kind,
+                reason: ending.reason.clone(),
+            },
+            Returned::Failed { reason, .. } => Self::Failed {
+                reason: reason.clone(),
+            },
+        }
+    }
+
     /// Whether what the run changed counts.
     pub(crate) fn keeps_changes(&self) -> bool {
         match self {

@@ -1,10 +1,13 @@
 //! Writes parts: buffers while the engine is busy, rotates, keeps the number of parts bounded.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::frame::{self, MAGIC};
 use super::reader::parts_in;
@@ -14,6 +17,8 @@ use crate::StartError;
 use crate::sync::{Mutex, locked};
 
 const LOCK: &str = "journal.lock";
+/// Most parts, however small they are: each start of a program makes one.
+const PART_LIMIT: usize = 1_000;
 /// How long what is written may wait for its sync.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
@@ -23,11 +28,16 @@ pub(crate) struct JournalWriter {
     folder: PathBuf,
     limits: JournalLimits,
     file: File,
-    /// Numbers of the parts that are there, oldest first; the last is being written.
-    parts: Vec<u64>,
+    /// Numbers and bytes of the finished parts that are there, oldest first.
+    finished: VecDeque<(u64, u64)>,
+    /// The number of the part that is being written.
+    number: u64,
     buffer: Vec<u8>,
+    /// Bytes of the part, and of its runs alone.
     part_bytes: u64,
-    synced_at: Instant,
+    runs_bytes: u64,
+    /// Since when something is written and not synced.
+    unsynced_since: Option<Instant>,
     state: Arc<Mutex<JournalState>>,
     /// Holds the lock until it is dropped.
     _lock: File,
@@ -73,18 +83,23 @@ impl JournalWriter {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let mut parts = parts_in(folder).map_err(failed)?;
-        let number = parts.last().map_or(1, |last| last + 1);
+        let mut finished = VecDeque::new();
+        for number in parts_in(folder).map_err(failed)? {
+            let bytes = fs::metadata(part_path(folder, number)).map_or(0, |it| it.len());
+            finished.push_back((number, bytes));
+        }
+        let number = finished.back().map_or(1, |(last, _)| last + 1);
         let file = create(folder, number).map_err(failed)?;
-        parts.push(number);
         let mut writer = Self {
             folder: folder.into(),
             limits,
             file,
-            parts,
+            finished,
+            number,
             buffer: Vec::new(),
             part_bytes: 0,
-            synced_at: Instant::now(),
+            runs_bytes: 0,
+            unsynced_since: None,
             state: Arc::default(),
             _lock: lock,
         };
@@ -106,6 +121,7 @@ impl JournalWriter {
         frame::append(&mut self.buffer, entry).map_err(io::Error::other)?;
         let bytes = (self.buffer.len() - before) as u64;
         self.part_bytes += bytes;
+        self.runs_bytes += bytes;
         let mut state = locked(&self.state);
         state.bytes += bytes;
         state.runs += u64::from(matches!(entry, Entry::Run(_)));
@@ -116,9 +132,15 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Whether the next part should begin.
+    /// Whether the next part should begin. What a part begins with does not count: a large context
+    /// must not make each run a part of its own.
     pub(crate) fn is_full(&self) -> bool {
-        self.part_bytes >= self.limits.part_bytes
+        self.runs_bytes >= self.limits.part_bytes
+    }
+
+    /// When what is written is to be synced, if anything is.
+    pub(crate) fn sync_due(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + SYNC_AFTER)
     }
 
     /// Whether anything waits in memory.
@@ -132,11 +154,10 @@ impl JournalWriter {
     /// As [`JournalWriter::append`].
     pub(crate) fn rotate(&mut self, part: Part) -> io::Result<()> {
         self.flush()?;
-        self.file.sync_all()?;
-        let number = self.parts.last().map_or(1, |last| last + 1);
-        self.file = create(&self.folder, number)?;
-        self.parts.push(number);
-        self.part_bytes = 0;
+        self.sync();
+        self.finished.push_back((self.number, self.part_bytes));
+        self.number += 1;
+        self.file = create(&self.folder, self.number)?;
         self.begin(part)
     }
 
@@ -150,14 +171,21 @@ impl JournalWriter {
         }
         self.file.write_all(&self.buffer)?;
         self.buffer.clear();
-        if self.synced_at.elapsed() >= SYNC_AFTER {
-            self.synced_at = Instant::now();
-            let file = self.file.try_clone()?;
-            // Away from the engine, which must not wait for a disk. A sync that fails is told by
-            // the one at the end of the part.
-            tokio::task::spawn_blocking(move || file.sync_data());
+        let now = Instant::now();
+        let since = *self.unsynced_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= SYNC_AFTER {
+            self.sync();
         }
         Ok(())
+    }
+
+    /// Syncs what is written, away from the engine, which must not wait for a disk. A disk that
+    /// fails to sync is told by the next write, or never: the journal promises no more.
+    pub(crate) fn sync(&mut self) {
+        self.unsynced_since = None;
+        if let Ok(file) = self.file.try_clone() {
+            tokio::task::spawn_blocking(move || file.sync_data());
+        }
     }
 
     /// The last entry, synced.
@@ -167,20 +195,44 @@ impl JournalWriter {
     pub(crate) fn finish(&mut self, entry: &Entry) -> io::Result<()> {
         self.append(entry)?;
         self.flush()?;
+        self.unsynced_since = None;
         self.file.sync_all()
     }
 
     fn begin(&mut self, part: Part) -> io::Result<()> {
         self.buffer.extend_from_slice(MAGIC);
+        self.part_bytes = MAGIC.len() as u64;
         self.append(&Entry::Began(Box::new(part)))?;
+        self.runs_bytes = 0;
         self.flush()?;
         // The name of the part is in the folder only once that is on disk.
-        File::open(&self.folder)?.sync_all()?;
-        while self.parts.len() > self.limits.parts {
-            fs::remove_file(part_path(&self.folder, self.parts[0]))?;
-            self.parts.remove(0);
+        if let (Ok(file), Ok(folder)) = (self.file.try_clone(), File::open(&self.folder)) {
+            let sync = move || file.sync_all().and_then(|()| folder.sync_all());
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(sync)),
+                // At a start outside any runtime nothing waits for this thread yet.
+                Err(_) => sync()?,
+            }
         }
-        locked(&self.state).parts = self.parts.len();
+        self.remove_oldest()?;
+        locked(&self.state).parts = self.finished.len() + 1;
+        Ok(())
+    }
+
+    /// Removes the oldest parts while there is too much.
+    fn remove_oldest(&mut self) -> io::Result<()> {
+        let mut total = self.finished.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        while total > self.limits.total_bytes || self.finished.len() >= PART_LIMIT {
+            let Some((number, bytes)) = self.finished.pop_front() else {
+                return Ok(());
+            };
+            match fs::remove_file(part_path(&self.folder, number)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                // Somebody else may have made room.
+                Ok(()) | Err(_) => {}
+            }
+            total -= bytes;
+        }
         Ok(())
     }
 }

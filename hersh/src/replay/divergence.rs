@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::HookError;
 use crate::engine::RunKind;
 use crate::journal::{RecordedOutcome, RecordedRun};
 use crate::rehearsal::Seen;
@@ -92,27 +93,28 @@ pub(super) fn check(recorded: &RecordedRun, seen: Result<Seen, String>) -> Resul
         Ok(seen) => seen,
         Err(what) => return Err(Difference::Input { what }),
     };
-    // How far a run came before the end of the watcher cut it short is chance.
-    if recorded.outcome == RecordedOutcome::Dropped {
-        return Ok(());
+    // How far a run came before it was cut short is chance, and so is whether it would be now.
+    match recorded.outcome {
+        RecordedOutcome::Dropped | RecordedOutcome::TimedOut => return Ok(()),
+        RecordedOutcome::Succeeded
+        | RecordedOutcome::Steered { .. }
+        | RecordedOutcome::Failed { .. }
+        | RecordedOutcome::Unsaved { .. } => {}
     }
-    if let Some(hook) = seen.hook
+    if let Some(hook) = seen.hook.filter(HookError::is_set_up)
         && !matches!(recorded.outcome, RecordedOutcome::Failed { .. })
     {
         let what = hook.to_string();
         return Err(Difference::Input { what });
     }
     let run = seen.run;
-    // A run that is late may be so anywhere: only that it is can be compared.
-    if recorded.outcome != RecordedOutcome::TimedOut {
-        compare_logs(recorded, &run)?;
-        compare_context(recorded, &run)?;
-        if recorded.draws != run.draws {
-            return Err(Difference::Draws {
-                expected: recorded.draws,
-                seen: run.draws,
-            });
-        }
+    compare_logs(recorded, &run)?;
+    compare_context(recorded, &run)?;
+    if recorded.draws != run.draws {
+        return Err(Difference::Draws {
+            expected: recorded.draws,
+            seen: run.draws,
+        });
     }
     let matches = match &recorded.outcome {
         RecordedOutcome::Unsaved { .. } => run.outcome.keeps_changes(),
@@ -166,7 +168,10 @@ fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Dif
     let Some(key) = differs else {
         return Ok(());
     };
-    let text = |side: &BTreeMap<Arc<str>, Arc<str>>| side.get(key).map(|json| cut(json));
+    let text = |side: &BTreeMap<Arc<str>, Option<Arc<str>>>| {
+        let change = side.get(key)?;
+        Some(change.as_ref().map_or("removed".into(), |json| cut(json)))
+    };
     Err(Difference::Context {
         key: key.clone(),
         expected: text(&recorded),

@@ -124,7 +124,8 @@ where
     /// Makes a run with a new value of one variable.
     ///
     /// # Panics
-    /// When the value cannot be written as JSON.
+    /// When the value cannot be written as JSON or is none of the variable's type, or no hook has
+    /// registered the variable by the end of the run.
     pub fn change<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Run {
         self.signals().change(name, value).run()
     }
@@ -144,18 +145,20 @@ where
         Signals::none(self)
     }
 
-    /// Lets time pass, and makes a run for each tick that is due meanwhile.
+    /// Lets time pass, and makes a run whenever ticks are due meanwhile. What is due at one moment
+    /// is taken in by one run.
     ///
     /// # Panics
     /// When that would be more than a million runs.
     pub fn advance(&mut self, time: Duration) -> Vec<Run> {
         let end = self.now + time;
         let mut runs = Vec::new();
-        while let Some((at, name, tick)) = self.rehearsal.cx.next_tick(self.now, end) {
-            assert!(runs.len() < 1_000_000, "more than a million ticks are due");
+        while let Some((at, ticks)) = self.rehearsal.cx.next_ticks(self.now, end) {
+            assert!(runs.len() < 1_000_000, "more than a million runs are due");
             self.now = at;
-            let update = update(&name, Ok(json(&name, &tick)), at);
-            runs.push(self.run(RunKind::Signal, None, vec![update]));
+            let ticks = ticks.iter();
+            let updates = ticks.map(|(name, tick)| update(name, Ok(json(name, tick)), at));
+            runs.push(self.run(RunKind::Signal, None, updates.collect()));
         }
         self.now = end;
         runs
@@ -201,10 +204,16 @@ where
             logs_left_out: 0,
         };
         let work = self.rehearsal.run(&inputs);
-        match self.local.block_on(&self.runtime, work) {
-            Ok(seen) => Run::new(seen.run),
+        let seen = match self.local.block_on(&self.runtime, work) {
+            Ok(seen) => seen,
             Err(what) => panic!("a value does not fit its variable: {what}"),
+        };
+        for update in &seen.run.updates {
+            let name = update.name.as_str();
+            let known = self.rehearsal.cx.watches.contains_key(name);
+            assert!(known, "no hook has registered a variable {name:?}");
         }
+        Run::new(seen.run)
     }
 }
 
@@ -228,5 +237,48 @@ fn paused() -> Runtime {
     match runtime {
         Ok(runtime) => runtime,
         Err(error) => panic!("no runtime for the test: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Watcher;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn two_ticks(cx: &mut Context) -> crate::Result {
+        cx.watch_tick("one", SECOND)?;
+        cx.watch_tick("two", SECOND * 2)?;
+        let names: Vec<&str> = cx.triggered().variables.iter().map(|it| &**it).collect();
+        let names = names.join(" ");
+        cx.log(names);
+        Ok(())
+    }
+
+    #[test]
+    fn ticks_that_are_due_together_are_taken_in_together() {
+        let mut test = Test::new(two_ticks);
+        test.start().ok();
+        let logs = |runs: Vec<Run>| -> Vec<String> {
+            runs.iter().map(|run| run.log().to_owned()).collect()
+        };
+        assert_eq!(logs(test.advance(SECOND * 3)), ["one", "one two", "one"]);
+        assert_eq!(logs(test.advance(SECOND / 2)), Vec::<String>::new());
+        assert_eq!(logs(test.advance(SECOND / 2)), ["one two"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "no hook has registered a variable \"tree\"")]
+    fn a_misspelt_variable_is_told() {
+        let mut test = Test::new(two_ticks);
+        test.start().ok();
+        test.change("tree", &3);
+    }
+
+    #[test]
+    fn a_script_that_forgets_the_end_is_not_waited_for_for_ever() {
+        let ending = play(Watcher::builder("test"), two_ticks, async |_| {});
+        assert_eq!(ending.to_string(), "Stopped: the script is over");
     }
 }

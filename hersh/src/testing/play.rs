@@ -9,8 +9,12 @@ use crate::clock::Clock;
 use crate::watcher::finish;
 use crate::{Builder, Context, Ending, Error, Watcher};
 
+/// How long a watcher may go on after its script, virtual time.
+const AFTERMATH: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Runs a whole watcher in virtual time, beside a script that holds its handle; how it ended.
-/// The script, or the function itself, has to end it. Its API, if it has one, is not served.
+/// A watcher that is still up a day after the script is asked to stop. Its API, if it has one, is
+/// not served.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,7 +57,8 @@ where
     E: Into<Error>,
 {
     let beginning_ms = u64::try_from(BEGINNING.as_millis()).unwrap_or_default();
-    let prepared = match builder.prepare(Clock::paused(beginning_ms)) {
+    let checked = builder.check();
+    let prepared = match checked.and_then(|()| builder.prepare(Clock::paused(beginning_ms))) {
         Ok(prepared) => prepared,
         Err(error) => panic!("the watcher cannot start: {error}"),
     };
@@ -66,6 +71,14 @@ where
         finish(&shared, Ok(ending.clone()));
         ending
     };
-    let (ending, ()) = tokio::join!(drive, script(&watcher));
+    let script = async {
+        script(&watcher).await;
+        // A function may end it by itself, but nobody waits for ever.
+        let ended = tokio::time::timeout(AFTERMATH, watcher.wait()).await;
+        if ended.is_err() {
+            watcher.stop("the script is over");
+        }
+    };
+    let (ending, ()) = tokio::join!(drive, script);
     ending
 }

@@ -15,7 +15,7 @@ pub struct Run {
     pub outcome: Outcome,
     /// What it logged, in order.
     pub logs: Vec<Arc<str>>,
-    /// What it changed in the durable context; nothing when it failed.
+    /// What it changed in the durable context, `null` for a removed key; nothing when it failed.
     pub changes: BTreeMap<Arc<str>, serde_json::Value>,
     /// How many random numbers it drew.
     pub draws: u64,
@@ -121,7 +121,10 @@ impl Run {
             changes: run
                 .context
                 .iter()
-                .map(|(key, json)| (key.clone(), value(json)))
+                .map(|(key, json)| {
+                    let value = json.as_deref().map_or(serde_json::Value::Null, value);
+                    (key.clone(), value)
+                })
                 .collect(),
             draws: run.draws,
         }

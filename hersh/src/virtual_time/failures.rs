@@ -184,3 +184,51 @@ async fn a_hook_error_that_is_handled_fails_nothing() {
     })
     .await;
 }
+
+/// An error that cannot even say what it is.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_told_is_a_failure_like_any_other() {
+    let managed = async |cx: &mut Context| -> crate::Result {
+        let poll = async || Err::<u8, _>(Unspeakable);
+        cx.watch_call("call", Duration::from_secs(1), 0, poll)?;
+        match cx.message() {
+            Some(_) => Err(Unspeakable.into()),
+            None => Ok(()),
+        }
+    };
+    let builder = plain().cleanup(async |cx: &mut Context| -> crate::Result {
+        cx.log("cleaned");
+        Err(Unspeakable.into())
+    });
+    let ending = play(builder, managed, async |watcher| {
+        pass(3_500).await;
+        let runs = watcher.status().runs;
+        assert_eq!(runs, 5, "a run for each poll, the first one at once");
+        watcher.send("x").unwrap();
+        pass(1).await;
+        assert_eq!(watcher.status().consecutive_failures, 1);
+        watcher.stop("done");
+        watcher.wait().await;
+        let logs = watcher.logs();
+        let texts: Vec<&str> = logs.iter().map(|line| line.message.as_ref()).collect();
+        assert!(texts.contains(&"call: panicked: no words"), "{texts:?}");
+        assert!(texts.contains(&"cleaned"), "{texts:?}");
+        assert!(
+            texts.contains(&"cleanup failed: panicked: no words"),
+            "{texts:?}"
+        );
+    })
+    .await;
+    assert_eq!(ending.to_string(), "Stopped: done");
+}

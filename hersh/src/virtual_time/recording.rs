@@ -46,8 +46,8 @@ const MESSAGES: [&str; 8] = ["a", "fail", "b", "wait", "panic", "hang", "c", "st
 
 async fn record(folder: &Path, messages: &'static [&str]) {
     let limits = JournalLimits {
-        part_bytes: 4_000,
-        parts: 100,
+        part_bytes: 2_000,
+        ..JournalLimits::default()
     };
     let builder = plain().journal_dir(folder).journal_limits(limits);
     play(builder, everything, async |watcher| {
@@ -91,14 +91,18 @@ async fn a_replay_agrees_and_is_the_same_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_part_replays_alone() {
+async fn each_part_replays_alone_and_with_those_that_follow() {
     let folder = recorded().await;
     let whole = good(replay(folder.path(), everything));
+    let alone = tempfile::tempdir().unwrap();
     let mut next = 1;
     for part in parts(folder.path()) {
-        let replayed = good(replay(&part, everything));
-        assert_eq!(replayed.first_run, next);
-        next += replayed.runs;
+        let tail = good(replay(&part, everything));
+        assert_eq!((tail.first_run, next + tail.runs), (next, whole.runs + 1));
+        assert_eq!(tail.context, whole.context);
+        let copy = alone.path().join("copy");
+        fs::copy(&part, &copy).unwrap();
+        next += good(replay(&copy, everything)).runs;
     }
     assert_eq!(next, whole.runs + 1);
 }
@@ -218,7 +222,7 @@ async fn the_newest_session_is_replayed_and_old_parts_go() {
     assert_eq!(replayed.context["messages"], 1);
     let limits = JournalLimits {
         part_bytes: 1,
-        parts: 3,
+        total_bytes: 600,
     };
     let builder = plain().journal_dir(folder.path()).journal_limits(limits);
     play(builder, everything, async |watcher| {
@@ -227,9 +231,13 @@ async fn the_newest_session_is_replayed_and_old_parts_go() {
         }
     })
     .await;
-    assert_eq!(parts(folder.path()).len(), 3);
+    let bytes = |part: &PathBuf| fs::metadata(part).unwrap().len();
+    let mut kept = parts(folder.path());
+    let newest = kept.pop().unwrap();
+    assert!(kept.iter().map(bytes).sum::<u64>() <= 600 && newest.exists());
     let replayed = good(replay(folder.path(), everything));
-    assert_eq!((replayed.first_run, replayed.runs), (5, 2));
+    assert!(replayed.first_run > 1 && replayed.runs >= 2, "{replayed:?}");
+    assert_eq!(replayed.first_run + replayed.runs, 7);
     assert_eq!(replayed.context["messages"], 4);
 }
 
@@ -281,4 +289,84 @@ async fn an_unsaved_run_is_recorded_as_such_and_leaves_no_trace_in_the_replay() 
     .await;
     let replayed = good(replay(journal.path(), everything));
     assert_eq!(replayed.context["messages"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_context_makes_no_part_of_every_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = JournalLimits {
+        part_bytes: 4_000,
+        ..JournalLimits::default()
+    };
+    let managed = async |cx: &mut Context| -> crate::Result {
+        if cx.triggered().init {
+            cx.set("large", &"x".repeat(100_000))?;
+        }
+        cx.set("run", &cx.run_number())?;
+        Ok(())
+    };
+    let builder = plain().journal_dir(folder.path()).journal_limits(limits);
+    play(builder, managed, async |watcher| {
+        for _ in 0..100 {
+            watcher.send("x").unwrap();
+        }
+        pass(1).await;
+        watcher.stop("done");
+    })
+    .await;
+    let parts = parts(folder.path()).len();
+    assert!((2..=5).contains(&parts), "{parts} parts for 101 runs");
+    assert_eq!(good(replay(folder.path(), managed)).runs, 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn older_sessions_and_a_beginning_that_never_came_to_the_disk_are_no_concern() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), &["a", "stop"]).await;
+    let older = parts(folder.path());
+    record(folder.path(), &["a", "b", "stop"]).await;
+    for part in &older {
+        fs::write(part, b"hersh journal 1\n and then something else").unwrap();
+    }
+    let replayed = good(replay(folder.path(), everything));
+    assert_eq!(replayed.context["messages"], 2);
+    let number = parts(folder.path()).len() + 1;
+    for (beginning, more) in [(&[0; 600][..], 0), (b"hersh jour", 1), (b"", 2)] {
+        let part = folder.path().join(format!("{:012}.journal", number + more));
+        fs::write(part, beginning).unwrap();
+        assert_eq!(good(replay(folder.path(), everything)), replayed);
+    }
+    let strange = folder.path().join("18446744073709551615.journal");
+    fs::write(strange, "").unwrap();
+    record(folder.path(), &["stop"]).await;
+    assert!(
+        !good(replay(folder.path(), everything))
+            .context
+            .contains_key("messages")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_watcher_syncs_what_it_wrote_and_a_part_taken_away_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = JournalLimits {
+        part_bytes: 1,
+        total_bytes: 2_000,
+    };
+    let builder = plain().journal_dir(folder.path()).journal_limits(limits);
+    play(builder, everything, async |watcher| {
+        watcher.send("a").unwrap();
+        pass(10).await;
+        for part in parts(folder.path()) {
+            fs::remove_file(part).unwrap();
+        }
+        watcher.send("b").unwrap();
+        pass(5_000).await;
+        let logs = watcher.logs();
+        let ends = |line: &crate::LogLine| line.message.contains("the journal ends here");
+        assert!(!logs.iter().any(ends), "{logs:?}");
+        watcher.stop("done");
+    })
+    .await;
+    assert!(good(replay(folder.path(), everything)).runs > 1);
 }

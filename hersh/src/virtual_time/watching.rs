@@ -83,7 +83,7 @@ async fn a_fold_sees_every_answer_in_order_and_may_say_that_nothing_happened() {
     play(plain(), managed, async |watcher| {
         pass(4_500).await;
         watcher.send("slow").unwrap();
-        pass(10_000).await;
+        pass(10_100).await;
         watcher.stop("done");
     })
     .await;
@@ -187,6 +187,64 @@ async fn of_a_flow_the_newest_counts_and_its_errors_and_end_are_told() {
         "{texts:?}"
     );
     assert!(texts.len() < 20, "{} runs", texts.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_takes_no_value_with_it() {
+    let managed = async |cx: &mut Context| -> crate::Result {
+        let open = || {
+            stream::iter(1..=3).map(|n| {
+                assert!(n < 3, "no third");
+                Ok::<u32, Infallible>(n)
+            })
+        };
+        let value = cx.watch_flow("value", 0, open)?;
+        match cx.triggered().init {
+            true => Ok(()),
+            false => Err(Control::stop(seen(&value, cx)).into()),
+        }
+    };
+    let ending = play(plain(), managed, async |_| {}).await;
+    assert_eq!(ending.reason.as_ref(), "2 panicked: no third false true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifecycle_beats_messages_and_messages_beat_variables_under_load() {
+    let notes = Notes::new();
+    let noted = notes.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        cx.watch_tick("tick", Duration::from_millis(1))?;
+        let message = cx.message();
+        let changed = cx.triggered().variables.len();
+        noted.add(format!("{} {changed}", message.as_deref().unwrap_or("-")));
+        // Longer than a tick, so that all three lanes always have something.
+        pass(5).await;
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        pass(1).await;
+        for n in 0..100 {
+            watcher.send(n.to_string()).unwrap();
+        }
+        pass(5 * 50).await;
+        watcher.stop("enough");
+        assert_eq!(watcher.send("late"), Err(crate::SendError::NotRunning));
+        watcher.wait().await;
+        let last = watcher.logs().pop().unwrap();
+        assert_eq!(
+            last.message.as_ref(),
+            "Stopped: enough (50 messages were not served)"
+        );
+    })
+    .await;
+    let texts = notes.texts();
+    assert_eq!(texts[0], "- 0");
+    let served: Vec<String> = (0..50).map(|n| format!("{n} 1")).collect();
+    assert_eq!(
+        texts[1..],
+        served,
+        "each message before the tick that it takes along"
+    );
 }
 
 #[tokio::test(start_paused = true)]

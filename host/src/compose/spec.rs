@@ -15,6 +15,8 @@ pub const SANDBOX_ID: u32 = 65_532;
 /// so what looks at the kernel from inside has to be brought along.
 pub const PROBE_TARGET: &str = "/.hersh/probe";
 
+/// Tells a program how long it has from the stop signal to its end, milliseconds.
+const STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
 /// The name server of a sandbox without a way out: its own loopback.
 pub(crate) const NO_NAME_SERVER: &str = "127.0.0.1";
 
@@ -178,11 +180,21 @@ impl Spec {
             labels: labels
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
-            env: manifest.env.clone(),
+            env: env(manifest),
             mode: environment.mode,
             sandbox: Sandbox::new(manifest, environment),
         }
     }
+}
+
+/// The manifest's environment, and what a program of the `hersh` library has to know: when the kill
+/// follows the stop signal. It is told a tenth less, so that it can end by itself.
+fn env(manifest: &Manifest) -> BTreeMap<String, String> {
+    let told_ms = manifest.stop_grace_ms - manifest.stop_grace_ms / 10;
+    let mut env = manifest.env.clone();
+    env.entry(STOP_GRACE.to_owned())
+        .or_insert_with(|| told_ms.to_string());
+    env
 }
 
 impl Sandbox {
