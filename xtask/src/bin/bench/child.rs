@@ -42,18 +42,20 @@ pub(crate) fn report(figures: &[f64]) {
     }
 }
 
-/// Bytes of this process that are in memory.
+/// Bytes of this process that are in memory, code and libraries included.
 ///
 /// # Errors
 /// When the system doesn't say.
 pub(crate) fn resident_bytes() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .context("/proc/self/status has no VmRSS")?;
-    Ok(kib.trim().parse::<f64>()? * 1024.0)
+    status_bytes("VmRSS:")
+}
+
+/// Bytes of this process that are in memory and that no file stands behind: heap and stacks.
+///
+/// # Errors
+/// When the system doesn't say.
+pub(crate) fn private_bytes() -> Result<f64> {
+    status_bytes("RssAnon:")
 }
 
 /// Processor time that this process has used.
@@ -63,4 +65,14 @@ pub(crate) fn resident_bytes() -> Result<f64> {
 pub(crate) fn cpu_time() -> Result<Duration> {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     Ok(Duration::try_from(used)?)
+}
+
+fn status_bytes(key: &str) -> Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .with_context(|| format!("/proc/self/status has no {key}"))?;
+    Ok(kib.trim().parse::<f64>()? * 1024.0)
 }

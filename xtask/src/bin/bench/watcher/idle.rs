@@ -7,7 +7,7 @@ use hersh::{Builder, Context};
 
 use super::{SUITE, builder, messages, runtime};
 use crate::{
-    child::{cpu_time, measure, report, resident_bytes},
+    child::{cpu_time, measure, private_bytes, report, resident_bytes},
     row::{Goal, Row},
     turns::{FEW_RUNS, turn_by_turn},
 };
@@ -32,35 +32,35 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         ],
     )?;
     let [
-        [cpu_ms, bytes],
-        [api_cpu_ms, api_bytes],
-        [empty_ms, empty_bytes],
+        [cpu_ms, bytes, heap],
+        [api_cpu_ms, api_bytes, api_heap],
+        [empty_ms, empty_bytes, empty_heap],
     ] = sides;
     let cpu = |name: &str, value| {
         let goal = Goal::ValueAtMost(GOAL_CPU_MS);
         Row::new(SUITE, name, (value, "ms"), (EMPTY, empty_ms), goal)
     };
-    let memory = |name: &str, value: f64, goal| {
+    let resident = |name: &str, value: f64| {
         let extra = (value - empty_bytes, "bytes");
+        let goal = Goal::ValueAtMost(GOAL_BYTES);
         Row::new(SUITE, name, extra, (EMPTY, empty_bytes), goal)
+    };
+    let not_code = |name: &str, value: f64| {
+        let extra = (value - empty_heap, "bytes");
+        Row::new(SUITE, name, extra, (EMPTY, empty_heap), Goal::None)
     };
     Ok(vec![
         cpu("processor time in 1 s, idle", cpu_ms),
         cpu("processor time in 1 s, idle, with API", api_cpu_ms),
-        memory(
-            "idle watcher's memory beyond the peer's",
-            bytes,
-            Goal::ValueAtMost(GOAL_BYTES),
-        ),
-        memory(
-            "the same, with API",
-            api_bytes,
-            Goal::ValueAtMost(GOAL_BYTES),
-        ),
+        resident("idle watcher's memory beyond the peer's", bytes),
+        not_code("of that, not code: heap and stacks", heap),
+        resident("the same, with API", api_bytes),
+        not_code("of that, not code: heap and stacks", api_heap),
     ])
 }
 
-/// Prints the milliseconds of processor time in a second of waiting, and the resident bytes.
+/// Prints the milliseconds of processor time in a second of waiting, the resident bytes, and those
+/// of them that are not code.
 pub(crate) fn child(what: &str) -> Result<()> {
     match what {
         "empty" => runtime()?.block_on(wait()),
@@ -86,6 +86,10 @@ async fn wait() -> Result<()> {
     let before = cpu_time()?;
     tokio::time::sleep(WAIT).await;
     let used = cpu_time()?.saturating_sub(before);
-    report(&[used.as_secs_f64() * 1e3, resident_bytes()?]);
+    report(&[
+        used.as_secs_f64() * 1e3,
+        resident_bytes()?,
+        private_bytes()?,
+    ]);
     Ok(())
 }
