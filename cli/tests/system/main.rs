@@ -8,5 +8,6 @@
 
 mod bad_input;
 mod crash;
+mod examples;
 mod lifecycle;
 mod support;

@@ -264,15 +264,20 @@ impl Folder {
     }
 }
 
-/// The folder of the example with its static binary, as `scripts/example counter` leaves it.
-pub(crate) fn counter() -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/counter");
-    let binary = format!("{folder}/counter");
+/// The folder of an example with its static binary, as `scripts/example NAME` leaves it.
+pub(crate) fn example(name: &str) -> String {
+    let folder = format!("{}/../examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    let binary = format!("{folder}/{name}");
     assert!(
         std::fs::exists(&binary).unwrap(),
         "{binary} is missing: run these tests by `make test`"
     );
-    folder.to_string()
+    folder
+}
+
+/// The folder of the counter.
+pub(crate) fn counter() -> String {
+    example("counter")
 }
 
 /// A program with a WatcherAPI: the counter, by another name. (busybox's web server forks for each
