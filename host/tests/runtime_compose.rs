@@ -277,10 +277,8 @@ fn names_of_contracts_are_stable() {
 
 #[test]
 fn a_program_is_told_when_it_has_to_be_gone_unless_its_manifest_says_so() {
-    let mut manifest = Manifest {
-        stop_grace_ms: 3_000,
-        ..Manifest::default()
-    };
+    let mut manifest = Manifest::default();
+    manifest.timeouts.stop_grace_ms = 3_000;
     let told = |manifest: &Manifest| {
         let spec = spec_with(RuntimeMode::Runsc, manifest);
         spec.env["HERSH_STOP_GRACE_MS"].clone()

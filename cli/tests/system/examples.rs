@@ -34,7 +34,10 @@ fn the_trader_records_its_runs_in_its_sandbox_and_they_replay_outside() {
     assert!(said.contains("all as recorded"), "{said}");
     let (code, said) = replay("nonsense");
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("run 1 (start) differs from the journal"), "{said}");
+    assert!(
+        said.contains("run 1 (start) differs from the journal"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -190,7 +190,7 @@ impl Spec {
 /// The manifest's environment, and what a program of the `hersh` library has to know: when the kill
 /// follows the stop signal. It is told a tenth less, so that it can end by itself.
 fn env(manifest: &Manifest) -> BTreeMap<String, String> {
-    let told_ms = manifest.stop_grace_ms - manifest.stop_grace_ms / 10;
+    let told_ms = manifest.timeouts.stop_grace_ms - manifest.timeouts.stop_grace_ms / 10;
     let mut env = manifest.env.clone();
     env.entry(STOP_GRACE.to_owned())
         .or_insert_with(|| told_ms.to_string());
