@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use bytes::Bytes;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -31,7 +32,7 @@ pub(super) struct Api {
     pub(super) logs: logs::Kept,
     /// The TCP port, 0 without one.
     pub(super) port: u16,
-    /// The OpenAPI document, as JSON.
+    /// The OpenAPI document, as JSON, once somebody has asked for it.
     document: OnceLock<Bytes>,
     /// Connections whose peer took no bytes.
     cut_off: AtomicU64,
@@ -73,37 +74,57 @@ impl Api {
     }
 }
 
+/// Every endpoint, once. The router and the document are both made from this list, so that neither
+/// can miss one; the document only when somebody asks for it, because it takes half a megabyte to
+/// make.
+macro_rules! endpoints {
+    ($make:ident) => {
+        $make! {
+            get "/watcher/status" status::status;
+            get "/watcher/config" status::config;
+            get "/watcher/varState" values::var_state;
+            get "/watcher/watching" values::watching;
+            get "/watcher/memoCache" values::memo_cache;
+            get "/watcher/context" values::context;
+            get "/watcher/signals" signals::signals;
+            get "/watcher/logs" logs::logs;
+            get "/watcher/journal" journal::journal;
+            get "/watcher/metrics" metrics::metrics;
+            get "/watcher/events" events::events;
+            post "/watcher/message" commands::message;
+            post "/watcher/stop" commands::stop;
+            get "/watcher/openapi.json" self::openapi;
+        }
+    };
+}
+
+macro_rules! router_of {
+    ($($method:ident $path:literal $module:ident::$handler:ident;)+) => {
+        Router::new()$(.route($path, $method($module::$handler)))+
+    };
+}
+
+macro_rules! document_of {
+    ($($method:ident $path:literal $module:ident::$handler:ident;)+) => {
+        OpenApiRouter::<Arc<Api>>::with_openapi(head())$(.routes(routes!($module::$handler)))+
+    };
+}
+
 /// All routes of one watcher, and what they share.
 pub(super) fn router(shared: Arc<Shared>, port: u16) -> (Router, Arc<Api>) {
     let api = Arc::new(Api::new(shared, port));
-    let (router, document) = documented().split_for_parts();
-    if let Ok(document) = serde_json::to_vec(&document) {
-        let _ = api.document.set(document.into());
-    }
-    let router = router
+    let router = endpoints!(router_of)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(api.clone());
     (router, api)
 }
 
-/// Routes can only be added together with their part of the document.
-fn documented() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(head())
-        .routes(routes!(status::status))
-        .routes(routes!(status::config))
-        .routes(routes!(values::var_state))
-        .routes(routes!(values::watching))
-        .routes(routes!(values::memo_cache))
-        .routes(routes!(values::context))
-        .routes(routes!(signals::signals))
-        .routes(routes!(logs::logs))
-        .routes(routes!(journal::journal))
-        .routes(routes!(metrics::metrics))
-        .routes(routes!(events::events))
-        .routes(routes!(commands::message))
-        .routes(routes!(commands::stop))
-        .routes(routes!(openapi))
+/// The OpenAPI document, as JSON.
+fn document() -> Bytes {
+    let document = endpoints!(document_of).into_openapi();
+    // It is made of strings and numbers, which can always be written.
+    serde_json::to_vec(&document).unwrap_or_default().into()
 }
 
 fn head() -> OpenApi {
@@ -128,13 +149,8 @@ fn head() -> OpenApi {
     )
 )]
 async fn openapi(State(api): State<Arc<Api>>, _: NoQuery) -> Response {
-    match api.document.get() {
-        Some(document) => ([(CONTENT_TYPE, "application/json")], document.clone()).into_response(),
-        None => {
-            let text = "the document cannot be written, which is a defect in hersh";
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-        }
-    }
+    let document = api.document.get_or_init(document).clone();
+    ([(CONTENT_TYPE, "application/json")], document).into_response()
 }
 
 async fn unknown_path(request: Request) -> Failure {
