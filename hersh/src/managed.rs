@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -83,6 +84,11 @@ impl CleanupFn {
     pub(crate) fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
         self.0.call(cx)
     }
+}
+
+/// Drops what is a user's. A panic of its destructor concerns nobody: what it belonged to is over.
+pub(crate) fn discard<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
 }
 
 /// What a panic says of itself.

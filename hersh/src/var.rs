@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Watched;
 use crate::inbox::Inbox;
+use crate::managed::discard;
 use crate::sync::{Mutex, locked};
 
 /// A value whose type only its variable knows.
@@ -103,46 +104,37 @@ impl Var {
         at: SystemTime,
         inbox: &Inbox,
     ) {
-        self.leave(
-            |_| Update {
-                value: Some(value),
-                error: None,
-                at,
-            },
-            inbox,
-        );
+        self.leave(Some(value), None, at, inbox);
     }
 
     /// Leaves an error for the next run, beside a value that waits.
     pub(crate) fn offer_error(self: &Arc<Self>, error: Arc<str>, at: SystemTime, inbox: &Inbox) {
-        self.leave(
-            |waiting| Update {
-                value: waiting.and_then(|update| update.value),
-                error: Some(error),
-                at,
-            },
-            inbox,
-        );
+        self.leave(None, Some(error), at, inbox);
     }
 
     /// Leaves for the next run that the last error is over, beside a value that waits.
     pub(crate) fn offer_well(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
-        self.leave(
-            |waiting| Update {
-                value: waiting.and_then(|update| update.value),
-                error: None,
-                at,
-            },
-            inbox,
-        );
+        self.leave(None, None, at, inbox);
     }
 
-    fn leave(self: &Arc<Self>, next: impl FnOnce(Option<Update>) -> Update, inbox: &Inbox) {
+    fn leave(
+        self: &Arc<Self>,
+        value: Option<Value>,
+        error: Option<Arc<str>>,
+        at: SystemTime,
+        inbox: &Inbox,
+    ) {
         let mut pending = locked(&self.pending);
         let waiting = pending.take();
         let is_first = waiting.is_none();
-        *pending = Some(next(waiting));
+        let waiting = waiting.and_then(|update| update.value);
+        let (value, replaced) = match value {
+            Some(value) => (Some(value), waiting),
+            None => (waiting, None),
+        };
+        *pending = Some(Update { value, error, at });
         drop(pending);
+        discard(replaced);
         if is_first {
             inbox.mark_changed(self.clone());
         }
@@ -158,13 +150,15 @@ impl Var {
     /// Makes an update current, as taken in by `run`.
     pub(crate) fn apply(&self, update: Update, run: u64) {
         let mut current = locked(&self.current);
-        if let Some(value) = update.value {
-            current.value = value;
+        let replaced = update.value.map(|value| {
             current.initial = false;
-        }
+            std::mem::replace(&mut current.value, value)
+        });
         current.error = update.error;
         current.updated_at = update.at;
         current.changed_in_run = run;
+        drop(current);
+        discard(replaced);
     }
 
     /// Replaces all that runs see.

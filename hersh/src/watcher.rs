@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::logbook::{Level, LogKind};
-use crate::managed::panic_text;
+use crate::managed::{discard, panic_text};
 use crate::prepared::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
@@ -222,7 +222,10 @@ where
     // Sources run on this thread too, so that what they hold need not be `Send`.
     let sources = LocalSet::new();
     let mut runner = prepared.runner(managed);
-    sources.block_on(runtime, runner.drive())
+    let ending = sources.block_on(runtime, runner.drive());
+    discard(runner);
+    discard(sources);
+    ending
 }
 
 /// Shows the end. The last thing that the engine's thread does.

@@ -6,6 +6,7 @@ use tokio::task::LocalSet;
 
 use super::{BEGINNING, paused};
 use crate::clock::Clock;
+use crate::managed::discard;
 use crate::watcher::finish;
 use crate::{Builder, Context, Ending, Error, Watcher};
 
@@ -67,7 +68,7 @@ where
     let drive = async {
         let mut runner = prepared.runner(managed);
         let ending = runner.drive().await;
-        drop(runner);
+        discard(runner);
         finish(&shared, Ok(ending.clone()));
         ending
     };

@@ -208,6 +208,33 @@ async fn a_stream_that_panics_takes_no_value_with_it() {
     assert_eq!(ending.reason.as_ref(), "2 panicked: no third false true");
 }
 
+/// A value that cannot be dropped in peace.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Grudge(bool);
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        assert!(!self.0 || std::thread::panicking(), "a grudge");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_whose_end_panics_harms_nobody() {
+    let managed = async |cx: &mut Context| -> crate::Result {
+        let second = Duration::from_secs(1);
+        let poll = async || Ok::<_, Infallible>(Grudge(true));
+        cx.watch_call("grudge", second, Grudge(false), poll)?;
+        Ok(())
+    };
+    let ending = play(plain(), managed, async |watcher| {
+        pass(3_500).await;
+        assert_eq!(watcher.status().runs, 5);
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(ending.to_string(), "Stopped: done");
+}
+
 #[tokio::test(start_paused = true)]
 async fn lifecycle_beats_messages_and_messages_beat_variables_under_load() {
     let notes = Notes::new();
