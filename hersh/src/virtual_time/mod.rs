@@ -3,6 +3,7 @@
 mod chaos;
 mod ends;
 mod failures;
+mod flowing;
 mod hooks;
 mod recording;
 mod remembering;
@@ -17,7 +18,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::testing::play_here;
-use crate::{Builder, Context, Ending, Error, Watcher};
+use crate::{Builder, Context, Ending, Error, Watched, Watcher};
 
 /// Runs a watcher beside a script that holds its handle, until both are over.
 async fn play<F, E>(builder: Builder, managed: F, script: impl AsyncFnOnce(&Watcher)) -> Ending
@@ -76,4 +77,11 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.add(self.1);
     }
+}
+
+/// `value error initial triggered` of a variable.
+fn seen<T: std::fmt::Debug>(value: &Watched<T>, cx: &Context) -> String {
+    let error = value.error().unwrap_or("-");
+    let (initial, triggered) = (value.is_initial(), value.is_triggered(cx));
+    format!("{:?} {error} {initial} {triggered}", **value)
 }
