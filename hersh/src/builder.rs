@@ -155,7 +155,24 @@ impl Builder {
         self
     }
 
-    /// A function that is called once on every way out: stop, kill and crash.
+    /// A function that is called once on every way out: stop, kill and crash. It may read, log and
+    /// set, and registers no variable.
+    ///
+    /// ```
+    /// use hersh::{Context, Control, Result, Watcher, testing};
+    ///
+    /// let builder = Watcher::builder("shop").cleanup(async |cx: &mut Context| -> Result {
+    ///     cx.set("open", &false)?;
+    ///     cx.log("closed");
+    ///     Ok(())
+    /// });
+    /// let sells_out = async |_: &mut Context| Err(Control::stop("sold out"));
+    /// let ending = testing::play(builder, sells_out, async |watcher| {
+    ///     watcher.wait().await;
+    ///     assert_eq!(watcher.value("open"), Ok(Some(false)));
+    /// });
+    /// assert_eq!(ending.to_string(), "Stopped: sold out");
+    /// ```
     pub fn cleanup<F, E>(mut self, cleanup: F) -> Self
     where
         F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
