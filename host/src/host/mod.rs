@@ -191,7 +191,11 @@ impl Host {
         let seed = getrandom::u64().map_err(|error| JournalError::Sqlite(error.to_string()))?;
         let program = Program::new(id.clone(), source, seed);
         let created_at_ms = now_ms();
-        let row = self.0.journal.create(created_at_ms, &program).await?;
+        let row = self
+            .0
+            .journal
+            .create("admin", created_at_ms, &program)
+            .await?;
         let last_event_ms = Arc::new(AtomicU64::new(created_at_ms));
         let journal = ProgramJournal {
             journal: self.0.journal.clone(),

@@ -21,9 +21,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_program::{Program, ProgramRecord};
-use rusqlite::{Connection, OptionalExtension};
-use tokio::sync::{mpsc, oneshot};
+use hersh_program::{Program, ProgramId, ProgramRecord};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
+use tokio::sync::mpsc;
 
 use writer::{Job, Write};
 
@@ -39,6 +39,8 @@ pub struct ProgramRow(pub(crate) i64);
 pub struct StoredProgram {
     /// Its rows.
     pub row: ProgramRow,
+    /// Whose it is.
+    pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
     /// The state before the first record.
@@ -50,7 +52,7 @@ pub struct StoredProgram {
 /// The handle of the journal; clones share one writer and one reader.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Box<dyn Job>>,
     reader: Arc<Mutex<Connection>>,
 }
 
@@ -73,24 +75,22 @@ impl Journal {
         })
     }
 
-    /// Stores a new program.
+    /// Stores a new program of `owner`.
     ///
     /// # Errors
     /// [`JournalError::Exists`] if the name is taken; others as the disk says.
     pub async fn create(
         &self,
+        owner: &str,
         created_at_ms: u64,
         initial: &Program,
     ) -> Result<ProgramRow, JournalError> {
-        let program = initial.id.clone();
+        let (id, owner) = (initial.id.clone(), owner.to_owned());
         let initial = to_json(initial)?;
-        self.write(Write::Create {
-            program,
-            created_at_ms,
-            initial,
+        self.write(move |transaction| {
+            insert_program(transaction, id, &owner, created_at_ms, &initial)
         })
         .await
-        .map(ProgramRow)
     }
 
     /// Appends a record; it is on the disk when this returns. A record of the same number, left
@@ -103,14 +103,21 @@ impl Journal {
         row: ProgramRow,
         record: &ProgramRecord,
     ) -> Result<(), JournalError> {
-        let write = Write::Append {
-            row: row.0,
-            seq: record.seq,
-            now_ms: record.now_ms,
-            event: to_json(&record.event)?,
-            effects: to_json(&record.effects)?,
-        };
-        self.write(write).await.map(drop)
+        let (seq, now_ms) = (record.seq, record.now_ms);
+        let event = to_json(&record.event)?;
+        let effects = to_json(&record.effects)?;
+        self.write(move |transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO records (program, seq, now_ms, event, effects)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (program, seq) DO UPDATE
+                     SET now_ms = excluded.now_ms, event = excluded.event, effects = excluded.effects",
+                )?
+                .execute((row.0, seq, now_ms, event, effects))?;
+            Ok(())
+        })
+        .await
     }
 
     /// Forgets a program and its records.
@@ -118,7 +125,11 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub async fn remove(&self, row: ProgramRow) -> Result<(), JournalError> {
-        self.write(Write::Remove { row: row.0 }).await.map(drop)
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM programs WHERE row = ?1", [row.0])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Keeps a value of the host under `key`.
@@ -126,7 +137,15 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub async fn set_meta(&self, key: &'static str, value: String) -> Result<(), JournalError> {
-        self.write(Write::SetMeta { key, value }).await.map(drop)
+        self.write(move |transaction| {
+            transaction.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )?;
+            Ok(())
+        })
+        .await
     }
 
     /// The host's value under `key`. Blocks on the disk.
@@ -134,12 +153,14 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub fn meta(&self, key: &str) -> Result<Option<String>, JournalError> {
-        self.reader()
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|error| writer::explain(&error))
+        self.read(|reader| {
+            reader
+                .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                    row.get(0)
+                })
+                .optional()
+                .map_err(JournalError::from)
+        })
     }
 
     /// Every program, by name. Blocks on the disk.
@@ -147,20 +168,25 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Unreadable`] names the record that this host can't read.
     pub fn load(&self) -> Result<Vec<StoredProgram>, JournalError> {
-        let rows: Vec<(i64, String, u64, String)> = {
+        let rows: Vec<(i64, String, String, u64, String)> = {
             let reader = self.reader();
-            let mut statement = reader
-                .prepare("SELECT row, id, created_at_ms, initial FROM programs ORDER BY id")
-                .map_err(|error| writer::explain(&error))?;
-            let rows = statement
+            let mut statement = reader.prepare(
+                "SELECT row, id, owner, created_at_ms, initial FROM programs ORDER BY id",
+            )?;
+            statement
                 .query_map([], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
-                .and_then(Iterator::collect);
-            rows.map_err(|error| writer::explain(&error))?
+                    Ok((
+                        row.get(0)?,
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        row.get(4)?,
+                    ))
+                })?
+                .collect::<Result<_, _>>()?
         };
         let mut programs = Vec::with_capacity(rows.len());
-        for (row, id, created_at_ms, initial) in rows {
+        for (row, id, owner, created_at_ms, initial) in rows {
             let initial =
                 serde_json::from_str(&initial).map_err(|error| JournalError::Unreadable {
                     program: id,
@@ -171,6 +197,7 @@ impl Journal {
             let records = self.records(row, 0, usize::MAX)?;
             programs.push(StoredProgram {
                 row,
+                owner,
                 created_at_ms,
                 initial,
                 records,
@@ -192,18 +219,15 @@ impl Journal {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let stored: Vec<(u64, u64, String, String)> = {
             let reader = self.reader();
-            let mut statement = reader
-                .prepare_cached(
-                    "SELECT seq, now_ms, event, effects FROM records
-                     WHERE program = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-                )
-                .map_err(|error| writer::explain(&error))?;
-            let rows = statement
+            let mut statement = reader.prepare_cached(
+                "SELECT seq, now_ms, event, effects FROM records
+                 WHERE program = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            statement
                 .query_map((row.0, after_seq, limit), |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
-                .and_then(Iterator::collect);
-            rows.map_err(|error| writer::explain(&error))?
+                })?
+                .collect::<Result<_, _>>()?
         };
         stored
             .into_iter()
@@ -211,13 +235,32 @@ impl Journal {
             .collect()
     }
 
-    async fn write(&self, write: Write) -> Result<i64, JournalError> {
-        let (reply, answer) = oneshot::channel();
+    /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
+    /// what it wrote is on the disk when this returns.
+    ///
+    /// # Errors
+    /// What `work` says, of which nothing is left then, or what the disk says.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (write, answer) = Write::new(work);
         self.queue
-            .send(Job { write, reply })
+            .send(Box::new(write))
             .await
             .map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Reads on a connection that can't write. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        work(&self.reader())
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -244,6 +287,25 @@ fn parse(
         event: serde_json::from_str(event).map_err(unreadable)?,
         effects: serde_json::from_str(effects).map_err(unreadable)?,
     })
+}
+
+fn insert_program(
+    transaction: &Transaction<'_>,
+    id: ProgramId,
+    owner: &str,
+    created_at_ms: u64,
+    initial: &str,
+) -> Result<ProgramRow, JournalError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO programs (id, owner, created_at_ms, initial) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .insert((id.as_str(), owner, created_at_ms, initial))
+        .map(ProgramRow)
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => JournalError::Exists(id),
+            _ => error.into(),
+        })
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {

@@ -23,7 +23,7 @@ async fn what_was_appended_is_there_after_the_journal_is_opened_again() {
     let mut records = Vec::new();
     {
         let journal = open(folder.path());
-        let row = journal.create(5, &program("a")).await.unwrap();
+        let row = journal.create("admin", 5, &program("a")).await.unwrap();
         for (now_ms, event) in [
             (10, Event::UserStartRequested),
             (20, Event::UserStopRequested),
@@ -50,8 +50,8 @@ async fn what_was_appended_is_there_after_the_journal_is_opened_again() {
 async fn a_name_is_taken_once_and_free_after_removal() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
-    let row = journal.create(1, &program("a")).await.unwrap();
-    let again = journal.create(2, &program("a")).await;
+    let row = journal.create("admin", 1, &program("a")).await.unwrap();
+    let again = journal.create("admin", 2, &program("a")).await;
     assert!(matches!(again, Err(JournalError::Exists(_))), "{again:?}");
     let record = ProgramStepper::new(program("a"))
         .step(Event::UserStartRequested, 3)
@@ -60,7 +60,10 @@ async fn a_name_is_taken_once_and_free_after_removal() {
     journal.remove(row).await.unwrap();
     assert!(journal.load().unwrap().is_empty());
     assert!(journal.records(row, 0, 10).unwrap().is_empty());
-    assert_ne!(journal.create(4, &program("a")).await.unwrap(), row);
+    assert_ne!(
+        journal.create("admin", 4, &program("a")).await.unwrap(),
+        row
+    );
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn many_writers_share_transactions_and_none_is_lost() {
     let writing = names.map(|program| {
         let journal = journal.clone();
         tokio::spawn(async move {
-            let row = journal.create(0, &program).await.unwrap();
+            let row = journal.create("admin", 0, &program).await.unwrap();
             let record = ProgramStepper::new(program)
                 .step(Event::UserStartRequested, 1)
                 .unwrap();
@@ -90,7 +93,7 @@ async fn many_writers_share_transactions_and_none_is_lost() {
 async fn a_second_attempt_at_a_record_replaces_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
-    let row = journal.create(0, &program("a")).await.unwrap();
+    let row = journal.create("admin", 0, &program("a")).await.unwrap();
     let first = ProgramStepper::new(program("a"))
         .step(Event::UserStartRequested, 1)
         .unwrap();
@@ -121,7 +124,7 @@ async fn damage_is_told_and_a_newer_schema_refused() {
             error,
             OpenError::TooNew {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -135,7 +138,7 @@ async fn a_record_that_can_not_be_read_is_named() {
     let path = folder.path().join("journal.db");
     {
         let journal = open(folder.path());
-        let row = journal.create(0, &program("a")).await.unwrap();
+        let row = journal.create("admin", 0, &program("a")).await.unwrap();
         let record = ProgramStepper::new(program("a"))
             .step(Event::UserStartRequested, 1)
             .unwrap();

@@ -1,6 +1,5 @@
 //! The one thread that writes.
 
-use hersh_program::ProgramId;
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,39 +8,84 @@ use super::JournalError;
 /// Writes that share one transaction. Bounds how long the first of them waits.
 const BATCH_LENGTH_MAX: usize = 512;
 
-/// One write and where its outcome goes: the row id it made or touched.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) write: Write,
-    pub(super) reply: oneshot::Sender<Result<i64, JournalError>>,
+/// One write: carried out inside a transaction, answered once that is on the disk.
+pub(super) trait Job: Send {
+    /// Carries the write out and keeps its outcome. False if it failed.
+    fn execute(&mut self, transaction: &Transaction<'_>) -> bool;
+
+    /// Answers the one who asked: with the outcome kept, or with what the commit said.
+    fn answer(self: Box<Self>, committed: Result<(), JournalError>);
 }
 
-/// What can be written.
-#[derive(Debug)]
-pub(super) enum Write {
-    Create {
-        program: ProgramId,
-        created_at_ms: u64,
-        initial: String,
-    },
-    Append {
-        row: i64,
-        seq: u64,
-        now_ms: u64,
-        event: String,
-        effects: String,
-    },
-    Remove {
-        row: i64,
-    },
-    SetMeta {
-        key: &'static str,
-        value: String,
-    },
+/// A write as a function over the transaction, and where its outcome goes.
+pub(super) struct Write<T, F> {
+    work: Option<F>,
+    outcome: Option<Result<T, JournalError>>,
+    reply: oneshot::Sender<Result<T, JournalError>>,
+}
+
+impl<T, F> Write<T, F>
+where
+    T: Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
+{
+    pub(super) fn new(work: F) -> (Self, oneshot::Receiver<Result<T, JournalError>>) {
+        let (reply, answer) = oneshot::channel();
+        let write = Self {
+            work: Some(work),
+            outcome: None,
+            reply,
+        };
+        (write, answer)
+    }
+}
+
+impl<T, F> Job for Write<T, F>
+where
+    T: Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
+{
+    fn execute(&mut self, transaction: &Transaction<'_>) -> bool {
+        let outcome = match self.work.take() {
+            Some(work) => alone(transaction, work),
+            None => Err(JournalError::Closed),
+        };
+        let done = outcome.is_ok();
+        self.outcome = Some(outcome);
+        done
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), JournalError>) {
+        let outcome = self.outcome.unwrap_or(Err(JournalError::Closed));
+        // The one who asked may have gone away; what was written stands.
+        let _ = self.reply.send(committed.and(outcome));
+    }
+}
+
+/// A write of several statements that fails leaves none of them behind.
+fn alone<T>(
+    transaction: &Transaction<'_>,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    let say = |statement| {
+        transaction
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute([]))
+            .map_err(|error| explain(&error))
+    };
+    say("SAVEPOINT write")?;
+    let outcome = work(transaction);
+    if outcome.is_err() && !transaction.is_autocommit() {
+        say("ROLLBACK TO write")?;
+    }
+    if !transaction.is_autocommit() {
+        say("RELEASE write")?;
+    }
+    outcome
 }
 
 /// Writes until every handle is dropped.
-pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut batch = Vec::new();
     while let Some(job) = jobs.blocking_recv() {
         batch.push(job);
@@ -56,89 +100,39 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
 }
 
 /// Carries a batch out in one transaction, then answers: nobody hears of success before the
-/// commit. A statement that fails by itself fails alone; a commit that fails, fails them all.
-fn commit(connection: &mut Connection, batch: &mut Vec<Job>) {
+/// commit. A write that fails by itself fails alone; a commit that fails, fails them all.
+fn commit(connection: &mut Connection, batch: &mut Vec<Box<dyn Job>>) {
     let outcome = connection.transaction().and_then(|transaction| {
-        let mut results = Vec::with_capacity(batch.len());
-        for job in batch.iter() {
-            let result = execute(&transaction, &job.write);
-            let failed = result.is_err();
-            results.push(result);
+        for job in batch.iter_mut() {
+            let done = job.execute(&transaction);
             // A full disk can make SQLite take the whole transaction back. What followed would be
             // written by itself, and those who asked would be told that it was not.
-            if failed && transaction.is_autocommit() {
+            if !done && transaction.is_autocommit() {
                 let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
                 return Err(rusqlite::Error::SqliteFailure(full, None));
             }
         }
-        transaction.commit().map(|()| results)
+        transaction.commit()
     });
-    match outcome {
-        Ok(results) => {
-            for (job, result) in batch.drain(..).zip(results) {
-                // The one who asked may have gone away; what was written stands.
-                let _ = job.reply.send(result);
-            }
-        }
-        Err(error) => {
-            let error = explain(&error);
-            tracing::error!(%error, writes = batch.len(), "journal batch was not written");
-            for job in batch.drain(..) {
-                let _ = job.reply.send(Err(error.clone()));
-            }
-        }
+    let outcome = outcome.map_err(|error| explain(&error));
+    if let Err(error) = &outcome {
+        tracing::error!(%error, writes = batch.len(), "journal batch was not written");
+    }
+    for job in batch.drain(..) {
+        job.answer(outcome.clone());
     }
 }
 
-fn execute(transaction: &Transaction<'_>, write: &Write) -> Result<i64, JournalError> {
-    let outcome = match write {
-        Write::Create {
-            program,
-            created_at_ms,
-            initial,
-        } => transaction
-            .prepare_cached("INSERT INTO programs (id, created_at_ms, initial) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.insert((program.as_str(), created_at_ms, initial)))
-            .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::ConstraintViolation) => JournalError::Exists(program.clone()),
-                _ => explain(&error),
-            })?,
-        Write::Append {
-            row,
-            seq,
-            now_ms,
-            event,
-            effects,
-        } => transaction
-            .prepare_cached(
-                "INSERT INTO records (program, seq, now_ms, event, effects)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (program, seq) DO UPDATE
-                 SET now_ms = excluded.now_ms, event = excluded.event, effects = excluded.effects",
-            )
-            .and_then(|mut statement| statement.execute((row, seq, now_ms, event, effects)))
-            .map(|_| *row)
-            .map_err(|error| explain(&error))?,
-        Write::Remove { row } => transaction
-            .execute("DELETE FROM programs WHERE row = ?1", [row])
-            .map(|_| *row)
-            .map_err(|error| explain(&error))?,
-        Write::SetMeta { key, value } => transaction
-            .execute(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
-            .map(|_| 0)
-            .map_err(|error| explain(&error))?,
-    };
-    Ok(outcome)
-}
-
 /// Says what SQLite said, with the full disk told from the rest.
-pub(super) fn explain(error: &rusqlite::Error) -> JournalError {
+pub(crate) fn explain(error: &rusqlite::Error) -> JournalError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::Full,
         _ => JournalError::Sqlite(error.to_string()),
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        explain(&error)
     }
 }
