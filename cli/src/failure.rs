@@ -36,11 +36,18 @@ impl Failure {
                 | Code::BadManifest
                 | Code::BadSource
                 | Code::TooLarge
+                | Code::QuotaExceeded
+                | Code::IdempotencyMismatch
                 | Code::AlreadyExists => 3,
                 Code::NotFound => 4,
-                Code::Unauthorized => 5,
-                Code::EngineUnavailable | Code::StorageFull | Code::QueueFull => 7,
+                Code::Unauthorized | Code::Forbidden => 5,
+                Code::EngineUnavailable
+                | Code::StorageFull
+                | Code::QueueFull
+                | Code::RateLimited => 7,
                 Code::MethodNotAllowed
+                | Code::NotAcceptable
+                | Code::RequestTimeout
                 | Code::Conflict
                 | Code::NotReady
                 | Code::BadGateway

@@ -62,6 +62,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Send { program, message } => {
                 commands::watcher::send(&client()?, &program, &message.join(" "), output).await
             }
+            Task::User { task } => commands::accounts::user(&client()?, task, output).await,
+            Task::Token { task } => commands::accounts::token(&client()?, task, output).await,
+            Task::Whoami => commands::accounts::whoami(&client()?, output).await,
+            Task::Audit { limit } => commands::accounts::audit(&client()?, limit, output).await,
             Task::Vars { program } => commands::watcher::vars(&client()?, &program, output).await,
         }
     })

@@ -55,6 +55,7 @@ pub struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) engine: EngineSocket,
     pub(crate) mode: RuntimeMode,
+    pub(crate) behind_tls_proxy: bool,
 }
 
 impl Config {
@@ -82,6 +83,7 @@ impl Config {
             listen,
             engine: EngineSocket::parse(engine)?,
             mode,
+            behind_tls_proxy,
         })
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects.rs`.
 
+mod admission;
 mod api;
 mod auth;
 pub mod compose;
@@ -17,6 +18,7 @@ mod convert;
 pub mod doctor;
 mod effects;
 mod host;
+mod idempotency;
 pub mod journal;
 mod lock;
 mod proxy;

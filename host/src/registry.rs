@@ -1,8 +1,9 @@
 //! Which programs there are.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -10,10 +11,13 @@ use std::{
 };
 
 use hersh_machine::driver;
-use hersh_program::{BuildId, ContainerId, Lifecycle, ProgramId, ProgramRecord, State, Supervisor};
+use hersh_program::{
+    BuildId, ContainerId, Lifecycle, Limits, ProgramId, ProgramRecord, State, Supervisor,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::UserId,
     convert,
     journal::{Journal, ProgramRow},
     proxy::InFlight,
@@ -22,6 +26,7 @@ use crate::{
 /// One program of this host.
 pub(crate) struct Entry {
     row: ProgramRow,
+    owner: UserId,
     created_at_ms: u64,
     last_event_ms: Arc<AtomicU64>,
     supervisor: Supervisor,
@@ -31,17 +36,28 @@ pub(crate) struct Entry {
     gone: CancellationToken,
     /// Held while source is stored, told to the program, and older source removed.
     replacing: tokio::sync::Mutex<()>,
+    outdated: Mutex<Option<Outdated>>,
+}
+
+/// What a container asks for that runs by an older manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Outdated {
+    /// The container; `None` for one that is being started.
+    pub(crate) container: Option<ContainerId>,
+    pub(crate) limits: Limits,
 }
 
 impl Entry {
     pub(crate) fn new(
         row: ProgramRow,
+        owner: UserId,
         created_at_ms: u64,
         last_event_ms: Arc<AtomicU64>,
         supervisor: Supervisor,
     ) -> Self {
         Self {
             row,
+            owner,
             created_at_ms,
             last_event_ms,
             supervisor,
@@ -49,7 +65,18 @@ impl Entry {
             address: Mutex::new(None),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
+            outdated: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn owner(&self) -> &UserId {
+        &self.owner
+    }
+
+    /// What its container asks for beyond the newest manifest, as far as this process saw it
+    /// replaced.
+    pub(crate) fn outdated(&self) -> MutexGuard<'_, Option<Outdated>> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn row(&self) -> ProgramRow {
@@ -154,54 +181,119 @@ impl Entry {
 
 enum Slot {
     /// A name that is being created.
-    Reserved,
+    Reserved(UserId),
     Taken(Arc<Entry>),
+}
+
+#[derive(Default)]
+struct Programs {
+    by_id: BTreeMap<ProgramId, Slot>,
+    by_owner: BTreeMap<UserId, BTreeSet<ProgramId>>,
 }
 
 /// The programs by id. Locks are held for a look-up only.
 #[derive(Default)]
-pub(crate) struct Registry(RwLock<BTreeMap<ProgramId, Slot>>);
+pub(crate) struct Registry(RwLock<Programs>);
 
 impl Registry {
     pub(crate) fn get(&self, id: &ProgramId) -> Option<Arc<Entry>> {
-        match self.read().get(id) {
+        match self.read().by_id.get(id) {
             Some(Slot::Taken(entry)) => Some(Arc::clone(entry)),
-            Some(Slot::Reserved) | None => None,
+            Some(Slot::Reserved(_)) | None => None,
         }
     }
 
+    /// All of them, by id.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
-        let taken = |slot: &Slot| match slot {
-            Slot::Taken(entry) => Some(Arc::clone(entry)),
-            Slot::Reserved => None,
-        };
-        self.read().values().filter_map(taken).collect()
+        self.page(None, usize::MAX, |_| true)
     }
 
-    /// Keeps `id` for a program to come; false if it is taken.
-    pub(crate) fn reserve(&self, id: &ProgramId) -> bool {
+    /// At most `limit` of those that `keep` wants and whose id comes after `after`, by id.
+    pub(crate) fn page(
+        &self,
+        after: Option<&ProgramId>,
+        limit: usize,
+        keep: impl Fn(&Entry) -> bool,
+    ) -> Vec<Arc<Entry>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let programs = self.read();
+        let slots = programs.by_id.range((start, Bound::Unbounded));
+        let taken = slots.filter_map(|(_, slot)| taken(slot));
+        taken
+            .filter(|entry| keep(entry))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// How many programs `owner` has, those that are being created too, and the ones that are there.
+    pub(crate) fn of(&self, owner: &UserId) -> (u64, Vec<Arc<Entry>>) {
+        let programs = self.read();
+        let Some(ids) = programs.by_owner.get(owner) else {
+            return (0, Vec::new());
+        };
+        let slots = ids.iter().filter_map(|id| programs.by_id.get(id));
+        (ids.len() as u64, slots.filter_map(taken).cloned().collect())
+    }
+
+    /// Keeps `id` for a program of `owner` to come; false if it is taken.
+    pub(crate) fn reserve(&self, id: &ProgramId, owner: &UserId) -> bool {
         let mut programs = self.write();
-        let free = !programs.contains_key(id);
-        if free {
-            programs.insert(id.clone(), Slot::Reserved);
+        if programs.by_id.contains_key(id) {
+            return false;
         }
-        free
+        programs.put(id.clone(), Slot::Reserved(owner.clone()));
+        true
     }
 
     pub(crate) fn insert(&self, id: ProgramId, entry: Arc<Entry>) {
-        self.write().insert(id, Slot::Taken(entry));
+        self.write().put(id, Slot::Taken(entry));
     }
 
     pub(crate) fn remove(&self, id: &ProgramId) {
-        self.write().remove(id);
+        let mut programs = self.write();
+        let Some(slot) = programs.by_id.remove(id) else {
+            return;
+        };
+        let owner = slot.owner();
+        if let Some(ids) = programs.by_owner.get_mut(owner) {
+            ids.remove(id);
+            if ids.is_empty() {
+                programs.by_owner.remove(owner);
+            }
+        }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ProgramId, Slot>> {
+    fn read(&self) -> RwLockReadGuard<'_, Programs> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<ProgramId, Slot>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Programs> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Programs {
+    fn put(&mut self, id: ProgramId, slot: Slot) {
+        let owned = self.by_owner.entry(slot.owner().clone()).or_default();
+        owned.insert(id.clone());
+        self.by_id.insert(id, slot);
+    }
+}
+
+impl Slot {
+    fn owner(&self) -> &UserId {
+        match self {
+            Self::Reserved(owner) => owner,
+            Self::Taken(entry) => entry.owner(),
+        }
+    }
+}
+
+fn taken(slot: &Slot) -> Option<&Arc<Entry>> {
+    match slot {
+        Slot::Taken(entry) => Some(entry),
+        Slot::Reserved(_) => None,
     }
 }
 

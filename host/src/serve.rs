@@ -6,8 +6,9 @@ use tokio::net::TcpListener;
 
 use crate::{
     Config, api,
-    auth::{Auth, BootstrapError, NewToken},
+    auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
+    host::now_ms,
     journal::{Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
     runtime::{
@@ -74,13 +75,14 @@ pub async fn serve(
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join("journal.db"))?;
     let host_id = host_id(&journal).await?;
-    let (auth, new_token) = Auth::bootstrap(&journal, storage.data_dir()).await?;
+    let (accounts, new_token) = auth::open(&journal, storage.data_dir(), now_ms()).await?;
     let runtime = connect(&config, &storage, host_id).await?;
     let listener = listen(config.listen).await?;
 
-    let (host, workers) = supervise::bring_up(storage, journal, runtime, auth)
-        .await
-        .map_err(recover_failed)?;
+    let (host, workers) =
+        supervise::bring_up(storage, journal, runtime, accounts, config.behind_tls_proxy)
+            .await
+            .map_err(recover_failed)?;
     announce(&listener, new_token.as_ref(), on_listening);
     server::serve(listener, api::router(host.clone()), stop).await;
     supervise::put_down(&host, &workers);
@@ -129,7 +131,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
 
 fn announce(
     listener: &TcpListener,
-    new_token: Option<&NewToken>,
+    new_token: Option<&WrittenToken>,
     on_listening: impl FnOnce(SocketAddr),
 ) {
     if let Some(token) = new_token {

@@ -12,15 +12,14 @@ use std::{
 
 use hersh_machine::driver::SendError;
 use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    auth::Auth,
+    admission::Admission,
+    auth::{Accounts, Throttle, UserId},
     effects::Effects,
-    host::{Host, Parts, UPLOADS_MAX},
+    host::{Host, Parts, Uploads},
+    idempotency::Claims,
     journal::{Journal, JournalError, StoredProgram},
     proxy::Proxy,
     quota,
@@ -31,6 +30,9 @@ use crate::{
 
 /// What nobody owns any more is not waited for.
 const ORPHAN_GRACE: Duration = Duration::ZERO;
+
+/// How often last uses of tokens are written down.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a host's programs could not be brought back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,14 @@ pub enum RecoverError {
         program: ProgramId,
         /// Which record.
         seq: u64,
+    },
+    /// A program belongs to nobody.
+    #[error("program {program} in the journal has no owner: {message}; restore a backup")]
+    Owner {
+        /// Which.
+        program: ProgramId,
+        /// What is wrong with the owner's name.
+        message: String,
     },
     /// The folders can't be read.
     #[error(transparent)]
@@ -65,7 +75,8 @@ pub(crate) async fn bring_up(
     storage: Storage,
     journal: Journal,
     runtime: Arc<dyn Runtime>,
-    auth: Auth,
+    accounts: Accounts,
+    behind_proxy: bool,
 ) -> Result<(Host, Workers), RecoverError> {
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
@@ -81,15 +92,20 @@ pub(crate) async fn bring_up(
         runtime,
         registry: Registry::default(),
         effects,
-        auth,
+        accounts,
+        throttle: Throttle::default(),
+        admission: Admission::default(),
+        claims: Claims::default(),
         proxy: Proxy::default(),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        uploads: Uploads::default(),
+        behind_proxy,
     });
     recover(&host).await?;
     let workers = [
         tokio::spawn(observe_exits(host.clone(), exits)),
         tokio::spawn(forget_removed(host.clone(), removals)),
         tokio::spawn(quota::watch(host.clone())),
+        tokio::spawn(keep_books(host.clone())),
     ];
     Ok((host, workers))
 }
@@ -103,7 +119,7 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
 }
 
 /// What runs beside the supervisors.
-pub(crate) type Workers = [JoinHandle<()>; 3];
+pub(crate) type Workers = [JoinHandle<()>; 4];
 
 /// Brings every stored program back. Programs that run are not disturbed.
 async fn recover(host: &Host) -> Result<(), RecoverError> {
@@ -132,6 +148,7 @@ async fn recover(host: &Host) -> Result<(), RecoverError> {
 
 struct Folded {
     row: crate::journal::ProgramRow,
+    owner: UserId,
     created_at_ms: u64,
     last_event_ms: u64,
     stepper: ProgramStepper,
@@ -139,6 +156,10 @@ struct Folded {
 
 fn fold(stored: StoredProgram) -> Result<Folded, RecoverError> {
     let program = stored.initial.id.clone();
+    let owner = UserId::parse(&stored.owner).map_err(|error| RecoverError::Owner {
+        program: program.clone(),
+        message: error.to_string(),
+    })?;
     let last_event_ms = stored
         .records
         .last()
@@ -152,6 +173,7 @@ fn fold(stored: StoredProgram) -> Result<Folded, RecoverError> {
         })?;
     Ok(Folded {
         row: stored.row,
+        owner,
         created_at_ms: stored.created_at_ms,
         last_event_ms,
         stepper,
@@ -199,7 +221,13 @@ fn resume(host: &Host, folded: Folded) {
         last_event_ms: Arc::clone(&last_event_ms),
     };
     let supervisor = Supervisor::resume(folded.stepper, host.effects(), journal);
-    let entry = Entry::new(folded.row, folded.created_at_ms, last_event_ms, supervisor);
+    let entry = Entry::new(
+        folded.row,
+        folded.owner,
+        folded.created_at_ms,
+        last_event_ms,
+        supervisor,
+    );
     host.registry().insert(id, Arc::new(entry));
 }
 
@@ -223,6 +251,18 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
             if changes.changed().await.is_none() {
                 break;
             }
+        }
+    }
+}
+
+/// Writes down now and then what is only in memory, until the host ends.
+async fn keep_books(host: Host) {
+    let mut rounds = tokio::time::interval(BOOKS_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = host.accounts().note_uses().await {
+            tracing::warn!(%error, "the last use of tokens was not written down");
         }
     }
 }

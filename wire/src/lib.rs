@@ -4,15 +4,20 @@
 //! stable codes. Nothing here knows how a host works; the host converts these types to its own in
 //! one place.
 
+mod account;
 mod manifest;
 mod problem;
 mod program;
 mod units;
 
+pub use account::{
+    AuditList, AuditView, ChangeUser, CreateToken, CreateUser, Quota, Role, Scope, TokenCreated,
+    TokenList, TokenView, Usage, UserList, UserView, Whoami,
+};
 pub use manifest::{Manifest, Network, ProbeKind, Readiness, Resources, Restart, Timeouts};
 pub use problem::{Code, Problem};
 pub use program::{
-    CauseView, CreateProgram, EventView, Health, LogLine, ProgramCreated, ProgramList, ProgramView,
-    ReceiptView, RetryView, VerifiedContract,
+    BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Health, LogLine,
+    ProgramCreated, ProgramList, ProgramView, ReceiptView, RetryView, VerifiedContract,
 };
 pub use units::{ByteSize, Span, UnitError};

@@ -23,6 +23,7 @@ use crate::{ByteSize, Span};
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The program's id: a DNS label. Without one the host makes one up.
@@ -50,6 +51,7 @@ pub struct Manifest {
 
 /// Upper bounds on what one program uses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     /// Memory of the sandbox.
@@ -74,6 +76,7 @@ pub struct Resources {
 
 /// What a program can reach over the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// The host's proxy reaches it; it reaches nobody.
@@ -86,6 +89,7 @@ pub enum Network {
 
 /// When a program that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Only when somebody asks.
@@ -98,6 +102,7 @@ pub enum Restart {
 
 /// How to tell that a started program is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Readiness {
     /// The kind of probe.
@@ -112,6 +117,7 @@ pub struct Readiness {
 
 /// The kinds of readiness probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
     /// A GET that answers with a 2xx status.
@@ -124,6 +130,7 @@ pub enum ProbeKind {
 
 /// How long each step of the lifecycle may take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// Folders and image build.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What went wrong, as `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{detail}")]
 pub struct Problem {
     /// Stable code for programs.
@@ -21,6 +22,7 @@ pub struct Problem {
 
 /// Stable codes of the API's problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The request can't be read.
@@ -31,8 +33,20 @@ pub enum Code {
     BadSource,
     /// The token is missing, malformed or unknown.
     Unauthorized,
+    /// The token is valid and may not do this.
+    Forbidden,
+    /// Too many requests without a valid token came from this address.
+    RateLimited,
+    /// The user's quota does not allow it.
+    QuotaExceeded,
     /// No such program, or not yours.
     NotFound,
+    /// No version of the API that the request accepts is spoken here.
+    NotAcceptable,
+    /// The idempotency key belongs to another request.
+    IdempotencyMismatch,
+    /// The body came too slowly.
+    RequestTimeout,
     /// The route exists but not with this method.
     MethodNotAllowed,
     /// A program of that name exists.
@@ -66,10 +80,15 @@ impl Code {
         match self {
             Self::BadRequest | Self::BadManifest | Self::BadSource => 400,
             Self::Unauthorized => 401,
+            Self::Forbidden | Self::QuotaExceeded => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
+            Self::RequestTimeout => 408,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::TooLarge => 413,
+            Self::IdempotencyMismatch => 422,
+            Self::RateLimited => 429,
             Self::Internal => 500,
             Self::BadGateway => 502,
             Self::NotReady | Self::QueueFull | Self::EngineUnavailable => 503,
@@ -86,7 +105,13 @@ impl Code {
             Self::BadManifest => "The manifest can't be used",
             Self::BadSource => "The source can't be taken",
             Self::Unauthorized => "A valid token is needed",
+            Self::Forbidden => "Not allowed with this token",
+            Self::RateLimited => "Too many failures",
+            Self::QuotaExceeded => "The quota does not allow it",
             Self::NotFound => "Not found",
+            Self::NotAcceptable => "No such version of the API",
+            Self::IdempotencyMismatch => "The idempotency key was used for something else",
+            Self::RequestTimeout => "The request came too slowly",
             Self::MethodNotAllowed => "Method not allowed",
             Self::AlreadyExists => "The name is taken",
             Self::Conflict => "Not possible in this state",

@@ -10,6 +10,7 @@ use crate::Manifest;
 ///
 /// A key that is none of them is an error that names it, as in `hersh.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub struct CreateProgram {
     /// Who it belongs to; accepted for clients that send it, the token decides.
@@ -51,11 +52,15 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for CreateProgram {
 
 /// The reply to `POST /programs` and `PUT /programs/{id}/source`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramCreated {
     /// Its id.
     pub program_id: String,
     /// The id of its source tree.
     pub build_id: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: String,
     /// Its state.
     pub state: String,
     /// Path of its WatcherAPI on this host.
@@ -66,9 +71,13 @@ pub struct ProgramCreated {
 
 /// One program, as `GET /programs/{id}` and the lists show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramView {
     /// Its id.
     pub program_id: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: String,
     /// `Created`, `Building`, `Starting`, `Ready`, `Stopping`, `Stopped` or `Error`.
     pub state: String,
     /// The id of its source tree.
@@ -99,6 +108,7 @@ pub struct ProgramView {
 
 /// Why a program is in `Error`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CauseView {
     /// Stable code, such as `build_failed`.
     pub code: String,
@@ -111,6 +121,7 @@ pub struct CauseView {
 
 /// When a program is tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetryView {
     /// When.
     pub due_at_ms: u64,
@@ -118,13 +129,39 @@ pub struct RetryView {
 
 /// `GET /programs`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramList {
     /// By id.
     pub programs: Vec<ProgramView>,
+    /// For `?cursor=`, if there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// One build of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BuildView {
+    /// The id of its source tree.
+    pub build_id: String,
+    /// Whether the next start runs it.
+    pub current: bool,
+    /// When its log was last written; left out for one that was never built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_at_ms: Option<u64>,
+}
+
+/// `GET /programs/{id}/builds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BuildList {
+    /// Newest first.
+    pub builds: Vec<BuildView>,
 }
 
 /// What a start proved: `GET /programs/{id}/receipt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptView {
     /// Whose.
     pub program_id: String,
@@ -144,6 +181,7 @@ pub struct ReceiptView {
 
 /// One contract of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerifiedContract {
     /// Its name.
     pub name: String,
@@ -153,6 +191,7 @@ pub struct VerifiedContract {
 
 /// One journalled event: `GET /programs/{id}/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventView {
     /// 1 for the program's first.
     pub seq: u64,
@@ -164,8 +203,20 @@ pub struct EventView {
     pub effects: serde_json::Value,
 }
 
+/// `GET /programs/{id}/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EventList {
+    /// In order.
+    pub events: Vec<EventView>,
+    /// For `?after=`, if there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<u64>,
+}
+
 /// One line of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// When the engine saw it, RFC 3339, UTC; builds have no times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +230,7 @@ pub struct LogLine {
 
 /// `GET /healthz` and `GET /readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
     /// `ok`, or what is wrong.
     pub status: String,

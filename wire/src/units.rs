@@ -11,17 +11,21 @@ pub enum UnitError {
     )]
     Size(String),
     /// Not a time.
-    #[error("{0:?} is not a time: write a number and ms, s, m or h, such as \"30s\"")]
+    #[error("{0:?} is not a time: write a number and ms, s, m, h or d, such as \"30s\"")]
     Time(String),
 }
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, example = "64MiB", pattern = r"^[0-9]+(\.[0-9]{1,9})? ?(GiB|MiB|KiB|GB|MB|kB|KB|B)$"))]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub u64);
 
 /// A length of time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, example = "30s", pattern = r"^[0-9]+(\.[0-9]{1,9})? ?(d|h|m|s|ms)$"))]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub u64);
 
@@ -36,7 +40,13 @@ const SIZES: [(&str, u64); 8] = [
     ("B", 1),
 ];
 
-const TIMES: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const TIMES: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 impl TryFrom<String> for ByteSize {
     type Error = UnitError;
@@ -62,7 +72,7 @@ impl From<ByteSize> for String {
 
 impl From<Span> for String {
     fn from(span: Span) -> String {
-        render(span.0, &TIMES[..3], "ms")
+        render(span.0, &TIMES[..4], "ms")
     }
 }
 
@@ -118,6 +128,7 @@ mod tests {
             ("1.5m", 90_000),
             ("250ms", 250),
             ("2h", 7_200_000),
+            ("90d", 90 * 86_400_000),
         ] {
             assert_eq!(Span::try_from(text.to_string()), Ok(Span(ms)), "{text}");
         }
@@ -139,7 +150,7 @@ mod tests {
             let error = ByteSize::try_from(text.to_string()).unwrap_err();
             assert!(error.to_string().contains("such as"), "{text}");
         }
-        for text in ["30", "30 sec", "1d", "s", "1.0000000001s"] {
+        for text in ["30", "30 sec", "1w", "s", "1.0000000001s"] {
             assert!(Span::try_from(text.to_string()).is_err(), "{text}");
         }
     }

@@ -1,6 +1,6 @@
 //! `hersh events`: what happened to a program, from its journal.
 
-use hersh_wire::EventView;
+use hersh_wire::{EventList, EventView};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -11,16 +11,14 @@ const DETAIL_CHARS_MAX: usize = 80;
 
 pub(crate) async fn show(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
     let mut all: Vec<EventView> = Vec::new();
-    loop {
-        let after = all.last().map_or(0, |event| event.seq);
+    let mut after = Some(0);
+    while let Some(place) = after {
         let request = client
             .request(Method::GET, &["programs", program, "events"])
-            .query(&[("after", after), ("limit", 1_000)]);
-        let page: Vec<EventView> = client.read(request).await?;
-        if page.is_empty() {
-            break;
-        }
-        all.extend(page);
+            .query(&[("after", place), ("limit", 1_000)]);
+        let page: EventList = client.read(request).await?;
+        all.extend(page.events);
+        after = page.next_after;
     }
     if format == Output::Json {
         return output::json(&all);

@@ -1,5 +1,6 @@
 //! One file per group of commands.
 
+pub(crate) mod accounts;
 pub(crate) mod archive;
 pub(crate) mod deploy;
 pub(crate) mod doctor;

@@ -12,12 +12,30 @@ use crate::{
 };
 
 pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure> {
-    let list: ProgramList = client.get(&["programs"]).await?;
+    let programs = all(client).await?;
     match format {
-        Output::Json => output::json(&list),
+        Output::Json => output::json(&json!({ "programs": programs })),
         Output::Table => {
-            let rows: Vec<Vec<String>> = list.programs.iter().map(row).collect();
+            let rows: Vec<Vec<String>> = programs.iter().map(row).collect();
             output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &rows)
+        }
+    }
+}
+
+/// Every program, page by page.
+async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
+    let mut programs = Vec::new();
+    let mut query = vec![("limit", "1000".to_owned())];
+    loop {
+        let request = client.request(Method::GET, &["programs"]).query(&query);
+        let page: ProgramList = client.read(request).await?;
+        programs.extend(page.programs);
+        match page.next_cursor {
+            Some(cursor) => {
+                query.truncate(1);
+                query.push(("cursor", cursor));
+            }
+            None => return Ok(programs),
         }
     }
 }

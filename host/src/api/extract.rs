@@ -1,27 +1,41 @@
 //! Paths, queries and bodies, parsed into types at the door.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{FromRequestParts, Path, Query},
-    http::request::Parts,
+    Extension, Json,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
 };
 use hersh_program::ProgramId;
 use hersh_wire::{Code, Span};
 use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
-use super::problem::Failure;
+use super::{JSON_BYTES_MAX, problem::Failure};
+use crate::{
+    auth::Caller,
+    host::{Entry, Host},
+};
 
-/// The program that the path names.
-pub(super) struct Id(pub(super) ProgramId);
+/// The program that the path names, if it is there for the caller.
+pub(super) struct Owned(pub(super) Arc<Entry>);
 
 /// The query, with unknown keys and bad values refused by name.
 pub(super) struct Params<T>(pub(super) T);
 
-/// `?wait=30s`.
-#[derive(Debug, Default, Deserialize)]
+/// A JSON body of at most [`JSON_BYTES_MAX`] bytes.
+pub(super) struct Body<T>(pub(super) T);
+
+/// How long a JSON body may take to arrive.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wait {
+    /// Hold the answer until the program has settled, at most this long (`30s`, at most `1h`).
+    #[param(value_type = Option<String>)]
     wait: Option<Span>,
 }
 
@@ -41,21 +55,42 @@ impl Wait {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+/// How many things one page shows.
+pub(super) struct Limit;
+
+impl Limit {
+    const USUAL: usize = 100;
+    const MAX: usize = 1_000;
+
+    /// What was asked for, or the usual.
+    pub(super) fn of(asked: Option<usize>) -> Result<usize, Failure> {
+        let limit = asked.unwrap_or(Self::USUAL);
+        if (1..=Self::MAX).contains(&limit) {
+            return Ok(limit);
+        }
+        let detail = format!("limit = {limit}: use 1 to {}", Self::MAX);
+        Err(Failure::new(Code::BadRequest, detail))
+    }
+}
+
+impl FromRequestParts<Host> for Owned {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let Path(fields) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Failure> {
+        let Extension(caller) = Extension::<Caller>::from_request_parts(parts, host)
             .await
-            .map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
+            .map_err(|error| Failure::internal(&error))?;
+        let Path(fields) = Path::<Vec<(String, String)>>::from_request_parts(parts, host)
+            .await
+            .map_err(|error| Failure::new(Code::NotFound, error.to_string()))?;
         let text = fields
             .iter()
             .find(|(name, _)| name == "id")
             .map_or("", |(_, id)| id);
         // An id that can't be is an id that is not there: one answer for both.
-        ProgramId::parse(text)
-            .map(Self)
-            .map_err(|error| Failure::new(Code::NotFound, format!("no such program: {error}")))
+        let id = ProgramId::parse(text)
+            .map_err(|error| Failure::new(Code::NotFound, format!("no such program: {error}")))?;
+        Ok(Self(host.get(&caller, &id)?))
     }
 }
 
@@ -68,4 +103,42 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             .map(|Query(value)| Self(value))
             .map_err(|error| Failure::new(Code::BadRequest, error.body_text()))
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let declared = request.headers().get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|bytes| bytes > JSON_BYTES_MAX) {
+            return Err(too_large());
+        }
+        let (parts, body) = request.into_parts();
+        let body = axum::body::Body::new(http_body_util::Limited::new(body, JSON_BYTES_MAX));
+        json(Request::from_parts(parts, body), state)
+            .await
+            .map(Self)
+    }
+}
+
+/// Reads a JSON body of whatever size the request's limit allows.
+pub(super) async fn json<T: DeserializeOwned, S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<T, Failure> {
+    let read = Json::<T>::from_request(request, state);
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read).await else {
+        let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+        return Err(Failure::new(Code::RequestTimeout, detail));
+    };
+    read.map(|Json(value)| value)
+        .map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Failure::new(Code::BadRequest, error.body_text()),
+        })
+}
+
+fn too_large() -> Failure {
+    Failure::new(Code::TooLarge, "the body is larger than this call takes")
 }

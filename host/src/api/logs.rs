@@ -1,202 +1,153 @@
-//! What programs and builds print.
-
-use std::{
-    convert::Infallible,
-    io::{Read, Seek, SeekFrom},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+//! What programs print.
 
 use axum::{
-    Json,
-    extract::{Path, State},
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event, KeepAlive},
-    },
+    Extension, Json,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
 };
-use futures_util::{Stream, StreamExt, stream};
-use hersh_program::BuildId;
-use hersh_wire::{Code, LogLine};
+use futures_util::{Stream, StreamExt};
+use hersh_wire::{Code, LogLine, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 use super::{
-    extract::{Id, Params},
+    extract::{Owned, Params},
     problem::Failure,
+    stream::{event, last_event_id, live},
 };
 use crate::{
+    auth::Caller,
     convert,
-    host::{Entry, Host},
+    host::{Host, now_ms},
+    runtime::logs::normal_time,
 };
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
 const TAIL_USUAL: usize = 100;
 
-/// How often the log file of a running build is looked at.
-const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
-/// Bytes of a build log that are read at once.
-const CHUNK_BYTES: u64 = 64 * 1024;
-
-/// `?tail=100&follow=true`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LogsQuery {
+    /// The last lines, at most 10,000; 100 if left out.
+    #[param(maximum = 10000)]
     tail: Option<usize>,
+    /// Only lines of the last while (`10m`), or since a time (`2026-01-31T12:00:00Z`).
+    since: Option<String>,
+    /// Go on with what is printed, as Server-Sent Events.
     #[serde(default)]
     follow: bool,
 }
 
+/// What a program printed, across its restarts.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/logs",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"), LogsQuery,
+        ("last-event-id" = Option<String>, Header, description = "Where a live stream goes on")),
+    responses((status = 200, description = "The lines, or a stream of them", content(
+        (Vec<LogLine> = "application/json"), (String = "text/event-stream")))),
+)]
 pub(super) async fn program(
     State(host): State<Host>,
-    Id(id): Id,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
     Params(query): Params<LogsQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    host.get(&id)?;
     let tail = query.tail.unwrap_or(TAIL_USUAL);
     if tail > TAIL_MAX {
-        return Err(Failure::new(
-            Code::BadRequest,
-            format!("tail = {tail}: use at most {TAIL_MAX}"),
-        ));
+        let detail = format!("tail = {tail}: use at most {TAIL_MAX}");
+        return Err(Failure::new(Code::BadRequest, detail));
     }
+    let since = query.since.as_deref().map(since).transpose()?;
+    let (id, store) = (entry.id(), host.runtime().log_store());
     if !query.follow {
-        let lines = host.runtime().log_store().tail(&id, tail).await;
+        let lines = store.tail(&id, tail).await;
+        let lines = lines.map_err(|error| Failure::internal(&error))?;
+        let lines: Vec<LogLine> = lines.into_iter().map(convert::log_line).collect();
         let lines = lines
-            .map_err(|error| Failure::internal(&error))?
-            .into_iter();
-        return Ok(Json(lines.map(convert::log_line).collect::<Vec<_>>()).into_response());
+            .into_iter()
+            .filter(|line| is_since(line, since.as_deref()));
+        return Ok(Json(lines.collect::<Vec<_>>()).into_response());
     }
-    let lines = ReceiverStream::new(host.runtime().log_store().follow(&id, tail));
-    Ok(live(lines.map(|line| sse(&convert::log_line(line)))))
+    let place = last_event_id(&headers)?.map(Place::parse).transpose()?;
+    // To go on, all that is kept is read again up to the place.
+    let tail = if place.is_some() { TAIL_MAX } else { tail };
+    let lines = ReceiverStream::new(store.follow(&id, tail)).map(convert::log_line);
+    let lines = lines.filter(move |line| std::future::ready(is_since(line, since.as_deref())));
+    Ok(live(&host, caller, numbered(lines, place)))
 }
 
-pub(super) async fn build(
-    State(host): State<Host>,
-    Id(id): Id,
-    Path((_, build)): Path<(String, String)>,
-    Params(query): Params<LogsQuery>,
-) -> Result<Response, Failure> {
-    let entry = host.get(&id)?;
-    let build = match build.as_str() {
-        "latest" => entry.build_id(),
-        text => BuildId::parse(text)
-            .map_err(|error| Failure::new(Code::NotFound, format!("no such build: {error}")))?,
-    };
-    let path = host.storage().build_log_path(&id, &build);
-    if query.follow {
-        return Ok(live(follow_build(entry, path)));
-    }
-    let text = tokio::fs::read(&path).await.map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"));
-        }
-        Failure::internal(&error)
-    })?;
-    Ok(String::from_utf8_lossy(&text).into_owned().into_response())
+/// Where a stream of lines was: the time of a line, and how many of that same time came before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    at: String,
+    number: u64,
 }
 
-/// The lines of a build from its first, until it is over and all are told.
-fn follow_build(entry: Arc<Entry>, path: PathBuf) -> impl Stream<Item = Result<Event, Infallible>> {
-    let reading = BuildLog {
-        entry,
-        path,
-        offset: 0,
-        partial: Vec::new(),
-        over: false,
-    };
-    stream::unfold(reading, |mut reading| async move {
-        let lines = reading.next_lines().await?;
-        Some((stream::iter(lines), reading))
-    })
-    .flatten()
-    .map(|text| {
-        sse(&LogLine {
-            at: None,
-            stream: None,
-            line: text,
-        })
-    })
-}
-
-struct BuildLog {
-    entry: Arc<Entry>,
-    path: PathBuf,
-    offset: u64,
-    partial: Vec<u8>,
-    over: bool,
-}
-
-impl BuildLog {
-    /// The next lines; `None` when the build is over and nothing is left to tell.
-    async fn next_lines(&mut self) -> Option<Vec<String>> {
-        loop {
-            if self.over {
-                return None;
-            }
-            // Asked before reading: what a build that is over has written is all there.
-            let building = self.entry.is_building();
-            let chunk = self.read_chunk().await;
-            if chunk.is_empty() && !building {
-                self.over = true;
-                let rest = std::mem::take(&mut self.partial);
-                return (!rest.is_empty())
-                    .then(|| vec![String::from_utf8_lossy(&rest).into_owned()]);
-            }
-            let lines = self.split(&chunk);
-            if !lines.is_empty() {
-                return Some(lines);
-            }
-            if chunk.is_empty() {
-                tokio::time::sleep(BUILD_LOG_POLL).await;
-            }
-        }
-    }
-
-    /// What was written since; nothing if the file is not there yet or can't be read.
-    async fn read_chunk(&mut self) -> Vec<u8> {
-        let (path, offset) = (self.path.clone(), self.offset);
-        let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Vec<u8>)> {
-            let mut file = std::fs::File::open(path)?;
-            // Shorter than what was read: another build of the same tree has begun anew.
-            let offset = if file.metadata()?.len() < offset {
-                0
-            } else {
-                offset
-            };
-            file.seek(SeekFrom::Start(offset))?;
-            let mut chunk = Vec::new();
-            file.take(CHUNK_BYTES).read_to_end(&mut chunk)?;
-            Ok((offset, chunk))
+impl Place {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let parts = text.split_once('/');
+        let place = parts.and_then(|(at, number)| {
+            Some(Self {
+                at: normal_time(at)?,
+                number: number.parse().ok()?,
+            })
         });
-        let read = read.await.ok().and_then(Result::ok);
-        let (offset, chunk) = read.unwrap_or((self.offset, Vec::new()));
-        self.offset = offset + chunk.len() as u64;
-        chunk
+        place.ok_or_else(|| Failure::new(Code::BadRequest, "Last-Event-ID is not from here"))
     }
+}
 
-    fn split(&mut self, chunk: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
-            if self.partial.ends_with(b"\n") || self.partial.len() as u64 > CHUNK_BYTES {
-                let line = std::mem::take(&mut self.partial);
-                lines.push(String::from_utf8_lossy(&line).trim_end().to_string());
+/// Lines as events with their places as ids, from after `after` on.
+fn numbered(
+    lines: impl Stream<Item = LogLine> + Send,
+    after: Option<Place>,
+) -> impl Stream<Item = axum::response::sse::Event> + Send {
+    let mut last = Place::default();
+    let placed = lines.map(move |line| {
+        let at = line.at.clone().unwrap_or_default();
+        last = if at == last.at {
+            Place {
+                at,
+                number: last.number + 1,
             }
-        }
-        lines
+        } else {
+            Place { at, number: 0 }
+        };
+        (last.clone(), line)
+    });
+    placed
+        .filter(move |(place, _)| {
+            std::future::ready(after.as_ref().is_none_or(|after| place > after))
+        })
+        .map(|(place, line)| event(Some(&format!("{}/{}", place.at, place.number)), &line))
+}
+
+/// `10m` ago, or a time, as lines carry it.
+fn since(text: &str) -> Result<String, Failure> {
+    if let Ok(Span(ago_ms)) = Span::try_from(text.to_owned()) {
+        let since = std::time::UNIX_EPOCH
+            + std::time::Duration::from_millis(now_ms().saturating_sub(ago_ms));
+        return Ok(humantime::format_rfc3339_nanos(since).to_string());
     }
+    let time = humantime::parse_rfc3339(text).map_err(|_| {
+        let detail = format!(
+            "since = {text:?}: use a while such as 10m, or a time such as 2026-01-31T12:00:00Z"
+        );
+        Failure::new(Code::BadRequest, detail)
+    })?;
+    Ok(humantime::format_rfc3339_nanos(time).to_string())
 }
 
-fn sse(line: &LogLine) -> Result<Event, Infallible> {
-    // A line of text always encodes; an empty event would be skipped by clients.
-    Ok(Event::default().json_data(line).unwrap_or_default())
-}
-
-fn live(lines: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    Sse::new(lines)
-        .keep_alive(KeepAlive::default())
-        .into_response()
+fn is_since(line: &LogLine, since: Option<&str>) -> bool {
+    match (since, line.at.as_deref()) {
+        (Some(since), Some(at)) => at >= since,
+        (None, _) | (_, None) => true,
+    }
 }

@@ -8,6 +8,7 @@ use axum::{
 use hersh_wire::{Code, Problem};
 
 use crate::{
+    auth::AccountError,
     convert::ManifestError,
     host::{CommandError, CreateError, ReplaceError},
     journal::JournalError,
@@ -18,11 +19,20 @@ use crate::{
 
 /// A problem as a reply.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Problem);
+pub(super) struct Failure {
+    problem: Problem,
+    retry_after_s: Option<u64>,
+    allowed_methods: Option<String>,
+}
 
 impl Failure {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self(Problem::new(code, detail))
+        let problem = Problem::new(code, detail);
+        Self {
+            retry_after_s: (problem.status == 503).then_some(1),
+            problem,
+            allowed_methods: None,
+        }
     }
 
     /// A failure whose details are for the host's log, not for the client.
@@ -35,7 +45,19 @@ impl Failure {
     }
 
     pub(super) fn in_state(mut self, state: &str) -> Self {
-        self.0.state = Some(state.to_string());
+        self.problem.state = Some(state.to_string());
+        self
+    }
+
+    /// Says which methods are possible, as an `Allow` header does.
+    pub(super) fn allow(mut self, methods: String) -> Self {
+        self.allowed_methods = Some(methods);
+        self
+    }
+
+    /// Says when to come back, seconds.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 }
@@ -43,8 +65,8 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&self.0)).into_response();
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self.problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -53,8 +75,12 @@ impl IntoResponse for Failure {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let allowed = self.allowed_methods;
+        if let Some(allowed) = allowed.and_then(|it| HeaderValue::try_from(it).ok()) {
+            headers.insert(header::ALLOW, allowed);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -96,6 +122,7 @@ impl From<JournalError> for Failure {
                 Code::AlreadyExists,
                 format!("{error}; choose another name, or replace its source with PUT"),
             ),
+            JournalError::NoOwner(_) => Self::new(Code::Forbidden, error.to_string()),
             JournalError::Full => Self::new(Code::StorageFull, error.to_string()),
             JournalError::Sqlite(_) | JournalError::Unreadable { .. } | JournalError::Closed => {
                 Self::internal(&error)
@@ -115,6 +142,8 @@ impl From<CreateError> for Failure {
         match error {
             CreateError::Storage(error) => error.into(),
             CreateError::Journal(error) => error.into(),
+            CreateError::Quota(error) => Self::new(Code::QuotaExceeded, error.to_string()),
+            CreateError::Owner(error) => Self::new(Code::Forbidden, error.to_string()),
         }
     }
 }
@@ -127,6 +156,8 @@ impl From<CommandError> for Failure {
             CommandError::Refused { .. } => Code::Conflict,
             CommandError::WaitTimedOut { .. } => Code::WaitTimedOut,
             CommandError::Journal(message) => return Self::internal(message),
+            CommandError::Quota(_) => Code::QuotaExceeded,
+            CommandError::Owner(_) => Code::Forbidden,
         };
         let failure = Self::new(code, error.to_string());
         match error.state() {
@@ -141,7 +172,24 @@ impl From<ReplaceError> for Failure {
         match error {
             ReplaceError::Storage(error) => error.into(),
             ReplaceError::Command(error) => error.into(),
+            ReplaceError::Quota(error) => Self::new(Code::QuotaExceeded, error.to_string()),
+            ReplaceError::Owner(error) => Self::new(Code::Forbidden, error.to_string()),
         }
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        let code = match error {
+            AccountError::NoUser(_) | AccountError::NoToken(_) => Code::NotFound,
+            AccountError::UserExists(_) => Code::AlreadyExists,
+            AccountError::HasPrograms { .. } | AccountError::LastAdmin(_) => Code::Conflict,
+            AccountError::MemberScope(_) => Code::Forbidden,
+            AccountError::TooManyTokens(_) | AccountError::TooManyUsers => Code::QuotaExceeded,
+            AccountError::Random(error) => return Self::internal(&error),
+            AccountError::Journal(error) => return error.into(),
+        };
+        Self::new(code, error.to_string())
     }
 }
 

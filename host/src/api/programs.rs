@@ -1,76 +1,175 @@
 //! Showing and steering programs.
 
-use axum::{Json, extract::State, http::StatusCode};
-use hersh_wire::{Code, EventView, ProgramList, ProgramView, ReceiptView};
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use hersh_program::ProgramId;
+use hersh_wire::{Code, ProgramList, ProgramView, ReceiptView};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
-    extract::{Id, Params, Wait},
+    extract::{Limit, Owned, Params, Wait},
     problem::Failure,
 };
 use crate::{
+    auth::{Caller, UserId},
     convert,
     host::{Command, CommandError, Host, Outcome},
 };
 
-/// Events of one reply.
-const EVENTS_MAX: usize = 1_000;
-
-pub(super) async fn list(State(host): State<Host>) -> Json<ProgramList> {
-    let programs = host
-        .list()
-        .iter()
-        .map(|entry| convert::program_view(entry))
-        .collect();
-    Json(ProgramList { programs })
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only programs in this state, such as `Ready`.
+    state: Option<String>,
+    /// Only this user's.
+    owner: Option<String>,
+    /// Where the page before ended: its `next_cursor`.
+    cursor: Option<String>,
+    /// At most this many, 1 to 1,000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
 }
 
+/// The programs that are there for the caller, by id.
+#[utoipa::path(
+    get,
+    path = "/programs",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(ListQuery),
+    responses((status = 200, description = "One page", body = ProgramList)),
+)]
+pub(super) async fn list(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<ProgramList>, Failure> {
+    let limit = Limit::of(query.limit)?;
+    let bad = |detail: String| Failure::new(Code::BadRequest, detail);
+    let after = query.cursor.as_deref().map(ProgramId::parse).transpose();
+    let after = after.map_err(|_| bad("cursor is not from here".into()))?;
+    let owner = query.owner.as_deref().map(UserId::parse).transpose();
+    let owner = owner.map_err(|error| bad(error.to_string()))?;
+    let state = query.state.as_deref().map(known_state).transpose()?;
+    let entries = host.registry().page(after.as_ref(), limit + 1, |entry| {
+        caller.sees(entry.owner())
+            && owner.as_ref().is_none_or(|owner| entry.owner() == owner)
+            && state.is_none_or(|state| entry.state_name() == state)
+    });
+    let more = entries.len() > limit;
+    let programs: Vec<ProgramView> = entries
+        .iter()
+        .take(limit)
+        .map(|entry| convert::program_view(entry))
+        .collect();
+    let last = programs.last().map(|program| program.program_id.clone());
+    Ok(Json(ProgramList {
+        programs,
+        next_cursor: last.filter(|_| more),
+    }))
+}
+
+fn known_state(text: &str) -> Result<&'static str, Failure> {
+    let known = convert::STATE_NAMES.iter().find(|name| **name == text);
+    known.copied().ok_or_else(|| {
+        let names = convert::STATE_NAMES.join(", ");
+        Failure::new(
+            Code::BadRequest,
+            format!("state = {text:?}: use one of {names}"),
+        )
+    })
+}
+
+/// One program.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses((status = 200, description = "As it stands", body = ProgramView)),
+)]
 pub(super) async fn show(
     State(host): State<Host>,
-    Id(id): Id,
+    Owned(entry): Owned,
     Params(wait): Params<Wait>,
 ) -> Result<Json<ProgramView>, Failure> {
-    let entry = host.get(&id)?;
     if let Some(wait) = wait.duration()? {
         host.settle(&entry, wait).await?;
     }
     Ok(Json(convert::program_view(&entry)))
 }
 
+/// Builds what is not built, and starts.
+#[utoipa::path(
+    post,
+    path = "/programs/{id}/start",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses(
+        (status = 200, description = "It was so already, or has been waited for", body = ProgramView),
+        (status = 202, description = "It is durable and will be carried out", body = ProgramView),
+    ),
+)]
 pub(super) async fn start(
     host: State<Host>,
-    id: Id,
+    program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, id, wait, Command::Start).await
+    command(host, program, wait, Command::Start).await
 }
 
+/// Stops; what it stored stays.
+#[utoipa::path(
+    post,
+    path = "/programs/{id}/stop",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses(
+        (status = 200, description = "It was so already, or has been waited for", body = ProgramView),
+        (status = 202, description = "It is durable and will be carried out", body = ProgramView),
+    ),
+)]
 pub(super) async fn stop(
     host: State<Host>,
-    id: Id,
+    program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, id, wait, Command::Stop).await
+    command(host, program, wait, Command::Stop).await
 }
 
+/// Stops and starts again.
+#[utoipa::path(
+    post,
+    path = "/programs/{id}/restart",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses(
+        (status = 200, description = "It was so already, or has been waited for", body = ProgramView),
+        (status = 202, description = "It is durable and will be carried out", body = ProgramView),
+    ),
+)]
 pub(super) async fn restart(
     host: State<Host>,
-    id: Id,
+    program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, id, wait, Command::Restart).await
+    command(host, program, wait, Command::Restart).await
 }
 
 /// 202 with the state as it stands once the command is durable; 200 if it was fulfilled already
 /// or has been waited for.
 async fn command(
     State(host): State<Host>,
-    Id(id): Id,
+    Owned(entry): Owned,
     Params(wait): Params<Wait>,
     command: Command,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     let wait = wait.duration()?;
-    let entry = host.get(&id)?;
     let outcome = host.command(&entry, command, wait).await?;
     let status = match (outcome, wait) {
         (Outcome::Accepted, None) => StatusCode::ACCEPTED,
@@ -79,13 +178,24 @@ async fn command(
     Ok((status, Json(convert::program_view(&entry))))
 }
 
+/// Stops and removes a program with its source, logs and state.
+#[utoipa::path(
+    delete,
+    path = "/programs/{id}",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses(
+        (status = 202, description = "It is durable and will be carried out"),
+        (status = 204, description = "It is gone"),
+    ),
+)]
 pub(super) async fn remove(
     State(host): State<Host>,
-    Id(id): Id,
+    Owned(entry): Owned,
     Params(wait): Params<Wait>,
 ) -> Result<StatusCode, Failure> {
     let wait = wait.duration()?;
-    let entry = host.get(&id)?;
     match host.command(&entry, Command::Delete, wait).await {
         Ok(Outcome::Accepted | Outcome::Already) => Ok(match wait {
             Some(_) => StatusCode::NO_CONTENT,
@@ -97,45 +207,20 @@ pub(super) async fn remove(
     }
 }
 
-/// `?after=` a sequence number, `?limit=` at most 1,000.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    after: Option<u64>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn events(
-    State(host): State<Host>,
-    Id(id): Id,
-    Params(query): Params<EventsQuery>,
-) -> Result<Json<Vec<EventView>>, Failure> {
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(Failure::new(
-            Code::BadRequest,
-            format!("limit = {limit}: use 1 to {EVENTS_MAX}"),
-        ));
-    }
-    let entry = host.get(&id)?;
-    let after = query.after.unwrap_or(0);
-    let records = host
-        .blocking(move |host| host.journal().records(entry.row(), after, limit))
-        .await
-        .map_err(|error| Failure::internal(&error))??;
-    records
-        .iter()
-        .map(convert::event_view)
-        .collect::<Result<_, _>>()
-        .map(Json)
-        .map_err(|error| Failure::internal(&error))
-}
-
+/// What the last start proved about the sandbox.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/receipt",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id")),
+    responses((status = 200, description = "The receipt", body = ReceiptView)),
+)]
 pub(super) async fn receipt(
     State(host): State<Host>,
-    Id(id): Id,
+    Owned(entry): Owned,
 ) -> Result<Json<ReceiptView>, Failure> {
-    host.get(&id)?;
+    let id = entry.id();
     let receipt = {
         let id = id.clone();
         host.blocking(move |host| host.storage().read_receipt(&id))

@@ -1,75 +1,135 @@
-//! Taking source in: JSON, or a tar stream that is never held in memory.
-
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+//! Programs by their source: created, replaced, handed back.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
-    extract::{FromRequest, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use futures_util::TryStreamExt;
-use hersh_program::{Manifest, ProgramId};
+use hersh_program::ProgramId;
 use hersh_wire::{Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
-use tokio_stream::StreamExt;
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use utoipa::IntoParams;
 
 use super::{
-    extract::{Id, Params},
+    extract::{Owned, Params},
     problem::Failure,
+    upload::{Taken, take},
 };
 use crate::{
+    auth::Caller,
     convert,
-    host::{Entry, Host},
-    storage::{SourceLimits, StagedSource},
+    host::{Entry, Host, NewProgram, now_ms},
+    idempotency::{Claim, Key, Known},
+    storage::tar_stream,
 };
 
-/// A sender that stays silent for longer than this is given up.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: &str = "idempotency-replayed";
 
-/// `?name=`, for archives; JSON requests carry it inside.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct CreateQuery {
+    /// The program's name, for archives whose `hersh.toml` has none; JSON carries it inside.
     name: Option<String>,
 }
 
-/// Source that is checked and staged, with its manifest.
-struct Taken {
-    staged: StagedSource,
-    manifest: Manifest,
-    name: Option<String>,
-}
-
+/// Takes a program in: source and manifest, as JSON or as a tar (plain, gzip or zstd) with a
+/// `Dockerfile` and perhaps a `hersh.toml` at its root. Not started by this.
+#[utoipa::path(
+    post,
+    path = "/programs",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(CreateQuery, ("idempotency-key" = Option<String>, Header,
+        description = "1 to 255 visible ASCII characters: a repeated call gets the first one's answer")),
+    request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
+    responses((status = 201, description = "It was created", body = ProgramCreated)),
+)]
 pub(super) async fn create(
     State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<CreateQuery>,
     request: Request,
-) -> Result<(StatusCode, Json<ProgramCreated>), Failure> {
-    let taken = take(&host, request).await?;
+) -> Result<Response, Failure> {
+    let key = key(request.headers())?;
+    let taken = take(&host, &caller, request).await?;
+    let claim = match key {
+        Some(key) => Some(claim(&host, &caller, &key, &query, &taken)?),
+        None => None,
+    };
+    let claim = match claim {
+        Some(claim) => match repeated(&host, claim).await? {
+            Repeated::No(claim) => Some(claim),
+            Repeated::Answered(id) => return again(&host, &caller, &id),
+        },
+        None => None,
+    };
     let id = match query.name.or(taken.name) {
         Some(name) => ProgramId::parse(&name)
             .map_err(|error| Failure::new(Code::BadManifest, error.to_string()))?,
         None => host.new_id().map_err(|error| Failure::internal(&error))?,
     };
-    let entry = host.create(id, taken.staged, taken.manifest).await?;
-    Ok((StatusCode::CREATED, Json(created(&entry))))
+    let new = NewProgram {
+        id,
+        owner: caller.user,
+        staged: taken.staged,
+        manifest: taken.manifest,
+        claim,
+    };
+    let entry = host.create(new).await?;
+    Ok((StatusCode::CREATED, Json(created(&entry))).into_response())
 }
 
+/// Replaces source and manifest; they count from the next start on.
+#[utoipa::path(
+    put,
+    path = "/programs/{id}/source",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id")),
+    request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
+    responses((status = 200, description = "It was replaced", body = ProgramCreated)),
+)]
 pub(super) async fn replace(
     State(host): State<Host>,
-    Id(id): Id,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
-    let entry = host.get(&id)?;
-    let taken = take(&host, request).await?;
+    let taken = take(&host, &caller, request).await?;
     host.replace_source(&entry, taken.staged, taken.manifest)
         .await?;
     Ok(Json(created(&entry)))
+}
+
+/// The source that the next start builds, as a tar.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/source",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id")),
+    responses((status = 200, description = "The tree", body = Vec<u8>, content_type = "application/x-tar")),
+)]
+pub(super) async fn fetch(State(host): State<Host>, Owned(entry): Owned) -> Response {
+    let (id, build) = entry
+        .supervisor()
+        .with_state(|program| (program.id.clone(), program.source.build.clone()));
+    let tree = tar_stream(host.storage().source_path(&id, &build));
+    let mut answer = Body::from_stream(tree).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-tar"),
+    );
+    let name = format!("attachment; filename=\"{id}-{build}.tar\"");
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    answer
 }
 
 fn created(entry: &Entry) -> ProgramCreated {
@@ -77,134 +137,78 @@ fn created(entry: &Entry) -> ProgramCreated {
     ProgramCreated {
         program_id: view.program_id,
         build_id: view.build_id,
+        owner: view.owner,
         state: view.state,
         proxy_url: view.proxy_url,
         created_at_ms: view.created_at_ms,
     }
 }
 
-async fn take(host: &Host, request: Request) -> Result<Taken, Failure> {
-    let Some(_place) = host.upload() else {
-        let detail = "too many uploads are under way; try again shortly";
-        return Err(Failure::new(Code::QueueFull, detail));
+fn key(headers: &HeaderMap) -> Result<Option<Key>, Failure> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
     };
-    match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, request).await,
-        "application/x-tar"
-        | "application/gzip"
-        | "application/zstd"
-        | "application/octet-stream" => take_archive(host, request.into_body()).await,
-        other => Err(Failure::new(
-            Code::BadRequest,
-            format!(
-                "content type {other:?} is not known; send application/json or application/x-tar"
-            ),
+    let key = value.to_str().ok().and_then(Key::parse);
+    key.map(Some).ok_or_else(|| {
+        let detail = "Idempotency-Key has 1 to 255 visible ASCII characters";
+        Failure::new(Code::BadRequest, detail)
+    })
+}
+
+/// Takes the key in hand for this request: what is asked for, down to the content of the source.
+fn claim(
+    host: &Host,
+    caller: &Caller,
+    key: &Key,
+    query: &CreateQuery,
+    taken: &Taken,
+) -> Result<Claim, Failure> {
+    let manifest =
+        serde_json::to_vec(&taken.manifest).map_err(|error| Failure::internal(&error))?;
+    let name = query.name.as_ref().or(taken.name.as_ref());
+    let parts: [&[u8]; 3] = [
+        name.map_or(&[], |name| name.as_bytes()),
+        taken.staged.build_id().as_str().as_bytes(),
+        &manifest,
+    ];
+    host.claims()
+        .claim(&caller.user, key, &parts)
+        .ok_or_else(|| {
+            let detail = "a call with this Idempotency-Key is under way; wait for its end";
+            Failure::new(Code::Conflict, detail)
+        })
+}
+
+enum Repeated {
+    No(Claim),
+    /// The program that the first call made.
+    Answered(String),
+}
+
+async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
+    let (claim, known) = host
+        .blocking(move |host| {
+            let known = claim.look_up(host.journal(), now_ms());
+            (claim, known)
+        })
+        .await
+        .map_err(|error| Failure::internal(&error))?;
+    match known? {
+        Known::New => Ok(Repeated::No(claim)),
+        Known::Answered(id) => Ok(Repeated::Answered(id)),
+        Known::Mismatch => Err(Failure::new(
+            Code::IdempotencyMismatch,
+            "this Idempotency-Key was used for another request; take a new one",
         )),
     }
 }
 
-fn media_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
-    value
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .trim()
-        .to_ascii_lowercase()
-}
-
-async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
-    let Json(asked) = Json::<CreateProgram>::from_request(request, &())
-        .await
-        .map_err(|error| {
-            let code = match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-                _ => Code::BadRequest,
-            };
-            Failure::new(code, error.body_text())
-        })?;
-    let manifest = convert::manifest(&asked.manifest)?;
-    let staged = host
-        .blocking(move |host| {
-            let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
-                .filter(|(_, text)| !text.is_empty());
-            let files = asked
-                .src_files
-                .iter()
-                .map(|(path, text)| (path.as_str(), text.as_str()));
-            host.storage()
-                .stage_files(files.chain(dockerfile), SourceLimits::default())
-        })
-        .await
-        .map_err(|error| Failure::internal(&error))??;
-    Ok(Taken {
-        staged,
-        manifest,
-        name: asked.manifest.name,
-    })
-}
-
-async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
-    let stream = body.into_data_stream().map_err(io::Error::other);
-    let stream = Box::pin(stream.timeout(IDLE_TIMEOUT).map(|piece| {
-        piece.unwrap_or_else(|_| {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nothing came any more",
-            ))
-        })
-    }));
-    let reader = SyncIoBridge::new(StreamReader::new(stream));
-    let staged = host
-        .blocking(move |host| {
-            host.storage()
-                .stage_archive(reader, SourceLimits::default())
-        })
-        .await
-        .map_err(|error| Failure::internal(&error))??;
-    let (staged, asked) = host
-        .blocking(move |_| {
-            let asked = read_manifest(&staged);
-            (staged, asked)
-        })
-        .await
-        .map_err(|error| Failure::internal(&error))?;
-    let asked = asked?;
-    Ok(Taken {
-        staged,
-        manifest: convert::manifest(&asked)?,
-        name: asked.name,
-    })
-}
-
-/// Bytes of a `hersh.toml`.
-const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
-
-/// The manifest of a staged tree; a tree without one asks for the defaults.
-fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure> {
-    let bad = |detail: String| Failure::new(Code::BadManifest, detail);
-    let path = staged.path().join("hersh.toml");
-    let kind = match std::fs::symlink_metadata(&path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(hersh_wire::Manifest::default());
-        }
-        Err(error) => return Err(Failure::internal(&error)),
-    };
-    if !kind.is_file() {
-        return Err(bad("hersh.toml is not a plain file".into()));
-    }
-    let mut text = String::new();
-    std::fs::File::open(&path)
-        .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| bad(format!("hersh.toml can't be read: {error}")))?;
-    if text.len() as u64 > MANIFEST_BYTES_MAX {
-        return Err(bad(format!(
-            "hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes"
-        )));
-    }
-    toml::from_str(&text).map_err(|error| bad(format!("hersh.toml: {error}")))
+/// Answers a repeated call: as the first one, but with the program as it is by now.
+fn again(host: &Host, caller: &Caller, id: &str) -> Result<Response, Failure> {
+    let id = ProgramId::parse(id).map_err(|error| Failure::internal(&error))?;
+    let entry = host.get(caller, &id)?;
+    let mut answer = (StatusCode::CREATED, Json(created(&entry))).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(answer)
 }

@@ -5,23 +5,152 @@ use std::net::SocketAddr;
 use axum::{
     Extension,
     extract::{ConnectInfo, Request, State},
+    http::header,
     response::Response,
 };
 use hersh_wire::Code;
 
-use super::{extract::Id, problem::Failure};
-use crate::{host::Host, proxy};
+use super::{extract::Owned, problem::Failure};
+use crate::{
+    auth::{Caller, Scope},
+    host::Host,
+    proxy,
+};
 
 /// The port that a WatcherAPI listens on, in every sandbox.
 const WATCHER_PORT: u16 = 8080;
 
-pub(super) async fn forward(
-    State(host): State<Host>,
-    Id(id): Id,
+/// The WatcherAPI's root. A WebSocket needs scope operate.
+#[utoipa::path(
+    method(get, head),
+    path = "/programs/{id}/watcher",
+    tag = "watcher",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn look(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let entry = host.get(&id)?;
+    forward(host, caller, program, peer, request).await
+}
+
+/// The WatcherAPI's root.
+#[utoipa::path(
+    method(post, put, patch, delete),
+    path = "/programs/{id}/watcher",
+    tag = "watcher",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn steer(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    forward(host, caller, program, peer, request).await
+}
+
+/// What is below the WatcherAPI's root. A WebSocket needs scope operate.
+#[utoipa::path(
+    method(get, head),
+    path = "/programs/{id}/watcher/{*path}",
+    tag = "watcher",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"),
+        ("path" = String, Path, description = "What to ask the program for"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn look_below(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    forward(host, caller, program, peer, request).await
+}
+
+/// What is below the WatcherAPI's root.
+#[utoipa::path(
+    method(post, put, patch, delete),
+    path = "/programs/{id}/watcher/{*path}",
+    tag = "watcher",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"),
+        ("path" = String, Path, description = "What to ask the program for"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn steer_below(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    forward(host, caller, program, peer, request).await
+}
+
+/// The same by an older path. A WebSocket needs scope operate.
+#[utoipa::path(
+    method(get, head),
+    path = "/programs/{id}/proxy/watcher/{*path}",
+    tag = "watcher",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"),
+        ("path" = String, Path, description = "What to ask the program for"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn look_older(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    forward(host, caller, program, peer, request).await
+}
+
+/// The same by an older path.
+#[utoipa::path(
+    method(post, put, patch, delete),
+    path = "/programs/{id}/proxy/watcher/{*path}",
+    tag = "watcher",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"),
+        ("path" = String, Path, description = "What to ask the program for"),),
+    responses((status = 200, description = "What the program answers, with its own status")),
+)]
+pub(super) async fn steer_older(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    program: Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    forward(host, caller, program, peer, request).await
+}
+
+async fn forward(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    if request.headers().contains_key(header::UPGRADE) && caller.scope < Scope::Operate {
+        // What goes through a tunnel can steer the program.
+        let detail = "a WebSocket needs a token with scope 'operate'";
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    let id = entry.id();
     let path =
         proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
     let Some(address) = host.address(&entry).await? else {

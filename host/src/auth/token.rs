@@ -24,11 +24,17 @@ pub enum TokenError {
     Random(String),
 }
 
+impl From<getrandom::Error> for TokenError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Random(error.to_string())
+    }
+}
+
 /// A bearer token. Its `Debug` never shows the secret.
 pub(crate) struct Token(String);
 
 /// The SHA-256 of a token: all that is stored of it. A fast hash is enough for 256 random bits.
-#[derive(Clone)]
+#[derive(Clone, Eq)]
 pub(crate) struct TokenHash([u8; 32]);
 
 impl Token {
@@ -38,7 +44,7 @@ impl Token {
     /// [`TokenError::Random`] if the operating system has no random bytes.
     pub(crate) fn generate() -> Result<Self, TokenError> {
         let mut bytes = [0u8; SECRET_DIGITS / 2];
-        getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
+        getrandom::fill(&mut bytes)?;
         let secret = hex(&bytes);
         Ok(Self(format!("{PREFIX}{secret}{}", checksum(&secret))))
     }
@@ -101,7 +107,11 @@ impl PartialEq for TokenHash {
     }
 }
 
-impl Eq for TokenHash {}
+impl std::hash::Hash for TokenHash {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

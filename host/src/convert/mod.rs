@@ -1,7 +1,11 @@
 //! Domain types to wire types and back: the only place that knows both.
 
+mod account;
 mod manifest;
 mod view;
 
+pub(crate) use account::{quota, role, scope, token_view, user_view};
 pub(crate) use manifest::{ManifestError, manifest};
-pub(crate) use view::{event_view, log_line, program_view, receipt_view, state_name};
+pub(crate) use view::{
+    STATE_NAMES, build_view, event_view, log_line, program_view, receipt_view, state_name,
+};

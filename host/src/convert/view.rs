@@ -1,7 +1,8 @@
 //! What the API shows of programs.
 
 use hersh_program::{
-    Cause, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness, RestartPolicy, State,
+    BuildId, Cause, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness, RestartPolicy,
+    State,
 };
 use hersh_wire as wire;
 
@@ -9,6 +10,7 @@ use crate::{
     compose::{Receipt, RuntimeMode},
     registry::Entry,
     runtime::LogLine,
+    storage::StoredBuild,
 };
 
 /// A program as it stands now.
@@ -16,6 +18,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
     let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
         program_id: program.id.to_string(),
+        owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
         image_id: image(program),
@@ -29,6 +32,11 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         manifest: manifest_view(&program.source.manifest),
     })
 }
+
+/// All names that [`state_name`] gives.
+pub(crate) const STATE_NAMES: [&str; 7] = [
+    "Created", "Building", "Starting", "Ready", "Stopping", "Stopped", "Error",
+];
 
 /// The state's name on the wire. A removed program is on its way out until it is forgotten.
 pub(crate) fn state_name(state: &State) -> &'static str {
@@ -148,6 +156,15 @@ fn hide_env(value: &mut serde_json::Value) {
         }
         Value::Array(values) => values.iter_mut().for_each(hide_env),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// One build of a program whose next start runs `current`.
+pub(crate) fn build_view(build: &StoredBuild, current: &BuildId) -> wire::BuildView {
+    wire::BuildView {
+        build_id: build.id.to_string(),
+        current: build.id == *current,
+        logged_at_ms: build.logged_at_ms,
     }
 }
 

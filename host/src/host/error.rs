@@ -2,7 +2,12 @@
 
 use hersh_program::{ProgramId, Refusal};
 
-use crate::{journal::JournalError, storage::StorageError};
+use crate::{admission::QuotaError, journal::JournalError, storage::StorageError};
+
+/// The owner is not among the users any more.
+#[derive(Debug, thiserror::Error)]
+#[error("what the owner may have is not known: {0}")]
+pub(crate) struct QuotaUnknown(pub(super) String);
 
 /// Why a program was not created. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +16,10 @@ pub(crate) enum CreateError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    #[error(transparent)]
+    Owner(#[from] QuotaUnknown),
 }
 
 /// Why a command was not carried out.
@@ -29,6 +38,10 @@ pub(crate) enum CommandError {
     WaitTimedOut { state: &'static str },
     #[error("the command could not be stored: {0}")]
     Journal(String),
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    #[error(transparent)]
+    Owner(#[from] QuotaUnknown),
 }
 
 /// Why new source was not taken.
@@ -38,6 +51,10 @@ pub(crate) enum ReplaceError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    #[error(transparent)]
+    Owner(#[from] QuotaUnknown),
 }
 
 impl CommandError {
@@ -45,7 +62,11 @@ impl CommandError {
     pub(crate) fn state(&self) -> Option<&'static str> {
         match self {
             Self::Refused { state, .. } | Self::WaitTimedOut { state } => Some(state),
-            Self::NotFound(_) | Self::QueueFull | Self::Journal(_) => None,
+            Self::NotFound(_)
+            | Self::QueueFull
+            | Self::Journal(_)
+            | Self::Quota(_)
+            | Self::Owner(_) => None,
         }
     }
 }

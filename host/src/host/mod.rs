@@ -1,32 +1,33 @@
 //! What a host can be asked: the one place behind the API.
 
+mod create;
 mod error;
+mod room;
+mod uploads;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hersh_program::{
-    CommandError as ProgramError, Event, Manifest, Program, ProgramId, Refusal, Source, State,
-    Supervisor,
-};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinError,
-};
+use hersh_program::{CommandError as ProgramError, Event, ProgramId, Refusal, State};
+use tokio::task::JoinError;
 
-pub(crate) use self::error::{CommandError, CreateError, ReplaceError};
+pub(crate) use self::create::NewProgram;
+pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
+pub(crate) use self::uploads::Uploads;
 pub(crate) use crate::registry::Entry;
 use crate::{
-    auth::Auth,
+    admission::{self, Admission, Usage},
+    auth::{Accounts, Caller, Throttle, UserId},
     effects::Effects,
-    journal::{Journal, JournalError},
+    idempotency::Claims,
+    journal::Journal,
     proxy::Proxy,
-    registry::{ProgramJournal, Registry},
+    registry::Registry,
     runtime::{Runtime, Unavailable},
-    storage::{StagedSource, Storage},
+    storage::Storage,
 };
 
 /// What a user can ask of a program.
@@ -47,8 +48,8 @@ pub(crate) enum Outcome {
     Already,
 }
 
-/// Uploads at once: each holds a thread and room in staging.
-pub(crate) const UPLOADS_MAX: usize = 16;
+/// How often the token of an open stream is looked at.
+const REVOKED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A host; clones are the same one.
 #[derive(Clone)]
@@ -61,9 +62,13 @@ pub(crate) struct Parts {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) registry: Registry,
     pub(crate) effects: Arc<Effects>,
-    pub(crate) auth: Auth,
+    pub(crate) accounts: Accounts,
+    pub(crate) throttle: Throttle,
+    pub(crate) admission: Admission,
+    pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
-    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) uploads: Uploads,
+    pub(crate) behind_proxy: bool,
 }
 
 impl Host {
@@ -71,8 +76,16 @@ impl Host {
         Self(Arc::new(parts))
     }
 
-    pub(crate) fn auth(&self) -> &Auth {
-        &self.0.auth
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.0.throttle
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.0.claims
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -91,9 +104,13 @@ impl Host {
         &self.0.proxy
     }
 
-    /// A place among those who send source right now; `None` when there is none.
-    pub(crate) fn upload(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.uploads).try_acquire_owned().ok()
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
+    }
+
+    /// Whether something in front of the host ends TLS and says where requests came from.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        self.0.behind_proxy
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -113,129 +130,26 @@ impl Host {
         tokio::task::spawn_blocking(move || work(&host)).await
     }
 
-    pub(crate) fn get(&self, id: &ProgramId) -> Result<Arc<Entry>, CommandError> {
+    /// The program, if it is there for `caller`: what belongs to others is not.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`].
+    pub(crate) fn get(&self, caller: &Caller, id: &ProgramId) -> Result<Arc<Entry>, CommandError> {
         self.0
             .registry
             .get(id)
+            .filter(|entry| caller.sees(entry.owner()))
             .ok_or_else(|| CommandError::NotFound(id.clone()))
     }
 
-    /// Every program, by id.
+    /// Every program, by id: for the host itself.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         self.0.registry.list()
     }
 
-    /// An id for a program that was given no name.
-    pub(crate) fn new_id(&self) -> Result<ProgramId, getrandom::Error> {
-        loop {
-            let id = ProgramId::parse(&format!("p-{:016x}", getrandom::u64()?));
-            // Hex digits after `p-` are always a valid id; a taken one is drawn again.
-            if let Ok(id) = id
-                && self.0.registry.get(&id).is_none()
-            {
-                return Ok(id);
-            }
-        }
-    }
-
-    /// Takes a program in. It is durable when this returns; nothing is left of one that fails.
-    pub(crate) async fn create(
-        &self,
-        id: ProgramId,
-        staged: StagedSource,
-        manifest: Manifest,
-    ) -> Result<Arc<Entry>, CreateError> {
-        if !self.0.registry.reserve(&id) {
-            return Err(JournalError::Exists(id).into());
-        }
-        // A task of its own: the client may hang up, a program is whole or not there all the same.
-        let host = self.clone();
-        let creating = tokio::spawn(async move {
-            let created = host.create_reserved(id.clone(), staged, manifest).await;
-            if created.is_err() {
-                host.undo_create(id).await;
-            }
-            created
-        });
-        creating
-            .await
-            .unwrap_or_else(|_| Err(JournalError::Closed.into()))
-    }
-
-    async fn undo_create(&self, id: ProgramId) {
-        let program = id.clone();
-        let removed = self
-            .blocking(move |host| host.storage().remove(&program))
-            .await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(%id, %error, "folders of a failed create stay until the next start");
-        }
-        self.0.registry.remove(&id);
-    }
-
-    async fn create_reserved(
-        &self,
-        id: ProgramId,
-        staged: StagedSource,
-        manifest: Manifest,
-    ) -> Result<Arc<Entry>, CreateError> {
-        let program = id.clone();
-        let build = self
-            .blocking(move |host| host.storage().commit(&program, staged))
-            .await
-            .map_err(|_| JournalError::Closed)??;
-        let source = Source {
-            build,
-            manifest: Arc::new(manifest),
-        };
-        let seed = getrandom::u64().map_err(|error| JournalError::Sqlite(error.to_string()))?;
-        let program = Program::new(id.clone(), source, seed);
-        let created_at_ms = now_ms();
-        let row = self
-            .0
-            .journal
-            .create("admin", created_at_ms, &program)
-            .await?;
-        let last_event_ms = Arc::new(AtomicU64::new(created_at_ms));
-        let journal = ProgramJournal {
-            journal: self.0.journal.clone(),
-            row,
-            last_event_ms: Arc::clone(&last_event_ms),
-        };
-        let supervisor = Supervisor::spawn(program, self.effects(), journal);
-        let entry = Arc::new(Entry::new(row, created_at_ms, last_event_ms, supervisor));
-        self.0.registry.insert(id.clone(), Arc::clone(&entry));
-        tracing::info!(program = %id, "created");
-        Ok(entry)
-    }
-
-    /// Stores new source; it counts from the next start. Older trees go, but for the one that a
-    /// build reads right now.
-    pub(crate) async fn replace_source(
-        &self,
-        entry: &Entry,
-        staged: StagedSource,
-        manifest: Manifest,
-    ) -> Result<(), ReplaceError> {
-        let _alone = entry.replacing().await;
-        let id = entry.id();
-        let build = self
-            .blocking(move |host| host.storage().commit(&id, staged))
-            .await
-            .map_err(|error| CommandError::Journal(error.to_string()))??;
-        let source = Source {
-            build: build.clone(),
-            manifest: Arc::new(manifest),
-        };
-        self.send(entry, Event::SourceReplaced { source }).await?;
-        let (id, kept) = (entry.id(), [build, entry.build_id()]);
-        let pruned = self
-            .blocking(move |host| host.storage().retain_builds(&id, &kept))
-            .await;
-        if let Ok(Err(error)) = pruned {
-            tracing::warn!(%error, "older source stays until the next one comes");
-        }
-        Ok(())
+    /// What the programs of `owner` ask for together.
+    pub(crate) fn usage(&self, owner: &UserId) -> Usage {
+        admission::usage(&self.0.registry, owner, None)
     }
 
     /// Gives a command. It is durable when this returns; with `wait` the program has settled.
@@ -251,11 +165,30 @@ impl Host {
             Command::Restart => Event::UserRestartRequested,
             Command::Delete => Event::UserDeleteRequested,
         };
-        let outcome = self.send(entry, event).await?;
+        let outcome = match command {
+            Command::Start | Command::Restart => {
+                let quota = self.quota(entry.owner())?;
+                let _turn = self.turn(entry.owner(), &quota).await;
+                self.room_for(entry, None, &quota)?;
+                self.send(entry, event).await?
+            }
+            Command::Stop | Command::Delete => self.send(entry, event).await?,
+        };
         if let Some(wait) = wait {
             self.settle(entry, wait).await?;
         }
         Ok(outcome)
+    }
+
+    /// Waits until the caller's token is valid no longer; a stream that it opened ends then.
+    pub(crate) async fn revoked(&self, caller: &Caller) {
+        let mut looks = tokio::time::interval(REVOKED_INTERVAL);
+        loop {
+            looks.tick().await;
+            if !self.0.accounts.is_valid(&caller.token, now_ms()) {
+                return;
+            }
+        }
     }
 
     /// Waits until nothing is under way in the program, at most for `wait`. A program that is

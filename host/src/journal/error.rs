@@ -44,6 +44,9 @@ pub enum JournalError {
     /// A program of that id is there already.
     #[error("a program named {0} exists")]
     Exists(ProgramId),
+    /// The user who would own it is gone.
+    #[error("the user {0} is gone")]
+    NoOwner(String),
     /// The disk is full.
     #[error("the disk that holds the journal is full")]
     Full,

@@ -23,9 +23,11 @@ use std::{
 
 use hersh_program::{Program, ProgramId, ProgramRecord};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use writer::{Job, Write};
+
+use crate::{auth::UserId, idempotency::Kept};
 
 /// Writes that wait for the writer thread. A full queue makes the next writer wait.
 const QUEUE_LENGTH_MAX: usize = 1_024;
@@ -93,6 +95,34 @@ impl Journal {
         .await
     }
 
+    /// Stores a new program of a user of the host, and the answer to a call that may be repeated.
+    ///
+    /// # Errors
+    /// Like [`Journal::create`], and [`JournalError::NoOwner`].
+    pub(crate) async fn create_once(
+        &self,
+        owner: &UserId,
+        created_at_ms: u64,
+        initial: &Program,
+        kept: Option<Kept>,
+    ) -> Result<ProgramRow, JournalError> {
+        let (id, owner) = (initial.id.clone(), owner.clone());
+        let initial = to_json(initial)?;
+        self.write(move |transaction| {
+            // The owner may have been removed since the call was let in.
+            let is_there = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
+            if !transaction.query_row(is_there, [owner.as_str()], |row| row.get(0))? {
+                return Err(JournalError::NoOwner(owner.to_string()));
+            }
+            let row = insert_program(transaction, id, owner.as_str(), created_at_ms, &initial)?;
+            if let Some(kept) = kept {
+                kept.insert(transaction)?;
+            }
+            Ok(row)
+        })
+        .await
+    }
+
     /// Appends a record; it is on the disk when this returns. A record of the same number, left
     /// by an attempt whose outcome nobody learned, is replaced.
     ///
@@ -143,6 +173,18 @@ impl Journal {
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 (key, value),
             )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the host's value under `key`.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub async fn remove_meta(&self, key: &'static str) -> Result<(), JournalError> {
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM meta WHERE key = ?1", [key])?;
             Ok(())
         })
         .await
@@ -235,6 +277,26 @@ impl Journal {
             .collect()
     }
 
+    /// Hands `work` to the writer without waiting for it: it is carried out after everything handed
+    /// over before and before everything handed over later.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`]; what `work` itself says goes to the log.
+    pub(crate) async fn enqueue(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(), JournalError> + Send + 'static,
+    ) -> Result<(), JournalError> {
+        let tell = |outcome| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "something that nobody waits for was not written");
+            }
+        };
+        self.queue
+            .send(Box::new(Write::new(work, tell)))
+            .await
+            .map_err(|_| JournalError::Closed)
+    }
+
     /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
     /// what it wrote is on the disk when this returns.
     ///
@@ -244,9 +306,11 @@ impl Journal {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let (write, answer) = Write::new(work);
+        let (reply, answer) = oneshot::channel();
+        // The one who asked may have gone away; what was written stands.
+        let tell = move |outcome| drop(reply.send(outcome));
         self.queue
-            .send(Box::new(write))
+            .send(Box::new(Write::new(work, tell)))
             .await
             .map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?

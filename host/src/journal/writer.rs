@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
 use rusqlite::{Connection, ErrorCode, Transaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::JournalError;
 
@@ -17,48 +17,44 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, committed: Result<(), JournalError>);
 }
 
-/// A write as a function over the transaction, and where its outcome goes.
-pub(super) struct Write<T, F> {
+/// A write as a function over the transaction, and who is told of its outcome.
+pub(super) struct Write<T, F, D> {
     work: Option<F>,
-    outcome: Option<Result<T, JournalError>>,
-    reply: oneshot::Sender<Result<T, JournalError>>,
+    outcome: Result<T, JournalError>,
+    tell: D,
 }
 
-impl<T, F> Write<T, F>
+impl<T, F, D> Write<T, F, D>
 where
     T: Send,
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
+    D: FnOnce(Result<T, JournalError>) + Send,
 {
-    pub(super) fn new(work: F) -> (Self, oneshot::Receiver<Result<T, JournalError>>) {
-        let (reply, answer) = oneshot::channel();
-        let write = Self {
+    pub(super) fn new(work: F, tell: D) -> Self {
+        Self {
             work: Some(work),
-            outcome: None,
-            reply,
-        };
-        (write, answer)
+            outcome: Err(JournalError::Closed),
+            tell,
+        }
     }
 }
 
-impl<T, F> Job for Write<T, F>
+impl<T, F, D> Job for Write<T, F, D>
 where
     T: Send,
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
+    D: FnOnce(Result<T, JournalError>) + Send,
 {
     fn execute(&mut self, transaction: &Transaction<'_>) -> bool {
-        let outcome = match self.work.take() {
-            Some(work) => alone(transaction, work),
-            None => Err(JournalError::Closed),
-        };
-        let done = outcome.is_ok();
-        self.outcome = Some(outcome);
-        done
+        if let Some(work) = self.work.take() {
+            self.outcome = alone(transaction, work);
+        }
+        self.outcome.is_ok()
     }
 
     fn answer(self: Box<Self>, committed: Result<(), JournalError>) {
-        let outcome = self.outcome.unwrap_or(Err(JournalError::Closed));
-        // The one who asked may have gone away; what was written stands.
-        let _ = self.reply.send(committed.and(outcome));
+        let Self { outcome, tell, .. } = *self;
+        tell(committed.and(outcome));
     }
 }
 

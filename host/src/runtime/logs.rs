@@ -84,7 +84,7 @@ const TIME_LENGTH: usize = "2026-01-01T00:00:00.000000000Z".len();
 
 /// Brings an engine's time to the form of [`LogLine::at`]; engines leave trailing zeros of the
 /// fraction out. `None` for anything that is not a UTC time.
-pub(super) fn normal_time(text: &str) -> Option<String> {
+pub(crate) fn normal_time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z')?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());

@@ -19,12 +19,14 @@ mod error;
 mod paths;
 mod remove;
 mod source;
+mod tar_stream;
 mod tree;
 mod usage;
 mod write;
 
 pub use error::{SourceError, StorageError};
 pub use source::{SourceLimits, StagedSource};
+pub(crate) use tar_stream::tar_stream;
 
 use std::{
     fs,
@@ -56,6 +58,16 @@ pub struct ProgramPaths {
     pub logs: PathBuf,
     /// What the runtime keeps for it.
     pub runtime: PathBuf,
+}
+
+/// A stored source tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBuild {
+    /// Which.
+    pub id: BuildId,
+    /// When its build last wrote to its log, milliseconds since the Unix epoch; `None` if it was
+    /// never built.
+    pub logged_at_ms: Option<u64>,
 }
 
 /// Where everything is stored.
@@ -223,6 +235,27 @@ impl Storage {
         Ok(())
     }
 
+    /// The program's stored source trees, newest build first; those that were never built first of
+    /// all.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder can't be read.
+    pub fn builds(&self, program: &ProgramId) -> Result<Vec<StoredBuild>, StorageError> {
+        let src = self.paths(program).src;
+        let failed = StorageError::at("list", &src);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&src).map_err(&failed)? {
+            let name = entry.map_err(&failed)?.file_name();
+            let Some(id) = name.to_str().and_then(|name| BuildId::parse(name).ok()) else {
+                continue;
+            };
+            let logged_at_ms = modified_at_ms(&self.build_log_path(program, &id));
+            found.push(StoredBuild { id, logged_at_ms });
+        }
+        found.sort_by_key(|build| std::cmp::Reverse(build.logged_at_ms.unwrap_or(u64::MAX)));
+        Ok(found)
+    }
+
     /// The bytes in the program's `/state`, counted until they are more than `enough`.
     ///
     /// # Errors
@@ -298,4 +331,10 @@ impl Storage {
     fn staging(&self) -> PathBuf {
         self.data.join("staging")
     }
+}
+
+fn modified_at_ms(path: &Path) -> Option<u64> {
+    let modified = fs::metadata(path).ok()?.modified().ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }

@@ -8,10 +8,11 @@ use futures_util::StreamExt;
 use hersh_program::{ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, context, engine::Fault, image_tag, remove};
+use super::{Inner, engine::Fault, image_tag, remove};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL},
     runtime::{BuildError, BuildLog, BuildRequest, StopError, Unavailable},
+    storage::tar_stream,
 };
 
 /// Builds end by cancellation, never by a limit on one request.
@@ -68,7 +69,7 @@ async fn follow(
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let context = bollard::body_try_stream(context::stream(request.context_dir.clone()));
+    let context = bollard::body_try_stream(tar_stream(request.context_dir.clone()));
     let mut said = std::pin::pin!(client.build_image(options(inner, request), None, Some(context)));
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;

@@ -6,7 +6,6 @@
 
 mod build;
 mod capture;
-mod context;
 mod create;
 mod diagnose;
 mod engine;

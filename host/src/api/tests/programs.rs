@@ -1,133 +1,11 @@
-//! The API over a host with real storage and journal and a runtime in memory.
+//! Programs over the API: created, steered, refused, recovered.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use axum::{
-    body::{Body, to_bytes},
-    http::{Method, Request, StatusCode},
-};
+use axum::http::{Method, Request, StatusCode};
 use hersh_program::ProgramId;
-use serde_json::{Value, json};
-use tower::ServiceExt;
+use serde_json::json;
 
 use super::*;
-use crate::{
-    auth::Auth,
-    journal::Journal,
-    runtime::fake::FakeRuntime,
-    storage::Storage,
-    supervise::{self, Workers},
-};
-
-struct Fixture {
-    folder: tempfile::TempDir,
-    runtime: Arc<FakeRuntime>,
-    host: Host,
-    workers: Workers,
-    token: String,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Storage::open(&folder.path().join("data")).unwrap();
-        let runtime = Arc::new(FakeRuntime::new(storage.clone()));
-        let (host, workers, token) = bring_up(storage, Arc::clone(&runtime)).await;
-        Self {
-            folder,
-            runtime,
-            host,
-            workers,
-            token,
-        }
-    }
-
-    /// Another host process on the same data and the same engine.
-    async fn restart(&mut self) {
-        supervise::put_down(&self.host, &self.workers);
-        let storage = Storage::open(&self.data()).unwrap();
-        (self.host, self.workers, self.token) = bring_up(storage, Arc::clone(&self.runtime)).await;
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
-        let answer = router(self.host.clone()).oneshot(request).await.unwrap();
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .header("authorization", format!("Bearer {}", self.token))
-    }
-
-    async fn ask(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        self.send(self.request(method, path).body(Body::empty()).unwrap())
-            .await
-    }
-
-    async fn json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        let request = self
-            .request(Method::POST, path)
-            .header("content-type", "application/json");
-        self.send(request.body(Body::from(body.to_string())).unwrap())
-            .await
-    }
-
-    /// Creates a program and starts it.
-    async fn ready(&self, name: &str) {
-        let (status, body) = self.json("/programs", &program(name)).await;
-        assert_eq!(status, StatusCode::CREATED, "{body}");
-        let (status, body) = self
-            .ask(Method::POST, &format!("/programs/{name}/start?wait=30s"))
-            .await;
-        assert_eq!(
-            (status, &body["state"]),
-            (StatusCode::OK, &json!("Ready")),
-            "{body}"
-        );
-    }
-
-    /// Waits until the program's state is `expected`.
-    async fn until(&self, name: &str, expected: &str) {
-        let entry = self.host.get(&ProgramId::parse(name).unwrap()).unwrap();
-        let mut states = entry.supervisor().subscribe();
-        let reached = async {
-            while entry.state_name() != expected {
-                states.changed().await.expect("the program lives");
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), reached)
-            .await
-            .expect(expected);
-    }
-}
-
-async fn bring_up(storage: Storage, runtime: Arc<FakeRuntime>) -> (Host, Workers, String) {
-    let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-    let (auth, _) = Auth::bootstrap(&journal, storage.data_dir()).await.unwrap();
-    let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
-    let (host, workers) = supervise::bring_up(storage, journal, runtime, auth)
-        .await
-        .unwrap();
-    (host, workers, token.trim().to_string())
-}
-
-fn program(name: &str) -> Value {
-    json!({
-        "name": name,
-        "dockerfile": "FROM scratch\n",
-        "src_files": { "a.txt": name },
-        "env": { "SECRET": "canary-value" },
-        "readiness": { "kind": "none" },
-    })
-}
+use crate::supervise;
 
 #[tokio::test]
 async fn a_program_is_created_started_shown_and_removed() {
@@ -141,7 +19,7 @@ async fn a_program_is_created_started_shown_and_removed() {
         (StatusCode::OK, &json!("gVisor"))
     );
     let (_, events) = host.ask(Method::GET, "/programs/a/events").await;
-    let names: Vec<&str> = events
+    let names: Vec<&str> = events["events"]
         .as_array()
         .unwrap()
         .iter()
@@ -159,7 +37,8 @@ async fn a_program_is_created_started_shown_and_removed() {
     let (_, page) = host
         .ask(Method::GET, "/programs/a/events?after=1&limit=2")
         .await;
-    assert_eq!(page.as_array().unwrap().len(), 2);
+    assert_eq!(page["events"].as_array().unwrap().len(), 2);
+    assert_eq!(page["next_after"], 3);
 
     let (status, view) = host.ask(Method::POST, "/programs/a/start").await;
     assert_eq!(
@@ -182,61 +61,6 @@ async fn a_program_is_created_started_shown_and_removed() {
     assert!(host.runtime.running().is_empty());
     assert!(!host.data().join("programs/a").exists());
     host.ready("a").await;
-}
-
-#[tokio::test]
-async fn no_route_says_anything_without_a_token() {
-    let host = Fixture::new().await;
-    host.ready("a").await;
-    let routes = [
-        (Method::GET, "/programs"),
-        (Method::POST, "/programs"),
-        (Method::GET, "/programs/a"),
-        (Method::DELETE, "/programs/a"),
-        (Method::PUT, "/programs/a/source"),
-        (Method::POST, "/programs/a/start"),
-        (Method::POST, "/programs/a/stop"),
-        (Method::POST, "/programs/a/restart"),
-        (Method::GET, "/programs/a/logs?follow=true"),
-        (Method::GET, "/programs/a/builds/latest/logs"),
-        (Method::GET, "/programs/a/events"),
-        (Method::GET, "/programs/a/receipt"),
-        (Method::GET, "/programs/a/watcher"),
-        (Method::POST, "/programs/a/watcher/message"),
-        (Method::GET, "/programs/a/proxy/watcher/status"),
-        (Method::GET, "/nothing/here"),
-        (Method::PATCH, "/programs"),
-    ];
-    for (method, path) in routes {
-        for token in [
-            None,
-            Some("Bearer wrong".to_string()),
-            Some(format!("Basic {}", host.token)),
-        ] {
-            let mut request = Request::builder().method(method.clone()).uri(path);
-            if let Some(token) = &token {
-                request = request.header("authorization", token);
-            }
-            let (status, body) = host.send(request.body(Body::empty()).unwrap()).await;
-            assert_eq!(
-                status,
-                StatusCode::UNAUTHORIZED,
-                "{method} {path} {token:?}"
-            );
-            assert_eq!(body["code"], "unauthorized", "{method} {path}");
-        }
-    }
-    let twice = host
-        .request(Method::GET, "/programs")
-        .header("authorization", "Bearer other");
-    assert_eq!(
-        host.send(twice.body(Body::empty()).unwrap()).await.0,
-        StatusCode::UNAUTHORIZED
-    );
-    for open in ["/healthz", "/readyz"] {
-        let request = Request::get(open).body(Body::empty()).unwrap();
-        assert_eq!(host.send(request).await.0, StatusCode::OK, "{open}");
-    }
 }
 
 /// Request, status, code and what the detail must name.
@@ -314,7 +138,7 @@ async fn a_bad_program_is_refused_whole_with_what_is_wrong_about_it() {
 async fn of_many_creates_of_one_name_one_succeeds() {
     let host = Fixture::new().await;
     let body = program("same");
-    let creating = (0..16).map(|_| host.json("/programs", &body));
+    let creating = (0..8).map(|_| host.json("/programs", &body));
     let statuses: Vec<u16> = futures_util::future::join_all(creating)
         .await
         .iter()

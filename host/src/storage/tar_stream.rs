@@ -18,7 +18,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Streams the tree below `root`. The same tree gives the same bytes: no times, no owners, sorted.
 /// A failure to read ends the stream with an error, which ends the build.
-pub(super) fn stream(root: PathBuf) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+pub(crate) fn tar_stream(root: PathBuf) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut pieces = Pieces {

@@ -1,0 +1,210 @@
+//! A program's builds and what they printed.
+
+use std::{
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, StreamExt, stream};
+use hersh_program::BuildId;
+use hersh_wire::{BuildList, Code, LogLine};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    extract::{Owned, Params},
+    problem::Failure,
+    stream::{event, live},
+};
+use crate::{
+    auth::Caller,
+    convert,
+    host::{Entry, Host},
+};
+
+/// How often the log file of a running build is looked at.
+const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
+/// Bytes of a build log that are read at once.
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// The builds whose source or log is kept.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/builds",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id")),
+    responses((status = 200, description = "Newest first", body = BuildList)),
+)]
+pub(super) async fn list(
+    State(host): State<Host>,
+    Owned(entry): Owned,
+) -> Result<Json<BuildList>, Failure> {
+    let (id, current) = (
+        entry.id(),
+        entry
+            .supervisor()
+            .with_state(|program| program.source.build.clone()),
+    );
+    let builds = host
+        .blocking(move |host| host.storage().builds(&id))
+        .await
+        .map_err(|error| Failure::internal(&error))??;
+    let builds = builds
+        .iter()
+        .map(|build| convert::build_view(build, &current));
+    Ok(Json(BuildList {
+        builds: builds.collect(),
+    }))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BuildLogQuery {
+    /// Begin with the first line and go on until the build is over, as Server-Sent Events.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// What a build printed.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/builds/{build}/logs",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id"),
+        ("build" = String, Path, description = "The build's id, or `latest`"), BuildLogQuery),
+    responses((status = 200, description = "Its output, or a stream of its lines", content(
+        (String = "text/plain"), (String = "text/event-stream")))),
+)]
+pub(super) async fn logs(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
+    Path((_, build)): Path<(String, String)>,
+    Params(query): Params<BuildLogQuery>,
+) -> Result<Response, Failure> {
+    let build = match build.as_str() {
+        "latest" => entry.build_id(),
+        text => BuildId::parse(text)
+            .map_err(|error| Failure::new(Code::NotFound, format!("no such build: {error}")))?,
+    };
+    let id = entry.id();
+    let path = host.storage().build_log_path(&id, &build);
+    if query.follow {
+        return Ok(live(&host, caller, follow_build(entry, path)));
+    }
+    let text = tokio::fs::read(&path).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"));
+        }
+        Failure::internal(&error)
+    })?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((kind, String::from_utf8_lossy(&text).into_owned()).into_response())
+}
+
+/// The lines of a build from its first, until it is over and all are told.
+fn follow_build(
+    entry: Arc<Entry>,
+    path: PathBuf,
+) -> impl Stream<Item = axum::response::sse::Event> + Send {
+    let reading = BuildLog {
+        entry,
+        path,
+        offset: 0,
+        partial: Vec::new(),
+        over: false,
+    };
+    stream::unfold(reading, |mut reading| async move {
+        let lines = reading.next_lines().await?;
+        Some((stream::iter(lines), reading))
+    })
+    .flatten()
+    .map(|text| {
+        let line = LogLine {
+            at: None,
+            stream: None,
+            line: text,
+        };
+        event(None, &line)
+    })
+}
+
+struct BuildLog {
+    entry: Arc<Entry>,
+    path: PathBuf,
+    offset: u64,
+    partial: Vec<u8>,
+    over: bool,
+}
+
+impl BuildLog {
+    /// The next lines; `None` when the build is over and nothing is left to tell.
+    async fn next_lines(&mut self) -> Option<Vec<String>> {
+        loop {
+            if self.over {
+                return None;
+            }
+            // Asked before reading: what a build that is over has written is all there.
+            let building = self.entry.is_building();
+            let chunk = self.read_chunk().await;
+            if chunk.is_empty() && !building {
+                self.over = true;
+                let rest = std::mem::take(&mut self.partial);
+                return (!rest.is_empty())
+                    .then(|| vec![String::from_utf8_lossy(&rest).into_owned()]);
+            }
+            let lines = self.split(&chunk);
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            if chunk.is_empty() {
+                tokio::time::sleep(BUILD_LOG_POLL).await;
+            }
+        }
+    }
+
+    /// What was written since; nothing if the file is not there yet or can't be read.
+    async fn read_chunk(&mut self) -> Vec<u8> {
+        let (path, offset) = (self.path.clone(), self.offset);
+        let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Vec<u8>)> {
+            let mut file = std::fs::File::open(path)?;
+            // Shorter than what was read: another build of the same tree has begun anew.
+            let offset = if file.metadata()?.len() < offset {
+                0
+            } else {
+                offset
+            };
+            file.seek(SeekFrom::Start(offset))?;
+            let mut chunk = Vec::new();
+            file.take(CHUNK_BYTES).read_to_end(&mut chunk)?;
+            Ok((offset, chunk))
+        });
+        let read = read.await.ok().and_then(Result::ok);
+        let (offset, chunk) = read.unwrap_or((self.offset, Vec::new()));
+        self.offset = offset + chunk.len() as u64;
+        chunk
+    }
+
+    fn split(&mut self, chunk: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if self.partial.ends_with(b"\n") || self.partial.len() as u64 > CHUNK_BYTES {
+                let line = std::mem::take(&mut self.partial);
+                lines.push(String::from_utf8_lossy(&line).trim_end().to_string());
+            }
+        }
+        lines
+    }
+}

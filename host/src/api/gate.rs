@@ -1,0 +1,185 @@
+//! What every request passes before its handler runs: a version, a token, a rule, the audit log.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::{
+    Extension,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hersh_wire::Code;
+
+use super::{document, problem::Failure, rules::Access};
+use crate::{
+    auth::{Caller, Scope, audit},
+    host::{Host, now_ms},
+};
+
+const API_VERSION: &str = "1";
+/// What an `Accept` header begins with that asks for a version of this API.
+const VERSIONED: &str = "application/vnd.hersh.v";
+/// A path in the audit log is cut here, bytes.
+const TARGET_BYTES_MAX: usize = 500;
+
+/// Lets a request through to its handler, with its [`Caller`], or answers it.
+pub(super) async fn pass(
+    State(host): State<Host>,
+    matched: Option<MatchedPath>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
+    let peer = client_address(&host, request.headers(), peer);
+    let path = matched.as_ref().map(MatchedPath::as_str);
+    let mut answer = match admit(&host, path, peer, &request) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(admitted)) => run(&host, admitted, peer, request, next).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let version = HeaderValue::from_static(API_VERSION);
+    answer.headers_mut().insert("hersh-api-version", version);
+    answer
+}
+
+/// A caller who may, and what it changes, if it changes anything.
+struct Admitted {
+    caller: Caller,
+    change: Option<String>,
+}
+
+/// Whether the request may be answered by its handler; `None` if that needs no caller.
+fn admit(
+    host: &Host,
+    path: Option<&str>,
+    peer: Option<IpAddr>,
+    request: &Request,
+) -> Result<Option<Admitted>, Failure> {
+    let rules = document::rules();
+    let method = request.method();
+    let access = path.and_then(|path| rules.access(path, method));
+    if access == Some(Access::Public) {
+        return Ok(None);
+    }
+    // Without a token nobody learns so much as whether a route exists.
+    let caller = authenticate(host, peer, request.headers())?;
+    check_version(request.headers())?;
+    let Some(path) = path else {
+        return Ok(Some(Admitted {
+            caller,
+            change: None,
+        }));
+    };
+    match access {
+        Some(Access::Token(rule)) => {
+            caller
+                .may(rule)
+                .map_err(|denied| Failure::new(Code::Forbidden, denied.to_string()))?;
+            let changes = rule.scope > Scope::Read;
+            Ok(Some(Admitted {
+                caller,
+                change: changes.then(|| format!("{method} {path}")),
+            }))
+        }
+        Some(Access::Public) => Ok(None),
+        None => Err(wrong_method(
+            method,
+            request.uri().path(),
+            rules.methods(path),
+        )),
+    }
+}
+
+async fn run(
+    host: &Host,
+    admitted: Admitted,
+    peer: Option<IpAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Admitted { caller, change } = admitted;
+    let attempt = match change {
+        None => None,
+        Some(action) => {
+            let from = peer.map_or_else(String::new, |peer| peer.to_string());
+            let target: String = cut(request.uri().path());
+            let noted = audit::attempt(host.journal(), &caller, now_ms(), from, action, target);
+            match noted.await {
+                Ok(attempt) => Some(attempt),
+                Err(error) => return Failure::internal(&error).into_response(),
+            }
+        }
+    };
+    request.extensions_mut().insert(caller);
+    let answer = next.run(request).await;
+    if let Some(attempt) = attempt {
+        attempt.ended(answer.status().as_u16()).await;
+    }
+    answer
+}
+
+fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().and_then(|value| value.to_str().ok());
+    let only = values.next().is_none();
+    let caller = host
+        .accounts()
+        .authenticate(value, now_ms())
+        .filter(|_| only);
+    if let Some(caller) = caller {
+        return Ok(caller);
+    }
+    let wait_ms = peer.and_then(|peer| host.throttle().failed(peer, now_ms()));
+    Err(match wait_ms {
+        Some(wait_ms) => Failure::new(
+            Code::RateLimited,
+            "too many requests without a valid token came from this address; correct the token, then wait",
+        )
+        .retry_after(wait_ms.div_ceil(1_000)),
+        None => Failure::new(
+            Code::Unauthorized,
+            "send 'Authorization: Bearer hersh_...' with a valid token",
+        ),
+    })
+}
+
+/// A client that names versions must name ours.
+fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    let accepts = accepts.filter_map(|value| value.to_str().ok());
+    let mut versions = accepts
+        .flat_map(|value| value.split(','))
+        .filter_map(|kind| kind.trim().strip_prefix(VERSIONED))
+        .filter_map(|rest| rest.split_once('+').map(|(version, _)| version))
+        .peekable();
+    if versions.peek().is_none() || versions.any(|version| version == API_VERSION) {
+        return Ok(());
+    }
+    let detail = format!(
+        "this host speaks version {API_VERSION}: accept {VERSIONED}{API_VERSION}+json, or name no version"
+    );
+    Err(Failure::new(Code::NotAcceptable, detail))
+}
+
+fn wrong_method(method: &Method, path: &str, allowed: String) -> Failure {
+    let detail = format!("{method} is not possible on {path}; use {allowed}");
+    Failure::new(Code::MethodNotAllowed, detail).allow(allowed)
+}
+
+/// The address that a request came from. Behind a proxy that ends TLS it is what that proxy added
+/// to `X-Forwarded-For`, which is the last of the list; what stands before may be anybody's word.
+fn client_address(host: &Host, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    if !host.is_behind_proxy() {
+        return peer;
+    }
+    let last = headers.get_all("x-forwarded-for").iter().next_back();
+    let told = last.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    told.or(peer)
+}
+
+fn cut(path: &str) -> String {
+    path.chars().take(TARGET_BYTES_MAX).collect()
+}

@@ -1,0 +1,39 @@
+//! Whether the host lives and can work.
+
+use axum::{Json, extract::State};
+use hersh_wire::Health;
+
+use super::problem::Failure;
+use crate::host::Host;
+
+/// Whether the host is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "host",
+    security(()),
+    responses((status = 200, description = "It is", body = Health)),
+)]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(health("ok"))
+}
+
+/// Whether the host can start programs.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "host",
+    security(()),
+    responses((status = 200, description = "It can", body = Health)),
+)]
+pub(super) async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Failure> {
+    host.runtime().check().await?;
+    Ok(Json(health("ok")))
+}
+
+fn health(status: &str) -> Health {
+    Health {
+        status: status.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}

@@ -1,0 +1,51 @@
+//! Server-Sent Events: an id each, so that a client that lost its connection goes on where it was.
+
+use std::convert::Infallible;
+
+use axum::{
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures_util::{Stream, StreamExt};
+use hersh_wire::Code;
+use serde::Serialize;
+
+use super::problem::Failure;
+use crate::{auth::Caller, host::Host};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Sends events until there are no more, or the caller's token is valid no longer.
+pub(super) fn live(
+    host: &Host,
+    caller: Caller,
+    events: impl Stream<Item = Event> + Send + 'static,
+) -> Response {
+    let host = host.clone();
+    let revoked = Box::pin(async move { host.revoked(&caller).await });
+    Sse::new(events.map(Ok::<_, Infallible>).take_until(revoked))
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}
+
+/// One event with `value` as JSON, and the id to go on after it.
+pub(super) fn event<T: Serialize>(id: Option<&str>, value: &T) -> Event {
+    // Our own types always encode; an empty event would be skipped by clients.
+    let event = Event::default().json_data(value).unwrap_or_default();
+    match id {
+        Some(id) => event.id(id),
+        None => event,
+    }
+}
+
+/// The id after which the client wants to go on.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let bad = || Failure::new(Code::BadRequest, "Last-Event-ID is not from here");
+    let value = headers.get(LAST_EVENT_ID);
+    value
+        .map(|value| value.to_str().map_err(|_| bad()))
+        .transpose()
+}

@@ -1,0 +1,266 @@
+//! Users, tokens, quotas and the audit log.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::*;
+
+#[tokio::test]
+async fn a_user_is_added_changed_and_removed_and_its_tokens_go_with_it() {
+    let host = Fixture::new().await;
+    let (status, user) = host.json("/users", &json!({ "user_id": "ann" })).await;
+    assert_eq!(
+        (status, &user["role"]),
+        (StatusCode::CREATED, &json!("member"))
+    );
+    assert_eq!(user["quota"]["programs"], 10);
+    let (status, body) = host.json("/users", &json!({ "user_id": "ann" })).await;
+    assert_eq!(
+        (status.as_u16(), &body["code"]),
+        (409, &json!("already_exists"))
+    );
+    let quota = json!({ "quota": { "programs": 1, "memory": "64MiB" } });
+    let (_, user) = host.patch("/users/ann", &quota).await;
+    assert_eq!(user["quota"], json!({ "programs": 1, "memory": "64MiB" }));
+
+    let (token, _) = host.token("ann", "operate").await;
+    assert_eq!(
+        host.ask_as(&token, Method::GET, "/whoami").await.0,
+        StatusCode::OK
+    );
+    let (status, _) = host.json_as(&token, "/programs", &program("a")).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let (status, body) = host.ask(Method::DELETE, "/users/ann").await;
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    assert!(
+        body["detail"].as_str().unwrap().contains("1 programs"),
+        "{body}"
+    );
+    host.ask_as(&token, Method::DELETE, "/programs/a?wait=30s")
+        .await;
+    assert_eq!(
+        host.ask(Method::DELETE, "/users/ann").await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        host.ask_as(&token, Method::GET, "/whoami").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        host.ask(Method::GET, "/users/ann").await.0,
+        StatusCode::NOT_FOUND
+    );
+    let (status, body) = host.ask(Method::DELETE, "/users/admin").await;
+    assert_eq!(status, StatusCode::CONFLICT, "the last admin stays: {body}");
+}
+
+#[tokio::test]
+async fn users_and_tokens_are_there_after_a_restart() {
+    let mut host = Fixture::new().await;
+    host.user("ann").await;
+    let (token, id) = host.token("ann", "operate").await;
+    host.json_as(&token, "/programs", &program("a")).await;
+    host.restart().await;
+    let (_, list) = host.ask_as(&token, Method::GET, "/programs").await;
+    assert_eq!(list["programs"][0]["owner"], "ann");
+    let (_, tokens) = host.ask_as(&token, Method::GET, "/tokens").await;
+    assert_eq!(tokens["tokens"][0]["token_id"], id.as_str());
+    assert!(
+        !tokens.to_string().contains(&token[6..20]),
+        "its text is not shown again"
+    );
+}
+
+#[tokio::test]
+async fn nobody_hands_on_more_than_they_have() {
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    let (read, _) = host.token("ann", "read").await;
+    let (operate, _) = host.token("ann", "operate").await;
+    let ask = async |token: &str, body: Value| host.json_as(token, "/tokens", &body).await;
+    assert_eq!(
+        ask(&read, json!({ "scope": "read" })).await.0,
+        StatusCode::FORBIDDEN
+    );
+    for refused in [
+        json!({ "scope": "admin" }),
+        json!({ "scope": "read", "user_id": "admin" }),
+    ] {
+        assert_eq!(
+            ask(&operate, refused.clone()).await.0,
+            StatusCode::FORBIDDEN,
+            "{refused}"
+        );
+    }
+    let admins = json!({ "scope": "admin", "user_id": "ann" });
+    assert_eq!(
+        host.json("/tokens", &admins).await.0,
+        StatusCode::FORBIDDEN,
+        "ann is a member"
+    );
+    let (status, made) = ask(
+        &operate,
+        json!({ "scope": "operate", "expires_in": "3650d" }),
+    )
+    .await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let (_, me) = host.ask_as(&operate, Method::GET, "/whoami").await;
+    let own = me["token"]["expires_at_ms"].as_u64().unwrap();
+    assert!(
+        made["token"]["expires_at_ms"].as_u64().unwrap() <= own,
+        "never longer than its maker"
+    );
+    let id = made["token"]["token_id"].as_str().unwrap();
+    let path = format!("/tokens/{id}");
+    let bob = {
+        host.user("bob").await;
+        host.token("bob", "operate").await.0
+    };
+    assert_eq!(
+        host.ask_as(&bob, Method::DELETE, &path).await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        host.ask_as(&operate, Method::DELETE, &path).await.0,
+        StatusCode::NO_CONTENT
+    );
+    let secret = made["secret"].as_str().unwrap();
+    assert_eq!(
+        host.ask_as(secret, Method::GET, "/whoami").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn a_quota_holds_however_many_ask_at_once() {
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    let quota = json!({ "quota": { "programs": 3, "memory": "128MiB", "state": "8GiB" } });
+    host.patch("/users/ann", &quota).await;
+    let (token, _) = host.token("ann", "operate").await;
+    let small = |name: String| {
+        let mut body = program(&name);
+        body["resources"] = json!({ "memory": "64MiB" });
+        body
+    };
+    let bodies: Vec<Value> = (0..6).map(|n| small(format!("p{n}"))).collect();
+    let creating = bodies
+        .iter()
+        .map(|body| host.json_as(&token, "/programs", body));
+    let answers = futures_util::future::join_all(creating).await;
+    let made: Vec<&Value> = answers
+        .iter()
+        .filter(|(status, _)| *status == 201)
+        .map(|it| &it.1)
+        .collect();
+    assert_eq!(made.len(), 3, "{answers:?}");
+    let refused = answers
+        .iter()
+        .filter(|(_, body)| body["code"] == "quota_exceeded")
+        .count();
+    assert_eq!(refused, 3, "{answers:?}");
+
+    let ids: Vec<&str> = made
+        .iter()
+        .map(|it| it["program_id"].as_str().unwrap())
+        .collect();
+    let paths: Vec<String> = ids
+        .iter()
+        .map(|id| format!("/programs/{id}/start?wait=30s"))
+        .collect();
+    let starting = paths
+        .iter()
+        .map(|path| host.ask_as(&token, Method::POST, path));
+    let answers = futures_util::future::join_all(starting).await;
+    let started = answers
+        .iter()
+        .filter(|(_, body)| body["state"] == "Ready")
+        .count();
+    assert_eq!(started, 2, "128 MiB hold two: {answers:?}");
+}
+
+#[tokio::test]
+async fn new_source_counts_as_what_it_asks_for_and_what_runs_as_what_it_was_given() {
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    host.patch("/users/ann", &json!({ "quota": { "memory": "64MiB" } }))
+        .await;
+    let (token, _) = host.token("ann", "operate").await;
+    let asks = |memory: &str| {
+        let mut body = program("a");
+        body["resources"] = json!({ "memory": memory });
+        body
+    };
+    let memory = async || {
+        let (_, me) = host.ask_as(&token, Method::GET, "/whoami").await;
+        me["user"]["usage"]["memory"].clone()
+    };
+    host.json_as(&token, "/programs", &asks("64MiB")).await;
+    host.ask_as(&token, Method::POST, "/programs/a/start?wait=30s")
+        .await;
+    let (status, body) = host
+        .put_as(&token, "/programs/a/source", &asks("96MiB"))
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["code"]),
+        (403, &json!("quota_exceeded")),
+        "{body}"
+    );
+    // Asking for less frees nothing while the container runs with more.
+    let (status, body) = host
+        .put_as(&token, "/programs/a/source", &asks("32MiB"))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(memory().await, "64MiB");
+    host.ask_as(&token, Method::POST, "/programs/a/restart?wait=30s")
+        .await;
+    assert_eq!(memory().await, "32MiB");
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_ended() {
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    let (token, id) = host.token("ann", "operate").await;
+    host.json_as(&token, "/programs", &program("a")).await;
+    host.ask_as(&token, Method::POST, "/programs/a/start?wait=30s")
+        .await;
+    host.ask_as(&token, Method::POST, "/programs/ghost/start")
+        .await;
+    host.ask_as(&token, Method::GET, "/programs/a").await;
+    // Outcomes are written behind; what is asked for next is answered after them.
+    host.json("/users", &json!({ "user_id": "bob" })).await;
+    let (_, log) = host.ask(Method::GET, "/audit").await;
+    let ours: Vec<(&str, &str, u64)> = log["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|change| change["user_id"] == "ann" && change["token_id"] == id.as_str())
+        .map(|change| {
+            let text = |key: &str| change[key].as_str().unwrap();
+            (
+                text("action"),
+                text("target"),
+                change["status"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        ours,
+        [
+            ("POST /programs/{id}/start", "/programs/ghost/start", 404),
+            ("POST /programs/{id}/start", "/programs/a/start", 200),
+            ("POST /programs", "/programs", 201),
+        ]
+    );
+    let (_, first) = host.ask(Method::GET, "/audit?limit=1").await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let (_, second) = host
+        .ask(Method::GET, &format!("/audit?limit=1&cursor={cursor}"))
+        .await;
+    assert!(second["changes"][0]["seq"].as_u64() < first["changes"][0]["seq"].as_u64());
+    assert!(
+        !log.to_string().contains(&token[6..20]),
+        "no token in the log"
+    );
+}

@@ -1,0 +1,209 @@
+//! The API over a host with real storage and journal and a runtime in memory.
+
+mod access;
+mod accounts;
+mod pages;
+mod programs;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode},
+};
+use hersh_program::ProgramId;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    auth,
+    journal::Journal,
+    runtime::fake::FakeRuntime,
+    storage::Storage,
+    supervise::{self, Workers},
+};
+
+pub(super) struct Fixture {
+    folder: tempfile::TempDir,
+    runtime: Arc<FakeRuntime>,
+    host: Host,
+    workers: Workers,
+    token: String,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open(&folder.path().join("data")).unwrap();
+        let runtime = Arc::new(FakeRuntime::new(storage.clone()));
+        let (host, workers, token) = bring_up(storage, Arc::clone(&runtime)).await;
+        Self {
+            folder,
+            runtime,
+            host,
+            workers,
+            token,
+        }
+    }
+
+    /// Another host process on the same data and the same engine.
+    async fn restart(&mut self) {
+        supervise::put_down(&self.host, &self.workers);
+        let storage = Storage::open(&self.data()).unwrap();
+        (self.host, self.workers, self.token) = bring_up(storage, Arc::clone(&self.runtime)).await;
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    async fn answer(&self, request: Request<Body>) -> axum::response::Response {
+        router(self.host.clone()).oneshot(request).await.unwrap()
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let answer = self.answer(request).await;
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        self.request_as(&self.token, method, path)
+    }
+
+    fn request_as(&self, token: &str, method: Method, path: &str) -> axum::http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        self.ask_as(&self.token, method, path).await
+    }
+
+    async fn ask_as(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
+        let request = self.request_as(token, method, path);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn body_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let request = self
+            .request_as(token, method, path)
+            .header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+
+    async fn json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.json_as(&self.token, path, body).await
+    }
+
+    async fn json_as(&self, token: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.body_as(token, Method::POST, path, body).await
+    }
+
+    async fn put_as(&self, token: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.body_as(token, Method::PUT, path, body).await
+    }
+
+    async fn patch(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.body_as(&self.token, Method::PATCH, path, body).await
+    }
+
+    /// Creates a program with an idempotency key.
+    async fn create_once(&self, key: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self
+            .request(Method::POST, "/programs")
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+
+    /// Adds a member.
+    async fn user(&self, id: &str) {
+        let (status, body) = self.json("/users", &json!({ "user_id": id })).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+    }
+
+    /// Makes a token: its text and its id.
+    async fn token(&self, user: &str, scope: &str) -> (String, String) {
+        let asked = json!({ "user_id": user, "scope": scope });
+        let (status, body) = self.json("/tokens", &asked).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&body["secret"]), text(&body["token"]["token_id"]))
+    }
+
+    /// A token of the user that was valid once.
+    async fn expired_token(&self, user: &str) -> String {
+        let new = auth::NewToken {
+            user: auth::UserId::parse(user).unwrap(),
+            scope: auth::Scope::Operate,
+            label: String::new(),
+            expires_at_ms: Some(2),
+        };
+        let (_, token) = self.host.accounts().add_token(new, 1).await.unwrap();
+        token.reveal().to_owned()
+    }
+
+    /// Creates a program and starts it.
+    async fn ready(&self, name: &str) {
+        let (status, body) = self.json("/programs", &program(name)).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        let (status, body) = self
+            .ask(Method::POST, &format!("/programs/{name}/start?wait=30s"))
+            .await;
+        assert_eq!(
+            (status, &body["state"]),
+            (StatusCode::OK, &json!("Ready")),
+            "{body}"
+        );
+    }
+
+    /// Waits until the program's state is `expected`.
+    async fn until(&self, name: &str, expected: &str) {
+        let entry = self.host.registry().get(&ProgramId::parse(name).unwrap());
+        let entry = entry.unwrap();
+        let mut states = entry.supervisor().subscribe();
+        let reached = async {
+            while entry.state_name() != expected {
+                states.changed().await.expect("the program lives");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached)
+            .await
+            .expect(expected);
+    }
+}
+
+async fn bring_up(storage: Storage, runtime: Arc<FakeRuntime>) -> (Host, Workers, String) {
+    let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
+    let (accounts, _) = auth::open(&journal, storage.data_dir(), crate::host::now_ms())
+        .await
+        .unwrap();
+    let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
+    let (host, workers) = supervise::bring_up(storage, journal, runtime, accounts, false)
+        .await
+        .unwrap();
+    (host, workers, token.trim().to_string())
+}
+
+fn program(name: &str) -> Value {
+    json!({
+        "name": name,
+        "dockerfile": "FROM scratch\n",
+        "src_files": { "a.txt": name },
+        "env": { "SECRET": "canary-value" },
+        "readiness": { "kind": "none" },
+    })
+}

@@ -1,0 +1,189 @@
+//! Tokens: a member's own, and everybody's for admins.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use hersh_wire::{Code, CreateToken, Span, TokenCreated, TokenList, Whoami};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    extract::{Body, Params},
+    problem::Failure,
+    users,
+};
+use crate::{
+    auth::{Caller, NewToken, Role, Scope, TokenId, UserId},
+    convert,
+    host::{Host, now_ms},
+};
+
+const DAY_MS: u64 = 24 * 60 * 60_000;
+/// How long a token is valid unless its maker says otherwise.
+const LIFETIME_USUAL_MS: u64 = 90 * DAY_MS;
+/// The longest that a token can be valid.
+const LIFETIME_MAX_MS: u64 = 3_650 * DAY_MS;
+const LABEL_LENGTH_MAX: usize = 100;
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TokensQuery {
+    /// Only this user's; for admins.
+    #[param(value_type = Option<String>)]
+    user: Option<String>,
+}
+
+/// The caller's tokens; an admin sees everybody's.
+#[utoipa::path(
+    get,
+    path = "/tokens",
+    tag = "tokens",
+    security(("bearer" = ["read"])),
+    params(TokensQuery),
+    responses((status = 200, description = "By id, without their text", body = TokenList)),
+)]
+pub(super) async fn list(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Params(query): Params<TokensQuery>,
+) -> Result<Json<TokenList>, Failure> {
+    let asked = query.user.as_deref().map(UserId::parse).transpose();
+    let asked = asked.map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
+    let user = match caller.role {
+        Role::Admin => asked,
+        // Whoever else is asked for has none that this caller sees.
+        Role::Member if asked.as_ref().is_some_and(|user| *user != caller.user) => {
+            return Ok(Json(TokenList { tokens: Vec::new() }));
+        }
+        Role::Member => Some(caller.user),
+    };
+    let tokens = host.accounts().tokens(user.as_ref());
+    let tokens = tokens.iter().map(convert::token_view).collect();
+    Ok(Json(TokenList { tokens }))
+}
+
+/// Makes a token. Its text is in this answer and nowhere else. What it may do, and how long, is
+/// within what the caller's token may do; only an admin with scope admin makes one for others.
+#[utoipa::path(
+    post,
+    path = "/tokens",
+    tag = "tokens",
+    security(("bearer" = ["operate"])),
+    request_body = CreateToken,
+    responses((status = 201, description = "It is valid from now on", body = TokenCreated)),
+)]
+pub(super) async fn create(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<CreateToken>,
+) -> Result<(StatusCode, Json<TokenCreated>), Failure> {
+    let now_ms = now_ms();
+    let new = granted(&caller, &asked, now_ms)?;
+    let (info, token) = host.accounts().add_token(new, now_ms).await?;
+    tracing::info!(user = %info.user, token = %info.id, scope = info.scope.name(), "token made");
+    let created = TokenCreated {
+        secret: token.reveal().to_owned(),
+        token: convert::token_view(&info),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Makes a token invalid from now on.
+#[utoipa::path(
+    delete,
+    path = "/tokens/{token}",
+    tag = "tokens",
+    security(("bearer" = ["operate"])),
+    params(("token" = String, Path, description = "The token's id")),
+    responses((status = 204, description = "It is no longer valid")),
+)]
+pub(super) async fn remove(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let id = TokenId::new(&id);
+    let token = host.accounts().token(&id)?;
+    let own = token.user == caller.user;
+    let rules = caller.role == Role::Admin && caller.scope == Scope::Admin;
+    if !own && !rules {
+        // What belongs to others is not there.
+        return Err(crate::auth::AccountError::NoToken(id.to_string()).into());
+    }
+    if token.scope > caller.scope {
+        let detail = format!(
+            "a token with scope '{}' can't end one with more",
+            caller.scope.name()
+        );
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    host.accounts().remove_token(&id).await?;
+    tracing::info!(user = %token.user, token = %id, "token removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who the caller is, what it may have and has.
+#[utoipa::path(
+    get,
+    path = "/whoami",
+    tag = "tokens",
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "The caller", body = Whoami)),
+)]
+pub(super) async fn whoami(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Whoami>, Failure> {
+    let user = host.accounts().user(&caller.user)?;
+    let token = host.accounts().token(&caller.token)?;
+    Ok(Json(Whoami {
+        user: users::view(&host, &user),
+        token: convert::token_view(&token),
+    }))
+}
+
+/// What the caller may hand on.
+fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken, Failure> {
+    let refuse = |code, detail: String| Err(Failure::new(code, detail));
+    let user = match asked.user_id.as_deref().map(UserId::parse).transpose() {
+        Ok(user) => user.unwrap_or_else(|| caller.user.clone()),
+        Err(error) => return refuse(Code::BadRequest, error.to_string()),
+    };
+    let rules = caller.role == Role::Admin && caller.scope == Scope::Admin;
+    if user != caller.user && !rules {
+        let detail = "only an admin's token with scope 'admin' makes tokens for others";
+        return refuse(Code::Forbidden, detail.to_owned());
+    }
+    let scope = convert::scope(asked.scope);
+    if scope > caller.scope {
+        let detail = format!(
+            "this token has scope '{}' and can't make one with '{}'",
+            caller.scope.name(),
+            scope.name()
+        );
+        return refuse(Code::Forbidden, detail);
+    }
+    let plain = |c: char| !c.is_control();
+    if asked.label.chars().count() > LABEL_LENGTH_MAX || !asked.label.chars().all(plain) {
+        let detail =
+            format!("a label has at most {LABEL_LENGTH_MAX} characters and no control characters");
+        return refuse(Code::BadRequest, detail);
+    }
+    let lifetime_ms = asked.expires_in.map_or(LIFETIME_USUAL_MS, |Span(ms)| ms);
+    if !(1_000..=LIFETIME_MAX_MS).contains(&lifetime_ms) {
+        return refuse(Code::BadRequest, "expires_in can be 1s to 3650d".to_owned());
+    }
+    let mut expires_at_ms = now_ms.saturating_add(lifetime_ms);
+    if !rules && let Some(own_ms) = caller.expires_at_ms {
+        expires_at_ms = expires_at_ms.min(own_ms);
+    }
+    Ok(NewToken {
+        user,
+        scope,
+        label: asked.label.clone(),
+        expires_at_ms: Some(expires_at_ms),
+    })
+}

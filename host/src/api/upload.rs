@@ -1,0 +1,159 @@
+//! Taking source in: JSON, or a tar stream that is never held in memory.
+
+use std::{
+    io::{self, Read},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use futures_util::TryStreamExt;
+use hersh_program::Manifest;
+use hersh_wire::{Code, CreateProgram};
+use tokio_stream::StreamExt;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use super::{extract::json, problem::Failure};
+use crate::{
+    auth::Caller,
+    convert,
+    host::Host,
+    storage::{SourceLimits, StagedSource},
+};
+
+/// A sender that stays silent for longer than this is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A sender that takes longer than this for all of it is given up, however busy.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Source that is checked and staged, with its manifest.
+pub(super) struct Taken {
+    pub(super) staged: StagedSource,
+    pub(super) manifest: Manifest,
+    pub(super) name: Option<String>,
+}
+
+/// Reads a request's body: source that is checked and staged, and its manifest.
+///
+/// # Errors
+/// A [`Failure`]; nothing is left in staging then.
+pub(super) async fn take(host: &Host, caller: &Caller, request: Request) -> Result<Taken, Failure> {
+    let Some(_place) = host.uploads().begin(&caller.user) else {
+        let detail = "too many uploads are under way; try again shortly";
+        return Err(Failure::new(Code::QueueFull, detail));
+    };
+    match media_type(request.headers()).as_str() {
+        "application/json" => take_json(host, request).await,
+        "application/x-tar"
+        | "application/gzip"
+        | "application/zstd"
+        | "application/octet-stream" => take_archive(host, request.into_body()).await,
+        other => Err(Failure::new(
+            Code::BadRequest,
+            format!(
+                "content type {other:?} is not known; send application/json or application/x-tar"
+            ),
+        )),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    value
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase()
+}
+
+async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
+    let asked: CreateProgram = json(request, &()).await?;
+    let manifest = convert::manifest(&asked.manifest)?;
+    let staged = host
+        .blocking(move |host| {
+            let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
+                .filter(|(_, text)| !text.is_empty());
+            let files = asked
+                .src_files
+                .iter()
+                .map(|(path, text)| (path.as_str(), text.as_str()));
+            host.storage()
+                .stage_files(files.chain(dockerfile), SourceLimits::default())
+        })
+        .await
+        .map_err(|error| Failure::internal(&error))??;
+    Ok(Taken {
+        staged,
+        manifest,
+        name: asked.manifest.name,
+    })
+}
+
+async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
+    let stream = body.into_data_stream().map_err(io::Error::other);
+    let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
+    let began = Instant::now();
+    let stream = stream.timeout(IDLE_TIMEOUT).map(move |piece| match piece {
+        Ok(_) if began.elapsed() > UPLOAD_TIMEOUT => Err(late("it takes longer than an hour")),
+        Ok(piece) => piece,
+        Err(_) => Err(late("nothing came any more")),
+    });
+    let stream = Box::pin(stream);
+    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    let staged = host
+        .blocking(move |host| {
+            host.storage()
+                .stage_archive(reader, SourceLimits::default())
+        })
+        .await
+        .map_err(|error| Failure::internal(&error))??;
+    let (staged, asked) = host
+        .blocking(move |_| {
+            let asked = read_manifest(&staged);
+            (staged, asked)
+        })
+        .await
+        .map_err(|error| Failure::internal(&error))?;
+    let asked = asked?;
+    Ok(Taken {
+        staged,
+        manifest: convert::manifest(&asked)?,
+        name: asked.name,
+    })
+}
+
+/// Bytes of a `hersh.toml`.
+const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
+
+/// The manifest of a staged tree; a tree without one asks for the defaults.
+fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure> {
+    let bad = |detail: String| Failure::new(Code::BadManifest, detail);
+    let path = staged.path().join("hersh.toml");
+    let kind = match std::fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(hersh_wire::Manifest::default());
+        }
+        Err(error) => return Err(Failure::internal(&error)),
+    };
+    if !kind.is_file() {
+        return Err(bad("hersh.toml is not a plain file".into()));
+    }
+    let mut text = String::new();
+    std::fs::File::open(&path)
+        .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| bad(format!("hersh.toml can't be read: {error}")))?;
+    if text.len() as u64 > MANIFEST_BYTES_MAX {
+        return Err(bad(format!(
+            "hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes"
+        )));
+    }
+    toml::from_str(&text).map_err(|error| bad(format!("hersh.toml: {error}")))
+}

@@ -1,0 +1,133 @@
+//! Users, for admins.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use hersh_wire::{ChangeUser, Code, CreateUser, UserList, UserView};
+
+use super::{extract::Body, problem::Failure};
+use crate::{
+    auth::{Quota, Role, User, UserId},
+    convert,
+    host::{Host, now_ms},
+};
+
+/// Every user.
+#[utoipa::path(
+    get,
+    path = "/users",
+    tag = "users",
+    security(("bearer" = ["read", "host"])),
+    responses((status = 200, description = "By id", body = UserList)),
+)]
+pub(super) async fn list(State(host): State<Host>) -> Json<UserList> {
+    let users = host.accounts().users();
+    let users = users.iter().map(|user| view(&host, user)).collect();
+    Json(UserList { users })
+}
+
+/// Adds a user, without a token.
+#[utoipa::path(
+    post,
+    path = "/users",
+    tag = "users",
+    security(("bearer" = ["admin", "host"])),
+    request_body = CreateUser,
+    responses((status = 201, description = "It was added", body = UserView)),
+)]
+pub(super) async fn create(
+    State(host): State<Host>,
+    Body(asked): Body<CreateUser>,
+) -> Result<(StatusCode, Json<UserView>), Failure> {
+    let id = UserId::parse(&asked.user_id)
+        .map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
+    let role = asked.role.map_or(Role::Member, convert::role);
+    let quota = match &asked.quota {
+        Some(quota) => convert::quota(quota)?,
+        None => Quota::usual(role),
+    };
+    let user = User {
+        id,
+        role,
+        quota,
+        created_at_ms: now_ms(),
+    };
+    host.accounts().add_user(user.clone()).await?;
+    tracing::info!(user = %user.id, role = role.name(), "user added");
+    Ok((StatusCode::CREATED, Json(view(&host, &user))))
+}
+
+/// One user.
+#[utoipa::path(
+    get,
+    path = "/users/{user}",
+    tag = "users",
+    security(("bearer" = ["read", "host"])),
+    params(("user" = String, Path, description = "The user's id")),
+    responses((status = 200, description = "The user", body = UserView)),
+)]
+pub(super) async fn show(
+    State(host): State<Host>,
+    Path(id): Path<Arc<str>>,
+) -> Result<Json<UserView>, Failure> {
+    let user = host.accounts().user(&known(&id)?)?;
+    Ok(Json(view(&host, &user)))
+}
+
+/// Gives a user another role or quota.
+#[utoipa::path(
+    patch,
+    path = "/users/{user}",
+    tag = "users",
+    security(("bearer" = ["admin", "host"])),
+    params(("user" = String, Path, description = "The user's id")),
+    request_body = ChangeUser,
+    responses((status = 200, description = "As it is now", body = UserView)),
+)]
+pub(super) async fn change(
+    State(host): State<Host>,
+    Path(id): Path<Arc<str>>,
+    Body(asked): Body<ChangeUser>,
+) -> Result<Json<UserView>, Failure> {
+    let quota = asked.quota.as_ref().map(convert::quota).transpose()?;
+    let role = asked.role.map(convert::role);
+    let user = host
+        .accounts()
+        .change_user(&known(&id)?, role, quota)
+        .await?;
+    Ok(Json(view(&host, &user)))
+}
+
+/// Removes a user that owns no program, with all tokens.
+#[utoipa::path(
+    delete,
+    path = "/users/{user}",
+    tag = "users",
+    security(("bearer" = ["admin", "host"])),
+    params(("user" = String, Path, description = "The user's id")),
+    responses((status = 204, description = "It is gone, and its tokens are no longer valid")),
+)]
+pub(super) async fn remove(
+    State(host): State<Host>,
+    Path(id): Path<Arc<str>>,
+) -> Result<StatusCode, Failure> {
+    let id = known(&id)?;
+    host.accounts().remove_user(&id).await?;
+    tracing::info!(user = %id, "user removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A user and what its programs ask for.
+pub(super) fn view(host: &Host, user: &User) -> UserView {
+    convert::user_view(user, &host.usage(&user.id))
+}
+
+/// An id that can't be is an id that is not there: one answer for both.
+fn known(text: &str) -> Result<UserId, Failure> {
+    UserId::parse(text)
+        .map_err(|error| Failure::new(Code::NotFound, format!("no such user: {error}")))
+}

@@ -1,0 +1,97 @@
+//! Who asks, and what a route asks of them.
+
+use super::{Role, TokenId, UserId};
+
+/// What a token may be used for; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// To look.
+    Read,
+    /// To change programs.
+    Operate,
+    /// To change users and the host.
+    Admin,
+}
+
+impl Scope {
+    const ALL: [Self; 3] = [Self::Read, Self::Operate, Self::Admin];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == text)
+    }
+}
+
+/// Whose things a route is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The caller's own; an admin's are everybody's.
+    Own,
+    /// The host's: for admins only.
+    Host,
+}
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) scope: Scope,
+    pub(crate) reach: Reach,
+}
+
+/// Why a valid token is not enough.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    /// Its scope is too small.
+    #[error("this needs a token with scope '{}', and this one has '{}'; use another, or ask for one", needs.name(), has.name())]
+    Scope {
+        /// What the route asks for.
+        needs: Scope,
+        /// What the token has.
+        has: Scope,
+    },
+    /// It is not an admin's.
+    #[error("only admins may do this, and {0} is a member")]
+    Member(UserId),
+}
+
+/// Who asks: the owner of a valid token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+    pub(crate) token: TokenId,
+    pub(crate) scope: Scope,
+    /// When the token ends, milliseconds since the Unix epoch.
+    pub(crate) expires_at_ms: Option<u64>,
+}
+
+impl Caller {
+    /// Whether the caller may use a route of `rule`.
+    pub(crate) fn may(&self, rule: Rule) -> Result<(), Denied> {
+        if self.scope < rule.scope {
+            return Err(Denied::Scope {
+                needs: rule.scope,
+                has: self.scope,
+            });
+        }
+        match (rule.reach, self.role) {
+            (Reach::Host, Role::Member) => Err(Denied::Member(self.user.clone())),
+            (Reach::Own, Role::Member | Role::Admin) | (Reach::Host, Role::Admin) => Ok(()),
+        }
+    }
+
+    /// Whether what belongs to `owner` is there for the caller.
+    pub(crate) fn sees(&self, owner: &UserId) -> bool {
+        match self.role {
+            Role::Admin => true,
+            Role::Member => self.user == *owner,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Users and their tokens: kept in the journal's file, read from memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    Caller, Token, TokenHash, TokenId, User, UserId,
+    rows::{self, StoredToken},
+};
+use crate::journal::{Journal, JournalError};
+
+/// Users and tokens of one host; clones are the same ones.
+#[derive(Clone)]
+pub(crate) struct Accounts(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) journal: Journal,
+    known: RwLock<Known>,
+    /// Held by whoever changes something, so that memory and file change in one order.
+    pub(super) changes: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) users: BTreeMap<UserId, User>,
+    pub(super) tokens: BTreeMap<TokenId, Arc<Held>>,
+    pub(super) by_hash: HashMap<TokenHash, Arc<Held>>,
+}
+
+/// A token in memory.
+pub(super) struct Held {
+    pub(super) stored: StoredToken,
+    /// 0 for never.
+    pub(super) last_used_at_ms: AtomicU64,
+    /// What of that is in the file.
+    pub(super) noted_ms: AtomicU64,
+}
+
+impl Accounts {
+    /// Reads them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(super) fn load(journal: Journal) -> Result<Self, JournalError> {
+        let (users, tokens) = journal.read(rows::load)?;
+        let mut known = Known {
+            users: users
+                .into_iter()
+                .map(|user| (user.id.clone(), user))
+                .collect(),
+            ..Known::default()
+        };
+        for (stored, last_used_at_ms) in tokens {
+            known.hold(stored, last_used_at_ms);
+        }
+        Ok(Self(Arc::new(Inner {
+            journal,
+            known: RwLock::new(known),
+            changes: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// Whose the token in the value of an `Authorization` header is; `None` unless it is valid now.
+    /// It is looked up by its SHA-256, so the time this takes tells nothing about other tokens.
+    pub(crate) fn authenticate(&self, authorization: Option<&str>, now_ms: u64) -> Option<Caller> {
+        let (scheme, text) = authorization?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let hash = Token::parse(text.trim()).ok()?.hash();
+        let known = self.known();
+        let held = known
+            .by_hash
+            .get(&hash)
+            .filter(|held| held.stored.hash == hash)?;
+        let stored = &held.stored;
+        if stored
+            .expires_at_ms
+            .is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
+        {
+            return None;
+        }
+        let user = known.users.get(&stored.user)?;
+        held.last_used_at_ms.fetch_max(now_ms, Ordering::Relaxed);
+        Some(Caller {
+            user: user.id.clone(),
+            role: user.role,
+            token: stored.id.clone(),
+            scope: stored.scope,
+            expires_at_ms: stored.expires_at_ms,
+        })
+    }
+
+    /// Whether a token is valid now.
+    pub(crate) fn is_valid(&self, token: &TokenId, now_ms: u64) -> bool {
+        let known = self.known();
+        known
+            .tokens
+            .get(token)
+            .is_some_and(|held| !held.stored.is_over(now_ms))
+    }
+
+    pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    pub(super) fn hold(&mut self, stored: StoredToken, last_used_at_ms: Option<u64>) -> Arc<Held> {
+        let last_used_at_ms = last_used_at_ms.unwrap_or(0);
+        let held = Arc::new(Held {
+            stored,
+            last_used_at_ms: AtomicU64::new(last_used_at_ms),
+            noted_ms: AtomicU64::new(last_used_at_ms),
+        });
+        self.by_hash
+            .insert(held.stored.hash.clone(), Arc::clone(&held));
+        self.tokens
+            .insert(held.stored.id.clone(), Arc::clone(&held));
+        held
+    }
+}

@@ -1,0 +1,127 @@
+//! Who changed what, and from where: one row a change, written before it is made.
+//!
+//! ```text
+//! request ─► attempt (queued, first in line) ─► the change (its commit is never before the attempt's)
+//!                                          └─► outcome (queued behind)
+//! ```
+//! Nobody waits for these rows: they are in the writer's queue ahead of the change, and the writer
+//! works in order, so a change that is durable has a row that is durable too.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use super::Caller;
+use crate::journal::{Journal, JournalError};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuditRow {
+    /// Higher for later ones.
+    pub(crate) seq: u64,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
+    pub(crate) user: String,
+    pub(crate) token: String,
+    /// The address that it came from.
+    pub(crate) peer: String,
+    /// Method and route, such as `POST /programs/{id}/start`.
+    pub(crate) action: String,
+    /// The path as it was asked for.
+    pub(crate) target: String,
+    /// The HTTP status of the answer; `None` while it is made, or if the host ended in the middle.
+    pub(crate) status: Option<u16>,
+}
+
+/// A change that has begun.
+pub(crate) struct Attempt {
+    journal: Journal,
+    seq: Arc<AtomicI64>,
+}
+
+/// Notes that `caller` is about to make a change.
+///
+/// # Errors
+/// [`JournalError::Closed`] while the host ends: the change must not be made then.
+pub(crate) async fn attempt(
+    journal: &Journal,
+    caller: &Caller,
+    at_ms: u64,
+    peer: String,
+    action: String,
+    target: String,
+) -> Result<Attempt, JournalError> {
+    let (user, token) = (caller.user.to_string(), caller.token.to_string());
+    let seq = Arc::new(AtomicI64::new(0));
+    let made = Arc::clone(&seq);
+    journal
+        .enqueue(move |transaction| {
+            let row = transaction
+                .prepare_cached(
+                    "INSERT INTO audit (at_ms, user, token, peer, action, target)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .insert((at_ms, user, token, peer, action, target))?;
+            made.store(row, Ordering::Release);
+            Ok(())
+        })
+        .await?;
+    Ok(Attempt {
+        journal: journal.clone(),
+        seq,
+    })
+}
+
+impl Attempt {
+    /// Notes how it ended.
+    pub(crate) async fn ended(self, status: u16) {
+        let seq = self.seq;
+        let noted = self
+            .journal
+            .enqueue(move |transaction| {
+                transaction
+                    .prepare_cached("UPDATE audit SET status = ?2 WHERE seq = ?1")?
+                    .execute((seq.load(Ordering::Acquire), status))?;
+                Ok(())
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the outcome of a change is missing in the audit log");
+        }
+    }
+}
+
+/// At most `limit` rows before `before`, newest first. Blocks on the disk.
+///
+/// # Errors
+/// As the disk says.
+pub(crate) fn page(
+    journal: &Journal,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<AuditRow>, JournalError> {
+    let before = before
+        .and_then(|seq| i64::try_from(seq).ok())
+        .unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    journal.read(|reader| {
+        let mut statement = reader.prepare_cached(
+            "SELECT seq, at_ms, user, token, peer, action, target, status FROM audit
+             WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map((before, limit), |row| {
+            Ok(AuditRow {
+                seq: row.get(0)?,
+                at_ms: row.get(1)?,
+                user: row.get(2)?,
+                token: row.get(3)?,
+                peer: row.get(4)?,
+                action: row.get(5)?,
+                target: row.get(6)?,
+                status: row.get(7)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
+}

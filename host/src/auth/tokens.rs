@@ -1,0 +1,210 @@
+//! Tokens: made, listed, ended.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{
+    AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash, UserId,
+    accounts::Held,
+    rows::{self, StoredToken},
+};
+use crate::journal::JournalError;
+
+/// Tokens that one user can have.
+pub(super) const TOKENS_MAX: usize = 100;
+
+/// Names a token without giving it away: `t-` and 16 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TokenId(pub(super) Arc<str>);
+
+impl TokenId {
+    /// The id in `text`, whether or not there is such a token.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A token as its owner sees it. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenInfo {
+    pub(crate) id: TokenId,
+    pub(crate) user: UserId,
+    pub(crate) scope: Scope,
+    pub(crate) label: String,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: Option<u64>,
+    pub(crate) last_used_at_ms: Option<u64>,
+}
+
+/// What a new token is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct NewToken {
+    pub(crate) user: UserId,
+    pub(crate) scope: Scope,
+    pub(crate) label: String,
+    pub(crate) expires_at_ms: Option<u64>,
+}
+
+impl Accounts {
+    /// The tokens of one user, or of all, by id.
+    pub(crate) fn tokens(&self, user: Option<&UserId>) -> Vec<TokenInfo> {
+        let known = self.known();
+        let held = known.tokens.values();
+        held.filter(|held| user.is_none_or(|user| held.stored.user == *user))
+            .map(|held| held.info())
+            .collect()
+    }
+
+    /// Makes a token; its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// [`AccountError::NoUser`], [`AccountError::TooManyTokens`],
+    /// [`AccountError::MemberScope`].
+    pub(crate) async fn add_token(
+        &self,
+        asked: NewToken,
+        now_ms: u64,
+    ) -> Result<(TokenInfo, Token), AccountError> {
+        let token = Token::generate()?;
+        let info = self.put_token(asked, token.hash(), now_ms).await?;
+        Ok((info, token))
+    }
+
+    /// Keeps a token of which only the hash is known.
+    pub(super) async fn put_token(
+        &self,
+        asked: NewToken,
+        hash: TokenHash,
+        now_ms: u64,
+    ) -> Result<TokenInfo, AccountError> {
+        let id = getrandom::u64().map_err(TokenError::from)?;
+        let _alone = self.0.changes.lock().await;
+        let user = self.user(&asked.user)?;
+        if user.role == Role::Member && asked.scope == Scope::Admin {
+            return Err(AccountError::MemberScope(user.id));
+        }
+        if self.tokens(Some(&user.id)).len() >= TOKENS_MAX {
+            return Err(AccountError::TooManyTokens(user.id));
+        }
+        let stored = StoredToken {
+            id: TokenId(format!("t-{id:016x}").into()),
+            user: user.id,
+            hash,
+            scope: asked.scope,
+            label: asked.label,
+            created_at_ms: now_ms,
+            expires_at_ms: asked.expires_at_ms,
+        };
+        let row = stored.clone();
+        self.0
+            .journal
+            .write(move |transaction| rows::insert_token(transaction, &row))
+            .await?;
+        Ok(self.known_mut().hold(stored, None).info())
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// [`AccountError::NoToken`].
+    pub(crate) fn token(&self, id: &TokenId) -> Result<TokenInfo, AccountError> {
+        let info = self.known().tokens.get(id).map(|held| held.info());
+        info.ok_or_else(|| AccountError::NoToken(id.to_string()))
+    }
+
+    /// Makes a token invalid from now on.
+    ///
+    /// # Errors
+    /// [`AccountError::NoToken`].
+    pub(crate) async fn remove_token(&self, id: &TokenId) -> Result<(), AccountError> {
+        let _alone = self.0.changes.lock().await;
+        self.token(id)?;
+        let gone = id.clone();
+        self.0
+            .journal
+            .write(move |transaction| rows::delete_token(transaction, &gone))
+            .await?;
+        let mut known = self.known_mut();
+        if let Some(held) = known.tokens.remove(id) {
+            known.by_hash.remove(&held.stored.hash);
+        }
+        Ok(())
+    }
+
+    /// True if some token could change users now: otherwise nobody could let anybody in.
+    pub(super) fn has_admin_token(&self, now_ms: u64) -> bool {
+        let known = self.known();
+        known.tokens.values().any(|held| {
+            let stored = &held.stored;
+            stored.scope == Scope::Admin
+                && stored
+                    .expires_at_ms
+                    .is_none_or(|expires_at_ms| expires_at_ms > now_ms)
+                && known
+                    .users
+                    .get(&stored.user)
+                    .is_some_and(|user| user.role == Role::Admin)
+        })
+    }
+
+    /// Writes down when tokens were used last. What a crash loses of that is one interval.
+    ///
+    /// # Errors
+    /// As the disk says; the next call tries again.
+    pub(crate) async fn note_uses(&self) -> Result<(), JournalError> {
+        let used: Vec<(Arc<Held>, u64)> = {
+            let known = self.known();
+            let held = known.tokens.values();
+            held.map(|held| {
+                (
+                    Arc::clone(held),
+                    held.last_used_at_ms.load(Ordering::Relaxed),
+                )
+            })
+            .filter(|(held, used_ms)| held.noted_ms.load(Ordering::Relaxed) < *used_ms)
+            .collect()
+        };
+        if used.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(TokenId, u64)> = used
+            .iter()
+            .map(|(held, used_ms)| (held.stored.id.clone(), *used_ms))
+            .collect();
+        self.0
+            .journal
+            .write(move |transaction| rows::note_uses(transaction, &rows))
+            .await?;
+        for (held, used_ms) in used {
+            held.noted_ms.store(used_ms, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn info(&self) -> TokenInfo {
+        let last_used_at_ms = self.last_used_at_ms.load(Ordering::Relaxed);
+        TokenInfo {
+            id: self.stored.id.clone(),
+            user: self.stored.user.clone(),
+            scope: self.stored.scope,
+            label: self.stored.label.clone(),
+            created_at_ms: self.stored.created_at_ms,
+            expires_at_ms: self.stored.expires_at_ms,
+            last_used_at_ms: (last_used_at_ms > 0).then_some(last_used_at_ms),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Programs taken in, and their source replaced.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use hersh_program::{Event, Manifest, Program, ProgramId, Source, Supervisor};
+
+use super::{CommandError, CreateError, Host, ReplaceError, now_ms, room};
+use crate::{
+    auth::UserId,
+    idempotency::Claim,
+    journal::JournalError,
+    registry::{Entry, ProgramJournal},
+    storage::StagedSource,
+};
+
+/// A program that is to be.
+pub(crate) struct NewProgram {
+    pub(crate) id: ProgramId,
+    pub(crate) owner: UserId,
+    pub(crate) staged: StagedSource,
+    pub(crate) manifest: Manifest,
+    /// The key in hand, if the call may be repeated.
+    pub(crate) claim: Option<Claim>,
+}
+
+impl Host {
+    /// An id for a program that was given no name.
+    pub(crate) fn new_id(&self) -> Result<ProgramId, getrandom::Error> {
+        loop {
+            let id = ProgramId::parse(&format!("p-{:016x}", getrandom::u64()?));
+            // Hex digits after `p-` are always a valid id; a taken one is drawn again.
+            if let Ok(id) = id
+                && self.0.registry.get(&id).is_none()
+            {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Takes a program in. It is durable when this returns; nothing is left of one that fails.
+    ///
+    /// # Errors
+    /// [`CreateError`], before anything is stored if the owner's quota is why.
+    pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+        // A task of its own: the client may hang up, a program is whole or not there all the same.
+        let host = self.clone();
+        let creating = tokio::spawn(async move { host.create_whole(new).await });
+        creating
+            .await
+            .unwrap_or_else(|_| Err(JournalError::Closed.into()))
+    }
+
+    async fn create_whole(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+        let quota = self.quota(&new.owner)?;
+        let _turn = self.turn(&new.owner, &quota).await;
+        self.usage(&new.owner)
+            .with(&new.manifest.limits, false)
+            .fits(&new.owner, &quota)?;
+        let id = new.id.clone();
+        if !self.0.registry.reserve(&id, &new.owner) {
+            return Err(JournalError::Exists(id).into());
+        }
+        let created = self.create_reserved(new).await;
+        if created.is_err() {
+            self.undo_create(id).await;
+        }
+        created
+    }
+
+    async fn undo_create(&self, id: ProgramId) {
+        let program = id.clone();
+        let removed = self
+            .blocking(move |host| host.storage().remove(&program))
+            .await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%id, %error, "folders of a failed create stay until the next start");
+        }
+        self.0.registry.remove(&id);
+    }
+
+    async fn create_reserved(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+        let NewProgram {
+            id,
+            owner,
+            staged,
+            manifest,
+            claim,
+        } = new;
+        let program = id.clone();
+        let build = self
+            .blocking(move |host| host.storage().commit(&program, staged))
+            .await
+            .map_err(|_| JournalError::Closed)??;
+        let source = Source {
+            build,
+            manifest: Arc::new(manifest),
+        };
+        let seed = getrandom::u64().map_err(|error| JournalError::Sqlite(error.to_string()))?;
+        let program = Program::new(id.clone(), source, seed);
+        let created_at_ms = now_ms();
+        let kept = claim.map(|claim| claim.kept(id.to_string(), created_at_ms));
+        let row = self
+            .0
+            .journal
+            .create_once(&owner, created_at_ms, &program, kept)
+            .await?;
+        let last_event_ms = Arc::new(AtomicU64::new(created_at_ms));
+        let journal = ProgramJournal {
+            journal: self.0.journal.clone(),
+            row,
+            last_event_ms: Arc::clone(&last_event_ms),
+        };
+        let supervisor = Supervisor::spawn(program, self.effects(), journal);
+        let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
+        let entry = Arc::new(entry);
+        self.0.registry.insert(id.clone(), Arc::clone(&entry));
+        tracing::info!(program = %id, owner = %entry.owner(), "created");
+        Ok(entry)
+    }
+
+    /// Stores new source; it counts from the next start. Older trees go, but for the one that a
+    /// build reads right now.
+    pub(crate) async fn replace_source(
+        &self,
+        entry: &Entry,
+        staged: StagedSource,
+        manifest: Manifest,
+    ) -> Result<(), ReplaceError> {
+        let quota = self.quota(entry.owner())?;
+        let _turn = self.turn(entry.owner(), &quota).await;
+        self.room_for(entry, Some(&manifest.limits), &quota)?;
+        let _alone = entry.replacing().await;
+        let id = entry.id();
+        let build = self
+            .blocking(move |host| host.storage().commit(&id, staged))
+            .await
+            .map_err(|error| CommandError::Journal(error.to_string()))??;
+        let source = Source {
+            build: build.clone(),
+            manifest: Arc::new(manifest),
+        };
+        let outdated = room::outdated(entry);
+        self.send(entry, Event::SourceReplaced { source }).await?;
+        *entry.outdated() = outdated;
+        let (id, kept) = (entry.id(), [build, entry.build_id()]);
+        let pruned = self
+            .blocking(move |host| host.storage().retain_builds(&id, &kept))
+            .await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "older source stays until the next one comes");
+        }
+        Ok(())
+    }
+}

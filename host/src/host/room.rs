@@ -1,0 +1,71 @@
+//! Room within a user's quota, for a program that is to ask for more.
+
+use hersh_program::Limits;
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Host, QuotaUnknown};
+use crate::{
+    admission::{self, QuotaError},
+    auth::{Quota, UserId},
+    registry::{Entry, Outdated},
+};
+
+impl Host {
+    pub(super) fn quota(&self, owner: &UserId) -> Result<Quota, QuotaUnknown> {
+        let user = self.0.accounts.user(owner);
+        user.map(|user| user.quota)
+            .map_err(|error| QuotaUnknown(error.to_string()))
+    }
+
+    /// The owner's turn to change something; nobody without bounds waits for one.
+    pub(super) async fn turn(&self, owner: &UserId, quota: &Quota) -> Option<OwnedMutexGuard<()>> {
+        if *quota == Quota::NONE {
+            return None;
+        }
+        Some(self.0.admission.turn(owner).await)
+    }
+
+    /// Whether the owner's quota has room for the program as it is to be: started, or with other
+    /// `limits` and as it stands.
+    pub(super) fn room_for(
+        &self,
+        entry: &Entry,
+        limits: Option<&Limits>,
+        quota: &Quota,
+    ) -> Result<(), QuotaError> {
+        if *quota == Quota::NONE {
+            return Ok(());
+        }
+        let (id, wanted, started) = entry.supervisor().with_state(|program| {
+            let now = &program.source.manifest.limits;
+            let started = limits.is_none() || admission::is_started(program);
+            let wanted = match limits {
+                // What runs goes on asking for what it was given until it is started again.
+                Some(limits) if started => admission::larger(now, limits),
+                Some(limits) => limits.clone(),
+                None => now.clone(),
+            };
+            (program.id.clone(), wanted, started)
+        });
+        admission::usage(&self.0.registry, entry.owner(), Some(&id))
+            .with(&wanted, started)
+            .fits(entry.owner(), quota)
+    }
+}
+
+/// What the program's container, if it has one, asks for beyond the manifest to come.
+pub(super) fn outdated(entry: &Entry) -> Option<Outdated> {
+    let older = entry.outdated().clone();
+    let (started, container, limits) = entry.supervisor().with_state(|program| {
+        let limits = program.source.manifest.limits.clone();
+        let container = program.state.container().cloned();
+        (admission::is_started(program), container, limits)
+    });
+    started.then(|| Outdated {
+        container,
+        limits: match older {
+            Some(older) => admission::larger(&older.limits, &limits),
+            None => limits,
+        },
+    })
+}
