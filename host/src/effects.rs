@@ -4,15 +4,12 @@
 //! StartRuntime ─► Spec ─► compose file ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
 //! ```
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use hersh_program::{
     BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Started, Task,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +18,7 @@ use crate::{
     readiness::{self, NotReady},
     runtime::{BuildError, BuildRequest, Running, Runtime},
     storage::{Storage, StorageError},
+    surroundings::Surroundings,
 };
 
 /// The last lines that travel with a cause.
@@ -30,6 +28,7 @@ const LOG_TAIL_LINES: usize = 50;
 pub(crate) struct Effects {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) surroundings: Surroundings,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::UnboundedSender<ProgramId>,
 }
@@ -180,8 +179,9 @@ impl Effects {
         loop {
             tokio::time::sleep(quota::INTERVAL).await;
             let (storage, id) = (self.storage.clone(), program.clone());
-            let measured =
-                tokio::task::spawn_blocking(move || storage.state_bytes(&id, state_bytes_max));
+            let measured = self
+                .surroundings
+                .blocking(move || storage.state_bytes(&id, state_bytes_max));
             if let Ok(Ok(used)) = measured.await
                 && used > state_bytes_max
             {
@@ -203,7 +203,7 @@ impl Effects {
         work: impl FnOnce(&Storage) -> Result<(), StorageError> + Send + 'static,
     ) -> Result<(), String> {
         let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || work(&storage)).await {
+        match self.surroundings.blocking(move || work(&storage)).await {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }

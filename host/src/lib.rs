@@ -30,6 +30,9 @@ mod serve;
 mod server;
 pub mod storage;
 mod supervise;
+mod surroundings;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use config::{Config, ConfigError, EngineSocket};
 pub use serve::{HostError, serve};

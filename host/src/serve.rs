@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use hersh_machine::driver::Clock;
 use tokio::net::TcpListener;
 
 use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
-    host::now_ms,
     journal::{Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
     runtime::{
@@ -17,7 +17,8 @@ use crate::{
     },
     server,
     storage::{Storage, StorageError},
-    supervise::{self, RecoverError},
+    supervise::{self, Foundation, RecoverError},
+    surroundings::Surroundings,
 };
 
 const META_HOST_ID: &str = "host_id";
@@ -75,14 +76,22 @@ pub async fn serve(
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join("journal.db"))?;
     let host_id = host_id(&journal).await?;
-    let (accounts, new_token) = auth::open(&journal, storage.data_dir(), now_ms()).await?;
+    let (accounts, new_token) =
+        auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
     let runtime = connect(&config, &storage, host_id).await?;
     let listener = listen(config.listen).await?;
+    let foundation = Foundation {
+        storage,
+        journal,
+        runtime,
+        accounts,
+        surroundings: Surroundings::System,
+        behind_proxy: config.behind_tls_proxy,
+    };
 
-    let (host, workers) =
-        supervise::bring_up(storage, journal, runtime, accounts, config.behind_tls_proxy)
-            .await
-            .map_err(recover_failed)?;
+    let (host, workers) = supervise::bring_up(foundation)
+        .await
+        .map_err(recover_failed)?;
     announce(&listener, new_token.as_ref(), on_listening);
     server::serve(listener, api::router(host.clone()), stop).await;
     supervise::put_down(&host, &workers);

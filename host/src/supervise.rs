@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_machine::driver::SendError;
+use hersh_machine::driver::{Config, SendError};
 use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -26,6 +26,7 @@ use crate::{
     registry::{Entry, ProgramJournal, Registry},
     runtime::{Runtime, RuntimeEvent, Unavailable},
     storage::{Storage, StorageError},
+    surroundings::Surroundings,
 };
 
 /// What nobody owns any more is not waited for.
@@ -69,21 +70,35 @@ pub enum RecoverError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// What a host stands on.
+pub(crate) struct Foundation {
+    pub(crate) storage: Storage,
+    pub(crate) journal: Journal,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) accounts: Accounts,
+    pub(crate) surroundings: Surroundings,
+    /// Whether something in front of the host ends TLS.
+    pub(crate) behind_proxy: bool,
+}
+
 /// Puts a host together and brings its programs back; the workers go with it until
 /// [`put_down`].
-pub(crate) async fn bring_up(
-    storage: Storage,
-    journal: Journal,
-    runtime: Arc<dyn Runtime>,
-    accounts: Accounts,
-    behind_proxy: bool,
-) -> Result<(Host, Workers), RecoverError> {
+pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), RecoverError> {
+    let Foundation {
+        storage,
+        journal,
+        runtime,
+        accounts,
+        surroundings,
+        behind_proxy,
+    } = foundation;
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
     let effects = Arc::new(Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
+        surroundings: surroundings.clone(),
         removed,
     });
     let host = Host::new(Parts {
@@ -99,6 +114,7 @@ pub(crate) async fn bring_up(
         proxy: Proxy::default(),
         uploads: Uploads::default(),
         behind_proxy,
+        surroundings,
     });
     recover(&host).await?;
     let workers = [
@@ -220,7 +236,13 @@ fn resume(host: &Host, folded: Folded) {
         row: folded.row,
         last_event_ms: Arc::clone(&last_event_ms),
     };
-    let supervisor = Supervisor::resume(folded.stepper, host.effects(), journal);
+    let supervisor = Supervisor::run(
+        folded.stepper,
+        host.effects(),
+        journal,
+        host.surroundings(),
+        Config::default(),
+    );
     let entry = Entry::new(
         folded.row,
         folded.owner,

@@ -15,7 +15,7 @@ use hersh_wire::Code;
 use super::{document, problem::Failure, rules::Access};
 use crate::{
     auth::{Caller, Scope, audit},
-    host::{Host, now_ms},
+    host::Host,
 };
 
 const API_VERSION: &str = "1";
@@ -106,7 +106,8 @@ async fn run(
         Some(action) => {
             let from = peer.map_or_else(String::new, |peer| peer.to_string());
             let target: String = cut(request.uri().path());
-            let noted = audit::attempt(host.journal(), &caller, now_ms(), from, action, target);
+            let noted =
+                audit::attempt(host.journal(), &caller, host.now_ms(), from, action, target);
             match noted.await {
                 Ok(attempt) => Some(attempt),
                 Err(error) => return Failure::internal(&error).into_response(),
@@ -127,12 +128,12 @@ fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Resul
     let only = values.next().is_none();
     let caller = host
         .accounts()
-        .authenticate(value, now_ms())
+        .authenticate(value, host.now_ms())
         .filter(|_| only);
     if let Some(caller) = caller {
         return Ok(caller);
     }
-    let wait_ms = peer.and_then(|peer| host.throttle().failed(peer, now_ms()));
+    let wait_ms = peer.and_then(|peer| host.throttle().failed(peer, host.now_ms()));
     Err(match wait_ms {
         Some(wait_ms) => Failure::new(
             Code::RateLimited,

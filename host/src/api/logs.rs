@@ -17,12 +17,7 @@ use super::{
     problem::Failure,
     stream::{event, last_event_id, live},
 };
-use crate::{
-    auth::Caller,
-    convert,
-    host::{Host, now_ms},
-    runtime::logs::normal_time,
-};
+use crate::{auth::Caller, convert, host::Host, runtime::logs::normal_time};
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
@@ -65,7 +60,11 @@ pub(super) async fn program(
         let detail = format!("tail = {tail}: use at most {TAIL_MAX}");
         return Err(Failure::new(Code::BadRequest, detail));
     }
-    let since = query.since.as_deref().map(since).transpose()?;
+    let since = query
+        .since
+        .as_deref()
+        .map(|text| since(text, host.now_ms()))
+        .transpose()?;
     let (id, store) = (entry.id(), host.runtime().log_store());
     if !query.follow {
         let lines = store.tail(&id, tail).await;
@@ -130,10 +129,10 @@ fn numbered(
 }
 
 /// `10m` ago, or a time, as lines carry it.
-fn since(text: &str) -> Result<String, Failure> {
+fn since(text: &str, now_ms: u64) -> Result<String, Failure> {
     if let Ok(Span(ago_ms)) = Span::try_from(text.to_owned()) {
-        let since = std::time::UNIX_EPOCH
-            + std::time::Duration::from_millis(now_ms().saturating_sub(ago_ms));
+        let since =
+            std::time::UNIX_EPOCH + std::time::Duration::from_millis(now_ms.saturating_sub(ago_ms));
         return Ok(humantime::format_rfc3339_nanos(since).to_string());
     }
     let time = humantime::parse_rfc3339(text).map_err(|_| {

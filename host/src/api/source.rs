@@ -20,7 +20,7 @@ use super::{
 use crate::{
     auth::Caller,
     convert,
-    host::{Entry, Host, NewProgram, now_ms},
+    host::{Entry, Host, NewProgram},
     idempotency::{Claim, Key, Known},
     storage::tar_stream,
 };
@@ -188,7 +188,7 @@ enum Repeated {
 async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
     let (claim, known) = host
         .blocking(move |host| {
-            let known = claim.look_up(host.journal(), now_ms());
+            let known = claim.look_up(host.journal(), host.now_ms());
             (claim, known)
         })
         .await

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{Caller, NewToken, Role, Scope, TokenId, UserId},
     convert,
-    host::{Host, now_ms},
+    host::Host,
 };
 
 const DAY_MS: u64 = 24 * 60 * 60_000;
@@ -80,7 +80,7 @@ pub(super) async fn create(
     Extension(caller): Extension<Caller>,
     Body(asked): Body<CreateToken>,
 ) -> Result<(StatusCode, Json<TokenCreated>), Failure> {
-    let now_ms = now_ms();
+    let now_ms = host.now_ms();
     let new = granted(&caller, &asked, now_ms)?;
     let (info, token) = host.accounts().add_token(new, now_ms).await?;
     tracing::info!(user = %info.user, token = %info.id, scope = info.scope.name(), "token made");

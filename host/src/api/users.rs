@@ -13,7 +13,7 @@ use super::{extract::Body, problem::Failure};
 use crate::{
     auth::{Quota, Role, User, UserId},
     convert,
-    host::{Host, now_ms},
+    host::Host,
 };
 
 /// Every user.
@@ -54,7 +54,7 @@ pub(super) async fn create(
         id,
         role,
         quota,
-        created_at_ms: now_ms(),
+        created_at_ms: host.now_ms(),
     };
     host.accounts().add_user(user.clone()).await?;
     tracing::info!(user = %user.id, role = role.name(), "user added");

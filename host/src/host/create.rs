@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use hersh_program::{Event, Manifest, Program, ProgramId, Source, Supervisor};
+use hersh_machine::driver::Config;
+use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source, Supervisor};
 
-use super::{CommandError, CreateError, Host, ReplaceError, now_ms, room};
+use super::{CommandError, CreateError, Host, ReplaceError, room};
 use crate::{
     auth::UserId,
     idempotency::Claim,
@@ -27,7 +28,7 @@ impl Host {
     /// An id for a program that was given no name.
     pub(crate) fn new_id(&self) -> Result<ProgramId, getrandom::Error> {
         loop {
-            let id = ProgramId::parse(&format!("p-{:016x}", getrandom::u64()?));
+            let id = ProgramId::parse(&format!("p-{:016x}", self.0.surroundings.random()?));
             // Hex digits after `p-` are always a valid id; a taken one is drawn again.
             if let Ok(id) = id
                 && self.0.registry.get(&id).is_none()
@@ -95,9 +96,13 @@ impl Host {
             build,
             manifest: Arc::new(manifest),
         };
-        let seed = getrandom::u64().map_err(|error| JournalError::Sqlite(error.to_string()))?;
+        let seed = self
+            .0
+            .surroundings
+            .random()
+            .map_err(|error| JournalError::Sqlite(error.to_string()))?;
         let program = Program::new(id.clone(), source, seed);
-        let created_at_ms = now_ms();
+        let created_at_ms = self.now_ms();
         let kept = claim.map(|claim| claim.kept(id.to_string(), created_at_ms));
         let row = self
             .0
@@ -110,7 +115,13 @@ impl Host {
             row,
             last_event_ms: Arc::clone(&last_event_ms),
         };
-        let supervisor = Supervisor::spawn(program, self.effects(), journal);
+        let supervisor = Supervisor::run(
+            ProgramStepper::new(program),
+            self.effects(),
+            journal,
+            self.surroundings(),
+            Config::default(),
+        );
         let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
         self.0.registry.insert(id.clone(), Arc::clone(&entry));

@@ -5,12 +5,9 @@ mod error;
 mod room;
 mod uploads;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use hersh_machine::driver::Clock;
 use hersh_program::{CommandError as ProgramError, Event, ProgramId, Refusal, State};
 use tokio::task::JoinError;
 
@@ -28,6 +25,7 @@ use crate::{
     registry::Registry,
     runtime::{Runtime, Unavailable},
     storage::Storage,
+    surroundings::Surroundings,
 };
 
 /// What a user can ask of a program.
@@ -69,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) proxy: Proxy,
     pub(crate) uploads: Uploads,
     pub(crate) behind_proxy: bool,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Host {
@@ -127,7 +126,17 @@ impl Host {
         work: impl FnOnce(&Host) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let host = self.clone();
-        tokio::task::spawn_blocking(move || work(&host)).await
+        self.0.surroundings.blocking(move || work(&host)).await
+    }
+
+    /// Where this host takes time and randomness from.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        self.0.surroundings.clone()
+    }
+
+    /// The time, milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.surroundings.now_ms()
     }
 
     /// The program, if it is there for `caller`: what belongs to others is not.
@@ -185,7 +194,7 @@ impl Host {
         let mut looks = tokio::time::interval(REVOKED_INTERVAL);
         loop {
             looks.tick().await;
-            if !self.0.accounts.is_valid(&caller.token, now_ms()) {
+            if !self.0.accounts.is_valid(&caller.token, self.now_ms()) {
                 return;
             }
         }
@@ -244,12 +253,4 @@ impl Host {
         }
         Ok(address)
     }
-}
-
-/// The time, milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,10 +11,14 @@
 //! and never wait for the writer.
 
 mod error;
+#[cfg(any(test, feature = "testkit"))]
+mod probed;
 mod schema;
 mod writer;
 
 pub use error::{JournalError, OpenError};
+#[cfg(any(test, feature = "testkit"))]
+pub use probed::{CommitPoint, Verdict};
 
 use std::{
     path::Path,
@@ -54,8 +58,18 @@ pub struct StoredProgram {
 /// The handle of the journal; clones share one writer and one reader.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    queue: mpsc::Sender<Box<dyn Job>>,
+    writer: Writer,
     reader: Arc<Mutex<Connection>>,
+}
+
+/// Who writes.
+#[derive(Clone, Debug)]
+enum Writer {
+    /// A thread, behind a queue.
+    Thread(mpsc::Sender<Box<dyn Job>>),
+    /// The one who asks, with a probe at every commit.
+    #[cfg(any(test, feature = "testkit"))]
+    Probed(Arc<probed::Probed>),
 }
 
 impl Journal {
@@ -72,8 +86,25 @@ impl Journal {
             .spawn(move || writer::run(writer, jobs))
             .map_err(OpenError::Thread)?;
         Ok(Self {
-            queue,
+            writer: Writer::Thread(queue),
             reader: Arc::new(Mutex::new(reader)),
+        })
+    }
+
+    /// Like [`Journal::open`], for tests: there is no thread, and `probe` decides before and after
+    /// every commit how it goes.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is changed then.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn open_probed(
+        path: &Path,
+        probe: impl Fn(CommitPoint) -> Verdict + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        let writer = probed::Probed::new(schema::open(path)?, Box::new(probe));
+        Ok(Self {
+            writer: Writer::Probed(Arc::new(writer)),
+            reader: Arc::new(Mutex::new(schema::open_reader(path)?)),
         })
     }
 
@@ -291,10 +322,7 @@ impl Journal {
                 tracing::error!(%error, "something that nobody waits for was not written");
             }
         };
-        self.queue
-            .send(Box::new(Write::new(work, tell)))
-            .await
-            .map_err(|_| JournalError::Closed)
+        self.hand_over(Box::new(Write::new(work, tell))).await
     }
 
     /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
@@ -309,11 +337,19 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         // The one who asked may have gone away; what was written stands.
         let tell = move |outcome| drop(reply.send(outcome));
-        self.queue
-            .send(Box::new(Write::new(work, tell)))
-            .await
-            .map_err(|_| JournalError::Closed)?;
+        self.hand_over(Box::new(Write::new(work, tell))).await?;
         answer.await.map_err(|_| JournalError::Closed)?
+    }
+
+    async fn hand_over(&self, job: Box<dyn Job>) -> Result<(), JournalError> {
+        match &self.writer {
+            Writer::Thread(queue) => queue.send(job).await.map_err(|_| JournalError::Closed),
+            #[cfg(any(test, feature = "testkit"))]
+            Writer::Probed(probed) => {
+                probed.write(job).await;
+                Ok(())
+            }
+        }
     }
 
     /// Reads on a connection that can't write. Blocks on the disk.

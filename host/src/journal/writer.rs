@@ -91,13 +91,20 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn J
                 Err(_) => break,
             }
         }
-        commit(&mut connection, &mut batch);
+        commit(&mut connection, &mut batch, |job, outcome| {
+            job.answer(outcome)
+        });
     }
 }
 
-/// Carries a batch out in one transaction, then answers: nobody hears of success before the
-/// commit. A write that fails by itself fails alone; a commit that fails, fails them all.
-fn commit(connection: &mut Connection, batch: &mut Vec<Box<dyn Job>>) {
+/// Carries a batch out in one transaction, then gives each write its outcome: nobody hears of
+/// success before the commit. A write that fails by itself fails alone; a commit that fails, fails
+/// them all.
+pub(super) fn commit(
+    connection: &mut Connection,
+    batch: &mut Vec<Box<dyn Job>>,
+    mut answer: impl FnMut(Box<dyn Job>, Result<(), JournalError>),
+) {
     let outcome = connection.transaction().and_then(|transaction| {
         for job in batch.iter_mut() {
             let done = job.execute(&transaction);
@@ -115,7 +122,7 @@ fn commit(connection: &mut Connection, batch: &mut Vec<Box<dyn Job>>) {
         tracing::error!(%error, writes = batch.len(), "journal batch was not written");
     }
     for job in batch.drain(..) {
-        job.answer(outcome.clone());
+        answer(job, outcome.clone());
     }
 }
 

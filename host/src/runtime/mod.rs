@@ -14,8 +14,6 @@
 mod build_log;
 pub mod docker;
 mod error;
-#[cfg(test)]
-pub(crate) mod fake;
 mod log_file;
 mod log_store;
 pub mod logs;

@@ -11,6 +11,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Method, Request, StatusCode},
 };
+use hersh_machine::driver::Clock;
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -19,14 +20,15 @@ use super::*;
 use crate::{
     auth,
     journal::Journal,
-    runtime::fake::FakeRuntime,
     storage::Storage,
-    supervise::{self, Workers},
+    supervise::{self, Foundation, Workers},
+    surroundings::Surroundings,
+    testkit::{FakeEngine, FakeRuntime},
 };
 
 pub(super) struct Fixture {
     folder: tempfile::TempDir,
-    runtime: Arc<FakeRuntime>,
+    engine: Arc<FakeEngine>,
     host: Host,
     workers: Workers,
     token: String,
@@ -36,11 +38,11 @@ impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
-        let runtime = Arc::new(FakeRuntime::new(storage.clone()));
-        let (host, workers, token) = bring_up(storage, Arc::clone(&runtime)).await;
+        let engine = Arc::new(FakeEngine::default());
+        let (host, workers, token) = bring_up(storage, &engine).await;
         Self {
             folder,
-            runtime,
+            engine,
             host,
             workers,
             token,
@@ -51,7 +53,7 @@ impl Fixture {
     async fn restart(&mut self) {
         supervise::put_down(&self.host, &self.workers);
         let storage = Storage::open(&self.data()).unwrap();
-        (self.host, self.workers, self.token) = bring_up(storage, Arc::clone(&self.runtime)).await;
+        (self.host, self.workers, self.token) = bring_up(storage, &self.engine).await;
     }
 
     fn data(&self) -> PathBuf {
@@ -186,15 +188,23 @@ impl Fixture {
     }
 }
 
-async fn bring_up(storage: Storage, runtime: Arc<FakeRuntime>) -> (Host, Workers, String) {
+async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers, String) {
+    let runtime = Arc::new(FakeRuntime::new(Arc::clone(engine), storage.clone()));
     let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-    let (accounts, _) = auth::open(&journal, storage.data_dir(), crate::host::now_ms())
+    let now_ms = Surroundings::System.now_ms();
+    let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
         .await
         .unwrap();
     let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
-    let (host, workers) = supervise::bring_up(storage, journal, runtime, accounts, false)
-        .await
-        .unwrap();
+    let foundation = Foundation {
+        storage,
+        journal,
+        runtime,
+        accounts,
+        surroundings: Surroundings::System,
+        behind_proxy: false,
+    };
+    let (host, workers) = supervise::bring_up(foundation).await.unwrap();
     (host, workers, token.trim().to_string())
 }
 

@@ -58,7 +58,7 @@ async fn a_program_is_created_started_shown_and_removed() {
         host.ask(Method::GET, "/programs/a").await.0,
         StatusCode::NOT_FOUND
     );
-    assert!(host.runtime.running().is_empty());
+    assert!(host.engine.running().is_empty());
     assert!(!host.data().join("programs/a").exists());
     host.ready("a").await;
 }
@@ -178,7 +178,7 @@ async fn values_of_the_environment_never_leave_the_host() {
 async fn an_engine_that_is_down_is_an_error_with_a_retry_and_readyz_says_so() {
     let host = Fixture::new().await;
     host.json("/programs", &program("a")).await;
-    host.runtime.set_down(true);
+    host.engine.set_down(true);
     let request = Request::get("/readyz").body(Body::empty()).unwrap();
     let (status, body) = host.send(request).await;
     assert_eq!(
@@ -190,7 +190,7 @@ async fn an_engine_that_is_down_is_an_error_with_a_retry_and_readyz_says_so() {
         (&view["state"], &view["cause"]["code"]),
         (&json!("Error"), &json!("runtime_unavailable"))
     );
-    host.runtime.set_down(false);
+    host.engine.set_down(false);
     let (_, view) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     assert_eq!(view["state"], "Ready");
 }
@@ -199,7 +199,7 @@ async fn an_engine_that_is_down_is_an_error_with_a_retry_and_readyz_says_so() {
 async fn a_program_that_dies_is_started_again_by_its_policy() {
     let host = Fixture::new().await;
     host.ready("a").await;
-    host.runtime.end(&ProgramId::parse("a").unwrap(), 1).await;
+    host.engine.end(&ProgramId::parse("a").unwrap(), 1).await;
     host.until("a", "Error").await;
     let (_, view) = host.ask(Method::GET, "/programs/a").await;
     assert_eq!(view["cause"]["logs"], json!(["last words"]));
@@ -218,11 +218,9 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     let (_, before) = host.ask(Method::GET, "/programs/runs").await;
     let orphan = ProgramId::parse("orphan").unwrap();
     supervise::put_down(&host.host, &host.workers);
-    host.runtime.forget_events();
-    host.runtime
-        .end(&ProgramId::parse("dies").unwrap(), 1)
-        .await;
-    host.runtime.plant(&orphan);
+    host.engine.forget_observer();
+    host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
+    host.engine.plant(&orphan);
     std::fs::create_dir_all(host.data().join("programs/left-behind/src")).unwrap();
 
     host.restart().await;
@@ -237,7 +235,7 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     );
     host.until("dies", "Error").await;
     host.until("dies", "Ready").await;
-    assert!(!host.runtime.running().contains(&orphan));
+    assert!(!host.engine.running().contains_key(&orphan));
     assert!(!host.data().join("programs/left-behind").exists());
     assert_eq!(host.host.list().len(), 3);
 }
@@ -286,5 +284,5 @@ async fn a_program_that_keeps_too_much_is_ended() {
     host.until("a", "Error").await;
     let (_, view) = host.ask(Method::GET, "/programs/a").await;
     assert_eq!(view["cause"]["code"], "state_quota_exceeded");
-    assert!(host.runtime.running().is_empty());
+    assert!(host.engine.running().is_empty());
 }

@@ -1,0 +1,192 @@
+//! A host over a fake engine: everything but the engine is real.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{
+    Extension,
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+    http::Request,
+};
+use hersh_machine::driver::Clock;
+use hersh_program::{Program, ProgramId};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
+use crate::{
+    HostError, api, auth,
+    host::Host,
+    journal::Journal,
+    lock::DataLock,
+    runtime::Runtime,
+    server,
+    storage::{Storage, StorageError},
+    supervise::{self, Foundation, Workers},
+    surroundings::Surroundings,
+};
+
+type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;
+
+/// What a [`TestHost`] is made of.
+pub struct Setup {
+    storage: Storage,
+    runtime: Arc<dyn Runtime>,
+    seed: Option<u64>,
+    probe: Option<Probe>,
+}
+
+impl Setup {
+    /// A host on the folder `data` that runs its programs in `engine`.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder can't be used.
+    pub fn new(data: &std::path::Path, engine: &Arc<FakeEngine>) -> Result<Self, StorageError> {
+        let storage = Storage::open(data)?;
+        let runtime = FakeRuntime::new(Arc::clone(engine), storage.clone());
+        Ok(Self::over(storage, Arc::new(runtime)))
+    }
+
+    /// Like [`Setup::new`], with the engine that another process serves at `socket`.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder can't be used.
+    pub fn remote(data: &std::path::Path, socket: PathBuf) -> Result<Self, StorageError> {
+        let storage = Storage::open(data)?;
+        let runtime = FakeRuntime::remote(socket, storage.clone());
+        Ok(Self::over(storage, Arc::new(runtime)))
+    }
+
+    fn over(storage: Storage, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            storage,
+            runtime,
+            seed: None,
+            probe: None,
+        }
+    }
+
+    /// Takes time and randomness from `seed` and tokio's clock, and works without threads.
+    #[must_use]
+    pub fn simulated(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Asks `probe` before and after every commit of the journal, which is then made where the
+    /// one who writes stands.
+    #[must_use]
+    pub fn with_journal_probe(
+        mut self,
+        probe: impl Fn(CommitPoint) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        self.probe = Some(Box::new(probe));
+        self
+    }
+
+    fn journal(&mut self) -> Result<Journal, HostError> {
+        let path = self.storage.data_dir().join("journal.db");
+        let probe = self.probe.take();
+        Ok(match (probe, self.seed) {
+            (None, None) => Journal::open(&path)?,
+            (Some(probe), _) => Journal::open_probed(&path, probe)?,
+            (None, Some(_)) => Journal::open_probed(&path, |_| Verdict::default())?,
+        })
+    }
+}
+
+/// A host that runs.
+pub struct TestHost {
+    host: Host,
+    workers: Workers,
+    token: String,
+    _lock: DataLock,
+}
+
+impl TestHost {
+    /// Brings a host up, with all that its journal knows.
+    ///
+    /// # Errors
+    /// [`HostError`] as for a real one.
+    pub async fn bring_up(mut setup: Setup) -> Result<Self, HostError> {
+        let storage = setup.storage.clone();
+        let data = storage.data_dir().to_path_buf();
+        let lock = DataLock::take(&data)?;
+        let journal = setup.journal()?;
+        let surroundings = setup
+            .seed
+            .map_or(Surroundings::System, Surroundings::simulated);
+        let (accounts, _) = auth::open(&journal, &data, surroundings.now_ms()).await?;
+        let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
+        let foundation = Foundation {
+            storage,
+            journal,
+            runtime: setup.runtime,
+            accounts,
+            surroundings,
+            behind_proxy: false,
+        };
+        let (host, workers) = supervise::bring_up(foundation)
+            .await
+            .map_err(HostError::Recover)?;
+        Ok(Self {
+            host,
+            workers,
+            token: token.trim().to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The admin's token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// One request to the API with the admin's token, without a socket in between. A body is JSON.
+    /// The status, and the whole answer.
+    pub async fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_vec()));
+        let Ok(request) = request else {
+            return (400, b"method or path is none".to_vec());
+        };
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let router = api::router(self.host.clone()).layer(Extension(peer));
+        let Ok(answer) = TowerToHyperService::new(router).call(request).await;
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), usize::MAX).await;
+        (status, body.map(Into::into).unwrap_or_default())
+    }
+
+    /// Serves the API over HTTP until `stop` resolves.
+    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        server::serve(listener, api::router(self.host.clone()), stop).await;
+    }
+
+    /// Every program as it stands, by id.
+    #[must_use]
+    pub fn programs(&self) -> Vec<Program> {
+        let entries = self.host.list();
+        entries
+            .iter()
+            .map(|entry| entry.supervisor().state())
+            .collect()
+    }
+
+    /// Waits until nothing is under way in the program; its state then. `None` if there is none.
+    pub async fn settled(&self, program: &ProgramId) -> Option<Program> {
+        let entry = self.host.registry().get(program)?;
+        Some(entry.supervisor().settled().await)
+    }
+
+    /// Ends the host; what runs goes on running in the engine.
+    pub fn put_down(self) {
+        supervise::put_down(&self.host, &self.workers);
+    }
+}

@@ -1,0 +1,32 @@
+//! A whole host without an engine: for tests, simulations and measurements.
+//!
+//! ```text
+//! FakeEngine (outlives hosts) ◄── FakeRuntime ◄── TestHost: real API, supervision, journal, storage
+//! ```
+//! ```
+//! # use std::sync::Arc;
+//! # use hersh_host::testkit::{FakeEngine, Setup, TestHost};
+//! # async fn example(data: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Arc::new(FakeEngine::default());
+//! let host = TestHost::bring_up(Setup::new(data, &engine)?).await?;
+//! let (status, _) = host.ask("POST", "/programs/counter/start?wait=30s", b"").await;
+//! host.put_down(); // programs stay in the engine, the next host on this folder finds them
+//! # Ok(())
+//! # }
+//! ```
+//! With [`Setup::simulated`], on a current-thread runtime with paused time, a host takes time and
+//! randomness from a seed and blocks nowhere, so that one seed gives one trace; its journal can
+//! refuse, linger or die at any [`CommitPoint`].
+
+mod engine;
+mod host;
+mod operation;
+mod remote;
+mod runtime;
+
+pub use crate::journal::{CommitPoint, Verdict};
+pub use engine::FakeEngine;
+pub use host::{Setup, TestHost};
+pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
+pub use remote::serve as serve_engine;
+pub use runtime::FakeRuntime;

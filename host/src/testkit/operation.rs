@@ -1,0 +1,105 @@
+//! What a host asks of a fake engine and what comes back, as data that can cross a socket.
+
+use std::time::Duration;
+
+use hersh_program::{BuildId, ContainerId, Exit, ImageId, Observed, ProgramId};
+use serde::{Deserialize, Serialize};
+
+/// One request to the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// Whether it answers.
+    Check,
+    /// Build an image; one that stands is answered with.
+    Build(ProgramId, BuildId),
+    /// Remove the program's container and make another.
+    Start(ProgramId),
+    /// Remove the program's container.
+    Stop(ProgramId),
+    /// Look at the program's container.
+    Observe(ProgramId),
+    /// Every container.
+    List,
+    /// Look for an image.
+    Image(ProgramId, BuildId),
+    /// Remove the program's images.
+    Forget(ProgramId),
+}
+
+impl Operation {
+    /// Whose containers or images it changes; `None` if it only looks.
+    #[must_use]
+    pub fn changes(&self) -> Option<&ProgramId> {
+        match self {
+            Self::Build(program, _)
+            | Self::Start(program)
+            | Self::Stop(program)
+            | Self::Forget(program) => Some(program),
+            Self::Check | Self::Observe(_) | Self::List | Self::Image(..) => None,
+        }
+    }
+}
+
+/// The outcome of a request.
+pub type Reply = Result<Answer, Trouble>;
+
+/// What a request brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// An image, where there is one.
+    Image(Option<ImageId>),
+    /// The container that was made.
+    Started(ContainerId),
+    /// What was seen of a program.
+    Observed(Observed),
+    /// Every container, and whether it runs.
+    Listed(Vec<(ProgramId, ContainerId, bool)>),
+}
+
+/// Why a request brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// A build or a start could not be done, and why.
+    Failed(String),
+    /// The engine does not answer. It may have done it.
+    Unavailable(String),
+}
+
+/// The end of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Whose.
+    pub program: ProgramId,
+    /// Which.
+    pub container: ContainerId,
+    /// How.
+    pub exit: Exit,
+}
+
+/// How a request goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Passes before it is done.
+    pub before: Duration,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Passes before the answer comes.
+    pub after: Duration,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done.
+    #[default]
+    Done,
+    /// It is not done, and the answer says why. Operations but builds and starts have no way to
+    /// fail but an engine that does not answer.
+    Failed(String),
+    /// It is not done, and nobody answers.
+    Unavailable,
+    /// It is done, and nobody answers.
+    AnswerLost,
+}

@@ -1,0 +1,120 @@
+//! A fake engine behind a Unix socket, so that it outlives a host process that is killed.
+//!
+//! ```text
+//! host process: Remote ── one JSON line ──► serve(engine): the test's process
+//!                      ◄── one JSON line ── (or one for each exit)
+//! ```
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+};
+
+use super::{Ended, FakeEngine, Operation, Reply, Trouble};
+use crate::runtime::EVENT_QUEUE;
+
+#[derive(Serialize, Deserialize)]
+enum Request {
+    CarryOut(Operation),
+    Observe,
+}
+
+/// Lets host processes use `engine` through `listener`, for ever. A request goes on when the
+/// process that sent it dies, as with a real engine.
+pub async fn serve(engine: Arc<FakeEngine>, listener: UnixListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            // Who hung up needs no answer.
+            let _ = answer(&engine, stream).await;
+        });
+    }
+}
+
+async fn answer(engine: &FakeEngine, stream: UnixStream) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let Some(request) = receive(&mut stream).await? else {
+        return Ok(());
+    };
+    match request {
+        Request::CarryOut(operation) => {
+            let reply = engine.carry_out(operation).await;
+            send(&mut stream, &reply).await
+        }
+        Request::Observe => {
+            let mut exits = engine.observe();
+            while let Some(ended) = exits.recv().await {
+                send(&mut stream, &ended).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The host's side of the socket.
+#[derive(Clone, Debug)]
+pub(super) struct Remote {
+    socket: PathBuf,
+}
+
+impl Remote {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) async fn carry_out(&self, operation: Operation) -> Reply {
+        match self.ask(&Request::CarryOut(operation)).await {
+            Ok(Some(reply)) => reply,
+            Ok(None) => Err(Trouble::Unavailable("the engine hung up".into())),
+            Err(error) => Err(Trouble::Unavailable(error.to_string())),
+        }
+    }
+
+    pub(super) fn observe(&self) -> mpsc::Receiver<Ended> {
+        let (exits, receiver) = mpsc::channel(EVENT_QUEUE);
+        let remote = self.clone();
+        tokio::spawn(async move {
+            // The tests' engine lives as long as they do, so nothing is connected anew.
+            let _ = remote.follow(exits).await;
+        });
+        receiver
+    }
+
+    async fn follow(&self, exits: mpsc::Sender<Ended>) -> io::Result<()> {
+        let mut stream = self.connect(&Request::Observe).await?;
+        while let Some(ended) = receive(&mut stream).await? {
+            if exits.send(ended).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, request: &Request) -> io::Result<Option<Reply>> {
+        receive(&mut self.connect(request).await?).await
+    }
+
+    async fn connect(&self, request: &Request) -> io::Result<BufReader<UnixStream>> {
+        let mut stream = BufReader::new(UnixStream::connect(&self.socket).await?);
+        send(&mut stream, request).await?;
+        Ok(stream)
+    }
+}
+
+async fn send(stream: &mut BufReader<UnixStream>, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+async fn receive<T: DeserializeOwned>(stream: &mut BufReader<UnixStream>) -> io::Result<Option<T>> {
+    let mut line = String::new();
+    if stream.read_line(&mut line).await? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_str(&line)?))
+}

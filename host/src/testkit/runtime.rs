@@ -1,0 +1,278 @@
+//! A [`Runtime`] over a [`FakeEngine`], in this process or behind a socket.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use tokio::sync::mpsc;
+
+use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
+use crate::{
+    compose::{Environment, Receipt, RuntimeMode, Spec},
+    runtime::{
+        BuildError, BuildRequest, EVENT_QUEUE, EngineInfo, Listed, LogStore, Running, Runtime,
+        RuntimeEvent, StartError, StopError, Unavailable,
+    },
+    storage::Storage,
+};
+
+/// Where every fake program is reached.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The runtime of one host over a fake engine.
+pub struct FakeRuntime {
+    link: Link,
+    storage: Storage,
+    logs: LogStore,
+}
+
+enum Link {
+    Here(Arc<FakeEngine>),
+    There(Remote),
+}
+
+impl FakeRuntime {
+    /// Over an engine in this process.
+    pub fn new(engine: Arc<FakeEngine>, storage: Storage) -> Self {
+        Self::over(Link::Here(engine), storage)
+    }
+
+    /// Over the engine that another process serves at `socket`.
+    pub fn remote(socket: PathBuf, storage: Storage) -> Self {
+        Self::over(Link::There(Remote::new(socket)), storage)
+    }
+
+    fn over(link: Link, storage: Storage) -> Self {
+        Self {
+            link,
+            logs: LogStore::new(storage.clone()),
+            storage,
+        }
+    }
+
+    async fn ask(&self, operation: Operation) -> Reply {
+        match &self.link {
+            Link::Here(engine) => engine.carry_out(operation).await,
+            Link::There(remote) => remote.carry_out(operation).await,
+        }
+    }
+
+    async fn find_image(&self, operation: Operation) -> Result<Option<ImageId>, Trouble> {
+        match self.ask(operation).await? {
+            Answer::Image(image) => Ok(image),
+            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::Listed(_) => {
+                Err(strange())
+            }
+        }
+    }
+
+    async fn look(&self, program: &ProgramId) -> Result<Observed, Trouble> {
+        match self.ask(Operation::Observe(program.clone())).await? {
+            Answer::Observed(observed) => Ok(observed),
+            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Listed(_) => {
+                Err(strange())
+            }
+        }
+    }
+
+    async fn find_all(&self) -> Result<Vec<Listed>, Trouble> {
+        let listed = |(program, container, running)| Listed {
+            program,
+            container,
+            running,
+        };
+        match self.ask(Operation::List).await? {
+            Answer::Listed(all) => Ok(all.into_iter().map(listed).collect()),
+            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Observed(_) => {
+                Err(strange())
+            }
+        }
+    }
+
+    async fn start_container(&self, program: &ProgramId) -> Result<ContainerId, Trouble> {
+        match self.ask(Operation::Start(program.clone())).await? {
+            Answer::Started(container) => Ok(container),
+            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::Listed(_) => {
+                Err(strange())
+            }
+        }
+    }
+
+    async fn run(&self, spec: Spec) -> Result<Running, StartError> {
+        let container = self.start_container(&spec.program).await?;
+        let receipt = Receipt {
+            program: spec.program,
+            container: container.clone(),
+            image: spec.image,
+            mode: RuntimeMode::Runsc,
+            kernel: "gVisor".into(),
+            contracts: Vec::new(),
+            made_at_ms: 1,
+        };
+        Ok(Running {
+            container,
+            address: Some(ADDRESS),
+            receipt,
+        })
+    }
+}
+
+impl Runtime for FakeRuntime {
+    fn environment(&self, program: &ProgramId) -> Environment {
+        Environment {
+            host_id: "fake".into(),
+            mode: RuntimeMode::Runsc,
+            state_dir: self.storage.paths(program).state,
+            probe: self.storage.data_dir().join("probe"),
+        }
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<EngineInfo, Unavailable>> {
+        let info = |_| EngineInfo {
+            version: "fake".into(),
+            api_version: "1.41".into(),
+            runtimes: vec!["runsc".into()],
+            mode: RuntimeMode::Runsc,
+        };
+        async move { Ok(self.ask(Operation::Check).await.map(info)?) }.boxed()
+    }
+
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
+        let operation = Operation::Build(request.program, request.build);
+        async move {
+            tokio::select! {
+                built = self.find_image(operation) => {
+                    built?.ok_or_else(|| strange().into())
+                }
+                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
+            }
+        }
+        .boxed()
+    }
+
+    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
+        self.run(spec).boxed()
+    }
+
+    fn stop(&self, program: &ProgramId, _: Duration) -> BoxFuture<'_, Result<(), StopError>> {
+        let operation = Operation::Stop(program.clone());
+        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+    }
+
+    fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
+        let program = program.clone();
+        async move { Ok(self.look(&program).await?) }.boxed()
+    }
+
+    fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
+        let mut exits = match &self.link {
+            Link::Here(engine) => engine.observe(),
+            Link::There(remote) => remote.observe(),
+        };
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        tokio::spawn(async move {
+            while let Some(ended) = exits.recv().await {
+                let event = RuntimeEvent {
+                    program: ended.program,
+                    container: ended.container,
+                    exit: ended.exit,
+                };
+                if sender.send(event).await.is_err() {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
+
+    fn logs(&self, _: &ProgramId, _: usize) -> BoxFuture<'_, Logs> {
+        std::future::ready(Vec::new()).boxed()
+    }
+
+    fn log_store(&self) -> &LogStore {
+        &self.logs
+    }
+
+    fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
+        let program = program.clone();
+        async move {
+            Ok(match self.look(&program).await? {
+                Observed::Running(_) => Some(ADDRESS),
+                Observed::Exited(..) | Observed::Absent => None,
+            })
+        }
+        .boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>> {
+        async move { Ok(self.find_all().await?) }.boxed()
+    }
+
+    fn image(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
+        let operation = Operation::Image(program.clone(), build.clone());
+        async move { Ok(self.find_image(operation).await?) }.boxed()
+    }
+
+    fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+        let operation = Operation::Forget(program.clone());
+        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+    }
+}
+
+fn strange() -> Trouble {
+    Trouble::Unavailable("the fake engine's answer is none to this request".into())
+}
+
+impl Trouble {
+    fn message(self) -> String {
+        match self {
+            Self::Failed(message) | Self::Unavailable(message) => message,
+        }
+    }
+}
+
+impl From<Trouble> for Unavailable {
+    fn from(trouble: Trouble) -> Self {
+        let message = trouble.message();
+        Self { message }
+    }
+}
+
+impl From<Trouble> for StopError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Unavailable(trouble.into())
+    }
+}
+
+impl From<Trouble> for BuildError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(message) => Self::Failed {
+                message,
+                logs: Vec::new(),
+            },
+            Trouble::Unavailable(message) => Self::Unavailable(Unavailable { message }),
+        }
+    }
+}
+
+impl From<Trouble> for StartError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(message) => Self::Failed {
+                message,
+                logs: Vec::new(),
+            },
+            Trouble::Unavailable(message) => Self::Unavailable(Unavailable { message }),
+        }
+    }
+}

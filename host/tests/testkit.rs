@@ -1,0 +1,150 @@
+//! What the testkit promises to those who build on it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails says where"
+)]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hersh_host::testkit::{
+    CommitPoint, FakeEngine, Fate, Operation, Plan, Setup, TestHost, Verdict, serve_engine,
+};
+use hersh_program::ProgramId;
+use serde_json::{Value, json};
+
+fn body(name: &str) -> Vec<u8> {
+    let program = json!({
+        "name": name,
+        "dockerfile": "FROM scratch\n",
+        "readiness": { "kind": "none" },
+    });
+    program.to_string().into_bytes()
+}
+
+async fn events(host: &TestHost, name: &str) -> Value {
+    let (status, events) = host
+        .ask("GET", &format!("/programs/{name}/events"), b"")
+        .await;
+    assert_eq!(status, 200);
+    serde_json::from_slice(&events).unwrap()
+}
+
+/// A life with failures, retries, and an exit, in simulated time: what the journal holds of it.
+async fn life(data: &Path, seed: u64) -> String {
+    let fails = ProgramId::parse("fails").unwrap();
+    let bad_start = Operation::Start(fails.clone());
+    let engine = FakeEngine::scripted(move |operation| Plan {
+        before: Duration::from_millis(30),
+        fate: if *operation == bad_start {
+            Fate::Failed("no".into())
+        } else {
+            Fate::Done
+        },
+        after: Duration::from_millis(5),
+    });
+    let engine = Arc::new(engine);
+    let setup = Setup::new(data, &engine).unwrap().simulated(seed);
+    let setup = setup.with_journal_probe(|_| Verdict::Linger(Duration::from_millis(3)));
+    let host = TestHost::bring_up(setup).await.unwrap();
+    for name in ["fails", "works"] {
+        assert_eq!(host.ask("POST", "/programs", &body(name)).await.0, 201);
+        let start = format!("/programs/{name}/start");
+        assert_eq!(host.ask("POST", &start, b"").await.0, 202);
+    }
+    let works = ProgramId::parse("works").unwrap();
+    assert_eq!(host.settled(&works).await.unwrap().state.name(), "ready");
+    assert!(engine.end(&works, 1).await);
+    // An hour of patience takes no time here; six retries are over by then.
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    loop {
+        let program = host.settled(&fails).await.unwrap();
+        if program.attempts == hersh_program::recovery::MAX_ATTEMPTS {
+            break;
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let told = [events(&host, "fails").await, events(&host, "works").await];
+    host.put_down();
+    json!(told).to_string()
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let trace = |seed| {
+        let data = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(life(data.path(), seed))
+    };
+    let first = trace(7);
+    assert_eq!(first, trace(7));
+    assert_ne!(first, trace(8), "another seed waits differently");
+    assert!(first.contains("retry_due") && first.contains("runtime_exited"));
+}
+
+#[tokio::test]
+async fn an_engine_behind_a_socket_outlives_its_hosts() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let engine = Arc::new(FakeEngine::default());
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let serving = tokio::spawn(serve_engine(Arc::clone(&engine), listener));
+    let data = folder.path().join("data");
+    let bring_up = || TestHost::bring_up(Setup::remote(&data, socket.clone()).unwrap());
+    let a = ProgramId::parse("a").unwrap();
+
+    let host = bring_up().await.unwrap();
+    assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
+    let (status, view) = host.ask("POST", "/programs/a/start?wait=30s", b"").await;
+    let view: Value = serde_json::from_slice(&view).unwrap();
+    assert_eq!((status, &view["state"]), (200, &json!("Ready")));
+    host.put_down();
+
+    let host = bring_up().await.unwrap();
+    let container = engine.running().get(&a).unwrap().to_string();
+    assert_eq!(view["container_id"], container);
+    assert_eq!(engine.starts(&a), 1);
+    assert!(engine.end(&a, 3).await);
+    let (status, _) = host.ask("DELETE", "/programs/a?wait=30s", b"").await;
+    assert_eq!(status, 204);
+    assert!(engine.running().is_empty());
+    host.put_down();
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Arc::new(FakeEngine::default());
+    let verdict = Arc::new(std::sync::Mutex::new(Verdict::Proceed));
+    let asked = Arc::clone(&verdict);
+    let setup = Setup::new(folder.path(), &engine).unwrap();
+    let setup = setup.with_journal_probe(move |point| match point {
+        CommitPoint::Before => *asked.lock().unwrap(),
+        CommitPoint::After => Verdict::Proceed,
+    });
+    let host = TestHost::bring_up(setup).await.unwrap();
+    *verdict.lock().unwrap() = Verdict::Refuse;
+    assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 507);
+    *verdict.lock().unwrap() = Verdict::Proceed;
+    assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
+    *verdict.lock().unwrap() = Verdict::Die;
+    let never = host.ask("POST", "/programs/a/start", b"");
+    let waited = tokio::time::timeout(Duration::from_millis(100), never).await;
+    assert!(waited.is_err(), "a dead host does not answer");
+    *verdict.lock().unwrap() = Verdict::Proceed;
+    let never = host.ask("POST", "/programs/a/stop", b"");
+    let waited = tokio::time::timeout(Duration::from_millis(100), never).await;
+    assert!(waited.is_err(), "the dead stay dead");
+    host.put_down();
+
+    let again = TestHost::bring_up(Setup::new(folder.path(), &engine).unwrap());
+    let again = again.await.unwrap();
+    assert_eq!(events(&again, "a").await, json!([]), "nothing was written");
+    again.put_down();
+}
