@@ -17,11 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     auth::UserId,
-    journal::{Journal, JournalError},
+    journal::{IDEMPOTENCY_MS, Journal, JournalError},
 };
 
-/// How long an answer is kept, milliseconds.
-pub(crate) const KEPT_MS: u64 = 24 * 60 * 60_000;
 /// Keys are this long at most.
 const KEY_LENGTH_MAX: usize = 255;
 
@@ -89,7 +87,7 @@ impl Claim {
     /// As the disk says.
     pub(crate) fn look_up(&self, journal: &Journal, now_ms: u64) -> Result<Known, JournalError> {
         let (user, key) = &self.owner;
-        let since_ms = now_ms.saturating_sub(KEPT_MS);
+        let since_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
         let found: Option<(String, String)> = journal.read(|reader| {
             reader
                 .query_row(

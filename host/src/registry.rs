@@ -10,18 +10,10 @@ use std::{
     },
 };
 
-use hersh_machine::driver;
-use hersh_program::{
-    BuildId, ContainerId, Lifecycle, Limits, ProgramId, ProgramRecord, State, Supervisor,
-};
+use hersh_program::{BuildId, ContainerId, Limits, ProgramId, State, Supervisor};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    auth::UserId,
-    convert,
-    journal::{Journal, ProgramRow},
-    proxy::InFlight,
-};
+use crate::{auth::UserId, convert, journal::ProgramRow, proxy::InFlight};
 
 /// One program of this host.
 pub(crate) struct Entry {
@@ -294,23 +286,5 @@ fn taken(slot: &Slot) -> Option<&Arc<Entry>> {
     match slot {
         Slot::Taken(entry) => Some(entry),
         Slot::Reserved(_) => None,
-    }
-}
-
-/// The journal as one program's driver sees it.
-pub(crate) struct ProgramJournal {
-    pub(crate) journal: Journal,
-    pub(crate) row: ProgramRow,
-    pub(crate) last_event_ms: Arc<AtomicU64>,
-}
-
-impl driver::Journal<Lifecycle> for ProgramJournal {
-    async fn append(&mut self, record: &ProgramRecord) -> Result<(), driver::JournalError> {
-        let stored = self.journal.append(self.row, record).await;
-        stored.map_err(|error| driver::JournalError {
-            message: error.to_string(),
-        })?;
-        self.last_event_ms.store(record.now_ms, Ordering::Relaxed);
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use hersh_machine::driver::{Config, SendError};
-use hersh_program::{Event, ProgramId, ProgramStepper, State, Supervisor};
+use hersh_program::{Event, ProgramId, State, Supervisor};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -20,10 +20,10 @@ use crate::{
     effects::Effects,
     host::{Host, Parts, Uploads},
     idempotency::Claims,
-    journal::{Journal, JournalError, StoredProgram},
+    journal::{Journal, JournalError, ProgramJournal, StoredProgram},
     proxy::Proxy,
     quota,
-    registry::{Entry, ProgramJournal, Registry},
+    registry::{Entry, Registry},
     runtime::{Runtime, RuntimeEvent, Unavailable},
     storage::{Storage, StorageError},
     surroundings::Surroundings,
@@ -32,25 +32,16 @@ use crate::{
 /// What nobody owns any more is not waited for.
 const ORPHAN_GRACE: Duration = Duration::ZERO;
 
-/// How often last uses of tokens are written down.
+/// How often last uses of tokens are written down, and the journal forgets what is too old: its
+/// bounds hold but for what came since.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a host's programs could not be brought back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// The journal can't be read.
+    /// The journal can't be read, or does not fit this version of the host.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The journal does not fit this version of the host.
-    #[error(
-        "record {seq} of program {program} was written by a host that decided otherwise; start the version that wrote it"
-    )]
-    Diverged {
-        /// Whose.
-        program: ProgramId,
-        /// Which record.
-        seq: u64,
-    },
     /// A program belongs to nobody.
     #[error("program {program} in the journal has no owner: {message}; restore a backup")]
     Owner {
@@ -140,60 +131,23 @@ pub(crate) type Workers = [JoinHandle<()>; 4];
 /// Brings every stored program back. Programs that run are not disturbed.
 async fn recover(host: &Host) -> Result<(), RecoverError> {
     let stored = host.blocking(|host| host.journal().load()).await??;
-    let mut folded = Vec::with_capacity(stored.len());
-    for program in stored {
-        folded.push(fold(program)?);
-    }
-    let (removed, living): (Vec<_>, Vec<_>) = folded
+    let (removed, living): (Vec<_>, Vec<_>) = stored
         .into_iter()
-        .partition(|folded| matches!(folded.stepper.state().state, State::Removed));
-    for folded in removed {
-        host.journal().remove(folded.row).await?;
+        .partition(|stored| matches!(stored.stepper.state().state, State::Removed));
+    for stored in removed {
+        host.journal().remove(stored.row).await?;
     }
+    let living: Vec<_> = living.into_iter().map(owned).collect::<Result<_, _>>()?;
     let known: BTreeSet<ProgramId> = living
         .iter()
-        .map(|folded| folded.stepper.state().id.clone())
+        .map(|(_, stored)| stored.stepper.state().id.clone())
         .collect();
     remove_orphans(host, &known).await?;
-    for folded in living {
-        resume(host, folded);
+    for (owner, stored) in living {
+        resume(host, owner, stored);
     }
     tracing::info!(programs = known.len(), "recovered");
     Ok(())
-}
-
-struct Folded {
-    row: crate::journal::ProgramRow,
-    owner: UserId,
-    created_at_ms: u64,
-    last_event_ms: u64,
-    stepper: ProgramStepper,
-}
-
-fn fold(stored: StoredProgram) -> Result<Folded, RecoverError> {
-    let program = stored.initial.id.clone();
-    let owner = UserId::parse(&stored.owner).map_err(|error| RecoverError::Owner {
-        program: program.clone(),
-        message: error.to_string(),
-    })?;
-    let last_event_ms = stored
-        .records
-        .last()
-        .map_or(stored.created_at_ms, |record| record.now_ms);
-    let mut stepper = ProgramStepper::new(stored.initial);
-    stepper
-        .fold(stored.records)
-        .map_err(|divergence| RecoverError::Diverged {
-            program,
-            seq: divergence.seq,
-        })?;
-    Ok(Folded {
-        row: stored.row,
-        owner,
-        created_at_ms: stored.created_at_ms,
-        last_event_ms,
-        stepper,
-    })
 }
 
 /// Removes containers and folders of programs that the journal does not know: of a create that
@@ -228,25 +182,34 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
     Ok(())
 }
 
-fn resume(host: &Host, folded: Folded) {
-    let id = folded.stepper.state().id.clone();
-    let last_event_ms = Arc::new(AtomicU64::new(folded.last_event_ms));
-    let journal = ProgramJournal {
-        journal: host.journal().clone(),
-        row: folded.row,
-        last_event_ms: Arc::clone(&last_event_ms),
-    };
+fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError> {
+    let owner = UserId::parse(&stored.owner).map_err(|error| RecoverError::Owner {
+        program: stored.stepper.state().id.clone(),
+        message: error.to_string(),
+    })?;
+    Ok((owner, stored))
+}
+
+fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
+    let id = stored.stepper.state().id.clone();
+    let last_event_ms = Arc::new(AtomicU64::new(stored.last_event_ms));
+    let journal = ProgramJournal::new(
+        host.journal().clone(),
+        stored.row,
+        Arc::clone(&last_event_ms),
+        stored.snapshot_seq,
+    );
     let supervisor = Supervisor::run(
-        folded.stepper,
+        stored.stepper,
         host.effects(),
         journal,
         host.surroundings(),
         Config::default(),
     );
     let entry = Entry::new(
-        folded.row,
-        folded.owner,
-        folded.created_at_ms,
+        stored.row,
+        owner,
+        stored.created_at_ms,
         last_event_ms,
         supervisor,
     );
@@ -285,6 +248,9 @@ async fn keep_books(host: Host) {
         rounds.tick().await;
         if let Err(error) = host.accounts().note_uses().await {
             tracing::warn!(%error, "the last use of tokens was not written down");
+        }
+        if let Err(error) = host.journal().prune(host.now_ms()).await {
+            tracing::warn!(%error, "old rows of the journal stay until the next look");
         }
     }
 }

@@ -28,7 +28,8 @@ async fn events(host: &TestHost, name: &str) -> Value {
         .ask("GET", &format!("/programs/{name}/events"), b"")
         .await;
     assert_eq!(status, 200);
-    serde_json::from_slice(&events).unwrap()
+    let mut page: Value = serde_json::from_slice(&events).unwrap();
+    page["events"].take()
 }
 
 /// A life with failures, retries, and an exit, in simulated time: what the journal holds of it.

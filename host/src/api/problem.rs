@@ -124,9 +124,10 @@ impl From<JournalError> for Failure {
             ),
             JournalError::NoOwner(_) => Self::new(Code::Forbidden, error.to_string()),
             JournalError::Full => Self::new(Code::StorageFull, error.to_string()),
-            JournalError::Sqlite(_) | JournalError::Unreadable { .. } | JournalError::Closed => {
-                Self::internal(&error)
-            }
+            JournalError::Sqlite(_)
+            | JournalError::Unreadable { .. }
+            | JournalError::Diverged { .. }
+            | JournalError::Closed => Self::internal(&error),
         }
     }
 }

@@ -9,8 +9,8 @@ use super::{CommandError, CreateError, Host, ReplaceError, room};
 use crate::{
     auth::UserId,
     idempotency::Claim,
-    journal::JournalError,
-    registry::{Entry, ProgramJournal},
+    journal::{JournalError, ProgramJournal},
+    registry::Entry,
     storage::StagedSource,
 };
 
@@ -110,11 +110,8 @@ impl Host {
             .create_once(&owner, created_at_ms, &program, kept)
             .await?;
         let last_event_ms = Arc::new(AtomicU64::new(created_at_ms));
-        let journal = ProgramJournal {
-            journal: self.0.journal.clone(),
-            row,
-            last_event_ms: Arc::clone(&last_event_ms),
-        };
+        let journal =
+            ProgramJournal::new(self.0.journal.clone(), row, Arc::clone(&last_event_ms), 0);
         let supervisor = Supervisor::run(
             ProgramStepper::new(program),
             self.effects(),

@@ -63,6 +63,16 @@ pub enum JournalError {
         /// Why.
         message: String,
     },
+    /// This host decides otherwise than the one that wrote the journal.
+    #[error(
+        "record {seq} of program {program} was written by a host that decided otherwise; start the version that wrote it"
+    )]
+    Diverged {
+        /// Whose.
+        program: ProgramId,
+        /// Which.
+        seq: u64,
+    },
     /// The writer has ended: the host is shutting down.
     #[error("journal is closed")]
     Closed,

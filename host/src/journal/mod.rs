@@ -8,30 +8,34 @@
 //!
 //! One thread writes. Whatever waits when it comes round goes into one transaction, so that many
 //! programs share the price of one `fsync` (group commit). Readers use a connection of their own
-//! and never wait for the writer.
+//! and never wait for the writer. What is old is folded into snapshots or forgotten (`retention`).
 
 mod error;
+mod fold;
 #[cfg(any(test, feature = "testkit"))]
 mod probed;
+mod program_journal;
+mod programs;
+mod retention;
 mod schema;
 mod writer;
 
 pub use error::{JournalError, OpenError};
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
+pub(crate) use program_journal::ProgramJournal;
+pub use retention::{AUDIT_ROWS_MAX, IDEMPOTENCY_MS, RECORDS_KEPT, RECORDS_MAX};
 
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_program::{Program, ProgramId, ProgramRecord};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
+use hersh_program::ProgramStepper;
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use writer::{Job, Write};
-
-use crate::{auth::UserId, idempotency::Kept};
 
 /// Writes that wait for the writer thread. A full queue makes the next writer wait.
 const QUEUE_LENGTH_MAX: usize = 1_024;
@@ -40,8 +44,7 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProgramRow(pub(crate) i64);
 
-/// A program as the journal holds it: its first state and all that happened since.
-#[derive(Debug)]
+/// A program as the journal holds it.
 pub struct StoredProgram {
     /// Its rows.
     pub row: ProgramRow,
@@ -49,10 +52,12 @@ pub struct StoredProgram {
     pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
-    /// The state before the first record.
-    pub initial: Program,
-    /// In order of `seq`.
-    pub records: Vec<ProgramRecord>,
+    /// When its last event was taken in, or it was created, milliseconds since the Unix epoch.
+    pub last_event_ms: u64,
+    /// The number of the last record that was folded into its snapshot; 0 without one.
+    pub snapshot_seq: u64,
+    /// Its state and open operations after its last record.
+    pub stepper: ProgramStepper,
 }
 
 /// The handle of the journal; clones share one writer and one reader.
@@ -108,91 +113,6 @@ impl Journal {
         })
     }
 
-    /// Stores a new program of `owner`.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`] if the name is taken; others as the disk says.
-    pub async fn create(
-        &self,
-        owner: &str,
-        created_at_ms: u64,
-        initial: &Program,
-    ) -> Result<ProgramRow, JournalError> {
-        let (id, owner) = (initial.id.clone(), owner.to_owned());
-        let initial = to_json(initial)?;
-        self.write(move |transaction| {
-            insert_program(transaction, id, &owner, created_at_ms, &initial)
-        })
-        .await
-    }
-
-    /// Stores a new program of a user of the host, and the answer to a call that may be repeated.
-    ///
-    /// # Errors
-    /// Like [`Journal::create`], and [`JournalError::NoOwner`].
-    pub(crate) async fn create_once(
-        &self,
-        owner: &UserId,
-        created_at_ms: u64,
-        initial: &Program,
-        kept: Option<Kept>,
-    ) -> Result<ProgramRow, JournalError> {
-        let (id, owner) = (initial.id.clone(), owner.clone());
-        let initial = to_json(initial)?;
-        self.write(move |transaction| {
-            // The owner may have been removed since the call was let in.
-            let is_there = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
-            if !transaction.query_row(is_there, [owner.as_str()], |row| row.get(0))? {
-                return Err(JournalError::NoOwner(owner.to_string()));
-            }
-            let row = insert_program(transaction, id, owner.as_str(), created_at_ms, &initial)?;
-            if let Some(kept) = kept {
-                kept.insert(transaction)?;
-            }
-            Ok(row)
-        })
-        .await
-    }
-
-    /// Appends a record; it is on the disk when this returns. A record of the same number, left
-    /// by an attempt whose outcome nobody learned, is replaced.
-    ///
-    /// # Errors
-    /// As the disk says; the record is then not in the journal.
-    pub async fn append(
-        &self,
-        row: ProgramRow,
-        record: &ProgramRecord,
-    ) -> Result<(), JournalError> {
-        let (seq, now_ms) = (record.seq, record.now_ms);
-        let event = to_json(&record.event)?;
-        let effects = to_json(&record.effects)?;
-        self.write(move |transaction| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO records (program, seq, now_ms, event, effects)
-                     VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (program, seq) DO UPDATE
-                     SET now_ms = excluded.now_ms, event = excluded.event, effects = excluded.effects",
-                )?
-                .execute((row.0, seq, now_ms, event, effects))?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Forgets a program and its records.
-    ///
-    /// # Errors
-    /// As the disk says.
-    pub async fn remove(&self, row: ProgramRow) -> Result<(), JournalError> {
-        self.write(move |transaction| {
-            transaction.execute("DELETE FROM programs WHERE row = ?1", [row.0])?;
-            Ok(())
-        })
-        .await
-    }
-
     /// Keeps a value of the host under `key`.
     ///
     /// # Errors
@@ -234,78 +154,6 @@ impl Journal {
                 .optional()
                 .map_err(JournalError::from)
         })
-    }
-
-    /// Every program, by name. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`JournalError::Unreadable`] names the record that this host can't read.
-    pub fn load(&self) -> Result<Vec<StoredProgram>, JournalError> {
-        let rows: Vec<(i64, String, String, u64, String)> = {
-            let reader = self.reader();
-            let mut statement = reader.prepare(
-                "SELECT row, id, owner, created_at_ms, initial FROM programs ORDER BY id",
-            )?;
-            statement
-                .query_map([], |row| {
-                    Ok((
-                        row.get(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                    ))
-                })?
-                .collect::<Result<_, _>>()?
-        };
-        let mut programs = Vec::with_capacity(rows.len());
-        for (row, id, owner, created_at_ms, initial) in rows {
-            let initial =
-                serde_json::from_str(&initial).map_err(|error| JournalError::Unreadable {
-                    program: id,
-                    seq: 0,
-                    message: error.to_string(),
-                })?;
-            let row = ProgramRow(row);
-            let records = self.records(row, 0, usize::MAX)?;
-            programs.push(StoredProgram {
-                row,
-                owner,
-                created_at_ms,
-                initial,
-                records,
-            });
-        }
-        Ok(programs)
-    }
-
-    /// At most `limit` records of a program after `seq`. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`JournalError::Unreadable`] names the record that this host can't read.
-    pub fn records(
-        &self,
-        row: ProgramRow,
-        after_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<ProgramRecord>, JournalError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let stored: Vec<(u64, u64, String, String)> = {
-            let reader = self.reader();
-            let mut statement = reader.prepare_cached(
-                "SELECT seq, now_ms, event, effects FROM records
-                 WHERE program = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-            )?;
-            statement
-                .query_map((row.0, after_seq, limit), |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?
-                .collect::<Result<_, _>>()?
-        };
-        stored
-            .into_iter()
-            .map(|(seq, now_ms, event, effects)| parse(row, seq, now_ms, &event, &effects))
-            .collect()
     }
 
     /// Hands `work` to the writer without waiting for it: it is carried out after everything handed
@@ -367,45 +215,6 @@ impl Journal {
         // A reader that panicked left nothing half-done: it holds no transaction.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn parse(
-    row: ProgramRow,
-    seq: u64,
-    now_ms: u64,
-    event: &str,
-    effects: &str,
-) -> Result<ProgramRecord, JournalError> {
-    let unreadable = |error: serde_json::Error| JournalError::Unreadable {
-        program: format!("program row {}", row.0),
-        seq,
-        message: error.to_string(),
-    };
-    Ok(ProgramRecord {
-        seq,
-        now_ms,
-        event: serde_json::from_str(event).map_err(unreadable)?,
-        effects: serde_json::from_str(effects).map_err(unreadable)?,
-    })
-}
-
-fn insert_program(
-    transaction: &Transaction<'_>,
-    id: ProgramId,
-    owner: &str,
-    created_at_ms: u64,
-    initial: &str,
-) -> Result<ProgramRow, JournalError> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO programs (id, owner, created_at_ms, initial) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .insert((id.as_str(), owner, created_at_ms, initial))
-        .map(ProgramRow)
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::ConstraintViolation) => JournalError::Exists(id),
-            _ => error.into(),
-        })
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {

@@ -1,0 +1,146 @@
+//! The rows of programs: created, appended to, read, removed.
+
+use hersh_program::{Program, ProgramId, ProgramRecord};
+use rusqlite::{ErrorCode, Transaction};
+
+use super::{Journal, JournalError, ProgramRow, StoredProgram, fold, to_json};
+use crate::{auth::UserId, idempotency::Kept};
+
+impl Journal {
+    /// Stores a new program of `owner`.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] if the name is taken; others as the disk says.
+    pub async fn create(
+        &self,
+        owner: &str,
+        created_at_ms: u64,
+        initial: &Program,
+    ) -> Result<ProgramRow, JournalError> {
+        let (id, owner) = (initial.id.clone(), owner.to_owned());
+        let initial = to_json(initial)?;
+        self.write(move |transaction| insert(transaction, id, &owner, created_at_ms, &initial))
+            .await
+    }
+
+    /// Stores a new program of a user of the host, and the answer to a call that may be repeated.
+    ///
+    /// # Errors
+    /// Like [`Journal::create`], and [`JournalError::NoOwner`].
+    pub(crate) async fn create_once(
+        &self,
+        owner: &UserId,
+        created_at_ms: u64,
+        initial: &Program,
+        kept: Option<Kept>,
+    ) -> Result<ProgramRow, JournalError> {
+        let (id, owner) = (initial.id.clone(), owner.clone());
+        let initial = to_json(initial)?;
+        self.write(move |transaction| {
+            // The owner may have been removed since the call was let in.
+            let is_there = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
+            if !transaction.query_row(is_there, [owner.as_str()], |row| row.get(0))? {
+                return Err(JournalError::NoOwner(owner.to_string()));
+            }
+            let row = insert(transaction, id, owner.as_str(), created_at_ms, &initial)?;
+            if let Some(kept) = kept {
+                kept.insert(transaction)?;
+            }
+            Ok(row)
+        })
+        .await
+    }
+
+    /// Appends a record; it is on the disk when this returns. A record of the same number, left
+    /// by an attempt whose outcome nobody learned, is replaced.
+    ///
+    /// # Errors
+    /// As the disk says; the record is then not in the journal.
+    pub async fn append(
+        &self,
+        row: ProgramRow,
+        record: &ProgramRecord,
+    ) -> Result<(), JournalError> {
+        let (seq, now_ms) = (record.seq, record.now_ms);
+        let event = to_json(&record.event)?;
+        let effects = to_json(&record.effects)?;
+        self.write(move |transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO records (program, seq, now_ms, event, effects)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (program, seq) DO UPDATE
+                     SET now_ms = excluded.now_ms, event = excluded.event, effects = excluded.effects",
+                )?
+                .execute((row.0, seq, now_ms, event, effects))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a program and its records.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub async fn remove(&self, row: ProgramRow) -> Result<(), JournalError> {
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM programs WHERE row = ?1", [row.0])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every program as it stands after its last record, in the order of creation. Blocks on the
+    /// disk; holds one program's records at a time.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`] or [`JournalError::Diverged`] names the record that this host
+    /// can't read or would not have written.
+    pub fn load(&self) -> Result<Vec<StoredProgram>, JournalError> {
+        self.read(fold::every)
+    }
+
+    /// At most `limit` records of a program after `seq`, those that are kept. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`] names the record that this host can't read.
+    pub fn records(
+        &self,
+        row: ProgramRow,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<ProgramRecord>, JournalError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let stored: Vec<fold::StoredRecord> = self.read(|reader| {
+            reader
+                .prepare_cached(
+                    "SELECT program, seq, now_ms, event, effects FROM records
+                     WHERE program = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                )?
+                .query_map((row.0, after_seq, limit), fold::StoredRecord::read)?
+                .collect::<Result<_, _>>()
+                .map_err(JournalError::from)
+        })?;
+        let program = format!("the program in row {}", row.0);
+        stored.iter().map(|record| record.parse(&program)).collect()
+    }
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    id: ProgramId,
+    owner: &str,
+    created_at_ms: u64,
+    initial: &str,
+) -> Result<ProgramRow, JournalError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO programs (id, owner, created_at_ms, initial) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .insert((id.as_str(), owner, created_at_ms, initial))
+        .map(ProgramRow)
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => JournalError::Exists(id),
+            _ => error.into(),
+        })
+}

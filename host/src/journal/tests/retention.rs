@@ -1,0 +1,191 @@
+//! Histories stay bounded, and no crash on the way shows.
+
+use std::sync::atomic::AtomicU64;
+
+use hersh_machine::driver::Journal as _;
+
+use super::*;
+use crate::journal::ProgramJournal;
+
+/// A program's life without a host: what an eager user does, as records.
+struct Life {
+    stepper: ProgramStepper,
+    now_ms: u64,
+}
+
+impl Life {
+    fn new(name: &str) -> Self {
+        Self {
+            stepper: ProgramStepper::new(program(name)),
+            now_ms: 10,
+        }
+    }
+
+    fn next(&mut self) -> hersh_program::ProgramRecord {
+        self.now_ms += 1;
+        let event = match self.now_ms % 3 {
+            0 => Event::UserStopRequested,
+            1 => Event::UserStartRequested,
+            _other => Event::HostStarted,
+        };
+        self.stepper.step(event, self.now_ms).unwrap()
+    }
+}
+
+async fn numbers(journal: &Journal, row: ProgramRow) -> Vec<u64> {
+    let records = journal.records(row, 0, usize::MAX).unwrap();
+    records.iter().map(|record| record.seq).collect()
+}
+
+#[tokio::test]
+async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = journal.create("admin", 0, &program("a")).await.unwrap();
+    let mut life = Life::new("a");
+    let mut appending = ProgramJournal::new(journal.clone(), row, Arc::new(AtomicU64::new(0)), 0);
+    let mut most = 0;
+    for _ in 0..2 * RECORDS_MAX + RECORDS_KEPT + 7 {
+        appending.append(&life.next()).await.unwrap();
+        if life.stepper.seq().is_multiple_of(50) {
+            most = most.max(numbers(&journal, row).await.len() as u64);
+        }
+    }
+    assert!(most > RECORDS_KEPT && most <= RECORDS_MAX, "{most}");
+    let kept = numbers(&journal, row).await;
+    let last = life.stepper.seq();
+    assert_eq!(
+        kept,
+        (last + 1 - kept.len() as u64..=last).collect::<Vec<_>>()
+    );
+    // Who asks for older events than there are gets the oldest kept.
+    assert_eq!(journal.records(row, 3, 1).unwrap()[0].seq, kept[0]);
+
+    let stored = open(folder.path()).load().unwrap().remove(0);
+    assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+    assert_eq!(stored.last_event_ms, life.now_ms);
+    assert_eq!(stored.snapshot_seq + 1, kept[0]);
+    // The next host goes on where this one was.
+    let mut next = ProgramJournal::new(journal.clone(), row, Arc::default(), stored.snapshot_seq);
+    for _ in 0..RECORDS_MAX {
+        next.append(&life.next()).await.unwrap();
+    }
+    assert!(numbers(&journal, row).await.len() as u64 <= RECORDS_MAX);
+    let stored = journal.load().unwrap().remove(0);
+    assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+}
+
+#[tokio::test]
+async fn a_crash_on_either_side_of_a_compaction_loses_nothing() {
+    for point in [CommitPoint::Before, CommitPoint::After] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut life = Life::new("a");
+        let row = {
+            let journal = open(folder.path());
+            let row = journal.create("admin", 0, &program("a")).await.unwrap();
+            for _ in 0..20 {
+                journal.append(row, &life.next()).await.unwrap();
+            }
+            row
+        };
+        let dying = Journal::open_probed(&folder.path().join("journal.db"), move |at| {
+            if at == point {
+                Verdict::Die
+            } else {
+                Verdict::Proceed
+            }
+        });
+        let dying = dying.unwrap();
+        let compacting = dying.compact(row, 15);
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(20), compacting);
+        assert!(waited.await.is_err(), "the dead do not answer");
+        let journal = open(folder.path());
+        let kept = numbers(&journal, row).await;
+        match point {
+            CommitPoint::Before => assert_eq!(kept, (1..=20).collect::<Vec<_>>()),
+            CommitPoint::After => assert_eq!(kept, (16..=20).collect::<Vec<_>>()),
+        }
+        let stored = journal.load().unwrap().remove(0);
+        assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+        // Again, as the next host would: it is the same.
+        journal.compact(row, 15).await.unwrap();
+        let stored = journal.load().unwrap().remove(0);
+        assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_or_does_not_fit_is_not_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = journal.create("admin", 0, &program("a")).await.unwrap();
+    let mut life = Life::new("a");
+    for _ in 0..5 {
+        journal.append(row, &life.next()).await.unwrap();
+    }
+    journal
+        .write(|transaction| {
+            transaction.execute("DELETE FROM records WHERE seq = 3", [])?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let error = journal.compact(row, 5).await.unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Diverged { program, seq: 3 } if program.as_str() == "a"),
+        "{error}"
+    );
+    assert_eq!(
+        numbers(&journal, row).await,
+        [1, 2, 4, 5],
+        "nothing changed"
+    );
+    let error = journal.load().err().unwrap();
+    assert!(
+        matches!(error, JournalError::Diverged { seq: 3, .. }),
+        "{error}"
+    );
+
+    journal.remove(row).await.unwrap();
+    journal.compact(row, 5).await.unwrap();
+    assert!(journal.load().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn audit_and_answers_are_forgotten_when_they_are_too_many_or_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let extra = 12_345;
+    journal
+        .write(move |transaction| {
+            transaction.execute(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+                 INSERT INTO audit (at_ms, user, token, peer, action, target)
+                 SELECT n, 'u', 't', 'p', 'a', 'x' FROM n",
+                [AUDIT_ROWS_MAX + extra],
+            )?;
+            transaction.execute(
+                "INSERT INTO idempotency (user, key, fingerprint, answer, at_ms)
+                 VALUES ('u', 'old', '', '', 999), ('u', 'young', '', '', 1000)",
+                [],
+            )?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        journal.prune(IDEMPOTENCY_MS + 1_000).await.unwrap(),
+        extra + 1
+    );
+    assert_eq!(journal.prune(IDEMPOTENCY_MS + 1_000).await.unwrap(), 0);
+    let left: (u64, u64, String) = journal
+        .read(|reader| {
+            Ok(reader.query_row(
+                "SELECT COUNT(*), MIN(at_ms), (SELECT key FROM idempotency) FROM audit",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )?)
+        })
+        .unwrap();
+    assert_eq!(left, (AUDIT_ROWS_MAX, extra + 1, "young".into()));
+}
