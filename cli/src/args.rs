@@ -234,8 +234,15 @@ pub(crate) struct EngineOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct HostOptions {
+    #[command(subcommand)]
+    pub(crate) task: Option<HostTask>,
     /// Where programs, their state and the journal are kept.
-    #[arg(long, env = "HERSH_DATA_DIR", default_value = "/var/lib/hersh")]
+    #[arg(
+        long,
+        global = true,
+        env = "HERSH_DATA_DIR",
+        default_value = "/var/lib/hersh"
+    )]
     pub(crate) data_dir: PathBuf,
     /// Where the API listens.
     #[arg(long, env = "HERSH_LISTEN", default_value = "127.0.0.1:7700")]
@@ -248,6 +255,30 @@ pub(crate) struct HostOptions {
     pub(crate) log_json: bool,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
+}
+
+/// What can be done with a host's data folder, beside serving it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostTask {
+    /// Copy the journal to FILE while the host runs: programs, events, users, hashes of tokens.
+    ///
+    /// FILE holds the values of environment variables, so only its owner can read it. Sources,
+    /// /state and logs are not in it: to move a machine, copy DATA/programs beside it while the
+    /// host is stopped.
+    Backup {
+        /// The copy; an older one is replaced once the new one is whole.
+        file: PathBuf,
+    },
+    /// Put a backup in the journal's place; the host must be stopped. The old journal is kept.
+    ///
+    /// Programs that are newer than the backup are not known afterwards: the next start removes
+    /// their containers and moves their folders, where they have state, to DATA/set-aside.
+    Restore {
+        /// What `hersh host backup` made.
+        file: PathBuf,
+    },
+    /// Look at every page and every event of the journal; the host may run.
+    Check,
 }
 
 #[derive(Debug, Args)]

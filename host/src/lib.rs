@@ -35,4 +35,5 @@ mod surroundings;
 pub mod testkit;
 
 pub use config::{Config, ConfigError, EngineSocket};
+pub use lock::LockError;
 pub use serve::{HostError, serve};

@@ -14,6 +14,9 @@ pub enum LockError {
     /// Another host has it.
     #[error("another host uses {0}; stop it, or start this one with another --data-dir")]
     Taken(String),
+    /// Another backup is being made.
+    #[error("another backup of {0} is being made; try again when it has ended")]
+    BeingCopied(String),
     /// The lock file can't be made.
     #[error("{path} can't be locked: {source}")]
     File {
@@ -33,23 +36,35 @@ pub(crate) struct DataLock {
 impl DataLock {
     /// Locks `{data}/lock`.
     pub(crate) fn take(data: &Path) -> Result<Self, LockError> {
-        let path = data.join("lock");
-        let at = |source| LockError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(at)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken(data.display().to_string())),
-            Err(error) => Err(at(error.into())),
-        }
+        let file = lock(&data.join("lock"))?;
+        file.map(|file| Self { _file: file })
+            .ok_or_else(|| LockError::Taken(data.display().to_string()))
+    }
+}
+
+/// Locks `{data}/backup.lock`, whether or not a host runs, until the file is dropped.
+pub(crate) fn take_for_backup(data: &Path) -> Result<File, LockError> {
+    lock(&data.join("backup.lock"))?
+        .ok_or_else(|| LockError::BeingCopied(data.display().to_string()))
+}
+
+/// The file, locked; `None` if somebody has it.
+fn lock(path: &Path) -> Result<Option<File>, LockError> {
+    let at = |source| LockError::File {
+        path: path.display().to_string(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(at)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(at(error.into())),
     }
 }
 

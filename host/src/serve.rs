@@ -9,7 +9,7 @@ use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
-    journal::{Journal, JournalError, OpenError},
+    journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
     runtime::{
         Runtime, Unavailable,
@@ -74,7 +74,7 @@ pub async fn serve(
 ) -> Result<(), HostError> {
     let storage = Storage::open(&config.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
-    let journal = Journal::open(&storage.data_dir().join("journal.db"))?;
+    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;

@@ -151,7 +151,8 @@ async fn recover(host: &Host) -> Result<(), RecoverError> {
 }
 
 /// Removes containers and folders of programs that the journal does not know: of a create that
-/// a crash cut short, or of a removal that it came after.
+/// a crash cut short, of a removal that it came after, or that an older journal never saw. State is
+/// never removed by that.
 async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), RecoverError> {
     let listed = host.runtime().list().await?;
     let orphans: BTreeSet<ProgramId> = listed
@@ -167,16 +168,22 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
     }
     let folders = host.blocking(|host| host.storage().programs()).await??;
     for id in folders.into_iter().filter(|id| !known.contains(id)) {
-        tracing::warn!(program = %id, "removing folders that no program owns");
+        tracing::warn!(program = %id, "clearing folders that no program owns");
         if let Err(error) = host.runtime().forget(&id).await {
             tracing::error!(program = %id, %error, "images that no program owns are left");
         }
         let program = id.clone();
-        let removed = host
-            .blocking(move |host| host.storage().remove(&program))
+        let disowned = host
+            .blocking(move |host| host.storage().disown(&program, host.now_ms()))
             .await?;
-        if let Err(error) = removed {
-            tracing::error!(program = %id, %error, "folders that no program owns are left");
+        match disowned {
+            Ok(None) => {}
+            Ok(Some(aside)) => {
+                tracing::warn!(program = %id, folder = %aside.display(), "it has state: set aside");
+            }
+            Err(error) => {
+                tracing::error!(program = %id, %error, "folders that no program owns are left");
+            }
         }
     }
     Ok(())

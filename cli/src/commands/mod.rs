@@ -6,6 +6,7 @@ pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod host;
+pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod watcher;

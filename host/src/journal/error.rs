@@ -16,7 +16,9 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     /// The file is damaged.
-    #[error("journal {path} is damaged: {message}; restore the folder from a backup")]
+    #[error(
+        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE'"
+    )]
     Damaged {
         /// The file.
         path: String,

@@ -10,6 +10,7 @@
 //! programs share the price of one `fsync` (group commit). Readers use a connection of their own
 //! and never wait for the writer. What is old is folded into snapshots or forgotten (`retention`).
 
+mod backup;
 mod error;
 mod fold;
 #[cfg(any(test, feature = "testkit"))]
@@ -20,6 +21,7 @@ mod retention;
 mod schema;
 mod writer;
 
+pub use backup::{BackupError, Contents, Restored, backup, check, restore};
 pub use error::{JournalError, OpenError};
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
@@ -36,6 +38,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use writer::{Job, Write};
+
+/// The journal's file in the data folder.
+pub const JOURNAL_FILE: &str = "journal.db";
 
 /// Writes that wait for the writer thread. A full queue makes the next writer wait.
 const QUEUE_LENGTH_MAX: usize = 1_024;

@@ -2,14 +2,16 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::OpenError;
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
 const MIGRATIONS: [&str; 2] = [include_str!("0001.sql"), include_str!("0002.sql")];
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The log is cut back to this size once it was folded into the database.
+const LOG_BYTES_MAX: u32 = 64 * 1024 * 1024;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the writer's connection: creates, checks and migrates.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
@@ -43,32 +45,17 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "foreign_keys", true)
 }
 
-fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let damaged = |message: String| OpenError::Damaged {
-        path: path.display().to_string(),
-        message,
-    };
-    let first: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| damaged(error.to_string()))?;
-    if first == "ok" {
-        Ok(())
-    } else {
-        Err(damaged(first))
-    }
+/// Which migration the database is at; 0 for one that is no journal yet.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
-    let found: u32 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(sqlite)?;
+/// Refuses a database of a newer host.
+pub(super) fn known(found: u32, path: &Path) -> Result<(), OpenError> {
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     if found > known {
         return Err(OpenError::TooNew {
@@ -77,6 +64,52 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
             known,
         });
     }
+    Ok(())
+}
+
+/// Checks every page, every index and every reference. Takes as long as reading the file does.
+pub(super) fn check_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_by(connection, "PRAGMA integrity_check(1)", path)?;
+    let stray: Option<String> = connection
+        .query_row("PRAGMA foreign_key_check", [], |row| row.get(0))
+        .optional()
+        .map_err(|error| damaged(path, error.to_string()))?;
+    match stray {
+        None => Ok(()),
+        Some(table) => Err(damaged(path, format!("{table} names what is not there"))),
+    }
+}
+
+/// Checks the structure, quickly: at every start.
+fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_by(connection, "PRAGMA quick_check(1)", path)
+}
+
+fn check_by(connection: &Connection, pragma: &str, path: &Path) -> Result<(), OpenError> {
+    let first: String = connection
+        .query_row(pragma, [], |row| row.get(0))
+        .map_err(|error| damaged(path, error.to_string()))?;
+    if first == "ok" {
+        Ok(())
+    } else {
+        Err(damaged(path, first))
+    }
+}
+
+fn damaged(path: &Path, message: String) -> OpenError {
+    OpenError::Damaged {
+        path: path.display().to_string(),
+        message,
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.display().to_string(),
+        source,
+    };
+    let found = version(connection).map_err(sqlite)?;
+    known(found, path)?;
     for (version, migration) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection.transaction().map_err(sqlite)?;
         transaction.execute_batch(migration).map_err(sqlite)?;

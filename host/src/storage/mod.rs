@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {data}/staging/{n}                      a tree on its way in; emptied at open
+//! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
 //! {data}/programs/{id}/src/{build_id}/    stored source trees, never changed afterwards
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
@@ -14,6 +15,7 @@
 //! [`SourceLimits`] while it is read, named by its content, renamed into place.
 
 mod archive;
+mod aside;
 mod durable;
 mod error;
 mod paths;

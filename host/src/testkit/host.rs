@@ -18,7 +18,7 @@ use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
 use crate::{
     HostError, api, auth,
     host::Host,
-    journal::Journal,
+    journal::{JOURNAL_FILE, Journal},
     lock::DataLock,
     runtime::Runtime,
     server,
@@ -86,7 +86,7 @@ impl Setup {
     }
 
     fn journal(&mut self) -> Result<Journal, HostError> {
-        let path = self.storage.data_dir().join("journal.db");
+        let path = self.storage.data_dir().join(JOURNAL_FILE);
         let probe = self.probe.take();
         Ok(match (probe, self.seed) {
             (None, None) => Journal::open(&path)?,

@@ -222,6 +222,7 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
     host.engine.plant(&orphan);
     std::fs::create_dir_all(host.data().join("programs/left-behind/src")).unwrap();
+    std::fs::create_dir_all(host.data().join("programs/unknown/state/kept")).unwrap();
 
     host.restart().await;
     let (_, after) = host.ask(Method::GET, "/programs/runs").await;
@@ -237,6 +238,13 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     host.until("dies", "Ready").await;
     assert!(!host.engine.running().contains_key(&orphan));
     assert!(!host.data().join("programs/left-behind").exists());
+    assert!(!host.data().join("programs/unknown").exists());
+    let aside: Vec<_> = std::fs::read_dir(host.data().join("set-aside"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(aside.len(), 1, "state is not removed: {aside:?}");
+    assert!(aside[0].join("state/kept").exists());
     assert_eq!(host.host.list().len(), 3);
 }
 

@@ -1,3 +1,4 @@
+mod backup;
 mod retention;
 
 use std::sync::Arc;

@@ -1,0 +1,232 @@
+//! A copy of the journal while a host runs, a look at it, and the way back.
+//!
+//! ```text
+//! backup:  journal.db ─ copy ─► FILE.partial ─ checked, synced ─ rename ─► FILE
+//! restore: FILE ─ copy ─► journal.db.restoring ─ checked, synced ─ rename ─► journal.db
+//!                                       the old one stays as journal.db.before-restore-TIME
+//! ```
+//! Whenever either is cut short, what was there before is there still, and the next one tidies up.
+
+mod replace;
+
+pub use replace::{Restored, restore};
+
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use hersh_program::State;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{JOURNAL_FILE, JournalError, OpenError, StoredProgram, fold, schema};
+use crate::lock::{self, LockError};
+
+/// Why a journal was not copied, checked or put back. What was there before is there still.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is no journal.
+    #[error("there is no journal at {}; name the host's data folder with --data-dir", .0.display())]
+    Missing(PathBuf),
+    /// The copy would lie where the host keeps its own files.
+    #[error("{} lies in the host's data folder; keep backups outside of it, best on another disk", .0.display())]
+    InDataFolder(PathBuf),
+    /// Another one is at work, or a host runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A file is no journal of a Hersh host.
+    #[error("{} is no journal of a Hersh host; name a file that 'hersh host backup' made", .0.display())]
+    NoJournal(PathBuf),
+    /// A program in it can't be brought back by this host.
+    #[error("{}: {source}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        source: JournalError,
+    },
+    /// A file or folder can't be used.
+    #[error("can't {action} {}: {source}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+}
+
+/// What a journal holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Programs that are registered.
+    pub programs: u64,
+    /// Events that are kept, the folded ones not counted.
+    pub records: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+/// Copies the journal of the host on the folder `data` to `target`, which may exist and is
+/// replaced at once. A host may run meanwhile; all that it had acknowledged when this began is in
+/// the copy. Blocks on the disk.
+///
+/// # Errors
+/// [`BackupError`]; `target` is as it was.
+pub fn backup(data: &Path, target: &Path) -> Result<Contents, BackupError> {
+    let source = existing_journal(data)?;
+    let folder = folder_of(target);
+    let at_home = fs::canonicalize(data).map_err(at("open", data))?;
+    if fs::canonicalize(folder)
+        .map_err(at("open", folder))?
+        .starts_with(&at_home)
+    {
+        return Err(BackupError::InDataFolder(target.to_owned()));
+    }
+    let _lock = lock::take_for_backup(data)?;
+    let partial = beside(target, ".partial");
+    let made = copy(&source, &partial).and_then(|()| examine(&partial));
+    let made = made.and_then(|contents| {
+        fs::rename(&partial, target).map_err(at("name", target))?;
+        sync(folder)?;
+        Ok(contents)
+    });
+    if made.is_err() {
+        // Why it failed matters more than a leftover, which the next copy replaces.
+        let _ = fs::remove_file(&partial);
+    }
+    made
+}
+
+/// Looks at every page and every event of the journal on the folder `data`. A host may run
+/// meanwhile. Changes nothing; blocks on the disk.
+///
+/// # Errors
+/// [`BackupError`] says what is wrong with it.
+pub fn check(data: &Path) -> Result<Contents, BackupError> {
+    examine(&existing_journal(data)?)
+}
+
+fn existing_journal(data: &Path) -> Result<PathBuf, BackupError> {
+    let path = data.join(JOURNAL_FILE);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(BackupError::Missing(path))
+    }
+}
+
+/// Makes a synced copy that only the host's user can read, without what was deleted.
+fn copy(source: &Path, target: &Path) -> Result<(), BackupError> {
+    remove_if_there(target)?;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(target)
+        .map_err(at("make", target))?;
+    let connection = open_read_only(source)?;
+    let name = target.as_os_str().to_string_lossy();
+    if name.as_bytes() != target.as_os_str().as_encoded_bytes() {
+        let source = io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8");
+        return Err(at("write", target)(source));
+    }
+    connection
+        .execute("VACUUM INTO ?1", [&name])
+        .map_err(|source| OpenError::Sqlite {
+            path: target.display().to_string(),
+            source,
+        })?;
+    // SQLite leaves that to us here.
+    file.sync_all().map_err(at("sync", target))
+}
+
+/// Checks every page, every reference and every program.
+fn examine(path: &Path) -> Result<Contents, BackupError> {
+    let connection = open_read_only(path)?;
+    schema::check_whole(&connection, path)?;
+    let unfit = |source| BackupError::Unfit {
+        path: path.to_owned(),
+        source,
+    };
+    let programs = fold::every(&connection).map_err(unfit)?;
+    let records = connection
+        .query_row("SELECT COUNT(*) FROM records", [], |row| row.get(0))
+        .map_err(|error| unfit(error.into()))?;
+    Ok(Contents {
+        programs: programs.iter().filter(|program| is_there(program)).count() as u64,
+        records,
+        bytes: fs::metadata(path).map_err(at("read", path))?.len(),
+    })
+}
+
+fn is_there(program: &StoredProgram) -> bool {
+    !matches!(program.stepper.state().state, State::Removed)
+}
+
+/// Refuses what is not a journal before anything is made of it.
+fn open_read_only(path: &Path) -> Result<Connection, BackupError> {
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.display().to_string(),
+        source,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection
+        .busy_timeout(schema::BUSY_TIMEOUT)
+        .map_err(sqlite)?;
+    match schema::version(&connection) {
+        Ok(0) => Err(BackupError::NoJournal(path.to_owned())),
+        Ok(found) => {
+            schema::known(found, path)?;
+            Ok(connection)
+        }
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err(BackupError::NoJournal(path.to_owned()))
+        }
+        Err(error) => Err(sqlite(error).into()),
+    }
+}
+
+/// For `map_err`: the failure of `action` on `path`.
+fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> BackupError + use<> {
+    let path = path.to_owned();
+    move |source| BackupError::File {
+        action,
+        path: path.clone(),
+        source,
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn remove_if_there(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at("remove", path)(error)),
+    }
+}
+
+/// Makes the names in a folder outlast a power cut.
+fn sync(folder: &Path) -> Result<(), BackupError> {
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at("sync", folder))
+}
