@@ -1,8 +1,11 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hersh_host::EngineSocket;
+
+use crate::setting_flags::SettingFlags;
 
 /// Runs long-lived programs in gVisor sandboxes and keeps them alive.
 ///
@@ -56,6 +59,8 @@ pub(crate) enum Output {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Serve: run programs and the API on this machine.
+    ///
+    /// Settings come from a file, from the environment and from flags; later wins.
     Host(HostOptions),
     /// Find what keeps this machine from running Hersh, and say how to mend it.
     Doctor(EngineOptions),
@@ -217,7 +222,7 @@ impl From<ScopeOption> for hersh_wire::Scope {
     }
 }
 
-/// Which engine runs the programs.
+/// Which engine to look at.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EngineOptions {
     /// The container engine's socket.
@@ -226,40 +231,29 @@ pub(crate) struct EngineOptions {
         env = "HERSH_ENGINE",
         default_value = "unix:///var/run/docker.sock"
     )]
-    pub(crate) engine: String,
-    /// Run programs on the host's own kernel, without gVisor. For work on Hersh itself only.
-    #[arg(long)]
-    pub(crate) insecure_runc: bool,
+    pub(crate) engine: EngineSocket,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HostOptions {
+    /// File with settings; /etc/hersh/host.toml, if it is there, when none is named.
+    #[arg(long, global = true, env = "HERSH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: SettingFlags,
     #[command(subcommand)]
     pub(crate) task: Option<HostTask>,
-    /// Where programs, their state and the journal are kept.
-    #[arg(
-        long,
-        global = true,
-        env = "HERSH_DATA_DIR",
-        default_value = "/var/lib/hersh"
-    )]
-    pub(crate) data_dir: PathBuf,
-    /// Where the API listens.
-    #[arg(long, env = "HERSH_LISTEN", default_value = "127.0.0.1:7700")]
-    pub(crate) listen: SocketAddr,
-    /// Allow a public address: something in front of this host ends TLS.
-    #[arg(long)]
-    pub(crate) behind_tls_proxy: bool,
-    /// Log as JSON lines.
-    #[arg(long)]
-    pub(crate) log_json: bool,
-    #[command(flatten)]
-    pub(crate) engine: EngineOptions,
 }
 
-/// What can be done with a host's data folder, beside serving it.
+/// What can be done with a host beside serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostTask {
+    /// Show the settings in force and where each comes from.
+    Config {
+        /// Print a settings file with every key, its meaning and its default instead.
+        #[arg(long)]
+        defaults: bool,
+    },
     /// Copy the journal to FILE while the host runs: programs, events, users, hashes of tokens.
     ///
     /// FILE holds the values of environment variables, so only its owner can read it. Sources,

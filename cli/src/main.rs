@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod failure;
 mod output;
+mod setting_flags;
 
 use std::process::ExitCode;
 
@@ -40,10 +41,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         let output = arguments.output;
         let client = || Client::new(&arguments.connection);
         match arguments.task {
-            Task::Host(options) => match &options.task {
-                None => commands::host::serve(options).await,
-                Some(task) => commands::journal::run(&options.data_dir, task, output),
-            },
+            Task::Host(options) => commands::host::run(options, output).await,
             Task::Doctor(options) => commands::doctor::examine(options, output).await,
             Task::Deploy(options) => commands::deploy::deploy(&client()?, options, output).await,
             Task::Ps => commands::programs::list(&client()?, output).await,

@@ -13,7 +13,7 @@ mod admission;
 mod api;
 mod auth;
 pub mod compose;
-mod config;
+pub mod config;
 mod convert;
 pub mod doctor;
 mod effects;
@@ -34,6 +34,6 @@ mod surroundings;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
-pub use config::{Config, ConfigError, EngineSocket};
+pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
 pub use serve::{HostError, serve};

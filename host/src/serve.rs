@@ -72,21 +72,21 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), HostError> {
-    let storage = Storage::open(&config.data_dir)?;
+    let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
     let runtime = connect(&config, &storage, host_id).await?;
-    let listener = listen(config.listen).await?;
+    let listener = listen(config.settings.listen).await?;
     let foundation = Foundation {
         storage,
         journal,
         runtime,
         accounts,
         surroundings: Surroundings::System,
-        behind_proxy: config.behind_tls_proxy,
+        behind_proxy: config.settings.behind_tls_proxy,
     };
 
     let (host, workers) = supervise::bring_up(foundation)
@@ -104,16 +104,23 @@ async fn connect(
     storage: &Storage,
     host_id: String,
 ) -> Result<Arc<dyn Runtime>, HostError> {
+    let settings = &config.settings;
+    let mode = if settings.insecure_runc {
+        RuntimeMode::RuncForDevelopment
+    } else {
+        RuntimeMode::Runsc
+    };
     let docker = DockerConfig {
-        socket: config.engine.path().to_path_buf(),
+        socket: settings.engine.path().to_path_buf(),
         host_id,
-        mode: config.mode,
+        mode,
+        subnet_pool: settings.subnet_pool.base(),
         ..DockerConfig::default()
     };
     let runtime = DockerRuntime::new(docker, storage.clone()).map_err(HostError::Engine)?;
     let info = runtime.check().await.map_err(HostError::Engine)?;
     tracing::info!(engine = %info.version, api = %info.api_version, "container engine");
-    match config.mode {
+    match mode {
         RuntimeMode::Runsc => {}
         RuntimeMode::RuncForDevelopment => {
             tracing::warn!("gVisor is OFF: programs run on this machine's own kernel");

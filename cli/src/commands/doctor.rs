@@ -10,8 +10,7 @@ use crate::{
 };
 
 pub(crate) async fn examine(options: EngineOptions, format: Output) -> Result<(), Failure> {
-    let socket = super::host::engine_socket(&options)?;
-    let findings = hersh_host::doctor::examine(&socket).await;
+    let findings = hersh_host::doctor::examine(&options.engine).await;
     match format {
         Output::Json => {
             let rows: Vec<_> = findings.iter().map(as_json).collect();

@@ -1,23 +1,54 @@
-//! `hersh host`: serves until SIGTERM or SIGINT.
+//! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows what it would serve
+//! with.
 
-use hersh_host::{Config, ConfigError, HostError};
+use std::path::PathBuf;
+
+use hersh_host::{
+    Config, ConfigError, HostError, Settings,
+    config::{Effective, LogFormat, Sources, defaults_file},
+};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::journal;
 use crate::{
-    args::{EngineOptions, HostOptions},
+    args::{HostOptions, HostTask, Output},
     failure::Failure,
+    output,
 };
 
-pub(crate) async fn serve(options: HostOptions) -> Result<(), Failure> {
-    start_logging(options.log_json);
-    let config = Config::new(
-        options.data_dir,
-        options.listen,
-        &options.engine.engine,
-        options.engine.insecure_runc,
-        options.behind_tls_proxy,
-    )
-    .map_err(|error| refused(&error))?;
+pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Failure> {
+    let sources = Sources {
+        file: options.config,
+        environment: std::env::vars_os().collect(),
+        flags: options.flags.0,
+    };
+    match options.task {
+        Some(HostTask::Config { defaults: true }) => output::line(defaults_file().trim_end()),
+        Some(HostTask::Config { defaults: false }) => show(sources, format),
+        Some(HostTask::Backup { file }) => journal::back_up(&data_dir(sources)?, &file, format),
+        Some(HostTask::Restore { file }) => journal::restore(&data_dir(sources)?, &file, format),
+        Some(HostTask::Check) => journal::check(&data_dir(sources)?, format),
+        None => serve(sources).await,
+    }
+}
+
+fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
+    let settings = Effective::gather(sources).and_then(|effective| effective.settings());
+    Ok(settings.map_err(refused)?.data_dir)
+}
+
+async fn serve(sources: Sources) -> Result<(), Failure> {
+    let effective = Effective::gather(sources).map_err(refused)?;
+    let settings = effective.settings().map_err(refused)?;
+    start_logging(&settings);
+    for variable in &effective.unknown_variables {
+        tracing::warn!(
+            variable,
+            "no setting has this name; `hersh host config --defaults` lists them"
+        );
+    }
+    let config = Config::new(settings).map_err(refused)?;
     let stop = stop_signal()?;
     hersh_host::serve(config, stop, |_| {})
         .await
@@ -29,27 +60,59 @@ pub(crate) async fn serve(options: HostOptions) -> Result<(), Failure> {
         })
 }
 
-pub(crate) fn refused(error: &ConfigError) -> Failure {
+/// Shows every value, then says what can't be used: a wrong value is easier found beside its
+/// origin.
+fn show(sources: Sources, format: Output) -> Result<(), Failure> {
+    let effective = Effective::gather(sources).map_err(refused)?;
+    match format {
+        Output::Json => {
+            let rows: Vec<_> = effective
+                .values
+                .iter()
+                .map(|value| json!({ "key": value.key.name, "value": value.text, "origin": value.origin.to_string() }))
+                .collect();
+            output::json(&rows)?;
+        }
+        Output::Table => {
+            let rows: Vec<Vec<String>> = effective
+                .values
+                .iter()
+                .map(|value| {
+                    vec![
+                        value.key.name.into(),
+                        value.text.clone(),
+                        value.origin.to_string(),
+                    ]
+                })
+                .collect();
+            output::table(&["KEY", "VALUE", "FROM"], &rows)?;
+        }
+    }
+    for variable in &effective.unknown_variables {
+        output::note(&format!(
+            "hersh: {variable} is set, but no setting has this name"
+        ));
+    }
+    let settings = effective.settings().map_err(refused)?;
+    Config::new(settings).map(drop).map_err(refused)
+}
+
+fn refused(error: ConfigError) -> Failure {
     Failure::Input(error.to_string())
 }
 
-pub(crate) fn engine_socket(options: &EngineOptions) -> Result<hersh_host::EngineSocket, Failure> {
-    hersh_host::EngineSocket::parse(&options.engine).map_err(|error| refused(&error))
-}
-
-fn start_logging(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HERSH_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+fn start_logging(settings: &Settings) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(settings.log_level.to_string())
         .with_writer(std::io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        let plain = std::env::var_os("NO_COLOR").is_some();
-        builder
-            .with_ansi(!plain && std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init();
+    match settings.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => {
+            let plain = std::env::var_os("NO_COLOR").is_some();
+            builder
+                .with_ansi(!plain && std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                .init();
+        }
     }
 }
 

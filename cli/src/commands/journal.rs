@@ -8,41 +8,35 @@ use std::{
 use hersh_host::journal::{self, BackupError, Contents};
 use serde_json::json;
 
-use crate::{
-    args::{HostTask, Output},
-    failure::Failure,
-    output,
-};
+use crate::{args::Output, failure::Failure, output};
 
-pub(crate) fn run(data: &Path, task: &HostTask, format: Output) -> Result<(), Failure> {
-    match task {
-        HostTask::Backup { file } => {
-            let contents = journal::backup(data, file).map_err(failed)?;
-            output::note("sources, /state, logs and the admin-token file are not in it");
-            show(&contents, &file.display().to_string(), None, format)
-        }
-        HostTask::Restore { file } => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now_s = now.map_or(0, |now| now.as_secs());
-            let restored = journal::restore(data, file, now_s).map_err(failed)?;
-            let kept = restored.kept.map(|path| path.display().to_string());
-            if let Some(kept) = &kept {
-                output::note(&format!("the journal that was there is kept as {kept}"));
-            }
-            let place = data.join(journal::JOURNAL_FILE);
-            show(
-                &restored.contents,
-                &place.display().to_string(),
-                kept,
-                format,
-            )
-        }
-        HostTask::Check => {
-            let contents = journal::check(data).map_err(failed)?;
-            let place = data.join(journal::JOURNAL_FILE);
-            show(&contents, &place.display().to_string(), None, format)
-        }
+pub(crate) fn back_up(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
+    let contents = journal::backup(data, file).map_err(failed)?;
+    output::note("sources, /state, logs and the admin-token file are not in it");
+    show(&contents, &file.display().to_string(), None, format)
+}
+
+pub(crate) fn restore(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = now.map_or(0, |now| now.as_secs());
+    let restored = journal::restore(data, file, now_s).map_err(failed)?;
+    let kept = restored.kept.map(|path| path.display().to_string());
+    if let Some(kept) = &kept {
+        output::note(&format!("the journal that was there is kept as {kept}"));
     }
+    let place = data.join(journal::JOURNAL_FILE);
+    show(
+        &restored.contents,
+        &place.display().to_string(),
+        kept,
+        format,
+    )
+}
+
+pub(crate) fn check(data: &Path, format: Output) -> Result<(), Failure> {
+    let contents = journal::check(data).map_err(failed)?;
+    let place = data.join(journal::JOURNAL_FILE);
+    show(&contents, &place.display().to_string(), None, format)
 }
 
 fn show(

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use hersh_host::{Config, HostError, serve};
+use hersh_host::{Config, HostError, Settings, serve};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -26,9 +26,15 @@ impl Host {
     /// # Errors
     /// Why it does not serve.
     pub(crate) async fn start(data: &Path, engine: &Engine) -> Result<Self> {
-        let socket = engine.socket.to_string_lossy();
-        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config::new(data.to_path_buf(), anywhere, &socket, false, false)?;
+        let mut settings = Settings::defaults()?;
+        settings.data_dir = data.to_path_buf();
+        settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.engine = engine
+            .socket
+            .to_string_lossy()
+            .parse()
+            .map_err(anyhow::Error::msg)?;
+        let config = Config::new(settings)?;
         let (stop, stopped) = oneshot::channel();
         let (listens, listening) = oneshot::channel();
         let serving = tokio::spawn(serve(

@@ -1,0 +1,97 @@
+//! Why settings can't be used.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use super::Origin;
+
+/// Why a host's settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named can't be read.
+    #[error(
+        "settings can't be read from {path}: {source}; name a readable file with --config or HERSH_CONFIG"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// Anybody could change the file.
+    #[error("settings in {path} can be changed by anybody on this machine: run chmod o-w {path}")]
+    WritableByAll {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is far larger than settings are.
+    #[error(
+        "{path} is larger than {bytes_max} bytes and so is no settings file: name another with --config"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read.
+        bytes_max: u64,
+    },
+    /// The file is not TOML.
+    #[error(
+        "{path} line {line}: {message}; write TOML as `hersh host config --defaults` prints it"
+    )]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file has a key that means nothing.
+    #[error("{path} line {line}: no setting {key:?}: {}", advice(suggestion.as_deref()))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key with its tables.
+        key: String,
+        /// The key that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// A variable or an argument holds something else than text.
+    #[error("{0} is not UTF-8 text: write it anew")]
+    NotText(Origin),
+    /// A value that the setting can't have.
+    #[error("{origin}: {key} = {value:?} can't be used: {advice}")]
+    Value {
+        /// Where it was written.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// What was written.
+        value: String,
+        /// What to write instead.
+        advice: String,
+    },
+    /// Anybody could listen in.
+    #[error(
+        "listen = {0} can be reached from other machines and this host has no TLS: listen on 127.0.0.1, or put a proxy that ends TLS in front and say --behind-tls-proxy"
+    )]
+    PublicWithoutTls(SocketAddr),
+    /// One user could have more builds than there are.
+    #[error(
+        "builds.concurrent_max_per_user = {per_user} is more than builds.concurrent_max = {all}: lower the first or raise the second"
+    )]
+    BuildsPerUser {
+        /// Of one user.
+        per_user: usize,
+        /// Of all.
+        all: usize,
+    },
+}
+
+fn advice(suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(key) => format!("did you mean {key}?"),
+        None => "`hersh host config --defaults` lists them".to_owned(),
+    }
+}

@@ -1,0 +1,173 @@
+//! Every setting of a host, once: its name, its default and what it means.
+//!
+//! The file's key, the environment variable and the flag follow from the name: `log.level` is
+//! `level` under `[log]`, `HERSH_LOG_LEVEL` and `--log-level`.
+
+use std::fmt::Write;
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in the file, with the tables that it stands in: `log.level`.
+    pub name: &'static str,
+    /// Its value unless something says otherwise; empty for none.
+    pub default: &'static str,
+    /// What it means, one sentence.
+    pub help: &'static str,
+    kind: Kind,
+}
+
+/// How a value is written in the file, and whether the flag may stand alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Switch,
+}
+
+/// Every setting. Those without a dot come first, as TOML asks.
+pub const KEYS: [Key; 14] = [
+    text(
+        "data_dir",
+        "/var/lib/hersh",
+        "Folder of programs, their state and the journal.",
+    ),
+    text(
+        "listen",
+        "127.0.0.1:7700",
+        "Address and port of the API. One that others can reach needs TLS, here or in front.",
+    ),
+    switch(
+        "behind_tls_proxy",
+        "Allow a public address without TLS: something in front of this host ends TLS.",
+    ),
+    text(
+        "engine",
+        "unix:///var/run/docker.sock",
+        "Socket of the container engine.",
+    ),
+    text(
+        "subnet_pool",
+        "10.214.0.0/16",
+        "Private /16 whose addresses sandboxes get.",
+    ),
+    switch(
+        "insecure_runc",
+        "Run programs on the host's own kernel, without gVisor. For work on Hersh itself only.",
+    ),
+    text(
+        "log.format",
+        "text",
+        "Form of the log on standard error: text, or json with one object a line.",
+    ),
+    text(
+        "log.level",
+        "info",
+        "Least level that is logged: error, warn, info, debug, trace, or one for each part of the code.",
+    ),
+    number(
+        "builds.concurrent_max",
+        "2",
+        "Builds at once; others wait in a fair queue.",
+    ),
+    number(
+        "builds.concurrent_max_per_user",
+        "1",
+        "Builds at once of one user.",
+    ),
+    text(
+        "disk.free_min",
+        "1GiB",
+        "Free room on the disk below which new programs, source and builds are refused.",
+    ),
+    number(
+        "retention.records_per_program",
+        "1000",
+        "Events that are kept of one program; older ones are folded into a snapshot.",
+    ),
+    number(
+        "retention.audit_entries",
+        "100000",
+        "Entries that are kept in the audit log.",
+    ),
+    text(
+        "retention.idempotency",
+        "24h",
+        "How long the answer to an idempotency key is kept.",
+    ),
+];
+
+const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key {
+        name,
+        default,
+        help,
+        kind: Kind::Text,
+    }
+}
+
+const fn number(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key {
+        name,
+        default,
+        help,
+        kind: Kind::Number,
+    }
+}
+
+const fn switch(name: &'static str, help: &'static str) -> Key {
+    Key {
+        name,
+        default: "false",
+        help,
+        kind: Kind::Switch,
+    }
+}
+
+impl Key {
+    /// The environment variable: `HERSH_LOG_LEVEL`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("HERSH_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The flag without its dashes: `log-level`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// True if the flag alone means `true`.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.kind == Kind::Switch
+    }
+}
+
+/// A settings file in which every key stands with its meaning and default, commented out.
+#[must_use]
+pub fn defaults_file() -> String {
+    let mut file = String::from(HEAD);
+    let mut table = "";
+    for key in KEYS {
+        let (its_table, leaf) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if its_table != table {
+            table = its_table;
+            let _ = write!(file, "\n[{table}]\n");
+        }
+        let quote = if key.kind == Kind::Text { "\"" } else { "" };
+        let _ = write!(
+            file,
+            "\n# {}\n# {leaf} = {quote}{}{quote}\n",
+            key.help, key.default
+        );
+    }
+    file
+}
+
+const HEAD: &str = "\
+# Settings of a Hersh host, with their defaults. Take the # away to change one.
+#
+# Later wins: this file, environment variables (log.level is HERSH_LOG_LEVEL), flags (--log-level).
+# `hersh host config` shows what is in force and where each value comes from.
+";

@@ -1,0 +1,57 @@
+//! What a host is told at its start, parsed once.
+//!
+//! ```text
+//! defaults ◄ file ◄ environment ◄ flags ──gather──► Effective ──settings──► Settings ──► Config
+//!   keys              sources                    value + origin    types       checked against
+//!                                                                              each other
+//! ```
+
+mod error;
+mod file;
+mod keys;
+mod settings;
+mod sources;
+mod values;
+
+use std::net::SocketAddr;
+
+pub use self::{
+    error::ConfigError,
+    keys::{KEYS, Key, defaults_file},
+    settings::Settings,
+    sources::{DEFAULT_FILE, Effective, Origin, Sources, Value},
+    values::{EngineSocket, LogFormat, LogLevel, SubnetPool},
+};
+
+/// Settings that fit together.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) settings: Settings,
+}
+
+impl Config {
+    /// Checks the settings against each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which can't be used and what to do.
+    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
+        if is_public(settings.listen) && !settings.behind_tls_proxy {
+            return Err(ConfigError::PublicWithoutTls(settings.listen));
+        }
+        if settings.builds_concurrent_max_per_user > settings.builds_concurrent_max {
+            return Err(ConfigError::BuildsPerUser {
+                per_user: settings.builds_concurrent_max_per_user.get(),
+                all: settings.builds_concurrent_max.get(),
+            });
+        }
+        Ok(Self { settings })
+    }
+}
+
+/// True unless only this machine reaches the address. "Any address" is public.
+fn is_public(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests;

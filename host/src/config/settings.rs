@@ -1,0 +1,111 @@
+//! The settings as types.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+use hersh_wire::{ByteSize, Span};
+
+use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, SubnetPool};
+
+/// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "KEYS documents every setting, in one place")]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub behind_tls_proxy: bool,
+    pub engine: EngineSocket,
+    pub subnet_pool: SubnetPool,
+    pub insecure_runc: bool,
+    pub log_format: LogFormat,
+    pub log_level: LogLevel,
+    pub builds_concurrent_max: NonZeroUsize,
+    pub builds_concurrent_max_per_user: NonZeroUsize,
+    pub disk_free_bytes_min: u64,
+    pub retention_records_per_program: NonZeroUsize,
+    pub retention_audit_entries: NonZeroUsize,
+    pub retention_idempotency_ms: u64,
+}
+
+impl Settings {
+    /// What a host does when nothing is set.
+    ///
+    /// # Errors
+    /// None, as long as the defaults in [`KEYS`](super::KEYS) are right; a test holds them to it.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::read(&Effective::defaults())
+    }
+
+    pub(super) fn read(from: &Effective) -> Result<Self, ConfigError> {
+        Ok(Self {
+            data_dir: from
+                .path("data_dir")
+                .ok_or_else(|| from.refuse("data_dir", "write a folder"))?,
+            listen: from.parse(
+                "listen",
+                "write an address and a port such as 127.0.0.1:7700",
+            )?,
+            behind_tls_proxy: from.parse("behind_tls_proxy", SWITCH)?,
+            engine: from.read("engine")?,
+            subnet_pool: from.read("subnet_pool")?,
+            insecure_runc: from.parse("insecure_runc", SWITCH)?,
+            log_format: from.read("log.format")?,
+            log_level: from.read("log.level")?,
+            builds_concurrent_max: from.parse("builds.concurrent_max", NUMBER)?,
+            builds_concurrent_max_per_user: from.parse("builds.concurrent_max_per_user", NUMBER)?,
+            disk_free_bytes_min: from.unit("disk.free_min", |ByteSize(bytes)| bytes)?,
+            retention_records_per_program: from.parse("retention.records_per_program", NUMBER)?,
+            retention_audit_entries: from.parse("retention.audit_entries", NUMBER)?,
+            retention_idempotency_ms: from.unit("retention.idempotency", |Span(ms)| ms)?,
+        })
+    }
+}
+
+const SWITCH: &str = "write true or false";
+const NUMBER: &str = "write a whole number from 1 on";
+
+impl Effective {
+    fn parse<T: FromStr>(&self, key: &'static str, advice: &str) -> Result<T, ConfigError> {
+        self.text(key).parse().map_err(|_| self.refuse(key, advice))
+    }
+
+    fn read<T: FromStr<Err = &'static str>>(&self, key: &'static str) -> Result<T, ConfigError> {
+        self.text(key)
+            .parse()
+            .map_err(|advice| self.refuse(key, advice))
+    }
+
+    fn path(&self, key: &'static str) -> Option<PathBuf> {
+        Some(self.text(key))
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    }
+
+    fn unit<T: TryFrom<String, Error: std::fmt::Display>>(
+        &self,
+        key: &'static str,
+        number: impl FnOnce(T) -> u64,
+    ) -> Result<u64, ConfigError> {
+        T::try_from(self.text(key).to_owned())
+            .map(number)
+            .map_err(|error| self.refuse(key, &error.to_string()))
+    }
+
+    fn text(&self, key: &str) -> &str {
+        self.value(key).map_or("", |value| value.text.as_str())
+    }
+
+    fn value(&self, key: &str) -> Option<&super::Value> {
+        self.values.iter().find(|value| value.key.name == key)
+    }
+
+    fn refuse(&self, key: &'static str, advice: &str) -> ConfigError {
+        ConfigError::Value {
+            origin: self
+                .value(key)
+                .map_or(super::Origin::Default, |value| value.origin.clone()),
+            key,
+            value: self.text(key).to_owned(),
+            advice: advice.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Where values come from: later sources win over earlier ones.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{ConfigError, KEYS, Key, Settings, file};
+
+/// The settings file that is read when none is named; it may be missing.
+pub const DEFAULT_FILE: &str = "/etc/hersh/host.toml";
+
+/// Variables that begin with `HERSH_` and mean something to others than a host.
+const OTHERS: [&str; 8] = [
+    "HERSH_CA_FILE",
+    "HERSH_CONFIG",
+    "HERSH_HOST",
+    "HERSH_JOURNAL_DIR",
+    "HERSH_REPLAY",
+    "HERSH_TOKEN",
+    "HERSH_TOKEN_FILE",
+    "HERSH_WATCHER_SOCKET",
+];
+
+/// How alike two names are, from 0 to 1, before one is taken for a slip of the other.
+const ALIKE_MIN: f64 = 0.8;
+
+/// All that may say something about settings.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The settings file; [`DEFAULT_FILE`] if it is there and this is `None`.
+    pub file: Option<PathBuf>,
+    /// Environment variables; others than `HERSH_*` are passed over.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flags by [`Key::flag`], and their values.
+    pub flags: Vec<(String, OsString)>,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere.
+    Default,
+    /// In the settings file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// In this environment variable.
+    Environment(String),
+    /// In this flag, without its dashes.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "file {} line {line}", path.display()),
+            Self::Environment(variable) => write!(f, "environment {variable}"),
+            Self::Flag(flag) => write!(f, "flag --{flag}"),
+        }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The setting.
+    pub key: Key,
+    /// Its value, as it was written.
+    pub text: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// The values that are in force, one for each of [`KEYS`], not parsed yet.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// In the order of [`KEYS`].
+    pub values: Vec<Value>,
+    /// Variables that look like settings and are none: they may be misspelt.
+    pub unknown_variables: Vec<String>,
+}
+
+impl Effective {
+    /// Reads file, environment and flags.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a file that can't be read or has unknown keys, and for what is no text.
+    pub fn gather(sources: Sources) -> Result<Self, ConfigError> {
+        let mut effective = Self::defaults();
+        let (path, named) = match sources.file {
+            Some(path) => (path, true),
+            None => (PathBuf::from(DEFAULT_FILE), false),
+        };
+        effective.take_file(&path, named)?;
+        for (variable, value) in sources.environment {
+            effective.take_variable(&variable, value)?;
+        }
+        for (flag, value) in sources.flags {
+            if let Some(key) = KEYS.iter().find(|key| key.flag() == flag) {
+                effective.set(key.name, value, Origin::Flag(flag))?;
+            }
+        }
+        effective.unknown_variables.sort();
+        Ok(effective)
+    }
+
+    /// Parses every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first that can't be used, and where it was written.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::read(self)
+    }
+
+    pub(super) fn defaults() -> Self {
+        let values = KEYS.iter().map(|key| Value {
+            key: *key,
+            text: key.default.to_owned(),
+            origin: Origin::Default,
+        });
+        Self {
+            values: values.collect(),
+            unknown_variables: Vec::new(),
+        }
+    }
+
+    fn take_file(&mut self, path: &Path, named: bool) -> Result<(), ConfigError> {
+        for entry in file::read(path, named)? {
+            let origin = Origin::File {
+                path: path.to_path_buf(),
+                line: entry.line,
+            };
+            self.set(entry.key, entry.text.into(), origin)?;
+        }
+        Ok(())
+    }
+
+    /// A variable that is not a setting is told, not refused: an environment comes from many
+    /// hands, and some of them serve other parts of Hersh.
+    fn take_variable(&mut self, variable: &OsString, value: OsString) -> Result<(), ConfigError> {
+        let Some(name) = variable.to_str().filter(|name| name.starts_with("HERSH_")) else {
+            return Ok(());
+        };
+        match KEYS.iter().find(|key| key.variable() == name) {
+            Some(key) => self.set(key.name, value, Origin::Environment(name.to_owned())),
+            None => {
+                if !OTHERS.contains(&name) && !name.starts_with("HERSH_TEST_") {
+                    self.unknown_variables.push(name.to_owned());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: OsString, origin: Origin) -> Result<(), ConfigError> {
+        let Ok(text) = value.into_string() else {
+            return Err(ConfigError::NotText(origin));
+        };
+        if let Some(value) = self.values.iter_mut().find(|value| value.key.name == name) {
+            value.text = text;
+            value.origin = origin;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a setting, or of a table, that `written` was probably meant to be.
+pub(super) fn suggestion(written: &str) -> Option<&'static str> {
+    let leaf = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let likeness = |name: &'static str| {
+        strsim::jaro_winkler(written, name).max(strsim::jaro_winkler(written, leaf(name)))
+    };
+    let tables = KEYS
+        .iter()
+        .filter_map(|key| Some(key.name.split_once('.')?.0));
+    KEYS.iter()
+        .map(|key| key.name)
+        .chain(tables)
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
