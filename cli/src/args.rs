@@ -45,6 +45,17 @@ pub(crate) struct Connection {
         default_value = "/var/lib/hersh/admin-token"
     )]
     pub(crate) token_file: PathBuf,
+    /// PEM file with the authorities that may vouch for the host; the machine's own otherwise.
+    #[arg(
+        long,
+        global = true,
+        env = "HERSH_CA_FILE", help_heading = TALK_TO,
+        value_name = "FILE"
+    )]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Send the token to another machine without TLS. Whoever is between can then use the host.
+    #[arg(long, global = true, help_heading = TALK_TO)]
+    pub(crate) insecure_http: bool,
 }
 
 /// How results are printed.

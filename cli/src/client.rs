@@ -1,7 +1,5 @@
 //! The host's API over HTTP.
 
-use std::time::Duration;
-
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use hersh_wire::{Code, LogLine, Problem, ProgramView};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -9,9 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_stream::wrappers::LinesStream;
 
-use crate::{args::Connection, failure::Failure};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{args::Connection, connect, failure::Failure};
 
 /// A host and the token to use with it.
 pub(crate) struct Client {
@@ -22,21 +18,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
-        let host = Url::parse(&connection.host)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
-            .ok_or_else(|| {
-                Failure::Input(format!(
-                    "{:?} is not a host's address: use one such as http://127.0.0.1:7700",
-                    connection.host
-                ))
-            })?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Failure::Failed(format!("can't make an HTTP client: {error}")))?;
+        let host = connect::address(&connection.host, connection.insecure_http)?;
+        let http = connect::http_client(&host, connection.ca_file.as_deref())?;
         Ok(Self {
             http,
             host,

@@ -8,6 +8,7 @@
 mod args;
 mod client;
 mod commands;
+mod connect;
 mod failure;
 mod output;
 mod setting_flags;

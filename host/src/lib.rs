@@ -21,6 +21,7 @@ mod host;
 mod idempotency;
 pub mod journal;
 mod lock;
+mod peers;
 mod proxy;
 mod quota;
 mod readiness;
@@ -33,7 +34,9 @@ mod supervise;
 mod surroundings;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod tls;
 
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
 pub use serve::{HostError, serve};
+pub use tls::TlsError;

@@ -15,10 +15,11 @@ use crate::{
         Runtime, Unavailable,
         docker::{DockerConfig, DockerRuntime},
     },
-    server,
+    server::{self, Door, Scheme},
     storage::{Storage, StorageError},
     supervise::{self, Foundation, RecoverError},
     surroundings::Surroundings,
+    tls::{self, Tls, TlsError},
 };
 
 const META_HOST_ID: &str = "host_id";
@@ -26,6 +27,12 @@ const META_HOST_ID: &str = "host_id";
 /// Why a host did not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    /// The certificate or its key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Signals can't be listened to.
+    #[error("can't listen for signals: {0}")]
+    Signals(std::io::Error),
     /// The data folder can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -72,6 +79,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), HostError> {
+    let door = door(&config)?;
+    let fresh = tls::keep_fresh(door.tls.clone()).map_err(HostError::Signals)?;
     let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
@@ -92,11 +101,22 @@ pub async fn serve(
     let (host, workers) = supervise::bring_up(foundation)
         .await
         .map_err(recover_failed)?;
-    announce(&listener, new_token.as_ref(), on_listening);
-    server::serve(listener, api::router(host.clone()), stop).await;
+    announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
+    let fresh = tokio::spawn(fresh);
+    server::serve(listener, door, api::router(host.clone()), stop).await;
+    fresh.abort();
     supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(())
+}
+
+fn door(config: &Config) -> Result<Door, TlsError> {
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
+    let behind_tls_proxy = config.settings.behind_tls_proxy;
+    Ok(Door {
+        tls,
+        behind_tls_proxy,
+    })
 }
 
 async fn connect(
@@ -147,6 +167,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
 
 fn announce(
     listener: &TcpListener,
+    scheme: Scheme,
     new_token: Option<&WrittenToken>,
     on_listening: impl FnOnce(SocketAddr),
 ) {
@@ -154,7 +175,7 @@ fn announce(
         tracing::info!(path = %token.path.display(), "admin token written; 'hersh --token-file' reads it");
     }
     if let Ok(address) = listener.local_addr() {
-        tracing::info!("listening on http://{address}");
+        tracing::info!("listening on {}://{address}", scheme.as_str());
         on_listening(address);
     }
 }

@@ -1,17 +1,25 @@
 //! Accepts connections and serves the router over HTTP/1.1, with every wait and buffer bounded.
+//!
+//! ```text
+//! accept ──► a place (of all, of the peer) ──► TLS handshake ──► requests, each with peer and scheme
+//! ```
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{Router, extract::ConnectInfo};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+};
+use tower_service::Service;
+
+use crate::{
+    peers::{self, Peers, Place},
+    tls::Tls,
 };
 
 /// Connections at once, streams included. The next one waits in the kernel's queue.
@@ -24,11 +32,52 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say) the next is tried this much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a client speaks to reach this host; every request carries it as an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What stands between the listener and the router.
+#[derive(Clone)]
+pub(crate) struct Door {
+    /// Ends TLS here.
+    pub(crate) tls: Option<Tls>,
+    /// Something in front of this host ends TLS.
+    pub(crate) behind_tls_proxy: bool,
+}
+
+impl Door {
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() || self.behind_tls_proxy {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+}
+
 /// Serves until `stop` resolves, then lets requests under way finish for a while.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: Door,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let peers = Peers::new(door.behind_tls_proxy);
     let mut connections = JoinSet::new();
-    let (drain, draining) = tokio::sync::watch::channel(());
+    let (drain, draining) = watch::channel(());
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -39,27 +88,20 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         let Some((stream, peer, slot)) = accepted else {
             return;
         };
-        let router = router.clone().layer(Extension(ConnectInfo(peer)));
-        let mut draining = draining.clone();
-        connections.spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_READ_TIMEOUT)
-                .max_buf_size(HEADER_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = draining.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "connection ended early");
-            }
-            drop(slot);
-        });
+        let Some(place) = peers.enter(peer.ip()) else {
+            tracing::debug!(%peer, "connection refused: this peer has too many");
+            continue;
+        };
+        let connection = Connection {
+            peer,
+            scheme: door.scheme(),
+            behind_proxy: door.behind_tls_proxy,
+            router: router.clone(),
+            draining: draining.clone(),
+            _held: (slot, place),
+        };
+        let tls = door.tls.clone();
+        connections.spawn(connection.run(stream, tls));
     }
     drop(drain);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -68,7 +110,61 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+struct Connection {
+    peer: SocketAddr,
+    scheme: Scheme,
+    behind_proxy: bool,
+    router: Router,
+    draining: watch::Receiver<()>,
+    /// Its places among all connections and among its peer's.
+    _held: (OwnedSemaphorePermit, Place),
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, tls: Option<Tls>) {
+        let Some(tls) = tls else {
+            return self.talk(stream).await;
+        };
+        match tls.accept(stream).await {
+            Ok(stream) => self.talk(stream).await,
+            Err(error) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
+        }
+    }
+
+    async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
+        let (peer, scheme, router) = (self.peer, self.scheme, self.router);
+        let behind_proxy = self.behind_proxy;
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let client = if behind_proxy {
+                peers::forwarded_for(request.headers()).map_or(peer, |ip| (ip, 0).into())
+            } else {
+                peer
+            };
+            request.extensions_mut().insert(ConnectInfo(client));
+            request.extensions_mut().insert(scheme);
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = self.draining.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended early");
+        }
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
     // The semaphore is never closed, so a permit always comes.

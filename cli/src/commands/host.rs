@@ -53,10 +53,14 @@ async fn serve(sources: Sources) -> Result<(), Failure> {
     hersh_host::serve(config, stop, |_| {})
         .await
         .map_err(|error| {
+            let message = error.to_string();
             if let HostError::Engine(_) = error {
-                return Failure::Unavailable(error.to_string());
+                return Failure::Unavailable(message);
             }
-            Failure::Failed(error.to_string())
+            if let HostError::Tls(_) = error {
+                return Failure::Input(message);
+            }
+            Failure::Failed(message)
         })
 }
 

@@ -12,3 +12,4 @@ mod crash;
 mod examples;
 mod lifecycle;
 mod support;
+mod tls;

@@ -32,6 +32,8 @@ pub(crate) struct Host {
     process: Option<Child>,
     address: String,
     data: PathBuf,
+    /// What else its command line says.
+    arguments: Vec<String>,
     /// The folder that goes with the host, where the host made it.
     _folder: Option<tempfile::TempDir>,
 }
@@ -46,10 +48,16 @@ impl Host {
 
     /// With its data in a folder of the test's.
     pub(crate) fn start_in(data: PathBuf) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// With more on its command line.
+    pub(crate) fn start_with(data: PathBuf, arguments: &[&str]) -> Self {
         let mut host = Self {
             process: None,
             address: String::new(),
             data,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             _folder: None,
         };
         host.start_again();
@@ -64,6 +72,7 @@ impl Host {
             .arg(&self.data)
             .arg("--engine")
             .arg(engine())
+            .args(&self.arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -104,6 +113,20 @@ impl Host {
         assert!(child.wait().unwrap().success());
     }
 
+    /// Sends the process a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.process.as_ref().expect("the host runs");
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The host's address, with its scheme.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
@@ -115,6 +138,9 @@ impl Host {
             .args(["--host", &self.address, "--token-file"])
             .arg(self.data.join("admin-token"))
             .args(arguments);
+        if let Some(at) = self.arguments.iter().position(|word| word == "--tls-cert") {
+            command.env("HERSH_CA_FILE", &self.arguments[at + 1]);
+        }
         command
     }
 

@@ -35,6 +35,7 @@ impl Engine {
         let client = Client::builder()
             .unix_socket(socket.as_path())
             .no_proxy()
+            .tls_certs_only([])
             .timeout(PATIENCE)
             .build()?;
         Ok(Self { socket, client })

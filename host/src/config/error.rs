@@ -72,9 +72,17 @@ pub enum ConfigError {
         /// What to write instead.
         advice: String,
     },
+    /// A certificate without key, or the other way round.
+    #[error("{given} is set but {missing} is not: set both, or neither for a host without TLS")]
+    HalfTls {
+        /// What is there.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
     /// Anybody could listen in.
     #[error(
-        "listen = {0} can be reached from other machines and this host has no TLS: listen on 127.0.0.1, or put a proxy that ends TLS in front and say --behind-tls-proxy"
+        "listen = {0} can be reached from other machines and this host has no TLS: set tls.cert and tls.key, listen on 127.0.0.1, or put a proxy that ends TLS in front and say --behind-tls-proxy"
     )]
     PublicWithoutTls(SocketAddr),
     /// One user could have more builds than there are.

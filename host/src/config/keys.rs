@@ -1,14 +1,14 @@
 //! Every setting of a host, once: its name, its default and what it means.
 //!
-//! The file's key, the environment variable and the flag follow from the name: `log.level` is
-//! `level` under `[log]`, `HERSH_LOG_LEVEL` and `--log-level`.
+//! The file's key, the environment variable and the flag follow from the name: `tls.cert` is
+//! `cert` under `[tls]`, `HERSH_TLS_CERT` and `--tls-cert`.
 
 use std::fmt::Write;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its name in the file, with the tables that it stands in: `log.level`.
+    /// Its name in the file, with the tables that it stands in: `tls.cert`.
     pub name: &'static str,
     /// Its value unless something says otherwise; empty for none.
     pub default: &'static str,
@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 16] = [
     text(
         "data_dir",
         "/var/lib/hersh",
@@ -54,6 +54,16 @@ pub const KEYS: [Key; 14] = [
     switch(
         "insecure_runc",
         "Run programs on the host's own kernel, without gVisor. For work on Hersh itself only.",
+    ),
+    text(
+        "tls.cert",
+        "",
+        "PEM file with the certificate, the server's own first. Read again on SIGHUP and when it changes.",
+    ),
+    text(
+        "tls.key",
+        "",
+        "PEM file with the certificate's private key, readable by nobody else.",
     ),
     text(
         "log.format",
@@ -125,13 +135,13 @@ const fn switch(name: &'static str, help: &'static str) -> Key {
 }
 
 impl Key {
-    /// The environment variable: `HERSH_LOG_LEVEL`.
+    /// The environment variable: `HERSH_TLS_CERT`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("HERSH_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// The flag without its dashes: `log-level`.
+    /// The flag without its dashes: `tls-cert`.
     #[must_use]
     pub fn flag(&self) -> String {
         self.name.replace(['.', '_'], "-")
@@ -168,6 +178,6 @@ pub fn defaults_file() -> String {
 const HEAD: &str = "\
 # Settings of a Hersh host, with their defaults. Take the # away to change one.
 #
-# Later wins: this file, environment variables (log.level is HERSH_LOG_LEVEL), flags (--log-level).
+# Later wins: this file, environment variables (tls.cert is HERSH_TLS_CERT), flags (--tls-cert).
 # `hersh host config` shows what is in force and where each value comes from.
 ";

@@ -23,10 +23,13 @@ pub use self::{
     values::{EngineSocket, LogFormat, LogLevel, SubnetPool},
 };
 
+use crate::tls::Files;
+
 /// Settings that fit together.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) settings: Settings,
+    pub(crate) tls: Option<Files>,
 }
 
 impl Config {
@@ -35,7 +38,26 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] says which can't be used and what to do.
     pub fn new(settings: Settings) -> Result<Self, ConfigError> {
-        if is_public(settings.listen) && !settings.behind_tls_proxy {
+        let tls = match (&settings.tls_cert, &settings.tls_key) {
+            (Some(cert), Some(key)) => Some(Files {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(ConfigError::HalfTls {
+                    given: "tls.cert",
+                    missing: "tls.key",
+                });
+            }
+            (None, Some(_)) => {
+                return Err(ConfigError::HalfTls {
+                    given: "tls.key",
+                    missing: "tls.cert",
+                });
+            }
+        };
+        if is_public(settings.listen) && tls.is_none() && !settings.behind_tls_proxy {
             return Err(ConfigError::PublicWithoutTls(settings.listen));
         }
         if settings.builds_concurrent_max_per_user > settings.builds_concurrent_max {
@@ -44,7 +66,7 @@ impl Config {
                 all: settings.builds_concurrent_max.get(),
             });
         }
-        Ok(Self { settings })
+        Ok(Self { settings, tls })
     }
 }
 

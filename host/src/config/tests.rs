@@ -268,3 +268,22 @@ fn settings_that_contradict_each_other_are_refused() {
     let message = error.unwrap_err().to_string();
     assert!(message.contains("per_user = 3"), "{message}");
 }
+
+#[test]
+fn tls_makes_an_address_public_and_needs_both_files() {
+    let with = |cert: Option<&str>, key: Option<&str>| {
+        checked(|settings| {
+            settings.listen = "0.0.0.0:7700".parse().unwrap();
+            settings.tls_cert = cert.map(PathBuf::from);
+            settings.tls_key = key.map(PathBuf::from);
+        })
+    };
+    assert!(with(Some("/c"), Some("/k")).unwrap().tls.is_some());
+    for (half, missing) in [
+        (with(Some("/c"), None), "tls.key"),
+        (with(None, Some("/k")), "tls.cert"),
+    ] {
+        let message = half.unwrap_err().to_string();
+        assert!(message.contains(&format!("{missing} is not")), "{message}");
+    }
+}

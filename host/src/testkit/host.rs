@@ -21,7 +21,7 @@ use crate::{
     journal::{JOURNAL_FILE, Journal},
     lock::DataLock,
     runtime::Runtime,
-    server,
+    server::{self, Door},
     storage::{Storage, StorageError},
     supervise::{self, Foundation, Workers},
     surroundings::Surroundings,
@@ -166,7 +166,11 @@ impl TestHost {
 
     /// Serves the API over HTTP until `stop` resolves.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        server::serve(listener, api::router(self.host.clone()), stop).await;
+        let door = Door {
+            tls: None,
+            behind_tls_proxy: false,
+        };
+        server::serve(listener, door, api::router(self.host.clone()), stop).await;
     }
 
     /// Every program as it stands, by id.

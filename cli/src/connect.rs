@@ -1,0 +1,129 @@
+//! Which hosts the token may be sent to, and how they prove who they are.
+
+use std::{fs, path::Path, time::Duration};
+
+use reqwest::{Certificate, Client, Url, redirect::Policy};
+
+use crate::failure::Failure;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The host's address. The token goes there in the open without TLS, so plain HTTP is for this
+/// machine, or for those who insist.
+pub(crate) fn address(text: &str, insecure_http: bool) -> Result<Url, Failure> {
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| {
+            Failure::Input(format!(
+                "{text:?} is not a host's address: use one such as http://127.0.0.1:7700 or https://hersh.example:7700"
+            ))
+        })?;
+    if url.scheme() == "http" && !is_this_machine(&url) && !insecure_http {
+        return Err(Failure::Input(format!(
+            "{url} is another machine and has no TLS, so anybody between could read the token: use https, an SSH tunnel to 127.0.0.1, or --insecure-http on a network that you trust"
+        )));
+    }
+    Ok(url)
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<std::net::IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        // The name that every resolver keeps for this machine (RFC 6761).
+        Err(_) => host == "localhost",
+    }
+}
+
+/// A client for the host at `url`. With `ca_file` only the authorities in it are believed.
+pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, Failure> {
+    // Fails only if there is a provider already; that one serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .no_proxy()
+        .redirect(Policy::none());
+    let builder = match ca_file {
+        Some(path) => builder.tls_certs_only(authorities(path)?),
+        // Reading the machine's authorities takes a while and may fail where there are none.
+        None if url.scheme() == "http" => builder.tls_certs_only([]),
+        None => builder,
+    };
+    builder
+        .build()
+        .map_err(|error| Failure::Failed(format!("can't make an HTTP client: {error}")))
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    let unusable = |why: String| {
+        Failure::Input(format!(
+            "no certificate of an authority can be read from {}: {why}; name a PEM file with --ca-file or HERSH_CA_FILE",
+            path.display()
+        ))
+    };
+    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let authorities =
+        Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+    if authorities.is_empty() {
+        return Err(unusable("it holds none".to_owned()));
+    }
+    Ok(authorities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_leaves_this_machine_only_under_tls() {
+        for here in [
+            "127.0.0.1:7700",
+            "127.1.2.3",
+            "[::1]:7700",
+            "localhost:7700",
+            "LOCALHOST",
+        ] {
+            assert!(address(&format!("http://{here}"), false).is_ok(), "{here}");
+        }
+        for elsewhere in [
+            "hersh.example",
+            "192.0.2.1:7700",
+            "0.0.0.0:7700",
+            "localhost.example",
+            "127.0.0.1.example",
+            "127.0.0.1@hersh.example",
+            "[2001:db8::1]:7700",
+        ] {
+            let open = format!("http://{elsewhere}");
+            let failure = address(&open, false).unwrap_err();
+            assert_eq!(failure.exit_code(), 3, "{open}");
+            assert!(failure.to_string().contains("--insecure-http"), "{failure}");
+            assert!(address(&open, true).is_ok(), "{open}");
+            assert!(address(&format!("https://{elsewhere}"), false).is_ok());
+        }
+        for bad in ["127.0.0.1:7700", "ftp://127.0.0.1", "unix:///x", ""] {
+            assert!(address(bad, true).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_authorities_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.pem");
+        fs::write(&empty, "").unwrap();
+        for path in [empty, folder.path().join("missing.pem")] {
+            let url = address("https://hersh.example", false).unwrap();
+            let failure = http_client(&url, Some(&path)).unwrap_err();
+            assert_eq!(failure.exit_code(), 3);
+            assert!(failure.to_string().contains(path.to_str().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_client_for_this_machine_needs_no_authorities() {
+        let url = address("http://127.0.0.1:7700", false).unwrap();
+        assert!(http_client(&url, None).is_ok());
+    }
+}
