@@ -1,0 +1,152 @@
+//! `kill -9` in the middle of backups and restores: what is there is always one whole journal.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use hersh_host::journal::{self, JOURNAL_FILE, Journal};
+use hersh_machine::SplitMix64;
+use hersh_program::{BuildId, Manifest, Program, ProgramId, Source};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::child::{again, end_with_parent};
+
+const KILLS: u64 = 40;
+const SEED: u64 = 77;
+/// The longest that a child works before it is killed: some copies' worth.
+const WORK_MS: u64 = 150;
+/// Names the folder and the task to a child.
+const PLACE: &str = "HERSH_TEST_CRASH_PLACE";
+const TASK: &str = "HERSH_TEST_CRASH_TASK";
+/// A child says this when it begins.
+const MARK: &str = "at work";
+
+#[tokio::test]
+async fn a_backup_that_is_killed_leaves_the_one_before() {
+    let place = Place::new();
+    place.fill("data", 300).await;
+    journal::backup(&place.at("data"), &place.at("backup")).unwrap();
+    let mut random = SplitMix64::new(SEED);
+    let mut cut = 0;
+    for kill in 1..=KILLS {
+        place.work_and_die("backup", &mut random).await;
+        cut += u64::from(place.at("backup.partial").exists());
+        let context = format!("kill {kill}, seed {SEED}");
+        assert_eq!(place.programs_of_copy("backup"), 300, "{context}");
+        assert_eq!(journal::check(&place.at("data")).unwrap().programs, 300);
+    }
+    println!("{KILLS} kills, {cut} in the middle of a copy");
+    assert!(cut > 0, "some kills hit a copy");
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_leaves_the_old_journal_or_the_new_one() {
+    let place = Place::new();
+    for (name, programs) in [("data", 300), ("few", 100)] {
+        place.fill(name, programs).await;
+        let backup = place.at(&format!("backup-{programs}"));
+        journal::backup(&place.at(name), &backup).unwrap();
+    }
+    let mut random = SplitMix64::new(SEED);
+    let mut seen = [0; 2];
+    for kill in 1..=KILLS {
+        place.work_and_die("restore", &mut random).await;
+        let found = Journal::open(&place.at("data").join(JOURNAL_FILE)).unwrap();
+        let found = found.load().unwrap().len();
+        match found {
+            300 => seen[0] += 1,
+            100 => seen[1] += 1,
+            other => panic!("{other} programs: kill {kill}, seed {SEED}"),
+        }
+        place.forget_kept();
+    }
+    println!("{KILLS} kills: {seen:?} left the one journal or the other");
+    assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A journal with `programs` programs.
+    async fn fill(&self, name: &str, programs: u64) {
+        std::fs::create_dir(self.at(name)).unwrap();
+        let journal = Journal::open(&self.at(name).join(JOURNAL_FILE)).unwrap();
+        for n in 0..programs {
+            journal.create("admin", 0, &program(n)).await.unwrap();
+        }
+    }
+
+    /// A child does `task` over and over until it is killed.
+    async fn work_and_die(&self, task: &str, random: &mut SplitMix64) {
+        let mut child = again("backups::a_worker")
+            .env(PLACE, self.0.path())
+            .env(TASK, task)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while !lines.next_line().await.unwrap().unwrap().contains(MARK) {}
+        let work = Duration::from_millis(random.below(WORK_MS));
+        tokio::time::sleep(work).await; // tidy: allow(sleep) when it is killed
+        child.kill().await.unwrap();
+    }
+
+    fn programs_of_copy(&self, name: &str) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(JOURNAL_FILE);
+        std::fs::copy(self.at(name), &path).unwrap();
+        Journal::open(&path).unwrap().load().unwrap().len()
+    }
+
+    /// Removes what restores keep of the journals before.
+    fn forget_kept(&self) {
+        for entry in std::fs::read_dir(self.at("data")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_str().unwrap().contains("before-restore") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+fn program(n: u64) -> Program {
+    let source = Source {
+        build: BuildId::parse("build-0123456789ab").unwrap(),
+        manifest: Arc::new(Manifest::default()),
+    };
+    Program::new(ProgramId::parse(&format!("p{n}")).unwrap(), source, n)
+}
+
+/// No test of its own: what the others start and kill.
+#[test]
+fn a_worker() {
+    let (Some(place), Ok(task)) = (std::env::var_os(PLACE), std::env::var(TASK)) else {
+        return;
+    };
+    end_with_parent();
+    let at = |name: &str| Path::new(&place).join(name);
+    println!("{MARK}");
+    for n in 0.. {
+        if task == "backup" {
+            journal::backup(&at("data"), &at("backup")).unwrap();
+        } else {
+            let backup = at(if n % 2 == 0 {
+                "backup-100"
+            } else {
+                "backup-300"
+            });
+            journal::restore(&at("data"), &backup, n).unwrap();
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What 10,000 registered programs cost a start.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hersh_host::{
+    journal::{JOURNAL_FILE, Journal},
+    testkit::{FakeEngine, Setup, TestHost},
+};
+use hersh_program::{
+    BuildId, ContainerId, Event, ImageId, Manifest, Program, ProgramId, ProgramRecord,
+    ProgramStepper, Readiness, Source, Started,
+};
+use serde_json::Value;
+
+const PROGRAMS: u64 = 10_000;
+/// Programs that are stored side by side.
+const WRITERS: u64 = 100;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_stopped_programs_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(JOURNAL_FILE);
+    let records = register(&Journal::open(&path).unwrap()).await;
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let (memory, began) = (memory_bytes(), Instant::now());
+    let engine = Arc::new(FakeEngine::default());
+    let host = TestHost::bring_up(Setup::new(folder.path(), &engine).unwrap());
+    let host = host.await.unwrap();
+    let start = began.elapsed();
+    let memory = memory_bytes().saturating_sub(memory);
+    let (list_time, programs) = timed(list(&host)).await;
+    println!(
+        "{PROGRAMS} stopped programs, {records} events, {} MiB of journal: start in {start:?}, {} bytes of memory each, GET /programs in {list_time:?}",
+        bytes >> 20,
+        memory / PROGRAMS,
+    );
+    assert_eq!(programs.len() as u64, PROGRAMS);
+    assert!(programs.iter().all(|program| program["state"] == "Stopped"));
+    assert!(engine.running().is_empty());
+    // They are alive: one of them starts.
+    let (status, answer) = host.ask("POST", "/programs/p77/start?wait=30s", b"").await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["state"]), (200, &"Ready".into()));
+    host.put_down();
+}
+
+async fn list(host: &TestHost) -> Vec<Value> {
+    let (status, list) = host.ask("GET", "/programs", b"").await;
+    assert_eq!(status, 200);
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    list["programs"].as_array().unwrap().clone()
+}
+
+async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
+    let began = Instant::now();
+    let value = work.await;
+    (began.elapsed(), value)
+}
+
+/// Registers programs that were started and stopped once; how many events.
+async fn register(journal: &Journal) -> u64 {
+    let writers = (0..WRITERS).map(|writer| {
+        let journal = journal.clone();
+        tokio::spawn(async move {
+            let mut written = 0;
+            for n in (writer..PROGRAMS).step_by(WRITERS as usize) {
+                let program = program(n);
+                let row = journal.create("admin", 1, &program).await.unwrap();
+                for record in life(program) {
+                    journal.append(row, &record).await.unwrap();
+                    written += 1;
+                }
+            }
+            written
+        })
+    });
+    let mut written = 0;
+    for writer in writers.collect::<Vec<_>>() {
+        written += writer.await.unwrap();
+    }
+    written
+}
+
+fn program(n: u64) -> Program {
+    let manifest = Manifest {
+        env: [("SETTING".to_owned(), format!("value {n}"))].into(),
+        readiness: Readiness::None,
+        ..Manifest::default()
+    };
+    let source = Source {
+        build: BuildId::parse(&format!("build-{n:012x}")).unwrap(),
+        manifest: Arc::new(manifest),
+    };
+    Program::new(ProgramId::parse(&format!("p{n}")).unwrap(), source, n)
+}
+
+/// A start that succeeds, and a stop.
+fn life(program: Program) -> Vec<ProgramRecord> {
+    let mut stepper = ProgramStepper::new(program);
+    let mut records = Vec::new();
+    let mut step = |make: &dyn Fn(hersh_program::OpId) -> Event| {
+        let op = stepper
+            .open()
+            .last()
+            .map_or(hersh_program::OpId(0), |open| open.op);
+        records.push(stepper.step(make(op), 1_000).unwrap());
+    };
+    let image = ImageId::parse(&format!("sha256:{:064x}", 7)).unwrap();
+    let container = ContainerId::parse("0123456789ab").unwrap();
+    step(&|_| Event::UserStartRequested);
+    step(&|op| Event::FoldersEnsured { op, result: Ok(()) });
+    step(&|op| Event::BuildFinished {
+        op,
+        result: Ok(image.clone()),
+    });
+    step(&|op| Event::RuntimeStarted {
+        op,
+        started: Started {
+            container: container.clone(),
+        },
+    });
+    step(&|_| Event::UserStopRequested);
+    step(&|op| Event::StopFinished { op, result: Ok(()) });
+    records
+}
+
+fn memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<u64>().unwrap() * 1_024
+}
