@@ -44,6 +44,19 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Waits until nobody has the journal open and its log is folded into the file.
+fn closed(path: &Path) {
+    let log = PathBuf::from(format!("{}-wal", path.display()));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while log.exists() {
+        assert!(std::time::Instant::now() < deadline, "the journal closes");
+        // The last one who can write removes the log when it closes.
+        let _ = Connection::open(path)
+            .unwrap()
+            .query_row("PRAGMA user_version", [], |_| Ok(()));
+    }
+}
+
 async fn add(journal: &Journal, name: &str) {
     let row = journal.create("admin", 0, &program(name)).await.unwrap();
     let record = ProgramStepper::new(program(name))
@@ -121,6 +134,7 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
         backup(&place.data(), &place.file()).unwrap();
         add(&journal, "later").await;
     }
+    closed(&place.data().join(JOURNAL_FILE));
     let restored = restore(&place.data(), &place.file(), 77).unwrap();
     assert_eq!(
         (restored.contents.programs, restored.contents.records),
@@ -158,6 +172,7 @@ async fn a_damaged_journal_is_refused_and_a_backup_takes_its_place() {
     }
     backup(&place.data(), &place.file()).unwrap();
     let path = place.data().join(JOURNAL_FILE);
+    closed(&path);
     let mut bytes = fs::read(&path).unwrap();
     bytes[5_000..20_000].fill(0x5a);
     fs::write(&path, &bytes).unwrap();

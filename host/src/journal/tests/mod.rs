@@ -1,4 +1,5 @@
 mod backup;
+mod recovery;
 mod retention;
 
 use std::sync::Arc;
