@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     compose::{Spec, to_compose_yaml},
+    place::Place,
     quota,
     readiness::{self, NotReady},
     runtime::{BuildError, BuildRequest, Running, Runtime},
-    storage::{Storage, StorageError},
+    storage::{Storage, StorageError, remove_socket},
     surroundings::Surroundings,
 };
 
@@ -81,6 +82,7 @@ impl EffectHandler for Effects {
         let began = Instant::now();
         let spec = self.spec(&task.program, image, manifest);
         self.write_compose(&spec).await?;
+        self.remove_socket(&task.program).await?;
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             running = self.runtime.start(spec) => running?,
@@ -127,6 +129,22 @@ impl Effects {
             .map_err(start_failed)
     }
 
+    /// Without a network, a program is reached by the socket in its state folder.
+    fn place(&self, program: &ProgramId, running: &Running) -> Place {
+        running.address.map_or_else(
+            || Place::Socket(self.storage.paths(program).state),
+            Place::Address,
+        )
+    }
+
+    async fn remove_socket(&self, program: &ProgramId) -> Result<(), Cause> {
+        let state = self.storage.paths(program).state;
+        match tokio::task::spawn_blocking(move || remove_socket(&state)).await {
+            Ok(removed) => removed.map_err(|error| start_failed(error.to_string())),
+            Err(error) => Err(start_failed(error.to_string())),
+        }
+    }
+
     async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
         let receipt = running.receipt.clone();
         self.on_storage(move |storage| storage.write_receipt(&receipt))
@@ -144,7 +162,8 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let probing = readiness::wait(&manifest.readiness, running.address, left);
+        let place = self.place(&task.program, running);
+        let probing = readiness::wait(&manifest.readiness, &place, left);
         tokio::select! {
             ready = probing => match ready {
                 Ok(()) => self.still_running(&task.program).await,

@@ -22,6 +22,7 @@ mod idempotency;
 pub mod journal;
 mod lock;
 mod peers;
+mod place;
 mod proxy;
 mod quota;
 mod readiness;

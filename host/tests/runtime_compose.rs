@@ -290,6 +290,21 @@ fn a_program_is_told_when_it_has_to_be_gone_unless_its_manifest_says_so() {
 }
 
 #[test]
+fn a_program_without_a_network_is_told_its_socket_whatever_its_manifest_says() {
+    let mut manifest = Manifest::default();
+    let told = |manifest: &Manifest| {
+        let spec = spec_with(RuntimeMode::Runsc, manifest);
+        spec.env.get("HERSH_WATCHER_SOCKET").cloned()
+    };
+    assert_eq!(told(&manifest), None);
+    let own = ("HERSH_WATCHER_SOCKET".to_owned(), "/tmp/x".to_owned());
+    manifest.env.extend([own]);
+    assert_eq!(told(&manifest).as_deref(), Some("/tmp/x"));
+    manifest.network = NetworkMode::None;
+    assert_eq!(told(&manifest).as_deref(), Some("/state/watcher.sock"));
+}
+
+#[test]
 fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
     let mut manifest = Manifest::default();
     let hostile = "x\"\n    privileged: true\n#\u{2028}";

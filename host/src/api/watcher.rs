@@ -14,11 +14,9 @@ use super::{extract::Owned, problem::Failure};
 use crate::{
     auth::{Caller, Scope},
     host::Host,
+    place::WATCHER_PORT,
     proxy,
 };
-
-/// The port that a WatcherAPI listens on, in every sandbox.
-const WATCHER_PORT: u16 = 8080;
 
 /// The WatcherAPI's root. A WebSocket needs scope operate.
 #[utoipa::path(

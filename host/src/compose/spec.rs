@@ -15,8 +15,13 @@ pub const SANDBOX_ID: u32 = 65_532;
 /// so what looks at the kernel from inside has to be brought along.
 pub const PROBE_TARGET: &str = "/.hersh/probe";
 
+/// The file in `/state` on which a program without a network listens.
+pub const SOCKET_NAME: &str = "watcher.sock";
+
 /// Tells a program how long it has from the stop signal to its end, milliseconds.
 const STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
+/// Tells a program without a network the path of its socket.
+const WATCHER_SOCKET: &str = "HERSH_WATCHER_SOCKET";
 /// The name server of a sandbox without a way out: its own loopback.
 pub(crate) const NO_NAME_SERVER: &str = "127.0.0.1";
 
@@ -188,12 +193,16 @@ impl Spec {
 }
 
 /// The manifest's environment, and what a program of the `hersh` library has to know: when the kill
-/// follows the stop signal. It is told a tenth less, so that it can end by itself.
+/// follows the stop signal (it is told a tenth less, so that it can end by itself), and without a
+/// network the socket on which the host looks for it, which is no choice of the manifest's.
 fn env(manifest: &Manifest) -> BTreeMap<String, String> {
     let told_ms = manifest.timeouts.stop_grace_ms - manifest.timeouts.stop_grace_ms / 10;
     let mut env = manifest.env.clone();
     env.entry(STOP_GRACE.to_owned())
         .or_insert_with(|| told_ms.to_string());
+    if manifest.network == NetworkMode::None {
+        env.insert(WATCHER_SOCKET.to_owned(), format!("/state/{SOCKET_NAME}"));
+    }
     env
 }
 

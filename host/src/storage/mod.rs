@@ -20,6 +20,7 @@ mod durable;
 mod error;
 mod paths;
 mod remove;
+mod socket;
 mod source;
 mod tar_stream;
 mod tree;
@@ -27,6 +28,7 @@ mod usage;
 mod write;
 
 pub use error::{SourceError, StorageError};
+pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
 pub(crate) use tar_stream::tar_stream;
 

@@ -13,6 +13,7 @@ use crate::doctor::Finding;
 
 const ENGINE: &str = "container engine";
 const RUNTIME: &str = "gVisor runtime";
+const SOCKETS: &str = "network none";
 /// The first release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
 const REPAIRED_RELEASE: u32 = 20_240_801;
 
@@ -29,6 +30,7 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     let version = info.server_version.as_deref().unwrap_or("unknown");
     let mut findings = vec![Finding::fine(ENGINE, format!("Docker {version}"))];
     findings.push(gvisor(&info).await);
+    findings.extend(sockets(&info));
     findings.push(limits(&info));
     findings.push(match firewall::usable().await {
         Ok(()) => Finding::fine("firewall", "iptables works"),
@@ -78,6 +80,26 @@ async fn gvisor(info: &SystemInfo) -> Finding {
         );
     }
     Finding::fine(RUNTIME, format!("runsc {release}"))
+}
+
+/// Programs without a network answer on a socket, which gVisor has to make on the host for them. A
+/// host can do without.
+fn sockets(info: &SystemInfo) -> Option<Finding> {
+    let runtime = info.runtimes.as_ref()?.get("runsc")?;
+    let found = if makes_sockets(runtime) {
+        "programs without a network are reached by a socket"
+    } else {
+        "programs with network = \"none\" can't be reached: to have them, register runsc with the argument --host-uds=create (runsc install -- --host-uds=create) and restart the engine"
+    };
+    Some(Finding::fine(SOCKETS, found))
+}
+
+fn makes_sockets(runtime: &Runtime) -> bool {
+    let arguments = runtime.runtime_args.iter().flatten();
+    arguments
+        .filter_map(|argument| argument.trim_start_matches('-').strip_prefix("host-uds="))
+        .next_back()
+        .is_some_and(|value| value == "create" || value == "all")
 }
 
 fn limits(info: &SystemInfo) -> Finding {
@@ -154,5 +176,24 @@ mod tests {
         assert!(is_from_6_11("7.0"));
         assert!(!is_from_6_11("6.1.0-37-amd64"));
         assert!(!is_from_6_11(""));
+    }
+
+    #[test]
+    fn the_last_word_about_sockets_counts() {
+        let makes = |arguments: &[&str]| {
+            makes_sockets(&Runtime {
+                runtime_args: Some(arguments.iter().map(ToString::to_string).collect()),
+                ..Runtime::default()
+            })
+        };
+        assert!(makes(&["--network=host", "--host-uds=create"]));
+        assert!(makes(&["-host-uds=all"]));
+        for without in [
+            &[][..],
+            &["--host-uds=open"],
+            &["--host-uds=create", "--host-uds=none"],
+        ] {
+            assert!(!makes(without), "{without:?}");
+        }
     }
 }

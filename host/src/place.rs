@@ -1,0 +1,148 @@
+//! Where the host reaches a program, and the connection to it.
+//!
+//! ```text
+//! network internal, egress ──► address, port 8080
+//! network none             ──► /state/watcher.sock, opened without following links
+//! ```
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::storage::{SocketError, open_socket};
+
+/// The port that a WatcherAPI listens on, in every sandbox.
+pub(crate) const WATCHER_PORT: u16 = 8080;
+
+/// How long to wait when the queue of a program's socket is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Where the host reaches a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the network of its sandbox.
+    Address(IpAddr),
+    /// By the socket in this folder, its `/state`: it has no network.
+    Socket(PathBuf),
+}
+
+/// Why there is no connection to a program.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Nobody listens on its port.
+    #[error("connect to port {port}: {source}")]
+    Port { port: u16, source: io::Error },
+    /// Nobody listens on its socket.
+    #[error("connect to its socket: {0}")]
+    Listener(#[source] io::Error),
+    /// It has no socket that may be connected to.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+}
+
+impl Place {
+    /// Connects; `port` is of no account for a socket. Waits as long as the kernel does.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what was tried.
+    pub(crate) async fn connect(&self, port: u16) -> Result<Wire, ConnectError> {
+        match self {
+            Self::Address(address) => {
+                let failed = |source| ConnectError::Port { port, source };
+                let stream = TcpStream::connect(SocketAddr::new(*address, port))
+                    .await
+                    .map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
+                Ok(Wire::Tcp(stream))
+            }
+            Self::Socket(state) => {
+                let socket = open_socket(state)?;
+                // Through the descriptor: the name may stand for something else by now. That is
+                // also short enough for a socket's address, wherever the data folder is.
+                let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+                loop {
+                    match UnixStream::connect(&path).await {
+                        Ok(stream) => return Ok(Wire::Unix(stream)),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            tokio::time::sleep(QUEUE_PAUSE).await;
+                        }
+                        Err(error) => return Err(ConnectError::Listener(error)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A connection to a program.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
