@@ -83,6 +83,14 @@ impl Place {
             }
         }
     }
+
+    /// What a request to the program names as its host.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Address(address) => SocketAddr::new(*address, WATCHER_PORT).to_string(),
+            Self::Socket(_) => "localhost".to_owned(),
+        }
+    }
 }
 
 /// A connection to a program.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -10,10 +9,16 @@ use std::{
     },
 };
 
-use hersh_program::{BuildId, ContainerId, Limits, ProgramId, State, Supervisor};
+use hersh_program::{BuildId, ContainerId, Limits, Program, ProgramId, State, Supervisor};
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::UserId, convert, journal::ProgramRow, proxy::InFlight};
+use crate::{
+    auth::UserId,
+    convert,
+    journal::ProgramRow,
+    place::Place,
+    proxy::{InFlight, Upstream},
+};
 
 /// One program of this host.
 pub(crate) struct Entry {
@@ -23,8 +28,8 @@ pub(crate) struct Entry {
     last_event_ms: Arc<AtomicU64>,
     supervisor: Supervisor,
     in_flight: InFlight,
-    /// Where its container was found; of use as long as that container runs.
-    address: Mutex<Option<(ContainerId, IpAddr)>>,
+    /// The container that requests go to; of use as long as the program has it.
+    upstream: Mutex<Option<Arc<Upstream>>>,
     gone: CancellationToken,
     /// Held while source is stored, told to the program, and older source removed.
     replacing: tokio::sync::Mutex<()>,
@@ -54,7 +59,7 @@ impl Entry {
             last_event_ms,
             supervisor,
             in_flight: InFlight::default(),
-            address: Mutex::new(None),
+            upstream: Mutex::new(None),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             outdated: Mutex::new(None),
@@ -104,10 +109,6 @@ impl Entry {
             .max(self.created_at_ms)
     }
 
-    pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.in_flight
-    }
-
     /// Keeps others from replacing the source meanwhile.
     pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.replacing.lock().await
@@ -155,19 +156,35 @@ impl Entry {
         })
     }
 
-    pub(crate) fn known_address(&self, container: &ContainerId) -> Option<IpAddr> {
-        self.address()
+    /// The container that requests go to, as long as it is this one.
+    pub(crate) fn upstream(&self, container: &ContainerId) -> Option<Arc<Upstream>> {
+        let known = self.known_upstream();
+        known
             .as_ref()
-            .filter(|(known, _)| known == container)
-            .map(|(_, address)| *address)
+            .filter(|known| known.container() == container)
+            .cloned()
     }
 
-    pub(crate) fn remember_address(&self, container: ContainerId, address: IpAddr) {
-        *self.address() = Some((container, address));
+    /// From now on requests go to this container; once it is not the program's any more, all that
+    /// was begun with it ends.
+    pub(crate) fn adopt(&self, container: ContainerId, place: Place) -> Arc<Upstream> {
+        let mut known = self.known_upstream();
+        if let Some(same) = known.as_ref().filter(|it| *it.container() == container) {
+            return Arc::clone(same);
+        }
+        let upstream = Upstream::new(container.clone(), place, self.in_flight.clone());
+        *known = Some(Arc::clone(&upstream));
+        let supervisor = self.supervisor.clone();
+        let gone = async move {
+            let is_over = |program: &Program| program.state.container() != Some(&container);
+            supervisor.until(is_over).await;
+        };
+        tokio::spawn(Arc::clone(&upstream).keep(gone));
+        upstream
     }
 
-    fn address(&self) -> MutexGuard<'_, Option<(ContainerId, IpAddr)>> {
-        self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_upstream(&self) -> MutexGuard<'_, Option<Arc<Upstream>>> {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

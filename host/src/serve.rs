@@ -95,7 +95,6 @@ pub async fn serve(
         runtime,
         accounts,
         surroundings: Surroundings::System,
-        behind_proxy: config.settings.behind_tls_proxy,
     };
 
     let (host, workers) = supervise::bring_up(foundation)

@@ -15,6 +15,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
 use crate::{
@@ -27,6 +28,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 100;
+/// How long a client may take no byte of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests under way may go on after the host was asked to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say) the next is tried this much later.
@@ -131,7 +135,9 @@ impl Connection {
         }
     }
 
-    async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
+    async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let (peer, scheme, router) = (self.peer, self.scheme, self.router);
         let behind_proxy = self.behind_proxy;
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -149,7 +155,10 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .with_upgrades();
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

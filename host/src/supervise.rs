@@ -68,8 +68,6 @@ pub(crate) struct Foundation {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) accounts: Accounts,
     pub(crate) surroundings: Surroundings,
-    /// Whether something in front of the host ends TLS.
-    pub(crate) behind_proxy: bool,
 }
 
 /// Puts a host together and brings its programs back; the workers go with it until
@@ -81,7 +79,6 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         runtime,
         accounts,
         surroundings,
-        behind_proxy,
     } = foundation;
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
@@ -104,7 +101,6 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         claims: Claims::default(),
         proxy: Proxy::default(),
         uploads: Uploads::default(),
-        behind_proxy,
         surroundings,
     });
     recover(&host).await?;

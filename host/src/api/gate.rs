@@ -33,7 +33,6 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
-    let peer = client_address(&host, request.headers(), peer);
     let path = matched.as_ref().map(MatchedPath::as_str);
     let mut answer = match admit(&host, path, peer, &request) {
         Ok(None) => next.run(request).await,
@@ -168,17 +167,6 @@ fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
 fn wrong_method(method: &Method, path: &str, allowed: String) -> Failure {
     let detail = format!("{method} is not possible on {path}; use {allowed}");
     Failure::new(Code::MethodNotAllowed, detail).allow(allowed)
-}
-
-/// The address that a request came from. Behind a proxy that ends TLS it is what that proxy added
-/// to `X-Forwarded-For`, which is the last of the list; what stands before may be anybody's word.
-fn client_address(host: &Host, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-    if !host.is_behind_proxy() {
-        return peer;
-    }
-    let last = headers.get_all("x-forwarded-for").iter().next_back();
-    let told = last.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    told.or(peer)
 }
 
 fn cut(path: &str) -> String {

@@ -24,6 +24,8 @@
 //!
 //! Calls that create take an `Idempotency-Key`. Streams of events take `Last-Event-ID`.
 
+#[cfg(test)]
+mod attacks;
 mod audit;
 mod builds;
 mod document;

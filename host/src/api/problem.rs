@@ -198,11 +198,17 @@ impl From<ForwardError> for Failure {
     fn from(error: ForwardError) -> Self {
         let code = match &error {
             ForwardError::Path(_) => Code::NotFound,
-            ForwardError::Upgrade => Code::BadRequest,
+            ForwardError::Method => Code::MethodNotAllowed,
+            ForwardError::Malformed(_) | ForwardError::Upgrade(_) | ForwardError::BodyBroken => {
+                Code::BadRequest
+            }
+            ForwardError::Origin => Code::Forbidden,
             ForwardError::BodyTooLarge => Code::TooLarge,
-            ForwardError::Busy => Code::QueueFull,
-            ForwardError::Broken(_) => Code::BadGateway,
-            ForwardError::Late => Code::GatewayTimeout,
+            ForwardError::BodyLate(_) => Code::RequestTimeout,
+            ForwardError::Busy | ForwardError::TunnelsBusy => Code::QueueFull,
+            ForwardError::Ended => Code::NotReady,
+            ForwardError::Unreachable(_) | ForwardError::Broken(_) => Code::BadGateway,
+            ForwardError::Late(_) => Code::GatewayTimeout,
         };
         Self::new(code, error.to_string())
     }

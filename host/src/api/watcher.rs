@@ -14,7 +14,6 @@ use super::{extract::Owned, problem::Failure};
 use crate::{
     auth::{Caller, Scope},
     host::Host,
-    place::WATCHER_PORT,
     proxy,
 };
 
@@ -151,15 +150,14 @@ async fn forward(
     let id = entry.id();
     let path =
         proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
-    let Some(address) = host.address(&entry).await? else {
+    let Some(upstream) = host.upstream(&entry).await? else {
         let state = entry.state_name();
         let detail = format!("{id} is {state}, so nothing can be forwarded to it; start it first");
         return Err(Failure::new(Code::NotReady, detail).in_state(state));
     };
-    let program = SocketAddr::new(address, WATCHER_PORT);
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
     Ok(host
         .proxy()
-        .forward(request, &path, program, peer, entry.in_flight())
+        .forward(request, &path, &upstream, peer)
         .await?)
 }

@@ -173,7 +173,7 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
         ("[builds]\nconcurrent_max = 0x10", 2, "whole number"),
         ("[builds]\nconcurrent_max = [1]", 2, "whole number"),
         ("[disk]\nfree_min = 5", 2, "size"),
-        ("[retention]\nidempotency = \"1d\"", 2, "time"),
+        ("[retention]\nidempotency = \"1w\"", 2, "time"),
         ("listen = ", 1, "value"),
         ("listen = \"a\"\nlisten = \"b\"", 2, "duplicate"),
     ] {

@@ -5,10 +5,10 @@ mod error;
 mod room;
 mod uploads;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hersh_machine::driver::Clock;
-use hersh_program::{CommandError as ProgramError, Event, ProgramId, Refusal, State};
+use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Refusal, State};
 use tokio::task::JoinError;
 
 pub(crate) use self::create::NewProgram;
@@ -21,7 +21,8 @@ use crate::{
     effects::Effects,
     idempotency::Claims,
     journal::Journal,
-    proxy::Proxy,
+    place::Place,
+    proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
     storage::Storage,
@@ -66,7 +67,6 @@ pub(crate) struct Parts {
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
     pub(crate) uploads: Uploads,
-    pub(crate) behind_proxy: bool,
     pub(crate) surroundings: Surroundings,
 }
 
@@ -105,11 +105,6 @@ impl Host {
 
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
-    }
-
-    /// Whether something in front of the host ends TLS and says where requests came from.
-    pub(crate) fn is_behind_proxy(&self) -> bool {
-        self.0.behind_proxy
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -232,25 +227,24 @@ impl Host {
         }
     }
 
-    /// Where the program's sandbox is; `None` unless it is Ready and has a network.
-    pub(crate) async fn address(&self, entry: &Entry) -> Result<Option<IpAddr>, Unavailable> {
-        let ready = entry.supervisor().with_state(|program| {
-            program
-                .state
-                .container()
-                .cloned()
-                .map(|c| (program.id.clone(), c))
-        });
-        let Some((id, container)) = ready else {
+    /// The container that answers for the program right now; `None` unless it is Ready.
+    pub(crate) async fn upstream(
+        &self,
+        entry: &Entry,
+    ) -> Result<Option<Arc<Upstream>>, Unavailable> {
+        let ready = |program: &Program| program.state.container().cloned();
+        let Some(container) = entry.supervisor().with_state(ready) else {
             return Ok(None);
         };
-        if let Some(address) = entry.known_address(&container) {
-            return Ok(Some(address));
+        if let Some(upstream) = entry.upstream(&container) {
+            return Ok(Some(upstream));
         }
-        let address = self.0.runtime.address(&id).await?;
-        if let Some(address) = address {
-            entry.remember_address(container, address);
-        }
-        Ok(address)
+        let id = entry.id();
+        // Without a network, a program is reached by the socket in its state folder.
+        let place = match self.0.runtime.address(&id).await? {
+            Some(address) => Place::Address(address),
+            None => Place::Socket(self.0.storage.paths(&id).state),
+        };
+        Ok(Some(entry.adopt(container, place)))
     }
 }

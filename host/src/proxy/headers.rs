@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hyper::{
-    HeaderMap,
+    HeaderMap, Method,
     header::{self, HeaderName, HeaderValue},
 };
 
@@ -22,15 +22,15 @@ const TOWARD_PROGRAM: [HeaderName; 12] = [
     HeaderName::from_static("last-event-id"),
 ];
 
-/// No `Set-Cookie` and no `Location`: a program must not speak for the host's origin.
-const TOWARD_CLIENT: [HeaderName; 13] = [
+/// No `Set-Cookie` and no `Location`: a program must not speak for the host's origin. No length
+/// either: it follows from the body.
+const TOWARD_CLIENT: [HeaderName; 12] = [
     header::ACCEPT_RANGES,
     header::ALLOW,
     header::CACHE_CONTROL,
     header::CONTENT_DISPOSITION,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
-    header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
     header::ETAG,
@@ -43,22 +43,27 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The headers that the program sees. The body's length is the transport's business.
-pub(super) fn toward_program(asked: &HeaderMap, peer: Option<SocketAddr>) -> HeaderMap {
-    let mut headers = pass(asked, &TOWARD_PROGRAM);
-    if let Some(value) = peer.and_then(|peer| HeaderValue::from_str(&peer.ip().to_string()).ok()) {
+/// Adds the headers that the program sees. The body's length is the transport's business.
+pub(super) fn toward_program(headers: &mut HeaderMap, asked: &HeaderMap, peer: Option<SocketAddr>) {
+    pass(asked, &TOWARD_PROGRAM, headers);
+    if let Some(value) = peer.and_then(|peer| HeaderValue::try_from(peer.ip().to_string()).ok()) {
         headers.insert(FORWARDED_FOR, value);
     }
     if let Some(host) = asked.get(header::HOST) {
         headers.insert(FORWARDED_HOST, host.clone());
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers
 }
 
-/// The headers that the client sees.
-pub(super) fn toward_client(answered: &HeaderMap) -> HeaderMap {
-    let mut headers = pass(answered, &TOWARD_CLIENT);
+/// The headers that the client sees, in answer to a request by `method`.
+pub(super) fn toward_client(answered: &HeaderMap, method: &Method) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(answered.len() + 2);
+    pass(answered, &TOWARD_CLIENT, &mut headers);
+    if method == Method::HEAD
+        && let Some(length) = length(answered)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
     // A page that a program serves gets an origin of its own and can't reach the host's API with
     // the viewer's session.
     headers.insert(
@@ -72,12 +77,17 @@ pub(super) fn toward_client(answered: &HeaderMap) -> HeaderMap {
     headers
 }
 
-fn pass(from: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for name in names {
-        for value in from.get_all(name) {
-            headers.append(name.clone(), value.clone());
+/// The length that an answer without a body tells, if it tells one.
+fn length(answered: &HeaderMap) -> Option<u64> {
+    let mut lengths = answered.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next()?.to_str().ok()?.parse().ok()?;
+    lengths.next().is_none().then_some(length)
+}
+
+fn pass(from: &HeaderMap, names: &[HeaderName], to: &mut HeaderMap) {
+    for (name, value) in from {
+        if names.contains(name) {
+            to.append(name.clone(), value.clone());
         }
     }
-    headers
 }

@@ -1,102 +1,103 @@
 //! The reverse proxy: the only way to a program.
 //!
 //! ```text
-//! client ──► authorised route ──► path checked once ──► headers by allow-list ──► program :8080
-//!        ◄── body streamed    ◄── headers by allow-list ◄── answer, or 502 / 503 / 504 by code
+//! client ──► authorised route ──► path and framing checked ──► headers by allow-list ──► program
+//!        ◄── body streamed    ◄── headers by allow-list    ◄── answer, or 502 / 503 / 504 by code
 //! ```
 //!
 //! A program is hostile until shown otherwise: it never sees a credential, can't set a cookie or
 //! redirect on the host's origin, and what it serves is rendered by browsers in a sandbox of its
-//! own. A slow one holds a bounded number of requests, never the host.
+//! own. A slow one holds a bounded number of requests, each for a bounded time, never the host.
+//! Whoever waits for the program drives the connection to it, so that a request costs no task and
+//! its end is the end of everything done for it.
 
+mod download;
+mod error;
 mod headers;
+mod link;
 mod path;
+mod request;
+mod tunnel;
+mod upstream;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::Request, response::Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{Uri, header, http::uri};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    response::Response,
 };
+use hyper::{StatusCode, Version, body::Incoming, upgrade::OnUpgrade};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use path::{PathError, watcher_path};
+pub(crate) use self::{
+    error::ForwardError,
+    path::{PathError, watcher_path},
+    upstream::{InFlight, Upstream},
+};
+use self::{
+    link::{AskError, Link, Waiting},
+    request::{Asked, Upload},
+    tunnel::Tunnel,
+    websocket::Handshake,
+};
 
 /// Bytes of a request's body. Messages are small; a WatcherAPI takes 64 KiB.
 pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Requests that one program may have in flight, streams included.
+/// Requests that one program may have in flight, streams and tunnels included.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const POOL_IDLE_MAX: usize = 32;
-const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Tunnels that one host may have open.
+pub(crate) const TUNNELS_MAX: usize = 1_024;
 
-/// Why a request got no answer from the program.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ForwardError {
-    /// The path is not one that may be asked for.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// A tunnel was asked for.
-    #[error("protocol upgrades are not forwarded; use plain HTTP or Server-Sent Events")]
-    Upgrade,
-    /// The request's body is too large.
-    #[error("the request's body is larger than {REQUEST_BODY_BYTES_MAX} bytes")]
-    BodyTooLarge,
-    /// Too many requests are under way.
-    #[error("{IN_FLIGHT_MAX} requests to this program are under way; try again shortly")]
-    Busy,
-    /// No connection, or it broke before an answer.
-    #[error("the program's WatcherAPI could not be reached: {0}; look at its logs")]
-    Broken(String),
-    /// No answer in time.
-    #[error("the program did not answer within {} s; look at its logs", ANSWER_TIMEOUT.as_secs())]
-    Late,
+/// How long the proxy waits for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a connection to the program.
+    pub(crate) connect: Duration,
+    /// For the whole of a request's body.
+    pub(crate) upload: Duration,
+    /// For the head of the program's answer, once it has the whole request.
+    pub(crate) answer: Duration,
+    /// For the next piece of an answer's body, or the next byte in a tunnel.
+    pub(crate) idle: Duration,
 }
 
-/// Forwards requests to programs; clones share the pools of connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Proxy {
-    client: Client<HttpConnector, Body>,
-    answer_timeout: Duration,
-}
-
-/// How many requests one program has under way.
-#[derive(Clone, Debug)]
-pub(crate) struct InFlight(Arc<Semaphore>);
-
-impl Default for InFlight {
+impl Default for Patience {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX)))
-    }
-}
-
-impl Default for Proxy {
-    fn default() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_MAX)
-            .http1_max_buf_size(HEADER_BYTES_MAX)
-            .build(connector);
         Self {
-            client,
-            answer_timeout: ANSWER_TIMEOUT,
+            connect: Duration::from_secs(2),
+            upload: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+            idle: Duration::from_secs(120),
         }
     }
 }
 
+/// Forwards requests to programs; clones share its bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    patience: Patience,
+    tunnels: Arc<Semaphore>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self::new(Patience::default())
+    }
+}
+
 impl Proxy {
-    /// Forwards `request` to the program at `program`. `path` comes from [`watcher_path`].
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
+        }
+    }
+
+    /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
@@ -104,95 +105,110 @@ impl Proxy {
         &self,
         request: Request,
         path: &str,
-        program: SocketAddr,
+        upstream: &Arc<Upstream>,
         peer: Option<SocketAddr>,
-        in_flight: &InFlight,
     ) -> Result<Response, ForwardError> {
-        if request.headers().contains_key(header::UPGRADE) {
-            return Err(ForwardError::Upgrade);
+        let (mut parts, body) = request.into_parts();
+        request::check(&parts)?;
+        let handshake = websocket::asked(&parts, !body.is_end_stream())?;
+        let permit = upstream.permit()?;
+        let client = parts.extensions.remove::<OnUpgrade>();
+        let asked = Asked {
+            parts: &parts,
+            path,
+            authority: upstream.authority(),
+            peer,
+            handshake: handshake.as_ref().map(Handshake::headers),
+        };
+        let (mut answer, link) = self.ask(&asked, Upload::new(body), upstream).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
+            let handshake = handshake.ok_or_else(unasked)?;
+            let client = client.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
+            return self
+                .open(&handshake, answer, link, client, upstream, permit)
+                .await;
         }
-        let declared = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok());
-        if declared
-            .and_then(|v| v.parse::<usize>().ok())
-            .is_some_and(|n| n > REQUEST_BODY_BYTES_MAX)
-        {
-            return Err(ForwardError::BodyTooLarge);
+        let headers = headers::toward_client(answer.headers(), &parts.method);
+        *answer.headers_mut() = headers;
+        *answer.version_mut() = Version::HTTP_11;
+        // Among them is the program's own text for the status.
+        answer.extensions_mut().clear();
+        let idle = self.patience.idle;
+        Ok(download::stream(answer, link, Arc::clone(upstream), permit, idle).await)
+    }
+
+    /// Asks over a connection that waits, or a new one when none does or the program closed it.
+    async fn ask(
+        &self,
+        asked: &Asked<'_>,
+        upload: Upload,
+        upstream: &Upstream,
+    ) -> Result<(hyper::Response<Incoming>, Link), ForwardError> {
+        let progress = upload.progress();
+        let may_ask_again = asked.is_safe() && hyper::body::Body::is_end_stream(&upload);
+        let mut request = asked.request(upload)?;
+        let mut pooled = upstream.take();
+        // Each turn uses up one of the connections that wait, or makes a new one.
+        loop {
+            let is_new = pooled.is_none();
+            let link = match pooled.take() {
+                Some(link) => link,
+                None => Link::dial(upstream.place(), self.patience.connect).await?,
+            };
+            let waiting = Waiting {
+                progress: progress.clone(),
+                patience: &self.patience,
+                ended: upstream.ended(),
+            };
+            match link.ask(request, waiting).await {
+                Ok(answered) => return Ok(answered),
+                Err(AskError::Unsent(back)) if !is_new => {
+                    request = *back;
+                    pooled = upstream.take();
+                }
+                Err(AskError::Stale(_)) if may_ask_again => {
+                    request = asked.request(Upload::empty())?;
+                }
+                Err(AskError::Unsent(_)) => {
+                    let message = "it closed the connection at once".to_owned();
+                    return Err(ForwardError::Broken(message));
+                }
+                Err(AskError::Stale(error) | AskError::Failed(error)) => return Err(error),
+            }
         }
-        let permit = Arc::clone(&in_flight.0)
-            .try_acquire_owned()
-            .map_err(|_| ForwardError::Busy)?;
-        let request = outgoing(request, path, program, peer)?;
-        let answer = tokio::time::timeout(self.answer_timeout, self.client.request(request))
-            .await
-            .map_err(|_| ForwardError::Late)?
-            .map_err(|error| explain(&error))?;
-        if answer.status().is_informational() {
-            // Nobody asked to switch protocols; passed on, it would confuse what stands before us.
-            let message = format!("it answered {} to a plain request", answer.status());
-            return Err(ForwardError::Broken(message));
-        }
-        Ok(incoming(answer, permit))
+    }
+
+    /// Opens the tunnel of a handshake that the program has answered.
+    async fn open(
+        &self,
+        handshake: &Handshake,
+        answer: hyper::Response<Incoming>,
+        link: Link,
+        client: OnUpgrade,
+        upstream: &Upstream,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response, ForwardError> {
+        let headers = handshake
+            .confirm(answer.headers())
+            .map_err(|what| ForwardError::Broken(what.into()))?;
+        let slot = Arc::clone(&self.tunnels).try_acquire_owned();
+        let slot = slot.map_err(|_| ForwardError::TunnelsBusy)?;
+        let (program, early) = link.into_wire().await;
+        let tunnel = Tunnel {
+            client,
+            program,
+            early,
+            ended: upstream.ended().clone(),
+            idle: self.patience.idle,
+        };
+        tokio::spawn(async move {
+            tunnel.run().await;
+            drop((permit, slot));
+        });
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 }
-
-fn outgoing(
-    request: Request,
-    path: &str,
-    program: SocketAddr,
-    peer: Option<SocketAddr>,
-) -> Result<Request, ForwardError> {
-    let (mut parts, body) = request.into_parts();
-    let target = match parts.uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_string(),
-    };
-    let unusable = |error: hyper::http::Error| ForwardError::Broken(error.to_string());
-    parts.uri = Uri::builder()
-        .scheme(uri::Scheme::HTTP)
-        .authority(program.to_string())
-        .path_and_query(target)
-        .build()
-        .map_err(unusable)?;
-    parts.version = hyper::Version::HTTP_11;
-    parts.headers = headers::toward_program(&parts.headers, peer);
-    parts.extensions.clear();
-    Ok(Request::from_parts(
-        parts,
-        Body::new(Limited::new(body, REQUEST_BODY_BYTES_MAX)),
-    ))
-}
-
-/// The answer as the client sees it. The permit lives as long as the body streams.
-fn incoming(
-    answer: hyper::Response<hyper::body::Incoming>,
-    permit: OwnedSemaphorePermit,
-) -> Response {
-    let (mut parts, body) = answer.into_parts();
-    parts.headers = headers::toward_client(&parts.headers);
-    parts.extensions.clear();
-    parts.version = hyper::Version::HTTP_11;
-    let body = body.map_frame(move |frame| {
-        let _held = &permit;
-        frame
-    });
-    Response::from_parts(parts, Body::new(body))
-}
-
-fn explain(error: &hyper_util::client::legacy::Error) -> ForwardError {
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.is::<LengthLimitError>() {
-            return ForwardError::BodyTooLarge;
-        }
-        message = format!("{message}: {inner}");
-        source = inner.source();
-    }
-    ForwardError::Broken(message)
-}
-
-#[cfg(test)]
-mod tests;

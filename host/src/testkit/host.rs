@@ -125,7 +125,6 @@ impl TestHost {
             runtime: setup.runtime,
             accounts,
             surroundings,
-            behind_proxy: false,
         };
         let (host, workers) = supervise::bring_up(foundation)
             .await

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     storage::Storage,
 };
 
-/// Where every fake program is reached.
+/// Where every fake program is reached unless somebody says otherwise.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The runtime of one host over a fake engine.
@@ -29,6 +29,7 @@ pub struct FakeRuntime {
     link: Link,
     storage: Storage,
     logs: LogStore,
+    address: Mutex<Option<IpAddr>>,
 }
 
 enum Link {
@@ -52,7 +53,17 @@ impl FakeRuntime {
             link,
             logs: LogStore::new(storage.clone()),
             storage,
+            address: Mutex::new(Some(ADDRESS)),
         }
+    }
+
+    /// From now on programs are reached there; without an address, by their sockets.
+    pub fn reach_at(&self, address: Option<IpAddr>) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    fn reached_at(&self) -> Option<IpAddr> {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, operation: Operation) -> Reply {
@@ -116,7 +127,7 @@ impl FakeRuntime {
         };
         Ok(Running {
             container,
-            address: Some(ADDRESS),
+            address: self.reached_at(),
             receipt,
         })
     }
@@ -202,7 +213,7 @@ impl Runtime for FakeRuntime {
         let program = program.clone();
         async move {
             Ok(match self.look(&program).await? {
-                Observed::Running(_) => Some(ADDRESS),
+                Observed::Running(_) => self.reached_at(),
                 Observed::Exited(..) | Observed::Absent => None,
             })
         }

@@ -202,7 +202,6 @@ async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers,
         runtime,
         accounts,
         surroundings: Surroundings::System,
-        behind_proxy: false,
     };
     let (host, workers) = supervise::bring_up(foundation).await.unwrap();
     (host, workers, token.trim().to_string())

@@ -1,0 +1,12 @@
+//! Attacks on the proxy, byte by byte: a client and a program that keep no rule, and between them
+//! the host as it is, with its HTTP server, its routes and its token. Each test says what the
+//! program saw and what the client got.
+
+mod framing;
+mod hostile;
+mod passing;
+mod slow;
+mod speech;
+mod targets;
+mod tunnels;
+mod world;

@@ -1,0 +1,285 @@
+//! Whoever is slow, or says nothing, or takes nothing, holds a place for a known time. The clock is
+//! stopped once the world stands: it jumps to the next deadline whenever all wait.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::speech::{Conversation, closed, request, say};
+use super::world::{Running, Script, Seen, World, decent};
+use crate::proxy::{IN_FLIGHT_MAX, REQUEST_BODY_BYTES_MAX};
+
+const GET: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n\r\n";
+const POST: &str = "POST /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n";
+
+/// Notes a request, says something, and then nothing more.
+fn says(mut stream: Conversation, seen: Seen, words: &'static str) -> Running {
+    Box::pin(async move {
+        if let Some(request) = request(&mut stream).await {
+            seen.note(request);
+            say(&mut stream, words).await;
+            closed(&mut stream).await;
+            seen.note("closed");
+        }
+    })
+}
+
+fn assert_about(since: Instant, seconds: u64) {
+    let took = since.elapsed();
+    let range = Duration::from_secs(seconds)..Duration::from_secs(seconds + 2);
+    assert!(range.contains(&took), "{took:?}, not about {seconds} s");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_closed_after_10_s() {
+    let world = World::new(decent).await;
+    for head in [
+        "",
+        "GET /programs/p/wat",
+        "GET / HTTP/1.1\r\nHost: h\r\nX: ",
+    ] {
+        let mut client = world.connect().await;
+        tokio::time::pause();
+        let began = Instant::now();
+        client.send(head).await;
+        let answers = client.rest().await;
+        assert!(answers.len() <= 1, "{answers:?}");
+        assert_about(began, 10);
+        tokio::time::resume();
+    }
+    assert_eq!(world.seen.all(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_no_more_is_closed_after_10_s() {
+    let world = World::new(decent).await;
+    let mut client = world.connect().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    tokio::time::pause();
+    let began = Instant::now();
+    assert_eq!(client.rest().await, []);
+    assert_about(began, 10);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_is_given_up_after_30_s() {
+    let world = World::new(decent).await;
+    for (framing, begun) in [
+        ("Content-Length: 1000", "hello"),
+        ("Content-Length: 1000", ""),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", "5\r\nhe"),
+    ] {
+        let mut client = world.connect().await;
+        tokio::time::pause();
+        let began = Instant::now();
+        client
+            .send(&format!("{POST}{framing}\r\n\r\n{begun}"))
+            .await;
+        let answer = client.answer_late().await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (408, "request_timeout")
+        );
+        assert_about(began, 30);
+        tokio::time::resume();
+    }
+    assert_eq!(world.seen.all(), [""; 0], "nothing came whole");
+}
+
+#[tokio::test]
+async fn a_drip_of_a_body_is_given_up_after_30_s() {
+    let world = World::new(decent).await;
+    let mut client = world.connect().await;
+    client
+        .send(&format!("{POST}Content-Length: 100000\r\n\r\n"))
+        .await;
+    tokio::time::pause();
+    let began = Instant::now();
+    let drip = async {
+        loop {
+            client.send("x").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if began.elapsed() > Duration::from_secs(40) {
+                return client.answer().await.unwrap();
+            }
+        }
+    };
+    let answer = drip.await;
+    assert_eq!(answer.status, 408);
+    assert_eq!(world.seen.all(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_is_answered_for_after_30_s() {
+    for script in [
+        (|stream, seen| says(stream, seen, "")) as Script,
+        |stream, seen| says(stream, seen, "HTTP/1.1 200 OK\r\ncontent-le"),
+        |stream, seen| says(stream, seen, "HTTP/1.1 100 Continue\r\n\r\n"),
+    ] {
+        let world = World::new(script).await;
+        let mut client = world.connect().await;
+        client
+            .send(&format!("{POST}Content-Length: 5\r\n\r\nhello"))
+            .await;
+        world.seen.until(1).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        let answer = client.answer_late().await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (504, "gateway_timeout")
+        );
+        assert_about(began, 30);
+        assert_eq!(world.seen.until(2).await[1], "closed");
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_takes_no_body_is_answered_for_after_30_s() {
+    let world = World::new(|stream, seen| {
+        Box::pin(async move {
+            seen.note("connected");
+            // Held, and never read.
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+    })
+    .await;
+    let mut client = world.connect().await;
+    let body = "x".repeat(REQUEST_BODY_BYTES_MAX);
+    let request = format!("{POST}Content-Length: {}\r\n\r\n{body}", body.len());
+    tokio::time::pause();
+    let began = Instant::now();
+    client.send(&request).await;
+    let answer = client.answer_late().await;
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_about(began, 30);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_ends_after_120_s() {
+    let world = World::new(|stream, seen| {
+        says(
+            stream,
+            seen,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+        )
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.send(GET).await;
+    world.seen.until(1).await;
+    tokio::time::pause();
+    let began = Instant::now();
+    let answer = client.answer_late().await;
+    assert_eq!((answer.status, answer.is_whole), (200, false));
+    assert_about(began, 120);
+    assert_eq!(world.seen.until(2).await[1], "closed");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off_after_30_s() {
+    let world = World::new(|mut stream, seen| {
+        Box::pin(async move {
+            request(&mut stream).await;
+            say(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
+            let piece = "x".repeat(64 * 1024);
+            while tokio::io::AsyncWriteExt::write_all(&mut stream, piece.as_bytes())
+                .await
+                .is_ok()
+            {}
+            seen.note("cut");
+        })
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.send(GET).await;
+    assert!(!client.bytes().await.is_empty());
+    tokio::time::pause();
+    let began = Instant::now();
+    while world.seen.all().is_empty() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_about(began, 30);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_program_that_is_stopped_ends_what_goes_on_with_it() {
+    let silent: Script = |stream, seen| says(stream, seen, "");
+    let begun: Script = |stream, seen| {
+        says(
+            stream,
+            seen,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+        )
+    };
+    for (script, status) in [(silent, 503), (begun, 200)] {
+        let world = World::new(script).await;
+        let mut client = world.connect().await;
+        client.send(GET).await;
+        world.seen.until(1).await;
+        world.stop().await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.is_whole), (status, status == 503));
+        assert_eq!(world.seen.until(2).await[1], "closed");
+    }
+}
+
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_each_end_makes_room() {
+    let world = World::new(|stream, seen| says(stream, seen, "HTTP/1.1 200 OK\r\n\r\n")).await;
+    let mut open = Vec::new();
+    for _ in 0..IN_FLIGHT_MAX {
+        let mut client = world.connect().await;
+        client.send(GET).await;
+        assert!(!client.bytes().await.is_empty());
+        open.push(client);
+    }
+    let mut client = world.connect().await;
+    client.send(GET).await;
+    let refused = client.answer().await.unwrap();
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "queue_full")
+    );
+    assert!(refused.head.contains("retry-after: 1\r\n"), "{refused:?}");
+    drop(open.pop());
+    world.seen.until(IN_FLIGHT_MAX + 1).await;
+    client.send(GET).await;
+    let bytes = client.bytes().await;
+    assert!(bytes.starts_with(b"HTTP/1.1 200 "), "{bytes:?}");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_declared_or_not() {
+    let world = World::new(decent).await;
+    let over = REQUEST_BODY_BYTES_MAX + 1;
+    let mut client = world.connect().await;
+    client
+        .send(&format!("{POST}Content-Length: {over}\r\n\r\n"))
+        .await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "too_large"));
+    let mut client = world.connect().await;
+    let chunk = format!("{:x}\r\n{}\r\n", over, "x".repeat(over));
+    client
+        .send(&format!(
+            "{POST}Transfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.answer().await.unwrap().status, 413);
+    assert_eq!(world.seen.all(), [""; 0], "nothing came whole");
+    let most = "x".repeat(REQUEST_BODY_BYTES_MAX);
+    let mut client = world.connect().await;
+    client
+        .send(&format!(
+            "{POST}Content-Length: {}\r\n\r\n{most}",
+            most.len()
+        ))
+        .await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+}

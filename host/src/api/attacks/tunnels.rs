@@ -1,0 +1,218 @@
+//! WebSockets: no tunnel but the one that both sides agreed on, and none that outlives its program.
+
+use tokio::{io::AsyncReadExt, time::Instant};
+
+use super::speech::{Client, Conversation, request, say};
+use super::world::{Running, Seen, World, decent, dictated, obedient};
+
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+const GET: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+/// Agrees, and sends back in capitals what comes.
+fn shouting(mut stream: Conversation, seen: Seen) -> Running {
+    Box::pin(async move {
+        let Some(request) = request(&mut stream).await else {
+            return;
+        };
+        seen.note(request);
+        say(
+            &mut stream,
+            &format!("HTTP/1.1 101 Yes\r\n{UPGRADE}{ACCEPT}\r\nEARLY."),
+        )
+        .await;
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).await.is_ok() {
+            let shouted = byte[0].to_ascii_uppercase();
+            say(&mut stream, std::str::from_utf8(&[shouted]).unwrap()).await;
+        }
+        seen.note("closed");
+    })
+}
+
+/// Reads until the client has got `text`.
+async fn expect(client: &mut Client, text: &str) {
+    let mut got = String::new();
+    while !got.contains(text) {
+        let bytes = client.bytes().await;
+        assert!(!bytes.is_empty(), "{got}");
+        got.push_str(&String::from_utf8(bytes).unwrap());
+    }
+}
+
+async fn opened(world: &World) -> Client {
+    let mut client = world.connect().await;
+    client.send(&format!("{GET}{UPGRADE}{KEY}\r\n")).await;
+    expect(&mut client, "EARLY.").await;
+    client
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_bytes_both_ways_and_ends_with_either_side() {
+    let world = World::new(shouting).await;
+    let mut client = world.connect().await;
+    client
+        .send(&format!(
+            "{GET}{UPGRADE}{KEY}Cookie: canary\r\nOrigin: http://h\r\n\r\nsent before the answer."
+        ))
+        .await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 101);
+    assert!(
+        answer
+            .head
+            .contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"),
+        "{answer:?}"
+    );
+    let seen = world.seen.all().pop().unwrap().to_lowercase();
+    assert!(seen.starts_with("get /watcher/x http/1.1\r\n"), "{seen}");
+    assert!(
+        seen.contains("upgrade: websocket\r\n") && seen.contains("sec-websocket-key: "),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("canary") && !seen.contains("bearer") && !seen.contains("origin"),
+        "{seen}"
+    );
+    expect(&mut client, "EARLY.SENT BEFORE THE ANSWER.").await;
+    client.send("more.").await;
+    expect(&mut client, "MORE.").await;
+    drop(client);
+    assert_eq!(world.seen.until(2).await[1], "closed");
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_program_and_with_the_host() {
+    let world = World::new(shouting).await;
+    let mut client = opened(&world).await;
+    world.stop().await;
+    assert_eq!(client.rest().await, []);
+    assert_eq!(world.seen.until(2).await[1], "closed");
+
+    let world = World::new(shouting).await;
+    let mut client = opened(&world).await;
+    world.put_down();
+    assert_eq!(client.rest().await, []);
+    assert_eq!(world.seen.until(2).await[1], "closed");
+}
+
+#[tokio::test]
+async fn a_tunnel_in_which_nothing_moves_ends_after_two_to_four_minutes() {
+    let world = World::new(shouting).await;
+    let mut client = opened(&world).await;
+    tokio::time::pause();
+    let began = Instant::now();
+    assert_eq!(client.rest().await, []);
+    let took = began.elapsed().as_secs();
+    assert!((120..=241).contains(&took), "{took} s");
+}
+
+#[tokio::test]
+async fn a_tunnel_holds_its_place_among_the_requests_under_way() {
+    let world = World::new(shouting).await;
+    let mut open = Vec::new();
+    for _ in 0..crate::proxy::IN_FLIGHT_MAX {
+        open.push(opened(&world).await);
+    }
+    let refused = world.exchange(&format!("{GET}{UPGRADE}{KEY}\r\n")).await;
+    assert_eq!(refused[0].status, 503);
+    drop(open.pop());
+    world.seen.until(crate::proxy::IN_FLIGHT_MAX + 1).await;
+    opened(&world).await;
+}
+
+#[tokio::test]
+async fn a_plain_answer_to_a_handshake_is_passed_on_and_opens_nothing() {
+    let world = World::new(obedient).await;
+    let answer = "HTTP/1.1 426 No\r\nUpgrade: h2c\r\ncontent-length: 2\r\n\r\nno";
+    let mut client = world.connect().await;
+    let handshake = format!("{GET}{UPGRADE}{KEY}\r\n");
+    client.send(&dictated(&handshake, answer)).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (426, "no"));
+    assert!(!answer.head.contains("upgrade:"), "{answer:?}");
+    // What the client sends next is a request to the host.
+    client.send(HEALTH).await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(world.seen.all().len(), 1);
+}
+
+#[tokio::test]
+async fn without_the_programs_own_101_there_is_no_tunnel() {
+    let world = World::new(obedient).await;
+    let handshake = format!("{UPGRADE}{KEY}");
+    let wrong = ACCEPT.replace("s3p", "AAA");
+    for (asked, answered) in [
+        (handshake.as_str(), String::new()),
+        (&handshake, UPGRADE.to_owned()),
+        (&handshake, format!("{UPGRADE}{wrong}")),
+        (
+            &handshake,
+            format!("{}{ACCEPT}", UPGRADE.replace("websocket", "h2c")),
+        ),
+        (&handshake, format!("{UPGRADE}{ACCEPT}{ACCEPT}")),
+        (
+            &handshake,
+            format!("{UPGRADE}{ACCEPT}Sec-WebSocket-Protocol: chat\r\n"),
+        ),
+        // And none for whom asks for none.
+        (KEY, format!("{UPGRADE}{ACCEPT}")),
+        ("", format!("{UPGRADE}{ACCEPT}")),
+    ] {
+        let answer = format!("HTTP/1.1 101 Yes\r\n{answered}\r\n");
+        let mut client = world.connect().await;
+        client
+            .send(&dictated(&format!("{GET}{asked}\r\n"), &answer))
+            .await;
+        let got = client.answer().await.unwrap();
+        assert_eq!(
+            (got.status, got.code().as_str()),
+            (502, "bad_gateway"),
+            "{answer}"
+        );
+        client.send(HEALTH).await;
+        assert_eq!(
+            client.answer().await.unwrap().status,
+            200,
+            "still plain HTTP"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_anything_else_never_reaches_the_program() {
+    let world = World::new(decent).await;
+    let framed = format!("{UPGRADE}{KEY}Content-Length: 5\r\n");
+    let foreign = format!("{UPGRADE}{KEY}Origin: http://evil.example\r\n");
+    let nobodys = format!("{UPGRADE}{KEY}Origin: null\r\n");
+    let http2 = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n";
+    for (headers, status, code) in [
+        (http2, 400, "bad_request"),
+        (
+            "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+            400,
+            "bad_request",
+        ),
+        (UPGRADE, 400, "bad_request"),
+        (&framed, 400, "bad_request"),
+        (&foreign, 403, "forbidden"),
+        (&nobodys, 403, "forbidden"),
+    ] {
+        let mut client = world.connect().await;
+        client.send(&format!("{GET}{headers}\r\n")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{headers}"
+        );
+    }
+    assert_eq!(world.seen.all(), [""; 0]);
+}

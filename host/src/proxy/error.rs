@@ -1,0 +1,51 @@
+//! Why a request got no answer from the program.
+
+use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, TUNNELS_MAX};
+use crate::place::ConnectError;
+
+/// Why a request got no answer from the program.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForwardError {
+    /// The path is not one that may be asked for.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The method is not one that is passed on.
+    #[error("this method is not passed on; use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
+    Method,
+    /// Two readers could understand the request differently.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// A tunnel was asked for that is no WebSocket's.
+    #[error("{0}; only WebSocket upgrades (RFC 6455) are passed on")]
+    Upgrade(&'static str),
+    /// A page of somebody else asks for a tunnel.
+    #[error("a web page of another origin may not open a WebSocket to a program")]
+    Origin,
+    /// The request's body is too large.
+    #[error("the request's body is larger than {REQUEST_BODY_BYTES_MAX} bytes")]
+    BodyTooLarge,
+    /// The request's body came too slowly.
+    #[error("the request's body did not arrive within {0} s")]
+    BodyLate(u64),
+    /// The request's body can't be read.
+    #[error("the request's body can't be read to its end")]
+    BodyBroken,
+    /// Too many requests are under way.
+    #[error("{IN_FLIGHT_MAX} requests to this program are under way; try again shortly")]
+    Busy,
+    /// Too many tunnels are open.
+    #[error("{TUNNELS_MAX} WebSockets are open on this host; try again later")]
+    TunnelsBusy,
+    /// No connection.
+    #[error("the program's WatcherAPI could not be reached: {0}; look at its logs")]
+    Unreachable(#[from] ConnectError),
+    /// The connection broke before an answer, or the answer is none.
+    #[error("the program gave no proper answer: {0}; look at its logs")]
+    Broken(String),
+    /// The program was stopped or ended meanwhile.
+    #[error("the program ended before it answered")]
+    Ended,
+    /// No answer in time.
+    #[error("the program did not answer within {0} s; look at its logs")]
+    Late(u64),
+}

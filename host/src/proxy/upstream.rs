@@ -1,0 +1,117 @@
+//! One container of a program as the proxy sees it: where it is, the connections that wait for the
+//! next request, and when it is over.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hersh_program::ContainerId;
+use hyper::header::HeaderValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{ForwardError, IN_FLIGHT_MAX, link::Link};
+use crate::place::Place;
+
+/// Connections to one program that wait for the next request.
+const IDLE_MAX: usize = 32;
+/// How long one waits. Common servers close an idle connection after five seconds or later.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How many requests one program has under way; clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight(Arc<Semaphore>);
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX)))
+    }
+}
+
+/// One container of a program.
+pub(crate) struct Upstream {
+    container: ContainerId,
+    place: Place,
+    authority: HeaderValue,
+    in_flight: InFlight,
+    idle: Mutex<Vec<(Instant, Link)>>,
+    ended: CancellationToken,
+}
+
+impl Upstream {
+    pub(crate) fn new(container: ContainerId, place: Place, in_flight: InFlight) -> Arc<Self> {
+        let authority = HeaderValue::try_from(place.authority());
+        Arc::new(Self {
+            container,
+            place,
+            // An address and a port are always a value.
+            authority: authority.unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+            in_flight,
+            idle: Mutex::default(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Closes connections that nobody needs, until `gone` resolves: then everything that still
+    /// goes on with this container ends.
+    pub(crate) async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
+        let mut gone = pin!(gone);
+        while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
+            .await
+            .is_err()
+        {
+            let now = Instant::now();
+            self.idle()
+                .retain(|(since, _)| now.duration_since(*since) < IDLE_TIMEOUT);
+        }
+        self.ended.cancel();
+        self.idle().clear();
+    }
+
+    pub(crate) fn container(&self) -> &ContainerId {
+        &self.container
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What requests name as their host.
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Fires when the container is not the program's any more.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// A place among the requests under way.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, ForwardError> {
+        let in_flight = Arc::clone(&self.in_flight.0);
+        in_flight
+            .try_acquire_owned()
+            .map_err(|_| ForwardError::Busy)
+    }
+
+    /// A connection that waits, the last one that served first.
+    pub(super) fn take(&self) -> Option<Link> {
+        let (since, link) = self.idle().pop()?;
+        (since.elapsed() < IDLE_TIMEOUT).then_some(link)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn put(&self, link: Link) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX && !self.ended.is_cancelled() {
+            idle.push((Instant::now(), link));
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Link)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,290 @@
+//! The handshake of a WebSocket (RFC 6455), both sides of it: what a client may ask, and what a
+//! program must answer before a tunnel is made.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::{
+    Method, Version,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    http::request::Parts,
+};
+use sha1::{Digest, Sha1};
+
+use super::ForwardError;
+
+/// What RFC 6455 adds to a key before it is hashed.
+const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+
+/// What a client asks beside key and version, and what a program may answer to it.
+const OFFERS: [HeaderName; 2] = [
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
+
+/// A handshake that a client began properly.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    headers: HeaderMap,
+    accept: String,
+}
+
+/// The handshake that a request asks for; `None` for a plain request.
+///
+/// # Errors
+/// [`ForwardError::Upgrade`] for any other upgrade or a handshake that is not whole,
+/// [`ForwardError::Origin`] for one that a page of somebody else began.
+pub(super) fn asked(parts: &Parts, has_body: bool) -> Result<Option<Handshake>, ForwardError> {
+    let headers = &parts.headers;
+    if !headers.contains_key(header::UPGRADE) {
+        return Ok(None);
+    }
+    let refused = |what| Err(ForwardError::Upgrade(what));
+    if !is_only(headers, &header::UPGRADE, b"websocket") {
+        return refused("the Upgrade header names another protocol");
+    }
+    if parts.method != Method::GET || parts.version != Version::HTTP_11 || has_body {
+        return refused("a WebSocket begins with GET by HTTP/1.1 and without a body");
+    }
+    if !lists(headers, &header::CONNECTION, "upgrade") {
+        return refused("the Connection header does not list 'upgrade'");
+    }
+    if !is_only(headers, &header::SEC_WEBSOCKET_VERSION, b"13") {
+        return refused("Sec-WebSocket-Version is not 13");
+    }
+    let Some(key) = only(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
+        return refused("Sec-WebSocket-Key is not 16 bytes in base64");
+    };
+    if !is_of_this_origin(headers) {
+        return Err(ForwardError::Origin);
+    }
+    let accept = accept(key.as_bytes());
+    let mut toward_program = HeaderMap::new();
+    toward_program.insert(header::CONNECTION, UPGRADE);
+    toward_program.insert(header::UPGRADE, WEBSOCKET);
+    toward_program.insert(header::SEC_WEBSOCKET_KEY, key.clone());
+    toward_program.insert(
+        header::SEC_WEBSOCKET_VERSION,
+        HeaderValue::from_static("13"),
+    );
+    for name in OFFERS {
+        for value in headers.get_all(&name) {
+            toward_program.append(name.clone(), value.clone());
+        }
+    }
+    Ok(Some(Handshake {
+        headers: toward_program,
+        accept,
+    }))
+}
+
+impl Handshake {
+    /// The headers with which the program is asked.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The headers with which the client is answered, if the program's 101 is the answer to this
+    /// handshake.
+    ///
+    /// # Errors
+    /// What is wrong with the program's answer.
+    pub(super) fn confirm(&self, answer: &HeaderMap) -> Result<HeaderMap, &'static str> {
+        if !is_only(answer, &header::UPGRADE, b"websocket")
+            || !lists(answer, &header::CONNECTION, "upgrade")
+        {
+            return Err("its 101 does not upgrade to a WebSocket");
+        }
+        let accept = only(answer, &header::SEC_WEBSOCKET_ACCEPT)
+            .filter(|accept| accept.as_bytes() == self.accept.as_bytes())
+            .ok_or("its 101 does not carry the Sec-WebSocket-Accept for the client's key")?;
+        let mut toward_client = HeaderMap::new();
+        toward_client.insert(header::CONNECTION, UPGRADE);
+        toward_client.insert(header::UPGRADE, WEBSOCKET);
+        toward_client.insert(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+        for name in OFFERS {
+            let mut chosen = answer.get_all(&name).iter().peekable();
+            if chosen.peek().is_some() && !self.headers.contains_key(&name) {
+                return Err("its 101 chooses what the client did not offer");
+            }
+            for value in chosen {
+                toward_client.append(name.clone(), value.clone());
+            }
+        }
+        Ok(toward_client)
+    }
+}
+
+/// Browsers name the page that opens a WebSocket, and let any page open one anywhere; everybody
+/// else names none.
+fn is_of_this_origin(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::ORIGIN) {
+        return true;
+    }
+    let text = |name| only(headers, &name).and_then(|value| value.to_str().ok());
+    let authority = text(header::ORIGIN).and_then(|origin| {
+        origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"))
+    });
+    match (authority, text(header::HOST)) {
+        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host),
+        (None, _) | (_, None) => false,
+    }
+}
+
+fn accept(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(MAGIC).finalize())
+}
+
+fn is_key(key: &HeaderValue) -> bool {
+    STANDARD
+        .decode(key.as_bytes())
+        .is_ok_and(|bytes| bytes.len() == 16)
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
+    only(headers, name).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(value))
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn parts(change: impl FnOnce(&mut HeaderMap)) -> Parts {
+        let request = hyper::Request::get("/x")
+            .header("host", "host.example:7700")
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", KEY)
+            .body(());
+        let mut parts = request.unwrap().into_parts().0;
+        change(&mut parts.headers);
+        parts
+    }
+
+    fn set(name: &'static str, value: &'static str) -> impl FnOnce(&mut HeaderMap) {
+        move |headers| drop(headers.insert(name, HeaderValue::from_static(value)))
+    }
+
+    fn add(name: &'static str, value: &'static str) -> impl FnOnce(&mut HeaderMap) {
+        move |headers| {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_standard() {
+        assert_eq!(accept(KEY.as_bytes()), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn only_a_whole_handshake_is_one() {
+        assert!(asked(&parts(|_| ()), false).unwrap().is_some());
+        let plain = parts(|headers| drop(headers.remove("upgrade")));
+        assert!(asked(&plain, false).unwrap().is_none());
+        for bad in [
+            parts(set("upgrade", "h2c")),
+            parts(set("upgrade", "websocket, h2c")),
+            parts(add("upgrade", "websocket")),
+            parts(set("connection", "keep-alive")),
+            parts(|headers| drop(headers.remove("connection"))),
+            parts(set("sec-websocket-version", "8")),
+            parts(set("sec-websocket-key", "c2hvcnQ=")),
+            parts(set("sec-websocket-key", "not base64 at all!!!!!!!")),
+            parts(add("sec-websocket-key", KEY)),
+        ] {
+            let refused = asked(&bad, false);
+            assert!(
+                matches!(refused, Err(ForwardError::Upgrade(_))),
+                "{:?}: {refused:?}",
+                bad.headers
+            );
+        }
+        let mut post = parts(|_| ());
+        post.method = Method::POST;
+        assert!(asked(&post, false).is_err());
+        let mut old = parts(|_| ());
+        old.version = Version::HTTP_10;
+        assert!(asked(&old, false).is_err());
+        assert!(asked(&parts(|_| ()), true).is_err());
+    }
+
+    #[test]
+    fn a_browser_may_only_come_from_a_page_of_this_host() {
+        for origin in ["https://host.example:7700", "http://HOST.example:7700"] {
+            assert!(asked(&parts(set("origin", origin)), false).is_ok());
+        }
+        for origin in [
+            "https://evil.example",
+            "https://host.example",
+            "https://host.example:7700.evil.example",
+            "https://host.example:7700/",
+            "ftp://host.example:7700",
+            "null",
+            "",
+        ] {
+            let refused = asked(&parts(set("origin", origin)), false);
+            assert!(matches!(refused, Err(ForwardError::Origin)), "{origin}");
+        }
+        let twice = parts(|headers| {
+            add("origin", "https://host.example:7700")(headers);
+            add("origin", "https://evil.example")(headers);
+        });
+        assert!(matches!(asked(&twice, false), Err(ForwardError::Origin)));
+    }
+
+    #[test]
+    fn only_the_answer_to_this_handshake_makes_a_tunnel() {
+        let offer = parts(set("sec-websocket-protocol", "chat, log"));
+        let handshake = asked(&offer, false).unwrap().unwrap();
+        let answer = |change: &dyn Fn(&mut HeaderMap)| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("upgrade", "websocket"),
+                ("connection", "Upgrade"),
+                ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                ("set-cookie", "session=stolen"),
+            ] {
+                set(name, value)(&mut headers);
+            }
+            change(&mut headers);
+            headers
+        };
+        let confirmed = handshake
+            .confirm(&answer(&|headers| {
+                set("sec-websocket-protocol", "chat")(headers)
+            }))
+            .unwrap();
+        assert_eq!(confirmed["sec-websocket-protocol"], "chat");
+        assert!(!confirmed.contains_key("set-cookie"));
+        for change in [
+            &(|headers: &mut HeaderMap| drop(headers.remove("upgrade"))) as &dyn Fn(&mut HeaderMap),
+            &|headers| drop(headers.remove("connection")),
+            &|headers| drop(headers.remove("sec-websocket-accept")),
+            &|headers| set("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=")(headers),
+            &|headers| set("upgrade", "h2c")(headers),
+            &|headers| set("sec-websocket-extensions", "permessage-deflate")(headers),
+        ] {
+            assert!(handshake.confirm(&answer(change)).is_err());
+        }
+    }
+}
