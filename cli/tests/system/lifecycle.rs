@@ -308,3 +308,44 @@ fn ctrl_c_during_a_deploy_says_that_the_host_goes_on() {
     assert_eq!(host.state("patient"), "Building");
     host.run(&["stop", "patient"]);
 }
+
+#[test]
+fn a_program_without_a_network_is_ready_heard_and_found_again_by_its_socket() {
+    let host = Host::start();
+    let folder = web_program("offline");
+    let manifest = "name = \"offline\"\nnetwork = \"none\"\n[resources]\nmemory = \"64MiB\"\n";
+    folder.write("hersh.toml", manifest);
+    host.run(&["deploy", folder.path()]);
+    assert_eq!(host.state("offline"), "Ready");
+    host.run(&["send", "offline", "add 1000"]);
+    let total = || {
+        let vars = host.run(&["-o", "json", "vars", "offline"]);
+        let vars: Value = serde_json::from_str(&vars).unwrap();
+        vars["context"]["total"].as_u64().unwrap_or(0)
+    };
+    until("the message is counted", || total() >= 1000);
+    // Each start finds the socket of the one before, which the program itself can't remove.
+    host.run(&["restart", "offline"]);
+    assert!(total() >= 1000);
+    let container = host.inspect("offline")["program"]["container_id"].clone();
+    let killed = format!("/containers/{}/kill", container.as_str().unwrap());
+    assert_eq!(support::ask_engine("POST", &killed).0, 204);
+    until("it runs again", || {
+        let program = host.inspect("offline")["program"].clone();
+        program["state"] == "Ready" && program["container_id"] != container
+    });
+    assert!(total() >= 1000);
+}
+
+#[test]
+fn a_link_in_place_of_the_socket_leads_nowhere() {
+    let host = Host::start();
+    let script = "busybox ln -s /run/docker.sock /state/watcher.sock; exec busybox sleep 600";
+    let manifest = "network = \"none\"\nrestart = \"never\"\n[readiness]\nkind = \"tcp\"\n[timeouts]\nstart = \"5s\"\nstop = \"1s\"\n";
+    let folder = shell_program("linked", script, manifest);
+    let told = host.refused(1, &["deploy", folder.path()]);
+    assert!(
+        told.contains("watcher.sock") && told.contains("a symbolic link"),
+        "{told}"
+    );
+}

@@ -32,7 +32,7 @@ pub(crate) struct ManifestError {
 /// [`ManifestError`] names the first key that can't be used.
 pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
     let network = asked.network.map_or(NetworkMode::default(), network_mode);
-    let readiness = readiness(asked.readiness.as_ref(), network)?;
+    let readiness = readiness(asked.readiness.as_ref())?;
     check_env(asked)?;
     Ok(Manifest {
         env: asked.env.clone(),
@@ -157,16 +157,10 @@ fn cpu_millis(asked: Option<f64>, usual: u32) -> Result<u32, ManifestError> {
     })
 }
 
-fn readiness(
-    asked: Option<&wire::Readiness>,
-    network: NetworkMode,
-) -> Result<Readiness, ManifestError> {
+/// Without a network, the probes go to the program's socket, whatever the port.
+fn readiness(asked: Option<&wire::Readiness>) -> Result<Readiness, ManifestError> {
     let Some(asked) = asked else {
-        return Ok(match network {
-            NetworkMode::Internal | NetworkMode::Egress => Readiness::default(),
-            // Nothing can be reached in there, so nothing can be probed.
-            NetworkMode::None => Readiness::None,
-        });
+        return Ok(Readiness::default());
     };
     let port = asked.port.unwrap_or(8080);
     let path = asked
@@ -191,16 +185,11 @@ fn readiness(
             "use an absolute path of at most 1,024 visible ASCII characters",
         );
     }
-    match (asked.kind, network) {
-        (wire::ProbeKind::None, _) => Ok(Readiness::None),
-        (wire::ProbeKind::Http | wire::ProbeKind::Tcp, NetworkMode::None) => refuse(
-            "readiness.kind",
-            "http or tcp".into(),
-            "with network = \"none\" nothing can be probed; use kind = \"none\"",
-        ),
-        (wire::ProbeKind::Http, _) => Ok(Readiness::Http { port, path }),
-        (wire::ProbeKind::Tcp, _) => Ok(Readiness::Tcp { port }),
-    }
+    Ok(match asked.kind {
+        wire::ProbeKind::None => Readiness::None,
+        wire::ProbeKind::Http => Readiness::Http { port, path },
+        wire::ProbeKind::Tcp => Readiness::Tcp { port },
+    })
 }
 
 fn check_env(asked: &wire::Manifest) -> Result<(), ManifestError> {
@@ -304,10 +293,6 @@ mod tests {
             (
                 "[readiness]\nkind = \"http\"\npath = \"status\"",
                 "readiness.path",
-            ),
-            (
-                "network = \"none\"\n[readiness]\nkind = \"http\"",
-                "readiness.kind",
             ),
             ("[env]\n\"1A\" = \"x\"", "a name has letters"),
         ] {
