@@ -15,6 +15,7 @@ mod auth;
 pub mod compose;
 pub mod config;
 mod convert;
+pub mod dockerfile;
 pub mod doctor;
 mod effects;
 mod host;

@@ -1,0 +1,172 @@
+//! Names of images and stages.
+
+use std::collections::BTreeMap;
+
+/// The `ARG`s before the first `FROM`, which `FROM` may use.
+#[derive(Default)]
+pub(super) struct Arguments(BTreeMap<String, String>);
+
+/// The stages so far.
+#[derive(Default)]
+pub(super) struct Stages(Vec<Option<String>>);
+
+impl Arguments {
+    /// Takes the words of an `ARG`. One whose value can't be read has none.
+    pub(super) fn declare(&mut self, words: &str) {
+        for word in words.split_whitespace() {
+            let Some((name, value)) = word.split_once('=') else {
+                continue;
+            };
+            let bare = ['"', '\''].into_iter().find_map(|quote| {
+                let inside = value.strip_prefix(quote)?;
+                inside.strip_suffix(quote)
+            });
+            if let Ok(value) = self.expand(bare.unwrap_or(value)) {
+                self.0.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    /// Puts values in the place of `$NAME`, `${NAME}` and `${NAME:-otherwise}`.
+    ///
+    /// # Errors
+    /// What can't be read, as the reason of a refusal.
+    pub(super) fn expand(&self, word: &str) -> Result<String, String> {
+        let (mut text, mut rest) = (String::new(), word);
+        while let Some((before, behind)) = rest.split_once('$') {
+            text.push_str(before);
+            let name_length = |text: &str| {
+                let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+                text.find(|it| !is_name(it)).unwrap_or(text.len())
+            };
+            let (name, otherwise, after) = match behind.strip_prefix('{') {
+                Some(braced) => {
+                    let closed = braced.split_once('}');
+                    let (inside, after) = closed.ok_or_else(|| unreadable(word))?;
+                    let (name, otherwise) = inside
+                        .split_once(":-")
+                        .map_or((inside, None), |(name, text)| (name, Some(text)));
+                    if name_length(name) < name.len() {
+                        return Err(unreadable(word));
+                    }
+                    (name, otherwise, after)
+                }
+                None => {
+                    let (name, after) = behind.split_at(name_length(behind));
+                    (name, None, after)
+                }
+            };
+            let value = self.0.get(name).map(String::as_str);
+            let value = value
+                .filter(|it| !it.is_empty() || otherwise.is_none())
+                .or(otherwise);
+            text.push_str(value.ok_or_else(|| {
+                format!("{word} needs a value: write ARG {name}=... before the first FROM")
+            })?);
+            rest = after;
+        }
+        text.push_str(rest);
+        if text.contains(['$', '\'', '"', '\\', '`']) {
+            return Err(unreadable(word));
+        }
+        Ok(text)
+    }
+}
+
+impl Stages {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Begins the next stage.
+    ///
+    /// # Errors
+    /// A name that can't be one, as the reason of a refusal.
+    pub(super) fn begin(&mut self, name: Option<&str>) -> Result<(), String> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if let Some(name) = name
+            && !(name.starts_with(|it: char| it.is_ascii_alphabetic())
+                && name.bytes().all(is_plain))
+        {
+            return Err(format!("{name:?} is no name for a stage"));
+        }
+        self.0.push(name.map(str::to_ascii_lowercase));
+        Ok(())
+    }
+
+    /// Whether a stage before this line has that name.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        let lower = name.to_ascii_lowercase();
+        self.0.iter().flatten().any(|known| *known == lower)
+    }
+
+    /// Whether a stage before this line has that number.
+    pub(super) fn has_number(&self, number: &str) -> bool {
+        is_number(number)
+            && number
+                .parse()
+                .is_ok_and(|number: usize| number < self.0.len())
+    }
+}
+
+/// Whether an image of that name may be taken from the engine. The name of a program's image, and
+/// what could be the id of one, may not.
+///
+/// # Errors
+/// The reason of a refusal.
+pub(super) fn base_image(name: &str) -> Result<(), String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b);
+    let starts = name.starts_with(|it: char| it.is_ascii_alphanumeric());
+    if !starts || !name.bytes().all(is_plain) || name.len() > 512 {
+        return Err(format!("{name:?} is no name of an image"));
+    }
+    let lower = name.to_ascii_lowercase();
+    let path = ["docker.io/", "index.docker.io/"]
+        .into_iter()
+        .find_map(|registry| lower.strip_prefix(registry))
+        .unwrap_or(&lower);
+    if path.starts_with("hersh/") {
+        return Err(format!("{name} is the image of a program; name another"));
+    }
+    if lower.starts_with("sha256:") || lower.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return Err(format!(
+            "{name} could be the id of an image; name one with its tag, such as {name}:latest"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the engine may be sent out for an image. A registry is a public name without a port:
+/// the engine asks it from the machine's own network.
+///
+/// # Errors
+/// The reason of a refusal.
+pub fn may_be_pulled(name: &str) -> Result<(), String> {
+    let first = name.split_once('/').map(|(first, _)| first);
+    let registry =
+        first.filter(|it| it.contains(['.', ':']) || it.eq_ignore_ascii_case("localhost"));
+    let Some(registry) = registry else {
+        return Ok(());
+    };
+    let top = registry.rsplit_once('.').map_or("", |(_, top)| top);
+    let is_public = top.len() > 1
+        && top.bytes().all(|it| it.is_ascii_alphabetic())
+        && !["local", "localhost", "internal", "lan", "home", "corp"]
+            .contains(&top.to_ascii_lowercase().as_str());
+    if is_public {
+        return Ok(());
+    }
+    Err(format!(
+        "{name} is not on this machine, and {registry} is no public registry, so the engine is not \
+         sent there; whoever runs the host can pull it there first"
+    ))
+}
+
+/// Whether engines take it for the number of a stage.
+pub(super) fn is_number(name: &str) -> bool {
+    name.bytes().all(|it| it.is_ascii_digit())
+}
+
+fn unreadable(word: &str) -> String {
+    format!("{word} can't be read; write the image's name out, or use ARG with a plain value")
+}
