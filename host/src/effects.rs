@@ -10,14 +10,14 @@ use hersh_program::{
     BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Started, Task,
 };
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    building::Builds,
     compose::{Spec, to_compose_yaml},
     place::Place,
     quota,
     readiness::{self, NotReady},
-    runtime::{BuildError, BuildRequest, Running, Runtime},
+    runtime::{Running, Runtime},
     storage::{Storage, StorageError, remove_socket},
     surroundings::Surroundings,
 };
@@ -30,6 +30,7 @@ pub(crate) struct Effects {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) surroundings: Surroundings,
+    pub(crate) builds: Builds,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::UnboundedSender<ProgramId>,
 }
@@ -47,30 +48,11 @@ impl EffectHandler for Effects {
         &self,
         task: &Task,
         build: &BuildId,
+        network: bool,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
-        let stop = CancellationToken::new();
-        let request = BuildRequest {
-            program: task.program.clone(),
-            build: build.clone(),
-            context_dir: self.storage.source_path(&task.program, build),
-            log_path: self.storage.build_log_path(&task.program, build),
-            cancel: stop.clone(),
-        };
-        let mut building = self.runtime.build(request);
-        // Whatever ends it early, the build is gone from the engine before this returns.
-        tokio::select! {
-            built = &mut building => built.map_err(build_cause),
-            () = task.cancel.cancelled() => {
-                stop.cancel();
-                building.await.map_err(build_cause)
-            }
-            () = tokio::time::sleep(Duration::from_millis(timeout_ms)) => {
-                stop.cancel();
-                let _ = building.await;
-                Err(Cause::BuildTimedOut { after_ms: timeout_ms })
-            }
-        }
+        let timeout = Duration::from_millis(timeout_ms);
+        self.builds.image(task, build, network, timeout).await
     }
 
     async fn start_runtime(
@@ -233,20 +215,5 @@ fn start_failed(message: String) -> Cause {
     Cause::StartFailed {
         message,
         logs: Vec::new(),
-    }
-}
-
-fn build_cause(error: BuildError) -> Cause {
-    match error {
-        BuildError::Failed { message, logs } => Cause::BuildFailed { message, logs },
-        BuildError::Files { message } => Cause::BuildFailed {
-            message,
-            logs: Vec::new(),
-        },
-        BuildError::Cancelled => Cause::BuildFailed {
-            message: "the build was cancelled".into(),
-            logs: Vec::new(),
-        },
-        BuildError::Unavailable(error) => error.into(),
     }
 }

@@ -12,6 +12,9 @@
 mod admission;
 mod api;
 mod auth;
+mod build_queue;
+mod building;
+mod collect;
 pub mod compose;
 pub mod config;
 mod convert;
@@ -31,6 +34,7 @@ mod registry;
 pub mod runtime;
 mod serve;
 mod server;
+mod space;
 pub mod storage;
 mod supervise;
 mod surroundings;

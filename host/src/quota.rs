@@ -33,6 +33,9 @@ pub(crate) async fn check(host: &Host) {
         let used = host
             .blocking(move |host| host.storage().state_bytes(&program, limit))
             .await;
+        if let Ok(Ok(used)) = used {
+            entry.remember_state_bytes(used);
+        }
         match used {
             Ok(Ok(used)) if used > limit => end(&entry, &id, container, limit),
             Ok(Ok(_)) => {}

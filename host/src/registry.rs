@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     in_flight: InFlight,
     /// The container that requests go to; of use as long as the program has it.
     upstream: Mutex<Option<Arc<Upstream>>>,
+    /// What `/state` held when it was last measured, bytes; [`u64::MAX`] before that.
+    state_bytes: AtomicU64,
     gone: CancellationToken,
     /// Held while source is stored, told to the program, and older source removed.
     replacing: tokio::sync::Mutex<()>,
@@ -60,6 +62,7 @@ impl Entry {
             supervisor,
             in_flight: InFlight::default(),
             upstream: Mutex::new(None),
+            state_bytes: AtomicU64::new(u64::MAX),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             outdated: Mutex::new(None),
@@ -154,6 +157,16 @@ impl Entry {
             | State::Error(_)
             | State::Removed => false,
         })
+    }
+
+    /// What `/state` held when it was last measured, bytes.
+    pub(crate) fn state_bytes(&self) -> Option<u64> {
+        let bytes = self.state_bytes.load(Ordering::Relaxed);
+        (bytes != u64::MAX).then_some(bytes)
+    }
+
+    pub(crate) fn remember_state_bytes(&self, bytes: u64) {
+        self.state_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The container that requests go to, as long as it is this one.

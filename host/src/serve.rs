@@ -17,7 +17,7 @@ use crate::{
     },
     server::{self, Door, Scheme},
     storage::{Storage, StorageError},
-    supervise::{self, Foundation, RecoverError},
+    supervise::{self, Bounds, Foundation, RecoverError},
     surroundings::Surroundings,
     tls::{self, Tls, TlsError},
 };
@@ -95,6 +95,10 @@ pub async fn serve(
         runtime,
         accounts,
         surroundings: Surroundings::System,
+        bounds: Bounds {
+            builds_at_once: config.settings.builds_concurrent_max.get(),
+            disk_free_bytes_min: config.settings.disk_free_bytes_min,
+        },
     };
 
     let (host, workers) = supervise::bring_up(foundation)

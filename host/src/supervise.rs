@@ -17,6 +17,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
+    build_queue::{BUILDS_AT_ONCE, BuildQueue, OWNER_BUILDS_AT_ONCE, Owner},
+    building::Builds,
+    collect,
     effects::Effects,
     host::{Host, Parts, Uploads},
     idempotency::Claims,
@@ -25,6 +28,7 @@ use crate::{
     quota,
     registry::{Entry, Registry},
     runtime::{Runtime, RuntimeEvent, Unavailable},
+    space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
     surroundings::Surroundings,
 };
@@ -68,6 +72,23 @@ pub(crate) struct Foundation {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) accounts: Accounts,
     pub(crate) surroundings: Surroundings,
+    pub(crate) bounds: Bounds,
+}
+
+/// What a host's settings bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) builds_at_once: usize,
+    pub(crate) disk_free_bytes_min: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            builds_at_once: BUILDS_AT_ONCE,
+            disk_free_bytes_min: FREE_BYTES_MIN,
+        }
+    }
 }
 
 /// Puts a host together and brings its programs back; the workers go with it until
@@ -79,7 +100,14 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         runtime,
         accounts,
         surroundings,
+        bounds,
     } = foundation;
+    let registry = Arc::new(Registry::default());
+    let space = Space::new(
+        storage.data_dir(),
+        runtime.folder(),
+        bounds.disk_free_bytes_min,
+    );
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
@@ -87,13 +115,20 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
         surroundings: surroundings.clone(),
+        builds: Builds {
+            storage: storage.clone(),
+            runtime: Arc::clone(&runtime),
+            queue: BuildQueue::new(bounds.builds_at_once),
+            space: space.clone(),
+            owner: builder_of(Arc::clone(&registry), accounts.clone()),
+        },
         removed,
     });
     let host = Host::new(Parts {
         storage,
         journal,
         runtime,
-        registry: Registry::default(),
+        registry,
         effects,
         accounts,
         throttle: Throttle::default(),
@@ -102,6 +137,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         proxy: Proxy::default(),
         uploads: Uploads::default(),
         surroundings,
+        space,
     });
     recover(&host).await?;
     let workers = [
@@ -109,8 +145,28 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         tokio::spawn(forget_removed(host.clone(), removals)),
         tokio::spawn(quota::watch(host.clone())),
         tokio::spawn(keep_books(host.clone())),
+        tokio::spawn(collect::watch(host.clone())),
     ];
     Ok((host, workers))
+}
+
+/// Whom a program's builds count for, and how many of theirs run at once.
+fn builder_of(
+    registry: Arc<Registry>,
+    accounts: Accounts,
+) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
+    Box::new(move |program| {
+        let owner = registry.get(program).map(|entry| entry.owner().clone());
+        let builds = owner
+            .as_ref()
+            .and_then(|owner| accounts.user(owner).ok()?.quota.builds);
+        Owner {
+            name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
+            builds_at_once: builds.map_or(OWNER_BUILDS_AT_ONCE, |builds| {
+                usize::try_from(builds).unwrap_or(usize::MAX)
+            }),
+        }
+    })
 }
 
 /// Ends supervision; what runs goes on running.
@@ -122,7 +178,7 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
 }
 
 /// What runs beside the supervisors.
-pub(crate) type Workers = [JoinHandle<()>; 4];
+pub(crate) type Workers = [JoinHandle<()>; 5];
 
 /// Brings every stored program back. Programs that run are not disturbed.
 async fn recover(host: &Host) -> Result<(), RecoverError> {

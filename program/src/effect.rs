@@ -23,7 +23,11 @@ pub enum Effect {
         program: ProgramId,
         /// Which source tree.
         build: BuildId,
-        /// The time it has, milliseconds.
+        /// Whether its steps may open connections to the internet.
+        #[serde(default)]
+        network: bool,
+        /// The time it has once its turn has come, milliseconds. It waits for its turn at most
+        /// [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
         timeout_ms: u64,
     },
     /// Create, verify and start a container, and wait until it is ready. Ends in

@@ -45,8 +45,10 @@ pub trait EffectHandler: Send + Sync + 'static {
     fn ensure_program_folders(&self, task: &Task)
     -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds.
-    /// An unchanged tree whose image stands is answered with that image at once.
+    /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds
+    /// from its turn on; it waits for that at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
+    /// Its steps reach the internet if `network` says so, and nothing otherwise. An unchanged
+    /// tree whose image stands is answered with that image at once.
     ///
     /// Fails with [`Cause::BuildFailed`] (also when the stored tree is not `build` any more),
     /// [`Cause::BuildTimedOut`], [`Cause::ContractViolated`] or [`Cause::RuntimeUnavailable`].
@@ -55,6 +57,7 @@ pub trait EffectHandler: Send + Sync + 'static {
         &self,
         task: &Task,
         build: &BuildId,
+        network: bool,
         timeout_ms: u64,
     ) -> impl Future<Output = Result<ImageId, Cause>> + Send;
 
@@ -133,10 +136,12 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
             Effect::BuildRuntime {
                 program,
                 build,
+                network,
                 timeout_ms,
             } => {
                 let task = task(program);
-                let result = self.0.build_runtime(&task, &build, timeout_ms).await;
+                let built = self.0.build_runtime(&task, &build, network, timeout_ms);
+                let result = built.await;
                 Some(Event::BuildFinished { op, result })
             }
             Effect::StartRuntime {

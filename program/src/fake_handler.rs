@@ -170,6 +170,7 @@ impl EffectHandler for FakeHandler {
         &self,
         task: &Task,
         build: &BuildId,
+        network: bool,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
         if self.script.is_none() {
@@ -178,6 +179,7 @@ impl EffectHandler for FakeHandler {
         let effect = Effect::BuildRuntime {
             program: task.program.clone(),
             build: build.clone(),
+            network,
             timeout_ms,
         };
         match self.play(task, effect).await {

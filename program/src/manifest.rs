@@ -13,6 +13,9 @@ pub struct Manifest {
     pub limits: Limits,
     /// What it may reach.
     pub network: NetworkMode,
+    /// How its image is built.
+    #[serde(default)]
+    pub build: BuildRules,
     /// When it is started again after it ended.
     pub restart: RestartPolicy,
     /// How to tell that it is up.
@@ -50,6 +53,13 @@ impl Default for Limits {
             log_bytes: 16 * MIB,
         }
     }
+}
+
+/// How an image is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRules {
+    /// Whether steps may open connections to the internet.
+    pub network: bool,
 }
 
 /// What a program can reach over the network.

@@ -159,6 +159,7 @@ fn effects_read_back() {
         Effect::BuildRuntime {
             program: program.clone(),
             build: source('a', RestartPolicy::Never).build,
+            network: true,
             timeout_ms: 1,
         },
         Effect::StartRuntime {

@@ -13,8 +13,8 @@ use common::{
 };
 use hersh_machine::Machine;
 use hersh_program::{
-    BuildStep, Cause, Effect, Event, ExitReason, Lifecycle, Observed, OpId, Refusal, RestartPolicy,
-    Starting, State, StopStep, Then, recovery,
+    BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, ExitReason, HANDLER_SLACK_MS, Lifecycle,
+    Observed, OpId, Refusal, RestartPolicy, Starting, State, StopStep, Then, recovery,
 };
 
 fn new() -> Walk {
@@ -126,6 +126,13 @@ fn building_past_its_deadline_is_given_up_and_stopped() {
             Cause::BuildTimedOut { after_ms: 900_000 }
         ));
     }
+}
+
+#[test]
+fn the_deadline_of_a_build_lies_behind_its_turn_and_its_own_time() {
+    let (deadline_ms, _) = Lifecycle::wake(&new().start().program).unwrap();
+    let own_ms = 900_000 + HANDLER_SLACK_MS;
+    assert_eq!(deadline_ms, NOW_MS + BUILD_QUEUE_MS + own_ms);
 }
 
 #[test]

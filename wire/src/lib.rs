@@ -8,16 +8,18 @@ mod account;
 mod manifest;
 mod problem;
 mod program;
+mod stats;
 mod units;
 
 pub use account::{
     AuditList, AuditView, ChangeUser, CreateToken, CreateUser, Quota, Role, Scope, TokenCreated,
     TokenList, TokenView, Usage, UserList, UserView, Whoami,
 };
-pub use manifest::{Manifest, Network, ProbeKind, Readiness, Resources, Restart, Timeouts};
+pub use manifest::{Build, Manifest, Network, ProbeKind, Readiness, Resources, Restart, Timeouts};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Health, LogLine,
     ProgramCreated, ProgramList, ProgramView, ReceiptView, RetryView, VerifiedContract,
 };
+pub use stats::StatsView;
 pub use units::{ByteSize, Span, UnitError};

@@ -38,6 +38,9 @@ pub struct Manifest {
     /// What it may reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// How its image is built.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub build: Build,
     /// When it is started again after it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
@@ -85,6 +88,16 @@ pub enum Network {
     None,
     /// It may open connections to the internet. Nothing is published.
     Egress,
+}
+
+/// How an image is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Whether the Dockerfile's steps may open connections to the internet. Off if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<bool>,
 }
 
 /// When a program that ended is started again.

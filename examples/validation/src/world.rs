@@ -253,6 +253,7 @@ impl World {
 
     async fn run_build(&self, build: &BuildId) -> Result<ImageId> {
         let request = BuildRequest {
+            network: false,
             program: self.program.clone(),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),

@@ -16,6 +16,7 @@
 //! | `GET /programs/{id}/builds`, `/builds/{build}/logs` | builds, a build's output; `latest` names the newest |
 //! | `GET /programs/{id}/events` | the journal; `?after=`, `?follow=true` as Server-Sent Events |
 //! | `GET /programs/{id}/receipt` | what the last start proved |
+//! | `GET /programs/{id}/stats` | processor time, memory, network and `/state` of now |
 //! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
 //! | `GET`, `POST /users`, `GET`, `PATCH`, `DELETE /users/{user}` | users, for admins |
 //! | `GET`, `POST /tokens`, `DELETE /tokens/{token}`, `GET /whoami` | tokens, the caller's own for members |
@@ -38,6 +39,7 @@ mod problem;
 mod programs;
 mod rules;
 mod source;
+mod stats;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -82,6 +84,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(programs::stop))
         .routes(routes!(programs::restart))
         .routes(routes!(programs::receipt))
+        .routes(routes!(stats::show))
         .routes(routes!(logs::program))
         .routes(routes!(builds::list))
         .routes(routes!(builds::logs))

@@ -14,6 +14,7 @@ use crate::{
     journal::JournalError,
     proxy::ForwardError,
     runtime::Unavailable,
+    space::NoSpace,
     storage::{SourceError, StorageError},
 };
 
@@ -129,6 +130,12 @@ impl From<JournalError> for Failure {
             | JournalError::Diverged { .. }
             | JournalError::Closed => Self::internal(&error),
         }
+    }
+}
+
+impl From<NoSpace> for Failure {
+    fn from(error: NoSpace) -> Self {
+        Self::new(Code::StorageFull, error.to_string())
     }
 }
 

@@ -118,7 +118,7 @@ pub(super) async fn fetch(State(host): State<Host>, Owned(entry): Owned) -> Resp
     let (id, build) = entry
         .supervisor()
         .with_state(|program| (program.id.clone(), program.source.build.clone()));
-    let tree = tar_stream(host.storage().source_path(&id, &build));
+    let tree = tar_stream(host.storage().source_path(&id, &build), None);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

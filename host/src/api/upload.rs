@@ -41,6 +41,7 @@ pub(super) struct Taken {
 /// # Errors
 /// A [`Failure`]; nothing is left in staging then.
 pub(super) async fn take(host: &Host, caller: &Caller, request: Request) -> Result<Taken, Failure> {
+    host.space().check()?;
     let Some(_place) = host.uploads().begin(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));

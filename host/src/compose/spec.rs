@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const PROGRAM_LABEL: &str = "hersh.program";
 /// Label that names the host that made it: several hosts can share one engine.
 pub const HOST_LABEL: &str = "hersh.host";
+/// The label of every layer that a host builds, of failed builds too: the host's id.
+pub const LAYER_LABEL: &str = "hersh.layer";
 /// User and group id of every program, and the owner of its `/state`.
 pub const SANDBOX_ID: u32 = 65_532;
 /// Where the host's kernel probe is mounted, read-only: images may hold nothing but the program,

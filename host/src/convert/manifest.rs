@@ -1,6 +1,8 @@
 //! The manifest as people write it to the manifest that runs: defaults filled in, bounds checked.
 
-use hersh_program::{Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
+use hersh_program::{
+    BuildRules, Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts,
+};
 use hersh_wire as wire;
 
 use crate::compose::MIN_PIDS;
@@ -38,6 +40,9 @@ pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError
         env: asked.env.clone(),
         limits: limits(&asked.resources)?,
         network,
+        build: BuildRules {
+            network: asked.build.network.unwrap_or(false),
+        },
         restart: asked
             .restart
             .map_or(RestartPolicy::default(), restart_policy),
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_was_understood() {
-        let text = "restart = \"always\"\nnetwork = \"egress\"\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
+        let text = "restart = \"always\"\nnetwork = \"egress\"\n[build]\nnetwork = true\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
                     [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstart = \"5s\"";
         let understood = read(text).unwrap();
         assert_eq!(understood.limits.cpu_millis, 500);

@@ -228,6 +228,9 @@ pub(super) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
             NetworkMode::None => wire::Network::None,
             NetworkMode::Egress => wire::Network::Egress,
         }),
+        build: wire::Build {
+            network: Some(manifest.build.network),
+        },
         restart: Some(match manifest.restart {
             RestartPolicy::Never => wire::Restart::Never,
             RestartPolicy::OnFailure => wire::Restart::OnFailure,

@@ -25,6 +25,7 @@ use crate::{
     proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
+    space::Space,
     storage::Storage,
     surroundings::Surroundings,
 };
@@ -59,7 +60,7 @@ pub(crate) struct Parts {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) effects: Arc<Effects>,
     pub(crate) accounts: Accounts,
     pub(crate) throttle: Throttle,
@@ -68,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) proxy: Proxy,
     pub(crate) uploads: Uploads,
     pub(crate) surroundings: Surroundings,
+    pub(crate) space: Space,
 }
 
 impl Host {
@@ -105,6 +107,10 @@ impl Host {
 
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.0.space
     }
 
     pub(crate) fn registry(&self) -> &Registry {

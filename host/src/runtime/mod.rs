@@ -23,9 +23,9 @@ pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use error::{BuildError, StartError, StopError, Unavailable};
 pub use log_store::{FOLLOW_LINES, LogStore};
 pub use logs::{LogLine, Stream};
-pub use types::{BuildRequest, EngineInfo, Listed, Running, RuntimeEvent};
+pub use types::{BuildRequest, Collected, EngineInfo, InUse, Listed, Running, RuntimeEvent, Stats};
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ImageId, Logs, Observed, ProgramId};
@@ -114,6 +114,27 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`StopError`] when an image may still be there.
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
+
+    /// Removes what this host's builds left: images that `in_use` does not name, and layers of
+    /// failed builds that are older than `failed_layers_kept`. Does nothing while a build runs.
+    /// What carries somebody else's name, or is used by a container, stays.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn collect<'a>(
+        &'a self,
+        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        failed_layers_kept: Duration,
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
+
+    /// What the program uses at this moment; `None` when it does not run.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
+
+    /// Where the engine keeps images and containers, as far as a [`check`](Self::check) told.
+    fn folder(&self) -> Option<PathBuf>;
 }
 
 /// The most exit events that wait unread; from there on the event stream is not read further.

@@ -1,8 +1,8 @@
 //! What goes into and comes out of a [`Runtime`](super::Runtime).
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-use hersh_program::{BuildId, ContainerId, Exit, ProgramId};
+use hersh_program::{BuildId, ContainerId, Exit, ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Receipt, RuntimeMode};
@@ -18,6 +18,8 @@ pub struct BuildRequest {
     pub context_dir: PathBuf,
     /// The file that takes the build log: made anew, bounded.
     pub log_path: PathBuf,
+    /// Whether its steps may open connections to the internet.
+    pub network: bool,
     /// Ends the build; [`BuildError::Cancelled`](super::BuildError) follows once it is gone.
     pub cancel: CancellationToken,
 }
@@ -66,4 +68,39 @@ pub struct EngineInfo {
     pub runtimes: Vec<String>,
     /// Whether programs are sandboxed.
     pub mode: RuntimeMode,
+}
+
+/// What must not be collected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Builds that programs start from, or make right now.
+    pub builds: BTreeSet<(ProgramId, BuildId)>,
+    /// Images that programs run or start from.
+    pub images: BTreeSet<ImageId>,
+}
+
+/// How much was collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Images by name.
+    pub images: usize,
+    /// Layers of failed builds, each with those below it.
+    pub layers: usize,
+}
+
+/// What a running program uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Processor time since its container was started, microseconds.
+    pub cpu_us: u64,
+    /// Memory of the sandbox, without files that can be dropped from it, bytes.
+    pub memory_bytes: u64,
+    /// Its limit, bytes.
+    pub memory_limit_bytes: u64,
+    /// Processes and threads of the sandbox on this machine's kernel.
+    pub pids: u64,
+    /// Received over the network, bytes.
+    pub received_bytes: u64,
+    /// Sent over the network, bytes.
+    pub sent_bytes: u64,
 }

@@ -16,16 +16,22 @@ const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Streams the tree below `root`. The same tree gives the same bytes: no times, no owners, sorted.
+/// Streams the tree below `root`, its Dockerfile replaced by `dockerfile` if there is one. The same
+/// tree gives the same bytes: no times, no owners, sorted.
 /// A failure to read ends the stream with an error, which ends the build.
-pub(crate) fn tar_stream(root: PathBuf) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+pub(crate) fn tar_stream(
+    root: PathBuf,
+    dockerfile: Option<String>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut pieces = Pieces {
             sender: sender.clone(),
             piece: Vec::with_capacity(PIECE_BYTES),
         };
-        if let Err(error) = write_tree(&root, &mut pieces).and_then(|()| pieces.flush()) {
+        if let Err(error) =
+            write_tree(&root, dockerfile.as_deref(), &mut pieces).and_then(|()| pieces.flush())
+        {
             // When nobody receives any more, the build is over.
             let _ = sender.blocking_send(Err(error));
         }
@@ -35,7 +41,7 @@ pub(crate) fn tar_stream(root: PathBuf) -> impl Stream<Item = io::Result<Bytes>>
     })
 }
 
-fn write_tree(root: &Path, out: &mut Pieces) -> io::Result<()> {
+fn write_tree(root: &Path, dockerfile: Option<&str>, out: &mut Pieces) -> io::Result<()> {
     let mut archive = tar::Builder::new(out);
     // Folders still to be read. Bounded: stored trees have a bounded number of entries.
     let mut waiting = vec![PathBuf::new()];
@@ -49,7 +55,12 @@ fn write_tree(root: &Path, out: &mut Pieces) -> io::Result<()> {
             let place = root.join(&path);
             let metadata = fs::symlink_metadata(&place)?;
             let mut header = tar::Header::new_gnu();
-            if metadata.is_dir() {
+            let replaced = dockerfile.filter(|_| path == Path::new("Dockerfile"));
+            if let Some(dockerfile) = replaced {
+                header.set_mode(0o644);
+                header.set_size(dockerfile.len() as u64);
+                archive.append_data(&mut header, &path, dockerfile.as_bytes())?;
+            } else if metadata.is_dir() {
                 header.set_entry_type(tar::EntryType::Directory);
                 header.set_mode(0o755);
                 header.set_size(0);

@@ -14,7 +14,7 @@ use hersh_program::{BuildId, ContainerId, Exit, ExitReason, ImageId, Observed, P
 use tokio::sync::mpsc;
 
 use super::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
-use crate::runtime::EVENT_QUEUE;
+use crate::runtime::{EVENT_QUEUE, InUse};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
 
@@ -47,6 +47,17 @@ impl Default for FakeEngine {
 }
 
 impl FakeEngine {
+    /// Forgets images that nothing refers to; how many.
+    pub(super) fn collect(&self, in_use: &InUse) -> usize {
+        let mut world = self.world();
+        let before = world.images.len();
+        let is_used = |of: &(ProgramId, BuildId), image: &mut ImageId| {
+            in_use.builds.contains(of) || in_use.images.contains(image)
+        };
+        world.images.retain(is_used);
+        before - world.images.len()
+    }
+
     /// An engine without containers that asks `script` how each request goes.
     pub fn scripted(script: impl Fn(&Operation) -> Plan + Send + Sync + 'static) -> Self {
         Self {

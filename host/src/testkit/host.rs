@@ -125,6 +125,7 @@ impl TestHost {
             runtime: setup.runtime,
             accounts,
             surroundings,
+            bounds: supervise::Bounds::default(),
         };
         let (host, workers) = supervise::bring_up(foundation)
             .await

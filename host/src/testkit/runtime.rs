@@ -15,8 +15,8 @@ use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use crate::{
     compose::{Environment, Receipt, RuntimeMode, Spec},
     runtime::{
-        BuildError, BuildRequest, EVENT_QUEUE, EngineInfo, Listed, LogStore, Running, Runtime,
-        RuntimeEvent, StartError, StopError, Unavailable,
+        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Listed, LogStore,
+        Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
     },
     storage::Storage,
 };
@@ -231,6 +231,34 @@ impl Runtime for FakeRuntime {
     ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
         let operation = Operation::Image(program.clone(), build.clone());
         async move { Ok(self.find_image(operation).await?) }.boxed()
+    }
+
+    fn collect<'a>(
+        &'a self,
+        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        _failed_layers_kept: Duration,
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        let images = match &self.link {
+            Link::Here(engine) => engine.collect(&in_use()),
+            // What another process keeps is that process's own.
+            Link::There(_) => 0,
+        };
+        std::future::ready(Ok(Collected { images, layers: 0 })).boxed()
+    }
+
+    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let program = program.clone();
+        async move {
+            Ok(match self.look(&program).await? {
+                Observed::Running(_) => Some(Stats::default()),
+                Observed::Exited(..) | Observed::Absent => None,
+            })
+        }
+        .boxed()
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        None
     }
 
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {

@@ -7,7 +7,10 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one test")]
 
+mod build_attacks;
+mod build_network;
 mod builds;
+mod collect;
 mod confinement;
 mod engine_faults;
 mod life;
@@ -16,4 +19,5 @@ mod meddler;
 mod network;
 mod reconnects;
 mod starts;
+mod stats;
 mod world;

@@ -74,6 +74,27 @@ impl World {
         }
     }
 
+    /// An engine's image that this host did not build, from a Dockerfile beside a busybox.
+    pub async fn foreign_image(&self, name: &str, dockerfile: &str) {
+        let options = bollard::query_parameters::BuildImageOptions {
+            dockerfile: "Dockerfile".to_owned(),
+            t: Some(name.to_owned()),
+            networkmode: Some("none".to_owned()),
+            rm: true,
+            ..Default::default()
+        };
+        let tree = bollard::body_full(busybox_tree(dockerfile).into());
+        let mut said = std::pin::pin!(self.engine.build_image(options, None, Some(tree)));
+        while let Some(said) = said.next().await {
+            said.unwrap();
+        }
+    }
+
+    /// Whether the engine has an image of that name or id.
+    pub async fn has_image(&self, name: &str) -> bool {
+        self.engine.inspect_image(name).await.is_ok()
+    }
+
     /// A further program of the same host.
     pub fn neighbour(&self) -> ProgramId {
         let program = ProgramId::parse(&format!("{}-n", self.program)).unwrap();
@@ -106,6 +127,7 @@ impl World {
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
+            network: false,
             cancel: CancellationToken::new(),
         }
     }

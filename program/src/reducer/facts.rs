@@ -17,6 +17,9 @@ use crate::{
 /// What a handler gets beyond the time an effect names before it is given up, milliseconds: one
 /// that keeps its own time can say what it saw last.
 pub const HANDLER_SLACK_MS: u64 = 10_000;
+/// How long a build may wait for its turn, milliseconds: a host builds few images at once. Its own
+/// time begins after that, and its deadline lies behind both.
+pub const BUILD_QUEUE_MS: u64 = 60 * 60_000;
 /// What a stop gets beyond its grace period, milliseconds: longer than a cancelled effect may
 /// take to clean up before the stop begins.
 pub const STOP_SLACK_MS: u64 = 60_000;
@@ -77,7 +80,10 @@ impl Facts<'_> {
         let op = cx.emit(Effect::BuildRuntime {
             program: self.0.id.clone(),
             build: held.source.build.clone(),
-            timeout_ms: left_ms.saturating_sub(HANDLER_SLACK_MS).max(1),
+            network: held.source.manifest.build.network,
+            timeout_ms: left_ms
+                .saturating_sub(BUILD_QUEUE_MS + HANDLER_SLACK_MS)
+                .max(1),
         });
         State::Building(Building {
             op,
@@ -178,7 +184,8 @@ impl Facts<'_> {
 
     pub(super) fn build_deadline_ms(&self, now_ms: u64) -> u64 {
         let timeout_ms = self.0.source.manifest.timeouts.build_ms;
-        after(now_ms, timeout_ms.saturating_add(HANDLER_SLACK_MS))
+        let wait_ms = timeout_ms.saturating_add(BUILD_QUEUE_MS + HANDLER_SLACK_MS);
+        after(now_ms, wait_ms)
     }
 
     pub(super) fn start_timeout_ms(&self) -> u64 {

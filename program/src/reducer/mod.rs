@@ -24,7 +24,9 @@ use hersh_machine::{Cx, Lane, Machine, OpId};
 use crate::{Effect, Event, Program, State};
 use facts::Facts;
 
-pub use facts::{CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, STOP_SLACK_MS};
+pub use facts::{
+    BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, STOP_SLACK_MS,
+};
 
 /// The machine of one program's life.
 #[derive(Clone, Copy, Debug)]

@@ -24,9 +24,11 @@ fn says(mut stream: Conversation, seen: Seen, words: &'static str) -> Running {
     })
 }
 
+/// Never sooner. It can seem later: the clock also jumps while the kernel still carries the bytes
+/// that tell of the end.
 fn assert_about(since: Instant, seconds: u64) {
     let took = since.elapsed();
-    let range = Duration::from_secs(seconds)..Duration::from_secs(seconds + 2);
+    let range = Duration::from_secs(seconds)..Duration::from_secs(3 * seconds);
     assert!(range.contains(&took), "{took:?}, not about {seconds} s");
 }
 

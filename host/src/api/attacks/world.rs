@@ -131,6 +131,7 @@ impl World {
             runtime: Arc::<FakeRuntime>::clone(&runtime),
             accounts,
             surroundings: Surroundings::System,
+            bounds: supervise::Bounds::default(),
         };
         let (host, workers) = supervise::bring_up(foundation).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

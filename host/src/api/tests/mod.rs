@@ -202,6 +202,7 @@ async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers,
         runtime,
         accounts,
         surroundings: Surroundings::System,
+        bounds: supervise::Bounds::default(),
     };
     let (host, workers) = supervise::bring_up(foundation).await.unwrap();
     (host, workers, token.trim().to_string())

@@ -3,32 +3,30 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion, ListContainersOptions};
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt;
-use hersh_program::{ImageId, ProgramId};
+use hersh_program::ImageId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, engine::Fault, image_tag, remove};
+use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL},
-    runtime::{BuildError, BuildLog, BuildRequest, StopError, Unavailable},
+    runtime::{BuildError, BuildLog, BuildRequest},
     storage::tar_stream,
 };
 
 /// Builds end by cancellation, never by a limit on one request.
-const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// A cancelled build is over when this many looks, a round apart, found none of its containers.
-const QUIET_ROUNDS: u32 = 3;
-const ROUND: Duration = Duration::from_millis(200);
-/// From then on something is wrong: about half a minute.
-const MAX_ROUNDS: u32 = 150;
+pub(super) const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The period of the scheduler by which processor time is bounded, microseconds.
+const CPU_PERIOD_US: i32 = 100_000;
 
 pub(super) async fn build(
     inner: Arc<Inner>,
     request: BuildRequest,
     cancel: CancellationToken,
 ) -> Result<ImageId, BuildError> {
+    // Nothing is collected meanwhile: not the image that stands, nor a layer that is built on.
+    let _kept = inner.building.read().await;
     if let Some(image) = inner.built(&request.program, &request.build).await? {
         return Ok(image);
     }
@@ -40,11 +38,19 @@ pub(super) async fn build(
         () = cancel.cancelled() => Err(BuildError::Cancelled),
         () = request.cancel.cancelled() => Err(BuildError::Cancelled),
     };
-    if matches!(result, Err(BuildError::Cancelled)) {
+    if matches!(
+        result,
+        Err(BuildError::Cancelled | BuildError::Unavailable(_))
+    ) {
         // The connection is closed by now and the engine ends the build by itself, some time later.
-        if let Err(error) = remove_steps(&inner, &request.program).await {
+        if let Err(error) = build_steps::remove_all(&inner, &request.program).await {
             tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
         }
+    }
+    if request.network
+        && let Err(error) = build_network::remove(&inner, &request.program).await
+    {
+        tracing::warn!(%error, program = %request.program, "a build's network stays until it is collected");
     }
     if result.is_ok() {
         // Nothing runs while a program is built, so no container needs an older image.
@@ -62,15 +68,37 @@ pub(super) async fn build(
     result
 }
 
-/// Sends the tree and reads what the builder says until it is done.
+/// Checks the Dockerfile, and has the tree built on the network that it may have.
 async fn follow(
     inner: &Inner,
     request: &BuildRequest,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
+    let dockerfile = base::prepare(inner, request, log).await?;
+    let network = if request.network {
+        build_network::make(inner, &request.program).await?
+    } else {
+        "none".to_owned()
+    };
+    tokio::select! {
+        result = send(inner, request, dockerfile, &network, log) => result,
+        lost = build_steps::bound(inner, &request.program) => Err(lost.into()),
+    }
+}
+
+/// Sends the tree and reads what the builder says until it is done.
+async fn send(
+    inner: &Inner,
+    request: &BuildRequest,
+    dockerfile: String,
+    network: &str,
+    log: &mut BuildLog,
+) -> Result<ImageId, BuildError> {
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let context = bollard::body_try_stream(tar_stream(request.context_dir.clone()));
-    let mut said = std::pin::pin!(client.build_image(options(inner, request), None, Some(context)));
+    let context = tar_stream(request.context_dir.clone(), Some(dockerfile));
+    let context = bollard::body_try_stream(context);
+    let options = options(inner, request, network);
+    let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
         let Some(text) = said.stream else { continue };
@@ -87,7 +115,7 @@ async fn follow(
         })
 }
 
-fn options(inner: &Inner, request: &BuildRequest) -> BuildImageOptions {
+fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOptions {
     let labels = [
         (PROGRAM_LABEL, request.program.as_str()),
         (HOST_LABEL, inner.config.host_id.as_str()),
@@ -107,63 +135,18 @@ fn options(inner: &Inner, request: &BuildRequest) -> BuildImageOptions {
         forcerm: true,
         memory: Some(memory_bytes),
         memswap: Some(memory_bytes),
-        networkmode: Some("none".to_owned()),
-        extrahosts: Some(marker(inner, &request.program)),
+        cpuperiod: Some(CPU_PERIOD_US),
+        cpuquota: Some(
+            inner
+                .config
+                .build_cpu_millis
+                .saturating_mul(CPU_PERIOD_US / 1_000),
+        ),
+        networkmode: Some(network.to_owned()),
+        extrahosts: Some(build_steps::marker(inner, &request.program)),
         version: BuilderVersion::BuilderV1,
         ..BuildImageOptions::default()
     }
-}
-
-/// The engine gives the containers of a build no label that a client could choose, but it does
-/// give them this entry of the hosts file: it tells whose a container is.
-fn marker(inner: &Inner, program: &ProgramId) -> String {
-    let host = &inner.config.host_id;
-    format!("hersh-build-{program}.{host}:127.0.0.1")
-}
-
-/// Removes the containers of an ended build of the program until none appears any more: the engine
-/// may be about to create one when the connection closes.
-async fn remove_steps(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
-    let marker = marker(inner, program);
-    let mut quiet = 0;
-    for _round in 0..MAX_ROUNDS {
-        let found = steps(inner, &marker).await?;
-        for container in &found {
-            remove::force(inner, container).await?;
-        }
-        quiet = if found.is_empty() { quiet + 1 } else { 0 };
-        if quiet == QUIET_ROUNDS {
-            return Ok(());
-        }
-        tokio::time::sleep(ROUND).await;
-    }
-    Err(StopError::Failed {
-        message: format!("a cancelled build of {program} goes on in the engine"),
-    })
-}
-
-async fn steps(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
-    let client = inner.engine.client().await?;
-    let options = ListContainersOptions {
-        all: true,
-        ..ListContainersOptions::default()
-    };
-    let containers = client
-        .list_containers(Some(options))
-        .await
-        .map_err(|error| inner.engine.fault(&error).into_unavailable())?;
-    let mut found = Vec::new();
-    for id in containers.into_iter().filter_map(|container| container.id) {
-        // One that is gone meanwhile needs no removal.
-        let Ok(inspected) = client.inspect_container(&id, None).await else {
-            continue;
-        };
-        let hosts = inspected.host_config.and_then(|config| config.extra_hosts);
-        if hosts.is_some_and(|hosts| hosts.iter().any(|host| host == marker)) {
-            found.push(id);
-        }
-    }
-    Ok(found)
 }
 
 fn refused(fault: Fault) -> BuildError {

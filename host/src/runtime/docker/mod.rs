@@ -4,13 +4,18 @@
 //! everything is found again after a crash of either side: nothing here is kept that the engine
 //! could not tell.
 
+mod base;
 mod build;
+mod build_network;
+mod build_steps;
 mod capture;
+mod config;
 mod create;
 mod diagnose;
 mod engine;
 mod events;
 mod firewall;
+mod images;
 mod inspect;
 mod look;
 mod network;
@@ -19,13 +24,16 @@ mod processes;
 mod query;
 mod remove;
 mod start;
+mod stats;
+mod subnets;
 mod work;
 
+pub use config::DockerConfig;
 pub(crate) use diagnose::diagnose;
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -38,41 +46,14 @@ use tokio::sync::mpsc;
 
 use self::{capture::Captures, engine::Engine, work::Work};
 use super::{
-    BuildError, BuildRequest, EVENT_QUEUE, EngineInfo, Listed, LogStore, Running, Runtime,
-    RuntimeEvent, StartError, StopError, Unavailable,
+    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Listed, LogStore, Running,
+    Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
     logs::{CAUSE_LINES, for_cause},
 };
 use crate::{
-    compose::{Environment, PROGRAM_LABEL, RuntimeMode, Spec, container_name},
+    compose::{Environment, PROGRAM_LABEL, Spec, container_name},
     storage::Storage,
 };
-
-/// Where the engine is and what this host allows.
-#[derive(Clone, Debug)]
-pub struct DockerConfig {
-    /// The engine's Unix socket.
-    pub socket: PathBuf,
-    /// Names this host among those that share the engine: a DNS label.
-    pub host_id: String,
-    /// What programs run on.
-    pub mode: RuntimeMode,
-    /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
-    pub subnet_pool: Ipv4Addr,
-    /// Memory of one step of a build, bytes; at most 2 GiB.
-    pub build_memory_bytes: u64,
-}
-
-impl Default for DockerConfig {
-    fn default() -> Self {
-        Self {
-            socket: PathBuf::from("/run/docker.sock"),
-            host_id: "local".to_owned(),
-            mode: RuntimeMode::Runsc,
-            subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
-            build_memory_bytes: 2 * 1024 * 1024 * 1024 - 1,
-        }
-    }
-}
 
 /// The Docker Engine. Cheap to clone.
 #[derive(Clone)]
@@ -89,10 +70,14 @@ struct Inner {
     probe: PathBuf,
     work: Work,
     captures: Captures,
+    /// Read by builds while they run, written by who collects what they left.
+    building: tokio::sync::RwLock<()>,
     /// Containers that this process started and nobody is known to have ended.
     started: Mutex<HashMap<ContainerId, ProgramId>>,
     /// The engine's own runsc, once it was asked for.
     runsc: OnceLock<Option<PathBuf>>,
+    /// Where the engine keeps images, once it was asked for.
+    folder: OnceLock<PathBuf>,
 }
 
 impl DockerRuntime {
@@ -112,8 +97,10 @@ impl DockerRuntime {
                 logs: LogStore::new(storage.clone()),
                 work: Work::default(),
                 captures: Captures::default(),
+                building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
                 runsc: OnceLock::new(),
+                folder: OnceLock::new(),
                 config,
                 storage,
                 probe,
@@ -214,6 +201,23 @@ impl Runtime for DockerRuntime {
             self.inner.logs.forget(&program);
             self.inner.remove_images(&program, None).await
         })
+    }
+
+    fn collect<'a>(
+        &'a self,
+        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        failed_layers_kept: Duration,
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        Box::pin(self.inner.collect(in_use, failed_layers_kept))
+    }
+
+    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let program = program.clone();
+        Box::pin(async move { self.inner.stats(&program).await })
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        self.inner.folder.get().cloned()
     }
 }
 

@@ -1,18 +1,18 @@
-//! Questions to the engine, and the images of a program.
+//! Questions to the engine.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use bollard::{
     models::{ContainerStateStatusEnum, ContainerSummary},
-    query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions},
+    query_parameters::ListContainersOptions,
 };
-use hersh_program::{BuildId, Exit, ExitReason, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{Exit, ExitReason, Logs, Observed, ProgramId};
 
-use super::{Inner, engine::Fault, image_tag, listed, look, repository, start};
+use super::{Inner, engine::Fault, listed, look, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
-        EngineInfo, StopError, Unavailable,
+        EngineInfo, Unavailable,
         logs::{CAUSE_LINES, for_cause, normal_time},
     },
 };
@@ -23,6 +23,9 @@ impl Inner {
         let unavailable = |error| self.engine.fault(&error).into_unavailable();
         let version = client.version().await.map_err(unavailable)?;
         let info = client.info().await.map_err(unavailable)?;
+        if let Some(folder) = info.docker_root_dir {
+            let _ = self.folder.set(folder.into());
+        }
         let registered = info.runtimes.unwrap_or_default();
         if let Some(path) = registered.get("runsc").and_then(|it| it.path.as_deref()) {
             // Looked up once: the engine takes another one only when it is restarted, and then the
@@ -143,60 +146,5 @@ impl Inner {
         Ok(networks
             .into_values()
             .find_map(|network| network.ip_address?.parse().ok()))
-    }
-
-    pub(super) async fn built(
-        &self,
-        program: &ProgramId,
-        build: &BuildId,
-    ) -> Result<Option<ImageId>, Unavailable> {
-        let client = self.engine.client().await?;
-        match client
-            .inspect_image(&image_tag(&self.config.host_id, program, build))
-            .await
-        {
-            Ok(image) => Ok(image.id.and_then(|id| ImageId::parse(&id).ok())),
-            Err(error) => {
-                let absent = self.engine.fault(&error).unless_absent();
-                absent.map(|()| None).map_err(Fault::into_unavailable)
-            }
-        }
-    }
-
-    /// Removes the program's images, all but that of `kept`.
-    pub(super) async fn remove_images(
-        &self,
-        program: &ProgramId,
-        kept: Option<&BuildId>,
-    ) -> Result<(), StopError> {
-        let client = self.engine.client().await?;
-        let refuse = |error| match self.engine.fault(&error).message() {
-            Ok(message) => StopError::Failed {
-                message: format!("the images of {program} could not be removed: {message}"),
-            },
-            Err(error) => error.into(),
-        };
-        let repository = repository(&self.config.host_id, program);
-        let filter = ("reference".to_owned(), vec![repository.clone()]);
-        let options = ListImagesOptions {
-            filters: Some(HashMap::from([filter])),
-            ..ListImagesOptions::default()
-        };
-        let images = client.list_images(Some(options)).await.map_err(refuse)?;
-        let prefix = format!("{repository}:");
-        let tags = images.into_iter().flat_map(|image| image.repo_tags);
-        let kept = kept.map(|build| format!("{prefix}{build}"));
-        for tag in tags.filter(|tag| tag.starts_with(&prefix) && Some(tag) != kept.as_ref()) {
-            let options = RemoveImageOptions {
-                force: true,
-                ..RemoveImageOptions::default()
-            };
-            if let Err(error) = client.remove_image(&tag, Some(options), None).await
-                && !matches!(self.engine.fault(&error), Fault::NotFound(_))
-            {
-                return Err(refuse(error));
-            }
-        }
-        Ok(())
     }
 }

@@ -84,7 +84,13 @@ impl EffectHandler for Instantly {
         Ok(())
     }
 
-    async fn build_runtime(&self, _: &Task, _: &BuildId, _: u64) -> Result<ImageId, Cause> {
+    async fn build_runtime(
+        &self,
+        _: &Task,
+        _: &BuildId,
+        _: bool,
+        _: u64,
+    ) -> Result<ImageId, Cause> {
         Ok(self.image.clone())
     }
 

@@ -1,0 +1,123 @@
+//! From a stored tree to an image: its turn, room on the disk, the build itself.
+//!
+//! ```text
+//! image stands? ─► its turn among all builds ─► room? ─► runtime.build, in its own time
+//! ```
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hersh_program::{BUILD_QUEUE_MS, BuildId, Cause, ImageId, ProgramId, Task};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    build_queue::{BuildQueue, Owner, Turn},
+    runtime::{BuildError, BuildRequest, Runtime},
+    space::Space,
+    storage::Storage,
+};
+
+/// Builds the images of a host.
+pub(crate) struct Builds {
+    pub(crate) storage: Storage,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) queue: BuildQueue,
+    pub(crate) space: Space,
+    /// Whom a program's build counts for.
+    pub(crate) owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
+}
+
+impl Builds {
+    /// Builds `build` of the task's program within `timeout` from its turn on, or answers with
+    /// the image that stands. Whatever ends it early, the build is gone from the engine before
+    /// this returns.
+    ///
+    /// # Errors
+    /// The cause that it is for the program.
+    pub(crate) async fn image(
+        &self,
+        task: &Task,
+        build: &BuildId,
+        network: bool,
+        timeout: Duration,
+    ) -> Result<ImageId, Cause> {
+        if let Some(image) = self.runtime.image(&task.program, build).await? {
+            return Ok(image);
+        }
+        let log_path = self.storage.build_log_path(&task.program, build);
+        let _turn = self.turn(task, &log_path).await?;
+        self.space
+            .check()
+            .map_err(|error| not_built(error.to_string()))?;
+        let stop = CancellationToken::new();
+        let mut building = self.runtime.build(BuildRequest {
+            program: task.program.clone(),
+            build: build.clone(),
+            context_dir: self.storage.source_path(&task.program, build),
+            log_path,
+            network,
+            cancel: stop.clone(),
+        });
+        tokio::select! {
+            built = &mut building => built.map_err(build_cause),
+            () = task.cancel.cancelled() => {
+                stop.cancel();
+                building.await.map_err(build_cause)
+            }
+            full = self.space.runs_out() => {
+                stop.cancel();
+                let _ = building.await;
+                Err(not_built(full.to_string()))
+            }
+            () = tokio::time::sleep(timeout) => {
+                stop.cancel();
+                let _ = building.await;
+                let after_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                Err(Cause::BuildTimedOut { after_ms })
+            }
+        }
+    }
+
+    /// Waits until the program may build. The log says how many go first; the build begins it anew.
+    async fn turn(&self, task: &Task, log_path: &Path) -> Result<Turn, Cause> {
+        let say = |first: usize| {
+            let said = std::fs::write(log_path, waiting_line(first));
+            if let Err(error) = said {
+                tracing::warn!(%error, program = %task.program, "a build's log can't be written");
+            }
+        };
+        let waited = Duration::from_millis(BUILD_QUEUE_MS);
+        tokio::select! {
+            turn = self.queue.turn((self.owner)(&task.program), say) => {
+                turn.map_err(|error| not_built(error.to_string()))
+            }
+            () = task.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),
+            () = tokio::time::sleep(waited) => Err(not_built(format!(
+                "no place to build came free within {} minutes; start it again later",
+                waited.as_secs() / 60
+            ))),
+        }
+    }
+}
+
+fn waiting_line(first: usize) -> String {
+    match first {
+        0 => "waiting for a place: this one is next\n".to_owned(),
+        more => format!("waiting for a place: {more} before this one\n"),
+    }
+}
+
+fn build_cause(error: BuildError) -> Cause {
+    match error {
+        BuildError::Failed { message, logs } => Cause::BuildFailed { message, logs },
+        BuildError::Files { message } => not_built(message),
+        BuildError::Cancelled => not_built("the build was cancelled".into()),
+        BuildError::Unavailable(error) => error.into(),
+    }
+}
+
+fn not_built(message: String) -> Cause {
+    Cause::BuildFailed {
+        message,
+        logs: Vec::new(),
+    }
+}

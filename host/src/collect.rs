@@ -1,0 +1,99 @@
+//! Collects what builds left on the engine, by reference: an image stays as long as a program
+//! starts from it or runs it.
+//!
+//! Builds and removals clean up after themselves; this finds what they could not, what an earlier
+//! process left, and the layers of builds that failed.
+
+use std::time::Duration;
+
+use hersh_program::{Program, State};
+
+use crate::{
+    host::Host,
+    runtime::{InUse, Unavailable},
+};
+
+/// How often images are collected.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// How often the disks are looked at; without room it is collected at once.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long layers of a failed build stay, so that the next attempt need not repeat them.
+const FAILED_LAYERS_KEPT: Duration = Duration::from_secs(3600);
+
+/// Collects at once and from then on, until the host ends.
+pub(crate) async fn watch(host: Host) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut due = tokio::time::Instant::now();
+    loop {
+        let now = looks.tick().await;
+        let has_room = host.space().check().is_ok();
+        if has_room && now < due {
+            continue;
+        }
+        due = now + INTERVAL;
+        let kept = if has_room {
+            FAILED_LAYERS_KEPT
+        } else {
+            Duration::ZERO
+        };
+        if let Err(error) = collect(&host, kept).await {
+            tracing::warn!(%error, "images that nobody needs stay");
+        }
+    }
+}
+
+/// Collects once.
+pub(crate) async fn collect(host: &Host, failed_layers_kept: Duration) -> Result<(), Unavailable> {
+    let in_use = || in_use(host);
+    let collected = host.runtime().collect(&in_use, failed_layers_kept).await?;
+    if collected.images + collected.layers > 0 {
+        tracing::info!(
+            images = collected.images,
+            layers = collected.layers,
+            "collected"
+        );
+    }
+    Ok(())
+}
+
+/// What the programs refer to now.
+fn in_use(host: &Host) -> InUse {
+    let mut in_use = InUse::default();
+    for entry in host.list() {
+        entry.supervisor().with_state(|program| {
+            let builds = [Some(&program.source.build), under_way(program)];
+            let of = |build: &hersh_program::BuildId| (program.id.clone(), build.clone());
+            in_use.builds.extend(builds.into_iter().flatten().map(of));
+            let images = [program.image.as_ref(), running(program)];
+            in_use.images.extend(images.into_iter().flatten().cloned());
+        });
+    }
+    in_use
+}
+
+fn under_way(program: &Program) -> Option<&hersh_program::BuildId> {
+    match &program.state {
+        State::Building(building) => Some(&building.source.build),
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => None,
+    }
+}
+
+fn running(program: &Program) -> Option<&hersh_program::ImageId> {
+    match &program.state {
+        State::Starting(starting) => Some(&starting.image),
+        State::Ready(ready) => Some(&ready.image),
+        State::Created
+        | State::Building(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => None,
+    }
+}

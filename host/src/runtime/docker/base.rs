@@ -1,0 +1,138 @@
+//! What a Dockerfile becomes before the engine sees it: checked, its images looked up and named by
+//! their ids.
+//!
+//! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
+//! an image with triggers is no base. Nor is one that some host built for a program.
+
+use std::collections::BTreeMap;
+
+use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
+use futures_util::StreamExt;
+
+use super::{Inner, engine::Fault};
+use crate::{
+    compose::{HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
+    dockerfile::{self, Dockerfile},
+    runtime::{BuildError, BuildLog, BuildRequest},
+};
+
+/// The text that the engine is to build.
+pub(super) async fn prepare(
+    inner: &Inner,
+    request: &BuildRequest,
+    log: &mut BuildLog,
+) -> Result<String, BuildError> {
+    let path = request.context_dir.join("Dockerfile");
+    let files = |message| BuildError::Files { message };
+    let bytes = tokio::fs::read(&path)
+        .await
+        .map_err(|error| files(format!("{}: {error}", path.display())))?;
+    let file = Dockerfile::read(&bytes).map_err(|refused| failed(refused.to_string()))?;
+    let mut ids = BTreeMap::new();
+    for (line, name) in file.images() {
+        let id = look_up(inner, name, log)
+            .await
+            .map_err(|error| at_line(line, error))?;
+        log.write(&format!("{name} is {id}\n"))
+            .map_err(|error| files(format!("{}: {error}", request.log_path.display())))?;
+        ids.insert(name.to_owned(), id);
+    }
+    file.to_build(&ids, (LAYER_LABEL, &inner.config.host_id))
+        .map_err(|refused| failed(refused.to_string()))
+}
+
+/// The id of a base image, fetched if need be.
+async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<String, BuildError> {
+    let image = match find(inner, name).await? {
+        Some(image) => image,
+        None => {
+            dockerfile::may_be_pulled(name).map_err(failed)?;
+            // The log is for people to read; its end is written to it later in any case.
+            let _ = log.write(&format!("fetching {name}\n"));
+            pull(inner, name).await?;
+            let found = find(inner, name).await?;
+            found.ok_or_else(|| failed(format!("{name} was fetched and is not there")))?
+        }
+    };
+    let config = image.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    if [HOST_LABEL, PROGRAM_LABEL, LAYER_LABEL]
+        .iter()
+        .any(|label| labels.contains_key(*label))
+    {
+        return Err(failed(format!(
+            "{name} is the image of a program; name another"
+        )));
+    }
+    if config.on_build.is_some_and(|triggers| !triggers.is_empty()) {
+        return Err(failed(format!(
+            "{name} has ONBUILD triggers, which would run unseen; name an image without them"
+        )));
+    }
+    image
+        .id
+        .ok_or_else(|| failed(format!("the engine gives {name} no id")))
+}
+
+async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
+    let client = inner.engine.client().await?;
+    match client.inspect_image(name).await {
+        Ok(image) => Ok(Some(image)),
+        Err(error) => match inner.engine.fault(&error) {
+            Fault::NotFound(_) => Ok(None),
+            fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Refused(_)) => {
+                Err(refused(fault))
+            }
+        },
+    }
+}
+
+async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
+    let client = inner
+        .engine
+        .client()
+        .await?
+        .with_timeout(super::build::NO_LIMIT);
+    // Without a tag or digest an engine fetches all tags.
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    let tag = (!last.contains([':', '@'])).then(|| "latest".to_owned());
+    let options = CreateImageOptions {
+        from_image: Some(name.to_owned()),
+        tag,
+        ..CreateImageOptions::default()
+    };
+    let mut said = std::pin::pin!(client.create_image(Some(options), None, None));
+    while let Some(said) = said.next().await {
+        said.map_err(|error| match inner.engine.fault(&error) {
+            Fault::Unavailable(error) => error.into(),
+            Fault::NotFound(message) | Fault::Conflict(message) | Fault::Refused(message) => {
+                failed(format!("{name} could not be fetched: {message}"))
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn at_line(line: usize, error: BuildError) -> BuildError {
+    match error {
+        BuildError::Failed { message, logs } => BuildError::Failed {
+            message: format!("Dockerfile, line {line}: {message}"),
+            logs,
+        },
+        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => error,
+    }
+}
+
+fn refused(fault: Fault) -> BuildError {
+    match fault.message() {
+        Ok(message) => failed(message),
+        Err(error) => error.into(),
+    }
+}
+
+fn failed(message: String) -> BuildError {
+    BuildError::Failed {
+        message,
+        logs: Vec::new(),
+    }
+}

@@ -1,0 +1,164 @@
+//! The images that this host builds: found, and removed when nobody needs them.
+//!
+//! An image is this host's by its name, `hersh/HOST/PROGRAM:BUILD`; the layers of a build that failed
+//! have no name and are its by their label. What has a name that somebody else gave, or is used by a
+//! container, stays.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{
+    models::ImageSummary,
+    query_parameters::{ListImagesOptions, RemoveImageOptions},
+};
+use hersh_program::{BuildId, ImageId, ProgramId};
+
+use super::{Inner, build_network, engine::Fault, image_tag, repository};
+use crate::{
+    compose::LAYER_LABEL,
+    runtime::{Collected, InUse, StopError, Unavailable},
+};
+
+impl Inner {
+    /// Removes images and layers that nobody needs, and networks of builds. See
+    /// [`Runtime::collect`](crate::runtime::Runtime::collect).
+    pub(super) async fn collect(
+        &self,
+        in_use: &(dyn Fn() -> InUse + Send + Sync),
+        failed_layers_kept: Duration,
+    ) -> Result<Collected, Unavailable> {
+        // A build relies on layers that nobody names, so this waits for no build and no build
+        // begins meanwhile.
+        let Ok(_alone) = self.building.try_write() else {
+            return Ok(Collected::default());
+        };
+        build_network::remove_all(self).await?;
+        let prefix = format!("hersh/{}/", self.config.host_id);
+        let named = self.list_images([("reference", format!("{prefix}*"))]);
+        let named = named.await?;
+        let label = format!("{LAYER_LABEL}={}", self.config.host_id);
+        let unnamed = self.list_images([("dangling", "true".to_owned()), ("label", label)]);
+        let unnamed = unnamed.await?;
+        // Asked last, so that whatever came to be needed meanwhile is among it.
+        let in_use = in_use();
+        let is_used = |image: &ImageSummary| {
+            ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
+        };
+        let mut collected = Collected::default();
+        for image in named.iter().filter(|image| !is_used(image)) {
+            let ours = image.repo_tags.iter().filter_map(|tag| {
+                let (program, build) = tag.strip_prefix(&prefix)?.split_once(':')?;
+                let program = ProgramId::parse(program).ok()?;
+                Some((tag, (program, BuildId::parse(build).ok()?)))
+            });
+            for (tag, of) in ours {
+                if !in_use.builds.contains(&of) {
+                    collected.images += usize::from(self.remove_unused(tag).await?);
+                }
+            }
+        }
+        let until_s = seconds_ago(failed_layers_kept);
+        let failed = unnamed.iter().filter(|image| image.created <= until_s);
+        for image in failed.filter(|image| !is_used(image)) {
+            collected.layers += usize::from(self.remove_unused(&image.id).await?);
+        }
+        Ok(collected)
+    }
+
+    async fn list_images<const N: usize>(
+        &self,
+        filters: [(&str, String); N],
+    ) -> Result<Vec<ImageSummary>, Unavailable> {
+        let client = self.engine.client().await?;
+        let filters = filters.map(|(key, value)| (key.to_owned(), vec![value]));
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from(filters)),
+            ..ListImagesOptions::default()
+        };
+        client
+            .list_images(Some(options))
+            .await
+            .map_err(|error| self.engine.fault(&error).into_unavailable())
+    }
+
+    /// Removes an image by name or id, with the unnamed layers below it; false when something
+    /// uses it.
+    async fn remove_unused(&self, image: &str) -> Result<bool, Unavailable> {
+        let client = self.engine.client().await?;
+        let removed = client.remove_image(image, None::<RemoveImageOptions>, None);
+        match removed.await {
+            Ok(_) => Ok(true),
+            Err(error) => match self.engine.fault(&error) {
+                Fault::Unavailable(error) => Err(error),
+                Fault::NotFound(_) | Fault::Conflict(_) => Ok(false),
+                Fault::Refused(message) => {
+                    tracing::warn!(image, message, "an image that nobody needs stays");
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    pub(super) async fn built(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> Result<Option<ImageId>, Unavailable> {
+        let client = self.engine.client().await?;
+        match client
+            .inspect_image(&image_tag(&self.config.host_id, program, build))
+            .await
+        {
+            Ok(image) => Ok(image.id.and_then(|id| ImageId::parse(&id).ok())),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
+    }
+
+    /// Removes the program's images, all but that of `kept`.
+    pub(super) async fn remove_images(
+        &self,
+        program: &ProgramId,
+        kept: Option<&BuildId>,
+    ) -> Result<(), StopError> {
+        let client = self.engine.client().await?;
+        let refuse = |error| match self.engine.fault(&error).message() {
+            Ok(message) => StopError::Failed {
+                message: format!("the images of {program} could not be removed: {message}"),
+            },
+            Err(error) => error.into(),
+        };
+        let repository = repository(&self.config.host_id, program);
+        let filter = ("reference".to_owned(), vec![repository.clone()]);
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from([filter])),
+            ..ListImagesOptions::default()
+        };
+        let images = client.list_images(Some(options)).await.map_err(refuse)?;
+        let prefix = format!("{repository}:");
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        let kept = kept.map(|build| format!("{prefix}{build}"));
+        for tag in tags.filter(|tag| tag.starts_with(&prefix) && Some(tag) != kept.as_ref()) {
+            let options = RemoveImageOptions {
+                force: true,
+                ..RemoveImageOptions::default()
+            };
+            if let Err(error) = client.remove_image(&tag, Some(options), None).await
+                && !matches!(self.engine.fault(&error), Fault::NotFound(_))
+            {
+                return Err(refuse(error));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn seconds_ago(span: Duration) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let then = now.unwrap_or_default().saturating_sub(span);
+    i64::try_from(then.as_secs()).unwrap_or(i64::MAX)
+}

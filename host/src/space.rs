@@ -1,0 +1,123 @@
+//! Room on the disks that a host writes to.
+//!
+//! Below the floor nothing new is taken in and nothing is built, while programs that run go on:
+//! what is left is theirs, and the journal's. It is over by itself once there is room again.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use hersh_wire::ByteSize;
+
+/// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
+pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
+const FLOOR_PERCENT: u64 = 5;
+/// How often a build's disks are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A disk is nearly full.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "only {} are free on the disk of {}, less than the {} that must stay free: remove programs, or make room there",
+    String::from(ByteSize(*.free_bytes)), .folder.display(), String::from(ByteSize(*.floor_bytes))
+)]
+pub(crate) struct NoSpace {
+    folder: PathBuf,
+    free_bytes: u64,
+    floor_bytes: u64,
+}
+
+/// The disks of one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Space {
+    folders: Vec<PathBuf>,
+    free_bytes_min: u64,
+}
+
+impl Space {
+    /// The disk of the data folder, and that of the engine's if it can be seen from here.
+    pub(crate) fn new(data: &Path, engine: Option<PathBuf>, free_bytes_min: u64) -> Self {
+        let mut folders = vec![data.to_owned()];
+        folders.extend(engine.filter(|folder| folder.is_dir()));
+        Self {
+            folders,
+            free_bytes_min,
+        }
+    }
+
+    /// Whether every disk has room.
+    ///
+    /// # Errors
+    /// [`NoSpace`] names the first that has none. One that can't be asked is not in the way.
+    pub(crate) fn check(&self) -> Result<(), NoSpace> {
+        for folder in &self.folders {
+            let Ok(disk) = rustix::fs::statvfs(folder) else {
+                continue;
+            };
+            let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+            let floor_bytes = floor(bytes(disk.f_blocks), self.free_bytes_min);
+            let free_bytes = bytes(disk.f_bavail);
+            if free_bytes < floor_bytes {
+                return Err(NoSpace {
+                    folder: folder.clone(),
+                    free_bytes,
+                    floor_bytes,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a disk has no room.
+    pub(crate) async fn runs_out(&self) -> NoSpace {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if let Err(error) = self.check() {
+                return error;
+            }
+        }
+    }
+}
+
+fn floor(disk_bytes: u64, free_bytes_min: u64) -> u64 {
+    free_bytes_min.min(disk_bytes / 100 * FLOOR_PERCENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_has_a_small_floor() {
+        assert_eq!(floor(100 << 40, FREE_BYTES_MIN), 1 << 30);
+        assert_eq!(floor(100 << 20, FREE_BYTES_MIN), 5 << 20);
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_what_is_missing() {
+        let error = NoSpace {
+            folder: "/var/lib/hersh".into(),
+            free_bytes: 12 << 20,
+            floor_bytes: 1 << 30,
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "only 12MiB are free on the disk of /var/lib/hersh, less than the 1GiB"
+            )
+        );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_asked_is_not_in_the_way() {
+        let space = Space::new(
+            Path::new("/nowhere"),
+            Some("/nowhere".into()),
+            FREE_BYTES_MIN,
+        );
+        assert_eq!(space.check(), Ok(()));
+        assert_eq!(space.folders.len(), 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a Dockerfile tries that nobody trusts.
+
+use hersh_host::runtime::{BuildError, Runtime};
+use hersh_program::ImageId;
+
+use crate::world::World;
+
+const HEAD: &str = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n";
+
+fn refusal(result: Result<ImageId, BuildError>) -> String {
+    match result {
+        Err(BuildError::Failed { message, .. }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What plays the internet; the engine reaches it.
+const INTERNET: &str = "198.51.100.1";
+
+#[tokio::test]
+async fn the_engine_fetches_nothing_for_a_dockerfile() {
+    let world = World::new();
+    for line in [
+        "ADD http://{i}/x /x",
+        "ADD h\"tt\"p://{i}/x /x",
+        "ADD [\"\\u0068ttp://{i}/x\", \"/x\"]",
+        "ARG U=http://{i}/x\nADD $U /x",
+        "ONBUILD ADD http://{i}/x /x\nFROM scratch",
+        "COPY --from={i}:80/x / /",
+        "COPY --fr\"om\"={i}:80/x / /",
+        "FROM {i}/x",
+        "FROM localhost:2375/x",
+    ] {
+        let line = line.replace("{i}", INTERNET);
+        let message = refusal(world.try_build(&format!("{HEAD}{line}\n")).await);
+        assert!(
+            message.starts_with("Dockerfile, line "),
+            "{line}: {message}"
+        );
+        // What the internet or a connection to it says.
+        for trace in ["malformed", "internet", "dial", "Get "] {
+            assert!(!message.contains(trace), "{line}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_programs_image_is_no_base_under_any_name() {
+    let world = World::new();
+    let victim = World::new();
+    let image = victim.script("sleep 1000").await;
+    let named = victim.engine.inspect_image(image.as_str()).await.unwrap();
+    let name = named.repo_tags.unwrap().remove(0);
+    let alias = format!("alias-{}:1", victim.program);
+    let (repository, tag) = alias.split_once(':').unwrap();
+    let options = bollard::query_parameters::TagImageOptions {
+        repo: Some(repository.to_owned()),
+        tag: Some(tag.to_owned()),
+    };
+    victim
+        .engine
+        .tag_image(image.as_str(), Some(options))
+        .await
+        .unwrap();
+    let id = image.as_str().trim_start_matches("sha256:");
+    let names = [name.as_str(), &alias, image.as_str(), id, &id[..12]];
+    for name in names {
+        for line in [
+            format!("FROM {name}"),
+            format!("COPY --from={name} / /stolen"),
+        ] {
+            let message = refusal(world.try_build(&format!("{HEAD}{line}\n")).await);
+            let is_told =
+                message.contains("the image of a program") || message.contains("the id of");
+            assert!(is_told, "{line}: {message}");
+        }
+    }
+    victim
+        .engine
+        .remove_image(
+            &alias,
+            None::<bollard::query_parameters::RemoveImageOptions>,
+            None,
+        )
+        .await
+        .unwrap();
+    victim.runtime.forget(&victim.program).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_base_from_the_engine_is_used_and_one_with_triggers_is_not() {
+    let world = World::new();
+    let (plain, trap) = (
+        format!("{}-plain:1", world.program),
+        format!("{}-trap:1", world.program),
+    );
+    world
+        .foreign_image(&plain, "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n")
+        .await;
+    let trigger = format!("FROM scratch\nONBUILD ADD http://{INTERNET}/x /x\nLABEL a=b\n");
+    world.foreign_image(&trap, &trigger).await;
+
+    let image = world
+        .try_build(&format!("FROM {plain}\nRUN test -e /bin/busybox\n"))
+        .await;
+    assert!(image.is_ok(), "{image:?}");
+    let message = refusal(
+        world
+            .try_build(&format!("FROM {trap}\nCOPY bin /bin\n"))
+            .await,
+    );
+    assert!(message.contains("ONBUILD triggers"), "{message}");
+
+    world.runtime.forget(&world.program).await.unwrap();
+    for name in [plain, trap] {
+        let gone = world
+            .engine
+            .remove_image(
+                &name,
+                None::<bollard::query_parameters::RemoveImageOptions>,
+                None,
+            )
+            .await;
+        assert!(gone.is_ok(), "{gone:?}");
+    }
+}
+
+/// Looked at from inside a step: the engine's socket, and the bounds in its own control groups.
+#[tokio::test]
+async fn a_step_is_bounded_and_sees_no_engine() {
+    let world = World::with(|config| {
+        config.build_memory_bytes = 256 << 20;
+        config.build_cpu_millis = 500;
+    });
+    let look = "cd /sys/fs/cgroup; n=0; \
+                until [ $(cat pids/pids.max pids.max 2>/dev/null) = 1024 ]; do \
+                n=$((n+1)); [ $n -lt 100 ] || exit 9; sleep 0.1; done; \
+                cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
+                cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null; \
+                ls /run/docker.sock /var/run/docker.sock /dev/mem 2>&1";
+    let build = world.store(&format!("{HEAD}RUN {look} || true\n"));
+    let request = world.build_request(&build);
+    world.runtime.build(request.clone()).await.unwrap();
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    let said: Vec<&str> = log.lines().collect();
+    assert!(said.contains(&"268435456"), "{log}");
+    assert!(said.iter().any(|line| line.starts_with("50000")), "{log}");
+    assert_eq!(log.matches("No such file").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn the_engine_never_sees_the_text_that_was_sent() {
+    let world = World::new();
+    let text = "# a comment\nFROM scratch\nCOPY bin /bin\nENV PATH=/bin\n\
+                RUN echo one \\\n # between\n && cat /bin/../Dockerfile; true\nCOPY Dockerfile /\nRUN cat /Dockerfile\n";
+    let build = world.store(text);
+    let request = world.build_request(&build);
+    world.runtime.build(request.clone()).await.unwrap();
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    assert!(log.contains("LABEL hersh.layer="), "{log}");
+    assert!(!log.contains("a comment"), "{log}");
+}

@@ -1,0 +1,182 @@
+//! What builds leave is collected by reference, and nothing else is.
+
+use std::{sync::Mutex, time::Duration};
+
+use hersh_host::runtime::{BuildError, Collected, InUse, Runtime};
+
+use crate::world::{World, until};
+
+async fn collect(world: &World, in_use: InUse) -> Collected {
+    let asked = move || in_use.clone();
+    let collected = world.runtime.collect(&asked, Duration::ZERO).await;
+    collected.unwrap()
+}
+
+#[tokio::test]
+async fn an_image_stays_as_long_as_a_program_refers_to_it() {
+    let world = World::new();
+    let stranger = World::new();
+    let theirs = stranger.script("echo stranger").await;
+    let build = world.store("FROM scratch\nCOPY bin /bin\nCMD [\"/bin/true\"]\n");
+    let image = world
+        .runtime
+        .build(world.build_request(&build))
+        .await
+        .unwrap();
+
+    let by_build = InUse {
+        builds: [(world.program.clone(), build.clone())].into(),
+        ..InUse::default()
+    };
+    let by_image = InUse {
+        images: [image.clone()].into(),
+        ..InUse::default()
+    };
+    for in_use in [by_build, by_image] {
+        assert_eq!(collect(&world, in_use).await, Collected::default());
+        assert!(world.has_image(image.as_str()).await);
+    }
+    let collected = collect(&world, InUse::default()).await;
+    assert_eq!(collected.images, 1);
+    assert!(!world.has_image(image.as_str()).await);
+    assert!(stranger.has_image(theirs.as_str()).await, "another host's");
+    stranger.runtime.forget(&stranger.program).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_runs_or_has_a_name_of_its_own_stays() {
+    let world = World::new();
+    let running = world.start("sleep 1000").await;
+    let image = running.receipt.image.clone();
+    assert_eq!(
+        collect(&world, InUse::default()).await,
+        Collected::default()
+    );
+    assert!(world.has_image(image.as_str()).await, "it runs");
+    world.stop().await;
+
+    // Somebody gives the image a name, and builds on it.
+    let mine = format!("mine-{}", world.program);
+    let options = bollard::query_parameters::TagImageOptions {
+        repo: Some(mine.clone()),
+        tag: Some("1".to_owned()),
+    };
+    world
+        .engine
+        .tag_image(image.as_str(), Some(options))
+        .await
+        .unwrap();
+    let name = format!("{mine}:1");
+    let derived = format!("{mine}:2");
+    world
+        .foreign_image(&derived, &format!("FROM {name}\nENV MINE=1\n"))
+        .await;
+    collect(&world, InUse::default()).await;
+    assert!(world.has_image(&name).await && world.has_image(&derived).await);
+    for name in [derived, name] {
+        let gone = world
+            .engine
+            .remove_image(
+                &name,
+                None::<bollard::query_parameters::RemoveImageOptions>,
+                None,
+            )
+            .await;
+        assert!(gone.is_ok(), "{gone:?}");
+    }
+}
+
+#[tokio::test]
+async fn layers_of_a_failed_build_go_when_no_build_runs() {
+    let world = World::new();
+    let failing = "FROM scratch\nLABEL hersh.layer=hidden\nCOPY bin /bin\nENV PATH=/bin\nRUN echo x > /x; exit 3\n";
+    let result = world.try_build(failing).await;
+    assert!(
+        matches!(result, Err(BuildError::Failed { .. })),
+        "{result:?}"
+    );
+    let before = layers(&world).await;
+    assert!(before > 0);
+    let asked = InUse::default;
+    let young = world
+        .runtime
+        .collect(&asked, Duration::from_secs(3600))
+        .await
+        .unwrap();
+    assert_eq!(
+        young,
+        Collected::default(),
+        "the next attempt may want them"
+    );
+
+    // A build may rely on them.
+    let build =
+        world.store("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN echo begun; sleep 60\n");
+    let request = world.build_request(&build);
+    let (cancel, log) = (request.cancel.clone(), request.log_path.clone());
+    let during = async {
+        until("the step runs", || async {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.lines().any(|line| line == "begun"))
+        })
+        .await;
+        let collected = collect(&world, InUse::default()).await;
+        cancel.cancel();
+        collected
+    };
+    let (_cancelled, during) = tokio::join!(world.runtime.build(request), during);
+    assert_eq!(during, Collected::default());
+
+    let collected = collect(&world, InUse::default()).await;
+    assert!(collected.layers > 0, "{collected:?}");
+    assert_eq!(layers(&world).await, 0);
+}
+
+/// A program may come to need an image while the engine is asked for what it has.
+#[tokio::test]
+async fn what_is_needed_is_asked_after_what_there_is() {
+    let world = World::new();
+    let build = world.store("FROM scratch\nCOPY bin /bin\nCMD [\"/bin/true\"]\n");
+    let image = world
+        .runtime
+        .build(world.build_request(&build))
+        .await
+        .unwrap();
+    let asked = Mutex::new(0);
+    let in_use = || {
+        *asked.lock().unwrap() += 1;
+        InUse {
+            images: [image.clone()].into(),
+            ..InUse::default()
+        }
+    };
+    let collected = world
+        .runtime
+        .collect(&in_use, Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(
+        (collected, *asked.lock().unwrap()),
+        (Collected::default(), 1)
+    );
+    world.runtime.forget(&world.program).await.unwrap();
+}
+
+/// Images without a name that this host's builds left, those below others too.
+async fn layers(world: &World) -> usize {
+    let options = bollard::query_parameters::ListImagesOptions {
+        all: true,
+        filters: Some(
+            [(
+                "label".to_owned(),
+                vec![format!("hersh.layer={}", world.program)],
+            )]
+            .into(),
+        ),
+        ..Default::default()
+    };
+    let images = world.engine.list_images(Some(options)).await.unwrap();
+    images
+        .iter()
+        .filter(|image| image.repo_tags.iter().all(|tag| tag == "<none>:<none>"))
+        .count()
+}
