@@ -142,3 +142,64 @@ fn a_second_host_on_the_same_folder_is_refused() {
         support::told(&output)
     );
 }
+
+#[test]
+fn a_journal_is_backed_up_beside_a_host_and_put_back_without_one() {
+    let mut host = Host::start();
+    host.run(&["deploy", web_program("kept").path()]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let with_journal = |task: &str| {
+        let mut command = support::hersh();
+        command.args(["-o", "json", "host", task]);
+        if task != "check" {
+            command.arg(&file);
+        }
+        command.arg("--data-dir").arg(host.data()).output().unwrap()
+    };
+    let output = with_journal("backup");
+    assert!(output.status.success(), "{}", support::told(&output));
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["programs"], 1);
+    let output = with_journal("restore");
+    assert_eq!(output.status.code(), Some(1), "{}", support::told(&output));
+    let output = with_journal("check");
+    assert!(output.status.success(), "{}", support::told(&output));
+
+    // What is younger than the backup is not known afterwards, but its state is not lost.
+    let manifest = "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
+    let script = "echo mine > /state/mine; exec busybox sleep 600";
+    host.run(&["deploy", shell_program("younger", script, manifest).path()]);
+    until("it has state", || {
+        host.data().join("programs/younger/state/mine").exists()
+    });
+    let container = host.inspect("kept")["program"]["container_id"].clone();
+    host.terminate();
+    let restore = || {
+        let mut command = support::hersh();
+        let command = command.args(["host", "restore"]).arg(&file);
+        command.arg("--data-dir").arg(host.data()).output().unwrap()
+    };
+    let output = restore();
+    assert!(output.status.success(), "{}", support::told(&output));
+    assert!(
+        support::told(&output).contains("before-restore"),
+        "{}",
+        support::told(&output)
+    );
+    host.start_again();
+    assert_eq!(host.state("kept"), "Ready");
+    assert_eq!(host.inspect("kept")["program"]["container_id"], container);
+    assert_eq!(host.get("/programs/younger").0, 404);
+    assert!(containers("younger").is_empty());
+    let mut aside = std::fs::read_dir(host.data().join("set-aside")).unwrap();
+    let aside = aside
+        .next()
+        .expect("its folder is set aside")
+        .unwrap()
+        .path();
+    assert_eq!(
+        std::fs::read_to_string(aside.join("state/mine")).unwrap(),
+        "mine\n"
+    );
+}

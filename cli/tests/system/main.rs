@@ -9,7 +9,10 @@
 mod bad_input;
 mod config;
 mod crash;
+mod engine_restart;
 mod examples;
+mod kills;
 mod lifecycle;
+mod load;
 mod support;
 mod tls;

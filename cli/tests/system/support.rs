@@ -187,6 +187,16 @@ impl Host {
         });
     }
 
+    /// Where it listens: address and port.
+    pub(crate) fn address(&self) -> String {
+        self.address.trim_start_matches("http://").to_owned()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        let token = std::fs::read_to_string(self.data.join("admin-token")).unwrap();
+        token.trim().to_owned()
+    }
+
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path, "", b"")
     }
@@ -202,9 +212,8 @@ impl Host {
 
     /// One request, without the command in between.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let token = std::fs::read_to_string(self.data.join("admin-token")).unwrap();
-        let headers = format!("Authorization: Bearer {}\r\n{headers}", token.trim());
-        let stream = TcpStream::connect(self.address.trim_start_matches("http://")).unwrap();
+        let headers = format!("Authorization: Bearer {}\r\n{headers}", self.token());
+        let stream = TcpStream::connect(self.address()).unwrap();
         exchange(stream, method, path, &headers, body)
     }
 }

@@ -45,7 +45,7 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
     let mut life = Life::new("a");
     let mut appending = ProgramJournal::new(journal.clone(), row, Arc::new(AtomicU64::new(0)), 0);
     let mut most = 0;
-    for _ in 0..2 * RECORDS_MAX + RECORDS_KEPT + 7 {
+    for _ in 0..RECORDS_MAX + RECORDS_KEPT + 7 {
         appending.append(&life.next()).await.unwrap();
         if life.stepper.seq().is_multiple_of(50) {
             most = most.max(numbers(&journal, row).await.len() as u64);
@@ -67,7 +67,7 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
     assert_eq!(stored.snapshot_seq + 1, kept[0]);
     // The next host goes on where this one was.
     let mut next = ProgramJournal::new(journal.clone(), row, Arc::default(), stored.snapshot_seq);
-    for _ in 0..RECORDS_MAX {
+    for _ in 0..=RECORDS_KEPT {
         next.append(&life.next()).await.unwrap();
     }
     assert!(numbers(&journal, row).await.len() as u64 <= RECORDS_MAX);
