@@ -17,7 +17,10 @@ pub(super) fn every(connection: &Connection) -> Result<Vec<StoredProgram>, Journ
          FROM programs LEFT JOIN snapshots ON program = row ORDER BY row",
     )?;
     let mut records = connection.prepare(
-        "SELECT program, seq, now_ms, event, effects FROM records ORDER BY program, seq",
+        "SELECT r.program, r.seq, r.now_ms, r.event, r.effects
+         FROM programs LEFT JOIN snapshots AS s ON s.program = row
+         CROSS JOIN records AS r ON r.program = row AND r.seq > COALESCE(s.seq, 0)
+         ORDER BY row, r.seq",
     )?;
     let mut records = records.query_map([], StoredRecord::read)?.peekable();
     let mut folded = Vec::new();
@@ -33,15 +36,7 @@ pub(super) fn every(connection: &Connection) -> Result<Vec<StoredProgram>, Journ
         }
         folded.push(program);
     }
-    // Records in order, programs in order: what is left belongs to no program.
-    match records.next() {
-        None => Ok(folded),
-        Some(stray) => Err(JournalError::Unreadable {
-            program: "no program".into(),
-            seq: stray?.seq,
-            message: "the program it names is not there".into(),
-        }),
-    }
+    Ok(folded)
 }
 
 /// One program as it stood after record `until`; `None` if there is no such program.
@@ -63,9 +58,10 @@ pub(super) fn one(
     let mut program = stored.begin()?;
     let mut records = connection.prepare_cached(
         "SELECT program, seq, now_ms, event, effects FROM records
-         WHERE program = ?1 AND seq <= ?2 ORDER BY seq",
+         WHERE program = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
     )?;
-    for record in records.query_map((row.0, until), StoredRecord::read)? {
+    let after = program.snapshot_seq;
+    for record in records.query_map((row.0, after, until), StoredRecord::read)? {
         program.apply(&record?)?;
     }
     Ok(Some(program))

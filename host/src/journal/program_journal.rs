@@ -8,19 +8,19 @@ use std::sync::{
 use hersh_machine::driver;
 use hersh_program::{Lifecycle, ProgramRecord};
 
-use super::{Journal, ProgramRow, RECORDS_KEPT, RECORDS_MAX};
+use super::{Journal, ProgramRow, SNAPSHOT_EVERY};
 
 /// The journal as one program's driver sees it. It keeps the program's history bounded.
 pub(crate) struct ProgramJournal {
     journal: Journal,
     row: ProgramRow,
     last_event_ms: Arc<AtomicU64>,
-    /// The record after which older ones are folded into the snapshot.
+    /// The record after which the next snapshot is due.
     compact_at: u64,
 }
 
 impl ProgramJournal {
-    /// The journal of a program whose records after `snapshot_seq` are kept.
+    /// The journal of a program whose snapshot is that of record `snapshot_seq`.
     pub(crate) fn new(
         journal: Journal,
         row: ProgramRow,
@@ -31,17 +31,16 @@ impl ProgramJournal {
             journal,
             row,
             last_event_ms,
-            compact_at: snapshot_seq + RECORDS_MAX,
+            compact_at: snapshot_seq + SNAPSHOT_EVERY,
         }
     }
 
     /// A failure only postpones it: what was appended stands.
     async fn compact(&mut self, seq: u64) {
-        let until = seq.saturating_sub(RECORDS_KEPT);
-        if let Err(error) = self.journal.compact(self.row, until).await {
-            tracing::warn!(%error, "older events of a program were not folded; they stay until later");
+        if let Err(error) = self.journal.compact(self.row, seq).await {
+            tracing::warn!(%error, "a program's older events were not folded; they stay for now");
         }
-        self.compact_at = until + RECORDS_MAX;
+        self.compact_at = seq + SNAPSHOT_EVERY;
     }
 }
 

@@ -1,18 +1,18 @@
 //! What the journal forgets, so that it stays bounded however long a host lives.
 //!
 //! ```text
-//! program: more than 1,000 records ──► snapshot of the oldest, the newest 500 stay
-//! audit: the newest 100,000            idempotency: 24 hours
+//! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read
+//! audit: the newest 100,000     idempotency: 24 hours
 //! ```
 
 use rusqlite::{Connection, params};
 
 use super::{Journal, JournalError, ProgramRow, fold, to_json};
 
-/// A program's records are folded into its snapshot when there are this many...
+/// No program has more records than this; older ones are in its snapshot only.
 pub const RECORDS_MAX: u64 = 1_000;
-/// ...until this many are left.
-pub const RECORDS_KEPT: u64 = 500;
+/// A program's state is stored anew after this many records: the most that a start has to fold.
+pub const SNAPSHOT_EVERY: u64 = 100;
 /// The newest entries of the audit log stay.
 pub const AUDIT_ROWS_MAX: u64 = 100_000;
 /// An answer is repeated to the same idempotency key for this long.
@@ -21,9 +21,9 @@ pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
 const PRUNED_ROWS_MAX: u64 = 5_000;
 
 impl Journal {
-    /// Folds a program's records up to number `until` into its snapshot and removes them, in one
-    /// transaction on the writer's thread: a crash leaves all of it or nothing. A program that is
-    /// gone is a success.
+    /// Stores the state of a program after its record `until` and removes the records that are too
+    /// old, in one transaction on the writer's thread: a crash leaves all of it or nothing. A
+    /// program that is gone is a success.
     ///
     /// # Errors
     /// As [`Journal::load`]; nothing is changed then.
@@ -65,7 +65,10 @@ fn compact(connection: &Connection, row: ProgramRow, until: u64) -> Result<(), J
         .execute((row.0, snapshot.seq, to_json(&snapshot)?))?;
     connection
         .prepare_cached("DELETE FROM records WHERE program = ?1 AND seq <= ?2")?
-        .execute((row.0, snapshot.seq))?;
+        .execute((
+            row.0,
+            snapshot.seq.saturating_sub(RECORDS_MAX - SNAPSHOT_EVERY),
+        ))?;
     Ok(())
 }
 

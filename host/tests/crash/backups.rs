@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hersh_host::journal::{self, JOURNAL_FILE, Journal};
@@ -16,8 +16,8 @@ use crate::child::{again, end_with_parent};
 
 const KILLS: u64 = 40;
 const SEED: u64 = 77;
-/// The longest that a child works before it is killed: some copies' worth.
-const WORK_MS: u64 = 150;
+/// The longest that a child works before it is killed: the time of this many copies.
+const COPIES: u64 = 4;
 /// Names the folder and the task to a child.
 const PLACE: &str = "HERSH_TEST_CRASH_PLACE";
 const TASK: &str = "HERSH_TEST_CRASH_TASK";
@@ -28,11 +28,13 @@ const MARK: &str = "at work";
 async fn a_backup_that_is_killed_leaves_the_one_before() {
     let place = Place::new();
     place.fill("data", 300).await;
-    journal::backup(&place.at("data"), &place.at("backup")).unwrap();
+    let (data, file) = (place.at("data"), place.at("backup"));
+    let one = timed(|| journal::backup(&data, &file).unwrap());
     let mut random = SplitMix64::new(SEED);
     let mut cut = 0;
     for kill in 1..=KILLS {
-        place.work_and_die("backup", &mut random).await;
+        let work = one.as_micros() as u64 * COPIES;
+        place.work_and_die("backup", random.below(work)).await;
         cut += u64::from(place.at("backup.partial").exists());
         let context = format!("kill {kill}, seed {SEED}");
         assert_eq!(place.programs_of_copy("backup"), 300, "{context}");
@@ -50,10 +52,16 @@ async fn a_restore_that_is_killed_leaves_the_old_journal_or_the_new_one() {
         let backup = place.at(&format!("backup-{programs}"));
         journal::backup(&place.at(name), &backup).unwrap();
     }
+    let (data, file) = (place.at("data"), place.at("backup-300"));
+    let one = timed(|| journal::restore(&data, &file, 0).unwrap());
     let mut random = SplitMix64::new(SEED);
+    place.forget_kept();
     let mut seen = [0; 2];
     for kill in 1..=KILLS {
-        place.work_and_die("restore", &mut random).await;
+        // Each begins with the other backup.
+        let task = ["restore-100", "restore-300"][(kill % 2) as usize];
+        let work = one.as_micros() as u64 * COPIES;
+        place.work_and_die(task, random.below(work)).await;
         let found = Journal::open(&place.at("data").join(JOURNAL_FILE)).unwrap();
         let found = found.load().unwrap().len();
         match found {
@@ -88,7 +96,7 @@ impl Place {
     }
 
     /// A child does `task` over and over until it is killed.
-    async fn work_and_die(&self, task: &str, random: &mut SplitMix64) {
+    async fn work_and_die(&self, task: &str, work_us: u64) {
         let mut child = again("backups::a_worker")
             .env(PLACE, self.0.path())
             .env(TASK, task)
@@ -97,7 +105,7 @@ impl Place {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !lines.next_line().await.unwrap().unwrap().contains(MARK) {}
-        let work = Duration::from_millis(random.below(WORK_MS));
+        let work = Duration::from_micros(work_us);
         tokio::time::sleep(work).await; // tidy: allow(sleep) when it is killed
         child.kill().await.unwrap();
     }
@@ -120,6 +128,12 @@ impl Place {
     }
 }
 
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
 fn program(n: u64) -> Program {
     let source = Source {
         build: BuildId::parse("build-0123456789ab").unwrap(),
@@ -137,16 +151,14 @@ fn a_worker() {
     end_with_parent();
     let at = |name: &str| Path::new(&place).join(name);
     println!("{MARK}");
-    for n in 0.. {
-        if task == "backup" {
+    let restored = match task.as_str() {
+        "restore-100" => ["backup-100", "backup-300"],
+        "restore-300" => ["backup-300", "backup-100"],
+        _backup => loop {
             journal::backup(&at("data"), &at("backup")).unwrap();
-        } else {
-            let backup = at(if n % 2 == 0 {
-                "backup-100"
-            } else {
-                "backup-300"
-            });
-            journal::restore(&at("data"), &backup, n).unwrap();
-        }
+        },
+    };
+    for (n, backup) in (1..).zip(restored.iter().cycle()) {
+        journal::restore(&at("data"), &at(backup), n).unwrap();
     }
 }

@@ -34,9 +34,7 @@ pub struct Restored {
 /// # Errors
 /// [`BackupError`], also while a host uses the folder; the journal is as it was.
 pub fn restore(data: &Path, backup: &Path, now_s: u64) -> Result<Restored, BackupError> {
-    if !backup.is_file() {
-        return Err(BackupError::Missing(backup.to_owned()));
-    }
+    fs::File::open(backup).map_err(at("open", backup))?;
     fs::create_dir_all(data).map_err(at("make", data))?;
     let _lock = DataLock::take(data)?;
     let _no_copy = lock::take_for_backup(data)?;
