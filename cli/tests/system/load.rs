@@ -38,7 +38,7 @@ pub(crate) struct User {
 impl User {
     /// Gives random commands, with pauses in between, until the host answers no more.
     pub(crate) fn start(host: &Host, program: &str, seed: u64) -> Self {
-        let (address, token) = (host.address(), host.token());
+        let (address, token) = (host.socket_address(), host.token());
         let program = program.to_owned();
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);

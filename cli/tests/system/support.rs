@@ -188,7 +188,7 @@ impl Host {
     }
 
     /// Where it listens: address and port.
-    pub(crate) fn address(&self) -> String {
+    pub(crate) fn socket_address(&self) -> String {
         self.address.trim_start_matches("http://").to_owned()
     }
 
@@ -213,7 +213,7 @@ impl Host {
     /// One request, without the command in between.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let headers = format!("Authorization: Bearer {}\r\n{headers}", self.token());
-        let stream = TcpStream::connect(self.address()).unwrap();
+        let stream = TcpStream::connect(self.socket_address()).unwrap();
         exchange(stream, method, path, &headers, body)
     }
 }
