@@ -25,6 +25,7 @@ mod host;
 mod idempotency;
 pub mod journal;
 mod lock;
+mod metrics;
 mod peers;
 mod place;
 mod proxy;

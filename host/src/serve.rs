@@ -79,8 +79,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), HostError> {
-    let door = door(&config)?;
-    let fresh = tls::keep_fresh(door.tls.clone()).map_err(HostError::Signals)?;
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
+    let fresh = tls::keep_fresh(tls.clone()).map_err(HostError::Signals)?;
     let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
@@ -104,6 +104,11 @@ pub async fn serve(
     let (host, workers) = supervise::bring_up(foundation)
         .await
         .map_err(recover_failed)?;
+    let door = Door {
+        tls,
+        behind_tls_proxy: config.settings.behind_tls_proxy,
+        metrics: host.metrics().connections().clone(),
+    };
     announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
     let fresh = tokio::spawn(fresh);
     server::serve(listener, door, api::router(host.clone()), stop).await;
@@ -111,15 +116,6 @@ pub async fn serve(
     supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(())
-}
-
-fn door(config: &Config) -> Result<Door, TlsError> {
-    let tls = config.tls.clone().map(Tls::load).transpose()?;
-    let behind_tls_proxy = config.settings.behind_tls_proxy;
-    Ok(Door {
-        tls,
-        behind_tls_proxy,
-    })
 }
 
 async fn connect(

@@ -19,6 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
 use crate::{
+    metrics::{ConnectionMetrics, Counted},
     peers::{self, Peers, Place},
     tls::Tls,
 };
@@ -59,6 +60,7 @@ pub(crate) struct Door {
     pub(crate) tls: Option<Tls>,
     /// Something in front of this host ends TLS.
     pub(crate) behind_tls_proxy: bool,
+    pub(crate) metrics: ConnectionMetrics,
 }
 
 impl Door {
@@ -94,6 +96,7 @@ pub(crate) async fn serve(
         };
         let Some(place) = peers.enter(peer.ip()) else {
             tracing::debug!(%peer, "connection refused: this peer has too many");
+            door.metrics.turned_away();
             continue;
         };
         let connection = Connection {
@@ -102,7 +105,7 @@ pub(crate) async fn serve(
             behind_proxy: door.behind_tls_proxy,
             router: router.clone(),
             draining: draining.clone(),
-            _held: (slot, place),
+            _held: (slot, place, door.metrics.opened()),
         };
         let tls = door.tls.clone();
         connections.spawn(connection.run(stream, tls));
@@ -121,7 +124,7 @@ struct Connection {
     router: Router,
     draining: watch::Receiver<()>,
     /// Its places among all connections and among its peer's.
-    _held: (OwnedSemaphorePermit, Place),
+    _held: (OwnedSemaphorePermit, Place, Counted),
 }
 
 impl Connection {

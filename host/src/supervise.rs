@@ -24,6 +24,7 @@ use crate::{
     host::{Host, Parts, Uploads},
     idempotency::Claims,
     journal::{Journal, JournalError, ProgramJournal, StoredProgram},
+    metrics::{Measured, Metrics},
     proxy::Proxy,
     quota,
     registry::{Entry, Registry},
@@ -111,7 +112,8 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
-    let effects = Arc::new(Effects {
+    let metrics = Metrics::new(journal.metrics());
+    let effects = Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
         surroundings: surroundings.clone(),
@@ -123,13 +125,14 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
         },
         removed,
-    });
+    };
     let host = Host::new(Parts {
         storage,
         journal,
         runtime,
         registry,
-        effects,
+        effects: Arc::new(Measured::new(effects, metrics.clone())),
+        metrics,
         accounts,
         throttle: Throttle::default(),
         admission: Admission::default(),
@@ -257,6 +260,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
         stored.row,
         Arc::clone(&last_event_ms),
         stored.snapshot_seq,
+        host.metrics().clone(),
     );
     let supervisor = Supervisor::run(
         stored.stepper,

@@ -97,6 +97,36 @@ impl Code {
         }
     }
 
+    /// The code as problems write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadManifest => "bad_manifest",
+            Self::BadSource => "bad_source",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::NotFound => "not_found",
+            Self::NotAcceptable => "not_acceptable",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::RequestTimeout => "request_timeout",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::AlreadyExists => "already_exists",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::NotReady => "not_ready",
+            Self::BadGateway => "bad_gateway",
+            Self::GatewayTimeout => "gateway_timeout",
+            Self::QueueFull => "queue_full",
+            Self::EngineUnavailable => "engine_unavailable",
+            Self::StorageFull => "storage_full",
+            Self::WaitTimedOut => "wait_timed_out",
+            Self::Internal => "internal",
+        }
+    }
+
     /// The title that goes with the code.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -138,6 +168,43 @@ impl Problem {
             title: code.title().to_string(),
             detail: detail.into(),
             state: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_named_as_it_is_written() {
+        for code in [
+            Code::BadRequest,
+            Code::BadManifest,
+            Code::BadSource,
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::RateLimited,
+            Code::QuotaExceeded,
+            Code::NotFound,
+            Code::NotAcceptable,
+            Code::IdempotencyMismatch,
+            Code::RequestTimeout,
+            Code::MethodNotAllowed,
+            Code::AlreadyExists,
+            Code::Conflict,
+            Code::TooLarge,
+            Code::NotReady,
+            Code::BadGateway,
+            Code::GatewayTimeout,
+            Code::QueueFull,
+            Code::EngineUnavailable,
+            Code::StorageFull,
+            Code::WaitTimedOut,
+            Code::Internal,
+        ] {
+            let written = serde_json::to_value(code).unwrap();
+            assert_eq!(written, code.name());
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | `GET`, `POST /users`, `GET`, `PATCH`, `DELETE /users/{user}` | users, for admins |
 //! | `GET`, `POST /tokens`, `DELETE /tokens/{token}`, `GET /whoami` | tokens, the caller's own for members |
 //! | `GET /audit` | who changed what, for admins |
+//! | `GET /metrics` | what the host measures, for Prometheus, for admins |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | alive; able to start programs; this list (no token needed) |
 //!
 //! Calls that create take an `Idempotency-Key`. Streams of events take `Last-Event-ID`.
@@ -35,6 +36,8 @@ mod extract;
 mod gate;
 mod health;
 mod logs;
+mod metrics;
+mod observe;
 mod problem;
 mod programs;
 mod rules;
@@ -71,6 +74,10 @@ pub(crate) fn router(host: Host) -> Router {
         .fallback(unknown_route)
         .layer(DefaultBodyLimit::max(SOURCE_JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(host.clone(), gate::pass))
+        .layer(middleware::from_fn_with_state(
+            host.clone(),
+            observe::observe,
+        ))
         .with_state(host)
 }
 
@@ -98,6 +105,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(tokens::remove))
         .routes(routes!(tokens::whoami))
         .routes(routes!(audit::list))
+        .routes(routes!(metrics::show))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(document::openapi))

@@ -68,6 +68,8 @@ impl IntoResponse for Failure {
         let status =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self.problem)).into_response();
+        // For those who look at answers from outside: metrics, log.
+        response.extensions_mut().insert(self.problem.code);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

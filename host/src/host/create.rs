@@ -110,8 +110,13 @@ impl Host {
             .create_once(&owner, created_at_ms, &program, kept)
             .await?;
         let last_event_ms = Arc::new(AtomicU64::new(created_at_ms));
-        let journal =
-            ProgramJournal::new(self.0.journal.clone(), row, Arc::clone(&last_event_ms), 0);
+        let journal = ProgramJournal::new(
+            self.0.journal.clone(),
+            row,
+            Arc::clone(&last_event_ms),
+            0,
+            self.0.metrics.clone(),
+        );
         let supervisor = Supervisor::run(
             ProgramStepper::new(program),
             self.effects(),

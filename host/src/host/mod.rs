@@ -21,6 +21,7 @@ use crate::{
     effects::Effects,
     idempotency::Claims,
     journal::Journal,
+    metrics::{Measured, Metrics},
     place::Place,
     proxy::{Proxy, Upstream},
     registry::Registry,
@@ -61,7 +62,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) effects: Arc<Effects>,
+    pub(crate) effects: Arc<Measured<Effects>>,
+    pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
     pub(crate) throttle: Throttle,
     pub(crate) admission: Admission,
@@ -117,8 +119,12 @@ impl Host {
         &self.0.registry
     }
 
-    pub(crate) fn effects(&self) -> Arc<Effects> {
+    pub(crate) fn effects(&self) -> Arc<Measured<Effects>> {
         Arc::clone(&self.0.effects)
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Does blocking work on a thread made for it.

@@ -37,6 +37,7 @@ use hersh_program::ProgramStepper;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::metrics::JournalMetrics;
 use writer::{Job, Write};
 
 /// The journal's file in the data folder.
@@ -70,6 +71,7 @@ pub struct StoredProgram {
 pub struct Journal {
     writer: Writer,
     reader: Arc<Mutex<Connection>>,
+    metrics: JournalMetrics,
 }
 
 /// Who writes.
@@ -91,13 +93,16 @@ impl Journal {
         let writer = schema::open(path)?;
         let reader = schema::open_reader(path)?;
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
+        let metrics = JournalMetrics::default();
+        let measured = metrics.clone();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer::run(writer, jobs))
+            .spawn(move || writer::run(writer, jobs, &measured))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             writer: Writer::Thread(queue),
             reader: Arc::new(Mutex::new(reader)),
+            metrics,
         })
     }
 
@@ -115,7 +120,22 @@ impl Journal {
         Ok(Self {
             writer: Writer::Probed(Arc::new(writer)),
             reader: Arc::new(Mutex::new(schema::open_reader(path)?)),
+            metrics: JournalMetrics::default(),
         })
+    }
+
+    /// What the writer measures.
+    pub(crate) fn metrics(&self) -> &JournalMetrics {
+        &self.metrics
+    }
+
+    /// Writes that wait.
+    pub(crate) fn queue_length(&self) -> usize {
+        match &self.writer {
+            Writer::Thread(queue) => queue.max_capacity() - queue.capacity(),
+            #[cfg(any(test, feature = "testkit"))]
+            Writer::Probed(_) => 0,
+        }
     }
 
     /// Keeps a value of the host under `key`.

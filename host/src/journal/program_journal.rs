@@ -9,6 +9,7 @@ use hersh_machine::driver;
 use hersh_program::{Lifecycle, ProgramRecord};
 
 use super::{Journal, ProgramRow, SNAPSHOT_EVERY};
+use crate::metrics::{Metrics, event_name};
 
 /// The journal as one program's driver sees it. It keeps the program's history bounded.
 pub(crate) struct ProgramJournal {
@@ -17,6 +18,7 @@ pub(crate) struct ProgramJournal {
     last_event_ms: Arc<AtomicU64>,
     /// The record after which the next snapshot is due.
     compact_at: u64,
+    metrics: Metrics,
 }
 
 impl ProgramJournal {
@@ -26,12 +28,14 @@ impl ProgramJournal {
         row: ProgramRow,
         last_event_ms: Arc<AtomicU64>,
         snapshot_seq: u64,
+        metrics: Metrics,
     ) -> Self {
         Self {
             journal,
             row,
             last_event_ms,
             compact_at: snapshot_seq + SNAPSHOT_EVERY,
+            metrics,
         }
     }
 
@@ -51,6 +55,7 @@ impl driver::Journal<Lifecycle> for ProgramJournal {
             message: error.to_string(),
         })?;
         self.last_event_ms.store(record.now_ms, Ordering::Relaxed);
+        self.metrics.event(event_name(&record.event));
         if record.seq >= self.compact_at {
             self.compact(record.seq).await;
         }

@@ -1,9 +1,12 @@
 //! The one thread that writes.
 
+use std::time::Instant;
+
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::mpsc;
 
 use super::JournalError;
+use crate::metrics::JournalMetrics;
 
 /// Writes that share one transaction. Bounds how long the first of them waits.
 const BATCH_LENGTH_MAX: usize = 512;
@@ -81,7 +84,11 @@ fn alone<T>(
 }
 
 /// Writes until every handle is dropped.
-pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+pub(super) fn run(
+    mut connection: Connection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    metrics: &JournalMetrics,
+) {
     let mut batch = Vec::new();
     while let Some(job) = jobs.blocking_recv() {
         batch.push(job);
@@ -91,20 +98,22 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn J
                 Err(_) => break,
             }
         }
-        commit(&mut connection, &mut batch, |job, outcome| {
+        let (began, writes) = (Instant::now(), batch.len());
+        let done = commit(&mut connection, &mut batch, |job, outcome| {
             job.answer(outcome)
         });
+        metrics.committed(writes, began.elapsed(), done);
     }
 }
 
 /// Carries a batch out in one transaction, then gives each write its outcome: nobody hears of
 /// success before the commit. A write that fails by itself fails alone; a commit that fails, fails
-/// them all.
+/// them all. True if it was written.
 pub(super) fn commit(
     connection: &mut Connection,
     batch: &mut Vec<Box<dyn Job>>,
     mut answer: impl FnMut(Box<dyn Job>, Result<(), JournalError>),
-) {
+) -> bool {
     let outcome = connection.transaction().and_then(|transaction| {
         for job in batch.iter_mut() {
             let done = job.execute(&transaction);
@@ -124,6 +133,7 @@ pub(super) fn commit(
     for job in batch.drain(..) {
         answer(job, outcome.clone());
     }
+    outcome.is_ok()
 }
 
 /// Says what SQLite said, with the full disk told from the rest.

@@ -169,6 +169,7 @@ impl TestHost {
         let door = Door {
             tls: None,
             behind_tls_proxy: false,
+            metrics: self.host.metrics().connections().clone(),
         };
         server::serve(listener, door, api::router(self.host.clone()), stop).await;
     }

@@ -16,6 +16,7 @@ use tokio_rustls::{
 };
 
 use super::*;
+use crate::metrics::ConnectionMetrics;
 use crate::server::{Door, Scheme, serve};
 
 /// A folder with a certificate and its key.
@@ -70,6 +71,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
     let door = Door {
         tls: Some(tls.clone()),
         behind_tls_proxy: false,
+        metrics: ConnectionMetrics::default(),
     };
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(serve(

@@ -140,6 +140,7 @@ impl World {
         let door = Door {
             tls: None,
             behind_tls_proxy: false,
+            metrics: host.metrics().connections().clone(),
         };
         tokio::spawn(server::serve(listener, door, router(host.clone()), never));
         let world = Self {

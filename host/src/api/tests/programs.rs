@@ -294,3 +294,65 @@ async fn a_program_that_keeps_too_much_is_ended() {
     assert_eq!(view["cause"]["code"], "state_quota_exceeded");
     assert!(host.engine.running().is_empty());
 }
+
+/// What the requests of the next test leave behind.
+#[rustfmt::skip]
+const MEASURED: [(&str, &str, f64); 14] = [
+    ("hersh_api_requests_total", "{method=\"GET\",route=\"/programs/{id}\",status=\"2xx\"}", 1.0),
+    ("hersh_api_requests_total", "{method=\"GET\",route=\"/programs/{id}\",status=\"4xx\"}", 2.0),
+    ("hersh_api_requests_total", "{method=\"GET\",route=\"none\",status=\"4xx\"}", 1.0),
+    ("hersh_api_requests_total", "{method=\"POST\",route=\"/programs\",status=\"2xx\"}", 2.0),
+    ("hersh_api_request_duration_seconds", "_count{route=\"/programs/{id}\"}", 4.0),
+    ("hersh_auth_failures_total", "{reason=\"unauthorized\"}", 1.0),
+    ("hersh_programs", "{state=\"Ready\"}", 1.0),
+    ("hersh_programs", "{state=\"Error\"}", 0.0),
+    ("hersh_program_events_total", "{event=\"runtime_started\"}", 1.0),
+    ("hersh_effects_running", "{effect=\"start_runtime\"}", 0.0),
+    ("hersh_effect_duration_seconds", "_count{effect=\"build_runtime\",outcome=\"ok\"}", 1.0),
+    ("hersh_effect_duration_seconds", "_count{effect=\"start_runtime\",outcome=\"ok\"}", 1.0),
+    ("hersh_proxy_requests_total", "{outcome=\"not_ready\"}", 1.0),
+    ("hersh_engine_up", "", 1.0),
+];
+
+#[tokio::test]
+async fn what_happens_is_measured_under_few_names() {
+    let host = Fixture::new().await;
+    host.ready("a").await;
+    host.json("/programs", &program("idle")).await;
+    for path in [
+        "/programs/a",
+        "/programs/ghost",
+        "/nothing/here",
+        "/programs/idle/watcher/status",
+    ] {
+        host.ask(Method::GET, path).await;
+    }
+    let stranger = Request::get("/programs/a").body(Body::empty()).unwrap();
+    host.send(stranger).await;
+    host.ask(Method::DELETE, "/programs/idle?wait=30s").await;
+
+    let request = host.request(Method::GET, "/metrics").body(Body::empty());
+    let routed = router(host.host.clone()).oneshot(request.unwrap());
+    let (head, body) = routed.await.unwrap().into_parts();
+    assert_eq!(head.headers["content-type"], crate::metrics::CONTENT_TYPE);
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let families = crate::metrics::exposition::read(std::str::from_utf8(&body).unwrap());
+    let value = |family: &str, series: &str| {
+        let series = format!("{family}{series}");
+        families[family].samples.get(&series).copied()
+    };
+    for (family, series, expected) in MEASURED {
+        let found = value(family, series);
+        assert_eq!(
+            found,
+            Some(expected),
+            "{family}{series}: {:#?}",
+            families[family]
+        );
+    }
+    let commits = "hersh_journal_commit_duration_seconds";
+    assert!(value(commits, "_count").unwrap() >= 5.0);
+    for family in ["hersh_disk_free_bytes", "hersh_process_memory_bytes"] {
+        assert!(value(family, "").unwrap() > 1024.0, "{family}");
+    }
+}

@@ -3,7 +3,7 @@
 use hersh_machine::driver::Journal as _;
 
 use super::*;
-use crate::journal::ProgramJournal;
+use crate::{journal::ProgramJournal, metrics::Metrics};
 
 /// A program's life without a host: what an eager user does, as records.
 struct Life {
@@ -41,7 +41,9 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
     let journal = open(folder.path());
     let row = journal.create("admin", 0, &program("a")).await.unwrap();
     let mut life = Life::new("a");
-    let mut appending = ProgramJournal::new(journal.clone(), row, Arc::default(), 0);
+    let metrics = Metrics::new(journal.metrics());
+    let mut appending =
+        ProgramJournal::new(journal.clone(), row, Arc::default(), 0, metrics.clone());
     let mut most = 0;
     for _ in 0..RECORDS_MAX + 3 * SNAPSHOT_EVERY / 2 {
         appending.append(&life.next()).await.unwrap();
@@ -71,7 +73,13 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
         stored.snapshot_seq
     );
     // The next host goes on where this one was.
-    let mut next = ProgramJournal::new(journal.clone(), row, Arc::default(), stored.snapshot_seq);
+    let mut next = ProgramJournal::new(
+        journal.clone(),
+        row,
+        Arc::default(),
+        stored.snapshot_seq,
+        metrics,
+    );
     for _ in 0..SNAPSHOT_EVERY {
         next.append(&life.next()).await.unwrap();
     }

@@ -1,0 +1,27 @@
+//! What the host measures, for Prometheus.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+use super::problem::Failure;
+use crate::{host::Host, metrics};
+
+/// Programs, events, effects, journal, requests, engine, disk and memory, as Prometheus reads them.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "host",
+    security(("bearer" = ["read", "host"])),
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+)]
+pub(super) async fn show(State(host): State<Host>) -> Result<Response, Failure> {
+    let snapshot = metrics::gather(&host).await;
+    let text = host
+        .metrics()
+        .text(snapshot)
+        .map_err(|error| Failure::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}

@@ -1,0 +1,26 @@
+//! The names of events, as metrics write them.
+
+use hersh_program::Event;
+
+/// The kind of an event.
+pub(crate) fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::UserStartRequested => "user_start_requested",
+        Event::UserStopRequested => "user_stop_requested",
+        Event::UserRestartRequested => "user_restart_requested",
+        Event::UserDeleteRequested => "user_delete_requested",
+        Event::SourceReplaced { .. } => "source_replaced",
+        Event::HostStarted => "host_started",
+        Event::FoldersEnsured { .. } => "folders_ensured",
+        Event::BuildFinished { .. } => "build_finished",
+        Event::RuntimeStarted { .. } => "runtime_started",
+        Event::StartFailed { .. } => "start_failed",
+        Event::RuntimeExited { .. } => "runtime_exited",
+        Event::StopFinished { .. } => "stop_finished",
+        Event::StatusFetched { .. } => "status_fetched",
+        Event::DeadlinePassed { .. } => "deadline_passed",
+        Event::RetryDue { .. } => "retry_due",
+        Event::Removed { .. } => "removed",
+        Event::HandlerPanicked { .. } => "handler_panicked",
+    }
+}

@@ -1,0 +1,60 @@
+//! Looks up what is not counted as it happens.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use hersh_program::State;
+
+use super::snapshot::Snapshot;
+use crate::{convert, host::Host};
+
+/// How long the engine may take to show that it is there.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The state of things now.
+pub(crate) async fn gather(host: &Host) -> Snapshot {
+    let engine_up = tokio::time::timeout(ENGINE_TIMEOUT, host.runtime().check())
+        .await
+        .is_ok_and(|answer| answer.is_ok());
+    let looked = host.blocking(|host| (disk_free_bytes(host.storage().data_dir()), memory_bytes()));
+    let (disk_free_bytes, memory_bytes) = looked.await.unwrap_or_default();
+    let mut snapshot = Snapshot {
+        journal_queue_length: host.journal().queue_length() as u64,
+        engine_up,
+        disk_free_bytes,
+        memory_bytes,
+        ..Snapshot::default()
+    };
+    count_programs(host, &mut snapshot);
+    snapshot
+}
+
+fn count_programs(host: &Host, snapshot: &mut Snapshot) {
+    let mut states: BTreeMap<&'static str, u64> = convert::STATE_NAMES.map(|name| (name, 0)).into();
+    for entry in host.list() {
+        let seen = entry.supervisor().with_state(|program| {
+            let attempts = (program.attempts > 0).then(|| (program.id.clone(), program.attempts));
+            let gone = matches!(program.state, State::Removed);
+            (!gone).then(|| (convert::state_name(&program.state), attempts))
+        });
+        if let Some((state, attempts)) = seen {
+            *states.entry(state).or_default() += 1;
+            snapshot.attempts.extend(attempts);
+        }
+    }
+    snapshot.states = states.into_iter().collect();
+}
+
+fn disk_free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// What this process holds in memory.
+fn memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}

@@ -1,0 +1,81 @@
+//! Measures effects on their way to the handler that carries them out.
+
+use std::{sync::Arc, time::Instant};
+
+use hersh_program::{BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, Started, Task};
+
+use super::Metrics;
+
+/// An effect handler whose effects are measured.
+pub(crate) struct Measured<H> {
+    handler: H,
+    metrics: Metrics,
+}
+
+impl<H> Measured<H> {
+    pub(crate) fn new(handler: H, metrics: Metrics) -> Self {
+        Self { handler, metrics }
+    }
+
+    async fn measure<T>(
+        &self,
+        effect: &'static str,
+        task: &Task,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let began = Instant::now();
+        let _running = self.metrics.effect_began(effect);
+        let result = work.await;
+        // What a cancelled effect returns says nothing.
+        let outcome = match &result {
+            _ if task.cancel.is_cancelled() => "cancelled",
+            Ok(_) => "ok",
+            Err(_) => "failed",
+        };
+        self.metrics.effect_ended(effect, outcome, began.elapsed());
+        result
+    }
+}
+
+impl<H: EffectHandler> EffectHandler for Measured<H> {
+    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
+        let work = self.handler.ensure_program_folders(task);
+        self.measure("ensure_program_folders", task, work).await
+    }
+
+    async fn build_runtime(
+        &self,
+        task: &Task,
+        build: &BuildId,
+        network: bool,
+        timeout_ms: u64,
+    ) -> Result<ImageId, Cause> {
+        let work = self.handler.build_runtime(task, build, network, timeout_ms);
+        self.measure("build_runtime", task, work).await
+    }
+
+    async fn start_runtime(
+        &self,
+        task: &Task,
+        image: &ImageId,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Started, Cause> {
+        let work = self.handler.start_runtime(task, image, manifest);
+        self.measure("start_runtime", task, work).await
+    }
+
+    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
+        let work = self.handler.stop_runtime(task, grace_ms);
+        self.measure("stop_runtime", task, work).await
+    }
+
+    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
+        let work = self.handler.fetch_runtime_status(task);
+        self.measure("fetch_runtime_status", task, work).await
+    }
+
+    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
+        let work = self.handler.remove_program(task);
+        self.measure("remove_program", task, work).await
+    }
+}

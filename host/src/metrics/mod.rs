@@ -1,0 +1,277 @@
+//! What the host measures: every metric that is counted as things happen. What is looked up when
+//! somebody asks stands in `snapshot.rs`.
+//!
+//! ```text
+//! requests, effects, events, commits ──► Metrics ─┐
+//! registry, engine, disk ──gather──► Snapshot ────┴──► GET /metrics, Prometheus text format
+//! ```
+//!
+//! Names begin with `hersh_` and end with their unit. Labels have few values: routes as they are
+//! written in the router, kinds, outcomes. Only what belongs to one program has its name, and goes
+//! with the program.
+
+mod events;
+#[cfg(test)]
+pub(crate) mod exposition;
+mod gather;
+mod journal;
+mod labels;
+mod measured;
+mod snapshot;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hersh_wire::Code;
+use prometheus_client::{
+    encoding::prometheus_text,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry},
+};
+
+pub(crate) use self::{
+    events::event_name, gather::gather, journal::JournalMetrics, measured::Measured,
+};
+use self::{
+    labels::{
+        EffectEnd, EffectKind, EventKind, Label, ProxyEnd, Refused, RequestEnd, Route, status_class,
+    },
+    snapshot::{Looked, Snapshot},
+};
+
+/// What a reply's `Content-Type` says.
+pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Upper bounds of a request's time, seconds.
+const REQUEST_SECONDS: [f64; 12] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, 60.0,
+];
+/// Upper bounds of an effect's time, seconds. A build may take minutes.
+const EFFECT_SECONDS: [f64; 12] = [
+    0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0,
+];
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The host's metrics; clones count together.
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    looked: Looked,
+    /// One reply at a time, so that each shows its own snapshot.
+    writing: Mutex<()>,
+    events: Family<EventKind, Counter>,
+    effects: Histograms<EffectEnd>,
+    effects_running: Family<EffectKind, Gauge>,
+    requests: Family<RequestEnd, Counter>,
+    request_seconds: Histograms<Route>,
+    proxied: Family<ProxyEnd, Counter>,
+    proxy_seconds: Histograms<ProxyEnd>,
+    refused: Family<Refused, Counter>,
+    connections: ConnectionMetrics,
+}
+
+/// What the server counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionMetrics {
+    open: Gauge,
+    refused: Counter,
+}
+
+impl ConnectionMetrics {
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn opened(&self) -> Counted {
+        Counted::new(self.open.clone())
+    }
+
+    /// Counts a connection that was turned away.
+    pub(crate) fn turned_away(&self) {
+        self.refused.inc();
+    }
+}
+
+/// Something that goes on.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Metrics that begin at zero, beside those of the journal, which was there first.
+    pub(crate) fn new(journal: &JournalMetrics) -> Self {
+        let mut registry = Registry::with_prefix("hersh");
+        let looked = Looked::default();
+        registry.register_collector(Box::new(looked.clone()));
+        journal.register(&mut registry);
+        let mut add = Definitions(&mut registry);
+        let inner = Inner {
+            events: add.counters("program_events", "Events that programs took in, by kind"),
+            effects: add.seconds(
+                "effect_duration_seconds",
+                "How long effects took, by kind and outcome",
+                || Histogram::new(EFFECT_SECONDS),
+            ),
+            effects_running: add.gauges(
+                "effects_running",
+                "Effects under way, by kind; builds that wait for a place too",
+            ),
+            requests: add.counters(
+                "api_requests",
+                "Answered requests to the host, by method, route and class of status",
+            ),
+            request_seconds: add.seconds(
+                "api_request_duration_seconds",
+                "Time until an answer began, by route",
+                || Histogram::new(REQUEST_SECONDS),
+            ),
+            proxied: add.counters(
+                "proxy_requests",
+                "Requests to programs: answered, or the code of the host's problem instead",
+            ),
+            proxy_seconds: add.seconds(
+                "proxy_request_duration_seconds",
+                "Time until an answer to a request to a program began, by outcome",
+                || Histogram::new(REQUEST_SECONDS),
+            ),
+            refused: add.counters(
+                "auth_failures",
+                "Requests refused for who sent them, by reason",
+            ),
+            connections: ConnectionMetrics {
+                open: add.metric("connections", "Open connections to the host"),
+                refused: add.metric(
+                    "connections_refused",
+                    "Connections turned away because their address had too many",
+                ),
+            },
+            looked,
+            writing: Mutex::default(),
+            registry,
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// None that a text can cause.
+    pub(crate) fn text(&self, snapshot: Snapshot) -> Result<String, fmt::Error> {
+        let _alone = self
+            .0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.0.looked.set(snapshot);
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+
+    /// A program took an event in.
+    pub(crate) fn event(&self, event: &'static str) {
+        self.0.events.get_or_create(&EventKind { event }).inc();
+    }
+
+    /// An effect begins; it goes on until the guard is dropped.
+    pub(crate) fn effect_began(&self, effect: &'static str) -> Counted {
+        Counted::new(
+            self.0
+                .effects_running
+                .get_or_create_owned(&EffectKind { effect }),
+        )
+    }
+
+    /// An effect ended: `ok`, `failed` or `cancelled`.
+    pub(crate) fn effect_ended(&self, effect: &'static str, outcome: &'static str, took: Duration) {
+        let end = EffectEnd { effect, outcome };
+        self.0
+            .effects
+            .get_or_create(&end)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A request to the host itself was answered.
+    pub(crate) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let route = Route {
+            route: route.to_owned(),
+        };
+        let seconds = self.0.request_seconds.get_or_create_owned(&route);
+        seconds.observe(took.as_secs_f64());
+        let end = RequestEnd {
+            method,
+            route: route.route,
+            status: status_class(status),
+        };
+        self.0.requests.get_or_create(&end).inc();
+    }
+
+    /// A request to a program was answered by it, or by the host in its stead with a code.
+    pub(crate) fn proxied(&self, code: Option<Code>, took: Duration) {
+        let outcome = code.map_or("answered", Code::name);
+        let end = ProxyEnd { outcome };
+        self.0
+            .proxy_seconds
+            .get_or_create(&end)
+            .observe(took.as_secs_f64());
+        self.0.proxied.get_or_create(&end).inc();
+    }
+
+    /// A request was refused for who sent it.
+    pub(crate) fn refused(&self, code: Code) {
+        let reason = code.name();
+        self.0.refused.get_or_create(&Refused { reason }).inc();
+    }
+
+    pub(crate) fn connections(&self) -> &ConnectionMetrics {
+        &self.0.connections
+    }
+}
+
+/// Makes metrics and tells the registry what they are.
+struct Definitions<'a>(&'a mut Registry);
+
+impl Definitions<'_> {
+    fn metric<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn counters<L: Label>(&mut self, name: &str, help: &str) -> Family<L, Counter> {
+        self.metric(name, help)
+    }
+
+    fn gauges<L: Label>(&mut self, name: &str, help: &str) -> Family<L, Gauge> {
+        self.metric(name, help)
+    }
+
+    fn seconds<L: Label>(
+        &mut self,
+        name: &str,
+        help: &str,
+        make: fn() -> Histogram,
+    ) -> Histograms<L> {
+        let family = Family::new_with_constructor(make);
+        self.0.register(name, help, family.clone());
+        family
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Every metric that is looked up when somebody asks.
+
+use std::{
+    fmt::Error,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hersh_program::ProgramId;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// The state of things at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// How many programs are in each state, all states named.
+    pub(super) states: Vec<(&'static str, u64)>,
+    /// Programs that were started by themselves since they last ran well, and how often.
+    pub(super) attempts: Vec<(ProgramId, u32)>,
+    /// What running programs use.
+    pub(super) usage: Vec<Usage>,
+    /// Writes that wait for the journal.
+    pub(super) journal_queue_length: u64,
+    /// Builds that wait for a place; `None` on a host without a queue.
+    pub(super) builds_waiting: Option<u64>,
+    pub(super) engine_up: bool,
+    /// Room on the disk of the data folder, bytes; `None` if the disk does not say.
+    pub(super) disk_free_bytes: Option<u64>,
+    /// Memory of the host's own process, bytes.
+    pub(super) memory_bytes: Option<u64>,
+}
+
+/// What one running program uses.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Usage {
+    pub(crate) program: ProgramId,
+    /// Processor time since its container started, seconds.
+    pub(crate) cpu_seconds: f64,
+    pub(crate) memory_bytes: u64,
+}
+
+/// The snapshot that the next reply shows; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looked(Arc<Mutex<Snapshot>>);
+
+impl Looked {
+    pub(super) fn set(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+impl Collector for Looked {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.encode(&mut Page(encoder))
+    }
+}
+
+impl Snapshot {
+    fn encode(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let states = self.states.iter().copied();
+        page.gauges("programs", "Programs, by state", "state", states)?;
+        self.encode_programs(page)?;
+        page.gauge(
+            "journal_queue_length",
+            "Writes that wait for the journal",
+            Some(self.journal_queue_length),
+        )?;
+        page.gauge(
+            "builds_waiting",
+            "Builds that wait for a place",
+            self.builds_waiting,
+        )?;
+        page.gauge(
+            "engine_up",
+            "1 if the container engine answers",
+            Some(self.engine_up.into()),
+        )?;
+        page.gauge(
+            "disk_free_bytes",
+            "Room on the disk of the data folder",
+            self.disk_free_bytes,
+        )?;
+        page.gauge(
+            "process_memory_bytes",
+            "Memory of the host's process",
+            self.memory_bytes,
+        )?;
+        let version = std::iter::once((env!("CARGO_PKG_VERSION"), 1));
+        page.gauges("build_info", "The host's version", "version", version)
+    }
+
+    fn encode_programs(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let attempts = self.attempts.iter();
+        page.gauges(
+            "program_start_attempts",
+            "Automatic starts since the program last ran well, of programs that had any",
+            "program",
+            attempts.map(|(program, attempts)| (program.as_str(), u64::from(*attempts))),
+        )?;
+        let usage = self.usage.iter();
+        page.counters(
+            "program_cpu_seconds",
+            "Processor time since the container started, of running programs",
+            usage.map(|usage| (usage.program.as_str(), usage.cpu_seconds)),
+        )?;
+        let usage = self.usage.iter();
+        page.gauges(
+            "program_memory_bytes",
+            "Memory of running programs",
+            "program",
+            usage.map(|usage| (usage.program.as_str(), usage.memory_bytes)),
+        )
+    }
+}
+
+/// Writes metrics one after another.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: Option<u64>) -> Result<(), Error> {
+        let Some(value) = value else { return Ok(()) };
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(encoder)
+    }
+
+    fn gauges<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl Iterator<Item = (&'n str, u64)>,
+    ) -> Result<(), Error> {
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            ConstGauge::new(value).encode(encoder.encode_family(&[(label, of)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (&'n str, f64)>,
+    ) -> Result<(), Error> {
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (program, value) in values {
+            ConstCounter::new(value).encode(encoder.encode_family(&[("program", program)])?)?;
+        }
+        Ok(())
+    }
+}
