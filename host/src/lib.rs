@@ -39,6 +39,7 @@ mod space;
 pub mod storage;
 mod supervise;
 mod surroundings;
+pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tls;

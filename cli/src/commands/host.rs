@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use hersh_host::{
     Config, ConfigError, HostError, Settings,
-    config::{Effective, LogFormat, Sources, defaults_file},
+    config::{Effective, Sources, defaults_file},
+    telemetry::Telemetry,
 };
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,8 +42,15 @@ fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
 async fn serve(sources: Sources) -> Result<(), Failure> {
     let effective = Effective::gather(sources).map_err(refused)?;
     let settings = effective.settings().map_err(refused)?;
-    start_logging(&settings);
-    for variable in &effective.unknown_variables {
+    let telemetry =
+        Telemetry::start(&settings).map_err(|error| Failure::Input(error.to_string()))?;
+    let served = serve_with(settings, &effective.unknown_variables).await;
+    telemetry.finish().await;
+    served
+}
+
+async fn serve_with(settings: Settings, unknown_variables: &[String]) -> Result<(), Failure> {
+    for variable in unknown_variables {
         tracing::warn!(
             variable,
             "no setting has this name; `hersh host config --defaults` lists them"
@@ -103,21 +111,6 @@ fn show(sources: Sources, format: Output) -> Result<(), Failure> {
 
 fn refused(error: ConfigError) -> Failure {
     Failure::Input(error.to_string())
-}
-
-fn start_logging(settings: &Settings) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(settings.log_level.to_string())
-        .with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => {
-            let plain = std::env::var_os("NO_COLOR").is_some();
-            builder
-                .with_ansi(!plain && std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .init();
-        }
-    }
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {

@@ -113,6 +113,7 @@ async fn run(
             }
         }
     };
+    tracing::Span::current().record("user", caller.user.as_str());
     request.extensions_mut().insert(caller);
     let answer = next.run(request).await;
     if let Some(attempt) = attempt {

@@ -40,6 +40,7 @@ mod metrics;
 mod observe;
 mod problem;
 mod programs;
+mod request_id;
 mod rules;
 mod source;
 mod stats;
@@ -60,6 +61,7 @@ use hersh_wire::Code;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::host::Host;
+use observe::Observer;
 use problem::Failure;
 
 /// Bytes of a JSON request that carries source.
@@ -75,7 +77,7 @@ pub(crate) fn router(host: Host) -> Router {
         .layer(DefaultBodyLimit::max(SOURCE_JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(host.clone(), gate::pass))
         .layer(middleware::from_fn_with_state(
-            host.clone(),
+            Observer::new(&host),
             observe::observe,
         ))
         .with_state(host)

@@ -1,6 +1,7 @@
-//! Sees every request from its first line to the head of its answer.
+//! Sees every request from its first line to the head of its answer: names it, measures it, and
+//! gives all that is logged on its way a span to stand in.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -8,33 +9,119 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use hersh_program::ProgramId;
 use hersh_wire::Code;
+use tracing::{Instrument, Span, field::Empty};
 
-use crate::host::Host;
+use super::request_id::{self, RequestIds};
+use crate::{host::Host, metrics::Metrics};
 
 /// What stands for a route that does not exist.
 const NO_ROUTE: &str = "none";
 
-/// Measures a request.
-pub(super) async fn observe(State(host): State<Host>, request: Request, next: Next) -> Response {
+/// What it takes to see requests.
+#[derive(Clone)]
+pub(super) struct Observer {
+    metrics: Metrics,
+    ids: Arc<RequestIds>,
+}
+
+impl Observer {
+    pub(super) fn new(host: &Host) -> Self {
+        Self {
+            metrics: host.metrics().clone(),
+            ids: Arc::new(RequestIds::new()),
+        }
+    }
+}
+
+/// Names, measures and logs a request. Whoever learns later who asks records it as the span's
+/// `user`.
+pub(super) async fn observe(
+    State(observer): State<Observer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let answer = next.run(request).await;
-    let (code, took) = (answer.extensions().get::<Code>().copied(), began.elapsed());
-    let metrics = host.metrics();
-    if let Some(code) = code
-        && is_about_the_sender(code)
-    {
-        metrics.refused(code);
-    }
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    if is_proxied(route) {
-        metrics.proxied(code, took);
-    } else {
-        metrics.request(method, route, answer.status().as_u16(), took);
-    }
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let id = observer.ids.of(request.headers());
+    request.headers_mut().insert(request_id::HEADER, id.clone());
+    let span = span(&request, &id, method, route);
+    let mut answer = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| observer.note(method, route, &answer, began));
+    answer.headers_mut().insert(request_id::HEADER, id);
     answer
+}
+
+/// The span of a request. Requests to programs are many and the program's own business, so theirs
+/// is there for those who look closer only.
+fn span(request: &Request, id: &axum::http::HeaderValue, method: &str, route: &str) -> Span {
+    let id = id.to_str().unwrap_or_default();
+    let span = if is_proxied(route) {
+        tracing::debug_span!(
+            "request",
+            request_id = id,
+            method,
+            route,
+            program = Empty,
+            user = Empty,
+            status = Empty,
+            "otel.kind" = "server",
+        )
+    } else {
+        tracing::info_span!(
+            "request",
+            request_id = id,
+            method,
+            route,
+            program = Empty,
+            user = Empty,
+            status = Empty,
+            "otel.kind" = "server",
+        )
+    };
+    if !span.is_disabled()
+        && let Some(program) = program(request.uri().path(), route)
+    {
+        span.record("program", program.as_str());
+    }
+    span
+}
+
+/// The program that the path names, if it names one that could be.
+fn program(path: &str, route: &str) -> Option<ProgramId> {
+    if !route.starts_with("/programs/{id}") {
+        return None;
+    }
+    ProgramId::parse(path.split('/').nth(2)?).ok()
+}
+
+impl Observer {
+    fn note(&self, method: &'static str, route: &str, answer: &Response, began: Instant) {
+        let (status, took) = (answer.status(), began.elapsed());
+        let code = answer.extensions().get::<Code>().copied();
+        if let Some(code) = code
+            && is_about_the_sender(code)
+        {
+            self.metrics.refused(code);
+        }
+        if is_proxied(route) {
+            self.metrics.proxied(code, took);
+        } else {
+            self.metrics.request(method, route, status.as_u16(), took);
+        }
+        Span::current().record("status", status.as_u16());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if is_proxied(route) || matches!(method, "GET" | "HEAD") && !status.is_server_error() {
+            tracing::debug!(status = status.as_u16(), took_ms, ?code, "answered");
+        } else if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), took_ms, ?code, "answered");
+        } else {
+            tracing::info!(status = status.as_u16(), took_ms, ?code, "answered");
+        }
+    }
 }
 
 /// True for routes that lead to programs.

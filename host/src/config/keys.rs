@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 17] = [
     text(
         "data_dir",
         "/var/lib/hersh",
@@ -74,6 +74,11 @@ pub const KEYS: [Key; 16] = [
         "log.level",
         "info",
         "Least level that is logged: error, warn, info, debug, trace, or one for each part of the code.",
+    ),
+    text(
+        "otlp.endpoint",
+        "",
+        "Address of a collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318.",
     ),
     number(
         "builds.concurrent_max",

@@ -20,7 +20,7 @@ pub use self::{
     keys::{KEYS, Key, defaults_file},
     settings::Settings,
     sources::{DEFAULT_FILE, Effective, Origin, Sources, Value},
-    values::{EngineSocket, LogFormat, LogLevel, SubnetPool},
+    values::{EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool},
 };
 
 use crate::tls::Files;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use hersh_wire::{ByteSize, Span};
 
-use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, SubnetPool};
+use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
 
 /// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub struct Settings {
     pub tls_key: Option<PathBuf>,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
+    pub otlp_endpoint: Option<OtlpEndpoint>,
     pub builds_concurrent_max: NonZeroUsize,
     pub builds_concurrent_max_per_user: NonZeroUsize,
     pub disk_free_bytes_min: u64,
@@ -54,6 +55,7 @@ impl Settings {
             tls_key: from.path("tls.key"),
             log_format: from.read("log.format")?,
             log_level: from.read("log.level")?,
+            otlp_endpoint: from.unless_empty("otlp.endpoint")?,
             builds_concurrent_max: from.parse("builds.concurrent_max", NUMBER)?,
             builds_concurrent_max_per_user: from.parse("builds.concurrent_max_per_user", NUMBER)?,
             disk_free_bytes_min: from.unit("disk.free_min", |ByteSize(bytes)| bytes)?,
@@ -76,6 +78,16 @@ impl Effective {
         self.text(key)
             .parse()
             .map_err(|advice| self.refuse(key, advice))
+    }
+
+    fn unless_empty<T: FromStr<Err = &'static str>>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        if self.text(key).is_empty() {
+            return Ok(None);
+        }
+        self.read(key).map(Some)
     }
 
     fn path(&self, key: &'static str) -> Option<PathBuf> {

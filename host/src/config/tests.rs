@@ -89,6 +89,7 @@ fn every_setting_has_one_variable_and_one_flag_and_counts() {
         "10.9.0.0/16",
         "7GiB",
         "7h",
+        "http://127.0.0.1:4318",
     ];
     let file = SettingsFile::new("");
     let defaults = debug(&Settings::defaults().unwrap());
@@ -169,6 +170,8 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
         ("data_dir = \"\"", 1, "folder"),
         ("[log]\nformat = \"xml\"", 2, "text or json"),
         ("[log]\nlevel = \"loud\"", 2, "error, warn, info"),
+        ("[otlp]\nendpoint = \"https://127.0.0.1\"", 2, "no https"),
+        ("[otlp]\nendpoint = \"http://a:b@127.0.0.1\"", 2, "no user"),
         ("[builds]\nconcurrent_max = 0", 2, "from 1 on"),
         ("[builds]\nconcurrent_max = 0x10", 2, "whole number"),
         ("[builds]\nconcurrent_max = [1]", 2, "whole number"),

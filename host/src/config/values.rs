@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
 /// Where the container engine listens: a Unix socket. Engines over TCP have no place here, since
@@ -105,5 +106,36 @@ impl FromStr for SubnetPool {
         base.filter(|base| base.is_private() && base.octets()[2..] == [0, 0])
             .map(Self)
             .ok_or("write a private /16 such as 10.214.0.0/16")
+    }
+}
+
+/// Where a collector takes traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtlpEndpoint(Uri);
+
+impl OtlpEndpoint {
+    /// Where it takes traces: the protocol's own path under the address.
+    #[must_use]
+    pub fn traces(&self) -> String {
+        format!("{}/v1/traces", self.0.to_string().trim_end_matches('/'))
+    }
+}
+
+impl FromStr for OtlpEndpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |uri: &Uri| {
+            uri.scheme_str() == Some("http")
+                && uri.query().is_none()
+                && uri
+                    .authority()
+                    .is_some_and(|authority| !authority.as_str().contains('@'))
+        };
+        text.parse()
+            .ok()
+            .filter(plain)
+            .map(Self)
+            .ok_or("write an address such as http://127.0.0.1:4318: no https (let a collector on this machine pass traces on), no user, no query")
     }
 }

@@ -5,7 +5,7 @@ use hersh_program::ProgramId;
 use serde_json::json;
 
 use super::*;
-use crate::supervise;
+use crate::{config::LogFormat, supervise, telemetry::capture::Capture};
 
 #[tokio::test]
 async fn a_program_is_created_started_shown_and_removed() {
@@ -354,5 +354,75 @@ async fn what_happens_is_measured_under_few_names() {
     assert!(value(commits, "_count").unwrap() >= 5.0);
     for family in ["hersh_disk_free_bytes", "hersh_process_memory_bytes"] {
         assert!(value(family, "").unwrap() > 1024.0, "{family}");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_named_and_logged_with_program_and_status() {
+    let (log, guard) = Capture::start("hersh_host=debug", LogFormat::Json);
+    let host = Fixture::new().await;
+    host.json("/programs", &program("a")).await;
+    let request = host
+        .request(Method::POST, "/programs/a/start?wait=30s")
+        .header("x-request-id", "mine-1");
+    let routed = router(host.host.clone()).oneshot(request.body(Body::empty()).unwrap());
+    assert_eq!(routed.await.unwrap().headers()["x-request-id"], "mine-1");
+    let stranger = Request::get("/programs/a/watcher/x").body(Body::empty());
+    let routed = router(host.host.clone()).oneshot(stranger.unwrap());
+    let made = routed.await.unwrap().headers()["x-request-id"].clone();
+    drop(guard);
+
+    let lines: Vec<Value> = log
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let answered = |id: &str| {
+        lines
+            .iter()
+            .find(|line| line["span"]["request_id"] == id && line["message"] == "answered")
+            .unwrap_or_else(|| panic!("{id} in {lines:#?}"))
+    };
+    let mine = answered("mine-1");
+    assert_eq!(mine["level"], "INFO");
+    assert_eq!(mine["status"], 200);
+    let span = json!({
+        "name": "request", "request_id": "mine-1", "method": "POST", "status": 200,
+        "route": "/programs/{id}/start", "program": "a", "otel.kind": "server",
+    });
+    assert_eq!(mine["span"], span);
+    let strangers = answered(made.to_str().unwrap());
+    assert_eq!(
+        (&strangers["status"], &strangers["level"]),
+        (&json!(401), &json!("DEBUG"))
+    );
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_logged() {
+    let (log, guard) = Capture::start("trace", LogFormat::Text);
+    let mut host = Fixture::new().await;
+    host.ready("a").await;
+    let wrong = "hersh_0123456789abcdef-canary";
+    let request = Request::get("/programs").header("authorization", format!("Bearer {wrong}"));
+    host.send(request.body(Body::empty()).unwrap()).await;
+    for path in [
+        "/programs/a/watcher/x?token=canary",
+        "/nothing/canary?canary",
+        "/programs/CANARY",
+    ] {
+        host.ask(Method::GET, path).await;
+    }
+    let mut broken = program("b");
+    broken["env"] = json!({ "SECRET": ["canary-value"] });
+    host.json("/programs", &broken).await;
+    host.engine.end(&ProgramId::parse("a").unwrap(), 1).await;
+    host.until("a", "Error").await;
+    host.restart().await;
+    drop(guard);
+    let text = log.text();
+    assert!(text.contains("request_id"), "something was logged");
+    for secret in [host.token.as_str(), wrong, "canary", "CANARY"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
     }
 }

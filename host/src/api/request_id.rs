@@ -1,0 +1,92 @@
+//! Names every request, so that its lines in the log are found again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The header that carries the name, both ways.
+pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Characters of a name that a client brings along.
+const LENGTH_MAX: usize = 64;
+
+/// Makes names: which start of the host, which request of it. Nobody may rely on them being hard
+/// to guess.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    start: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        Self {
+            // Without random bytes names repeat after a restart, which a log's times tell apart.
+            start: getrandom::u32().unwrap_or_default(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The name that the client gave, if it is one that can stand in a log; else a new one.
+    pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        let mut given = headers.get_all(&HEADER).iter();
+        match (given.next(), given.next()) {
+            (Some(value), None) if is_sane(value.as_bytes()) => value.clone(),
+            (_, _) => self.make(),
+        }
+    }
+
+    fn make(&self) -> HeaderValue {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{:08x}-{number}", self.start);
+        HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed"))
+    }
+}
+
+fn is_sane(name: &[u8]) -> bool {
+    let plain = |c: &u8| c.is_ascii_alphanumeric() || b"-_.".contains(c);
+    (1..=LENGTH_MAX).contains(&name.len()) && name.iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(values: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(HEADER, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let ids = RequestIds {
+            start: 0xab,
+            next: AtomicU64::new(7),
+        };
+        ids.of(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_sane_name_is_kept_and_any_other_replaced() {
+        for sane in ["a", "req_1.2-3", &"x".repeat(64)] {
+            assert_eq!(named(&[sane]), sane);
+        }
+        let long = "x".repeat(65);
+        for other in [
+            &[][..],
+            &[""],
+            &["a b"],
+            &["a\"b"],
+            &["{\"a\":1}"],
+            &["ü"],
+            &[&long],
+            &["a", "b"],
+        ] {
+            assert_eq!(named(other), "000000ab-7", "{other:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_requests_share_a_made_name() {
+        let ids = RequestIds::new();
+        assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+}
