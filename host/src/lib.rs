@@ -35,6 +35,7 @@ mod registry;
 pub mod runtime;
 mod serve;
 mod server;
+mod service;
 mod space;
 pub mod storage;
 mod supervise;

@@ -16,6 +16,7 @@ use crate::{
         docker::{DockerConfig, DockerRuntime},
     },
     server::{self, Door, Scheme},
+    service,
     storage::{Storage, StorageError},
     supervise::{self, Bounds, Foundation, RecoverError},
     surroundings::Surroundings,
@@ -110,9 +111,14 @@ pub async fn serve(
         metrics: host.metrics().connections().clone(),
     };
     announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
-    let fresh = tokio::spawn(fresh);
+    let (fresh, living) = (tokio::spawn(fresh), tokio::spawn(service::live()));
+    let stop = async {
+        stop.await;
+        service::ending();
+    };
     server::serve(listener, door, api::router(host.clone()), stop).await;
     fresh.abort();
+    living.abort();
     supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(())
@@ -174,7 +180,9 @@ fn announce(
         tracing::info!(path = %token.path.display(), "admin token written; 'hersh --token-file' reads it");
     }
     if let Ok(address) = listener.local_addr() {
-        tracing::info!("listening on {}://{address}", scheme.as_str());
+        let url = format!("{}://{address}", scheme.as_str());
+        tracing::info!("listening on {url}");
+        service::serving(&url);
         on_listening(address);
     }
 }

@@ -14,5 +14,6 @@ mod examples;
 mod kills;
 mod lifecycle;
 mod load;
+mod service;
 mod support;
 mod tls;

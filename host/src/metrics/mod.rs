@@ -10,6 +10,8 @@
 //! written in the router, kinds, outcomes. Only what belongs to one program has its name, and goes
 //! with the program.
 
+#[cfg(test)]
+mod deployed;
 mod events;
 #[cfg(test)]
 pub(crate) mod exposition;
