@@ -17,8 +17,6 @@ use tokio::sync::watch;
 
 /// Builds of a host at once.
 pub(crate) const BUILDS_AT_ONCE: usize = 2;
-/// Builds of one owner at once; fewer than the host's, so that nobody holds all places.
-pub(crate) const OWNER_BUILDS_AT_ONCE: usize = 1;
 /// Builds that wait at once. One more is refused.
 pub(crate) const WAITING_MAX: usize = 1_000;
 /// A build that waits is told of its new rank at most this often.
@@ -29,7 +27,7 @@ const TELL: Duration = Duration::from_secs(1);
 pub(crate) struct Owner {
     /// Tells owners apart.
     pub(crate) name: String,
-    /// How many of theirs may build at once.
+    /// How many of theirs may build at once, at least one.
     pub(crate) builds_at_once: usize,
 }
 
@@ -75,6 +73,12 @@ enum Rank {
 }
 
 impl BuildQueue {
+    /// Builds that wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        let places = self.places();
+        places.waiting.iter().map(|line| line.builds.len()).sum()
+    }
+
     /// A queue before `at_once` places, at least one.
     pub(crate) fn new(at_once: usize) -> Self {
         Self(Arc::new(Mutex::new(Places {
@@ -136,7 +140,10 @@ impl BuildQueue {
         let build = Waiting { number, rank };
         let line = places.waiting.iter_mut();
         match line.into_iter().find(|it| it.owner.name == owner.name) {
-            Some(line) => line.builds.push_back(build),
+            Some(line) => {
+                line.owner = owner;
+                line.builds.push_back(build);
+            }
             None => places.waiting.push_back(Line {
                 owner,
                 builds: VecDeque::from([build]),
@@ -157,7 +164,7 @@ impl Places {
         while self.building.values().sum::<usize>() < self.at_once {
             let may_build = |line: &Line| {
                 let building = self.building.get(&line.owner.name);
-                building.copied().unwrap_or(0) < line.owner.builds_at_once.max(1)
+                building.copied().unwrap_or(0) < line.owner.builds_at_once
             };
             let Some(mut line) = (self.waiting.iter().position(may_build))
                 .and_then(|position| self.waiting.remove(position))

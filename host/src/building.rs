@@ -85,9 +85,15 @@ impl Builds {
                 tracing::warn!(%error, program = %task.program, "a build's log can't be written");
             }
         };
+        let owner = (self.owner)(&task.program);
+        if owner.builds_at_once == 0 {
+            let name = &owner.name;
+            let message = format!("{name} may build nothing; have an admin raise the quota");
+            return Err(not_built(message));
+        }
         let waited = Duration::from_millis(BUILD_QUEUE_MS);
         tokio::select! {
-            turn = self.queue.turn((self.owner)(&task.program), say) => {
+            turn = self.queue.turn(owner, say) => {
                 turn.map_err(|error| not_built(error.to_string()))
             }
             () = task.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),

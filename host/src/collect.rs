@@ -58,7 +58,7 @@ pub(crate) async fn collect(host: &Host, failed_layers_kept: Duration) -> Result
 }
 
 /// What the programs refer to now.
-fn in_use(host: &Host) -> InUse {
+pub(crate) fn in_use(host: &Host) -> InUse {
     let mut in_use = InUse::default();
     for entry in host.list() {
         entry.supervisor().with_state(|program| {

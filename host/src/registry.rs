@@ -225,6 +225,12 @@ impl Registry {
         }
     }
 
+    /// Whose it is, also while it is being created.
+    pub(crate) fn owner(&self, id: &ProgramId) -> Option<UserId> {
+        let programs = self.read();
+        programs.by_id.get(id).map(|slot| slot.owner().clone())
+    }
+
     /// All of them, by id.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         self.page(None, usize::MAX, |_| true)

@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
-    build_queue::{BUILDS_AT_ONCE, BuildQueue, OWNER_BUILDS_AT_ONCE, Owner},
+    build_queue::{BUILDS_AT_ONCE, BuildQueue, Owner},
     building::Builds,
     collect,
     effects::Effects,
@@ -112,6 +112,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let (removed, removals) = mpsc::unbounded_channel();
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
+    let build_queue = BuildQueue::new(bounds.builds_at_once);
     let metrics = Metrics::new(journal.metrics());
     let effects = Effects {
         storage: storage.clone(),
@@ -120,7 +121,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         builds: Builds {
             storage: storage.clone(),
             runtime: Arc::clone(&runtime),
-            queue: BuildQueue::new(bounds.builds_at_once),
+            queue: build_queue.clone(),
             space: space.clone(),
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
         },
@@ -141,6 +142,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         uploads: Uploads::default(),
         surroundings,
         space,
+        build_queue,
     });
     recover(&host).await?;
     let workers = [
@@ -159,13 +161,13 @@ fn builder_of(
     accounts: Accounts,
 ) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
     Box::new(move |program| {
-        let owner = registry.get(program).map(|entry| entry.owner().clone());
+        let owner = registry.owner(program);
         let builds = owner
             .as_ref()
             .and_then(|owner| accounts.user(owner).ok()?.quota.builds);
         Owner {
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
-            builds_at_once: builds.map_or(OWNER_BUILDS_AT_ONCE, |builds| {
+            builds_at_once: builds.map_or(usize::MAX, |builds| {
                 usize::try_from(builds).unwrap_or(usize::MAX)
             }),
         }
@@ -262,6 +264,8 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
         stored.snapshot_seq,
         host.metrics().clone(),
     );
+    // Its effects may be carried out before it is among the others, and ask whose it is.
+    host.registry().reserve(&id, &owner);
     let supervisor = Supervisor::run(
         stored.stepper,
         host.effects(),

@@ -205,6 +205,15 @@ impl Host {
         self.ask("POST", path, "", b"")
     }
 
+    pub(crate) fn delete(&self, path: &str) -> (u16, String) {
+        self.ask("DELETE", path, "", b"")
+    }
+
+    pub(crate) fn post_json(&self, path: &str, body: &Value) -> (u16, String) {
+        let headers = "Content-Type: application/json\r\n";
+        self.ask("POST", path, headers, body.to_string().as_bytes())
+    }
+
     /// Sends an archive.
     pub(crate) fn upload(&self, path: &str, archive: &[u8]) -> (u16, String) {
         self.ask("POST", path, "Content-Type: application/x-tar\r\n", archive)
@@ -296,6 +305,13 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &str {
         self.0.path().to_str().unwrap()
+    }
+
+    /// All of it as a tar.
+    pub(crate) fn archive(&self) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_dir_all("", self.0.path()).unwrap();
+        archive.into_inner().unwrap()
     }
 }
 

@@ -19,13 +19,19 @@ pub(super) async fn show(
     State(host): State<Host>,
     Owned(entry): Owned,
 ) -> Result<Json<StatsView>, Failure> {
-    let id = entry.id();
-    match host.runtime().stats(&id).await? {
-        Some(stats) => Ok(Json(convert::stats_view(&entry, &stats, host.now_ms()))),
-        None => {
-            let state = entry.state_name();
+    let container = entry
+        .supervisor()
+        .with_state(|program| program.state.container().cloned());
+    let stats = match &container {
+        Some(container) => host.runtime().stats(container).await?,
+        None => None,
+    };
+    let at_ms = host.now_ms();
+    stats
+        .map(|stats| Json(convert::stats_view(&entry, &stats, at_ms)))
+        .ok_or_else(|| {
+            let (id, state) = (entry.id(), entry.state_name());
             let detail = format!("{id} is {state}, so it uses nothing; start it first");
-            Err(Failure::new(Code::NotReady, detail).in_state(state))
-        }
-    }
+            Failure::new(Code::NotReady, detail).in_state(state)
+        })
 }

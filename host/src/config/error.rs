@@ -85,16 +85,6 @@ pub enum ConfigError {
         "listen = {0} can be reached from other machines and this host has no TLS: set tls.cert and tls.key, listen on 127.0.0.1, or put a proxy that ends TLS in front and say --behind-tls-proxy"
     )]
     PublicWithoutTls(SocketAddr),
-    /// One user could have more builds than there are.
-    #[error(
-        "builds.concurrent_max_per_user = {per_user} is more than builds.concurrent_max = {all}: lower the first or raise the second"
-    )]
-    BuildsPerUser {
-        /// Of one user.
-        per_user: usize,
-        /// Of all.
-        all: usize,
-    },
 }
 
 fn advice(suggestion: Option<&str>) -> String {

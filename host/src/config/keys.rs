@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 13] = [
     text(
         "data_dir",
         "/var/lib/hersh",
@@ -85,30 +85,10 @@ pub const KEYS: [Key; 17] = [
         "2",
         "Builds at once; others wait in a fair queue.",
     ),
-    number(
-        "builds.concurrent_max_per_user",
-        "1",
-        "Builds at once of one user.",
-    ),
     text(
         "disk.free_min",
         "1GiB",
         "Free room on the disk below which new programs, source and builds are refused.",
-    ),
-    number(
-        "retention.records_per_program",
-        "1000",
-        "Events that are kept of one program; older ones are folded into a snapshot.",
-    ),
-    number(
-        "retention.audit_entries",
-        "100000",
-        "Entries that are kept in the audit log.",
-    ),
-    text(
-        "retention.idempotency",
-        "24h",
-        "How long the answer to an idempotency key is kept.",
     ),
 ];
 

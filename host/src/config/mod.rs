@@ -60,12 +60,6 @@ impl Config {
         if is_public(settings.listen) && tls.is_none() && !settings.behind_tls_proxy {
             return Err(ConfigError::PublicWithoutTls(settings.listen));
         }
-        if settings.builds_concurrent_max_per_user > settings.builds_concurrent_max {
-            return Err(ConfigError::BuildsPerUser {
-                per_user: settings.builds_concurrent_max_per_user.get(),
-                all: settings.builds_concurrent_max.get(),
-            });
-        }
         Ok(Self { settings, tls })
     }
 }

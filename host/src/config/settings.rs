@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
-use hersh_wire::{ByteSize, Span};
+use hersh_wire::ByteSize;
 
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
 
@@ -22,11 +22,7 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub otlp_endpoint: Option<OtlpEndpoint>,
     pub builds_concurrent_max: NonZeroUsize,
-    pub builds_concurrent_max_per_user: NonZeroUsize,
     pub disk_free_bytes_min: u64,
-    pub retention_records_per_program: NonZeroUsize,
-    pub retention_audit_entries: NonZeroUsize,
-    pub retention_idempotency_ms: u64,
 }
 
 impl Settings {
@@ -57,11 +53,7 @@ impl Settings {
             log_level: from.read("log.level")?,
             otlp_endpoint: from.unless_empty("otlp.endpoint")?,
             builds_concurrent_max: from.parse("builds.concurrent_max", NUMBER)?,
-            builds_concurrent_max_per_user: from.parse("builds.concurrent_max_per_user", NUMBER)?,
             disk_free_bytes_min: from.unit("disk.free_min", |ByteSize(bytes)| bytes)?,
-            retention_records_per_program: from.parse("retention.records_per_program", NUMBER)?,
-            retention_audit_entries: from.parse("retention.audit_entries", NUMBER)?,
-            retention_idempotency_ms: from.unit("retention.idempotency", |Span(ms)| ms)?,
         })
     }
 }

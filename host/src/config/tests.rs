@@ -176,7 +176,6 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
         ("[builds]\nconcurrent_max = 0x10", 2, "whole number"),
         ("[builds]\nconcurrent_max = [1]", 2, "whole number"),
         ("[disk]\nfree_min = 5", 2, "size"),
-        ("[retention]\nidempotency = \"1w\"", 2, "time"),
         ("listen = ", 1, "value"),
         ("listen = \"a\"\nlisten = \"b\"", 2, "duplicate"),
     ] {
@@ -261,15 +260,6 @@ fn an_address_that_others_reach_needs_tls() {
         assert!(error.to_string().contains("--behind-tls-proxy"), "{error}");
         assert!(listen(public, true).is_ok(), "{public}");
     }
-}
-
-#[test]
-fn settings_that_contradict_each_other_are_refused() {
-    let error = checked(|settings| {
-        settings.builds_concurrent_max_per_user = 3.try_into().unwrap();
-    });
-    let message = error.unwrap_err().to_string();
-    assert!(message.contains("per_user = 3"), "{message}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
     auth::{Accounts, Caller, Throttle, UserId},
+    build_queue::BuildQueue,
     effects::Effects,
     idempotency::Claims,
     journal::Journal,
@@ -72,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) uploads: Uploads,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
+    pub(crate) build_queue: BuildQueue,
 }
 
 impl Host {
@@ -109,6 +111,10 @@ impl Host {
 
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
+    }
+
+    pub(crate) fn build_queue(&self) -> &BuildQueue {
+        &self.0.build_queue
     }
 
     pub(crate) fn space(&self) -> &Space {

@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use futures_util::StreamExt;
 use hersh_program::State;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Usage};
 use crate::{convert, host::Host};
 
 /// How long the engine may take to show that it is there.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long all readings of programs may take together, and how many are made at once.
+const STATS_TIMEOUT: Duration = Duration::from_secs(5);
+const STATS_AT_ONCE: usize = 8;
 
 /// The state of things now.
 pub(crate) async fn gather(host: &Host) -> Snapshot {
@@ -18,7 +23,9 @@ pub(crate) async fn gather(host: &Host) -> Snapshot {
     let looked = host.blocking(|host| (disk_free_bytes(host.storage().data_dir()), memory_bytes()));
     let (disk_free_bytes, memory_bytes) = looked.await.unwrap_or_default();
     let mut snapshot = Snapshot {
+        usage: usage(host).await,
         journal_queue_length: host.journal().queue_length() as u64,
+        builds_waiting: Some(host.build_queue().waiting() as u64),
         engine_up,
         disk_free_bytes,
         memory_bytes,
@@ -26,6 +33,31 @@ pub(crate) async fn gather(host: &Host) -> Snapshot {
     };
     count_programs(host, &mut snapshot);
     snapshot
+}
+
+/// What running programs use. Those that the engine does not tell of in time are left out.
+async fn usage(host: &Host) -> Vec<Usage> {
+    let deadline = tokio::time::Instant::now() + STATS_TIMEOUT;
+    let running = host.list().into_iter().filter_map(|entry| {
+        entry.supervisor().with_state(|program| {
+            let container = program.state.container().cloned();
+            container.map(|container| (program.id.clone(), container))
+        })
+    });
+    let readings = futures_util::stream::iter(running).map(|(program, container)| async move {
+        let reading = host.runtime().stats(&container);
+        let stats = tokio::time::timeout_at(deadline, reading)
+            .await
+            .ok()?
+            .ok()??;
+        Some(Usage {
+            program,
+            cpu_seconds: Duration::from_micros(stats.cpu_us).as_secs_f64(),
+            memory_bytes: stats.memory_bytes,
+        })
+    });
+    let read = readings.buffer_unordered(STATS_AT_ONCE);
+    read.filter_map(std::future::ready).collect().await
 }
 
 fn count_programs(host: &Host, snapshot: &mut Snapshot) {

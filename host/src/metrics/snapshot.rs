@@ -23,7 +23,7 @@ pub(crate) struct Snapshot {
     pub(super) usage: Vec<Usage>,
     /// Writes that wait for the journal.
     pub(super) journal_queue_length: u64,
-    /// Builds that wait for a place; `None` on a host without a queue.
+    /// Builds that wait for a place.
     pub(super) builds_waiting: Option<u64>,
     pub(super) engine_up: bool,
     /// Room on the disk of the data folder, bytes; `None` if the disk does not say.

@@ -28,7 +28,7 @@ pub use types::{BuildRequest, Collected, EngineInfo, InUse, Listed, Running, Run
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
-use hersh_program::{BuildId, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
 use tokio::sync::mpsc;
 
 use crate::compose::{Environment, Spec};
@@ -127,11 +127,11 @@ pub trait Runtime: Send + Sync + 'static {
         failed_layers_kept: Duration,
     ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
 
-    /// What the program uses at this moment; `None` when it does not run.
+    /// What a program's container uses at this moment; `None` when it does not run.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
-    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
+    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
     /// Where the engine keeps images and containers, as far as a [`check`](Self::check) told.
     fn folder(&self) -> Option<PathBuf>;

@@ -246,13 +246,12 @@ impl Runtime for FakeRuntime {
         std::future::ready(Ok(Collected { images, layers: 0 })).boxed()
     }
 
-    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
-        let program = program.clone();
+    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let asked = container.clone();
         async move {
-            Ok(match self.look(&program).await? {
-                Observed::Running(_) => Some(Stats::default()),
-                Observed::Exited(..) | Observed::Absent => None,
-            })
+            let all = self.find_all().await?;
+            let runs = all.iter().any(|it| it.container == asked && it.running);
+            Ok(runs.then(Stats::default))
         }
         .boxed()
     }

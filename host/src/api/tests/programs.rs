@@ -388,7 +388,7 @@ async fn requests_are_named_and_logged_with_program_and_status() {
     assert_eq!(mine["status"], 200);
     let span = json!({
         "name": "request", "request_id": "mine-1", "method": "POST", "status": 200,
-        "route": "/programs/{id}/start", "program": "a", "otel.kind": "server",
+        "route": "/programs/{id}/start", "program": "a", "user": "admin", "otel.kind": "server",
     });
     assert_eq!(mine["span"], span);
     let strangers = answered(made.to_str().unwrap());
@@ -425,4 +425,50 @@ async fn no_secret_is_ever_logged() {
     for secret in [host.token.as_str(), wrong, "canary", "CANARY"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+#[tokio::test]
+async fn stats_are_told_of_a_program_that_runs() {
+    let fixture = Fixture::new().await;
+    fixture.json("/programs", &program("one")).await;
+    let (status, body) = fixture.ask(Method::GET, "/programs/one/stats").await;
+    assert_eq!((status.as_u16(), &body["code"]), (503, &json!("not_ready")));
+    assert_eq!(body["state"], "Created");
+    fixture
+        .ask(Method::POST, "/programs/one/start?wait=30s")
+        .await;
+    crate::quota::check(&fixture.host).await;
+    let (status, body) = fixture.ask(Method::GET, "/programs/one/stats").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["state_bytes"], 0);
+    assert_eq!(body["state_limit_bytes"], 1 << 30);
+}
+
+#[tokio::test]
+async fn what_a_program_starts_from_or_runs_is_in_use() {
+    let fixture = Fixture::new().await;
+    fixture.ready("a").await;
+    let id = ProgramId::parse("a").unwrap();
+    let entry = fixture.host.registry().get(&id).unwrap();
+    let first = entry.build_id();
+    let running = entry
+        .supervisor()
+        .with_state(|program| program.image.clone());
+    let in_use = crate::collect::in_use(&fixture.host);
+    assert_eq!(in_use.builds, [(id.clone(), first)].into());
+    assert_eq!(in_use.images, running.iter().cloned().collect());
+
+    // New source counts from the next start; what runs is needed until then.
+    let mut newer = program("a");
+    newer["src_files"] = json!({ "a.txt": "newer" });
+    let request = fixture
+        .request(Method::PUT, "/programs/a/source")
+        .header("content-type", "application/json");
+    let request = request.body(Body::from(newer.to_string())).unwrap();
+    let (status, body) = fixture.send(request).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let in_use = crate::collect::in_use(&fixture.host);
+    let builds: Vec<String> = in_use.builds.iter().map(|(_, it)| it.to_string()).collect();
+    assert_eq!(builds, [body["build_id"].as_str().unwrap()]);
+    assert_eq!(in_use.images, running.into_iter().collect());
 }

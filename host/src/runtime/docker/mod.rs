@@ -211,9 +211,9 @@ impl Runtime for DockerRuntime {
         Box::pin(self.inner.collect(in_use, failed_layers_kept))
     }
 
-    fn stats(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
-        let program = program.clone();
-        Box::pin(async move { self.inner.stats(&program).await })
+    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let container = container.clone();
+        Box::pin(async move { self.inner.stats(&container).await })
     }
 
     fn folder(&self) -> Option<PathBuf> {

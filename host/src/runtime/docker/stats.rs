@@ -5,25 +5,23 @@ use bollard::{
     query_parameters::StatsOptions,
 };
 use futures_util::StreamExt;
-use hersh_program::ProgramId;
+use hersh_program::ContainerId;
 
-use super::{Inner, engine::Fault, listed};
+use super::{Inner, engine::Fault};
 use crate::runtime::{Stats, Unavailable};
 
 impl Inner {
-    pub(super) async fn stats(&self, program: &ProgramId) -> Result<Option<Stats>, Unavailable> {
-        let containers = self.containers(Some(program)).await?;
-        let running = containers.iter().filter_map(listed).find(|it| it.running);
-        let Some(running) = running else {
-            return Ok(None);
-        };
+    pub(super) async fn stats(
+        &self,
+        container: &ContainerId,
+    ) -> Result<Option<Stats>, Unavailable> {
         let client = self.engine.client().await?;
         // Without it the engine takes a second to look twice.
         let options = StatsOptions {
             stream: false,
             one_shot: true,
         };
-        let mut said = std::pin::pin!(client.stats(running.container.as_str(), Some(options)));
+        let mut said = std::pin::pin!(client.stats(container.as_str(), Some(options)));
         match said.next().await {
             Some(Ok(said)) => Ok(stats(said)),
             Some(Err(error)) => match self.engine.fault(&error) {
