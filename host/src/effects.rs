@@ -7,9 +7,13 @@
 use std::{sync::Arc, time::Duration};
 
 use hersh_program::{
-    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Started, Task,
+    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, START_QUEUE_MS, Started,
+    Task,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, mpsc},
+    time::Instant,
+};
 
 use crate::{
     building::Builds,
@@ -25,12 +29,18 @@ use crate::{
 /// The last lines that travel with a cause.
 const LOG_TAIL_LINES: usize = 50;
 
+/// Containers that are started at once: more would only slow each other down until their time is
+/// over. What a program does until it is ready does not count.
+pub(crate) const STARTS_AT_ONCE: usize = 8;
+
 /// The real effect handler.
 pub(crate) struct Effects {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) surroundings: Surroundings,
     pub(crate) builds: Builds,
+    /// [`STARTS_AT_ONCE`] places.
+    pub(crate) starts: Semaphore,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::UnboundedSender<ProgramId>,
 }
@@ -61,15 +71,17 @@ impl EffectHandler for Effects {
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
-        let began = Instant::now();
         let spec = self.spec(&task.program, image, manifest);
         self.write_compose(&spec).await?;
         self.remove_socket(&task.program).await?;
+        let turn = self.turn_to_start(task).await?;
+        let began = Instant::now();
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             running = self.runtime.start(spec) => running?,
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
+        drop(turn);
         self.write_receipt(&running).await?;
         self.wait_until_ready(task, &running, manifest, began)
             .await?;
@@ -102,6 +114,19 @@ impl EffectHandler for Effects {
 impl Effects {
     fn spec(&self, program: &ProgramId, image: &ImageId, manifest: &Manifest) -> Spec {
         Spec::new(program, image, manifest, &self.runtime.environment(program))
+    }
+
+    /// Waits until the program's container may be started, first come, first served.
+    async fn turn_to_start(&self, task: &Task) -> Result<SemaphorePermit<'_>, Cause> {
+        let waited = Duration::from_millis(START_QUEUE_MS);
+        tokio::select! {
+            turn = self.starts.acquire() => turn.map_err(|error| start_failed(error.to_string())),
+            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = tokio::time::sleep(waited) => Err(start_failed(format!(
+                "{STARTS_AT_ONCE} other starts went first for {} minutes; start it again later",
+                waited.as_secs() / 60
+            ))),
+        }
     }
 
     async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {

@@ -12,7 +12,10 @@ use std::{
 
 use hersh_machine::driver::{Config, SendError};
 use hersh_program::{Event, ProgramId, State, Supervisor};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{
     admission::Admission,
@@ -20,7 +23,7 @@ use crate::{
     build_queue::{BUILDS_AT_ONCE, BuildQueue, Owner},
     building::Builds,
     collect,
-    effects::Effects,
+    effects::{Effects, STARTS_AT_ONCE},
     host::{Host, Parts, Uploads},
     idempotency::Claims,
     journal::{Journal, JournalError, ProgramJournal, StoredProgram},
@@ -125,6 +128,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             space: space.clone(),
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
         },
+        starts: Semaphore::new(STARTS_AT_ONCE),
         removed,
     };
     let host = Host::new(Parts {

@@ -63,7 +63,8 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Removes every container that carries the program's label, then creates one from `image`,
     /// verifies it against the contracts, starts it and waits until it is ready, within
-    /// `manifest.timeouts.start_ms`. So there are never two, whatever was half-started before.
+    /// `manifest.timeouts.start_ms` from its turn on; it waits for that at most
+    /// [`START_QUEUE_MS`](crate::START_QUEUE_MS). So there are never two, whatever was half-started before.
     ///
     /// From its success on, the end of the container is reported as `RuntimeExited`. An end
     /// before that is a failure with its exit and last lines ([`Cause::Exited`],

@@ -76,7 +76,8 @@ pub use hersh_machine::OpId;
 pub use ids::{BuildId, ContainerId, IdError, ImageId, ProgramId};
 pub use manifest::{BuildRules, Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
 pub use reducer::{
-    BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS, STOP_SLACK_MS,
+    BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
+    START_QUEUE_MS, STOP_SLACK_MS,
 };
 pub use state::{
     BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State, StopStep, Stopped,

@@ -14,7 +14,8 @@ use common::{
 use hersh_machine::Machine;
 use hersh_program::{
     BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, ExitReason, HANDLER_SLACK_MS, Lifecycle,
-    Observed, OpId, Refusal, RestartPolicy, Starting, State, StopStep, Then, recovery,
+    Observed, OpId, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State, StopStep, Then,
+    recovery,
 };
 
 fn new() -> Walk {
@@ -180,6 +181,14 @@ fn a_failed_start_stops_before_it_is_an_error() {
     let walk = walk.stop_finished();
     assert_eq!(cause(&walk), &failed);
     assert_eq!(retry_ms(&walk), None);
+}
+
+#[test]
+fn the_deadline_of_a_start_lies_behind_its_turn_and_its_own_time() {
+    let walk = new().starting();
+    let (deadline_ms, _) = Lifecycle::wake(&walk.program).unwrap();
+    let own_ms = 60_000 + HANDLER_SLACK_MS;
+    assert_eq!(deadline_ms, walk.now_ms + START_QUEUE_MS + own_ms);
 }
 
 #[test]

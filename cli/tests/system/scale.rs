@@ -16,8 +16,7 @@ const CLIENTS: usize = 8;
 /// How long all of them together may take for one step.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The counter, with less than it asks for.
-const MANIFEST: &str =
-    "[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n[timeouts]\nstart = \"5m\"\nstop = \"1s\"\n";
+const MANIFEST: &str = "[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n[timeouts]\nstop = \"1s\"\n";
 
 #[test]
 fn two_hundred_programs_run_at_once() {
@@ -51,6 +50,14 @@ fn two_hundred_programs_run_at_once() {
             expect(200, &host.post_json(&path, &message));
         });
         each(|id| until(id, || total(&host, id) >= amount(id)));
+    });
+    timed("stopped", || {
+        each(|id| expect(202, &host.post(&format!("/programs/{id}/stop"))));
+        until_all(&host, "Stopped");
+    });
+    timed("started all at once and Ready again", || {
+        each(|id| expect(202, &host.post(&format!("/programs/{id}/start"))));
+        until_all(&host, "Ready");
     });
     timed("stats read", || {
         each(|id| expect(200, &host.get(&format!("/programs/{id}/stats"))));

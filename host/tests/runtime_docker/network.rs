@@ -164,6 +164,36 @@ async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
 }
 
 #[tokio::test]
+async fn when_a_network_is_full_the_next_one_is_made_and_neither_reaches_the_other() {
+    let world = World::with(|config| config.network_members = 1);
+    let neighbour = world.neighbour();
+    let image = world.script(SERVER).await;
+    let first = world.spec_of(&neighbour, &image, |_| {});
+    let first = world.runtime.start(first).await.unwrap();
+    let second = world.start("sleep 1000").await;
+    let (one, other) = (first.address.unwrap(), second.address.unwrap());
+    assert_ne!(gateway(one), gateway(other));
+
+    let target = SocketAddr::new(one, 8080);
+    until("the first answers the host", || async {
+        TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok()
+    })
+    .await;
+    let ask = format!("nc -w 2 {one} 8080 </dev/null; echo ended");
+    let said = world.inside(second.container.as_str(), &ask).await;
+    assert!(
+        said.contains("ended\n") && !said.contains("served"),
+        "{said}"
+    );
+    world
+        .runtime
+        .stop(&neighbour, Duration::ZERO)
+        .await
+        .unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_network_there_is_only_loopback() {
     let world = World::new();
     let image = world.script("sleep 1000").await;

@@ -20,6 +20,9 @@ pub const HANDLER_SLACK_MS: u64 = 10_000;
 /// How long a build may wait for its turn, milliseconds: a host builds few images at once. Its own
 /// time begins after that, and its deadline lies behind both.
 pub const BUILD_QUEUE_MS: u64 = 60 * 60_000;
+/// How long a start may wait for its turn, milliseconds: a host starts few containers at once, and
+/// a start's own time begins with its turn.
+pub const START_QUEUE_MS: u64 = 10 * 60_000;
 /// What a stop gets beyond its grace period, milliseconds: longer than a cancelled effect may
 /// take to clean up before the stop begins.
 pub const STOP_SLACK_MS: u64 = 60_000;
@@ -233,5 +236,6 @@ pub(super) fn after(now_ms: u64, wait_ms: u64) -> u64 {
 
 fn start_deadline_ms(manifest: &Manifest, now_ms: u64) -> u64 {
     let timeout_ms = manifest.timeouts.start_ms;
-    after(now_ms, timeout_ms.saturating_add(HANDLER_SLACK_MS))
+    let wait_ms = timeout_ms.saturating_add(START_QUEUE_MS + HANDLER_SLACK_MS);
+    after(now_ms, wait_ms)
 }

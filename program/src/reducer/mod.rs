@@ -25,7 +25,8 @@ use crate::{Effect, Event, Program, State};
 use facts::Facts;
 
 pub use facts::{
-    BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, STOP_SLACK_MS,
+    BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, REMOVE_TIMEOUT_MS, START_QUEUE_MS,
+    STOP_SLACK_MS,
 };
 
 /// The machine of one program's life.

@@ -15,6 +15,8 @@ pub struct DockerConfig {
     pub mode: RuntimeMode,
     /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
     pub subnet_pool: Ipv4Addr,
+    /// Members of one network; at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
+    pub network_members: usize,
     /// Memory of one step of a build, bytes; at most 2 GiB.
     pub build_memory_bytes: u64,
     /// Processor time of one step of a build, thousandths of one core.
@@ -28,6 +30,7 @@ impl Default for DockerConfig {
             host_id: "local".to_owned(),
             mode: RuntimeMode::Runsc,
             subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
+            network_members: super::MEMBERS_MAX,
             build_memory_bytes: 2 * 1024 * 1024 * 1024 - 1,
             build_cpu_millis: 2_000,
         }

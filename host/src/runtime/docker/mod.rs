@@ -10,6 +10,7 @@ mod build_network;
 mod build_steps;
 mod capture;
 mod config;
+mod counters;
 mod create;
 mod diagnose;
 mod engine;
@@ -30,6 +31,7 @@ mod work;
 
 pub use config::DockerConfig;
 pub(crate) use diagnose::diagnose;
+pub use network::MEMBERS_MAX;
 
 use std::{
     collections::HashMap,

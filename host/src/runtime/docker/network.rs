@@ -6,8 +6,9 @@
 //! | `hersh-internal-N`, bridge `hershN` | nobody | an internal network, no traffic between members, firewall |
 //! | `hersh-egress-N`, bridge `hersheN` | the internet | no traffic between members, firewall |
 //!
-//! The host reaches all of them. One network holds [`MEMBERS`] (a Linux bridge takes 1,023 ports);
-//! the next is made when one is full, each a /22 of the pool.
+//! The host reaches all of them. One network holds [`MEMBERS_MAX`]: a Linux bridge takes 1,023
+//! ports, a /22 has 1,021 addresses for members, and starts under way are not among the members yet.
+//! The next network is made when one is full, each a /22 of the pool.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -18,6 +19,7 @@ use bollard::{
 use hersh_program::NetworkMode;
 
 use super::{
+    DockerConfig,
     engine::Fault,
     firewall,
     subnets::{self, failed},
@@ -27,8 +29,8 @@ use crate::{
     runtime::StartError,
 };
 
-/// The most members of one network.
-const MEMBERS: usize = 1_000;
+/// The most members of one network, before those that are being started.
+pub const MEMBERS_MAX: usize = 1_000;
 /// The most networks of one kind.
 const NETWORKS: u8 = subnets::SUBNETS;
 pub(super) const NETWORK_LABEL: &str = "hersh.network";
@@ -59,7 +61,7 @@ impl Known {
 pub(super) async fn ensure(
     client: &Docker,
     fault: impl Fn(&bollard::errors::Error) -> Fault,
-    pool: Ipv4Addr,
+    config: &DockerConfig,
     mode: NetworkMode,
 ) -> Result<Known, StartError> {
     if mode == NetworkMode::None {
@@ -76,7 +78,7 @@ pub(super) async fn ensure(
             Err(error) => {
                 fault(&error).unless_absent().map_err(failed)?;
                 let request = |_subnet, base| request(mode, number, &name, base);
-                subnets::create(client, &fault, pool, &name, request).await?;
+                subnets::create(client, &fault, config.subnet_pool, &name, request).await?;
                 client
                     .inspect_network(&name, None)
                     .await
@@ -84,7 +86,7 @@ pub(super) async fn ensure(
             }
         };
         check(&network, mode, number)?;
-        if network.containers.map_or(0, |members| members.len()) < MEMBERS {
+        if network.containers.map_or(0, |members| members.len()) < config.network_members {
             let bridge = bridge_name(mode, number);
             firewall::close(&bridge).await?;
             return Ok(Known {

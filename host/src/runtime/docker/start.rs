@@ -31,11 +31,10 @@ pub(super) async fn start(
     validate(&spec)?;
     let client = inner.engine.client().await?;
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
-    let pool = inner.config.subnet_pool;
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
     let (removed, known) = tokio::join!(
         remove::leftovers(&inner, &spec.program),
-        network::ensure(&client, fault, pool, mode)
+        network::ensure(&client, fault, &inner.config, mode)
     );
     removed.map_err(not_removed)?;
     let known = known?;

@@ -1,4 +1,5 @@
-//! What a program uses at this moment, from one reading of the engine's counters.
+//! What a program uses at this moment: the kernel's counters, or the engine's where those can't be
+//! seen.
 
 use bollard::{
     models::{ContainerMemoryStats, ContainerStatsResponse},
@@ -7,7 +8,7 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_program::ContainerId;
 
-use super::{Inner, engine::Fault};
+use super::{Inner, counters, engine::Fault};
 use crate::runtime::{Stats, Unavailable};
 
 impl Inner {
@@ -16,12 +17,27 @@ impl Inner {
         container: &ContainerId,
     ) -> Result<Option<Stats>, Unavailable> {
         let client = self.engine.client().await?;
+        let id = container.as_str();
+        let inspected = match client.inspect_container(id, None).await {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                return absent.map(|()| None).map_err(Fault::into_unavailable);
+            }
+        };
+        let pid = inspected.state.and_then(|state| state.pid);
+        let Some(pid) = pid.filter(|pid| *pid > 0) else {
+            return Ok(None);
+        };
+        if let Some(stats) = counters::read(id, pid) {
+            return Ok(Some(stats));
+        }
         // Without it the engine takes a second to look twice.
         let options = StatsOptions {
             stream: false,
             one_shot: true,
         };
-        let mut said = std::pin::pin!(client.stats(container.as_str(), Some(options)));
+        let mut said = std::pin::pin!(client.stats(id, Some(options)));
         match said.next().await {
             Some(Ok(said)) => Ok(stats(said)),
             Some(Err(error)) => match self.engine.fault(&error) {

@@ -13,6 +13,8 @@ use crate::runtime::StartError;
 pub(super) const SUBNETS: u8 = 64;
 /// The prefix length of the pool.
 const POOL_BITS: u32 = 16;
+/// The prefix length of what one network gets.
+pub(super) const SUBNET_BITS: u32 = 22;
 /// How long a network that somebody else makes may take to be there.
 const APPEAR: Duration = Duration::from_secs(5);
 const APPEAR_POLL: Duration = Duration::from_millis(50);
@@ -90,7 +92,7 @@ fn is_routed(routes: &str, base: Ipv4Addr) -> bool {
         let (Some(route), Some(mask)) = (route, mask) else {
             return false;
         };
-        let common = mask & 0xffff_fc00;
+        let common = mask & (u32::MAX << (32 - SUBNET_BITS));
         mask.count_ones() >= POOL_BITS && route & common == u32::from(base) & common
     })
 }
@@ -108,6 +110,7 @@ pub(super) fn failed(fault: Fault) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::docker::MEMBERS_MAX;
 
     const ROUTES: &str = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
 eth0 00000000 016433C6 0003 0 0 0 00000000 0 0 0
@@ -115,6 +118,16 @@ hersh0 0000D60A 00000000 0001 0 0 0 00FCFFFF 0 0 0
 vpn 0009D60A 00000000 0001 0 0 0 00FFFFFF 0 0 0
 wide 0000000A 00000000 0001 0 0 0 000000FF 0 0 0
 ";
+
+    #[test]
+    fn a_thousand_programs_and_all_starts_at_once_have_addresses_and_ports() {
+        // All but the network's own, the broadcast's and the bridge's.
+        let addresses = (1 << (32 - SUBNET_BITS)) - 3;
+        let ports = 1_023;
+        let members = MEMBERS_MAX + crate::effects::STARTS_AT_ONCE;
+        assert!(members <= addresses && members <= ports);
+        assert_eq!(usize::from(SUBNETS), 1 << (SUBNET_BITS - POOL_BITS));
+    }
 
     #[test]
     fn subnets_that_something_else_uses_are_known() {
