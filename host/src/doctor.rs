@@ -18,6 +18,11 @@ pub struct Finding {
 pub enum Verdict {
     /// It can.
     Fine,
+    /// It can, and could be safer.
+    Weak {
+        /// What to do about it.
+        mend: String,
+    },
     /// It can't.
     Broken {
         /// What to do about it.
@@ -31,6 +36,15 @@ impl Finding {
             what: what.into(),
             found: found.into(),
             verdict: Verdict::Fine,
+        }
+    }
+
+    pub(crate) fn weak(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        let verdict = Verdict::Weak { mend: mend.into() };
+        Self {
+            what: what.into(),
+            found: found.into(),
+            verdict,
         }
     }
 

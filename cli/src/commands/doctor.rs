@@ -35,6 +35,10 @@ pub(crate) async fn examine(options: EngineOptions, format: Output) -> Result<()
 fn print(finding: &Finding) -> Result<(), Failure> {
     match &finding.verdict {
         Verdict::Fine => output::line(&format!("ok      {}: {}", finding.what, finding.found)),
+        Verdict::Weak { mend } => {
+            output::line(&format!("weak    {}: {}", finding.what, finding.found))?;
+            output::line(&format!("        mend: {mend}"))
+        }
         Verdict::Broken { mend } => {
             output::line(&format!("BROKEN  {}: {}", finding.what, finding.found))?;
             output::line(&format!("        mend: {mend}"))
@@ -45,6 +49,9 @@ fn print(finding: &Finding) -> Result<(), Failure> {
 fn as_json(finding: &Finding) -> serde_json::Value {
     match &finding.verdict {
         Verdict::Fine => json!({ "what": finding.what, "found": finding.found, "ok": true }),
+        Verdict::Weak { mend } => {
+            json!({ "what": finding.what, "found": finding.found, "ok": true, "mend": mend })
+        }
         Verdict::Broken { mend } => {
             json!({ "what": finding.what, "found": finding.found, "ok": false, "mend": mend })
         }

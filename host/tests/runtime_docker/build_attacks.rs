@@ -1,9 +1,11 @@
 //! What a Dockerfile tries that nobody trusts.
 
+use std::sync::Mutex;
+
 use hersh_host::runtime::{BuildError, Runtime};
 use hersh_program::ImageId;
 
-use crate::world::World;
+use crate::world::{World, until};
 
 const HEAD: &str = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n";
 
@@ -125,27 +127,55 @@ async fn a_base_from_the_engine_is_used_and_one_with_triggers_is_not() {
     }
 }
 
-/// Looked at from inside a step: the engine's socket, and the bounds in its own control groups.
 #[tokio::test]
-async fn a_step_is_bounded_and_sees_no_engine() {
+async fn a_step_runs_in_gvisor_when_the_engine_uses_it_by_default_and_sees_no_engine() {
+    let world = World::new();
+    let look = "dmesg | grep -i gvisor; ls /run/docker.sock /var/run/docker.sock /dev/mem; true";
+    let build = world.store(&format!("{HEAD}RUN {look}\n"));
+    let request = world.build_request(&build);
+    world.runtime.build(request.clone()).await.unwrap();
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    assert!(log.contains("Starting gVisor"), "{log}");
+    assert_eq!(log.matches("No such file").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn a_step_is_bounded() {
     let world = World::with(|config| {
         config.build_memory_bytes = 256 << 20;
         config.build_cpu_millis = 500;
     });
-    let look = "cd /sys/fs/cgroup; n=0; \
-                until [ $(cat pids/pids.max pids.max 2>/dev/null) = 1024 ]; do \
-                n=$((n+1)); [ $n -lt 100 ] || exit 9; sleep 0.1; done; \
-                cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
-                cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null; \
-                ls /run/docker.sock /var/run/docker.sock /dev/mem 2>&1";
-    let build = world.store(&format!("{HEAD}RUN {look} || true\n"));
+    let build = world.store(&format!("{HEAD}RUN sleep 60\n"));
     let request = world.build_request(&build);
-    world.runtime.build(request.clone()).await.unwrap();
-    let log = std::fs::read_to_string(&request.log_path).unwrap();
-    let said: Vec<&str> = log.lines().collect();
-    assert!(said.contains(&"268435456"), "{log}");
-    assert!(said.iter().any(|line| line.starts_with("50000")), "{log}");
-    assert_eq!(log.matches("No such file").count(), 3, "{log}");
+    let cancel = request.cancel.clone();
+    let looked = async {
+        let bounds = Mutex::new(None);
+        until("the step is bounded", || async {
+            let found = step_bounds(&world).await;
+            *bounds.lock().unwrap() = found;
+            found.is_some_and(|(_, _, pids)| pids.is_some())
+        })
+        .await;
+        cancel.cancel();
+        bounds.into_inner().unwrap()
+    };
+    let (_cancelled, bounds) = tokio::join!(world.runtime.build(request), looked);
+    assert_eq!(bounds, Some((Some(256 << 20), Some(50_000), Some(1_024))));
+}
+
+/// Memory, share of 100 ms of processor time, and processes of the step that runs.
+async fn step_bounds(world: &World) -> Option<(Option<i64>, Option<i64>, Option<i64>)> {
+    let label = format!("hersh.layer={}", world.program);
+    let options = bollard::query_parameters::ListContainersOptions {
+        filters: Some([("label".to_owned(), vec![label])].into()),
+        ..Default::default()
+    };
+    let running = world.engine.list_containers(Some(options)).await.unwrap();
+    let id = running.into_iter().next()?.id?;
+    let inspected = world.engine.inspect_container(&id, None).await.ok()?;
+    let config = inspected.host_config?;
+    let pids = config.pids_limit.filter(|pids| *pids > 0);
+    Some((config.memory, config.cpu_quota, pids))
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Builds. The engine's classic builder: every engine since 20.10 has it, a closed connection ends
 //! it, and its steps can be told from all other containers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt;
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag};
 use crate::{
-    compose::{HOST_LABEL, PROGRAM_LABEL},
     runtime::{BuildError, BuildLog, BuildRequest},
     storage::tar_stream,
 };
@@ -116,10 +115,6 @@ async fn send(
 }
 
 fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOptions {
-    let labels = [
-        (PROGRAM_LABEL, request.program.as_str()),
-        (HOST_LABEL, inner.config.host_id.as_str()),
-    ];
     let memory_bytes = i32::try_from(inner.config.build_memory_bytes).unwrap_or(i32::MAX);
     BuildImageOptions {
         dockerfile: "Dockerfile".to_owned(),
@@ -127,9 +122,6 @@ fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOp
             &inner.config.host_id,
             &request.program,
             &request.build,
-        )),
-        labels: Some(HashMap::from(
-            labels.map(|(key, value)| (key.to_owned(), value.to_owned())),
         )),
         rm: true,
         forcerm: true,

@@ -32,6 +32,7 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     findings.push(gvisor(&info).await);
     findings.extend(sockets(&info));
     findings.push(limits(&info));
+    findings.push(builds(&info));
     findings.push(match firewall::usable().await {
         Ok(()) => Finding::fine("firewall", "iptables works"),
         Err(said) => Finding::broken(
@@ -100,6 +101,21 @@ fn makes_sockets(runtime: &Runtime) -> bool {
         .filter_map(|argument| argument.trim_start_matches('-').strip_prefix("host-uds="))
         .next_back()
         .is_some_and(|value| value == "create" || value == "all")
+}
+
+/// The builder runs the steps of a Dockerfile by the engine's default runtime.
+fn builds(info: &SystemInfo) -> Finding {
+    match info.default_runtime.as_deref() {
+        Some("runsc") => Finding::fine("builds", "steps of a build run in gVisor"),
+        other => Finding::weak(
+            "builds",
+            format!(
+                "steps of a build run by {}, on this machine's own kernel",
+                other.unwrap_or("an unknown runtime")
+            ),
+            "set \"default-runtime\": \"runsc\" in the engine's daemon.json and restart the engine",
+        ),
+    }
 }
 
 fn limits(info: &SystemInfo) -> Finding {
