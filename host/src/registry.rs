@@ -169,13 +169,13 @@ impl Entry {
         self.state_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// The container that requests go to, as long as it is this one.
-    pub(crate) fn upstream(&self, container: &ContainerId) -> Option<Arc<Upstream>> {
-        let known = self.known_upstream();
-        known
-            .as_ref()
-            .filter(|known| known.container() == container)
-            .cloned()
+    /// The container that requests go to, if the program still has it.
+    pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
+        let known = self.known_upstream().clone()?;
+        let is_current = self
+            .supervisor
+            .with_state(|program| program.state.container() == Some(known.container()));
+        is_current.then_some(known)
     }
 
     /// From now on requests go to this container; once it is not the program's any more, all that

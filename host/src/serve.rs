@@ -116,7 +116,7 @@ pub async fn serve(
         stop.await;
         service::ending();
     };
-    server::serve(listener, door, api::router(host.clone()), stop).await;
+    server::serve(listener, door, api::site(host.clone()), stop).await;
     fresh.abort();
     living.abort();
     supervise::put_down(&host, &workers);

@@ -6,7 +6,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -16,9 +16,9 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_io_timeout::TimeoutStream;
-use tower_service::Service;
 
 use crate::{
+    api::Site,
     metrics::{ConnectionMetrics, Counted},
     peers::{self, Peers, Place},
     tls::Tls,
@@ -28,8 +28,8 @@ use crate::{
 pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The HTTP library itself takes at most 100 headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 100;
 /// How long a client may take no byte of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests under way may go on after the host was asked to end.
@@ -45,12 +45,19 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
         }
     }
+}
+
+/// Who sent a request, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) scheme: Scheme,
 }
 
 /// What stands between the listener and the router.
@@ -77,9 +84,10 @@ impl Door {
 pub(crate) async fn serve(
     listener: TcpListener,
     door: Door,
-    router: Router,
+    site: impl Into<Site>,
     stop: impl Future<Output = ()>,
 ) {
+    let site = site.into();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let peers = Peers::new(door.behind_tls_proxy);
     let mut connections = JoinSet::new();
@@ -103,7 +111,7 @@ pub(crate) async fn serve(
             peer,
             scheme: door.scheme(),
             behind_proxy: door.behind_tls_proxy,
-            router: router.clone(),
+            site: site.clone(),
             draining: draining.clone(),
             _held: (slot, place, door.metrics.opened()),
         };
@@ -121,7 +129,7 @@ struct Connection {
     peer: SocketAddr,
     scheme: Scheme,
     behind_proxy: bool,
-    router: Router,
+    site: Site,
     draining: watch::Receiver<()>,
     /// Its places among all connections and among its peer's.
     _held: (OwnedSemaphorePermit, Place, Counted),
@@ -141,24 +149,21 @@ impl Connection {
     async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        let (peer, scheme, router) = (self.peer, self.scheme, self.router);
+        let (peer, scheme, site) = (self.peer, self.scheme, self.site);
         let behind_proxy = self.behind_proxy;
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            let client = if behind_proxy {
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let address = if behind_proxy {
                 peers::forwarded_for(request.headers()).map_or(peer, |ip| (ip, 0).into())
             } else {
                 peer
             };
-            request.extensions_mut().insert(ConnectInfo(client));
-            request.extensions_mut().insert(scheme);
-            // A router is always ready.
-            router.clone().call(request)
+            site.clone()
+                .answer(request.map(Body::new), Client { address, scheme })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
             .max_header_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
             .with_upgrades();

@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use axum::{
     Extension,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -34,13 +34,43 @@ pub(super) async fn pass(
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
     let path = matched.as_ref().map(MatchedPath::as_str);
-    let mut answer = match admit(&host, path, peer, &request) {
+    versioned(match admit(&host, path, peer, &request) {
         Ok(None) => next.run(request).await,
         Ok(Some(admitted)) => run(&host, admitted, peer, request, next).await,
         Err(refusal) => refusal.into_response(),
-    };
+    })
+}
+
+/// The caller of a request that changes nothing, for the route `path`.
+///
+/// # Errors
+/// The refusal, as [`pass`] would answer it.
+pub(super) fn admit_look(
+    host: &Host,
+    path: &str,
+    peer: IpAddr,
+    request: &Request,
+) -> Result<Caller, Failure> {
+    match admit(host, Some(path), Some(peer), request)? {
+        Some(Admitted {
+            caller,
+            change: None,
+        }) => {
+            tracing::Span::current().record("user", caller.user.as_str());
+            Ok(caller)
+        }
+        Some(Admitted {
+            change: Some(_), ..
+        })
+        | None => Err(Failure::internal(&"this route is no mere look")),
+    }
+}
+
+/// The answer with the version of the API.
+pub(super) fn versioned(mut answer: Response) -> Response {
     let version = HeaderValue::from_static(API_VERSION);
-    answer.headers_mut().insert("hersh-api-version", version);
+    let name = HeaderName::from_static("hersh-api-version");
+    answer.headers_mut().insert(name, version);
     answer
 }
 

@@ -42,6 +42,7 @@ mod problem;
 mod programs;
 mod request_id;
 mod rules;
+mod site;
 mod source;
 mod stats;
 mod stream;
@@ -64,22 +65,33 @@ use crate::host::Host;
 use observe::Observer;
 use problem::Failure;
 
+pub(crate) use site::Site;
+
 /// Bytes of a JSON request that carries source.
 const SOURCE_JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of any other JSON request.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
+/// What a host's connections are served from.
+pub(crate) fn site(host: Host) -> Site {
+    let observer = Observer::new(&host);
+    let router = observed(host.clone(), observer.clone());
+    Site::new(host, observer, router)
+}
+
 /// The routes of a host.
 pub(crate) fn router(host: Host) -> Router {
+    let observer = Observer::new(&host);
+    observed(host, observer)
+}
+
+fn observed(host: Host, observer: Observer) -> Router {
     let (router, _document) = routes().split_for_parts();
     router
         .fallback(unknown_route)
         .layer(DefaultBodyLimit::max(SOURCE_JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(host.clone(), gate::pass))
-        .layer(middleware::from_fn_with_state(
-            Observer::new(&host),
-            observe::observe,
-        ))
+        .layer(middleware::from_fn_with_state(observer, observe::observe))
         .with_state(host)
 }
 

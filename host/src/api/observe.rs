@@ -35,24 +35,15 @@ impl Observer {
     }
 }
 
-/// Names, measures and logs a request. Whoever learns later who asks records it as the span's
-/// `user`.
+/// Observes what goes through the router.
 pub(super) async fn observe(
     State(observer): State<Observer>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let began = Instant::now();
-    let method = method_name(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let id = observer.ids.of(request.headers());
-    request.headers_mut().insert(request_id::HEADER, id.clone());
-    let span = span(&request, &id, method, route);
-    let mut answer = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| observer.note(method, route, &answer, began));
-    answer.headers_mut().insert(request_id::HEADER, id);
-    answer
+    observer.see(request, route, |it| next.run(it)).await
 }
 
 /// The span of a request. Requests to programs are many and the program's own business, so theirs
@@ -99,6 +90,25 @@ fn program(path: &str, route: &str) -> Option<ProgramId> {
 }
 
 impl Observer {
+    /// Names, measures and logs a request for `route` that `answer` answers. Whoever learns later
+    /// who asks records it as the span's `user`.
+    pub(super) async fn see<F: Future<Output = Response>>(
+        &self,
+        mut request: Request,
+        route: &str,
+        answer: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let began = Instant::now();
+        let method = method_name(request.method());
+        let id = self.ids.of(request.headers());
+        request.headers_mut().insert(request_id::HEADER, id.clone());
+        let span = span(&request, &id, method, route);
+        let mut answer = answer(request).instrument(span.clone()).await;
+        span.in_scope(|| self.note(method, route, &answer, began));
+        answer.headers_mut().insert(request_id::HEADER, id);
+        answer
+    }
+
     fn note(&self, method: &'static str, route: &str, answer: &Response, began: Instant) {
         let (status, took) = (answer.status(), began.elapsed());
         let code = answer.extensions().get::<Code>().copied();

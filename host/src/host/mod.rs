@@ -250,13 +250,13 @@ impl Host {
         &self,
         entry: &Entry,
     ) -> Result<Option<Arc<Upstream>>, Unavailable> {
+        if let Some(upstream) = entry.upstream() {
+            return Ok(Some(upstream));
+        }
         let ready = |program: &Program| program.state.container().cloned();
         let Some(container) = entry.supervisor().with_state(ready) else {
             return Ok(None);
         };
-        if let Some(upstream) = entry.upstream(&container) {
-            return Ok(Some(upstream));
-        }
         let id = entry.id();
         // Without a network, a program is reached by the socket in its state folder.
         let place = match self.0.runtime.address(&id).await? {

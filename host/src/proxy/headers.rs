@@ -1,11 +1,11 @@
 //! Which headers pass, each way. Both lists name what passes; the rest is dropped.
 
-use std::net::SocketAddr;
-
 use hyper::{
     HeaderMap, Method,
     header::{self, HeaderName, HeaderValue},
 };
+
+use crate::server::Client;
 
 const TOWARD_PROGRAM: [HeaderName; 12] = [
     header::ACCEPT,
@@ -44,15 +44,18 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Adds the headers that the program sees. The body's length is the transport's business.
-pub(super) fn toward_program(headers: &mut HeaderMap, asked: &HeaderMap, peer: Option<SocketAddr>) {
+pub(super) fn toward_program(headers: &mut HeaderMap, asked: &HeaderMap, client: Option<Client>) {
     pass(asked, &TOWARD_PROGRAM, headers);
-    if let Some(value) = peer.and_then(|peer| HeaderValue::try_from(peer.ip().to_string()).ok()) {
-        headers.insert(FORWARDED_FOR, value);
+    if let Some(client) = client {
+        if let Ok(value) = HeaderValue::try_from(client.address.ip().to_string()) {
+            headers.insert(FORWARDED_FOR, value);
+        }
+        let scheme = HeaderValue::from_static(client.scheme.as_str());
+        headers.insert(FORWARDED_PROTO, scheme);
     }
     if let Some(host) = asked.get(header::HOST) {
         headers.insert(FORWARDED_HOST, host.clone());
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
 }
 
 /// The headers that the client sees, in answer to a request by `method`.

@@ -36,17 +36,16 @@ use super::{
 };
 use crate::place::{ConnectError, Place, WATCHER_PORT, Wire};
 
-/// Bytes of the head of an answer.
+/// Bytes of the head of an answer. The HTTP library itself takes at most 100 headers.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that may come before the end of an answer's head, interim answers (1xx) included.
 const BEFORE_BODY_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
-/// Headers of an answer.
-const HEADERS_MAX: usize = 100;
 
 /// One connection.
 pub(super) struct Link {
     sender: SendRequest<Upload>,
-    connection: Connection<TokioIo<Metered>, Upload>,
+    /// Apart, because it is large and a link is moved often.
+    connection: Box<Connection<TokioIo<Metered>, Upload>>,
     /// Bytes that came since the last request began.
     taken: Arc<AtomicUsize>,
     /// The connection's own work is over.
@@ -92,13 +91,12 @@ impl Link {
         };
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(metered))
             .await
             .map_err(|error| broken(&error))?;
         Ok(Self {
             sender,
-            connection,
+            connection: Box::new(connection),
             taken,
             is_over: false,
             uses: 0,
@@ -129,7 +127,7 @@ impl Link {
         let outcome = poll_fn(|cx| {
             // First the connection: it writes the request and reads the answer.
             if !self.is_over {
-                self.is_over = Pin::new(&mut self.connection).poll(cx).is_ready();
+                self.is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
             }
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
@@ -165,7 +163,7 @@ impl Link {
     /// Drives the connection while an answer's body is read.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if !self.is_over {
-            self.is_over = Pin::new(&mut self.connection).poll(cx).is_ready();
+            self.is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
         }
     }
 
@@ -186,7 +184,7 @@ impl Link {
             }
         })
         .await;
-        let parts = self.connection.into_parts();
+        let parts = (*self.connection).into_parts();
         (parts.io.into_inner().wire, parts.read_buf)
     }
 

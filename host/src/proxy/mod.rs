@@ -21,7 +21,7 @@ mod tunnel;
 mod upstream;
 mod websocket;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
@@ -42,6 +42,8 @@ use self::{
     tunnel::Tunnel,
     websocket::Handshake,
 };
+
+use crate::server::Client;
 
 /// Bytes of a request's body. Messages are small; a WatcherAPI takes 64 KiB.
 pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -106,27 +108,27 @@ impl Proxy {
         request: Request,
         path: &str,
         upstream: &Arc<Upstream>,
-        peer: Option<SocketAddr>,
+        client: Option<Client>,
     ) -> Result<Response, ForwardError> {
         let (mut parts, body) = request.into_parts();
         request::check(&parts)?;
         let handshake = websocket::asked(&parts, !body.is_end_stream())?;
         let permit = upstream.permit()?;
-        let client = parts.extensions.remove::<OnUpgrade>();
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
         let asked = Asked {
             parts: &parts,
             path,
             authority: upstream.authority(),
-            peer,
+            client,
             handshake: handshake.as_ref().map(Handshake::headers),
         };
         let (mut answer, link) = self.ask(&asked, Upload::new(body), upstream).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
             let handshake = handshake.ok_or_else(unasked)?;
-            let client = client.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
+            let upgrade = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
             return self
-                .open(&handshake, answer, link, client, upstream, permit)
+                .open(&handshake, answer, link, upgrade, upstream, permit)
                 .await;
         }
         let headers = headers::toward_client(answer.headers(), &parts.method);

@@ -1,7 +1,6 @@
 //! A request as the program gets it: checked, with the path that it may see, and new framing.
 
 use std::{
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -20,6 +19,7 @@ use hyper::{
 };
 
 use super::{ForwardError, REQUEST_BODY_BYTES_MAX, headers};
+use crate::server::Client;
 
 const METHODS: [Method; 7] = [
     Method::GET,
@@ -66,7 +66,8 @@ pub(super) struct Asked<'a> {
     pub(super) path: &'a str,
     /// What the program is called toward itself.
     pub(super) authority: &'a HeaderValue,
-    pub(super) peer: Option<SocketAddr>,
+    /// Who asks; unknown only without a server.
+    pub(super) client: Option<Client>,
     /// Headers that only a WebSocket's handshake carries.
     pub(super) handshake: Option<&'a HeaderMap>,
 }
@@ -91,7 +92,7 @@ impl Asked<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = Uri::from(target);
         let headers = request.headers_mut();
-        headers::toward_program(headers, &self.parts.headers, self.peer);
+        headers::toward_program(headers, &self.parts.headers, self.client);
         headers.insert(header::HOST, self.authority.clone());
         if let Some(handshake) = self.handshake {
             headers.extend(handshake.clone());

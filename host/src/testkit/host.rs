@@ -1,6 +1,10 @@
 //! A host over a fake engine: everything but the engine is real.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use axum::{
     Extension,
@@ -20,7 +24,6 @@ use crate::{
     host::Host,
     journal::{JOURNAL_FILE, Journal},
     lock::DataLock,
-    runtime::Runtime,
     server::{self, Door},
     storage::{Storage, StorageError},
     supervise::{self, Foundation, Workers},
@@ -32,7 +35,7 @@ type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;
 /// What a [`TestHost`] is made of.
 pub struct Setup {
     storage: Storage,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<FakeRuntime>,
     seed: Option<u64>,
     probe: Option<Probe>,
 }
@@ -45,7 +48,7 @@ impl Setup {
     pub fn new(data: &std::path::Path, engine: &Arc<FakeEngine>) -> Result<Self, StorageError> {
         let storage = Storage::open(data)?;
         let runtime = FakeRuntime::new(Arc::clone(engine), storage.clone());
-        Ok(Self::over(storage, Arc::new(runtime)))
+        Ok(Self::over(storage, runtime))
     }
 
     /// Like [`Setup::new`], with the engine that another process serves at `socket`.
@@ -55,16 +58,23 @@ impl Setup {
     pub fn remote(data: &std::path::Path, socket: PathBuf) -> Result<Self, StorageError> {
         let storage = Storage::open(data)?;
         let runtime = FakeRuntime::remote(socket, storage.clone());
-        Ok(Self::over(storage, Arc::new(runtime)))
+        Ok(Self::over(storage, runtime))
     }
 
-    fn over(storage: Storage, runtime: Arc<dyn Runtime>) -> Self {
+    fn over(storage: Storage, runtime: FakeRuntime) -> Self {
         Self {
             storage,
-            runtime,
+            runtime: Arc::new(runtime),
             seed: None,
             probe: None,
         }
+    }
+
+    /// Programs are reached at `address`, port 8080.
+    #[must_use]
+    pub fn reached_at(self, address: IpAddr) -> Self {
+        self.runtime.reach_at(Some(address));
+        self
     }
 
     /// Takes time and randomness from `seed` and tokio's clock, and works without threads.
@@ -171,7 +181,7 @@ impl TestHost {
             behind_tls_proxy: false,
             metrics: self.host.metrics().connections().clone(),
         };
-        server::serve(listener, door, api::router(self.host.clone()), stop).await;
+        server::serve(listener, door, api::site(self.host.clone()), stop).await;
     }
 
     /// Every program as it stands, by id.

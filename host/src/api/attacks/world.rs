@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say};
 use crate::{
-    api::router,
+    api::{router, site},
     auth,
     compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
@@ -142,7 +142,7 @@ impl World {
             behind_tls_proxy: false,
             metrics: host.metrics().connections().clone(),
         };
-        tokio::spawn(server::serve(listener, door, router(host.clone()), never));
+        tokio::spawn(server::serve(listener, door, site(host.clone()), never));
         let world = Self {
             host,
             seen: Seen::default(),

@@ -5,10 +5,19 @@ mod accounts;
 mod pages;
 mod programs;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Method, Request, StatusCode},
 };
 use hersh_machine::driver::Clock;
@@ -20,6 +29,7 @@ use super::*;
 use crate::{
     auth,
     journal::Journal,
+    server::{Client, Scheme},
     storage::Storage,
     supervise::{self, Foundation, Workers},
     surroundings::Surroundings,
@@ -60,8 +70,27 @@ impl Fixture {
         self.folder.path().join("data")
     }
 
+    /// As a connection is served; each request comes from an address of its own unless it names one.
     async fn answer(&self, request: Request<Body>) -> axum::response::Response {
-        router(self.host.clone()).oneshot(request).await.unwrap()
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let named = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let address = named.map_or_else(
+            || {
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                (
+                    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + number),
+                    1,
+                )
+                    .into()
+            },
+            |ConnectInfo(address)| *address,
+        );
+        let client = Client {
+            address,
+            scheme: Scheme::Http,
+        };
+        let answered = site(self.host.clone()).answer(request, client);
+        answered.await.unwrap()
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {

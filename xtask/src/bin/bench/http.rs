@@ -21,6 +21,20 @@ pub(crate) fn request(
     path: &str,
     token: Option<&str>,
 ) -> Result<(u16, String)> {
+    send(address, method, path, token, "")
+}
+
+/// Sends a request with a JSON body and returns status and body.
+///
+/// # Errors
+/// When the server can't be reached, is too slow, or answers with something else than HTTP.
+pub(crate) fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
@@ -29,7 +43,8 @@ pub(crate) fn request(
     });
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     )?;
     let mut reply = String::new();
     stream.take(MAX_REPLY_BYTES).read_to_string(&mut reply)?;

@@ -5,12 +5,14 @@
 //! printed beside them as a reference and say so.
 
 mod child;
+mod host;
 mod http;
 mod program;
 mod row;
 mod start;
 mod turns;
 mod watcher;
+mod wrk;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask bench SUITE [PART] [--json]
 suites:
+  host      the host; part: proxy, against nginx and HAProxy (scripts/bench installs them)
   program   the lifecycle machine in memory
   start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
   watcher   the reactive framework; parts: messages, round-trip, idle, growth,
@@ -39,10 +42,13 @@ fn main() -> ExitCode {
 fn run(words: &[String], json: bool) -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let rows = match words[..] {
+        ["host"] => host::suite(None)?,
+        ["host", part] => host::suite(Some(part))?,
         ["program"] => program::suite()?,
         ["start"] => start::suite()?,
         ["watcher"] => watcher::suite(None)?,
         ["watcher", part] => watcher::suite(Some(part))?,
+        ["child", "host", what] => return host::child(what),
         ["child", "watcher", what] => return watcher::child(what),
         ["child", "program", side] => return program::memory::child(side),
         _ => bail!(USAGE),

@@ -5,9 +5,9 @@
 //!                                 └─► axum::serve ─► a constant
 //! ```
 
-use std::{fs, net::SocketAddr, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::any};
 use hersh::{Context, Watcher};
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -17,11 +17,14 @@ use crate::{
     http,
     row::{Goal, Row},
     turns::{FEW_RUNS, turn_by_turn},
+    wrk::{Push, wrk},
 };
 
-const THREADS: &str = "2";
-const CONNECTIONS: &str = "32";
-const DURATION: &str = "3s";
+const PUSH: Push = Push {
+    threads: 2,
+    connections: 32,
+    seconds: 3,
+};
 const POST: &str = r#"wrk.method = "POST"
 wrk.body = '{"content":"message"}'
 wrk.headers["Content-Type"] = "application/json"
@@ -55,12 +58,12 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let sides = turn_by_turn(
         FEW_RUNS,
         [
-            &|| wrk(talks, "/watcher/logs", None),
-            &|| wrk(bare_logs, "/watcher/logs", None),
-            &|| wrk(ours, "/watcher/status", None),
-            &|| wrk(bare_status, "/watcher/status", None),
-            &|| wrk(ours, "/watcher/message", Some(script)),
-            &|| wrk(bare_message, "/watcher/message", Some(script)),
+            &|| rate(talks, "/watcher/logs", None),
+            &|| rate(bare_logs, "/watcher/logs", None),
+            &|| rate(ours, "/watcher/status", None),
+            &|| rate(bare_status, "/watcher/status", None),
+            &|| rate(ours, "/watcher/message", Some(script)),
+            &|| rate(bare_message, "/watcher/message", Some(script)),
         ],
     )?;
     let [
@@ -142,27 +145,11 @@ async fn bare(body: String) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// Requests per second, as wrk counts them. Every answer must be a good one.
-fn wrk(address: SocketAddr, path: &str, script: Option<&str>) -> Result<[f64; 1]> {
-    let mut command = Command::new("wrk");
-    command.args(["-t", THREADS, "-c", CONNECTIONS, "-d", DURATION]);
-    if let Some(script) = script {
-        command.args(["-s", script]);
-    }
-    let output = command
-        .arg(format!("http://{address}{path}"))
-        .output()
-        .context("wrk did not start: `scripts/setup bench` installs it")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk failed: {text}");
-    for complaint in ["Non-2xx", "Socket errors"] {
-        if let Some(line) = text.lines().find(|line| line.contains(complaint)) {
-            bail!("{path} under load: {}", line.trim());
-        }
-    }
-    let rate = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:"))
-        .context("wrk counted no requests")?;
-    Ok([rate.trim().parse()?])
+/// Requests per second. Every answer must be a good one.
+fn rate(address: SocketAddr, path: &str, script: Option<&str>) -> Result<[f64; 1]> {
+    let more: &[&str] = match &script {
+        Some(script) => &["-s", script],
+        None => &[],
+    };
+    Ok([wrk(address, path, PUSH, more)?.per_second])
 }

@@ -1,0 +1,88 @@
+//! What a connection is served from: the router, and a short way for what is asked most.
+//!
+//! ```text
+//! GET /programs/{id}/watcher/... ──► observer ─► gate ─► proxy
+//! everything else ────► router ────► observer ─► gate ─► handler
+//! ```
+//! Both ways are seen by one observer and pass the same gate and the same proxy. The short one leaves out the layers and boxes of
+//! a router, which for a small answer cost more than all the rest.
+
+use std::convert::Infallible;
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    http::Method,
+    response::{IntoResponse, Response},
+};
+use hersh_program::ProgramId;
+use tower_service::Service;
+
+use super::{gate, observe::Observer, watcher};
+use crate::{host::Host, server::Client};
+
+/// The route that the short way stands for.
+const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
+
+/// What a connection is served from.
+#[derive(Clone)]
+pub(crate) struct Site {
+    /// Where the short way leads, and who sees it; none for a router that stands alone.
+    short: Option<(Host, Observer)>,
+    router: Router,
+}
+
+impl From<Router> for Site {
+    fn from(router: Router) -> Self {
+        let short = None;
+        Self { short, router }
+    }
+}
+
+impl Site {
+    pub(super) fn new(host: Host, observer: Observer, router: Router) -> Self {
+        let short = Some((host, observer));
+        Self { short, router }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(
+        self,
+        mut request: Request,
+        client: Client,
+    ) -> Result<Response, Infallible> {
+        if let Some((host, observer)) = &self.short
+            && let Some(program) = watched(&request)
+        {
+            let looked = |request| look(host, &program, request, client);
+            return Ok(observer.see(request, WATCHER_ROUTE, looked).await);
+        }
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(client.address));
+        extensions.insert(client.scheme);
+        // A router is always ready.
+        let mut router = self.router;
+        router.call(request).await
+    }
+}
+
+/// The program whose WatcherAPI is looked at, if the request goes to [`WATCHER_ROUTE`] and says so
+/// without escapes.
+fn watched(request: &Request) -> Option<ProgramId> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return None;
+    }
+    let rest = request.uri().path().strip_prefix("/programs/")?;
+    let (program, below) = rest.split_once('/')?;
+    below.strip_prefix("watcher/").filter(|it| !it.is_empty())?;
+    ProgramId::parse(program).ok()
+}
+
+async fn look(host: &Host, program: &ProgramId, request: Request, client: Client) -> Response {
+    let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), &request);
+    let answer = match caller {
+        Ok(caller) => watcher::look_at(host, &caller, program, client, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    gate::versioned(answer.into_response())
+}
