@@ -41,7 +41,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Asked, not killed: only then its workers end too. Errors mean that it has ended already.
         if let Some(process) = Pid::from_raw(self.process.id().cast_signed()) {
-            drop(kill_process(process, Signal::TERM));
+            let _ = kill_process(process, Signal::TERM);
         }
         drop(self.process.wait());
     }
