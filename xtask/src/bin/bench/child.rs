@@ -47,7 +47,7 @@ pub(crate) fn report(figures: &[f64]) {
 /// # Errors
 /// When the system doesn't say.
 pub(crate) fn resident_bytes() -> Result<f64> {
-    status_bytes("VmRSS:")
+    status_bytes("self", "VmRSS:")
 }
 
 /// Bytes of this process that are in memory and that no file stands behind: heap and stacks.
@@ -55,7 +55,7 @@ pub(crate) fn resident_bytes() -> Result<f64> {
 /// # Errors
 /// When the system doesn't say.
 pub(crate) fn private_bytes() -> Result<f64> {
-    status_bytes("RssAnon:")
+    status_bytes("self", "RssAnon:")
 }
 
 /// Processor time that this process has used.
@@ -67,12 +67,16 @@ pub(crate) fn cpu_time() -> Result<Duration> {
     Ok(Duration::try_from(used)?)
 }
 
-fn status_bytes(key: &str) -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+/// What the system says of process `id` under `key`.
+///
+/// # Errors
+/// When it doesn't say.
+pub(crate) fn status_bytes(id: &str, key: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix(key))
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .with_context(|| format!("/proc/self/status has no {key}"))?;
+        .with_context(|| format!("/proc/{id}/status has no {key}"))?;
     Ok(kib.trim().parse::<f64>()? * 1024.0)
 }

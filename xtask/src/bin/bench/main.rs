@@ -20,7 +20,8 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask bench SUITE [PART] [--json]
 suites:
-  host      the host; part: proxy, against nginx and HAProxy (scripts/bench installs them)
+  host      the host; parts: api, and proxy against nginx and HAProxy (scripts/bench installs
+            them)
   program   the lifecycle machine in memory
   start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
   watcher   the reactive framework; parts: messages, round-trip, idle, growth,

@@ -1,5 +1,6 @@
 //! The host, part by part.
 
+mod api;
 mod peers;
 mod proxy;
 
@@ -12,8 +13,10 @@ const SUITE: &str = "host";
 /// Measures one part, or all.
 pub(crate) fn suite(part: Option<&str>) -> Result<Vec<Row>> {
     match part {
-        None | Some("proxy") => proxy::rows(),
-        Some(other) => bail!("the suite host has no part {other}: there is proxy"),
+        None => Ok([api::rows()?, proxy::rows()?].concat()),
+        Some("api") => api::rows(),
+        Some("proxy") => proxy::rows(),
+        Some(other) => bail!("the suite host has no part {other}: there are api and proxy"),
     }
 }
 

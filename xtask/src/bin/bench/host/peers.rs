@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::child;
+
 const DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -34,6 +36,11 @@ impl Server {
             thread::sleep(POLL);
         }
         Ok(Self { address, process })
+    }
+
+    /// Bytes of its process that are in memory.
+    pub(super) fn resident_bytes(&self) -> Result<f64> {
+        child::status_bytes(&self.process.id().to_string(), "VmRSS:")
     }
 }
 

@@ -132,13 +132,13 @@ fn crowd(
 }
 
 /// A host with one program that is Ready.
-struct Host {
+pub(super) struct Host {
     server: Server,
-    token: String,
+    pub(super) token: String,
 }
 
 impl Host {
-    fn start(data: &Path) -> Result<Self> {
+    pub(super) fn start(data: &Path) -> Result<Self> {
         let (process, address) = child("serve", data)?;
         let address = address.parse()?;
         let server = Server::new(process, address)?;
@@ -151,6 +151,15 @@ impl Host {
             ensure!([200, 201].contains(&status), "POST {path}: {status} {said}");
         }
         Ok(Self { server, token })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Bytes of its process that are in memory.
+    pub(super) fn resident_bytes(&self) -> Result<f64> {
+        self.server.resident_bytes()
     }
 
     fn wrk(&self, path: &str, push: Push) -> Result<Load> {
