@@ -103,7 +103,9 @@ impl Host {
             .map_err(|error| JournalError::Sqlite(error.to_string()))?;
         let program = Program::new(id.clone(), source, seed);
         let created_at_ms = self.now_ms();
-        let kept = claim.map(|claim| claim.kept(id.to_string(), created_at_ms));
+        // The claim is held on to: nobody else may look the key up before the answer is kept.
+        let kept = claim.as_ref();
+        let kept = kept.map(|claim| claim.kept(id.to_string(), created_at_ms));
         let row = self
             .0
             .journal
