@@ -34,7 +34,8 @@ pub enum Scope {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// Programs, running or not.
+    /// Programs, running or not; at most 1,000,000.
+    #[cfg_attr(feature = "openapi", schema(maximum = 1_000_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<u64>,
     /// Memory of those that are started.
@@ -46,7 +47,8 @@ pub struct Quota {
     /// `/state` of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ByteSize>,
-    /// Builds at once; the others wait.
+    /// Builds at once, 1 to 1,000,000; the others wait.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds: Option<u64>,
 }
@@ -95,6 +97,10 @@ pub struct UserList {
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
     /// A DNS label.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    )]
     pub user_id: String,
     /// `member` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +164,7 @@ pub struct CreateToken {
     /// What it may be used for; at most what the caller's may.
     pub scope: Scope,
     /// What to call it: at most 100 characters.
+    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub label: String,
     /// How long it is valid; 90 days if left out, and never longer than the caller's.

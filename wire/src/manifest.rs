@@ -27,6 +27,10 @@ use crate::{ByteSize, Span};
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The program's id: a DNS label. Without one the host makes one up.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Environment variables of the program's process.
@@ -121,6 +125,7 @@ pub struct Readiness {
     /// The kind of probe.
     pub kind: ProbeKind,
     /// TCP port inside the sandbox; 8080 if left out.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Path of an `http` probe; `/watcher/status` if left out.

@@ -10,7 +10,6 @@ use crate::Manifest;
 ///
 /// A key that is none of them is an error that names it, as in `hersh.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub struct CreateProgram {
     /// Who it belongs to; accepted for clients that send it, the token decides.
@@ -47,6 +46,33 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for CreateProgram {
             src_files: take(&mut map, "src_files")?,
             manifest: serde_json::from_value(map.into())?,
         })
+    }
+}
+
+/// One object with the keys of both: a schema of two that each allow no other key allows nothing.
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for CreateProgram {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{RefOr, Schema};
+        let mut schema = Manifest::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.description = Some("Source as text, and the manifest's keys beside it.".into());
+            let keys = [
+                ("user_id", Option::<String>::schema()),
+                ("dockerfile", String::schema()),
+                ("src_files", BTreeMap::<String, String>::schema()),
+            ];
+            let keys = keys.map(|(key, schema)| (key.to_owned(), schema));
+            object.properties.extend(keys);
+        }
+        schema
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for CreateProgram {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        Manifest::schemas(schemas);
     }
 }
 

@@ -7,10 +7,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use hersh_wire::Problem;
 use serde_json::{Value, json};
-use utoipa::openapi::{
-    ComponentsBuilder, Info, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
-    security::{Http, HttpAuthScheme, SecurityScheme},
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ComponentsBuilder, Info, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
 use super::{routes, rules::Rules};
@@ -47,7 +51,11 @@ fn described() -> &'static Described {
 /// What the routes' document begins with.
 pub(super) fn head() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    // No route names it: any may answer with it.
+    let mut problem = vec![(Problem::name().into(), Problem::schema())];
+    Problem::schemas(&mut problem);
     let components = ComponentsBuilder::new()
+        .schemas_from_iter(problem)
         .security_scheme("bearer", bearer)
         .build();
     OpenApiBuilder::new()
@@ -68,7 +76,8 @@ fn info() -> Info {
         .build()
 }
 
-/// Wildcards as the document's readers know them, and what any operation may answer.
+/// Wildcards as the document's readers know them, what any operation may answer, and what its
+/// parameters look like.
 fn finish(mut document: Value) -> Value {
     let problem = json!({
         "description": "What went wrong, with a stable code",
@@ -83,11 +92,45 @@ fn finish(mut document: Value) -> Value {
             if let Some(responses) = operation.1["responses"].as_object_mut() {
                 responses.insert("default".into(), problem.clone());
             }
+            let parameters = operation.1.get_mut("parameters");
+            for parameter in parameters
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
+                describe(parameter);
+            }
         }
         finished.insert(path.replace("{*", "{"), item);
     }
     document["paths"] = Value::Object(finished);
     document
+}
+
+/// The forms of parameters, by name, where they are texts of a form.
+const FORMS: [(&str, &str); 5] = [
+    ("id", LABEL),
+    ("user", LABEL),
+    ("owner", LABEL),
+    ("build", "^(latest|build-[0-9a-f]{12})$"),
+    ("wait", r"^[0-9]+(\.[0-9]{1,9})? ?(d|h|m|s|ms)$"),
+];
+const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+
+fn describe(parameter: &mut Value) {
+    let form = FORMS.iter().find(|(name, _)| parameter["name"] == *name);
+    let Some(schema) = parameter["schema"].as_object_mut() else {
+        return;
+    };
+    // What may be left out is there or not; there is no way to send null.
+    if let Some(Value::Array(kinds)) = schema.get("type")
+        && let Some(kind) = kinds.iter().find(|kind| **kind != "null").cloned()
+    {
+        schema.insert("type".into(), kind);
+    }
+    if let Some((_, form)) = form {
+        schema.insert("pattern".into(), (*form).into());
+    }
 }
 
 /// This document.

@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
     http::{StatusCode, header, request::Parts},
 };
 use hersh_program::ProgramId;
 use hersh_wire::{Code, Span};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
-use super::{JSON_BYTES_MAX, problem::Failure};
+use super::{JSON_BYTES_MAX, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     host::{Entry, Host},
@@ -127,16 +128,19 @@ pub(super) async fn json<T: DeserializeOwned, S: Send + Sync>(
     request: Request,
     state: &S,
 ) -> Result<T, Failure> {
-    let read = Json::<T>::from_request(request, state);
+    let read = Json::<Box<RawValue>>::from_request(request, state);
     let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read).await else {
         let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
         return Err(Failure::new(Code::RequestTimeout, detail));
     };
-    read.map(|Json(value)| value)
-        .map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => Failure::new(Code::BadRequest, error.body_text()),
-        })
+    let refuse = |error: JsonRejection| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Failure::new(Code::BadRequest, error.body_text()),
+    };
+    let Json(raw) = read.map_err(refuse)?;
+    let Json(NoLists) = Json::from_bytes(raw.get().as_bytes()).map_err(refuse)?;
+    let Json(value) = Json::from_bytes(raw.get().as_bytes()).map_err(refuse)?;
+    Ok(value)
 }
 
 fn too_large() -> Failure {

@@ -35,6 +35,7 @@ mod events;
 mod extract;
 mod gate;
 mod health;
+mod lists;
 mod logs;
 mod metrics;
 mod observe;

@@ -16,7 +16,7 @@ use hersh_wire::{Code, CreateProgram};
 use tokio_stream::StreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::{extract::json, problem::Failure};
+use super::{extract::json, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     convert,
@@ -156,5 +156,6 @@ fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure>
             "hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes"
         )));
     }
-    toml::from_str(&text).map_err(|error| bad(format!("hersh.toml: {error}")))
+    let read = toml::from_str::<NoLists>(&text).and_then(|_| toml::from_str(&text));
+    read.map_err(|error| bad(format!("hersh.toml: {error}")))
 }

@@ -68,6 +68,9 @@ pub(crate) fn scope(asked: wire::Scope) -> Scope {
 /// Cores that a quota can name; more than any machine has.
 const CORES_MAX: f64 = 1_000_000.0;
 
+/// Programs and builds that a quota can name.
+const COUNT_MAX: u64 = 1_000_000;
+
 /// # Errors
 /// [`ManifestError`] names the key that can't be used.
 pub(crate) fn quota(asked: &wire::Quota) -> Result<Quota, ManifestError> {
@@ -87,6 +90,18 @@ pub(crate) fn quota(asked: &wire::Quota) -> Result<Quota, ManifestError> {
             });
         }
     };
+    for (key, count) in [
+        ("quota.programs", asked.programs),
+        ("quota.builds", asked.builds),
+    ] {
+        if let Some(count) = count.filter(|count| *count > COUNT_MAX) {
+            return Err(ManifestError {
+                key: key.into(),
+                value: count.to_string(),
+                rule: format!("use at most {COUNT_MAX}, or leave it out for no bound"),
+            });
+        }
+    }
     if asked.builds == Some(0) {
         return Err(ManifestError {
             key: "quota.builds".into(),

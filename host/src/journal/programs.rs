@@ -111,6 +111,8 @@ impl Journal {
         limit: usize,
     ) -> Result<Vec<ProgramRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // The database counts no further, so there is nothing after that.
+        let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
         let stored: Vec<fold::StoredRecord> = self.read(|reader| {
             reader
                 .prepare_cached(

@@ -84,6 +84,13 @@ impl Setup {
         self
     }
 
+    /// Reaches programs by the sockets in their state folders, not by an address.
+    #[must_use]
+    pub fn reached_by_socket(self) -> Self {
+        self.runtime.reach_at(None);
+        self
+    }
+
     /// Asks `probe` before and after every commit of the journal, which is then made where the
     /// one who writes stands.
     #[must_use]
@@ -157,10 +164,21 @@ impl TestHost {
     /// One request to the API with the admin's token, without a socket in between. A body is JSON.
     /// The status, and the whole answer.
     pub async fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.ask_as(&self.token, method, path, body).await
+    }
+
+    /// Like [`TestHost::ask`], with somebody's token.
+    pub async fn ask_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> (u16, Vec<u8>) {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("authorization", format!("Bearer {}", self.token))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
             .body(Body::from(body.to_vec()));
         let Ok(request) = request else {

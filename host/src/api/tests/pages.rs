@@ -49,6 +49,21 @@ async fn a_list_is_read_page_by_page_and_filtered() {
     }
 }
 
+#[tokio::test]
+async fn a_number_larger_than_any_is_a_place_where_nothing_is() {
+    let host = Fixture::new().await;
+    host.json("/programs", &program("p")).await;
+    host.ask(Method::POST, "/programs/p/start?wait=30s").await;
+    for after in [1 << 63, u64::MAX] {
+        let path = format!("/programs/p/events?after={after}");
+        let (status, page) = host.ask(Method::GET, &path).await;
+        assert_eq!((status, &page["events"]), (StatusCode::OK, &json!([])));
+        let path = format!("/audit?cursor={after}");
+        let (status, page) = host.ask(Method::GET, &path).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+    }
+}
+
 /// The next `count` events of a stream: id and data.
 async fn events(
     host: &Fixture,
