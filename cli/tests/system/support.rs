@@ -78,11 +78,13 @@ impl Host {
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (found, address) = mpsc::channel();
+        let mut log = HostLog::new(child.id());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("listening on ") {
                     let _ = found.send(address.trim().to_string());
                 }
+                log.keep(&line);
                 eprintln!("host: {line}");
             }
         });
@@ -224,6 +226,32 @@ impl Host {
         let headers = format!("Authorization: Bearer {}\r\n{headers}", self.token());
         let stream = TcpStream::connect(self.socket_address()).unwrap();
         exchange(stream, method, path, &headers, body)
+    }
+}
+
+/// What a host said, kept for `scripts/test`, which looks for secrets in it.
+struct HostLog {
+    file: std::fs::File,
+    left_bytes: usize,
+}
+
+impl HostLog {
+    /// The most that is kept of one host.
+    const BYTES_MAX: usize = 4 << 20;
+
+    fn new(pid: u32) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-logs");
+        std::fs::create_dir_all(&folder).unwrap();
+        Self {
+            file: std::fs::File::create(folder.join(format!("{pid}.log"))).unwrap(),
+            left_bytes: Self::BYTES_MAX,
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        let kept = &line.as_bytes()[..line.len().min(self.left_bytes)];
+        self.left_bytes -= kept.len();
+        let _ = self.file.write_all(&[kept, b"\n"].concat());
     }
 }
 

@@ -14,7 +14,7 @@ use hersh_wire::Code;
 
 use super::{document, problem::Failure, rules::Access};
 use crate::{
-    auth::{Caller, Scope, audit},
+    auth::{Caller, Scope, Token, audit},
     host::Host,
 };
 
@@ -96,6 +96,7 @@ fn admit(
     // Without a token nobody learns so much as whether a route exists.
     let caller = authenticate(host, peer, request.headers())?;
     check_version(request.headers())?;
+    check_address(request)?;
     let Some(path) = path else {
         return Ok(Some(Admitted {
             caller,
@@ -193,6 +194,17 @@ fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
         "this host speaks version {API_VERSION}: accept {VERSIONED}{API_VERSION}+json, or name no version"
     );
     Err(Failure::new(Code::NotAcceptable, detail))
+}
+
+/// A token in an address would come into logs, into answers and before the program that is asked.
+fn check_address(request: &Request) -> Result<(), Failure> {
+    let target = request.uri().path_and_query().map_or("", |it| it.as_str());
+    if !Token::is_in(target) {
+        return Ok(());
+    }
+    let detail = "there is a token in the address; remove that token, since addresses are kept in \
+                  logs, and send another as Authorization";
+    Err(Failure::new(Code::BadRequest, detail))
 }
 
 fn wrong_method(method: &Method, path: &str, allowed: String) -> Failure {

@@ -67,6 +67,15 @@ impl Token {
         }
     }
 
+    /// Whether there is one somewhere in `text`.
+    #[must_use]
+    pub(crate) fn is_in(text: &str) -> bool {
+        let length = PREFIX.len() + SECRET_DIGITS + CHECK_DIGITS;
+        text.match_indices(PREFIX)
+            .filter_map(|(at, _)| text.get(at..at + length))
+            .any(|text| Self::parse(text).is_ok())
+    }
+
     /// The text, for the one place that shows it.
     #[must_use]
     pub(crate) fn reveal(&self) -> &str {
@@ -168,6 +177,26 @@ mod tests {
             format!("{token:?} {:?}", token.hash()),
             "Token(hidden) TokenHash(hidden)"
         );
+    }
+
+    #[test]
+    fn a_token_is_found_in_a_text_and_what_looks_like_one_is_none() {
+        let token = Token::generate().unwrap();
+        let text = token.reveal();
+        for around in [text.to_owned(), format!("/a?hersh_=1&b={text}x")] {
+            assert!(Token::is_in(&around), "{around}");
+        }
+        let wrong = format!("/hersh_{}", "0".repeat(72));
+        for other in [
+            "",
+            "/hersh_",
+            "/hersh_\u{e9}",
+            &text[..77],
+            &text[1..],
+            &wrong,
+        ] {
+            assert!(!Token::is_in(other), "{other}");
+        }
     }
 
     #[test]

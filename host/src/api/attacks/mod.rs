@@ -5,6 +5,7 @@
 mod framing;
 mod hostile;
 mod passing;
+mod secrets;
 mod slow;
 mod speech;
 mod targets;

@@ -76,7 +76,7 @@ pub(super) struct World {
     pub(super) host: Host,
     pub(super) seen: Seen,
     address: SocketAddr,
-    token: String,
+    pub(super) token: String,
     workers: Workers,
     folder: tempfile::TempDir,
 }
@@ -106,6 +106,11 @@ impl World {
         world.start().await;
         listen(&world.socket(), script, &world.seen);
         world
+    }
+
+    /// The host's data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The program's socket.
