@@ -8,6 +8,8 @@ mod view;
 pub(crate) use account::{quota, role, scope, token_view, user_view};
 pub(crate) use manifest::{ManifestError, manifest};
 pub(crate) use stats::stats_view;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use view::manifest_view;
 pub(crate) use view::{
     STATE_NAMES, build_view, event_view, log_line, program_view, receipt_view, state_name,
 };

@@ -205,7 +205,7 @@ const HIDDEN: &str = "(hidden)";
 
 /// The manifest in force as people write it, every key set. Values of environment variables may
 /// be secrets and are hidden.
-pub(super) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
+pub(crate) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
     let limits = &manifest.limits;
     let timeouts = &manifest.timeouts;
     wire::Manifest {
