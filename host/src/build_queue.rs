@@ -108,6 +108,7 @@ impl BuildQueue {
             }
             let mut place = rank.clone();
             tokio::select! {
+                biased;
                 // The sender lives as long as the build waits, so neither can fail before.
                 _now = place.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {

@@ -58,6 +58,7 @@ impl Builds {
             cancel: stop.clone(),
         });
         tokio::select! {
+            biased;
             built = &mut building => built.map_err(build_cause),
             () = task.cancel.cancelled() => {
                 stop.cancel();
@@ -93,6 +94,7 @@ impl Builds {
         }
         let waited = Duration::from_millis(BUILD_QUEUE_MS);
         tokio::select! {
+            biased;
             turn = self.queue.turn(owner, say) => {
                 turn.map_err(|error| not_built(error.to_string()))
             }

@@ -78,6 +78,7 @@ impl EffectHandler for Effects {
         let began = Instant::now();
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
+            biased;
             running = self.runtime.start(spec) => running?,
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
@@ -146,7 +147,8 @@ impl Effects {
 
     async fn remove_socket(&self, program: &ProgramId) -> Result<(), Cause> {
         let state = self.storage.paths(program).state;
-        match tokio::task::spawn_blocking(move || remove_socket(&state)).await {
+        let removed = self.surroundings.blocking(move || remove_socket(&state));
+        match removed.await {
             Ok(removed) => removed.map_err(|error| start_failed(error.to_string())),
             Err(error) => Err(start_failed(error.to_string())),
         }
@@ -172,6 +174,7 @@ impl Effects {
         let place = self.place(&task.program, running);
         let probing = readiness::wait(&manifest.readiness, &place, left);
         tokio::select! {
+            biased;
             ready = probing => match ready {
                 Ok(()) => self.still_running(&task.program).await,
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {

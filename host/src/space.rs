@@ -10,6 +10,8 @@ use std::{
 
 use hersh_wire::ByteSize;
 
+use crate::surroundings::{Room, Surroundings};
+
 /// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
 pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
 const FLOOR_PERCENT: u64 = 5;
@@ -29,18 +31,25 @@ pub(crate) struct NoSpace {
 }
 
 /// The disks of one host.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Space {
+    surroundings: Surroundings,
     folders: Vec<PathBuf>,
     free_bytes_min: u64,
 }
 
 impl Space {
     /// The disk of the data folder, and that of the engine's if it can be seen from here.
-    pub(crate) fn new(data: &Path, engine: Option<PathBuf>, free_bytes_min: u64) -> Self {
+    pub(crate) fn new(
+        surroundings: Surroundings,
+        data: &Path,
+        engine: Option<PathBuf>,
+        free_bytes_min: u64,
+    ) -> Self {
         let mut folders = vec![data.to_owned()];
         folders.extend(engine.filter(|folder| folder.is_dir()));
         Self {
+            surroundings,
             folders,
             free_bytes_min,
         }
@@ -52,12 +61,14 @@ impl Space {
     /// [`NoSpace`] names the first that has none. One that can't be asked is not in the way.
     pub(crate) fn check(&self) -> Result<(), NoSpace> {
         for folder in &self.folders {
-            let Ok(disk) = rustix::fs::statvfs(folder) else {
+            let Some(room) = self.surroundings.room(folder) else {
                 continue;
             };
-            let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-            let floor_bytes = floor(bytes(disk.f_blocks), self.free_bytes_min);
-            let free_bytes = bytes(disk.f_bavail);
+            let Room {
+                all_bytes,
+                free_bytes,
+            } = room;
+            let floor_bytes = floor(all_bytes, self.free_bytes_min);
             if free_bytes < floor_bytes {
                 return Err(NoSpace {
                     folder: folder.clone(),
@@ -113,6 +124,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_asked_is_not_in_the_way() {
         let space = Space::new(
+            Surroundings::System,
             Path::new("/nowhere"),
             Some("/nowhere".into()),
             FREE_BYTES_MIN,

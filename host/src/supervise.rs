@@ -108,6 +108,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     } = foundation;
     let registry = Arc::new(Registry::default());
     let space = Space::new(
+        surroundings.clone(),
         storage.data_dir(),
         runtime.folder(),
         bounds.disk_free_bytes_min,

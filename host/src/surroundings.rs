@@ -1,7 +1,11 @@
-//! What a host takes from outside: the time, randomness, and threads for work that blocks.
+//! What a host takes from outside: the time, randomness, threads for work that blocks, and how much
+//! room the disks have.
 //!
 //! A host that serves takes them from the system. A simulated one takes the time from tokio's
-//! clock, randomness from a seed, and works where it stands: one seed gives one trace.
+//! clock, randomness from a seed, works where it stands, and has the room that it is told: one seed
+//! gives one trace.
+
+use std::path::Path;
 
 use hersh_machine::driver::{Clock, SystemClock};
 use tokio::task::JoinError;
@@ -39,6 +43,31 @@ impl Surroundings {
     }
 }
 
+/// How large a disk is and what is free of it, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) all_bytes: u64,
+    pub(crate) free_bytes: u64,
+}
+
+impl Surroundings {
+    /// The disk that `folder` is on; `None` if it can't be asked.
+    pub(crate) fn room(&self, folder: &Path) -> Option<Room> {
+        match self {
+            Self::System => {
+                let disk = rustix::fs::statvfs(folder).ok()?;
+                let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+                Some(Room {
+                    all_bytes: bytes(disk.f_blocks),
+                    free_bytes: bytes(disk.f_bavail),
+                })
+            }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Simulated(simulated) => Some(simulated.room()),
+        }
+    }
+}
+
 impl Clock for Surroundings {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64 {
@@ -51,22 +80,30 @@ impl Clock for Surroundings {
 }
 
 #[cfg(any(test, feature = "testkit"))]
-mod simulated {
-    use std::sync::{Arc, Mutex, PoisonError};
+pub(crate) mod simulated {
+    use std::sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    };
 
     use hersh_machine::{
         SplitMix64,
         driver::{Clock, TokioClock},
     };
 
-    use super::Surroundings;
+    use super::{Room, Surroundings};
 
-    /// Simulated time begins here: 2026-01-01, milliseconds since the Unix epoch.
-    const BEGINS_MS: u64 = 1_767_225_600_000;
+    /// Simulated time begins here unless told otherwise: 2026-01-01, milliseconds since the Unix
+    /// epoch.
+    pub(crate) const BEGINS_MS: u64 = 1_767_225_600_000;
+    /// How large a simulated disk is, bytes.
+    const DISK_BYTES: u64 = 1 << 40;
 
     pub(crate) struct Simulated {
-        clock: TokioClock,
+        begins_ms: AtomicU64,
+        elapsed: TokioClock,
         random: Mutex<SplitMix64>,
+        is_disk_full: AtomicBool,
     }
 
     impl Simulated {
@@ -76,17 +113,46 @@ mod simulated {
         }
 
         pub(super) fn now_ms(&self) -> u64 {
-            self.clock.now_ms()
+            self.begins_ms.load(Ordering::Relaxed) + self.elapsed.now_ms()
+        }
+
+        pub(super) fn room(&self) -> Room {
+            let is_full = self.is_disk_full.load(Ordering::Relaxed);
+            Room {
+                all_bytes: DISK_BYTES,
+                free_bytes: if is_full { 0 } else { DISK_BYTES },
+            }
+        }
+
+        /// Sets the clock, milliseconds since the Unix epoch. It may jump back.
+        pub(crate) fn set_clock(&self, now_ms: u64) {
+            let begins_ms = now_ms.saturating_sub(self.elapsed.now_ms());
+            self.begins_ms.store(begins_ms, Ordering::Relaxed);
+        }
+
+        /// From now on the disks have no room, or have room again.
+        pub(crate) fn set_disk_full(&self, is_full: bool) {
+            self.is_disk_full.store(is_full, Ordering::Relaxed);
         }
     }
 
     impl Surroundings {
-        /// Everything from `seed` and tokio's clock, which counts from now.
-        pub(crate) fn simulated(seed: u64) -> Self {
+        /// Everything from `seed` and tokio's clock, which counts on from `begins_ms`, milliseconds
+        /// since the Unix epoch.
+        pub(crate) fn simulated(seed: u64, begins_ms: u64) -> Self {
             Self::Simulated(Arc::new(Simulated {
-                clock: TokioClock::starting_at(BEGINS_MS),
+                begins_ms: AtomicU64::new(begins_ms),
+                elapsed: TokioClock::starting_at(0),
                 random: Mutex::new(SplitMix64::new(seed)),
+                is_disk_full: AtomicBool::new(false),
             }))
+        }
+
+        pub(crate) fn as_simulated(&self) -> Option<&Simulated> {
+            match self {
+                Self::System => None,
+                Self::Simulated(simulated) => Some(simulated),
+            }
         }
     }
 }

@@ -100,6 +100,19 @@ impl Journal {
         self.read(fold::every)
     }
 
+    /// One program as it stood after record `until`, for tests; `None` if there is no such program.
+    ///
+    /// # Errors
+    /// As [`Journal::load`].
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn load_until(
+        &self,
+        row: ProgramRow,
+        until: u64,
+    ) -> Result<Option<StoredProgram>, JournalError> {
+        self.read(|reader| fold::one(reader, row, until))
+    }
+
     /// At most `limit` records of a program after `seq`, those that are kept. Blocks on the disk.
     ///
     /// # Errors

@@ -10,10 +10,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_program::{BuildId, ContainerId, Exit, ExitReason, ImageId, Observed, ProgramId};
+use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, ProgramId};
 use tokio::sync::mpsc;
 
-use super::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
+use super::{Ended, Fate, Operation, Plan, Reply, Trouble, world::World};
 use crate::runtime::{EVENT_QUEUE, InUse};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
@@ -23,21 +23,6 @@ pub struct FakeEngine {
     world: Mutex<World>,
     turns: Mutex<BTreeMap<ProgramId, Arc<tokio::sync::Mutex<()>>>>,
     script: Script,
-}
-
-#[derive(Default)]
-struct World {
-    is_down: bool,
-    made: u64,
-    starts: BTreeMap<ProgramId, u64>,
-    images: BTreeMap<(ProgramId, BuildId), ImageId>,
-    containers: BTreeMap<ProgramId, Container>,
-    exits: Option<mpsc::Sender<Ended>>,
-}
-
-struct Container {
-    id: ContainerId,
-    ended: Option<Exit>,
 }
 
 impl Default for FakeEngine {
@@ -74,11 +59,25 @@ impl FakeEngine {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
+        let number = self.world().begin(operation.clone());
         let plan = (self.script)(&operation);
+        let mut in_hand = InHand {
+            engine: self,
+            number,
+            outlives: plan
+                .outlives
+                .then(|| (operation.clone(), plan.fate.clone())),
+        };
         pause(plan.before).await;
+        in_hand.outlives = None;
         let reply = self.decide(operation, plan.fate);
         pause(plan.after).await;
         reply
+    }
+
+    /// What is being carried out right now, oldest first.
+    pub fn under_way(&self) -> Vec<Operation> {
+        self.world().under_way()
     }
 
     /// From now on the engine answers nothing, or answers again.
@@ -88,14 +87,7 @@ impl FakeEngine {
 
     /// The programs that run, and in which container.
     pub fn running(&self) -> BTreeMap<ProgramId, ContainerId> {
-        let world = self.world();
-        let runs = |(_, container): &(&ProgramId, &Container)| container.ended.is_none();
-        world
-            .containers
-            .iter()
-            .filter(runs)
-            .map(|(program, container)| (program.clone(), container.id.clone()))
-            .collect()
+        self.world().running()
     }
 
     /// How many containers were ever made for `program`.
@@ -110,19 +102,32 @@ impl FakeEngine {
 
     /// Ends a program's container with `code`; false if none runs. Who observes the engine is told.
     pub async fn end(&self, program: &ProgramId, code: i32) -> bool {
-        let exit = Exit {
-            reason: ExitReason::Code(code),
-            logs: vec!["last words".into()],
-        };
-        let told = self.world().end(program, exit);
-        let Some((exits, ended)) = told else {
+        let Some(ended) = self.end_unseen(program, ExitReason::Code(code)) else {
             return false;
         };
+        self.tell(ended).await;
+        true
+    }
+
+    /// Ends a program's container and tells nobody; what there is to [`FakeEngine::tell`], late or
+    /// more than once. `None` if none runs.
+    pub fn end_unseen(&self, program: &ProgramId, reason: ExitReason) -> Option<Ended> {
+        self.world().end(program, reason)
+    }
+
+    /// Tells whoever observes the engine of an end.
+    pub async fn tell(&self, ended: Ended) {
+        let exits = self.world().exits.clone();
         if let Some(exits) = exits {
             // A host that has gone away finds out when it comes back.
             let _ = exits.send(ended).await;
         }
-        true
+    }
+
+    /// Takes a program's container away, as a person at the engine would, and tells nobody. `None`
+    /// if none runs.
+    pub fn take_away(&self, program: &ProgramId) -> Option<Ended> {
+        self.world().take_away(program)
     }
 
     /// Exits from now on, and first those of the containers that have ended already. Only the
@@ -170,108 +175,25 @@ impl FakeEngine {
     }
 }
 
-impl World {
-    fn apply(&mut self, operation: Operation) -> Answer {
-        match operation {
-            Operation::Check => Answer::Done,
-            Operation::Build(program, build) => {
-                self.made += 1;
-                let fresh = image_id(self.made);
-                let image = self.images.entry((program, build)).or_insert(fresh);
-                Answer::Image(Some(image.clone()))
-            }
-            Operation::Start(program) => Answer::Started(self.start(&program)),
-            Operation::Stop(program) => {
-                self.containers.remove(&program);
-                Answer::Done
-            }
-            Operation::Observe(program) => Answer::Observed(self.look(&program)),
-            Operation::List => {
-                let listed = |(program, container): (&ProgramId, &Container)| {
-                    let runs = container.ended.is_none();
-                    (program.clone(), container.id.clone(), runs)
-                };
-                Answer::Listed(self.containers.iter().map(listed).collect())
-            }
-            Operation::Image(program, build) => {
-                Answer::Image(self.images.get(&(program, build)).cloned())
-            }
-            Operation::Forget(program) => {
-                self.images.retain(|(of, _), _| *of != program);
-                Answer::Done
-            }
+/// An operation that is being carried out.
+struct InHand<'a> {
+    engine: &'a FakeEngine,
+    number: u64,
+    /// What is done all the same if this is dropped early.
+    outlives: Option<(Operation, Fate)>,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        if let Some((operation, fate)) = self.outlives.take() {
+            let _ = self.engine.decide(operation, fate);
         }
-    }
-
-    fn start(&mut self, program: &ProgramId) -> ContainerId {
-        self.made += 1;
-        *self.starts.entry(program.clone()).or_default() += 1;
-        let id = container_id(self.made);
-        let container = Container {
-            id: id.clone(),
-            ended: None,
-        };
-        self.containers.insert(program.clone(), container);
-        id
-    }
-
-    fn look(&self, program: &ProgramId) -> Observed {
-        match self.containers.get(program) {
-            None => Observed::Absent,
-            Some(Container { id, ended: None }) => Observed::Running(id.clone()),
-            Some(Container {
-                id,
-                ended: Some(exit),
-            }) => Observed::Exited(id.clone(), exit.clone()),
-        }
-    }
-
-    fn end(
-        &mut self,
-        program: &ProgramId,
-        exit: Exit,
-    ) -> Option<(Option<mpsc::Sender<Ended>>, Ended)> {
-        let container = self.containers.get_mut(program)?;
-        if container.ended.is_some() {
-            return None;
-        }
-        container.ended = Some(exit.clone());
-        let ended = Ended {
-            program: program.clone(),
-            container: container.id.clone(),
-            exit,
-        };
-        Some((self.exits.clone(), ended))
-    }
-
-    fn ended(&self) -> Vec<Ended> {
-        let told = |(program, container): (&ProgramId, &Container)| {
-            container.ended.clone().map(|exit| Ended {
-                program: program.clone(),
-                container: container.id.clone(),
-                exit,
-            })
-        };
-        self.containers.iter().filter_map(told).collect()
+        self.engine.world().finish(self.number);
     }
 }
 
 async fn pause(time: std::time::Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
-    }
-}
-
-fn container_id(number: u64) -> ContainerId {
-    match ContainerId::parse(&format!("{number:012x}")) {
-        Ok(id) => id,
-        Err(error) => unreachable!("hex digits are an id: {error}"),
-    }
-}
-
-fn image_id(number: u64) -> ImageId {
-    match ImageId::parse(&format!("sha256:{number:064x}")) {
-        Ok(id) => id,
-        Err(error) => unreachable!("hex digits are an id: {error}"),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    Extension,
+    Extension, Router,
     body::{Body, to_bytes},
     extract::ConnectInfo,
     http::Request,
@@ -27,7 +27,7 @@ use crate::{
     server::{self, Door},
     storage::{Storage, StorageError},
     supervise::{self, Foundation, Workers},
-    surroundings::Surroundings,
+    surroundings::{Surroundings, simulated::BEGINS_MS},
 };
 
 type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;
@@ -37,6 +37,7 @@ pub struct Setup {
     storage: Storage,
     runtime: Arc<FakeRuntime>,
     seed: Option<u64>,
+    begins_ms: u64,
     probe: Option<Probe>,
 }
 
@@ -66,6 +67,7 @@ impl Setup {
             storage,
             runtime: Arc::new(runtime),
             seed: None,
+            begins_ms: BEGINS_MS,
             probe: None,
         }
     }
@@ -88,6 +90,13 @@ impl Setup {
     #[must_use]
     pub fn reached_by_socket(self) -> Self {
         self.runtime.reach_at(None);
+        self
+    }
+
+    /// What the clock of a simulated host shows at first, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn beginning_at(mut self, now_ms: u64) -> Self {
+        self.begins_ms = now_ms;
         self
     }
 
@@ -115,7 +124,8 @@ impl Setup {
 
 /// A host that runs.
 pub struct TestHost {
-    host: Host,
+    pub(super) host: Host,
+    router: Router,
     workers: Workers,
     token: String,
     _lock: DataLock,
@@ -131,9 +141,9 @@ impl TestHost {
         let data = storage.data_dir().to_path_buf();
         let lock = DataLock::take(&data)?;
         let journal = setup.journal()?;
-        let surroundings = setup
-            .seed
-            .map_or(Surroundings::System, Surroundings::simulated);
+        let begins_ms = setup.begins_ms;
+        let simulated = |seed| Surroundings::simulated(seed, begins_ms);
+        let surroundings = setup.seed.map_or(Surroundings::System, simulated);
         let (accounts, _) = auth::open(&journal, &data, surroundings.now_ms()).await?;
         let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
         let foundation = Foundation {
@@ -147,7 +157,9 @@ impl TestHost {
         let (host, workers) = supervise::bring_up(foundation)
             .await
             .map_err(HostError::Recover)?;
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
         Ok(Self {
+            router: api::router(host.clone()).layer(Extension(peer)),
             host,
             workers,
             token: token.trim().to_owned(),
@@ -164,29 +176,31 @@ impl TestHost {
     /// One request to the API with the admin's token, without a socket in between. A body is JSON.
     /// The status, and the whole answer.
     pub async fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        self.ask_as(&self.token, method, path, body).await
+        self.ask_as(&self.token, None, method, path, body).await
     }
 
-    /// Like [`TestHost::ask`], with somebody's token.
+    /// Like [`TestHost::ask`], with somebody's token and perhaps an `Idempotency-Key`.
     pub async fn ask_as(
         &self,
         token: &str,
+        key: Option<&str>,
         method: &str,
         path: &str,
         body: &[u8],
     ) -> (u16, Vec<u8>) {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {token}"))
-            .header("content-type", "application/json")
-            .body(Body::from(body.to_vec()));
-        let Ok(request) = request else {
-            return (400, b"method or path is none".to_vec());
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let Ok(request) = request.body(Body::from(body.to_vec())) else {
+            return (400, b"method, path or a header is none".to_vec());
         };
-        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
-        let router = api::router(self.host.clone()).layer(Extension(peer));
-        let Ok(answer) = TowerToHyperService::new(router).call(request).await;
+        let router = TowerToHyperService::new(self.router.clone());
+        let Ok(answer) = router.call(request).await;
         let status = answer.status().as_u16();
         let body = to_bytes(answer.into_body(), usize::MAX).await;
         (status, body.map(Into::into).unwrap_or_default())

@@ -24,6 +24,8 @@ mod operation;
 mod readers;
 mod remote;
 mod runtime;
+mod simulation;
+mod world;
 
 pub use crate::journal::{CommitPoint, Verdict};
 pub use engine::FakeEngine;
@@ -32,3 +34,4 @@ pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
 pub use readers::{forwarded_path, manifest_from_json, manifest_from_toml, shown_manifest};
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
+pub use simulation::Stored;

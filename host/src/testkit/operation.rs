@@ -87,6 +87,8 @@ pub struct Plan {
     pub fate: Fate,
     /// Passes before the answer comes.
     pub after: Duration,
+    /// It is done all the same, at once, when whoever asked goes away before.
+    pub outlives: bool,
 }
 
 /// What becomes of a request.

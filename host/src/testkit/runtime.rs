@@ -158,6 +158,7 @@ impl Runtime for FakeRuntime {
         let operation = Operation::Build(request.program, request.build);
         async move {
             tokio::select! {
+                biased;
                 built = self.find_image(operation) => {
                     built?.ok_or_else(|| strange().into())
                 }

@@ -1,0 +1,80 @@
+//! What a simulation does to a host and sees of it that no user could.
+
+use hersh_program::{Program, ProgramId, ProgramRecord};
+
+use super::TestHost;
+use crate::journal::{JournalError, StoredProgram};
+
+/// A program as the journal holds it, with its history.
+pub struct Stored {
+    /// Whose it is.
+    pub owner: String,
+    /// When it was created, milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// As it stands after its last record.
+    pub program: Program,
+    /// As it stood before that.
+    pub before: Program,
+    /// Every record that is kept.
+    pub records: Vec<ProgramRecord>,
+}
+
+impl TestHost {
+    /// The host's time, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.host.now_ms()
+    }
+
+    /// Sets the clock of a simulated host, milliseconds since the Unix epoch. It may jump back.
+    pub fn set_clock(&self, now_ms: u64) {
+        if let Some(simulated) = self.host.surroundings().as_simulated() {
+            simulated.set_clock(now_ms);
+        }
+    }
+
+    /// From now on the disks of a simulated host have no room, or have room again.
+    pub fn set_disk_full(&self, is_full: bool) {
+        if let Some(simulated) = self.host.surroundings().as_simulated() {
+            simulated.set_disk_full(is_full);
+        }
+    }
+
+    /// What the journal holds, folded anew: every program, by id.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it can't be read, or does not fold.
+    pub fn stored(&self) -> Result<Vec<Stored>, JournalError> {
+        let stored = self.host.journal().load()?;
+        let mut all: Vec<_> = stored
+            .iter()
+            .map(|stored| self.history(stored))
+            .collect::<Result<_, _>>()?;
+        all.sort_by(|one, other| one.program.id.cmp(&other.program.id));
+        Ok(all)
+    }
+
+    /// Whose the program is as far as the host knows; `None` if it knows of none.
+    #[must_use]
+    pub fn owner(&self, program: &ProgramId) -> Option<String> {
+        let entry = self.host.registry().get(program)?;
+        Some(entry.owner().to_string())
+    }
+
+    fn history(&self, stored: &StoredProgram) -> Result<Stored, JournalError> {
+        let journal = self.host.journal();
+        let until = stored.stepper.seq().saturating_sub(1);
+        let before = journal.load_until(stored.row, until)?;
+        let program = stored.stepper.state();
+        Ok(Stored {
+            owner: stored.owner.clone(),
+            created_at_ms: stored.created_at_ms,
+            program: Program::clone(program),
+            before: before.map_or_else(
+                || Program::clone(program),
+                |before| Program::clone(before.stepper.state()),
+            ),
+            records: journal.records(stored.row, 0, usize::MAX)?,
+        })
+    }
+}
