@@ -74,8 +74,8 @@ impl Drop for Claim {
 pub(crate) enum Known {
     /// Nothing: the call is to be carried out.
     New,
-    /// It was carried out; this was the answer.
-    Answered(String),
+    /// It was carried out then, milliseconds since the Unix epoch; this was the answer.
+    Answered(String, u64),
     /// It was used for another request.
     Mismatch,
 }
@@ -88,21 +88,21 @@ impl Claim {
     pub(crate) fn look_up(&self, journal: &Journal, now_ms: u64) -> Result<Known, JournalError> {
         let (user, key) = &self.owner;
         let since_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
-        let found: Option<(String, String)> = journal.read(|reader| {
+        let found: Option<(String, String, u64)> = journal.read(|reader| {
             reader
                 .query_row(
-                    "SELECT fingerprint, answer FROM idempotency
+                    "SELECT fingerprint, answer, at_ms FROM idempotency
                      WHERE user = ?1 AND key = ?2 AND at_ms >= ?3",
                     (user.as_str(), &*key.0, since_ms),
-                    |row| Ok((row.get(0)?, row.get(1)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
                 )
                 .optional()
                 .map_err(JournalError::from)
         })?;
         Ok(match found {
             None => Known::New,
-            Some((fingerprint, answer)) if fingerprint == self.fingerprint => {
-                Known::Answered(answer)
+            Some((fingerprint, answer, at_ms)) if fingerprint == self.fingerprint => {
+                Known::Answered(answer, at_ms)
             }
             Some(_) => Known::Mismatch,
         })

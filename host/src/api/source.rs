@@ -63,7 +63,7 @@ pub(super) async fn create(
     let claim = match claim {
         Some(claim) => match repeated(&host, claim).await? {
             Repeated::No(claim) => Some(claim),
-            Repeated::Answered(id) => return again(&host, &caller, &id),
+            Repeated::Answered(id, at_ms) => return again(&host, &caller, &id, at_ms),
         },
         None => None,
     };
@@ -181,8 +181,8 @@ fn claim(
 
 enum Repeated {
     No(Claim),
-    /// The program that the first call made.
-    Answered(String),
+    /// The program that the first call made, and when, milliseconds since the Unix epoch.
+    Answered(String, u64),
 }
 
 async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
@@ -195,7 +195,7 @@ async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
         .map_err(|error| Failure::internal(&error))?;
     match known? {
         Known::New => Ok(Repeated::No(claim)),
-        Known::Answered(id) => Ok(Repeated::Answered(id)),
+        Known::Answered(id, at_ms) => Ok(Repeated::Answered(id, at_ms)),
         Known::Mismatch => Err(Failure::new(
             Code::IdempotencyMismatch,
             "this Idempotency-Key was used for another request; take a new one",
@@ -203,10 +203,17 @@ async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
     }
 }
 
-/// Answers a repeated call: as the first one, but with the program as it is by now.
-fn again(host: &Host, caller: &Caller, id: &str) -> Result<Response, Failure> {
+/// Answers a repeated call: as the first one, but with the program as it is by now. A program that
+/// got the name after that one was removed is another one.
+fn again(host: &Host, caller: &Caller, id: &str, at_ms: u64) -> Result<Response, Failure> {
     let id = ProgramId::parse(id).map_err(|error| Failure::internal(&error))?;
     let entry = host.get(caller, &id)?;
+    if entry.created_at_ms() != at_ms || *entry.owner() != caller.user {
+        let detail = format!(
+            "the program {id} that this Idempotency-Key made was removed; take a new key to make another"
+        );
+        return Err(Failure::new(Code::NotFound, detail));
+    }
     let mut answer = (StatusCode::CREATED, Json(created(&entry))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
