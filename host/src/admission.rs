@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hersh_program::{Limits, Program, ProgramId, State};
+use hersh_program::{Cause, Limits, Program, ProgramId, State};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
@@ -122,12 +122,34 @@ impl Usage {
     }
 }
 
-/// Whether the program runs, is on its way to run, or comes back by itself.
+/// Whether the program runs, may still run, is on its way to run, or comes back by itself.
 pub(crate) fn is_started(program: &Program) -> bool {
     match &program.state {
         State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
-        State::Error(failed) => failed.retry.is_some(),
+        State::Error(failed) => failed.retry.is_some() || may_still_run(&failed.cause),
         State::Created | State::Stopped(_) | State::Removed => false,
+    }
+}
+
+/// Whether a program that failed like this may have a container all the same: a stop that failed
+/// leaves one, until a stop succeeds.
+fn may_still_run(cause: &Cause) -> bool {
+    match cause {
+        Cause::StopFailed { .. } | Cause::RuntimeUnavailable { .. } | Cause::Internal { .. } => {
+            true
+        }
+        Cause::FoldersFailed { .. }
+        | Cause::BuildFailed { .. }
+        | Cause::BuildTimedOut { .. }
+        | Cause::StartFailed { .. }
+        | Cause::ContractViolated { .. }
+        | Cause::NotReadyInTime { .. }
+        | Cause::Exited { .. }
+        | Cause::OutOfMemory { .. }
+        | Cause::StateQuotaExceeded
+        | Cause::RemoveFailed { .. }
+        | Cause::Vanished
+        | Cause::HostRestarted => false,
     }
 }
 
