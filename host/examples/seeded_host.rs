@@ -112,7 +112,7 @@ async fn ask(
     } else {
         serde_json::to_vec(body)?
     };
-    let (status, answer) = host.ask_as(token, method, path, &body).await;
+    let (status, answer) = host.ask_as(token, None, method, path, &body).await;
     let text = String::from_utf8_lossy(&answer);
     if status >= 400 {
         return Err(format!("{method} {path}: {status} {text}").into());

@@ -150,14 +150,22 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         build_queue,
     });
     recover(&host).await?;
-    let workers = [
+    let workers = put_to_work(&host, exits, removals);
+    Ok((host, workers))
+}
+
+fn put_to_work(
+    host: &Host,
+    exits: mpsc::Receiver<RuntimeEvent>,
+    removals: mpsc::UnboundedReceiver<ProgramId>,
+) -> Workers {
+    [
         tokio::spawn(observe_exits(host.clone(), exits)),
         tokio::spawn(forget_removed(host.clone(), removals)),
         tokio::spawn(quota::watch(host.clone())),
         tokio::spawn(keep_books(host.clone())),
         tokio::spawn(collect::watch(host.clone())),
-    ];
-    Ok((host, workers))
+    ]
 }
 
 /// Whom a program's builds count for, and how many of theirs run at once.

@@ -44,6 +44,7 @@ async fn life(data: &Path, seed: u64) -> String {
             Fate::Done
         },
         after: Duration::from_millis(5),
+        outlives: false,
     });
     let engine = Arc::new(engine);
     let setup = Setup::new(data, &engine).unwrap().simulated(seed);

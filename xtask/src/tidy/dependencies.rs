@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
+//!                          host ◄── sim
 //! ```
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 4] = [
+const OURS: [(&str, &[&str]); 5] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     (
@@ -31,6 +32,10 @@ const OURS: [(&str, &[&str]); 4] = [
         &["hersh-machine", "hersh-program", "hersh-wire"],
     ),
     ("hersh-cli", &["hersh-host", "hersh-wire"]),
+    (
+        "hersh-sim",
+        &["hersh-host", "hersh-machine", "hersh-program", "hersh-wire"],
+    ),
 ];
 
 /// Libraries that belong to one place. `axum` also serves `hersh` and the benchmarks, each behind
@@ -196,6 +201,15 @@ mod tests {
         );
         assert!(broken("hersh-host", &json!({"name": "hersh-program"})).is_empty());
         assert!(broken("counter", &json!({"name": "hersh"})).is_empty());
+        assert!(broken("hersh-sim", &json!({"name": "hersh-host"})).is_empty());
+        assert_eq!(
+            broken("hersh-sim", &json!({"name": "hersh"})),
+            ["direction"]
+        );
+        assert_eq!(
+            broken("hersh-host", &json!({"name": "hersh-sim", "kind": "dev"})),
+            ["direction"]
+        );
     }
 
     #[test]

@@ -1,0 +1,292 @@
+//! What the users know: which commands were acknowledged, and which might have been carried out
+//! because nobody heard of their end. The journal must tell the same story.
+//!
+//! ```text
+//! begin ─► asked ─► end(status): done, or not done
+//!             └── the host dies: perhaps done; the next look at the journal decides
+//! ```
+
+use std::collections::BTreeMap;
+
+use hersh_host::testkit::Stored;
+use hersh_program::Event;
+
+/// A change of a program, by the event that it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deed {
+    Start,
+    Stop,
+    Restart,
+    Replace,
+    Delete,
+}
+
+impl Deed {
+    const ALL: [Self; 5] = [
+        Self::Start,
+        Self::Stop,
+        Self::Restart,
+        Self::Replace,
+        Self::Delete,
+    ];
+
+    /// The command that left `event`, if one did.
+    fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::UserStartRequested => Some(Self::Start),
+            Event::UserStopRequested => Some(Self::Stop),
+            Event::UserRestartRequested => Some(Self::Restart),
+            Event::UserDeleteRequested => Some(Self::Delete),
+            Event::SourceReplaced { .. } => Some(Self::Replace),
+            Event::HostStarted
+            | Event::FoldersEnsured { .. }
+            | Event::BuildFinished { .. }
+            | Event::RuntimeStarted { .. }
+            | Event::StartFailed { .. }
+            | Event::RuntimeExited { .. }
+            | Event::StopFinished { .. }
+            | Event::StatusFetched { .. }
+            | Event::DeadlinePassed { .. }
+            | Event::RetryDue { .. }
+            | Event::Removed { .. }
+            | Event::HandlerPanicked { .. } => None,
+        }
+    }
+}
+
+/// A program that its users know.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) owner: String,
+    /// Tells programs of one name from each other.
+    pub(crate) created_at_ms: u64,
+    /// The last wish, if it is clear which one that was.
+    pub(crate) wish: Option<Deed>,
+    done: BTreeMap<Deed, u64>,
+    perhaps: BTreeMap<Deed, u64>,
+}
+
+/// A command that has no answer yet.
+#[derive(Debug)]
+struct Asked {
+    name: String,
+    created_at_ms: Option<u64>,
+    deed: Deed,
+    /// No other command for the same program was under way meanwhile.
+    alone: bool,
+}
+
+/// A create that has no answer yet.
+#[derive(Debug)]
+struct Creating {
+    name: Option<String>,
+    owner: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) programs: BTreeMap<String, Known>,
+    asked: BTreeMap<u64, Asked>,
+    creating: BTreeMap<u64, Creating>,
+    next: u64,
+}
+
+impl Book {
+    /// Names of the programs of `owner`, of all of them if `None`.
+    pub(crate) fn names(&self, owner: Option<&str>) -> Vec<String> {
+        let all = self.programs.iter();
+        all.filter(|(_, known)| owner.is_none_or(|owner| known.owner == owner))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// A command is about to be sent.
+    pub(crate) fn begin(&mut self, name: &str, deed: Deed) -> u64 {
+        let mut alone = true;
+        for other in self.asked.values_mut().filter(|it| it.name == name) {
+            other.alone = false;
+            alone = false;
+        }
+        let created_at_ms = self.programs.get(name).map(|known| known.created_at_ms);
+        let asked = Asked {
+            name: name.to_owned(),
+            created_at_ms,
+            deed,
+            alone,
+        };
+        self.next += 1;
+        self.asked.insert(self.next, asked);
+        self.next
+    }
+
+    /// It was answered.
+    pub(crate) fn end(&mut self, number: u64, status: u16) -> Result<(), String> {
+        let Some(asked) = self.asked.remove(&number) else {
+            return Ok(());
+        };
+        let is_leaving = self.is_leaving(&asked.name);
+        let Some(known) = self.programs.get_mut(&asked.name) else {
+            return Ok(());
+        };
+        let same = asked.created_at_ms == Some(known.created_at_ms);
+        match status {
+            200 | 202 | 204 | 504 if same => {
+                *known.done.entry(asked.deed).or_default() += 1;
+                known.wished(asked.deed, asked.alone);
+            }
+            // Refused because it leaves, or gone: the journal may have it.
+            404 if same && !is_leaving && asked.deed != Deed::Delete => {
+                return Err(format!(
+                    "{} is acknowledged and not there: {asked:?}",
+                    asked.name
+                ));
+            }
+            200 | 202 | 204 | 404 | 409 | 504 => {
+                *known.perhaps.entry(asked.deed).or_default() += 1;
+                known.wished(asked.deed, false);
+            }
+            // Anything else was not done.
+            _refused => {}
+        }
+        Ok(())
+    }
+
+    /// A create is about to be sent.
+    pub(crate) fn begin_create(&mut self, name: Option<&str>, owner: &str) -> u64 {
+        self.next += 1;
+        let creating = Creating {
+            name: name.map(ToOwned::to_owned),
+            owner: owner.to_owned(),
+        };
+        self.creating.insert(self.next, creating);
+        self.next
+    }
+
+    /// It was answered; with what was created, if anything was.
+    pub(crate) fn end_create(
+        &mut self,
+        number: u64,
+        created: Option<(String, u64)>,
+    ) -> Result<(), String> {
+        let Some(creating) = self.creating.remove(&number) else {
+            return Ok(());
+        };
+        let Some((name, created_at_ms)) = created else {
+            return Ok(());
+        };
+        self.appeared(name, creating.owner, created_at_ms)
+    }
+
+    /// Whether it may go away at any time, or has gone.
+    pub(crate) fn is_leaving(&self, name: &str) -> bool {
+        let asked = self.asked.values();
+        let mut deletes = asked.filter(|it| it.name == name && it.deed == Deed::Delete);
+        let known = self.programs.get(name);
+        deletes.next().is_some() || known.is_none_or(Known::may_be_deleted)
+    }
+
+    /// The host died: nobody hears of what was under way.
+    pub(crate) fn crash(&mut self) {
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            if let Some(known) = self.programs.get_mut(&asked.name) {
+                *known.perhaps.entry(asked.deed).or_default() += 1;
+                known.wished(asked.deed, false);
+            }
+        }
+    }
+
+    /// Holds the journal of a host that has just come up against what is known.
+    pub(crate) fn compare(&mut self, stored: &[Stored]) -> Result<(), String> {
+        let creating = std::mem::take(&mut self.creating);
+        for stored in stored {
+            let name = stored.program.id.to_string();
+            let known = self.programs.get(&name);
+            if known.map(|known| known.created_at_ms) != Some(stored.created_at_ms) {
+                let asked_for = creating.values().any(|creating| {
+                    creating.owner == stored.owner
+                        && creating.name.as_ref().is_none_or(|asked| *asked == name)
+                });
+                if !asked_for {
+                    return Err(format!("nobody asked for {name} of {}", stored.owner));
+                }
+                self.appeared(name.clone(), stored.owner.clone(), stored.created_at_ms)?;
+            }
+            if let Some(known) = self.programs.get_mut(&name) {
+                known.compare(stored)?;
+            }
+        }
+        let is_stored = |name: &str| stored.iter().any(|it| it.program.id.as_str() == name);
+        for (name, known) in &self.programs {
+            if !is_stored(name) && !known.may_be_deleted() {
+                return Err(format!("{name} was acknowledged and is lost: {known:?}"));
+            }
+        }
+        self.programs.retain(|name, _| is_stored(name));
+        Ok(())
+    }
+
+    fn appeared(&mut self, name: String, owner: String, created_at_ms: u64) -> Result<(), String> {
+        if let Some(known) = self.programs.get(&name) {
+            if known.created_at_ms == created_at_ms {
+                return Ok(());
+            }
+            if !self.is_leaving(&name) {
+                return Err(format!("{name} was created while it was there: {known:?}"));
+            }
+        }
+        let known = Known {
+            owner,
+            created_at_ms,
+            wish: None,
+            done: BTreeMap::new(),
+            perhaps: BTreeMap::new(),
+        };
+        self.programs.insert(name, known);
+        Ok(())
+    }
+}
+
+impl Known {
+    fn wished(&mut self, deed: Deed, is_clear: bool) {
+        if deed != Deed::Replace {
+            self.wish = is_clear.then_some(deed);
+        }
+    }
+
+    fn may_be_deleted(&self) -> bool {
+        self.done.contains_key(&Deed::Delete) || self.perhaps.contains_key(&Deed::Delete)
+    }
+
+    /// Every acknowledged command is in the journal exactly once, and none that nobody gave.
+    fn compare(&mut self, stored: &Stored) -> Result<(), String> {
+        let name = &stored.program.id;
+        if self.owner != stored.owner {
+            return Err(format!(
+                "{name} is of {} and not {}",
+                stored.owner, self.owner
+            ));
+        }
+        for deed in Deed::ALL {
+            let events = stored.records.iter().map(|record| &record.event);
+            let found = events.filter(|event| Deed::of(event) == Some(deed)).count() as u64;
+            let done = self.done.get(&deed).copied().unwrap_or(0);
+            let perhaps = self.perhaps.get(&deed).copied().unwrap_or(0);
+            // One that finds it gone leaves nothing.
+            let least = if deed == Deed::Delete {
+                done.min(1)
+            } else {
+                done
+            };
+            if !(least..=done + perhaps).contains(&found) {
+                return Err(format!(
+                    "the journal of {name} has {found} times {deed:?}, acknowledged were {done}, perhaps {perhaps} more"
+                ));
+            }
+            if found > 0 {
+                self.done.insert(deed, found);
+            }
+        }
+        self.perhaps.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! What must hold, always and at the end.
+
+use std::collections::BTreeMap;
+
+use hersh_host::testkit::{Stored, TestHost};
+use hersh_program::{ContainerId, Effect, Event, Observed, Program, ProgramId, State};
+use serde_json::Value;
+
+use crate::{
+    book::Deed,
+    scene::{ADMIN, Ask, Scene},
+    weather::Fault,
+};
+
+type Outcome = Result<(), String>;
+
+const MIB: u64 = 1 << 20;
+
+/// Holds the host, its engine and the quotas against each other; between any two steps.
+pub(crate) fn at_any_time(scene: &Scene, host: &TestHost) -> Outcome {
+    let programs = host.programs();
+    let running = scene.engine.running();
+    for program in &programs {
+        check_container(scene, program, running.get(&program.id))?;
+    }
+    let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
+    match running.keys().find(|id| !is_known(id)) {
+        Some(id) => Err(format!("{id} runs and no program owns it")),
+        None => check_quotas(scene, host, &programs),
+    }
+}
+
+/// A Ready program runs in its container unless somebody ended that; at rest nothing runs.
+fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>) -> Outcome {
+    let id = &program.id;
+    match &program.state {
+        State::Ready(ready) if runs != Some(&ready.container) => {
+            match scene.weather.has_ended(&ready.container) {
+                true => Ok(()),
+                false => Err(format!("{id} is Ready and was interrupted: {runs:?} runs")),
+            }
+        }
+        State::Created | State::Stopped(_) | State::Removed if runs.is_some() => {
+            Err(format!("{id} is {} and runs", program.state.name()))
+        }
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => Ok(()),
+    }
+}
+
+/// What is started of a user's, and what is there at all, is not more than was ever allowed.
+fn check_quotas(scene: &Scene, host: &TestHost, programs: &[Program]) -> Outcome {
+    let running = scene.engine.running();
+    let mut used: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    for program in programs {
+        let Some(owner) = host.owner(&program.id) else {
+            continue;
+        };
+        let is_started = asks_for_memory(program) || running.contains_key(&program.id);
+        let memory_mib = match is_started {
+            true => program.source.manifest.limits.memory_bytes / MIB,
+            false => 0,
+        };
+        let shown = format!("{} {}", program.id, program.state.name());
+        used.entry(owner).or_default().push((shown, memory_mib));
+    }
+    let people = scene.people();
+    for (owner, programs) in used {
+        let Some(most) = people.get(&owner).and_then(|person| person.most) else {
+            continue;
+        };
+        let memory_mib: u64 = programs.iter().map(|(_, memory_mib)| memory_mib).sum();
+        if programs.len() as u64 > most.programs || memory_mib > most.memory_mib {
+            return Err(format!(
+                "{owner} has {programs:?} (MiB started), allowed were {most:?} at most"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn asks_for_memory(program: &Program) -> bool {
+    match &program.state {
+        State::Building(_) | State::Starting(_) | State::Ready(_) => true,
+        State::Error(failed) => failed.retry.is_some(),
+        State::Created | State::Stopping(_) | State::Stopped(_) | State::Removed => false,
+    }
+}
+
+/// What the host shows is the fold of its journal, or of all but the last record, which nobody
+/// has heard of yet.
+pub(crate) fn is_fold(host: &TestHost, stored: &[Stored]) -> Outcome {
+    for program in host.programs() {
+        let Some(stored) = stored.iter().find(|it| it.program.id == program.id) else {
+            // Forgotten in the journal, and in memory in a moment.
+            match program.state {
+                State::Removed => continue,
+                State::Created
+                | State::Building(_)
+                | State::Starting(_)
+                | State::Ready(_)
+                | State::Stopping(_)
+                | State::Stopped(_)
+                | State::Error(_) => return Err(format!("{} is not stored", program.id)),
+            }
+        };
+        if program != stored.program && program != stored.before {
+            return Err(format!(
+                "{} is not the fold of its journal: {program:?} instead of {:?}",
+                program.id, stored.program
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// No program that was Ready was stopped unless somebody asked for it or its container ended.
+pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
+    let mut ready: Option<ContainerId> = None;
+    for record in &stored.records {
+        let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopRuntime { .. });
+        let is_stopped = record.effects.iter().any(stops);
+        if let (true, Some(container)) = (is_stopped, &ready) {
+            let is_right = match &record.event {
+                Event::UserStopRequested
+                | Event::UserRestartRequested
+                | Event::UserDeleteRequested => true,
+                Event::RuntimeExited { .. } => scene.weather.has_ended(container),
+                Event::StatusFetched { result, .. } => {
+                    !matches!(result, Ok(Observed::Running(same)) if same == container)
+                        && scene.weather.has_ended(container)
+                }
+                Event::UserStartRequested
+                | Event::SourceReplaced { .. }
+                | Event::HostStarted
+                | Event::FoldersEnsured { .. }
+                | Event::BuildFinished { .. }
+                | Event::RuntimeStarted { .. }
+                | Event::StartFailed { .. }
+                | Event::StopFinished { .. }
+                | Event::DeadlinePassed { .. }
+                | Event::RetryDue { .. }
+                | Event::Removed { .. }
+                | Event::HandlerPanicked { .. } => false,
+            };
+            if !is_right {
+                return Err(format!(
+                    "{} was Ready in {container} and was stopped by {:?}",
+                    stored.program.id, record.event
+                ));
+            }
+        }
+        if is_stopped {
+            ready = None;
+        } else if let Event::RuntimeStarted { started, .. } = &record.event {
+            ready = Some(started.container.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Once all is quiet: each program is where its last wish leads, or a fault that was made says why
+/// not.
+pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
+    let running = scene.engine.running();
+    let book = scene.book();
+    for program in host.programs() {
+        let wish = book.programs.get(program.id.as_str());
+        let wish = wish.and_then(|known| known.wish);
+        let runs = running.contains_key(&program.id);
+        let made = |fault| scene.weather.has_made(&program.id, fault);
+        let is_fulfilled = match (&program.state, wish) {
+            (State::Ready(_), Some(Deed::Start | Deed::Restart) | None) => runs,
+            (State::Created | State::Stopped(_), Some(Deed::Stop) | None) => !runs,
+            (State::Stopped(_), Some(Deed::Start | Deed::Restart)) => {
+                made(Fault::ExitsClean) && !runs
+            }
+            (State::Error(failed), _) => scene.weather.explains(&program.id, &failed.cause),
+            _elsewhere => false,
+        };
+        if !is_fulfilled {
+            return Err(format!(
+                "{wish:?} was wished last, and this came of it: {program:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Every acknowledged change has its row.
+pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
+    let mut rows: BTreeMap<(String, String, String), u64> = BTreeMap::new();
+    let mut path = "/audit?limit=1000".to_owned();
+    loop {
+        let ask = Ask {
+            user: ADMIN,
+            key: None,
+            method: "GET",
+            path,
+            body: String::new(),
+        };
+        let (_, page) = scene.ask(host, ask).await?;
+        for row in page["changes"].as_array().into_iter().flatten() {
+            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            let method = text("action");
+            let method = method.split(' ').next().unwrap_or_default().to_owned();
+            *rows
+                .entry((text("user_id"), method, text("target")))
+                .or_default() += 1;
+        }
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/audit?limit=1000&cursor={cursor}"),
+            None => break,
+        }
+    }
+    for (change, owed) in scene.owed().iter() {
+        let found = rows.get(change).copied().unwrap_or(0);
+        if found < *owed {
+            return Err(format!(
+                "{change:?} was acknowledged {owed} times and is in the audit log {found} times"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Quotas that were acknowledged are in force.
+pub(crate) async fn quotas_are_kept(scene: &Scene, host: &TestHost) -> Outcome {
+    let people = scene.people().clone();
+    for (name, person) in people {
+        let Some(allowed) = person.allowed else {
+            continue;
+        };
+        let ask = Ask {
+            user: ADMIN,
+            key: None,
+            method: "GET",
+            path: format!("/users/{name}"),
+            body: String::new(),
+        };
+        let (_, user) = scene.ask(host, ask).await?;
+        let programs: &Value = &user["quota"]["programs"];
+        if *programs != allowed.programs {
+            return Err(format!("{name} was given {allowed:?} and has {user}"));
+        }
+    }
+    Ok(())
+}

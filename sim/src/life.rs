@@ -1,0 +1,269 @@
+//! One host after the other on one folder and one engine: disturbed ones that die, then one at peace.
+//!
+//! ```text
+//! bring up ─► journal = what users know ─► users, sky ─► dies ─► the next host
+//!                                                                 └─► at peace: all settles, all goes
+//! ```
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hersh_host::testkit::{Setup, TestHost};
+use hersh_machine::SplitMix64;
+use hersh_program::State;
+use serde_json::{Value, json};
+
+use crate::{
+    laws,
+    scene::{ADMIN, Allowed, Ask, Person, Scene, text_of},
+    sky::Sky,
+    user::User,
+};
+
+/// Members of one host.
+const MEMBERS_MAX: u64 = 3;
+/// The longest that a disturbed host lives, milliseconds.
+const LIFE_MS: u64 = 90_000;
+/// The longest that a host's folder and engine are without one, milliseconds.
+const GAP_MS: u64 = 10 * 60_000;
+/// Once faults have stopped, everything settles within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+type Outcome = Result<(), String>;
+
+/// The hosts of one seed.
+pub(crate) struct Lives<'a> {
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) data: &'a Path,
+    pub(crate) random: SplitMix64,
+    /// What the next host's clock shows at first, milliseconds since the Unix epoch.
+    pub(crate) now_ms: u64,
+}
+
+impl Lives<'_> {
+    /// The first host's first minutes: the users are made.
+    pub(crate) async fn begin(&mut self) {
+        if let Err(law) = self.try_begin().await {
+            self.scene.broke(law);
+        }
+    }
+
+    async fn try_begin(&mut self) -> Outcome {
+        let host = self.bring_up().await?;
+        let admin = Person {
+            token: host.token().to_owned(),
+            ..Person::default()
+        };
+        self.scene.people().insert(ADMIN.to_owned(), admin);
+        for number in 0..=self.random.below(MEMBERS_MAX) {
+            let name = format!("u{number}");
+            let allowed = Allowed::draw(&mut self.random);
+            let user = json!({ "user_id": name, "quota": allowed.to_json() });
+            self.admin(&host, "POST", "/users", 201, &user).await?;
+            let token = json!({ "user_id": name, "scope": "operate" });
+            let made = self.admin(&host, "POST", "/tokens", 201, &token).await?;
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let member = Person {
+                token: text(&made["secret"]),
+                token_id: text(&made["token"]["token_id"]),
+                most: Some(allowed),
+                allowed: Some(allowed),
+                ..Person::default()
+            };
+            self.scene.people().insert(name, member);
+        }
+        self.now_ms = host.now_ms();
+        host.put_down();
+        Ok(())
+    }
+
+    /// A host among users and faults, until it dies.
+    pub(crate) async fn disturbed(&mut self) {
+        if let Err(law) = self.try_disturbed().await {
+            self.scene.broke(law);
+        }
+    }
+
+    async fn try_disturbed(&mut self) -> Outcome {
+        let died = self.scene.weather.begin_life();
+        self.scene.weather.set_calm(false);
+        let refusals = self.scene.weather.refusals();
+        let host = tokio::select! {
+            biased;
+            host = self.bring_up() => host,
+            () = died.notified() => return Ok(()),
+        };
+        let host = match host {
+            Ok(host) => Arc::new(host),
+            // As a service manager would, start it again.
+            Err(error) if self.scene.weather.refusals() > refusals => {
+                self.scene.trace.say(&format!("it does not start: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.act(&host);
+        let life = Duration::from_millis(self.random.below(LIFE_MS));
+        tokio::select! {
+            biased;
+            () = self.scene.broken.notified() => return Ok(()),
+            () = died.notified() => self.scene.trace.say("the host dies at a commit"),
+            () = tokio::time::sleep(life) => self.scene.trace.say("the host dies"),
+        }
+        self.now_ms = host.now_ms() + self.random.below(GAP_MS);
+        laws::at_any_time(&self.scene, &host)?;
+        laws::is_fold(&host, &stored(&host)?)
+    }
+
+    fn act(&mut self, host: &Arc<TestHost>) {
+        let names: Vec<String> = self.scene.people().keys().cloned().collect();
+        for name in names {
+            let user = User {
+                scene: Arc::clone(&self.scene),
+                host: Arc::clone(host),
+                name,
+                random: SplitMix64::new(self.random.next_u64()),
+            };
+            tokio::spawn(user.live());
+        }
+        let sky = Sky {
+            scene: Arc::clone(&self.scene),
+            host: Arc::clone(host),
+            random: SplitMix64::new(self.random.next_u64()),
+        };
+        tokio::spawn(sky.live());
+    }
+
+    /// The last host: nothing goes wrong any more, so everything comes to an end.
+    pub(crate) async fn at_peace(&mut self) {
+        if let Err(law) = self.try_at_peace().await {
+            self.scene.broke(law);
+        }
+    }
+
+    async fn try_at_peace(&mut self) -> Outcome {
+        self.scene.weather.begin_life();
+        self.scene.weather.set_calm(true);
+        self.scene.engine.set_down(false);
+        let host = self.bring_up().await?;
+        self.settle(&host).await?;
+        laws::at_any_time(&self.scene, &host)?;
+        laws::wishes_are_fulfilled(&self.scene, &host)?;
+        for program in host.programs() {
+            self.start_and_stop(&host, program.id.as_str()).await?;
+        }
+        for program in host.programs() {
+            let path = format!("/programs/{}?wait=1h", program.id);
+            self.admin(&host, "DELETE", &path, 204, &Value::Null)
+                .await?;
+        }
+        let left = (host.programs(), self.scene.engine.running());
+        if !left.0.is_empty() || !left.1.is_empty() || !stored(&host)?.is_empty() {
+            return Err(format!("after all was deleted, this is left: {left:?}"));
+        }
+        laws::audit_is_whole(&self.scene, &host).await
+    }
+
+    /// Waits until nothing is under way and no retry is to come.
+    async fn settle(&self, host: &TestHost) -> Outcome {
+        let is_moving = |state: &State| match state {
+            State::Error(failed) => failed.retry.is_some(),
+            State::Ready(ready) => ready.check.is_some(),
+            State::Building(_) | State::Starting(_) | State::Stopping(_) | State::Removed => true,
+            State::Created | State::Stopped(_) => false,
+        };
+        let until = tokio::time::Instant::now() + SETTLES_WITHIN;
+        loop {
+            // First of all each program has to hear that a host has begun.
+            tokio::time::sleep(LOOK).await;
+            let programs = host.programs();
+            let Some(moving) = programs.iter().find(|it| is_moving(&it.state)) else {
+                return Ok(());
+            };
+            if tokio::time::Instant::now() > until {
+                return Err(format!(
+                    "{SETTLES_WITHIN:?} of peace, and it moves: {moving:?}"
+                ));
+            }
+        }
+    }
+
+    /// Without faults a start leads to Ready, if the quota allows it, and a stop to Stopped.
+    async fn start_and_stop(&self, host: &TestHost, id: &str) -> Outcome {
+        for (command, state) in [("start", "Ready"), ("stop", "Stopped")] {
+            let ask = Ask {
+                user: ADMIN,
+                key: None,
+                method: "POST",
+                path: format!("/programs/{id}/{command}?wait=1h"),
+                body: String::new(),
+            };
+            match self.scene.ask(host, ask).await? {
+                (403, _) if command == "start" => {}
+                (200, view) if view["state"] == state => {}
+                (200, view) if view["state"] == "Created" && command == "stop" => {}
+                (status, view) => {
+                    return Err(format!("at peace, {command} {id} -> {status}: {view}"));
+                }
+            }
+            laws::at_any_time(&self.scene, host)?;
+        }
+        Ok(())
+    }
+
+    /// Brings a host up; what it knows is what was there before, and what users know.
+    async fn bring_up(&mut self) -> Result<TestHost, String> {
+        self.scene.trace.begin_life();
+        let scene = Arc::clone(&self.scene);
+        let said = |error: &dyn std::fmt::Display| error.to_string();
+        let setup = Setup::new(self.data, &self.scene.engine).map_err(|error| said(&error))?;
+        let setup = setup
+            .simulated(self.random.next_u64())
+            .beginning_at(self.now_ms)
+            .with_journal_probe(move |point| scene.weather.verdict(point));
+        // Nobody could start a host whose engine is down.
+        self.scene.engine.set_down(false);
+        let host = TestHost::bring_up(setup)
+            .await
+            .map_err(|error| said(&error))?;
+        let stored = stored(&host)?;
+        self.scene
+            .trace
+            .say(&format!("a host with {} programs", stored.len()));
+        self.scene.book().compare(&stored)?;
+        laws::is_fold(&host, &stored)?;
+        laws::quotas_are_kept(&self.scene, &host).await?;
+        for program in &stored {
+            self.scene.trace.hash(&format!("{:?}", program.records));
+            laws::was_not_interrupted(&self.scene, program)?;
+        }
+        Ok(host)
+    }
+
+    async fn admin(
+        &self,
+        host: &TestHost,
+        method: &'static str,
+        path: &str,
+        expected: u16,
+        body: &Value,
+    ) -> Result<Value, String> {
+        let ask = Ask {
+            user: ADMIN,
+            key: None,
+            method,
+            path: path.to_owned(),
+            body: text_of(body),
+        };
+        match self.scene.ask(host, ask).await? {
+            (status, answer) if status == expected => Ok(answer),
+            (status, answer) => Err(format!("{method} {path} -> {status}: {answer}")),
+        }
+    }
+}
+
+fn stored(host: &TestHost) -> Result<Vec<hersh_host::testkit::Stored>, String> {
+    let stored = host.stored();
+    stored.map_err(|error| format!("the journal can't be read: {error}"))
+}

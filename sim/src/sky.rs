@@ -1,0 +1,137 @@
+//! What befalls a running host from outside: containers that end, an engine that is down, a disk
+//! that is full, a clock that jumps.
+
+use std::{sync::Arc, time::Duration};
+
+use hersh_host::testkit::{Ended, TestHost};
+use hersh_machine::SplitMix64;
+use hersh_program::{ExitReason, ProgramId};
+
+use crate::{
+    laws,
+    scene::Scene,
+    weather::{Fault, Wide},
+};
+
+/// The longest time between two blows, milliseconds.
+const PAUSE_MS: u64 = 6_000;
+/// The longest that an end of a container goes untold, and is told again, milliseconds.
+const TELL_MS: u64 = 10_000;
+/// The longest that an engine is down and a disk is full, milliseconds.
+const OUTAGE_MS: u64 = 40_000;
+/// The farthest that a clock jumps, milliseconds.
+const JUMP_MS: u64 = 20 * 60_000;
+
+pub(crate) struct Sky {
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) host: Arc<TestHost>,
+    pub(crate) random: SplitMix64,
+}
+
+impl Sky {
+    /// Deals blows until the host dies or a law is broken.
+    pub(crate) async fn live(mut self) {
+        loop {
+            let pause = Duration::from_millis(self.random.below(PAUSE_MS));
+            tokio::time::sleep(pause).await;
+            match self.random.below(20) {
+                0..12 => self.end_one(),
+                12..15 => self.engine_down(),
+                15..17 => self.disk_full(),
+                17 => self.clock_jumps(),
+                _rest => {}
+            }
+            if let Err(law) = laws::at_any_time(&self.scene, &self.host) {
+                return self.scene.broke(law);
+            }
+        }
+    }
+
+    fn end_one(&mut self) {
+        let running: Vec<ProgramId> = self.scene.engine.running().into_keys().collect();
+        let at = self.random.below(running.len() as u64);
+        let Some(id) = usize::try_from(at).ok().and_then(|at| running.get(at)) else {
+            return;
+        };
+        let (fault, reason) = match self.random.below(5) {
+            0 => (Fault::ExitsClean, ExitReason::Code(0)),
+            1 => (Fault::Exits, ExitReason::Code(1)),
+            2 => (Fault::Exits, ExitReason::Code(137)),
+            3 => (Fault::OutOfMemory, ExitReason::OutOfMemory),
+            _last => (Fault::TakenAway, ExitReason::Vanished),
+        };
+        let engine = &self.scene.engine;
+        let ended = match fault {
+            Fault::TakenAway => engine.take_away(id),
+            Fault::Exits
+            | Fault::ExitsClean
+            | Fault::OutOfMemory
+            | Fault::BuildFails
+            | Fault::StartFails
+            | Fault::Hangs
+            | Fault::Unavailable => engine.end_unseen(id, reason),
+        };
+        let Some(ended) = ended else {
+            return;
+        };
+        self.scene.weather.note(id, fault);
+        self.scene.weather.note_ended(&ended.container);
+        self.scene.trace.say(&format!("{id} ends: {ended:?}"));
+        self.tell(ended);
+    }
+
+    /// Tells of an end, late, and perhaps once more.
+    fn tell(&mut self, ended: Ended) {
+        let first = Duration::from_millis(self.random.below(TELL_MS));
+        let again = self.random.chance(40);
+        let again = again.then(|| Duration::from_millis(self.random.below(TELL_MS)));
+        let engine = Arc::clone(&self.scene.engine);
+        tokio::spawn(async move {
+            tokio::time::sleep(first).await;
+            engine.tell(ended.clone()).await;
+            if let Some(again) = again {
+                tokio::time::sleep(again).await;
+                engine.tell(ended).await;
+            }
+        });
+    }
+
+    fn engine_down(&mut self) {
+        self.scene.trace.say("the engine is down");
+        self.scene.weather.note_wide(Wide::EngineDown);
+        self.scene.engine.set_down(true);
+        let scene = Arc::clone(&self.scene);
+        let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
+        tokio::spawn(async move {
+            tokio::time::sleep(outage).await;
+            scene.trace.say("the engine is up");
+            scene.engine.set_down(false);
+        });
+    }
+
+    fn disk_full(&mut self) {
+        self.scene.trace.say("the disk is full");
+        self.scene.weather.note_wide(Wide::DiskFull);
+        self.host.set_disk_full(true);
+        let (scene, host) = (Arc::clone(&self.scene), Arc::clone(&self.host));
+        let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
+        tokio::spawn(async move {
+            tokio::time::sleep(outage).await;
+            scene.trace.say("the disk has room");
+            host.set_disk_full(false);
+        });
+    }
+
+    fn clock_jumps(&mut self) {
+        self.scene.weather.note_wide(Wide::ClockJumped);
+        let (now_ms, by_ms) = (self.host.now_ms(), self.random.below(JUMP_MS));
+        let now_ms = match self.random.chance(50) {
+            true => now_ms + by_ms,
+            false => now_ms.saturating_sub(by_ms),
+        };
+        self.scene
+            .trace
+            .say(&format!("the clock jumps to {now_ms}"));
+        self.host.set_clock(now_ms);
+    }
+}

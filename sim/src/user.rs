@@ -1,0 +1,359 @@
+//! One user: one request at a time, drawn from the seed, each answer held against what must be.
+
+use std::{sync::Arc, time::Duration};
+
+use hersh_host::testkit::TestHost;
+use hersh_machine::SplitMix64;
+use serde_json::{Value, json};
+
+use crate::{
+    book::Deed,
+    laws,
+    scene::{ADMIN, Allowed, Ask, CANARY, Scene, text_of},
+};
+
+/// The longest that a user thinks, milliseconds.
+const PAUSE_MS: u64 = 3_000;
+/// Names that programs get; few, so that they are used again and fought over.
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Keys of one user that may be used again.
+const KEYS_MAX: usize = 4;
+
+type Outcome = Result<(), String>;
+
+pub(crate) struct User {
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) host: Arc<TestHost>,
+    pub(crate) name: String,
+    pub(crate) random: SplitMix64,
+}
+
+impl User {
+    /// Acts until the host dies or a law is broken.
+    pub(crate) async fn live(mut self) {
+        loop {
+            let pause = Duration::from_millis(self.random.below(PAUSE_MS));
+            tokio::time::sleep(pause).await;
+            let outcome = self.act().await;
+            let outcome = outcome.and_then(|()| laws::at_any_time(&self.scene, &self.host));
+            if let Err(law) = outcome {
+                return self.scene.broke(law);
+            }
+        }
+    }
+
+    async fn act(&mut self) -> Outcome {
+        match self.random.below(100) {
+            0..16 => self.create().await,
+            16..40 => self.command(Deed::Start).await,
+            40..50 => self.command(Deed::Stop).await,
+            50..59 => self.command(Deed::Restart).await,
+            59..64 => self.command(Deed::Replace).await,
+            64..71 => self.command(Deed::Delete).await,
+            71..77 => self.list().await,
+            77..83 => self.read_events().await,
+            83..93 => self.reach_for_others().await,
+            _rest => self.see_to_accounts().await,
+        }
+    }
+
+    fn is_admin(&self) -> bool {
+        self.name == ADMIN
+    }
+
+    async fn ask(
+        &self,
+        method: &'static str,
+        path: String,
+        body: &Value,
+    ) -> Result<(u16, Value), String> {
+        let ask = Ask {
+            user: &self.name,
+            key: None,
+            method,
+            path,
+            body: text_of(body),
+        };
+        self.scene.ask(&self.host, ask).await
+    }
+
+    async fn create(&mut self) -> Outcome {
+        let person = self.scene.person(&self.name);
+        if !person.keyed.is_empty() && self.random.chance(30) {
+            let at = self.random.below(person.keyed.len() as u64);
+            let at = usize::try_from(at).unwrap_or(0);
+            if let Some((key, body, _)) = person.keyed.get(at) {
+                return self
+                    .send_create(None, Some(key.clone()), body.clone())
+                    .await;
+            }
+        }
+        let name = (!self.random.chance(20)).then(|| *self.pick(&NAMES));
+        let key = self.random.chance(50);
+        let key = key.then(|| format!("key-{:x}", self.random.next_u64()));
+        let mut body = self.program(key.as_deref());
+        if let Some(name) = name {
+            body["name"] = name.into();
+        }
+        let body = body.to_string();
+        if let Some(key) = &key {
+            let mut people = self.scene.people();
+            let keyed = &mut people.entry(self.name.clone()).or_default().keyed;
+            if keyed.len() == KEYS_MAX {
+                keyed.remove(0);
+            }
+            keyed.push((key.clone(), body.clone(), None));
+        }
+        self.send_create(name, key, body).await
+    }
+
+    async fn send_create(&self, name: Option<&str>, key: Option<String>, body: String) -> Outcome {
+        let number = self.scene.book().begin_create(name, &self.name);
+        let ask = Ask {
+            user: &self.name,
+            key: key.as_deref(),
+            method: "POST",
+            path: "/programs".into(),
+            body,
+        };
+        let (status, answer) = self.scene.ask(&self.host, ask).await?;
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        let id = text("program_id");
+        let created = match status {
+            201 => Some((id.clone(), answer["created_at_ms"].as_u64().unwrap_or(0))),
+            403 | 404 | 409 | 500 | 503 | 507 => None,
+            _strange => return Err(format!("a create was answered with {status}: {answer}")),
+        };
+        if created.is_some() && text("owner") != self.name {
+            return Err(format!(
+                "{} created a program of {}",
+                self.name,
+                text("owner")
+            ));
+        }
+        if let (Some(key), 201) = (&key, status) {
+            self.remember_key(key, &id)?;
+        }
+        self.scene.book().end_create(number, created)
+    }
+
+    /// One key makes one program.
+    fn remember_key(&self, key: &str, id: &str) -> Outcome {
+        let mut people = self.scene.people();
+        let person = people.entry(self.name.clone()).or_default();
+        let known = person.keyed.iter_mut().find(|(known, ..)| known == key);
+        let Some((.., made)) = known else {
+            return Ok(());
+        };
+        if let Some(first) = made
+            && first != id
+        {
+            return Err(format!("{key} made {first} first, and then {id}"));
+        }
+        *made = Some(id.to_owned());
+        Ok(())
+    }
+
+    async fn command(&mut self, deed: Deed) -> Outcome {
+        let owner = (!self.is_admin()).then_some(self.name.as_str());
+        let names = self.scene.book().names(owner);
+        if names.is_empty() {
+            return self.create().await;
+        }
+        let name = self.pick(&names).clone();
+        let wait = if self.random.chance(20) {
+            "?wait=30s"
+        } else {
+            ""
+        };
+        let path = format!("/programs/{name}");
+        let (method, path, body) = match deed {
+            Deed::Start => ("POST", format!("{path}/start{wait}"), Value::Null),
+            Deed::Stop => ("POST", format!("{path}/stop{wait}"), Value::Null),
+            Deed::Restart => ("POST", format!("{path}/restart{wait}"), Value::Null),
+            Deed::Replace => ("PUT", format!("{path}/source"), self.program(None)),
+            Deed::Delete => ("DELETE", format!("{path}{wait}"), Value::Null),
+        };
+        let number = self.scene.book().begin(&name, deed);
+        let (status, answer) = self.ask(method, path, &body).await?;
+        match status {
+            200 | 202 | 204 | 403 | 404 | 409 | 500 | 503 | 504 | 507 => {
+                self.scene.book().end(number, status)
+            }
+            _strange => Err(format!(
+                "{deed:?} {name} was answered with {status}: {answer}"
+            )),
+        }
+    }
+
+    /// A member's list holds all that is theirs and nothing else.
+    async fn list(&self) -> Outcome {
+        let owner = (!self.is_admin()).then_some(self.name.as_str());
+        let stays = || {
+            let book = self.scene.book();
+            let mut names = book.names(owner);
+            names.retain(|name| !book.is_leaving(name));
+            names
+        };
+        let before = stays();
+        let (status, answer) = self.ask("GET", "/programs".into(), &Value::Null).await?;
+        let listed = answer["programs"].as_array().cloned().unwrap_or_default();
+        let after = stays();
+        let is_listed = |name: &&String| {
+            let mut ids = listed.iter().map(|program| &program["program_id"]);
+            ids.any(|id| id == name.as_str())
+        };
+        let missing = before.iter().filter(|name| after.contains(name));
+        if status != 200 || missing.clone().any(|name| !is_listed(&name)) {
+            return Err(format!(
+                "{:?} are not all in {answer}",
+                missing.collect::<Vec<_>>()
+            ));
+        }
+        match listed
+            .iter()
+            .find(|it| owner.is_some() && it["owner"] != self.name)
+        {
+            Some(foreign) => Err(format!("{} was shown {foreign}", self.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The journal as a user sees it has no gap.
+    async fn read_events(&mut self) -> Outcome {
+        let owner = (!self.is_admin()).then_some(self.name.as_str());
+        let names = self.scene.book().names(owner);
+        if names.is_empty() {
+            return Ok(());
+        }
+        let name = self.pick(&names).clone();
+        let path = format!("/programs/{name}/events?limit=1000");
+        let (_, answer) = self.ask("GET", path, &Value::Null).await?;
+        let events = answer["events"].as_array().cloned().unwrap_or_default();
+        let gap = (1..).zip(&events).find(|(seq, event)| event["seq"] != *seq);
+        match gap {
+            Some((seq, _)) => Err(format!("{name} has no event {seq}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What belongs to others is not there, and an ended token opens nothing.
+    async fn reach_for_others(&mut self) -> Outcome {
+        let names: Vec<String> = {
+            let book = self.scene.book();
+            let foreign = |name: &String| book.programs[name].owner != self.name;
+            book.names(None).into_iter().filter(foreign).collect()
+        };
+        if self.is_admin() || names.is_empty() {
+            return self.try_ended_token().await;
+        }
+        let path = format!("/programs/{}", self.pick(&names));
+        let (method, path, body) = match self.random.below(8) {
+            0 => ("GET", path, Value::Null),
+            1 => ("GET", format!("{path}/events"), Value::Null),
+            2 => ("GET", format!("{path}/receipt"), Value::Null),
+            3 => ("POST", format!("{path}/start"), Value::Null),
+            4 => ("POST", format!("{path}/stop"), Value::Null),
+            5 => ("POST", format!("{path}/restart"), Value::Null),
+            6 => ("PUT", format!("{path}/source"), self.program(None)),
+            _last => ("DELETE", path, Value::Null),
+        };
+        let asked = format!("{method} {path}");
+        match self.ask(method, path, &body).await? {
+            (404, _) => Ok(()),
+            (status, answer) => Err(format!(
+                "{} reached a foreign program, {asked} -> {status}: {answer}",
+                self.name
+            )),
+        }
+    }
+
+    async fn try_ended_token(&mut self) -> Outcome {
+        let revoked = self.scene.person(&self.name).revoked;
+        if revoked.is_empty() {
+            return Ok(());
+        }
+        let token = self.pick(&revoked).clone();
+        let (status, _) = self
+            .host
+            .ask_as(&token, None, "GET", "/programs", b"")
+            .await;
+        match status {
+            401 | 429 => Ok(()),
+            _open => Err(format!("an ended token of {} opens: {status}", self.name)),
+        }
+    }
+
+    async fn see_to_accounts(&mut self) -> Outcome {
+        match self.is_admin() {
+            true => self.change_quota().await,
+            false => self.renew_token().await,
+        }
+    }
+
+    async fn change_quota(&mut self) -> Outcome {
+        let members: Vec<String> = {
+            let people = self.scene.people();
+            people
+                .keys()
+                .filter(|name| *name != ADMIN)
+                .cloned()
+                .collect()
+        };
+        let member = self.pick(&members).clone();
+        let allowed = Allowed::draw(&mut self.random);
+        if let Some(person) = self.scene.people().get_mut(&member) {
+            // It may come into force before the answer is here.
+            person.allowed = None;
+            person.most = person.most.map(|most| most.or(allowed));
+        }
+        let body = json!({ "quota": allowed.to_json() });
+        let (status, _) = self.ask("PATCH", format!("/users/{member}"), &body).await?;
+        if let (200, Some(person)) = (status, self.scene.people().get_mut(&member)) {
+            person.allowed = Some(allowed);
+        }
+        Ok(())
+    }
+
+    async fn renew_token(&self) -> Outcome {
+        let asked = json!({ "scope": "operate" });
+        let (status, made) = self.ask("POST", "/tokens".into(), &asked).await?;
+        if status != 201 {
+            return Ok(());
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let old = self.scene.person(&self.name);
+        if let Some(person) = self.scene.people().get_mut(&self.name) {
+            person.token = text(&made["secret"]);
+            person.token_id = text(&made["token"]["token_id"]);
+        }
+        let path = format!("/tokens/{}", old.token_id);
+        let (status, _) = self.ask("DELETE", path, &Value::Null).await?;
+        if let (204, Some(person)) = (status, self.scene.people().get_mut(&self.name)) {
+            person.revoked.push(old.token);
+        }
+        Ok(())
+    }
+
+    /// A program to be: few trees, so that some are built already.
+    fn program(&mut self, mark: Option<&str>) -> Value {
+        let restart = *self.pick(&["never", "on-failure", "always"]);
+        let memory_mib = 64 * (1 + self.random.below(3));
+        json!({
+            "dockerfile": "FROM scratch\n",
+            "src_files": { "version": self.random.below(4).to_string() },
+            "env": {
+                "SECRET": format!("{CANARY}{:x}", self.random.next_u64()),
+                "MARK": format!("{CANARY}{}", mark.unwrap_or_default()),
+            },
+            "resources": { "memory": format!("{memory_mib}MiB") },
+            "restart": restart,
+            "readiness": { "kind": "none" },
+        })
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let at = usize::try_from(self.random.below(from.len() as u64)).unwrap_or(0);
+        &from[at]
+    }
+}

@@ -1,0 +1,283 @@
+//! Everything that goes wrong, drawn from the seed: slow, failing and hanging engines, lost answers,
+//! journals that refuse, linger or die. It remembers what it did, so that the laws can tell a fault
+//! that was made from one that was not.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hersh_host::testkit::{CommitPoint, Fate, Operation, Plan, Verdict};
+use hersh_machine::SplitMix64;
+use hersh_program::{Cause, ContainerId, ProgramId};
+use tokio::{sync::Notify, time::Instant};
+
+/// Longer than any deadline.
+const HANGS: Duration = Duration::from_secs(24 * 3_600);
+/// How slow the engine is once it is calm.
+const CALM: Duration = Duration::from_millis(5);
+
+/// How long a refusal of the journal is felt: the longest back-off of a program that stores again,
+/// twice, and the longest request.
+const FELT: Duration = Duration::from_secs(45);
+
+/// A kind of fault that was made, as far as the laws care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    BuildFails,
+    StartFails,
+    Hangs,
+    Unavailable,
+    Exits,
+    ExitsClean,
+    OutOfMemory,
+    TakenAway,
+}
+
+/// A kind of fault that concerns every program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wide {
+    EngineDown,
+    DiskFull,
+    ClockJumped,
+}
+
+pub(crate) struct Weather(Mutex<Inner>);
+
+struct Inner {
+    random: SplitMix64,
+    is_calm: bool,
+    rates: Rates,
+    commits: u64,
+    dies_at: Option<(u64, CommitPoint)>,
+    died: Arc<Notify>,
+    refusals: u64,
+    last_refusal: Option<Instant>,
+    made: BTreeMap<ProgramId, BTreeSet<Fault>>,
+    wide: BTreeSet<Wide>,
+    ended: BTreeSet<ContainerId>,
+}
+
+/// How often what goes wrong, percent.
+struct Rates {
+    delay_ms: u64,
+    fails: u8,
+    unavailable: u8,
+    hangs: u8,
+    refuses: u8,
+    lingers: u8,
+}
+
+impl Rates {
+    fn draw(random: &mut SplitMix64) -> Self {
+        let mut percent = |most: u64| u8::try_from(random.below(most + 1)).unwrap_or(0);
+        Self {
+            fails: percent(25),
+            unavailable: percent(12),
+            hangs: percent(4),
+            refuses: percent(6),
+            lingers: percent(30),
+            delay_ms: 1 + 20 * u64::from(percent(100)),
+        }
+    }
+}
+
+impl Weather {
+    pub(crate) fn new(mut random: SplitMix64) -> Self {
+        Self(Mutex::new(Inner {
+            rates: Rates::draw(&mut random),
+            random,
+            is_calm: true,
+            commits: 0,
+            dies_at: None,
+            died: Arc::default(),
+            refusals: 0,
+            last_refusal: None,
+            made: BTreeMap::new(),
+            wide: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        }))
+    }
+
+    /// From now on nothing goes wrong, or things go wrong again.
+    pub(crate) fn set_calm(&self, is_calm: bool) {
+        self.lock().is_calm = is_calm;
+    }
+
+    /// A new host. What is returned fires when its journal dies.
+    pub(crate) fn begin_life(&self) -> Arc<Notify> {
+        let mut inner = self.lock();
+        inner.commits = 0;
+        inner.last_refusal = None;
+        inner.dies_at = None;
+        if inner.random.chance(60) {
+            let point = match inner.random.chance(50) {
+                true => CommitPoint::Before,
+                false => CommitPoint::After,
+            };
+            inner.dies_at = Some((1 + inner.random.below(300), point));
+        }
+        inner.died = Arc::default();
+        Arc::clone(&inner.died)
+    }
+
+    /// How a request to the engine goes.
+    pub(crate) fn plan(&self, operation: &Operation) -> Plan {
+        let mut inner = self.lock();
+        if inner.is_calm {
+            return Plan {
+                before: CALM,
+                ..Plan::default()
+            };
+        }
+        inner.plan(operation)
+    }
+
+    /// How a commit of the journal goes.
+    pub(crate) fn verdict(&self, point: CommitPoint) -> Verdict {
+        let mut inner = self.lock();
+        if inner.is_calm {
+            return Verdict::Proceed;
+        }
+        inner.verdict(point)
+    }
+
+    /// How many writes the journal has refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.lock().refusals
+    }
+
+    /// Whether one was within [`FELT`] before now: until then, programs that could not store what
+    /// nobody asked for refuse what somebody asks for.
+    pub(crate) fn refused_lately(&self) -> bool {
+        let last = self.lock().last_refusal;
+        last.is_some_and(|refused| refused.elapsed() <= FELT)
+    }
+
+    pub(crate) fn note(&self, program: &ProgramId, fault: Fault) {
+        self.lock().note(program, fault);
+    }
+
+    pub(crate) fn note_wide(&self, fault: Wide) {
+        self.lock().wide.insert(fault);
+    }
+
+    pub(crate) fn is_wide(&self, fault: Wide) -> bool {
+        self.lock().wide.contains(&fault)
+    }
+
+    /// This container was ended from outside.
+    pub(crate) fn note_ended(&self, container: &ContainerId) {
+        self.lock().ended.insert(container.clone());
+    }
+
+    pub(crate) fn has_ended(&self, container: &ContainerId) -> bool {
+        self.lock().ended.contains(container)
+    }
+
+    pub(crate) fn has_made(&self, program: &ProgramId, fault: Fault) -> bool {
+        let inner = self.lock();
+        inner
+            .made
+            .get(program)
+            .is_some_and(|it| it.contains(&fault))
+    }
+
+    /// Whether a program can have failed like this, given what went wrong.
+    pub(crate) fn explains(&self, program: &ProgramId, cause: &Cause) -> bool {
+        let made = |fault| self.has_made(program, fault);
+        let wide = |fault| self.is_wide(fault);
+        let late = || made(Fault::Hangs) || wide(Wide::ClockJumped);
+        match cause {
+            Cause::BuildFailed { message, .. } => {
+                made(Fault::BuildFails)
+                    || wide(Wide::DiskFull)
+                    || message.contains("cancelled")
+                    || message.contains("no place to build")
+            }
+            Cause::BuildTimedOut { .. }
+            | Cause::NotReadyInTime { .. }
+            | Cause::StopFailed { .. }
+            | Cause::RemoveFailed { .. } => late(),
+            Cause::StartFailed { .. } => made(Fault::StartFails),
+            Cause::Exited { .. } => made(Fault::Exits) || made(Fault::ExitsClean),
+            Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
+            Cause::Vanished => made(Fault::TakenAway),
+            Cause::RuntimeUnavailable { .. } => made(Fault::Unavailable) || wide(Wide::EngineDown),
+            Cause::FoldersFailed { .. }
+            | Cause::ContractViolated { .. }
+            | Cause::StateQuotaExceeded
+            | Cause::HostRestarted
+            | Cause::Internal { .. } => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn plan(&mut self, operation: &Operation) -> Plan {
+        let (program, fails) = match operation {
+            // A host that gets no answer to these does not come up, and is started again.
+            Operation::Check | Operation::List => return Plan::default(),
+            Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
+            Operation::Start(program) => (program, Some(Fault::StartFails)),
+            Operation::Stop(program)
+            | Operation::Observe(program)
+            | Operation::Image(program, _)
+            | Operation::Forget(program) => (program, None),
+        };
+        let mut plan = Plan {
+            before: self.delay(),
+            after: self.delay(),
+            outlives: self.random.chance(50),
+            fate: Fate::Done,
+        };
+        let fails = fails.filter(|_| self.random.chance(self.rates.fails));
+        if let Some(fault) = fails {
+            self.note(program, fault);
+            plan.fate = Fate::Failed("it was to fail".into());
+        } else if self.random.chance(self.rates.unavailable) {
+            self.note(program, Fault::Unavailable);
+            plan.fate = match self.random.chance(50) {
+                true => Fate::Unavailable,
+                false => Fate::AnswerLost,
+            };
+        }
+        if self.random.chance(self.rates.hangs) {
+            self.note(program, Fault::Hangs);
+            plan.before = HANGS;
+        }
+        plan
+    }
+
+    fn verdict(&mut self, point: CommitPoint) -> Verdict {
+        if point == CommitPoint::Before {
+            self.commits += 1;
+        }
+        if self.dies_at == Some((self.commits, point)) {
+            self.died.notify_one();
+            return Verdict::Die;
+        }
+        if point == CommitPoint::Before && self.random.chance(self.rates.refuses) {
+            self.refusals += 1;
+            self.last_refusal = Some(Instant::now());
+            return Verdict::Refuse;
+        }
+        match self.random.chance(self.rates.lingers) {
+            true => Verdict::Linger(Duration::from_millis(self.random.below(100))),
+            false => Verdict::Proceed,
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_millis(self.random.below(self.rates.delay_ms))
+    }
+
+    fn note(&mut self, program: &ProgramId, fault: Fault) {
+        self.made.entry(program.clone()).or_default().insert(fault);
+    }
+}
