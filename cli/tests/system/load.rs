@@ -93,11 +93,11 @@ pub(crate) fn events(host: &Host, program: &str, after: u64) -> Vec<Value> {
             "/programs/{program}/events?after={last}&limit=1000"
         ));
         assert_eq!(status, 200, "{page}");
-        let page: Vec<Value> = serde_json::from_str(&page).unwrap();
-        if page.is_empty() {
+        let page: Value = serde_json::from_str(&page).unwrap();
+        events.extend(page["events"].as_array().unwrap().iter().cloned());
+        if page["next_after"].is_null() {
             return events;
         }
-        events.extend(page);
     }
 }
 

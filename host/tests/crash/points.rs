@@ -228,7 +228,8 @@ impl Step {
 async fn deeds(host: &TestHost) -> Vec<Deed> {
     let (status, events) = host.ask("GET", "/programs/a/events?limit=1000", b"").await;
     assert_eq!(status, 200);
-    let events: Vec<Value> = serde_json::from_slice(&events).unwrap();
+    let page: Value = serde_json::from_slice(&events).unwrap();
+    let events = page["events"].as_array().unwrap();
     let event = |view: &Value| serde_json::from_value(view["event"].clone()).unwrap();
     events
         .iter()
