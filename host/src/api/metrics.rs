@@ -15,7 +15,7 @@ use crate::{host::Host, metrics};
     path = "/metrics",
     tag = "host",
     security(("bearer" = ["read", "host"])),
-    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn show(State(host): State<Host>) -> Result<Response, Failure> {
     let snapshot = metrics::gather(&host).await;
