@@ -39,7 +39,7 @@ impl RequestIds {
     fn make(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{:08x}-{number}", self.start);
-        HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed"))
+        HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("unnamed"))
     }
 }
 

@@ -54,7 +54,8 @@ impl Site {
         if let Some((host, observer)) = &self.short
             && let Some(program) = watched(&request)
         {
-            let looked = |request| look(host, &program, request, client);
+            // Boxed: what sees a request moves it about.
+            let looked = |request| Box::pin(look(host, &program, request, client));
             return Ok(observer.see(request, WATCHER_ROUTE, looked).await);
         }
         let extensions = request.extensions_mut();

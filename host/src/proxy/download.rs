@@ -2,10 +2,10 @@
 //! than the program says something.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -57,7 +57,7 @@ struct Waiting {
 }
 
 /// The answer's body, and the link given back once it is through.
-pub(super) async fn stream(
+pub(super) fn stream(
     answer: Response<Incoming>,
     link: Link,
     upstream: Arc<Upstream>,
@@ -71,12 +71,8 @@ pub(super) async fn stream(
     });
     let (parts, body) = answer.into_parts();
     if body.is_end_stream() {
-        // Nobody will ask for more.
-        poll_fn(|cx| {
-            Held::give_back(&mut held, cx);
-            Poll::Ready(())
-        })
-        .await;
+        // Nobody will ask for more, and nothing is waited for.
+        Held::give_back(&mut held, &mut Context::from_waker(Waker::noop()));
     }
     let download = Download {
         body,

@@ -26,7 +26,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ pub(super) struct Link {
     sender: SendRequest<Upload>,
     /// Apart, because it is large and a link is moved often.
     connection: Box<Connection<TokioIo<Metered>, Upload>>,
+    /// Goes off when the request under way has taken too long.
+    deadline: Pin<Box<Sleep>>,
     /// Bytes that came since the last request began.
     taken: Arc<AtomicUsize>,
     /// The connection's own work is over.
@@ -91,12 +93,14 @@ impl Link {
         };
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
+            .writev(false)
             .handshake(TokioIo::new(metered))
             .await
             .map_err(|error| broken(&error))?;
         Ok(Self {
             sender,
             connection: Box::new(connection),
+            deadline: Box::pin(sleep(limit)),
             taken,
             is_over: false,
             uses: 0,
@@ -122,7 +126,7 @@ impl Link {
         } else {
             patience.upload
         };
-        let mut deadline = pin!(sleep(first));
+        self.deadline.as_mut().reset(Instant::now() + first);
         let mut ended = pin!(waiting.ended.cancelled());
         let outcome = poll_fn(|cx| {
             // First the connection: it writes the request and reads the answer.
@@ -141,9 +145,10 @@ impl Link {
             }
             if !is_sent && waiting.progress.stage() == Stage::Done {
                 is_sent = true;
-                deadline.as_mut().reset(Instant::now() + patience.answer);
+                let deadline = Instant::now() + patience.answer;
+                self.deadline.as_mut().reset(deadline);
             }
-            if deadline.as_mut().poll(cx).is_ready() {
+            if self.deadline.as_mut().poll(cx).is_ready() {
                 return failed(match waiting.progress.stage() {
                     Stage::Client => ForwardError::BodyLate(patience.upload.as_secs()),
                     Stage::Program | Stage::Done | Stage::TooLarge | Stage::Broken => {

@@ -127,9 +127,8 @@ impl Proxy {
             let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
             let handshake = handshake.ok_or_else(unasked)?;
             let upgrade = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
-            return self
-                .open(&handshake, answer, link, upgrade, upstream, permit)
-                .await;
+            let open = self.open(&handshake, answer, link, upgrade, upstream, permit);
+            return Box::pin(open).await;
         }
         let headers = headers::toward_client(answer.headers(), &parts.method);
         *answer.headers_mut() = headers;
@@ -137,7 +136,8 @@ impl Proxy {
         // Among them is the program's own text for the status.
         answer.extensions_mut().clear();
         let idle = self.patience.idle;
-        Ok(download::stream(answer, link, Arc::clone(upstream), permit, idle).await)
+        let upstream = Arc::clone(upstream);
+        Ok(download::stream(answer, link, upstream, permit, idle))
     }
 
     /// Asks over a connection that waits, or a new one when none does or the program closed it.
@@ -156,7 +156,8 @@ impl Proxy {
             let is_new = pooled.is_none();
             let link = match pooled.take() {
                 Some(link) => link,
-                None => Link::dial(upstream.place(), self.patience.connect).await?,
+                // Boxed as everything that is rare, so that a request is small.
+                None => Box::pin(Link::dial(upstream.place(), self.patience.connect)).await?,
             };
             let waiting = Waiting {
                 progress: progress.clone(),
