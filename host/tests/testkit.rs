@@ -135,6 +135,8 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 507);
     *verdict.lock().unwrap() = Verdict::Proceed;
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
+    *verdict.lock().unwrap() = Verdict::Refuse;
+    assert_eq!(host.ask("POST", "/programs/a/start", b"").await.0, 507);
     *verdict.lock().unwrap() = Verdict::Die;
     let never = host.ask("POST", "/programs/a/start", b"");
     let waited = tokio::time::timeout(Duration::from_millis(100), never).await;

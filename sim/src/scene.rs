@@ -127,7 +127,6 @@ impl Scene {
     /// The law that the answer breaks.
     pub(crate) async fn ask(&self, host: &TestHost, ask: Ask<'_>) -> Result<(u16, Value), String> {
         let token = self.person(ask.user).token;
-        let refusals = self.weather.refusals();
         let body = ask.body.as_bytes();
         let (status, answer) = host
             .ask_as(&token, ask.key, ask.method, &ask.path, body)
@@ -148,7 +147,6 @@ impl Scene {
         if path.starts_with("/programs") && status < 400 {
             self.trace.hash(&answer);
         }
-        let was_refused = self.weather.refusals() > refusals;
         self.check_status(status, code)
             .map_err(|law| format!("{law}: {user} {method} {path}: {answer}"))?;
         let people = self.people();
@@ -157,8 +155,7 @@ impl Scene {
         if answer.contains(CANARY) || secrets.any(|secret| answer.contains(secret)) {
             return Err(format!("{user} {method} {path} was told a secret"));
         }
-        // The row of an attempt that a full disk refused is missing; the log of the host says so.
-        if method != "GET" && status < 300 && !was_refused {
+        if method != "GET" && status < 300 {
             let target = path.split('?').next().unwrap_or_default().to_owned();
             let row = (user.to_owned(), method.to_owned(), target);
             *self.owed().entry(row).or_default() += 1;

@@ -260,7 +260,8 @@ impl User {
         };
         let asked = format!("{method} {path}");
         match self.ask(method, path, &body).await? {
-            (404, _) => Ok(()),
+            // What can't be noted is refused before anybody looks whose it is.
+            (404 | 507, _) => Ok(()),
             (status, answer) => Err(format!(
                 "{} reached a foreign program, {asked} -> {status}: {answer}",
                 self.name

@@ -140,7 +140,7 @@ async fn run(
                 audit::attempt(host.journal(), &caller, host.now_ms(), from, action, target);
             match noted.await {
                 Ok(attempt) => Some(attempt),
-                Err(error) => return Failure::internal(&error).into_response(),
+                Err(error) => return Failure::from(error).into_response(),
             }
         }
     };

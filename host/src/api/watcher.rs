@@ -25,123 +25,72 @@ type Sender = (
     Option<Extension<Scheme>>,
 );
 
-/// The WatcherAPI's root. A WebSocket needs scope operate.
-#[utoipa::path(
-    method(get, head),
-    path = "/programs/{id}/watcher",
-    tag = "watcher",
-    security(("bearer" = ["read"])),
-    params(("id" = String, Path, description = "The program's id"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn look(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
+/// A pair of handlers for one path: looks, for scope read, and what steers, for scope operate. The
+/// document knows one path a handler, so each of the three paths has its own pair.
+macro_rules! ways {
+    ($path:literal, $look:ident, $steer:ident, $($below:tt)*) => {
+        /// A look at the program's WatcherAPI. A WebSocket needs scope operate.
+        #[utoipa::path(
+            method(get, head),
+            path = $path,
+            tag = "watcher",
+            security(("bearer" = ["read"])),
+            params(("id" = String, Path, description = "The program's id"), $($below)*),
+            responses((status = 200, description = "What the program answers, with its own status")),
+        )]
+        pub(super) async fn $look(
+            host: State<Host>,
+            caller: Extension<Caller>,
+            program: Owned,
+            client: Sender,
+            request: Request,
+        ) -> Result<Response, Failure> {
+            forward(host, caller, program, client, request).await
+        }
+
+        /// What steers the program by its WatcherAPI.
+        #[utoipa::path(
+            method(post, put, patch, delete),
+            path = $path,
+            tag = "watcher",
+            security(("bearer" = ["operate"])),
+            params(("id" = String, Path, description = "The program's id"), $($below)*),
+            responses((status = 200, description = "What the program answers, with its own status")),
+        )]
+        pub(super) async fn $steer(
+            host: State<Host>,
+            caller: Extension<Caller>,
+            program: Owned,
+            client: Sender,
+            request: Request,
+        ) -> Result<Response, Failure> {
+            forward(host, caller, program, client, request).await
+        }
+    };
 }
 
-/// The WatcherAPI's root.
-#[utoipa::path(
-    method(post, put, patch, delete),
-    path = "/programs/{id}/watcher",
-    tag = "watcher",
-    security(("bearer" = ["operate"])),
-    params(("id" = String, Path, description = "The program's id"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn steer(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
-}
-
-/// What is below the WatcherAPI's root. A WebSocket needs scope operate.
-#[utoipa::path(
-    method(get, head),
-    path = "/programs/{id}/watcher/{*path}",
-    tag = "watcher",
-    security(("bearer" = ["read"])),
-    params(("id" = String, Path, description = "The program's id"),
-        ("path" = String, Path, description = "What to ask the program for"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn look_below(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
-}
-
-/// What is below the WatcherAPI's root.
-#[utoipa::path(
-    method(post, put, patch, delete),
-    path = "/programs/{id}/watcher/{*path}",
-    tag = "watcher",
-    security(("bearer" = ["operate"])),
-    params(("id" = String, Path, description = "The program's id"),
-        ("path" = String, Path, description = "What to ask the program for"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn steer_below(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
-}
-
-/// The same by an older path. A WebSocket needs scope operate.
-#[utoipa::path(
-    method(get, head),
-    path = "/programs/{id}/proxy/watcher/{*path}",
-    tag = "watcher",
-    security(("bearer" = ["read"])),
-    params(("id" = String, Path, description = "The program's id"),
-        ("path" = String, Path, description = "What to ask the program for"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn look_older(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
-}
-
-/// The same by an older path.
-#[utoipa::path(
-    method(post, put, patch, delete),
-    path = "/programs/{id}/proxy/watcher/{*path}",
-    tag = "watcher",
-    security(("bearer" = ["operate"])),
-    params(("id" = String, Path, description = "The program's id"),
-        ("path" = String, Path, description = "What to ask the program for"),),
-    responses((status = 200, description = "What the program answers, with its own status")),
-)]
-pub(super) async fn steer_older(
-    host: State<Host>,
-    caller: Extension<Caller>,
-    program: Owned,
-    client: Sender,
-    request: Request,
-) -> Result<Response, Failure> {
-    forward(host, caller, program, client, request).await
-}
+ways!("/programs/{id}/watcher", look, steer,);
+ways!(
+    "/programs/{id}/watcher/{*path}",
+    look_below,
+    steer_below,
+    (
+        "path" = String,
+        Path,
+        description = "What to ask the program for"
+    )
+);
+// An older path of the same.
+ways!(
+    "/programs/{id}/proxy/watcher/{*path}",
+    look_older,
+    steer_older,
+    (
+        "path" = String,
+        Path,
+        description = "What to ask the program for"
+    )
+);
 
 /// A look at what is below a WatcherAPI's root, by whoever may.
 pub(super) async fn look_at(

@@ -1,16 +1,9 @@
 //! Who changed what, and from where: one row a change, written before it is made.
 //!
 //! ```text
-//! request ─► attempt (queued, first in line) ─► the change (its commit is never before the attempt's)
-//!                                          └─► outcome (queued behind)
+//! request ─► attempt, on the disk ─► the change ─► outcome (queued, nobody waits)
 //! ```
-//! Nobody waits for these rows: they are in the writer's queue ahead of the change, and the writer
-//! works in order, so a change that is durable has a row that is durable too.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+//! A change whose row can't be written is not made.
 
 use super::Caller;
 use crate::journal::{Journal, JournalError};
@@ -37,13 +30,13 @@ pub(crate) struct AuditRow {
 /// A change that has begun.
 pub(crate) struct Attempt {
     journal: Journal,
-    seq: Arc<AtomicI64>,
+    seq: i64,
 }
 
 /// Notes that `caller` is about to make a change.
 ///
 /// # Errors
-/// [`JournalError::Closed`] while the host ends: the change must not be made then.
+/// As the disk says: the change must not be made then.
 pub(crate) async fn attempt(
     journal: &Journal,
     caller: &Caller,
@@ -53,18 +46,15 @@ pub(crate) async fn attempt(
     target: String,
 ) -> Result<Attempt, JournalError> {
     let (user, token) = (caller.user.to_string(), caller.token.to_string());
-    let seq = Arc::new(AtomicI64::new(0));
-    let made = Arc::clone(&seq);
-    journal
-        .enqueue(move |transaction| {
+    let seq = journal
+        .write(move |transaction| {
             let row = transaction
                 .prepare_cached(
                     "INSERT INTO audit (at_ms, user, token, peer, action, target)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .insert((at_ms, user, token, peer, action, target))?;
-            made.store(row, Ordering::Release);
-            Ok(())
+            Ok(row)
         })
         .await?;
     Ok(Attempt {
@@ -82,7 +72,7 @@ impl Attempt {
             .enqueue(move |transaction| {
                 transaction
                     .prepare_cached("UPDATE audit SET status = ?2 WHERE seq = ?1")?
-                    .execute((seq.load(Ordering::Acquire), status))?;
+                    .execute((seq, status))?;
                 Ok(())
             })
             .await;
