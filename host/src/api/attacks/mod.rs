@@ -2,6 +2,7 @@
 //! the host as it is, with its HTTP server, its routes and its token. Each test says what the
 //! program saw and what the client got.
 
+mod clock;
 mod framing;
 mod hostile;
 mod passing;

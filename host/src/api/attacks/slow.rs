@@ -1,10 +1,7 @@
 //! Whoever is slow, or says nothing, or takes nothing, holds a place for a known time. The clock is
-//! stopped once the world stands: it jumps to the next deadline whenever all wait.
+//! stopped once the world stands, and moved on while a test waits.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
+use super::clock::StoppedClock;
 use super::speech::{Conversation, closed, request, say};
 use super::world::{Running, Script, Seen, World, decent};
 use crate::proxy::{IN_FLIGHT_MAX, REQUEST_BODY_BYTES_MAX};
@@ -24,14 +21,6 @@ fn says(mut stream: Conversation, seen: Seen, words: &'static str) -> Running {
     })
 }
 
-/// Never sooner. It can seem later: the clock also jumps while the kernel still carries the bytes
-/// that tell of the end.
-fn assert_about(since: Instant, seconds: u64) {
-    let took = since.elapsed();
-    let range = Duration::from_secs(seconds)..Duration::from_secs(3 * seconds);
-    assert!(range.contains(&took), "{took:?}, not about {seconds} s");
-}
-
 #[tokio::test]
 async fn a_head_that_does_not_end_is_closed_after_10_s() {
     let world = World::new(decent).await;
@@ -41,13 +30,11 @@ async fn a_head_that_does_not_end_is_closed_after_10_s() {
         "GET / HTTP/1.1\r\nHost: h\r\nX: ",
     ] {
         let mut client = world.connect().await;
-        tokio::time::pause();
-        let began = Instant::now();
+        let clock = StoppedClock::new(&world);
         client.send(head).await;
-        let answers = client.rest().await;
+        let answers = clock.until(client.rest()).await;
         assert!(answers.len() <= 1, "{answers:?}");
-        assert_about(began, 10);
-        tokio::time::resume();
+        clock.assert_about(10);
     }
     assert_eq!(world.seen.all(), [""; 0]);
 }
@@ -58,10 +45,9 @@ async fn a_client_that_asks_no_more_is_closed_after_10_s() {
     let mut client = world.connect().await;
     client.send(GET).await;
     assert_eq!(client.answer().await.unwrap().status, 200);
-    tokio::time::pause();
-    let began = Instant::now();
-    assert_eq!(client.rest().await, []);
-    assert_about(began, 10);
+    let clock = StoppedClock::new(&world);
+    assert_eq!(clock.until(client.rest()).await, []);
+    clock.assert_about(10);
 }
 
 #[tokio::test]
@@ -74,18 +60,16 @@ async fn a_body_that_does_not_end_is_given_up_after_30_s() {
         ("Transfer-Encoding: chunked", "5\r\nhe"),
     ] {
         let mut client = world.connect().await;
-        tokio::time::pause();
-        let began = Instant::now();
+        let clock = StoppedClock::new(&world);
         client
             .send(&format!("{POST}{framing}\r\n\r\n{begun}"))
             .await;
-        let answer = client.answer_late().await;
+        let answer = clock.until(client.answer_late()).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (408, "request_timeout")
         );
-        assert_about(began, 30);
-        tokio::time::resume();
+        clock.assert_about(30);
     }
     assert_eq!(world.seen.all(), [""; 0], "nothing came whole");
 }
@@ -97,14 +81,13 @@ async fn a_drip_of_a_body_is_given_up_after_30_s() {
     client
         .send(&format!("{POST}Content-Length: 100000\r\n\r\n"))
         .await;
-    tokio::time::pause();
-    let began = Instant::now();
+    let clock = StoppedClock::new(&world);
     let drip = async {
         loop {
             client.send("x").await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if began.elapsed() > Duration::from_secs(40) {
-                return client.answer().await.unwrap();
+            clock.move_on().await;
+            if clock.seconds() > 40 {
+                return client.answer_late().await;
             }
         }
     };
@@ -122,20 +105,18 @@ async fn a_program_that_hangs_is_answered_for_after_30_s() {
     ] {
         let world = World::new(script).await;
         let mut client = world.connect().await;
+        let clock = StoppedClock::new(&world);
         client
             .send(&format!("{POST}Content-Length: 5\r\n\r\nhello"))
             .await;
         world.seen.until(1).await;
-        tokio::time::pause();
-        let began = Instant::now();
-        let answer = client.answer_late().await;
+        let answer = clock.until(client.answer_late()).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (504, "gateway_timeout")
         );
-        assert_about(began, 30);
+        clock.assert_about(30);
         assert_eq!(world.seen.until(2).await[1], "closed");
-        tokio::time::resume();
     }
 }
 
@@ -153,12 +134,14 @@ async fn a_program_that_takes_no_body_is_answered_for_after_30_s() {
     let mut client = world.connect().await;
     let body = "x".repeat(REQUEST_BODY_BYTES_MAX);
     let request = format!("{POST}Content-Length: {}\r\n\r\n{body}", body.len());
-    tokio::time::pause();
-    let began = Instant::now();
-    client.send(&request).await;
-    let answer = client.answer_late().await;
+    let clock = StoppedClock::new(&world);
+    let answer = async {
+        client.send(&request).await;
+        client.answer_late().await
+    };
+    let answer = clock.until(answer).await;
     assert_eq!(answer.status, 504, "{answer:?}");
-    assert_about(began, 30);
+    clock.assert_about(30);
 }
 
 #[tokio::test]
@@ -172,13 +155,12 @@ async fn a_body_that_stops_coming_ends_after_120_s() {
     })
     .await;
     let mut client = world.connect().await;
+    let clock = StoppedClock::new(&world);
     client.send(GET).await;
     world.seen.until(1).await;
-    tokio::time::pause();
-    let began = Instant::now();
-    let answer = client.answer_late().await;
+    let answer = clock.until(client.answer_late()).await;
     assert_eq!((answer.status, answer.is_whole), (200, false));
-    assert_about(began, 120);
+    clock.assert_about(120);
     assert_eq!(world.seen.until(2).await[1], "closed");
 }
 
@@ -200,12 +182,11 @@ async fn a_client_that_takes_nothing_is_cut_off_after_30_s() {
     let mut client = world.connect().await;
     client.send(GET).await;
     assert!(!client.bytes().await.is_empty());
-    tokio::time::pause();
-    let began = Instant::now();
+    let clock = StoppedClock::new(&world);
     while world.seen.all().is_empty() {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        clock.move_on().await;
     }
-    assert_about(began, 30);
+    clock.assert_about(30);
     drop(client);
 }
 

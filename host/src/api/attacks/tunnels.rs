@@ -1,7 +1,8 @@
 //! WebSockets: no tunnel but the one that both sides agreed on, and none that outlives its program.
 
-use tokio::{io::AsyncReadExt, time::Instant};
+use tokio::io::AsyncReadExt;
 
+use super::clock::StoppedClock;
 use super::speech::{Client, Conversation, request, say};
 use super::world::{Running, Seen, World, decent, dictated, obedient};
 
@@ -102,10 +103,9 @@ async fn a_tunnel_ends_with_its_program_and_with_the_host() {
 async fn a_tunnel_in_which_nothing_moves_ends_after_two_to_four_minutes() {
     let world = World::new(shouting).await;
     let mut client = opened(&world).await;
-    tokio::time::pause();
-    let began = Instant::now();
-    assert_eq!(client.rest().await, []);
-    let took = began.elapsed().as_secs();
+    let clock = StoppedClock::new(&world);
+    assert_eq!(clock.until(client.rest()).await, []);
+    let took = clock.seconds();
     assert!((120..=241).contains(&took), "{took} s");
 }
 
