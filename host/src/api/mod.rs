@@ -80,7 +80,8 @@ pub(crate) fn site(host: Host) -> Site {
     Site::new(host, observer, router)
 }
 
-/// The routes of a host.
+/// The routes of a host, without a server in front.
+#[cfg(any(test, feature = "testkit"))]
 pub(crate) fn router(host: Host) -> Router {
     let observer = Observer::new(&host);
     observed(host, observer)

@@ -37,7 +37,7 @@ pub(super) const NETWORK_LABEL: &str = "hersh.network";
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 pub(super) const BRIDGE: &str = "com.docker.network.bridge.name";
 
-/// The network that a container is to be attached to, seen to keep what its mode promises.
+/// The network that a container is to be attached to, with the settings that its mode promises.
 pub(super) struct Known {
     /// The engine's name.
     pub(super) name: String,
@@ -47,6 +47,14 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Sees to it that nothing behind the bridge reaches the host. Nothing may start before.
+    pub(super) async fn close(&self) -> Result<(), StartError> {
+        match &self.bridge {
+            Some(bridge) => firewall::close(bridge).await,
+            None => Ok(()),
+        }
+    }
+
     /// What [`Sandbox::networks`](crate::compose::Sandbox) calls a network of the engine.
     pub(super) fn mode_name(&self, name: &str) -> String {
         if name == self.name {
@@ -57,7 +65,7 @@ impl Known {
     }
 }
 
-/// Finds a network of this mode with room, or makes one, and closes it toward the host.
+/// Finds a network of this mode with room, or makes one.
 pub(super) async fn ensure(
     client: &Docker,
     fault: impl Fn(&bollard::errors::Error) -> Fault,
@@ -87,12 +95,10 @@ pub(super) async fn ensure(
         };
         check(&network, mode, number)?;
         if network.containers.map_or(0, |members| members.len()) < config.network_members {
-            let bridge = bridge_name(mode, number);
-            firewall::close(&bridge).await?;
             return Ok(Known {
                 name,
                 mode,
-                bridge: Some(bridge),
+                bridge: Some(bridge_name(mode, number)),
             });
         }
     }

@@ -38,10 +38,14 @@ pub(super) async fn start(
     );
     removed.map_err(not_removed)?;
     let known = known?;
-    let container = create(&inner, &spec, &known).await?;
+    let (created, closed) = tokio::join!(create(&inner, &spec, &known), known.close());
+    let container = created?;
     let id = container.to_string();
     // From here on a container is there, and any way out but the good one removes it.
-    let result = unless_cancelled(&cancel, run(&inner, &spec, &known, container)).await;
+    let result = match closed {
+        Ok(()) => unless_cancelled(&cancel, run(&inner, &spec, &known, container)).await,
+        Err(open) => Err(open),
+    };
     if result.is_err() {
         inner.captures.finish(&id).await;
         if let Err(error) = remove::force(&inner, &id).await {

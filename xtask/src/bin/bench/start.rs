@@ -29,7 +29,7 @@ const NETWORK: &str = "hersh-bench";
 const PEER_ADDRESS: &str = "10.213.77.2";
 const POLL: Duration = Duration::from_millis(5);
 const DEADLINE: Duration = Duration::from_secs(60);
-const GOAL_RATIO: f64 = 1.15;
+const GOAL_RATIO: f64 = 1.10;
 
 /// Measures both.
 pub(crate) fn suite() -> Result<Vec<Row>> {
