@@ -11,8 +11,9 @@
 //!
 //! Refused is what makes the engine itself reach out, since it does so from the machine's own
 //! network (`ADD` with an URL), what asks for another builder (`# syntax=`, here-documents, options
-//! of `RUN`), and what takes effect where nobody looks (`ONBUILD`).
+//! of `RUN`), what takes effect where nobody looks (`ONBUILD`), and values that grow without bound.
 
+mod expansion;
 mod lines;
 mod names;
 mod steps;
@@ -22,6 +23,8 @@ mod tests;
 pub use names::may_be_pulled;
 
 use std::collections::BTreeMap;
+
+use expansion::Expansion;
 
 /// The most that a Dockerfile may hold, bytes.
 pub const DOCKERFILE_BYTES_MAX: usize = 1024 * 1024;
@@ -45,6 +48,15 @@ pub struct Refused {
 pub struct Dockerfile {
     escape: char,
     steps: Vec<Step>,
+}
+
+/// An image that is built on or copied from, as the engine has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Its id.
+    pub id: String,
+    /// How long the value of each of its environment variables is, bytes.
+    pub variables: BTreeMap<String, usize>,
 }
 
 /// One instruction. Where it names an image of the engine, that stands apart from its text.
@@ -89,26 +101,31 @@ impl Dockerfile {
             .filter(move |(_, image)| seen.insert(*image))
     }
 
-    /// What the engine is to build: `ids` holds the id of every image of [`images`](Self::images),
-    /// and every layer carries `label`.
+    /// What the engine is to build: `bases` holds every image of [`images`](Self::images), and the
+    /// layers of every stage carry `labels`, by name and value.
     ///
     /// # Errors
-    /// [`Refused`] for an image without an id.
+    /// [`Refused`] for an image that is not in there, and for a line that becomes too long with the
+    /// variables of the images.
     pub fn to_build(
         &self,
-        ids: &BTreeMap<String, String>,
-        label: (&str, &str),
+        bases: &BTreeMap<String, Base>,
+        labels: &[(&str, &str)],
     ) -> Result<String, Refused> {
         let mut text = String::new();
         if self.escape != lines::ESCAPE {
             text.push_str(&format!("# escape={}\n", self.escape));
         }
+        let labels = labels
+            .iter()
+            .map(|(name, value)| format!(" {name}={value}"));
+        let labels: String = labels.collect();
+        let mut expansion = Expansion::new(self.escape, bases.values());
         for step in &self.steps {
             let image = match &step.image {
                 None => "",
-                Some(name) => ids.get(name).ok_or_else(|| Refused {
-                    line: step.line,
-                    reason: format!("the image {name} was not found"),
+                Some(name) => bases.get(name).map(|it| it.id.as_str()).ok_or_else(|| {
+                    lines::refused(step.line, &format!("the image {name} was not found"))
                 })?,
             };
             let Step {
@@ -117,11 +134,12 @@ impl Dockerfile {
                 after,
                 ..
             } = step;
-            text.push_str(&format!("{keyword} {before}{image}{after}\n"));
+            let arguments = format!("{before}{image}{after}");
+            expansion.take(step.line, keyword, &arguments)?;
+            text.push_str(&format!("{keyword} {arguments}\n"));
             // Set anew after each label of the file's own, which could say something else.
             if matches!(keyword.as_str(), "FROM" | "LABEL") {
-                let (key, value) = label;
-                text.push_str(&format!("LABEL {key}={value}\n"));
+                text.push_str(&format!("LABEL{labels}\n"));
             }
         }
         Ok(text)

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The most that a value in the name of an image may hold, bytes.
+const VALUE_BYTES_MAX: usize = 4 * 1024;
+
 /// The `ARG`s before the first `FROM`, which `FROM` may use.
 #[derive(Default)]
 pub(super) struct Arguments(BTreeMap<String, String>);
@@ -66,6 +69,9 @@ impl Arguments {
             rest = after;
         }
         text.push_str(rest);
+        if text.len() > VALUE_BYTES_MAX {
+            return Err(format!("{word} becomes longer than 4 KiB"));
+        }
         if text.contains(['$', '\'', '"', '\\', '`']) {
             return Err(unreadable(word));
         }
@@ -90,22 +96,29 @@ impl Stages {
         {
             return Err(format!("{name:?} is no name for a stage"));
         }
+        if let Some(name) = name.filter(|name| self.has_name(name)) {
+            return Err(format!("there are two stages named {name}"));
+        }
         self.0.push(name.map(str::to_ascii_lowercase));
         Ok(())
     }
 
-    /// Whether a stage before this line has that name.
+    /// Whether a stage so far has that name, the one that is being built too.
     pub(super) fn has_name(&self, name: &str) -> bool {
         let lower = name.to_ascii_lowercase();
         self.0.iter().flatten().any(|known| *known == lower)
     }
 
-    /// Whether a stage before this line has that number.
-    pub(super) fn has_number(&self, number: &str) -> bool {
-        is_number(number)
-            && number
-                .parse()
-                .is_ok_and(|number: usize| number < self.0.len())
+    /// Whether `source` is the name or the number of a stage before the one that is being built.
+    /// An engine takes any other for the name or the id of an image.
+    pub(super) fn is_finished(&self, source: &str) -> bool {
+        let Some((_building, finished)) = self.0.split_last() else {
+            return false;
+        };
+        let lower = source.to_ascii_lowercase();
+        let has_name = finished.iter().flatten().any(|known| *known == lower);
+        let number = source.parse::<usize>().ok().filter(|_| is_number(source));
+        has_name || number.is_some_and(|number| number < finished.len())
     }
 }
 

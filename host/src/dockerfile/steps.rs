@@ -146,12 +146,20 @@ fn add(line: &Line, escape: char) -> Result<Step, Refused> {
     {
         return Err(unknown_flag(line, name));
     }
-    let sources = match serde_json::from_str::<Vec<String>>(rest) {
-        Ok(words) => words,
-        Err(_words) => rest.split_whitespace().map(str::to_owned).collect(),
+    let (words, is_list) = words(line, rest)?;
+    let [sources @ .., _where_to] = words.as_slice() else {
+        return Err(refused(
+            line.number,
+            "ADD takes files and where to put them",
+        ));
     };
-    // The last one is where to.
-    for source in sources.iter().rev().skip(1) {
+    if sources.is_empty() {
+        return Err(refused(
+            line.number,
+            "ADD takes files and where to put them",
+        ));
+    }
+    for source in sources {
         let strange = |it: char| matches!(it, ':' | '$' | '\'' | '"' | '\\' | '`') || it == escape;
         if source.contains(strange) {
             let reason = format!(
@@ -162,7 +170,34 @@ fn add(line: &Line, escape: char) -> Result<Step, Refused> {
             return Err(refused(line.number, &reason));
         }
     }
-    Ok(as_is(line))
+    if !is_list {
+        return Ok(as_is(line));
+    }
+    let options = flags.iter();
+    let options: String = options
+        .map(|(name, value)| format!("--{name}={value} "))
+        .collect();
+    Ok(Step {
+        before: options + &serde_json::Value::from(words).to_string(),
+        ..as_is(line)
+    })
+}
+
+/// The words of a line, and whether they are a list in JSON. An engine takes a list that it can't
+/// read for plain words, and what it can read differs, so a list is a good one or none.
+fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refused> {
+    if !rest.starts_with('[') {
+        let words = rest.split_whitespace().map(str::to_owned).collect();
+        return Ok((words, false));
+    }
+    let list: Vec<String> = serde_json::from_str(rest).map_err(|error| {
+        let reason = format!("the list of words is no JSON ({error}); write [\"from\", \"to\"]");
+        refused(line.number, &reason)
+    })?;
+    if list.iter().any(|word| word.contains(char::is_control)) {
+        return Err(refused(line.number, "the list holds a control character"));
+    }
+    Ok((list, true))
 }
 
 fn copy(line: &Line, stages: &Stages) -> Result<Step, Refused> {
@@ -175,12 +210,17 @@ fn copy(line: &Line, stages: &Stages) -> Result<Step, Refused> {
             false => Ok(as_is(line)),
         };
     };
-    if stages.has_name(source) || stages.has_number(source) {
+    if stages.is_finished(source) {
         return Ok(as_is(line));
     }
     let at = |reason: String| refused(line.number, &reason);
     if is_number(source) {
-        return Err(at(format!("there is no stage {source} before this line")));
+        return Err(at(format!(
+            "no stage {source} is finished before this line"
+        )));
+    }
+    if stages.has_name(source) {
+        return Err(at(format!("the stage {source} can't copy from itself")));
     }
     base_image(source).map_err(at)?;
     let others = flags.iter().filter(|(name, _)| *name != "from");

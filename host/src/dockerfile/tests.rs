@@ -2,14 +2,16 @@ use super::*;
 
 const ID: &str = "sha256:aa";
 
-/// What is built of `text`, every image found under [`ID`].
+/// What is built of `text`, every image found under [`ID`] with a `PATH` of 100 bytes.
 fn built(text: &str) -> Result<String, Refused> {
     let file = Dockerfile::read(text.as_bytes())?;
-    let ids = file
-        .images()
-        .map(|(_, image)| (image.to_owned(), ID.to_owned()))
-        .collect();
-    file.to_build(&ids, ("l", "h"))
+    let base = Base {
+        id: ID.to_owned(),
+        variables: [("PATH".to_owned(), 100)].into(),
+    };
+    let images = file.images();
+    let bases = images.map(|(_, image)| (image.to_owned(), base.clone()));
+    file.to_build(&bases.collect(), &[("l", "h")])
 }
 
 fn images(text: &str) -> Vec<String> {
@@ -53,7 +55,7 @@ fn what_is_built_is_what_was_understood() {
         ),
         (
             "FROM scratch\nADD a.tar [b].txt /x/\nADD [\"a b\", \"/x\"]",
-            "FROM scratch\nLABEL l=h\nADD a.tar [b].txt /x/\nADD [\"a b\", \"/x\"]\n",
+            "FROM scratch\nLABEL l=h\nADD a.tar [b].txt /x/\nADD [\"a b\",\"/x\"]\n",
         ),
         (
             "FROM scratch\nRUN echo '# no comment' <<<here $((1<<2)) --flag",
@@ -124,11 +126,15 @@ fn what_reaches_out_or_into_others_is_refused() {
 ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
             "ADD takes files",
         ),
+        (2, "FROM scratch\nADD [\"http://h/x\", /x]", "no JSON"),
         (
             2,
-            "FROM scratch\nADD [\"http://h/x\", /x]",
-            "ADD takes files",
+            "FROM scratch\nADD [\"http://h/x\",\"/\\ud800\"]",
+            "no JSON",
         ),
+        (2, "FROM scratch\nADD [\"http://h/x\",\"/x\"]x", "no JSON"),
+        (2, "FROM scratch\nADD [\"http://h/x\"]", "where to put"),
+        (2, "FROM scratch\nADD http://h/x", "where to put"),
         (
             2,
             "FROM scratch\nADD --keep-git-dir=true a /x",
@@ -169,6 +175,9 @@ ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
             "one --from",
         ),
         (2, "FROM scratch\nCOPY --from=1 / /", "no stage 1"),
+        (2, "FROM scratch\nCOPY --from=0 / /", "no stage 0"),
+        (2, "FROM scratch AS a\nCOPY --from=A / /", "from itself"),
+        (2, "FROM a:1 AS x\nFROM b:1 AS X", "two stages"),
         (
             2,
             "FROM scratch\nRUN --mount=type=secret,id=x cat",
@@ -257,4 +266,49 @@ fn the_engine_is_sent_to_public_registries_only() {
         let refused = may_be_pulled(name).unwrap_err();
         assert!(refused.contains("no public registry"), "{name}: {refused}");
     }
+}
+
+#[test]
+fn values_grow_within_bounds() {
+    let doubling = |keyword: &str, count: usize| {
+        let lines = (0..count).map(|at| format!("{keyword} a{}=${{a{at}}}$a{at}\n", at + 1));
+        format!("{keyword} a0=0123456789\n{}", lines.collect::<String>())
+    };
+    let ours = |text: &str| built(&format!("FROM a:1\n{text}"));
+    assert!(ours(&doubling("ENV", 10)).is_ok());
+    assert!(built(&format!("{}FROM a:1", doubling("ARG", 10))).is_ok());
+    let long = "longer than 64 KiB";
+    for (text, expected) in [
+        (doubling("ENV", 30), long),
+        (doubling("ARG", 30), long),
+        (
+            "ENV a \"0123456789\"\nENV \"b\"=$a$a$a\n".to_owned() + &"ENV b=$b$b$b\n".repeat(9),
+            long,
+        ),
+        (format!("LABEL x={}", "$PATH".repeat(700)), long),
+        (
+            format!("LABEL x={}\n", "$PATH".repeat(10)).repeat(999),
+            "more than 512 KiB",
+        ),
+        ("ENV b=${a//0/$a}".to_owned(), "replacing inside"),
+        ("USER ${a:-${b/x/y}}".to_owned(), "replacing inside"),
+    ] {
+        let refused = ours(&text).unwrap_err();
+        assert!(refused.reason.contains(expected), "{text}: {refused}");
+    }
+    // What a shell expands is its own affair, and a name that nobody sets stands for nothing.
+    let shell = format!(
+        "RUN echo {}\nUSER {}",
+        "$PATH".repeat(9_000),
+        "$x".repeat(9_000)
+    );
+    assert!(ours(&shell).is_ok());
+    // What an image is called is expanded here.
+    let bomb = doubling("ARG", 40) + "FROM $a40";
+    assert!(
+        Dockerfile::read(bomb.as_bytes())
+            .unwrap_err()
+            .reason
+            .contains("needs a value")
+    );
 }

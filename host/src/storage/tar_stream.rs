@@ -16,8 +16,12 @@ const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Streams the tree below `root`, its Dockerfile replaced by `dockerfile` if there is one. The same
-/// tree gives the same bytes: no times, no owners, sorted.
+/// What an engine reads for patterns, each of which it makes into a program of its own before the
+/// build begins: without bound, and a person's client would have kept to them before.
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// Streams the tree below `root`: as it is, or for a build, with `dockerfile` for its own and without
+/// a `.dockerignore`. The same tree gives the same bytes: no times, no owners, sorted.
 /// A failure to read ends the stream with an error, which ends the build.
 pub(crate) fn tar_stream(
     root: PathBuf,
@@ -52,6 +56,9 @@ fn write_tree(root: &Path, dockerfile: Option<&str>, out: &mut Pieces) -> io::Re
         names.sort();
         for name in names {
             let path = folder.join(name);
+            if dockerfile.is_some() && path == Path::new(IGNORE_FILE) {
+                continue;
+            }
             let place = root.join(&path);
             let metadata = fs::symlink_metadata(&place)?;
             let mut header = tar::Header::new_gnu();

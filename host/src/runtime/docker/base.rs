@@ -4,15 +4,16 @@
 //! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
 //! an image with triggers is no base. Nor is one that some host built for a program.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, path::Path};
 
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
+use tokio::io::AsyncReadExt;
 
 use super::{Inner, engine::Fault};
 use crate::{
-    compose::{HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
-    dockerfile::{self, Dockerfile},
+    compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
+    dockerfile::{self, Base, DOCKERFILE_BYTES_MAX, Dockerfile},
     runtime::{BuildError, BuildLog, BuildRequest},
 };
 
@@ -24,25 +25,41 @@ pub(super) async fn prepare(
 ) -> Result<String, BuildError> {
     let path = request.context_dir.join("Dockerfile");
     let files = |message| BuildError::Files { message };
-    let bytes = tokio::fs::read(&path)
+    let bytes = beginning(&path, DOCKERFILE_BYTES_MAX + 1)
         .await
         .map_err(|error| files(format!("{}: {error}", path.display())))?;
     let file = Dockerfile::read(&bytes).map_err(|refused| failed(refused.to_string()))?;
-    let mut ids = BTreeMap::new();
+    let mut bases = BTreeMap::new();
     for (line, name) in file.images() {
-        let id = look_up(inner, name, log)
+        let base = look_up(inner, name, log)
             .await
             .map_err(|error| at_line(line, error))?;
-        log.write(&format!("{name} is {id}\n"))
+        log.write(&format!("{name} is {}\n", base.id))
             .map_err(|error| files(format!("{}: {error}", request.log_path.display())))?;
-        ids.insert(name.to_owned(), id);
+        bases.insert(name.to_owned(), base);
     }
-    file.to_build(&ids, (LAYER_LABEL, &inner.config.host_id))
+    // The engine's cache knows neither tenant nor network: what one program's step left behind
+    // would stand for the same step of another.
+    let network = if request.network { "network" } else { "none" };
+    let cache = format!("{}.{network}", request.program);
+    let labels = [
+        (LAYER_LABEL, inner.config.host_id.as_str()),
+        (CACHE_LABEL, &cache),
+    ];
+    file.to_build(&bases, &labels)
         .map_err(|refused| failed(refused.to_string()))
 }
 
-/// The id of a base image, fetched if need be.
-async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<String, BuildError> {
+/// The first `bytes_max` bytes of a file.
+async fn beginning(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(bytes_max as u64).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// A base image, fetched if need be.
+async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, BuildError> {
     let image = match find(inner, name).await? {
         Some(image) => image,
         None => {
@@ -69,9 +86,17 @@ async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<String
             "{name} has ONBUILD triggers, which would run unseen; name an image without them"
         )));
     }
-    image
-        .id
-        .ok_or_else(|| failed(format!("the engine gives {name} no id")))
+    let variables = config.env.unwrap_or_default();
+    let variables = variables
+        .iter()
+        .filter_map(|variable| variable.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.len()))
+        .collect();
+    let no_id = || failed(format!("the engine gives {name} no id"));
+    Ok(Base {
+        id: image.id.ok_or_else(no_id)?,
+        variables,
+    })
 }
 
 async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {

@@ -1,0 +1,133 @@
+//! How long a line can become when the engine puts values in the place of variables.
+//!
+//! The engine does that in its own process, takes longer than in proportion to the length, and goes
+//! on when the build is cancelled. A few lines, each of which names the one before ten times, would
+//! keep it busy for ever. So every value's greatest length is known here before the engine sees it.
+
+use std::collections::BTreeMap;
+
+use super::{Base, Refused, lines::refused};
+
+/// The most that one line may become, bytes.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// The most that all lines together may grow by, bytes.
+const GROWTH_BYTES_MAX: usize = 512 * 1024;
+/// The instructions in which engines look for variables.
+const EXPANDED: [&str; 10] = [
+    "ADD",
+    "ARG",
+    "COPY",
+    "ENV",
+    "EXPOSE",
+    "LABEL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// What is known about the lines so far.
+pub(super) struct Expansion {
+    escape: char,
+    /// The greatest length that a variable can have.
+    lengths: BTreeMap<String, usize>,
+    /// The same for one whose name can't be told; a name that nobody sets stands for nothing.
+    otherwise: usize,
+    growth_bytes: usize,
+}
+
+impl Expansion {
+    pub(super) fn new<'a>(escape: char, bases: impl Iterator<Item = &'a Base>) -> Self {
+        let mut expansion = Self {
+            escape,
+            lengths: BTreeMap::new(),
+            otherwise: 0,
+            growth_bytes: 0,
+        };
+        for (name, length) in bases.flat_map(|base| &base.variables) {
+            expansion.remember(name, *length);
+        }
+        expansion
+    }
+
+    /// Takes the next line in.
+    ///
+    /// # Errors
+    /// One that becomes too long.
+    pub(super) fn take(
+        &mut self,
+        line: usize,
+        keyword: &str,
+        arguments: &str,
+    ) -> Result<(), Refused> {
+        if !EXPANDED.contains(&keyword) {
+            return Ok(());
+        }
+        let at = |reason: &str| Err(refused(line, reason));
+        let Some(length) = self.length(arguments) else {
+            return at("replacing inside a value, as in ${name/x/y}, is not taken here");
+        };
+        let growth_bytes = length.saturating_sub(arguments.len());
+        self.growth_bytes = self.growth_bytes.saturating_add(growth_bytes);
+        if length > LINE_BYTES_MAX {
+            return at("with its variables the line can become longer than 64 KiB");
+        }
+        if self.growth_bytes > GROWTH_BYTES_MAX {
+            return at("up to here the file grows by more than 512 KiB with its variables");
+        }
+        if matches!(keyword, "ENV" | "ARG") {
+            self.declare(arguments, length);
+        }
+        Ok(())
+    }
+
+    /// The greatest length of a text of which no variable is left; `None` if that has no bound.
+    fn length(&self, text: &str) -> Option<usize> {
+        let mut length = text.len();
+        for behind in text.split('$').skip(1) {
+            let (braced, behind) = match behind.strip_prefix('{') {
+                Some(behind) => (true, behind),
+                None => (false, behind),
+            };
+            let (name, after) = behind.split_at(name_length(behind));
+            if braced && after.starts_with('/') {
+                return None;
+            }
+            let known = self.lengths.get(name).copied();
+            length = length.saturating_add(known.unwrap_or(self.otherwise));
+        }
+        Some(length)
+    }
+
+    /// Remembers the variables of a line, which together can be `length` long.
+    fn declare(&mut self, text: &str, length: usize) {
+        let is_plain = !text.contains(['"', '\'', '\\', self.escape]);
+        let first = text.split_whitespace().next().unwrap_or_default();
+        if !first.contains('=') {
+            // `ENV name all of the rest`, or an `ARG` of which nothing else is known.
+            self.remember(first, length);
+        }
+        for word in text.split_whitespace() {
+            let Some((name, _)) = word.split_once('=') else {
+                continue;
+            };
+            let own = self.length(word).filter(|_| is_plain);
+            self.remember(name, own.unwrap_or(length));
+        }
+    }
+
+    fn remember(&mut self, name: &str, length: usize) {
+        if name_length(name) < name.len() {
+            // The engine may come to another name.
+            self.otherwise = self.otherwise.max(length);
+            return;
+        }
+        let known = self.lengths.entry(name.to_owned()).or_default();
+        *known = length.max(*known);
+    }
+}
+
+fn name_length(text: &str) -> usize {
+    let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    text.find(|it| !is_name(it)).unwrap_or(text.len())
+}
