@@ -14,6 +14,7 @@ const LIMITS: SourceLimits = SourceLimits {
     entries: 16,
     path_bytes: 128,
     depth: 6,
+    free_bytes_min: 0,
 };
 const BYSTANDER: &str = "not for archives";
 

@@ -80,6 +80,13 @@ impl Space {
         Ok(())
     }
 
+    /// What must stay free on the disk of the data folder, bytes.
+    pub(crate) fn floor_bytes(&self) -> u64 {
+        let data = self.folders.first();
+        let room = data.and_then(|folder| self.surroundings.room(folder));
+        room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
+    }
+
     /// Waits until a disk has no room.
     pub(crate) async fn runs_out(&self) -> NoSpace {
         let mut looks = tokio::time::interval(LOOK);

@@ -209,6 +209,16 @@ fn paths_that_leave_the_tree_are_refused() {
 }
 
 #[test]
+fn control_characters_come_into_no_path() {
+    let world = World::new();
+    for path in ["a\nb", "\u{1b}[2J", "a\u{9b}b"] {
+        let message = world.refused(Archive::new().file(path, ""), path);
+        assert!(message.contains("a control character"), "{message}");
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+}
+
+#[test]
 fn links_that_leave_the_tree_are_refused() {
     let world = World::new();
     for target in ["/etc", "..", "../x", "a/..", "./../..", ""] {
@@ -216,6 +226,8 @@ fn links_that_leave_the_tree_are_refused() {
         assert!(message.contains("link"), "{message}");
     }
     world.refused(Archive::new().link("a/b/link", "../../../x"), "a/b/link");
+    let bell = world.refused(Archive::new().link("link", "a\u{7}b"), "link");
+    assert!(bell.contains("control characters"), "{bell}");
     // A way out in two steps: the second step alone looks as if it stayed inside.
     let two = Archive::new()
         .link("p/q/s", "../..")
@@ -276,6 +288,7 @@ fn limits_are_kept_and_named() {
         entries: 5,
         path_bytes: 40,
         depth: 3,
+        ..SourceLimits::default()
     };
     let stage = |archive: Archive| {
         let error = world.stage_bytes(&archive.end(), limits).unwrap_err();
@@ -389,6 +402,18 @@ fn a_dockerfile_must_be_there_and_be_a_file() {
         let error = world.stage(archive).unwrap_err();
         assert!(matches!(error, SourceError::MissingDockerfile), "{error:?}");
     }
+}
+
+#[test]
+fn a_disk_keeps_the_room_that_it_is_to_keep() {
+    let world = World::new();
+    let limits = SourceLimits {
+        free_bytes_min: u64::MAX,
+        ..SourceLimits::default()
+    };
+    let archive = Archive::new().file("Dockerfile", "FROM scratch").end();
+    let error = world.stage_bytes(&archive, limits).unwrap_err();
+    assert!(matches!(error, SourceError::DiskFull { .. }), "{error:?}");
 }
 
 #[test]

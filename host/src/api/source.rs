@@ -114,11 +114,19 @@ pub(super) async fn replace(
     params(("id" = String, Path, description = "The program's id")),
     responses((status = 200, description = "The tree", body = Vec<u8>, content_type = "application/x-tar")),
 )]
-pub(super) async fn fetch(State(host): State<Host>, Owned(entry): Owned) -> Response {
+pub(super) async fn fetch(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
+) -> Result<Response, Failure> {
+    let Some(place) = host.downloads().take(&caller.user) else {
+        let detail = "too many downloads of source are under way; try again shortly";
+        return Err(Failure::new(Code::QueueFull, detail));
+    };
     let (id, build) = entry
         .supervisor()
         .with_state(|program| (program.id.clone(), program.source.build.clone()));
-    let tree = tar_stream(host.storage().source_path(&id, &build), None);
+    let tree = tar_stream(host.storage().source_path(&id, &build), None, place);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(
@@ -129,7 +137,7 @@ pub(super) async fn fetch(State(host): State<Host>, Owned(entry): Owned) -> Resp
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    answer
+    Ok(answer)
 }
 
 fn created(entry: &Entry) -> ProgramCreated {

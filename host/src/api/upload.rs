@@ -20,8 +20,8 @@ use super::{extract::json, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     convert,
-    host::Host,
-    storage::{SourceLimits, StagedSource},
+    host::{HeldPlace, Host},
+    storage::{SourceError, SourceLimits, StagedSource},
 };
 
 /// A sender that stays silent for longer than this is given up.
@@ -31,6 +31,8 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Source that is checked and staged, with its manifest.
 pub(super) struct Taken {
+    /// Held by the work itself and not by who waits for it: a sender that hangs up has not made room.
+    _place: HeldPlace,
     pub(super) staged: StagedSource,
     pub(super) manifest: Manifest,
     pub(super) name: Option<String>,
@@ -42,16 +44,16 @@ pub(super) struct Taken {
 /// A [`Failure`]; nothing is left in staging then.
 pub(super) async fn take(host: &Host, caller: &Caller, request: Request) -> Result<Taken, Failure> {
     host.space().check()?;
-    let Some(_place) = host.uploads().begin(&caller.user) else {
+    let Some(place) = host.uploads().take(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
     match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, request).await,
+        "application/json" => take_json(host, place, request).await,
         "application/x-tar"
         | "application/gzip"
         | "application/zstd"
-        | "application/octet-stream" => take_archive(host, request.into_body()).await,
+        | "application/octet-stream" => take_archive(host, place, request.into_body()).await,
         other => Err(Failure::new(
             Code::BadRequest,
             format!(
@@ -74,10 +76,10 @@ fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
+async fn take_json(host: &Host, place: HeldPlace, request: Request) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let manifest = convert::manifest(&asked.manifest)?;
-    let staged = host
+    let (place, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
                 .filter(|(_, text)| !text.is_empty());
@@ -85,19 +87,22 @@ async fn take_json(host: &Host, request: Request) -> Result<Taken, Failure> {
                 .src_files
                 .iter()
                 .map(|(path, text)| (path.as_str(), text.as_str()));
-            host.storage()
-                .stage_files(files.chain(dockerfile), SourceLimits::default())
+            let staged = host
+                .storage()
+                .stage_files(files.chain(dockerfile), limits(host))?;
+            Ok::<_, SourceError>((place, staged))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
     Ok(Taken {
+        _place: place,
         staged,
         manifest,
         name: asked.manifest.name,
     })
 }
 
-async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
+async fn take_archive(host: &Host, place: HeldPlace, body: Body) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
     let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
     let began = Instant::now();
@@ -108,26 +113,27 @@ async fn take_archive(host: &Host, body: Body) -> Result<Taken, Failure> {
     });
     let stream = Box::pin(stream);
     let reader = SyncIoBridge::new(StreamReader::new(stream));
-    let staged = host
+    let (place, staged, asked) = host
         .blocking(move |host| {
-            host.storage()
-                .stage_archive(reader, SourceLimits::default())
+            let staged = host.storage().stage_archive(reader, limits(host))?;
+            let asked = read_manifest(&staged)?;
+            Ok::<_, Failure>((place, staged, asked))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    let (staged, asked) = host
-        .blocking(move |_| {
-            let asked = read_manifest(&staged);
-            (staged, asked)
-        })
-        .await
-        .map_err(|error| Failure::internal(&error))?;
-    let asked = asked?;
     Ok(Taken {
+        _place: place,
         staged,
         manifest: convert::manifest(&asked)?,
         name: asked.name,
     })
+}
+
+fn limits(host: &Host) -> SourceLimits {
+    SourceLimits {
+        free_bytes_min: host.space().floor_bytes(),
+        ..SourceLimits::default()
+    }
 }
 
 /// Bytes of a `hersh.toml`.

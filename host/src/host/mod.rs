@@ -2,8 +2,8 @@
 
 mod create;
 mod error;
+mod places;
 mod room;
-mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::task::JoinError;
 
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
-pub(crate) use self::uploads::Uploads;
+pub(crate) use self::places::{DOWNLOADS_MAX, Place as HeldPlace, Places, UPLOADS_MAX};
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
@@ -70,7 +70,8 @@ pub(crate) struct Parts {
     pub(crate) admission: Admission,
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: Places,
+    pub(crate) downloads: Places,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
     pub(crate) build_queue: BuildQueue,
@@ -109,8 +110,14 @@ impl Host {
         &self.0.proxy
     }
 
-    pub(crate) fn uploads(&self) -> &Uploads {
+    /// Who sends source right now.
+    pub(crate) fn uploads(&self) -> &Places {
         &self.0.uploads
+    }
+
+    /// Who fetches source right now.
+    pub(crate) fn downloads(&self) -> &Places {
+        &self.0.downloads
     }
 
     pub(crate) fn build_queue(&self) -> &BuildQueue {

@@ -26,7 +26,9 @@ pub use error::{JournalError, OpenError};
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
 pub(crate) use program_journal::ProgramJournal;
-pub use retention::{AUDIT_ROWS_MAX, IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY};
+pub use retention::{
+    AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX, IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY,
+};
 
 use std::{
     path::Path,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read
-//! audit: the newest 100,000     idempotency: 24 hours
+//! audit: each user's newest 25,000, the newest 500,000 of all     idempotency: 24 hours
 //! ```
 
 use rusqlite::{Connection, params};
@@ -14,7 +14,9 @@ pub const RECORDS_MAX: u64 = 1_000;
 /// A program's state is stored anew after this many records: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
 /// The newest entries of the audit log stay.
-pub const AUDIT_ROWS_MAX: u64 = 100_000;
+pub const AUDIT_ROWS_MAX: u64 = 500_000;
+/// Of these, the newest of one user: whoever makes many pushes out none but its own.
+pub const AUDIT_ROWS_PER_USER_MAX: u64 = 25_000;
 /// An answer is repeated to the same idempotency key for this long.
 pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Rows that one transaction removes, so that no write waits long behind it.
@@ -79,12 +81,26 @@ fn prune(connection: &Connection, oldest_ms: u64) -> Result<u64, JournalError> {
              (SELECT user, key FROM idempotency WHERE at_ms < ?1 LIMIT ?2)",
         )?
         .execute(params![oldest_ms, PRUNED_ROWS_MAX])?;
-    let entries = connection
+    let of_one = connection
+        .prepare_cached(
+            "WITH RECURSIVE users (user) AS (
+               SELECT MIN(user) FROM audit
+               UNION ALL
+               SELECT (SELECT MIN(user) FROM audit WHERE user > users.user)
+               FROM users WHERE users.user IS NOT NULL)
+             DELETE FROM audit WHERE seq IN
+             (SELECT audit.seq FROM users JOIN audit ON audit.user = users.user
+              AND audit.seq <= (SELECT seq FROM audit AS own WHERE own.user = users.user
+                                ORDER BY seq DESC LIMIT 1 OFFSET ?1)
+              LIMIT ?2)",
+        )?
+        .execute(params![AUDIT_ROWS_PER_USER_MAX, PRUNED_ROWS_MAX])?;
+    let of_all = connection
         .prepare_cached(
             "DELETE FROM audit WHERE seq IN
              (SELECT seq FROM audit WHERE seq <= (SELECT MAX(seq) FROM audit) - ?1
               ORDER BY seq LIMIT ?2)",
         )?
         .execute(params![AUDIT_ROWS_MAX, PRUNED_ROWS_MAX])?;
-    Ok(u64::try_from(answers + entries).unwrap_or(u64::MAX))
+    Ok(u64::try_from(answers + of_one + of_all).unwrap_or(u64::MAX))
 }

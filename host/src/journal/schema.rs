@@ -7,7 +7,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::OpenError;
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("0001.sql"), include_str!("0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("0001.sql"),
+    include_str!("0002.sql"),
+    include_str!("0003.sql"),
+];
 
 /// The log is cut back to this size once it was folded into the database.
 const LOG_BYTES_MAX: u32 = 64 * 1024 * 1024;

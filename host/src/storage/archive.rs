@@ -12,6 +12,9 @@ use super::{SourceLimits, error::SourceError, paths::refused, tree::Tree, write:
 /// The longest name or extension header that is read, bytes.
 const HEADER_BYTES: u64 = 64 * 1024;
 
+/// A zstd archive may look back this many bytes, as a power of two: what `zstd -19` makes needs 23.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
+
 /// What extension headers said about the entry that follows them.
 #[derive(Default)]
 struct Pending {
@@ -26,7 +29,11 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
     let plain: Box<dyn Read + '_> = if magic.starts_with(&[0x1f, 0x8b]) {
         Box::new(flate2::bufread::MultiGzDecoder::new(stream))
     } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(zstd::stream::read::Decoder::with_buffer(stream).map_err(unreadable)?)
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(stream).map_err(unreadable)?;
+        decoder
+            .window_log_max(ZSTD_WINDOW_LOG_MAX)
+            .map_err(unreadable)?;
+        Box::new(decoder)
     } else {
         Box::new(stream)
     };

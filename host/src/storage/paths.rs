@@ -26,8 +26,9 @@ pub(super) fn clean(entry: &str, limits: SourceLimits) -> Result<String, SourceE
             "a name in its path is longer than 255 bytes",
         ));
     }
-    if entry.contains('\0') {
-        return Err(refused(entry, "its path contains a zero byte"));
+    // They would also write what they like into logs and onto terminals.
+    if entry.contains(char::is_control) {
+        return Err(refused(entry, "its path contains a control character"));
     }
     Ok(parts.join("/"))
 }

@@ -24,6 +24,8 @@ pub struct SourceLimits {
     pub path_bytes: usize,
     /// Components of one path.
     pub depth: usize,
+    /// What must stay free on the disk, bytes; looked at again and again while files are written.
+    pub free_bytes_min: u64,
 }
 
 impl Default for SourceLimits {
@@ -33,6 +35,7 @@ impl Default for SourceLimits {
             entries: 10_000,
             path_bytes: 1_024,
             depth: 64,
+            free_bytes_min: 0,
         }
     }
 }

@@ -22,10 +22,12 @@ const IGNORE_FILE: &str = ".dockerignore";
 
 /// Streams the tree below `root`: as it is, or for a build, with `dockerfile` for its own and without
 /// a `.dockerignore`. The same tree gives the same bytes: no times, no owners, sorted.
-/// A failure to read ends the stream with an error, which ends the build.
+/// A failure to read ends the stream with an error, which ends the build. A thread waits for who
+/// takes the stream, however slow; `held` is dropped when it is done.
 pub(crate) fn tar_stream(
     root: PathBuf,
     dockerfile: Option<String>,
+    held: impl Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
@@ -39,6 +41,7 @@ pub(crate) fn tar_stream(
             // When nobody receives any more, the build is over.
             let _ = sender.blocking_send(Err(error));
         }
+        drop(held);
     });
     stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|piece| (piece, receiver))

@@ -9,12 +9,15 @@ use super::{
     SourceLimits,
     error::SourceError,
     paths::{self, refused, shown},
-    write::{failed, write_file},
+    write::{Floor, failed, write_file},
 };
 
 /// Up to this many entries are synced one by one; for more, everything that the disk waits for is
 /// written once, other people's data too.
 const SYNCED_SINGLY: usize = 100;
+
+/// The longest path that a link may lead to, bytes: file systems take no longer one.
+const TARGET_BYTES_MAX: usize = 4_095;
 
 /// What stands at a path. Kept in memory, so that every rule is decided before the disk is
 /// touched, and nothing on the disk can mislead it.
@@ -75,7 +78,12 @@ impl Tree {
                 limit_bytes: self.limits.total_bytes,
             });
         }
-        let digest = write_file(&self.root.join(&path), executable, size_bytes, content)?;
+        let place = self.root.join(&path);
+        let floor = Floor {
+            root: &self.root,
+            free_bytes_min: self.limits.free_bytes_min,
+        };
+        let digest = write_file(&place, executable, size_bytes, content, floor)?;
         let node = Node::File {
             executable,
             size_bytes,
@@ -115,6 +123,10 @@ impl Tree {
     /// Adds a symbolic link.
     pub(super) fn add_link(&mut self, entry: &str, target: &str) -> Result<(), SourceError> {
         let path = self.vacant(entry)?;
+        if target.len() > TARGET_BYTES_MAX || target.contains(char::is_control) {
+            let reason = "it is a link to a path that is too long or holds control characters";
+            return Err(refused(entry, reason));
+        }
         if !paths::stays_inside(&path, target) {
             return Err(refused(
                 entry,

@@ -14,13 +14,37 @@ use super::{
     error::{SourceError, is_disk_full},
 };
 
+/// So much is written between two looks at what is free, bytes.
+const LOOK_BYTES: u64 = 8 << 20;
+
+/// What must stay free on the disk of a tree.
+pub(super) struct Floor<'a> {
+    pub(super) root: &'a Path,
+    pub(super) free_bytes_min: u64,
+}
+
+impl Floor<'_> {
+    fn check(&self) -> Result<(), SourceError> {
+        // A disk that can't be asked is not in the way; it says itself when it is full.
+        let Ok(room) = rustix::fs::statvfs(self.root) else {
+            return Ok(());
+        };
+        if room.f_bavail.saturating_mul(room.f_frsize) >= self.free_bytes_min {
+            return Ok(());
+        }
+        Err(disk_full(self.root))
+    }
+}
+
 /// Writes a new file of exactly `size_bytes` from `content`; the SHA-256 of what was written.
 pub(super) fn write_file(
     place: &Path,
     executable: bool,
     size_bytes: u64,
     content: &mut dyn Read,
+    floor: Floor<'_>,
 ) -> Result<[u8; 32], SourceError> {
+    floor.check()?;
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -43,7 +67,11 @@ pub(super) fn write_file(
         hash.update(&buffer[..count]);
         file.write_all(&buffer[..count])
             .map_err(failed("write", place))?;
+        let before = left;
         left -= u64::try_from(count).unwrap_or(left);
+        if left / LOOK_BYTES < before / LOOK_BYTES {
+            floor.check()?;
+        }
     }
     Ok(hash.finalize().into())
 }
@@ -56,17 +84,21 @@ pub(super) fn failed(
     let path = path.to_owned();
     move |error| {
         if is_disk_full(&error) {
-            // The data folder says more to a person than a path in staging that is gone.
-            let path = path.ancestors().find(|path| path.ends_with("staging"));
-            SourceError::DiskFull {
-                path: path
-                    .and_then(Path::parent)
-                    .unwrap_or(Path::new("the data folder"))
-                    .to_owned(),
-            }
+            disk_full(&path)
         } else {
             StorageError::at(action, &path)(error).into()
         }
+    }
+}
+
+fn disk_full(path: &Path) -> SourceError {
+    // The data folder says more to a person than a path in staging that is gone.
+    let path = path.ancestors().find(|path| path.ends_with("staging"));
+    SourceError::DiskFull {
+        path: path
+            .and_then(Path::parent)
+            .unwrap_or(Path::new("the data folder"))
+            .to_owned(),
     }
 }
 

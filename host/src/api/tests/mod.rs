@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod pages;
 mod programs;
+mod transfers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -94,7 +94,7 @@ async fn send(
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let context = tar_stream(request.context_dir.clone(), Some(dockerfile));
+    let context = tar_stream(request.context_dir.clone(), Some(dockerfile), ());
     let context = bollard::body_try_stream(context);
     let options = options(inner, request, network);
     let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));

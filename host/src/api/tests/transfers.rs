@@ -1,0 +1,108 @@
+//! What holds a thread for as long as a client likes is bounded, whoever hangs up.
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::host::{DOWNLOADS_MAX, UPLOADS_MAX};
+
+type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
+
+/// A request that sends an archive piece by piece, and what sends the pieces.
+fn upload(fixture: &Fixture, name: &str) -> (Request<Body>, Pieces) {
+    let (pieces, body) = mpsc::channel(4);
+    let request = fixture
+        .request(Method::POST, &format!("/programs?name={name}"))
+        .header("content-type", "application/x-tar")
+        .body(Body::from_stream(ReceiverStream::new(body)))
+        .unwrap();
+    (request, pieces)
+}
+
+fn archive() -> Bytes {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    let text = b"FROM scratch";
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, "Dockerfile", &text[..])
+        .unwrap();
+    archive.into_inner().unwrap().into()
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_has_its_place_until_its_work_is_over() {
+    let fixture = Fixture::new().await;
+    let archive = archive();
+    let mut open = Vec::new();
+    for number in 0..UPLOADS_MAX.one_user {
+        let (request, pieces) = upload(&fixture, &format!("p{number}"));
+        pieces.send(Ok(archive.slice(..100))).await.unwrap();
+        let mut answer = Box::pin(fixture.answer(request));
+        // Until the work has begun: then it has taken the first piece.
+        while pieces.capacity() < pieces.max_capacity() {
+            assert!((&mut answer).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        open.push(pieces);
+    }
+    let (request, _pieces) = upload(&fixture, "late");
+    let (status, problem) = fixture.send(request).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (503, &json!("queue_full"))
+    );
+    // All have hung up; their archives end now, and with them their work.
+    drop(open);
+    while fixture.host.uploads().taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let (request, pieces) = upload(&fixture, "late");
+    pieces.send(Ok(archive)).await.unwrap();
+    drop(pieces);
+    assert_eq!(fixture.send(request).await.0, StatusCode::CREATED);
+    let staging = std::fs::read_dir(fixture.data().join("staging")).unwrap();
+    assert_eq!(staging.count(), 0, "nothing of the others is left");
+}
+
+#[tokio::test]
+async fn slow_readers_of_source_are_few() {
+    let fixture = Fixture::new().await;
+    let program = json!({
+        "name": "p",
+        "dockerfile": "FROM scratch",
+        "src_files": { "large": "x".repeat(4 << 20) },
+    });
+    let create = fixture
+        .request(Method::POST, "/programs")
+        .header("content-type", "application/json")
+        .body(program.to_string().into())
+        .unwrap();
+    assert_eq!(fixture.send(create).await.0, StatusCode::CREATED);
+    let fetch = || {
+        let request = fixture.request(Method::GET, "/programs/p/source");
+        fixture.answer(request.body(Body::empty()).unwrap())
+    };
+    let mut unread = Vec::new();
+    for _ in 0..DOWNLOADS_MAX.one_user {
+        let answer = fetch().await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        unread.push(answer.into_body().into_data_stream());
+    }
+    let refused = fetch().await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // One reads to the end, the others go.
+    let mut read = 0;
+    while let Some(piece) = unread[0].next().await {
+        read += piece.unwrap().len();
+    }
+    assert!(read > 4 << 20, "{read}");
+    drop(unread);
+    while fixture.host.downloads().taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fetch().await.status(), StatusCode::OK);
+}
