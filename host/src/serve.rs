@@ -140,6 +140,7 @@ async fn connect(
         host_id,
         mode,
         subnet_pool: settings.subnet_pool.base(),
+        registries: settings.builds_registries.clone(),
         ..DockerConfig::default()
     };
     let runtime = DockerRuntime::new(docker, storage.clone()).map_err(HostError::Engine)?;

@@ -1,7 +1,7 @@
 //! Whether the host lives and can work.
 
 use axum::{Json, extract::State};
-use hersh_wire::Health;
+use hersh_wire::{Code, Health};
 
 use super::problem::Failure;
 use crate::host::Host;
@@ -27,7 +27,13 @@ pub(super) async fn healthz() -> Json<Health> {
     responses((status = 200, description = "It can", body = Health)),
 )]
 pub(super) async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Failure> {
-    host.runtime().check().await?;
+    host.check_engine().await.map_err(|error| {
+        // Anybody may ask, so what the engine said is for the log.
+        tracing::debug!(%error, "not ready");
+        let detail =
+            "the container engine can't start programs; the host's log and 'hersh doctor' say why";
+        Failure::new(Code::EngineUnavailable, detail)
+    })?;
     Ok(Json(health("ok")))
 }
 

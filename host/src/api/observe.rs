@@ -124,7 +124,10 @@ impl Observer {
         }
         Span::current().record("status", status.as_u16());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if is_proxied(route) || matches!(method, "GET" | "HEAD") && !status.is_server_error() {
+        // Strangers write nothing into a log of the usual level.
+        let is_stranger = matches!(code, Some(Code::Unauthorized | Code::RateLimited));
+        let is_look = matches!(method, "GET" | "HEAD") && !status.is_server_error();
+        if is_proxied(route) || is_look || is_stranger {
             tracing::debug!(status = status.as_u16(), took_ms, ?code, "answered");
         } else if status.is_server_error() {
             tracing::warn!(status = status.as_u16(), took_ms, ?code, "answered");

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::dockerfile::Registries;
+
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -26,7 +28,7 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 13] = [
+pub const KEYS: [Key; 14] = [
     text(
         "data_dir",
         "/var/lib/hersh",
@@ -84,6 +86,11 @@ pub const KEYS: [Key; 13] = [
         "builds.concurrent_max",
         "2",
         "Builds at once; others wait in a fair queue.",
+    ),
+    text(
+        "builds.registries",
+        Registries::DEFAULT,
+        "Registries that base images may be fetched from. The engine follows where their answers lead.",
     ),
     text(
         "disk.free_min",

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 use hersh_wire::ByteSize;
 
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
+use crate::dockerfile::Registries;
 
 /// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub otlp_endpoint: Option<OtlpEndpoint>,
     pub builds_concurrent_max: NonZeroUsize,
+    pub builds_registries: Registries,
     pub disk_free_bytes_min: u64,
 }
 
@@ -52,6 +54,7 @@ impl Settings {
             log_format: from.read("log.format")?,
             log_level: from.read("log.level")?,
             otlp_endpoint: from.unless_empty("otlp.endpoint")?,
+            builds_registries: from.read("builds.registries")?,
             builds_concurrent_max: from.parse("builds.concurrent_max", NUMBER)?,
             disk_free_bytes_min: from.unit("disk.free_min", |ByteSize(bytes)| bytes)?,
         })

@@ -16,11 +16,12 @@
 mod expansion;
 mod lines;
 mod names;
+mod registries;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use names::may_be_pulled;
+pub use registries::Registries;
 
 use std::collections::BTreeMap;
 

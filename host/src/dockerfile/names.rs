@@ -149,32 +149,6 @@ pub(super) fn base_image(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the engine may be sent out for an image. A registry is a public name without a port:
-/// the engine asks it from the machine's own network.
-///
-/// # Errors
-/// The reason of a refusal.
-pub fn may_be_pulled(name: &str) -> Result<(), String> {
-    let first = name.split_once('/').map(|(first, _)| first);
-    let registry =
-        first.filter(|it| it.contains(['.', ':']) || it.eq_ignore_ascii_case("localhost"));
-    let Some(registry) = registry else {
-        return Ok(());
-    };
-    let top = registry.rsplit_once('.').map_or("", |(_, top)| top);
-    let is_public = top.len() > 1
-        && top.bytes().all(|it| it.is_ascii_alphabetic())
-        && !["local", "localhost", "internal", "lan", "home", "corp"]
-            .contains(&top.to_ascii_lowercase().as_str());
-    if is_public {
-        return Ok(());
-    }
-    Err(format!(
-        "{name} is not on this machine, and {registry} is no public registry, so the engine is not \
-         sent there; whoever runs the host can pull it there first"
-    ))
-}
-
 /// Whether engines take it for the number of a stage.
 pub(super) fn is_number(name: &str) -> bool {
     name.bytes().all(|it| it.is_ascii_digit())

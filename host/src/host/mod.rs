@@ -1,6 +1,7 @@
 //! What a host can be asked: the one place behind the API.
 
 mod create;
+mod engine_check;
 mod error;
 mod places;
 mod room;
@@ -12,6 +13,7 @@ use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Ref
 use tokio::task::JoinError;
 
 pub(crate) use self::create::NewProgram;
+pub(crate) use self::engine_check::EngineCheck;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
 pub(crate) use self::places::{DOWNLOADS_MAX, Place as HeldPlace, Places, UPLOADS_MAX};
 pub(crate) use crate::registry::Entry;
@@ -75,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
     pub(crate) build_queue: BuildQueue,
+    pub(crate) engine_check: EngineCheck,
 }
 
 impl Host {
@@ -104,6 +107,11 @@ impl Host {
 
     pub(crate) fn runtime(&self) -> &dyn Runtime {
         &*self.0.runtime
+    }
+
+    /// Whether the engine can start programs.
+    pub(crate) async fn check_engine(&self) -> Result<(), Unavailable> {
+        self.0.engine_check.get(self.runtime()).await
     }
 
     pub(crate) fn proxy(&self) -> &Proxy {

@@ -17,12 +17,16 @@ use rustix::{
 /// entries are looked at.
 const ENTRY_BYTES: u64 = 4_096;
 
+/// The deepest folder that is looked into: each is opened from the top, so a look costs as much as
+/// there are folders, times how deep they lie.
+const DEPTH_MAX: usize = 128;
+
 /// The most that the paths of folders still to be looked at may take, bytes.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// The bytes below `root`, counted until they are more than `enough`. Links are not followed, so
 /// nothing outside is counted whatever the writer does meanwhile. A path too long to be opened
-/// counts as more than enough, and so do folders too many to be remembered.
+/// counts as more than enough, and so do folders too deep or too many to be remembered.
 pub(super) fn used_bytes(root: &Path, enough: u64) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
@@ -56,7 +60,8 @@ pub(super) fn used_bytes(root: &Path, enough: u64) -> io::Result<u64> {
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let path = below(&path, name.to_bytes())?;
                 queued_bytes += path.count_bytes();
-                if queued_bytes > QUEUE_BYTES_MAX {
+                let depth = path.as_bytes().iter().filter(|byte| **byte == b'/').count();
+                if queued_bytes > QUEUE_BYTES_MAX || depth > DEPTH_MAX {
                     return Ok(u64::MAX);
                 }
                 folders.push_back(path);
@@ -115,6 +120,17 @@ mod tests {
             rustix::fs::mkdirat(&at, n.to_string(), Mode::RWXU).unwrap();
         }
         assert_eq!(used_bytes(root.path(), 1 << 40).unwrap(), u64::MAX);
+    }
+
+    #[test]
+    fn folders_too_deep_to_be_looked_into_are_too_much() {
+        let root = tempfile::tempdir().unwrap();
+        let deepest = root.path().join("d/".repeat(DEPTH_MAX));
+        fs::create_dir_all(&deepest).unwrap();
+        let used = used_bytes(root.path(), 1 << 30).unwrap();
+        assert_eq!(used, DEPTH_MAX as u64 * ENTRY_BYTES);
+        fs::create_dir(deepest.join("d")).unwrap();
+        assert_eq!(used_bytes(root.path(), 1 << 30).unwrap(), u64::MAX);
     }
 
     #[test]

@@ -126,7 +126,7 @@ async fn damage_is_told_and_a_newer_schema_refused() {
             error,
             OpenError::TooNew {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use super::{Inner, engine::Fault};
 use crate::{
     compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
-    dockerfile::{self, Base, DOCKERFILE_BYTES_MAX, Dockerfile},
+    dockerfile::{Base, DOCKERFILE_BYTES_MAX, Dockerfile},
     runtime::{BuildError, BuildLog, BuildRequest},
 };
 
@@ -63,7 +63,7 @@ async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, 
     let image = match find(inner, name).await? {
         Some(image) => image,
         None => {
-            dockerfile::may_be_pulled(name).map_err(failed)?;
+            inner.config.registries.check(name).map_err(failed)?;
             // The log is for people to read; its end is written to it later in any case.
             let _ = log.write(&format!("fetching {name}\n"));
             pull(inner, name).await?;

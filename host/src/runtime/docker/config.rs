@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
-use crate::compose::RuntimeMode;
+use crate::{compose::RuntimeMode, dockerfile::Registries};
 
 /// Where the engine is and what this host allows.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct DockerConfig {
     pub mode: RuntimeMode,
     /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
     pub subnet_pool: Ipv4Addr,
+    /// Where base images may be fetched from.
+    pub registries: Registries,
     /// Members of one network; at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
     pub network_members: usize,
     /// Memory of one step of a build, bytes; at most 2 GiB.
@@ -30,6 +32,7 @@ impl Default for DockerConfig {
             host_id: "local".to_owned(),
             mode: RuntimeMode::Runsc,
             subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
+            registries: Registries::default(),
             network_members: super::MEMBERS_MAX,
             build_memory_bytes: 2 * 1024 * 1024 * 1024 - 1,
             build_cpu_millis: 2_000,

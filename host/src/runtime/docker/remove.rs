@@ -14,7 +14,7 @@ use super::{
     engine::{Fault, REQUEST},
     processes,
 };
-use crate::runtime::StopError;
+use crate::runtime::{StopError, Unavailable};
 
 /// How long a container may take to vanish after the engine was told to remove it.
 const VANISH: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ pub(super) async fn all(
     program: ProgramId,
     grace: Duration,
 ) -> Result<(), StopError> {
-    let containers = inner.containers(Some(&program)).await?;
+    let containers = own(&inner, &program).await?;
     let ended = join_all(
         containers
             .iter()
@@ -37,12 +37,19 @@ pub(super) async fn all(
 
 /// Removes every container of the program without asking it to stop.
 pub(super) async fn leftovers(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
-    let containers = inner.containers(Some(program)).await?;
+    let containers = own(inner, program).await?;
     let ids = containers.iter().filter_map(|it| it.id.as_deref());
     join_all(ids.map(|id| force(inner, id)))
         .await
         .into_iter()
         .collect()
+}
+
+/// The program's own containers, and no step of a build that only says that it is one.
+async fn own(inner: &Inner, program: &ProgramId) -> Result<Vec<ContainerSummary>, Unavailable> {
+    let mut containers = inner.containers(Some(program)).await?;
+    containers.retain(|container| super::listed(container).is_some());
+    Ok(containers)
 }
 
 /// Kills and removes one container with its anonymous volumes, and waits until it is gone. Not
