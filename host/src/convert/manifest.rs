@@ -76,7 +76,7 @@ fn limits(asked: &wire::Resources) -> Result<Limits, ManifestError> {
             asked.logs,
             usual.log_bytes,
             64 * KIB,
-            4 * GIB,
+            256 * MIB,
         )?,
     })
 }
