@@ -2,7 +2,7 @@
 //! starts from it or runs it.
 //!
 //! Builds and removals clean up after themselves; this finds what they could not, what an earlier
-//! process left, and the layers of builds that failed.
+//! process left, the layers of builds that failed, and base images that nobody builds from any more.
 
 use std::time::Duration;
 
@@ -10,15 +10,18 @@ use hersh_program::{Program, State};
 
 use crate::{
     host::Host,
-    runtime::{InUse, Unavailable},
+    runtime::{Collected, InUse, Kept, Unavailable},
 };
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// How often the disks are looked at; without room it is collected at once.
 const LOOK: Duration = Duration::from_secs(30);
-/// How long layers of a failed build stay, so that the next attempt need not repeat them.
-const FAILED_LAYERS_KEPT: Duration = Duration::from_secs(3600);
+/// What stays while there is room.
+const KEPT: Kept = Kept {
+    failed_layers: Duration::from_secs(60 * 60),
+    fetched_images: Duration::from_secs(7 * 24 * 60 * 60),
+};
 
 /// Collects at once and from then on, until the host ends.
 pub(crate) async fn watch(host: Host) {
@@ -32,11 +35,7 @@ pub(crate) async fn watch(host: Host) {
             continue;
         }
         due = now + INTERVAL;
-        let kept = if has_room {
-            FAILED_LAYERS_KEPT
-        } else {
-            Duration::ZERO
-        };
+        let kept = if has_room { KEPT } else { Kept::NOTHING };
         if let Err(error) = collect(&host, kept).await {
             tracing::warn!(%error, "images that nobody needs stay");
         }
@@ -44,15 +43,16 @@ pub(crate) async fn watch(host: Host) {
 }
 
 /// Collects once.
-pub(crate) async fn collect(host: &Host, failed_layers_kept: Duration) -> Result<(), Unavailable> {
+pub(crate) async fn collect(host: &Host, kept: Kept) -> Result<(), Unavailable> {
     let in_use = || in_use(host);
-    let collected = host.runtime().collect(&in_use, failed_layers_kept).await?;
-    if collected.images + collected.layers > 0 {
-        tracing::info!(
-            images = collected.images,
-            layers = collected.layers,
-            "collected"
-        );
+    let collected = host.runtime().collect(&in_use, kept).await?;
+    let Collected {
+        images,
+        layers,
+        fetched,
+    } = collected;
+    if images + layers + fetched > 0 {
+        tracing::info!(images, layers, fetched, "collected");
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use error::{BuildError, StartError, StopError, Unavailable};
 pub use log_store::{FOLLOW_LINES, LogStore};
 pub use logs::{LogLine, Stream};
-pub use types::{BuildRequest, Collected, EngineInfo, InUse, Listed, Running, RuntimeEvent, Stats};
+pub use types::{
+    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Running, RuntimeEvent, Stats,
+};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -115,8 +117,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`StopError`] when an image may still be there.
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Removes what this host's builds left: images that `in_use` does not name, and layers of
-    /// failed builds that are older than `failed_layers_kept`. Does nothing while a build runs.
+    /// Removes what this host's builds left: images that `in_use` does not name, layers of failed
+    /// builds, and base images that were fetched, as `kept` says. Does nothing while a build runs.
     /// What carries somebody else's name, or is used by a container, stays.
     ///
     /// # Errors
@@ -124,7 +126,7 @@ pub trait Runtime: Send + Sync + 'static {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        failed_layers_kept: Duration,
+        kept: Kept,
     ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
 
     /// What a program's container uses at this moment; `None` when it does not run.

@@ -1,6 +1,6 @@
 //! What goes into and comes out of a [`Runtime`](super::Runtime).
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use hersh_program::{BuildId, ContainerId, Exit, ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +81,23 @@ pub struct InUse {
     pub images: BTreeSet<ImageId>,
 }
 
+/// How long what nobody refers to stays all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Layers of failed builds, since they were made: the next attempt need not repeat them.
+    pub failed_layers: Duration,
+    /// Base images that were fetched, since somebody built from them.
+    pub fetched_images: Duration,
+}
+
+impl Kept {
+    /// Nothing stays.
+    pub const NOTHING: Self = Self {
+        failed_layers: Duration::ZERO,
+        fetched_images: Duration::ZERO,
+    };
+}
+
 /// How much was collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -88,6 +105,8 @@ pub struct Collected {
     pub images: usize,
     /// Layers of failed builds, each with those below it.
     pub layers: usize,
+    /// Base images that were fetched.
+    pub fetched: usize,
 }
 
 /// What a running program uses.

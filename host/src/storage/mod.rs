@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {data}/staging/{n}                      a tree on its way in; emptied at open
+//! {data}/fetched-images.json              base images that builds had fetched
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
 //! {data}/programs/{id}/src/{build_id}/    stored source trees, never changed afterwards
 //!                      meta/              receipt.json
@@ -33,6 +34,7 @@ pub use source::{SourceLimits, StagedSource};
 pub(crate) use tar_stream::tar_stream;
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
     os::unix::fs::chown,
@@ -306,6 +308,35 @@ impl Storage {
         )
     }
 
+    /// Base images that were fetched, by name, with when each was last built from, milliseconds since
+    /// the Unix epoch.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the record can't be read.
+    pub(crate) fn read_fetched_images(&self) -> Result<BTreeMap<String, u64>, StorageError> {
+        let path = self.fetched_images();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| StorageError::at("read", &path)(io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(StorageError::at("read", &path)(error)),
+        }
+    }
+
+    /// Stores that record.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub(crate) fn write_fetched_images(
+        &self,
+        images: &BTreeMap<String, u64>,
+    ) -> Result<(), StorageError> {
+        let path = self.fetched_images();
+        let text = serde_json::to_vec(images)
+            .map_err(|error| StorageError::at("write", &path)(io::Error::other(error)))?;
+        write_whole(&path, &text)
+    }
+
     /// The ids of all programs that have a folder, sorted.
     ///
     /// # Errors
@@ -330,6 +361,10 @@ impl Storage {
     pub fn remove(&self, program: &ProgramId) -> Result<(), StorageError> {
         let root = self.paths(program).root;
         remove::remove_tree(&root).map_err(StorageError::at("remove", &root))
+    }
+
+    fn fetched_images(&self) -> PathBuf {
+        self.data.join("fetched-images.json")
     }
 
     fn staging(&self) -> PathBuf {

@@ -126,3 +126,34 @@ impl Pieces {
             .map_err(|_closed| io::ErrorKind::BrokenPipe.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    async fn names(root: &Path, dockerfile: Option<&str>) -> Vec<String> {
+        let stream = tar_stream(root.to_owned(), dockerfile.map(str::to_owned), ());
+        let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
+        let bytes = pieces.concat();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap();
+        let path = |entry: io::Result<tar::Entry<_>>| entry.unwrap().path().unwrap().into_owned();
+        let names = entries.map(path);
+        names.map(|it| it.display().to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_engine_gets_no_patterns_and_a_person_gets_all() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("d")).unwrap();
+        for name in ["Dockerfile", "d/.dockerignore"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink("d/.dockerignore", folder.path().join(IGNORE_FILE)).unwrap();
+        let all = [".dockerignore", "Dockerfile", "d/", "d/.dockerignore"];
+        assert_eq!(names(folder.path(), None).await, all);
+        assert_eq!(names(folder.path(), Some("FROM scratch")).await, all[1..]);
+    }
+}

@@ -15,8 +15,8 @@ use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use crate::{
     compose::{Environment, Receipt, RuntimeMode, Spec},
     runtime::{
-        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Listed, LogStore,
-        Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
+        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed,
+        LogStore, Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
     },
     storage::Storage,
 };
@@ -238,14 +238,18 @@ impl Runtime for FakeRuntime {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        _failed_layers_kept: Duration,
+        _kept: Kept,
     ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
         let images = match &self.link {
             Link::Here(engine) => engine.collect(&in_use()),
             // What another process keeps is that process's own.
             Link::There(_) => 0,
         };
-        std::future::ready(Ok(Collected { images, layers: 0 })).boxed()
+        std::future::ready(Ok(Collected {
+            images,
+            ..Collected::default()
+        }))
+        .boxed()
     }
 
     fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {

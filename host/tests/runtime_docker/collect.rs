@@ -2,13 +2,13 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use hersh_host::runtime::{BuildError, Collected, InUse, Runtime};
+use hersh_host::runtime::{BuildError, Collected, InUse, Kept, Runtime};
 
 use crate::world::{World, until};
 
 async fn collect(world: &World, in_use: InUse) -> Collected {
     let asked = move || in_use.clone();
-    let collected = world.runtime.collect(&asked, Duration::ZERO).await;
+    let collected = world.runtime.collect(&asked, Kept::NOTHING).await;
     collected.unwrap()
 }
 
@@ -98,11 +98,11 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
     let before = layers(&world).await;
     assert!(before > 0);
     let asked = InUse::default;
-    let young = world
-        .runtime
-        .collect(&asked, Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let an_hour = Kept {
+        failed_layers: Duration::from_secs(3600),
+        ..Kept::NOTHING
+    };
+    let young = world.runtime.collect(&asked, an_hour).await.unwrap();
     assert_eq!(
         young,
         Collected::default(),
@@ -149,11 +149,7 @@ async fn what_is_needed_is_asked_after_what_there_is() {
             ..InUse::default()
         }
     };
-    let collected = world
-        .runtime
-        .collect(&in_use, Duration::ZERO)
-        .await
-        .unwrap();
+    let collected = world.runtime.collect(&in_use, Kept::NOTHING).await.unwrap();
     assert_eq!(
         (collected, *asked.lock().unwrap()),
         (Collected::default(), 1)
@@ -179,4 +175,47 @@ async fn layers(world: &World) -> usize {
         .iter()
         .filter(|image| image.repo_tags.iter().all(|tag| tag == "<none>:<none>"))
         .count()
+}
+
+#[tokio::test]
+async fn a_base_image_that_was_fetched_goes_once_nobody_builds_from_it() {
+    let world = World::new();
+    let [fetched, a_persons] = ["fetched", "mine"].map(|kind| format!("{kind}-{}", world.program));
+    for name in [&fetched, &a_persons] {
+        world
+            .foreign_image(name, "FROM scratch\nCOPY bin /bin\n")
+            .await;
+    }
+    // As an earlier process of this host noted it.
+    let record = serde_json::json!({ &fetched: 1_000 });
+    let path = world.storage.data_dir().join("fetched-images.json");
+    std::fs::write(path, record.to_string()).unwrap();
+    let host = world.restarted();
+    let build = world.store(&format!("FROM {fetched}\nCMD [\"/bin/true\"]\n"));
+    let image = host.build(world.build_request(&build)).await.unwrap();
+
+    let in_use = InUse::default;
+    let an_hour = Kept {
+        fetched_images: Duration::from_secs(3600),
+        ..Kept::NOTHING
+    };
+    let collected = host.collect(&in_use, an_hour).await.unwrap();
+    assert_eq!(
+        (collected.images, collected.fetched),
+        (1, 0),
+        "built from just now"
+    );
+    assert!(!world.has_image(image.as_str()).await);
+    let collected = host.collect(&in_use, Kept::NOTHING).await.unwrap();
+    assert_eq!(collected.fetched, 1);
+    assert!(!world.has_image(&fetched).await);
+    assert!(world.has_image(&a_persons).await, "nobody fetched it");
+    let again = world.restarted().collect(&in_use, Kept::NOTHING).await;
+    assert_eq!(again.unwrap(), Collected::default());
+    let options = None::<bollard::query_parameters::RemoveImageOptions>;
+    world
+        .engine
+        .remove_image(&a_persons, options, None)
+        .await
+        .unwrap();
 }

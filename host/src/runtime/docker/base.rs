@@ -4,17 +4,18 @@
 //! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
 //! an image with triggers is no base. Nor is one that some host built for a program.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 
-use super::{Inner, engine::Fault};
+use super::{Inner, engine::Fault, fetched::Fetched, images::ago_ms};
 use crate::{
     compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
     dockerfile::{Base, DOCKERFILE_BYTES_MAX, Dockerfile},
     runtime::{BuildError, BuildLog, BuildRequest},
+    storage::StorageError,
 };
 
 /// The text that the engine is to build.
@@ -60,10 +61,15 @@ async fn beginning(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 
 /// A base image, fetched if need be.
 async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, BuildError> {
+    let (named, now_ms) = (name.to_owned(), ago_ms(Duration::ZERO));
     let image = match find(inner, name).await? {
-        Some(image) => image,
+        Some(image) => {
+            note(inner, move |fetched| fetched.used(&named, now_ms)).await?;
+            image
+        }
         None => {
             inner.config.registries.check(name).map_err(failed)?;
+            note(inner, move |fetched| fetched.add(&named, now_ms)).await?;
             // The log is for people to read; its end is written to it later in any case.
             let _ = log.write(&format!("fetching {name}\n"));
             pull(inner, name).await?;
@@ -97,6 +103,19 @@ async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, 
         id: image.id.ok_or_else(no_id)?,
         variables,
     })
+}
+
+/// Changes the record of what was fetched.
+async fn note(
+    inner: &Inner,
+    change: impl FnOnce(&Fetched) -> Result<(), StorageError> + Send + 'static,
+) -> Result<(), BuildError> {
+    let fetched = Arc::clone(&inner.fetched);
+    let noted = tokio::task::spawn_blocking(move || change(&fetched)).await;
+    let files = |message| BuildError::Files { message };
+    noted
+        .map_err(|error| files(error.to_string()))?
+        .map_err(|error| files(error.to_string()))
 }
 
 async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {

@@ -1,7 +1,7 @@
 //! The images that this host builds: found, and removed when nobody needs them.
 //!
 //! An image is this host's by its name, `hersh/HOST/PROGRAM:BUILD`; the layers of a build that failed
-//! have no name and are its by their label. What has a name that somebody else gave, or is used by a
+//! have no name and are its by their label; base images that it had fetched are noted. What has a name that somebody else gave, or is used by a
 //! container, stays.
 
 use std::{
@@ -18,7 +18,7 @@ use hersh_program::{BuildId, ImageId, ProgramId};
 use super::{Inner, build_network, engine::Fault, image_tag, repository};
 use crate::{
     compose::LAYER_LABEL,
-    runtime::{Collected, InUse, StopError, Unavailable},
+    runtime::{Collected, InUse, Kept, StopError, Unavailable},
 };
 
 impl Inner {
@@ -27,7 +27,7 @@ impl Inner {
     pub(super) async fn collect(
         &self,
         in_use: &(dyn Fn() -> InUse + Send + Sync),
-        failed_layers_kept: Duration,
+        kept: Kept,
     ) -> Result<Collected, Unavailable> {
         // A build relies on layers that nobody names, so this waits for no build and no build
         // begins meanwhile.
@@ -59,12 +59,29 @@ impl Inner {
                 }
             }
         }
-        let until_s = seconds_ago(failed_layers_kept);
+        let until_s = i64::try_from(ago_ms(kept.failed_layers) / 1_000).unwrap_or(i64::MAX);
         let failed = unnamed.iter().filter(|image| image.created <= until_s);
         for image in failed.filter(|image| !is_used(image)) {
             collected.layers += usize::from(self.remove_unused(&image.id).await?);
         }
+        for name in self.fetched.idle_since(ago_ms(kept.fetched_images)) {
+            collected.fetched += usize::from(self.remove_fetched(&name).await?);
+        }
         Ok(collected)
+    }
+
+    /// Removes a base image that was fetched; false when something uses it.
+    async fn remove_fetched(&self, name: &str) -> Result<bool, Unavailable> {
+        let removed = self.remove_unused(name).await?;
+        let client = self.engine.client().await?;
+        let is_gone = match client.inspect_image(name).await {
+            Ok(_) => false,
+            Err(error) => self.engine.fault(&error).unless_absent().is_ok(),
+        };
+        if is_gone && let Err(error) = self.fetched.gone(name) {
+            tracing::warn!(%error, name, "a base image that is gone is still noted");
+        }
+        Ok(removed)
     }
 
     async fn list_images<const N: usize>(
@@ -157,8 +174,9 @@ impl Inner {
     }
 }
 
-fn seconds_ago(span: Duration) -> i64 {
+/// Milliseconds since the Unix epoch.
+pub(super) fn ago_ms(span: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let then = now.unwrap_or_default().saturating_sub(span);
-    i64::try_from(then.as_secs()).unwrap_or(i64::MAX)
+    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
 }

@@ -15,6 +15,7 @@ mod create;
 mod diagnose;
 mod engine;
 mod events;
+mod fetched;
 mod firewall;
 mod images;
 mod inspect;
@@ -46,10 +47,10 @@ use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
 use tokio::sync::mpsc;
 
-use self::{capture::Captures, engine::Engine, work::Work};
+use self::{capture::Captures, engine::Engine, fetched::Fetched, work::Work};
 use super::{
-    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Listed, LogStore, Running,
-    Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
+    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, LogStore,
+    Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
     logs::{CAUSE_LINES, for_cause},
 };
 use crate::{
@@ -76,6 +77,7 @@ struct Inner {
     building: tokio::sync::RwLock<()>,
     /// Containers that this process started and nobody is known to have ended.
     started: Mutex<HashMap<ContainerId, ProgramId>>,
+    fetched: Arc<Fetched>,
     /// The engine's own runsc, once it was asked for.
     runsc: OnceLock<Option<PathBuf>>,
     /// Where the engine keeps images, once it was asked for.
@@ -101,6 +103,7 @@ impl DockerRuntime {
                 captures: Captures::default(),
                 building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
+                fetched: Arc::new(Fetched::open(storage.clone())),
                 runsc: OnceLock::new(),
                 folder: OnceLock::new(),
                 config,
@@ -208,9 +211,9 @@ impl Runtime for DockerRuntime {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        failed_layers_kept: Duration,
+        kept: Kept,
     ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
-        Box::pin(self.inner.collect(in_use, failed_layers_kept))
+        Box::pin(self.inner.collect(in_use, kept))
     }
 
     fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
