@@ -21,7 +21,7 @@ lint: ## only the checks that run no test: format, clippy, docs, licences, style
 coverage: ## line coverage of machine and program; at least 95 % or it fails
 	@scripts/test coverage
 
-bench: ## measure: make bench SUITE=program (or watcher, start); PART=messages for one part, JSON=1 for JSON
+bench: ## measure: make bench SUITE=program (or watcher, start, host); PART=messages for one part, JSON=1 for JSON
 	@scripts/bench $(SUITE) $(PART) $(if $(JSON),--json)
 
 down: ## end and remove the private engines of demo, test and bench, should any be left
