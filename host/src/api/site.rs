@@ -82,7 +82,7 @@ fn watched(request: &Request) -> Option<ProgramId> {
 async fn look(host: &Host, program: &ProgramId, request: Request, client: Client) -> Response {
     let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), &request);
     let answer = match caller {
-        Ok(caller) => watcher::look_at(host, &caller, program, client, request).await,
+        Ok(caller) => watcher::look_at(host, caller, program, client, request).await,
         Err(refusal) => Err(refusal),
     };
     gate::versioned(answer.into_response())

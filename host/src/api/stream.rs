@@ -18,15 +18,14 @@ use crate::{auth::Caller, host::Host};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// Sends events until there are no more, or the caller's token is valid no longer.
+/// Sends events until there are no more, or the caller would not be let in any more.
 pub(super) fn live(
     host: &Host,
     caller: Caller,
     events: impl Stream<Item = Event> + Send + 'static,
 ) -> Response {
-    let host = host.clone();
-    let revoked = Box::pin(async move { host.revoked(&caller).await });
-    Sse::new(events.map(Ok::<_, Infallible>).take_until(revoked))
+    let over = Box::pin(host.grant(caller).over());
+    Sse::new(events.map(Ok::<_, Infallible>).take_until(over))
         .keep_alive(KeepAlive::default())
         .into_response()
 }

@@ -95,12 +95,12 @@ ways!(
 /// A look at what is below a WatcherAPI's root, by whoever may.
 pub(super) async fn look_at(
     host: &Host,
-    caller: &Caller,
+    caller: Caller,
     program: &ProgramId,
     client: Client,
     request: Request,
 ) -> Result<Response, Failure> {
-    let entry = host.get(caller, program)?;
+    let entry = host.get(&caller, program)?;
     pass_on(host, caller, &entry, Some(client), request).await
 }
 
@@ -114,12 +114,12 @@ async fn forward(
     let client = peer.zip(scheme);
     let client = client
         .map(|(Extension(ConnectInfo(address)), Extension(scheme))| Client { address, scheme });
-    pass_on(&host, &caller, &entry, client, request).await
+    pass_on(&host, caller, &entry, client, request).await
 }
 
 async fn pass_on(
     host: &Host,
-    caller: &Caller,
+    caller: Caller,
     entry: &Entry,
     client: Option<Client>,
     request: Request,
@@ -139,6 +139,6 @@ async fn pass_on(
     };
     Ok(host
         .proxy()
-        .forward(request, &path, &upstream, client)
+        .forward(request, &path, &upstream, client, host.grant(caller))
         .await?)
 }

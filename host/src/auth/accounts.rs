@@ -79,10 +79,7 @@ impl Accounts {
             .get(&hash)
             .filter(|held| held.stored.hash == hash)?;
         let stored = &held.stored;
-        if stored
-            .expires_at_ms
-            .is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
-        {
+        if stored.is_over(now_ms) {
             return None;
         }
         let user = known.users.get(&stored.user)?;
@@ -96,13 +93,13 @@ impl Accounts {
         })
     }
 
-    /// Whether a token is valid now.
-    pub(crate) fn is_valid(&self, token: &TokenId, now_ms: u64) -> bool {
+    /// Whether a caller would be let in now as it was then: with a valid token and the same role.
+    pub(super) fn still_admits(&self, caller: &Caller, now_ms: u64) -> bool {
         let known = self.known();
-        known
-            .tokens
-            .get(token)
-            .is_some_and(|held| !held.stored.is_over(now_ms))
+        let token = known.tokens.get(&caller.token);
+        let user = known.users.get(&caller.user);
+        token.is_some_and(|held| !held.stored.is_over(now_ms))
+            && user.is_some_and(|user| user.role == caller.role)
     }
 
     pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {

@@ -14,6 +14,7 @@ mod accounts;
 pub(crate) mod audit;
 mod bootstrap;
 mod error;
+mod grant;
 mod rows;
 mod throttle;
 mod token;
@@ -25,6 +26,7 @@ pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
+pub(crate) use grant::Grant;
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;

@@ -19,7 +19,7 @@ pub(crate) use self::places::{DOWNLOADS_MAX, Place as HeldPlace, Places, UPLOADS
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
-    auth::{Accounts, Caller, Throttle, UserId},
+    auth::{Accounts, Caller, Grant, Throttle, UserId},
     build_queue::BuildQueue,
     effects::Effects,
     idempotency::Claims,
@@ -51,9 +51,6 @@ pub(crate) enum Outcome {
     /// There is nothing to do.
     Already,
 }
-
-/// How often the token of an open stream is looked at.
-const REVOKED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A host; clones are the same one.
 #[derive(Clone)]
@@ -217,15 +214,9 @@ impl Host {
         Ok(outcome)
     }
 
-    /// Waits until the caller's token is valid no longer; a stream that it opened ends then.
-    pub(crate) async fn revoked(&self, caller: &Caller) {
-        let mut looks = tokio::time::interval(REVOKED_INTERVAL);
-        loop {
-            looks.tick().await;
-            if !self.0.accounts.is_valid(&caller.token, self.now_ms()) {
-                return;
-            }
-        }
+    /// What ends whatever the caller opens.
+    pub(crate) fn grant(&self, caller: Caller) -> Grant {
+        Grant::new(self.0.accounts.clone(), self.surroundings(), caller)
     }
 
     /// Waits until nothing is under way in the program, at most for `wait`. A program that is

@@ -1,5 +1,5 @@
 //! The body of an answer on its way to the client: as fast as the client takes it, and no longer
-//! than the program says something.
+//! than the program says something and the client would still be let in.
 
 use std::{
     future::Future,
@@ -11,6 +11,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use hyper::{
     Response,
     body::{Body as _, Frame, Incoming, SizeHint},
@@ -22,6 +23,7 @@ use tokio::{
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{link::Link, upstream::Upstream};
+use crate::auth::Grant;
 
 /// Why a body ended early. The client sees its connection close.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +34,12 @@ pub(super) enum DownloadError {
     Idle,
     #[error("the program ended")]
     Ended,
+    #[error("the token that asked for it is not valid any more, or its user has another role")]
+    Revoked,
 }
+
+/// From so many frames on a body is a long one, whether or not the program was ever waited for.
+const FRAMES_FEW: u32 = 16;
 
 /// A body that is read from a program.
 pub(super) struct Download {
@@ -40,35 +47,31 @@ pub(super) struct Download {
     /// Dropped with the body, which closes the connection; given back at the body's end.
     held: Option<Held>,
     idle: Duration,
-    /// Made when the program is waited for the first time.
-    waiting: Option<Pin<Box<Waiting>>>,
+    /// Made when the program is waited for the first time, or the body is long.
+    waiting: Option<Box<Waiting>>,
     is_waiting: bool,
+    /// Frames passed on, counted up to [`FRAMES_FEW`].
+    frames: u32,
 }
 
-struct Held {
-    link: Link,
-    upstream: Arc<Upstream>,
-    _permit: OwnedSemaphorePermit,
+/// What an answer's body needs until its end.
+pub(super) struct Held {
+    pub(super) link: Link,
+    pub(super) upstream: Arc<Upstream>,
+    /// What lets the client read on, until it is waited for.
+    pub(super) grant: Option<Grant>,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 struct Waiting {
     silence: Pin<Box<Sleep>>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    revoked: BoxFuture<'static, ()>,
 }
 
 /// The answer's body, and the link given back once it is through.
-pub(super) fn stream(
-    answer: Response<Incoming>,
-    link: Link,
-    upstream: Arc<Upstream>,
-    permit: OwnedSemaphorePermit,
-    idle: Duration,
-) -> Response<Body> {
-    let mut held = Some(Held {
-        link,
-        upstream,
-        _permit: permit,
-    });
+pub(super) fn stream(answer: Response<Incoming>, held: Held, idle: Duration) -> Response<Body> {
+    let mut held = Some(held);
     let (parts, body) = answer.into_parts();
     if body.is_end_stream() {
         // Nobody will ask for more, and nothing is waited for.
@@ -80,6 +83,7 @@ pub(super) fn stream(
         idle,
         waiting: None,
         is_waiting: false,
+        frames: 0,
     };
     Response::from_parts(parts, Body::new(download))
 }
@@ -110,29 +114,55 @@ impl Download {
         }
     }
 
-    /// Whether the program has been waited for long enough.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
-        let Some(held) = &self.held else {
+    /// Whether what lets the client read on is over. A short answer that is there is not asked:
+    /// it was let in a moment ago.
+    fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
+        if self.waiting.is_none() && self.frames < FRAMES_FEW {
+            return Poll::Pending;
+        }
+        let Some(waiting) = self.waiting() else {
             return Poll::Pending;
         };
-        let waiting = self.waiting.get_or_insert_with(|| {
-            Box::pin(Waiting {
+        let revoked = waiting.revoked.as_mut().poll(cx);
+        revoked.map(|()| DownloadError::Revoked)
+    }
+
+    /// Whether the program has been waited for long enough.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
+        let (idle, was_waiting) = (self.idle, self.is_waiting);
+        let Some(waiting) = self.waiting() else {
+            return Poll::Pending;
+        };
+        if !was_waiting {
+            waiting.silence.as_mut().reset(Instant::now() + idle);
+        }
+        let ended = waiting.ended.as_mut().poll(cx).is_ready();
+        let revoked = waiting.revoked.as_mut().poll(cx).is_ready();
+        let idled = waiting.silence.as_mut().poll(cx).is_ready();
+        self.is_waiting = true;
+        if ended {
+            Poll::Ready(DownloadError::Ended)
+        } else if revoked {
+            Poll::Ready(DownloadError::Revoked)
+        } else if idled {
+            Poll::Ready(DownloadError::Idle)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// What is waited for beside the program; `None` once the body is through.
+    fn waiting(&mut self) -> Option<&mut Waiting> {
+        let held = self.held.as_mut()?;
+        if self.waiting.is_none() {
+            let grant = held.grant.take()?;
+            self.waiting = Some(Box::new(Waiting {
                 silence: Box::pin(sleep(self.idle)),
                 ended: Box::pin(held.upstream.ended().clone().cancelled_owned()),
-            })
-        });
-        if !self.is_waiting {
-            self.is_waiting = true;
-            waiting.silence.as_mut().reset(Instant::now() + self.idle);
+                revoked: grant.over().boxed(),
+            }));
         }
-        if waiting.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(DownloadError::Ended);
-        }
-        waiting
-            .silence
-            .as_mut()
-            .poll(cx)
-            .map(|()| DownloadError::Idle)
+        self.waiting.as_deref_mut()
     }
 }
 
@@ -145,6 +175,10 @@ impl hyper::body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = self.get_mut();
+        if let Poll::Ready(error) = this.poll_revoked(cx) {
+            this.held = None;
+            return Poll::Ready(Some(Err(error)));
+        }
         loop {
             let frame = match this.poll_body(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
@@ -164,6 +198,7 @@ impl hyper::body::Body for Download {
                 }
             };
             this.is_waiting = false;
+            this.frames = (this.frames + 1).min(FRAMES_FEW);
             // Trailers end here: nobody lists which of them may pass.
             if let Ok(data) = frame.into_data() {
                 if this.body.is_end_stream() {

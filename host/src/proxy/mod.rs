@@ -31,19 +31,20 @@ use axum::{
 use hyper::{StatusCode, Version, body::Incoming, upgrade::OnUpgrade};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::{
+    download::Held,
+    link::{AskError, Link, Waiting},
+    request::{Asked, Upload},
+    tunnel::{Ends, Tunnel},
+    websocket::Handshake,
+};
 pub(crate) use self::{
     error::ForwardError,
     path::{PathError, watcher_path},
     upstream::{InFlight, Upstream},
 };
-use self::{
-    link::{AskError, Link, Waiting},
-    request::{Asked, Upload},
-    tunnel::Tunnel,
-    websocket::Handshake,
-};
 
-use crate::server::Client;
+use crate::{auth::Grant, server::Client};
 
 /// Bytes of a request's body. Messages are small; a WatcherAPI takes 64 KiB.
 pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -100,6 +101,7 @@ impl Proxy {
     }
 
     /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
+    /// What is still under way when `grant` is over ends.
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
@@ -109,6 +111,7 @@ impl Proxy {
         path: &str,
         upstream: &Arc<Upstream>,
         client: Option<Client>,
+        grant: Grant,
     ) -> Result<Response, ForwardError> {
         let (mut parts, body) = request.into_parts();
         request::check(&parts)?;
@@ -127,7 +130,12 @@ impl Proxy {
             let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
             let handshake = handshake.ok_or_else(unasked)?;
             let upgrade = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
-            let open = self.open(&handshake, answer, link, upgrade, upstream, permit);
+            let ends = Ends {
+                program: upstream.ended().clone(),
+                grant,
+                idle: self.patience.idle,
+            };
+            let open = self.open(&handshake, answer, link, upgrade, ends, permit);
             return Box::pin(open).await;
         }
         let headers = headers::toward_client(answer.headers(), &parts.method);
@@ -135,9 +143,13 @@ impl Proxy {
         *answer.version_mut() = Version::HTTP_11;
         // Among them is the program's own text for the status.
         answer.extensions_mut().clear();
-        let idle = self.patience.idle;
-        let upstream = Arc::clone(upstream);
-        Ok(download::stream(answer, link, upstream, permit, idle))
+        let held = Held {
+            link,
+            upstream: Arc::clone(upstream),
+            grant: Some(grant),
+            _permit: permit,
+        };
+        Ok(download::stream(answer, held, self.patience.idle))
     }
 
     /// Asks over a connection that waits, or a new one when none does or the program closed it.
@@ -189,7 +201,7 @@ impl Proxy {
         answer: hyper::Response<Incoming>,
         link: Link,
         client: OnUpgrade,
-        upstream: &Upstream,
+        ends: Ends,
         permit: OwnedSemaphorePermit,
     ) -> Result<Response, ForwardError> {
         let headers = handshake
@@ -202,8 +214,7 @@ impl Proxy {
             client,
             program,
             early,
-            ended: upstream.ended().clone(),
-            idle: self.patience.idle,
+            ends,
         };
         tokio::spawn(async move {
             tunnel.run().await;

@@ -1,5 +1,5 @@
 //! A WebSocket after its handshake: bytes both ways, until either side ends it, nothing moves for
-//! a while, or the program's container is over.
+//! a while, the program's container is over, or whoever opened it would not be let in any more.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use crate::place::Wire;
+use crate::{auth::Grant, place::Wire};
 
 /// Bytes that wait in each direction.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -30,8 +30,15 @@ pub(super) struct Tunnel {
     pub(super) program: Wire,
     /// What the program sent right behind its 101.
     pub(super) early: Bytes,
-    /// When the container is over.
-    pub(super) ended: CancellationToken,
+    pub(super) ends: Ends,
+}
+
+/// What ends a tunnel, beside its two sides.
+pub(super) struct Ends {
+    /// The container is over.
+    pub(super) program: CancellationToken,
+    /// Whoever opened it would not be let in any more.
+    pub(super) grant: Grant,
     /// How long nothing may move; at most twice that is waited.
     pub(super) idle: Duration,
 }
@@ -56,8 +63,9 @@ impl Tunnel {
                     tracing::debug!(%error, "tunnel broke");
                 }
             }
-            () = silence(&moved, self.idle) => tracing::debug!("tunnel was idle"),
-            () = self.ended.cancelled() => {}
+            () = silence(&moved, self.ends.idle) => tracing::debug!("tunnel was idle"),
+            () = self.ends.program.cancelled() => {}
+            () = self.ends.grant.over() => tracing::debug!("tunnel's token or user is over"),
         }
     }
 }

@@ -6,6 +6,7 @@ mod clock;
 mod framing;
 mod hostile;
 mod passing;
+mod revoked;
 mod secrets;
 mod slow;
 mod speech;

@@ -202,8 +202,13 @@ impl World {
     }
 
     pub(super) async fn connect(&self) -> Client {
+        self.connect_as(&self.token).await
+    }
+
+    /// A client with another token than the first admin's.
+    pub(super) async fn connect_as(&self, token: &str) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        Client::new(stream, self.token.clone())
+        Client::new(stream, token.to_owned())
     }
 
     /// Sends bytes on a connection of their own, and returns all that comes back until the host

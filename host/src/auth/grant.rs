@@ -1,0 +1,41 @@
+//! What a request was let in by, for as long as what it opened is open.
+
+use std::time::Duration;
+
+use hersh_machine::driver::Clock;
+
+use super::{Accounts, Caller};
+use crate::surroundings::Surroundings;
+
+/// How often whoever opened a stream or a tunnel is looked at.
+pub(crate) const GRANT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a request was let in by. To make one costs nothing but counts.
+pub(crate) struct Grant {
+    accounts: Accounts,
+    surroundings: Surroundings,
+    caller: Caller,
+}
+
+impl Grant {
+    pub(crate) fn new(accounts: Accounts, surroundings: Surroundings, caller: Caller) -> Self {
+        Self {
+            accounts,
+            surroundings,
+            caller,
+        }
+    }
+
+    /// Waits until the caller's token is valid no longer, or its user has another role: what was
+    /// opened by it ends then, at most [`GRANT_INTERVAL`] later.
+    pub(crate) async fn over(self) {
+        let mut looks = tokio::time::interval(GRANT_INTERVAL);
+        loop {
+            looks.tick().await;
+            let now_ms = self.surroundings.now_ms();
+            if !self.accounts.still_admits(&self.caller, now_ms) {
+                return;
+            }
+        }
+    }
+}
