@@ -12,7 +12,7 @@ use axum::{
 };
 use hersh_wire::Code;
 
-use super::{document, problem::Failure, rules::Access};
+use super::{document, problem::Failure, rules::Access, watcher};
 use crate::{
     auth::{Caller, Scope, Token, audit},
     host::Host,
@@ -108,7 +108,12 @@ fn admit(
             caller
                 .may(rule)
                 .map_err(|denied| Failure::new(Code::Forbidden, denied.to_string()))?;
-            let changes = rule.scope > Scope::Read;
+            let opens_tunnel = watcher::opens_tunnel(path, request.headers());
+            if opens_tunnel && caller.scope < Scope::Operate {
+                let detail = "a WebSocket needs a token with scope 'operate'";
+                return Err(Failure::new(Code::Forbidden, detail));
+            }
+            let changes = opens_tunnel || rule.scope > Scope::Read;
             Ok(Some(Admitted {
                 caller,
                 change: changes.then(|| format!("{method} {path}")),

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
-    http::Method,
+    http::{Method, header},
     response::{IntoResponse, Response},
 };
 use hersh_program::ProgramId;
@@ -68,9 +68,10 @@ impl Site {
 }
 
 /// The program whose WatcherAPI is looked at, if the request goes to [`WATCHER_ROUTE`] and says so
-/// without escapes.
+/// without escapes. What asks for a tunnel is no mere look.
 fn watched(request: &Request) -> Option<ProgramId> {
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
+    let is_look = [Method::GET, Method::HEAD].contains(request.method());
+    if !is_look || request.headers().contains_key(header::UPGRADE) {
         return None;
     }
     let rest = request.uri().path().strip_prefix("/programs/")?;

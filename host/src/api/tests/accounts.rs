@@ -264,3 +264,49 @@ async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_ended() {
         "no token in the log"
     );
 }
+
+#[tokio::test]
+async fn a_websocket_is_in_the_audit_log_and_asks_for_operate_by_every_way() {
+    let host = Fixture::new().await;
+    host.ready("a").await;
+    let (read, _) = host.token("admin", "read").await;
+    let (operate, id) = host.token("admin", "operate").await;
+    let ask = async |token: &str, path: &str| {
+        let request = host
+            .request_as(token, Method::GET, path)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket");
+        host.send(request.body(Body::empty()).unwrap()).await
+    };
+    let paths = [
+        "/programs/a/watcher/x",
+        "/programs/a/proxy/watcher/x",
+        "/programs/a/watcher",
+    ];
+    for path in paths {
+        assert_eq!(ask(&read, path).await.0, StatusCode::FORBIDDEN, "{path}");
+        // It lacks a key.
+        assert_eq!(
+            ask(&operate, path).await.0,
+            StatusCode::BAD_REQUEST,
+            "{path}"
+        );
+        host.ask_as(&operate, Method::GET, path).await;
+    }
+    // Elsewhere nothing is opened by asking so.
+    assert_eq!(ask(&read, "/programs").await.0, StatusCode::OK);
+    host.json("/users", &json!({ "user_id": "bob" })).await;
+    let (_, log) = host.ask(Method::GET, "/audit").await;
+    let noted = log["changes"].as_array().unwrap().iter();
+    let noted: Vec<_> = noted
+        .filter(|change| change["action"].as_str().unwrap().contains("watcher"))
+        .map(|change| (&change["token_id"], &change["target"], &change["status"]))
+        .collect();
+    let expected = paths.map(|path| (json!(id), json!(path), json!(400)));
+    let expected: Vec<_> = expected
+        .iter()
+        .rev()
+        .map(|it| (&it.0, &it.1, &it.2))
+        .collect();
+    assert_eq!(noted, expected);
+}
