@@ -42,6 +42,7 @@ impl Failure {
                 Code::NotFound => 4,
                 Code::Unauthorized | Code::Forbidden => 5,
                 Code::EngineUnavailable
+                | Code::ShuttingDown
                 | Code::StorageFull
                 | Code::QueueFull
                 | Code::RateLimited => 7,

@@ -6,7 +6,14 @@
     reason = "a test that fails says where"
 )]
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use hersh_host::testkit::{
     CommitPoint, FakeEngine, Fate, Operation, Plan, Setup, TestHost, Verdict, serve_engine,
@@ -125,8 +132,16 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     let engine = Arc::new(FakeEngine::default());
     let verdict = Arc::new(std::sync::Mutex::new(Verdict::Proceed));
     let asked = Arc::clone(&verdict);
+    let spared = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&spared);
+    let spare = move || {
+        let less = |left: u32| left.checked_sub(1);
+        left.try_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    };
     let setup = Setup::new(folder.path(), &engine).unwrap();
     let setup = setup.with_journal_probe(move |point| match point {
+        CommitPoint::Before if spare() => Verdict::Proceed,
         CommitPoint::Before => *asked.lock().unwrap(),
         CommitPoint::After => Verdict::Proceed,
     });
@@ -137,6 +152,11 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
     *verdict.lock().unwrap() = Verdict::Refuse;
     assert_eq!(host.ask("POST", "/programs/a/start", b"").await.0, 507);
+    // The audit log's row is written, the command's own record is not.
+    spared.store(1, Ordering::Relaxed);
+    let (status, problem) = host.ask("POST", "/programs/a/start", b"").await;
+    let problem: Value = serde_json::from_slice(&problem).unwrap();
+    assert_eq!((status, &problem["code"]), (507, &json!("storage_full")));
     *verdict.lock().unwrap() = Verdict::Die;
     let never = host.ask("POST", "/programs/a/start", b"");
     let waited = tokio::time::timeout(Duration::from_millis(100), never).await;

@@ -52,8 +52,7 @@ struct BrokenBook;
 
 impl Journal<Lifecycle> for BrokenBook {
     async fn append(&mut self, _: &ProgramRecord) -> Result<(), JournalError> {
-        let message = String::from("disk full");
-        Err(JournalError { message })
+        Err(JournalError::Full)
     }
 }
 

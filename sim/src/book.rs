@@ -141,6 +141,11 @@ impl Book {
                     asked.name
                 ));
             }
+            // A removal that failed is wished for all the same.
+            503 if asked.deed == Deed::Delete => {
+                *known.perhaps.entry(asked.deed).or_default() += 1;
+                known.wished(asked.deed, false);
+            }
             200 | 202 | 204 | 404 | 409 | 504 => {
                 *known.perhaps.entry(asked.deed).or_default() += 1;
                 known.wished(asked.deed, false);

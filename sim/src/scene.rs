@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     book::Book,
     trace::Trace,
-    weather::{Weather, Wide},
+    weather::{Fault, Weather, Wide},
 };
 
 /// Builds at once that a host allows unless told otherwise.
@@ -147,7 +147,7 @@ impl Scene {
         if path.starts_with("/programs") && status < 400 {
             self.trace.hash(&answer);
         }
-        self.check_status(status, code)
+        self.check_status(status, code, &path)
             .map_err(|law| format!("{law}: {user} {method} {path}: {answer}"))?;
         let people = self.people();
         let secrets = people.values().map(|person| person.token.as_str());
@@ -164,12 +164,20 @@ impl Scene {
     }
 
     /// A host fails only where a fault was made.
-    fn check_status(&self, status: u16, code: &str) -> Result<(), String> {
+    fn check_status(&self, status: u16, code: &str, path: &str) -> Result<(), String> {
         let was_refused = self.weather.refused_lately();
         let is_explained = match (status, code) {
             (..500, _) | (504, "wait_timed_out") | (503, "queue_full") => true,
             (507, "storage_full") => was_refused || self.weather.is_wide(Wide::DiskFull),
             (500, "internal") => was_refused,
+            // What was waited for, such as a removal, could not be done.
+            (503, "engine_unavailable") => {
+                let below = path.strip_prefix("/programs/").unwrap_or_default();
+                let program = below.split(['?', '/']).next().map(ProgramId::parse);
+                let made = |id| self.weather.has_made(&id, Fault::Unavailable);
+                self.weather.is_wide(Wide::EngineDown)
+                    || program.and_then(Result::ok).is_some_and(made)
+            }
             _other => false,
         };
         let unexplained = || format!("status {status} {code} without a fault that explains it");

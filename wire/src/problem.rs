@@ -65,6 +65,8 @@ pub enum Code {
     QueueFull,
     /// The container engine does not answer.
     EngineUnavailable,
+    /// The host is ending; try again when it is back.
+    ShuttingDown,
     /// The disk is full.
     StorageFull,
     /// What was waited for did not happen within the time asked.
@@ -91,7 +93,7 @@ impl Code {
             Self::RateLimited => 429,
             Self::Internal => 500,
             Self::BadGateway => 502,
-            Self::NotReady | Self::QueueFull | Self::EngineUnavailable => 503,
+            Self::NotReady | Self::QueueFull | Self::EngineUnavailable | Self::ShuttingDown => 503,
             Self::GatewayTimeout | Self::WaitTimedOut => 504,
             Self::StorageFull => 507,
         }
@@ -121,6 +123,7 @@ impl Code {
             Self::GatewayTimeout => "gateway_timeout",
             Self::QueueFull => "queue_full",
             Self::EngineUnavailable => "engine_unavailable",
+            Self::ShuttingDown => "shutting_down",
             Self::StorageFull => "storage_full",
             Self::WaitTimedOut => "wait_timed_out",
             Self::Internal => "internal",
@@ -150,6 +153,7 @@ impl Code {
             Self::BadGateway => "The program's answer is broken",
             Self::GatewayTimeout => "The program did not answer",
             Self::QueueFull => "Too many commands wait",
+            Self::ShuttingDown => "The host is shutting down",
             Self::EngineUnavailable => "The container engine does not answer",
             Self::StorageFull => "The disk is full",
             Self::WaitTimedOut => "Still not settled",
@@ -199,6 +203,7 @@ mod tests {
             Code::GatewayTimeout,
             Code::QueueFull,
             Code::EngineUnavailable,
+            Code::ShuttingDown,
             Code::StorageFull,
             Code::WaitTimedOut,
             Code::Internal,

@@ -1,7 +1,7 @@
 //! Listing, showing and steering programs.
 
 use hersh_wire::{ByteSize, Code, ProgramList, ProgramView, ReceiptView, Resources};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
@@ -201,14 +201,65 @@ pub(crate) async fn remove(client: &Client, options: &CommandOptions) -> Result<
     } else {
         request.query(&[("wait", "1h")])
     };
-    client.send(request).await?;
-    output::line(&format!(
-        "{} is {}",
-        options.program,
-        if options.detach {
-            "being removed"
-        } else {
-            "removed"
+    let answer = client.send(request).await?;
+    let done = if answer.status() == StatusCode::NO_CONTENT {
+        "removed"
+    } else {
+        "being removed"
+    };
+    output::line(&format!("{} is {done}", options.program))
+}
+
+#[cfg(test)]
+mod tests {
+    use hersh_wire::Problem;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::args::Connection;
+
+    /// A host that gives one answer.
+    async fn answering(problem: Problem) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let body = serde_json::to_string(&problem).unwrap();
+        let answer = format!(
+            "HTTP/1.1 {} no\r\ncontent-length: {}\r\n\r\n{body}",
+            problem.status,
+            body.len()
+        );
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_failed_fails_with_its_cause() {
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        std::fs::write(&token_file, "none").unwrap();
+        let options = CommandOptions {
+            program: "counter".into(),
+            detach: false,
+        };
+        for (code, exit_code) in [(Code::Conflict, 1), (Code::EngineUnavailable, 7)] {
+            let connection = Connection {
+                host: answering(Problem::new(code, "not removed: the cause")).await,
+                token_file: token_file.clone(),
+                ca_file: None,
+                insecure_http: false,
+            };
+            let client = Client::new(&connection).unwrap();
+            let failure = remove(&client, &options).await.unwrap_err();
+            assert_eq!(failure.to_string(), "not removed: the cause");
+            assert_eq!(failure.exit_code(), exit_code);
         }
-    ))
+    }
 }

@@ -5,6 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hersh_machine::driver;
+use hersh_program::Cause;
 use hersh_wire::{Code, Problem};
 
 use crate::{
@@ -127,10 +129,13 @@ impl From<JournalError> for Failure {
             ),
             JournalError::NoOwner(_) => Self::new(Code::Forbidden, error.to_string()),
             JournalError::Full => Self::new(Code::StorageFull, error.to_string()),
+            JournalError::Closed => Self::new(
+                Code::ShuttingDown,
+                "the host is shutting down; nothing has changed, try again when it is back",
+            ),
             JournalError::Sqlite(_)
             | JournalError::Unreadable { .. }
-            | JournalError::Diverged { .. }
-            | JournalError::Closed => Self::internal(&error),
+            | JournalError::Diverged { .. } => Self::internal(&error),
         }
     }
 }
@@ -165,7 +170,15 @@ impl From<CommandError> for Failure {
             CommandError::QueueFull => Code::QueueFull,
             CommandError::Refused { .. } => Code::Conflict,
             CommandError::WaitTimedOut { .. } => Code::WaitTimedOut,
-            CommandError::Journal(message) => return Self::internal(message),
+            CommandError::ShuttingDown => Code::ShuttingDown,
+            CommandError::NotRemoved { cause, .. } => match cause.as_deref() {
+                Some(Cause::RuntimeUnavailable { .. }) => Code::EngineUnavailable,
+                Some(_) | None => Code::Conflict,
+            },
+            CommandError::Journal(driver::JournalError::Full) => Code::StorageFull,
+            CommandError::Journal(driver::JournalError::Closed) => Code::ShuttingDown,
+            CommandError::Journal(driver::JournalError::Other(_))
+            | CommandError::Interrupted(_) => return Self::internal(&error),
             CommandError::Quota(_) => Code::QuotaExceeded,
             CommandError::Owner(_) => Code::Forbidden,
         };

@@ -2,7 +2,7 @@
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use hersh_program::ProgramId;
-use hersh_wire::{Code, ProgramList, ProgramView, ReceiptView};
+use hersh_wire::{Code, Problem, ProgramList, ProgramView, ReceiptView};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -188,6 +188,8 @@ async fn command(
     responses(
         (status = 202, description = "It is durable and will be carried out"),
         (status = 204, description = "It is gone"),
+        (status = 409, description = "It could not be removed; the detail says why", body = Problem),
+        (status = 503, description = "The container engine does not answer, so it is not removed", body = Problem),
     ),
 )]
 pub(super) async fn remove(
@@ -197,6 +199,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Failure> {
     let wait = wait.duration()?;
     match host.command(&entry, Command::Delete, wait).await {
+        // What was waited for is Removed, or this is an error.
         Ok(Outcome::Accepted | Outcome::Already) => Ok(match wait {
             Some(_) => StatusCode::NO_CONTENT,
             None => StatusCode::ACCEPTED,

@@ -149,7 +149,7 @@ impl Host {
         let build = self
             .blocking(move |host| host.storage().commit(&id, staged))
             .await
-            .map_err(|error| CommandError::Journal(error.to_string()))??;
+            .map_err(CommandError::Interrupted)??;
         let source = Source {
             build: build.clone(),
             manifest: Arc::new(manifest),

@@ -1,6 +1,10 @@
 //! How a host refuses.
 
-use hersh_program::{ProgramId, Refusal};
+use std::sync::Arc;
+
+use hersh_machine::driver;
+use hersh_program::{Cause, ProgramId, Refusal};
+use tokio::task::JoinError;
 
 use crate::{admission::QuotaError, journal::JournalError, storage::StorageError};
 
@@ -36,8 +40,19 @@ pub(crate) enum CommandError {
     },
     #[error("still {state} after the time that was to be waited; it goes on by itself")]
     WaitTimedOut { state: &'static str },
+    /// A removal ended without having removed it.
+    #[error("the program is not removed: {}; remove it again", cause.as_ref().map_or("something else was asked for".to_owned(), ToString::to_string))]
+    NotRemoved {
+        cause: Option<Arc<Cause>>,
+        state: &'static str,
+    },
+    /// The host ended before the command did.
+    #[error("the host is shutting down; what was asked for before goes on when it is back")]
+    ShuttingDown,
     #[error("the command could not be stored: {0}")]
-    Journal(String),
+    Journal(#[from] driver::JournalError),
+    #[error("the command was interrupted: {0}")]
+    Interrupted(JoinError),
     #[error(transparent)]
     Quota(#[from] QuotaError),
     #[error(transparent)]
@@ -61,10 +76,14 @@ impl CommandError {
     /// The state that is why, where one is.
     pub(crate) fn state(&self) -> Option<&'static str> {
         match self {
-            Self::Refused { state, .. } | Self::WaitTimedOut { state } => Some(state),
+            Self::Refused { state, .. }
+            | Self::WaitTimedOut { state }
+            | Self::NotRemoved { state, .. } => Some(state),
             Self::NotFound(_)
             | Self::QueueFull
+            | Self::ShuttingDown
             | Self::Journal(_)
+            | Self::Interrupted(_)
             | Self::Quota(_)
             | Self::Owner(_) => None,
         }

@@ -21,6 +21,7 @@ use crate::{
     admission::{self, Admission, Usage},
     auth::{Accounts, Caller, Grant, Throttle, UserId},
     build_queue::BuildQueue,
+    convert,
     effects::Effects,
     idempotency::Claims,
     journal::Journal,
@@ -209,7 +210,10 @@ impl Host {
             Command::Stop | Command::Delete => self.send(entry, event).await?,
         };
         if let Some(wait) = wait {
-            self.settle(entry, wait).await?;
+            let settled = self.settle(entry, wait).await?;
+            if command == Command::Delete {
+                removed(entry, &settled)?;
+            }
         }
         Ok(outcome)
     }
@@ -219,14 +223,19 @@ impl Host {
         Grant::new(self.0.accounts.clone(), self.surroundings(), caller)
     }
 
-    /// Waits until nothing is under way in the program, at most for `wait`. A program that is
-    /// removed has settled once it is forgotten.
-    pub(crate) async fn settle(&self, entry: &Entry, wait: Duration) -> Result<(), CommandError> {
+    /// Waits until nothing is under way in the program, at most for `wait`, and returns it as it
+    /// was then. A program that is removed has settled once it is forgotten.
+    pub(crate) async fn settle(
+        &self,
+        entry: &Entry,
+        wait: Duration,
+    ) -> Result<Program, CommandError> {
         let settled = async {
             let program = entry.supervisor().settled().await;
             if matches!(program.state, State::Removed) {
                 entry.gone().cancelled().await;
             }
+            program
         };
         tokio::time::timeout(wait, settled)
             .await
@@ -246,8 +255,8 @@ impl Host {
                 })
             }
             Err(ProgramError::QueueFull) => Err(CommandError::QueueFull),
-            Err(ProgramError::Stopped) => Err(CommandError::NotFound(entry.id())),
-            Err(ProgramError::Journal(error)) => Err(CommandError::Journal(error.to_string())),
+            Err(ProgramError::Stopped) => Err(over(entry)),
+            Err(ProgramError::Journal(error)) => Err(error.into()),
         }
     }
 
@@ -270,5 +279,35 @@ impl Host {
             None => Place::Socket(self.0.storage.paths(&id).state),
         };
         Ok(Some(entry.adopt(container, place)))
+    }
+}
+
+/// Whether a program that was to be removed and has settled is gone.
+fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
+    let cause = match &settled.state {
+        State::Removed => return Ok(()),
+        State::Error(failed) => Some(Arc::clone(&failed.cause)),
+        // The removal failed before somebody asked for this, or the host is ending.
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_) => None,
+    };
+    if cause.is_none() && entry.supervisor().is_stopped() {
+        return Err(CommandError::ShuttingDown);
+    }
+    let state = convert::state_name(&settled.state);
+    Err(CommandError::NotRemoved { cause, state })
+}
+
+/// Why a program is not supervised any more: it is removed, or the host ends.
+fn over(entry: &Entry) -> CommandError {
+    let is_removed = |program: &Program| matches!(program.state, State::Removed);
+    if entry.supervisor().with_state(is_removed) {
+        CommandError::NotFound(entry.id())
+    } else {
+        CommandError::ShuttingDown
     }
 }

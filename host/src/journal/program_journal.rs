@@ -8,7 +8,7 @@ use std::sync::{
 use hersh_machine::driver;
 use hersh_program::{Lifecycle, ProgramRecord};
 
-use super::{Journal, ProgramRow, SNAPSHOT_EVERY};
+use super::{Journal, JournalError, ProgramRow, SNAPSHOT_EVERY};
 use crate::metrics::{Metrics, event_name};
 
 /// The journal as one program's driver sees it. It keeps the program's history bounded.
@@ -48,12 +48,24 @@ impl ProgramJournal {
     }
 }
 
+impl From<JournalError> for driver::JournalError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Full => Self::Full,
+            JournalError::Closed => Self::Closed,
+            JournalError::Exists(_)
+            | JournalError::NoOwner(_)
+            | JournalError::Sqlite(_)
+            | JournalError::Unreadable { .. }
+            | JournalError::Diverged { .. } => Self::Other(error.to_string()),
+        }
+    }
+}
+
 impl driver::Journal<Lifecycle> for ProgramJournal {
     async fn append(&mut self, record: &ProgramRecord) -> Result<(), driver::JournalError> {
         let stored = self.journal.append(self.row, record).await;
-        stored.map_err(|error| driver::JournalError {
-            message: error.to_string(),
-        })?;
+        stored?;
         self.last_event_ms.store(record.now_ms, Ordering::Relaxed);
         self.metrics.event(event_name(&record.event));
         if record.seq >= self.compact_at {

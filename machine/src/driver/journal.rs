@@ -5,12 +5,20 @@ use std::string::String;
 
 use crate::{Machine, step::RecordOf};
 
-/// A record that could not be stored.
+/// Why a record could not be stored. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal did not take the record: {message}; nothing has changed, try again later")]
-pub struct JournalError {
-    /// What the storage said.
-    pub message: String,
+pub enum JournalError {
+    /// There is no room for it.
+    #[error(
+        "the disk that holds the journal is full; nothing has changed, make room and try again"
+    )]
+    Full,
+    /// The journal takes no more records: its host is ending.
+    #[error("the journal is closed; nothing has changed, try again when the host is back")]
+    Closed,
+    /// Anything else, as the storage said it.
+    #[error("the journal did not take the record: {0}; nothing has changed, try again later")]
+    Other(String),
 }
 
 /// Where records become durable.

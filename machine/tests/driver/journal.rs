@@ -61,8 +61,7 @@ impl Journal<Office> for Book {
         let mut failures = self.0.failures.lock().unwrap();
         if *failures > 0 {
             *failures -= 1;
-            let message = String::from("disk full");
-            return Err(JournalError { message });
+            return Err(JournalError::Full);
         }
         self.0.records.lock().unwrap().push(record.clone());
         Ok(())
@@ -70,9 +69,7 @@ impl Journal<Office> for Book {
 }
 
 fn failed() -> JournalError {
-    JournalError {
-        message: String::from("disk full"),
-    }
+    JournalError::Full
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +120,7 @@ async fn a_failed_append_is_told_and_nothing_changes() {
     book.fail(1);
     let refused = desk.call(ask("quick")).await;
     assert_eq!(refused, Err(CallError::Journal(failed())));
-    assert!(refused.unwrap_err().to_string().contains("disk full"));
+    assert!(refused.unwrap_err().to_string().contains("is full"));
     assert!(desk.state().log.is_empty());
     assert!(clerk.diary().is_empty());
     // The next record takes the number of the one that failed.

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod pages;
 mod programs;
+mod removal;
 mod transfers;
 
 use std::{
@@ -47,9 +48,13 @@ pub(super) struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::over(FakeEngine::default()).await
+    }
+
+    async fn over(engine: FakeEngine) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
-        let engine = Arc::new(FakeEngine::default());
+        let engine = Arc::new(engine);
         let (host, workers, token) = bring_up(storage, &engine).await;
         Self {
             folder,

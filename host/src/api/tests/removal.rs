@@ -1,0 +1,86 @@
+//! A program is gone when the answer says so, and not before.
+
+use std::sync::Mutex;
+
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+
+use super::*;
+use crate::testkit::{Fate, Operation, Plan};
+
+/// A host whose engine fails what `fails` names, until told otherwise.
+async fn failing(fails: fn(&Operation) -> bool, fate: Fate) -> (Fixture, Arc<Mutex<Fate>>) {
+    let fate = Arc::new(Mutex::new(fate));
+    let told = Arc::clone(&fate);
+    let engine = FakeEngine::scripted(move |operation| Plan {
+        fate: if fails(operation) {
+            told.lock().unwrap().clone()
+        } else {
+            Fate::Done
+        },
+        ..Plan::default()
+    });
+    let host = Fixture::over(engine).await;
+    host.json("/programs", &program("a")).await;
+    (host, fate)
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_is_told_with_its_cause_and_can_be_repeated() {
+    let stops = |operation: &Operation| matches!(operation, Operation::Stop(_));
+    let forgets = |operation: &Operation| matches!(operation, Operation::Forget(_));
+    for fails in [stops as fn(&Operation) -> bool, forgets] {
+        let (host, fate) = failing(fails, Fate::Unavailable).await;
+        host.ready("b").await;
+        let (status, body) = host.ask(Method::DELETE, "/programs/b?wait=30s").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert_eq!(
+            (&body["code"], &body["state"]),
+            (&json!("engine_unavailable"), &json!("Error"))
+        );
+        let detail = body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("not removed") && detail.contains("the engine does not answer"),
+            "{detail}"
+        );
+        *fate.lock().unwrap() = Fate::Done;
+        let (status, body) = host.ask(Method::DELETE, "/programs/b?wait=30s").await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+        let (status, _) = host.ask(Method::GET, "/programs/b").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_for_another_reason_is_a_conflict() {
+    let engine = FakeEngine::scripted(|operation| {
+        assert!(!matches!(operation, Operation::Stop(_)), "a defect");
+        Plan::default()
+    });
+    let host = Fixture::over(engine).await;
+    host.ready("a").await;
+    let (status, body) = host.ask(Method::DELETE, "/programs/a?wait=30s").await;
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    assert_eq!(
+        (&body["code"], &body["state"]),
+        (&json!("conflict"), &json!("Error"))
+    );
+    assert!(
+        body["detail"].as_str().unwrap().contains("a defect"),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_ends_says_so_and_not_that_the_program_is_gone() {
+    let (host, _) = failing(|_| false, Fate::Done).await;
+    supervise::put_down(&host.host, &host.workers);
+    for path in ["/programs/a", "/programs/a?wait=30s"] {
+        let (status, body) = host.ask(Method::DELETE, path).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("shutting_down")),
+            "{body}"
+        );
+    }
+}
