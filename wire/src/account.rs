@@ -219,7 +219,8 @@ pub struct AuditView {
     pub action: String,
     /// The path that was asked for.
     pub target: String,
-    /// How it was answered; left out while it is under way, or if the host ended in the middle.
+    /// How it was answered, 499 if the client hung up before that; left out while it is under way, if
+    /// the host ended in the middle, or if its disk did not take the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }

@@ -210,6 +210,7 @@ impl From<AccountError> for Failure {
             AccountError::MemberScope(_) => Code::Forbidden,
             AccountError::TooManyTokens(_) | AccountError::TooManyUsers => Code::QuotaExceeded,
             AccountError::Random(error) => return Self::internal(&error),
+            AccountError::Interrupted(error) => return Self::internal(&error),
             AccountError::Journal(error) => return error.into(),
         };
         Self::new(code, error.to_string())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Caller, Token, TokenHash, TokenId, User, UserId,
+    AccountError, Caller, Token, TokenHash, TokenId, User, UserId,
     rows::{self, StoredToken},
 };
 use crate::journal::{Journal, JournalError};
@@ -100,6 +100,24 @@ impl Accounts {
         let user = known.users.get(&caller.user);
         token.is_some_and(|held| !held.stored.is_over(now_ms))
             && user.is_some_and(|user| user.role == caller.role)
+    }
+
+    /// Makes a change to its end, with nobody else's in between, also when whoever asks for it goes
+    /// away: memory and file would differ otherwise until the next start.
+    pub(super) async fn alone<T, F>(
+        &self,
+        change: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> Result<T, AccountError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AccountError>> + Send,
+    {
+        let accounts = self.clone();
+        let made = tokio::spawn(async move {
+            let _alone = accounts.0.changes.lock().await;
+            change(accounts.clone()).await
+        });
+        made.await?
     }
 
     pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {

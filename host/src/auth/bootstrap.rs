@@ -122,7 +122,8 @@ impl From<AccountError> for BootstrapError {
             | AccountError::LastAdmin(_)
             | AccountError::MemberScope(_)
             | AccountError::TooManyTokens(_)
-            | AccountError::TooManyUsers => refused(&error),
+            | AccountError::TooManyUsers
+            | AccountError::Interrupted(_) => refused(&error),
         }
     }
 }

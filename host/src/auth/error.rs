@@ -1,5 +1,7 @@
 //! How changes of users and tokens are refused.
 
+use tokio::task::JoinError;
+
 use super::{TokenError, UserId, tokens::TOKENS_MAX, users::USERS_MAX};
 use crate::journal::JournalError;
 
@@ -26,4 +28,6 @@ pub(crate) enum AccountError {
     Random(#[from] TokenError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("the change was interrupted: {0}")]
+    Interrupted(#[from] JoinError),
 }

@@ -89,8 +89,17 @@ impl Accounts {
         hash: TokenHash,
         now_ms: u64,
     ) -> Result<TokenInfo, AccountError> {
+        self.alone(move |accounts| async move { accounts.insert_token(asked, hash, now_ms).await })
+            .await
+    }
+
+    async fn insert_token(
+        &self,
+        asked: NewToken,
+        hash: TokenHash,
+        now_ms: u64,
+    ) -> Result<TokenInfo, AccountError> {
         let id = getrandom::u64().map_err(TokenError::from)?;
-        let _alone = self.0.changes.lock().await;
         let user = self.user(&asked.user)?;
         if user.role == Role::Member && asked.scope == Scope::Admin {
             return Err(AccountError::MemberScope(user.id));
@@ -129,7 +138,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NoToken`].
     pub(crate) async fn remove_token(&self, id: &TokenId) -> Result<(), AccountError> {
-        let _alone = self.0.changes.lock().await;
+        let id = id.clone();
+        self.alone(move |accounts| async move { accounts.delete_token(&id).await })
+            .await
+    }
+
+    async fn delete_token(&self, id: &TokenId) -> Result<(), AccountError> {
         self.token(id)?;
         let gone = id.clone();
         self.0

@@ -25,7 +25,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UserExists`] and others.
     pub(crate) async fn add_user(&self, user: User) -> Result<(), AccountError> {
-        let _alone = self.0.changes.lock().await;
+        self.alone(move |accounts| async move { accounts.insert_user(user).await })
+            .await
+    }
+
+    async fn insert_user(&self, user: User) -> Result<(), AccountError> {
         {
             let known = self.known();
             if known.users.contains_key(&user.id) {
@@ -54,7 +58,17 @@ impl Accounts {
         role: Option<Role>,
         quota: Option<Quota>,
     ) -> Result<User, AccountError> {
-        let _alone = self.0.changes.lock().await;
+        let id = id.clone();
+        self.alone(move |accounts| async move { accounts.update_user(&id, role, quota).await })
+            .await
+    }
+
+    async fn update_user(
+        &self,
+        id: &UserId,
+        role: Option<Role>,
+        quota: Option<Quota>,
+    ) -> Result<User, AccountError> {
         let mut user = self.user(id)?;
         user.role = role.unwrap_or(user.role);
         user.quota = quota.unwrap_or(user.quota);
@@ -75,7 +89,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::HasPrograms`], [`AccountError::LastAdmin`], [`AccountError::NoUser`].
     pub(crate) async fn remove_user(&self, id: &UserId) -> Result<(), AccountError> {
-        let _alone = self.0.changes.lock().await;
+        let id = id.clone();
+        self.alone(move |accounts| async move { accounts.delete_user(&id).await })
+            .await
+    }
+
+    async fn delete_user(&self, id: &UserId) -> Result<(), AccountError> {
         self.user(id)?;
         if self.is_last_admin(id) {
             return Err(AccountError::LastAdmin(id.clone()));
@@ -103,5 +122,81 @@ impl Accounts {
         let known = self.known();
         let mut admins = known.users.values().filter(|user| user.role == Role::Admin);
         admins.all(|user| user.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{
+        auth::NewToken,
+        auth::Scope,
+        journal::{CommitPoint, Journal, Verdict},
+    };
+
+    /// Begins a change and goes away while it is on the disk and not yet in memory.
+    async fn dropped<T>(written: &Notify, change: impl Future<Output = T>) {
+        let mut change = std::pin::pin!(change);
+        tokio::select! {
+            biased;
+            () = written.notified() => {}
+            _ = change.as_mut() => panic!("it should have been dropped before its end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_asker_goes_away_is_in_memory_as_on_the_disk() {
+        let data = tempfile::tempdir().unwrap();
+        let written = Arc::new(Notify::new());
+        let tells = Arc::clone(&written);
+        let journal = Journal::open_probed(&data.path().join("journal.db"), move |at| match at {
+            CommitPoint::Before => Verdict::Proceed,
+            CommitPoint::After => {
+                tells.notify_one();
+                Verdict::Linger(Duration::from_millis(10))
+            }
+        });
+        let accounts = Accounts::load(journal.unwrap()).unwrap();
+        let ann = UserId::parse("ann").unwrap();
+        let user = User {
+            id: ann.clone(),
+            role: Role::Admin,
+            quota: Quota::usual(Role::Admin),
+            created_at_ms: 1,
+        };
+        let alone = async || drop(accounts.0.changes.lock().await);
+        dropped(&written, accounts.add_user(user)).await;
+        alone().await;
+        assert_eq!(accounts.user(&ann).unwrap().role, Role::Admin);
+
+        let asked = NewToken {
+            user: ann.clone(),
+            scope: Scope::Operate,
+            label: String::new(),
+            expires_at_ms: None,
+        };
+        dropped(&written, accounts.add_token(asked, 1)).await;
+        alone().await;
+        let token = accounts.tokens(Some(&ann))[0].id.clone();
+        dropped(&written, accounts.remove_token(&token)).await;
+        alone().await;
+        assert_eq!(accounts.tokens(None), []);
+
+        let bob = UserId::parse("bob").unwrap();
+        let mut user = accounts.user(&ann).unwrap();
+        user.id = bob.clone();
+        dropped(&written, accounts.add_user(user)).await;
+        alone().await;
+        let demoted = accounts.change_user(&ann, Some(Role::Member), None);
+        dropped(&written, demoted).await;
+        alone().await;
+        assert_eq!(accounts.user(&ann).unwrap().role, Role::Member);
+        dropped(&written, accounts.remove_user(&ann)).await;
+        alone().await;
+        assert!(accounts.user(&ann).is_err());
     }
 }

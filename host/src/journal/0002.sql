@@ -29,7 +29,8 @@ CREATE TABLE tokens (
 
 CREATE INDEX tokens_by_user ON tokens (user);
 
--- Written before a change is made; `status` stays empty if the host ended in the middle of it.
+-- Written before a change is made; `status` is 499 if the client hung up before the answer, and stays
+-- empty if the host ended in the middle or the disk did not take it.
 CREATE TABLE audit (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms  INTEGER NOT NULL,

@@ -4,6 +4,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::testkit::{Operation, Plan};
 
 #[tokio::test]
 async fn a_user_is_added_changed_and_removed_and_its_tokens_go_with_it() {
@@ -309,4 +310,39 @@ async fn a_websocket_is_in_the_audit_log_and_asks_for_operate_by_every_way() {
         .map(|it| (&it.0, &it.1, &it.2))
         .collect();
     assert_eq!(noted, expected);
+}
+
+#[tokio::test]
+async fn a_change_whose_client_hangs_up_ends_as_that_in_the_audit_log() {
+    let engine = FakeEngine::scripted(|operation| Plan {
+        before: if matches!(operation, Operation::Stop(_)) {
+            Duration::from_secs(3_600)
+        } else {
+            Duration::ZERO
+        },
+        ..Plan::default()
+    });
+    let host = Fixture::over(engine).await;
+    host.ready("a").await;
+    {
+        let mut removing = std::pin::pin!(host.ask(Method::DELETE, "/programs/a?wait=1h"));
+        tokio::select! {
+            answered = removing.as_mut() => panic!("{answered:?}"),
+            () = host.until("a", "Stopping") => {}
+        }
+    }
+    let noted = async {
+        loop {
+            let (_, log) = host.ask(Method::GET, "/audit?limit=1").await;
+            if log["changes"][0]["status"].is_number() {
+                return log["changes"][0].clone();
+            }
+        }
+    };
+    let change = tokio::time::timeout(Duration::from_secs(30), noted).await;
+    let change = change.expect("an outcome");
+    assert_eq!(
+        (&change["action"], &change["status"]),
+        (&json!("DELETE /programs/{id}"), &json!(499))
+    );
 }
