@@ -27,7 +27,7 @@ const TAIL_USUAL: usize = 100;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LogsQuery {
-    /// The last lines, at most 10,000; 100 if left out.
+    /// The last lines, at most 10,000, and at most 16 MiB of them; 100 if left out.
     #[param(maximum = 10000)]
     tail: Option<usize>,
     /// Only lines of the last while (`10m`), or since a time (`2026-01-31T12:00:00Z`).
@@ -80,7 +80,9 @@ pub(super) async fn program(
     let tail = if place.is_some() { TAIL_MAX } else { tail };
     let lines = ReceiverStream::new(store.follow(&id, tail)).map(convert::log_line);
     let lines = lines.filter(move |line| std::future::ready(is_since(line, since.as_deref())));
-    Ok(live(&host, caller, numbered(lines, place)))
+    let gone = entry.gone().clone().cancelled_owned();
+    let lines = numbered(lines, place).take_until(gone);
+    Ok(live(&host, caller, lines))
 }
 
 /// Where a stream of lines was: the time of a line, and how many of that same time came before it.

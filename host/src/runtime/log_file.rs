@@ -8,6 +8,9 @@ use std::{
 
 use super::logs::LogLine;
 
+/// Bytes that one tail reads at most, however many lines are asked for.
+pub const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Appends to one file and rotates it to a second one, so that both together stay below a limit.
 pub(super) struct LogFile {
     path: PathBuf,
@@ -41,15 +44,14 @@ impl LogFile {
         Ok(())
     }
 
-    /// The last `count` lines, oldest first.
-    pub(super) fn tail(&self, count: usize) -> io::Result<Vec<LogLine>> {
-        let mut lines = tail_of(&self.path, count)?;
-        if lines.len() < count {
-            let mut older = tail_of(&rotated(&self.path), count - lines.len())?;
-            older.append(&mut lines);
-            lines = older;
-        }
-        Ok(lines)
+    /// What is kept at this moment, to be read while more is appended.
+    pub(super) fn kept(&self) -> io::Result<Kept> {
+        Kept::at(&self.path)
+    }
+
+    /// False if nothing was appended, or the last attempt failed.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     fn opened(&mut self) -> io::Result<&mut (File, u64)> {
@@ -83,36 +85,76 @@ fn rotated(path: &Path) -> PathBuf {
     path.with_extension("log.1")
 }
 
-/// The last `count` readable lines of one file, read backwards in blocks, so that a short tail of
-/// a long file is cheap. A file that is not there has none.
-fn tail_of(path: &Path, count: usize) -> io::Result<Vec<LogLine>> {
-    const BLOCK: u64 = 64 * 1024;
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut start = file.seek(SeekFrom::End(0))?;
-    let mut bytes: Vec<u8> = Vec::new();
-    loop {
-        let complete = bytes.iter().filter(|byte| **byte == b'\n').count();
-        // One more than asked for: the first line of what was read may lack its start.
-        if start == 0 || complete > count {
-            break;
+/// The bytes of a log as they stood at one moment. A rotation renames files, which these stay.
+pub(super) struct Kept {
+    newer: Option<(File, u64)>,
+    older: Option<(File, u64)>,
+}
+
+impl Kept {
+    /// What is kept of the log at `path`. A file that is not there holds nothing. One that rotates in
+    /// between can be seen twice or not at all: those who append keep their lock meanwhile.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            newer: opened(path)?,
+            older: opened(&rotated(path))?,
+        })
+    }
+
+    /// The last `count` readable lines, oldest first; fewer if those would take more than
+    /// [`TAIL_BYTES_MAX`].
+    pub(super) fn tail(self, count: usize) -> io::Result<Vec<LogLine>> {
+        let mut bytes_left = TAIL_BYTES_MAX;
+        let mut lines = tail_of(self.newer, count, &mut bytes_left)?;
+        if lines.len() < count {
+            let mut older = tail_of(self.older, count - lines.len(), &mut bytes_left)?;
+            older.append(&mut lines);
+            lines = older;
         }
-        let length = BLOCK.min(start);
+        Ok(lines)
+    }
+}
+
+fn opened(path: &Path) -> io::Result<Option<(File, u64)>> {
+    match File::open(path) {
+        Ok(file) => {
+            let length = file.metadata()?.len();
+            Ok(Some((file, length)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last `count` readable lines of one file, read backwards in blocks, so that a short tail of
+/// a long file is cheap.
+fn tail_of(
+    file: Option<(File, u64)>,
+    count: usize,
+    bytes_left: &mut u64,
+) -> io::Result<Vec<LogLine>> {
+    const BLOCK: u64 = 64 * 1024;
+    let Some((mut file, mut start)) = file else {
+        return Ok(Vec::new());
+    };
+    let mut blocks: Vec<Vec<u8>> = Vec::new();
+    let mut line_ends = 0;
+    // One more than asked for: the first line of what was read may lack its start.
+    while start > 0 && line_ends <= count && *bytes_left > 0 {
+        let length = BLOCK.min(start).min(*bytes_left);
         start -= length;
+        *bytes_left -= length;
         file.seek(SeekFrom::Start(start))?;
         let mut block = Vec::new();
         (&mut file).take(length).read_to_end(&mut block)?;
-        block.append(&mut bytes);
-        bytes = block;
+        line_ends += block.iter().filter(|byte| **byte == b'\n').count();
+        blocks.push(block);
     }
-    let mut lines: Vec<LogLine> = bytes
-        .split(|byte| *byte == b'\n')
-        .skip(usize::from(start > 0))
-        .filter_map(LogLine::decode)
-        .collect();
+    blocks.reverse();
+    let bytes = blocks.concat();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let whole = lines.skip(usize::from(start > 0));
+    let mut lines: Vec<LogLine> = whole.filter_map(LogLine::decode).collect();
     lines.drain(..lines.len().saturating_sub(count));
     Ok(lines)
 }

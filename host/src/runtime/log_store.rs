@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,10 +11,12 @@ use hersh_program::ProgramId;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    log_file::LogFile,
+    log_file::{Kept, LogFile},
     logs::{LogLine, Stream},
 };
 use crate::storage::Storage;
+
+pub use super::log_file::TAIL_BYTES_MAX;
 
 /// How many lines a follower may be behind before some are dropped for it (and it is told).
 pub const FOLLOW_LINES: usize = 4_096;
@@ -29,11 +32,13 @@ struct Shared {
     sinks: Mutex<HashMap<ProgramId, Arc<Sink>>>,
 }
 
-/// One program's output.
-struct Sink {
-    /// Also taken to begin to follow, so that no line falls between the file and what is live.
-    file: Mutex<LogFile>,
-    live: broadcast::Sender<LogLine>,
+/// One program's output, as long as somebody appends or follows.
+struct Sink(Mutex<Output>);
+
+struct Output {
+    file: LogFile,
+    /// Made for the first follower, since it is large, and dropped after the last.
+    live: Option<broadcast::Sender<LogLine>>,
 }
 
 impl LogStore {
@@ -59,43 +64,71 @@ impl LogStore {
         limit_bytes: u64,
     ) -> io::Result<()> {
         let sink = self.sink(program);
-        blocking(move || {
-            let mut file = locked(&sink.file);
-            let result = file.append(&lines, limit_bytes);
-            for line in lines {
-                // Nobody listening is the usual case.
-                let _ = sink.live.send(line);
+        let held = Arc::clone(&sink);
+        let appended = blocking(move || {
+            let mut output = locked(&held.0);
+            let result = output.file.append(&lines, limit_bytes);
+            if let Some(live) = &output.live {
+                for line in lines {
+                    // The last follower may just have gone.
+                    let _ = live.send(line);
+                }
             }
-            result
-        })
-        .await
+            Ok((result, output.is_needed()))
+        });
+        let (result, is_needed) = appended.await?;
+        if !is_needed {
+            self.release(program, &sink);
+        }
+        result
     }
 
-    /// The last `count` lines, oldest first.
+    /// The last `count` lines, oldest first; fewer if those would take more than [`TAIL_BYTES_MAX`].
     ///
     /// # Errors
     /// What the file system said; no file is no error.
     pub async fn tail(&self, program: &ProgramId, count: usize) -> io::Result<Vec<LogLine>> {
-        let sink = self.sink(program);
-        blocking(move || locked(&sink.file).tail(count)).await
+        let sink = locked(&self.shared.sinks).get(program).cloned();
+        let path = self.path(program);
+        blocking(move || {
+            let kept = match sink {
+                Some(sink) => locked(&sink.0).file.kept()?,
+                None => Kept::at(&path)?,
+            };
+            kept.tail(count)
+        })
+        .await
     }
 
-    /// The last `count` lines and then every further one, until the receiver is dropped or the
-    /// program is removed. A follower that falls behind by [`FOLLOW_LINES`] loses lines, and a
-    /// line from [`Stream::Host`] says how many.
+    /// The last `count` lines, as [`tail`](Self::tail) gives them, and then every further one, until
+    /// the receiver is dropped or the program is forgotten. A follower that falls behind by
+    /// [`FOLLOW_LINES`] loses lines, and a line from [`Stream::Host`] says how many.
     #[must_use]
     pub fn follow(&self, program: &ProgramId, count: usize) -> mpsc::Receiver<LogLine> {
         let (sender, receiver) = mpsc::channel(64);
-        let sink = self.sink(program);
+        let (store, program) = (self.clone(), program.clone());
+        let sink = self.sink(&program);
         tokio::spawn(async move {
+            let followed = Arc::clone(&sink);
             let begun = blocking(move || {
-                let file = locked(&sink.file);
-                let live = sink.live.subscribe();
-                Ok((file.tail(count)?, live))
+                let (kept, live) = followed.begin()?;
+                Ok((kept.tail(count)?, live))
             });
-            match begun.await {
+            let begun = begun.await;
+            // Kept by nobody who follows: to forget a program ends its followers.
+            let weak = Arc::downgrade(&sink);
+            drop(sink);
+            match begun {
                 Ok((lines, live)) => feed(lines, live, sender).await,
                 Err(error) => tracing::warn!(%error, "a program's log can't be read"),
+            }
+            let Some(sink) = weak.upgrade() else {
+                return;
+            };
+            let held = Arc::clone(&sink);
+            let is_needed = blocking(move || Ok(locked(&held.0).is_needed())).await;
+            if is_needed.is_ok_and(|is_needed| !is_needed) {
+                store.release(&program, &sink);
             }
         });
         receiver
@@ -109,13 +142,48 @@ impl LogStore {
     fn sink(&self, program: &ProgramId) -> Arc<Sink> {
         let mut sinks = locked(&self.shared.sinks);
         let sink = sinks.entry(program.clone()).or_insert_with(|| {
-            let folder = self.shared.storage.paths(program).logs;
-            Arc::new(Sink {
-                file: Mutex::new(LogFile::new(folder.join("program.log"))),
-                live: broadcast::Sender::new(FOLLOW_LINES),
-            })
+            Arc::new(Sink(Mutex::new(Output {
+                file: LogFile::new(self.path(program)),
+                live: None,
+            })))
         });
         Arc::clone(sink)
+    }
+
+    /// Drops a sink that nobody needs: of a removed program that somebody asked for late, nothing
+    /// stays.
+    fn release(&self, program: &ProgramId, sink: &Arc<Sink>) {
+        let mut sinks = locked(&self.shared.sinks);
+        let is_ours = sinks.get(program).is_some_and(|it| Arc::ptr_eq(it, sink));
+        // The map's and ours: nobody has it in hand, and while the map is locked nobody takes it.
+        let is_alone = Arc::strong_count(sink) == 2;
+        if is_ours && is_alone && !locked(&sink.0).is_needed() {
+            sinks.remove(program);
+        }
+    }
+
+    fn path(&self, program: &ProgramId) -> PathBuf {
+        self.shared.storage.paths(program).logs.join("program.log")
+    }
+}
+
+impl Output {
+    /// Whether somebody appends or follows. Drops what is for followers when there are none.
+    fn is_needed(&mut self) -> bool {
+        self.live = self.live.take().filter(|it| it.receiver_count() > 0);
+        self.live.is_some() || self.file.is_open()
+    }
+}
+
+impl Sink {
+    /// What is kept, and all that comes after it.
+    fn begin(&self) -> io::Result<(Kept, broadcast::Receiver<LogLine>)> {
+        let mut output = locked(&self.0);
+        let kept = output.file.kept()?;
+        let live = output
+            .live
+            .get_or_insert_with(|| broadcast::Sender::new(FOLLOW_LINES));
+        Ok((kept, live.subscribe()))
     }
 }
 
@@ -165,4 +233,107 @@ async fn blocking<T: Send + 'static>(
 /// A panic while a lock was held leaves a line too few at worst.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    const LIMIT_BYTES: u64 = 1024 * 1024;
+
+    fn store() -> (tempfile::TempDir, LogStore, ProgramId) {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(data.path()).unwrap();
+        let program = ProgramId::parse("p").unwrap();
+        fs::create_dir_all(storage.paths(&program).logs).unwrap();
+        (data, LogStore::new(storage), program)
+    }
+
+    fn line() -> LogLine {
+        LogLine {
+            at: "2026-01-01T00:00:00.000000000Z".into(),
+            stream: Stream::Stdout,
+            text: "hello".into(),
+        }
+    }
+
+    impl LogStore {
+        /// Whether somebody appends or follows, and whether somebody follows.
+        fn holds(&self, program: &ProgramId) -> (bool, bool) {
+            let sink = locked(&self.shared.sinks).get(program).cloned();
+            let is_live = |sink: &Arc<Sink>| locked(&sink.0).live.is_some();
+            (sink.is_some(), sink.as_ref().is_some_and(is_live))
+        }
+
+        async fn until(&self, program: &ProgramId, expected: (bool, bool)) {
+            let reached = async {
+                while self.holds(program) != expected {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let reached = tokio::time::timeout(Duration::from_secs(30), reached).await;
+            reached.expect("what is held for nobody goes");
+        }
+    }
+
+    #[tokio::test]
+    async fn to_read_holds_nothing_and_to_follow_only_meanwhile() {
+        let (_data, store, program) = store();
+        assert_eq!(store.tail(&program, 5).await.unwrap(), []);
+        assert_eq!(store.holds(&program), (false, false));
+        let follower = store.follow(&program, 5);
+        store.until(&program, (true, true)).await;
+        drop(follower);
+        store.until(&program, (false, false)).await;
+
+        let lines = vec![line()];
+        store.append(&program, lines, LIMIT_BYTES).await.unwrap();
+        assert_eq!(store.tail(&program, 5).await.unwrap(), [line()]);
+        assert_eq!(store.holds(&program), (true, false));
+        let mut follower = store.follow(&program, 5);
+        assert_eq!(follower.recv().await, Some(line()));
+        assert_eq!(store.holds(&program), (true, true));
+        drop(follower);
+        store.until(&program, (true, false)).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_removed_program_nothing_stays_however_late_somebody_asks() {
+        let (data, store, program) = store();
+        store.forget(&program);
+        fs::remove_dir_all(data.path().join("programs")).unwrap();
+        let late = store.append(&program, vec![line()], LIMIT_BYTES).await;
+        late.unwrap_err();
+        assert_eq!(store.tail(&program, 5).await.unwrap(), []);
+        assert_eq!(store.holds(&program), (false, false));
+        let mut follower = store.follow(&program, 5);
+        store.until(&program, (true, true)).await;
+        store.forget(&program);
+        assert_eq!(follower.recv().await, None);
+        assert_eq!(store.holds(&program), (false, false));
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_bounded_in_bytes_and_keeps_the_newest() {
+        let (_data, store, program) = store();
+        let text = "x".repeat(8 * 1024);
+        let lines: Vec<LogLine> = (0..3_000)
+            .map(|number| LogLine {
+                text: format!("{number} {text}"),
+                ..line()
+            })
+            .collect();
+        let appended = store.append(&program, lines.clone(), 1024 * LIMIT_BYTES);
+        appended.await.unwrap();
+        let tail = store.tail(&program, 10_000).await.unwrap();
+        assert_eq!(tail, lines[lines.len() - tail.len()..]);
+        let bytes: u64 = tail.iter().map(|line| line.encode().len() as u64).sum();
+        let longest = 10 * 1024;
+        assert!(
+            (TAIL_BYTES_MAX - longest..=TAIL_BYTES_MAX).contains(&bytes),
+            "{bytes}"
+        );
+    }
 }

@@ -84,3 +84,16 @@ async fn a_host_that_ends_says_so_and_not_that_the_program_is_gone() {
         );
     }
 }
+
+#[tokio::test]
+async fn who_follows_the_output_of_a_program_is_let_go_when_it_is_gone() {
+    let (host, _) = failing(|_| false, Fate::Done).await;
+    let request = host.request(Method::GET, "/programs/a/logs?follow=true");
+    let following = host.answer(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(following.status(), StatusCode::OK);
+    let (status, _) = host.ask(Method::DELETE, "/programs/a?wait=30s").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let rest = to_bytes(following.into_body(), usize::MAX);
+    let ended = tokio::time::timeout(Duration::from_secs(30), rest).await;
+    ended.expect("the stream ends").unwrap();
+}
