@@ -42,7 +42,7 @@ pub(crate) struct Effects {
     /// [`STARTS_AT_ONCE`] places.
     pub(crate) starts: Semaphore,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
-    pub(crate) removed: mpsc::UnboundedSender<ProgramId>,
+    pub(crate) removed: mpsc::Sender<ProgramId>,
 }
 
 impl EffectHandler for Effects {
@@ -107,7 +107,7 @@ impl EffectHandler for Effects {
             .await
             .map_err(|message| Cause::RemoveFailed { message })?;
         // Nobody listens any more only while the host ends; the next start finishes the removal.
-        let _ = self.removed.send(task.program.clone());
+        let _ = self.removed.send(task.program.clone()).await;
         Ok(())
     }
 }

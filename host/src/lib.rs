@@ -44,8 +44,10 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tls;
+mod workers;
 
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
 pub use serve::{HostError, serve};
 pub use tls::TlsError;
+pub use workers::WorkerEnded;

@@ -21,6 +21,7 @@ use crate::{
     supervise::{self, Bounds, Foundation, RecoverError},
     surroundings::Surroundings,
     tls::{self, Tls, TlsError},
+    workers::{self, WorkerEnded},
 };
 
 const META_HOST_ID: &str = "host_id";
@@ -68,13 +69,16 @@ pub enum HostError {
     /// The operating system gave no random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
+    /// A part of the host ended while it served.
+    #[error(transparent)]
+    Worker(#[from] WorkerEnded),
 }
 
 /// Serves until `stop` resolves. Programs go on running after that; the next start finds them.
 /// `on_listening` is told the address once requests are taken.
 ///
 /// # Errors
-/// [`HostError`] says why it could not start; what runs is left as it is.
+/// [`HostError`] says why it could not start, or not go on; what runs is left as it is.
 pub async fn serve(
     config: Config,
     stop: impl Future<Output = ()>,
@@ -102,7 +106,7 @@ pub async fn serve(
         },
     };
 
-    let (host, workers) = supervise::bring_up(foundation)
+    let (host, mut workers) = supervise::bring_up(foundation)
         .await
         .map_err(recover_failed)?;
     let door = Door {
@@ -112,16 +116,18 @@ pub async fn serve(
     };
     announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
     let (fresh, living) = (tokio::spawn(fresh), tokio::spawn(service::live()));
+    let mut outcome = Ok(());
     let stop = async {
-        stop.await;
+        outcome = workers.hold(&host, stop).await;
         service::ending();
     };
     server::serve(listener, door, api::site(host.clone()), stop).await;
     fresh.abort();
     living.abort();
+    workers::close_books(&host).await;
     supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
-    Ok(())
+    Ok(outcome?)
 }
 
 async fn connect(

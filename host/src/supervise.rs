@@ -10,39 +10,31 @@ use std::{
     time::Duration,
 };
 
-use hersh_machine::driver::{Config, SendError};
-use hersh_program::{Event, ProgramId, State, Supervisor};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-};
+use hersh_machine::driver::Config;
+use hersh_program::{ProgramId, State, Supervisor};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
     build_queue::{BUILDS_AT_ONCE, BuildQueue, Owner},
     building::Builds,
-    collect,
     effects::{Effects, STARTS_AT_ONCE},
     host::{DOWNLOADS_MAX, EngineCheck, Host, Parts, Places, UPLOADS_MAX},
     idempotency::Claims,
-    journal::{Journal, JournalError, ProgramJournal, StoredProgram},
+    journal::{Journal, JournalError, ProgramJournal, ProgramRow, StoredProgram},
     metrics::{Measured, Metrics},
     proxy::Proxy,
-    quota,
     registry::{Entry, Registry},
-    runtime::{Runtime, RuntimeEvent, Unavailable},
+    runtime::{Runtime, Unavailable},
     space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
     surroundings::Surroundings,
+    workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
 
 /// What nobody owns any more is not waited for.
 const ORPHAN_GRACE: Duration = Duration::ZERO;
-
-/// How often last uses of tokens are written down, and the journal forgets what is too old: its
-/// bounds hold but for what came since.
-const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a host's programs could not be brought back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +105,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         runtime.folder(),
         bounds.disk_free_bytes_min,
     );
-    let (removed, removals) = mpsc::unbounded_channel();
+    let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
     let build_queue = BuildQueue::new(bounds.builds_at_once);
@@ -151,23 +143,9 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         space,
         build_queue,
     });
-    recover(&host).await?;
-    let workers = put_to_work(&host, exits, removals);
+    let left = recover(&host).await?;
+    let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
     Ok((host, workers))
-}
-
-fn put_to_work(
-    host: &Host,
-    exits: mpsc::Receiver<RuntimeEvent>,
-    removals: mpsc::UnboundedReceiver<ProgramId>,
-) -> Workers {
-    [
-        tokio::spawn(observe_exits(host.clone(), exits)),
-        tokio::spawn(forget_removed(host.clone(), removals)),
-        tokio::spawn(quota::watch(host.clone())),
-        tokio::spawn(keep_books(host.clone())),
-        tokio::spawn(collect::watch(host.clone())),
-    ]
 }
 
 /// Whom a program's builds count for, and how many of theirs run at once.
@@ -194,22 +172,26 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
     for entry in host.list() {
         entry.supervisor().stop();
     }
-    workers.iter().for_each(JoinHandle::abort);
+    workers.stop();
 }
 
-/// What runs beside the supervisors.
-pub(crate) type Workers = [JoinHandle<()>; 5];
-
-/// Brings every stored program back. Programs that run are not disturbed.
-async fn recover(host: &Host) -> Result<(), RecoverError> {
+/// Brings every stored program back. Programs that run are not disturbed. What is left of removed
+/// ones is returned: only rows, which the journal does not let go of now.
+async fn recover(host: &Host) -> Result<Vec<(ProgramId, ProgramRow)>, RecoverError> {
     let stored = host.blocking(|host| host.journal().load()).await??;
+    let stored: Vec<_> = stored.into_iter().map(owned).collect::<Result<_, _>>()?;
     let (removed, living): (Vec<_>, Vec<_>) = stored
         .into_iter()
-        .partition(|stored| matches!(stored.stepper.state().state, State::Removed));
-    for stored in removed {
-        host.journal().remove(stored.row).await?;
+        .partition(|(_, stored)| matches!(stored.stepper.state().state, State::Removed));
+    let mut left = Vec::new();
+    for (owner, stored) in removed {
+        let id = stored.stepper.state().id.clone();
+        if let Err(error) = host.journal().remove(stored.row).await {
+            tracing::warn!(program = %id, %error, "a removed program keeps its name for now");
+            host.registry().reserve(&id, &owner);
+            left.push((id, stored.row));
+        }
     }
-    let living: Vec<_> = living.into_iter().map(owned).collect::<Result<_, _>>()?;
     let known: BTreeSet<ProgramId> = living
         .iter()
         .map(|(_, stored)| stored.stepper.state().id.clone())
@@ -219,7 +201,7 @@ async fn recover(host: &Host) -> Result<(), RecoverError> {
         resume(host, owner, stored);
     }
     tracing::info!(programs = known.len(), "recovered");
-    Ok(())
+    Ok(left)
 }
 
 /// Removes containers and folders of programs that the journal does not know: of a create that
@@ -296,62 +278,4 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
         supervisor,
     );
     host.registry().insert(id, Arc::new(entry));
-}
-
-/// Tells programs how their containers ended, until the host ends.
-async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
-    while let Some(RuntimeEvent {
-        program,
-        container,
-        exit,
-    }) = exits.recv().await
-    {
-        let Some(entry) = host.registry().get(&program) else {
-            continue;
-        };
-        tracing::info!(%program, %container, reason = ?exit.reason, "container ended");
-        let mut event = Event::RuntimeExited { container, exit };
-        let mut changes = entry.supervisor().subscribe();
-        // A full queue moves on with the next change of state; the event waits for it.
-        while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
-            event = back;
-            if changes.changed().await.is_none() {
-                break;
-            }
-        }
-    }
-}
-
-/// Writes down now and then what is only in memory, until the host ends.
-async fn keep_books(host: Host) {
-    let mut rounds = tokio::time::interval(BOOKS_INTERVAL);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        if let Err(error) = host.accounts().note_uses().await {
-            tracing::warn!(%error, "the last use of tokens was not written down");
-        }
-        if let Err(error) = host.journal().prune(host.now_ms()).await {
-            tracing::warn!(%error, "old rows of the journal stay until the next look");
-        }
-    }
-}
-
-/// Forgets programs whose removal is done, until the host ends.
-async fn forget_removed(host: Host, mut removed: mpsc::UnboundedReceiver<ProgramId>) {
-    while let Some(id) = removed.recv().await {
-        let Some(entry) = host.registry().get(&id) else {
-            continue;
-        };
-        let program = entry.supervisor().settled().await;
-        if !matches!(program.state, State::Removed) {
-            continue;
-        }
-        if let Err(error) = host.journal().remove(entry.row()).await {
-            tracing::warn!(program = %id, %error, "a removed program is forgotten at the next start");
-        }
-        host.registry().remove(&id);
-        entry.gone().cancel();
-        tracing::info!(program = %id, "removed");
-    }
 }

@@ -216,6 +216,23 @@ impl Journal {
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
+    /// Waits until all that was handed over before is on the disk.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(crate) async fn flush(&self) -> Result<(), JournalError> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Waits until the writer has ended, which it does only by a defect while there is a handle.
+    pub(crate) async fn writer_ended(&self) {
+        match &self.writer {
+            Writer::Thread(queue) => queue.closed().await,
+            #[cfg(any(test, feature = "testkit"))]
+            Writer::Probed(_) => std::future::pending().await,
+        }
+    }
+
     async fn hand_over(&self, job: Box<dyn Job>) -> Result<(), JournalError> {
         match &self.writer {
             Writer::Thread(queue) => queue.send(job).await.map_err(|_| JournalError::Closed),

@@ -26,8 +26,9 @@ use crate::{
     lock::DataLock,
     server::{self, Door},
     storage::{Storage, StorageError},
-    supervise::{self, Foundation, Workers},
+    supervise::{self, Foundation},
     surroundings::{Surroundings, simulated::BEGINS_MS},
+    workers::Workers,
 };
 
 type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;

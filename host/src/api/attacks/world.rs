@@ -25,9 +25,10 @@ use crate::{
     journal::Journal,
     server::{self, Door},
     storage::Storage,
-    supervise::{self, Foundation, Workers},
+    supervise::{self, Foundation},
     surroundings::Surroundings,
     testkit::{FakeEngine, FakeRuntime},
+    workers::Workers,
 };
 
 /// A program's way through one connection.

@@ -6,6 +6,7 @@ mod pages;
 mod programs;
 mod removal;
 mod transfers;
+mod workers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -33,9 +34,10 @@ use crate::{
     journal::Journal,
     server::{Client, Scheme},
     storage::Storage,
-    supervise::{self, Foundation, Workers},
+    supervise::{self, Foundation},
     surroundings::Surroundings,
     testkit::{FakeEngine, FakeRuntime},
+    workers::Workers,
 };
 
 pub(super) struct Fixture {

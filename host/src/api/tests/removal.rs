@@ -97,3 +97,69 @@ async fn who_follows_the_output_of_a_program_is_let_go_when_it_is_gone() {
     let ended = tokio::time::timeout(Duration::from_secs(30), rest).await;
     ended.expect("the stream ends").unwrap();
 }
+
+impl Fixture {
+    /// From now on the journal lets go of no program of this name, or does again.
+    fn hold_row(&self, program: &str, holds: bool) {
+        let file = rusqlite::Connection::open(self.data().join("journal.db")).unwrap();
+        file.busy_timeout(Duration::from_secs(10)).unwrap();
+        let statement = if holds {
+            format!(
+                "CREATE TRIGGER held BEFORE DELETE ON programs WHEN OLD.id = '{program}'
+                 BEGIN SELECT RAISE(FAIL, 'no room'); END"
+            )
+        } else {
+            "DROP TRIGGER held".to_owned()
+        };
+        file.execute_batch(&statement).unwrap();
+    }
+
+    /// Waits until the name of a removed program is free.
+    async fn until_free(&self, name: &str) {
+        let created = async {
+            loop {
+                let (status, body) = self.json("/programs", &program(name)).await;
+                if status == StatusCode::CREATED {
+                    return;
+                }
+                assert_eq!(body["code"], "already_exists", "{body}");
+                tokio::task::yield_now().await;
+            }
+        };
+        let created = tokio::time::timeout(Duration::from_secs(30), created).await;
+        created.expect("the name is free again");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_free_as_soon_as_the_journal_lets_go_of_it() {
+    let (host, _) = failing(|_| false, Fate::Done).await;
+    host.json("/programs", &program("b")).await;
+    host.hold_row("a", true);
+    let (status, body) = host.ask(Method::DELETE, "/programs/a?wait=100ms").await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{body}");
+    let (status, body) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(status, StatusCode::OK, "it is there until then: {body}");
+    // Nobody waits for it.
+    let (status, body) = host.ask(Method::DELETE, "/programs/b?wait=30s").await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+    host.hold_row("a", false);
+    host.until_free("a").await;
+}
+
+#[tokio::test]
+async fn a_host_starts_though_it_can_not_forget_a_program() {
+    let (mut host, _) = failing(|_| false, Fate::Done).await;
+    host.hold_row("a", true);
+    host.ask(Method::DELETE, "/programs/a?wait=100ms").await;
+    host.restart().await;
+    let (status, _) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, body) = host.json("/programs", &program("a")).await;
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("already_exists"))
+    );
+    host.hold_row("a", false);
+    host.until_free("a").await;
+}

@@ -1,0 +1,150 @@
+//! What runs beside the supervisors for as long as the host does. One that ends before is a defect,
+//! and the host must not go on as if nothing were missing: it ends too, and is started anew.
+//!
+//! ```text
+//! observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
+//!                         └── any of them ends ─► WorkerEnded ─► the host ends, not with success
+//! ```
+
+mod removals;
+
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+
+use hersh_machine::driver::SendError;
+use hersh_program::Event;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
+use crate::{collect, host::Host, quota, runtime::RuntimeEvent};
+
+/// How often last uses of tokens are written down, and the journal forgets what is too old: its
+/// bounds hold but for what came since.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A part of the host that should have run as long as the host did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the worker that {0} ended unexpectedly, so the host ends; start it again and report what its log says"
+)]
+pub struct WorkerEnded(&'static str);
+
+/// The tasks, each with what it does.
+pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
+
+impl Workers {
+    pub(crate) fn put_to_work(
+        host: &Host,
+        exits: mpsc::Receiver<RuntimeEvent>,
+        removals: Removals,
+    ) -> Self {
+        Self(vec![
+            (
+                "tells programs of exits",
+                tokio::spawn(observe_exits(host.clone(), exits)),
+            ),
+            (
+                "forgets removed programs",
+                tokio::spawn(removals.forget(host.clone())),
+            ),
+            (
+                "watches the size of state",
+                tokio::spawn(quota::watch(host.clone())),
+            ),
+            ("keeps the books", tokio::spawn(keep_books(host.clone()))),
+            (
+                "collects images",
+                tokio::spawn(collect::watch(host.clone())),
+            ),
+        ])
+    }
+
+    /// Waits until one of them, or the journal's writer, has ended.
+    async fn ended(&mut self, host: &Host) -> WorkerEnded {
+        let any = poll_fn(|cx| {
+            for (name, worker) in &mut self.0 {
+                if Pin::new(worker).poll(cx).is_ready() {
+                    return Poll::Ready(WorkerEnded(name));
+                }
+            }
+            Poll::Pending
+        });
+        tokio::select! {
+            biased;
+            ended = any => ended,
+            () = host.journal().writer_ended() => WorkerEnded("writes the journal"),
+        }
+    }
+
+    /// Waits for `stop`, the wish that the host ends, or until it must.
+    ///
+    /// # Errors
+    /// [`WorkerEnded`] if it must.
+    pub(crate) async fn hold(
+        &mut self,
+        host: &Host,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), WorkerEnded> {
+        tokio::select! {
+            biased;
+            () = stop => Ok(()),
+            ended = self.ended(host) => {
+                tracing::error!("{ended}");
+                Err(ended)
+            }
+        }
+    }
+
+    /// Ends them.
+    pub(crate) fn stop(&self) {
+        self.0.iter().for_each(|(_, worker)| worker.abort());
+    }
+}
+
+/// Writes down what is only in memory; what was queued before is on the disk then, too.
+pub(crate) async fn close_books(host: &Host) {
+    if let Err(error) = host.accounts().note_uses().await {
+        tracing::warn!(%error, "the last use of tokens was not written down");
+    }
+    if let Err(error) = host.journal().flush().await {
+        tracing::warn!(%error, "outcomes may be missing in the audit log");
+    }
+}
+
+/// Tells programs how their containers ended, until the host ends.
+async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
+    while let Some(RuntimeEvent {
+        program,
+        container,
+        exit,
+    }) = exits.recv().await
+    {
+        let Some(entry) = host.registry().get(&program) else {
+            continue;
+        };
+        tracing::info!(%program, %container, reason = ?exit.reason, "container ended");
+        let mut event = Event::RuntimeExited { container, exit };
+        let mut changes = entry.supervisor().subscribe();
+        // A full queue moves on with the next change of state; the event waits for it.
+        while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
+            event = back;
+            if changes.changed().await.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Writes down now and then what is only in memory, until the host ends.
+async fn keep_books(host: Host) {
+    let mut rounds = tokio::time::interval(BOOKS_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = host.accounts().note_uses().await {
+            tracing::warn!(%error, "the last use of tokens was not written down");
+        }
+        if let Err(error) = host.journal().prune(host.now_ms()).await {
+            tracing::warn!(%error, "old rows of the journal stay until the next look");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Forgetting programs whose removal is done: the last of them is a row, and then the name is free.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use hersh_program::{Program, ProgramId, State};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{host::Host, journal::ProgramRow};
+
+/// Removals that wait to be taken up, which is done at once; a further one waits in its effect.
+pub(crate) const REMOVALS_QUEUED_MAX: usize = 256;
+
+/// How long a row that the journal does not let go of is left alone, doubled with each try.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The programs to forget.
+pub(crate) struct Removals {
+    /// Whose files are gone, as the effect handler tells.
+    queue: mpsc::Receiver<ProgramId>,
+    /// What the host before this one left, with the names reserved.
+    left: Vec<(ProgramId, ProgramRow)>,
+}
+
+impl Removals {
+    pub(crate) fn new(
+        queue: mpsc::Receiver<ProgramId>,
+        left: Vec<(ProgramId, ProgramRow)>,
+    ) -> Self {
+        Self { queue, left }
+    }
+
+    /// Forgets them, until the host ends. Each has a task, so that none waits for another; there are
+    /// never more than programs.
+    pub(super) async fn forget(mut self, host: Host) {
+        let mut tasks = JoinSet::new();
+        let mut ids = BTreeSet::new();
+        for (id, row) in self.left {
+            ids.insert(id.clone());
+            tasks.spawn(forget_left(host.clone(), id, row));
+        }
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(id) => drop(ids.remove(&id)),
+                    Err(error) if error.is_panic() => {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                    // Only the end of the host cancels one.
+                    Err(_) => return,
+                },
+                id = self.queue.recv() => match id {
+                    Some(id) if ids.insert(id.clone()) => {
+                        tasks.spawn(forget(host.clone(), id));
+                    }
+                    // A removal that came too late and was asked for again.
+                    Some(_) => {}
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+/// Forgets a program once its removal is in the journal. Its entry, and so its name, stays until
+/// its row is gone.
+async fn forget(host: Host, id: ProgramId) -> ProgramId {
+    let Some(entry) = host.registry().get(&id) else {
+        return id;
+    };
+    let is_removed = |program: &Program| matches!(program.state, State::Removed);
+    if is_removed(&entry.supervisor().until(is_removed).await) {
+        remove_row(&host, &id, entry.row()).await;
+        // Somebody may have asked for its output while it went.
+        host.runtime().log_store().forget(&id);
+        host.registry().remove(&id);
+        entry.gone().cancel();
+        tracing::info!(program = %id, "removed");
+    }
+    id
+}
+
+async fn forget_left(host: Host, id: ProgramId, row: ProgramRow) -> ProgramId {
+    remove_row(&host, &id, row).await;
+    host.registry().remove(&id);
+    tracing::info!(program = %id, "removed");
+    id
+}
+
+async fn remove_row(host: &Host, id: &ProgramId, row: ProgramRow) {
+    let mut pause = PAUSE_FIRST;
+    while let Err(error) = host.journal().remove(row).await {
+        tracing::warn!(program = %id, %error, "a removed program keeps its name until its row can go");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
