@@ -13,8 +13,11 @@ const BATCH_LENGTH_MAX: usize = 512;
 
 /// One write: carried out inside a transaction, answered once that is on the disk.
 pub(super) trait Job: Send {
-    /// Carries the write out and keeps its outcome. False if it failed.
-    fn execute(&mut self, transaction: &Transaction<'_>) -> bool;
+    /// Carries the write out and keeps its outcome.
+    ///
+    /// # Errors
+    /// What the one who asked is told, too.
+    fn execute(&mut self, transaction: &Transaction<'_>) -> Result<(), JournalError>;
 
     /// Answers the one who asked: with the outcome kept, or with what the commit said.
     fn answer(self: Box<Self>, committed: Result<(), JournalError>);
@@ -48,11 +51,11 @@ where
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
     D: FnOnce(Result<T, JournalError>) + Send,
 {
-    fn execute(&mut self, transaction: &Transaction<'_>) -> bool {
+    fn execute(&mut self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
         if let Some(work) = self.work.take() {
             self.outcome = alone(transaction, work);
         }
-        self.outcome.is_ok()
+        self.outcome.as_ref().map(drop).map_err(Clone::clone)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), JournalError>) {
@@ -114,19 +117,7 @@ pub(super) fn commit(
     batch: &mut Vec<Box<dyn Job>>,
     mut answer: impl FnMut(Box<dyn Job>, Result<(), JournalError>),
 ) -> bool {
-    let outcome = connection.transaction().and_then(|transaction| {
-        for job in batch.iter_mut() {
-            let done = job.execute(&transaction);
-            // A full disk can make SQLite take the whole transaction back. What followed would be
-            // written by itself, and those who asked would be told that it was not.
-            if !done && transaction.is_autocommit() {
-                let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-                return Err(rusqlite::Error::SqliteFailure(full, None));
-            }
-        }
-        transaction.commit()
-    });
-    let outcome = outcome.map_err(|error| explain(&error));
+    let outcome = carry_out(connection, batch);
     if let Err(error) = &outcome {
         tracing::error!(%error, writes = batch.len(), "journal batch was not written");
     }
@@ -134,6 +125,21 @@ pub(super) fn commit(
         answer(job, outcome.clone());
     }
     outcome.is_ok()
+}
+
+fn carry_out(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<(), JournalError> {
+    let transaction = connection.transaction()?;
+    for job in batch {
+        let done = job.execute(&transaction);
+        // A full disk or one that fails can make SQLite take the whole transaction back. What followed
+        // would be written by itself, and those who asked would be told that it was not.
+        if transaction.is_autocommit() {
+            return done.and(Err(JournalError::Sqlite(
+                "the transaction was taken back".to_owned(),
+            )));
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Says what SQLite said, with the full disk told from the rest.

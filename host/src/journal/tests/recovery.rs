@@ -93,3 +93,22 @@ async fn a_full_disk_is_told_and_passes() {
     journal.append(row, &refused.1).await.unwrap();
     assert_eq!(journal.load().unwrap()[0].stepper.seq(), stored + 1);
 }
+
+#[tokio::test]
+async fn a_transaction_that_was_taken_back_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let insert = || {
+        journal.write(|transaction| {
+            let statement = "INSERT OR ROLLBACK INTO meta (key, value) VALUES ('key', 'value')";
+            Ok(transaction.execute(statement, [])?)
+        })
+    };
+    assert_eq!(insert().await.unwrap(), 1);
+    let error = insert().await.unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Sqlite(message) if message.contains("UNIQUE")),
+        "{error}"
+    );
+    journal.set_meta("key", "other".into()).await.unwrap();
+}
