@@ -11,7 +11,7 @@ use crate::setting_flags::SettingFlags;
 ///
 /// Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 input refused (manifest, source,
 /// name); 4 no such program; 5 token missing or refused; 6 host not reachable; 7 host can't do it
-/// now (engine down, runsc missing, disk full, queue full); 130 interrupted.
+/// now (engine down, runsc missing, disk full, queue full, shutting down); 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hersh", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -284,6 +284,11 @@ pub(crate) enum HostTask {
     },
     /// Look at every page and every event of the journal; the host may run.
     Check,
+    /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
+    ///
+    /// For whoever lost every admin's token, as after a restore on a new disk. Other tokens stay
+    /// valid; remove those that are lost with `hersh token rm`. It is in the audit log.
+    Token,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ pub mod testkit;
 mod tls;
 mod workers;
 
+pub use auth::{IssueError, issue_admin_token};
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
 pub use serve::{HostError, serve};

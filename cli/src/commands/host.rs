@@ -1,10 +1,13 @@
 //! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows what it would serve
 //! with.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use hersh_host::{
-    Config, ConfigError, HostError, Settings,
+    Config, ConfigError, HostError, IssueError, Settings,
     config::{Effective, Sources, defaults_file},
     telemetry::Telemetry,
 };
@@ -30,6 +33,7 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
         Some(HostTask::Backup { file }) => journal::back_up(&data_dir(sources)?, &file, format),
         Some(HostTask::Restore { file }) => journal::restore(&data_dir(sources)?, &file, format),
         Some(HostTask::Check) => journal::check(&data_dir(sources)?, format),
+        Some(HostTask::Token) => issue_token(&data_dir(sources)?, format).await,
         None => serve(sources).await,
     }
 }
@@ -37,6 +41,23 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
 fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
     let settings = Effective::gather(sources).and_then(|effective| effective.settings());
     Ok(settings.map_err(refused)?.data_dir)
+}
+
+async fn issue_token(data: &Path, format: Output) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let issued = hersh_host::issue_admin_token(data, now_ms).await;
+    let path = issued.map_err(|error| match error {
+        IssueError::Missing(_) => Failure::Input(error.to_string()),
+        IssueError::Lock(_) | IssueError::Open(_) | IssueError::Bootstrap(_) => {
+            Failure::Failed(error.to_string())
+        }
+    })?;
+    let path = path.display().to_string();
+    match format {
+        Output::Json => output::json(&json!({ "token_file": path })),
+        Output::Table => output::line(&format!("a new admin token is in {path}")),
+    }
 }
 
 async fn serve(sources: Sources) -> Result<(), Failure> {

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::journal::{Journal, JournalError};
 
+/// The first admin's token, in the data folder.
+pub(super) const TOKEN_FILE: &str = "admin-token";
+
 /// Where hosts before users kept the one token's hash.
 const META_ADMIN_TOKEN: &str = "admin_token_sha256";
 
@@ -79,7 +82,7 @@ pub(crate) async fn open(
         return Ok((accounts, None));
     }
     let token = Token::generate()?;
-    let path = data.join("admin-token");
+    let path = data.join(TOKEN_FILE);
     write_private(&path, token.reveal()).map_err(|source| BootstrapError::File {
         path: path.clone(),
         source,
@@ -91,7 +94,11 @@ pub(crate) async fn open(
 }
 
 /// Sees to it that the first admin is one.
-async fn make_admin(accounts: &Accounts, id: &UserId, now_ms: u64) -> Result<(), BootstrapError> {
+pub(super) async fn make_admin(
+    accounts: &Accounts,
+    id: &UserId,
+    now_ms: u64,
+) -> Result<(), BootstrapError> {
     match accounts.user(id) {
         Ok(user) if user.role == Role::Admin => {}
         Ok(_) => {
@@ -128,11 +135,12 @@ impl From<AccountError> for BootstrapError {
     }
 }
 
-fn refused(error: &dyn std::fmt::Display) -> BootstrapError {
+pub(super) fn refused(error: &dyn std::fmt::Display) -> BootstrapError {
     BootstrapError::Account(error.to_string())
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file that only its owner can read; text and name are on the disk then.
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -15,6 +15,7 @@ pub(crate) mod audit;
 mod bootstrap;
 mod error;
 mod grant;
+mod issue;
 mod rows;
 mod throttle;
 mod token;
@@ -27,6 +28,7 @@ pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
 pub(crate) use grant::Grant;
+pub use issue::{IssueError, issue_admin_token};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;

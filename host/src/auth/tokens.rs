@@ -78,11 +78,18 @@ impl Accounts {
         now_ms: u64,
     ) -> Result<(TokenInfo, Token), AccountError> {
         let token = Token::generate()?;
-        let info = self.put_token(asked, token.hash(), now_ms).await?;
-        Ok((info, token))
+        let hash = token.hash();
+        let made = self.alone(move |accounts| async move {
+            let user = &asked.user;
+            if accounts.tokens(Some(user)).len() >= TOKENS_MAX {
+                return Err(AccountError::TooManyTokens(user.clone()));
+            }
+            accounts.insert_token(asked, hash, now_ms).await
+        });
+        Ok((made.await?, token))
     }
 
-    /// Keeps a token of which only the hash is known.
+    /// Keeps a token of which only the hash is known, however many there are: for the host itself.
     pub(super) async fn put_token(
         &self,
         asked: NewToken,
@@ -103,9 +110,6 @@ impl Accounts {
         let user = self.user(&asked.user)?;
         if user.role == Role::Member && asked.scope == Scope::Admin {
             return Err(AccountError::MemberScope(user.id));
-        }
-        if self.tokens(Some(&user.id)).len() >= TOKENS_MAX {
-            return Err(AccountError::TooManyTokens(user.id));
         }
         let stored = StoredToken {
             id: TokenId(format!("t-{id:016x}").into()),
