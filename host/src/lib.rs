@@ -33,6 +33,7 @@ mod quota;
 mod readiness;
 mod registry;
 pub mod runtime;
+mod seats;
 mod serve;
 mod server;
 mod service;

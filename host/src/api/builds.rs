@@ -101,7 +101,7 @@ pub(super) async fn logs(
     let id = entry.id();
     let path = host.storage().build_log_path(&id, &build);
     if query.follow {
-        return Ok(live(&host, caller, follow_build(entry, path)));
+        return live(&host, caller, follow_build(entry, path));
     }
     let text = tokio::fs::read(&path).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {

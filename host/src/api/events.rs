@@ -67,7 +67,7 @@ pub(super) async fn events(
             let bad = |_| Failure::new(Code::BadRequest, "Last-Event-ID is not from here");
             after = id.parse().map_err(bad)?;
         }
-        return Ok(live(&host, caller, follow(host.clone(), entry, after)));
+        return live(&host, caller, follow(host.clone(), entry, after));
     }
     let records = read(&host, &entry, after, limit + 1).await?;
     let more = records.len() > limit;

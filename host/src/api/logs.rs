@@ -1,12 +1,13 @@
 //! What programs print.
 
 use axum::{
-    Extension, Json,
+    Extension,
+    body::Body,
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use hersh_wire::{Code, LogLine, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +18,7 @@ use super::{
     problem::Failure,
     stream::{event, last_event_id, live},
 };
-use crate::{auth::Caller, convert, host::Host, runtime::logs::normal_time};
+use crate::{auth::Caller, convert, host::Host, runtime::logs::normal_time, seats::Seat};
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
@@ -27,7 +28,7 @@ const TAIL_USUAL: usize = 100;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LogsQuery {
-    /// The last lines, at most 10,000, and at most 16 MiB of them; 100 if left out.
+    /// The last lines, at most 10,000, and at most 4 MiB of them; 100 if left out.
     #[param(maximum = 10000)]
     tail: Option<usize>,
     /// Only lines of the last while (`10m`), or since a time (`2026-01-31T12:00:00Z`).
@@ -67,13 +68,15 @@ pub(super) async fn program(
         .transpose()?;
     let (id, store) = (entry.id(), host.runtime().log_store());
     if !query.follow {
+        let Some(seat) = host.seats().readers.take(&caller.user) else {
+            let detail = "too many logs are being read; try again shortly";
+            return Err(Failure::new(Code::QueueFull, detail));
+        };
         let lines = store.tail(&id, tail).await;
         let lines = lines.map_err(|error| Failure::internal(&error))?;
-        let lines: Vec<LogLine> = lines.into_iter().map(convert::log_line).collect();
-        let lines = lines
-            .into_iter()
-            .filter(|line| is_since(line, since.as_deref()));
-        return Ok(Json(lines.collect::<Vec<_>>()).into_response());
+        let lines = lines.into_iter().map(convert::log_line);
+        let lines = lines.filter(move |line| is_since(line, since.as_deref()));
+        return Ok(list(lines, seat));
     }
     let place = last_event_id(&headers)?.map(Place::parse).transpose()?;
     // To go on, all that is kept is read again up to the place.
@@ -82,7 +85,23 @@ pub(super) async fn program(
     let lines = lines.filter(move |line| std::future::ready(is_since(line, since.as_deref())));
     let gone = entry.gone().clone().cancelled_owned();
     let lines = numbered(lines, place).take_until(gone);
-    Ok(live(&host, caller, lines))
+    live(&host, caller, lines)
+}
+
+/// Lines as a list in JSON, each written when the client takes it, so that lines of control characters
+/// don't stand in memory six times as long.
+fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, seat: Seat) -> Response {
+    let mut separator = "[";
+    let lines = lines.map(move |line| {
+        let _held = &seat;
+        let line = serde_json::to_string(&line)?;
+        Ok::<_, serde_json::Error>(format!("{}{line}", std::mem::replace(&mut separator, ",")))
+    });
+    let mut lines = lines.peekable();
+    let end = if lines.peek().is_none() { "[]" } else { "]" };
+    let pieces = lines.chain(std::iter::once(Ok(end.to_owned())));
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, Body::from_stream(stream::iter(pieces))).into_response()
 }
 
 /// Where a stream of lines was: the time of a line, and how many of that same time came before it.

@@ -119,14 +119,14 @@ pub(super) async fn fetch(
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
-    let Some(place) = host.downloads().take(&caller.user) else {
+    let Some(seat) = host.seats().downloads.take(&caller.user) else {
         let detail = "too many downloads of source are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
     let (id, build) = entry
         .supervisor()
         .with_state(|program| (program.id.clone(), program.source.build.clone()));
-    let tree = tar_stream(host.storage().source_path(&id, &build), None, place);
+    let tree = tar_stream(host.storage().source_path(&id, &build), None, seat);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

@@ -19,15 +19,25 @@ use crate::{auth::Caller, host::Host};
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Sends events until there are no more, or the caller would not be let in any more.
+///
+/// # Errors
+/// A [`Failure`] when too many streams are open.
 pub(super) fn live(
     host: &Host,
     caller: Caller,
     events: impl Stream<Item = Event> + Send + 'static,
-) -> Response {
+) -> Result<Response, Failure> {
+    let Some(seat) = host.seats().streams.take(&caller.user) else {
+        let detail = "too many live streams are open; close one, or try again later";
+        return Err(Failure::new(Code::QueueFull, detail));
+    };
     let over = Box::pin(host.grant(caller).over());
-    Sse::new(events.map(Ok::<_, Infallible>).take_until(over))
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    let events = events.map(move |event| {
+        let _held = &seat;
+        Ok::<_, Infallible>(event)
+    });
+    let stream = Sse::new(events.take_until(over)).keep_alive(KeepAlive::default());
+    Ok(stream.into_response())
 }
 
 /// One event with `value` as JSON, and the id to go on after it.

@@ -20,7 +20,8 @@ use super::{extract::json, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     convert,
-    host::{HeldPlace, Host},
+    host::Host,
+    seats::Seat,
     storage::{SourceError, SourceLimits, StagedSource},
 };
 
@@ -32,7 +33,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Source that is checked and staged, with its manifest.
 pub(super) struct Taken {
     /// Held by the work itself and not by who waits for it: a sender that hangs up has not made room.
-    _place: HeldPlace,
+    _seat: Seat,
     pub(super) staged: StagedSource,
     pub(super) manifest: Manifest,
     pub(super) name: Option<String>,
@@ -44,16 +45,16 @@ pub(super) struct Taken {
 /// A [`Failure`]; nothing is left in staging then.
 pub(super) async fn take(host: &Host, caller: &Caller, request: Request) -> Result<Taken, Failure> {
     host.space().check()?;
-    let Some(place) = host.uploads().take(&caller.user) else {
+    let Some(seat) = host.seats().uploads.take(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
     match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, place, request).await,
+        "application/json" => take_json(host, seat, request).await,
         "application/x-tar"
         | "application/gzip"
         | "application/zstd"
-        | "application/octet-stream" => take_archive(host, place, request.into_body()).await,
+        | "application/octet-stream" => take_archive(host, seat, request.into_body()).await,
         other => Err(Failure::new(
             Code::BadRequest,
             format!(
@@ -76,10 +77,10 @@ fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-async fn take_json(host: &Host, place: HeldPlace, request: Request) -> Result<Taken, Failure> {
+async fn take_json(host: &Host, seat: Seat, request: Request) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let manifest = convert::manifest(&asked.manifest)?;
-    let (place, staged) = host
+    let (seat, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
                 .filter(|(_, text)| !text.is_empty());
@@ -90,19 +91,19 @@ async fn take_json(host: &Host, place: HeldPlace, request: Request) -> Result<Ta
             let staged = host
                 .storage()
                 .stage_files(files.chain(dockerfile), limits(host))?;
-            Ok::<_, SourceError>((place, staged))
+            Ok::<_, SourceError>((seat, staged))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
     Ok(Taken {
-        _place: place,
+        _seat: seat,
         staged,
         manifest,
         name: asked.manifest.name,
     })
 }
 
-async fn take_archive(host: &Host, place: HeldPlace, body: Body) -> Result<Taken, Failure> {
+async fn take_archive(host: &Host, seat: Seat, body: Body) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
     let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
     let began = Instant::now();
@@ -113,16 +114,16 @@ async fn take_archive(host: &Host, place: HeldPlace, body: Body) -> Result<Taken
     });
     let stream = Box::pin(stream);
     let reader = SyncIoBridge::new(StreamReader::new(stream));
-    let (place, staged, asked) = host
+    let (seat, staged, asked) = host
         .blocking(move |host| {
             let staged = host.storage().stage_archive(reader, limits(host))?;
             let asked = read_manifest(&staged)?;
-            Ok::<_, Failure>((place, staged, asked))
+            Ok::<_, Failure>((seat, staged, asked))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
     Ok(Taken {
-        _place: place,
+        _seat: seat,
         staged,
         manifest: convert::manifest(&asked)?,
         name: asked.name,

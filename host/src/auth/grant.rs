@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hersh_machine::driver::Clock;
 
-use super::{Accounts, Caller};
+use super::{Accounts, Caller, UserId};
 use crate::surroundings::Surroundings;
 
 /// How often whoever opened a stream or a tunnel is looked at.
@@ -24,6 +24,11 @@ impl Grant {
             surroundings,
             caller,
         }
+    }
+
+    /// Who was let in.
+    pub(crate) fn user(&self) -> &UserId {
+        &self.caller.user
     }
 
     /// Waits until the caller's token is valid no longer, or its user has another role: what was

@@ -3,7 +3,6 @@
 mod create;
 mod engine_check;
 mod error;
-mod places;
 mod room;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +14,6 @@ use tokio::task::JoinError;
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::engine_check::EngineCheck;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
-pub(crate) use self::places::{DOWNLOADS_MAX, Place as HeldPlace, Places, UPLOADS_MAX};
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
@@ -30,6 +28,7 @@ use crate::{
     proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
+    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, Seats, UPLOADS_MAX},
     space::Space,
     storage::Storage,
     surroundings::Surroundings,
@@ -57,6 +56,25 @@ pub(crate) enum Outcome {
 #[derive(Clone)]
 pub(crate) struct Host(Arc<Parts>);
 
+/// Who holds a thread or memory of this host for as long as a client likes.
+pub(crate) struct AllSeats {
+    pub(crate) uploads: Seats,
+    pub(crate) downloads: Seats,
+    pub(crate) readers: Seats,
+    pub(crate) streams: Seats,
+}
+
+impl Default for AllSeats {
+    fn default() -> Self {
+        Self {
+            uploads: Seats::new(UPLOADS_MAX),
+            downloads: Seats::new(DOWNLOADS_MAX),
+            readers: Seats::new(READERS_MAX),
+            streams: Seats::new(STREAMS_MAX),
+        }
+    }
+}
+
 /// What a host is made of.
 pub(crate) struct Parts {
     pub(crate) storage: Storage,
@@ -70,8 +88,7 @@ pub(crate) struct Parts {
     pub(crate) admission: Admission,
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
-    pub(crate) uploads: Places,
-    pub(crate) downloads: Places,
+    pub(crate) seats: AllSeats,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
     pub(crate) build_queue: BuildQueue,
@@ -116,14 +133,9 @@ impl Host {
         &self.0.proxy
     }
 
-    /// Who sends source right now.
-    pub(crate) fn uploads(&self) -> &Places {
-        &self.0.uploads
-    }
-
-    /// Who fetches source right now.
-    pub(crate) fn downloads(&self) -> &Places {
-        &self.0.downloads
+    /// Who holds what right now.
+    pub(crate) fn seats(&self) -> &AllSeats {
+        &self.0.seats
     }
 
     pub(crate) fn build_queue(&self) -> &BuildQueue {

@@ -1,6 +1,6 @@
 //! Why a request got no answer from the program.
 
-use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, TUNNELS_MAX};
+use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX};
 use crate::place::ConnectError;
 
 /// Why a request got no answer from the program.
@@ -34,7 +34,7 @@ pub(crate) enum ForwardError {
     #[error("{IN_FLIGHT_MAX} requests to this program are under way; try again shortly")]
     Busy,
     /// Too many tunnels are open.
-    #[error("{TUNNELS_MAX} WebSockets are open on this host; try again later")]
+    #[error("too many WebSockets are open on this host; close one, or try again later")]
     TunnelsBusy,
     /// No connection.
     #[error("the program's WatcherAPI could not be reached: {0}; look at its logs")]

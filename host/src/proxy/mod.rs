@@ -29,7 +29,7 @@ use axum::{
     response::Response,
 };
 use hyper::{StatusCode, Version, body::Incoming, upgrade::OnUpgrade};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     download::Held,
@@ -44,16 +44,17 @@ pub(crate) use self::{
     upstream::{InFlight, Upstream},
 };
 
-use crate::{auth::Grant, server::Client};
+use crate::{
+    auth::Grant,
+    seats::{Seats, TUNNELS_MAX},
+    server::Client,
+};
 
 /// Bytes of a request's body. Messages are small; a WatcherAPI takes 64 KiB.
 pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Requests that one program may have in flight, streams and tunnels included.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
-
-/// Tunnels that one host may have open.
-pub(crate) const TUNNELS_MAX: usize = 1_024;
 
 /// How long the proxy waits for whom.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ impl Default for Patience {
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     patience: Patience,
-    tunnels: Arc<Semaphore>,
+    tunnels: Seats,
 }
 
 impl Default for Proxy {
@@ -96,7 +97,7 @@ impl Proxy {
     pub(crate) fn new(patience: Patience) -> Self {
         Self {
             patience,
-            tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
+            tunnels: Seats::new(TUNNELS_MAX),
         }
     }
 
@@ -207,8 +208,8 @@ impl Proxy {
         let headers = handshake
             .confirm(answer.headers())
             .map_err(|what| ForwardError::Broken(what.into()))?;
-        let slot = Arc::clone(&self.tunnels).try_acquire_owned();
-        let slot = slot.map_err(|_| ForwardError::TunnelsBusy)?;
+        let seat = self.tunnels.take(ends.grant.user());
+        let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
         let (program, early) = link.into_wire().await;
         let tunnel = Tunnel {
             client,
@@ -218,7 +219,7 @@ impl Proxy {
         };
         tokio::spawn(async move {
             tunnel.run().await;
-            drop((permit, slot));
+            drop((permit, seat));
         });
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -6,7 +6,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::host::{DOWNLOADS_MAX, UPLOADS_MAX};
+use crate::{
+    runtime::logs::{LogLine, Stream},
+    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX},
+};
 
 type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
 
@@ -19,6 +22,21 @@ fn upload(fixture: &Fixture, name: &str) -> (Request<Body>, Pieces) {
         .body(Body::from_stream(ReceiverStream::new(body)))
         .unwrap();
     (request, pieces)
+}
+
+/// Makes a program `p` with one file.
+async fn create(fixture: &Fixture, file: &str) {
+    let program = json!({
+        "name": "p",
+        "dockerfile": "FROM scratch",
+        "src_files": { "file": file },
+    });
+    let create = fixture
+        .request(Method::POST, "/programs")
+        .header("content-type", "application/json")
+        .body(program.to_string().into())
+        .unwrap();
+    assert_eq!(fixture.send(create).await.0, StatusCode::CREATED);
 }
 
 fn archive() -> Bytes {
@@ -57,7 +75,7 @@ async fn a_sender_that_hangs_up_has_its_place_until_its_work_is_over() {
     );
     // All have hung up; their archives end now, and with them their work.
     drop(open);
-    while fixture.host.uploads().taken() > 0 {
+    while fixture.host.seats().uploads.taken() > 0 {
         tokio::task::yield_now().await;
     }
     let (request, pieces) = upload(&fixture, "late");
@@ -71,17 +89,7 @@ async fn a_sender_that_hangs_up_has_its_place_until_its_work_is_over() {
 #[tokio::test]
 async fn slow_readers_of_source_are_few() {
     let fixture = Fixture::new().await;
-    let program = json!({
-        "name": "p",
-        "dockerfile": "FROM scratch",
-        "src_files": { "large": "x".repeat(4 << 20) },
-    });
-    let create = fixture
-        .request(Method::POST, "/programs")
-        .header("content-type", "application/json")
-        .body(program.to_string().into())
-        .unwrap();
-    assert_eq!(fixture.send(create).await.0, StatusCode::CREATED);
+    create(&fixture, &"x".repeat(4 << 20)).await;
     let fetch = || {
         let request = fixture.request(Method::GET, "/programs/p/source");
         fixture.answer(request.body(Body::empty()).unwrap())
@@ -101,8 +109,58 @@ async fn slow_readers_of_source_are_few() {
     }
     assert!(read > 4 << 20, "{read}");
     drop(unread);
-    while fixture.host.downloads().taken() > 0 {
+    while fixture.host.seats().downloads.taken() > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(fetch().await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn slow_readers_of_logs_are_few_and_get_every_line() {
+    let fixture = Fixture::new().await;
+    create(&fixture, "").await;
+    let id = ProgramId::parse("p").unwrap();
+    let texts = ["a \"quoted\" one", "", "\u{1}\u{1b}[31m, and the last"];
+    let line = |text: &str| LogLine {
+        at: "2026-01-31T12:00:00.000000000Z".into(),
+        stream: Stream::Stdout,
+        text: text.into(),
+    };
+    let read = || fixture.ask(Method::GET, "/programs/p/logs");
+    assert_eq!(read().await, (StatusCode::OK, json!([])));
+    fixture.host.storage().ensure_folders(&id).unwrap();
+    let store = fixture.host.runtime().log_store();
+    let lines = texts.iter().map(|text| line(text)).collect();
+    store.append(&id, lines, 1 << 20).await.unwrap();
+    let (_, all) = read().await;
+    let all: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(all, texts);
+
+    let ask = |path: &'static str| {
+        let request = fixture.request(Method::GET, path).body(Body::empty());
+        fixture.answer(request.unwrap())
+    };
+    for (path, bound) in [
+        ("/programs/p/logs", READERS_MAX),
+        ("/programs/p/events?follow=true", STREAMS_MAX),
+    ] {
+        let mut unread = Vec::new();
+        for _ in 0..bound.one_user {
+            let answer = ask(path).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            unread.push(answer);
+        }
+        assert_eq!(
+            ask(path).await.status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{path}"
+        );
+        unread.pop();
+        assert_eq!(ask(path).await.status(), StatusCode::OK, "{path}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Places for what holds a thread or room for as long as a client likes: so many at once, and fewer
+//! Seats for what holds a thread or room for as long as a client likes: so many at once, and fewer
 //! of one user, so that nobody keeps the others out.
 
 use std::{
@@ -19,6 +19,22 @@ pub(crate) const DOWNLOADS_MAX: Bound = Bound {
     one_user: 4,
 };
 
+/// Logs that are being read. Each holds a thread, and then its lines until the client took them.
+pub(crate) const READERS_MAX: Bound = Bound {
+    all: 32,
+    one_user: 8,
+};
+/// Live streams of the host's own. Each holds the lines that it begins with until the client took them.
+pub(crate) const STREAMS_MAX: Bound = Bound {
+    all: 256,
+    one_user: 64,
+};
+/// Tunnels to programs.
+pub(crate) const TUNNELS_MAX: Bound = Bound {
+    all: 1_024,
+    one_user: 512,
+};
+
 /// How many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
@@ -26,28 +42,28 @@ pub(crate) struct Bound {
     pub(crate) one_user: usize,
 }
 
-/// The places that are taken, by user; clones are the same ones.
+/// The seats that are taken, by user; clones are the same ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct Seats {
     bound: Bound,
     taken: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-/// One place; it is free again when this is dropped.
+/// One seat; it is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Places,
+pub(crate) struct Seat {
+    seats: Seats,
     user: UserId,
 }
 
-impl Places {
+impl Seats {
     pub(crate) fn new(bound: Bound) -> Self {
         let taken = Arc::default();
         Self { bound, taken }
     }
 
     /// A place for `user`; `None` when there is none.
-    pub(crate) fn take(&self, user: &UserId) -> Option<Place> {
+    pub(crate) fn take(&self, user: &UserId) -> Option<Seat> {
         let mut taken = self.lock();
         let all: usize = taken.values().sum();
         let own = taken.get(user).copied().unwrap_or(0);
@@ -55,8 +71,8 @@ impl Places {
             return None;
         }
         taken.insert(user.clone(), own + 1);
-        Some(Place {
-            places: self.clone(),
+        Some(Seat {
+            seats: self.clone(),
             user: user.clone(),
         })
     }
@@ -72,9 +88,9 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.seats.lock();
         if let Some(own) = taken.get_mut(&self.user) {
             *own -= 1;
             if *own == 0 {
@@ -89,20 +105,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_one_user_nor_all_together_have_more_places_than_there_are() {
+    fn neither_one_user_nor_all_together_have_more_seats_than_there_are() {
         let Bound { all, one_user } = UPLOADS_MAX;
-        let places = Places::new(UPLOADS_MAX);
+        let seats = Seats::new(UPLOADS_MAX);
         let user = |n: usize| UserId::parse(&format!("u{n}")).unwrap();
-        let mut held: Vec<Place> = (0..all)
-            .map(|n| places.take(&user(n / one_user)).unwrap())
+        let mut held: Vec<Seat> = (0..all)
+            .map(|n| seats.take(&user(n / one_user)).unwrap())
             .collect();
-        assert!(places.take(&user(99)).is_none(), "all are taken");
+        assert!(seats.take(&user(99)).is_none(), "all are taken");
         held.truncate(1);
-        assert!(places.take(&user(99)).is_some());
-        let more: Vec<_> = (1..one_user).map(|_| places.take(&user(0))).collect();
+        assert!(seats.take(&user(99)).is_some());
+        let more: Vec<_> = (1..one_user).map(|_| seats.take(&user(0))).collect();
         assert!(more.iter().all(Option::is_some));
-        assert!(places.take(&user(0)).is_none(), "one user's are taken");
+        assert!(seats.take(&user(0)).is_none(), "one user's are taken");
         drop((held, more));
-        assert!(places.lock().is_empty());
+        assert!(seats.lock().is_empty());
     }
 }
