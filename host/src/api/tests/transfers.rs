@@ -137,7 +137,7 @@ async fn slow_readers_of_logs_are_few_and_get_every_line() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| it["text"].as_str().unwrap())
+        .map(|it| it["line"].as_str().unwrap())
         .collect();
     assert_eq!(all, texts);
 
