@@ -145,6 +145,7 @@ fn may_still_run(cause: &Cause) -> bool {
         | Cause::ContractViolated { .. }
         | Cause::NotReadyInTime { .. }
         | Cause::Exited { .. }
+        | Cause::EngineStopped { .. }
         | Cause::OutOfMemory { .. }
         | Cause::StateQuotaExceeded
         | Cause::RemoveFailed { .. }

@@ -20,9 +20,9 @@ pub const CAP_MS: u64 = 5 * 60_000;
 pub const MAX_ATTEMPTS: u32 = 6;
 /// A run of this length forgets the attempts before it, milliseconds.
 pub const RESET_AFTER_MS: u64 = 10 * 60_000;
-/// A clean exit after a run of this length is started again at once under
-/// [`RestartPolicy::Always`]; after a shorter one it waits like a failure, so that a program that
-/// ends as soon as it starts does not spin. Milliseconds.
+/// A run of this length is started again at once after a clean exit under
+/// [`RestartPolicy::Always`], and when the engine stopped it; after a shorter one it waits like
+/// a failure, so that a program that ends as soon as it starts does not spin. Milliseconds.
 pub const SETTLED_RUN_MS: u64 = 10_000;
 
 /// How long the retry after `attempts` earlier ones waits, milliseconds.
@@ -53,6 +53,7 @@ fn may_pass(cause: &Cause) -> bool {
         Cause::StartFailed { .. }
         | Cause::NotReadyInTime { .. }
         | Cause::Exited { .. }
+        | Cause::EngineStopped { .. }
         | Cause::OutOfMemory { .. }
         | Cause::StopFailed { .. }
         | Cause::RuntimeUnavailable { .. }

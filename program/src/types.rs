@@ -39,8 +39,16 @@ pub struct Exit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
-    /// Its process returned `code`; codes above 128 usually mean signal `code - 128`.
+    /// Its process returned `code`; codes above 128 usually mean signal `code - 128`. A code that a
+    /// stop by the engine gives too (0, 137, 143) is told like this only when the end is known to be
+    /// the program's own.
     Code(i32),
+    /// It ended with such a code because the engine stopped it, as one that goes down does with all
+    /// that runs, or may have.
+    EngineStopped {
+        /// The exit code.
+        code: i32,
+    },
     /// It used more memory than its limit.
     OutOfMemory,
     /// `/state` grew past its limit and the host ended it.
@@ -121,6 +129,14 @@ pub enum Cause {
         /// The end of the program's log.
         logs: Logs,
     },
+    /// It ended with code 0, 137 or 143, and the engine stopped it or may have.
+    #[error("stopped by the container engine, or while nobody watched, with code {code}")]
+    EngineStopped {
+        /// The exit code.
+        code: i32,
+        /// The end of the program's log.
+        logs: Logs,
+    },
     /// It used more memory than its limit.
     #[error("ran out of memory")]
     OutOfMemory {
@@ -170,6 +186,10 @@ impl From<&Exit> for Cause {
                 code,
                 // Shells and engines report death by signal n as 128 + n; there are 64 signals.
                 signal: (129..=192).contains(&code).then(|| code - 128),
+                logs: exit.logs.clone(),
+            },
+            ExitReason::EngineStopped { code } => Self::EngineStopped {
+                code,
                 logs: exit.logs.clone(),
             },
             ExitReason::OutOfMemory => Self::OutOfMemory {

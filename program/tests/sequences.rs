@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Walk, container, exit, image, program_with, source, stop_failed};
 use hersh_machine::Machine;
 use hersh_program::{
-    Cause, Event, Lifecycle, Observed, OpId, RestartPolicy, Started, State, recovery::MAX_ATTEMPTS,
+    Cause, Event, Exit, ExitReason, Lifecycle, Observed, OpId, RestartPolicy, Started, State,
+    recovery::MAX_ATTEMPTS,
 };
 
 const LENGTH: usize = 6;
@@ -49,6 +50,13 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::HostStarted,
         exits(0),
         exits(1),
+        Event::RuntimeExited {
+            container: container('c'),
+            exit: Exit {
+                reason: ExitReason::EngineStopped { code: 0 },
+                logs: Vec::new(),
+            },
+        },
     ];
     let ops = [held(&walk.program.state), Some(OpId(0))];
     events.extend(ops.into_iter().flatten().flat_map(outcomes));

@@ -51,6 +51,10 @@ fn causes() -> Vec<Cause> {
             signal: Some(9),
             logs: logs(),
         },
+        Cause::EngineStopped {
+            code: 0,
+            logs: logs(),
+        },
         Cause::OutOfMemory { logs: logs() },
         Cause::StateQuotaExceeded,
         Cause::StopFailed { message: message() },
@@ -108,6 +112,13 @@ fn events_read_back() {
         Event::StatusFetched {
             op,
             result: Ok(Observed::Exited(container('c'), exit(0))),
+        },
+        Event::RuntimeExited {
+            container: container('c'),
+            exit: Exit {
+                reason: ExitReason::EngineStopped { code: 143 },
+                logs: vec![],
+            },
         },
         Event::StatusFetched {
             op,

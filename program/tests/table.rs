@@ -13,7 +13,7 @@ use common::{
 };
 use hersh_machine::Machine;
 use hersh_program::{
-    BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, ExitReason, HANDLER_SLACK_MS, Lifecycle,
+    BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS, Lifecycle,
     Observed, OpId, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State, StopStep, Then,
     recovery,
 };
@@ -301,6 +301,46 @@ fn always_starts_again_after_a_clean_exit_and_does_not_spin() {
 }
 
 #[test]
+fn what_was_up_when_the_engine_went_down_is_up_again_unless_the_policy_is_never() {
+    let reason = ExitReason::EngineStopped { code: 0 };
+    let stopped = Exit {
+        reason,
+        logs: vec![],
+    };
+    let told = |walk: Walk| {
+        walk.event(Event::RuntimeExited {
+            container: container('c'),
+            exit: stopped.clone(),
+        })
+    };
+    let found = |walk: Walk| {
+        let walk = walk.event(Event::HostStarted);
+        let (op, exit) = (walk.op(), stopped.clone());
+        let result = Ok(Observed::Exited(container('c'), exit));
+        walk.event(Event::StatusFetched { op, result })
+    };
+    let ends: [&dyn Fn(Walk) -> Walk; 2] = [&told, &found];
+    for end in ends {
+        for policy in [RestartPolicy::OnFailure, RestartPolicy::Always] {
+            let walk = Walk::new(program_with(policy)).ready();
+            let long = end(walk.clone().wait(recovery::SETTLED_RUN_MS)).stop_finished();
+            expect(&long, "starting", &["start"]);
+            assert_eq!(long.program.attempts, 0);
+            // An engine that never knows better must not make a program spin.
+            let short = end(walk).stop_finished();
+            expect(&short, "error", &["retry"]);
+            assert!(matches!(
+                cause(&short),
+                Cause::EngineStopped { code: 0, .. }
+            ));
+        }
+        let walk = Walk::new(program_with(RestartPolicy::Never)).ready();
+        let walk = end(walk.wait(recovery::SETTLED_RUN_MS)).stop_finished();
+        expect(&walk, "error", &[]);
+    }
+}
+
+#[test]
 fn a_failed_run_is_an_error_with_its_cause() {
     for (reason, named) in [
         (ExitReason::Code(3), "exited with code 3"),
@@ -311,7 +351,7 @@ fn a_failed_run_is_an_error_with_its_cause() {
             "the container disappeared and nobody saw it end",
         ),
     ] {
-        let exit = hersh_program::Exit {
+        let exit = Exit {
             reason,
             logs: vec![String::from("boom")],
         };

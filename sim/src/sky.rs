@@ -66,6 +66,7 @@ impl Sky {
             Fault::Exits
             | Fault::ExitsClean
             | Fault::OutOfMemory
+            | Fault::EngineStops
             | Fault::BuildFails
             | Fault::StartFails
             | Fault::Hangs
@@ -74,10 +75,14 @@ impl Sky {
         let Some(ended) = ended else {
             return;
         };
-        self.scene.weather.note(id, fault);
-        self.scene.weather.note_ended(&ended.container);
-        self.scene.trace.say(&format!("{id} ends: {ended:?}"));
+        self.note(&ended, fault);
         self.tell(ended);
+    }
+
+    fn note(&self, ended: &Ended, fault: Fault) {
+        self.scene.weather.note(&ended.program, fault);
+        self.scene.weather.note_ended(&ended.container);
+        self.scene.trace.say(&format!("it ends: {ended:?}"));
     }
 
     /// Tells of an end, late, and perhaps once more.
@@ -100,13 +105,32 @@ impl Sky {
         self.scene.trace.say("the engine is down");
         self.scene.weather.note_wide(Wide::EngineDown);
         self.scene.engine.set_down(true);
+        let stopped = match self.random.chance(40) {
+            true => self.engine_stops_all(),
+            false => Vec::new(),
+        };
         let scene = Arc::clone(&self.scene);
         let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
         tokio::spawn(async move {
             tokio::time::sleep(outage).await;
             scene.trace.say("the engine is up");
             scene.engine.set_down(false);
+            for ended in stopped {
+                scene.engine.tell(ended).await;
+            }
         });
+    }
+
+    /// It goes down in good order: what runs is told to end and does so well.
+    fn engine_stops_all(&self) -> Vec<Ended> {
+        let running = self.scene.engine.running().into_keys();
+        let stopped = running.filter_map(|id| {
+            let reason = ExitReason::EngineStopped { code: 0 };
+            let ended = self.scene.engine.end_unseen(&id, reason)?;
+            self.note(&ended, Fault::EngineStops);
+            Some(ended)
+        });
+        stopped.collect()
     }
 
     fn disk_full(&mut self) {

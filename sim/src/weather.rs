@@ -32,6 +32,7 @@ pub(crate) enum Fault {
     Exits,
     ExitsClean,
     OutOfMemory,
+    EngineStops,
     TakenAway,
 }
 
@@ -202,6 +203,7 @@ impl Weather {
             | Cause::RemoveFailed { .. } => late(),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } => made(Fault::Exits) || made(Fault::ExitsClean),
+            Cause::EngineStopped { .. } => made(Fault::EngineStops),
             Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
             Cause::Vanished => made(Fault::TakenAway),
             Cause::RuntimeUnavailable { .. } => made(Fault::Unavailable) || wide(Wide::EngineDown),

@@ -14,27 +14,29 @@ use crate::{
 /// From the engine's first answer until states and containers are the same again.
 const AGREED_WITHIN: Duration = Duration::from_secs(10);
 const SEED: u64 = 9;
-const PROGRAMS: [&str; 4] = ["engine-a", "engine-b", "engine-c", "engine-d"];
+const PROGRAMS: [&str; 5] = ["engine-a", "engine-b", "engine-c", "engine-d", "engine-e"];
+/// Ends well when it is told to.
+const WELL_BEHAVED: &str = "trap 'exit 0' TERM; while true; do busybox sleep 1; done";
+const NO_PROBE: &str = "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
 
 /// This test needs the engine for itself: `.config/nextest.toml` runs it alone.
 #[test]
 fn an_engine_that_ends_and_comes_back_is_agreed_with_soon() {
     println!("seed {SEED}");
     let host = Host::start();
-    let always = "restart = \"always\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
-    let script = "trap 'exit 0' TERM; while true; do busybox sleep 1; done";
+    let always = format!("restart = \"always\"\n{NO_PROBE}");
     host.run(&["deploy", web_program(PROGRAMS[0]).path()]);
     host.run(&["deploy", web_program(PROGRAMS[1]).path()]);
-    host.run(&["deploy", shell_program(PROGRAMS[2], script, always).path()]);
-    host.run(&["deploy", shell_program(PROGRAMS[3], script, always).path()]);
+    for (program, manifest) in [(2, &*always), (3, &*always), (4, NO_PROBE)] {
+        let folder = shell_program(PROGRAMS[program], WELL_BEHAVED, manifest);
+        host.run(&["deploy", folder.path()]);
+    }
     for signal in ["TERM", "KILL"] {
         let mut random = Random(SEED);
         // The others are left alone: what becomes of them is the engine's doing.
         let users =
             [PROGRAMS[1], PROGRAMS[3]].map(|program| User::start(&host, program, random.next()));
-        let process = end_engine(signal);
-        until("the engine has ended", || !is_there(&process));
-        until("the engine answers again", || answers(&process));
+        restart_engine(signal);
         let back = Instant::now();
         let given = users.map(User::end);
         assert!(
@@ -50,12 +52,39 @@ fn an_engine_that_ends_and_comes_back_is_agreed_with_soon() {
             std::thread::park_timeout(Duration::from_millis(50));
         }
         println!("after SIG{signal} all agreed within {:?}", back.elapsed());
-        // Those who want to run always do.
+        // Those who want to run always do, and so does one whose clean end was the engine's doing.
         host.run(&["start", PROGRAMS[3]]);
         host.until(PROGRAMS[2], "Ready");
+        host.until(PROGRAMS[4], "Ready");
         host.run(&["start", PROGRAMS[0]]);
         host.run(&["start", PROGRAMS[1]]);
     }
+}
+
+#[test]
+fn what_was_up_when_the_machine_went_down_is_up_again() {
+    let mut host = Host::start();
+    let never = format!("restart = \"never\"\n{NO_PROBE}");
+    for (program, manifest) in [("boot-default", NO_PROBE), ("boot-never", &never)] {
+        host.run(&[
+            "deploy",
+            shell_program(program, WELL_BEHAVED, manifest).path(),
+        ]);
+    }
+    // As at a reboot: the host ends first, and comes back when the engine has.
+    host.terminate();
+    restart_engine("TERM");
+    host.start_again();
+    host.until("boot-default", "Ready");
+    host.until("boot-never", "Error");
+    let view = host.inspect("boot-never");
+    assert_eq!(view["program"]["cause"]["code"], "engine_stopped", "{view}");
+}
+
+fn restart_engine(signal: &str) {
+    let process = end_engine(signal);
+    until("the engine has ended", || !is_there(&process));
+    until("the engine answers again", || answers(&process));
 }
 
 /// Ends the engine's process; `scripts/engine` starts another. Only that one names the file, so

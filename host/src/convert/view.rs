@@ -110,6 +110,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::ContractViolated { .. } => ("contract_violated", None),
         Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
         Cause::Exited { logs, .. } => ("exited", Some(logs)),
+        Cause::EngineStopped { logs, .. } => ("engine_stopped", Some(logs)),
         Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
         Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
         Cause::StopFailed { .. } => ("stop_failed", None),

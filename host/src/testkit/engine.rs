@@ -100,7 +100,7 @@ impl FakeEngine {
         self.world().start(program);
     }
 
-    /// Ends a program's container with `code`; false if none runs. Who observes the engine is told.
+    /// Ends a program's container with `code`, as its own doing; false if none runs. Who observes the engine is told.
     pub async fn end(&self, program: &ProgramId, code: i32) -> bool {
         let Some(ended) = self.end_unseen(program, ExitReason::Code(code)) else {
             return false;

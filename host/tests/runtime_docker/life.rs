@@ -118,6 +118,42 @@ async fn an_exit_while_nobody_listened_is_told_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_clean_end_without_a_kill_is_the_programs_own() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    let script = "echo up; while [ ! -e /state/go ]; do sleep 0.1; done; exit 0";
+    let id = world.start(script).await.container;
+    until_says(&world, "up").await;
+    let state = world.storage.paths(&world.program).state;
+    std::fs::write(state.join("go"), "").unwrap();
+    // Told live, found by looking, and told to a host that comes later.
+    let told = exit_of(&mut events).await;
+    assert_eq!(told.exit.reason, ExitReason::Code(0));
+    let observed = world.runtime.observe(&world.program).await.unwrap();
+    assert_eq!(observed, Observed::Exited(id, told.exit));
+    let later = exit_of(&mut world.restarted().events()).await;
+    assert_eq!(later.exit.reason, ExitReason::Code(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_clean_end_that_the_engine_asked_for_is_not_the_programs_own() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let id = world.start(script).await.container;
+    until_says(&world, "up").await;
+    // As an engine that goes down does.
+    let stopped = world.engine.stop_container(id.as_str(), None).await;
+    stopped.unwrap();
+    let reason = ExitReason::EngineStopped { code: 0 };
+    assert_eq!(exit_of(&mut events).await.exit.reason, reason);
+    let later = exit_of(&mut world.restarted().events()).await;
+    assert_eq!(later.exit.reason, reason);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_container_that_somebody_removes_is_told() {
     let world = World::new();
     let mut events = world.runtime.events();

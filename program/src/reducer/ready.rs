@@ -101,13 +101,19 @@ fn compare(facts: &mut Facts<'_>, held: Ready, observed: Observed, cx: &mut Cx<E
     }
 }
 
-/// The container ended by itself.
+/// The container ended, and the program did not ask for it.
 fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
+    let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
+    let settled = ran_ms >= recovery::SETTLED_RUN_MS;
     let then = match facts.policy() {
-        RestartPolicy::Always if clean && ran_ms >= recovery::SETTLED_RUN_MS => Then::Start,
+        RestartPolicy::Always if clean && settled => Then::Start,
+        // What was up when the engine went down is up again when it is back.
+        RestartPolicy::OnFailure | RestartPolicy::Always if engine_stopped && settled => {
+            Then::Start
+        }
         RestartPolicy::Never | RestartPolicy::OnFailure if clean => Then::Stop {
             last_exit: Some(Arc::new(exit)),
         },

@@ -44,14 +44,19 @@ impl Engine {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
+        let made = self.connect().await?;
+        *client = Some(made.clone());
+        Ok(made)
+    }
+
+    /// A client that shares no connection with any other.
+    pub(super) async fn connect(&self) -> Result<Docker, Unavailable> {
         let path = self.socket.to_string_lossy();
-        let made = Docker::connect_with_unix(&path, REQUEST.as_secs(), API_DEFAULT_VERSION)
+        Docker::connect_with_unix(&path, REQUEST.as_secs(), API_DEFAULT_VERSION)
             .map_err(|error| self.unavailable(&error))?
             .negotiate_version()
             .await
-            .map_err(|error| self.unavailable(&error))?;
-        *client = Some(made.clone());
-        Ok(made)
+            .map_err(|error| self.unavailable(&error))
     }
 
     /// Negotiates again at the next use: the engine may have been replaced by another version.

@@ -6,7 +6,9 @@
 //!    └──────────────── back off ◄──────────────── connection lost ◄──────────────┘
 //! ```
 //!
-//! Subscribing before listing means that an exit at any moment is seen by one or by both.
+//! Subscribing before listing means that an exit at any moment is seen by one or by both. Whether an
+//! end was the program's own is asked in [`ends`](super::ends); an engine that goes down does not
+//! answer that, and the end is told once it is back.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -191,20 +193,24 @@ async fn take(
         seen.insert(container, program);
         return Ok(());
     }
-    seen.remove(&container);
-    inner.started().remove(&container);
     inner.captures.finish(container.as_str()).await;
     let exit = match inner.exit(&program, container.as_str()).await? {
         Some(exit) => exit,
         // Removed already, or started again by hand.
-        None => Exit {
-            reason: attributes
-                .get("exitCode")
-                .and_then(|code| code.parse().ok())
-                .map_or(ExitReason::Vanished, ExitReason::Code),
-            logs: inner.last_lines(&program, None).await,
-        },
+        None => {
+            let code = attributes.get("exitCode");
+            Exit {
+                reason: match code.and_then(|code| code.parse().ok()) {
+                    Some(code) => inner.reason(container.as_str(), code).await?,
+                    None => ExitReason::Vanished,
+                },
+                logs: inner.last_lines(&program, None).await,
+            }
+        }
     };
+    // Only now: an end that the engine said nothing about is found by the next list.
+    seen.remove(&container);
+    inner.started().remove(&container);
     tell(sender, program, container, exit).await
 }
 

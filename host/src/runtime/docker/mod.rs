@@ -13,6 +13,7 @@ mod config;
 mod counters;
 mod create;
 mod diagnose;
+mod ends;
 mod engine;
 mod events;
 mod fetched;

@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use bollard::{
-    models::{ContainerStateStatusEnum, ContainerSummary},
-    query_parameters::ListContainersOptions,
-};
-use hersh_program::{Exit, ExitReason, Logs, Observed, ProgramId};
+use bollard::{models::ContainerSummary, query_parameters::ListContainersOptions};
+use hersh_program::{Logs, Observed, ProgramId};
 
-use super::{Inner, engine::Fault, listed, look, start};
+use super::{Inner, listed, look, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
@@ -91,37 +88,6 @@ impl Inner {
             Some(exit) => Observed::Exited(container, exit),
             None => Observed::Absent,
         })
-    }
-
-    /// How a container ended; `None` when it runs or is not there.
-    pub(super) async fn exit(
-        &self,
-        program: &ProgramId,
-        id: &str,
-    ) -> Result<Option<Exit>, Unavailable> {
-        let client = self.engine.client().await?;
-        let inspected = match client.inspect_container(id, None).await {
-            Ok(inspected) => inspected,
-            Err(error) => {
-                let absent = self.engine.fault(&error).unless_absent();
-                return absent.map(|()| None).map_err(Fault::into_unavailable);
-            }
-        };
-        let state = inspected.state.unwrap_or_default();
-        // One that is made and not started yet has no end either, though it does not run.
-        let is_made_only = state.status == Some(ContainerStateStatusEnum::CREATED);
-        if state.running.unwrap_or(false) || is_made_only {
-            return Ok(None);
-        }
-        let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);
-        Ok(Some(Exit {
-            reason: if state.oom_killed.unwrap_or(false) {
-                ExitReason::OutOfMemory
-            } else {
-                ExitReason::Code(code)
-            },
-            logs: self.last_lines(program, inspected.created.as_deref()).await,
-        }))
     }
 
     /// The last lines printed by a container created at `created_at`, the engine's form of a time.
