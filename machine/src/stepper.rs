@@ -120,6 +120,12 @@ impl<M: Machine> Stepper<M> {
         self.seq
     }
 
+    /// The time of the last record taken in, milliseconds since the Unix epoch; 0 before the first.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Operations that have not ended, oldest first. A cancelled operation is not among them:
     /// whatever it still reports is stale.
     #[must_use]

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     Answer, Clock, Config, Driven, Driver, Handle, Handler, Journal,
+    clock::Time,
     runner::Runner,
     shared::{Queued, Reply, Shared},
     store::Storing,
@@ -40,9 +41,8 @@ pub(super) struct Engine<M: Machine, H, J, C> {
     pub(super) outcome: Option<Box<M::Event>>,
     pub(super) storing: Storing<M, J>,
     timer: Option<Pin<Box<Sleep>>>,
-    pub(super) clock: C,
+    pub(super) time: Time<C>,
     config: Config,
-    pub(super) now_ms: u64,
     /// The state has changed since it was last published.
     unpublished: bool,
     /// The runner's effect may have been woken since it was last polled.
@@ -74,7 +74,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let engine = self.get_mut();
         engine.runner_woken = true;
-        engine.now_ms = engine.clock.now_ms();
+        engine.time.read();
         for step in 1..=STEPS_PER_TURN {
             let stop_asked = engine.shared.stop_asked.load(Ordering::Acquire);
             if stop_asked || M::is_terminal(engine.stepper.state()) {
@@ -86,7 +86,7 @@ where
                 return Poll::Pending;
             }
             if step % STEPS_PER_TICK == 0 {
-                engine.now_ms = engine.clock.now_ms();
+                engine.time.read();
             }
         }
         engine.publish();
@@ -107,6 +107,7 @@ where
         let handle = Handle {
             shared: Arc::clone(&shared),
         };
+        let least_ms = driver.stepper.now_ms();
         let engine = Self {
             runner: Runner::new(driver.handler, driver.stepper.keep_ids_only()),
             stepper: driver.stepper,
@@ -116,9 +117,8 @@ where
             outcome: None,
             timer: None,
             storing: Storing::idle(driver.journal),
-            clock: driver.clock,
+            time: Time::starting_at(driver.clock, least_ms),
             config: driver.config,
-            now_ms: 0,
             unpublished: false,
             runner_woken: true,
         };
@@ -134,7 +134,7 @@ where
             self.take_unless_stale(Queued::unasked(event));
         } else if let Some(queued) = self.next_control() {
             self.take_unless_stale(queued);
-        } else if let Some(event) = self.stepper.due(self.now_ms) {
+        } else if let Some(event) = self.stepper.due(self.time.now_ms()) {
             // The state itself asks for it, so it cannot be stale.
             self.take(Queued::unasked(event));
         } else if let Some(queued) = self.next_waiting() {
@@ -214,8 +214,7 @@ where
             self.timer = None;
             return false;
         };
-        self.now_ms = self.clock.now_ms();
-        let wait_ms = at_ms.saturating_sub(self.now_ms).min(LONGEST_SLEEP_MS);
+        let wait_ms = at_ms.saturating_sub(self.time.read()).min(LONGEST_SLEEP_MS);
         let until = Instant::now() + Duration::from_millis(wait_ms);
         let timer = match &mut self.timer {
             Some(timer) => {
@@ -226,7 +225,7 @@ where
         };
         let rang = timer.as_mut().poll(cx).is_ready();
         if rang {
-            self.now_ms = self.clock.now_ms();
+            self.time.read();
         }
         rang
     }
@@ -246,11 +245,12 @@ where
     fn take(&mut self, queued: Queued<M>) {
         let Queued { event, reply } = queued;
         if J::DURABLE {
-            let step = self.stepper.prepare(event, self.now_ms);
+            let step = self.stepper.prepare(event, self.time.now_ms());
             self.storing.begin(step, reply);
         } else {
             let completed = M::completes(&event);
-            self.stepper.advance(event, self.now_ms, &mut self.effects);
+            let now_ms = self.time.now_ms();
+            self.stepper.advance(event, now_ms, &mut self.effects);
             self.follow(completed, reply);
         }
     }

@@ -105,7 +105,7 @@ where
         match busy.as_mut().poll(cx) {
             Poll::Ready(stored) => {
                 self.storing.busy = None;
-                self.now_ms = self.clock.now_ms();
+                self.time.read();
                 self.stored(stored);
                 true
             }

@@ -1,4 +1,4 @@
-//! A small machine for the tests: it does jobs, one deadline each.
+//! A small machine for the tests: it does jobs, one deadline each; a late one for "... for long".
 #![allow(dead_code, reason = "every test binary uses another part")]
 
 use hersh_machine::{Cx, Lane, Machine, OpId};
@@ -84,8 +84,9 @@ impl Machine for Office {
         match event {
             Event::Ask(job) => {
                 desk.log.push(format!("ask {job}"));
+                let times = if job.ends_with("for long") { 10 } else { 1 };
                 let op = cx.emit(Effect::Job(job));
-                desk.jobs.push((op, cx.now_ms() + JOB_MS));
+                desk.jobs.push((op, cx.now_ms() + times * JOB_MS));
             }
             Event::Drop(op) => {
                 desk.jobs.retain(|(open, _)| *open != op);

@@ -1,14 +1,22 @@
 //! Sending, answering, watching and stopping.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use hersh_machine::{
     Capacity, Stepper,
-    driver::{CallError, Clock, Config, Driver, NoJournal, SendError, SystemClock, TokioClock},
+    driver::{
+        CallError, Clock, Config, Driver, Handle, NoJournal, SendError, SystemClock, TokioClock,
+    },
 };
 
 use crate::{
-    common::{Desk, Effect, Event, Office, ask, pass},
+    common::{Desk, Effect, Event, JOB_MS, Office, ask, pass},
     scene::{Clerk, diary, log, spawn, spawn_with},
 };
 
@@ -182,30 +190,53 @@ async fn a_long_burst_lets_other_tasks_run() {
     log(&desk, 1_000).await;
 }
 
+/// A clock that shows what it is told to.
+#[derive(Clone)]
+struct Jumpy(Arc<AtomicU64>);
+
+impl Clock for Jumpy {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn spawn_at(now_ms: u64, stepper: Stepper<Office>) -> (Jumpy, Handle<Office>) {
+    let clock = Jumpy(Arc::new(AtomicU64::new(now_ms)));
+    let driver = Driver::new(stepper, Clerk::new(), NoJournal);
+    (clock.clone(), driver.with_clock(clock).spawn())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_forward_is_noticed_within_a_minute() {
-    #[derive(Clone)]
-    struct Jumpy(std::sync::Arc<std::sync::atomic::AtomicU64>);
-    impl Clock for Jumpy {
-        fn now_ms(&self) -> u64 {
-            self.0.load(std::sync::atomic::Ordering::Relaxed)
-        }
-    }
-    let time = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(10_000_000));
-    let driver = Driver::new(
-        Stepper::<Office>::new(Desk::default()),
-        Clerk::new(),
-        NoJournal,
-    );
-    let desk = driver.with_clock(Jumpy(time.clone())).spawn();
-    desk.call(ask("deaf")).await.unwrap();
+    let (clock, desk) = spawn_at(10_000_000, Stepper::new(Desk::default()));
+    desk.call(ask("deaf for long")).await.unwrap();
     let before = tokio::time::Instant::now();
-    time.store(5_000_000, std::sync::atomic::Ordering::Relaxed);
     pass(Duration::from_secs(90)).await;
     assert_eq!(desk.state().log.len(), 1);
-    time.store(99_000_000, std::sync::atomic::Ordering::Relaxed);
+    clock.0.store(99_000_000, Ordering::Relaxed);
     log(&desk, 2).await;
     assert!(before.elapsed() <= Duration::from_secs(150));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_and_is_set_right_holds_no_deadline_up() {
+    let ahead_ms = 4 * 365 * 24 * 3_600_000;
+    let job = Duration::from_millis(JOB_MS);
+    let (clock, desk) = spawn_at(ahead_ms, Stepper::new(Desk::default()));
+    let before = tokio::time::Instant::now();
+    desk.call(ask("deaf")).await.unwrap();
+    clock.0.store(1_000_000, Ordering::Relaxed);
+    log(&desk, 2).await;
+    assert_eq!(before.elapsed(), job);
+    desk.stop();
+
+    // Nor does it after a restart: what was due in years is due in the time that was left.
+    let mut stepper = Stepper::new(Desk::default());
+    stepper.step_fresh(ask("deaf"), ahead_ms);
+    let (_clock, desk) = spawn_at(1_000_000, stepper);
+    let before = tokio::time::Instant::now();
+    log(&desk, 2).await;
+    assert_eq!(before.elapsed(), job);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ impl Clerk {
         match job {
             "gate" => self.gate.acquire().await.unwrap().forget(),
             "hang" => cancel.cancelled().await,
-            "deaf" => std::future::pending().await,
+            "deaf" | "deaf for long" => std::future::pending().await,
             "moody" => {
                 let _moody = Moody;
                 std::future::pending::<()>().await;
