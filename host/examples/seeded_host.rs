@@ -55,11 +55,11 @@ fn plan(operation: &Operation) -> Plan {
     };
     let mut plan = Plan::default();
     match operation {
-        Operation::Start(_) if about("-starting") => plan.before = FOREVER,
-        Operation::Start(_) if about("-error") => plan.fate = Fate::Failed("it broke".into()),
+        Operation::Start(..) if about("-starting") => plan.before = FOREVER,
+        Operation::Start(..) if about("-error") => plan.fate = Fate::Failed("it broke".into()),
         Operation::Check
         | Operation::Build(..)
-        | Operation::Start(_)
+        | Operation::Start(..)
         | Operation::Stop(_)
         | Operation::Observe(_)
         | Operation::List

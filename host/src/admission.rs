@@ -9,12 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hersh_program::{Cause, Limits, Program, ProgramId, State};
+use hersh_program::{Limits, Program, ProgramId, State};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     auth::{Quota, UserId},
-    registry::{Entry, Registry},
+    registry::Registry,
 };
 
 /// What a user's programs ask for together.
@@ -63,18 +63,18 @@ impl Admission {
 pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&ProgramId>) -> Usage {
     let (programs, entries) = registry.of(owner);
     let mut usage = Usage {
-        programs,
+        // Those that are being created; the others are added one by one.
+        programs: programs.saturating_sub(entries.len() as u64),
         ..Usage::default()
     };
     for entry in &entries {
-        let (id, limits, state_bytes) = asks(entry);
-        if except == Some(&id) {
-            usage.programs -= 1;
-            continue;
-        }
-        usage.state_bytes = usage.state_bytes.saturating_add(state_bytes);
+        let (limits, started) = entry.supervisor().with_state(|program| {
+            let limits = asks(program, &program.source.manifest.limits);
+            let counts = except != Some(&program.id);
+            (counts.then_some(limits), is_started(program))
+        });
         if let Some(limits) = limits {
-            usage.add_started(&limits);
+            usage = usage.with(&limits, started);
         }
     }
     usage
@@ -126,63 +126,33 @@ impl Usage {
 pub(crate) fn is_started(program: &Program) -> bool {
     match &program.state {
         State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
-        State::Error(failed) => failed.retry.is_some() || may_still_run(&failed.cause),
+        State::Error(failed) => failed.retry.is_some() || program.running.is_some(),
         State::Created | State::Stopped(_) | State::Removed => false,
     }
 }
 
-/// Whether a program that failed like this may have a container all the same: a stop that failed
-/// leaves one, until a stop succeeds.
-fn may_still_run(cause: &Cause) -> bool {
-    match cause {
-        Cause::StopFailed { .. } | Cause::RuntimeUnavailable { .. } | Cause::Internal { .. } => {
-            true
-        }
-        Cause::FoldersFailed { .. }
-        | Cause::BuildFailed { .. }
-        | Cause::BuildTimedOut { .. }
-        | Cause::StartFailed { .. }
-        | Cause::ContractViolated { .. }
-        | Cause::NotReadyInTime { .. }
-        | Cause::Exited { .. }
-        | Cause::EngineStopped { .. }
-        | Cause::OutOfMemory { .. }
-        | Cause::StateQuotaExceeded
-        | Cause::RemoveFailed { .. }
-        | Cause::Vanished
-        | Cause::HostRestarted => false,
-    }
-}
-
-/// One program's id, what it asks for if it is started, and its `/state`, bytes.
-fn asks(entry: &Entry) -> (ProgramId, Option<Limits>, u64) {
-    let mut outdated = entry.outdated();
-    entry.supervisor().with_state(|program| {
-        let limits = &program.source.manifest.limits;
-        let started = is_started(program);
-        let runs_on = outdated.as_ref().is_some_and(|older| {
-            let newer = program.state.container();
-            let same =
-                older.container.is_none() || newer.is_none() || newer == older.container.as_ref();
-            started && same
-        });
-        if !runs_on {
-            *outdated = None;
-        }
-        let limits_now = match outdated.as_ref() {
-            Some(older) => larger(&older.limits, limits),
-            None => limits.clone(),
-        };
-        let id = program.id.clone();
-        (id, started.then_some(limits_now), limits.state_bytes)
-    })
+/// What the program asks for with `newest` as its limits: the larger of these and of what its run was
+/// begun with, because the next run may come by itself.
+pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
+    let begun = match &program.state {
+        State::Building(building) => Some(&building.source.manifest),
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.running.as_ref(),
+    };
+    begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
 }
 
 /// The larger of each that a quota counts.
-pub(crate) fn larger(one: &Limits, other: &Limits) -> Limits {
+fn larger(one: &Limits, other: &Limits) -> Limits {
     Limits {
         memory_bytes: one.memory_bytes.max(other.memory_bytes),
         cpu_millis: one.cpu_millis.max(other.cpu_millis),
+        state_bytes: one.state_bytes.max(other.state_bytes),
         ..other.clone()
     }
 }

@@ -50,7 +50,7 @@ fn running(entry: &Arc<Entry>) -> Option<(ProgramId, ContainerId, u64)> {
         .supervisor()
         .with_state(|program| match &program.state {
             State::Ready(ready) => {
-                let limit = program.source.manifest.limits.state_bytes;
+                let limit = program.manifest().limits.state_bytes;
                 Some((program.id.clone(), ready.container.clone(), limit))
             }
             State::Created

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use hersh_program::{BuildId, ContainerId, Limits, Program, ProgramId, State, Supervisor};
+use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,17 +33,9 @@ pub(crate) struct Entry {
     /// What `/state` held when it was last measured, bytes; [`u64::MAX`] before that.
     state_bytes: AtomicU64,
     gone: CancellationToken,
-    /// Held while source is stored, told to the program, and older source removed.
+    /// Held while source is stored, told to the program, and older source removed; and while a
+    /// removal is asked for, so that none begins in between.
     replacing: tokio::sync::Mutex<()>,
-    outdated: Mutex<Option<Outdated>>,
-}
-
-/// What a container asks for that runs by an older manifest.
-#[derive(Clone, Debug)]
-pub(crate) struct Outdated {
-    /// The container; `None` for one that is being started.
-    pub(crate) container: Option<ContainerId>,
-    pub(crate) limits: Limits,
 }
 
 impl Entry {
@@ -65,18 +57,11 @@ impl Entry {
             state_bytes: AtomicU64::new(u64::MAX),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
-            outdated: Mutex::new(None),
         }
     }
 
     pub(crate) fn owner(&self) -> &UserId {
         &self.owner
-    }
-
-    /// What its container asks for beyond the newest manifest, as far as this process saw it
-    /// replaced.
-    pub(crate) fn outdated(&self) -> MutexGuard<'_, Option<Outdated>> {
-        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn row(&self) -> ProgramRow {
@@ -112,7 +97,21 @@ impl Entry {
             .max(self.created_at_ms)
     }
 
-    /// Keeps others from replacing the source meanwhile.
+    /// True from the wish to remove it on.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.supervisor.with_state(|program| match &program.state {
+            State::Stopping(stopping) => stopping.then == Then::Remove,
+            State::Removed => true,
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopped(_)
+            | State::Error(_) => false,
+        })
+    }
+
+    /// Keeps others from replacing the source, and from asking for removal, meanwhile.
     pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.replacing.lock().await
     }

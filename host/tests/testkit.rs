@@ -42,13 +42,12 @@ async fn events(host: &TestHost, name: &str) -> Value {
 /// A life with failures, retries, and an exit, in simulated time: what the journal holds of it.
 async fn life(data: &Path, seed: u64) -> String {
     let fails = ProgramId::parse("fails").unwrap();
-    let bad_start = Operation::Start(fails.clone());
+    let bad = fails.clone();
     let engine = FakeEngine::scripted(move |operation| Plan {
         before: Duration::from_millis(30),
-        fate: if *operation == bad_start {
-            Fate::Failed("no".into())
-        } else {
-            Fate::Done
+        fate: match matches!(operation, Operation::Start(program, ..) if *program == bad) {
+            true => Fate::Failed("no".into()),
+            false => Fate::Done,
         },
         after: Duration::from_millis(5),
         outlives: false,

@@ -16,6 +16,14 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
             program.attempts
         ));
     }
+    let rests = match &program.state {
+        State::Created | State::Building(_) | State::Stopped(_) | State::Removed => true,
+        State::Stopping(held) => held.step == StopStep::Files,
+        State::Starting(_) | State::Ready(_) | State::Error(_) => false,
+    };
+    if rests && program.running.is_some() {
+        return Err(format!("{} and something may run", program.state.name()));
+    }
     match &program.state {
         State::Building(held) => operation(held.op.0, held.deadline_ms),
         State::Starting(held) if held.exits.len() > Starting::MAX_EXITS => Err(format!(
@@ -63,8 +71,8 @@ mod tests {
     use super::check;
     use crate::{
         BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason, Failed, ImageId,
-        Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State, StopStep, Stopping,
-        Then, recovery::MAX_ATTEMPTS,
+        Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State, StopStep, Stopped,
+        Stopping, Then, recovery::MAX_ATTEMPTS,
     };
 
     fn program(state: State) -> Program {
@@ -97,7 +105,11 @@ mod tests {
             due_ms: 1,
         });
         let cause = Arc::new(Cause::HostRestarted);
-        let uncounted = program(State::Error(Failed { cause, retry }));
+        let uncounted = program(State::Error(Failed {
+            cause,
+            retry,
+            not_stopped: None,
+        }));
         breaks(&uncounted, "no attempt counts");
     }
 
@@ -152,6 +164,14 @@ mod tests {
             exits: vec![seen; Starting::MAX_EXITS + 1],
         });
         breaks(&program(starting), "exits are remembered");
+    }
+
+    #[test]
+    fn at_rest_and_before_a_start_nothing_runs() {
+        let mut stopped = program(State::Stopped(Stopped::default()));
+        assert_eq!(check(&stopped), Ok(()));
+        stopped.running = Some(Arc::new(Manifest::default()));
+        breaks(&stopped, "something may run");
     }
 
     #[test]

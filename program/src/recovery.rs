@@ -51,6 +51,7 @@ pub fn retries(policy: RestartPolicy, attempts: u32, cause: &Cause) -> bool {
 fn may_pass(cause: &Cause) -> bool {
     match cause {
         Cause::StartFailed { .. }
+        | Cause::ImageGone { .. }
         | Cause::NotReadyInTime { .. }
         | Cause::Exited { .. }
         | Cause::EngineStopped { .. }

@@ -18,7 +18,7 @@ use alloc::{sync::Arc, vec::Vec};
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, ContainerId, Exit, ImageId, ProgramId, Source};
+use crate::{Cause, ContainerId, Exit, ImageId, Manifest, ProgramId, Source};
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Program {
     pub source: Source,
     /// The image of `source`, once it was built. A new source tree forgets it.
     pub image: Option<ImageId>,
+    /// The manifest that the last start was begun with, until nothing of it can run any more. It may
+    /// be older than that of `source`, which counts from the next start on.
+    #[serde(default)]
+    pub running: Option<Arc<Manifest>>,
     /// Retries since the last command or the last long run.
     pub attempts: u32,
     /// Where the jitter of its retries comes from.
@@ -46,10 +50,18 @@ impl Program {
             id,
             source,
             image: None,
+            running: None,
             attempts: 0,
             seed,
             state: State::Created,
         }
+    }
+
+    /// What counts for the run at hand: the manifest that it was begun with; the newest when nothing
+    /// runs.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        self.running.as_ref().unwrap_or(&self.source.manifest)
     }
 }
 
@@ -147,6 +159,9 @@ pub struct Failed {
     pub cause: Arc<Cause>,
     /// When it is tried again, if it is.
     pub retry: Option<Retry>,
+    /// Why what failed could not be stopped either: something of it may still run.
+    #[serde(default)]
+    pub not_stopped: Option<Arc<Cause>>,
 }
 
 /// What a program in `Building` waits for.

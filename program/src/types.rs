@@ -4,7 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, ContainerId, Manifest};
+use crate::{BuildId, ContainerId, ImageId, Manifest};
 
 /// What is to be built and how it is to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,12 @@ pub enum Cause {
         message: String,
         /// The end of the program's log.
         logs: Logs,
+    },
+    /// The image that was to run is not in the engine any more. A retry builds it again.
+    #[error("the image {image} is gone from the container engine")]
+    ImageGone {
+        /// The image.
+        image: ImageId,
     },
     /// What would run, or what was made, is not what the contracts ask.
     #[error("contract {contract} violated: {message}")]

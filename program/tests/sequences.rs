@@ -63,7 +63,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
     events
 }
 
-fn outcomes(op: OpId) -> [Event; 14] {
+fn outcomes(op: OpId) -> [Event; 15] {
     let cause = || Cause::StartFailed {
         message: String::new(),
         logs: Vec::new(),
@@ -72,6 +72,7 @@ fn outcomes(op: OpId) -> [Event; 14] {
         container: container('c'),
     };
     let (ok, message) = (Ok(()), String::new());
+    let gone = image('b');
     let (image, absent) = (Ok(image('b')), Ok(Observed::Absent));
     [
         Event::FoldersEnsured {
@@ -89,6 +90,10 @@ fn outcomes(op: OpId) -> [Event; 14] {
         },
         Event::RuntimeStarted { op, started },
         Event::StartFailed { op, cause: cause() },
+        Event::StartFailed {
+            op,
+            cause: Cause::ImageGone { image: gone },
+        },
         Event::StopFinished {
             op,
             result: ok.clone(),
@@ -140,6 +145,14 @@ fn keeps_invariants(walk: &Walk) {
         );
         let (at_ms, _) = Lifecycle::wake(program).expect("a deadline");
         assert!(at_ms >= walk.now_ms);
+    }
+    // What may run is known, and only from a start on until a stop that succeeded.
+    match &program.state {
+        State::Starting(_) | State::Ready(_) => assert!(program.running.is_some()),
+        State::Created | State::Building(_) | State::Stopped(_) | State::Removed => {
+            assert_eq!(program.running, None);
+        }
+        State::Stopping(_) | State::Error(_) => {}
     }
     assert_eq!(
         program.state.container().is_some(),

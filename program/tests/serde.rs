@@ -37,6 +37,7 @@ fn causes() -> Vec<Cause> {
             message: message(),
             logs: logs(),
         },
+        Cause::ImageGone { image: image('b') },
         Cause::ContractViolated {
             contract: message(),
             message: message(),

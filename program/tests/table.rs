@@ -14,8 +14,8 @@ use common::{
 use hersh_machine::Machine;
 use hersh_program::{
     BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS, Lifecycle,
-    Observed, OpId, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State, StopStep, Then,
-    recovery,
+    Manifest, Observed, OpId, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State, StopStep,
+    Then, recovery,
 };
 
 fn new() -> Walk {
@@ -381,20 +381,115 @@ fn what_follows_a_stop_is_built_again_when_the_source_changed() {
 
 #[test]
 fn a_failed_stop_is_an_error() {
-    let failed = |walk: Walk| {
-        let op = walk.op();
-        let result = Err(stop_failed());
-        walk.event(Event::StopFinished { op, result })
-    };
     // What was to be at rest is not started by a retry; what was to run is.
     for walk in [new().ready().stop(), new().ready().delete()] {
-        let walk = failed(walk);
+        let walk = stop_fails(walk);
         expect(&walk, "error", &[]);
         assert_eq!(cause(&walk), &stop_failed());
     }
     for walk in [new().ready().restart(), new().ready().exited('c', 1)] {
-        expect(&failed(walk), "error", &["retry"]);
+        expect(&stop_fails(walk), "error", &["retry"]);
     }
+}
+
+fn stop_fails(walk: Walk) -> Walk {
+    let op = walk.op();
+    let result = Err(stop_failed());
+    walk.event(Event::StopFinished { op, result })
+}
+
+#[test]
+fn a_stop_that_fails_hides_no_cause_and_retries_nothing_that_must_not_be() {
+    let not_stopped = |walk: &Walk| match &walk.program.state {
+        State::Error(held) => held.not_stopped.as_deref().cloned(),
+        other => panic!("{other:?}"),
+    };
+    let exit = Exit {
+        reason: ExitReason::StateQuota,
+        logs: vec![],
+    };
+    let container = container('c');
+    let too_large = Event::RuntimeExited { container, exit };
+    let walk = stop_fails(new().ready().event(too_large));
+    expect(&walk, "error", &[]);
+    assert_eq!(cause(&walk), &Cause::StateQuotaExceeded);
+    assert_eq!(not_stopped(&walk), Some(stop_failed()));
+    // A person's start stops first what is left.
+    let walk = walk.start();
+    expect(&walk, "stopping", &["stop"]);
+    expect(&walk.stop_finished(), "building", &["folders"]);
+
+    let walk = stop_fails(new().ready().exited('c', 1));
+    expect(&walk, "error", &["retry"]);
+    assert!(matches!(cause(&walk), Cause::Exited { code: 1, .. }));
+    assert_eq!(not_stopped(&walk), Some(stop_failed()));
+    let walk = walk.wake();
+    expect(&walk, "stopping", &["stop"]);
+    expect(&walk.stop_finished(), "starting", &["start"]);
+}
+
+#[test]
+fn an_image_that_is_gone_is_built_again() {
+    let walk = new().starting();
+    let (op, image) = (walk.op(), image('b'));
+    let gone = Cause::ImageGone { image };
+    let walk = walk.event(Event::StartFailed { op, cause: gone });
+    let walk = walk.stop_finished();
+    expect(&walk, "error", &["retry"]);
+    expect(&walk.wake(), "building", &["folders"]);
+}
+
+#[test]
+fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
+    let mut newer = source('a', RestartPolicy::Never);
+    let mut manifest = Manifest::clone(&newer.manifest);
+    manifest.timeouts.stop_grace_ms = 1;
+    manifest.timeouts.start_ms = 1;
+    newer.manifest = manifest.into();
+    let replace = |walk: Walk| {
+        let source = newer.clone();
+        walk.event(Event::SourceReplaced { source })
+    };
+    let older = new().program.source.manifest.clone();
+    let grace_ms = |walk: &Walk| match walk.effects.as_slice() {
+        [(_, Effect::StopRuntime { grace_ms, .. })] => *grace_ms,
+        other => panic!("{other:?}"),
+    };
+
+    let walk = replace(new().ready());
+    assert_eq!(walk.program.manifest(), &older);
+    let walk = walk.exited('c', 1);
+    assert_eq!(grace_ms(&walk), older.timeouts.stop_grace_ms);
+    let walk = walk.stop_finished();
+    expect(&walk, "error", &["retry"]);
+    assert_eq!(walk.program.running, None);
+    // The next run goes by the newer one.
+    let walk = walk.wake().started('d');
+    assert_eq!(walk.program.manifest(), &newer.manifest);
+    let walk = walk.exited('d', 1);
+    assert_eq!(grace_ms(&walk), 1);
+    expect(&walk.stop_finished(), "error", &[]);
+
+    // So do deadlines, and a build that fails.
+    let old = Lifecycle::wake(&new().starting().program).unwrap().0;
+    let walk = replace(new().starting()).event(Event::HostStarted);
+    assert_eq!(Lifecycle::wake(&walk.program).unwrap().0, old);
+    let walk = replace(new().building());
+    let (op, message) = (new().building().op(), String::from("bang"));
+    let walk = walk.event(Event::HandlerPanicked { op, message });
+    expect(&walk, "error", &["retry"]);
+}
+
+#[test]
+fn what_may_run_is_known_until_it_is_stopped() {
+    assert_eq!(new().building().program.running, None);
+    for walk in [new().starting(), new().ready(), new().ready().stop()] {
+        assert!(walk.program.running.is_some());
+    }
+    assert_eq!(stopped().program.running, None);
+    let left = stop_fails(new().ready().stop());
+    assert!(left.program.running.is_some());
+    assert_eq!(left.stop().stop_finished().program.running, None);
 }
 
 #[test]
@@ -550,12 +645,17 @@ fn all_states() -> Vec<Walk> {
         new().ready(),
         new().ready().event(Event::HostStarted),
         new().ready().stop(),
+        new().ready().delete(),
         new().ready().delete().stop_finished(),
         stopped(),
         build_failed(),
         crashed(),
         new().delete().removed(),
     ]
+}
+
+fn is_leaving(walk: &Walk) -> bool {
+    matches!(&walk.program.state, State::Stopping(held) if held.then == Then::Remove)
 }
 
 #[test]
@@ -577,8 +677,9 @@ fn a_new_source_is_taken_in_every_state_and_counts_from_the_next_start() {
             source: source.clone(),
         });
         assert_eq!(next.program.state, walk.program.state);
-        if walk.state() == "removed" {
+        if walk.state() == "removed" || is_leaving(&walk) {
             assert_eq!(refusal(&next), &Refusal::BeingRemoved);
+            assert_eq!(next.program, walk.program);
         } else {
             assert_eq!(next.program.source, source);
             assert_eq!(next.program.image, None);

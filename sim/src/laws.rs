@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hersh_host::testkit::{Stored, TestHost};
-use hersh_program::{ContainerId, Effect, Event, Observed, Program, ProgramId, State};
+use hersh_program::{Cause, ContainerId, Effect, Event, Observed, Program, ProgramId, State};
 use serde_json::Value;
 
 use crate::{
@@ -40,6 +40,11 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
                 false => Err(format!("{id} is Ready and was interrupted: {runs:?} runs")),
             }
         }
+        State::Error(failed)
+            if matches!(*failed.cause, Cause::ImageGone { .. }) && program.image.is_some() =>
+        {
+            Err(format!("{id} goes on with an image that is gone"))
+        }
         State::Created | State::Stopped(_) | State::Removed if runs.is_some() => {
             Err(format!("{id} is {} and runs", program.state.name()))
         }
@@ -56,17 +61,18 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
 
 /// What is started of a user's, and what is there at all, is not more than was ever allowed.
 fn check_quotas(scene: &Scene, host: &TestHost, programs: &[Program]) -> Outcome {
-    let running = scene.engine.running();
+    let running = scene.engine.memory_bytes();
     let mut used: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
     for program in programs {
         let Some(owner) = host.owner(&program.id) else {
             continue;
         };
-        let is_started = asks_for_memory(program) || running.contains_key(&program.id);
-        let memory_mib = match is_started {
-            true => program.source.manifest.limits.memory_bytes / MIB,
+        let wanted_bytes = match will_run(program) {
+            true => program.source.manifest.limits.memory_bytes,
             false => 0,
         };
+        let given_bytes = running.get(&program.id).copied().unwrap_or(0);
+        let memory_mib = wanted_bytes.max(given_bytes) / MIB;
         let shown = format!("{} {}", program.id, program.state.name());
         used.entry(owner).or_default().push((shown, memory_mib));
     }
@@ -85,7 +91,7 @@ fn check_quotas(scene: &Scene, host: &TestHost, programs: &[Program]) -> Outcome
     Ok(())
 }
 
-fn asks_for_memory(program: &Program) -> bool {
+fn will_run(program: &Program) -> bool {
     match &program.state {
         State::Building(_) | State::Starting(_) | State::Ready(_) => true,
         State::Error(failed) => failed.retry.is_some(),

@@ -1,5 +1,5 @@
-//! What befalls a running host from outside: containers that end, an engine that is down, a disk
-//! that is full, a clock that jumps.
+//! What befalls a running host from outside: containers that end, an engine that is down or loses its
+//! images, a disk that is full, a clock that jumps.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +39,7 @@ impl Sky {
                 12..15 => self.engine_down(),
                 15..17 => self.disk_full(),
                 17 => self.clock_jumps(),
+                18 => self.images_lost(),
                 _rest => {}
             }
             if let Err(law) = laws::at_any_time(&self.scene, &self.host) {
@@ -144,6 +145,12 @@ impl Sky {
             scene.trace.say("the disk has room");
             host.set_disk_full(false);
         });
+    }
+
+    fn images_lost(&self) {
+        self.scene.trace.say("all images are lost");
+        self.scene.weather.note_wide(Wide::ImagesLost);
+        self.scene.engine.lose_images();
     }
 
     fn clock_jumps(&mut self) {

@@ -46,9 +46,9 @@ impl User {
         match self.random.below(100) {
             0..16 => self.create().await,
             16..40 => self.command(Deed::Start).await,
-            40..50 => self.command(Deed::Stop).await,
-            50..59 => self.command(Deed::Restart).await,
-            59..64 => self.command(Deed::Replace).await,
+            40..47 => self.command(Deed::Stop).await,
+            47..54 => self.command(Deed::Restart).await,
+            54..64 => self.command(Deed::Replace).await,
             64..71 => self.command(Deed::Delete).await,
             71..77 => self.list().await,
             77..83 => self.read_events().await,

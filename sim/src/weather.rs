@@ -42,6 +42,7 @@ pub(crate) enum Wide {
     EngineDown,
     DiskFull,
     ClockJumped,
+    ImagesLost,
 }
 
 pub(crate) struct Weather(Mutex<Inner>);
@@ -201,6 +202,7 @@ impl Weather {
             | Cause::NotReadyInTime { .. }
             | Cause::StopFailed { .. }
             | Cause::RemoveFailed { .. } => late(),
+            Cause::ImageGone { .. } => wide(Wide::ImagesLost),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } => made(Fault::Exits) || made(Fault::ExitsClean),
             Cause::EngineStopped { .. } => made(Fault::EngineStops),
@@ -226,7 +228,7 @@ impl Inner {
             // A host that gets no answer to these does not come up, and is started again.
             Operation::Check | Operation::List => return Plan::default(),
             Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
-            Operation::Start(program) => (program, Some(Fault::StartFails)),
+            Operation::Start(program, ..) => (program, Some(Fault::StartFails)),
             Operation::Stop(program)
             | Operation::Observe(program)
             | Operation::Image(program, _)

@@ -1,5 +1,7 @@
 //! Programs by their source: created, replaced, handed back.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Json,
     body::Body,
@@ -100,7 +102,7 @@ pub(super) async fn replace(
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
     let taken = take(&host, &caller, request).await?;
-    host.replace_source(&entry, taken.staged, taken.manifest)
+    host.replace_source(Arc::clone(&entry), taken.staged, taken.manifest)
         .await?;
     Ok(Json(created(&entry)))
 }

@@ -8,7 +8,7 @@ use crate::{registry::Entry, runtime::Stats};
 pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::StatsView {
     let state_limit_bytes = entry
         .supervisor()
-        .with_state(|program| program.source.manifest.limits.state_bytes);
+        .with_state(|program| program.manifest().limits.state_bytes);
     wire::StatsView {
         at_ms,
         cpu_us: stats.cpu_us,

@@ -1,8 +1,8 @@
 //! What the API shows of programs.
 
 use hersh_program::{
-    BuildId, Cause, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness, RestartPolicy,
-    State,
+    BuildId, Cause, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness,
+    RestartPolicy, State,
 };
 use hersh_wire as wire;
 
@@ -23,7 +23,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         build_id: program.source.build.to_string(),
         image_id: image(program),
         container_id: program.state.container().map(ToString::to_string),
-        cause: cause(&program.state).map(cause_view),
+        cause: failed(&program.state).map(cause_view),
         retry: retry(&program.state),
         attempts: program.attempts,
         proxy_url: format!("/programs/{}/watcher/", program.id),
@@ -64,9 +64,9 @@ fn image(program: &Program) -> Option<String> {
     }
 }
 
-fn cause(state: &State) -> Option<&Cause> {
+fn failed(state: &State) -> Option<&Failed> {
     match state {
-        State::Error(failed) => Some(&failed.cause),
+        State::Error(failed) => Some(failed),
         State::Created
         | State::Building(_)
         | State::Starting(_)
@@ -92,11 +92,15 @@ fn retry(state: &State) -> Option<wire::RetryView> {
     }
 }
 
-fn cause_view(cause: &Cause) -> wire::CauseView {
-    let (code, logs) = code_and_logs(cause);
+fn cause_view(failed: &Failed) -> wire::CauseView {
+    let (code, logs) = code_and_logs(&failed.cause);
+    let mut message = failed.cause.to_string();
+    if let Some(not_stopped) = &failed.not_stopped {
+        message = format!("{message}; it may still run: {not_stopped}");
+    }
     wire::CauseView {
         code: code.to_string(),
-        message: cause.to_string(),
+        message,
         logs: logs.cloned().unwrap_or_default(),
     }
 }
@@ -107,6 +111,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::BuildFailed { logs, .. } => ("build_failed", Some(logs)),
         Cause::BuildTimedOut { .. } => ("build_timed_out", None),
         Cause::StartFailed { logs, .. } => ("start_failed", Some(logs)),
+        Cause::ImageGone { .. } => ("image_gone", None),
         Cause::ContractViolated { .. } => ("contract_violated", None),
         Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
         Cause::Exited { logs, .. } => ("exited", Some(logs)),

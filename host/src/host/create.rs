@@ -3,9 +3,11 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use hersh_machine::driver::Config;
-use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source, Supervisor};
+use hersh_program::{
+    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor,
+};
 
-use super::{CommandError, CreateError, Host, ReplaceError, room};
+use super::{CommandError, CreateError, Host, ReplaceError};
 use crate::{
     auth::UserId,
     idempotency::Claim,
@@ -135,7 +137,26 @@ impl Host {
 
     /// Stores new source; it counts from the next start. Older trees go, but for the one that a
     /// build reads right now.
+    ///
+    /// # Errors
+    /// [`ReplaceError`], before anything is stored if the owner's quota is why or the program is
+    /// being removed.
     pub(crate) async fn replace_source(
+        &self,
+        entry: Arc<Entry>,
+        staged: StagedSource,
+        manifest: Manifest,
+    ) -> Result<(), ReplaceError> {
+        // A task of its own: the client may hang up, the source is replaced as a whole all the same.
+        let host = self.clone();
+        let replacing =
+            tokio::spawn(async move { host.replace_whole(&entry, staged, manifest).await });
+        replacing
+            .await
+            .unwrap_or_else(|_| Err(CommandError::Journal(JournalError::Closed.to_string()).into()))
+    }
+
+    async fn replace_whole(
         &self,
         entry: &Entry,
         staged: StagedSource,
@@ -145,6 +166,13 @@ impl Host {
         let _turn = self.turn(entry.owner(), &quota).await;
         self.room_for(entry, Some(&manifest.limits), &quota)?;
         let _alone = entry.replacing().await;
+        if entry.is_leaving() {
+            return Err(CommandError::Refused {
+                refusal: Refusal::BeingRemoved,
+                state: entry.state_name(),
+            }
+            .into());
+        }
         let id = entry.id();
         let build = self
             .blocking(move |host| host.storage().commit(&id, staged))
@@ -154,9 +182,7 @@ impl Host {
             build: build.clone(),
             manifest: Arc::new(manifest),
         };
-        let outdated = room::outdated(entry);
         self.send(entry, Event::SourceReplaced { source }).await?;
-        *entry.outdated() = outdated;
         let (id, kept) = (entry.id(), [build, entry.build_id()]);
         let pruned = self
             .blocking(move |host| host.storage().retain_builds(&id, &kept))

@@ -219,7 +219,11 @@ impl Host {
                 self.room_for(entry, None, &quota)?;
                 self.send(entry, event).await?
             }
-            Command::Stop | Command::Delete => self.send(entry, event).await?,
+            Command::Stop => self.send(entry, event).await?,
+            Command::Delete => {
+                let _alone = entry.replacing().await;
+                self.send(entry, event).await?
+            }
         };
         if let Some(wait) = wait {
             let settled = self.settle(entry, wait).await?;

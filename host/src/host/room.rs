@@ -7,7 +7,7 @@ use super::{Host, QuotaUnknown};
 use crate::{
     admission::{self, QuotaError},
     auth::{Quota, UserId},
-    registry::{Entry, Outdated},
+    registry::Entry,
 };
 
 impl Host {
@@ -37,35 +37,13 @@ impl Host {
             return Ok(());
         }
         let (id, wanted, started) = entry.supervisor().with_state(|program| {
-            let now = &program.source.manifest.limits;
             let started = limits.is_none() || admission::is_started(program);
-            let wanted = match limits {
-                // What runs goes on asking for what it was given until it is started again.
-                Some(limits) if started => admission::larger(now, limits),
-                Some(limits) => limits.clone(),
-                None => now.clone(),
-            };
+            let newest = limits.unwrap_or(&program.source.manifest.limits);
+            let wanted = admission::asks(program, newest);
             (program.id.clone(), wanted, started)
         });
         admission::usage(&self.0.registry, entry.owner(), Some(&id))
             .with(&wanted, started)
             .fits(entry.owner(), quota)
     }
-}
-
-/// What the program's container, if it has one, asks for beyond the manifest to come.
-pub(super) fn outdated(entry: &Entry) -> Option<Outdated> {
-    let older = entry.outdated().clone();
-    let (started, container, limits) = entry.supervisor().with_state(|program| {
-        let limits = program.source.manifest.limits.clone();
-        let container = program.state.container().cloned();
-        (admission::is_started(program), container, limits)
-    });
-    started.then(|| Outdated {
-        container,
-        limits: match older {
-            Some(older) => admission::larger(&older.limits, &limits),
-            None => limits,
-        },
-    })
 }

@@ -1,6 +1,6 @@
 //! How the operations of a [`Runtime`](super::Runtime) fail.
 
-use hersh_program::{Cause, Exit, Logs};
+use hersh_program::{Cause, Exit, ImageId, Logs};
 
 use crate::compose::Violation;
 
@@ -51,6 +51,9 @@ pub enum StartError {
         /// The last lines that the program printed, if it got that far.
         logs: Logs,
     },
+    /// The image is not in the engine any more.
+    #[error("the image {0} is gone")]
+    ImageGone(ImageId),
     /// The program's process ended before its kernel could be looked at.
     #[error("the program ended at once")]
     Ended(Exit),
@@ -89,6 +92,7 @@ impl From<StartError> for Cause {
                 message: violation.to_string(),
             },
             StartError::Failed { message, logs } => Self::StartFailed { message, logs },
+            StartError::ImageGone(image) => Self::ImageGone { image },
             StartError::Ended(exit) => Self::from(&exit),
             StartError::Unavailable(error) => error.into(),
         }

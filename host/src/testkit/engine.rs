@@ -90,6 +90,16 @@ impl FakeEngine {
         self.world().running()
     }
 
+    /// How much memory each program that runs was given, bytes.
+    pub fn memory_bytes(&self) -> BTreeMap<ProgramId, u64> {
+        self.world().memory_bytes()
+    }
+
+    /// All images go, as with an engine that lost its data.
+    pub fn lose_images(&self) {
+        self.world().images.clear();
+    }
+
     /// How many containers were ever made for `program`.
     pub fn starts(&self, program: &ProgramId) -> u64 {
         self.world().starts.get(program).copied().unwrap_or(0)
@@ -97,7 +107,7 @@ impl FakeEngine {
 
     /// Puts a container there that no host asked for.
     pub fn plant(&self, program: &ProgramId) {
-        self.world().start(program);
+        self.world().start(program, 0);
     }
 
     /// Ends a program's container with `code`, as its own doing; false if none runs. Who observes the engine is told.
@@ -155,11 +165,12 @@ impl FakeEngine {
         }
         let unavailable = Trouble::Unavailable("the engine does not answer".into());
         match fate {
-            Fate::Done => Ok(world.apply(operation)),
+            Fate::Done => world.apply(operation),
             Fate::Failed(message) => Err(Trouble::Failed(message)),
             Fate::Unavailable => Err(unavailable),
             Fate::AnswerLost => {
-                world.apply(operation);
+                // Whatever came of it.
+                let _ = world.apply(operation);
                 Err(unavailable)
             }
         }

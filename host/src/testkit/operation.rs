@@ -12,8 +12,8 @@ pub enum Operation {
     Check,
     /// Build an image; one that stands is answered with.
     Build(ProgramId, BuildId),
-    /// Remove the program's container and make another.
-    Start(ProgramId),
+    /// Remove the program's container and make another, of an image and with as much memory, bytes.
+    Start(ProgramId, ImageId, u64),
     /// Remove the program's container.
     Stop(ProgramId),
     /// Look at the program's container.
@@ -32,7 +32,7 @@ impl Operation {
     pub fn changes(&self) -> Option<&ProgramId> {
         match self {
             Self::Build(program, _)
-            | Self::Start(program)
+            | Self::Start(program, ..)
             | Self::Stop(program)
             | Self::Forget(program) => Some(program),
             Self::Check | Self::Observe(_) | Self::List | Self::Image(..) => None,
@@ -63,6 +63,8 @@ pub enum Answer {
 pub enum Trouble {
     /// A build or a start could not be done, and why.
     Failed(String),
+    /// The image that was to be started is not there.
+    ImageGone(ImageId),
     /// The engine does not answer. It may have done it.
     Unavailable(String),
 }

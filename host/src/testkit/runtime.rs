@@ -105,8 +105,13 @@ impl FakeRuntime {
         }
     }
 
-    async fn start_container(&self, program: &ProgramId) -> Result<ContainerId, Trouble> {
-        match self.ask(Operation::Start(program.clone())).await? {
+    async fn start_container(&self, spec: &Spec) -> Result<ContainerId, Trouble> {
+        let (program, image) = (spec.program.clone(), spec.image.clone());
+        let memory_bytes = spec.sandbox.memory_bytes;
+        match self
+            .ask(Operation::Start(program, image, memory_bytes))
+            .await?
+        {
             Answer::Started(container) => Ok(container),
             Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::Listed(_) => {
                 Err(strange())
@@ -115,7 +120,7 @@ impl FakeRuntime {
     }
 
     async fn run(&self, spec: Spec) -> Result<Running, StartError> {
-        let container = self.start_container(&spec.program).await?;
+        let container = self.start_container(&spec).await?;
         let receipt = Receipt {
             program: spec.program,
             container: container.clone(),
@@ -280,6 +285,7 @@ impl Trouble {
     fn message(self) -> String {
         match self {
             Self::Failed(message) | Self::Unavailable(message) => message,
+            Self::ImageGone(image) => format!("the image {image} is gone"),
         }
     }
 }
@@ -304,7 +310,7 @@ impl From<Trouble> for BuildError {
                 message,
                 logs: Vec::new(),
             },
-            Trouble::Unavailable(message) => Self::Unavailable(Unavailable { message }),
+            Trouble::ImageGone(_) | Trouble::Unavailable(_) => Self::Unavailable(trouble.into()),
         }
     }
 }
@@ -316,6 +322,7 @@ impl From<Trouble> for StartError {
                 message,
                 logs: Vec::new(),
             },
+            Trouble::ImageGone(image) => Self::ImageGone(image),
             Trouble::Unavailable(message) => Self::Unavailable(Unavailable { message }),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hersh_program::{BuildId, ContainerId, Exit, ExitReason, ImageId, Observed, ProgramId};
 use tokio::sync::mpsc;
 
-use super::{Answer, Ended, Operation};
+use super::{Answer, Ended, Operation, Reply, Trouble};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -21,12 +21,13 @@ pub(super) struct World {
 
 pub(super) struct Container {
     pub(super) id: ContainerId,
+    memory_bytes: u64,
     pub(super) ended: Option<Exit>,
 }
 
 impl World {
-    pub(super) fn apply(&mut self, operation: Operation) -> Answer {
-        match operation {
+    pub(super) fn apply(&mut self, operation: Operation) -> Reply {
+        Ok(match operation {
             Operation::Check => Answer::Done,
             Operation::Build(program, build) => {
                 self.made += 1;
@@ -34,7 +35,12 @@ impl World {
                 let image = self.images.entry((program, build)).or_insert(fresh);
                 Answer::Image(Some(image.clone()))
             }
-            Operation::Start(program) => Answer::Started(self.start(&program)),
+            Operation::Start(program, image, memory_bytes) => {
+                if !self.images.values().any(|it| *it == image) {
+                    return Err(Trouble::ImageGone(image));
+                }
+                Answer::Started(self.start(&program, memory_bytes))
+            }
             Operation::Stop(program) => {
                 self.containers.remove(&program);
                 Answer::Done
@@ -54,15 +60,16 @@ impl World {
                 self.images.retain(|(of, _), _| *of != program);
                 Answer::Done
             }
-        }
+        })
     }
 
-    pub(super) fn start(&mut self, program: &ProgramId) -> ContainerId {
+    pub(super) fn start(&mut self, program: &ProgramId, memory_bytes: u64) -> ContainerId {
         self.made += 1;
         *self.starts.entry(program.clone()).or_default() += 1;
         let id = container_id(self.made);
         let container = Container {
             id: id.clone(),
+            memory_bytes,
             ended: None,
         };
         self.containers.insert(program.clone(), container);
@@ -72,10 +79,13 @@ impl World {
     fn look(&self, program: &ProgramId) -> Observed {
         match self.containers.get(program) {
             None => Observed::Absent,
-            Some(Container { id, ended: None }) => Observed::Running(id.clone()),
+            Some(Container {
+                id, ended: None, ..
+            }) => Observed::Running(id.clone()),
             Some(Container {
                 id,
                 ended: Some(exit),
+                ..
             }) => Observed::Exited(id.clone(), exit.clone()),
         }
     }
@@ -110,6 +120,14 @@ impl World {
         let all = self.containers.iter();
         all.filter(|(_, container)| container.ended.is_none())
             .map(|(program, container)| (program.clone(), container.id.clone()))
+            .collect()
+    }
+
+    /// How much memory each program that runs was given, bytes.
+    pub(super) fn memory_bytes(&self) -> BTreeMap<ProgramId, u64> {
+        let all = self.containers.iter();
+        all.filter(|(_, container)| container.ended.is_none())
+            .map(|(program, container)| (program.clone(), container.memory_bytes))
             .collect()
     }
 

@@ -4,7 +4,7 @@ use hersh_host::{
     compose::{Contract, RuntimeMode},
     runtime::{Runtime, StartError},
 };
-use hersh_program::{ExitReason, Observed};
+use hersh_program::{ExitReason, ImageId, Observed};
 use serde_json::{Value, json};
 
 use crate::{
@@ -84,6 +84,14 @@ async fn a_program_that_ends_at_once_gives_its_last_words() {
     assert_eq!(exit.reason, ExitReason::Code(7));
     assert_eq!(exit.logs, ["no luck"]);
     assert!(world.containers().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_is_gone_is_told_by_name() {
+    let world = World::new();
+    let image = ImageId::parse(&format!("sha256:{:064x}", 7)).unwrap();
+    let result = world.runtime.start(world.spec(&image, |_| {})).await;
+    assert!(matches!(result, Err(StartError::ImageGone(gone)) if gone == image));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use hersh_machine::{Cx, OpId};
 
-use super::facts::{Facts, already, internal};
+use super::facts::{Facts, already, build_deadline_ms, internal};
 use crate::{BuildStep, Building, Cause, Effect, Event, ImageId, State, Then};
 
 pub(super) fn reduce(
@@ -29,7 +29,8 @@ pub(super) fn reduce(
             State::Building(held)
         }
         Event::HostStarted => {
-            let deadline_ms = facts.build_deadline_ms(cx.now_ms()).max(held.deadline_ms);
+            let deadline_ms =
+                build_deadline_ms(&held.source.manifest, cx.now_ms()).max(held.deadline_ms);
             State::Building(Building {
                 deadline_ms,
                 ..held
@@ -37,11 +38,11 @@ pub(super) fn reduce(
         }
         Event::FoldersEnsured { op, result } if is(&held, op, BuildStep::Folders) => match result {
             Ok(()) => facts.build_image(held, cx),
-            Err(cause) => facts.fail(Arc::new(cause), cx),
+            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
         },
         Event::BuildFinished { op, result } if is(&held, op, BuildStep::Image) => match result {
             Ok(image) => built(facts, &held, image, cx),
-            Err(cause) => facts.fail(Arc::new(cause), cx),
+            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
         },
         Event::DeadlinePassed { op } if op == held.op => {
             let after_ms = held.source.manifest.timeouts.build_ms;
@@ -49,7 +50,7 @@ pub(super) fn reduce(
             abandon(facts, &held, Then::Fail { cause }, cx)
         }
         Event::HandlerPanicked { op, message } if op == held.op => {
-            facts.fail(internal(message), cx)
+            fail(facts, &held, internal(message), cx)
         }
         // Outcomes of other operations are stale; no container of this start exists yet.
         Event::FoldersEnsured { .. }
@@ -74,6 +75,11 @@ fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
 fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
     facts.keep_image(&held.source, &image);
     facts.start(image, &held.source.manifest, cx)
+}
+
+/// By the policy that was there when this start began.
+fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+    facts.fail(cause, held.source.manifest.restart, cx)
 }
 
 fn abandon(facts: &Facts<'_>, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {

@@ -15,7 +15,7 @@ pub(super) fn reduce(
         Event::UserStartRequested | Event::UserRestartRequested => {
             forget_retry(&held, cx);
             facts.forget_attempts();
-            facts.build(cx)
+            begin(facts, cx)
         }
         Event::UserStopRequested => {
             forget_retry(&held, cx);
@@ -30,9 +30,9 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Error(held)
         }
-        Event::RetryDue { op } if is(&held, op) => facts.start_or_build(cx),
+        Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
         // The handler of a wait that panics: the wait is over.
-        Event::HandlerPanicked { op, .. } if is(&held, op) => facts.start_or_build(cx),
+        Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
         // Nothing but a retry is under way: whatever else is reported is of an earlier life. A
         // retry keeps its due time over a restart of the host.
         Event::HostStarted
@@ -47,6 +47,24 @@ pub(super) fn reduce(
         | Event::RetryDue { .. }
         | Event::Removed { .. }
         | Event::HandlerPanicked { .. } => State::Error(held),
+    }
+}
+
+/// A start that a person asks for; what an earlier one may have left goes first.
+fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+    if !facts.may_run() {
+        return facts.build(cx);
+    }
+    // So that it goes on with a build, which finds the image if that stands.
+    facts.forget_image();
+    facts.stop(Then::Start, cx)
+}
+
+/// A retry; what an earlier start may have left goes first.
+fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+    match facts.may_run() {
+        true => facts.stop(Then::Start, cx),
+        false => facts.start_or_build(cx),
     }
 }
 

@@ -51,6 +51,21 @@ impl Facts<'_> {
         }
     }
 
+    /// The next start begins with a build.
+    pub(super) fn forget_image(&mut self) {
+        self.0.image = None;
+    }
+
+    /// Whether something of an earlier start may run.
+    pub(super) fn may_run(&self) -> bool {
+        self.0.running.is_some()
+    }
+
+    /// All that ran is stopped and removed.
+    pub(super) fn nothing_runs(&mut self) {
+        self.0.running = None;
+    }
+
     /// A person's wish forgets what failed before it.
     pub(super) fn forget_attempts(&mut self) {
         self.0.attempts = 0;
@@ -71,7 +86,7 @@ impl Facts<'_> {
         });
         State::Building(Building {
             op,
-            deadline_ms: self.build_deadline_ms(cx.now_ms()),
+            deadline_ms: build_deadline_ms(&self.0.source.manifest, cx.now_ms()),
             step: BuildStep::Folders,
             source: self.0.source.clone(),
         })
@@ -95,13 +110,14 @@ impl Facts<'_> {
         })
     }
 
-    /// To Starting.
+    /// To Starting. From here on something may run by `manifest`.
     pub(super) fn start(
-        &self,
+        &mut self,
         image: ImageId,
         manifest: &Arc<Manifest>,
         cx: &mut Cx<Effect>,
     ) -> State {
+        self.0.running = Some(Arc::clone(manifest));
         let op = cx.emit(Effect::StartRuntime {
             program: self.0.id.clone(),
             image: image.clone(),
@@ -116,16 +132,19 @@ impl Facts<'_> {
     }
 
     /// To Starting if the image of the source stands, else to Building.
-    pub(super) fn start_or_build(&self, cx: &mut Cx<Effect>) -> State {
-        match &self.0.image {
-            Some(image) => self.start(image.clone(), &self.0.source.manifest, cx),
+    pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
+        match self.0.image.clone() {
+            Some(image) => {
+                let manifest = Arc::clone(&self.0.source.manifest);
+                self.start(image, &manifest, cx)
+            }
             None => self.build(cx),
         }
     }
 
     /// To Stopping, removing every container of the program.
     pub(super) fn stop(&self, then: Then, cx: &mut Cx<Effect>) -> State {
-        let grace_ms = self.0.source.manifest.timeouts.stop_grace_ms;
+        let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopRuntime {
             program: self.0.id.clone(),
             grace_ms,
@@ -157,50 +176,84 @@ impl Facts<'_> {
         })
     }
 
-    /// To Error, with a retry if the restart policy says so.
-    pub(super) fn fail(&mut self, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-        let retries = recovery::retries(self.policy(), self.0.attempts, &cause);
-        let retry = retries.then(|| {
-            let after_ms = recovery::back_off_ms(self.0.seed, self.0.attempts);
+    /// To Error, with a retry if `policy` says so.
+    pub(super) fn fail(
+        &mut self,
+        cause: Arc<Cause>,
+        policy: RestartPolicy,
+        cx: &mut Cx<Effect>,
+    ) -> State {
+        let retry = self.retry(&[&cause], policy, cx);
+        State::Error(Failed {
+            cause,
+            retry,
+            not_stopped: None,
+        })
+    }
+
+    /// To Error for `cause`, with something left that may run. What must not be tried again for
+    /// either reason is not.
+    pub(super) fn fail_running(
+        &mut self,
+        cause: Arc<Cause>,
+        not_stopped: Arc<Cause>,
+        cx: &mut Cx<Effect>,
+    ) -> State {
+        let retry = self.retry(&[&cause, &not_stopped], self.policy(), cx);
+        State::Error(Failed {
+            cause,
+            retry,
+            not_stopped: Some(not_stopped),
+        })
+    }
+
+    fn retry(
+        &mut self,
+        causes: &[&Cause],
+        policy: RestartPolicy,
+        cx: &mut Cx<Effect>,
+    ) -> Option<Retry> {
+        let attempts = self.0.attempts;
+        let passes = |cause: &&Cause| recovery::retries(policy, attempts, cause);
+        causes.iter().all(passes).then(|| {
+            let after_ms = recovery::back_off_ms(self.0.seed, attempts);
             let due_ms = after(cx.now_ms(), after_ms);
             self.0.attempts += 1;
             Retry {
                 op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
                 due_ms,
             }
-        });
-        State::Error(Failed { cause, retry })
+        })
     }
 
     /// To Error, to stay there until a person comes.
     pub(super) fn stay_failed(&self, cause: Arc<Cause>) -> State {
-        State::Error(Failed { cause, retry: None })
+        State::Error(Failed {
+            cause,
+            retry: None,
+            not_stopped: None,
+        })
     }
 
+    /// The policy of the run at hand.
     pub(super) fn policy(&self) -> RestartPolicy {
-        self.0.source.manifest.restart
+        self.0.manifest().restart
     }
 
     pub(super) fn program(&self) -> ProgramId {
         self.0.id.clone()
     }
 
-    pub(super) fn build_deadline_ms(&self, now_ms: u64) -> u64 {
-        let timeout_ms = self.0.source.manifest.timeouts.build_ms;
-        let wait_ms = timeout_ms.saturating_add(BUILD_QUEUE_MS + HANDLER_SLACK_MS);
-        after(now_ms, wait_ms)
-    }
-
     pub(super) fn start_timeout_ms(&self) -> u64 {
-        self.0.source.manifest.timeouts.start_ms
+        self.0.manifest().timeouts.start_ms
     }
 
     pub(super) fn start_deadline_ms(&self, now_ms: u64) -> u64 {
-        start_deadline_ms(&self.0.source.manifest, now_ms)
+        start_deadline_ms(self.0.manifest(), now_ms)
     }
 
     pub(super) fn stop_timeout_ms(&self, step: StopStep) -> u64 {
-        let grace_ms = self.0.source.manifest.timeouts.stop_grace_ms;
+        let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         match step {
             StopStep::Containers => grace_ms.saturating_add(STOP_SLACK_MS),
             StopStep::Files => REMOVE_TIMEOUT_MS,
@@ -232,6 +285,12 @@ pub(super) fn internal(message: String) -> Arc<Cause> {
 
 pub(super) fn after(now_ms: u64, wait_ms: u64) -> u64 {
     now_ms.saturating_add(wait_ms)
+}
+
+pub(super) fn build_deadline_ms(manifest: &Manifest, now_ms: u64) -> u64 {
+    let timeout_ms = manifest.timeouts.build_ms;
+    let wait_ms = timeout_ms.saturating_add(BUILD_QUEUE_MS + HANDLER_SLACK_MS);
+    after(now_ms, wait_ms)
 }
 
 fn start_deadline_ms(manifest: &Manifest, now_ms: u64) -> u64 {

@@ -40,7 +40,12 @@ pub(super) fn reduce(
         Event::RuntimeStarted { op, started } if op == held.op => {
             came_up(facts, held, started.container, cx)
         }
-        Event::StartFailed { op, cause } if op == held.op => fail(facts, Arc::new(cause), cx),
+        Event::StartFailed { op, cause } if op == held.op => {
+            if matches!(cause, Cause::ImageGone { .. }) {
+                facts.forget_image();
+            }
+            fail(facts, Arc::new(cause), cx)
+        }
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, internal(message), cx)
         }

@@ -29,7 +29,10 @@ pub(super) fn reduce(
             State::Stopping(held)
         }
         Event::SourceReplaced { source } => {
-            facts.replace(source);
+            match held.then {
+                Then::Remove => refuse(Refusal::BeingRemoved, cx),
+                Then::Stop { .. } | Then::Start | Then::Fail { .. } => facts.replace(source),
+            }
             State::Stopping(held)
         }
         Event::HostStarted => {
@@ -40,19 +43,19 @@ pub(super) fn reduce(
         }
         Event::StopFinished { op, result } if is(&held, op, StopStep::Containers) => match result {
             Ok(()) => next(facts, held.then, cx),
-            Err(cause) => not_stopped(facts, &held.then, Arc::new(cause), cx),
+            Err(cause) => not_stopped(facts, held.then, Arc::new(cause), cx),
         },
         Event::Removed { op, result } if is(&held, op, StopStep::Files) => match result {
             Ok(()) => State::Removed,
             Err(cause) => facts.stay_failed(Arc::new(cause)),
         },
         Event::HandlerPanicked { op, message } if op == held.op => {
-            not_stopped(facts, &held.then, internal(message), cx)
+            not_stopped(facts, held.then, internal(message), cx)
         }
         Event::DeadlinePassed { op } if op == held.op => {
             cx.emit(Effect::Cancel { op });
             let cause = late(facts, held.step);
-            not_stopped(facts, &held.then, Arc::new(cause), cx)
+            not_stopped(facts, held.then, Arc::new(cause), cx)
         }
         // Outcomes of other operations are stale; containers are expected to end now.
         Event::FoldersEnsured { .. }
@@ -96,24 +99,22 @@ fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
 
 /// Nothing runs any more.
 fn next(facts: &mut Facts<'_>, then: Then, cx: &mut Cx<Effect>) -> State {
+    let policy = facts.policy();
+    facts.nothing_runs();
     match then {
         Then::Stop { last_exit } => State::Stopped(Stopped { last_exit }),
         Then::Start => facts.start_or_build(cx),
-        Then::Fail { cause } => facts.fail(cause, cx),
+        Then::Fail { cause } => facts.fail(cause, policy, cx),
         Then::Remove => facts.remove(cx),
     }
 }
 
-/// Something may still run. What was to run is tried again by policy: a start removes leftovers
-/// first. What was to be at rest waits for a person, as a retry would start it.
-fn not_stopped(
-    facts: &mut Facts<'_>,
-    then: &Then,
-    cause: Arc<Cause>,
-    cx: &mut Cx<Effect>,
-) -> State {
+/// Something may still run. What was to run is tried again by policy, and stopped first. What was to
+/// be at rest waits for a person, as a retry would start it.
+fn not_stopped(facts: &mut Facts<'_>, then: Then, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
     match then {
-        Then::Start | Then::Fail { .. } => facts.fail(cause, cx),
+        Then::Start => facts.fail(cause, facts.policy(), cx),
+        Then::Fail { cause: first } => facts.fail_running(first, cause, cx),
         Then::Stop { .. } | Then::Remove => facts.stay_failed(cause),
     }
 }

@@ -219,6 +219,35 @@ async fn new_source_counts_as_what_it_asks_for_and_what_runs_as_what_it_was_give
 }
 
 #[tokio::test]
+async fn what_runs_counts_as_what_it_was_given_after_a_restart_too() {
+    let mut host = Fixture::new().await;
+    host.user("ann").await;
+    host.patch("/users/ann", &json!({ "quota": { "memory": "64MiB" } }))
+        .await;
+    let (token, _) = host.token("ann", "operate").await;
+    let asks = |name: &str, memory: &str| {
+        let mut body = program(name);
+        body["resources"] = json!({ "memory": memory });
+        body
+    };
+    host.json_as(&token, "/programs", &asks("a", "64MiB")).await;
+    host.ask_as(&token, Method::POST, "/programs/a/start?wait=30s")
+        .await;
+    host.put_as(&token, "/programs/a/source", &asks("a", "32MiB"))
+        .await;
+    host.json_as(&token, "/programs", &asks("b", "32MiB")).await;
+    host.restart().await;
+    let start = async |name: &str| {
+        let path = format!("/programs/{name}/start?wait=30s");
+        host.ask_as(&token, Method::POST, &path).await.0
+    };
+    assert_eq!(start("b").await, StatusCode::FORBIDDEN);
+    host.ask_as(&token, Method::POST, "/programs/a/restart?wait=30s")
+        .await;
+    assert_eq!(start("b").await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_ended() {
     let host = Fixture::new().await;
     host.user("ann").await;

@@ -5,6 +5,7 @@ mod accounts;
 mod pages;
 mod programs;
 mod removal;
+mod source;
 mod transfers;
 mod workers;
 

@@ -132,6 +132,7 @@ fn not_made(error: StartError) -> BuildError {
         StartError::Unavailable(error) => return error.into(),
         StartError::Violated(violation) => violation.to_string(),
         StartError::Failed { message, .. } => message,
+        StartError::ImageGone(image) => format!("the image {image} is gone"),
         StartError::Ended(_) => "the network ended".to_owned(),
     };
     BuildError::Failed {

@@ -180,10 +180,7 @@ fn not_created(fault: Fault, spec: &Spec) -> StartError {
             "the name {} is taken by a container that this host did not make ({message}): another host on this engine may run a program of that name; choose another name, or remove that container",
             spec.name
         )),
-        Fault::NotFound(message) => failed(format!(
-            "the image {} is not there any more ({message}): start again to build it",
-            spec.image
-        )),
+        Fault::NotFound(_) => StartError::ImageGone(spec.image.clone()),
         Fault::Refused(message) => not_started(Fault::Refused(message), spec),
     }
 }
