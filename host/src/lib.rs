@@ -45,6 +45,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tls;
+mod whole;
 mod workers;
 
 pub use auth::{IssueError, issue_admin_token};

@@ -14,6 +14,7 @@ use crate::{
     journal::{JournalError, ProgramJournal},
     registry::Entry,
     storage::StagedSource,
+    whole::whole,
 };
 
 /// A program that is to be.
@@ -45,12 +46,8 @@ impl Host {
     /// # Errors
     /// [`CreateError`], before anything is stored if the owner's quota is why.
     pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
-        // A task of its own: the client may hang up, a program is whole or not there all the same.
         let host = self.clone();
-        let creating = tokio::spawn(async move { host.create_whole(new).await });
-        creating
-            .await
-            .unwrap_or_else(|_| Err(JournalError::Closed.into()))
+        whole(async move { host.create_whole(new).await }).await
     }
 
     async fn create_whole(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
@@ -147,13 +144,8 @@ impl Host {
         staged: StagedSource,
         manifest: Manifest,
     ) -> Result<(), ReplaceError> {
-        // A task of its own: the client may hang up, the source is replaced as a whole all the same.
         let host = self.clone();
-        let replacing =
-            tokio::spawn(async move { host.replace_whole(&entry, staged, manifest).await });
-        replacing
-            .await
-            .unwrap_or_else(|_| Err(CommandError::Journal(JournalError::Closed.to_string()).into()))
+        whole(async move { host.replace_whole(&entry, staged, manifest).await }).await
     }
 
     async fn replace_whole(

@@ -32,6 +32,7 @@ use crate::{
     space::Space,
     storage::Storage,
     surroundings::Surroundings,
+    whole::whole,
 };
 
 /// What a user can ask of a program.
@@ -200,31 +201,18 @@ impl Host {
     }
 
     /// Gives a command. It is durable when this returns; with `wait` the program has settled.
+    ///
+    /// # Errors
+    /// [`CommandError`]: nothing was asked of the program then, unless it is about waiting.
     pub(crate) async fn command(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         command: Command,
         wait: Option<Duration>,
     ) -> Result<Outcome, CommandError> {
-        let event = match command {
-            Command::Start => Event::UserStartRequested,
-            Command::Stop => Event::UserStopRequested,
-            Command::Restart => Event::UserRestartRequested,
-            Command::Delete => Event::UserDeleteRequested,
-        };
-        let outcome = match command {
-            Command::Start | Command::Restart => {
-                let quota = self.quota(entry.owner())?;
-                let _turn = self.turn(entry.owner(), &quota).await;
-                self.room_for(entry, None, &quota)?;
-                self.send(entry, event).await?
-            }
-            Command::Stop => self.send(entry, event).await?,
-            Command::Delete => {
-                let _alone = entry.replacing().await;
-                self.send(entry, event).await?
-            }
-        };
+        let (host, of) = (self.clone(), Arc::clone(entry));
+        // Whoever hangs up must not end its user's turn before the command is seen by the next.
+        let outcome = whole(async move { host.give(&of, command).await }).await?;
         if let Some(wait) = wait {
             let settled = self.settle(entry, wait).await?;
             if command == Command::Delete {
@@ -232,6 +220,26 @@ impl Host {
             }
         }
         Ok(outcome)
+    }
+
+    async fn give(&self, entry: &Entry, command: Command) -> Result<Outcome, CommandError> {
+        match command {
+            Command::Start => self.send_if_room(entry, Event::UserStartRequested).await,
+            Command::Restart => self.send_if_room(entry, Event::UserRestartRequested).await,
+            Command::Stop => self.send(entry, Event::UserStopRequested).await,
+            Command::Delete => {
+                let _alone = entry.replacing().await;
+                self.send(entry, Event::UserDeleteRequested).await
+            }
+        }
+    }
+
+    /// Sends what starts the program, if its owner's quota has room for it.
+    async fn send_if_room(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
+        let quota = self.quota(entry.owner())?;
+        let _turn = self.turn(entry.owner(), &quota).await;
+        self.room_for(entry, None, &quota)?;
+        self.send(entry, event).await
     }
 
     /// What ends whatever the caller opens.

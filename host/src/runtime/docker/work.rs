@@ -13,6 +13,8 @@ use std::{
 use hersh_program::ProgramId;
 use tokio_util::sync::CancellationToken;
 
+use crate::whole::whole;
+
 /// The operations in progress, by program.
 #[derive(Default)]
 pub(super) struct Work {
@@ -81,21 +83,14 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    let task = tokio::spawn(async move {
+    whole(async move {
         let turn = Arc::clone(&slot.turn);
         let _turn = turn.lock().await;
         let result = job.await;
         drop(slot);
         result
-    });
-    match task.await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only the end of the whole process cancels it.
-            Err(_cancelled) => std::future::pending().await,
-        },
-    }
+    })
+    .await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,0 +1,18 @@
+//! Changes that are made as a whole, whoever waits for them.
+
+use std::panic::resume_unwind;
+
+/// Runs `change` to its end on a task of its own: dropping the returned future, as the end of a
+/// client's connection does, takes nothing back. A panic goes on in whoever waits.
+pub(crate) async fn whole<T: Send + 'static>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match tokio::spawn(change).await {
+        Ok(made) => made,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // Only the end of the whole process cancels it.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
+}
