@@ -72,8 +72,7 @@ impl EffectHandler for Effects {
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
         let spec = self.spec(&task.program, image, manifest);
-        self.write_compose(&spec).await?;
-        self.remove_socket(&task.program).await?;
+        tokio::try_join!(self.write_compose(&spec), self.remove_socket(&task.program))?;
         let turn = self.turn_to_start(task).await?;
         let began = Instant::now();
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
@@ -83,9 +82,10 @@ impl EffectHandler for Effects {
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         drop(turn);
-        self.write_receipt(&running).await?;
-        self.wait_until_ready(task, &running, manifest, began)
-            .await?;
+        tokio::try_join!(
+            self.write_receipt(&running),
+            self.wait_until_ready(task, &running, manifest, began)
+        )?;
         Ok(Started {
             container: running.container,
         })
@@ -121,6 +121,7 @@ impl Effects {
     async fn turn_to_start(&self, task: &Task) -> Result<SemaphorePermit<'_>, Cause> {
         let waited = Duration::from_millis(START_QUEUE_MS);
         tokio::select! {
+            biased;
             turn = self.starts.acquire() => turn.map_err(|error| start_failed(error.to_string())),
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed(format!(

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use hersh_program::{BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, Started, Task};
+use hersh_machine::{OpId, driver::Recovery};
+use hersh_program::{
+    BuildId, Cause, Effect, EffectHandler, Event, ImageId, Manifest, Observed, Started, Task,
+};
 
 use super::Metrics;
 
@@ -77,5 +80,9 @@ impl<H: EffectHandler> EffectHandler for Measured<H> {
     async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
         let work = self.handler.remove_program(task);
         self.measure("remove_program", task, work).await
+    }
+
+    async fn recover(&self, op: OpId, effect: &Effect, issued_at_ms: u64) -> Recovery<Event> {
+        self.handler.recover(op, effect, issued_at_ms).await
     }
 }
