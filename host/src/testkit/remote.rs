@@ -5,17 +5,23 @@
 //!                      ◄── one JSON line ── (or one for each exit)
 //! ```
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use hersh_program::ProgramId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{OwnedMutexGuard, mpsc},
 };
 
 use super::{Ended, FakeEngine, Operation, Reply, Trouble};
-use crate::runtime::EVENT_QUEUE;
+use crate::{runtime::EVENT_QUEUE, whole::whole};
 
 #[derive(Serialize, Deserialize)]
 enum Request {
@@ -59,19 +65,44 @@ async fn answer(engine: &FakeEngine, stream: UnixStream) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     socket: PathBuf,
+    turns: Arc<Mutex<HashMap<ProgramId, Turn>>>,
 }
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Remote {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        let turns = Arc::default();
+        Self { socket, turns }
     }
 
+    /// What has begun to change a program is waited for before the next change, even when nobody
+    /// waits for its answer any more: each goes over a connection of its own, and the engine may
+    /// take the later one first.
     pub(super) async fn carry_out(&self, operation: Operation) -> Reply {
-        match self.ask(&Request::CarryOut(operation)).await {
-            Ok(Some(reply)) => reply,
-            Ok(None) => Err(Trouble::Unavailable("the engine hung up".into())),
-            Err(error) => Err(Trouble::Unavailable(error.to_string())),
-        }
+        let turn = match operation.changes() {
+            Some(program) => Some(self.turn(program).await),
+            None => None,
+        };
+        let remote = self.clone();
+        whole(async move {
+            let answer = remote.ask(&Request::CarryOut(operation)).await;
+            drop(turn);
+            match answer {
+                Ok(Some(reply)) => reply,
+                Ok(None) => Err(Trouble::Unavailable("the engine hung up".into())),
+                Err(error) => Err(Trouble::Unavailable(error.to_string())),
+            }
+        })
+        .await
+    }
+
+    async fn turn(&self, program: &ProgramId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(program.clone()).or_default())
+        };
+        turn.lock_owned().await
     }
 
     pub(super) fn observe(&self) -> mpsc::Receiver<Ended> {
