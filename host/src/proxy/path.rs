@@ -1,5 +1,7 @@
 //! Which paths of a program may be asked for.
 
+use std::borrow::Cow;
+
 use hyper::Uri;
 
 /// A path that is not forwarded.
@@ -39,9 +41,9 @@ pub(crate) fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError
 /// True unless the segment, decoded as often as anybody might, is a dot segment or holds a
 /// separator or a control character.
 fn is_plain(segment: &str) -> bool {
-    let mut bytes = segment.as_bytes().to_vec();
+    let mut bytes = Cow::Borrowed(segment.as_bytes());
     loop {
-        if matches!(bytes.as_slice(), b"." | b"..") {
+        if matches!(&*bytes, b"." | b"..") {
             return false;
         }
         // `..;x` is a dot segment to servers that know path parameters.
@@ -54,18 +56,18 @@ fn is_plain(segment: &str) -> bool {
         {
             return false;
         }
+        if !bytes.contains(&b'%') {
+            return true;
+        }
         let Some(decoded) = decode(&bytes) else {
             return false;
         };
-        if decoded == bytes {
-            return true;
-        }
-        bytes = decoded;
+        bytes = Cow::Owned(decoded);
     }
 }
 
-/// One round of percent-decoding; `None` if an escape is broken. Each round that changes anything
-/// shortens the text, so that the caller's loop ends.
+/// One round of percent-decoding; `None` if an escape is broken. Each escape shortens the text, so
+/// that the caller's loop ends.
 fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
