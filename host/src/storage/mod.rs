@@ -17,9 +17,11 @@
 
 mod archive;
 mod aside;
+mod builds;
 mod durable;
 mod error;
 mod paths;
+mod records;
 mod remove;
 mod socket;
 mod source;
@@ -28,15 +30,15 @@ mod tree;
 mod usage;
 mod write;
 
+pub use builds::StoredBuild;
 pub use error::{SourceError, StorageError};
 pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
 pub(crate) use tar_stream::tar_stream;
 
 use std::{
-    collections::BTreeMap,
     fs,
-    io::{self, Read},
+    io::Read,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     sync::Arc,
@@ -44,8 +46,8 @@ use std::{
 
 use hersh_program::{BuildId, ProgramId};
 
-use self::durable::{make_private, set_mode, sync_folder, write_whole};
-use crate::compose::{Receipt, SANDBOX_ID};
+use self::durable::{make_private, set_mode};
+use crate::compose::SANDBOX_ID;
 
 /// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +66,6 @@ pub struct ProgramPaths {
     pub logs: PathBuf,
     /// What the runtime keeps for it.
     pub runtime: PathBuf,
-}
-
-/// A stored source tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBuild {
-    /// Which.
-    pub id: BuildId,
-    /// When its build last wrote to its log, milliseconds since the Unix epoch; `None` if it was
-    /// never built.
-    pub logged_at_ms: Option<u64>,
 }
 
 /// Where everything is stored.
@@ -193,75 +185,6 @@ impl Storage {
         StagedSource::from_files(&self.staging(), files, limits)
     }
 
-    /// Moves a staged tree to its place among the program's sources. A tree that is stored
-    /// already stays, and the staged copy goes.
-    ///
-    /// # Errors
-    /// [`StorageError`]: nothing of the staged tree is left.
-    pub fn commit(
-        &self,
-        program: &ProgramId,
-        staged: StagedSource,
-    ) -> Result<BuildId, StorageError> {
-        let paths = self.paths(program);
-        make_private(&paths.root)?;
-        make_private(&paths.src)?;
-        let build = staged.build_id().clone();
-        let target = paths.src.join(build.as_str());
-        if target.is_dir() {
-            return Ok(build);
-        }
-        staged
-            .rename_to(&target)
-            .map_err(StorageError::at("store", &target))?;
-        sync_folder(&paths.src)?;
-        Ok(build)
-    }
-
-    /// Removes the program's stored source trees and the logs of their builds, all but `kept`.
-    ///
-    /// # Errors
-    /// [`StorageError`] naming what could not be read or removed.
-    pub fn retain_builds(&self, program: &ProgramId, kept: &[BuildId]) -> Result<(), StorageError> {
-        let src = self.paths(program).src;
-        let failed = StorageError::at("list", &src);
-        for entry in fs::read_dir(&src).map_err(&failed)? {
-            let name = entry.map_err(&failed)?.file_name();
-            if !kept.iter().any(|build| name == build.as_str()) {
-                let tree = src.join(name);
-                remove::remove_tree(&tree).map_err(StorageError::at("remove", &tree))?;
-                let log = tree
-                    .file_name()
-                    .and_then(|name| BuildId::parse(name.to_str()?).ok());
-                if let Some(log) = log.map(|build| self.build_log_path(program, &build)) {
-                    remove::remove_tree(&log).map_err(StorageError::at("remove", &log))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The program's stored source trees, newest build first; those that were never built first of
-    /// all.
-    ///
-    /// # Errors
-    /// [`StorageError`] when the folder can't be read.
-    pub fn builds(&self, program: &ProgramId) -> Result<Vec<StoredBuild>, StorageError> {
-        let src = self.paths(program).src;
-        let failed = StorageError::at("list", &src);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&src).map_err(&failed)? {
-            let name = entry.map_err(&failed)?.file_name();
-            let Some(id) = name.to_str().and_then(|name| BuildId::parse(name).ok()) else {
-                continue;
-            };
-            let logged_at_ms = modified_at_ms(&self.build_log_path(program, &id));
-            found.push(StoredBuild { id, logged_at_ms });
-        }
-        found.sort_by_key(|build| std::cmp::Reverse(build.logged_at_ms.unwrap_or(u64::MAX)));
-        Ok(found)
-    }
-
     /// The bytes in the program's `/state`, counted until they are more than `enough`.
     ///
     /// # Errors
@@ -269,72 +192,6 @@ impl Storage {
     pub fn state_bytes(&self, program: &ProgramId, enough: u64) -> Result<u64, StorageError> {
         let state = self.paths(program).state;
         usage::used_bytes(&state, enough).map_err(StorageError::at("measure", &state))
-    }
-
-    /// Stores the evidence of the last start.
-    ///
-    /// # Errors
-    /// [`StorageError`]; the one before stays then.
-    pub fn write_receipt(&self, receipt: &Receipt) -> Result<(), StorageError> {
-        let path = self.paths(&receipt.program).meta.join("receipt.json");
-        let text = serde_json::to_vec_pretty(receipt)
-            .map_err(|error| StorageError::at("write", &path)(io::Error::other(error)))?;
-        write_whole(&path, &text)
-    }
-
-    /// The evidence of the last start; `None` when there was none.
-    ///
-    /// # Errors
-    /// [`StorageError`] when it can't be read.
-    pub fn read_receipt(&self, program: &ProgramId) -> Result<Option<Receipt>, StorageError> {
-        let path = self.paths(program).meta.join("receipt.json");
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| StorageError::at("read", &path)(io::Error::other(error))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StorageError::at("read", &path)(error)),
-        }
-    }
-
-    /// Stores the compose file of the coming start.
-    ///
-    /// # Errors
-    /// [`StorageError`]; the one before stays then.
-    pub fn write_compose(&self, program: &ProgramId, text: &str) -> Result<(), StorageError> {
-        write_whole(
-            &self.paths(program).compose.join("compose.yaml"),
-            text.as_bytes(),
-        )
-    }
-
-    /// Base images that were fetched, by name, with when each was last built from, milliseconds since
-    /// the Unix epoch.
-    ///
-    /// # Errors
-    /// [`StorageError`] when the record can't be read.
-    pub(crate) fn read_fetched_images(&self) -> Result<BTreeMap<String, u64>, StorageError> {
-        let path = self.fetched_images();
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| StorageError::at("read", &path)(io::Error::other(error))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(StorageError::at("read", &path)(error)),
-        }
-    }
-
-    /// Stores that record.
-    ///
-    /// # Errors
-    /// [`StorageError`]; the one before stays then.
-    pub(crate) fn write_fetched_images(
-        &self,
-        images: &BTreeMap<String, u64>,
-    ) -> Result<(), StorageError> {
-        let path = self.fetched_images();
-        let text = serde_json::to_vec(images)
-            .map_err(|error| StorageError::at("write", &path)(io::Error::other(error)))?;
-        write_whole(&path, &text)
     }
 
     /// The ids of all programs that have a folder, sorted.
@@ -363,17 +220,7 @@ impl Storage {
         remove::remove_tree(&root).map_err(StorageError::at("remove", &root))
     }
 
-    fn fetched_images(&self) -> PathBuf {
-        self.data.join("fetched-images.json")
-    }
-
     fn staging(&self) -> PathBuf {
         self.data.join("staging")
     }
-}
-
-fn modified_at_ms(path: &Path) -> Option<u64> {
-    let modified = fs::metadata(path).ok()?.modified().ok()?;
-    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
 }

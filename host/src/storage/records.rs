@@ -1,0 +1,86 @@
+//! What the host writes down beside the journal: evidence of starts, compose files, fetched images.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use hersh_program::ProgramId;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Storage, StorageError, durable::write_whole};
+use crate::compose::Receipt;
+
+impl Storage {
+    /// Stores the evidence of the last start.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub fn write_receipt(&self, receipt: &Receipt) -> Result<(), StorageError> {
+        write_json(&self.receipt(&receipt.program), receipt)
+    }
+
+    /// The evidence of the last start; `None` when there was none.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it can't be read.
+    pub fn read_receipt(&self, program: &ProgramId) -> Result<Option<Receipt>, StorageError> {
+        read_json(&self.receipt(program))
+    }
+
+    /// Stores the compose file of the coming start.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub fn write_compose(&self, program: &ProgramId, text: &str) -> Result<(), StorageError> {
+        let path = self.paths(program).compose.join("compose.yaml");
+        write_whole(&path, text.as_bytes())
+    }
+
+    /// Base images that were fetched, by name, with when each was last built from, milliseconds
+    /// since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the record can't be read.
+    pub(crate) fn read_fetched_images(&self) -> Result<BTreeMap<String, u64>, StorageError> {
+        Ok(read_json(&self.fetched_images())?.unwrap_or_default())
+    }
+
+    /// Stores that record.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the one before stays then.
+    pub(crate) fn write_fetched_images(
+        &self,
+        images: &BTreeMap<String, u64>,
+    ) -> Result<(), StorageError> {
+        write_json(&self.fetched_images(), images)
+    }
+
+    fn receipt(&self, program: &ProgramId) -> PathBuf {
+        self.paths(program).meta.join("receipt.json")
+    }
+
+    fn fetched_images(&self) -> PathBuf {
+        self.data.join("fetched-images.json")
+    }
+}
+
+/// `None` when there is no such file.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| StorageError::at("read", path)(io::Error::other(error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::at("read", path)(error)),
+    }
+}
+
+/// Replaces the whole file, or leaves it as it was.
+fn write_json(path: &Path, record: &impl Serialize) -> Result<(), StorageError> {
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|error| StorageError::at("write", path)(io::Error::other(error)))?;
+    write_whole(path, &text)
+}
