@@ -7,13 +7,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, ProgramId};
 use tokio::sync::mpsc;
 
-use super::{Ended, Fate, Operation, Plan, Reply, Trouble, world::World};
+use super::{Ended, Fate, Operation, Plan, Reply, Trouble, turns::Turns, world::World};
 use crate::runtime::{EVENT_QUEUE, InUse};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
@@ -21,7 +21,7 @@ type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
 /// An engine in memory. Operations that change one program go one at a time.
 pub struct FakeEngine {
     world: Mutex<World>,
-    turns: Mutex<BTreeMap<ProgramId, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
     script: Script,
 }
 
@@ -47,18 +47,14 @@ impl FakeEngine {
     pub fn scripted(script: impl Fn(&Operation) -> Plan + Send + Sync + 'static) -> Self {
         Self {
             world: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Turns::default(),
             script: Box::new(script),
         }
     }
 
     /// Carries a request out as the script says.
     pub async fn carry_out(&self, operation: Operation) -> Reply {
-        let turn = operation.changes().map(|program| self.turn(program));
-        let _turn = match &turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
+        let _turn = self.turns.take(&operation).await;
         let number = self.world().begin(operation.clone());
         let plan = (self.script)(&operation);
         let mut in_hand = InHand {
@@ -174,11 +170,6 @@ impl FakeEngine {
                 Err(unavailable)
             }
         }
-    }
-
-    fn turn(&self, program: &ProgramId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(program.clone()).or_default())
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

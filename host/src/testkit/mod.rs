@@ -25,6 +25,7 @@ mod readers;
 mod remote;
 mod runtime;
 mod simulation;
+mod turns;
 mod world;
 
 pub use crate::journal::{CommitPoint, Verdict};

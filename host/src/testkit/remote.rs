@@ -5,22 +5,16 @@
 //!                      ◄── one JSON line ── (or one for each exit)
 //! ```
 
-use std::{
-    collections::HashMap,
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, path::PathBuf, sync::Arc};
 
-use hersh_program::ProgramId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
-    sync::{OwnedMutexGuard, mpsc},
+    sync::mpsc,
 };
 
-use super::{Ended, FakeEngine, Operation, Reply, Trouble};
+use super::{Ended, FakeEngine, Operation, Reply, Trouble, turns::Turns};
 use crate::{runtime::EVENT_QUEUE, whole::whole};
 
 #[derive(Serialize, Deserialize)]
@@ -65,10 +59,8 @@ async fn answer(engine: &FakeEngine, stream: UnixStream) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     socket: PathBuf,
-    turns: Arc<Mutex<HashMap<ProgramId, Turn>>>,
+    turns: Arc<Turns>,
 }
-
-type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Remote {
     pub(super) fn new(socket: PathBuf) -> Self {
@@ -80,10 +72,7 @@ impl Remote {
     /// waits for its answer any more: each goes over a connection of its own, and the engine may
     /// take the later one first.
     pub(super) async fn carry_out(&self, operation: Operation) -> Reply {
-        let turn = match operation.changes() {
-            Some(program) => Some(self.turn(program).await),
-            None => None,
-        };
+        let turn = self.turns.take(&operation).await;
         let remote = self.clone();
         whole(async move {
             let answer = remote.ask(&Request::CarryOut(operation)).await;
@@ -95,14 +84,6 @@ impl Remote {
             }
         })
         .await
-    }
-
-    async fn turn(&self, program: &ProgramId) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(program.clone()).or_default())
-        };
-        turn.lock_owned().await
     }
 
     pub(super) fn observe(&self) -> mpsc::Receiver<Ended> {
@@ -148,4 +129,54 @@ async fn receive<T: DeserializeOwned>(stream: &mut BufReader<UnixStream>) -> io:
         return Ok(None);
     }
     Ok(Some(serde_json::from_str(&line)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use hersh_program::ProgramId;
+
+    use super::*;
+    use crate::testkit::Answer;
+
+    /// Long enough for every task to do all that it can.
+    async fn everybody_else() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_was_given_up_is_over_before_the_next_one_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let engine = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        engine.set_nonblocking(true).unwrap();
+        let arrived = || {
+            let (stream, _) = engine.accept().ok()?;
+            stream.set_nonblocking(true).unwrap();
+            Some(BufReader::new(UnixStream::from_std(stream).unwrap()))
+        };
+        let remote = Remote::new(path);
+        let program = ProgramId::parse("p").unwrap();
+        let asks = |operation| {
+            let remote = remote.clone();
+            tokio::spawn(async move { remote.carry_out(operation).await })
+        };
+
+        let forgotten = asks(Operation::Forget(program.clone()));
+        everybody_else().await;
+        let mut first = arrived().expect("the first change");
+        forgotten.abort();
+        let stopped = asks(Operation::Stop(program));
+        everybody_else().await;
+        assert!(arrived().is_none(), "the next change did not wait");
+
+        send(&mut first, &Reply::Ok(Answer::Done)).await.unwrap();
+        assert!(receive::<Request>(&mut first).await.unwrap().is_some());
+        assert!(receive::<Request>(&mut first).await.unwrap().is_none());
+        everybody_else().await;
+        let mut second = arrived().expect("the next change");
+        send(&mut second, &Reply::Ok(Answer::Done)).await.unwrap();
+        assert_eq!(stopped.await.unwrap(), Ok(Answer::Done));
+    }
 }
