@@ -5,31 +5,29 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use hyper::{
-    Response,
-    body::{Body as _, Frame, Incoming, SizeHint},
-};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep},
-};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{link::Link, upstream::Upstream};
+use super::{
+    deadline::Deadline,
+    link::{Link, LinkError},
+    upstream::Upstream,
+};
 use crate::auth::Grant;
 
 /// Why a body ended early. The client sees its connection close.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
     #[error("the program broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(#[from] LinkError),
     #[error("the program said nothing for too long")]
     Idle,
     #[error("the program ended")]
@@ -38,20 +36,19 @@ pub(super) enum DownloadError {
     Revoked,
 }
 
-/// From so many frames on a body is a long one, whether or not the program was ever waited for.
-const FRAMES_FEW: u32 = 16;
+/// From so many pieces on a body is a long one, whether or not the program was ever waited for.
+const PIECES_FEW: u32 = 16;
 
 /// A body that is read from a program.
-pub(super) struct Download {
-    body: Incoming,
+struct Download {
     /// Dropped with the body, which closes the connection; given back at the body's end.
     held: Option<Held>,
     idle: Duration,
     /// Made when the program is waited for the first time, or the body is long.
     waiting: Option<Box<Waiting>>,
     is_waiting: bool,
-    /// Frames passed on, counted up to [`FRAMES_FEW`].
-    frames: u32,
+    /// Pieces passed on, counted up to [`PIECES_FEW`].
+    pieces: u32,
 }
 
 /// What an answer's body needs until its end.
@@ -64,60 +61,58 @@ pub(super) struct Held {
 }
 
 struct Waiting {
-    silence: Pin<Box<Sleep>>,
+    silence: Deadline,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     revoked: BoxFuture<'static, ()>,
 }
 
 /// The answer's body, and the link given back once it is through.
-pub(super) fn stream(answer: Response<Incoming>, held: Held, idle: Duration) -> Response<Body> {
-    let mut held = Some(held);
-    let (parts, body) = answer.into_parts();
-    if body.is_end_stream() {
-        // Nobody will ask for more, and nothing is waited for.
-        Held::give_back(&mut held, &mut Context::from_waker(Waker::noop()));
+pub(super) fn stream(mut held: Held, idle: Duration) -> Body {
+    if let Some(body) = held.link.whole() {
+        held.give_back();
+        return Body::from(body);
     }
-    let download = Download {
-        body,
-        held,
+    Body::new(Download {
+        held: Some(held),
         idle,
         waiting: None,
         is_waiting: false,
-        frames: 0,
-    };
-    Response::from_parts(parts, Body::new(download))
+        pieces: 0,
+    })
 }
 
 impl Held {
-    fn give_back(held: &mut Option<Self>, cx: &mut Context<'_>) {
-        if let Some(mut held) = held.take()
-            && held.link.settle(cx)
-        {
-            held.upstream.put(held.link);
+    fn give_back(self) {
+        if let Some(link) = self.link.freed() {
+            self.upstream.put(link);
         }
     }
 }
 
 impl Download {
-    /// The next frame, if it is there or the connection has it.
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        match (&frame, &mut self.held) {
-            (Poll::Pending, Some(held)) => {
-                held.link.drive(cx);
-                Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DownloadError>>> {
+        if let Poll::Ready(error) = self.poll_revoked(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(held) = &mut self.held else {
+            return Poll::Ready(None);
+        };
+        match held.link.poll_body(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                self.is_waiting = false;
+                self.pieces = (self.pieces + 1).min(PIECES_FEW);
+                Poll::Ready(Some(Ok(data)))
             }
-            (Poll::Pending, None) | (Poll::Ready(_), _) => frame,
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_patience(cx).map(|error| Some(Err(error))),
         }
     }
 
     /// Whether what lets the client read on is over. A short answer that is there is not asked:
     /// it was let in a moment ago.
     fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
-        if self.waiting.is_none() && self.frames < FRAMES_FEW {
+        if self.waiting.is_none() && self.pieces < PIECES_FEW {
             return Poll::Pending;
         }
         let Some(waiting) = self.waiting() else {
@@ -134,11 +129,11 @@ impl Download {
             return Poll::Pending;
         };
         if !was_waiting {
-            waiting.silence.as_mut().reset(Instant::now() + idle);
+            waiting.silence.set(idle);
         }
         let ended = waiting.ended.as_mut().poll(cx).is_ready();
         let revoked = waiting.revoked.as_mut().poll(cx).is_ready();
-        let idled = waiting.silence.as_mut().poll(cx).is_ready();
+        let idled = waiting.silence.poll(cx).is_ready();
         self.is_waiting = true;
         if ended {
             Poll::Ready(DownloadError::Ended)
@@ -157,7 +152,7 @@ impl Download {
         if self.waiting.is_none() {
             let grant = held.grant.take()?;
             self.waiting = Some(Box::new(Waiting {
-                silence: Box::pin(sleep(self.idle)),
+                silence: Deadline::after(self.idle),
                 ended: Box::pin(held.upstream.ended().clone().cancelled_owned()),
                 revoked: grant.over().boxed(),
             }));
@@ -175,45 +170,29 @@ impl hyper::body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = self.get_mut();
-        if let Poll::Ready(error) = this.poll_revoked(cx) {
-            this.held = None;
-            return Poll::Ready(Some(Err(error)));
-        }
-        loop {
-            let frame = match this.poll_body(cx) {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(None) => {
-                    Held::give_back(&mut this.held, cx);
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    this.held = None;
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-                Poll::Pending => {
-                    return this.poll_patience(cx).map(|error| {
-                        this.held = None;
-                        Some(Err(error))
-                    });
-                }
-            };
-            this.is_waiting = false;
-            this.frames = (this.frames + 1).min(FRAMES_FEW);
-            // Trailers end here: nobody lists which of them may pass.
-            if let Ok(data) = frame.into_data() {
-                if this.body.is_end_stream() {
-                    Held::give_back(&mut this.held, cx);
-                }
-                return Poll::Ready(Some(Ok(Frame::data(data))));
+        let next = this.poll_next(cx);
+        let held = match &next {
+            Poll::Ready(Some(Err(_))) => {
+                this.held = None;
+                None
             }
+            Poll::Ready(_) => this.held.take_if(|held| held.link.is_through()),
+            Poll::Pending => None,
+        };
+        if let Some(held) = held {
+            held.give_back();
         }
+        next.map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let none = || SizeHint::with_exact(0);
+        self.held
+            .as_ref()
+            .map_or_else(none, |held| held.link.size_hint())
     }
 }

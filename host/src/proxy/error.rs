@@ -1,6 +1,6 @@
 //! Why a request got no answer from the program.
 
-use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX};
+use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, upload::UploadError};
 use crate::place::ConnectError;
 
 /// Why a request got no answer from the program.
@@ -48,4 +48,13 @@ pub(crate) enum ForwardError {
     /// No answer in time.
     #[error("the program did not answer within {0} s; look at its logs")]
     Late(u64),
+}
+
+impl From<UploadError> for ForwardError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge => Self::BodyTooLarge,
+            UploadError::Broken => Self::BodyBroken,
+        }
+    }
 }

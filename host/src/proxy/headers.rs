@@ -1,7 +1,10 @@
 //! Which headers pass, each way. Both lists name what passes; the rest is dropped.
 
+use std::fmt::Write;
+
+use bytes::BytesMut;
 use hyper::{
-    HeaderMap, Method,
+    HeaderMap,
     header::{self, HeaderName, HeaderValue},
 };
 
@@ -39,36 +42,43 @@ const TOWARD_CLIENT: [HeaderName; 12] = [
     header::VARY,
 ];
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Adds the headers that the program sees. The body's length is the transport's business.
-pub(super) fn toward_program(headers: &mut HeaderMap, asked: &HeaderMap, client: Option<Client>) {
-    pass(asked, &TOWARD_PROGRAM, headers);
-    if let Some(client) = client {
-        if let Ok(value) = HeaderValue::try_from(client.address.ip().to_string()) {
-            headers.insert(FORWARDED_FOR, value);
+/// Writes the headers that the program sees. The body's length is the transport's business.
+pub(super) fn write_toward_program(asked: &HeaderMap, client: Option<Client>, out: &mut BytesMut) {
+    for (name, value) in asked {
+        if TOWARD_PROGRAM.contains(name) {
+            write(name.as_str(), value, out);
         }
-        let scheme = HeaderValue::from_static(client.scheme.as_str());
-        headers.insert(FORWARDED_PROTO, scheme);
+    }
+    if let Some(client) = client {
+        let (address, scheme) = (client.address.ip(), client.scheme.as_str());
+        // Memory takes all that is written to it.
+        let _ = write!(
+            out,
+            "x-forwarded-for: {address}\r\nx-forwarded-proto: {scheme}\r\n"
+        );
     }
     if let Some(host) = asked.get(header::HOST) {
-        headers.insert(FORWARDED_HOST, host.clone());
+        write("x-forwarded-host", host, out);
     }
 }
 
-/// The headers that the client sees, in answer to a request by `method`.
-pub(super) fn toward_client(answered: &HeaderMap, method: &Method) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(answered.len() + 2);
-    pass(answered, &TOWARD_CLIENT, &mut headers);
-    if method == Method::HEAD
-        && let Some(length) = length(answered)
-    {
-        headers.insert(header::CONTENT_LENGTH, length.into());
+/// Writes one header.
+pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
+    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
     }
-    // A page that a program serves gets an origin of its own and can't reach the host's API with
-    // the viewer's session.
+}
+
+/// The name of a header of an answer, if the client may see that header.
+pub(super) fn toward_client(name: &str) -> Option<HeaderName> {
+    let mut passing = TOWARD_CLIENT.iter();
+    let passing = passing.find(|it| it.as_str().eq_ignore_ascii_case(name));
+    passing.cloned()
+}
+
+/// Adds what keeps a program's page away from the host: it gets an origin of its own and can't
+/// reach the API with the viewer's session.
+pub(super) fn confine(headers: &mut HeaderMap) {
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("sandbox"),
@@ -77,20 +87,4 @@ pub(super) fn toward_client(answered: &HeaderMap, method: &Method) -> HeaderMap 
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers
-}
-
-/// The length that an answer without a body tells, if it tells one.
-fn length(answered: &HeaderMap) -> Option<u64> {
-    let mut lengths = answered.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next()?.to_str().ok()?.parse().ok()?;
-    lengths.next().is_none().then_some(length)
-}
-
-fn pass(from: &HeaderMap, names: &[HeaderName], to: &mut HeaderMap) {
-    for (name, value) in from {
-        if names.contains(name) {
-            to.append(name.clone(), value.clone());
-        }
-    }
 }

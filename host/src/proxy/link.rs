@@ -2,63 +2,66 @@
 //! an end as soon as its user goes.
 //!
 //! ```text
-//! dial ─► ask ─► answer's head, and the link ─► download polls it ─► settle ─► back to the pool
+//! dial ─► ask ─► what is said, and the link ─► the body's pieces ─► free? back to the pool
 //! ```
 
 use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    client::conn::http1::{Builder, Connection, SendRequest},
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::body::SizeHint;
+use tokio_util::{
+    io::{poll_read_buf, poll_write_buf},
+    sync::CancellationToken,
 };
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
-};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     ForwardError, Patience,
-    request::{Progress, Stage, Upload},
+    deadline::Deadline,
+    framing::{Framing, FramingError, Piece},
+    head::{self, HeadError, Said, Spoken},
+    request::Asked,
+    upload::{Sending, Upload, UploadError},
 };
 use crate::place::{ConnectError, Place, WATCHER_PORT, Wire};
 
-/// Bytes of the head of an answer. The HTTP library itself takes at most 100 headers.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the head of an answer.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that may come before the end of an answer's head, interim answers (1xx) included.
 const BEFORE_BODY_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
+/// Bytes read at once, at first and of a long answer.
+const READ_BYTES_FEW: usize = 8 * 1024;
+const READ_BYTES_MANY: usize = 64 * 1024;
+/// With so many bytes to send, the program takes some before the client gives more.
+const OUTBOX_BYTES_FULL: usize = 16 * 1024;
 
 /// One connection.
 pub(super) struct Link {
-    sender: SendRequest<Upload>,
-    /// Apart, because it is large and a link is moved often.
-    connection: Box<Connection<TokioIo<Metered>, Upload>>,
+    wire: Wire,
+    /// What came and is not read yet.
+    inbox: BytesMut,
+    read_bytes: usize,
+    /// What is not sent yet, and the body that the rest comes from.
+    outbox: BytesMut,
+    upload: Option<Upload>,
+    /// The answer's body.
+    framing: Framing,
+    /// The connection may carry another request.
+    keeps_alive: bool,
     /// Goes off when the request under way has taken too long.
-    deadline: Pin<Box<Sleep>>,
-    /// Bytes that came since the last request began.
-    taken: Arc<AtomicUsize>,
-    /// The connection's own work is over.
-    is_over: bool,
+    deadline: Deadline,
     uses: usize,
 }
 
 /// Why there is no answer.
 pub(super) enum AskError {
-    /// The connection was over before anything was sent; the request comes back.
-    Unsent(Box<Request<Upload>>),
+    /// The connection was over before anything was sent; the upload is where it was.
+    Unsent,
     /// It was closed after the request was sent, before a byte came, and had served before: the
     /// program most likely closed it as idle at that moment.
     Stale(ForwardError),
@@ -66,18 +69,30 @@ pub(super) enum AskError {
     Failed(ForwardError),
 }
 
-/// What a program's first words are waited for with.
-pub(super) struct Waiting<'a> {
-    pub(super) progress: Progress,
-    pub(super) patience: &'a Patience,
-    pub(super) ended: &'a CancellationToken,
+/// Why an answer does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("its connection broke: {0}")]
+    Wire(#[from] io::Error),
+    #[error("it closed the connection too early")]
+    Closed,
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("the head of its answer is larger than {HEAD_BYTES_MAX} bytes")]
+    HeadTooLarge,
+    #[error("it sent more than {BEFORE_BODY_BYTES_MAX} bytes before a body")]
+    NoAnswer,
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
 }
 
 impl Link {
     /// Connects to a program.
     ///
     /// # Errors
-    /// [`ForwardError::Unreachable`] or [`ForwardError::Late`].
+    /// [`ForwardError::Unreachable`].
     pub(super) async fn dial(place: &Place, limit: Duration) -> Result<Self, ForwardError> {
         let wire = tokio::time::timeout(limit, place.connect(WATCHER_PORT))
             .await
@@ -86,74 +101,67 @@ impl Link {
                 let port = WATCHER_PORT;
                 ConnectError::Port { port, source }
             })??;
-        let taken = Arc::new(AtomicUsize::new(0));
-        let metered = Metered {
-            wire,
-            taken: Arc::clone(&taken),
-        };
-        let (sender, connection) = Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .writev(false)
-            .handshake(TokioIo::new(metered))
-            .await
-            .map_err(|error| broken(&error))?;
         Ok(Self {
-            sender,
-            connection: Box::new(connection),
-            deadline: Box::pin(sleep(limit)),
-            taken,
-            is_over: false,
+            wire,
+            inbox: BytesMut::new(),
+            read_bytes: READ_BYTES_FEW,
+            outbox: BytesMut::new(),
+            upload: None,
+            framing: Framing::Length(0),
+            keeps_alive: true,
+            deadline: Deadline::after(limit),
             uses: 0,
         })
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request with `upload`, which it takes, and waits for what the program says to it.
     ///
     /// # Errors
     /// [`AskError`]; the connection is closed then.
     pub(super) async fn ask(
         mut self,
-        request: Request<Upload>,
-        waiting: Waiting<'_>,
-    ) -> Result<(Response<Incoming>, Self), AskError> {
+        asked: &Asked<'_>,
+        upload: &mut Option<Upload>,
+        patience: &Patience,
+        ended: &CancellationToken,
+    ) -> Result<(Said, Self), AskError> {
+        if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
+            // Closed, or something came that nobody asked for.
+            return Err(AskError::Unsent);
+        }
         self.uses += 1;
-        self.taken.store(0, Ordering::Relaxed);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let mut is_sent = waiting.progress.stage() == Stage::Done;
-        let patience = waiting.patience;
+        asked.write(upload.as_ref(), &mut self.outbox);
+        self.upload = upload.take();
+        let mut hearing = Hearing {
+            is_head: asked.is_head(),
+            taken: 0,
+            searched: 0,
+        };
+        let mut is_sent = self.upload.is_none();
         let first = if is_sent {
             patience.answer
         } else {
             patience.upload
         };
-        self.deadline.as_mut().reset(Instant::now() + first);
-        let mut ended = pin!(waiting.ended.cancelled());
+        self.deadline.set(first);
+        let mut ended = pin!(ended.cancelled());
         let outcome = poll_fn(|cx| {
-            // First the connection: it writes the request and reads the answer.
-            if !self.is_over {
-                self.is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
+            match self.poll_send(cx) {
+                Poll::Ready(Err(error)) => return failed(error.into()),
+                Poll::Ready(Ok(())) if !is_sent => {
+                    is_sent = true;
+                    self.deadline.set(patience.answer);
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
-                    Some(request) => AskError::Unsent(Box::new(request)),
-                    None => self.explain(error.error(), &waiting.progress),
-                }));
+            if let Poll::Ready(said) = self.poll_said(&mut hearing, cx) {
+                return Poll::Ready(said.map_err(|error| self.explain(error, &hearing)));
             }
-            if self.taken.load(Ordering::Relaxed) > BEFORE_BODY_BYTES_MAX {
-                let message = format!("more than {BEFORE_BODY_BYTES_MAX} bytes before its body");
-                return failed(ForwardError::Broken(message));
-            }
-            if !is_sent && waiting.progress.stage() == Stage::Done {
-                is_sent = true;
-                let deadline = Instant::now() + patience.answer;
-                self.deadline.as_mut().reset(deadline);
-            }
-            if self.deadline.as_mut().poll(cx).is_ready() {
-                return failed(match waiting.progress.stage() {
-                    Stage::Client => ForwardError::BodyLate(patience.upload.as_secs()),
-                    Stage::Program | Stage::Done | Stage::TooLarge | Stage::Broken => {
-                        ForwardError::Late(patience.answer.as_secs())
-                    }
+            if self.deadline.poll(cx).is_ready() {
+                return failed(if self.waits_for_client() {
+                    ForwardError::BodyLate(patience.upload.as_secs())
+                } else {
+                    ForwardError::Late(patience.answer.as_secs())
                 });
             }
             if ended.as_mut().poll(cx).is_ready() {
@@ -162,113 +170,210 @@ impl Link {
             Poll::Pending
         })
         .await;
-        outcome.map(|answer| (answer, self))
+        outcome.map(|said| (said, self))
     }
 
-    /// Drives the connection while an answer's body is read.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.is_over {
-            self.is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
+    /// The whole of the answer's body, if it came with the head.
+    pub(super) fn whole(&mut self) -> Option<Bytes> {
+        let Framing::Length(length) = self.framing else {
+            return None;
+        };
+        let length = usize::try_from(length).ok()?;
+        // A copy, so that the next answer finds room where this one was.
+        let body = Bytes::copy_from_slice(self.inbox.get(..length)?);
+        self.inbox.advance(length);
+        self.framing = Framing::Length(0);
+        Some(body)
+    }
+
+    /// The next piece of the answer's body; `None` at its end. The rest of the request still goes
+    /// to the program meanwhile.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, LinkError>>> {
+        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        loop {
+            match self.framing.take(&mut self.inbox) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(data))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+            let came = match ready!(self.poll_fill(cx)) {
+                Ok(came) => came,
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            };
+            if came == 0 {
+                let is_end = self.framing == Framing::UntilClose;
+                return Poll::Ready((!is_end).then_some(Err(LinkError::Closed)));
+            }
         }
     }
 
-    /// After the end of a body: whether the connection is ready for the next request.
-    pub(super) fn settle(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        !self.is_over && self.sender.is_ready()
+    /// True once the answer's body is known to be through.
+    pub(super) fn is_through(&self) -> bool {
+        self.framing.is_over()
     }
 
-    /// The connection itself after an answer of 101, with what came behind that answer.
-    pub(super) async fn into_wire(mut self) -> (Wire, Bytes) {
-        poll_fn(|cx| {
-            self.drive(cx);
-            if self.is_over {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        let parts = (*self.connection).into_parts();
-        (parts.io.into_inner().wire, parts.read_buf)
+    /// How much of the answer's body is still to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.framing {
+            Framing::Length(length) => SizeHint::with_exact(length),
+            Framing::Chunked(_) | Framing::UntilClose => SizeHint::new(),
+        }
     }
 
-    fn explain(&self, error: &hyper::Error, progress: &Progress) -> AskError {
-        match progress.stage() {
-            Stage::TooLarge => AskError::Failed(ForwardError::BodyTooLarge),
-            Stage::Broken => AskError::Failed(ForwardError::BodyBroken),
-            Stage::Program | Stage::Client | Stage::Done => {
-                let nothing_came = self.taken.load(Ordering::Relaxed) == 0;
-                if nothing_came && self.uses > 1 {
-                    AskError::Stale(broken(error))
-                } else {
-                    AskError::Failed(broken(error))
+    /// The connection, if the request and its answer are both through and another may follow.
+    pub(super) fn freed(mut self) -> Option<Self> {
+        let is_sent = self.upload.is_none() && self.outbox.is_empty();
+        let is_free = self.keeps_alive && is_sent && self.is_through() && self.inbox.is_empty();
+        if self.inbox.capacity() > READ_BYTES_FEW {
+            self.inbox = BytesMut::new();
+            self.read_bytes = READ_BYTES_FEW;
+        }
+        if self.outbox.capacity() > OUTBOX_BYTES_FULL {
+            self.outbox = BytesMut::new();
+        }
+        is_free.then_some(self)
+    }
+
+    /// The connection itself after [`Said::Switch`], with what came behind that.
+    pub(super) fn into_wire(self) -> (Wire, Bytes) {
+        (self.wire, self.inbox.freeze())
+    }
+
+    /// Sends all there is to send. A program that takes no more may still answer: what it says is
+    /// the better explanation.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
+        loop {
+            while let Some(upload) = &mut self.upload
+                && self.outbox.len() < OUTBOX_BYTES_FULL
+            {
+                match upload.poll_write(cx, &mut self.outbox)? {
+                    Poll::Ready(Sending::More) => {}
+                    Poll::Ready(Sending::Done) => self.upload = None,
+                    Poll::Pending => break,
                 }
             }
+            if self.outbox.is_empty() {
+                return match self.upload {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(Ok(())),
+                };
+            }
+            let wire = Pin::new(&mut self.wire);
+            if ready!(poll_write_buf(wire, cx, &mut self.outbox)).is_err() {
+                self.outbox.clear();
+                self.upload = None;
+                self.keeps_alive = false;
+            }
         }
     }
+
+    /// The next thing that the program says to a request, interim answers left out.
+    fn poll_said(
+        &mut self,
+        hearing: &mut Hearing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Said, LinkError>> {
+        loop {
+            while let Some((length, spoken)) = hearing.read(&self.inbox)? {
+                self.inbox.advance(length);
+                let Spoken::Final(said) = spoken else {
+                    continue;
+                };
+                if let Said::Answer(head) = &said {
+                    self.framing = head.framing;
+                    self.keeps_alive &= head.keeps_alive;
+                }
+                return Poll::Ready(Ok(said));
+            }
+            let came = ready!(self.poll_fill(cx))?;
+            hearing.taken += came;
+            if came == 0 {
+                return Poll::Ready(Err(LinkError::Closed));
+            }
+            if hearing.taken > BEFORE_BODY_BYTES_MAX {
+                return Poll::Ready(Err(LinkError::NoAnswer));
+            }
+        }
+    }
+
+    /// Reads what came; nought at the end of the connection.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inbox.reserve(self.read_bytes);
+        let room = self.inbox.capacity() - self.inbox.len();
+        let came = ready!(poll_read_buf(
+            Pin::new(&mut self.wire),
+            cx,
+            &mut self.inbox
+        ))?;
+        if came == room {
+            self.read_bytes = READ_BYTES_MANY;
+        }
+        Poll::Ready(Ok(came))
+    }
+
+    /// Whether the request goes on only once the client has sent more of it.
+    fn waits_for_client(&self) -> bool {
+        self.upload.is_some() && self.outbox.is_empty()
+    }
+
+    fn explain(&self, error: LinkError, hearing: &Hearing) -> AskError {
+        let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
+        let error = ForwardError::Broken(error.to_string());
+        if is_closed && hearing.taken == 0 && self.uses > 1 {
+            AskError::Stale(error)
+        } else {
+            AskError::Failed(error)
+        }
+    }
+}
+
+/// What was heard in answer to one request.
+struct Hearing {
+    is_head: bool,
+    /// Bytes that came.
+    taken: usize,
+    /// Bytes in the inbox in which no head ends.
+    searched: usize,
+}
+
+impl Hearing {
+    fn read(&mut self, inbox: &[u8]) -> Result<Option<(usize, Spoken)>, LinkError> {
+        // A head that comes in many pieces is not read anew for each.
+        let is_new = self.searched == 0 && !inbox.is_empty();
+        if is_new || ends_a_head(&inbox[self.searched.saturating_sub(2)..]) {
+            let read = head::read(inbox, self.is_head)?;
+            if read.is_some() {
+                self.searched = 0;
+                return Ok(read);
+            }
+        }
+        self.searched = inbox.len();
+        if inbox.len() >= HEAD_BYTES_MAX {
+            return Err(LinkError::HeadTooLarge);
+        }
+        Ok(None)
+    }
+}
+
+/// Whether an empty line ends in `bytes`.
+fn ends_a_head(bytes: &[u8]) -> bool {
+    let after_lines = bytes.split(|&byte| byte == b'\n').skip(1);
+    // What stands behind the last line's end is no line yet.
+    let mut lines = after_lines.peekable();
+    while let Some(line) = lines.next() {
+        if lines.peek().is_some() && matches!(line, b"" | b"\r") {
+            return true;
+        }
+    }
+    false
 }
 
 fn failed<T>(error: ForwardError) -> Poll<Result<T, AskError>> {
     Poll::Ready(Err(AskError::Failed(error)))
-}
-
-fn broken(error: &hyper::Error) -> ForwardError {
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        message = format!("{message}: {inner}");
-        source = inner.source();
-    }
-    ForwardError::Broken(message)
-}
-
-/// A connection that counts what comes.
-struct Metered {
-    wire: Wire,
-    taken: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.wire).poll_read(cx, buffer))?;
-        let came = buffer.filled().len() - before;
-        self.taken.fetch_add(came, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.wire.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(cx)
-    }
 }

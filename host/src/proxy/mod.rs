@@ -11,13 +11,17 @@
 //! Whoever waits for the program drives the connection to it, so that a request costs no task and
 //! its end is the end of everything done for it.
 
+mod deadline;
 mod download;
 mod error;
+mod framing;
+mod head;
 mod headers;
 mod link;
 mod path;
 mod request;
 mod tunnel;
+mod upload;
 mod upstream;
 mod websocket;
 
@@ -28,14 +32,16 @@ use axum::{
     extract::Request,
     response::Response,
 };
-use hyper::{StatusCode, Version, body::Incoming, upgrade::OnUpgrade};
+use hyper::{StatusCode, upgrade::OnUpgrade};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     download::Held,
-    link::{AskError, Link, Waiting},
-    request::{Asked, Upload},
+    head::Said,
+    link::{AskError, Link},
+    request::Asked,
     tunnel::{Ends, Tunnel},
+    upload::Upload,
     websocket::Handshake,
 };
 pub(crate) use self::{
@@ -126,91 +132,79 @@ impl Proxy {
             client,
             handshake: handshake.as_ref().map(Handshake::headers),
         };
-        let (mut answer, link) = self.ask(&asked, Upload::new(body), upstream).await?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
-            let handshake = handshake.ok_or_else(unasked)?;
-            let upgrade = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
-            let ends = Ends {
-                program: upstream.ended().clone(),
-                grant,
-                idle: self.patience.idle,
-            };
-            let open = self.open(&handshake, answer, link, upgrade, ends, permit);
-            return Box::pin(open).await;
+        let (said, link) = self.ask(&asked, Upload::new(body), upstream).await?;
+        match said {
+            Said::Answer(head) => {
+                let held = Held {
+                    link,
+                    upstream: Arc::clone(upstream),
+                    grant: Some(grant),
+                    _permit: permit,
+                };
+                let mut answer = Response::new(download::stream(held, self.patience.idle));
+                *answer.status_mut() = head.status;
+                *answer.headers_mut() = head.headers;
+                headers::confine(answer.headers_mut());
+                Ok(answer)
+            }
+            Said::Switch(switched) => {
+                let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
+                let handshake = handshake.ok_or_else(unasked)?;
+                let client = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
+                let headers = handshake
+                    .confirm(&switched)
+                    .map_err(|what| ForwardError::Broken(what.into()))?;
+                let ends = Ends {
+                    program: upstream.ended().clone(),
+                    grant,
+                    idle: self.patience.idle,
+                };
+                self.open(link, client, ends, permit)?;
+                let mut answer = Response::new(Body::empty());
+                *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                *answer.headers_mut() = headers;
+                Ok(answer)
+            }
         }
-        let headers = headers::toward_client(answer.headers(), &parts.method);
-        *answer.headers_mut() = headers;
-        *answer.version_mut() = Version::HTTP_11;
-        // Among them is the program's own text for the status.
-        answer.extensions_mut().clear();
-        let held = Held {
-            link,
-            upstream: Arc::clone(upstream),
-            grant: Some(grant),
-            _permit: permit,
-        };
-        Ok(download::stream(answer, held, self.patience.idle))
     }
 
     /// Asks over a connection that waits, or a new one when none does or the program closed it.
     async fn ask(
         &self,
         asked: &Asked<'_>,
-        upload: Upload,
+        mut upload: Option<Upload>,
         upstream: &Upstream,
-    ) -> Result<(hyper::Response<Incoming>, Link), ForwardError> {
-        let progress = upload.progress();
-        let may_ask_again = asked.is_safe() && hyper::body::Body::is_end_stream(&upload);
-        let mut request = asked.request(upload)?;
+    ) -> Result<(Said, Link), ForwardError> {
+        let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take();
         // Each turn uses up one of the connections that wait, or makes a new one.
         loop {
-            let is_new = pooled.is_none();
             let link = match pooled.take() {
                 Some(link) => link,
                 // Boxed as everything that is rare, so that a request is small.
                 None => Box::pin(Link::dial(upstream.place(), self.patience.connect)).await?,
             };
-            let waiting = Waiting {
-                progress: progress.clone(),
-                patience: &self.patience,
-                ended: upstream.ended(),
-            };
-            match link.ask(request, waiting).await {
+            let answered = link.ask(asked, &mut upload, &self.patience, upstream.ended());
+            match answered.await {
                 Ok(answered) => return Ok(answered),
-                Err(AskError::Unsent(back)) if !is_new => {
-                    request = *back;
-                    pooled = upstream.take();
-                }
-                Err(AskError::Stale(_)) if may_ask_again => {
-                    request = asked.request(Upload::empty())?;
-                }
-                Err(AskError::Unsent(_)) => {
-                    let message = "it closed the connection at once".to_owned();
-                    return Err(ForwardError::Broken(message));
-                }
+                Err(AskError::Unsent) => pooled = upstream.take(),
+                Err(AskError::Stale(_)) if may_ask_again => {}
                 Err(AskError::Stale(error) | AskError::Failed(error)) => return Err(error),
             }
         }
     }
 
-    /// Opens the tunnel of a handshake that the program has answered.
-    async fn open(
+    /// Opens a tunnel between both sides of a handshake.
+    fn open(
         &self,
-        handshake: &Handshake,
-        answer: hyper::Response<Incoming>,
         link: Link,
         client: OnUpgrade,
         ends: Ends,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Response, ForwardError> {
-        let headers = handshake
-            .confirm(answer.headers())
-            .map_err(|what| ForwardError::Broken(what.into()))?;
+    ) -> Result<(), ForwardError> {
         let seat = self.tunnels.take(ends.grant.user());
         let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
-        let (program, early) = link.into_wire().await;
+        let (program, early) = link.into_wire();
         let tunnel = Tunnel {
             client,
             program,
@@ -221,9 +215,6 @@ impl Proxy {
             tunnel.run().await;
             drop((permit, seat));
         });
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = headers;
-        Ok(response)
+        Ok(())
     }
 }

@@ -1,24 +1,13 @@
 //! A request as the program gets it: checked, with the path that it may see, and new framing.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    task::{Context, Poll, ready},
-};
-
-use axum::body::Body;
-use bytes::Bytes;
+use bytes::BytesMut;
 use hyper::{
-    Method, Request, Uri, Version,
-    body::{Body as _, Frame, SizeHint},
-    header::{self, HeaderMap, HeaderValue},
-    http::{request::Parts, uri::PathAndQuery},
+    Method, Version,
+    header::{self, HeaderMap},
+    http::request::Parts,
 };
 
-use super::{ForwardError, REQUEST_BODY_BYTES_MAX, headers};
+use super::{ForwardError, REQUEST_BODY_BYTES_MAX, headers, upload::Upload};
 use crate::server::Client;
 
 const METHODS: [Method; 7] = [
@@ -65,7 +54,7 @@ pub(super) struct Asked<'a> {
     /// From [`super::watcher_path`].
     pub(super) path: &'a str,
     /// What the program is called toward itself.
-    pub(super) authority: &'a HeaderValue,
+    pub(super) authority: &'a str,
     /// Who asks; unknown only without a server.
     pub(super) client: Option<Client>,
     /// Headers that only a WebSocket's handshake carries.
@@ -78,153 +67,35 @@ impl Asked<'_> {
         [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.parts.method)
     }
 
-    /// The request that goes to the program.
-    ///
-    /// # Errors
-    /// [`ForwardError::Malformed`] when the path can't be asked for.
-    pub(super) fn request(&self, body: Upload) -> Result<Request<Upload>, ForwardError> {
-        let target = match self.parts.uri.query() {
-            Some(query) => PathAndQuery::from_maybe_shared([self.path, query].join("?")),
-            None => PathAndQuery::try_from(self.path),
-        };
-        let target = target.map_err(|_| ForwardError::Malformed("the path can't be read"))?;
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = Uri::from(target);
-        let headers = request.headers_mut();
-        headers::toward_program(headers, &self.parts.headers, self.client);
-        headers.insert(header::HOST, self.authority.clone());
-        if let Some(handshake) = self.handshake {
-            headers.extend(handshake.clone());
+    pub(super) fn is_head(&self) -> bool {
+        self.parts.method == Method::HEAD
+    }
+
+    /// Writes the head of the request that goes to the program with `upload`. None of its parts
+    /// can hold a line's end: the HTTP library has read them out of a target and headers.
+    pub(super) fn write(&self, upload: Option<&Upload>, out: &mut BytesMut) {
+        let query = self.parts.uri.query();
+        for part in [
+            self.parts.method.as_str(),
+            " ",
+            self.path,
+            query.map_or("", |_| "?"),
+            query.unwrap_or_default(),
+            " HTTP/1.1\r\nhost: ",
+            self.authority,
+            "\r\n",
+        ] {
+            out.extend_from_slice(part.as_bytes());
         }
-        Ok(request)
-    }
-}
-
-/// The body on its way to the program: bounded, without trailers.
-#[derive(Debug)]
-pub(super) struct Upload {
-    body: Option<Body>,
-    left: usize,
-    progress: Progress,
-}
-
-/// How far an upload is; clones tell of the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Progress(Option<Arc<AtomicU8>>);
-
-/// Whom an upload waits for, or how it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Stage {
-    Program,
-    Client,
-    Done,
-    TooLarge,
-    Broken,
-}
-
-const STAGES: [Stage; 5] = [
-    Stage::Program,
-    Stage::Client,
-    Stage::Done,
-    Stage::TooLarge,
-    Stage::Broken,
-];
-
-/// The upload ended early.
-#[derive(Debug, thiserror::Error)]
-#[error("the request's body ended early")]
-pub(super) struct UploadError;
-
-impl Progress {
-    pub(super) fn stage(&self) -> Stage {
-        let Some(stage) = &self.0 else {
-            return Stage::Done;
-        };
-        STAGES[usize::from(stage.load(Ordering::Relaxed))]
-    }
-
-    fn is(&self, stage: Stage) {
-        if let Some(shared) = &self.0 {
-            shared.store(stage as u8, Ordering::Relaxed);
+        headers::write_toward_program(&self.parts.headers, self.client, out);
+        for (name, value) in self.handshake.into_iter().flatten() {
+            headers::write(name.as_str(), value, out);
         }
-    }
-}
-
-impl Upload {
-    /// The client's body.
-    pub(super) fn new(body: Body) -> Self {
-        if body.is_end_stream() {
-            return Self::empty();
+        match upload {
+            Some(upload) => upload.write_framing(out),
+            None if self.is_safe() => {}
+            None => out.extend_from_slice(b"content-length: 0\r\n"),
         }
-        Self {
-            body: Some(body),
-            left: REQUEST_BODY_BYTES_MAX,
-            progress: Progress(Some(Arc::new(AtomicU8::new(Stage::Program as u8)))),
-        }
-    }
-
-    /// No body.
-    pub(super) fn empty() -> Self {
-        Self {
-            body: None,
-            left: 0,
-            progress: Progress(None),
-        }
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        self.progress.clone()
-    }
-}
-
-impl hyper::body::Body for Upload {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let this = self.get_mut();
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        this.progress.is(Stage::Client);
-        loop {
-            let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else {
-                this.progress.is(Stage::Done);
-                return Poll::Ready(None);
-            };
-            let Ok(frame) = frame else {
-                this.progress.is(Stage::Broken);
-                return Poll::Ready(Some(Err(UploadError)));
-            };
-            // Trailers end here: nobody lists which of them may pass.
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            let Some(left) = this.left.checked_sub(data.len()) else {
-                this.progress.is(Stage::TooLarge);
-                return Poll::Ready(Some(Err(UploadError)));
-            };
-            this.left = left;
-            let is_last = body.is_end_stream();
-            this.progress
-                .is(if is_last { Stage::Done } else { Stage::Program });
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let none = || SizeHint::with_exact(0);
-        self.body
-            .as_ref()
-            .map_or_else(none, |body| body.size_hint())
+        out.extend_from_slice(b"\r\n");
     }
 }

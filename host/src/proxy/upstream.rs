@@ -9,7 +9,6 @@ use std::{
 };
 
 use hersh_program::ContainerId;
-use hyper::header::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +34,7 @@ impl Default for InFlight {
 pub(crate) struct Upstream {
     container: ContainerId,
     place: Place,
-    authority: HeaderValue,
+    authority: String,
     in_flight: InFlight,
     idle: Mutex<Vec<(Instant, Link)>>,
     ended: CancellationToken,
@@ -43,12 +42,10 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(container: ContainerId, place: Place, in_flight: InFlight) -> Arc<Self> {
-        let authority = HeaderValue::try_from(place.authority());
         Arc::new(Self {
             container,
+            authority: place.authority(),
             place,
-            // An address and a port are always a value.
-            authority: authority.unwrap_or_else(|_| HeaderValue::from_static("localhost")),
             in_flight,
             idle: Mutex::default(),
             ended: CancellationToken::new(),
@@ -80,7 +77,7 @@ impl Upstream {
     }
 
     /// What requests name as their host.
-    pub(super) fn authority(&self) -> &HeaderValue {
+    pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 

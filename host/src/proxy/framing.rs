@@ -1,0 +1,257 @@
+//! Where the body of a program's answer ends (RFC 9112, section 6.3), read from the bytes as they
+//! come.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes of the line before a chunk: its size, and extensions that nobody reads.
+const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the trailers, which are dropped.
+const TRAILERS_BYTES_MAX: usize = 16 * 1024;
+
+/// How much of a body is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, and of this one so much.
+    Chunked(Chunk),
+    /// Everything until the connection closes.
+    UntilClose,
+}
+
+/// What comes next of a chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chunk {
+    Size,
+    Data(u64),
+    DataEnd,
+    /// Lines of which so many bytes may still come.
+    Trailers(usize),
+    End,
+}
+
+/// What the bytes that came are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Data(Bytes),
+    /// Nothing yet: more bytes have to come.
+    More,
+    End,
+}
+
+/// What came is not framed as was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FramingError {
+    #[error("a chunk of its body has no proper size")]
+    ChunkSize,
+    #[error("a chunk of its body does not end where its size says")]
+    ChunkEnd,
+    #[error("the trailers of its body are no lines, or more than {TRAILERS_BYTES_MAX} bytes")]
+    Trailers,
+}
+
+impl Framing {
+    /// The body of an answer that is chunked.
+    pub(super) const CHUNKED: Self = Self::Chunked(Chunk::Size);
+
+    /// True once the body is through.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Length(0) | Self::Chunked(Chunk::End))
+    }
+
+    /// Takes the next piece of the body out of what came.
+    ///
+    /// # Errors
+    /// [`FramingError`]; nothing of the connection can be understood from here on.
+    pub(super) fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
+        match self {
+            Self::Length(0) => Ok(Piece::End),
+            Self::Length(left) => Ok(data(left, came)),
+            Self::UntilClose if came.is_empty() => Ok(Piece::More),
+            Self::UntilClose => Ok(Piece::Data(came.split().freeze())),
+            Self::Chunked(chunk) => chunk.take(came),
+        }
+    }
+}
+
+impl Chunk {
+    fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
+        loop {
+            *self = match self {
+                Self::Size => match size(came)? {
+                    Some(0) => Self::Trailers(TRAILERS_BYTES_MAX),
+                    Some(bytes) => Self::Data(bytes),
+                    None => return Ok(Piece::More),
+                },
+                Self::Data(0) => Self::DataEnd,
+                Self::Data(left) => return Ok(data(left, came)),
+                Self::DataEnd => match came.first_chunk() {
+                    Some(b"\r\n") => {
+                        came.advance(2);
+                        Self::Size
+                    }
+                    None if came.is_empty() || **came == *b"\r" => return Ok(Piece::More),
+                    Some(_) | None => return Err(FramingError::ChunkEnd),
+                },
+                Self::Trailers(left) => match line(came, *left)? {
+                    Some(0) => Self::End,
+                    Some(bytes) => Self::Trailers(left.saturating_sub(bytes)),
+                    None => return Ok(Piece::More),
+                },
+                Self::End => return Ok(Piece::End),
+            };
+        }
+    }
+}
+
+/// As much of `left` as came.
+fn data(left: &mut u64, came: &mut BytesMut) -> Piece {
+    if came.is_empty() {
+        return Piece::More;
+    }
+    let length = usize::try_from(*left).map_or(came.len(), |left| left.min(came.len()));
+    *left -= length as u64;
+    Piece::Data(came.split_to(length).freeze())
+}
+
+/// Takes the line before a chunk: the chunk's size, if all of the line came.
+fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
+    // The parser takes a line without any digit for a size of nought.
+    if came.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
+        return Err(FramingError::ChunkSize);
+    }
+    match httparse::parse_chunk_size(came) {
+        Ok(httparse::Status::Complete((length, size))) => {
+            came.advance(length);
+            Ok(Some(size))
+        }
+        Ok(httparse::Status::Partial) if came.len() <= CHUNK_LINE_BYTES_MAX => Ok(None),
+        Ok(httparse::Status::Partial) | Err(_) => Err(FramingError::ChunkSize),
+    }
+}
+
+/// Takes a line of at most `bytes_max`: how long it was, nought for the empty one that ends
+/// trailers.
+fn line(came: &mut BytesMut, bytes_max: usize) -> Result<Option<usize>, FramingError> {
+    let Some(at) = came.iter().position(|&byte| byte == b'\n') else {
+        let is_short = came.len() <= bytes_max;
+        return is_short.then_some(None).ok_or(FramingError::Trailers);
+    };
+    if at == 0 || came[at - 1] != b'\r' || at >= bytes_max {
+        return Err(FramingError::Trailers);
+    }
+    came.advance(at + 1);
+    Ok(Some(if at == 1 { 0 } else { at + 1 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a body gives that comes in pieces, and what is left behind its end.
+    fn read(mut framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), FramingError> {
+        let (mut came, mut body) = (BytesMut::new(), Vec::new());
+        for piece in pieces {
+            came.extend_from_slice(piece);
+            while let Piece::Data(data) = framing.take(&mut came)? {
+                assert!(!data.is_empty());
+                body.extend_from_slice(&data);
+            }
+        }
+        Ok((body, came.to_vec()))
+    }
+
+    fn chunked(text: &str) -> Result<(Vec<u8>, Vec<u8>), FramingError> {
+        read(Framing::CHUNKED, &[text.as_bytes()])
+    }
+
+    #[test]
+    fn a_body_ends_where_its_framing_says() {
+        for (framing, over, rest) in [
+            (Framing::Length(2), true, "x"),
+            (Framing::Length(9), false, ""),
+            (Framing::UntilClose, false, ""),
+        ] {
+            let mut left = framing;
+            let mut came = BytesMut::from("okx");
+            let piece = left.take(&mut came).unwrap();
+            let body = if rest.is_empty() { "okx" } else { "ok" };
+            assert_eq!(piece, Piece::Data(body.into()));
+            assert_eq!((left.is_over(), &came[..]), (over, rest.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn chunks_are_put_together_and_what_is_beside_them_is_dropped() {
+        for text in [
+            "5\r\nhello\r\n0\r\n\r\n",
+            "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+            "005 \t\r\nhello\r\n000\r\n\r\n",
+            "5;a=\"b\"\r\nhello\r\n0;c\r\nSet-Cookie: a=b\r\nX:\r\n\r\n",
+        ] {
+            let whole = (b"hello".to_vec(), b"next".to_vec());
+            assert_eq!(chunked(&format!("{text}next")), Ok(whole), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_an_error() {
+        for (text, error) in [
+            ("\r\n", FramingError::ChunkSize),
+            (";\r\n", FramingError::ChunkSize),
+            (" 5\r\nhello", FramingError::ChunkSize),
+            ("-5\r\n", FramingError::ChunkSize),
+            ("0x5\r\n", FramingError::ChunkSize),
+            ("5 5\r\n", FramingError::ChunkSize),
+            ("5\nhello", FramingError::ChunkSize),
+            ("10000000000000005\r\n", FramingError::ChunkSize),
+            ("2\r\nokx", FramingError::ChunkEnd),
+            ("2\r\nok\n", FramingError::ChunkEnd),
+            ("2\r\nok\rx", FramingError::ChunkEnd),
+            ("0\r\n\n", FramingError::Trailers),
+            ("0\r\na: b\n\r\n", FramingError::Trailers),
+        ] {
+            assert_eq!(chunked(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_reads_is_bounded() {
+        let line = format!("5;{}", "x".repeat(CHUNK_LINE_BYTES_MAX));
+        assert_eq!(chunked(&line), Err(FramingError::ChunkSize));
+        let long = format!("0\r\n{}", "x".repeat(TRAILERS_BYTES_MAX + 1));
+        assert_eq!(chunked(&long), Err(FramingError::Trailers));
+        let many = format!("0\r\n{}", "a: b\r\n".repeat(TRAILERS_BYTES_MAX / 6 + 1));
+        assert_eq!(chunked(&many), Err(FramingError::Trailers));
+    }
+
+    proptest! {
+        /// How bytes fall into pieces makes no difference.
+        #[test]
+        fn pieces_give_what_the_whole_gives(
+            chunks in prop::collection::vec("[a-z\r\n]{1,20}", 0..8),
+            trailers in prop::collection::vec("[a-z]{1,9}: [a-z]{0,9}", 0..3),
+            cut in 1..40_usize,
+            broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut text = String::new();
+            for chunk in &chunks {
+                text.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+            }
+            let trailers: String = trailers.iter().map(|line| format!("{line}\r\n")).collect();
+            let mut text = format!("{text}0\r\n{trailers}\r\nnext").into_bytes();
+            if let Some((at, byte)) = broken {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            let whole = read(Framing::CHUNKED, &[&text]);
+            let pieces: Vec<&[u8]> = text.chunks(cut).collect();
+            prop_assert_eq!(read(Framing::CHUNKED, &pieces), whole.clone());
+            if broken.is_none() {
+                prop_assert_eq!(whole, Ok((chunks.concat().into_bytes(), b"next".to_vec())));
+            }
+        }
+    }
+}

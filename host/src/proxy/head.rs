@@ -1,0 +1,254 @@
+//! The head of a program's answer, read into what the proxy goes by.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Response, Status};
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
+
+use super::{framing::Framing, headers};
+
+/// Headers of one answer.
+const HEADERS_MAX: usize = 100;
+
+/// What one head is.
+#[derive(Debug)]
+pub(super) enum Spoken {
+    /// Word that more will follow (1xx), which is for nobody.
+    Interim,
+    Final(Said),
+}
+
+/// What a program says to a request in the end.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// That it speaks another protocol from here on, with all headers of that.
+    Switch(HeaderMap),
+    Answer(Head),
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    /// Those that the client may see.
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    /// Whether the connection may carry another request afterwards.
+    pub(super) keeps_alive: bool,
+}
+
+/// What came is not the head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadError {
+    #[error("what it says is not HTTP/1.1 ({0})")]
+    Syntax(#[from] httparse::Error),
+    #[error("its status is not between 100 and 999")]
+    Status,
+    #[error("a header of its answer holds control characters")]
+    Value,
+    #[error("the Content-Length of its answer is not one number")]
+    Length,
+    #[error("the Transfer-Encoding of its answer is not 'chunked' by HTTP/1.1")]
+    Encoding,
+}
+
+/// Reads the head that `bytes` begin with and says how long it is; `None` while more of it has to
+/// come. `is_head` tells that the request was by HEAD.
+///
+/// # Errors
+/// [`HeadError`].
+pub(super) fn read(bytes: &[u8], is_head: bool) -> Result<Option<(usize, Spoken)>, HeadError> {
+    let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut answer = Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(
+        &mut answer,
+        bytes,
+        &mut room,
+    )?;
+    let Status::Complete(length) = parsed else {
+        return Ok(None);
+    };
+    let status = StatusCode::from_u16(answer.code.unwrap_or_default());
+    let status = status.map_err(|_| HeadError::Status)?;
+    let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
+        let any = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
+        Spoken::Final(Said::Switch(collect(answer.headers, any)?))
+    } else if status.is_informational() {
+        Spoken::Interim
+    } else {
+        Spoken::Final(Said::Answer(understand(&answer, status, is_head)?))
+    };
+    Ok(Some((length, spoken)))
+}
+
+fn understand(
+    answer: &Response<'_, '_>,
+    status: StatusCode,
+    is_head: bool,
+) -> Result<Head, HeadError> {
+    let told = Told::read(answer.headers)?;
+    let is_old = answer.version == Some(0);
+    if is_old && told.is_chunked {
+        return Err(HeadError::Encoding);
+    }
+    let mut headers = collect(answer.headers, headers::toward_client)?;
+    let has_no_body =
+        is_head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    if is_head && let Some(length) = told.length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let framing = match told.length {
+        _ if has_no_body => Framing::Length(0),
+        _ if told.is_chunked => Framing::CHUNKED,
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    };
+    // Whoever names two framings may go by the other one.
+    let is_sure = !(told.is_chunked && told.length.is_some());
+    let keeps_alive = !is_old && !told.closes && is_sure && framing != Framing::UntilClose;
+    Ok(Head {
+        status,
+        headers,
+        framing,
+        keeps_alive,
+    })
+}
+
+/// What headers tell of the body and the connection.
+#[derive(Default)]
+struct Told {
+    length: Option<u64>,
+    is_chunked: bool,
+    closes: bool,
+}
+
+impl Told {
+    fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
+        let mut told = Self::default();
+        for Header { name, value } in headers {
+            if name.eq_ignore_ascii_case("content-length") {
+                let length = number(value).ok_or(HeadError::Length)?;
+                if told.length.is_some_and(|other| other != length) {
+                    return Err(HeadError::Length);
+                }
+                told.length = Some(length);
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                // Nothing else was asked for.
+                if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::Encoding);
+                }
+                told.is_chunked = true;
+            } else if name.eq_ignore_ascii_case("connection") {
+                let mut listed = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+                told.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
+            }
+        }
+        Ok(told)
+    }
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    // A sign is none of a length's characters.
+    let is_plain = value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
+    text.parse().ok()
+}
+
+/// The headers that `named` knows.
+fn collect(
+    headers: &[Header<'_>],
+    named: impl Fn(&str) -> Option<HeaderName>,
+) -> Result<HeaderMap, HeadError> {
+    // Room for those that the host adds.
+    let mut collected = HeaderMap::with_capacity(8);
+    for Header { name, value } in headers {
+        let value = || HeaderValue::from_bytes(value).map_err(|_| HeadError::Value);
+        if let Some(name) = named(name) {
+            collected.append(name, value()?);
+        }
+    }
+    Ok(collected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(head: &str, is_head: bool) -> Head {
+        let (length, spoken) = read(head.as_bytes(), is_head).unwrap().unwrap();
+        assert_eq!(length, head.len());
+        match spoken {
+            Spoken::Final(Said::Answer(head)) => head,
+            Spoken::Final(Said::Switch(_)) | Spoken::Interim => panic!("{head:?}: {spoken:?}"),
+        }
+    }
+
+    #[test]
+    fn headers_say_where_a_body_ends_and_what_comes_after() {
+        for (head, framing, keeps_alive) in [
+            ("1.1 200 OK\r\ncontent-length: 2\r\n", Framing::Length(2), true),
+            ("1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n", Framing::Length(2), true),
+            ("1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n", Framing::CHUNKED, true),
+            ("1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n", Framing::CHUNKED, false),
+            ("1.1 200 OK\r\n", Framing::UntilClose, false),
+            ("1.1 204 None\r\ncontent-length: 2\r\n", Framing::Length(0), true),
+            ("1.1 304 Same\r\ntransfer-encoding: chunked\r\n", Framing::Length(0), true),
+            ("1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n", Framing::Length(2), false),
+            ("1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n", Framing::Length(2), false),
+        ] {
+            let head = answer(&format!("HTTP/{head}\r\n"), false);
+            assert_eq!((head.framing, head.keeps_alive), (framing, keeps_alive), "{head:?}");
+        }
+        let head = answer("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n", true);
+        assert_eq!(head.framing, Framing::Length(0));
+        assert_eq!(head.headers["content-length"], "7");
+    }
+
+    #[test]
+    fn a_framing_that_can_be_read_in_two_ways_is_refused() {
+        for (headers, error) in [
+            ("content-length: 2\r\ncontent-length: 3\r\n", HeadError::Length),
+            ("content-length: 2, 2\r\n", HeadError::Length),
+            ("content-length: +2\r\n", HeadError::Length),
+            ("content-length: 0x2\r\n", HeadError::Length),
+            ("content-length:\r\n", HeadError::Length),
+            ("content-length: 18446744073709551616\r\n", HeadError::Length),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", HeadError::Encoding),
+            ("transfer-encoding: gzip, chunked\r\n", HeadError::Encoding),
+            ("transfer-encoding: identity\r\n", HeadError::Encoding),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+            assert_eq!(read(head.as_bytes(), false).unwrap_err(), error, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn of_an_answer_the_clients_headers_are_kept_and_of_a_switch_all() {
+        let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
+        let head = answer(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n"), false);
+        let names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!((head.headers.len(), names.len()), (3, 2), "{names:?}");
+        let switch = format!("HTTP/1.1 101 Switch\r\n{headers}\r\n");
+        let read = read(switch.as_bytes(), false).unwrap();
+        let Some((_, Spoken::Final(Said::Switch(headers)))) = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!(headers.len(), 5);
+    }
+
+    #[test]
+    fn a_head_is_read_once_all_of_it_came() {
+        let text = "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n";
+        for end in 0..text.len() {
+            assert!(read(&text.as_bytes()[..end], false).unwrap().is_none(), "{end}");
+        }
+        let spoken = read(text.as_bytes(), false).unwrap();
+        assert!(matches!(spoken, Some((_, Spoken::Interim))), "{spoken:?}");
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        let refused = read(many.as_bytes(), false).unwrap_err();
+        assert_eq!(refused, HeadError::Syntax(httparse::Error::TooManyHeaders));
+    }
+}

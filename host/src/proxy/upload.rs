@@ -1,0 +1,201 @@
+//! The body of a request on its way to the program: bounded, framed anew, without trailers.
+
+use std::{
+    fmt::Write,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::{Body, HttpBody};
+use bytes::BytesMut;
+
+use super::REQUEST_BODY_BYTES_MAX;
+
+/// A body that is still to be sent, or what is left of it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    body: Body,
+    framing: Framing,
+    /// Bytes that it may still have.
+    left: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// Whether there is more to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    More,
+    Done,
+}
+
+/// The body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UploadError {
+    #[error("the request's body is too large")]
+    TooLarge,
+    #[error("the request's body ended early")]
+    Broken,
+}
+
+impl Upload {
+    /// The client's body, if it has one.
+    pub(super) fn new(body: Body) -> Option<Self> {
+        if body.is_end_stream() {
+            return None;
+        }
+        let length = body.size_hint().exact();
+        Some(Self {
+            body,
+            framing: length.map_or(Framing::Chunked, Framing::Length),
+            left: REQUEST_BODY_BYTES_MAX,
+        })
+    }
+
+    /// Writes the header that says where the body ends.
+    pub(super) fn write_framing(&self, out: &mut BytesMut) {
+        // Memory takes all that is written to it.
+        let _ = match self.framing {
+            Framing::Length(bytes) => write!(out, "content-length: {bytes}\r\n"),
+            Framing::Chunked => out.write_str("transfer-encoding: chunked\r\n"),
+        };
+    }
+
+    /// Writes what comes next, once it is there.
+    ///
+    /// # Errors
+    /// [`UploadError`]: the request can't become whole.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Poll<Result<Sending, UploadError>> {
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+            return Poll::Ready(self.end(out));
+        };
+        let frame = frame.map_err(|_| UploadError::Broken)?;
+        // Trailers end here: nobody lists which of them may pass.
+        if let Ok(data) = frame.into_data() {
+            self.write(&data, out)?;
+        }
+        Poll::Ready(if self.body.is_end_stream() {
+            self.end(out)
+        } else {
+            Ok(Sending::More)
+        })
+    }
+
+    fn write(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), UploadError> {
+        let left = self.left.checked_sub(data.len());
+        self.left = left.ok_or(UploadError::TooLarge)?;
+        match &mut self.framing {
+            Framing::Length(length) => {
+                let left = length.checked_sub(data.len() as u64);
+                *length = left.ok_or(UploadError::Broken)?;
+                out.extend_from_slice(data);
+            }
+            // An empty chunk would end the body.
+            Framing::Chunked if data.is_empty() => {}
+            Framing::Chunked => {
+                let _ = write!(out, "{:x}\r\n", data.len());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, out: &mut BytesMut) -> Result<Sending, UploadError> {
+        match self.framing {
+            Framing::Length(0) => {}
+            Framing::Length(_) => return Err(UploadError::Broken),
+            Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+        }
+        Ok(Sending::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible, task::Waker};
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::body::{Frame, SizeHint};
+
+    use super::*;
+
+    /// A body of these frames that claims a length.
+    struct Frames(VecDeque<Frame<Bytes>>, Option<u64>);
+
+    impl hyper::body::Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.1.map_or_else(SizeHint::new, SizeHint::with_exact)
+        }
+    }
+
+    fn frames(data: &[&'static str], length: Option<u64>) -> Body {
+        let frame = |data: &&'static str| Frame::data(Bytes::from(*data));
+        Body::new(Frames(data.iter().map(frame).collect(), length))
+    }
+
+    fn sent(body: Body) -> Result<String, UploadError> {
+        let mut out = BytesMut::new();
+        let mut upload = Upload::new(body).unwrap();
+        upload.write_framing(&mut out);
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let Poll::Ready(sending) = upload.poll_write(&mut cx, &mut out) else {
+                panic!("these bodies are all there");
+            };
+            if sending? == Sending::Done {
+                return Ok(String::from_utf8(out.to_vec()).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_framed_by_what_is_known_of_it() {
+        let full = sent(Body::new(Full::from("hello")));
+        assert_eq!(full.unwrap(), "content-length: 5\r\nhello");
+        let known = sent(frames(&["he", "", "llo"], Some(5)));
+        assert_eq!(known.unwrap(), "content-length: 5\r\nhello");
+        let unknown = sent(frames(&["he", "", "llo"], None));
+        let chunks = "transfer-encoding: chunked\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+        assert_eq!(unknown.unwrap(), chunks);
+        assert!(Upload::new(Body::empty()).is_none());
+    }
+
+    #[test]
+    fn trailers_stay_here() {
+        let mut trailers = hyper::HeaderMap::new();
+        trailers.insert("x", hyper::header::HeaderValue::from_static("y"));
+        let frames = VecDeque::from([Frame::data("ok".into()), Frame::trailers(trailers)]);
+        let text = sent(Body::new(Frames(frames, None))).unwrap();
+        assert!(text.ends_with("\r\n2\r\nok\r\n0\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_body_that_is_not_what_it_says_breaks_off() {
+        let short = sent(frames(&["hell"], Some(5)));
+        assert_eq!(short, Err(UploadError::Broken));
+        let long = sent(frames(&["hello", "!"], Some(5)));
+        assert_eq!(long, Err(UploadError::Broken));
+        let large = vec![b'x'; REQUEST_BODY_BYTES_MAX + 1];
+        assert_eq!(sent(Body::from(large)), Err(UploadError::TooLarge));
+    }
+}
