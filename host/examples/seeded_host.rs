@@ -43,7 +43,7 @@ async fn main() -> Outcome<()> {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
-    host.serve(listener, std::future::pending()).await;
+    host.serve(listener, std::future::pending()).await?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod effects;
 mod host;
 mod idempotency;
 pub mod journal;
+mod lanes;
 mod lock;
 mod metrics;
 mod peers;

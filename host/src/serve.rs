@@ -10,6 +10,7 @@ use crate::{
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
     journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
+    lanes::Lanes,
     lock::{DataLock, LockError},
     runtime::{
         Runtime, Unavailable,
@@ -35,6 +36,11 @@ pub enum HostError {
     /// Signals can't be listened to.
     #[error("can't listen for signals: {0}")]
     Signals(std::io::Error),
+    /// The threads that carry connections can't be started.
+    #[error(
+        "can't start threads for connections: {0}; raise the limits of processes and open files"
+    )]
+    Lanes(std::io::Error),
     /// The data folder can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -113,6 +119,7 @@ pub async fn serve(
         tls,
         behind_tls_proxy: config.settings.behind_tls_proxy,
         metrics: host.metrics().connections().clone(),
+        lanes: Lanes::start().map_err(HostError::Lanes)?,
     };
     announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
     let (fresh, living) = (tokio::spawn(fresh), tokio::spawn(service::live()));

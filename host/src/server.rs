@@ -19,6 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     api::Site,
+    lanes::{Lanes, Seat},
     metrics::{ConnectionMetrics, Counted},
     peers::{self, Peers, Place},
     tls::Tls,
@@ -61,13 +62,14 @@ pub(crate) struct Client {
 }
 
 /// What stands between the listener and the router.
-#[derive(Clone)]
 pub(crate) struct Door {
     /// Ends TLS here.
     pub(crate) tls: Option<Tls>,
     /// Something in front of this host ends TLS.
     pub(crate) behind_tls_proxy: bool,
     pub(crate) metrics: ConnectionMetrics,
+    /// The threads that carry connections.
+    pub(crate) lanes: Lanes,
 }
 
 impl Door {
@@ -107,16 +109,18 @@ pub(crate) async fn serve(
             door.metrics.turned_away();
             continue;
         };
+        let seat = door.lanes.enter();
+        let lane = seat.handle().clone();
         let connection = Connection {
             peer,
             scheme: door.scheme(),
             behind_proxy: door.behind_tls_proxy,
             site: site.clone(),
             draining: draining.clone(),
-            _held: (slot, place, door.metrics.opened()),
+            _held: (slot, place, door.metrics.opened(), seat),
         };
         let tls = door.tls.clone();
-        connections.spawn(connection.run(stream, tls));
+        connections.spawn_on(connection.run(stream, tls), &lane);
     }
     drop(drain);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -131,12 +135,19 @@ struct Connection {
     behind_proxy: bool,
     site: Site,
     draining: watch::Receiver<()>,
-    /// Its places among all connections and among its peer's.
-    _held: (OwnedSemaphorePermit, Place, Counted),
+    /// Its places among all connections, among its peer's and in its lane.
+    _held: (OwnedSemaphorePermit, Place, Counted, Seat),
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<Tls>) {
+    async fn run(self, stream: std::net::TcpStream, tls: Option<Tls>) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = %self.peer, %error, "connection could not be carried");
+                return;
+            }
+        };
         let Some(tls) = tls else {
             return self.talk(stream).await;
         };
@@ -181,13 +192,15 @@ impl Connection {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+type Accepted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
     // The semaphore is never closed, so a permit always comes.
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     loop {
-        match listener.accept().await {
+        let accepted = listener.accept().await;
+        // Out of this runtime's reactor, for the lane's.
+        match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 return Some((stream, peer, slot));

@@ -189,18 +189,54 @@ mod tests {
     #[test]
     fn headers_say_where_a_body_ends_and_what_comes_after() {
         for (head, framing, keeps_alive) in [
-            ("1.1 200 OK\r\ncontent-length: 2\r\n", Framing::Length(2), true),
-            ("1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n", Framing::Length(2), true),
-            ("1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n", Framing::CHUNKED, true),
-            ("1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n", Framing::CHUNKED, false),
+            (
+                "1.1 200 OK\r\ncontent-length: 2\r\n",
+                Framing::Length(2),
+                true,
+            ),
+            (
+                "1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n",
+                Framing::Length(2),
+                true,
+            ),
+            (
+                "1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n",
+                Framing::CHUNKED,
+                true,
+            ),
+            (
+                "1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n",
+                Framing::CHUNKED,
+                false,
+            ),
             ("1.1 200 OK\r\n", Framing::UntilClose, false),
-            ("1.1 204 None\r\ncontent-length: 2\r\n", Framing::Length(0), true),
-            ("1.1 304 Same\r\ntransfer-encoding: chunked\r\n", Framing::Length(0), true),
-            ("1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n", Framing::Length(2), false),
-            ("1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n", Framing::Length(2), false),
+            (
+                "1.1 204 None\r\ncontent-length: 2\r\n",
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "1.1 304 Same\r\ntransfer-encoding: chunked\r\n",
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n",
+                Framing::Length(2),
+                false,
+            ),
+            (
+                "1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n",
+                Framing::Length(2),
+                false,
+            ),
         ] {
             let head = answer(&format!("HTTP/{head}\r\n"), false);
-            assert_eq!((head.framing, head.keeps_alive), (framing, keeps_alive), "{head:?}");
+            assert_eq!(
+                (head.framing, head.keeps_alive),
+                (framing, keeps_alive),
+                "{head:?}"
+            );
         }
         let head = answer("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n", true);
         assert_eq!(head.framing, Framing::Length(0));
@@ -210,18 +246,31 @@ mod tests {
     #[test]
     fn a_framing_that_can_be_read_in_two_ways_is_refused() {
         for (headers, error) in [
-            ("content-length: 2\r\ncontent-length: 3\r\n", HeadError::Length),
+            (
+                "content-length: 2\r\ncontent-length: 3\r\n",
+                HeadError::Length,
+            ),
             ("content-length: 2, 2\r\n", HeadError::Length),
             ("content-length: +2\r\n", HeadError::Length),
             ("content-length: 0x2\r\n", HeadError::Length),
             ("content-length:\r\n", HeadError::Length),
-            ("content-length: 18446744073709551616\r\n", HeadError::Length),
-            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", HeadError::Encoding),
+            (
+                "content-length: 18446744073709551616\r\n",
+                HeadError::Length,
+            ),
+            (
+                "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+                HeadError::Encoding,
+            ),
             ("transfer-encoding: gzip, chunked\r\n", HeadError::Encoding),
             ("transfer-encoding: identity\r\n", HeadError::Encoding),
         ] {
             let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
-            assert_eq!(read(head.as_bytes(), false).unwrap_err(), error, "{headers:?}");
+            assert_eq!(
+                read(head.as_bytes(), false).unwrap_err(),
+                error,
+                "{headers:?}"
+            );
         }
     }
 
@@ -243,11 +292,17 @@ mod tests {
     fn a_head_is_read_once_all_of_it_came() {
         let text = "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n";
         for end in 0..text.len() {
-            assert!(read(&text.as_bytes()[..end], false).unwrap().is_none(), "{end}");
+            assert!(
+                read(&text.as_bytes()[..end], false).unwrap().is_none(),
+                "{end}"
+            );
         }
         let spoken = read(text.as_bytes(), false).unwrap();
         assert!(matches!(spoken, Some((_, Spoken::Interim))), "{spoken:?}");
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "a: b\r\n".repeat(HEADERS_MAX + 1)
+        );
         let refused = read(many.as_bytes(), false).unwrap_err();
         assert_eq!(refused, HeadError::Syntax(httparse::Error::TooManyHeaders));
     }

@@ -28,7 +28,10 @@ use super::{
     request::Asked,
     upload::{Sending, Upload, UploadError},
 };
-use crate::place::{ConnectError, Place, WATCHER_PORT, Wire};
+use crate::{
+    lanes::{self, LaneId},
+    place::{ConnectError, Place, WATCHER_PORT, Wire},
+};
 
 /// Bytes of the head of an answer.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -56,6 +59,8 @@ pub(super) struct Link {
     /// Goes off when the request under way has taken too long.
     deadline: Deadline,
     uses: usize,
+    /// Whose reactor tells of it.
+    lane: LaneId,
 }
 
 /// Why there is no answer.
@@ -111,6 +116,7 @@ impl Link {
             keeps_alive: true,
             deadline: Deadline::after(limit),
             uses: 0,
+            lane: lanes::here(),
         })
     }
 
@@ -240,6 +246,11 @@ impl Link {
         is_free.then_some(self)
     }
 
+    /// The lane that it was dialled in: elsewhere each of its events would cross threads.
+    pub(super) fn lane(&self) -> LaneId {
+        self.lane
+    }
+
     /// The connection itself after [`Said::Switch`], with what came behind that.
     pub(super) fn into_wire(self) -> (Wire, Bytes) {
         (self.wire, self.inbox.freeze())
@@ -306,11 +317,7 @@ impl Link {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.inbox.reserve(self.read_bytes);
         let room = self.inbox.capacity() - self.inbox.len();
-        let came = ready!(poll_read_buf(
-            Pin::new(&mut self.wire),
-            cx,
-            &mut self.inbox
-        ))?;
+        let came = ready!(poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.inbox))?;
         if came == room {
             self.read_bytes = READ_BYTES_MANY;
         }

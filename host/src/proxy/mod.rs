@@ -150,7 +150,8 @@ impl Proxy {
             Said::Switch(switched) => {
                 let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
                 let handshake = handshake.ok_or_else(unasked)?;
-                let client = upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
+                let client =
+                    upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
                 let headers = handshake
                     .confirm(&switched)
                     .map_err(|what| ForwardError::Broken(what.into()))?;

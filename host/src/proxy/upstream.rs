@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, IN_FLIGHT_MAX, link::Link};
-use crate::place::Place;
+use crate::{lanes, place::Place};
 
 /// Connections to one program that wait for the next request.
 const IDLE_MAX: usize = 32;
@@ -94,9 +94,12 @@ impl Upstream {
             .map_err(|_| ForwardError::Busy)
     }
 
-    /// A connection that waits, the last one that served first.
+    /// A connection of this lane that waits, the last one that served first.
     pub(super) fn take(&self) -> Option<Link> {
-        let (since, link) = self.idle().pop()?;
+        let here = lanes::here();
+        let mut idle = self.idle();
+        let at = idle.iter().rposition(|(_, link)| link.lane() == here)?;
+        let (since, link) = idle.remove(at);
         (since.elapsed() < IDLE_TIMEOUT).then_some(link)
     }
 

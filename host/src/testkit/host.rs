@@ -23,6 +23,7 @@ use crate::{
     HostError, api, auth,
     host::Host,
     journal::{JOURNAL_FILE, Journal},
+    lanes::Lanes,
     lock::DataLock,
     server::{self, Door},
     storage::{Storage, StorageError},
@@ -208,13 +209,22 @@ impl TestHost {
     }
 
     /// Serves the API over HTTP until `stop` resolves.
-    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// As the system says that gives no threads for it.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
         let door = Door {
             tls: None,
             behind_tls_proxy: false,
             metrics: self.host.metrics().connections().clone(),
+            lanes: Lanes::start()?,
         };
         server::serve(listener, door, api::site(self.host.clone()), stop).await;
+        Ok(())
     }
 
     /// Every program as it stands, by id.

@@ -16,6 +16,7 @@ use tokio_rustls::{
 };
 
 use super::*;
+use crate::lanes::Lanes;
 use crate::metrics::ConnectionMetrics;
 use crate::server::{Door, Scheme, serve};
 
@@ -72,6 +73,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
         tls: Some(tls.clone()),
         behind_tls_proxy: false,
         metrics: ConnectionMetrics::default(),
+        lanes: Lanes::start().unwrap(),
     };
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(serve(

@@ -97,5 +97,5 @@ async fn a_host() {
     let host = TestHost::bring_up(setup).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{MARK}{}", listener.local_addr().unwrap());
-    host.serve(listener, std::future::pending()).await;
+    host.serve(listener, std::future::pending()).await.unwrap();
 }

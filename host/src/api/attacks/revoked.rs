@@ -92,32 +92,33 @@ async fn user_removed(world: &World, _: TokenId) {
 #[tokio::test]
 async fn a_tunnel_ends_with_the_token_that_opened_it() {
     // Bytes go on, so it is not idle.
-    let world = World::new(|stream, seen| talks(stream, seen, SWITCH, "moving.")).await;
+    let world = World::in_one_runtime(|stream, seen| talks(stream, seen, SWITCH, "moving.")).await;
     ends_within_5_s(&world, HANDSHAKE, token_removed).await;
 }
 
 #[tokio::test]
 async fn a_tunnel_ends_with_its_users_role() {
-    let world = World::new(|stream, seen| talks(stream, seen, SWITCH, "")).await;
+    let world = World::in_one_runtime(|stream, seen| talks(stream, seen, SWITCH, "")).await;
     ends_within_5_s(&world, HANDSHAKE, user_demoted).await;
 }
 
 #[tokio::test]
 async fn a_quiet_stream_ends_with_the_token_that_opened_it() {
-    let world = World::new(|stream, seen| talks(stream, seen, STREAM, "")).await;
+    let world = World::in_one_runtime(|stream, seen| talks(stream, seen, STREAM, "")).await;
     ends_within_5_s(&world, GET, token_removed).await;
 }
 
 #[tokio::test]
 async fn a_stream_that_is_never_waited_for_ends_with_its_user() {
-    let world = World::new(|stream, seen| talks(stream, seen, STREAM, "data: 2\n\n")).await;
+    let world =
+        World::in_one_runtime(|stream, seen| talks(stream, seen, STREAM, "data: 2\n\n")).await;
     ends_within_5_s(&world, GET, user_removed).await;
 }
 
 #[tokio::test]
 async fn the_hosts_own_streams_end_with_their_users_role() {
     let events = "GET /programs/p/events?follow=true HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAUTH\r\n\r\n";
-    let world = World::new(|stream, seen| talks(stream, seen, STREAM, "")).await;
+    let world = World::in_one_runtime(|stream, seen| talks(stream, seen, STREAM, "")).await;
     world.seen.note("nothing comes to the program");
     world.seen.note("");
     ends_within_5_s(&world, events, user_demoted).await;

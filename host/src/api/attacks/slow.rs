@@ -23,7 +23,7 @@ fn says(mut stream: Conversation, seen: Seen, words: &'static str) -> Running {
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_closed_after_10_s() {
-    let world = World::new(decent).await;
+    let world = World::in_one_runtime(decent).await;
     for head in [
         "",
         "GET /programs/p/wat",
@@ -41,7 +41,7 @@ async fn a_head_that_does_not_end_is_closed_after_10_s() {
 
 #[tokio::test]
 async fn a_client_that_asks_no_more_is_closed_after_10_s() {
-    let world = World::new(decent).await;
+    let world = World::in_one_runtime(decent).await;
     let mut client = world.connect().await;
     client.send(GET).await;
     assert_eq!(client.answer().await.unwrap().status, 200);
@@ -52,7 +52,7 @@ async fn a_client_that_asks_no_more_is_closed_after_10_s() {
 
 #[tokio::test]
 async fn a_body_that_does_not_end_is_given_up_after_30_s() {
-    let world = World::new(decent).await;
+    let world = World::in_one_runtime(decent).await;
     for (framing, begun) in [
         ("Content-Length: 1000", "hello"),
         ("Content-Length: 1000", ""),
@@ -76,7 +76,7 @@ async fn a_body_that_does_not_end_is_given_up_after_30_s() {
 
 #[tokio::test]
 async fn a_drip_of_a_body_is_given_up_after_30_s() {
-    let world = World::new(decent).await;
+    let world = World::in_one_runtime(decent).await;
     let mut client = world.connect().await;
     client
         .send(&format!("{POST}Content-Length: 100000\r\n\r\n"))
@@ -103,7 +103,7 @@ async fn a_program_that_hangs_is_answered_for_after_30_s() {
         |stream, seen| says(stream, seen, "HTTP/1.1 200 OK\r\ncontent-le"),
         |stream, seen| says(stream, seen, "HTTP/1.1 100 Continue\r\n\r\n"),
     ] {
-        let world = World::new(script).await;
+        let world = World::in_one_runtime(script).await;
         let mut client = world.connect().await;
         let clock = StoppedClock::new(&world);
         client
@@ -122,7 +122,7 @@ async fn a_program_that_hangs_is_answered_for_after_30_s() {
 
 #[tokio::test]
 async fn a_program_that_takes_no_body_is_answered_for_after_30_s() {
-    let world = World::new(|stream, seen| {
+    let world = World::in_one_runtime(|stream, seen| {
         Box::pin(async move {
             seen.note("connected");
             // Held, and never read.
@@ -146,7 +146,7 @@ async fn a_program_that_takes_no_body_is_answered_for_after_30_s() {
 
 #[tokio::test]
 async fn a_body_that_stops_coming_ends_after_120_s() {
-    let world = World::new(|stream, seen| {
+    let world = World::in_one_runtime(|stream, seen| {
         says(
             stream,
             seen,
@@ -166,7 +166,7 @@ async fn a_body_that_stops_coming_ends_after_120_s() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off_after_30_s() {
-    let world = World::new(|mut stream, seen| {
+    let world = World::in_one_runtime(|mut stream, seen| {
         Box::pin(async move {
             request(&mut stream).await;
             say(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
@@ -213,7 +213,7 @@ async fn a_program_that_is_stopped_ends_what_goes_on_with_it() {
         )
     };
     for (script, status) in [(silent, 503), (begun, 200)] {
-        let world = World::new(script).await;
+        let world = World::in_one_runtime(script).await;
         let mut client = world.connect().await;
         client.send(GET).await;
         world.seen.until(1).await;
@@ -226,7 +226,8 @@ async fn a_program_that_is_stopped_ends_what_goes_on_with_it() {
 
 #[tokio::test]
 async fn requests_under_way_are_bounded_and_each_end_makes_room() {
-    let world = World::new(|stream, seen| says(stream, seen, "HTTP/1.1 200 OK\r\n\r\n")).await;
+    let world =
+        World::in_one_runtime(|stream, seen| says(stream, seen, "HTTP/1.1 200 OK\r\n\r\n")).await;
     let mut open = Vec::new();
     for _ in 0..IN_FLIGHT_MAX {
         let mut client = world.connect().await;
@@ -251,7 +252,7 @@ async fn requests_under_way_are_bounded_and_each_end_makes_room() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_declared_or_not() {
-    let world = World::new(decent).await;
+    let world = World::in_one_runtime(decent).await;
     let over = REQUEST_BODY_BYTES_MAX + 1;
     let mut client = world.connect().await;
     client

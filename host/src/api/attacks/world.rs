@@ -23,6 +23,7 @@ use crate::{
     compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
     journal::Journal,
+    lanes::Lanes,
     server::{self, Door},
     storage::Storage,
     supervise::{self, Foundation},
@@ -84,8 +85,17 @@ pub(super) struct World {
 impl World {
     /// The program does this with each connection.
     pub(super) async fn new(script: Script) -> Self {
+        Self::over(Lanes::start().unwrap(), script).await
+    }
+
+    /// The same, with all of the host in the test's own runtime, so that its clock is the only one.
+    pub(super) async fn in_one_runtime(script: Script) -> Self {
+        Self::over(Lanes::none(), script).await
+    }
+
+    async fn over(lanes: Lanes, script: Script) -> Self {
         let (listener, address) = loopback().await;
-        let (world, runtime) = Self::without_program().await;
+        let (world, runtime) = Self::without_program(lanes).await;
         runtime.reach_at(Some(address));
         let seen = world.seen.clone();
         tokio::spawn(async move {
@@ -101,7 +111,7 @@ impl World {
 
     /// The same, reached by a socket in its state folder.
     pub(super) async fn on_socket(script: Script) -> Self {
-        let (world, runtime) = Self::without_program().await;
+        let (world, runtime) = Self::without_program(Lanes::start().unwrap()).await;
         runtime.reach_at(None);
         world.start().await;
         listen(&world.socket(), script, &world.seen);
@@ -119,7 +129,7 @@ impl World {
         state.join(SOCKET_NAME)
     }
 
-    async fn without_program() -> (Self, Arc<FakeRuntime>) {
+    async fn without_program(lanes: Lanes) -> (Self, Arc<FakeRuntime>) {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
         let engine = Arc::new(FakeEngine::default());
@@ -146,6 +156,7 @@ impl World {
             tls: None,
             behind_tls_proxy: false,
             metrics: host.metrics().connections().clone(),
+            lanes,
         };
         tokio::spawn(server::serve(listener, door, site(host.clone()), never));
         let world = Self {

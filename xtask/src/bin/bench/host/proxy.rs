@@ -192,7 +192,7 @@ pub(super) fn serve() -> Result<()> {
         let host = TestHost::bring_up(setup).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
-        host.serve(listener, std::future::pending()).await;
+        host.serve(listener, std::future::pending()).await?;
         Ok(())
     })
 }
