@@ -7,8 +7,12 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -19,6 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     api::Site,
+    head_timer::HeadTimer,
     lanes::{Lanes, Seat},
     metrics::{ConnectionMetrics, Counted},
     peers::{self, Peers, Place},
@@ -89,7 +94,7 @@ pub(crate) async fn serve(
     site: impl Into<Site>,
     stop: impl Future<Output = ()>,
 ) {
-    let site = site.into();
+    let site = Arc::new(site.into());
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let peers = Peers::new(door.behind_tls_proxy);
     let mut connections = JoinSet::new();
@@ -115,7 +120,7 @@ pub(crate) async fn serve(
             peer,
             scheme: door.scheme(),
             behind_proxy: door.behind_tls_proxy,
-            site: site.clone(),
+            site: Arc::clone(&site),
             draining: draining.clone(),
             _held: (slot, place, door.metrics.opened(), seat),
         };
@@ -133,7 +138,7 @@ struct Connection {
     peer: SocketAddr,
     scheme: Scheme,
     behind_proxy: bool,
-    site: Site,
+    site: Arc<Site>,
     draining: watch::Receiver<()>,
     /// Its places among all connections, among its peer's and in its lane.
     _held: (OwnedSemaphorePermit, Place, Counted, Seat),
@@ -168,14 +173,21 @@ impl Connection {
             } else {
                 peer
             };
-            site.clone()
-                .answer(request.map(Body::new), Client { address, scheme })
+            let request = request.map(|body| {
+                if body.is_end_stream() {
+                    Body::empty()
+                } else {
+                    Body::new(body)
+                }
+            });
+            Arc::clone(&site).answer(request, Client { address, scheme })
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(HeadTimer::new(HEADER_READ_TIMEOUT))
             .header_read_timeout(HEADER_READ_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
             .max_header_size(HEADER_BYTES_MAX)
+            .writev(false)
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
             .with_upgrades();
         tokio::pin!(connection);

@@ -19,6 +19,7 @@ use crate::{
 };
 
 const API_VERSION: &str = "1";
+const VERSION_HEADER: HeaderName = HeaderName::from_static("hersh-api-version");
 /// What an `Accept` header begins with that asks for a version of this API.
 const VERSIONED: &str = "application/vnd.hersh.v";
 /// A path in the audit log is cut here, bytes.
@@ -69,8 +70,7 @@ pub(super) fn admit_look(
 /// The answer with the version of the API.
 pub(super) fn versioned(mut answer: Response) -> Response {
     let version = HeaderValue::from_static(API_VERSION);
-    let name = HeaderName::from_static("hersh-api-version");
-    answer.headers_mut().insert(name, version);
+    answer.headers_mut().insert(VERSION_HEADER, version);
     answer
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::Method,
+    http::{HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -43,12 +43,13 @@ pub(super) async fn observe(
 ) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    observer.see(request, route, |it| next.run(it)).await
+    let seen = observer.see(&request, route);
+    seen.through(next.run(request)).await
 }
 
 /// The span of a request. Requests to programs are many and the program's own business, so theirs
 /// is there for those who look closer only.
-fn span(request: &Request, id: &axum::http::HeaderValue, method: &str, route: &str) -> Span {
+fn span(request: &Request, id: &HeaderValue, method: &str, route: &str) -> Span {
     let id = id.to_str().unwrap_or_default();
     let span = if is_proxied(route) {
         tracing::debug_span!(
@@ -90,37 +91,56 @@ fn program(path: &str, route: &str) -> Option<ProgramId> {
 }
 
 impl Observer {
-    /// Names, measures and logs a request for `route` that `answer` answers. Whoever learns later
-    /// who asks records it as the span's `user`.
-    pub(super) async fn see<F: Future<Output = Response>>(
-        &self,
-        mut request: Request,
-        route: &str,
-        answer: impl FnOnce(Request) -> F,
-    ) -> Response {
+    /// Sees a request for `route`. Whoever learns later who asks records it as the span's `user`.
+    pub(super) fn see<'a>(&'a self, request: &Request, route: &'a str) -> Seen<'a> {
         let began = Instant::now();
         let method = method_name(request.method());
         let id = self.ids.of(request.headers());
-        request.headers_mut().insert(request_id::HEADER, id.clone());
-        let span = span(&request, &id, method, route);
-        let mut answer = answer(request).instrument(span.clone()).await;
-        span.in_scope(|| self.note(method, route, &answer, began));
-        answer.headers_mut().insert(request_id::HEADER, id);
+        let span = span(request, &id, method, route);
+        Seen {
+            observer: self,
+            route,
+            began,
+            method,
+            id,
+            span,
+        }
+    }
+}
+
+/// A request that is seen.
+pub(super) struct Seen<'a> {
+    observer: &'a Observer,
+    route: &'a str,
+    began: Instant,
+    method: &'static str,
+    id: HeaderValue,
+    span: Span,
+}
+
+impl Seen<'_> {
+    /// Waits for what answers the request, then measures, logs and names the answer.
+    pub(super) async fn through(self, answer: impl Future<Output = Response>) -> Response {
+        let mut answer = answer.instrument(self.span.clone()).await;
+        self.span.in_scope(|| self.note(&answer));
+        answer.headers_mut().insert(request_id::HEADER, self.id);
         answer
     }
 
-    fn note(&self, method: &'static str, route: &str, answer: &Response, began: Instant) {
-        let (status, took) = (answer.status(), began.elapsed());
+    fn note(&self, answer: &Response) {
+        let (method, route) = (self.method, self.route);
+        let (status, took) = (answer.status(), self.began.elapsed());
         let code = answer.extensions().get::<Code>().copied();
+        let metrics = &self.observer.metrics;
         if let Some(code) = code
             && is_about_the_sender(code)
         {
-            self.metrics.refused(code);
+            metrics.refused(code);
         }
         if is_proxied(route) {
-            self.metrics.proxied(code, took);
+            metrics.proxied(code, took);
         } else {
-            self.metrics.request(method, route, status.as_u16(), took);
+            metrics.request(method, route, status.as_u16(), took);
         }
         Span::current().record("status", status.as_u16());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -14,16 +14,21 @@ const LENGTH_MAX: usize = 64;
 /// to guess.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    start: u32,
+    /// The start's part of a name.
+    start: Box<str>,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
+        // Without random bytes names repeat after a restart, which a log's times tell apart.
+        Self::from(getrandom::u32().unwrap_or_default(), 1)
+    }
+
+    fn from(start: u32, next: u64) -> Self {
         Self {
-            // Without random bytes names repeat after a restart, which a log's times tell apart.
-            start: getrandom::u32().unwrap_or_default(),
-            next: AtomicU64::new(1),
+            start: format!("{start:08x}-").into(),
+            next: AtomicU64::new(next),
         }
     }
 
@@ -37,8 +42,11 @@ impl RequestIds {
     }
 
     fn make(&self) -> HeaderValue {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{:08x}-{number}", self.start);
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        // Of its exact length, which spares the value a copy.
+        let mut name = String::with_capacity(self.start.len() + number.len());
+        name.push_str(&self.start);
+        name.push_str(&number);
         HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("unnamed"))
     }
 }
@@ -57,10 +65,7 @@ mod tests {
         for value in values {
             headers.append(HEADER, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let ids = RequestIds {
-            start: 0xab,
-            next: AtomicU64::new(7),
-        };
+        let ids = RequestIds::from(0xab, 7);
         ids.of(&headers).to_str().unwrap().to_owned()
     }
 

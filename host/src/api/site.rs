@@ -8,7 +8,7 @@
 //! leaves out the layers and boxes of a router and does not leave its thread, which for a small
 //! answer would cost more than all the rest.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -26,7 +26,6 @@ use crate::{host::Host, lanes, server::Client};
 const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
 
 /// What a connection is served from.
-#[derive(Clone)]
 pub(crate) struct Site {
     /// Where the short way leads, and who sees it; none for a router that stands alone.
     short: Option<(Host, Observer)>,
@@ -47,24 +46,27 @@ impl Site {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(
-        self,
+    pub(crate) fn answer(
+        self: Arc<Self>,
         mut request: Request,
         client: Client,
-    ) -> Result<Response, Infallible> {
-        if let Some((host, observer)) = &self.short
-            && let Some(program) = watched(&request)
-        {
-            // Boxed: what sees a request moves it about.
-            let looked = |request| Box::pin(look(host, &program, request, client));
-            return Ok(observer.see(request, WATCHER_ROUTE, looked).await);
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send {
+        // A block, since a function would hold the request twice, and everything moves with it.
+        async move {
+            if let Some((host, observer)) = &self.short
+                && let Some(program) = watched(&request)
+            {
+                let seen = observer.see(&request, WATCHER_ROUTE);
+                let answer = pin!(look(host, &program, &mut request, client));
+                return Ok(seen.through(answer).await);
+            }
+            let extensions = request.extensions_mut();
+            extensions.insert(ConnectInfo(client.address));
+            extensions.insert(client.scheme);
+            let mut router = self.router.clone();
+            // A router is always ready.
+            lanes::beside(async move { router.call(request).await }).await
         }
-        let extensions = request.extensions_mut();
-        extensions.insert(ConnectInfo(client.address));
-        extensions.insert(client.scheme);
-        let mut router = self.router;
-        // A router is always ready.
-        lanes::beside(async move { router.call(request).await }).await
     }
 }
 
@@ -81,8 +83,8 @@ fn watched(request: &Request) -> Option<ProgramId> {
     ProgramId::parse(program).ok()
 }
 
-async fn look(host: &Host, program: &ProgramId, request: Request, client: Client) -> Response {
-    let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), &request);
+async fn look(host: &Host, program: &ProgramId, request: &mut Request, client: Client) -> Response {
+    let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), request);
     let answer = match caller {
         Ok(caller) => watcher::look_at(host, caller, program, client, request).await,
         Err(refusal) => Err(refusal),

@@ -104,7 +104,7 @@ pub(super) async fn look_at(
     caller: Caller,
     program: &ProgramId,
     client: Client,
-    request: Request,
+    request: &mut Request,
 ) -> Result<Response, Failure> {
     let entry = host.get(&caller, program)?;
     pass_on(host, caller, &entry, Some(client), request).await
@@ -115,12 +115,12 @@ async fn forward(
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
     (peer, scheme): Sender,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Failure> {
     let client = peer.zip(scheme);
     let client = client
         .map(|(Extension(ConnectInfo(address)), Extension(scheme))| Client { address, scheme });
-    pass_on(&host, caller, &entry, client, request).await
+    pass_on(&host, caller, &entry, client, &mut request).await
 }
 
 async fn pass_on(
@@ -128,7 +128,7 @@ async fn pass_on(
     caller: Caller,
     entry: &Entry,
     client: Option<Client>,
-    request: Request,
+    request: &mut Request,
 ) -> Result<Response, Failure> {
     let id = entry.id();
     let path =

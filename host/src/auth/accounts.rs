@@ -72,7 +72,7 @@ impl Accounts {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let hash = Token::parse(text.trim()).ok()?.hash();
+        let hash = Token::hash_of(text.trim()).ok()?;
         let known = self.known();
         let held = known
             .by_hash

@@ -46,34 +46,28 @@ impl Token {
         let mut bytes = [0u8; SECRET_DIGITS / 2];
         getrandom::fill(&mut bytes)?;
         let secret = hex(&bytes);
-        Ok(Self(format!("{PREFIX}{secret}{}", checksum(&secret))))
+        Ok(Self(format!("{PREFIX}{secret}{:08x}", checksum(&secret))))
     }
 
-    /// Reads one.
+    /// What is stored of the one that `text` is.
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong with the text, without repeating it.
-    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
-        let digits = text.strip_prefix(PREFIX).ok_or(TokenError::Malformed)?;
-        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if digits.len() != SECRET_DIGITS + CHECK_DIGITS || !digits.bytes().all(is_digit) {
-            return Err(TokenError::Malformed);
-        }
-        let (secret, check) = digits.split_at(SECRET_DIGITS);
-        if checksum(secret) == check {
-            Ok(Self(text.to_string()))
-        } else {
-            Err(TokenError::Checksum)
-        }
+    pub(crate) fn hash_of(text: &str) -> Result<TokenHash, TokenError> {
+        check(text)?;
+        Ok(TokenHash(Sha256::digest(text).into()))
     }
 
     /// Whether there is one somewhere in `text`.
     #[must_use]
     pub(crate) fn is_in(text: &str) -> bool {
         let length = PREFIX.len() + SECRET_DIGITS + CHECK_DIGITS;
-        text.match_indices(PREFIX)
-            .filter_map(|(at, _)| text.get(at..at + length))
-            .any(|text| Self::parse(text).is_ok())
+        // Most texts have no prefix, which is seen sooner than where one is.
+        text.contains(PREFIX)
+            && text
+                .match_indices(PREFIX)
+                .filter_map(|(at, _)| text.get(at..at + length))
+                .any(|text| check(text).is_ok())
     }
 
     /// The text, for the one place that shows it.
@@ -134,8 +128,25 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-fn checksum(secret: &str) -> String {
-    hex(&Sha256::digest(secret.as_bytes())[..CHECK_DIGITS / 2])
+/// Whether `text` is written as a token is.
+fn check(text: &str) -> Result<(), TokenError> {
+    let digits = text.strip_prefix(PREFIX).ok_or(TokenError::Malformed)?;
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if digits.len() != SECRET_DIGITS + CHECK_DIGITS || !digits.bytes().all(is_digit) {
+        return Err(TokenError::Malformed);
+    }
+    let (secret, check) = digits.split_at(SECRET_DIGITS);
+    if u32::from_str_radix(check, 16) == Ok(checksum(secret)) {
+        Ok(())
+    } else {
+        Err(TokenError::Checksum)
+    }
+}
+
+fn checksum(secret: &str) -> u32 {
+    let digest: [u8; 32] = Sha256::digest(secret).into();
+    let [a, b, c, d, ..] = digest;
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -151,11 +162,11 @@ mod tests {
     #[test]
     fn a_token_reads_back_and_a_damaged_one_is_told_apart() {
         let token = Token::generate().unwrap();
-        assert_eq!(Token::parse(token.reveal()).unwrap().hash(), token.hash());
+        assert_eq!(Token::hash_of(token.reveal()).unwrap(), token.hash());
         let text = token.reveal();
         let flipped = if text.ends_with('0') { "1" } else { "0" };
         let damaged = format!("{}{flipped}", &text[..text.len() - 1]);
-        assert_eq!(Token::parse(&damaged).unwrap_err(), TokenError::Checksum);
+        assert_eq!(Token::hash_of(&damaged).unwrap_err(), TokenError::Checksum);
         for wrong in [
             "",
             "hersh_",
@@ -165,7 +176,7 @@ mod tests {
             &format!("{text}0"),
         ] {
             assert_eq!(
-                Token::parse(wrong).unwrap_err(),
+                Token::hash_of(wrong).unwrap_err(),
                 TokenError::Malformed,
                 "{wrong}"
             );

@@ -23,7 +23,7 @@ mod snapshot;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -74,6 +74,8 @@ struct Inner {
     request_seconds: Histograms<Route>,
     proxied: Family<ProxyEnd, Counter>,
     proxy_seconds: Histograms<ProxyEnd>,
+    /// The two of answered requests, which are most of them, so that they are not looked up.
+    answered: OnceLock<(Counter, Histogram)>,
     refused: Family<Refused, Counter>,
     connections: ConnectionMetrics,
 }
@@ -151,6 +153,7 @@ impl Metrics {
                 "Time until an answer to a request to a program began, by outcome",
                 || Histogram::new(REQUEST_SECONDS),
             ),
+            answered: OnceLock::new(),
             refused: add.counters(
                 "auth_failures",
                 "Requests refused for who sent them, by reason",
@@ -225,13 +228,19 @@ impl Metrics {
 
     /// A request to a program was answered by it, or by the host in its stead with a code.
     pub(crate) fn proxied(&self, code: Option<Code>, took: Duration) {
-        let outcome = code.map_or("answered", Code::name);
-        let end = ProxyEnd { outcome };
-        self.0
-            .proxy_seconds
-            .get_or_create(&end)
-            .observe(took.as_secs_f64());
-        self.0.proxied.get_or_create(&end).inc();
+        let metrics = |outcome| {
+            let end = ProxyEnd { outcome };
+            let seconds = self.0.proxy_seconds.get_or_create_owned(&end);
+            (self.0.proxied.get_or_create_owned(&end), seconds)
+        };
+        let count = |(requests, seconds): &(Counter, Histogram)| {
+            requests.inc();
+            seconds.observe(took.as_secs_f64());
+        };
+        match code {
+            None => count(self.0.answered.get_or_init(|| metrics("answered"))),
+            Some(code) => count(&metrics(code.name())),
+        }
     }
 
     /// A request was refused for who sent it.

@@ -2,7 +2,6 @@
 //! than the program says something and the client would still be let in.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,11 +13,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
-    deadline::Deadline,
-    link::{Link, LinkError},
+    link::{GivenUp, Link, LinkError},
     upstream::Upstream,
 };
 use crate::auth::Grant;
@@ -44,8 +41,8 @@ struct Download {
     /// Dropped with the body, which closes the connection; given back at the body's end.
     held: Option<Held>,
     idle: Duration,
-    /// Made when the program is waited for the first time, or the body is long.
-    waiting: Option<Box<Waiting>>,
+    /// What revokes it; made when the program is waited for the first time, or the body is long.
+    revoked: Option<BoxFuture<'static, ()>>,
     is_waiting: bool,
     /// Pieces passed on, counted up to [`PIECES_FEW`].
     pieces: u32,
@@ -53,17 +50,11 @@ struct Download {
 
 /// What an answer's body needs until its end.
 pub(super) struct Held {
-    pub(super) link: Link,
+    pub(super) link: Box<Link>,
     pub(super) upstream: Arc<Upstream>,
     /// What lets the client read on, until it is waited for.
     pub(super) grant: Option<Grant>,
     pub(super) _permit: OwnedSemaphorePermit,
-}
-
-struct Waiting {
-    silence: Deadline,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    revoked: BoxFuture<'static, ()>,
 }
 
 /// The answer's body, and the link given back once it is through.
@@ -75,7 +66,7 @@ pub(super) fn stream(mut held: Held, idle: Duration) -> Body {
     Body::new(Download {
         held: Some(held),
         idle,
-        waiting: None,
+        revoked: None,
         is_waiting: false,
         pieces: 0,
     })
@@ -112,52 +103,33 @@ impl Download {
     /// Whether what lets the client read on is over. A short answer that is there is not asked:
     /// it was let in a moment ago.
     fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
-        if self.waiting.is_none() && self.pieces < PIECES_FEW {
-            return Poll::Pending;
+        if self.revoked.is_none() {
+            if self.pieces < PIECES_FEW && !self.is_waiting {
+                return Poll::Pending;
+            }
+            let grant = self.held.as_mut().and_then(|held| held.grant.take());
+            self.revoked = grant.map(|grant| grant.over().boxed());
         }
-        let Some(waiting) = self.waiting() else {
+        let Some(revoked) = &mut self.revoked else {
             return Poll::Pending;
         };
-        let revoked = waiting.revoked.as_mut().poll(cx);
-        revoked.map(|()| DownloadError::Revoked)
+        revoked.as_mut().poll(cx).map(|()| DownloadError::Revoked)
     }
 
-    /// Whether the program has been waited for long enough.
+    /// Whether the program has been waited for long enough, and by whoever may.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
-        let (idle, was_waiting) = (self.idle, self.is_waiting);
-        let Some(waiting) = self.waiting() else {
-            return Poll::Pending;
-        };
-        if !was_waiting {
-            waiting.silence.set(idle);
+        let was_waiting = std::mem::replace(&mut self.is_waiting, true);
+        if let Some(held) = &mut self.held {
+            if !was_waiting {
+                held.link.wait_at_most(self.idle);
+            }
+            match held.link.poll_given_up(cx) {
+                Poll::Ready(GivenUp::Ended) => return Poll::Ready(DownloadError::Ended),
+                Poll::Ready(GivenUp::Late) => return Poll::Ready(DownloadError::Idle),
+                Poll::Pending => {}
+            }
         }
-        let ended = waiting.ended.as_mut().poll(cx).is_ready();
-        let revoked = waiting.revoked.as_mut().poll(cx).is_ready();
-        let idled = waiting.silence.poll(cx).is_ready();
-        self.is_waiting = true;
-        if ended {
-            Poll::Ready(DownloadError::Ended)
-        } else if revoked {
-            Poll::Ready(DownloadError::Revoked)
-        } else if idled {
-            Poll::Ready(DownloadError::Idle)
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// What is waited for beside the program; `None` once the body is through.
-    fn waiting(&mut self) -> Option<&mut Waiting> {
-        let held = self.held.as_mut()?;
-        if self.waiting.is_none() {
-            let grant = held.grant.take()?;
-            self.waiting = Some(Box::new(Waiting {
-                silence: Deadline::after(self.idle),
-                ended: Box::pin(held.upstream.ended().clone().cancelled_owned()),
-                revoked: grant.over().boxed(),
-            }));
-        }
-        self.waiting.as_deref_mut()
+        self.poll_revoked(cx)
     }
 }
 

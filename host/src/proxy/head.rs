@@ -162,8 +162,8 @@ fn collect(
     headers: &[Header<'_>],
     named: impl Fn(&str) -> Option<HeaderName>,
 ) -> Result<HeaderMap, HeadError> {
-    // Room for those that the host adds.
-    let mut collected = HeaderMap::with_capacity(8);
+    // Room for one or two, and those that the host adds.
+    let mut collected = HeaderMap::with_capacity(5);
     for Header { name, value } in headers {
         let value = || HeaderValue::from_bytes(value).map_err(|_| HeadError::Value);
         if let Some(name) = named(name) {

@@ -8,27 +8,28 @@
 use std::{
     future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::SizeHint;
+use tokio::io::AsyncWrite;
 use tokio_util::{
-    io::{poll_read_buf, poll_write_buf},
-    sync::CancellationToken,
+    io::poll_read_buf,
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
 };
 
 use super::{
     ForwardError, Patience,
-    deadline::Deadline,
     framing::{Framing, FramingError, Piece},
     head::{self, HeadError, Said, Spoken},
     request::Asked,
     upload::{Sending, Upload, UploadError},
 };
 use crate::{
+    deadline::Deadline,
     lanes::{self, LaneId},
     place::{ConnectError, Place, WATCHER_PORT, Wire},
 };
@@ -56,8 +57,10 @@ pub(super) struct Link {
     framing: Framing,
     /// The connection may carry another request.
     keeps_alive: bool,
-    /// Goes off when the request under way has taken too long.
+    /// Goes off when whoever is waited for has taken too long.
     deadline: Deadline,
+    /// Fires when the container is not the program's any more.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
     uses: usize,
     /// Whose reactor tells of it.
     lane: LaneId,
@@ -72,6 +75,14 @@ pub(super) enum AskError {
     Stale(ForwardError),
     /// Anything else.
     Failed(ForwardError),
+}
+
+/// Why a program is waited for no longer.
+pub(super) enum GivenUp {
+    /// Its container is not the program's any more.
+    Ended,
+    /// The deadline has passed.
+    Late,
 }
 
 /// Why an answer does not come to its end.
@@ -98,7 +109,11 @@ impl Link {
     ///
     /// # Errors
     /// [`ForwardError::Unreachable`].
-    pub(super) async fn dial(place: &Place, limit: Duration) -> Result<Self, ForwardError> {
+    pub(super) async fn dial(
+        place: &Place,
+        limit: Duration,
+        ended: CancellationToken,
+    ) -> Result<Box<Self>, ForwardError> {
         let wire = tokio::time::timeout(limit, place.connect(WATCHER_PORT))
             .await
             .map_err(|_| {
@@ -106,7 +121,8 @@ impl Link {
                 let port = WATCHER_PORT;
                 ConnectError::Port { port, source }
             })??;
-        Ok(Self {
+        // Boxed, since it is moved often.
+        Ok(Box::new(Self {
             wire,
             inbox: BytesMut::new(),
             read_bytes: READ_BYTES_FEW,
@@ -115,9 +131,10 @@ impl Link {
             framing: Framing::Length(0),
             keeps_alive: true,
             deadline: Deadline::after(limit),
+            ended: Box::pin(ended.cancelled_owned()),
             uses: 0,
             lane: lanes::here(),
-        })
+        }))
     }
 
     /// Sends a request with `upload`, which it takes, and waits for what the program says to it.
@@ -125,12 +142,11 @@ impl Link {
     /// # Errors
     /// [`AskError`]; the connection is closed then.
     pub(super) async fn ask(
-        mut self,
+        mut self: Box<Self>,
         asked: &Asked<'_>,
         upload: &mut Option<Upload>,
         patience: &Patience,
-        ended: &CancellationToken,
-    ) -> Result<(Said, Self), AskError> {
+    ) -> Result<(Said, Box<Self>), AskError> {
         if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
             // Closed, or something came that nobody asked for.
             return Err(AskError::Unsent);
@@ -150,7 +166,6 @@ impl Link {
             patience.upload
         };
         self.deadline.set(first);
-        let mut ended = pin!(ended.cancelled());
         let outcome = poll_fn(|cx| {
             match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => return failed(error.into()),
@@ -163,17 +178,15 @@ impl Link {
             if let Poll::Ready(said) = self.poll_said(&mut hearing, cx) {
                 return Poll::Ready(said.map_err(|error| self.explain(error, &hearing)));
             }
-            if self.deadline.poll(cx).is_ready() {
-                return failed(if self.waits_for_client() {
-                    ForwardError::BodyLate(patience.upload.as_secs())
-                } else {
-                    ForwardError::Late(patience.answer.as_secs())
-                });
-            }
-            if ended.as_mut().poll(cx).is_ready() {
-                return failed(ForwardError::Ended);
-            }
-            Poll::Pending
+            self.poll_given_up(cx).map(|why| {
+                Err(AskError::Failed(match why {
+                    GivenUp::Ended => ForwardError::Ended,
+                    GivenUp::Late if self.waits_for_client() => {
+                        ForwardError::BodyLate(patience.upload.as_secs())
+                    }
+                    GivenUp::Late => ForwardError::Late(patience.answer.as_secs()),
+                }))
+            })
         })
         .await;
         outcome.map(|said| (said, self))
@@ -219,6 +232,19 @@ impl Link {
         }
     }
 
+    /// From now on the program has so long to say something.
+    pub(super) fn wait_at_most(&mut self, time: Duration) {
+        self.deadline.set(time);
+    }
+
+    /// Why the program is waited for no longer.
+    pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
+        if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(GivenUp::Ended);
+        }
+        self.deadline.poll(cx).map(|()| GivenUp::Late)
+    }
+
     /// True once the answer's body is known to be through.
     pub(super) fn is_through(&self) -> bool {
         self.framing.is_over()
@@ -233,7 +259,7 @@ impl Link {
     }
 
     /// The connection, if the request and its answer are both through and another may follow.
-    pub(super) fn freed(mut self) -> Option<Self> {
+    pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
         let is_sent = self.upload.is_none() && self.outbox.is_empty();
         let is_free = self.keeps_alive && is_sent && self.is_through() && self.inbox.is_empty();
         if self.inbox.capacity() > READ_BYTES_FEW {
@@ -276,10 +302,13 @@ impl Link {
                 };
             }
             let wire = Pin::new(&mut self.wire);
-            if ready!(poll_write_buf(wire, cx, &mut self.outbox)).is_err() {
-                self.outbox.clear();
-                self.upload = None;
-                self.keeps_alive = false;
+            match ready!(wire.poll_write(cx, &self.outbox)) {
+                Ok(sent) if sent > 0 => self.outbox.advance(sent),
+                Ok(_) | Err(_) => {
+                    self.outbox.clear();
+                    self.upload = None;
+                    self.keeps_alive = false;
+                }
             }
         }
     }

@@ -11,7 +11,6 @@
 //! Whoever waits for the program drives the connection to it, so that a request costs no task and
 //! its end is the end of everything done for it.
 
-mod deadline;
 mod download;
 mod error;
 mod framing;
@@ -25,7 +24,7 @@ mod upload;
 mod upstream;
 mod websocket;
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
@@ -114,25 +113,27 @@ impl Proxy {
     /// [`ForwardError`]; the program may have seen part of the request then.
     pub(crate) async fn forward(
         &self,
-        request: Request,
+        request: &mut Request,
         path: &str,
         upstream: &Arc<Upstream>,
         client: Option<Client>,
         grant: Grant,
     ) -> Result<Response, ForwardError> {
-        let (mut parts, body) = request.into_parts();
-        request::check(&parts)?;
-        let handshake = websocket::asked(&parts, !body.is_end_stream())?;
+        request::check(request)?;
+        let handshake = websocket::asked(request, !request.body().is_end_stream())?.map(Box::new);
         let permit = upstream.permit()?;
-        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let upload = Upload::new(mem::take(request.body_mut()));
         let asked = Asked {
-            parts: &parts,
+            method: request.method(),
             path,
+            query: request.uri().query(),
+            headers: request.headers(),
             authority: upstream.authority(),
             client,
-            handshake: handshake.as_ref().map(Handshake::headers),
+            handshake: handshake.as_deref().map(Handshake::headers),
         };
-        let (said, link) = self.ask(&asked, Upload::new(body), upstream).await?;
+        let (said, link) = self.ask(&asked, upload, upstream).await?;
         match said {
             Said::Answer(head) => {
                 let held = Held {
@@ -175,7 +176,7 @@ impl Proxy {
         asked: &Asked<'_>,
         mut upload: Option<Upload>,
         upstream: &Upstream,
-    ) -> Result<(Said, Link), ForwardError> {
+    ) -> Result<(Said, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take();
         // Each turn uses up one of the connections that wait, or makes a new one.
@@ -183,9 +184,9 @@ impl Proxy {
             let link = match pooled.take() {
                 Some(link) => link,
                 // Boxed as everything that is rare, so that a request is small.
-                None => Box::pin(Link::dial(upstream.place(), self.patience.connect)).await?,
+                None => Box::pin(self.dial(upstream)).await?,
             };
-            let answered = link.ask(asked, &mut upload, &self.patience, upstream.ended());
+            let answered = link.ask(asked, &mut upload, &self.patience);
             match answered.await {
                 Ok(answered) => return Ok(answered),
                 Err(AskError::Unsent) => pooled = upstream.take(),
@@ -195,10 +196,15 @@ impl Proxy {
         }
     }
 
+    async fn dial(&self, upstream: &Upstream) -> Result<Box<Link>, ForwardError> {
+        let ended = upstream.ended().clone();
+        Link::dial(upstream.place(), self.patience.connect, ended).await
+    }
+
     /// Opens a tunnel between both sides of a handshake.
     fn open(
         &self,
-        link: Link,
+        link: Box<Link>,
         client: OnUpgrade,
         ends: Ends,
         permit: OwnedSemaphorePermit,

@@ -2,9 +2,8 @@
 
 use bytes::BytesMut;
 use hyper::{
-    Method, Version,
+    Method, Request, Version,
     header::{self, HeaderMap},
-    http::request::Parts,
 };
 
 use super::{ForwardError, REQUEST_BODY_BYTES_MAX, headers, upload::Upload};
@@ -24,15 +23,15 @@ const METHODS: [Method; 7] = [
 ///
 /// # Errors
 /// [`ForwardError`] says what is wrong with the request.
-pub(super) fn check(parts: &Parts) -> Result<(), ForwardError> {
-    if !METHODS.contains(&parts.method) {
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), ForwardError> {
+    if !METHODS.contains(request.method()) {
         return Err(ForwardError::Method);
     }
-    let hosts = parts.headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Err(ForwardError::Malformed("send exactly one Host header"));
     }
-    let mut encodings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut encodings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     let only = encodings.next();
     if encodings.next().is_some()
         || only.is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"chunked"))
@@ -40,7 +39,7 @@ pub(super) fn check(parts: &Parts) -> Result<(), ForwardError> {
         let message = "Transfer-Encoding may be 'chunked' and nothing else";
         return Err(ForwardError::Malformed(message));
     }
-    let declared = parts.headers.get(header::CONTENT_LENGTH);
+    let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > REQUEST_BODY_BYTES_MAX) {
         return Err(ForwardError::BodyTooLarge);
@@ -50,9 +49,11 @@ pub(super) fn check(parts: &Parts) -> Result<(), ForwardError> {
 
 /// What is asked of the program, as often as it has to be said.
 pub(super) struct Asked<'a> {
-    pub(super) parts: &'a Parts,
+    pub(super) method: &'a Method,
     /// From [`super::watcher_path`].
     pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) headers: &'a HeaderMap,
     /// What the program is called toward itself.
     pub(super) authority: &'a str,
     /// Who asks; unknown only without a server.
@@ -64,30 +65,29 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// Whether asking twice is the same as asking once.
     pub(super) fn is_safe(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.parts.method)
+        [Method::GET, Method::HEAD, Method::OPTIONS].contains(self.method)
     }
 
     pub(super) fn is_head(&self) -> bool {
-        self.parts.method == Method::HEAD
+        *self.method == Method::HEAD
     }
 
     /// Writes the head of the request that goes to the program with `upload`. None of its parts
     /// can hold a line's end: the HTTP library has read them out of a target and headers.
     pub(super) fn write(&self, upload: Option<&Upload>, out: &mut BytesMut) {
-        let query = self.parts.uri.query();
         for part in [
-            self.parts.method.as_str(),
+            self.method.as_str(),
             " ",
             self.path,
-            query.map_or("", |_| "?"),
-            query.unwrap_or_default(),
+            self.query.map_or("", |_| "?"),
+            self.query.unwrap_or_default(),
             " HTTP/1.1\r\nhost: ",
             self.authority,
             "\r\n",
         ] {
             out.extend_from_slice(part.as_bytes());
         }
-        headers::write_toward_program(&self.parts.headers, self.client, out);
+        headers::write_toward_program(self.headers, self.client, out);
         for (name, value) in self.handshake.into_iter().flatten() {
             headers::write(name.as_str(), value, out);
         }

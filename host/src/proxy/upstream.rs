@@ -36,7 +36,7 @@ pub(crate) struct Upstream {
     place: Place,
     authority: String,
     in_flight: InFlight,
-    idle: Mutex<Vec<(Instant, Link)>>,
+    idle: Mutex<Vec<(Instant, Box<Link>)>>,
     ended: CancellationToken,
 }
 
@@ -95,7 +95,7 @@ impl Upstream {
     }
 
     /// A connection of this lane that waits, the last one that served first.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self) -> Option<Box<Link>> {
         let here = lanes::here();
         let mut idle = self.idle();
         let at = idle.iter().rposition(|(_, link)| link.lane() == here)?;
@@ -104,14 +104,14 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn put(&self, link: Link) {
+    pub(super) fn put(&self, link: Box<Link>) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX && !self.ended.is_cancelled() {
             idle.push((Instant::now(), link));
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Link)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::{
-    Method, Version,
+    Method, Request, Version,
     header::{self, HeaderMap, HeaderName, HeaderValue},
-    http::request::Parts,
 };
 use sha1::{Digest, Sha1};
 
@@ -34,8 +33,11 @@ pub(super) struct Handshake {
 /// # Errors
 /// [`ForwardError::Upgrade`] for any other upgrade or a handshake that is not whole,
 /// [`ForwardError::Origin`] for one that a page of somebody else began.
-pub(super) fn asked(parts: &Parts, has_body: bool) -> Result<Option<Handshake>, ForwardError> {
-    let headers = &parts.headers;
+pub(super) fn asked<B>(
+    request: &Request<B>,
+    has_body: bool,
+) -> Result<Option<Handshake>, ForwardError> {
+    let headers = request.headers();
     if !headers.contains_key(header::UPGRADE) {
         return Ok(None);
     }
@@ -43,7 +45,7 @@ pub(super) fn asked(parts: &Parts, has_body: bool) -> Result<Option<Handshake>, 
     if !is_only(headers, &header::UPGRADE, b"websocket") {
         return refused("the Upgrade header names another protocol");
     }
-    if parts.method != Method::GET || parts.version != Version::HTTP_11 || has_body {
+    if request.method() != Method::GET || request.version() != Version::HTTP_11 || has_body {
         return refused("a WebSocket begins with GET by HTTP/1.1 and without a body");
     }
     if !lists(headers, &header::CONNECTION, "upgrade") {
@@ -168,17 +170,17 @@ mod tests {
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-    fn parts(change: impl FnOnce(&mut HeaderMap)) -> Parts {
-        let request = hyper::Request::get("/x")
+    fn request(change: impl FnOnce(&mut HeaderMap)) -> Request<()> {
+        let request = Request::get("/x")
             .header("host", "host.example:7700")
             .header("connection", "keep-alive, Upgrade")
             .header("upgrade", "WebSocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", KEY)
             .body(());
-        let mut parts = request.unwrap().into_parts().0;
-        change(&mut parts.headers);
-        parts
+        let mut request = request.unwrap();
+        change(request.headers_mut());
+        request
     }
 
     fn set(name: &'static str, value: &'static str) -> impl FnOnce(&mut HeaderMap) {
@@ -198,40 +200,40 @@ mod tests {
 
     #[test]
     fn only_a_whole_handshake_is_one() {
-        assert!(asked(&parts(|_| ()), false).unwrap().is_some());
-        let plain = parts(|headers| drop(headers.remove("upgrade")));
+        assert!(asked(&request(|_| ()), false).unwrap().is_some());
+        let plain = request(|headers| drop(headers.remove("upgrade")));
         assert!(asked(&plain, false).unwrap().is_none());
         for bad in [
-            parts(set("upgrade", "h2c")),
-            parts(set("upgrade", "websocket, h2c")),
-            parts(add("upgrade", "websocket")),
-            parts(set("connection", "keep-alive")),
-            parts(|headers| drop(headers.remove("connection"))),
-            parts(set("sec-websocket-version", "8")),
-            parts(set("sec-websocket-key", "c2hvcnQ=")),
-            parts(set("sec-websocket-key", "not base64 at all!!!!!!!")),
-            parts(add("sec-websocket-key", KEY)),
+            request(set("upgrade", "h2c")),
+            request(set("upgrade", "websocket, h2c")),
+            request(add("upgrade", "websocket")),
+            request(set("connection", "keep-alive")),
+            request(|headers| drop(headers.remove("connection"))),
+            request(set("sec-websocket-version", "8")),
+            request(set("sec-websocket-key", "c2hvcnQ=")),
+            request(set("sec-websocket-key", "not base64 at all!!!!!!!")),
+            request(add("sec-websocket-key", KEY)),
         ] {
             let refused = asked(&bad, false);
             assert!(
                 matches!(refused, Err(ForwardError::Upgrade(_))),
                 "{:?}: {refused:?}",
-                bad.headers
+                bad.headers()
             );
         }
-        let mut post = parts(|_| ());
-        post.method = Method::POST;
+        let mut post = request(|_| ());
+        *post.method_mut() = Method::POST;
         assert!(asked(&post, false).is_err());
-        let mut old = parts(|_| ());
-        old.version = Version::HTTP_10;
+        let mut old = request(|_| ());
+        *old.version_mut() = Version::HTTP_10;
         assert!(asked(&old, false).is_err());
-        assert!(asked(&parts(|_| ()), true).is_err());
+        assert!(asked(&request(|_| ()), true).is_err());
     }
 
     #[test]
     fn a_browser_may_only_come_from_a_page_of_this_host() {
         for origin in ["https://host.example:7700", "http://HOST.example:7700"] {
-            assert!(asked(&parts(set("origin", origin)), false).is_ok());
+            assert!(asked(&request(set("origin", origin)), false).is_ok());
         }
         for origin in [
             "https://evil.example",
@@ -242,10 +244,10 @@ mod tests {
             "null",
             "",
         ] {
-            let refused = asked(&parts(set("origin", origin)), false);
+            let refused = asked(&request(set("origin", origin)), false);
             assert!(matches!(refused, Err(ForwardError::Origin)), "{origin}");
         }
-        let twice = parts(|headers| {
+        let twice = request(|headers| {
             add("origin", "https://host.example:7700")(headers);
             add("origin", "https://evil.example")(headers);
         });
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn only_the_answer_to_this_handshake_makes_a_tunnel() {
-        let offer = parts(set("sec-websocket-protocol", "chat, log"));
+        let offer = request(set("sec-websocket-protocol", "chat, log"));
         let handshake = asked(&offer, false).unwrap().unwrap();
         let answer = |change: &dyn Fn(&mut HeaderMap)| {
             let mut headers = HeaderMap::new();

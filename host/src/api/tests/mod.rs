@@ -98,7 +98,7 @@ impl Fixture {
             address,
             scheme: Scheme::Http,
         };
-        let answered = site(self.host.clone()).answer(request, client);
+        let answered = Arc::new(site(self.host.clone())).answer(request, client);
         answered.await.unwrap()
     }
 

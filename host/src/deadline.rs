@@ -10,27 +10,31 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A timer that stays set when its time is put off, and is set anew only if it goes off early.
 #[derive(Debug)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     at: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    pub(super) fn after(time: Duration) -> Self {
+    pub(crate) fn after(time: Duration) -> Self {
         let timer = Box::pin(sleep(time));
         let at = timer.deadline();
         Self { at, timer }
     }
 
-    /// Puts it off, or sooner, to `time` from now.
-    pub(super) fn set(&mut self, time: Duration) {
-        self.at = Instant::now() + time;
+    /// Sets it to `time` from now.
+    pub(crate) fn set(&mut self, time: Duration) {
+        self.set_at(Instant::now() + time);
+    }
+
+    pub(crate) fn set_at(&mut self, at: Instant) {
+        self.at = at;
         if self.timer.deadline() > self.at {
             self.timer.as_mut().reset(self.at);
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             if self.timer.deadline() >= self.at {
