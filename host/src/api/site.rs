@@ -46,12 +46,15 @@ impl Site {
     }
 
     /// Answers one request.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "a function would hold the request twice, and all of it moves with each request"
+    )]
     pub(crate) fn answer(
         self: Arc<Self>,
         mut request: Request,
         client: Client,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send {
-        // A block, since a function would hold the request twice, and everything moves with it.
         async move {
             if let Some((host, observer)) = &self.short
                 && let Some(program) = watched(&request)

@@ -1,6 +1,6 @@
 //! The way to a program's WatcherAPI.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension,
@@ -126,7 +126,7 @@ async fn forward(
 async fn pass_on(
     host: &Host,
     caller: Caller,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     client: Option<Client>,
     request: &mut Request,
 ) -> Result<Response, Failure> {

@@ -23,6 +23,7 @@ use crate::{
     effects::Effects,
     idempotency::Claims,
     journal::Journal,
+    lanes,
     metrics::{Measured, Metrics},
     place::Place,
     proxy::{Proxy, Upstream},
@@ -287,11 +288,18 @@ impl Host {
     /// The container that answers for the program right now; `None` unless it is Ready.
     pub(crate) async fn upstream(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
     ) -> Result<Option<Arc<Upstream>>, Unavailable> {
         if let Some(upstream) = entry.upstream() {
             return Ok(Some(upstream));
         }
+        let (host, entry) = (self.clone(), Arc::clone(entry));
+        // Beside, since what begins there, such as a connection to the engine, outlives a lane.
+        let finding = async move { host.find_upstream(&entry).await };
+        Box::pin(lanes::beside(finding)).await
+    }
+
+    async fn find_upstream(&self, entry: &Entry) -> Result<Option<Arc<Upstream>>, Unavailable> {
         let ready = |program: &Program| program.state.container().cloned();
         let Some(container) = entry.supervisor().with_state(ready) else {
             return Ok(None);

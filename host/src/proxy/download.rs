@@ -15,7 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    link::{GivenUp, Link, LinkError},
+    error::LinkError,
+    link::{GivenUp, Link},
     upstream::Upstream,
 };
 use crate::auth::Grant;
@@ -148,7 +149,8 @@ impl hyper::body::Body for Download {
                 this.held = None;
                 None
             }
-            Poll::Ready(_) => this.held.take_if(|held| held.link.is_through()),
+            Poll::Ready(None) => this.held.take(),
+            Poll::Ready(Some(Ok(_))) => this.held.take_if(|held| held.link.is_through()),
             Poll::Pending => None,
         };
         if let Some(held) = held {

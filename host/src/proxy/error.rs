@@ -1,6 +1,11 @@
 //! Why a request got no answer from the program.
 
-use super::{IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, upload::UploadError};
+use std::io;
+
+use super::{
+    IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, framing::FramingError, hearing::HearingError,
+    upload::UploadError,
+};
 use crate::place::ConnectError;
 
 /// Why a request got no answer from the program.
@@ -57,4 +62,30 @@ impl From<UploadError> for ForwardError {
             UploadError::Broken => Self::BodyBroken,
         }
     }
+}
+
+/// Why there is no answer.
+pub(super) enum AskError {
+    /// The connection was over before anything was sent; the upload is where it was.
+    Unsent,
+    /// It was closed after the request was sent, before a byte came, and had served before: the
+    /// program most likely closed it as idle at that moment.
+    Stale(ForwardError),
+    /// Anything else.
+    Failed(ForwardError),
+}
+
+/// Why an answer does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("its connection broke: {0}")]
+    Wire(#[from] io::Error),
+    #[error("it closed the connection too early")]
+    Closed,
+    #[error(transparent)]
+    Hearing(#[from] HearingError),
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
 }

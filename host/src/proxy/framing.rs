@@ -2,6 +2,7 @@
 //! come.
 
 use bytes::{Buf, Bytes, BytesMut};
+use httparse::Status;
 
 /// Bytes of the line before a chunk: its size, and extensions that nobody reads.
 const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
@@ -120,14 +121,18 @@ fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     if came.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
         return Err(FramingError::ChunkSize);
     }
-    match httparse::parse_chunk_size(came) {
-        Ok(httparse::Status::Complete((length, size))) => {
-            came.advance(length);
-            Ok(Some(size))
-        }
-        Ok(httparse::Status::Partial) if came.len() <= CHUNK_LINE_BYTES_MAX => Ok(None),
-        Ok(httparse::Status::Partial) | Err(_) => Err(FramingError::ChunkSize),
+    let (length, size) = match httparse::parse_chunk_size(came) {
+        Ok(Status::Complete((length, size))) => (length, Some(size)),
+        Ok(Status::Partial) => (came.len(), None),
+        Err(_) => return Err(FramingError::ChunkSize),
+    };
+    if length > CHUNK_LINE_BYTES_MAX {
+        return Err(FramingError::ChunkSize);
     }
+    if size.is_some() {
+        came.advance(length);
+    }
+    Ok(size)
 }
 
 /// Takes a line of at most `bytes_max`: how long it was, nought for the empty one that ends
@@ -221,6 +226,8 @@ mod tests {
     fn what_nobody_reads_is_bounded() {
         let line = format!("5;{}", "x".repeat(CHUNK_LINE_BYTES_MAX));
         assert_eq!(chunked(&line), Err(FramingError::ChunkSize));
+        let ended = format!("{line}\r\nhello");
+        assert_eq!(chunked(&ended), Err(FramingError::ChunkSize));
         let long = format!("0\r\n{}", "x".repeat(TRAILERS_BYTES_MAX + 1));
         assert_eq!(chunked(&long), Err(FramingError::Trailers));
         let many = format!("0\r\n{}", "a: b\r\n".repeat(TRAILERS_BYTES_MAX / 6 + 1));

@@ -15,7 +15,6 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::SizeHint;
-use tokio::io::AsyncWrite;
 use tokio_util::{
     io::poll_read_buf,
     sync::{CancellationToken, WaitForCancellationFutureOwned},
@@ -23,10 +22,13 @@ use tokio_util::{
 
 use super::{
     ForwardError, Patience,
-    framing::{Framing, FramingError, Piece},
-    head::{self, HeadError, Said, Spoken},
+    error::{AskError, LinkError},
+    framing::{Framing, Piece},
+    head::{Said, Spoken},
+    hearing::Hearing,
+    outbox::{Outbox, SendError},
     request::Asked,
-    upload::{Sending, Upload, UploadError},
+    upload::{Upload, UploadError},
 };
 use crate::{
     deadline::Deadline,
@@ -34,15 +36,9 @@ use crate::{
     place::{ConnectError, Place, WATCHER_PORT, Wire},
 };
 
-/// Bytes of the head of an answer.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that may come before the end of an answer's head, interim answers (1xx) included.
-const BEFORE_BODY_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 /// Bytes read at once, at first and of a long answer.
 const READ_BYTES_FEW: usize = 8 * 1024;
 const READ_BYTES_MANY: usize = 64 * 1024;
-/// With so many bytes to send, the program takes some before the client gives more.
-const OUTBOX_BYTES_FULL: usize = 16 * 1024;
 
 /// One connection.
 pub(super) struct Link {
@@ -50,9 +46,7 @@ pub(super) struct Link {
     /// What came and is not read yet.
     inbox: BytesMut,
     read_bytes: usize,
-    /// What is not sent yet, and the body that the rest comes from.
-    outbox: BytesMut,
-    upload: Option<Upload>,
+    outbox: Outbox,
     /// The answer's body.
     framing: Framing,
     /// The connection may carry another request.
@@ -66,42 +60,12 @@ pub(super) struct Link {
     lane: LaneId,
 }
 
-/// Why there is no answer.
-pub(super) enum AskError {
-    /// The connection was over before anything was sent; the upload is where it was.
-    Unsent,
-    /// It was closed after the request was sent, before a byte came, and had served before: the
-    /// program most likely closed it as idle at that moment.
-    Stale(ForwardError),
-    /// Anything else.
-    Failed(ForwardError),
-}
-
 /// Why a program is waited for no longer.
 pub(super) enum GivenUp {
     /// Its container is not the program's any more.
     Ended,
     /// The deadline has passed.
     Late,
-}
-
-/// Why an answer does not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
-    #[error("its connection broke: {0}")]
-    Wire(#[from] io::Error),
-    #[error("it closed the connection too early")]
-    Closed,
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    #[error("the head of its answer is larger than {HEAD_BYTES_MAX} bytes")]
-    HeadTooLarge,
-    #[error("it sent more than {BEFORE_BODY_BYTES_MAX} bytes before a body")]
-    NoAnswer,
-    #[error(transparent)]
-    Framing(#[from] FramingError),
-    #[error(transparent)]
-    Upload(#[from] UploadError),
 }
 
 impl Link {
@@ -126,8 +90,7 @@ impl Link {
             wire,
             inbox: BytesMut::new(),
             read_bytes: READ_BYTES_FEW,
-            outbox: BytesMut::new(),
-            upload: None,
+            outbox: Outbox::default(),
             framing: Framing::Length(0),
             keeps_alive: true,
             deadline: Deadline::after(limit),
@@ -152,14 +115,9 @@ impl Link {
             return Err(AskError::Unsent);
         }
         self.uses += 1;
-        asked.write(upload.as_ref(), &mut self.outbox);
-        self.upload = upload.take();
-        let mut hearing = Hearing {
-            is_head: asked.is_head(),
-            taken: 0,
-            searched: 0,
-        };
-        let mut is_sent = self.upload.is_none();
+        self.outbox.put(asked, upload);
+        let mut hearing = Hearing::new(asked.is_head());
+        let mut is_sent = self.outbox.is_whole();
         let first = if is_sent {
             patience.answer
         } else {
@@ -181,7 +139,7 @@ impl Link {
             self.poll_given_up(cx).map(|why| {
                 Err(AskError::Failed(match why {
                     GivenUp::Ended => ForwardError::Ended,
-                    GivenUp::Late if self.waits_for_client() => {
+                    GivenUp::Late if self.outbox.waits_for_client() => {
                         ForwardError::BodyLate(patience.upload.as_secs())
                     }
                     GivenUp::Late => ForwardError::Late(patience.answer.as_secs()),
@@ -260,15 +218,13 @@ impl Link {
 
     /// The connection, if the request and its answer are both through and another may follow.
     pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
-        let is_sent = self.upload.is_none() && self.outbox.is_empty();
-        let is_free = self.keeps_alive && is_sent && self.is_through() && self.inbox.is_empty();
+        let is_done = self.outbox.is_empty() && self.is_through();
+        let is_free = self.keeps_alive && is_done && self.inbox.is_empty();
         if self.inbox.capacity() > READ_BYTES_FEW {
             self.inbox = BytesMut::new();
             self.read_bytes = READ_BYTES_FEW;
         }
-        if self.outbox.capacity() > OUTBOX_BYTES_FULL {
-            self.outbox = BytesMut::new();
-        }
+        self.outbox.trim();
         is_free.then_some(self)
     }
 
@@ -285,30 +241,13 @@ impl Link {
     /// Sends all there is to send. A program that takes no more may still answer: what it says is
     /// the better explanation.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
-        loop {
-            while let Some(upload) = &mut self.upload
-                && self.outbox.len() < OUTBOX_BYTES_FULL
-            {
-                match upload.poll_write(cx, &mut self.outbox)? {
-                    Poll::Ready(Sending::More) => {}
-                    Poll::Ready(Sending::Done) => self.upload = None,
-                    Poll::Pending => break,
-                }
-            }
-            if self.outbox.is_empty() {
-                return match self.upload {
-                    Some(_) => Poll::Pending,
-                    None => Poll::Ready(Ok(())),
-                };
-            }
-            let wire = Pin::new(&mut self.wire);
-            match ready!(wire.poll_write(cx, &self.outbox)) {
-                Ok(sent) if sent > 0 => self.outbox.advance(sent),
-                Ok(_) | Err(_) => {
-                    self.outbox.clear();
-                    self.upload = None;
-                    self.keeps_alive = false;
-                }
+        match ready!(self.outbox.poll_send(&mut self.wire, cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(SendError::Upload(error)) => Poll::Ready(Err(error)),
+            Err(SendError::Wire(error)) => {
+                tracing::debug!(%error, "request broke off");
+                self.keeps_alive = false;
+                Poll::Ready(Ok(()))
             }
         }
     }
@@ -332,13 +271,10 @@ impl Link {
                 return Poll::Ready(Ok(said));
             }
             let came = ready!(self.poll_fill(cx))?;
-            hearing.taken += came;
             if came == 0 {
                 return Poll::Ready(Err(LinkError::Closed));
             }
-            if hearing.taken > BEFORE_BODY_BYTES_MAX {
-                return Poll::Ready(Err(LinkError::NoAnswer));
-            }
+            hearing.take_in(came)?;
         }
     }
 
@@ -353,61 +289,15 @@ impl Link {
         Poll::Ready(Ok(came))
     }
 
-    /// Whether the request goes on only once the client has sent more of it.
-    fn waits_for_client(&self) -> bool {
-        self.upload.is_some() && self.outbox.is_empty()
-    }
-
     fn explain(&self, error: LinkError, hearing: &Hearing) -> AskError {
         let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
         let error = ForwardError::Broken(error.to_string());
-        if is_closed && hearing.taken == 0 && self.uses > 1 {
+        if is_closed && hearing.is_nothing() && self.uses > 1 {
             AskError::Stale(error)
         } else {
             AskError::Failed(error)
         }
     }
-}
-
-/// What was heard in answer to one request.
-struct Hearing {
-    is_head: bool,
-    /// Bytes that came.
-    taken: usize,
-    /// Bytes in the inbox in which no head ends.
-    searched: usize,
-}
-
-impl Hearing {
-    fn read(&mut self, inbox: &[u8]) -> Result<Option<(usize, Spoken)>, LinkError> {
-        // A head that comes in many pieces is not read anew for each.
-        let is_new = self.searched == 0 && !inbox.is_empty();
-        if is_new || ends_a_head(&inbox[self.searched.saturating_sub(2)..]) {
-            let read = head::read(inbox, self.is_head)?;
-            if read.is_some() {
-                self.searched = 0;
-                return Ok(read);
-            }
-        }
-        self.searched = inbox.len();
-        if inbox.len() >= HEAD_BYTES_MAX {
-            return Err(LinkError::HeadTooLarge);
-        }
-        Ok(None)
-    }
-}
-
-/// Whether an empty line ends in `bytes`.
-fn ends_a_head(bytes: &[u8]) -> bool {
-    let after_lines = bytes.split(|&byte| byte == b'\n').skip(1);
-    // What stands behind the last line's end is no line yet.
-    let mut lines = after_lines.peekable();
-    while let Some(line) = lines.next() {
-        if lines.peek().is_some() && matches!(line, b"" | b"\r") {
-            return true;
-        }
-    }
-    false
 }
 
 fn failed<T>(error: ForwardError) -> Poll<Result<T, AskError>> {

@@ -16,7 +16,9 @@ mod error;
 mod framing;
 mod head;
 mod headers;
+mod hearing;
 mod link;
+mod outbox;
 mod path;
 mod request;
 mod tunnel;
@@ -34,10 +36,13 @@ use axum::{
 use hyper::{StatusCode, upgrade::OnUpgrade};
 use tokio::sync::OwnedSemaphorePermit;
 
+#[cfg(feature = "testkit")]
+pub(crate) use self::hearing::hear_out;
 use self::{
     download::Held,
+    error::AskError,
     head::Said,
-    link::{AskError, Link},
+    link::Link,
     request::Asked,
     tunnel::{Ends, Tunnel},
     upload::Upload,

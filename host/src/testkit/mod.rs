@@ -32,7 +32,10 @@ pub use crate::journal::{CommitPoint, Verdict};
 pub use engine::FakeEngine;
 pub use host::{Setup, TestHost};
 pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
-pub use readers::{forwarded_path, manifest_from_json, manifest_from_toml, shown_manifest};
+pub use readers::{
+    HeardAnswer, forwarded_path, heard_answer, manifest_from_json, manifest_from_toml,
+    shown_manifest,
+};
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
 pub use simulation::Stored;

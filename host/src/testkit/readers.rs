@@ -2,6 +2,7 @@
 
 use hersh_program::Manifest;
 use hersh_wire::CreateProgram;
+use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{convert, proxy};
 
@@ -33,4 +34,30 @@ pub fn shown_manifest(manifest: &Manifest) -> String {
 #[must_use]
 pub fn forwarded_path(target: &str, program: &str) -> Option<String> {
     proxy::watcher_path(&target.parse().ok()?, program).ok()
+}
+
+/// What a client gets of a program's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardAnswer {
+    /// The status.
+    pub status: u16,
+    /// Names and values of headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What a client gets of an answer whose bytes come in these pieces and then the end of the
+/// connection; `None` if that is not all of one. `is_head` tells that it answers a HEAD.
+#[must_use]
+pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
+    let (status, headers, body) = proxy::hear_out(pieces, is_head)?;
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), value.as_bytes().to_vec())
+    };
+    Some(HeardAnswer {
+        status: status.as_u16(),
+        headers: headers.iter().map(header).collect(),
+        body,
+    })
 }

@@ -215,8 +215,9 @@ async fn an_endless_body_goes_on_only_as_fast_as_the_client_takes_it() {
 
 #[tokio::test]
 async fn a_request_that_may_have_been_carried_out_is_not_sent_twice() {
-    // The second request of each connection is read, and then nothing.
-    let world = World::new(|mut stream, seen| {
+    // The second request of each connection is read, and then nothing. In one runtime, so that both
+    // methods go over the same connections.
+    let world = World::in_one_runtime(|mut stream, seen| {
         Box::pin(async move {
             seen.note(request(&mut stream).await.unwrap());
             say(&mut stream, OK).await;

@@ -1,0 +1,34 @@
+//! Answers of programs: however their bytes fall into pieces, a client gets the same of them, and
+//! nothing in it that is not for clients.
+
+#![no_main]
+
+use hersh_host::testkit::{HeardAnswer, heard_answer};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (bool, u8, &[u8])| {
+    let (is_head, step, answer) = input;
+    let whole = heard_answer(&[answer], is_head);
+    let pieces: Vec<&[u8]> = answer.chunks(usize::from(step).max(1)).collect();
+    assert_eq!(heard_answer(&pieces, is_head), whole, "in pieces of {step}");
+    let Some(HeardAnswer {
+        status,
+        headers,
+        body,
+    }) = whole
+    else {
+        return;
+    };
+    assert!((200..1_000).contains(&status), "{status}");
+    assert!(body.len() < answer.len());
+    assert!(body.is_empty() || !(is_head || [204, 304].contains(&status)));
+    for (name, value) in headers {
+        let is_own = ["set-cookie", "location", "transfer-encoding", "connection"];
+        assert!(!is_own.contains(&name.as_str()), "{name}");
+        assert!(is_head || name != "content-length");
+        assert!(
+            !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)),
+            "{value:?}"
+        );
+    }
+});
