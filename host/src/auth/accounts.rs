@@ -72,7 +72,7 @@ impl Accounts {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let hash = Token::hash_of(text.trim()).ok()?;
+        let hash = Token::hash_of(text.trim())?;
         let known = self.known();
         let held = known
             .by_hash

@@ -34,7 +34,7 @@ pub(super) enum Said {
 pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Those that the client may see.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) framing: Framing,
     /// Whether the connection may carry another request afterwards.
     pub(super) keeps_alive: bool,
@@ -75,7 +75,8 @@ pub(super) fn read(bytes: &[u8], is_head: bool) -> Result<Option<(usize, Spoken)
     let status = status.map_err(|_| HeadError::Status)?;
     let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
         let any = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
-        Spoken::Final(Said::Switch(collect(answer.headers, any)?))
+        let headers = collect(answer.headers, any)?;
+        Spoken::Final(Said::Switch(headers.into_iter().collect()))
     } else if status.is_informational() {
         Spoken::Interim
     } else {
@@ -98,7 +99,7 @@ fn understand(
     let has_no_body =
         is_head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     if is_head && let Some(length) = told.length {
-        headers.insert(header::CONTENT_LENGTH, length.into());
+        headers.push((header::CONTENT_LENGTH, length.into()));
     }
     let framing = match told.length {
         _ if has_no_body => Framing::Length(0),
@@ -157,17 +158,16 @@ fn number(value: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
-/// The headers that `named` knows.
+/// The headers that `named` knows, in their order.
 fn collect(
     headers: &[Header<'_>],
     named: impl Fn(&str) -> Option<HeaderName>,
-) -> Result<HeaderMap, HeadError> {
-    // Room for one or two, and those that the host adds.
-    let mut collected = HeaderMap::with_capacity(5);
+) -> Result<Vec<(HeaderName, HeaderValue)>, HeadError> {
+    let mut collected = Vec::new();
     for Header { name, value } in headers {
         let value = || HeaderValue::from_bytes(value).map_err(|_| HeadError::Value);
         if let Some(name) = named(name) {
-            collected.append(name, value()?);
+            collected.push((name, value()?));
         }
     }
     Ok(collected)
@@ -240,7 +240,8 @@ mod tests {
         }
         let head = answer("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n", true);
         assert_eq!(head.framing, Framing::Length(0));
-        assert_eq!(head.headers["content-length"], "7");
+        let length = (header::CONTENT_LENGTH, HeaderValue::from(7));
+        assert_eq!(head.headers, [length]);
     }
 
     #[test]
@@ -278,8 +279,8 @@ mod tests {
     fn of_an_answer_the_clients_headers_are_kept_and_of_a_switch_all() {
         let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
         let head = answer(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n"), false);
-        let names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!((head.headers.len(), names.len()), (3, 2), "{names:?}");
+        let names: Vec<&str> = head.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["content-type", "vary", "vary"]);
         let switch = format!("HTTP/1.1 101 Switch\r\n{headers}\r\n");
         let read = read(switch.as_bytes(), false).unwrap();
         let Some((_, Spoken::Final(Said::Switch(headers)))) = read else {

@@ -1,5 +1,11 @@
 //! Hearing out what a program says before a body, however it falls into pieces, within bounds.
 
+#[cfg(any(test, feature = "testkit"))]
+use hyper::{
+    StatusCode,
+    header::{HeaderName, HeaderValue},
+};
+
 use super::head::{self, HeadError, Spoken};
 
 /// Bytes of one head.
@@ -84,7 +90,7 @@ impl Hearing {
 pub(crate) fn hear_out(
     pieces: &[&[u8]],
     is_head: bool,
-) -> Option<(hyper::StatusCode, hyper::HeaderMap, Vec<u8>)> {
+) -> Option<(StatusCode, Vec<(HeaderName, HeaderValue)>, Vec<u8>)> {
     use super::{
         framing::{Framing, Piece},
         head::Said,

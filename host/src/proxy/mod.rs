@@ -149,8 +149,12 @@ impl Proxy {
                 };
                 let mut answer = Response::new(download::stream(held, self.patience.idle));
                 *answer.status_mut() = head.status;
-                *answer.headers_mut() = head.headers;
-                headers::confine(answer.headers_mut());
+                // The request's map, which the HTTP library takes for the next request again.
+                let mut headers = mem::take(request.headers_mut());
+                headers.clear();
+                headers.extend(head.headers);
+                headers::confine(&mut headers);
+                *answer.headers_mut() = headers;
                 Ok(answer)
             }
             Said::Switch(switched) => {

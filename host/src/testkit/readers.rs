@@ -52,9 +52,8 @@ pub struct HeardAnswer {
 #[must_use]
 pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
     let (status, headers, body) = proxy::hear_out(pieces, is_head)?;
-    let header = |(name, value): (&HeaderName, &HeaderValue)| {
-        (name.as_str().to_owned(), value.as_bytes().to_vec())
-    };
+    let header =
+        |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
     Some(HeardAnswer {
         status: status.as_u16(),
         headers: headers.iter().map(header).collect(),

@@ -73,9 +73,7 @@ async fn an_odd_answer_comes_out_as_one_plain_answer() {
         assert_eq!((got.status, got.body.as_str()), (status, body), "{answer:?}");
         assert!(got.is_whole && !got.head.contains("cookie"), "{got:?}");
         // The client and the host agree on where it ended.
-        client.send(&dictated(GET, "HTTP/1.1 204 OK
-
-")).await;
+        client.send(&dictated(GET, "HTTP/1.1 204 OK\r\n\r\n")).await;
         assert_eq!(client.answer().await.unwrap().status, 204, "{answer:?}");
     }
 }

@@ -58,7 +58,7 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
             let answer = "HTTP/1.1 302 Look elsewhere\r\nLocation: http://elsewhere/\r\n\
                  Set-Cookie: session=stolen\r\nClear-Site-Data: \"*\"\r\nContent-Type: text/html\r\n\
                  Strict-Transport-Security: max-age=1\r\nAccess-Control-Allow-Origin: *\r\n\
-                 Content-Security-Policy: default-src *\r\nServer: x\r\nConnection: upgrade\r\n\
+                 Content-Security-Policy: default-src *\r\nServer: x\r\nConnection: upgrade\r\nVary: a\r\nVary: b\r\n\
                  Upgrade: h2c\r\nContent-Length: 0\r\n\r\n";
             say(&mut stream, answer).await;
             closed(&mut stream).await;
@@ -91,6 +91,9 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
         "{answer:?}"
     );
     assert!(answer.head.contains("content-length: 0\r\n"), "{answer:?}");
+    for listed in ["vary: a\r\n", "vary: b\r\n"] {
+        assert!(answer.head.contains(listed), "{answer:?}");
+    }
 }
 
 #[tokio::test]
