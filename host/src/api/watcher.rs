@@ -107,7 +107,7 @@ pub(super) async fn look_at(
     request: &mut Request,
 ) -> Result<Response, Failure> {
     let entry = host.get(&caller, program)?;
-    pass_on(host, caller, &entry, Some(client), request).await
+    pass_on(host, caller, (program, &entry), Some(client), request).await
 }
 
 async fn forward(
@@ -120,17 +120,16 @@ async fn forward(
     let client = peer.zip(scheme);
     let client = client
         .map(|(Extension(ConnectInfo(address)), Extension(scheme))| Client { address, scheme });
-    pass_on(&host, caller, &entry, client, &mut request).await
+    pass_on(&host, caller, (&entry.id(), &entry), client, &mut request).await
 }
 
 async fn pass_on(
     host: &Host,
     caller: Caller,
-    entry: &Arc<Entry>,
+    (id, entry): (&ProgramId, &Arc<Entry>),
     client: Option<Client>,
     request: &mut Request,
 ) -> Result<Response, Failure> {
-    let id = entry.id();
     let path =
         proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
     let Some(upstream) = host.upstream(entry).await? else {
@@ -140,6 +139,6 @@ async fn pass_on(
     };
     Ok(host
         .proxy()
-        .forward(request, &path, &upstream, client, host.grant(caller))
+        .forward(request, &path, upstream, client, || host.grant(caller))
         .await?)
 }

@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,12 +11,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     error::LinkError,
     link::{GivenUp, Link},
-    upstream::Upstream,
+    upstream::Permit,
 };
 use crate::auth::Grant;
 
@@ -50,22 +48,31 @@ struct Download {
 }
 
 /// What an answer's body needs until its end.
-pub(super) struct Held {
-    pub(super) link: Box<Link>,
-    pub(super) upstream: Arc<Upstream>,
+struct Held {
+    link: Box<Link>,
+    permit: Permit,
     /// What lets the client read on, until it is waited for.
-    pub(super) grant: Option<Grant>,
-    pub(super) _permit: OwnedSemaphorePermit,
+    grant: Option<Grant>,
 }
 
-/// The answer's body, and the link given back once it is through.
-pub(super) fn stream(mut held: Held, idle: Duration) -> Body {
-    if let Some(body) = held.link.whole() {
-        held.give_back();
+/// The body of the answer that `link` has begun to read; the link is given back once it is through.
+/// Whoever reads on for longer does so by `grant`.
+pub(super) fn stream(
+    mut link: Box<Link>,
+    permit: Permit,
+    grant: impl FnOnce() -> Grant,
+    idle: Duration,
+) -> Body {
+    if let Some(body) = link.whole() {
+        give_back(link, &permit);
         return Body::from(body);
     }
     Body::new(Download {
-        held: Some(held),
+        held: Some(Held {
+            link,
+            permit,
+            grant: Some(grant()),
+        }),
         idle,
         revoked: None,
         is_waiting: false,
@@ -73,11 +80,9 @@ pub(super) fn stream(mut held: Held, idle: Duration) -> Body {
     })
 }
 
-impl Held {
-    fn give_back(self) {
-        if let Some(link) = self.link.freed() {
-            self.upstream.put(link);
-        }
+fn give_back(link: Box<Link>, permit: &Permit) {
+    if let Some(link) = link.freed() {
+        permit.upstream().put(link);
     }
 }
 
@@ -154,7 +159,7 @@ impl hyper::body::Body for Download {
             Poll::Pending => None,
         };
         if let Some(held) = held {
-            held.give_back();
+            give_back(held.link, &held.permit);
         }
         next.map_ok(Frame::data)
     }

@@ -31,10 +31,10 @@ pub(super) enum Said {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: StatusCode,
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
     /// Those that the client may see.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) framing: Framing,
     /// Whether the connection may carry another request afterwards.
     pub(super) keeps_alive: bool,

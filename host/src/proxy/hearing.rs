@@ -1,11 +1,5 @@
 //! Hearing out what a program says before a body, however it falls into pieces, within bounds.
 
-#[cfg(any(test, feature = "testkit"))]
-use hyper::{
-    StatusCode,
-    header::{HeaderName, HeaderValue},
-};
-
 use super::head::{self, HeadError, Spoken};
 
 /// Bytes of one head.
@@ -85,12 +79,9 @@ impl Hearing {
 }
 
 /// What a client would get of an answer whose bytes come in these pieces and then the end of the
-/// connection: status, headers and body. `None` if it would not get all of one.
+/// connection, head and body. `None` if it would not get all of one.
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) fn hear_out(
-    pieces: &[&[u8]],
-    is_head: bool,
-) -> Option<(StatusCode, Vec<(HeaderName, HeaderValue)>, Vec<u8>)> {
+pub(crate) fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(super::head::Head, Vec<u8>)> {
     use super::{
         framing::{Framing, Piece},
         head::Said,
@@ -121,7 +112,7 @@ pub(crate) fn hear_out(
         }
     }
     let head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
-    Some((head.status, head.headers, body))
+    Some((head, body))
 }
 
 /// Whether an empty line ends in `bytes`, or may.

@@ -34,18 +34,17 @@ use axum::{
     response::Response,
 };
 use hyper::{StatusCode, upgrade::OnUpgrade};
-use tokio::sync::OwnedSemaphorePermit;
 
 #[cfg(feature = "testkit")]
 pub(crate) use self::hearing::hear_out;
 use self::{
-    download::Held,
     error::AskError,
     head::Said,
     link::Link,
     request::Asked,
     tunnel::{Ends, Tunnel},
     upload::Upload,
+    upstream::Permit,
     websocket::Handshake,
 };
 pub(crate) use self::{
@@ -112,7 +111,7 @@ impl Proxy {
     }
 
     /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
-    /// What is still under way when `grant` is over ends.
+    /// `grant` is asked for if more than an answer that is there comes of it, and ends that.
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
@@ -120,13 +119,14 @@ impl Proxy {
         &self,
         request: &mut Request,
         path: &str,
-        upstream: &Arc<Upstream>,
+        upstream: Arc<Upstream>,
         client: Option<Client>,
-        grant: Grant,
+        grant: impl FnOnce() -> Grant,
     ) -> Result<Response, ForwardError> {
         request::check(request)?;
         let handshake = websocket::asked(request, !request.body().is_end_stream())?.map(Box::new);
         let permit = upstream.permit()?;
+        let upstream = permit.upstream();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let upload = Upload::new(mem::take(request.body_mut()));
         let asked = Asked {
@@ -141,13 +141,8 @@ impl Proxy {
         let (said, link) = self.ask(&asked, upload, upstream).await?;
         match said {
             Said::Answer(head) => {
-                let held = Held {
-                    link,
-                    upstream: Arc::clone(upstream),
-                    grant: Some(grant),
-                    _permit: permit,
-                };
-                let mut answer = Response::new(download::stream(held, self.patience.idle));
+                let body = download::stream(link, permit, grant, self.patience.idle);
+                let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;
                 // The request's map, which the HTTP library takes for the next request again.
                 let mut headers = mem::take(request.headers_mut());
@@ -167,7 +162,7 @@ impl Proxy {
                     .map_err(|what| ForwardError::Broken(what.into()))?;
                 let ends = Ends {
                     program: upstream.ended().clone(),
-                    grant,
+                    grant: grant(),
                     idle: self.patience.idle,
                 };
                 self.open(link, client, ends, permit)?;
@@ -216,7 +211,7 @@ impl Proxy {
         link: Box<Link>,
         client: OnUpgrade,
         ends: Ends,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Result<(), ForwardError> {
         let seat = self.tunnels.take(ends.grant.user());
         let seat = seat.ok_or(ForwardError::TunnelsBusy)?;

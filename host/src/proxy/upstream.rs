@@ -4,12 +4,14 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use hersh_program::ContainerId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, IN_FLIGHT_MAX, link::Link};
@@ -21,14 +23,8 @@ const IDLE_MAX: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How many requests one program has under way; clones count together.
-#[derive(Clone, Debug)]
-pub(crate) struct InFlight(Arc<Semaphore>);
-
-impl Default for InFlight {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX)))
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InFlight(Arc<AtomicUsize>);
 
 /// One container of a program.
 pub(crate) struct Upstream {
@@ -39,6 +35,9 @@ pub(crate) struct Upstream {
     idle: Mutex<Vec<(Instant, Box<Link>)>>,
     ended: CancellationToken,
 }
+
+/// A place among the requests under way, until it is dropped.
+pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
     pub(crate) fn new(container: ContainerId, place: Place, in_flight: InFlight) -> Arc<Self> {
@@ -87,11 +86,13 @@ impl Upstream {
     }
 
     /// A place among the requests under way.
-    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, ForwardError> {
-        let in_flight = Arc::clone(&self.in_flight.0);
-        in_flight
-            .try_acquire_owned()
-            .map_err(|_| ForwardError::Busy)
+    pub(super) fn permit(self: Arc<Self>) -> Result<Permit, ForwardError> {
+        let another = |count: usize| (count < IN_FLIGHT_MAX).then_some(count + 1);
+        let count = &self.in_flight.0;
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
+            .map_err(|_| ForwardError::Busy)?;
+        Ok(Permit(self))
     }
 
     /// A connection of this lane that waits, the last one that served first.
@@ -113,5 +114,18 @@ impl Upstream {
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The container that may be asked.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.0
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_flight.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -51,12 +51,12 @@ pub struct HeardAnswer {
 /// connection; `None` if that is not all of one. `is_head` tells that it answers a HEAD.
 #[must_use]
 pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
-    let (status, headers, body) = proxy::hear_out(pieces, is_head)?;
+    let (head, body) = proxy::hear_out(pieces, is_head)?;
     let header =
         |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
     Some(HeardAnswer {
-        status: status.as_u16(),
-        headers: headers.iter().map(header).collect(),
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(header).collect(),
         body,
     })
 }
