@@ -35,7 +35,7 @@ use axum::{
 };
 use hyper::{StatusCode, upgrade::OnUpgrade};
 
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub(crate) use self::hearing::hear_out;
 use self::{
     error::AskError,
