@@ -17,12 +17,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
 };
 
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     sync::oneshot,
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -98,22 +99,39 @@ impl Lanes {
 impl Lane {
     fn start(id: LaneId) -> io::Result<Self> {
         let main = Handle::current();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
+        let (built, building) = mpsc::channel();
         let LaneId(number) = id;
         thread::Builder::new()
             .name(format!("lane-{number}"))
-            .spawn(move || run(id, main, runtime, ended))?;
+            .spawn(move || run(id, main, &built, ended))?;
+        // Blocks for as long as a thread takes to start.
+        let handle = building.recv().map_err(io::Error::other)?;
         Ok(Self {
-            handle,
+            handle: handle?,
             connections: Arc::default(),
             _end: end,
         })
     }
 }
 
-fn run(id: LaneId, main: Handle, runtime: Runtime, ended: oneshot::Receiver<()>) {
+/// A lane's thread. It builds its runtime itself: where a thread can't be had, one that was built
+/// before could not be dropped, for whoever asks is in a runtime already.
+fn run(
+    id: LaneId,
+    main: Handle,
+    built: &mpsc::Sender<io::Result<Handle>>,
+    ended: oneshot::Receiver<()>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Whoever asks waits for this.
+            let _ = built.send(Err(error));
+            return;
+        }
+    };
+    let _ = built.send(Ok(runtime.handle().clone()));
     HERE.set(Some((id, main)));
     // An error says that the sender was dropped, which is what is waited for.
     let _ = runtime.block_on(ended);

@@ -1,7 +1,7 @@
 //! Accepts connections and serves the router over HTTP/1.1, with every wait and buffer bounded.
 //!
 //! ```text
-//! accept ──► a place (of all, of the peer) ──► TLS handshake ──► requests, each with peer and scheme
+//! accept ──► places (of all, of the peer, in a lane) ──► TLS handshake ──► requests, each with peer and scheme
 //! ```
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};

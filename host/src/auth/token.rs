@@ -1,5 +1,5 @@
-//! Bearer tokens: `hersh_`, 256 random bits in hex, and a checksum of 32 bits that lets a cut or
-//! mistyped token be told from a wrong one, and lets scanners of public code recognise a leak.
+//! Bearer tokens: `hersh_`, 256 random bits in hex, and a checksum of 32 bits by which one is
+//! recognised where it should not be: by this host in addresses, by scanners in public code.
 
 use std::fmt;
 
