@@ -1,6 +1,12 @@
 //! How programs end, and how that is told.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use hersh_host::runtime::{Runtime, RuntimeEvent};
 use hersh_program::{ExitReason, Observed};
@@ -86,16 +92,22 @@ async fn an_exit_is_told_with_its_code_and_last_lines() {
     world.stop().await;
 }
 
+/// On a busy machine the engine hears of the end before it hears why.
 #[tokio::test]
 async fn running_out_of_memory_is_told_by_name() {
-    let world = World::new();
-    let mut events = world.runtime.events();
-    world
-        .start("sleep 1; x=0123456789abcdef; while :; do x=$x$x; done")
-        .await;
-    let event = exit_of(&mut events).await;
-    assert_eq!(event.exit.reason, ExitReason::OutOfMemory);
-    world.stop().await;
+    let _busy = Busy::start();
+    let ends = (0..4).map(|_| async {
+        let world = World::new();
+        let mut events = world.runtime.events();
+        world
+            .start("sleep 1; x=0123456789abcdef; while :; do x=$x$x; done")
+            .await;
+        let event = exit_of(&mut events).await;
+        world.stop().await;
+        event.exit.reason
+    });
+    let reasons = futures_util::future::join_all(ends).await;
+    assert_eq!(reasons, [const { ExitReason::OutOfMemory }; 4]);
 }
 
 #[tokio::test]
@@ -191,4 +203,24 @@ async fn until_says(world: &World, line: &str) {
             .any(|said| said == line)
     })
     .await;
+}
+
+/// Two processors' worth of work that nobody needs, until it is dropped.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn start() -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || while !done.load(Ordering::Relaxed) {});
+        }
+        Self(done)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
