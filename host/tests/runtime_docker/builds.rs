@@ -142,6 +142,34 @@ async fn a_build_can_be_cancelled_at_any_moment() {
     }
 }
 
+/// The engine reads all images that are made from nothing when it looks for a step that it knows.
+#[tokio::test]
+async fn a_build_survives_the_removal_of_images_that_it_has_nothing_to_do_with() {
+    let world = World::new();
+    let others = ["a", "b", "c"].map(|letter| format!("{}-{letter}", world.program));
+    let removals = futures_util::future::join_all(others.iter().map(|name| async {
+        loop {
+            world.import(name).await;
+            world.remove_image(name).await;
+        }
+    }));
+    let builds = async {
+        for number in 0..15 {
+            let dockerfile = format!("FROM scratch\nCOPY bin /bin\nENV NUMBER={number}\n");
+            let built = world.try_build(&dockerfile).await;
+            assert!(built.is_ok(), "build {number}: {built:?}");
+        }
+    };
+    tokio::select! {
+        () = builds => {}
+        _never = removals => {}
+    }
+    for name in &others {
+        world.remove_image(name).await;
+    }
+    world.runtime.forget(&world.program).await.unwrap();
+}
+
 /// How many containers of this world's builds the engine has.
 async fn steps(world: &World) -> usize {
     let options = bollard::query_parameters::ListContainersOptions {

@@ -96,7 +96,7 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
         "{result:?}"
     );
     let before = layers(&world).await;
-    assert!(before > 0);
+    assert!(before > 0, "{result:?}");
     let asked = InUse::default;
     let an_hour = Kept {
         failed_layers: Duration::from_secs(3600),

@@ -83,11 +83,42 @@ impl World {
             rm: true,
             ..Default::default()
         };
-        let tree = bollard::body_full(busybox_tree(dockerfile).into());
-        let mut said = std::pin::pin!(self.engine.build_image(options, None, Some(tree)));
+        // The engine may meet the removal of another test's image, which says nothing of this one.
+        while !self.has_image(name).await {
+            let (options, tree) = (options.clone(), busybox_tree(dockerfile));
+            let tree = bollard::body_full(tree.into());
+            let mut said = std::pin::pin!(self.engine.build_image(options, None, Some(tree)));
+            while let Some(said) = said.next().await {
+                if let Err(error) = said {
+                    let text = error.to_string();
+                    assert!(text.contains("unable to find image \"sha256:"), "{text}");
+                }
+            }
+        }
+    }
+
+    /// An image made of no files, which no build made.
+    pub async fn import(&self, name: &str) {
+        let options = bollard::query_parameters::CreateImageOptions {
+            from_src: Some("-".to_owned()),
+            repo: Some(name.to_owned()),
+            ..Default::default()
+        };
+        let no_files = bollard::body_full(vec![0; 1_024].into());
+        let mut said = std::pin::pin!(self.engine.create_image(
+            Some(options),
+            Some(no_files),
+            None
+        ));
         while let Some(said) = said.next().await {
             said.unwrap();
         }
+    }
+
+    /// Removes an image by name; not there is a success.
+    pub async fn remove_image(&self, name: &str) {
+        let options = None::<bollard::query_parameters::RemoveImageOptions>;
+        let _ = self.engine.remove_image(name, options, None).await;
     }
 
     /// Whether the engine has an image of that name or id.

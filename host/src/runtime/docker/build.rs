@@ -18,6 +18,8 @@ use crate::{
 pub(super) const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The period of the scheduler by which processor time is bounded, microseconds.
 const CPU_PERIOD_US: i32 = 100_000;
+/// How often a build is begun that fails over somebody else's removals, see [`met_a_removal`].
+const ATTEMPTS_MAX: usize = 10;
 
 pub(super) async fn build(
     inner: Arc<Inner>,
@@ -80,8 +82,41 @@ async fn follow(
         "none".to_owned()
     };
     tokio::select! {
-        result = send(inner, request, dockerfile, &network, log) => result,
+        result = send_until_taken(inner, request, &dockerfile, &network, log) => result,
         lost = build_steps::bound(inner, &request.program) => Err(lost.into()),
+    }
+}
+
+/// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
+/// were done stand in its cache.
+async fn send_until_taken(
+    inner: &Inner,
+    request: &BuildRequest,
+    dockerfile: &str,
+    network: &str,
+    log: &mut BuildLog,
+) -> Result<ImageId, BuildError> {
+    for _attempt in 1..ATTEMPTS_MAX {
+        let sent = send(inner, request, dockerfile.to_owned(), network, log).await;
+        if !sent.as_ref().is_err_and(met_a_removal) {
+            return sent;
+        }
+        write(
+            log,
+            request,
+            "(again: an image was removed while the engine looked at it)\n",
+        )?;
+    }
+    send(inner, request, dockerfile.to_owned(), network, log).await
+}
+
+/// Whether the engine stumbled over the removal of an image that has nothing to do with the build.
+/// In search of a step that it has done already it reads every image with the same parent, and
+/// fails when one of them, found a moment ago, is gone. Messages of steps begin differently.
+fn met_a_removal(error: &BuildError) -> bool {
+    match error {
+        BuildError::Failed { message, .. } => message.starts_with("unable to find image \"sha256:"),
+        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => false,
     }
 }
 
@@ -101,9 +136,7 @@ async fn send(
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
         let Some(text) = said.stream else { continue };
-        log.write(&text).map_err(|error| BuildError::Files {
-            message: format!("{}: {error}", request.log_path.display()),
-        })?;
+        write(log, request, &text)?;
     }
     inner
         .built(&request.program, &request.build)
@@ -112,6 +145,12 @@ async fn send(
             message: "the builder ended without an image and without a reason".to_owned(),
             logs: Vec::new(),
         })
+}
+
+fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), BuildError> {
+    log.write(text).map_err(|error| BuildError::Files {
+        message: format!("{}: {error}", request.log_path.display()),
+    })
 }
 
 fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOptions {
