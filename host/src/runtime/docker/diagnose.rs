@@ -27,8 +27,7 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
             return vec![Finding::broken(ENGINE, message, mend)];
         }
     };
-    let version = info.server_version.as_deref().unwrap_or("unknown");
-    let mut findings = vec![Finding::fine(ENGINE, format!("Docker {version}"))];
+    let mut findings = vec![version(&info)];
     findings.push(gvisor(&info).await);
     findings.extend(sockets(&info));
     findings.push(limits(&info));
@@ -42,6 +41,31 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
         ),
     });
     findings
+}
+
+fn version(info: &SystemInfo) -> Finding {
+    let version = info.server_version.as_deref().unwrap_or("unknown");
+    if !locks_up(version) {
+        return Finding::fine(ENGINE, format!("Docker {version}"));
+    }
+    Finding::weak(
+        ENGINE,
+        format!("Docker {version} can lock up when programs start and end (moby issue 46661)"),
+        "upgrade it to 20.10.27, 23 or newer; until then watch hersh_engine_up, and when starts hang end it (systemctl kill -s KILL docker): systemd starts it again, and the host its programs",
+    )
+}
+
+/// Releases in which an end that meets a start on the same network can stop both for good, and with
+/// them all that comes after: mended in 20.10.27 and 23.0.
+fn locks_up(version: &str) -> bool {
+    let mut parts = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map_while(|part| part.parse::<u32>().ok());
+    let mut part = || parts.next();
+    match (part(), part(), part()) {
+        (Some(major), Some(minor), Some(patch)) => (major, minor, patch) < (20, 10, 27),
+        _unknown => false,
+    }
 }
 
 async fn info(engine: &Engine) -> Result<SystemInfo, String> {
@@ -192,6 +216,23 @@ mod tests {
         assert!(is_from_6_11("7.0"));
         assert!(!is_from_6_11("6.1.0-37-amd64"));
         assert!(!is_from_6_11(""));
+    }
+
+    #[test]
+    fn engines_that_can_lock_up_are_known() {
+        for version in ["20.10.24+dfsg1", "20.10.26", "20.10.5", "19.3.13"] {
+            assert!(locks_up(version), "{version}");
+        }
+        for version in [
+            "20.10.27",
+            "23.0.1",
+            "26.1.5+dfsg1",
+            "28.2.2",
+            "unknown",
+            "dev",
+        ] {
+            assert!(!locks_up(version), "{version}");
+        }
     }
 
     #[test]
