@@ -7,7 +7,7 @@
 //! ```
 //! A runtime that moves work between threads serves the host's many kinds of work well. A proxy
 //! with short requests pays much for each move: on two processors one thread alone passed more
-//! than two that share.
+//! than two that share, and two that share nothing pass more than one.
 
 use std::{
     cell::RefCell,
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Lanes of one host; it has one for two processors, up to this.
+/// Lanes of one host; it has one for each processor, up to this.
 const LANES_MAX: usize = 16;
 
 /// Which lane a thread is.
@@ -66,14 +66,14 @@ impl Lanes {
         Self(Vec::new())
     }
 
-    /// Starts one for two processors, since programs and the engine need the others. The runtime
-    /// that this is called in is the main one.
+    /// Starts one for each processor; a lane with nothing to do takes none of it. The runtime that
+    /// this is called in is the main one.
     ///
     /// # Errors
     /// As the system says that gives no more threads or descriptors.
     pub(crate) fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::start_so_many(processors.div_ceil(2).min(LANES_MAX))
+        Self::start_so_many(processors.min(LANES_MAX))
     }
 
     fn start_so_many(count: usize) -> io::Result<Self> {
