@@ -11,7 +11,9 @@ use crate::setting_flags::SettingFlags;
 ///
 /// Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 input refused (manifest, source,
 /// name); 4 no such program; 5 token missing or refused; 6 host not reachable; 7 host can't do it
-/// now (engine down, runsc missing, disk full, queue full, shutting down); 130 interrupted.
+/// now (engine down, runsc missing, disk full, queue full, shutting down); 8 the host's journal or
+/// folders need a person; 130 interrupted. With -o json a failure prints an object on the standard
+/// output too: {"error": {"code", "message", "exit_code"}}.
 #[derive(Debug, Parser)]
 #[command(name = "hersh", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -37,14 +39,15 @@ pub(crate) struct Connection {
         default_value = "http://127.0.0.1:7700"
     )]
     pub(crate) host: String,
-    /// File that holds the token; `HERSH_TOKEN` wins over it.
+    /// File that holds the token; `HERSH_TOKEN` wins over it. When none is named: your own
+    /// ~/.config/hersh/token, else, for a host on this machine, its admin's.
     #[arg(
         long,
         global = true,
         env = "HERSH_TOKEN_FILE", help_heading = TALK_TO,
-        default_value = "/var/lib/hersh/admin-token"
+        value_name = "FILE"
     )]
-    pub(crate) token_file: PathBuf,
+    pub(crate) token_file: Option<PathBuf>,
     /// PEM file with the authorities that may vouch for the host; the machine's own otherwise.
     #[arg(
         long,
@@ -91,7 +94,7 @@ pub(crate) enum Task {
     /// Stop a program and start it again.
     Restart(CommandOptions),
     /// Remove a program with its source, logs and state.
-    Rm(CommandOptions),
+    Rm(RemoveOptions),
     /// Show what a program printed.
     Logs(LogsOptions),
     /// Show what happened to a program: its journal.
@@ -99,13 +102,16 @@ pub(crate) enum Task {
         /// The program's name.
         program: String,
     },
-    /// Send a message to a program's watcher.
+    /// Send a message to a program's watcher, which has POST /watcher/message for that.
     Send {
         /// The program's name.
         program: String,
-        /// The message; several words are joined by blanks.
-        #[arg(required = true)]
-        message: Vec<String>,
+        /// The message; it may begin with a dash. Several words are joined by blanks.
+        #[arg(allow_hyphen_values = true)]
+        message: String,
+        /// More words.
+        #[arg(allow_negative_numbers = true, hide = true)]
+        more: Vec<String>,
     },
     /// Add, list, limit and remove users.
     User {
@@ -311,6 +317,18 @@ pub(crate) struct CommandOptions {
     /// Return at once instead of waiting until the program has settled.
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveOptions {
+    /// The program's name.
+    pub(crate) program: String,
+    /// Return at once instead of waiting until it is gone.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Don't ask before a program that runs is removed.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

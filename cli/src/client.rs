@@ -7,7 +7,15 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_stream::wrappers::LinesStream;
 
-use crate::{args::Connection, connect, failure::Failure};
+use crate::{
+    args::Connection,
+    connect,
+    failure::Failure,
+    token::{self, Choice},
+};
+
+/// How much of a text that is not the host's own is shown, characters.
+const TEXT_CHARS_MAX: usize = 300;
 
 /// A host and the token to use with it.
 pub(crate) struct Client {
@@ -20,10 +28,16 @@ impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let host = connect::address(&connection.host, connection.insecure_http)?;
         let http = connect::http_client(&host, connection.ca_file.as_deref())?;
+        let choice = Choice {
+            variable: std::env::var("HERSH_TOKEN"),
+            file: connection.token_file.as_deref(),
+            own_file: token::own_file(),
+            is_this_machine: connect::is_this_machine(&host),
+        };
         Ok(Self {
             http,
+            token: choice.token()?,
             host,
-            token: token(connection)?,
         })
     }
 
@@ -104,34 +118,55 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
+        Failure::Unreachable(connect::unreachable(&self.host, error))
+    }
+
+    /// What a program itself answers through the proxy, whatever its status. What the host says in
+    /// its stead is a failure.
+    pub(crate) async fn ask_program(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.unwrap_or_default().to_vec();
+        if !status.is_success()
+            && let Ok(problem) = serde_json::from_slice(&body)
+        {
+            return Err(Failure::Refused(problem));
         }
-        Failure::Unreachable(format!(
-            "no host answers at {}: {cause}; start one with 'hersh host', or name another with --host or HERSH_HOST",
-            self.host
-        ))
+        Ok(Answer { status, body })
     }
 }
 
-fn token(connection: &Connection) -> Result<String, Failure> {
-    if let Ok(token) = std::env::var("HERSH_TOKEN") {
-        return Ok(token.trim().to_string());
+/// What a program answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// True if the program has nothing at that place.
+    pub(crate) fn is_missing(&self) -> bool {
+        [
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::NOT_IMPLEMENTED,
+        ]
+        .contains(&self.status)
     }
-    let path = &connection.token_file;
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.trim().to_string()),
-        Err(error) => Err(Failure::Token(format!(
-            "no token: {} can't be read ({error}); set HERSH_TOKEN, or name the file with --token-file",
-            path.display()
-        ))),
+
+    /// The beginning of its text.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        text.trim().chars().take(TEXT_CHARS_MAX).collect()
     }
 }
 
 /// A failure that is not in the host's own words: from something between, or from a program.
 fn foreign(status: StatusCode, body: &[u8]) -> Problem {
-    let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
     let code = match status {
         StatusCode::NOT_FOUND => Code::NotFound,
         StatusCode::UNAUTHORIZED => Code::Unauthorized,

@@ -27,7 +27,8 @@ pub(crate) fn address(text: &str, insecure_http: bool) -> Result<Url, Failure> {
     Ok(url)
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Whether only this machine can be meant.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<std::net::IpAddr>() {
@@ -72,9 +73,89 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Ok(authorities)
 }
 
+/// Why no host answers at `url`, and what to do about it.
+pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> String {
+    if let Some(tls) = rustls_error(error) {
+        return format!("{url} can't prove who it is: {}", certificate(tls));
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let mend = if is_this_machine(url) {
+        "is one running here ('hersh host', 'systemctl status hersh-host')? If yours is elsewhere, name it with --host or HERSH_HOST"
+    } else {
+        "is that its address? It comes from --host or HERSH_HOST"
+    };
+    format!("no host answers at {url}: {cause}; {mend}")
+}
+
+/// What rustls said, wherever in the chain it stands: an error of input and output hides what it
+/// was made from.
+fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(|error| error.get_ref());
+        let inner = inner.and_then(|error| error.downcast_ref::<rustls::Error>());
+        if let Some(found) = error.downcast_ref::<rustls::Error>().or(inner) {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// What is wrong with a certificate, and what to do about it.
+fn certificate(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Wrong, Error};
+    if matches!(error, Error::InvalidMessage(_)) {
+        return "it does not speak TLS there; look at the port, or use http:// for a host on this machine".to_owned();
+    }
+    let Error::InvalidCertificate(wrong) = error else {
+        return format!("{error}; look at the certificate and key of the host");
+    };
+    let is_late = matches!(wrong, Wrong::Expired | Wrong::ExpiredContext { .. });
+    let is_early = matches!(wrong, Wrong::NotValidYet | Wrong::NotValidYetContext { .. });
+    let is_other = matches!(
+        wrong,
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. }
+    );
+    if is_late {
+        "its certificate has expired; have it renewed on the host, and look at this machine's clock"
+            .to_owned()
+    } else if is_early {
+        "its certificate is not valid yet; look at the clocks of both machines".to_owned()
+    } else if is_other {
+        "its certificate is for another name; write the name that stands in it with --host or HERSH_HOST".to_owned()
+    } else if *wrong == Wrong::UnknownIssuer {
+        "its certificate comes from an authority that is not known here; name that authority's PEM file with --ca-file or HERSH_CA_FILE".to_owned()
+    } else {
+        format!("{error}; an authority of your own is named with --ca-file or HERSH_CA_FILE")
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rustls::{CertificateError, Error};
+
     use super::*;
+
+    #[test]
+    fn a_wrong_certificate_is_told_as_such_with_the_remedy() {
+        for (wrong, expected) in [
+            (CertificateError::UnknownIssuer, "--ca-file"),
+            (CertificateError::Expired, "expired"),
+            (CertificateError::NotValidForName, "another name"),
+            (CertificateError::BadSignature, "--ca-file"),
+        ] {
+            let said = certificate(&Error::InvalidCertificate(wrong));
+            assert!(said.contains(expected), "{said}");
+        }
+        let wrapped = std::io::Error::other(Error::InvalidCertificate(CertificateError::Expired));
+        assert!(rustls_error(&wrapped).is_some());
+        assert!(rustls_error(&std::io::Error::other("refused")).is_none());
+    }
 
     #[test]
     fn the_token_leaves_this_machine_only_under_tls() {

@@ -1,6 +1,7 @@
 //! How a command fails, and its exit code.
 
 use hersh_wire::{Code, Problem};
+use serde_json::json;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// The host refused.
     Refused(Problem),
+    /// What the host keeps on its disk can't be used as it is: to start again does not help.
+    NeedsPerson(String),
     /// Somebody pressed Ctrl-C.
     Interrupted(String),
 }
@@ -30,6 +33,7 @@ impl Failure {
             Self::Token(_) => 5,
             Self::Unreachable(_) => 6,
             Self::Unavailable(_) => 7,
+            Self::NeedsPerson(_) => 8,
             Self::Interrupted(_) => 130,
             Self::Refused(problem) => match problem.code {
                 Code::BadRequest
@@ -60,6 +64,41 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The failure as programs read it: with the host's own code, else with one by kind.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let code = match self {
+            Self::Failed(_) => "failed",
+            Self::Input(_) => "bad_input",
+            Self::Token(_) => "no_token",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unavailable(_) => "unavailable",
+            Self::NeedsPerson(_) => "unusable",
+            Self::Interrupted(_) => "interrupted",
+            Self::Refused(problem) => problem.code.name(),
+        };
+        let state = match self {
+            Self::Refused(problem) => problem.state.as_deref(),
+            Self::Failed(_)
+            | Self::Input(_)
+            | Self::Token(_)
+            | Self::Unreachable(_)
+            | Self::Unavailable(_)
+            | Self::NeedsPerson(_)
+            | Self::Interrupted(_) => None,
+        };
+        let mut error = json!({
+            "code": code,
+            "message": self.to_string(),
+            "exit_code": self.exit_code(),
+        });
+        if let Some(state) = state {
+            error["state"] = state.into();
+        }
+        json!({ "error": error })
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -68,11 +107,57 @@ impl std::fmt::Display for Failure {
             | Self::Token(message)
             | Self::Unreachable(message)
             | Self::Unavailable(message)
+            | Self::NeedsPerson(message)
             | Self::Interrupted(message) => f.write_str(message),
             Self::Refused(problem) if problem.code == Code::Unauthorized => f.write_str(
-                "the host refused the token; set HERSH_TOKEN, or name the file that holds it with --token-file",
+                "the host does not know this token, or it has expired: set HERSH_TOKEN to one of yours, or name the file that holds it with --token-file or HERSH_TOKEN_FILE; an admin makes one with 'hersh token create --user YOU'",
             ),
             Self::Refused(problem) => f.write_str(&problem.detail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_not_restarted_for_what_a_restart_meets_again() {
+        let unit = include_str!("../../deploy/hersh-host.service");
+        let listed = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("RestartPreventExitStatus="))
+            .unwrap();
+        let listed: Vec<u8> = listed
+            .split(' ')
+            .map(|code| code.parse().unwrap())
+            .collect();
+        let code = |failure: fn(String) -> Failure| failure(String::new()).exit_code();
+        for fatal in [Failure::Input, Failure::NeedsPerson] {
+            assert!(listed.contains(&code(fatal)));
+        }
+        for passing in [Failure::Failed, Failure::Unavailable] {
+            assert!(!listed.contains(&code(passing)));
+        }
+    }
+
+    #[test]
+    fn programs_read_code_message_state_and_exit_code() {
+        let mut problem = Problem::new(Code::NotReady, "counter is starting");
+        problem.state = Some("Building".to_owned());
+        let refused = Failure::Refused(problem).to_json();
+        assert_eq!(
+            refused,
+            json!({ "error": {
+                "code": "not_ready",
+                "message": "counter is starting",
+                "exit_code": 1,
+                "state": "Building",
+            } })
+        );
+        let unreachable = Failure::Unreachable("nobody there".to_owned()).to_json();
+        assert_eq!(unreachable["error"]["code"], "unreachable");
+        assert_eq!(unreachable["error"]["exit_code"], 6);
+        assert_eq!(unreachable["error"].get("state"), None);
     }
 }

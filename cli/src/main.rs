@@ -12,6 +12,7 @@ mod connect;
 mod failure;
 mod output;
 mod setting_flags;
+mod token;
 
 use std::process::ExitCode;
 
@@ -24,10 +25,11 @@ use failure::Failure;
 fn main() -> ExitCode {
     // Clap ends the process with code 2 on wrong usage, and 0 after help.
     let arguments = Arguments::parse();
+    let output = arguments.output;
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::note(&format!("hersh: {failure}"));
+            output::failure(&failure, output);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -58,11 +60,16 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Restart(command) => {
                 commands::programs::command(&client()?, "restart", &command, output).await
             }
-            Task::Rm(command) => commands::programs::remove(&client()?, &command).await,
+            Task::Rm(command) => commands::remove::remove(&client()?, &command, output).await,
             Task::Logs(options) => commands::logs::show(&client()?, options, output).await,
             Task::Events { program } => commands::events::show(&client()?, &program, output).await,
-            Task::Send { program, message } => {
-                commands::watcher::send(&client()?, &program, &message.join(" "), output).await
+            Task::Send {
+                program,
+                message,
+                more,
+            } => {
+                let message = [&[message], more.as_slice()].concat().join(" ");
+                commands::watcher::send(&client()?, &program, &message, output).await
             }
             Task::User { task } => commands::accounts::user(&client()?, task, output).await,
             Task::Token { task } => commands::accounts::token(&client()?, task, output).await,

@@ -1,16 +1,52 @@
 //! Tables for people, JSON for programs.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{args::Output, failure::Failure};
+
+/// Whether a whole JSON value was printed: whoever reads one value must not meet a second.
+static ANSWERED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a value as indented JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    ANSWERED.store(true, Ordering::Relaxed);
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::Failed(format!("can't write JSON: {error}")))?;
     line(&text)
+}
+
+/// Tells how a command failed: people on the standard error, programs by an object in one line
+/// where the result would have been.
+pub(crate) fn failure(failure: &Failure, format: Output) {
+    note(&format!("hersh: {failure}"));
+    match format {
+        Output::Json if !ANSWERED.load(Ordering::Relaxed) => {
+            // Who can't be written to learns it from the exit code.
+            let _ = line(&failure.to_json().to_string());
+        }
+        Output::Json | Output::Table => {}
+    }
+}
+
+/// A number of things: `1 core`, `2 cores`.
+pub(crate) fn count<N: Display + PartialEq<N> + From<u8>>(number: N, thing: &str) -> String {
+    counted(number, thing, &format!("{thing}s"))
+}
+
+/// A number of things whose plural is `things`: `1 process`, `2 processes`.
+pub(crate) fn counted<N: Display + PartialEq<N> + From<u8>>(
+    number: N,
+    thing: &str,
+    things: &str,
+) -> String {
+    let thing = if number == N::from(1) { thing } else { things };
+    format!("{number} {thing}")
 }
 
 /// Prints rows in aligned columns.
@@ -86,6 +122,34 @@ pub(crate) fn until(at_ms: u64) -> String {
     span(at_ms.saturating_sub(now_ms()))
 }
 
+/// A moment as a clock shows it, in UTC: `2026-11-29 15:54:15Z`.
+pub(crate) fn clock(at_ms: u64) -> String {
+    let seconds = at_ms / 1_000;
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, date) = calendar(day);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and date of a day since 1970-01-01. Counted in years that begin in March, so that
+/// the day that a leap year adds is the last.
+fn calendar(day: u64) -> (u64, u64, u64) {
+    const ERA_DAYS: u64 = 146_097;
+    let day = day + 719_468;
+    let (era, of_era) = (day / ERA_DAYS, day % ERA_DAYS);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = year + era * 400 + u64::from(month <= 2);
+    (year, month, date)
+}
+
 fn now_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -99,5 +163,35 @@ fn span(length_ms: u64) -> String {
         120..=7_199 => format!("{}m", seconds / 60),
         7_200..=172_799 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!(count(1_u64, "core"), "1 core");
+        assert_eq!(count(0.5_f64, "core"), "0.5 cores");
+        assert_eq!(count(1.0_f64, "core"), "1 core");
+        assert_eq!(count(0_u64, "program"), "0 programs");
+        assert_eq!(counted(1_u32, "process", "processes"), "1 process");
+        assert_eq!(counted(256_u32, "process", "processes"), "256 processes");
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_a_clock_does() {
+        for (at_ms, shown) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399_999, "2000-02-28 23:59:59Z"),
+            (951_782_400_000, "2000-02-29 00:00:00Z"),
+            (951_868_800_000, "2000-03-01 00:00:00Z"),
+            (1_796_000_055_000, "2026-11-30 00:54:15Z"),
+            (4_107_542_399_000, "2100-02-28 23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01 00:00:00Z"),
+        ] {
+            assert_eq!(clock(at_ms), shown);
+        }
     }
 }

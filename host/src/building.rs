@@ -43,6 +43,11 @@ impl Builds {
         if let Some(image) = self.runtime.image(&task.program, build).await? {
             return Ok(image);
         }
+        let context_dir = self.storage.source_path(&task.program, build);
+        if !context_dir.is_dir() {
+            let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
+            return Err(not_built(message.to_owned()));
+        }
         let log_path = self.storage.build_log_path(&task.program, build);
         let _turn = self.turn(task, &log_path).await?;
         self.space
@@ -52,7 +57,7 @@ impl Builds {
         let mut building = self.runtime.build(BuildRequest {
             program: task.program.clone(),
             build: build.clone(),
-            context_dir: self.storage.source_path(&task.program, build),
+            context_dir,
             log_path,
             network,
             cancel: stop.clone(),

@@ -42,6 +42,7 @@ mod server;
 mod service;
 mod space;
 pub mod storage;
+mod story;
 mod supervise;
 mod surroundings;
 pub mod telemetry;

@@ -1,6 +1,6 @@
 //! From settings to a serving host, and back down.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use hersh_machine::driver::Clock;
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ use crate::{
     server::{self, Door, Scheme},
     service,
     storage::{Storage, StorageError},
-    supervise::{self, Bounds, Foundation, RecoverError},
+    supervise::{self, Bounds, Foundation, RecoverError, Remembered},
     surroundings::Surroundings,
     tls::{self, Tls, TlsError},
     workers::{self, WorkerEnded},
@@ -80,6 +80,43 @@ pub enum HostError {
     Worker(#[from] WorkerEnded),
 }
 
+impl HostError {
+    /// True for what another start meets again: somebody has to mend it before. A service manager
+    /// should not start the host anew for it.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Open(error) => error.needs_person(),
+            Self::Journal(error) => error.needs_person(),
+            Self::Recover(error) => match error {
+                RecoverError::Journal(error) => error.needs_person(),
+                RecoverError::Owner { .. } => true,
+                RecoverError::Storage(error) => is_forbidden(&error.source),
+                RecoverError::Engine(_) | RecoverError::Interrupted(_) => false,
+            },
+            Self::Storage(error) => is_forbidden(&error.source),
+            Self::Listen { source, .. } => is_forbidden(source),
+            // Another host may be on its way out; an engine may come up; a disk may get room.
+            Self::Lock(_)
+            | Self::Engine(_)
+            | Self::Bootstrap(_)
+            | Self::Signals(_)
+            | Self::Lanes(_)
+            | Self::Random(_)
+            | Self::Worker(_) => false,
+        }
+    }
+}
+
+/// Whether the operating system will say the same next time.
+fn is_forbidden(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 /// Serves until `stop` resolves. Programs go on running after that; the next start finds them.
 /// `on_listening` is told the address once requests are taken.
 ///
@@ -95,12 +132,14 @@ pub async fn serve(
     let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
     let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
+    let programs = Remembered::read(&journal).map_err(recover_failed)?;
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
     let runtime = connect(&config, &storage, host_id).await?;
     let listener = listen(config.settings.listen).await?;
     let foundation = Foundation {
+        programs,
         storage,
         journal,
         runtime,
@@ -209,4 +248,76 @@ fn recover_failed(error: RecoverError) -> HostError {
         return HostError::Engine(error);
     }
     HostError::Recover(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hersh_program::{BuildId, Event, Manifest, Program, ProgramId, ProgramStepper, Source};
+
+    use super::*;
+    use crate::{Settings, journal::OpenError};
+
+    async fn serve_on(data: &Path) -> HostError {
+        let mut settings = Settings::defaults().unwrap();
+        settings.data_dir = data.to_owned();
+        settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.engine = format!("unix://{}", data.join("no.sock").display())
+            .parse()
+            .unwrap();
+        let config = Config::new(settings).unwrap();
+        let never = std::future::pending();
+        serve(config, never, |_| {}).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_journal_with_one_wrong_record_is_refused_before_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let journal = Journal::open(&data.join(JOURNAL_FILE)).unwrap();
+        let source = Source {
+            build: BuildId::parse("build-0123456789ab").unwrap(),
+            manifest: Arc::new(Manifest::default()),
+        };
+        let program = Program::new(ProgramId::parse("a").unwrap(), source, 7);
+        let row = journal.create("admin", 0, &program).await.unwrap();
+        let mut record = ProgramStepper::new(program)
+            .step(Event::UserStartRequested, 1)
+            .unwrap();
+        record.effects.clear();
+        journal.append(row, &record).await.unwrap();
+
+        let error = serve_on(&data).await;
+        assert!(error.needs_person(), "{error}");
+        assert!(error.to_string().contains("decided otherwise"), "{error}");
+        assert_eq!(journal.meta(META_HOST_ID).unwrap(), None);
+        assert!(!data.join("admin-token").exists());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_away_needs_no_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = serve_on(&folder.path().join("data")).await;
+        assert!(matches!(error, HostError::Engine(_)), "{error}");
+        assert!(!error.needs_person());
+    }
+
+    #[test]
+    fn what_the_next_start_meets_again_needs_a_person() {
+        let too_new = OpenError::TooNew {
+            path: "journal.db".into(),
+            found: 99,
+            known: 3,
+        };
+        let listen = |kind: ErrorKind| HostError::Listen {
+            address: SocketAddr::from(([127, 0, 0, 1], 80)),
+            source: kind.into(),
+        };
+        assert!(HostError::Open(too_new).needs_person());
+        assert!(listen(ErrorKind::PermissionDenied).needs_person());
+        assert!(!listen(ErrorKind::AddrInUse).needs_person());
+        assert!(!HostError::Journal(JournalError::Full).needs_person());
+    }
 }

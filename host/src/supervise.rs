@@ -29,6 +29,7 @@ use crate::{
     runtime::{Runtime, Unavailable},
     space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
+    story::Story,
     surroundings::Surroundings,
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
@@ -61,8 +62,24 @@ pub enum RecoverError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// The programs that a journal knows, each with its owner. Read before anything is written, so that
+/// a journal that this host refuses stays as it was.
+pub(crate) struct Remembered(Vec<(UserId, StoredProgram)>);
+
+impl Remembered {
+    /// Reads them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RecoverError::Journal`] and [`RecoverError::Owner`].
+    pub(crate) fn read(journal: &Journal) -> Result<Self, RecoverError> {
+        let stored = journal.load()?.into_iter();
+        Ok(Self(stored.map(owned).collect::<Result<_, _>>()?))
+    }
+}
+
 /// What a host stands on.
 pub(crate) struct Foundation {
+    pub(crate) programs: Remembered,
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
@@ -91,6 +108,7 @@ impl Default for Bounds {
 /// [`put_down`].
 pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), RecoverError> {
     let Foundation {
+        programs,
         storage,
         journal,
         runtime,
@@ -142,7 +160,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         space,
         build_queue,
     });
-    let left = recover(&host).await?;
+    let left = recover(&host, programs).await?;
     let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
     Ok((host, workers))
 }
@@ -176,9 +194,10 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
 
 /// Brings every stored program back. Programs that run are not disturbed. What is left of removed
 /// ones is returned: only rows, which the journal does not let go of now.
-async fn recover(host: &Host) -> Result<Vec<(ProgramId, ProgramRow)>, RecoverError> {
-    let stored = host.blocking(|host| host.journal().load()).await??;
-    let stored: Vec<_> = stored.into_iter().map(owned).collect::<Result<_, _>>()?;
+async fn recover(
+    host: &Host,
+    Remembered(stored): Remembered,
+) -> Result<Vec<(ProgramId, ProgramRow)>, RecoverError> {
     let (removed, living): (Vec<_>, Vec<_>) = stored
         .into_iter()
         .partition(|(_, stored)| matches!(stored.stepper.state().state, State::Removed));
@@ -259,6 +278,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
         Arc::clone(&last_event_ms),
         stored.snapshot_seq,
         host.metrics().clone(),
+        Story::of(stored.stepper.state()),
     );
     // Its effects may be carried out before it is among the others, and ask whose it is.
     host.registry().reserve(&id, &owner);

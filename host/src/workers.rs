@@ -11,11 +11,17 @@ mod removals;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use hersh_machine::driver::SendError;
-use hersh_program::Event;
+use hersh_program::{Cause, ContainerId, Event, Exit, ProgramId, State};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
-use crate::{collect, host::Host, quota, runtime::RuntimeEvent};
+use crate::{
+    collect,
+    host::{Entry, Host},
+    quota,
+    runtime::RuntimeEvent,
+    story::one_line,
+};
 
 /// How often last uses of tokens are written down, and the journal forgets what is too old: its
 /// bounds hold but for what came since.
@@ -121,7 +127,7 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
         let Some(entry) = host.registry().get(&program) else {
             continue;
         };
-        tracing::info!(%program, %container, reason = ?exit.reason, "container ended");
+        tell_end(&entry, &program, &container, &exit);
         let mut event = Event::RuntimeExited { container, exit };
         let mut changes = entry.supervisor().subscribe();
         // A full queue moves on with the next change of state; the event waits for it.
@@ -131,6 +137,29 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
                 break;
             }
         }
+    }
+}
+
+/// One line in the log for the end of a container: how it ended, unless that was asked for.
+fn tell_end(entry: &Entry, program: &ProgramId, container: &ContainerId, exit: &Exit) {
+    let asked = entry
+        .supervisor()
+        .with_state(|program| match &program.state {
+            // Its end is what the stop is about.
+            State::Stopping(_) => true,
+            State::Ready(ready) => ready.container != *container,
+            State::Starting(_) => false,
+            State::Created
+            | State::Building(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => true,
+        });
+    if asked {
+        tracing::info!(%program, %container, "container ended, as asked");
+    } else {
+        let how = one_line(&Cause::from(exit).to_string());
+        tracing::info!(%program, %container, how, "container ended");
     }
 }
 

@@ -7,11 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
-use hersh_host::compose::{
-    Contract, Environment, Inspected, MIN_MEMORY_BYTES, MIN_PIDS, Mount, RuntimeMode, Sandbox,
-    Spec, Tmpfs, to_compose_yaml, validate, verify,
+use hersh_host::{
+    compose::{
+        Contract, Environment, Inspected, MIN_MEMORY_BYTES, MIN_PIDS, Mount, RuntimeMode, Sandbox,
+        Spec, Tmpfs, to_compose_yaml, validate, verify,
+    },
+    runtime::StartError,
 };
-use hersh_program::{ContainerId, ImageId, Manifest, NetworkMode, ProgramId};
+use hersh_program::{Cause, ContainerId, ImageId, Manifest, NetworkMode, ProgramId};
 
 fn spec_with(mode: RuntimeMode, manifest: &Manifest) -> Spec {
     let program = ProgramId::parse("counter").unwrap();
@@ -241,6 +244,35 @@ fn a_container_that_differs_from_what_was_asked_is_refused() {
         let violation = verify(&spec(), &made).unwrap_err();
         assert_eq!(violation.contract, *contract, "case {number}: {violation}");
     }
+}
+
+#[test]
+fn a_violation_says_its_contract_once_and_no_path_of_the_machine() {
+    let forbidden = FORBIDDEN.iter().map(|(_, change)| {
+        let mut changed = spec();
+        change(&mut changed.sandbox);
+        validate(&changed).unwrap_err()
+    });
+    let different = DIFFERENT.iter().map(|(_, change)| {
+        let mut made = inspected(&spec());
+        change(&mut made.sandbox);
+        verify(&spec(), &made).unwrap_err()
+    });
+    for violation in forbidden.chain(different) {
+        let said = Cause::from(StartError::from(violation)).to_string();
+        assert_eq!(said.matches("contract").count(), 1, "{said}");
+        for path in ["/data", "/etc/shadow", "/elsewhere", "docker.sock"] {
+            assert!(!said.contains(path), "{said}");
+        }
+    }
+    let verified = verify(&spec(), &inspected(&spec())).unwrap();
+    let values: Vec<String> = verified.into_iter().flat_map(|one| one.values).collect();
+    assert!(values.contains(&"memory 256MiB".to_owned()), "{values:?}");
+    assert!(
+        values.contains(&"processor 1 core".to_owned()),
+        "{values:?}"
+    );
+    assert!(!values.join(" ").contains("/data"), "{values:?}");
 }
 
 #[test]

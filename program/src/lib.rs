@@ -63,6 +63,7 @@ mod state;
 #[cfg(feature = "tokio")]
 mod supervisor;
 mod types;
+mod words;
 
 pub use effect::Effect;
 #[cfg(feature = "tokio")]
@@ -88,3 +89,4 @@ pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
 pub use types::{Cause, Exit, ExitReason, Logs, Observed, Refusal, Source, Started};
+pub use words::{ExitCode, Lasting};

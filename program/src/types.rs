@@ -4,7 +4,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, ContainerId, ImageId, Manifest};
+use crate::{
+    BuildId, ContainerId, ImageId, Manifest,
+    words::{ExitCode, Lasting},
+};
 
 /// What is to be built and how it is to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +91,7 @@ pub enum Cause {
         logs: Logs,
     },
     /// The image did not build in time.
-    #[error("build did not finish within {after_ms} ms")]
+    #[error("build did not finish within {}", Lasting(*.after_ms))]
     BuildTimedOut {
         /// The time it had, milliseconds.
         after_ms: u64,
@@ -116,7 +119,7 @@ pub enum Cause {
         message: String,
     },
     /// It runs but did not answer its readiness probe in time.
-    #[error("not ready within {after_ms} ms: {last_probe}")]
+    #[error("not ready within {}: {last_probe}", Lasting(*.after_ms))]
     NotReadyInTime {
         /// The time it had, milliseconds.
         after_ms: u64,
@@ -126,7 +129,7 @@ pub enum Cause {
         logs: Logs,
     },
     /// Its process ended.
-    #[error("exited with code {code}")]
+    #[error("exited with code {}", ExitCode(*.code))]
     Exited {
         /// The exit code.
         code: i32,
@@ -136,7 +139,7 @@ pub enum Cause {
         logs: Logs,
     },
     /// It ended with code 0, 137 or 143, and the engine stopped it or may have.
-    #[error("stopped by the container engine, or while nobody watched, with code {code}")]
+    #[error("stopped by the container engine, or while nobody watched, with code {}", ExitCode(*.code))]
     EngineStopped {
         /// The exit code.
         code: i32,

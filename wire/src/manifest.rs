@@ -1,8 +1,8 @@
 //! The manifest: `hersh.toml`, or the same keys in a JSON request.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
 use crate::{ByteSize, Span};
 
@@ -34,7 +34,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Environment variables of the program's process.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "variables"
+    )]
     pub env: BTreeMap<String, String>,
     /// What it may use.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -162,6 +166,43 @@ pub struct Timeouts {
     pub stop: Option<Span>,
 }
 
+/// Reads variables; a value that is no text is told to be put in quotes.
+fn variables<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Value(String);
+
+    impl<'de> Deserialize<'de> for Value {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_string(Text).map(Self)
+        }
+    }
+
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text in quotes, such as PORT = \"8080\"")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_string<E: serde::de::Error>(self, text: String) -> Result<String, E> {
+            Ok(text)
+        }
+    }
+
+    let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    Ok(values
+        .into_iter()
+        .map(|(key, value)| (key, value.0))
+        .collect())
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -177,6 +218,11 @@ mod tests {
             ("[resources]\nmemory = \"64 megs\"", "is not a size"),
             ("[timeouts]\nstart = \"soon\"", "is not a time"),
             ("network = \"open\"", "unknown variant `open`"),
+            (
+                "[env]\nPORT = 8080",
+                "a text in quotes, such as PORT = \"8080\"",
+            ),
+            ("[env]\nDEBUG = true", "a text in quotes"),
         ] {
             let error = toml::from_str::<Manifest>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -117,7 +117,7 @@ pub struct ProgramView {
     /// Why it is in `Error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<CauseView>,
-    /// When it is tried again.
+    /// When it is tried again. Left out in `Error` by a host that gave up: it waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
     /// Automatic starts since it last ran well.
@@ -223,6 +223,9 @@ pub struct EventView {
     pub seq: u64,
     /// When it was taken in.
     pub at_ms: u64,
+    /// What happened and what the host does about it, in words; they may change.
+    #[serde(default)]
+    pub text: String,
     /// The event, tagged by `event`.
     pub event: serde_json::Value,
     /// The effects it caused, each with its operation id, tagged by `effect`.

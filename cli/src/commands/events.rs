@@ -2,12 +2,11 @@
 
 use hersh_wire::{EventList, EventView};
 use reqwest::Method;
-use serde_json::Value;
 
 use crate::{args::Output, client::Client, failure::Failure, output};
 
 /// What an event says of itself is cut here; `-o json` shows it whole.
-const DETAIL_CHARS_MAX: usize = 80;
+const TEXT_CHARS_MAX: usize = 200;
 
 pub(crate) async fn show(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
     let mut all: Vec<EventView> = Vec::new();
@@ -23,50 +22,27 @@ pub(crate) async fn show(client: &Client, program: &str, format: Output) -> Resu
     if format == Output::Json {
         return output::json(&all);
     }
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|event| {
-            let effects = event.effects.as_array().into_iter().flatten();
-            let effects: Vec<&str> = effects.map(|effect| text(&effect[1], "effect")).collect();
-            vec![
-                event.seq.to_string(),
-                output::age(event.at_ms),
-                text(&event.event, "event").to_string(),
-                detail(&event.event),
-                effects.join(", "),
-            ]
-        })
-        .collect();
-    output::table(&["SEQ", "AGO", "EVENT", "DETAIL", "EFFECTS"], &rows)
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    output::table(&["SEQ", "TIME", "WHAT HAPPENED"], &rows)
 }
 
-/// Why something failed or ended; empty for an event that is its own detail.
-fn detail(event: &Value) -> String {
-    let cause = [&event["result"]["Err"], &event["cause"]];
-    let failed = cause
-        .into_iter()
-        .find(|cause| cause.is_object())
-        .map(|cause| {
-            let lines = text(cause, "message").lines();
-            let message = lines
-                .map(str::trim)
-                .find(|line| !line.is_empty())
-                .unwrap_or("");
-            format!("{}: {message}", text(cause, "cause"))
-                .trim_end_matches([':', ' '])
-                .to_string()
-        });
-    let reason = &event["exit"]["reason"];
-    let ended = match (reason["code"].as_i64(), reason.as_str()) {
-        (Some(code), _) => Some(format!("code {code}")),
-        (None, reason) => reason.map(ToString::to_string),
+fn row(event: &EventView) -> Vec<String> {
+    // A host before this client says it by name only.
+    let name = || {
+        event.event["event"]
+            .as_str()
+            .unwrap_or("?")
+            .replace('_', " ")
     };
-    let detail = failed.or(ended).unwrap_or_default();
-    output::cut(&detail, DETAIL_CHARS_MAX)
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("")
+    let text = match event.text.as_str() {
+        "" => name(),
+        text => text.to_owned(),
+    };
+    vec![
+        event.seq.to_string(),
+        output::clock(event.at_ms),
+        output::cut(&text, TEXT_CHARS_MAX),
+    ]
 }
 
 #[cfg(test)]
@@ -76,31 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_says_why_something_failed_or_ended() {
-        for (event, expected) in [
-            (json!({ "event": "user_start_requested" }), ""),
-            (
-                json!({ "event": "folders_ensured", "result": { "Ok": null } }),
-                "",
-            ),
-            (
-                json!({ "event": "build_finished", "result": { "Err": { "cause": "build_failed", "message": "\nno such step\n" } } }),
-                "build_failed: no such step",
-            ),
-            (
-                json!({ "event": "start_failed", "cause": { "cause": "vanished" } }),
-                "vanished",
-            ),
-            (
-                json!({ "event": "runtime_exited", "exit": { "reason": { "code": 3 } } }),
-                "code 3",
-            ),
-            (
-                json!({ "event": "runtime_exited", "exit": { "reason": "out_of_memory" } }),
-                "out_of_memory",
-            ),
-        ] {
-            assert_eq!(detail(&event), expected, "{event}");
-        }
+    fn an_event_is_told_in_words_with_the_time_of_a_clock() {
+        let mut event = EventView {
+            seq: 7,
+            at_ms: 951_782_400_000,
+            text: "it is Ready".to_owned(),
+            event: json!({ "event": "runtime_started" }),
+            effects: json!([]),
+        };
+        assert_eq!(row(&event), ["7", "2000-02-29 00:00:00Z", "it is Ready"]);
+        event.text.clear();
+        assert_eq!(row(&event)[2], "runtime started");
     }
 }

@@ -89,6 +89,9 @@ async fn serve_with(settings: Settings, unknown_variables: &[String]) -> Result<
             if let HostError::Tls(_) = error {
                 return Failure::Input(message);
             }
+            if error.needs_person() {
+                return Failure::NeedsPerson(message);
+            }
             Failure::Failed(message)
         })
 }
@@ -143,9 +146,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
         listen(SignalKind::interrupt())?,
     );
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal, "asked to end");
     })
 }

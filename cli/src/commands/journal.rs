@@ -54,9 +54,9 @@ fn show(
             "kept": kept,
         })),
         Output::Table => output::line(&format!(
-            "{file} is whole: {} programs, {} events, {} KiB",
-            contents.programs,
-            contents.records,
+            "{file} is whole: {}, {}, {} KiB",
+            output::count(contents.programs, "program"),
+            output::count(contents.records, "event"),
             contents.bytes.div_ceil(1_024)
         )),
     }

@@ -9,4 +9,5 @@ pub(crate) mod host;
 pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod programs;
+pub(crate) mod remove;
 pub(crate) mod watcher;

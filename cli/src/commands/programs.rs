@@ -1,7 +1,10 @@
 //! Listing, showing and steering programs.
 
-use hersh_wire::{ByteSize, Code, ProgramList, ProgramView, ReceiptView, Resources};
-use reqwest::{Method, StatusCode};
+use hersh_wire::{
+    ByteSize, Code, Manifest, Network, ProbeKind, ProgramList, ProgramView, ReceiptView, Resources,
+    Restart,
+};
+use reqwest::Method;
 use serde_json::json;
 
 use crate::{
@@ -48,17 +51,31 @@ fn row(view: &ProgramView) -> Vec<String> {
         .cause
         .as_ref()
         .map_or_else(String::new, |cause| cause.message.clone());
-    let mut note = output::cut(note.lines().next().unwrap_or(""), NOTE_CHARS_MAX);
+    let first = note.lines().map(str::trim).find(|line| !line.is_empty());
+    let mut note = output::cut(first.unwrap_or(""), NOTE_CHARS_MAX);
     if note.is_empty() && view.attempts > 0 {
         note = format!("automatic start {} since it last ran well", view.attempts);
     }
     vec![
         view.program_id.clone(),
-        view.state.clone(),
+        state(view),
         output::age(view.changed_at_ms),
         view.build_id.clone(),
         note,
     ]
+}
+
+/// The state in words: of a program that failed, whether it is tried again.
+fn state(view: &ProgramView) -> String {
+    match &view.retry {
+        Some(retry) => format!(
+            "{}, next try in {}",
+            view.state,
+            output::until(retry.due_at_ms)
+        ),
+        None if view.state == "Error" => "Error, gave up".to_owned(),
+        None => view.state.clone(),
+    }
 }
 
 /// Prints one program as a row.
@@ -82,41 +99,7 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
     if format == Output::Json {
         return output::json(&json!({ "program": view, "receipt": receipt }));
     }
-    let mut rows = vec![
-        ("program", view.program_id.clone()),
-        (
-            "state",
-            format!("{} for {}", view.state, output::age(view.changed_at_ms)),
-        ),
-        ("build", view.build_id.clone()),
-        ("watcher", view.proxy_url.clone()),
-        ("limits", limits(&view.manifest.resources)),
-    ];
-    rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
-    rows.extend(
-        view.container_id
-            .iter()
-            .map(|container| ("container", container.clone())),
-    );
-    rows.extend(
-        view.cause
-            .iter()
-            .map(|cause| ("cause", cause.message.clone())),
-    );
-    if let Some(retry) = &view.retry {
-        rows.push((
-            "retry",
-            format!(
-                "start {} in {}",
-                view.attempts + 1,
-                output::until(retry.due_at_ms)
-            ),
-        ));
-    }
-    if let Some(receipt) = &receipt {
-        rows.extend(receipt_rows(&view, receipt));
-    }
-    for (key, value) in rows {
+    for (key, value) in rows(&view, receipt.as_ref()) {
         output::line(&format!("{key:<10} {value}"))?;
     }
     for line in view.cause.iter().flat_map(|cause| &cause.logs) {
@@ -125,17 +108,60 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
     Ok(())
 }
 
-fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str, String)> {
-    let mut rows = Vec::new();
-    if view.container_id.is_none() {
-        let note = "of the last start; nothing runs now".to_string();
-        rows.push(("receipt", note));
+/// What `inspect` shows to people: how it is, where it is, how it is run, what was proved.
+fn rows(view: &ProgramView, receipt: Option<&ReceiptView>) -> Vec<(&'static str, String)> {
+    let since = output::age(view.changed_at_ms);
+    let mut rows = vec![
+        ("program", view.program_id.clone()),
+        ("owner", view.owner.clone()),
+        ("state", format!("{} for {since}", view.state)),
+    ];
+    let cause = view.cause.iter();
+    rows.extend(cause.map(|cause| ("cause", cause.message.clone())));
+    if let Some(retry) = &view.retry {
+        let (number, wait) = (view.attempts, output::until(retry.due_at_ms));
+        rows.push(("next", format!("automatic start {number} in {wait}")));
+    } else if view.state == "Error" {
+        let next = format!(
+            "gave up; mend it, then 'hersh deploy' or 'hersh start {}'",
+            view.program_id
+        );
+        rows.push(("next", next));
     }
-    rows.push(("runtime", receipt.runtime.clone()));
-    rows.push(("kernel", receipt.kernel.clone()));
+    rows.push(("watcher", view.proxy_url.clone()));
+    rows.push(("build", view.build_id.clone()));
+    rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
+    let container = view.container_id.iter();
+    rows.extend(container.map(|container| ("container", container.clone())));
+    rows.push(("limits", limits(&view.manifest.resources)));
+    rows.push(("run", run(&view.manifest)));
+    rows.extend(receipt.into_iter().flat_map(|it| receipt_rows(view, it)));
+    rows
+}
+
+fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str, String)> {
+    let when = match view.container_id {
+        Some(_) => "",
+        None => ", of the last start; nothing runs now",
+    };
+    let made = output::clock(receipt.made_at_ms);
+    let mut rows = vec![
+        ("verified", format!("at {made}{when}")),
+        ("runtime", receipt.runtime.clone()),
+        ("kernel", receipt.kernel.clone()),
+    ];
     for contract in &receipt.contracts {
-        let verified = contract.verified.join(", ");
-        rows.push(("contract", format!("{}: {verified}", contract.name)));
+        // What there is none of is in the JSON.
+        let told = contract.verified.iter();
+        let told: Vec<&str> = told
+            .map(String::as_str)
+            .filter(|value| !value.ends_with(" none"))
+            .collect();
+        let told = match told.is_empty() {
+            true => "none".to_owned(),
+            false => told.join(", "),
+        };
+        rows.push(("contract", format!("{}: {told}", contract.name)));
     }
     rows
 }
@@ -143,13 +169,42 @@ fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str,
 fn limits(resources: &Resources) -> String {
     let size = |size: Option<ByteSize>| size.map_or_else(String::new, String::from);
     format!(
-        "{} memory, {} cores, {} processes, {} /state, {} /tmp",
+        "{} memory, {}, {}, {} /state, {} /tmp, {} logs",
         size(resources.memory),
-        resources.cpus.unwrap_or_default(),
-        resources.pids.unwrap_or_default(),
+        output::count(resources.cpus.unwrap_or_default(), "core"),
+        output::counted(resources.pids.unwrap_or_default(), "process", "processes"),
         size(resources.state),
         size(resources.tmp),
+        size(resources.logs),
     )
+}
+
+/// How it is run, by the names of `hersh.toml`.
+fn run(manifest: &Manifest) -> String {
+    let network = match manifest.network {
+        None | Some(Network::Internal) => "internal",
+        Some(Network::None) => "none",
+        Some(Network::Egress) => "egress",
+    };
+    let restart = match manifest.restart {
+        Some(Restart::Never) => "never",
+        None | Some(Restart::OnFailure) => "on-failure",
+        Some(Restart::Always) => "always",
+    };
+    let readiness = manifest.readiness.as_ref().map_or_else(String::new, |it| {
+        let port = it.port.map_or_else(String::new, |port| format!(" {port}"));
+        let path = it
+            .path
+            .as_ref()
+            .map_or_else(String::new, |it| format!(" {it}"));
+        let kind = match it.kind {
+            ProbeKind::Http => "http",
+            ProbeKind::Tcp => "tcp",
+            ProbeKind::None => "none",
+        };
+        format!(", readiness {kind}{port}{path}")
+    });
+    format!("network {network}, restart {restart}{readiness}")
 }
 
 pub(crate) async fn command(
@@ -182,7 +237,7 @@ pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
     let retry = if view.retry.is_some() {
         "; it will be tried again by its restart policy"
     } else {
-        ""
+        "; the host gave up, so mend it and start it again"
     };
     let failure = match cause.code.as_str() {
         "runtime_unavailable" => Failure::Unavailable,
@@ -194,72 +249,82 @@ pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
     )))
 }
 
-pub(crate) async fn remove(client: &Client, options: &CommandOptions) -> Result<(), Failure> {
-    let request = client.request(Method::DELETE, &["programs", &options.program]);
-    let request = if options.detach {
-        request
-    } else {
-        request.query(&[("wait", "1h")])
-    };
-    let answer = client.send(request).await?;
-    let done = if answer.status() == StatusCode::NO_CONTENT {
-        "removed"
-    } else {
-        "being removed"
-    };
-    output::line(&format!("{} is {done}", options.program))
-}
-
 #[cfg(test)]
 mod tests {
-    use hersh_wire::Problem;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use hersh_wire::{CauseView, RetryView};
 
     use super::*;
-    use crate::args::Connection;
 
-    /// A host that gives one answer.
-    async fn answering(problem: Problem) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let body = serde_json::to_string(&problem).unwrap();
-        let answer = format!(
-            "HTTP/1.1 {} no\r\ncontent-length: {}\r\n\r\n{body}",
-            problem.status,
-            body.len()
-        );
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = [0; 4_096];
-            let _ = stream.read(&mut request).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        });
-        format!("http://{address}")
+    fn view(state: &str) -> ProgramView {
+        ProgramView {
+            program_id: "counter".into(),
+            owner: "ann".into(),
+            state: state.into(),
+            build_id: "build-0123456789ab".into(),
+            image_id: None,
+            container_id: None,
+            cause: None,
+            retry: None,
+            attempts: 0,
+            proxy_url: "/programs/counter/watcher/".into(),
+            created_at_ms: 0,
+            changed_at_ms: 0,
+            manifest: Manifest {
+                resources: Resources {
+                    cpus: Some(1.0),
+                    pids: Some(256),
+                    ..Resources::default()
+                },
+                ..Manifest::default()
+            },
+        }
     }
 
-    #[tokio::test]
-    async fn a_removal_that_failed_fails_with_its_cause() {
-        let folder = tempfile::tempdir().unwrap();
-        let token_file = folder.path().join("token");
-        std::fs::write(&token_file, "none").unwrap();
-        let options = CommandOptions {
-            program: "counter".into(),
-            detach: false,
-        };
-        for (code, exit_code) in [(Code::Conflict, 1), (Code::EngineUnavailable, 7)] {
-            let connection = Connection {
-                host: answering(Problem::new(code, "not removed: the cause")).await,
-                token_file: token_file.clone(),
-                ca_file: None,
-                insecure_http: false,
-            };
-            let client = Client::new(&connection).unwrap();
-            let failure = remove(&client, &options).await.unwrap_err();
-            assert_eq!(failure.to_string(), "not removed: the cause");
-            assert_eq!(failure.exit_code(), exit_code);
+    fn failed_view(retry: Option<RetryView>) -> ProgramView {
+        ProgramView {
+            cause: Some(CauseView {
+                code: "exited".into(),
+                message: "exited with code 3".into(),
+                logs: Vec::new(),
+            }),
+            retry,
+            attempts: 2,
+            ..view("Error")
         }
+    }
+
+    fn page(view: &ProgramView) -> String {
+        let lines = rows(view, None).into_iter();
+        lines
+            .map(|(key, value)| format!("{key} {value}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn a_host_that_gave_up_is_told_wherever_the_state_is() {
+        let view = failed_view(None);
+        assert_eq!(row(&view)[1], "Error, gave up");
+        assert!(page(&view).contains("next gave up"), "{}", page(&view));
+        assert!(failed(&view).unwrap().to_string().contains("gave up"));
+    }
+
+    #[test]
+    fn a_failure_that_is_tried_again_is_not_told_as_given_up() {
+        let due_at_ms = u64::MAX;
+        let view = failed_view(Some(RetryView { due_at_ms }));
+        assert!(
+            row(&view)[1].starts_with("Error, next try in "),
+            "{:?}",
+            row(&view)
+        );
+        assert!(page(&view).contains("next automatic start 2 in "));
+        assert!(!failed(&view).unwrap().to_string().contains("gave up"));
+        assert_eq!(row(&super::tests::view("Ready"))[1], "Ready");
+    }
+
+    #[test]
+    fn limits_are_told_in_numbers_of_people() {
+        let page = page(&view("Ready"));
+        assert!(page.contains(" 1 core, 256 processes,"), "{page}");
     }
 }

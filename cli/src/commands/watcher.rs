@@ -1,9 +1,15 @@
-//! Talking to a program's watcher through the host's proxy.
+//! Talking to a program's watcher through the host's proxy. A program that was not written with the
+//! `hersh` library may have all of the watcher's API, a part of it, or nothing.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::{args::Output, client::Client, failure::Failure, output};
+use crate::{
+    args::Output,
+    client::{Answer, Client},
+    failure::Failure,
+    output,
+};
 
 pub(crate) async fn send(
     client: &Client,
@@ -14,33 +20,101 @@ pub(crate) async fn send(
     let request = client
         .request(Method::POST, &["programs", program, "watcher", "message"])
         .json(&json!({ "content": message }));
-    let answer: Value = client.read(request).await?;
-    if format == Output::Json {
-        return output::json(&answer);
+    let answer = client.ask_program(request).await?;
+    if answer.is_missing() {
+        return Err(Failure::Failed(format!(
+            "{program} takes no messages: 'hersh send' needs its POST /watcher/message, which answered {}",
+            answer.status
+        )));
     }
-    output::line(answer["status"].as_str().unwrap_or("message sent"))
+    if !answer.status.is_success() {
+        return Err(Failure::Failed(format!(
+            "{program} did not take the message: it answered {}: {}",
+            answer.status,
+            answer.text()
+        )));
+    }
+    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match format {
+        Output::Json => output::json(&told),
+        Output::Table => output::line(told["status"].as_str().unwrap_or("message sent")),
+    }
 }
 
 pub(crate) async fn vars(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
-    let variables: Value = client
-        .get(&["programs", program, "watcher", "varState"])
-        .await?;
-    let context: Value = client
-        .get(&["programs", program, "watcher", "context"])
-        .await?;
+    let variables = part(client, program, "varState", "variables").await?;
+    let context = part(client, program, "context", "context").await?;
+    if let (Err(no_variables), Err(no_context)) = (&variables, &context) {
+        return Err(Failure::Failed(format!(
+            "{program} shows neither variables nor context: 'hersh vars' needs its GET /watcher/varState ({no_variables}) or GET /watcher/context ({no_context})"
+        )));
+    }
+    for (endpoint, part) in [("varState", &variables), ("context", &context)] {
+        if let Err(why) = part {
+            output::note(&format!("{program} has no GET /watcher/{endpoint}: {why}"));
+        }
+    }
+    let (variables, context) = (variables.ok(), context.ok());
     if format == Output::Json {
-        return output::json(
-            &json!({ "variables": variables["variables"], "context": context["context"] }),
-        );
+        return output::json(&json!({ "variables": variables, "context": context }));
     }
     let mut rows = Vec::new();
-    for (kind, values) in [
-        ("variable", &variables["variables"]),
-        ("context", &context["context"]),
-    ] {
-        for (name, value) in values.as_object().into_iter().flatten() {
-            rows.push(vec![kind.to_string(), name.clone(), value.to_string()]);
+    for (kind, values) in [("variable", variables), ("context", context)] {
+        for (name, value) in values.into_iter().flatten() {
+            rows.push(vec![kind.to_owned(), name, value.to_string()]);
         }
     }
     output::table(&["KIND", "NAME", "VALUE"], &rows)
+}
+
+/// The object under `key` in what an endpoint of the program answers, or why there is none.
+async fn part(
+    client: &Client,
+    program: &str,
+    endpoint: &str,
+    key: &str,
+) -> Result<Result<Map<String, Value>, String>, Failure> {
+    let segments = ["programs", program, "watcher", endpoint];
+    let answer = client.ask_program(client.request(Method::GET, &segments));
+    Ok(object(&answer.await?, key))
+}
+
+fn object(answer: &Answer, key: &str) -> Result<Map<String, Value>, String> {
+    if !answer.status.is_success() {
+        return Err(format!("it answered {}", answer.status));
+    }
+    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match told.get(key) {
+        Some(Value::Object(values)) => Ok(values.clone()),
+        Some(_) | None => Err(format!("it answered no JSON with an object \"{key}\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn answer(status: StatusCode, body: &str) -> Answer {
+        Answer {
+            status,
+            body: body.into(),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_the_watchers_says_why() {
+        let there = answer(StatusCode::OK, r#"{"context":{"a":1}}"#);
+        assert_eq!(object(&there, "context").unwrap()["a"], 1);
+        for (status, body, why) in [
+            (StatusCode::NOT_FOUND, "nothing", "404"),
+            (StatusCode::OK, "<html>", "no JSON"),
+            (StatusCode::OK, r#"{"context":[1]}"#, "no JSON"),
+            (StatusCode::OK, "[]", "no JSON"),
+        ] {
+            let said = object(&answer(status, body), "context").unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
 }

@@ -128,7 +128,14 @@ pub(super) async fn fetch(
     let (id, build) = entry
         .supervisor()
         .with_state(|program| (program.id.clone(), program.source.build.clone()));
-    let tree = tar_stream(host.storage().source_path(&id, &build), None, seat);
+    let path = host.storage().source_path(&id, &build);
+    let tree = path.clone();
+    let is_there = host.blocking(move |_| tree.is_dir()).await;
+    if !is_there.map_err(|error| Failure::internal(&error))? {
+        let detail = format!("the source of {id} is not on this machine; deploy it again");
+        return Err(Failure::new(Code::NotFound, detail));
+    }
+    let tree = tar_stream(path, None, seat);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

@@ -30,8 +30,7 @@ pub(super) async fn show(
     stats
         .map(|stats| Json(convert::stats_view(&entry, &stats, at_ms)))
         .ok_or_else(|| {
-            let (id, state) = (entry.id(), entry.state_name());
-            let detail = format!("{id} is {state}, so it uses nothing; start it first");
-            Failure::new(Code::NotReady, detail).in_state(state)
+            let detail = entry.supervisor().with_state(convert::not_ready);
+            Failure::new(Code::NotReady, detail).in_state(entry.state_name())
         })
 }

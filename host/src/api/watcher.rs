@@ -14,6 +14,7 @@ use hersh_wire::Code;
 use super::{extract::Owned, problem::Failure};
 use crate::{
     auth::Caller,
+    convert,
     host::{Entry, Host},
     proxy,
     server::{Client, Scheme},
@@ -133,9 +134,8 @@ async fn pass_on(
     let path =
         proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
     let Some(upstream) = host.upstream(entry).await? else {
-        let state = entry.state_name();
-        let detail = format!("{id} is {state}, so nothing can be forwarded to it; start it first");
-        return Err(Failure::new(Code::NotReady, detail).in_state(state));
+        let detail = entry.supervisor().with_state(convert::not_ready);
+        return Err(Failure::new(Code::NotReady, detail).in_state(entry.state_name()));
     };
     Ok(host
         .proxy()

@@ -64,6 +64,8 @@ pub async fn issue_admin_token(data: &Path, now_ms: u64) -> Result<PathBuf, Issu
     }
     let _lock = DataLock::take(data)?;
     let journal = Journal::open(&journal)?;
+    // A journal that no host would serve is left as it is.
+    journal.load()?;
     let admin = UserId::parse(FIRST_ADMIN).map_err(|error| refused(&error))?;
     let on_the_machine = Caller {
         user: admin.clone(),

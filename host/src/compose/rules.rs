@@ -94,7 +94,12 @@ fn mounts(program: &ProgramId, sandbox: &Sandbox) -> Result<(), Violation> {
                 } else {
                     "read-only"
                 };
-                format!("{} at {}, {access}", mount.source.display(), mount.target)
+                let folder = if mount.source.ends_with(&own_state) {
+                    "its state folder"
+                } else {
+                    "another folder of the machine"
+                };
+                format!("{folder} at {}, {access}", mount.target)
             },
             || {
                 format!(

@@ -1,6 +1,7 @@
 //! The contracts checked once more, on what an engine says that it made.
 
 use hersh_program::{ContainerId, ImageId};
+use hersh_wire::ByteSize;
 
 use super::{Contract, Sandbox, Spec, Verified, Violation, rules::check};
 
@@ -24,6 +25,9 @@ pub fn verify(spec: &Spec, inspected: &Inspected) -> Result<Vec<Verified>, Viola
         .into_iter()
         .map(|contract| {
             check(contract, &spec.program, spec.mode, &inspected.sandbox)?;
+            if contract == Contract::OneWritableVolume {
+                same_folders(&spec.sandbox, &inspected.sandbox)?;
+            }
             let asked = values(contract, &spec.sandbox);
             let found = values(contract, &inspected.sandbox);
             match found
@@ -45,6 +49,21 @@ pub fn verify(spec: &Spec, inspected: &Inspected) -> Result<Vec<Verified>, Viola
         .collect()
 }
 
+/// The values name no folder of the machine, which are nothing to the program's owner: so it is
+/// compared here what is mounted.
+fn same_folders(asked: &Sandbox, found: &Sandbox) -> Result<(), Violation> {
+    let pairs = asked.mounts.iter().zip(&found.mounts);
+    let mut other = pairs.filter(|(asked, found)| asked.source != found.source);
+    match other.next() {
+        Some((asked, _)) => Err(Violation {
+            contract: Contract::OneWritableVolume,
+            found: format!("another folder of the machine at {}", asked.target),
+            asked: "the program's own".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// What a sandbox says about one contract. The number of values is the same for every sandbox, so
 /// that two can be compared one by one; between them they cover every field of [`Sandbox`].
 fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
@@ -54,11 +73,11 @@ fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
         Contract::OneWritableVolume => {
             let mounts = sandbox.mounts.iter().map(|mount| {
                 let access = if mount.writable { "rw" } else { "ro" };
-                format!("{}:{}:{access}", mount.source.display(), mount.target)
+                format!("{}:{access}", mount.target)
             });
             let tmpfs = sandbox.tmpfs.iter().map(|tmpfs| {
                 let access = if tmpfs.writable { "rw" } else { "ro" };
-                format!("{}:{} bytes:{access}", tmpfs.target, tmpfs.size_bytes)
+                format!("{}:{}:{access}", tmpfs.target, size(tmpfs.size_bytes))
             });
             vec![
                 list("mounts", mounts.collect()),
@@ -88,12 +107,23 @@ fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
             ]
         }
         Contract::Limits => vec![
-            format!("memory {} bytes", sandbox.memory_bytes),
-            format!("memory and swap {} bytes", sandbox.memory_swap_bytes),
-            format!("processor {} thousandths", sandbox.cpu_millis),
+            format!("memory {}", size(sandbox.memory_bytes)),
+            format!("memory and swap {}", size(sandbox.memory_swap_bytes)),
+            format!("processor {}", cores(sandbox.cpu_millis)),
             format!("processes {}", sandbox.pids),
-            format!("engine log {} bytes", sandbox.log_bytes),
+            format!("engine log {}", size(sandbox.log_bytes)),
         ],
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).into()
+}
+
+fn cores(millis: u32) -> String {
+    match millis {
+        1_000 => "1 core".to_owned(),
+        millis => format!("{} cores", f64::from(millis) / 1_000.0),
     }
 }
 

@@ -214,8 +214,11 @@ fn check_env(asked: &wire::Manifest) -> Result<(), ManifestError> {
             .bytes()
             .next()
             .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        if !starts || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            let rule = "a name has letters, digits and '_' and starts with no digit";
+        // Dots and dashes are common beside shells: `spring.datasource.url`.
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if !starts || !name.bytes().all(fits) {
+            let rule =
+                "a name has letters, digits, '_', '.' and '-', and starts with a letter or '_'";
             return refuse("env".into(), format!("{name:?}"), rule.into());
         }
         if value.contains('\0') {
@@ -303,6 +306,18 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_of_variables_may_have_dots_and_dashes() {
+        let text = "[env]\n\"spring.datasource.url\" = \"x\"\n\"a-b\" = \"y\"\n_A = \"z\"";
+        assert_eq!(read(text).unwrap().env["spring.datasource.url"], "x");
+        for name in ["a=b", "a b", ".a", "-a", "1a", "a\\u0000", "\u{e4}"] {
+            assert!(
+                read(&format!("[env]\n\"{name}\" = \"x\"")).is_err(),
+                "{name}"
+            );
         }
     }
 

@@ -2,11 +2,14 @@
 
 mod account;
 mod manifest;
+mod not_ready;
 mod stats;
 mod view;
+mod words;
 
 pub(crate) use account::{quota, role, scope, token_view, user_view};
 pub(crate) use manifest::{ManifestError, manifest};
+pub(crate) use not_ready::not_ready;
 pub(crate) use stats::stats_view;
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) use view::manifest_view;

@@ -6,6 +6,7 @@ use hersh_program::{
 };
 use hersh_wire as wire;
 
+use super::words::record_words;
 use crate::{
     compose::{Receipt, RuntimeMode},
     registry::Entry,
@@ -136,6 +137,7 @@ pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serd
     Ok(wire::EventView {
         seq: record.seq,
         at_ms: record.now_ms,
+        text: record_words(record),
         event,
         effects,
     })

@@ -14,6 +14,7 @@ use crate::{
     journal::{JournalError, ProgramJournal},
     registry::Entry,
     storage::StagedSource,
+    story::Story,
     whole::whole,
 };
 
@@ -117,6 +118,7 @@ impl Host {
             Arc::clone(&last_event_ms),
             0,
             self.0.metrics.clone(),
+            Story::of(&program),
         );
         let supervisor = Supervisor::run(
             ProgramStepper::new(program),

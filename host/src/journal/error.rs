@@ -35,6 +35,14 @@ pub enum OpenError {
         /// The newest that this host knows.
         known: u32,
     },
+    /// A program in a journal of an older host can't be brought back by this one.
+    #[error("journal {path} is left as it was: {source}")]
+    Unfit {
+        /// The file.
+        path: String,
+        /// What was found.
+        source: JournalError,
+    },
     /// The writer thread could not be started.
     #[error("journal writer can't be started: {0}")]
     Thread(std::io::Error),
@@ -78,4 +86,36 @@ pub enum JournalError {
     /// The writer has ended: the host is shutting down.
     #[error("journal is closed")]
     Closed,
+}
+
+impl OpenError {
+    /// True for what the next start meets again.
+    pub(crate) fn needs_person(&self) -> bool {
+        use rusqlite::ErrorCode;
+        match self {
+            Self::Damaged { .. } | Self::TooNew { .. } | Self::Unfit { .. } => true,
+            Self::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::CannotOpen
+                        | ErrorCode::NotADatabase
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::ReadOnly
+                )
+            ),
+            Self::Thread(_) => false,
+        }
+    }
+}
+
+impl JournalError {
+    /// True for what the next start meets again.
+    pub(crate) fn needs_person(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Diverged { .. } => true,
+            Self::Exists(_) | Self::NoOwner(_) | Self::Full | Self::Sqlite(_) | Self::Closed => {
+                false
+            }
+        }
+    }
 }

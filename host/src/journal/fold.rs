@@ -11,7 +11,12 @@ use super::{JournalError, ProgramRow, StoredProgram};
 
 /// Every program. Both statements read one snapshot of the database and go through it once.
 pub(super) fn every(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
-    let _one_view = connection.unchecked_transaction()?;
+    let one_view = connection.unchecked_transaction()?;
+    every_in(&one_view)
+}
+
+/// Every program, within a transaction.
+pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
     let mut programs = connection.prepare(
         "SELECT row, id, owner, created_at_ms, initial, snapshot
          FROM programs LEFT JOIN snapshots ON program = row ORDER BY row",

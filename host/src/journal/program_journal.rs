@@ -6,10 +6,13 @@ use std::sync::{
 };
 
 use hersh_machine::driver;
-use hersh_program::{Lifecycle, ProgramRecord};
+use hersh_program::{Lifecycle, Program, ProgramRecord};
 
 use super::{Journal, JournalError, ProgramRow, SNAPSHOT_EVERY};
-use crate::metrics::{Metrics, event_name};
+use crate::{
+    metrics::{Metrics, event_name},
+    story::Story,
+};
 
 /// The journal as one program's driver sees it. It keeps the program's history bounded.
 pub(crate) struct ProgramJournal {
@@ -19,6 +22,7 @@ pub(crate) struct ProgramJournal {
     /// The record after which the next snapshot is due.
     compact_at: u64,
     metrics: Metrics,
+    story: Story,
 }
 
 impl ProgramJournal {
@@ -29,6 +33,7 @@ impl ProgramJournal {
         last_event_ms: Arc<AtomicU64>,
         snapshot_seq: u64,
         metrics: Metrics,
+        story: Story,
     ) -> Self {
         Self {
             journal,
@@ -36,6 +41,7 @@ impl ProgramJournal {
             last_event_ms,
             compact_at: snapshot_seq + SNAPSHOT_EVERY,
             metrics,
+            story,
         }
     }
 
@@ -72,5 +78,10 @@ impl driver::Journal<Lifecycle> for ProgramJournal {
             self.compact(record.seq).await;
         }
         Ok(())
+    }
+
+    fn stored(&mut self, program: &Box<Program>) {
+        self.story
+            .goes_on(program, self.last_event_ms.load(Ordering::Relaxed));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::OpenError;
+use super::{OpenError, fold};
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
 const MIGRATIONS: [&str; 3] = [
@@ -17,7 +17,8 @@ const MIGRATIONS: [&str; 3] = [
 const LOG_BYTES_MAX: u32 = 64 * 1024 * 1024;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the writer's connection: creates, checks and migrates.
+/// Opens the writer's connection: creates, checks and migrates. A journal that is refused is left as
+/// it was, byte by byte.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite {
         path: path.display().to_string(),
@@ -27,6 +28,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     configure(&connection).map_err(sqlite)?;
     check(&connection, path)?;
     migrate(&mut connection, path)?;
+    keep_a_log(&connection).map_err(sqlite)?;
     Ok(connection)
 }
 
@@ -45,12 +47,20 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Settings of this connection, which change nothing in the file. A log that a crash left is not
+/// folded into the database when it is closed again: it may be one to refuse.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// From here on the database is this host's to change.
+fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    connection.pragma_update(None, "journal_mode", "WAL")
 }
 
 /// Which migration the database is at; 0 for one that is no journal yet.
@@ -114,13 +124,20 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     };
     let found = version(connection).map_err(sqlite)?;
     known(found, path)?;
+    if found as usize == MIGRATIONS.len() {
+        return Ok(());
+    }
+    // All or nothing, and nothing if a program in it can't be brought back.
+    let transaction = connection.transaction().map_err(sqlite)?;
     for (version, migration) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
-        let transaction = connection.transaction().map_err(sqlite)?;
         transaction.execute_batch(migration).map_err(sqlite)?;
         transaction
             .pragma_update(None, "user_version", version)
             .map_err(sqlite)?;
-        transaction.commit().map_err(sqlite)?;
     }
-    Ok(())
+    fold::every_in(&transaction).map_err(|source| OpenError::Unfit {
+        path: path.display().to_string(),
+        source,
+    })?;
+    transaction.commit().map_err(sqlite)
 }

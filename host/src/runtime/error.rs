@@ -89,7 +89,8 @@ impl From<StartError> for Cause {
         match error {
             StartError::Violated(violation) => Self::ContractViolated {
                 contract: violation.contract.name().to_owned(),
-                message: violation.to_string(),
+                // The cause names the contract itself.
+                message: format!("found {}, asked {}", violation.found, violation.asked),
             },
             StartError::Failed { message, logs } => Self::StartFailed { message, logs },
             StartError::ImageGone(image) => Self::ImageGone { image },

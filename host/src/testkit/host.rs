@@ -143,12 +143,14 @@ impl TestHost {
         let data = storage.data_dir().to_path_buf();
         let lock = DataLock::take(&data)?;
         let journal = setup.journal()?;
+        let programs = supervise::Remembered::read(&journal).map_err(HostError::Recover)?;
         let begins_ms = setup.begins_ms;
         let simulated = |seed| Surroundings::simulated(seed, begins_ms);
         let surroundings = setup.seed.map_or(Surroundings::System, simulated);
         let (accounts, _) = auth::open(&journal, &data, surroundings.now_ms()).await?;
         let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
         let foundation = Foundation {
+            programs,
             storage,
             journal,
             runtime: setup.runtime,

@@ -36,6 +36,12 @@ pub trait Journal<M: Machine>: Send + 'static {
         &mut self,
         record: &RecordOf<M>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Is told the state that a stored record led to, before it is published. Returns at once: the
+    /// machine waits meanwhile.
+    fn stored(&mut self, state: &M::State) {
+        let _ = state;
+    }
 }
 
 /// Keeps nothing.

@@ -124,15 +124,16 @@ where
 
     fn stored(&mut self, stored: Stored<M, J>) {
         let Stored {
-            journal,
+            mut journal,
             step,
             reply,
             result,
         } = stored;
         match (result, reply) {
             (Ok(()), reply) => {
-                self.storing = Storing::idle(journal);
                 let record = self.stepper.commit(step);
+                journal.stored(self.stepper.state());
+                self.storing = Storing::idle(journal);
                 self.effects = record.effects;
                 self.follow(M::completes(&record.event), reply);
             }

@@ -22,6 +22,7 @@ struct Book(Arc<Pages>);
 
 struct Pages {
     records: Mutex<Vec<RecordOf<Office>>>,
+    states: Mutex<Vec<Desk>>,
     failures: Mutex<u32>,
     attempts: Mutex<Vec<Instant>>,
     gate: Semaphore,
@@ -35,6 +36,7 @@ impl Book {
     fn gated(permits: usize) -> Self {
         Self(Arc::new(Pages {
             records: Mutex::default(),
+            states: Mutex::default(),
             failures: Mutex::default(),
             attempts: Mutex::default(),
             gate: Semaphore::new(permits),
@@ -66,6 +68,10 @@ impl Journal<Office> for Book {
         self.0.records.lock().unwrap().push(record.clone());
         Ok(())
     }
+
+    fn stored(&mut self, state: &Desk) {
+        self.0.states.lock().unwrap().push(state.clone());
+    }
 }
 
 fn failed() -> JournalError {
@@ -96,6 +102,27 @@ async fn a_record_is_durable_before_anything_comes_of_it() {
     let mut folded = Stepper::<Office>::new(Desk::default());
     folded.fold(book.records()).unwrap();
     assert_eq!(folded.state(), &desk.state());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_is_told_the_state_that_each_record_led_to() {
+    let clerk = Clerk::new();
+    let book = Book::open();
+    let desk = spawn_with(&clerk, book.clone(), Config::default());
+    book.fail(1);
+    assert!(desk.call(ask("quick")).await.is_err());
+    assert_eq!(*book.0.states.lock().unwrap(), []);
+    desk.call(ask("quick")).await.unwrap();
+    log(&desk, 2).await;
+    let lengths: Vec<usize> = book
+        .0
+        .states
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|it| it.log.len())
+        .collect();
+    assert_eq!(lengths, [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

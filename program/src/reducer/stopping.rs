@@ -5,7 +5,7 @@ use alloc::{format, sync::Arc};
 use hersh_machine::{Cx, OpId};
 
 use super::facts::{Facts, already, internal, refuse};
-use crate::{Cause, Effect, Event, Refusal, State, StopStep, Stopped, Stopping, Then};
+use crate::{Cause, Effect, Event, Lasting, Refusal, State, StopStep, Stopped, Stopping, Then};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -120,13 +120,13 @@ fn not_stopped(facts: &mut Facts<'_>, then: Then, cause: Arc<Cause>, cx: &mut Cx
 }
 
 fn late(facts: &Facts<'_>, step: StopStep) -> Cause {
-    let after_ms = facts.stop_timeout_ms(step);
+    let after = Lasting(facts.stop_timeout_ms(step));
     match step {
         StopStep::Containers => Cause::StopFailed {
-            message: format!("containers were not removed within {after_ms} ms"),
+            message: format!("containers were not removed within {after}"),
         },
         StopStep::Files => Cause::RemoveFailed {
-            message: format!("folders and images were not removed within {after_ms} ms"),
+            message: format!("folders and images were not removed within {after}"),
         },
     }
 }

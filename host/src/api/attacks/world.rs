@@ -135,12 +135,14 @@ impl World {
         let engine = Arc::new(FakeEngine::default());
         let runtime = Arc::new(FakeRuntime::new(engine, storage.clone()));
         let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
+        let programs = supervise::Remembered::read(&journal).unwrap();
         let now_ms = Surroundings::System.now_ms();
         let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
             .await
             .unwrap();
         let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
         let foundation = Foundation {
+            programs,
             storage,
             journal,
             runtime: Arc::<FakeRuntime>::clone(&runtime),

@@ -229,12 +229,14 @@ impl Fixture {
 async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers, String) {
     let runtime = Arc::new(FakeRuntime::new(Arc::clone(engine), storage.clone()));
     let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
+    let programs = supervise::Remembered::read(&journal).unwrap();
     let now_ms = Surroundings::System.now_ms();
     let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
         .await
         .unwrap();
     let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
     let foundation = Foundation {
+        programs,
         storage,
         journal,
         runtime,

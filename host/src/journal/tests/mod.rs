@@ -156,3 +156,71 @@ async fn a_record_that_can_not_be_read_is_named() {
         "{error}"
     );
 }
+
+/// What is in a folder: each file's name and bytes, but for the index of a log, which only says who
+/// reads.
+fn files(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let named = entries.map(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read(entry.path()).unwrap())
+    });
+    named.filter(|(name, _)| !name.ends_with("-shm")).collect()
+}
+
+#[tokio::test]
+async fn a_journal_that_is_refused_stays_as_it_was() {
+    let newer = "PRAGMA user_version = 99";
+    let misfit = "PRAGMA user_version = 2; DROP INDEX audit_by_user;
+                  UPDATE records SET event = '{\"event\":\"later\"}'";
+    for (mode, change) in [
+        ("DELETE", newer),
+        ("WAL", newer),
+        ("DELETE", misfit),
+        ("WAL", misfit),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            // Without a thread, which would hold the file a little longer.
+            let path = folder.path().join("journal.db");
+            let journal = Journal::open_probed(&path, |_| Verdict::default()).unwrap();
+            let row = journal.create("admin", 0, &program("a")).await.unwrap();
+            let record = ProgramStepper::new(program("a"))
+                .step(Event::UserStartRequested, 1)
+                .unwrap();
+            journal.append(row, &record).await.unwrap();
+        }
+        let path = folder.path().join("journal.db");
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .pragma_update(None, "journal_mode", mode)
+            .unwrap();
+        let log_stays = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        connection.set_db_config(log_stays, true).unwrap();
+        connection.execute_batch(change).unwrap();
+        drop(connection);
+        let before = files(folder.path());
+        let refused = Journal::open(&path);
+        assert!(refused.is_err(), "{change} {mode}");
+        assert_eq!(files(folder.path()), before, "{change} {mode}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_journal_that_fits_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    {
+        let journal = Journal::open_probed(&path, |_| Verdict::default()).unwrap();
+        journal.create("admin", 0, &program("a")).await.unwrap();
+    }
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("PRAGMA user_version = 2; DROP INDEX audit_by_user")
+        .unwrap();
+    drop(connection);
+    let journal = open(folder.path());
+    assert_eq!(journal.load().unwrap().len(), 1);
+    let version = |reader: &Connection| Ok(schema::version(reader)?);
+    assert_eq!(journal.read(version).unwrap(), 3);
+}

@@ -3,7 +3,7 @@
 use hersh_machine::driver::Journal as _;
 
 use super::*;
-use crate::{journal::ProgramJournal, metrics::Metrics};
+use crate::{journal::ProgramJournal, metrics::Metrics, story::Story};
 
 /// A program's life without a host: what an eager user does, as records.
 struct Life {
@@ -42,8 +42,14 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
     let row = journal.create("admin", 0, &program("a")).await.unwrap();
     let mut life = Life::new("a");
     let metrics = Metrics::new(journal.metrics());
-    let mut appending =
-        ProgramJournal::new(journal.clone(), row, Arc::default(), 0, metrics.clone());
+    let mut appending = ProgramJournal::new(
+        journal.clone(),
+        row,
+        Arc::default(),
+        0,
+        metrics.clone(),
+        Story::of(&program("a")),
+    );
     let mut most = 0;
     for _ in 0..RECORDS_MAX + 3 * SNAPSHOT_EVERY / 2 {
         appending.append(&life.next()).await.unwrap();
@@ -79,6 +85,7 @@ async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
         Arc::default(),
         stored.snapshot_seq,
         metrics,
+        Story::of(stored.stepper.state()),
     );
     for _ in 0..SNAPSHOT_EVERY {
         next.append(&life.next()).await.unwrap();
