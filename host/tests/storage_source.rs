@@ -6,10 +6,18 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use hersh_host::storage::{SourceError, SourceLimits, Storage};
-use hersh_program::ProgramId;
+use hersh_program::{BuildRules, ProgramId};
+use hersh_wire::{ARCHIVE_COUNTED, ARCHIVE_ENTRIES, ARCHIVE_SHA256};
+use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 const DOCKERFILE: (&str, &str) = ("Dockerfile", "FROM scratch\n");
@@ -32,6 +40,43 @@ impl Archive {
 
     fn link(self, path: &str, target: &str) -> Self {
         self.entry(EntryType::Symlink, path, target, 0o777, b"")
+    }
+
+    /// Announces its own end.
+    fn counted() -> Self {
+        Self(Vec::new())
+            .global(&[(ARCHIVE_COUNTED, "1")])
+            .file("Dockerfile", "FROM scratch\n")
+    }
+
+    fn global(self, records: &[(&str, &str)]) -> Self {
+        let mut content = String::new();
+        for (key, value) in records {
+            // The length counts itself.
+            let rest = format!(" {key}={value}\n");
+            let length = (rest.len()..)
+                .find(|length| length.to_string().len() + rest.len() == *length)
+                .unwrap();
+            content.push_str(&format!("{length}{rest}"));
+        }
+        self.entry(EntryType::XGlobalHeader, "g", "", 0o644, content.as_bytes())
+    }
+
+    /// The end that it announced.
+    fn count(self, entries: &str) -> Self {
+        let digest = Sha256::digest(&self.0);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.global(&[(ARCHIVE_ENTRIES, entries), (ARCHIVE_SHA256, &digest)])
+    }
+
+    /// Gives the entry before this time.
+    fn at(mut self, modified_s: u64, header_at: usize) -> Self {
+        let block: &mut [u8] = &mut self.0[header_at..header_at + 512];
+        let mut header = Header::from_byte_slice(block).clone();
+        header.set_mtime(modified_s);
+        header.set_cksum();
+        block.copy_from_slice(header.as_bytes());
+        self
     }
 
     /// Writes header and content as they are, without the checks of the tar crate.
@@ -157,10 +202,11 @@ fn all_packings_of_a_tree_give_the_same_name() {
     let staged = world.storage.stage_files(files, limits).unwrap();
     assert_eq!(staged.build_id().as_str(), name);
     drop(staged);
-    // Order, folder entries, owners and read permissions are no content.
+    // Order, folder entries, owners and times are no content.
     let other = Archive::empty()
         .entry(EntryType::Directory, "./a", "", 0o755, b"")
-        .entry(EntryType::Regular, "./a//b", "", 0o600, b"text")
+        .file("./a//b", "text")
+        .at(1_700_000_000, 512)
         .file("Dockerfile", "FROM scratch\n");
     assert_eq!(world.stage(other).unwrap(), name);
 }
@@ -172,6 +218,10 @@ fn every_difference_of_content_gives_another_name() {
     let trees = [
         ("as it is", Archive::new().file("ab", "c")),
         ("executable", executable),
+        (
+            "for its owner only",
+            Archive::new().entry(EntryType::Regular, "ab", "", 0o600, b"c"),
+        ),
         ("text moved into the path", Archive::new().file("abc", "")),
         ("path moved into the text", Archive::new().file("a", "bc")),
         ("a folder more", Archive::new().file("a/b", "c")),
@@ -219,20 +269,165 @@ fn control_characters_come_into_no_path() {
 }
 
 #[test]
-fn links_that_leave_the_tree_are_refused() {
+fn links_are_data_wherever_they_lead() {
     let world = World::new();
-    for target in ["/etc", "..", "../x", "a/..", "./../..", ""] {
-        let message = world.refused(Archive::new().link("link", target), "link");
-        assert!(message.contains("link"), "{message}");
+    let program = ProgramId::parse("p").unwrap();
+    let targets = ["/etc/shadow", "..", "../../../x", "a/..", "/", "nowhere"];
+    let archive = (0..).zip(targets).fold(Archive::new(), |archive, (n, to)| {
+        archive.link(&format!("d/{n}"), to)
+    });
+    let archive = archive.entry(EntryType::Link, "again", "d/0", 0o777, b"");
+    let staged = world
+        .storage
+        .stage_archive(archive.end().as_slice(), SourceLimits::default())
+        .unwrap();
+    let build = world.storage.commit(&program, staged).unwrap();
+    let tree = world.storage.source_path(&program, &build);
+    for (n, target) in (0..).zip(targets) {
+        let link = fs::read_link(tree.join(format!("d/{n}"))).unwrap();
+        assert_eq!(link.to_str(), Some(target));
     }
-    world.refused(Archive::new().link("a/b/link", "../../../x"), "a/b/link");
+    assert_eq!(
+        fs::read_link(tree.join("again")).unwrap().to_str(),
+        Some("/etc/shadow")
+    );
     let bell = world.refused(Archive::new().link("link", "a\u{7}b"), "link");
     assert!(bell.contains("control characters"), "{bell}");
-    // A way out in two steps: the second step alone looks as if it stayed inside.
-    let two = Archive::new()
-        .link("p/q/s", "../..")
-        .link("p/q/t", "s/../..");
-    world.refused(two, "p/q/t");
+    world.refused(Archive::new().link("link", ""), "link");
+}
+
+#[test]
+fn a_linked_file_is_read_only_inside_the_tree() {
+    let world = World::new();
+    let secret = world.folder.path().join("secret");
+    fs::write(&secret, "root:x").unwrap();
+    let staged = |archive: Archive| {
+        let bytes = archive.end();
+        world
+            .storage
+            .stage_archive(bytes.as_slice(), SourceLimits::default())
+    };
+    let inside = Archive::empty()
+        .file("docker/file", "FROM scratch\n")
+        .link("Dockerfile", "docker/../docker/file")
+        .link("hersh.toml", "docker");
+    let inside = staged(inside).unwrap();
+    assert_eq!(inside.read("Dockerfile", 4).unwrap(), b"FROM");
+    assert!(inside.read("hersh.toml", 4).is_err());
+    for target in [
+        secret.to_str().unwrap(),
+        "../../secret",
+        "/proc/self/environ",
+    ] {
+        let archive = Archive::new().link("hersh.toml", target);
+        let error = staged(archive).unwrap().read("hersh.toml", 9).unwrap_err();
+        assert!(error.to_string().contains("leads out"), "{target}: {error}");
+        let error = staged(Archive::empty().link("Dockerfile", target)).unwrap_err();
+        assert!(matches!(error, SourceError::MissingDockerfile), "{error:?}");
+    }
+}
+
+#[test]
+fn modes_and_times_are_kept() {
+    let world = World::new();
+    let program = ProgramId::parse("p").unwrap();
+    let key = Archive::new().entry(EntryType::Regular, "d/key", "", 0o600, b"k");
+    let at = key.0.len();
+    let archive = key
+        .at(1_709_208_000, 1_024)
+        .entry(EntryType::Directory, "d", "", 0o2750, b"")
+        .at(1_600_000_000, at)
+        .entry(EntryType::Regular, "run", "", 0o4755, b"");
+    let staged = world
+        .storage
+        .stage_archive(archive.end().as_slice(), SourceLimits::default())
+        .unwrap();
+    let build = world.storage.commit(&program, staged).unwrap();
+    let tree = world.storage.source_path(&program, &build);
+    let seen = |path: &str| {
+        let metadata = fs::metadata(tree.join(path)).unwrap();
+        (metadata.permissions().mode() & 0o7777, metadata.mtime())
+    };
+    assert_eq!(seen("d/key"), (0o600, 1_709_208_000));
+    assert_eq!(seen("d"), (0o750, 1_600_000_000));
+    assert_eq!(seen("run").0, 0o755, "nothing stored runs as its owner");
+}
+
+#[test]
+fn an_archive_without_its_end_is_refused() {
+    let world = World::new();
+    let tar = Archive::new().file("zeros", &"\0".repeat(2_048)).end();
+    let limits = SourceLimits::default();
+    world.stage_bytes(&tar, limits).unwrap();
+    for left in [0, 511, 512, 513, 1_023] {
+        let cut = &tar[..tar.len() - 1_024 + left];
+        let error = world.stage_bytes(cut, limits).unwrap_err();
+        assert!(matches!(error, SourceError::Unreadable { .. }), "{error:?}");
+    }
+    // What tools pad with is no more than an end.
+    let padded = [tar.as_slice(), &[0; 9_216]].concat();
+    world.stage_bytes(&padded, limits).unwrap();
+    let two = [tar.as_slice(), &tar].concat();
+    let error = world.stage_bytes(&two, limits).unwrap_err().to_string();
+    assert!(error.contains("something follows its end"), "{error}");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).unwrap();
+    let gzip = gzip.finish().unwrap();
+    world.stage_bytes(&gzip, limits).unwrap();
+    // Even when only the checksum is missing.
+    let cut = &gzip[..gzip.len() - 4];
+    assert!(world.stage_bytes(cut, limits).is_err());
+}
+
+#[test]
+fn an_announced_end_must_be_there_and_true() {
+    let world = World::new();
+    let refused = |archive: Archive| world.stage(archive).unwrap_err().to_string();
+    let whole = || Archive::counted().file("a", "1");
+    let name = world.stage(whole().count("2")).unwrap();
+    assert_eq!(world.stage(Archive::new().file("a", "1")).unwrap(), name);
+    assert!(refused(whole()).contains("cut short"));
+    assert!(refused(whole().count("3")).contains("not what was sent"));
+    assert!(refused(whole().count("2").file("b", "")).contains("follows the end"));
+    let mut changed = whole().count("2");
+    // A byte of the file `a`.
+    changed.0[1_024 + 1_024 + 512] = b'2';
+    assert!(refused(changed).contains("not what was sent"));
+}
+
+#[test]
+fn the_manifest_is_no_part_of_what_is_built() {
+    let world = World::new();
+    let program = ProgramId::parse("p").unwrap();
+    let store = |manifest: Option<&str>| {
+        let archive = Archive::new().file("a", "1");
+        let archive = match manifest {
+            Some(text) => archive.file("hersh.toml", text),
+            None => archive,
+        };
+        let staged = world
+            .storage
+            .stage_archive(archive.end().as_slice(), SourceLimits::default())
+            .unwrap();
+        let build = world.storage.commit(&program, staged).unwrap();
+        let tree = world.storage.source_path(&program, &build);
+        (build, fs::read_to_string(tree.join("hersh.toml")).ok())
+    };
+    let (build, _) = store(None);
+    for text in [Some("# one"), Some("# two"), None] {
+        assert_eq!(store(text), (build.clone(), text.map(str::to_owned)));
+    }
+    let below = Archive::new().file("a", "1").file("d/hersh.toml", "");
+    assert_ne!(world.stage(below).unwrap(), build.as_str());
+    let staged = world
+        .storage
+        .stage_archive(
+            Archive::new().file("a", "1").end().as_slice(),
+            SourceLimits::default(),
+        )
+        .unwrap();
+    let rules = BuildRules { network: true };
+    assert_ne!(*staged.built_by(&rules).unwrap().build_id(), build);
 }
 
 #[test]
@@ -249,6 +444,10 @@ fn nothing_is_written_through_a_link_or_a_file_or_twice() {
     world.refused(replaced, "l");
     let folder = Archive::new().file("d/x", "").link("d", "Dockerfile");
     world.refused(folder, "d");
+    world.refused(
+        Archive::new().file(".hersh.dockerfile", ""),
+        ".hersh.dockerfile",
+    );
     let over =
         Archive::new()
             .link("d", "Dockerfile")
@@ -396,7 +595,7 @@ fn a_dockerfile_must_be_there_and_be_a_file() {
     for archive in [
         Archive::empty(),
         Archive::empty().file("src/Dockerfile", ""),
-        Archive::empty().file("x", "").link("Dockerfile", "x"),
+        Archive::empty().file("x", "").link("Dockerfile", "y"),
         Archive::empty().entry(EntryType::Directory, "Dockerfile", "", 0o755, b""),
     ] {
         let error = world.stage(archive).unwrap_err();
@@ -424,7 +623,7 @@ fn what_is_only_skipped_is_bounded_too() {
         entries: 10,
         ..SourceLimits::default()
     };
-    let bomb = Archive::new().entry(EntryType::XGlobalHeader, "g", "", 0o644, &vec![0; 4 << 20]);
+    let bomb = Archive::new().entry(EntryType::Directory, "d", "", 0o755, &vec![0; 4 << 20]);
     let packed = zstd::encode_all(bomb.end().as_slice(), 1).unwrap();
     assert!(packed.len() < 10_000, "{}", packed.len());
     let error = world.stage_bytes(&packed, limits).unwrap_err();

@@ -114,8 +114,10 @@ fn hostile_archives_are_refused_whole_and_the_entry_is_named() {
     for (code, expected) in [
         ("add('../../escape', data=b'x')", "../../escape"),
         ("add('/etc/escape', data=b'x')", "/etc/escape"),
-        ("add('link', tarfile.SYMTYPE, '/etc')", "link"),
-        ("add('link', tarfile.SYMTYPE, '../..')", "link"),
+        (
+            "add('link', tarfile.SYMTYPE, '/etc'); add('link/x', data=b'x')",
+            "link/x",
+        ),
         (
             "add('in', tarfile.SYMTYPE, 'sub'); add('hard', tarfile.LNKTYPE, '../../journal.db')",
             "hard",

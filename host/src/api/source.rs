@@ -24,7 +24,7 @@ use crate::{
     convert,
     host::{Entry, Host, NewProgram},
     idempotency::{Claim, Key, Known},
-    storage::tar_stream,
+    storage::{Purpose, tar_stream},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -135,7 +135,7 @@ pub(super) async fn fetch(
         let detail = format!("the source of {id} is not on this machine; deploy it again");
         return Err(Failure::new(Code::NotFound, detail));
     }
-    let tree = tar_stream(path, None, seat);
+    let tree = tar_stream(path, Purpose::Keep, seat);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

@@ -1,7 +1,7 @@
 //! Taking source in: JSON, or a tar stream that is never held in memory.
 
 use std::{
-    io::{self, Read},
+    io,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use axum::{
 };
 use futures_util::TryStreamExt;
 use hersh_program::Manifest;
-use hersh_wire::{Code, CreateProgram};
+use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
 use tokio_stream::StreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -22,7 +22,7 @@ use crate::{
     convert,
     host::Host,
     seats::Seat,
-    storage::{SourceError, SourceLimits, StagedSource},
+    storage::{MANIFEST, SourceLimits, StagedSource},
 };
 
 /// A sender that stays silent for longer than this is given up.
@@ -80,6 +80,7 @@ fn media_type(headers: &HeaderMap) -> String {
 async fn take_json(host: &Host, seat: Seat, request: Request) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let manifest = convert::manifest(&asked.manifest)?;
+    let asked_name = asked.manifest.name.clone();
     let (seat, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
@@ -91,16 +92,12 @@ async fn take_json(host: &Host, seat: Seat, request: Request) -> Result<Taken, F
             let staged = host
                 .storage()
                 .stage_files(files.chain(dockerfile), limits(host))?;
-            Ok::<_, SourceError>((seat, staged))
+            check_patterns(&staged)?;
+            Ok::<_, Failure>((seat, staged))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    Ok(Taken {
-        _seat: seat,
-        staged,
-        manifest,
-        name: asked.manifest.name,
-    })
+    taken(seat, staged, manifest, asked_name)
 }
 
 async fn take_archive(host: &Host, seat: Seat, body: Body) -> Result<Taken, Failure> {
@@ -117,16 +114,27 @@ async fn take_archive(host: &Host, seat: Seat, body: Body) -> Result<Taken, Fail
     let (seat, staged, asked) = host
         .blocking(move |host| {
             let staged = host.storage().stage_archive(reader, limits(host))?;
+            check_patterns(&staged)?;
             let asked = read_manifest(&staged)?;
             Ok::<_, Failure>((seat, staged, asked))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
+    taken(seat, staged, convert::manifest(&asked)?, asked.name)
+}
+
+/// Source and manifest together: how it is built is part of what is built.
+fn taken(
+    seat: Seat,
+    staged: StagedSource,
+    manifest: Manifest,
+    name: Option<String>,
+) -> Result<Taken, Failure> {
     Ok(Taken {
         _seat: seat,
-        staged,
-        manifest: convert::manifest(&asked)?,
-        name: asked.name,
+        staged: staged.built_by(&manifest.build)?,
+        manifest,
+        name,
     })
 }
 
@@ -138,31 +146,37 @@ fn limits(host: &Host) -> SourceLimits {
 }
 
 /// Bytes of a `hersh.toml`.
-const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
+const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 
 /// The manifest of a staged tree; a tree without one asks for the defaults.
 fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure> {
     let bad = |detail: String| Failure::new(Code::BadManifest, detail);
-    let path = staged.path().join("hersh.toml");
-    let kind = match std::fs::symlink_metadata(&path) {
-        Ok(metadata) => metadata.file_type(),
+    let bytes = match staged.read(MANIFEST, MANIFEST_BYTES_MAX + 1) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(hersh_wire::Manifest::default());
         }
-        Err(error) => return Err(Failure::internal(&error)),
+        Err(error) => return Err(bad(format!("hersh.toml can't be read: {error}"))),
     };
-    if !kind.is_file() {
-        return Err(bad("hersh.toml is not a plain file".into()));
-    }
-    let mut text = String::new();
-    std::fs::File::open(&path)
-        .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| bad(format!("hersh.toml can't be read: {error}")))?;
-    if text.len() as u64 > MANIFEST_BYTES_MAX {
+    if bytes.len() > MANIFEST_BYTES_MAX {
         return Err(bad(format!(
             "hersh.toml is larger than {MANIFEST_BYTES_MAX} bytes"
         )));
     }
+    let text = String::from_utf8(bytes).map_err(|_| bad("hersh.toml is not UTF-8".into()))?;
     let read = toml::from_str::<NoLists>(&text).and_then(|_| toml::from_str(&text));
     read.map_err(|error| bad(format!("hersh.toml: {error}")))
+}
+
+/// Checks the patterns of a staged tree: they say what of it a build sees.
+fn check_patterns(staged: &StagedSource) -> Result<(), Failure> {
+    let bad = |detail: String| Failure::new(Code::BadSource, detail);
+    let bytes = match staged.read(".dockerignore", IGNORE_BYTES_MAX + 1) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(bad(format!(".dockerignore can't be read: {error}"))),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| bad(".dockerignore is not UTF-8".into()))?;
+    let read = Ignore::read(&text);
+    read.map(drop).map_err(|error| bad(error.to_string()))
 }

@@ -7,7 +7,10 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::{SourceLimits, error::SourceError, paths::refused, tree::Tree, write::unreadable};
+use super::{
+    SourceLimits, attributes::Attributes, error::SourceError, paths::refused, tree::Tree,
+    whole::Whole, write::unreadable,
+};
 
 /// The longest name or extension header that is read, bytes.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -37,11 +40,18 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
     } else {
         Box::new(stream)
     };
+    let whole = Whole::new();
     // What is skipped is unpacked too, so the bound is on the stream and not only on what is kept.
-    let mut archive = Archive::new(Bounded {
-        left: stream_bytes_max(tree.limits()),
-        plain,
-    });
+    let mut archive = Archive::new(whole.watch(plain, stream_bytes_max(tree.limits())));
+    entries(&mut archive, tree, &whole)?;
+    whole.finish(&mut archive.into_inner())
+}
+
+fn entries(
+    archive: &mut Archive<impl Read>,
+    tree: &mut Tree,
+    whole: &Whole,
+) -> Result<(), SourceError> {
     let mut pending = Pending::default();
     // Extension headers are no entries of the tree, so they are bounded by themselves.
     let mut headers_left = tree.limits().entries.saturating_mul(4).saturating_add(64);
@@ -51,15 +61,25 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
             .checked_sub(1)
             .ok_or_else(|| unreadable("it has more headers than its limit of entries allows"))?;
         let kind = entry.header().entry_type();
+        whole.begins(kind.is_pax_global_extensions())?;
         if kind.is_gnu_longname() {
             pending.path = Some(name(&mut entry)?);
         } else if kind.is_gnu_longlink() {
             pending.link = Some(name(&mut entry)?);
         } else if kind.is_pax_local_extensions() {
             extend(&mut pending, &mut entry)?;
-        } else if !kind.is_pax_global_extensions() {
+        } else if kind.is_pax_global_extensions() {
+            let digest = whole.digest();
+            whole.global(&bounded(&mut entry)?, digest.as_deref())?;
+        } else {
+            whole.count();
             take(tree, std::mem::take(&mut pending), kind, &mut entry)?;
         }
+    }
+    if pending.path.is_some() || pending.link.is_some() {
+        return Err(unreadable(
+            "it ends with the name of an entry that does not follow",
+        ));
     }
     Ok(())
 }
@@ -74,23 +94,6 @@ fn stream_bytes_max(limits: SourceLimits) -> u64 {
         .total_bytes
         .saturating_add(entries)
         .saturating_add(REST_BYTES)
-}
-
-/// Ends with an error, not as if the archive did, once too much was unpacked.
-struct Bounded<R> {
-    left: u64,
-    plain: R,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.plain.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or_else(|| io::Error::other("it unpacks to more than its limits allow"))?;
-        Ok(count)
-    }
 }
 
 fn take(
@@ -111,17 +114,21 @@ fn take(
             .map(|link| text(&link))
             .transpose()?,
     };
-    // Some writers leave the mode of links empty; it counts for files only.
-    let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
+    // Some writers leave the mode of links empty; nobody asks for it.
+    let usual = if kind.is_dir() { 0o755 } else { 0o644 };
+    let mode = header.mode().unwrap_or(usual);
+    let attributes = Attributes::new(mode, header.mtime().ok());
     let size_bytes = header.entry_size().map_err(unreadable)?;
     match (kind, link) {
-        (EntryType::Directory, _) => tree.add_folder(&path),
+        (EntryType::Directory, _) => tree.add_folder(&path, attributes),
         // Archives from before POSIX mark a folder by a slash alone.
-        (EntryType::Regular, _) if path.ends_with('/') && size_bytes == 0 => tree.add_folder(&path),
-        (EntryType::Regular | EntryType::Continuous, _) => {
-            tree.add_file(&path, executable, size_bytes, entry)
+        (EntryType::Regular, _) if path.ends_with('/') && size_bytes == 0 => {
+            tree.add_folder(&path, attributes)
         }
-        (EntryType::Symlink, Some(target)) => tree.add_link(&path, &target),
+        (EntryType::Regular | EntryType::Continuous, _) => {
+            tree.add_file(&path, attributes, size_bytes, entry)
+        }
+        (EntryType::Symlink, Some(target)) => tree.add_link(&path, &target, attributes),
         (EntryType::Link, Some(of)) => tree.add_copy(&path, &of),
         (EntryType::Symlink | EntryType::Link, None) => {
             Err(refused(&path, "it is a link without a target"))

@@ -21,8 +21,8 @@ pub struct StoredBuild {
 }
 
 impl Storage {
-    /// Moves a staged tree to its place among the program's sources. A tree that is stored
-    /// already stays, and the staged copy goes.
+    /// Moves a staged tree to its place among the program's sources. A tree that is stored already
+    /// under its name stays, but for its manifest, which no build sees: the new one replaces it.
     ///
     /// # Errors
     /// [`StorageError`]: nothing of the staged tree is left.
@@ -36,12 +36,10 @@ impl Storage {
         make_private(&paths.src)?;
         let build = staged.build_id().clone();
         let target = paths.src.join(build.as_str());
-        if target.is_dir() {
-            return Ok(build);
-        }
         staged
-            .rename_to(&target)
+            .move_to(&target)
             .map_err(StorageError::at("store", &target))?;
+        sync_folder(&target)?;
         sync_folder(&paths.src)?;
         Ok(build)
     }

@@ -4,7 +4,7 @@
 //! {data}/staging/{n}                      a tree on its way in; emptied at open
 //! {data}/fetched-images.json              base images that builds had fetched
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
-//! {data}/programs/{id}/src/{build_id}/    stored source trees, never changed afterwards
+//! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
 //!                      compose/           compose.yaml
@@ -17,9 +17,12 @@
 
 mod archive;
 mod aside;
+mod attributes;
 mod builds;
 mod durable;
 mod error;
+mod inside;
+mod names;
 mod paths;
 mod records;
 mod remove;
@@ -28,13 +31,16 @@ mod source;
 mod tar_stream;
 mod tree;
 mod usage;
+mod whole;
 mod write;
 
 pub use builds::StoredBuild;
 pub use error::{SourceError, StorageError};
+pub(crate) use inside::read_inside;
+pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
-pub(crate) use tar_stream::tar_stream;
+pub(crate) use tar_stream::{Purpose, tar_stream};
 
 use std::{
     fs,

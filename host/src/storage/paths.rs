@@ -1,4 +1,4 @@
-//! Which paths and links may be in a source tree. Pure.
+//! Which paths may be in a source tree. Pure.
 
 use super::{SourceLimits, error::SourceError};
 
@@ -31,29 +31,6 @@ pub(super) fn clean(entry: &str, limits: SourceLimits) -> Result<String, SourceE
         return Err(refused(entry, "its path contains a control character"));
     }
     Ok(parts.join("/"))
-}
-
-/// True when `target`, followed from the folder of `link`, can't leave the tree.
-///
-/// `..` counts at the start only, where the folders gone up are real ones: `a/..` could leave
-/// through an `a` that is itself a link to a shallower place. Going down, each link met on the way
-/// keeps the same rule, so by induction the whole way stays inside.
-pub(super) fn stays_inside(link: &str, target: &str) -> bool {
-    let depth = link.matches('/').count();
-    let mut up = 0;
-    let mut down = false;
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return false;
-    }
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if down => return false,
-            ".." => up += 1,
-            _name => down = true,
-        }
-    }
-    up <= depth
 }
 
 /// For `Err`: why an entry is not taken.

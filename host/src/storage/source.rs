@@ -7,10 +7,19 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use hersh_program::BuildId;
+use hersh_program::{BuildId, BuildRules};
+use hersh_wire::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX};
+use sha2::{Digest, Sha256};
 
 use super::{
-    StorageError, archive, error::SourceError, remove::remove_tree, tree::Tree, write::failed,
+    StorageError, archive,
+    attributes::Attributes,
+    error::SourceError,
+    inside::read_inside,
+    names::MANIFEST,
+    remove::remove_tree,
+    tree::Tree,
+    write::{failed, unreadable},
 };
 
 /// Upper bounds on one source tree.
@@ -31,10 +40,10 @@ pub struct SourceLimits {
 impl Default for SourceLimits {
     fn default() -> Self {
         Self {
-            total_bytes: 1 << 30,
-            entries: 10_000,
-            path_bytes: 1_024,
-            depth: 64,
+            total_bytes: SOURCE_BYTES_MAX,
+            entries: SOURCE_ENTRIES_MAX,
+            path_bytes: SOURCE_PATH_BYTES_MAX,
+            depth: SOURCE_DEPTH_MAX,
             free_bytes_min: 0,
         }
     }
@@ -44,14 +53,33 @@ impl Default for SourceLimits {
 #[derive(Debug)]
 pub struct StagedSource {
     dir: PathBuf,
+    /// Of what a build can see.
+    digest: [u8; 32],
     build: BuildId,
 }
 
 impl StagedSource {
-    /// The name that its content gives it.
+    /// The name that its content and how it is built give it.
     #[must_use]
     pub fn build_id(&self) -> &BuildId {
         &self.build
+    }
+
+    /// The same tree, to be built by these rules. The name follows from both, as does the image.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the rules can't be written down.
+    pub fn built_by(mut self, rules: &BuildRules) -> Result<Self, SourceError> {
+        self.build = name(&self.digest, rules)?;
+        Ok(self)
+    }
+
+    /// The first `bytes_max` bytes of one of its files. A link is followed as long as it stays inside.
+    ///
+    /// # Errors
+    /// What the file system said; [`io::ErrorKind::NotFound`] when there is no such file.
+    pub fn read(&self, path: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+        read_inside(&self.dir, path, bytes_max)
     }
 
     /// Where it is while staged.
@@ -76,16 +104,28 @@ impl StagedSource {
         Self::fill(staging, limits, |tree| {
             files.into_iter().try_for_each(|(path, text)| {
                 let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
-                tree.add_file(path, false, size, &mut text.as_bytes())
+                tree.add_file(path, Attributes::plain_file(), size, &mut text.as_bytes())
             })
         })
     }
 
-    /// Renames the tree to `target`. A tree that somebody stored there meanwhile stays: it has
-    /// the same content.
-    pub(super) fn rename_to(self, target: &Path) -> io::Result<()> {
-        match fs::rename(&self.dir, target) {
-            Err(_) if target.is_dir() => Ok(()),
+    /// Renames the tree to `target`. A tree that stands there stays, since it builds the same image,
+    /// and gets this one's manifest.
+    pub(super) fn move_to(self, target: &Path) -> io::Result<()> {
+        if !target.is_dir() {
+            match fs::rename(&self.dir, target) {
+                // Somebody stored it meanwhile.
+                Err(_) if target.is_dir() => {}
+                result => return result,
+            }
+        }
+        let (new, old) = (self.dir.join(MANIFEST), target.join(MANIFEST));
+        let moved = match fs::rename(&new, &old) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&old),
+            result => result,
+        };
+        match moved {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
@@ -103,9 +143,10 @@ impl StagedSource {
         fs::create_dir(&dir).map_err(failed("make", &dir))?;
         let mut tree = Tree::new(dir, limits);
         fill(&mut tree)?;
-        let build = tree.finish()?;
+        let digest = tree.finish()?;
+        let build = name(&digest, &BuildRules::default())?;
         let dir = guard.keep();
-        Ok(Self { dir, build })
+        Ok(Self { dir, digest, build })
     }
 }
 
@@ -113,6 +154,19 @@ impl Drop for StagedSource {
     fn drop(&mut self) {
         discard(&self.dir);
     }
+}
+
+/// Names what is built from a tree with this digest by these rules.
+fn name(digest: &[u8; 32], rules: &BuildRules) -> Result<BuildId, SourceError> {
+    let rules = serde_json::to_vec(rules).map_err(unreadable)?;
+    let mut hash = Sha256::new();
+    hash.update(digest);
+    hash.update(rules);
+    let hex: String = hash.finalize()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    BuildId::parse(&format!("build-{hex}")).map_err(unreadable)
 }
 
 /// Removes a folder on drop, unless it is kept.

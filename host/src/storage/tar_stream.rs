@@ -9,24 +9,36 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use hersh_wire::{IGNORE_BYTES_MAX, Ignore};
 use tokio::sync::mpsc;
+
+use super::{
+    attributes::{Attributes, FAITHFUL_MODE},
+    inside::read_inside,
+    names::{BUILD_DOCKERFILE, DOCKERFILE, IGNORE, MANIFEST},
+};
 
 /// How many pieces wait for the engine to take them.
 const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What an engine reads for patterns, each of which it makes into a program of its own before the
-/// build begins: without bound, and a person's client would have kept to them before.
-const IGNORE_FILE: &str = ".dockerignore";
+/// What a tree is sent for.
+pub(crate) enum Purpose {
+    /// To be kept: all of it.
+    Keep,
+    /// To be built by this Dockerfile, which stands at [`BUILD_DOCKERFILE`]. What `COPY` can see is
+    /// what Docker would show it, so the tree's own Dockerfile only if `.dockerignore` does not name
+    /// it; and never the manifest.
+    Build(String),
+}
 
-/// Streams the tree below `root`: as it is, or for a build, with `dockerfile` for its own and without
-/// a `.dockerignore`. The same tree gives the same bytes: no times, no owners, sorted.
-/// A failure to read ends the stream with an error, which ends the build. A thread waits for who
-/// takes the stream, however slow; `held` is dropped when it is done.
+/// Streams the tree below `root`, with modes and times as they came in and without owners. The same
+/// stored tree gives the same bytes. A failure to read ends the stream with an error, which ends the
+/// build. A thread waits for who takes the stream, however slow; `held` is dropped when it is done.
 pub(crate) fn tar_stream(
     root: PathBuf,
-    dockerfile: Option<String>,
+    purpose: Purpose,
     held: impl Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
@@ -34,10 +46,9 @@ pub(crate) fn tar_stream(
         let mut pieces = Pieces {
             sender: sender.clone(),
             piece: Vec::with_capacity(PIECE_BYTES),
+            is_cut: false,
         };
-        if let Err(error) =
-            write_tree(&root, dockerfile.as_deref(), &mut pieces).and_then(|()| pieces.flush())
-        {
+        if let Err(error) = send(&root, &purpose, &mut pieces) {
             // When nobody receives any more, the build is over.
             let _ = sender.blocking_send(Err(error));
         }
@@ -48,8 +59,55 @@ pub(crate) fn tar_stream(
     })
 }
 
-fn write_tree(root: &Path, dockerfile: Option<&str>, out: &mut Pieces) -> io::Result<()> {
-    let mut archive = tar::Builder::new(out);
+fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
+    let hidden: &[&str] = match purpose {
+        Purpose::Keep => &[],
+        Purpose::Build(_) if is_ignored(root, DOCKERFILE) => &[MANIFEST, IGNORE, DOCKERFILE],
+        Purpose::Build(_) => &[MANIFEST, IGNORE],
+    };
+    let mut archive = tar::Builder::new(&mut *out);
+    let written = write_tree(root, hidden, &mut archive).and_then(|()| match purpose {
+        Purpose::Keep => Ok(()),
+        Purpose::Build(dockerfile) => write_own(dockerfile, &mut archive),
+    });
+    if let Err(error) = written {
+        // Dropping the builder would write an end, as if this were all.
+        archive.get_mut().is_cut = true;
+        return Err(error);
+    }
+    archive.into_inner()?.flush()
+}
+
+/// Whether the tree's `.dockerignore` names the file. One that can't be read names nothing: it was
+/// looked at when the tree came in.
+fn is_ignored(root: &Path, path: &str) -> bool {
+    let Ok(bytes) = read_inside(root, IGNORE, IGNORE_BYTES_MAX) else {
+        return false;
+    };
+    Ignore::read(&String::from_utf8_lossy(&bytes)).is_ok_and(|ignore| ignore.is_ignored(path))
+}
+
+/// The host's own Dockerfile, and patterns of the host's own that make the engine remove both before
+/// it copies anything. The tree's patterns are not for it: it would make each of them into a program
+/// before the build begins, without bound.
+fn write_own(dockerfile: &str, archive: &mut tar::Builder<&mut Pieces>) -> io::Result<()> {
+    let patterns = format!("{BUILD_DOCKERFILE}\n{IGNORE}\n");
+    for (path, text) in [(BUILD_DOCKERFILE, dockerfile), (IGNORE, &patterns)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        archive.append_data(&mut header, path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_tree(
+    root: &Path,
+    hidden: &[&str],
+    archive: &mut tar::Builder<&mut Pieces>,
+) -> io::Result<()> {
+    let root_mode = fs::symlink_metadata(root)?.permissions().mode() & 0o7777;
+    let is_faithful = root_mode == FAITHFUL_MODE;
     // Folders still to be read. Bounded: stored trees have a bounded number of entries.
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
@@ -59,48 +117,47 @@ fn write_tree(root: &Path, dockerfile: Option<&str>, out: &mut Pieces) -> io::Re
         names.sort();
         for name in names {
             let path = folder.join(name);
-            if dockerfile.is_some() && path == Path::new(IGNORE_FILE) {
+            if hidden.iter().any(|hidden| path == Path::new(hidden)) {
                 continue;
             }
             let place = root.join(&path);
             let metadata = fs::symlink_metadata(&place)?;
+            let attributes = Attributes::stored(&metadata, is_faithful);
             let mut header = tar::Header::new_gnu();
-            let replaced = dockerfile.filter(|_| path == Path::new("Dockerfile"));
-            if let Some(dockerfile) = replaced {
-                header.set_mode(0o644);
-                header.set_size(dockerfile.len() as u64);
-                archive.append_data(&mut header, &path, dockerfile.as_bytes())?;
-            } else if metadata.is_dir() {
+            header.set_mode(attributes.mode());
+            header.set_mtime(attributes.modified_s());
+            header.set_size(0);
+            if metadata.is_dir() {
                 header.set_entry_type(tar::EntryType::Directory);
-                header.set_mode(0o755);
-                header.set_size(0);
                 archive.append_data(&mut header, path.join(""), io::empty())?;
                 waiting.push(path);
             } else if metadata.is_symlink() {
                 header.set_entry_type(tar::EntryType::Symlink);
                 header.set_mode(0o777);
-                header.set_size(0);
                 archive.append_link(&mut header, &path, fs::read_link(&place)?)?;
             } else {
-                let executable = metadata.permissions().mode() & 0o111 != 0;
                 header.set_entry_type(tar::EntryType::Regular);
-                header.set_mode(if executable { 0o755 } else { 0o644 });
                 header.set_size(metadata.len());
                 archive.append_data(&mut header, &path, fs::File::open(&place)?)?;
             }
         }
     }
-    archive.finish()
+    Ok(())
 }
 
 /// A writer that hands on full pieces, and waits while too many of them wait.
 struct Pieces {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    /// Nothing more goes out.
+    is_cut: bool,
 }
 
 impl Write for &mut Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_cut {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let room = PIECE_BYTES - self.piece.len();
         let count = room.min(bytes.len());
         self.piece.extend_from_slice(&bytes[..count]);
@@ -133,27 +190,72 @@ mod tests {
 
     use super::*;
 
-    async fn names(root: &Path, dockerfile: Option<&str>) -> Vec<String> {
-        let stream = tar_stream(root.to_owned(), dockerfile.map(str::to_owned), ());
+    async fn archive(root: &Path, purpose: Purpose) -> Vec<u8> {
+        let stream = tar_stream(root.to_owned(), purpose, ());
         let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
-        let bytes = pieces.concat();
-        let mut archive = tar::Archive::new(bytes.as_slice());
+        pieces.concat()
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(bytes);
         let entries = archive.entries().unwrap();
         let path = |entry: io::Result<tar::Entry<_>>| entry.unwrap().path().unwrap().into_owned();
         let names = entries.map(path);
         names.map(|it| it.display().to_string()).collect()
     }
 
+    fn build() -> Purpose {
+        Purpose::Build("FROM scratch".into())
+    }
+
     #[tokio::test]
-    async fn an_engine_gets_no_patterns_and_a_person_gets_all() {
+    async fn a_build_sees_neither_manifest_nor_what_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("d")).unwrap();
-        for name in ["Dockerfile", "d/.dockerignore"] {
+        for name in ["Dockerfile", "d/.dockerignore", "d/hersh.toml", MANIFEST] {
             fs::write(folder.path().join(name), "x").unwrap();
         }
-        std::os::unix::fs::symlink("d/.dockerignore", folder.path().join(IGNORE_FILE)).unwrap();
-        let all = [".dockerignore", "Dockerfile", "d/", "d/.dockerignore"];
-        assert_eq!(names(folder.path(), None).await, all);
-        assert_eq!(names(folder.path(), Some("FROM scratch")).await, all[1..]);
+        fs::write(folder.path().join(IGNORE), "# nothing\n").unwrap();
+        let own = [BUILD_DOCKERFILE, IGNORE];
+        let below = ["d/.dockerignore", "d/hersh.toml"];
+        let all = [&[IGNORE, DOCKERFILE, "d/", MANIFEST][..], &below].concat();
+        assert_eq!(names(&archive(folder.path(), Purpose::Keep).await), all);
+        let seen = [&[DOCKERFILE, "d/"], &below[..], &own].concat();
+        assert_eq!(names(&archive(folder.path(), build()).await), seen);
+        fs::write(folder.path().join(IGNORE), "*\n!d\n").unwrap();
+        let seen = [&["d/"], &below[..], &own].concat();
+        assert_eq!(names(&archive(folder.path(), build()).await), seen);
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_can_not_be_read_has_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let stream = tar_stream(folder.path().join("nowhere"), Purpose::Keep, ());
+        let pieces: Vec<io::Result<Bytes>> = stream.collect().await;
+        assert!(pieces.len() == 1 && pieces[0].is_err(), "{pieces:?}");
+    }
+
+    #[tokio::test]
+    async fn trees_of_older_hosts_keep_their_plain_modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = |path: &str, mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(folder.path().join(path), mode).unwrap();
+        };
+        fs::write(folder.path().join("file"), "x").unwrap();
+        fs::write(folder.path().join("run"), "x").unwrap();
+        set("file", 0o600);
+        set("run", 0o700);
+        let modes = async || -> Vec<u32> {
+            let bytes = archive(folder.path(), Purpose::Keep).await;
+            let mut archive = tar::Archive::new(bytes.as_slice());
+            let entries = archive.entries().unwrap();
+            entries
+                .map(|entry| entry.unwrap().header().mode().unwrap())
+                .collect()
+        };
+        assert_eq!(modes().await, [0o644, 0o755]);
+        set("", FAITHFUL_MODE);
+        assert_eq!(modes().await, [0o600, 0o700]);
     }
 }

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, fs, io, io::Read, os::unix::fs::symlink, path::PathBuf};
 
-use hersh_program::BuildId;
 use sha2::{Digest, Sha256};
 
 use super::{
     SourceLimits,
+    attributes::{Attributes, FAITHFUL_MODE},
     error::SourceError,
+    inside,
+    names::{DOCKERFILE, MANIFEST, is_reserved},
     paths::{self, refused, shown},
     write::{Floor, failed, write_file},
 };
@@ -22,14 +24,15 @@ const TARGET_BYTES_MAX: usize = 4_095;
 /// What stands at a path. Kept in memory, so that every rule is decided before the disk is
 /// touched, and nothing on the disk can mislead it.
 enum Node {
-    Folder,
+    Folder(Attributes),
     File {
-        executable: bool,
+        attributes: Attributes,
         size_bytes: u64,
         digest: [u8; 32],
     },
     Link {
         target: String,
+        attributes: Attributes,
     },
 }
 
@@ -56,17 +59,25 @@ impl Tree {
         self.limits
     }
 
-    /// Adds a folder; one that is there already stays.
-    pub(super) fn add_folder(&mut self, entry: &str) -> Result<(), SourceError> {
+    /// Adds a folder; one that is there already gets these attributes.
+    pub(super) fn add_folder(
+        &mut self,
+        entry: &str,
+        attributes: Attributes,
+    ) -> Result<(), SourceError> {
         let path = paths::clean(entry, self.limits)?;
-        self.folder(entry, &path)
+        self.folder(entry, &path)?;
+        if let Some(Node::Folder(known)) = self.nodes.get_mut(&path) {
+            *known = attributes;
+        }
+        Ok(())
     }
 
     /// Adds a file of exactly `size_bytes` from `content`.
     pub(super) fn add_file(
         &mut self,
         entry: &str,
-        executable: bool,
+        attributes: Attributes,
         size_bytes: u64,
         content: &mut dyn Read,
     ) -> Result<(), SourceError> {
@@ -83,9 +94,9 @@ impl Tree {
             root: &self.root,
             free_bytes_min: self.limits.free_bytes_min,
         };
-        let digest = write_file(&place, executable, size_bytes, content, floor)?;
+        let digest = write_file(&place, attributes, size_bytes, content, floor)?;
         let node = Node::File {
-            executable,
+            attributes,
             size_bytes,
             digest,
         };
@@ -93,8 +104,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a copy of the file at `of`, which must be in the tree already: what a hard link in an
-    /// archive stands for.
+    /// Adds a copy of the file or link at `of`, which must be in the tree already: what a hard link
+    /// in an archive stands for.
     pub(super) fn add_copy(&mut self, entry: &str, of: &str) -> Result<(), SourceError> {
         let outside = |_| {
             refused(
@@ -103,85 +114,107 @@ impl Tree {
             )
         };
         let original = paths::clean(of, self.limits).map_err(outside)?;
-        let Some(Node::File {
-            executable,
-            size_bytes,
-            ..
-        }) = self.nodes.get(&original)
-        else {
-            return Err(refused(
+        match self.nodes.get(&original) {
+            Some(Node::File {
+                attributes,
+                size_bytes,
+                ..
+            }) => {
+                let (attributes, size_bytes) = (*attributes, *size_bytes);
+                let path = self.root.join(&original);
+                let mut content = fs::File::open(&path).map_err(failed("read", &path))?;
+                self.add_file(entry, attributes, size_bytes, &mut content)
+            }
+            Some(Node::Link { target, attributes }) => {
+                let (target, attributes) = (target.clone(), *attributes);
+                self.add_link(entry, &target, attributes)
+            }
+            Some(Node::Folder(_)) | None => Err(refused(
                 entry,
                 "it is a hard link to something that is not a file earlier in the archive",
-            ));
-        };
-        let (executable, size_bytes) = (*executable, *size_bytes);
-        let path = self.root.join(&original);
-        let mut content = fs::File::open(&path).map_err(failed("read", &path))?;
-        self.add_file(entry, executable, size_bytes, &mut content)
+            )),
+        }
     }
 
-    /// Adds a symbolic link.
-    pub(super) fn add_link(&mut self, entry: &str, target: &str) -> Result<(), SourceError> {
+    /// Adds a symbolic link, wherever it leads: it is data, and nobody on the host follows it.
+    pub(super) fn add_link(
+        &mut self,
+        entry: &str,
+        target: &str,
+        attributes: Attributes,
+    ) -> Result<(), SourceError> {
         let path = self.vacant(entry)?;
-        if target.len() > TARGET_BYTES_MAX || target.contains(char::is_control) {
-            let reason = "it is a link to a path that is too long or holds control characters";
+        if target.is_empty() || target.len() > TARGET_BYTES_MAX || target.contains(char::is_control)
+        {
+            let reason =
+                "it is a link to a path that is empty, too long or holds control characters";
             return Err(refused(entry, reason));
-        }
-        if !paths::stays_inside(&path, target) {
-            return Err(refused(
-                entry,
-                "it is a link that leaves the source tree; make it relative, with '..' only at its start",
-            ));
         }
         let place = self.root.join(&path);
         symlink(target, &place).map_err(failed("write", &place))?;
         let target = target.to_owned();
-        self.nodes.insert(path, Node::Link { target });
+        self.nodes.insert(path, Node::Link { target, attributes });
         Ok(())
     }
 
-    /// Checks the whole, makes it durable and names it.
-    ///
-    /// The name is the start of a SHA-256 over all entries sorted by path: kind, path, and for a
-    /// file its executable bit, length and the SHA-256 of its content, for a link its target.
-    /// Every text goes in with its length, so no two trees give the same input.
-    pub(super) fn finish(self) -> Result<BuildId, SourceError> {
-        if !matches!(self.nodes.get("Dockerfile"), Some(Node::File { .. })) {
+    /// Checks the whole, makes it durable, and gives what its name is made of: a SHA-256 over what a
+    /// build can see, all entries sorted by path but the manifest. Of each go in the kind, the path,
+    /// the permission bits, and for a file its length and the SHA-256 of its content, for a link its
+    /// target; not its time, which differs from one copy of the same source to the next. Every text
+    /// goes in with its length, so no two trees give the same input.
+    pub(super) fn finish(self) -> Result<[u8; 32], SourceError> {
+        if !inside::is_file(&self.root, DOCKERFILE) {
             return Err(SourceError::MissingDockerfile);
         }
+        self.set_attributes()
+            .map_err(failed("set the modes in", &self.root))?;
         self.sync().map_err(failed("sync", &self.root))?;
         let mut hash = Sha256::new();
-        hash.update(b"hersh source tree 1\0");
-        for (path, node) in &self.nodes {
+        hash.update(b"hersh source tree 2\0");
+        let built = self.nodes.iter().filter(|(path, _)| *path != MANIFEST);
+        for (path, node) in built {
             match node {
-                Node::Folder => {
+                Node::Folder(attributes) => {
                     hash.update(b"d");
                     framed(&mut hash, path);
+                    hash.update(attributes.mode().to_be_bytes());
                 }
                 Node::File {
-                    executable,
+                    attributes,
                     size_bytes,
                     digest,
                 } => {
-                    hash.update(if *executable { b"x" } else { b"f" });
+                    hash.update(b"f");
                     framed(&mut hash, path);
+                    hash.update(attributes.mode().to_be_bytes());
                     hash.update(size_bytes.to_be_bytes());
                     hash.update(digest);
                 }
-                Node::Link { target } => {
+                Node::Link { target, .. } => {
                     hash.update(b"l");
                     framed(&mut hash, path);
                     framed(&mut hash, target);
                 }
             }
         }
-        let hex: String = hash.finalize()[..6]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        BuildId::parse(&format!("build-{hex}")).map_err(|error| SourceError::Unreadable {
-            message: error.to_string(),
-        })
+        Ok(hash.finalize().into())
+    }
+
+    /// Sets modes and times where that has to wait until the tree is whole: what is made in a folder
+    /// changes the folder's time, and needs the right to write there.
+    fn set_attributes(&self) -> io::Result<()> {
+        for (path, node) in &self.nodes {
+            let place = self.root.join(path);
+            match node {
+                Node::Folder(attributes) => attributes.apply(&fs::File::open(&place)?)?,
+                Node::Link { attributes, .. } => attributes.apply_to_link(&place)?,
+                Node::File { .. } => {}
+            }
+        }
+        fs::set_permissions(
+            &self.root,
+            std::os::unix::fs::PermissionsExt::from_mode(FAITHFUL_MODE),
+        )
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -191,7 +224,7 @@ impl Tree {
         }
         for (path, node) in &self.nodes {
             match node {
-                Node::Folder | Node::File { .. } => {
+                Node::Folder(_) | Node::File { .. } => {
                     fs::File::open(self.root.join(path))?.sync_all()?;
                 }
                 // It lies in its folder.
@@ -206,6 +239,9 @@ impl Tree {
         let path = paths::clean(entry, self.limits)?;
         if path.is_empty() {
             return Err(refused(entry, "it names the source tree itself"));
+        }
+        if is_reserved(&path) {
+            return Err(refused(entry, "this name is the host's own; take another"));
         }
         if self.nodes.contains_key(&path) {
             return Err(refused(entry, "this path is there twice"));
@@ -223,7 +259,7 @@ impl Tree {
         for end in ends.chain([path.len()]).filter(|end| *end > 0) {
             let folder = &path[..end];
             match self.nodes.get(folder) {
-                Some(Node::Folder) => {}
+                Some(Node::Folder(_)) => {}
                 Some(Node::File { .. }) => {
                     return Err(refused(entry, "a file stands where it needs a folder"));
                 }
@@ -234,7 +270,8 @@ impl Tree {
                     self.count(entry)?;
                     let place = self.root.join(folder);
                     fs::create_dir(&place).map_err(failed("make", &place))?;
-                    self.nodes.insert(folder.to_owned(), Node::Folder);
+                    let node = Node::Folder(Attributes::implied_folder());
+                    self.nodes.insert(folder.to_owned(), node);
                 }
             }
         }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     StorageError,
+    attributes::Attributes,
     error::{SourceError, is_disk_full},
 };
 
@@ -39,7 +40,7 @@ impl Floor<'_> {
 /// Writes a new file of exactly `size_bytes` from `content`; the SHA-256 of what was written.
 pub(super) fn write_file(
     place: &Path,
-    executable: bool,
+    attributes: Attributes,
     size_bytes: u64,
     content: &mut dyn Read,
     floor: Floor<'_>,
@@ -48,7 +49,7 @@ pub(super) fn write_file(
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(if executable { 0o755 } else { 0o644 })
+        .mode(0o600)
         .open(place)
         .map_err(failed("write", place))?;
     let mut hash = Sha256::new();
@@ -73,6 +74,9 @@ pub(super) fn write_file(
             floor.check()?;
         }
     }
+    attributes
+        .apply(&file)
+        .map_err(failed("set the mode of", place))?;
     Ok(hash.finalize().into())
 }
 

@@ -274,21 +274,30 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
 }
 
 /// A tar of a Dockerfile and a busybox with all its names.
-fn busybox_tree(dockerfile: &str) -> Vec<u8> {
+pub fn busybox_tree(dockerfile: &str) -> Vec<u8> {
+    let mut archive = busybox_archive();
+    add_file(&mut archive, "Dockerfile", 0o644, dockerfile.as_bytes());
+    archive.into_inner().unwrap()
+}
+
+/// Adds a file to a tar.
+pub fn add_file(archive: &mut tar::Builder<Vec<u8>>, name: &str, mode: u32, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    archive.append_data(&mut header, name, content).unwrap();
+}
+
+/// A tar of a busybox with all its names, and no end yet.
+pub fn busybox_archive() -> tar::Builder<Vec<u8>> {
     let path = ["/bin/busybox", "/usr/bin/busybox"]
         .into_iter()
         .find(|path| std::path::Path::new(path).exists())
         .expect("no busybox: run these tests with `make test`");
     let names = Command::new(path).arg("--list").output().unwrap().stdout;
     let mut archive = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, mode: u32, content: &[u8]| {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
-        header.set_size(content.len() as u64);
-        archive.append_data(&mut header, name, content).unwrap();
-    };
-    add("Dockerfile", 0o644, dockerfile.as_bytes());
-    add("bin/busybox", 0o755, &std::fs::read(path).unwrap());
+    let busybox = std::fs::read(path).unwrap();
+    add_file(&mut archive, "bin/busybox", 0o755, &busybox);
     for name in String::from_utf8(names).unwrap().lines() {
         if name != "busybox" {
             let mut header = tar::Header::new_gnu();
@@ -300,5 +309,5 @@ fn busybox_tree(dockerfile: &str) -> Vec<u8> {
                 .unwrap();
         }
     }
-    archive.into_inner().unwrap()
+    archive
 }

@@ -4,18 +4,17 @@
 //! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
 //! an image with triggers is no base. Nor is one that some host built for a program.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
-use tokio::io::AsyncReadExt;
 
 use super::{Inner, engine::Fault, fetched::Fetched, images::ago_ms};
 use crate::{
     compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
     dockerfile::{Base, DOCKERFILE_BYTES_MAX, Dockerfile},
     runtime::{BuildError, BuildLog, BuildRequest},
-    storage::StorageError,
+    storage::{DOCKERFILE, StorageError, read_inside},
 };
 
 /// The text that the engine is to build.
@@ -24,11 +23,17 @@ pub(super) async fn prepare(
     request: &BuildRequest,
     log: &mut BuildLog,
 ) -> Result<String, BuildError> {
-    let path = request.context_dir.join("Dockerfile");
     let files = |message| BuildError::Files { message };
-    let bytes = beginning(&path, DOCKERFILE_BYTES_MAX + 1)
+    let context = request.context_dir.clone();
+    // It may be a link, and is a stranger's: one that leads out of the tree is not followed.
+    let reading = tokio::task::spawn_blocking(move || {
+        read_inside(&context, DOCKERFILE, DOCKERFILE_BYTES_MAX + 1)
+    });
+    let bytes = reading
         .await
-        .map_err(|error| files(format!("{}: {error}", path.display())))?;
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| files(format!("the Dockerfile can't be read: {error}")))?;
     let file = Dockerfile::read(&bytes).map_err(|refused| failed(refused.to_string()))?;
     let mut bases = BTreeMap::new();
     for (line, name) in file.images() {
@@ -49,14 +54,6 @@ pub(super) async fn prepare(
     ];
     file.to_build(&bases, &labels)
         .map_err(|refused| failed(refused.to_string()))
-}
-
-/// The first `bytes_max` bytes of a file.
-async fn beginning(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = tokio::fs::File::open(path).await?;
-    file.take(bytes_max as u64).read_to_end(&mut bytes).await?;
-    Ok(bytes)
 }
 
 /// A base image, fetched if need be.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag};
 use crate::{
     runtime::{BuildError, BuildLog, BuildRequest},
-    storage::tar_stream,
+    storage::{BUILD_DOCKERFILE, Purpose, tar_stream},
 };
 
 /// Builds end by cancellation, never by a limit on one request.
@@ -129,7 +129,7 @@ async fn send(
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let context = tar_stream(request.context_dir.clone(), Some(dockerfile), ());
+    let context = tar_stream(request.context_dir.clone(), Purpose::Build(dockerfile), ());
     let context = bollard::body_try_stream(context);
     let options = options(inner, request, network);
     let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));
@@ -156,7 +156,7 @@ fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), B
 fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOptions {
     let memory_bytes = i32::try_from(inner.config.build_memory_bytes).unwrap_or(i32::MAX);
     BuildImageOptions {
-        dockerfile: "Dockerfile".to_owned(),
+        dockerfile: BUILD_DOCKERFILE.to_owned(),
         t: Some(image_tag(
             &inner.config.host_id,
             &request.program,
