@@ -199,9 +199,6 @@ async fn connect(
     let info = runtime.check().await.map_err(HostError::Engine)?;
     tracing::info!(engine = %info.version, api = %info.api_version, "container engine");
     match mode {
-        RuntimeMode::Runsc if info.default_runtime != "runsc" => tracing::warn!(
-            "programs run in gVisor, but steps of builds on this machine's own kernel: set default-runtime runsc in the engine's daemon.json"
-        ),
         RuntimeMode::Runsc => {}
         RuntimeMode::RuncForDevelopment => {
             tracing::warn!("gVisor is OFF: programs run on this machine's own kernel");

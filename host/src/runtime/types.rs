@@ -66,8 +66,6 @@ pub struct EngineInfo {
     pub api_version: String,
     /// The runtimes that it knows, sorted.
     pub runtimes: Vec<String>,
-    /// The one of them that runs the steps of builds.
-    pub default_runtime: String,
     /// Whether programs are sandboxed.
     pub mode: RuntimeMode,
 }

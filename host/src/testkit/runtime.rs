@@ -153,7 +153,6 @@ impl Runtime for FakeRuntime {
             version: "fake".into(),
             api_version: "1.41".into(),
             runtimes: vec!["runsc".into()],
-            default_runtime: "runsc".into(),
             mode: RuntimeMode::Runsc,
         };
         async move { Ok(self.ask(Operation::Check).await.map(info)?) }.boxed()

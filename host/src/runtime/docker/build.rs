@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use hersh_program::ImageId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag};
+use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag, trial::TrialError};
 use crate::{
     runtime::{BuildError, BuildLog, BuildRequest},
     storage::{BUILD_DOCKERFILE, Purpose, tar_stream},
@@ -31,6 +31,7 @@ pub(super) async fn build(
     if let Some(image) = inner.built(&request.program, &request.build).await? {
         return Ok(image);
     }
+    inner.prove_steps().await.map_err(not_proved)?;
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
         message: format!("{}: {error}", request.log_path.display()),
     })?;
@@ -187,6 +188,19 @@ fn refused(fault: Fault) -> BuildError {
             logs: Vec::new(),
         },
         Err(error) => error.into(),
+    }
+}
+
+/// An engine that loses what steps write builds nothing: the image would lack files, silently.
+fn not_proved(error: TrialError) -> BuildError {
+    match error {
+        TrialError::Unavailable(error) => error.into(),
+        TrialError::Lost { .. } | TrialError::Failed { .. } | TrialError::Late { .. } => {
+            BuildError::Failed {
+                message: format!("this machine can't build: {error}"),
+                logs: Vec::new(),
+            }
+        }
     }
 }
 

@@ -6,18 +6,26 @@ use bollard::models::{Runtime, SystemInfo};
 use tokio::process::Command;
 
 use super::{
+    DockerConfig,
     engine::{Engine, Fault},
-    firewall,
+    firewall, look,
+    trial::{self, TrialError},
+    trial_network,
 };
 use crate::doctor::Finding;
 
 const ENGINE: &str = "container engine";
 const RUNTIME: &str = "gVisor runtime";
 const SOCKETS: &str = "network none";
+const BUILDS: &str = "builds";
 /// The first release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
 const REPAIRED_RELEASE: u32 = 20_240_801;
 
-/// Looks at the engine behind `socket`, at its gVisor, and at the firewall. Changes nothing.
+/// Marks what a trial of doctor makes, in place of a host's id.
+const LABEL: &str = "doctor";
+
+/// Looks at the engine behind `socket`, at its gVisor, and at the firewall. What it says of gVisor and
+/// of builds was seen: a container ran, an image was built. Leaves nothing behind.
 pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     let engine = Engine::new(socket.to_owned());
     let info = match info(&engine).await {
@@ -28,10 +36,10 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
         }
     };
     let mut findings = vec![version(&info)];
-    findings.push(gvisor(&info).await);
+    findings.push(gvisor(&engine, &info).await);
     findings.extend(sockets(&info));
     findings.push(limits(&info));
-    findings.push(builds(&info));
+    findings.push(builds(&engine, &info).await);
     findings.push(match firewall::usable().await {
         Ok(()) => Finding::fine("firewall", "iptables works"),
         Err(said) => Finding::broken(
@@ -76,7 +84,7 @@ async fn info(engine: &Engine) -> Result<SystemInfo, String> {
         .map_err(|error| Fault::into_unavailable(engine.fault(&error)).message)
 }
 
-async fn gvisor(info: &SystemInfo) -> Finding {
+async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
     let Some(runtime) = info.runtimes.as_ref().and_then(|it| it.get("runsc")) else {
         return Finding::broken(
             RUNTIME,
@@ -104,7 +112,37 @@ async fn gvisor(info: &SystemInfo) -> Finding {
             "register it with the argument --network=host (the sandbox then uses its container's network namespace through the host's stack), or install a release from August 2024 on",
         );
     }
-    Finding::fine(RUNTIME, format!("runsc {release}"))
+    match run_sandbox(engine).await {
+        Ok(said) => ran(release, &said),
+        Err(error) => Finding::broken(
+            RUNTIME,
+            format!("runsc {release} runs no sandbox: {error}"),
+            "look for the reason in the engine's log (journalctl -u docker) and run 'hersh doctor' again",
+        ),
+    }
+}
+
+/// Runs a sandbox as a program would be: on an internal network, within limits.
+async fn run_sandbox(engine: &Engine) -> Result<String, TrialError> {
+    let network = trial_network::make(engine, DockerConfig::default().subnet_pool).await?;
+    let said = trial::run(engine, "runsc", &network, LABEL).await;
+    trial_network::remove(engine, &network).await;
+    said
+}
+
+/// Judges what a sandbox said of its kernel.
+fn ran(release: u32, said: &str) -> Finding {
+    match look::gvisor_start(said) {
+        Some(_gvisor) => Finding::fine(
+            RUNTIME,
+            format!("runsc {release}, seen to run a sandbox on a network of its own"),
+        ),
+        None => Finding::broken(
+            RUNTIME,
+            "what the engine's runtime 'runsc' runs does not name gVisor as its kernel",
+            "check the path of 'runsc' in the engine's daemon.json: it has to be gVisor's",
+        ),
+    }
 }
 
 /// Programs without a network answer on a socket, which gVisor has to make on the host for them. A
@@ -127,17 +165,38 @@ fn makes_sockets(runtime: &Runtime) -> bool {
         .is_some_and(|value| value == "create" || value == "all")
 }
 
-/// The builder runs the steps of a Dockerfile by the engine's default runtime.
-fn builds(info: &SystemInfo) -> Finding {
-    match info.default_runtime.as_deref() {
-        Some("runsc") => Finding::fine("builds", "steps of a build run in gVisor"),
-        other => Finding::weak(
-            "builds",
+/// Builds an image with a step that writes: the engine runs steps by its default runtime.
+async fn builds(engine: &Engine, info: &SystemInfo) -> Finding {
+    match trial::steps(engine, info, LABEL).await {
+        Ok(said) if look::gvisor_start(&said).is_some() => Finding::fine(
+            BUILDS,
+            "steps run in gVisor, and what they write is in the image",
+        ),
+        Ok(_own_kernel) => Finding::weak(
+            BUILDS,
             format!(
-                "steps of a build run by {}, on this machine's own kernel",
-                other.unwrap_or("an unknown runtime")
+                "steps run by {}, on this machine's own kernel; what they write is in the image",
+                info.default_runtime
+                    .as_deref()
+                    .unwrap_or("an unknown runtime")
             ),
-            "set \"default-runtime\": \"runsc\" in the engine's daemon.json and restart the engine",
+            trial::MEND,
+        ),
+        Err(TrialError::Lost { runtime }) => Finding::broken(
+            BUILDS,
+            format!(
+                "what a step writes is not in the image: the runtime '{runtime}' keeps it in the sandbox"
+            ),
+            trial::MEND,
+        ),
+        Err(
+            error @ (TrialError::Failed { .. }
+            | TrialError::Late { .. }
+            | TrialError::Unavailable(_)),
+        ) => Finding::broken(
+            BUILDS,
+            error.to_string(),
+            "look for the reason in the engine's log (journalctl -u docker) and run 'hersh doctor' again",
         ),
     }
 }

@@ -21,6 +21,9 @@ use crate::{
     runtime::{Collected, InUse, Kept, StopError, Unavailable},
 };
 
+/// More steps than an engine takes of one build, each a layer on that of the step before.
+const LAYERS_MAX: usize = 256;
+
 impl Inner {
     /// Removes images and layers that nobody needs, and networks of builds. See
     /// [`Runtime::collect`](crate::runtime::Runtime::collect).
@@ -38,9 +41,7 @@ impl Inner {
         let prefix = format!("hersh/{}/", self.config.host_id);
         let named = self.list_images([("reference", format!("{prefix}*"))]);
         let named = named.await?;
-        let label = format!("{LAYER_LABEL}={}", self.config.host_id);
-        let unnamed = self.list_images([("dangling", "true".to_owned()), ("label", label)]);
-        let unnamed = unnamed.await?;
+        let unnamed = self.unnamed().await?;
         // Asked last, so that whatever came to be needed meanwhile is among it.
         let in_use = in_use();
         let is_used = |image: &ImageSummary| {
@@ -60,14 +61,41 @@ impl Inner {
             }
         }
         let until_s = i64::try_from(ago_ms(kept.failed_layers) / 1_000).unwrap_or(i64::MAX);
-        let failed = unnamed.iter().filter(|image| image.created <= until_s);
-        for image in failed.filter(|image| !is_used(image)) {
-            collected.layers += usize::from(self.remove_unused(&image.id).await?);
-        }
+        let failed = |image: &ImageSummary| image.created <= until_s && !is_used(image);
+        collected.layers = self.remove_layers(unnamed, failed).await?;
         for name in self.fetched.idle_since(ago_ms(kept.fetched_images)) {
             collected.fetched += usize::from(self.remove_fetched(&name).await?);
         }
         Ok(collected)
+    }
+
+    /// Layers of this host's builds that no image with a name has.
+    async fn unnamed(&self) -> Result<Vec<ImageSummary>, Unavailable> {
+        let label = format!("{LAYER_LABEL}={}", self.config.host_id);
+        self.list_images([("dangling", "true".to_owned()), ("label", label)])
+            .await
+    }
+
+    /// Removes those of the layers that are `failed`; how many. An engine with the containerd image
+    /// store removes no layer below another one, and lists it only once that is gone, so it is
+    /// asked again until a round removes nothing.
+    async fn remove_layers(
+        &self,
+        mut listed: Vec<ImageSummary>,
+        failed: impl Fn(&ImageSummary) -> bool,
+    ) -> Result<usize, Unavailable> {
+        let mut removed = 0;
+        for _round in 0..LAYERS_MAX {
+            let before = removed;
+            for image in listed.iter().filter(|image| failed(image)) {
+                removed += usize::from(self.remove_unused(&image.id).await?);
+            }
+            if removed == before {
+                break;
+            }
+            listed = self.unnamed().await?;
+        }
+        Ok(removed)
     }
 
     /// Removes a base image that was fetched; false when something uses it.

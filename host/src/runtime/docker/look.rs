@@ -56,20 +56,22 @@ pub(super) fn judge(mode: RuntimeMode, said: &str) -> Result<String, Violation> 
     let version = version.unwrap_or("no version").to_owned();
     match mode {
         RuntimeMode::RuncForDevelopment => Ok(version),
-        RuntimeMode::Runsc => {
-            // "<6>[   0.000000] Starting gVisor..."
-            let start = said.lines().find(|line| line.contains("gVisor"));
-            let start = start.map(|line| line.split_once("] ").map_or(line, |(_, text)| text));
-            start
-                .map(|start| format!("{start} {version}"))
-                .ok_or_else(|| Violation {
-                    contract: Contract::Gvisor,
-                    found: format!("a kernel whose log does not name gVisor ({version})"),
-                    asked: "gVisor's kernel: check what the engine's runtime 'runsc' really runs"
-                        .to_owned(),
-                })
-        }
+        RuntimeMode::Runsc => gvisor_start(said)
+            .map(|start| format!("{start} {version}"))
+            .ok_or_else(|| Violation {
+                contract: Contract::Gvisor,
+                found: format!("a kernel whose log does not name gVisor ({version})"),
+                asked: "gVisor's kernel: check what the engine's runtime 'runsc' really runs"
+                    .to_owned(),
+            }),
     }
+}
+
+/// The line by which gVisor's own log begins, out of what the probe said; `None` for any other kernel.
+pub(super) fn gvisor_start(said: &str) -> Option<&str> {
+    // "<6>[   0.000000] Starting gVisor..."
+    let line = said.lines().find(|line| line.contains("gVisor"))?;
+    Some(line.split_once("] ").map_or(line, |(_, text)| text))
 }
 
 /// Where the engine's runsc really is, given the path or name that it is registered with.

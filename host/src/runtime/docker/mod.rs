@@ -29,6 +29,8 @@ mod remove;
 mod start;
 mod stats;
 mod subnets;
+mod trial;
+mod trial_network;
 mod work;
 
 pub use config::DockerConfig;
@@ -79,6 +81,7 @@ struct Inner {
     /// Containers that this process started and nobody is known to have ended.
     started: Mutex<HashMap<ContainerId, ProgramId>>,
     fetched: Arc<Fetched>,
+    proved: trial::Proved,
     /// The engine's own runsc, once it was asked for.
     runsc: OnceLock<Option<PathBuf>>,
     /// Where the engine keeps images, once it was asked for.
@@ -105,6 +108,7 @@ impl DockerRuntime {
                 building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
                 fetched: Arc::new(Fetched::open(storage.clone())),
+                proved: trial::Proved::default(),
                 runsc: OnceLock::new(),
                 folder: OnceLock::new(),
                 config,

@@ -1,14 +1,18 @@
-//! A program of 137 bytes that says what kernel it runs on.
+//! A program of 170 bytes that says what kernel it runs on.
 //!
 //! An image may hold nothing but the program itself, so what looks at the kernel from inside is
 //! brought along: the host writes this file once and mounts it read-only into every sandbox. It is
 //! written in machine code to be free of any library, loader or file of the image. It asks the
 //! kernel that answers its system calls, which is exactly what has to be known.
 //!
+//! Given a path, it makes an empty file there first: what a step of a build has to leave in the
+//! image (`trial.rs`).
+//!
 //! ```text
+//! open(argument, O_CREAT)        only with an argument
 //! syslog(SYSLOG_ACTION_READ_ALL) ─► standard output     (gVisor's log names gVisor)
 //! read("/proc/version")          ─► standard output
-//! exit(0), or exit(1) when the version can't be read
+//! exit(0), or exit(1) when the version can't be read or the file can't be made
 //! ```
 
 use std::{
@@ -21,7 +25,17 @@ use std::{
 /// The machine code, at address [`BASE`] + [`HEADERS`].
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const CODE: [u8; 137] = [
+const CODE: [u8; 170] = [
+    0x48, 0x83, 0x3c, 0x24, 0x02,              // cmp qword [rsp], 2    number of arguments
+    0x7c, 0x1a,                                // jl kernel
+    0x48, 0x8b, 0x7c, 0x24, 0x10,              // mov rdi, [rsp + 16]   the first after the name
+    0xbe, 0x41, 0x02, 0x00, 0x00,              // mov esi, 577      O_WRONLY, O_CREAT, O_TRUNC
+    0xba, 0xa4, 0x01, 0x00, 0x00,              // mov edx, 420      mode 0644
+    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2        open
+    0x0f, 0x05,                                // syscall
+    0x85, 0xc0,                                // test eax, eax
+    0x78, 0x6f,                                // js fail
+    // kernel:
     0x48, 0x81, 0xec, 0x00, 0x20, 0x00, 0x00,  // sub rsp, 8192
     0xbf, 0x03, 0x00, 0x00, 0x00,              // mov edi, 3        SYSLOG_ACTION_READ_ALL
     0x48, 0x89, 0xe6,                          // mov rsi, rsp
@@ -102,7 +116,7 @@ pub(super) fn install(path: &Path) -> io::Result<()> {
 }
 
 /// The whole file: a static ELF executable with one segment.
-fn image() -> Vec<u8> {
+pub(super) fn image() -> Vec<u8> {
     let size = HEADERS + CODE.len() as u64;
     let mut image = Vec::new();
     // File header: magic, 64 bits, little-endian, version 1, then zeros.

@@ -45,7 +45,6 @@ impl Inner {
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
             runtimes,
-            default_runtime: info.default_runtime.unwrap_or_default(),
             mode: self.config.mode,
         })
     }
