@@ -16,6 +16,7 @@ mod kills;
 mod lifecycle;
 mod load;
 mod policies;
+mod real_programs;
 mod scale;
 mod service;
 mod support;

@@ -450,6 +450,17 @@ pub(crate) fn ask_engine(method: &str, path: &str) -> (u16, String) {
     )
 }
 
+/// Sends a body to an engine.
+pub(crate) fn upload_to(stream: UnixStream, path: &str, body: &[u8]) -> (u16, String) {
+    exchange(
+        stream,
+        "POST",
+        path,
+        "Content-Type: application/x-tar\r\n",
+        body,
+    )
+}
+
 /// One request by HTTP/1.0, so that the answer ends where the connection does.
 fn exchange(
     mut stream: impl Read + Write,
