@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hersh_program::{
-    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, START_QUEUE_MS, Started,
-    Task,
+    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Readiness,
+    START_QUEUE_MS, Started, Task,
 };
 use tokio::{
     sync::{Semaphore, SemaphorePermit, mpsc},
@@ -21,7 +21,7 @@ use crate::{
     place::Place,
     quota,
     readiness::{self, NotReady},
-    runtime::{Running, Runtime},
+    runtime::{Running, Runtime, StartError},
     storage::{Storage, StorageError, remove_socket},
     surroundings::Surroundings,
 };
@@ -78,7 +78,7 @@ impl EffectHandler for Effects {
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             biased;
-            running = self.runtime.start(spec) => running?,
+            running = self.runtime.start(spec) => running.map_err(|error| not_started(error, manifest))?,
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         drop(turn);
@@ -86,6 +86,8 @@ impl EffectHandler for Effects {
             self.write_receipt(&running),
             self.wait_until_ready(task, &running, manifest, began)
         )?;
+        self.still_running(&task.program, &manifest.readiness)
+            .await?;
         Ok(Started {
             container: running.container,
         })
@@ -177,7 +179,7 @@ impl Effects {
         tokio::select! {
             biased;
             ready = probing => match ready {
-                Ok(()) => self.still_running(&task.program).await,
+                Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
                     last_probe: format!(
@@ -186,7 +188,7 @@ impl Effects {
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
-            cause = self.ended(&task.program) => Err(cause),
+            cause = self.ended(&task.program, &manifest.readiness) => Err(cause),
             cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
@@ -194,10 +196,10 @@ impl Effects {
     }
 
     /// Waits for the end of the container, as the cause that it is for a start.
-    async fn ended(&self, program: &ProgramId) -> Cause {
+    async fn ended(&self, program: &ProgramId, readiness: &Readiness) -> Cause {
         loop {
             tokio::time::sleep(readiness::OBSERVE_INTERVAL).await;
-            if let Err(cause) = self.still_running(program).await {
+            if let Err(cause) = self.still_running(program, readiness).await {
                 return cause;
             }
         }
@@ -220,10 +222,10 @@ impl Effects {
         }
     }
 
-    async fn still_running(&self, program: &ProgramId) -> Result<(), Cause> {
+    async fn still_running(&self, program: &ProgramId, readiness: &Readiness) -> Result<(), Cause> {
         match self.runtime.observe(program).await? {
             Observed::Running(_) => Ok(()),
-            Observed::Exited(_, exit) => Err(Cause::from(&exit)),
+            Observed::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
             Observed::Absent => Err(Cause::Vanished),
         }
     }
@@ -237,6 +239,18 @@ impl Effects {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// A program that ended before it could be looked at was not ready either.
+fn not_started(error: StartError, manifest: &Manifest) -> Cause {
+    match error {
+        StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),
+        StartError::Violated(_)
+        | StartError::Failed { .. }
+        | StartError::NotRunnable { .. }
+        | StartError::ImageGone(_)
+        | StartError::Unavailable(_) => error.into(),
     }
 }
 

@@ -96,8 +96,12 @@ const FORBIDDEN: &[(Contract, Change)] = &[
         it.tmpfs.push(tmpfs("/run", 1, true))
     }),
     (Contract::OneWritableVolume, |it| {
-        it.tmpfs[0].writable = true
+        it.tmpfs[0].writable = false
     }),
+    (Contract::OneWritableVolume, |it| {
+        it.tmpfs[1].target = "/etc".into()
+    }),
+    (Contract::OneWritableVolume, |it| it.tmpfs.swap(0, 3)),
     (Contract::OneWritableVolume, |it| it.tmpfs[1].inert = false),
     (Contract::OneWritableVolume, |it| it.tmpfs[1].size_bytes = 0),
     (Contract::OneWritableVolume, |it| it.tmpfs.truncate(1)),
@@ -152,7 +156,10 @@ const FORBIDDEN: &[(Contract, Change)] = &[
     }),
     (Contract::Limits, |it| it.memory_swap_bytes += 1),
     (Contract::Limits, |it| it.cpu_millis = 0),
-    (Contract::Limits, |it| it.pids = MIN_PIDS - 1),
+    (Contract::Limits, |it| it.pids = 0),
+    (Contract::Limits, |it| it.pids = 256),
+    (Contract::Limits, |it| it.processes = None),
+    (Contract::Limits, |it| it.processes = Some(MIN_PIDS - 1)),
     (Contract::Limits, |it| it.log_bytes = 0),
 ];
 
@@ -179,6 +186,10 @@ const DIFFERENT: &[(Contract, Change)] = &[
     }),
     (Contract::Limits, |it| it.cpu_millis += 1),
     (Contract::Limits, |it| it.pids += 1),
+    (Contract::Limits, |it| {
+        it.processes = it.processes.map(|it| it - 1)
+    }),
+    (Contract::Privileges, |it| it.init = false),
     (Contract::Limits, |it| it.log_bytes += 2),
 ];
 
@@ -359,7 +370,9 @@ fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
         "- \"internal\"",
         "mem_limit: 268435456",
         "cpus: 1.000",
-        "pids_limit: 256",
+        "pids_limit: 9216",
+        "nproc: 257",
+        "init: true",
     ] {
         assert!(
             yaml.lines().any(|found| found.trim() == line),

@@ -31,9 +31,9 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processor time, thousandths of one core.
     pub cpu_millis: u32,
-    /// Processes and threads.
+    /// Processes and threads of the program itself at once.
     pub pids: u32,
-    /// Size of the bounded `/tmp`, bytes.
+    /// Size of `/tmp`, and of each other folder in memory, bytes.
     pub tmp_bytes: u64,
     /// Size of `/state`, bytes.
     pub state_bytes: u64,

@@ -43,12 +43,12 @@ pub fn retries(policy: RestartPolicy, attempts: u32, cause: &Cause) -> bool {
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure | RestartPolicy::Always => true,
     };
-    wanted && attempts < MAX_ATTEMPTS && may_pass(cause)
+    wanted && attempts < MAX_ATTEMPTS && may_pass(policy, cause)
 }
 
 /// True for causes that may be gone the next time. The others need another source, another
 /// manifest or a person.
-fn may_pass(cause: &Cause) -> bool {
+fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
     match cause {
         Cause::StartFailed { .. }
         | Cause::ImageGone { .. }
@@ -56,12 +56,19 @@ fn may_pass(cause: &Cause) -> bool {
         | Cause::Exited { .. }
         | Cause::EngineStopped { .. }
         | Cause::OutOfMemory { .. }
+        | Cause::OutOfProcesses { .. }
         | Cause::StopFailed { .. }
         | Cause::RuntimeUnavailable { .. }
         | Cause::Vanished
         | Cause::HostRestarted
         | Cause::Internal { .. } => true,
+        // Who wants it to run always wants it to run after it ended well, too.
+        Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => match policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::Never | RestartPolicy::OnFailure => false,
+        },
         Cause::FoldersFailed { .. }
+        | Cause::NotRunnable { .. }
         | Cause::BuildFailed { .. }
         | Cause::BuildTimedOut { .. }
         | Cause::ContractViolated { .. }

@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, ContainerId, ImageId, Manifest,
+    BuildId, ContainerId, ImageId, Manifest, Readiness,
     words::{ExitCode, Lasting},
 };
 
@@ -54,6 +54,16 @@ pub enum ExitReason {
     },
     /// It used more memory than its limit.
     OutOfMemory,
+    /// It ended with `code` after it was refused one more process or thread.
+    OutOfProcesses {
+        /// The exit code.
+        code: i32,
+    },
+    /// Its first process could not be run at all, and can't be until something else is deployed.
+    NotRunnable {
+        /// What can't be run, why, and what to do.
+        message: String,
+    },
     /// `/state` grew past its limit and the host ended it.
     StateQuota,
     /// The container is not there any more and nobody saw it end.
@@ -101,6 +111,27 @@ pub enum Cause {
     StartFailed {
         /// What the runtime said.
         message: String,
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// What the image names as its program can't be run, however often it is tried.
+    #[error("it can't be run: {message}")]
+    NotRunnable {
+        /// What can't be run, why, and what to do.
+        message: String,
+    },
+    /// Its first process ended well before its readiness probe was answered, as one does that goes
+    /// on in the background.
+    #[error(
+        "its first process ended with code 0 before it was ready: it has to stay in the foreground; one that is done when it ends says [readiness] kind = \"none\" in hersh.toml"
+    )]
+    EndedBeforeReady {
+        /// The end of the program's log.
+        logs: Logs,
+    },
+    /// It has no readiness probe and was done, with code 0, before its start was: the end of a job.
+    #[error("finished with code 0")]
+    Finished {
         /// The end of the program's log.
         logs: Logs,
     },
@@ -152,6 +183,16 @@ pub enum Cause {
         /// The end of the program's log.
         logs: Logs,
     },
+    /// It wanted more processes or threads than it may have.
+    #[error(
+        "ended with code {code} after it was refused one more process or thread: raise pids under [resources] in hersh.toml, or start fewer at once"
+    )]
+    OutOfProcesses {
+        /// The exit code.
+        code: i32,
+        /// The end of the program's log.
+        logs: Logs,
+    },
     /// `/state` grew past its limit.
     #[error("state is larger than its limit")]
     StateQuotaExceeded,
@@ -190,22 +231,53 @@ pub enum Cause {
 impl From<&Exit> for Cause {
     /// What the end of a container means for its program.
     fn from(exit: &Exit) -> Self {
-        match exit.reason {
-            ExitReason::Code(code) => Self::Exited {
+        match &exit.reason {
+            &ExitReason::Code(code) => Self::Exited {
                 code,
                 // Shells and engines report death by signal n as 128 + n; there are 64 signals.
                 signal: (129..=192).contains(&code).then(|| code - 128),
                 logs: exit.logs.clone(),
             },
-            ExitReason::EngineStopped { code } => Self::EngineStopped {
+            &ExitReason::EngineStopped { code } => Self::EngineStopped {
                 code,
                 logs: exit.logs.clone(),
             },
             ExitReason::OutOfMemory => Self::OutOfMemory {
                 logs: exit.logs.clone(),
             },
+            &ExitReason::OutOfProcesses { code } => Self::OutOfProcesses {
+                code,
+                logs: exit.logs.clone(),
+            },
+            ExitReason::NotRunnable { message } => Self::NotRunnable {
+                message: message.clone(),
+            },
             ExitReason::StateQuota => Self::StateQuotaExceeded,
             ExitReason::Vanished => Self::Vanished,
+        }
+    }
+}
+
+impl Cause {
+    /// What the end of a container means for its program before that was seen to be ready.
+    #[must_use]
+    pub fn before_ready(exit: &Exit, readiness: &Readiness) -> Self {
+        let logs = || exit.logs.clone();
+        match (&exit.reason, readiness) {
+            (ExitReason::Code(0), Readiness::None) => Self::Finished { logs: logs() },
+            (ExitReason::Code(0), Readiness::Http { .. } | Readiness::Tcp { .. }) => {
+                Self::EndedBeforeReady { logs: logs() }
+            }
+            (
+                ExitReason::Code(_)
+                | ExitReason::EngineStopped { .. }
+                | ExitReason::OutOfMemory
+                | ExitReason::OutOfProcesses { .. }
+                | ExitReason::NotRunnable { .. }
+                | ExitReason::StateQuota
+                | ExitReason::Vanished,
+                _any,
+            ) => Self::from(exit),
         }
     }
 }

@@ -63,7 +63,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
     events
 }
 
-fn outcomes(op: OpId) -> [Event; 15] {
+fn outcomes(op: OpId) -> [Event; 16] {
     let cause = || Cause::StartFailed {
         message: String::new(),
         logs: Vec::new(),
@@ -93,6 +93,10 @@ fn outcomes(op: OpId) -> [Event; 15] {
         Event::StartFailed {
             op,
             cause: Cause::ImageGone { image: gone },
+        },
+        Event::StartFailed {
+            op,
+            cause: Cause::Finished { logs: Vec::new() },
         },
         Event::StopFinished {
             op,

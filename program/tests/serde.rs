@@ -37,6 +37,13 @@ fn causes() -> Vec<Cause> {
             message: message(),
             logs: logs(),
         },
+        Cause::NotRunnable { message: message() },
+        Cause::EndedBeforeReady { logs: logs() },
+        Cause::Finished { logs: logs() },
+        Cause::OutOfProcesses {
+            code: 2,
+            logs: logs(),
+        },
         Cause::ImageGone { image: image('b') },
         Cause::ContractViolated {
             contract: message(),
@@ -147,6 +154,10 @@ fn exits_read_back() {
     for reason in [
         ExitReason::Code(137),
         ExitReason::OutOfMemory,
+        ExitReason::OutOfProcesses { code: 2 },
+        ExitReason::NotRunnable {
+            message: String::from("no /app"),
+        },
         ExitReason::StateQuota,
         ExitReason::Vanished,
     ] {

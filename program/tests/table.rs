@@ -14,8 +14,8 @@ use common::{
 use hersh_machine::Machine;
 use hersh_program::{
     BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS, Lifecycle,
-    Manifest, Observed, OpId, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State, StopStep,
-    Then, recovery,
+    Manifest, Observed, OpId, Readiness, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State,
+    StopStep, Then, recovery,
 };
 
 fn new() -> Walk {
@@ -184,6 +184,88 @@ fn a_failed_start_stops_before_it_is_an_error() {
 }
 
 #[test]
+fn what_can_never_run_is_not_tried_again() {
+    for policy in [RestartPolicy::OnFailure, RestartPolicy::Always] {
+        let walk = Walk::new(program_with(policy)).starting();
+        let op = walk.op();
+        let message = String::from("/app: uid 65532 may not execute it");
+        let cause_of_start = Cause::NotRunnable { message };
+        let walk = walk.event(Event::StartFailed {
+            op,
+            cause: cause_of_start.clone(),
+        });
+        let walk = walk.stop_finished();
+        expect(&walk, "error", &[]);
+        assert_eq!(cause(&walk), &cause_of_start);
+        assert_eq!(retry_ms(&walk), None);
+    }
+}
+
+#[test]
+fn a_clean_end_before_ready_is_tried_again_under_always_only() {
+    let logs = vec![String::from("in the background now")];
+    let exit = Exit {
+        reason: ExitReason::Code(0),
+        logs: logs.clone(),
+    };
+    let probe = Readiness::Tcp { port: 1 };
+    let went_away = Cause::before_ready(&exit, &probe);
+    assert_eq!(went_away, Cause::EndedBeforeReady { logs });
+    for (policy, retries) in [
+        (RestartPolicy::Never, false),
+        (RestartPolicy::OnFailure, false),
+        (RestartPolicy::Always, true),
+    ] {
+        let walk = Walk::new(program_with(policy)).starting();
+        let (op, cause_of_start) = (walk.op(), went_away.clone());
+        let walk = walk.event(Event::StartFailed {
+            op,
+            cause: cause_of_start,
+        });
+        let walk = walk.stop_finished();
+        assert_eq!(cause(&walk), &went_away);
+        assert_eq!(retry_ms(&walk).is_some(), retries, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_done_before_its_start_is_stopped_with_its_end() {
+    let exit = Exit {
+        reason: ExitReason::Code(0),
+        logs: vec![String::from("done")],
+    };
+    let done = Cause::before_ready(&exit, &Readiness::None);
+    for policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
+        let walk = Walk::new(program_with(policy)).starting();
+        let (op, cause) = (walk.op(), done.clone());
+        let walk = walk.event(Event::StartFailed { op, cause }).stop_finished();
+        expect(&walk, "stopped", &[]);
+        let State::Stopped(held) = &walk.program.state else {
+            panic!("{:?}", walk.program.state);
+        };
+        assert_eq!(held.last_exit.as_deref(), Some(&exit));
+    }
+    let walk = Walk::new(program_with(RestartPolicy::Always)).starting();
+    let (op, cause_of_start) = (walk.op(), done.clone());
+    let walk = walk.event(Event::StartFailed {
+        op,
+        cause: cause_of_start,
+    });
+    let walk = walk.stop_finished();
+    assert_eq!(cause(&walk), &done);
+    assert!(retry_ms(&walk).is_some());
+}
+
+#[test]
+fn other_ends_before_ready_are_what_they_always_are() {
+    let failed = exit(3);
+    for readiness in [Readiness::None, Readiness::Tcp { port: 1 }] {
+        let cause = Cause::before_ready(&failed, &readiness);
+        assert_eq!(cause, Cause::from(&failed));
+    }
+}
+
+#[test]
 fn the_deadline_of_a_start_lies_behind_its_turn_and_its_own_time() {
     let walk = new().starting();
     let (deadline_ms, _) = Lifecycle::wake(&walk.program).unwrap();
@@ -345,6 +427,16 @@ fn a_failed_run_is_an_error_with_its_cause() {
     for (reason, named) in [
         (ExitReason::Code(3), "exited with code 3"),
         (ExitReason::OutOfMemory, "ran out of memory"),
+        (
+            ExitReason::OutOfProcesses { code: 2 },
+            "ended with code 2 after it was refused one more process or thread: raise pids under [resources] in hersh.toml, or start fewer at once",
+        ),
+        (
+            ExitReason::NotRunnable {
+                message: String::from("/app is not there"),
+            },
+            "it can't be run: /app is not there",
+        ),
         (ExitReason::StateQuota, "state is larger than its limit"),
         (
             ExitReason::Vanished,

@@ -204,13 +204,17 @@ impl Weather {
             | Cause::RemoveFailed { .. } => late(),
             Cause::ImageGone { .. } => wide(Wide::ImagesLost),
             Cause::StartFailed { .. } => made(Fault::StartFails),
-            Cause::Exited { .. } => made(Fault::Exits) || made(Fault::ExitsClean),
+            Cause::Exited { .. } | Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => {
+                made(Fault::Exits) || made(Fault::ExitsClean)
+            }
             Cause::EngineStopped { .. } => made(Fault::EngineStops),
             Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
             Cause::Vanished => made(Fault::TakenAway),
             Cause::RuntimeUnavailable { .. } => made(Fault::Unavailable) || wide(Wide::EngineDown),
             Cause::FoldersFailed { .. }
             | Cause::ContractViolated { .. }
+            | Cause::NotRunnable { .. }
+            | Cause::OutOfProcesses { .. }
             | Cause::StateQuotaExceeded
             | Cause::HostRestarted
             | Cause::Internal { .. } => false,

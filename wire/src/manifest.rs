@@ -71,10 +71,10 @@ pub struct Resources {
     /// Processor cores; a fraction is fine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<f64>,
-    /// Processes and threads.
+    /// Processes and threads that the program may have at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
-    /// Size of `/tmp`.
+    /// Size of `/tmp`, and of each of `/dev/shm`, `/run` and `/var/tmp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tmp: Option<ByteSize>,
     /// Size of `/state`.

@@ -51,6 +51,10 @@ fn write_service(out: &mut String, spec: &Spec) -> std::fmt::Result {
     let cpu = sandbox.cpu_millis;
     writeln!(out, "    cpus: {}.{:03}", cpu / 1_000, cpu % 1_000)?;
     writeln!(out, "    pids_limit: {}", sandbox.pids)?;
+    if let Some(processes) = sandbox.processes {
+        block(out, "ulimits", "{}", &[format!("nproc: {processes}")])?;
+    }
+    writeln!(out, "    init: {}", sandbox.init)?;
     field(out, "restart", &sandbox.engine_restart)?;
     writeln!(out, "    # the engine's own copy of the log, bytes")?;
     writeln!(out, "    x-hersh-log-bytes: {}", sandbox.log_bytes)

@@ -5,16 +5,16 @@ use std::path::{Component, Path};
 use hersh_program::{NetworkMode, ProgramId};
 
 use super::{
-    Contract, ENGINE_DEFAULT, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec, Violation,
-    spec::NO_NAME_SERVER,
+    Contract, ENGINE_DEFAULT, MEMORY_FOLDERS, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec,
+    Violation, spec::NO_NAME_SERVER,
 };
 
 /// The least memory in which a sandbox starts, bytes.
 pub const MIN_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The fewest processes with which a sandbox starts: its limit counts gVisor's own threads, some
-/// forty, as well as the program's.
-pub const MIN_PIDS: u32 = 64;
+/// The fewest processes and threads that a manifest may ask for: enough for a shell that starts
+/// others, and for a language that brings threads of its own.
+pub const MIN_PIDS: u32 = 16;
 
 /// Checks what would run, contract by contract.
 ///
@@ -43,7 +43,7 @@ pub(super) fn check(
         Contract::NoPublishedPort => empty(contract, "published port", &sandbox.ports),
         Contract::Network => network(sandbox),
         Contract::Privileges => privileges(sandbox),
-        Contract::Limits => limits(sandbox),
+        Contract::Limits => limits(mode, sandbox),
     }
 }
 
@@ -118,16 +118,11 @@ fn mounts(program: &ProgramId, sandbox: &Sandbox) -> Result<(), Violation> {
 
 fn tmpfs(sandbox: &Sandbox) -> Result<(), Violation> {
     for tmpfs in &sandbox.tmpfs {
-        let fits = match tmpfs.target.as_str() {
-            "/tmp" => tmpfs.writable && tmpfs.inert,
-            "/dev/shm" => !tmpfs.writable,
-            _other => false,
-        };
         ensure(
             Contract::OneWritableVolume,
-            fits && tmpfs.size_bytes > 0,
+            tmpfs.writable && tmpfs.inert && tmpfs.size_bytes > 0,
             || format!("{tmpfs:?}"),
-            || "a bounded /tmp with nosuid, nodev and noexec, and a read-only /dev/shm".to_owned(),
+            || "a writable and bounded one with nosuid, nodev and noexec".to_owned(),
         )?;
     }
     let targets: Vec<&str> = sandbox
@@ -137,9 +132,9 @@ fn tmpfs(sandbox: &Sandbox) -> Result<(), Violation> {
         .collect();
     ensure(
         Contract::OneWritableVolume,
-        targets == ["/dev/shm", "/tmp"],
+        targets == MEMORY_FOLDERS,
         || format!("file systems in memory at {targets:?}"),
-        || "one at /dev/shm and one at /tmp".to_owned(),
+        || format!("exactly one at each of {MEMORY_FOLDERS:?}"),
     )
 }
 
@@ -198,8 +193,12 @@ fn privileges(sandbox: &Sandbox) -> Result<(), Violation> {
     )
 }
 
-fn limits(sandbox: &Sandbox) -> Result<(), Violation> {
+fn limits(mode: RuntimeMode, sandbox: &Sandbox) -> Result<(), Violation> {
     let tmp_bytes = sandbox.tmpfs.iter().map(|tmpfs| tmpfs.size_bytes).sum();
+    let processes = match mode {
+        RuntimeMode::Runsc => sandbox.processes.unwrap_or(0),
+        RuntimeMode::RuncForDevelopment => sandbox.pids,
+    };
     for (name, found, least) in [
         ("bytes of memory", sandbox.memory_bytes, MIN_MEMORY_BYTES),
         (
@@ -207,7 +206,13 @@ fn limits(sandbox: &Sandbox) -> Result<(), Violation> {
             u64::from(sandbox.cpu_millis),
             1,
         ),
-        ("processes", u64::from(sandbox.pids), u64::from(MIN_PIDS)),
+        ("processes", u64::from(processes), u64::from(MIN_PIDS)),
+        // A number that the engine does not bound reads as 0.
+        (
+            "threads on the machine's kernel",
+            u64::from(sandbox.pids),
+            u64::from(processes),
+        ),
         ("bytes of temporary space", tmp_bytes, 1),
         ("bytes of log", sandbox.log_bytes, 1),
     ] {

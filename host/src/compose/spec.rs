@@ -29,6 +29,37 @@ const WATCHER_SOCKET: &str = "HERSH_WATCHER_SOCKET";
 /// The name server of a sandbox without a way out: its own loopback.
 pub(crate) const NO_NAME_SERVER: &str = "127.0.0.1";
 
+/// Folders in memory that a program may write, in order. What is in them counts as memory of the
+/// sandbox, and none of them holds anything that may be executed.
+pub const MEMORY_FOLDERS: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/tmp"];
+/// Where a program's home is, unless its image or its manifest says: a folder that it can write.
+pub const HOME: &str = "/state";
+
+/// The init, which a program's own number does not count.
+const INIT_PROCESSES: u32 = 1;
+/// Threads that gVisor starts with and for a few processes that come and go, with room: 49 were seen
+/// for a sandbox with one process, 98 for a loop of short ones, 3,100 for ten such loops at once.
+const SANDBOX_THREADS: u32 = 1_024;
+/// Threads that gVisor holds for one process: 8 were seen for each of 200 that wait, and up to 150 for
+/// each of many that come and go at once, with releases that trace them. More is left to the limit of
+/// memory, which counts some 28 KiB for each thread.
+const THREADS_PER_PROCESS: u32 = 32;
+
+/// The threads on this machine's kernel with which gVisor runs `processes` of a program. A sandbox
+/// that is refused one dies as a whole, so this bound must never be the one that a program meets.
+const fn sandbox_threads(processes: u32) -> u32 {
+    SANDBOX_THREADS.saturating_add(processes.saturating_mul(THREADS_PER_PROCESS))
+}
+
+/// The bounds on threads of this machine and on processes inside for `asked` processes of a program.
+fn threads_and_processes(mode: RuntimeMode, asked: u32) -> (u32, Option<u32>) {
+    let processes = asked.saturating_add(INIT_PROCESSES);
+    match mode {
+        RuntimeMode::Runsc => (sandbox_threads(asked), Some(processes)),
+        RuntimeMode::RuncForDevelopment => (processes, None),
+    }
+}
+
 /// What the programs run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -112,8 +143,13 @@ pub struct Sandbox {
     pub memory_swap_bytes: u64,
     /// Processor time, thousandths of one core.
     pub cpu_millis: u32,
-    /// Processes and threads.
+    /// Threads on this machine's kernel: the program's own, or gVisor's that run it.
     pub pids: u32,
+    /// Processes and threads that the program itself may have at once, as the sandbox's kernel counts
+    /// them; `None` on this machine's kernel, which would count every program's together.
+    pub processes: Option<u32>,
+    /// Whether an init of the engine's is the first process: it hands signals on and waits for orphans.
+    pub init: bool,
     /// The engine's own copy of the log, bytes.
     pub log_bytes: u64,
     /// The engine's own restart policy: `no`, since the host decides.
@@ -213,6 +249,7 @@ fn env(manifest: &Manifest) -> BTreeMap<String, String> {
 impl Sandbox {
     fn new(manifest: &Manifest, environment: &Environment) -> Self {
         let limits = &manifest.limits;
+        let (pids, processes) = threads_and_processes(environment.mode, limits.pids);
         Self {
             runtime: match environment.mode {
                 RuntimeMode::Runsc => "runsc".to_owned(),
@@ -232,21 +269,14 @@ impl Sandbox {
                     writable: true,
                 },
             ],
-            tmpfs: vec![
-                // gVisor makes this one, writable, when nothing else is mounted here.
-                Tmpfs {
-                    target: "/dev/shm".to_owned(),
-                    size_bytes: 4_096,
-                    writable: false,
-                    inert: true,
-                },
-                Tmpfs {
-                    target: "/tmp".to_owned(),
+            tmpfs: MEMORY_FOLDERS
+                .map(|target| Tmpfs {
+                    target: target.to_owned(),
                     size_bytes: limits.tmp_bytes,
                     writable: true,
                     inert: true,
-                },
-            ],
+                })
+                .into(),
             networks: vec![network_name(manifest.network).to_owned()],
             // An engine's own name server forwards from outside of the sandbox's network, which
             // would be a way out of it.
@@ -270,7 +300,9 @@ impl Sandbox {
             memory_bytes: limits.memory_bytes,
             memory_swap_bytes: limits.memory_bytes,
             cpu_millis: limits.cpu_millis,
-            pids: limits.pids,
+            pids,
+            processes,
+            init: true,
             // Two files of half the size.
             log_bytes: limits.log_bytes & !1,
             engine_restart: "no".to_owned(),

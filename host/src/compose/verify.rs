@@ -103,6 +103,7 @@ fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
                     spaces.pid, spaces.ipc, spaces.uts, spaces.user, spaces.cgroup
                 ),
                 format!("restart by the engine {}", sandbox.engine_restart),
+                format!("init {}", sandbox.init),
                 list("other settings", sandbox.extras.clone()),
             ]
         }
@@ -110,7 +111,11 @@ fn values(contract: Contract, sandbox: &Sandbox) -> Vec<String> {
             format!("memory {}", size(sandbox.memory_bytes)),
             format!("memory and swap {}", size(sandbox.memory_swap_bytes)),
             format!("processor {}", cores(sandbox.cpu_millis)),
-            format!("processes {}", sandbox.pids),
+            match sandbox.processes {
+                Some(processes) => format!("processes {processes}"),
+                None => "processes as threads on the machine's kernel".to_owned(),
+            },
+            format!("threads on the machine's kernel {}", sandbox.pids),
             format!("engine log {}", size(sandbox.log_bytes)),
         ],
     }

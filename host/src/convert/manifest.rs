@@ -288,7 +288,7 @@ mod tests {
             ("[resources]\ncpus = nan", "resources.cpus = NaN"),
             (
                 "[resources]\npids = 1",
-                "resources.pids = 1 can't be used: use 64 to 32768",
+                "resources.pids = 1 can't be used: use 16 to 32768",
             ),
             (
                 "[timeouts]\nstart = \"0s\"",

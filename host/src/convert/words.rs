@@ -61,6 +61,8 @@ fn exit_words(exit: &Exit, mattered: bool) -> String {
         ExitReason::Code(_)
         | ExitReason::EngineStopped { .. }
         | ExitReason::OutOfMemory
+        | ExitReason::OutOfProcesses { .. }
+        | ExitReason::NotRunnable { .. }
         | ExitReason::StateQuota
         | ExitReason::Vanished => said(&Cause::from(exit)),
     }

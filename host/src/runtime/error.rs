@@ -51,6 +51,12 @@ pub enum StartError {
         /// The last lines that the program printed, if it got that far.
         logs: Logs,
     },
+    /// What the image names as its program can't be run.
+    #[error("{message}")]
+    NotRunnable {
+        /// What can't be run, why, and what to do.
+        message: String,
+    },
     /// The image is not in the engine any more.
     #[error("the image {0} is gone")]
     ImageGone(ImageId),
@@ -93,6 +99,7 @@ impl From<StartError> for Cause {
                 message: format!("found {}, asked {}", violation.found, violation.asked),
             },
             StartError::Failed { message, logs } => Self::StartFailed { message, logs },
+            StartError::NotRunnable { message } => Self::NotRunnable { message },
             StartError::ImageGone(image) => Self::ImageGone { image },
             StartError::Ended(exit) => Self::from(&exit),
             StartError::Unavailable(error) => error.into(),

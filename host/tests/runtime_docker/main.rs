@@ -10,6 +10,7 @@
 mod build_attacks;
 mod build_network;
 mod builds;
+mod certainties;
 mod collect;
 mod confinement;
 mod engine_faults;
@@ -19,6 +20,7 @@ mod logs;
 mod meddler;
 mod network;
 mod own_engine;
+mod processes;
 mod reconnects;
 mod source_trees;
 mod starts;

@@ -10,7 +10,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use hersh_machine::Cx;
 
 use super::facts::{Facts, already, internal};
-use crate::{Cause, ContainerId, Effect, Event, Exit, Ready, Starting, State, Then};
+use crate::{
+    Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy, Starting, State,
+    Then,
+};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -40,12 +43,7 @@ pub(super) fn reduce(
         Event::RuntimeStarted { op, started } if op == held.op => {
             came_up(facts, held, started.container, cx)
         }
-        Event::StartFailed { op, cause } if op == held.op => {
-            if matches!(cause, Cause::ImageGone { .. }) {
-                facts.forget_image();
-            }
-            fail(facts, Arc::new(cause), cx)
-        }
+        Event::StartFailed { op, cause } if op == held.op => did_not_come_up(facts, cause, cx),
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, internal(message), cx)
         }
@@ -72,6 +70,26 @@ pub(super) fn reduce(
         | Event::RetryDue { .. }
         | Event::Removed { .. }
         | Event::HandlerPanicked { .. } => State::Starting(held),
+    }
+}
+
+fn did_not_come_up(facts: &mut Facts<'_>, cause: Cause, cx: &mut Cx<Effect>) -> State {
+    if matches!(cause, Cause::ImageGone { .. }) {
+        facts.forget_image();
+    }
+    match (cause, facts.policy()) {
+        // A job that was done before anybody looked ended like one that took longer.
+        (Cause::Finished { logs }, RestartPolicy::Never | RestartPolicy::OnFailure) => {
+            let exit = Exit {
+                reason: ExitReason::Code(0),
+                logs,
+            };
+            let last_exit = Some(Arc::new(exit));
+            facts.stop(Then::Stop { last_exit }, cx)
+        }
+        (cause, RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always) => {
+            fail(facts, Arc::new(cause), cx)
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn not_made(error: StartError) -> BuildError {
     let message = match error {
         StartError::Unavailable(error) => return error.into(),
         StartError::Violated(violation) => violation.to_string(),
-        StartError::Failed { message, .. } => message,
+        StartError::Failed { message, .. } | StartError::NotRunnable { message } => message,
         StartError::ImageGone(image) => format!("the image {image} is gone"),
         StartError::Ended(_) => "the network ended".to_owned(),
     };

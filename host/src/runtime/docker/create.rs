@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, RestartPolicy,
-    RestartPolicyNameEnum,
+    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::compose::{ENGINE_DEFAULT, Sandbox, Spec, Tmpfs};
+
+/// The engine's name of the bound on processes inside a sandbox.
+pub(super) const PROCESSES: &str = "nproc";
 
 /// What the engine is asked to create. `network` is the engine's name of the network.
 pub(super) fn body(spec: &Spec, network: &str) -> ContainerCreateBody {
@@ -59,7 +62,8 @@ fn host_config(sandbox: &Sandbox, network: &str) -> HostConfig {
         memory_swap: Some(signed(sandbox.memory_swap_bytes)),
         nano_cpus: Some(i64::from(sandbox.cpu_millis) * 1_000_000),
         pids_limit: Some(i64::from(sandbox.pids)),
-        init: Some(false),
+        ulimits: Some(ulimits(sandbox)),
+        init: Some(sandbox.init),
         log_config: Some(log_config(sandbox.log_bytes)),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
@@ -67,6 +71,20 @@ fn host_config(sandbox: &Sandbox, network: &str) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+/// gVisor's kernel counts the user's processes in this sandbox alone, and answers a further one with
+/// EAGAIN, as programs expect it.
+fn ulimits(sandbox: &Sandbox) -> Vec<ResourcesUlimits> {
+    let bound = sandbox.processes.map(i64::from);
+    bound
+        .map(|bound| ResourcesUlimits {
+            name: Some(PROCESSES.to_owned()),
+            soft: Some(bound),
+            hard: Some(bound),
+        })
+        .into_iter()
+        .collect()
 }
 
 fn mounts(sandbox: &Sandbox) -> Vec<Mount> {

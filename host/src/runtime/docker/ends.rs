@@ -22,13 +22,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::{
-    models::{ContainerStateStatusEnum, EventMessage},
+    models::{ContainerInspectResponse, ContainerStateStatusEnum, EventMessage},
     query_parameters::EventsOptions,
 };
 use futures_util::StreamExt;
 use hersh_program::{Exit, ExitReason, ProgramId};
 
-use super::{Inner, engine::Fault};
+use super::{Inner, engine::Fault, files, first_process, kernel_log};
 use crate::runtime::Unavailable;
 
 /// How long the engine may take to say what it remembers. A socket that a service manager
@@ -39,6 +39,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 const OOM_LATE: Duration = Duration::from_secs(1);
 /// The code of a process that was ended by SIGKILL.
 const KILLED: i32 = 137;
+
+/// The code of a sandbox that died of itself, as one does that is refused a thread.
+const SANDBOX_DIED: i32 = 2;
 
 /// What the engine remembers of an end.
 enum Remembered {
@@ -65,21 +68,64 @@ impl Inner {
                 return absent.map(|()| None).map_err(Fault::into_unavailable);
             }
         };
-        let state = inspected.state.unwrap_or_default();
+        let state = inspected.state.clone().unwrap_or_default();
         // One that is made and not started yet has no end either, though it does not run.
         let is_made_only = state.status == Some(ContainerStateStatusEnum::CREATED);
         if state.running.unwrap_or(false) || is_made_only {
             return Ok(None);
         }
+        // Its last words may still be on their way, and tell why it ended.
+        self.captures.finish(id).await;
         let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);
-        Ok(Some(Exit {
-            reason: if state.oom_killed.unwrap_or(false) {
-                ExitReason::OutOfMemory
-            } else {
-                self.reason(id, code).await?
-            },
-            logs: self.last_lines(program, inspected.created.as_deref()).await,
-        }))
+        let logs = self.last_lines(program, inspected.created.as_deref()).await;
+        let reason = if state.oom_killed.unwrap_or(false) {
+            ExitReason::OutOfMemory
+        } else {
+            self.reason(id, code).await?
+        };
+        let reason = match reason {
+            ExitReason::Code(code) => self.closer(code, &inspected, &logs).await,
+            ExitReason::EngineStopped { .. }
+            | ExitReason::OutOfMemory
+            | ExitReason::OutOfProcesses { .. }
+            | ExitReason::NotRunnable { .. }
+            | ExitReason::StateQuota
+            | ExitReason::Vanished => reason,
+        };
+        Ok(Some(Exit { reason, logs }))
+    }
+
+    /// What a code that is the program's own means, as far as more than the code tells.
+    async fn closer(
+        &self,
+        code: i32,
+        inspected: &ContainerInspectResponse,
+        logs: &[String],
+    ) -> ExitReason {
+        let Ok(client) = self.engine.client().await else {
+            return ExitReason::Code(code);
+        };
+        let refusal = logs
+            .last()
+            .and_then(|line| first_process::said_by_init(line));
+        if let Some(refusal) = refusal.filter(|_| code != 0) {
+            let message = files::explain(&client, inspected, &refusal).await;
+            return ExitReason::NotRunnable { message };
+        }
+        // What a shell gives that takes a file for a script, and an init that found no shell.
+        if let 2 | 126 | 127 = code
+            && let Some(message) = files::foreign_program(&client, inspected).await
+        {
+            return ExitReason::NotRunnable { message };
+        }
+        let id = inspected.id.as_deref().unwrap_or_default();
+        let was_refused = code != 0 && tells_of_no_process(logs)
+            || code == SANDBOX_DIED && kernel_log::refused_threads(id).await;
+        if was_refused {
+            ExitReason::OutOfProcesses { code }
+        } else {
+            ExitReason::Code(code)
+        }
     }
 
     /// What an end with `code` is, after it has come.
@@ -151,6 +197,29 @@ impl Inner {
     }
 }
 
+/// Whether one of the last lines tells in a well-known way that a process or thread could not be made.
+fn tells_of_no_process(logs: &[String]) -> bool {
+    const LINES: usize = 20;
+    logs.iter().rev().take(LINES).any(|line| {
+        let line = line.to_ascii_lowercase();
+        let is_refusal = ["resource temporarily unavailable", "eagain", "code: 11,"]
+            .iter()
+            .any(|words| line.contains(words));
+        let is_about_one = ["fork", "thread", "spawn", "blockingioerror", "clone"]
+            .iter()
+            .any(|words| line.contains(words));
+        let is_plain = [
+            "can't start new thread",
+            "failed to create new os thread",
+            "unable to create native thread",
+            "unable to create new native thread",
+        ]
+        .iter()
+        .any(|words| line.contains(words));
+        is_plain || is_refusal && is_about_one
+    })
+}
+
 fn now() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
@@ -159,4 +228,31 @@ fn now() -> Duration {
 /// When it happened, since the epoch.
 fn time_of(event: &EventMessage) -> Duration {
     Duration::from_nanos(event.time_nano.unwrap_or_default().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells_of_no_process;
+
+    #[test]
+    fn the_ways_to_say_that_no_process_was_made_are_known() {
+        for line in [
+            "sh: can't fork: Resource temporarily unavailable",
+            "bash: fork: retry: Resource temporarily unavailable",
+            "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+            "RuntimeError: can't start new thread",
+            "runtime: failed to create new OS thread (have 5 already; errno=11)",
+            "java.lang.OutOfMemoryError: unable to create native thread: possibly",
+            "Error: spawn /bin/ls EAGAIN",
+            "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource\" }",
+        ] {
+            assert!(
+                tells_of_no_process(&[line.to_owned(), "end".into()]),
+                "{line}"
+            );
+        }
+        for line in ["read: Resource temporarily unavailable", "threads: 4", ""] {
+            assert!(!tells_of_no_process(&[line.to_owned()]), "{line}");
+        }
+    }
 }

@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum};
+use bollard::models::{
+    ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum, ResourcesUlimits,
+};
 use serde_json::Value;
 
-use super::network::Known;
+use super::{create::PROCESSES, network::Known};
 use crate::compose::{ENGINE_DEFAULT, Mount, Namespaces, Sandbox, Tmpfs};
 
 /// Reads how a container is confined. `known` are the host's networks, checked.
@@ -36,6 +38,8 @@ pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sa
         memory_swap_bytes: unsigned(config.memory_swap),
         cpu_millis: u32::try_from(unsigned(config.nano_cpus) / 1_000_000).unwrap_or(u32::MAX),
         pids: u32::try_from(unsigned(config.pids_limit)).unwrap_or(u32::MAX),
+        processes: processes(config),
+        init: config.init.unwrap_or(false),
         log_bytes: log_bytes(config),
         engine_restart: config
             .restart_policy
@@ -169,7 +173,7 @@ fn namespaces(config: &HostConfig) -> Namespaces {
 }
 
 /// What [`sandbox`] reads, by the engine's names.
-const READ: [&str; 29] = [
+const READ: [&str; 31] = [
     "Runtime",
     "ReadonlyRootfs",
     "Mounts",
@@ -192,6 +196,9 @@ const READ: [&str; 29] = [
     "MemorySwap",
     "NanoCpus",
     "PidsLimit",
+    // The bound on processes; any other one is an extra.
+    "Ulimits",
+    "Init",
     "LogConfig",
     "RestartPolicy",
     // What an engine fills in by itself: the size of a /dev/shm that is mounted over, the lists of
@@ -224,7 +231,29 @@ fn extras(config: &HostConfig) -> Vec<String> {
             extras.push(format!("{name} []"));
         }
     }
+    extras.extend(
+        config
+            .ulimits
+            .iter()
+            .flatten()
+            .filter(|limit| bound(limit).is_none())
+            .map(|limit| format!("Ulimits {limit:?}")),
+    );
     extras
+}
+
+/// The bound on processes inside.
+fn processes(config: &HostConfig) -> Option<u32> {
+    config.ulimits.iter().flatten().find_map(bound)
+}
+
+/// The number of an ulimit that bounds processes and can't be raised from inside.
+fn bound(limit: &ResourcesUlimits) -> Option<u32> {
+    let is_firm = limit.name.as_deref() == Some(PROCESSES) && limit.soft == limit.hard;
+    limit
+        .hard
+        .filter(|_| is_firm)
+        .and_then(|hard| u32::try_from(hard).ok())
 }
 
 fn is_unset(value: &Value) -> bool {

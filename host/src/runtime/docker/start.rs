@@ -7,37 +7,49 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bollard::{models::ContainerInspectResponse, query_parameters::CreateContainerOptions};
+use bollard::{
+    Docker,
+    models::{ContainerInspectResponse, ImageConfig},
+    query_parameters::CreateContainerOptions,
+};
 use hersh_program::{ContainerId, ImageId, NetworkMode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Inner, create,
     engine::Fault,
-    firewall, inspect, look,
+    files, firewall, first_process, inspect, look,
     network::{self, Known},
     remove,
 };
 use crate::{
-    compose::{Inspected, Receipt, RuntimeMode, Spec, Verified, validate, verify},
+    compose::{HOME, Inspected, Receipt, RuntimeMode, Spec, Verified, validate, verify},
     runtime::{Running, StartError, StopError},
 };
 
+/// How an engine says that a working folder is a file.
+const NO_FOLDER: &str = "is not a directory";
+/// The name of the engine's own init, in what it says when it has none.
+const NO_INIT: &str = "docker-init";
+
 pub(super) async fn start(
     inner: Arc<Inner>,
-    spec: Spec,
+    mut spec: Spec,
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
     let client = inner.engine.client().await?;
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
-    let (removed, known) = tokio::join!(
+    let (removed, known, image) = tokio::join!(
         remove::leftovers(&inner, &spec.program),
-        network::ensure(&client, fault, &inner.config, mode)
+        network::ensure(&client, fault, &inner.config, mode),
+        client.inspect_image(spec.image.as_str())
     );
     removed.map_err(not_removed)?;
     let known = known?;
+    let image = image.map_err(|error| not_created(inner.engine.fault(&error), &spec))?;
+    fit(&mut spec, image.config.unwrap_or_default())?;
     let (created, closed) = tokio::join!(create(&inner, &spec, &known), known.close());
     let container = created?;
     let id = container.to_string();
@@ -53,6 +65,28 @@ pub(super) async fn start(
         }
     }
     result
+}
+
+/// What depends on the image: whether its program is an init, and whether it says where home is.
+fn fit(spec: &mut Spec, image: ImageConfig) -> Result<(), StartError> {
+    let entry = image.entrypoint.unwrap_or_default();
+    let Some(program) = entry
+        .into_iter()
+        .chain(image.cmd.unwrap_or_default())
+        .next()
+    else {
+        return Err(StartError::NotRunnable {
+            message: "the image names no program: give its Dockerfile a CMD or an ENTRYPOINT"
+                .into(),
+        });
+    };
+    spec.sandbox.init = !first_process::is_init(&program);
+    let has_home = image.env.iter().flatten().any(|it| it.starts_with("HOME="));
+    if !has_home {
+        let home = || HOME.to_owned();
+        spec.env.entry("HOME".to_owned()).or_insert_with(home);
+    }
+    Ok(())
 }
 
 async fn create(inner: &Inner, spec: &Spec, known: &Known) -> Result<ContainerId, StartError> {
@@ -77,14 +111,14 @@ async fn run(
 ) -> Result<Running, StartError> {
     let client = inner.engine.client().await?;
     let id = container.as_str();
-    check(inner, spec, known, &container).await?;
+    let (made, _verified) = check(inner, spec, known, &container).await?;
     inner
         .started()
         .insert(container.clone(), spec.program.clone());
-    client
-        .start_container(id, None)
-        .await
-        .map_err(|error| not_started(inner.engine.fault(&error), spec))?;
+    if let Err(error) = client.start_container(id, None).await {
+        let fault = inner.engine.fault(&error);
+        return Err(not_run(&client, fault, spec, &made).await);
+    }
     inner
         .captures
         .ensure(inner, &spec.program, id, spec.sandbox.log_bytes);
@@ -185,11 +219,35 @@ fn not_created(fault: Fault, spec: &Spec) -> StartError {
     }
 }
 
+/// A container that is there and was not started: mostly the program's own fault.
+async fn not_run(
+    client: &Docker,
+    fault: Fault,
+    spec: &Spec,
+    made: &ContainerInspectResponse,
+) -> StartError {
+    match fault.message() {
+        Ok(message) => match first_process::said_by_engine(&message) {
+            Some(refusal) => StartError::NotRunnable {
+                message: files::explain(client, made, &refusal).await,
+            },
+            None => not_started(Fault::Refused(message), spec),
+        },
+        Err(error) => error.into(),
+    }
+}
+
 fn not_started(fault: Fault, spec: &Spec) -> StartError {
     match fault.message() {
         Ok(message) if is_unknown_runtime(&message) => {
             failed(missing_runtime(&spec.sandbox.runtime, spec.mode))
         }
+        Ok(message) if message.contains(NO_FOLDER) => StartError::NotRunnable {
+            message: format!("WORKDIR of the image can't be used ({message}): name a folder"),
+        },
+        Ok(message) if message.contains(NO_INIT) => failed(format!(
+            "the container engine has no init for its programs ({message}): install the package tini, or docker-init beside dockerd"
+        )),
         Ok(message) => failed(format!(
             "the engine could not start the container: {message}"
         )),

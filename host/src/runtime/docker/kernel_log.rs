@@ -1,0 +1,94 @@
+//! What this machine's kernel tells of a container that the engine does not.
+//!
+//! The engine counts a container's threads and never says that one was refused; its control group is
+//! gone with it. The kernel writes one line into its log for the first refusal of a group.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// One record of the log at most, bytes.
+const RECORD_BYTES: usize = 8 * 1024;
+/// The most records that are read: more than a kernel keeps.
+const RECORDS_MAX: usize = 200_000;
+/// What the kernel writes before the name of the group.
+const REFUSED: &str = "fork rejected by pids controller in ";
+
+/// Whether the kernel refused the container a thread. False where the log can't be read.
+pub(super) async fn refused_threads(container: &str) -> bool {
+    let container = container.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        open(Path::new("/dev/kmsg")).is_some_and(|log| tells(log, &container))
+    });
+    looked.await.unwrap_or(false)
+}
+
+/// Without waiting for what the kernel has still to say.
+fn open(path: &Path) -> Option<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()
+}
+
+/// Each read gives one record; one that was overwritten meanwhile is an error of its own.
+fn tells(mut log: impl Read, container: &str) -> bool {
+    let mut record = vec![0; RECORD_BYTES];
+    for _ in 0..RECORDS_MAX {
+        match log.read(&mut record) {
+            Ok(0) => return false,
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]);
+                let group = text.split_once(REFUSED).map(|(_, group)| group);
+                if group.is_some_and(|group| group.contains(container)) {
+                    return true;
+                }
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that gives one record a read.
+    struct Log(Vec<&'static str>);
+
+    impl Read for Log {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let Some(record) = self.0.pop() else {
+                return Err(ErrorKind::WouldBlock.into());
+            };
+            if record.is_empty() {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            buffer[..record.len()].copy_from_slice(record.as_bytes());
+            Ok(record.len())
+        }
+    }
+
+    #[test]
+    fn a_refusal_counts_for_the_container_that_it_names() {
+        let log = || {
+            Log(vec![
+                "6,1,1,-;cgroup: fork rejected by pids controller in /docker/abc\n",
+                "",
+                "6,2,2,-;eth0 of abd is up\n",
+            ])
+        };
+        assert!(tells(log(), "abc"));
+        assert!(!tells(log(), "abd"));
+    }
+}
