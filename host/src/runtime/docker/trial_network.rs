@@ -67,6 +67,7 @@ fn not_made(error: StartError) -> TrialError {
         StartError::Unavailable(error) => error.into(),
         StartError::Violated(_)
         | StartError::Failed { .. }
+        | StartError::NotRunnable { .. }
         | StartError::ImageGone(_)
         | StartError::Ended(_) => TrialError::Failed {
             what: "run",
