@@ -113,6 +113,11 @@ pub(crate) enum Task {
         #[arg(allow_negative_numbers = true, hide = true)]
         more: Vec<String>,
     },
+    /// Copy what a program keeps in /state.
+    State {
+        #[command(subcommand)]
+        task: StateTask,
+    },
     /// Add, list, limit and remove users.
     User {
         #[command(subcommand)]
@@ -135,6 +140,21 @@ pub(crate) enum Task {
     Vars {
         /// The program's name.
         program: String,
+    },
+}
+
+/// `hersh state ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateTask {
+    /// Copy a program's /state as a tar, at one moment: databases in it are consistent.
+    ///
+    /// A program that runs is paused while its host copies, for at most 20 s. Never copy the files of
+    /// a program that runs from the host's disk: databases can't see each other's locks there.
+    Copy {
+        /// The program's name.
+        program: String,
+        /// The tar, - for the standard output; NAME-state.tar when left out.
+        file: Option<PathBuf>,
     },
 }
 
@@ -284,17 +304,26 @@ pub(crate) enum HostTask {
     ///
     /// Programs that are newer than the backup are not known afterwards: the next start removes
     /// their containers and moves their folders, where they have state, to DATA/set-aside.
+    ///
+    /// Tokens are those of the backup, also such as were removed since: they are listed.
     Restore {
         /// What `hersh host backup` made.
         file: PathBuf,
+        /// Make every token of the backup invalid, and a new one for the user admin.
+        #[arg(long)]
+        revoke_tokens: bool,
     },
     /// Look at every page and every event of the journal; the host may run.
     Check,
     /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
     ///
     /// For whoever lost every admin's token, as after a restore on a new disk. Other tokens stay
-    /// valid; remove those that are lost with `hersh token rm`. It is in the audit log.
-    Token,
+    /// valid and are listed, unless they are revoked. It is in the audit log.
+    Token {
+        /// Make every other token invalid, of all users.
+        #[arg(long)]
+        revoke_others: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -71,6 +71,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 let message = [&[message], more.as_slice()].concat().join(" ");
                 commands::watcher::send(&client()?, &program, &message, output).await
             }
+            Task::State { task } => commands::state::state(&client()?, task, output).await,
             Task::User { task } => commands::accounts::user(&client()?, task, output).await,
             Task::Token { task } => commands::accounts::token(&client()?, task, output).await,
             Task::Whoami => commands::accounts::whoami(&client()?, output).await,

@@ -150,7 +150,8 @@ fn calendar(day: u64) -> (u64, u64, u64) {
     (year, month, date)
 }
 
-fn now_ms() -> u64 {
+/// The time, milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))

@@ -60,7 +60,7 @@ impl Finding {
 
 /// Looks at this machine and at the engine behind `engine`. Changes nothing.
 pub async fn examine(engine: &EngineSocket) -> Vec<Finding> {
-    let mut findings = vec![processor(), kernel()];
+    let mut findings = vec![processor(), kernel(), rights()];
     findings.extend(docker::diagnose(engine.path()).await);
     findings
 }
@@ -74,6 +74,18 @@ fn processor() -> Finding {
             "this host knows how to look at a sandbox's kernel on x86_64 only; use such a machine",
         ),
     }
+}
+
+/// Without them everything else looks broken, so this comes first.
+fn rights() -> Finding {
+    if rustix::process::geteuid().is_root() {
+        return Finding::fine("rights", "root");
+    }
+    Finding::broken(
+        "rights",
+        "not root: a host sets firewall rules, and gives each /state to the sandbox's user",
+        "use 'sudo hersh doctor' and 'sudo hersh host'",
+    )
 }
 
 fn kernel() -> Finding {

@@ -52,7 +52,7 @@ mod tls;
 mod whole;
 mod workers;
 
-pub use auth::{IssueError, issue_admin_token};
+pub use auth::{IssueError, Issued, issue_admin_token, valid_tokens};
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
 pub use serve::{HostError, serve};

@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     /// Held while source is stored, told to the program, and older source removed; and while a
     /// removal is asked for, so that none begins in between.
     replacing: tokio::sync::Mutex<()>,
+    /// Held while `/state` is copied.
+    copying: tokio::sync::Mutex<()>,
 }
 
 impl Entry {
@@ -57,6 +59,7 @@ impl Entry {
             state_bytes: AtomicU64::new(u64::MAX),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
+            copying: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -114,6 +117,11 @@ impl Entry {
     /// Keeps others from replacing the source, and from asking for removal, meanwhile.
     pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.replacing.lock().await
+    }
+
+    /// What keeps two copies of `/state` apart.
+    pub(crate) fn copying(&self) -> &tokio::sync::Mutex<()> {
+        &self.copying
     }
 
     /// Fires once the program is removed and forgotten.

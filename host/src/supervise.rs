@@ -216,6 +216,7 @@ async fn recover(
         .collect();
     remove_orphans(host, &known).await?;
     for (owner, stored) in living {
+        wake(host, &stored.stepper.state().id).await?;
         resume(host, owner, stored);
     }
     tracing::info!(programs = known.len(), "recovered");
@@ -258,6 +259,24 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
             }
         }
     }
+    Ok(())
+}
+
+/// Lets a program go on that a host paused for a copy of its state and could not wake any more. An
+/// engine that does not do so at once is asked again beside.
+async fn wake(host: &Host, id: &ProgramId) -> Result<(), RecoverError> {
+    let program = id.clone();
+    let paused = host.blocking(move |host| host.storage().read_paused(&program));
+    let Some(container) = paused.await?? else {
+        return Ok(());
+    };
+    tracing::warn!(program = %id, "it was paused for a copy of its state when a host ended: waking it");
+    let (host, id) = (host.clone(), id.clone());
+    tokio::spawn(async move {
+        if let Err(error) = host.wake(&id, &container).await {
+            tracing::error!(program = %id, %error, "it is still paused; 'hersh restart' ends that");
+        }
+    });
     Ok(())
 }
 

@@ -134,6 +134,16 @@ pub(crate) async fn audit(client: &Client, limit: usize, format: Output) -> Resu
     )
 }
 
+/// Lists the tokens that are valid, as whoever has the machine sees them.
+pub(super) fn valid_tokens(tokens: &[TokenView], revoke: &str) -> Result<(), Failure> {
+    let number = output::count(tokens.len() as u64, "token");
+    output::note(&format!(
+        "{number} valid now; 'hersh token rm' ends one, {revoke}:"
+    ));
+    let rows: Vec<_> = tokens.iter().map(token_row).collect();
+    output::table(&TOKEN_HEADER, &rows)
+}
+
 const TOKEN_HEADER: [&str; 7] = ["TOKEN", "USER", "SCOPE", "LABEL", "MADE", "USED", "ENDS"];
 
 fn token_row(token: &TokenView) -> Vec<String> {

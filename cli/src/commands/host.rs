@@ -1,20 +1,17 @@
 //! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows what it would serve
 //! with.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
 
 use hersh_host::{
-    Config, ConfigError, HostError, IssueError, Settings,
+    Config, ConfigError, HostError, IssueError, Issued, Settings,
     config::{Effective, Sources, defaults_file},
     telemetry::Telemetry,
 };
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::journal;
+use super::{accounts, journal};
 use crate::{
     args::{HostOptions, HostTask, Output},
     failure::Failure,
@@ -31,9 +28,14 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
         Some(HostTask::Config { defaults: true }) => output::line(defaults_file().trim_end()),
         Some(HostTask::Config { defaults: false }) => show(sources, format),
         Some(HostTask::Backup { file }) => journal::back_up(&data_dir(sources)?, &file, format),
-        Some(HostTask::Restore { file }) => journal::restore(&data_dir(sources)?, &file, format),
+        Some(HostTask::Restore {
+            file,
+            revoke_tokens,
+        }) => journal::restore(&data_dir(sources)?, &file, revoke_tokens, format).await,
         Some(HostTask::Check) => journal::check(&data_dir(sources)?, format),
-        Some(HostTask::Token) => issue_token(&data_dir(sources)?, format).await,
+        Some(HostTask::Token { revoke_others }) => {
+            issue_token(&data_dir(sources)?, revoke_others, format).await
+        }
         None => serve(sources).await,
     }
 }
@@ -43,21 +45,40 @@ fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
     Ok(settings.map_err(refused)?.data_dir)
 }
 
-async fn issue_token(data: &Path, format: Output) -> Result<(), Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    let issued = hersh_host::issue_admin_token(data, now_ms).await;
-    let path = issued.map_err(|error| match error {
+/// A new admin token, made without a host.
+pub(super) async fn issue(data: &Path, revoke_others: bool) -> Result<Issued, Failure> {
+    let issued = hersh_host::issue_admin_token(data, output::now_ms(), revoke_others).await;
+    issued.map_err(not_issued)
+}
+
+pub(super) fn not_issued(error: IssueError) -> Failure {
+    match error {
         IssueError::Missing(_) => Failure::Input(error.to_string()),
         IssueError::Lock(_) | IssueError::Open(_) | IssueError::Bootstrap(_) => {
             Failure::Failed(error.to_string())
         }
-    })?;
-    let path = path.display().to_string();
-    match format {
-        Output::Json => output::json(&json!({ "token_file": path })),
-        Output::Table => output::line(&format!("a new admin token is in {path}")),
     }
+}
+
+async fn issue_token(data: &Path, revoke_others: bool, format: Output) -> Result<(), Failure> {
+    let issued = issue(data, revoke_others).await?;
+    let path = issued.path.display().to_string();
+    if format == Output::Json {
+        return output::json(&json!({
+            "token_file": path,
+            "revoked": issued.revoked,
+            "tokens": issued.valid,
+        }));
+    }
+    output::line(&format!("a new admin token is in {path}"))?;
+    if revoke_others {
+        let revoked = output::count(issued.revoked, "other token");
+        return output::line(&format!("{revoked} revoked"));
+    }
+    accounts::valid_tokens(
+        &issued.valid,
+        "--revoke-others makes all but the new one invalid",
+    )
 }
 
 async fn serve(sources: Sources) -> Result<(), Failure> {

@@ -1,13 +1,11 @@
 //! `hersh host backup`, `restore` and `check`: what is done with a journal from outside.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::Path;
 
 use hersh_host::journal::{self, BackupError, Contents};
 use serde_json::json;
 
+use super::{accounts, host::not_issued};
 use crate::{args::Output, failure::Failure, output};
 
 pub(crate) fn back_up(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
@@ -16,9 +14,13 @@ pub(crate) fn back_up(data: &Path, file: &Path, format: Output) -> Result<(), Fa
     show(&contents, &file.display().to_string(), None, format)
 }
 
-pub(crate) fn restore(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_s = now.map_or(0, |now| now.as_secs());
+pub(crate) async fn restore(
+    data: &Path,
+    file: &Path,
+    revoke_tokens: bool,
+    format: Output,
+) -> Result<(), Failure> {
+    let now_s = output::now_ms() / 1_000;
     let restored = journal::restore(data, file, now_s).map_err(failed)?;
     let kept = restored.kept.map(|path| path.display().to_string());
     if let Some(kept) = &kept {
@@ -30,7 +32,22 @@ pub(crate) fn restore(data: &Path, file: &Path, format: Output) -> Result<(), Fa
         &place.display().to_string(),
         kept,
         format,
-    )
+    )?;
+    if revoke_tokens {
+        let issued = super::host::issue(data, true).await?;
+        let revoked = output::count(issued.revoked, "token");
+        let file = issued.path.display();
+        output::note(&format!(
+            "{revoked} revoked; a new admin token is in {file}"
+        ));
+        return Ok(());
+    }
+    if format == Output::Table {
+        let valid = hersh_host::valid_tokens(data, output::now_ms()).map_err(not_issued)?;
+        let revoke = "'hersh host token --revoke-others' ends all and makes a new one";
+        accounts::valid_tokens(&valid, revoke)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn check(data: &Path, format: Output) -> Result<(), Failure> {

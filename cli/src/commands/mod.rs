@@ -10,4 +10,5 @@ pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod remove;
+pub(crate) mod state;
 pub(crate) mod watcher;

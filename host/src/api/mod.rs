@@ -15,6 +15,7 @@
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?since=`, `?follow=true` as Server-Sent Events |
 //! | `GET /programs/{id}/builds`, `/builds/{build}/logs` | builds, a build's output; `latest` names the newest |
 //! | `GET /programs/{id}/events` | the journal; `?after=`, `?follow=true` as Server-Sent Events |
+//! | `POST /programs/{id}/state/copy` | a consistent copy of `/state` as a tar |
 //! | `GET /programs/{id}/receipt` | what the last start proved |
 //! | `GET /programs/{id}/stats` | processor time, memory, network and `/state` of now |
 //! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
@@ -45,6 +46,7 @@ mod request_id;
 mod rules;
 mod site;
 mod source;
+mod state;
 mod stats;
 mod stream;
 #[cfg(test)]
@@ -108,6 +110,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(programs::restart))
         .routes(routes!(programs::receipt))
         .routes(routes!(stats::show))
+        .routes(routes!(state::copy))
         .routes(routes!(logs::program))
         .routes(routes!(builds::list))
         .routes(routes!(builds::logs))

@@ -12,12 +12,12 @@ use hersh_wire::{Code, Problem};
 use crate::{
     auth::AccountError,
     convert::ManifestError,
-    host::{CommandError, CreateError, ReplaceError},
+    host::{CommandError, CopyError, CreateError, ReplaceError},
     journal::JournalError,
     proxy::ForwardError,
-    runtime::Unavailable,
+    runtime::{StopError, Unavailable},
     space::NoSpace,
-    storage::{SourceError, StorageError},
+    storage::{SourceError, StateCopyError, StorageError},
 };
 
 /// A problem as a reply.
@@ -197,6 +197,48 @@ impl From<ReplaceError> for Failure {
             ReplaceError::Command(error) => error.into(),
             ReplaceError::Quota(error) => Self::new(Code::QuotaExceeded, error.to_string()),
             ReplaceError::Owner(error) => Self::new(Code::Forbidden, error.to_string()),
+        }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        let state = match &error {
+            CopyError::OnItsWay { state } | CopyError::Changed { state } => Some(*state),
+            CopyError::BeingCopied
+            | CopyError::NotPaused(_)
+            | CopyError::NotWoken(_)
+            | CopyError::Copy(_)
+            | CopyError::Storage(_)
+            | CopyError::Space(_)
+            | CopyError::Interrupted(_) => None,
+        };
+        let said = error.to_string();
+        let code = match error {
+            CopyError::BeingCopied | CopyError::OnItsWay { .. } | CopyError::Changed { .. } => {
+                Code::Conflict
+            }
+            CopyError::NotPaused(StopError::Unavailable(_))
+            | CopyError::NotWoken(StopError::Unavailable(_)) => Code::EngineUnavailable,
+            CopyError::NotPaused(StopError::Failed { .. })
+            | CopyError::NotWoken(StopError::Failed { .. }) => Code::Conflict,
+            CopyError::Copy(StateCopyError::DiskFull) => Code::StorageFull,
+            CopyError::Copy(StateCopyError::Storage(error)) | CopyError::Storage(error) => {
+                return error.into();
+            }
+            CopyError::Copy(
+                StateCopyError::TooLarge(_)
+                | StateCopyError::TooMany
+                | StateCopyError::TooSlow
+                | StateCopyError::Changed,
+            ) => Code::Conflict,
+            CopyError::Space(error) => return error.into(),
+            CopyError::Interrupted(error) => return Self::internal(&error),
+        };
+        let failure = Self::new(code, said);
+        match state {
+            Some(state) => failure.in_state(state),
+            None => failure,
         }
     }
 }

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_wire::TokenView;
+
 use super::{
     Accounts, BootstrapError, Caller, NewToken, Role, Scope, Token, TokenError, TokenId, UserId,
     audit,
@@ -18,6 +20,7 @@ use super::{
     user::FIRST_ADMIN,
 };
 use crate::{
+    convert,
     journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
 };
@@ -51,21 +54,38 @@ impl From<TokenError> for IssueError {
     }
 }
 
+/// What was issued.
+#[derive(Debug)]
+pub struct Issued {
+    /// The file that holds the new token.
+    pub path: PathBuf,
+    /// How many others were made invalid.
+    pub revoked: u64,
+    /// All that are valid now.
+    pub valid: Vec<TokenView>,
+}
+
+/// The tokens that a host on the folder `data` would take. No host may run on it. Blocks on the disk.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn valid_tokens(data: &Path, now_ms: u64) -> Result<Vec<TokenView>, IssueError> {
+    let (_lock, journal) = open_alone(data)?;
+    Ok(valid(&Accounts::load(journal)?, now_ms))
+}
+
 /// Gives the user `admin`, made an admin if it is none, a new token with scope admin in
-/// `{data}/admin-token` (mode 0600), whose path is returned. Other tokens stay valid. No host may
-/// run on the folder.
+/// `{data}/admin-token` (mode 0600). Other tokens, of all users, stay valid unless `revoke_others`.
+/// No host may run on the folder.
 ///
 /// # Errors
 /// [`IssueError`]; the file is as it was.
-pub async fn issue_admin_token(data: &Path, now_ms: u64) -> Result<PathBuf, IssueError> {
-    let journal = data.join(JOURNAL_FILE);
-    if !journal.is_file() {
-        return Err(IssueError::Missing(journal));
-    }
-    let _lock = DataLock::take(data)?;
-    let journal = Journal::open(&journal)?;
-    // A journal that no host would serve is left as it is.
-    journal.load()?;
+pub async fn issue_admin_token(
+    data: &Path,
+    now_ms: u64,
+    revoke_others: bool,
+) -> Result<Issued, IssueError> {
+    let (_lock, journal) = open_alone(data)?;
     let admin = UserId::parse(FIRST_ADMIN).map_err(|error| refused(&error))?;
     let on_the_machine = Caller {
         user: admin.clone(),
@@ -74,14 +94,36 @@ pub async fn issue_admin_token(data: &Path, now_ms: u64) -> Result<PathBuf, Issu
         scope: Scope::Admin,
         expires_at_ms: None,
     };
-    let (peer, action) = ("this machine".to_owned(), "hersh host token".to_owned());
+    let action = match revoke_others {
+        true => "hersh host token --revoke-others",
+        false => "hersh host token",
+    };
+    let (peer, action) = ("this machine".to_owned(), action.to_owned());
     let target = TOKEN_FILE.to_owned();
     let attempt = audit::attempt(&journal, &on_the_machine, now_ms, peer, action, target).await?;
-    let issued = issue(&journal, data, admin, now_ms).await;
+    let issued = issue(&journal, data, admin, now_ms, revoke_others).await;
     let status = if issued.is_ok() { 201 } else { 500 };
     attempt.ended(status).await;
     journal.flush().await?;
     issued
+}
+
+fn open_alone(data: &Path) -> Result<(DataLock, Journal), IssueError> {
+    let journal = data.join(JOURNAL_FILE);
+    if !journal.is_file() {
+        return Err(IssueError::Missing(journal));
+    }
+    let lock = DataLock::take(data)?;
+    let journal = Journal::open(&journal)?;
+    // A journal that no host would serve is left as it is.
+    journal.load()?;
+    Ok((lock, journal))
+}
+
+fn valid(accounts: &Accounts, now_ms: u64) -> Vec<TokenView> {
+    let tokens = accounts.tokens(None).into_iter();
+    let valid = tokens.filter(|token| token.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms));
+    valid.map(|token| convert::token_view(&token)).collect()
 }
 
 async fn issue(
@@ -89,7 +131,8 @@ async fn issue(
     data: &Path,
     admin: UserId,
     now_ms: u64,
-) -> Result<PathBuf, IssueError> {
+    revoke_others: bool,
+) -> Result<Issued, IssueError> {
     let accounts = Accounts::load(journal.clone())?;
     make_admin(&accounts, &admin, now_ms).await?;
     let token = Token::generate()?;
@@ -107,11 +150,25 @@ async fn issue(
         expires_at_ms: None,
     };
     let put = accounts.put_token(asked, token.hash(), now_ms).await;
-    put.map_err(BootstrapError::from)?;
+    let made = put.map_err(BootstrapError::from)?;
     fs::rename(&new, &path)
         .and_then(|()| File::open(data)?.sync_all())
         .map_err(file)?;
-    Ok(path)
+    // Last: until here, and after a crash in between, there is a token in the file that is valid.
+    let mut revoked = 0;
+    if revoke_others {
+        let others = accounts.tokens(None).into_iter().map(|token| token.id);
+        for other in others.filter(|id| *id != made.id) {
+            let removed = accounts.remove_token(&other).await;
+            removed.map_err(BootstrapError::from)?;
+            revoked += 1;
+        }
+    }
+    Ok(Issued {
+        path,
+        revoked,
+        valid: valid(&accounts, now_ms),
+    })
 }
 
 #[cfg(test)]
@@ -142,8 +199,9 @@ mod tests {
         start(data).await;
         assert!(!data.join(TOKEN_FILE).exists());
 
-        let path = issue_admin_token(data, 5).await.unwrap();
-        let mode = path.metadata().unwrap().permissions().mode();
+        let issued = issue_admin_token(data, 5, false).await.unwrap();
+        assert_eq!((issued.revoked, issued.valid.len()), (0, 2));
+        let mode = issued.path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let (journal, accounts) = start(data).await;
         let caller = accounts.authenticate(Some(&bearer(data)), 6).unwrap();
@@ -155,12 +213,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_other_tokens_end_when_that_is_asked_for() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        start(data).await;
+        let old = bearer(data);
+        let valid = valid_tokens(data, 5).unwrap();
+        assert_eq!((valid.len(), valid[0].user_id.as_str()), (1, "admin"));
+        let issued = issue_admin_token(data, 5, true).await.unwrap();
+        assert_eq!((issued.revoked, issued.valid.len()), (1, 1));
+        let (journal, accounts) = start(data).await;
+        assert!(accounts.authenticate(Some(&old), 6).is_none());
+        assert!(accounts.authenticate(Some(&bearer(data)), 6).is_some());
+        let rows = audit::page(&journal, None, 10).unwrap();
+        assert_eq!(rows[0].action, "hersh host token --revoke-others");
+    }
+
+    #[tokio::test]
     async fn an_admin_with_as_many_tokens_as_one_can_have_gets_in_too() {
         let data = tempfile::tempdir().unwrap();
         let data = data.path();
         start(data).await;
         for _ in 0..super::super::tokens::TOKENS_MAX {
-            issue_admin_token(data, 5).await.unwrap();
+            issue_admin_token(data, 5, false).await.unwrap();
         }
         let (_, accounts) = start(data).await;
         assert!(accounts.authenticate(Some(&bearer(data)), 6).is_some());
@@ -170,12 +245,12 @@ mod tests {
     async fn beside_a_host_or_without_one_nothing_is_issued() {
         let data = tempfile::tempdir().unwrap();
         let data = data.path();
-        let missing = issue_admin_token(data, 5).await;
+        let missing = issue_admin_token(data, 5, false).await;
         assert!(matches!(missing, Err(IssueError::Missing(_))));
         start(data).await;
         let old = bearer(data);
         let _lock = DataLock::take(data).unwrap();
-        let refused = issue_admin_token(data, 5).await;
+        let refused = issue_admin_token(data, 5, false).await;
         assert!(matches!(refused, Err(IssueError::Lock(_))));
         assert_eq!(bearer(data), old);
     }

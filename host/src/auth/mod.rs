@@ -28,7 +28,7 @@ pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
 pub(crate) use grant::Grant;
-pub use issue::{IssueError, issue_admin_token};
+pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;

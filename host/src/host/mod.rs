@@ -4,6 +4,7 @@ mod create;
 mod engine_check;
 mod error;
 mod room;
+mod state_copy;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ use tokio::task::JoinError;
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::engine_check::EngineCheck;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
+pub(crate) use self::state_copy::CopyError;
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},

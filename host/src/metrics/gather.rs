@@ -66,11 +66,14 @@ fn count_programs(host: &Host, snapshot: &mut Snapshot) {
         let seen = entry.supervisor().with_state(|program| {
             let attempts = (program.attempts > 0).then(|| (program.id.clone(), program.attempts));
             let gone = matches!(program.state, State::Removed);
-            (!gone).then(|| (convert::state_name(&program.state), attempts))
+            let gave_up = matches!(&program.state, State::Error(failed) if failed.retry.is_none());
+            let gave_up = gave_up.then(|| program.id.clone());
+            (!gone).then(|| (convert::state_name(&program.state), attempts, gave_up))
         });
-        if let Some((state, attempts)) = seen {
+        if let Some((state, attempts, gave_up)) = seen {
             *states.entry(state).or_default() += 1;
             snapshot.attempts.extend(attempts);
+            snapshot.gave_up.extend(gave_up);
         }
     }
     snapshot.states = states.into_iter().collect();

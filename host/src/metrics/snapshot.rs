@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(super) states: Vec<(&'static str, u64)>,
     /// Programs that were started by themselves since they last ran well, and how often.
     pub(super) attempts: Vec<(ProgramId, u32)>,
+    /// Programs that failed and are not tried again.
+    pub(super) gave_up: Vec<ProgramId>,
     /// What running programs use.
     pub(super) usage: Vec<Usage>,
     /// Writes that wait for the journal.
@@ -99,6 +101,13 @@ impl Snapshot {
             "Automatic starts since the program last ran well, of programs that had any",
             "program",
             attempts.map(|(program, attempts)| (program.as_str(), u64::from(*attempts))),
+        )?;
+        let gave_up = self.gave_up.iter();
+        page.gauges(
+            "program_gave_up",
+            "1 for each program that failed and is not started again by itself",
+            "program",
+            gave_up.map(|program| (program.as_str(), 1)),
         )?;
         let usage = self.usage.iter();
         page.counters(

@@ -10,6 +10,7 @@ fn full() -> Snapshot {
     Snapshot {
         states: vec![("Ready", 2), ("Error", 0)],
         attempts: vec![(program("restless"), 3)],
+        gave_up: vec![program("hopeless")],
         usage: vec![Usage {
             program: program("busy"),
             cpu_seconds: 1.5,
@@ -80,6 +81,7 @@ fn everything_is_written_as_prometheus_reads_it() {
         ("hersh_programs{state=\"Ready\"}", 2.0),
         ("hersh_programs{state=\"Error\"}", 0.0),
         ("hersh_program_start_attempts{program=\"restless\"}", 3.0),
+        ("hersh_program_gave_up{program=\"hopeless\"}", 1.0),
         ("hersh_program_cpu_seconds_total{program=\"busy\"}", 1.5),
         ("hersh_program_memory_bytes{program=\"busy\"}", 4096.0),
         ("hersh_builds_waiting", 1.0),

@@ -135,6 +135,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`Unavailable`] when the engine does not answer.
     fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
+    /// Holds a container still: nothing in it runs until [`Runtime::unpause`].
+    ///
+    /// # Errors
+    /// [`StopError`]; it may be paused all the same if the engine did not answer.
+    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>>;
+
+    /// Lets a container go on; one that is not paused, or not there, is a success.
+    ///
+    /// # Errors
+    /// [`StopError`] when it may still be paused.
+    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>>;
+
     /// Where the engine keeps images and containers, as far as a [`check`](Self::check) told.
     fn folder(&self) -> Option<PathBuf>;
 }

@@ -28,6 +28,7 @@ mod records;
 mod remove;
 mod socket;
 mod source;
+mod state_copy;
 mod tar_stream;
 mod tree;
 mod usage;
@@ -40,6 +41,7 @@ pub(crate) use inside::read_inside;
 pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
+pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub(crate) use tar_stream::{Purpose, tar_stream};
 
 use std::{

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hersh_program::ProgramId;
+use hersh_program::{ContainerId, ProgramId};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Storage, StorageError, durable::write_whole};
@@ -56,6 +56,47 @@ impl Storage {
         images: &BTreeMap<String, u64>,
     ) -> Result<(), StorageError> {
         write_json(&self.fetched_images(), images)
+    }
+
+    /// Notes that the program's container is about to be paused.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing is noted then.
+    pub(crate) fn note_paused(
+        &self,
+        program: &ProgramId,
+        container: &ContainerId,
+    ) -> Result<(), StorageError> {
+        write_json(&self.paused(program), container)
+    }
+
+    /// The container of the program that a host paused and may not have woken.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the note can't be read.
+    pub(crate) fn read_paused(
+        &self,
+        program: &ProgramId,
+    ) -> Result<Option<ContainerId>, StorageError> {
+        read_json(&self.paused(program))
+    }
+
+    /// Forgets that note; none is a success.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it is still there.
+    pub(crate) fn forget_paused(&self, program: &ProgramId) -> Result<(), StorageError> {
+        let path = self.paused(program);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::at("remove", &path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn paused(&self, program: &ProgramId) -> PathBuf {
+        self.paths(program).meta.join("paused.json")
     }
 
     fn receipt(&self, program: &ProgramId) -> PathBuf {

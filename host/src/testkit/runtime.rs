@@ -1,9 +1,10 @@
 //! A [`Runtime`] over a [`FakeEngine`], in this process or behind a socket.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,6 +31,18 @@ pub struct FakeRuntime {
     storage: Storage,
     logs: LogStore,
     address: Mutex<Option<IpAddr>>,
+    paused: Mutex<Paused>,
+}
+
+/// What was asked to be held still.
+#[derive(Debug, Default)]
+struct Paused {
+    /// Those that are right now.
+    containers: BTreeSet<ContainerId>,
+    /// How often one was.
+    count: u64,
+    /// Those that were to go on, oldest first.
+    woken: Vec<ContainerId>,
 }
 
 enum Link {
@@ -54,7 +67,27 @@ impl FakeRuntime {
             logs: LogStore::new(storage.clone()),
             storage,
             address: Mutex::new(Some(ADDRESS)),
+            paused: Mutex::default(),
         }
+    }
+
+    /// The containers that are paused.
+    pub fn paused_now(&self) -> BTreeSet<ContainerId> {
+        self.paused().containers.clone()
+    }
+
+    /// How often a container was paused.
+    pub fn pauses(&self) -> u64 {
+        self.paused().count
+    }
+
+    /// The containers that were to go on, oldest first.
+    pub fn woken(&self) -> Vec<ContainerId> {
+        self.paused().woken.clone()
+    }
+
+    fn paused(&self) -> MutexGuard<'_, Paused> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on programs are reached there; without an address, by their sockets.
@@ -264,6 +297,20 @@ impl Runtime for FakeRuntime {
             Ok(runs.then(Stats::default))
         }
         .boxed()
+    }
+
+    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+        let mut paused = self.paused();
+        paused.containers.insert(container.clone());
+        paused.count += 1;
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+        let mut paused = self.paused();
+        paused.containers.remove(container);
+        paused.woken.push(container.clone());
+        std::future::ready(Ok(())).boxed()
     }
 
     fn folder(&self) -> Option<PathBuf> {

@@ -20,6 +20,7 @@ mod logs;
 mod meddler;
 mod network;
 mod own_engine;
+mod pause;
 mod processes;
 mod reconnects;
 mod source_trees;

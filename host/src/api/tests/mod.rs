@@ -6,6 +6,7 @@ mod pages;
 mod programs;
 mod removal;
 mod source;
+mod state;
 mod transfers;
 mod workers;
 
@@ -44,6 +45,7 @@ use crate::{
 pub(super) struct Fixture {
     folder: tempfile::TempDir,
     engine: Arc<FakeEngine>,
+    runtime: Arc<FakeRuntime>,
     host: Host,
     workers: Workers,
     token: String,
@@ -58,10 +60,11 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
         let engine = Arc::new(engine);
-        let (host, workers, token) = bring_up(storage, &engine).await;
+        let (runtime, host, workers, token) = bring_up(storage, &engine).await;
         Self {
             folder,
             engine,
+            runtime,
             host,
             workers,
             token,
@@ -72,7 +75,7 @@ impl Fixture {
     async fn restart(&mut self) {
         supervise::put_down(&self.host, &self.workers);
         let storage = Storage::open(&self.data()).unwrap();
-        (self.host, self.workers, self.token) = bring_up(storage, &self.engine).await;
+        (self.runtime, self.host, self.workers, self.token) = bring_up(storage, &self.engine).await;
     }
 
     fn data(&self) -> PathBuf {
@@ -226,7 +229,10 @@ impl Fixture {
     }
 }
 
-async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers, String) {
+async fn bring_up(
+    storage: Storage,
+    engine: &Arc<FakeEngine>,
+) -> (Arc<FakeRuntime>, Host, Workers, String) {
     let runtime = Arc::new(FakeRuntime::new(Arc::clone(engine), storage.clone()));
     let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
     let programs = supervise::Remembered::read(&journal).unwrap();
@@ -239,13 +245,13 @@ async fn bring_up(storage: Storage, engine: &Arc<FakeEngine>) -> (Host, Workers,
         programs,
         storage,
         journal,
-        runtime,
+        runtime: Arc::<FakeRuntime>::clone(&runtime),
         accounts,
         surroundings: Surroundings::System,
         bounds: supervise::Bounds::default(),
     };
     let (host, workers) = supervise::bring_up(foundation).await.unwrap();
-    (host, workers, token.trim().to_string())
+    (runtime, host, workers, token.trim().to_string())
 }
 
 fn program(name: &str) -> Value {

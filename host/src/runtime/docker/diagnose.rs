@@ -1,6 +1,6 @@
 //! What `doctor` says about the engine.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use bollard::models::{Runtime, SystemInfo};
 use tokio::process::Command;
@@ -18,6 +18,8 @@ const ENGINE: &str = "container engine";
 const RUNTIME: &str = "gVisor runtime";
 const SOCKETS: &str = "network none";
 const BUILDS: &str = "builds";
+/// How to come by an engine that [`version`] does not warn of.
+const INSTALL: &str = "install Docker 23 or newer and start it (Debian 13: apt install docker.io; Debian 12 packages 20.10.24, which can lock up, so take docker-ce from Docker's own packages there)";
 /// The first release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
 const REPAIRED_RELEASE: u32 = 20_240_801;
 
@@ -31,8 +33,15 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     let info = match info(&engine).await {
         Ok(info) => info,
         Err(message) => {
-            let mend = "install Docker (Debian: apt install docker.io), start it (systemctl start docker), or name another engine's socket";
-            return vec![Finding::broken(ENGINE, message, mend)];
+            let kind = std::os::unix::net::UnixStream::connect(socket)
+                .err()
+                .map(|error| error.kind());
+            // What can be looked at without an engine is, so that one run tells all there is to do.
+            return vec![
+                away(socket, kind, message),
+                gvisor_alone().await,
+                firewall_finding().await,
+            ];
         }
     };
     let mut findings = vec![version(&info)];
@@ -40,15 +49,62 @@ pub(crate) async fn diagnose(socket: &Path) -> Vec<Finding> {
     findings.extend(sockets(&info));
     findings.push(limits(&info));
     findings.push(builds(&engine, &info).await);
-    findings.push(match firewall::usable().await {
+    findings.push(firewall_finding().await);
+    findings
+}
+
+/// An engine that does not answer: because of this user's rights, because there is none, or because
+/// it does not run.
+fn away(socket: &Path, kind: Option<ErrorKind>, message: String) -> Finding {
+    let place = socket.display();
+    match kind {
+        Some(ErrorKind::PermissionDenied) => Finding::broken(
+            ENGINE,
+            format!("this user may not use {place}; whether an engine answers there is not known"),
+            "run it as root: sudo hersh doctor",
+        ),
+        Some(ErrorKind::NotFound) => Finding::broken(
+            ENGINE,
+            format!("there is no {place}"),
+            format!("{INSTALL}, or name another engine's socket with --engine"),
+        ),
+        Some(ErrorKind::ConnectionRefused) => Finding::broken(
+            ENGINE,
+            format!("nobody listens at {place}"),
+            "start it: systemctl start docker; 'journalctl -u docker' says why it ended",
+        ),
+        Some(_) | None => Finding::broken(
+            ENGINE,
+            message,
+            "look at 'systemctl status docker' and 'journalctl -u docker'",
+        ),
+    }
+}
+
+/// A gVisor that no engine was asked about.
+async fn gvisor_alone() -> Finding {
+    match release("runsc").await {
+        Some(release) => Finding::fine(
+            RUNTIME,
+            format!("runsc {release}; whether the engine knows it shows when it answers"),
+        ),
+        None => Finding::broken(
+            RUNTIME,
+            "there is no runsc that runs",
+            "install gVisor's runsc; once the engine answers, run this again for how to register it",
+        ),
+    }
+}
+
+async fn firewall_finding() -> Finding {
+    match firewall::usable().await {
         Ok(()) => Finding::fine("firewall", "iptables works"),
         Err(said) => Finding::broken(
             "firewall",
             said,
             "install iptables and run the host as root",
         ),
-    });
-    findings
+    }
 }
 
 fn version(info: &SystemInfo) -> Finding {
@@ -259,6 +315,7 @@ fn shares_network(runtime: &Runtime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Verdict;
 
     #[test]
     fn releases_and_kernels_are_read() {
@@ -275,6 +332,49 @@ mod tests {
         assert!(is_from_6_11("7.0"));
         assert!(!is_from_6_11("6.1.0-37-amd64"));
         assert!(!is_from_6_11(""));
+    }
+
+    #[test]
+    fn missing_rights_are_told_from_a_missing_engine() {
+        let socket = Path::new("/run/docker.sock");
+        let told = |kind| {
+            let finding = away(socket, kind, "no answer".to_owned());
+            let Verdict::Broken { mend } = finding.verdict else {
+                panic!("an engine that is away is no fine one");
+            };
+            (finding.found, mend)
+        };
+        let (found, mend) = told(Some(ErrorKind::PermissionDenied));
+        assert!(
+            found.contains("may not use") && mend.contains("sudo"),
+            "{found} {mend}"
+        );
+        assert!(!mend.contains("install"), "{mend}");
+        let (found, mend) = told(Some(ErrorKind::NotFound));
+        assert!(found.contains("there is no"), "{found}");
+        assert!(mend.contains("install"), "{mend}");
+        let (_, mend) = told(Some(ErrorKind::ConnectionRefused));
+        assert!(
+            mend.contains("start it") && !mend.contains("install"),
+            "{mend}"
+        );
+        assert_eq!(told(None).0, "no answer");
+    }
+
+    #[tokio::test]
+    async fn all_is_looked_at_when_the_engine_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let findings = diagnose(&folder.path().join("no.sock")).await;
+        let what: Vec<&str> = findings.iter().map(|it| it.what.as_str()).collect();
+        assert_eq!(what, [ENGINE, RUNTIME, "firewall"]);
+    }
+
+    #[test]
+    fn nothing_is_recommended_that_is_warned_of() {
+        // The one release that the advice names as not to be taken.
+        assert!(locks_up("20.10.24"));
+        assert!(INSTALL.contains("20.10.24, which can lock up"));
+        assert!(!locks_up("23.0.0"));
     }
 
     #[test]

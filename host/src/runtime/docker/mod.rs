@@ -25,6 +25,7 @@ mod inspect;
 mod kernel_log;
 mod look;
 mod network;
+mod pause;
 mod probe;
 mod processes;
 mod query;
@@ -227,6 +228,16 @@ impl Runtime for DockerRuntime {
     fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
         let container = container.clone();
         Box::pin(async move { self.inner.stats(&container).await })
+    }
+
+    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+        let container = container.clone();
+        Box::pin(async move { self.inner.pause(&container).await })
+    }
+
+    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+        let container = container.clone();
+        Box::pin(async move { self.inner.unpause(&container).await })
     }
 
     fn folder(&self) -> Option<PathBuf> {

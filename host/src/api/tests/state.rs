@@ -1,0 +1,144 @@
+//! `/state` is copied while nobody writes to it, and nothing stays paused.
+
+use hersh_program::{ContainerId, ProgramId};
+
+use super::*;
+use crate::testkit::{Operation, Plan};
+
+const COPY: &str = "/programs/p/state/copy";
+
+fn id() -> ProgramId {
+    ProgramId::parse("p").unwrap()
+}
+
+async fn created(fixture: &Fixture) {
+    let (status, body) = fixture.json("/programs", &program("p")).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+}
+
+/// The paths in the copy.
+async fn copied(fixture: &Fixture) -> Vec<String> {
+    let request = fixture.request(Method::POST, COPY).body(Body::empty());
+    let answer = fixture.answer(request.unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "application/x-tar");
+    let length: usize = answer.headers()["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let bytes = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    assert_eq!(bytes.len(), length);
+    let mut archive = tar::Archive::new(&bytes[..]);
+    let paths = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    paths.collect()
+}
+
+fn write(fixture: &Fixture, name: &str) {
+    let state = fixture.host.storage().paths(&id()).state;
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join(name), "rows").unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_runs_is_paused_while_it_is_copied_and_then_goes_on() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    write(&fixture, "data.db");
+    assert_eq!(copied(&fixture).await, ["data.db"]);
+    assert_eq!(fixture.runtime.pauses(), 1);
+    assert!(fixture.runtime.paused_now().is_empty());
+    let noted = fixture.host.storage().read_paused(&id()).unwrap();
+    assert_eq!(noted, None);
+    let (_, rows) = fixture.ask(Method::GET, "/audit").await;
+    let newest = &rows["changes"][0];
+    assert_eq!(newest["action"], "POST /programs/{id}/state/copy");
+    assert_eq!(newest["target"], COPY);
+}
+
+#[tokio::test]
+async fn a_program_at_rest_is_copied_without_a_pause() {
+    let fixture = Fixture::new().await;
+    created(&fixture).await;
+    write(&fixture, "data.db");
+    assert_eq!(copied(&fixture).await, ["data.db"]);
+    assert_eq!(fixture.runtime.pauses(), 0);
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_leaves_the_program_awake() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    let state = fixture.host.storage().paths(&id()).state;
+    std::fs::create_dir_all(&state).unwrap();
+    let hole = std::fs::File::create(state.join("hole")).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    let (status, problem) = fixture.ask(Method::POST, COPY).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::CONFLICT, &json!("conflict")),
+        "{problem}"
+    );
+    assert_eq!(fixture.runtime.pauses(), 1);
+    assert!(fixture.runtime.paused_now().is_empty());
+}
+
+#[tokio::test]
+async fn a_program_on_its_way_is_refused_and_told_when() {
+    let engine = FakeEngine::scripted(|operation| Plan {
+        before: if matches!(operation, Operation::Build(..)) {
+            Duration::from_secs(600)
+        } else {
+            Duration::ZERO
+        },
+        ..Plan::default()
+    });
+    let fixture = Fixture::over(engine).await;
+    created(&fixture).await;
+    let (status, _) = fixture.ask(Method::POST, "/programs/p/start").await;
+    assert!(status.is_success());
+    let (status, problem) = fixture.ask(Method::POST, COPY).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    assert_eq!(problem["state"], "Building");
+}
+
+#[tokio::test]
+async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
+    let mut fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    let entry = fixture.host.registry().get(&id()).unwrap();
+    let container: ContainerId = entry
+        .supervisor()
+        .with_state(|program| program.state.container().cloned())
+        .unwrap();
+    let storage = fixture.host.storage();
+    storage.note_paused(&id(), &container).unwrap();
+    fixture.restart().await;
+    let (host, program) = (fixture.host.clone(), id());
+    let woken = async move {
+        while host.storage().read_paused(&program).unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), woken)
+        .await
+        .unwrap();
+    assert_eq!(fixture.runtime.woken(), [container]);
+}
+
+#[tokio::test]
+async fn what_is_not_yours_is_not_copied() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    fixture.user("ann").await;
+    let (theirs, _) = fixture.token("ann", "operate").await;
+    let (status, _) = fixture.ask_as(&theirs, Method::POST, COPY).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (look, _) = fixture.token("admin", "read").await;
+    let (status, _) = fixture.ask_as(&look, Method::POST, COPY).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(fixture.runtime.pauses(), 0);
+}

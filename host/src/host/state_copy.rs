@@ -1,0 +1,171 @@
+//! A consistent copy of a program's `/state`: while it is at rest, or paused for a moment.
+//!
+//! ```text
+//! at rest ──────────────────────────► copy ─────────────────────────► nothing happened meanwhile?
+//! Ready ─► noted on the disk ─► pause ─► copy, PAUSE_MAX ─► unpause ─► forgotten ─┘
+//! ```
+//! A file that the program writes to is never read: locks inside a sandbox are not seen outside of
+//! it, and a reader that takes a database for unused can even destroy it. What was paused is noted
+//! before, so that a host that dies in between wakes it when it is back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hersh_program::{ContainerId, Program, ProgramId, State};
+use tokio::task::JoinError;
+
+use super::{Entry, Host};
+use crate::{
+    runtime::StopError,
+    space::NoSpace,
+    storage::{CopyBounds, StateCopy, StateCopyError, StorageError},
+    whole::whole,
+};
+
+/// The longest that a program is paused for a copy. Requests to it wait meanwhile.
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// How often waking a program is tried before it is left to the next start of the host.
+const WAKE_ATTEMPTS: u32 = 60;
+const WAKE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a state was not copied. The program goes on as before.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CopyError {
+    #[error("its state is being copied already; try again when that is done")]
+    BeingCopied,
+    #[error(
+        "it is {state}, on its way to something else; copy its state when it is Ready or Stopped"
+    )]
+    OnItsWay { state: &'static str },
+    #[error("it did not stay {state} while its state was copied; try again")]
+    Changed { state: &'static str },
+    #[error("it can't be paused: {0}; stop it, copy, and start it again")]
+    NotPaused(StopError),
+    #[error("it was paused for the copy and can't be woken: {0}; 'hersh restart' ends that")]
+    NotWoken(StopError),
+    #[error(transparent)]
+    Copy(#[from] StateCopyError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Space(#[from] NoSpace),
+    #[error("the copy was interrupted: {0}")]
+    Interrupted(#[from] JoinError),
+}
+
+/// What a program does while it is copied.
+enum Phase {
+    AtRest,
+    Runs(ContainerId),
+    OnItsWay,
+}
+
+impl Host {
+    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub(crate) async fn copy_state(&self, entry: Arc<Entry>) -> Result<StateCopy, CopyError> {
+        let host = self.clone();
+        whole(async move { host.copy_whole(&entry).await }).await
+    }
+
+    async fn copy_whole(&self, entry: &Entry) -> Result<StateCopy, CopyError> {
+        let Ok(_alone) = entry.copying().try_lock() else {
+            return Err(CopyError::BeingCopied);
+        };
+        self.space().check()?;
+        let mut states = entry.supervisor().subscribe();
+        let program = states.current();
+        let seen = states.generation();
+        let state = entry.state_name();
+        let bounds = CopyBounds {
+            bytes_max: program.manifest().limits.state_bytes,
+            free_bytes_min: self.space().floor_bytes(),
+            deadline: None,
+        };
+        let copied = match phase(&program) {
+            Phase::OnItsWay => return Err(CopyError::OnItsWay { state }),
+            Phase::AtRest => self.copy(&program.id, bounds).await,
+            Phase::Runs(container) => self.copy_paused(&program.id, &container, bounds).await,
+        };
+        states.current();
+        if states.generation() != seen {
+            return Err(CopyError::Changed { state });
+        }
+        copied
+    }
+
+    async fn copy(&self, id: &ProgramId, bounds: CopyBounds) -> Result<StateCopy, CopyError> {
+        let id = id.clone();
+        let copied = self.blocking(move |host| host.storage().copy_state(&id, bounds));
+        Ok(copied.await??)
+    }
+
+    async fn copy_paused(
+        &self,
+        id: &ProgramId,
+        container: &ContainerId,
+        bounds: CopyBounds,
+    ) -> Result<StateCopy, CopyError> {
+        let (program, paused) = (id.clone(), container.clone());
+        self.blocking(move |host| host.storage().note_paused(&program, &paused))
+            .await??;
+        let paused = self.runtime().pause(container).await;
+        let copied = match paused {
+            Ok(()) => {
+                let deadline = Some(Instant::now() + PAUSE_MAX);
+                self.copy(id, CopyBounds { deadline, ..bounds }).await
+            }
+            // Its answer may be lost, so it is woken all the same.
+            Err(error) => Err(CopyError::NotPaused(error)),
+        };
+        self.wake(id, container)
+            .await
+            .map_err(CopyError::NotWoken)?;
+        copied
+    }
+
+    /// Wakes a program that was paused for a copy, and forgets that it was.
+    ///
+    /// # Errors
+    /// [`StopError`] when it may still be paused: that stays noted.
+    pub(crate) async fn wake(
+        &self,
+        id: &ProgramId,
+        container: &ContainerId,
+    ) -> Result<(), StopError> {
+        let mut attempts = 0;
+        while let Err(error) = self.runtime().unpause(container).await {
+            attempts += 1;
+            tracing::warn!(program = %id, %error, attempts, "a program that was paused for a copy is not awake yet");
+            if attempts == WAKE_ATTEMPTS {
+                return Err(error);
+            }
+            tokio::time::sleep(WAKE_PAUSE).await;
+        }
+        let program = id.clone();
+        let forgotten = self.blocking(move |host| host.storage().forget_paused(&program));
+        if let Ok(Err(error)) = forgotten.await {
+            tracing::warn!(program = %id, %error, "it is noted as paused until the next start");
+        }
+        Ok(())
+    }
+}
+
+fn phase(program: &Program) -> Phase {
+    match &program.state {
+        State::Ready(ready) => Phase::Runs(ready.container.clone()),
+        State::Created | State::Stopped(_) => Phase::AtRest,
+        State::Error(failed) if failed.retry.is_none() && program.running.is_none() => {
+            Phase::AtRest
+        }
+        State::Error(_)
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Stopping(_)
+        | State::Removed => Phase::OnItsWay,
+    }
+}

@@ -1,0 +1,43 @@
+//! Holding a program still, so that its files can be read.
+
+use hersh_program::ContainerId;
+
+use super::{Inner, engine::Fault};
+use crate::runtime::StopError;
+
+impl Inner {
+    /// Freezes the sandbox: none of its tasks runs until [`Inner::unpause`].
+    pub(super) async fn pause(&self, container: &ContainerId) -> Result<(), StopError> {
+        let client = self.engine.client().await?;
+        match client.pause_container(container.as_str()).await {
+            Ok(()) => Ok(()),
+            Err(error) => match self.engine.fault(&error) {
+                Fault::Unavailable(error) => Err(error.into()),
+                Fault::NotFound(message) | Fault::Conflict(message) | Fault::Refused(message) => {
+                    Err(StopError::Failed { message })
+                }
+            },
+        }
+    }
+
+    /// Lets it go on. One that is not paused, or not there, is a success.
+    pub(super) async fn unpause(&self, container: &ContainerId) -> Result<(), StopError> {
+        let client = self.engine.client().await?;
+        let id = container.as_str();
+        let Err(error) = client.unpause_container(id).await else {
+            return Ok(());
+        };
+        let message = match self.engine.fault(&error) {
+            Fault::NotFound(_) => return Ok(()),
+            Fault::Unavailable(error) => return Err(error.into()),
+            Fault::Conflict(message) | Fault::Refused(message) => message,
+        };
+        // Engines refuse to wake what does not sleep, each in its own words.
+        let inspected = client.inspect_container(id, None).await;
+        let state = inspected.ok().and_then(|inspected| inspected.state);
+        match state.and_then(|state| state.paused) {
+            Some(false) => Ok(()),
+            Some(true) | None => Err(StopError::Failed { message }),
+        }
+    }
+}
