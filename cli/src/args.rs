@@ -136,10 +136,16 @@ pub(crate) enum Task {
         #[arg(short = 'n', long = "limit", default_value_t = 100)]
         limit: usize,
     },
-    /// Show a watcher's variables and durable context.
+    /// Show a watcher's variables and durable context, or change the context of one at rest.
     Vars {
         /// The program's name.
         program: String,
+        /// Remove this key from the context of a program that does not run.
+        #[arg(long, value_name = "KEY", conflicts_with = "set")]
+        remove: Option<String>,
+        /// Set a key in the context of a program that does not run, to a value in JSON.
+        #[arg(long, value_name = "KEY=JSON")]
+        set: Option<String>,
     },
 }
 

@@ -76,7 +76,18 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Token { task } => commands::accounts::token(&client()?, task, output).await,
             Task::Whoami => commands::accounts::whoami(&client()?, output).await,
             Task::Audit { limit } => commands::accounts::audit(&client()?, limit, output).await,
-            Task::Vars { program } => commands::watcher::vars(&client()?, &program, output).await,
+            Task::Vars {
+                program,
+                remove,
+                set,
+            } => {
+                let set = set.as_deref().map(commands::context::Change::set);
+                let remove = remove.map(commands::context::Change::Remove);
+                match set.transpose()?.or(remove) {
+                    Some(change) => commands::context::change(&client()?, &program, change).await,
+                    None => commands::watcher::vars(&client()?, &program, output).await,
+                }
+            }
         }
     })
 }

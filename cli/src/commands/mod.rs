@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod archive;
+pub(crate) mod context;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod events;

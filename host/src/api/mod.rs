@@ -16,6 +16,7 @@
 //! | `GET /programs/{id}/builds`, `/builds/{build}/logs` | builds, a build's output; `latest` names the newest |
 //! | `GET /programs/{id}/events` | the journal; `?after=`, `?follow=true` as Server-Sent Events |
 //! | `POST /programs/{id}/state/copy` | a consistent copy of `/state` as a tar |
+//! | `PUT /programs/{id}/state/file` | replaces one file of `/state`, `?path=`, of a program at rest |
 //! | `GET /programs/{id}/receipt` | what the last start proved |
 //! | `GET /programs/{id}/stats` | processor time, memory, network and `/state` of now |
 //! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
@@ -111,6 +112,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(programs::receipt))
         .routes(routes!(stats::show))
         .routes(routes!(state::copy))
+        .routes(routes!(state::put_file))
         .routes(routes!(logs::program))
         .routes(routes!(builds::list))
         .routes(routes!(builds::logs))

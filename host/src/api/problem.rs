@@ -17,7 +17,7 @@ use crate::{
     proxy::ForwardError,
     runtime::{StopError, Unavailable},
     space::NoSpace,
-    storage::{SourceError, StateCopyError, StorageError},
+    storage::{SourceError, StateCopyError, StateFileError, StorageError},
 };
 
 /// A problem as a reply.
@@ -204,8 +204,11 @@ impl From<ReplaceError> for Failure {
 impl From<CopyError> for Failure {
     fn from(error: CopyError) -> Self {
         let state = match &error {
-            CopyError::OnItsWay { state } | CopyError::Changed { state } => Some(*state),
+            CopyError::OnItsWay { state }
+            | CopyError::NotAtRest { state }
+            | CopyError::Changed { state } => Some(*state),
             CopyError::BeingCopied
+            | CopyError::File(_)
             | CopyError::NotPaused(_)
             | CopyError::NotWoken(_)
             | CopyError::Copy(_)
@@ -215,15 +218,21 @@ impl From<CopyError> for Failure {
         };
         let said = error.to_string();
         let code = match error {
-            CopyError::BeingCopied | CopyError::OnItsWay { .. } | CopyError::Changed { .. } => {
-                Code::Conflict
-            }
+            CopyError::BeingCopied
+            | CopyError::OnItsWay { .. }
+            | CopyError::NotAtRest { .. }
+            | CopyError::Changed { .. }
+            | CopyError::File(StateFileError::IsFolder(_)) => Code::Conflict,
+            CopyError::File(StateFileError::Path(_)) => Code::BadRequest,
+            CopyError::File(StateFileError::NoFolder(_)) => Code::NotFound,
             CopyError::NotPaused(StopError::Unavailable(_))
             | CopyError::NotWoken(StopError::Unavailable(_)) => Code::EngineUnavailable,
             CopyError::NotPaused(StopError::Failed { .. })
             | CopyError::NotWoken(StopError::Failed { .. }) => Code::Conflict,
             CopyError::Copy(StateCopyError::DiskFull) => Code::StorageFull,
-            CopyError::Copy(StateCopyError::Storage(error)) | CopyError::Storage(error) => {
+            CopyError::Copy(StateCopyError::Storage(error))
+            | CopyError::File(StateFileError::Storage(error))
+            | CopyError::Storage(error) => {
                 return error.into();
             }
             CopyError::Copy(

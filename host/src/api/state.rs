@@ -1,21 +1,30 @@
 //! What a program keeps in `/state`, as a copy.
 
+use std::time::Duration;
+
 use axum::{
     Extension,
-    body::Body,
-    extract::State,
-    http::{HeaderValue, header},
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
 use hersh_wire::Code;
+use serde::Deserialize;
 use tokio_util::io::ReaderStream;
+use utoipa::IntoParams;
 
-use super::{extract::Owned, problem::Failure};
-use crate::{auth::Caller, host::Host};
+use super::{
+    extract::{Owned, Params},
+    problem::Failure,
+};
+use crate::{auth::Caller, host::Host, storage::STATE_FILE_BYTES_MAX};
 
 /// Bytes of one piece on its way out.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How long a file may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A consistent copy of `/state` as a tar. A program that runs is paused while the host copies, for
 /// at most 20 s; requests to it wait. One that is neither Ready nor at rest is refused.
@@ -54,4 +63,50 @@ pub(super) async fn copy(
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(answer)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FileQuery {
+    /// The file, below `/state`.
+    path: String,
+}
+
+/// Replaces one file of `/state`, of at most 16 MiB, of a program of which nothing runs. The file
+/// belongs to the program then.
+#[utoipa::path(
+    put,
+    path = "/programs/{id}/state/file",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), FileQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 204, description = "It was replaced")),
+)]
+pub(super) async fn put_file(
+    State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
+    Owned(entry): Owned,
+    Params(query): Params<FileQuery>,
+    request: Request,
+) -> Result<StatusCode, Failure> {
+    let Some(_seat) = host.seats().uploads.take(&caller.user) else {
+        let detail = "too many uploads are under way; try again shortly";
+        return Err(Failure::new(Code::QueueFull, detail));
+    };
+    let body = to_bytes(request.into_body(), STATE_FILE_BYTES_MAX);
+    let body = tokio::time::timeout(BODY_TIMEOUT, body)
+        .await
+        .map_err(|_| {
+            let detail = "the file came too slowly; nothing has changed";
+            Failure::new(Code::RequestTimeout, detail)
+        })?;
+    let body = body.map_err(|_| {
+        let detail = "the file did not come whole, or is larger than 16 MiB; nothing has changed";
+        Failure::new(Code::TooLarge, detail)
+    })?;
+    host.put_state_file(entry, query.path, body.to_vec())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -20,7 +20,7 @@ use super::{Entry, Host};
 use crate::{
     runtime::StopError,
     space::NoSpace,
-    storage::{CopyBounds, StateCopy, StateCopyError, StorageError},
+    storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError},
     whole::whole,
 };
 
@@ -39,12 +39,16 @@ pub(crate) enum CopyError {
         "it is {state}, on its way to something else; copy its state when it is Ready or Stopped"
     )]
     OnItsWay { state: &'static str },
+    #[error("it is {state}; its state is changed only while nothing runs: stop it first")]
+    NotAtRest { state: &'static str },
     #[error("it did not stay {state} while its state was copied; try again")]
     Changed { state: &'static str },
     #[error("it can't be paused: {0}; stop it, copy, and start it again")]
     NotPaused(StopError),
     #[error("it was paused for the copy and can't be woken: {0}; 'hersh restart' ends that")]
     NotWoken(StopError),
+    #[error(transparent)]
+    File(#[from] StateFileError),
     #[error(transparent)]
     Copy(#[from] StateCopyError),
     #[error(transparent)]
@@ -96,6 +100,40 @@ impl Host {
             return Err(CopyError::Changed { state });
         }
         copied
+    }
+
+    /// Replaces one file of the `/state` of a program at rest.
+    ///
+    /// # Errors
+    /// [`CopyError`]; the file is as it was, unless the program did not stay at rest.
+    pub(crate) async fn put_state_file(
+        &self,
+        entry: Arc<Entry>,
+        path: String,
+        content: Vec<u8>,
+    ) -> Result<(), CopyError> {
+        let host = self.clone();
+        whole(async move {
+            let Ok(_alone) = entry.copying().try_lock() else {
+                return Err(CopyError::BeingCopied);
+            };
+            host.space().check()?;
+            let mut states = entry.supervisor().subscribe();
+            let program = states.current();
+            let (seen, state) = (states.generation(), entry.state_name());
+            if !matches!(phase(&program), Phase::AtRest) {
+                return Err(CopyError::NotAtRest { state });
+            }
+            let id = program.id.clone();
+            let put = move |host: &Host| host.storage().put_state_file(&id, &path, &content);
+            host.blocking(put).await??;
+            states.current();
+            if states.generation() != seen {
+                return Err(CopyError::Changed { state });
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn copy(&self, id: &ProgramId, bounds: CopyBounds) -> Result<StateCopy, CopyError> {

@@ -29,6 +29,7 @@ mod remove;
 mod socket;
 mod source;
 mod state_copy;
+mod state_file;
 mod tar_stream;
 mod tree;
 mod usage;
@@ -42,6 +43,7 @@ pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
 pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
+pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
 pub(crate) use tar_stream::{Purpose, tar_stream};
 
 use std::{

@@ -142,3 +142,25 @@ async fn what_is_not_yours_is_not_copied() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert_eq!(fixture.runtime.pauses(), 0);
 }
+
+#[tokio::test]
+async fn a_file_of_state_is_replaced_only_while_nothing_runs() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    write(&fixture, "context.json");
+    let path = "/programs/p/state/file?path=context.json";
+    let put = async |path: &str| {
+        let request = fixture.request(Method::PUT, path).body(Body::from("{}"));
+        fixture.send(request.unwrap()).await
+    };
+    let (status, problem) = put(path).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    assert_eq!(problem["state"], "Ready");
+    let (status, _) = fixture.ask(Method::POST, "/programs/p/stop?wait=30s").await;
+    assert!(status.is_success());
+    assert_eq!(put(path).await.0, StatusCode::NO_CONTENT);
+    let state = fixture.host.storage().paths(&id()).state;
+    assert_eq!(std::fs::read(state.join("context.json")).unwrap(), b"{}");
+    let (status, problem) = put("/programs/p/state/file?path=../receipt.json").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+}
