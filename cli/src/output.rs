@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use anstream::adapter::strip_str;
 use serde::Serialize;
 
 use crate::{args::Output, failure::Failure};
@@ -88,20 +89,25 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Text of a program, made safe for a terminal: control characters could move the cursor or
-/// change the terminal's title. Files and pipes get it as it is.
+/// change the terminal's title. Commands to a terminal go as a whole, and of a line that was written
+/// over its last state is shown. Files and pipes get it as it is.
 fn clean(text: &str, terminal: bool) -> String {
     if !terminal {
         return text.to_string();
     }
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' && c != '\n' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let plain = strip_str(text).to_string();
+    let lines: Vec<&str> = plain.split('\n').map(last_state).collect();
+    let shown = |c: char| match c.is_control() && c != '\t' && c != '\n' {
+        true => '\u{fffd}',
+        false => c,
+    };
+    lines.join("\n").chars().map(shown).collect()
+}
+
+/// What a line shows at the end, when each carriage return began it anew.
+fn last_state(line: &str) -> &str {
+    let line = line.trim_end_matches('\r');
+    line.rsplit_once('\r').map_or(line, |(_, last)| last)
 }
 
 /// At most `chars_max` characters of a text, with a mark where it goes on.
@@ -193,6 +199,27 @@ mod tests {
             (4_107_542_400_000, "2100-03-01 00:00:00Z"),
         ] {
             assert_eq!(clock(at_ms), shown);
+        }
+    }
+}
+
+#[cfg(test)]
+mod terminal_tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_plain_text_and_a_pipe_all_of_it() {
+        for (text, expected) in [
+            ("\u{1b}[32mINFO\u{1b}[0m started", "INFO started"),
+            ("10%\r50%\r100%", "100%"),
+            ("100%\r", "100%"),
+            ("a\tb ✓\nc\rd\ne", "a\tb ✓\nd\ne"),
+            ("\u{1b}]0;title\u{7}text\u{7}\u{8}", "text"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("\u{1b}[2J\u{1b}", ""),
+        ] {
+            assert_eq!(clean(text, true), expected, "{text:?}");
+            assert_eq!(clean(text, false), text);
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #![no_main]
 
+use std::collections::BTreeMap;
+
 use hersh_host::dockerfile::{Base, Dockerfile};
 use libfuzzer_sys::fuzz_target;
 
@@ -20,10 +22,14 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let images = file.images();
     let bases = images.map(|(_, image)| (image.to_owned(), base.clone()));
-    let Ok(built) = file.to_build(&bases.collect(), &[("of", "somebody")]) else {
+    let trees = file.modes().map(|(_, mode, _)| (mode, FOUND.to_owned()));
+    let trees: BTreeMap<u32, String> = trees.collect();
+    let Ok(built) = file.to_build(&bases.collect(), &trees, &[("of", "somebody")]) else {
         // Its variables make it too long: every image was found.
         return;
     };
+    assert_eq!(built.text.lines().count(), built.head + built.steps.len());
+    let built = built.text;
     let again = Dockerfile::read(built.as_bytes()).expect("what is built can be read");
     assert!(again.images().all(|(_, image)| image == FOUND), "{built}");
     // Every layer is somebody's, whatever the file says.

@@ -6,7 +6,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use hersh_program::{BUILD_QUEUE_MS, BuildId, Cause, ImageId, ProgramId, Task};
+use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, ProgramId, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,7 +37,7 @@ impl Builds {
         &self,
         task: &Task,
         build: &BuildId,
-        network: bool,
+        rules: &BuildRules,
         timeout: Duration,
     ) -> Result<ImageId, Cause> {
         if let Some(image) = self.runtime.image(&task.program, build).await? {
@@ -59,7 +59,7 @@ impl Builds {
             build: build.clone(),
             context_dir,
             log_path,
-            network,
+            rules: rules.clone(),
             cancel: stop.clone(),
         });
         tokio::select! {

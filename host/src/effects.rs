@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hersh_program::{
-    BuildId, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Readiness,
+    BuildId, BuildRules, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Readiness,
     START_QUEUE_MS, Started, Task,
 };
 use tokio::{
@@ -58,11 +58,11 @@ impl EffectHandler for Effects {
         &self,
         task: &Task,
         build: &BuildId,
-        network: bool,
+        rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
         let timeout = Duration::from_millis(timeout_ms);
-        self.builds.image(task, build, network, timeout).await
+        self.builds.image(task, build, rules, timeout).await
     }
 
     async fn start_runtime(

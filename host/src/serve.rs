@@ -193,6 +193,7 @@ async fn connect(
         mode,
         subnet_pool: settings.subnet_pool.base(),
         registries: settings.builds_registries.clone(),
+        build_memory_bytes: settings.builds_memory_bytes,
         ..DockerConfig::default()
     };
     let runtime = DockerRuntime::new(docker, storage.clone()).map_err(HostError::Engine)?;

@@ -119,6 +119,7 @@ impl World {
 
     fn stage_bytes(&self, bytes: &[u8], limits: SourceLimits) -> Result<String, SourceError> {
         let staged = self.storage.stage_archive(bytes, limits);
+        let staged = staged.and_then(|staged| staged.built_by(&BuildRules::default()));
         let build = staged.map(|staged| staged.build_id().to_string());
         assert_eq!(
             count(&self.folder.path().join("staging")),
@@ -322,8 +323,12 @@ fn a_linked_file_is_read_only_inside_the_tree() {
         let archive = Archive::new().link("hersh.toml", target);
         let error = staged(archive).unwrap().read("hersh.toml", 9).unwrap_err();
         assert!(error.to_string().contains("leads out"), "{target}: {error}");
-        let error = staged(Archive::empty().link("Dockerfile", target)).unwrap_err();
-        assert!(matches!(error, SourceError::MissingDockerfile), "{error:?}");
+        let staged = staged(Archive::empty().link("Dockerfile", target)).unwrap();
+        let error = staged.built_by(&BuildRules::default()).unwrap_err();
+        assert!(
+            matches!(error, SourceError::MissingDockerfile { .. }),
+            "{error:?}"
+        );
     }
 }
 
@@ -426,7 +431,10 @@ fn the_manifest_is_no_part_of_what_is_built() {
             SourceLimits::default(),
         )
         .unwrap();
-    let rules = BuildRules { network: true };
+    let rules = BuildRules {
+        network: true,
+        ..BuildRules::default()
+    };
     assert_ne!(*staged.built_by(&rules).unwrap().build_id(), build);
 }
 
@@ -599,7 +607,10 @@ fn a_dockerfile_must_be_there_and_be_a_file() {
         Archive::empty().entry(EntryType::Directory, "Dockerfile", "", 0o755, b""),
     ] {
         let error = world.stage(archive).unwrap_err();
-        assert!(matches!(error, SourceError::MissingDockerfile), "{error:?}");
+        assert!(
+            matches!(error, SourceError::MissingDockerfile { .. }),
+            "{error:?}"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, ImageId, Manifest, ProgramId, Refusal};
+use crate::{BuildId, ImageId, Manifest, ProgramId, Recipe, Refusal};
 
 /// What a program asks of the host: complete data, so that a handler makes no choices. Every
 /// effect is idempotent, keyed by program and operation.
@@ -26,6 +26,9 @@ pub enum Effect {
         /// Whether its steps may open connections to the internet.
         #[serde(default)]
         network: bool,
+        /// What is made of the tree.
+        #[serde(default)]
+        recipe: Arc<Recipe>,
         /// The time it has once its turn has come, milliseconds. It waits for its turn at most
         /// [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
         timeout_ms: u64,

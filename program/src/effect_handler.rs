@@ -9,7 +9,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    BuildId, Cause, Effect, Event, ImageId, Lifecycle, Manifest, Observed, ProgramId, Started,
+    BuildId, BuildRules, Cause, Effect, Event, ImageId, Lifecycle, Manifest, Observed, ProgramId,
+    Started,
 };
 
 /// Which operation a handler is carrying out, for whom, and whether it is still wanted.
@@ -47,7 +48,7 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds
     /// from its turn on; it waits for that at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
-    /// Its steps reach the internet if `network` says so, and nothing otherwise. An unchanged
+    /// Its steps reach the internet if `rules` say so, and nothing otherwise. An unchanged
     /// tree whose image stands is answered with that image at once.
     ///
     /// Fails with [`Cause::BuildFailed`] (also when the stored tree is not `build` any more),
@@ -57,7 +58,7 @@ pub trait EffectHandler: Send + Sync + 'static {
         &self,
         task: &Task,
         build: &BuildId,
-        network: bool,
+        rules: &BuildRules,
         timeout_ms: u64,
     ) -> impl Future<Output = Result<ImageId, Cause>> + Send;
 
@@ -138,10 +139,12 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 program,
                 build,
                 network,
+                recipe,
                 timeout_ms,
             } => {
                 let task = task(program);
-                let built = self.0.build_runtime(&task, &build, network, timeout_ms);
+                let rules = BuildRules { network, recipe };
+                let built = self.0.build_runtime(&task, &build, &rules, timeout_ms);
                 let result = built.await;
                 Some(Event::BuildFinished { op, result })
             }

@@ -16,8 +16,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    BuildId, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, Manifest, Observed,
-    ProgramId, Started, Supervisor, Task,
+    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, Manifest,
+    Observed, ProgramId, Started, Supervisor, Task,
 };
 
 /// Does in memory what programs ask for.
@@ -170,7 +170,7 @@ impl EffectHandler for FakeHandler {
         &self,
         task: &Task,
         build: &BuildId,
-        network: bool,
+        rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
         if self.script.is_none() {
@@ -179,7 +179,8 @@ impl EffectHandler for FakeHandler {
         let effect = Effect::BuildRuntime {
             program: task.program.clone(),
             build: build.clone(),
-            network,
+            network: rules.network,
+            recipe: Arc::clone(&rules.recipe),
             timeout_ms,
         };
         match self.play(task, effect).await {

@@ -75,7 +75,9 @@ pub use fake_handler::FakeHandler;
 pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
 pub use ids::{BuildId, ContainerId, IdError, ImageId, ProgramId};
-pub use manifest::{BuildRules, Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts};
+pub use manifest::{
+    BuildRules, Limits, Manifest, NetworkMode, Readiness, Recipe, RestartPolicy, Timeouts,
+};
 pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
     START_QUEUE_MS, STOP_SLACK_MS,

@@ -1,6 +1,6 @@
 //! What the owner of a program asked for, with every default filled in.
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, string::String, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,34 @@ impl Default for Limits {
 pub struct BuildRules {
     /// Whether steps may open connections to the internet.
     pub network: bool,
+    /// What is made of the tree.
+    #[serde(default)]
+    pub recipe: Arc<Recipe>,
+}
+
+/// What is made of a source tree, beyond what the tree says itself. It is part of a build's name, so
+/// that an image that was made by another recipe is never taken for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recipe {
+    /// The path of the Dockerfile in the tree; `Dockerfile` at its root if none is named.
+    pub dockerfile: Option<String>,
+    /// The stage that becomes the image; the last one if none is named.
+    pub target: Option<String>,
+    /// Values for `ARG`s of the Dockerfile.
+    pub args: BTreeMap<String, String>,
+    /// Whether base images that the host fetched earlier are fetched anew.
+    pub pull: bool,
+    /// Whether steps run again whose outcome is known.
+    pub no_cache: bool,
+}
+
+impl Recipe {
+    /// Whether an image that stands is made anew all the same.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.pull || self.no_cache
+    }
 }
 
 /// What a program can reach over the network.

@@ -8,11 +8,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Walk, container, exit, id, image, program, source, stop_failed};
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
-    Cause, Effect, Event, Exit, ExitReason, Lifecycle, Observed, OpId, Refusal, RestartPolicy,
-    Started,
+    BuildRules, Cause, Effect, Event, Exit, ExitReason, Lifecycle, Observed, OpId, Recipe, Refusal,
+    RestartPolicy, Started,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -183,6 +185,7 @@ fn effects_read_back() {
             program: program.clone(),
             build: source('a', RestartPolicy::Never).build,
             network: true,
+            recipe: Arc::default(),
             timeout_ms: 1,
         },
         Effect::StartRuntime {
@@ -293,4 +296,28 @@ fn identifiers_keep_their_rules() {
     assert!(ContainerId::parse(&"0".repeat(12)).is_ok());
     assert!(ContainerId::parse(&"0".repeat(11)).is_err());
     assert!(ContainerId::parse(&"0".repeat(65)).is_err());
+}
+
+/// Journals of hosts that knew no recipes are read, and mean the plain one.
+#[test]
+fn builds_of_older_hosts_read_back() {
+    let rules: BuildRules = serde_json::from_str(r#"{"network":true}"#).unwrap();
+    let plain = BuildRules {
+        network: true,
+        recipe: Arc::default(),
+    };
+    assert_eq!(rules, plain);
+    assert!(!rules.recipe.is_fresh());
+    let build = r#"{"effect":"build_runtime","program":"p","build":"build-0123456789ab","network":true,"timeout_ms":1}"#;
+    let Effect::BuildRuntime { recipe, .. } = serde_json::from_str(build).unwrap() else {
+        panic!("it is no build");
+    };
+    assert_eq!(recipe, plain.recipe);
+    let recipe: Recipe = serde_json::from_str(r#"{"pull":true}"#).unwrap();
+    assert!(recipe.is_fresh());
+    let asked = BuildRules {
+        recipe: recipe.into(),
+        ..plain
+    };
+    round_trip(&asked);
 }

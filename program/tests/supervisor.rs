@@ -21,9 +21,9 @@ use hersh_machine::{
     sim::Faults,
 };
 use hersh_program::{
-    BuildId, Cause, CommandError, Effect, EffectHandler, Event, FakeHandler, ImageId, Lifecycle,
-    Manifest, Observed, Program, ProgramRecord, ProgramStepper, Refusal, RestartPolicy, Started,
-    State, Supervisor, Task,
+    BuildId, BuildRules, Cause, CommandError, Effect, EffectHandler, Event, FakeHandler, ImageId,
+    Lifecycle, Manifest, Observed, Program, ProgramRecord, ProgramStepper, Refusal, RestartPolicy,
+    Started, State, Supervisor, Task,
 };
 use proptest::prelude::*;
 
@@ -236,7 +236,7 @@ impl EffectHandler for Knowing {
         &self,
         task: &Task,
         _: &BuildId,
-        _: bool,
+        _: &BuildRules,
         _: u64,
     ) -> Result<ImageId, Cause> {
         task.cancel.cancelled().await;

@@ -106,6 +106,16 @@ pub struct Build {
     /// Whether the Dockerfile's steps may open connections to the internet. Off if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<bool>,
+    /// The path of the Dockerfile in the folder; `Dockerfile` at its root if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
+    /// The stage of the Dockerfile that becomes the image; the last one if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Values for the Dockerfile's `ARG`s, in the place of their defaults. They can be read in the
+    /// image: no place for secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
 }
 
 /// When a program that ended is started again.

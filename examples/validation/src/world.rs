@@ -253,7 +253,7 @@ impl World {
 
     async fn run_build(&self, build: &BuildId) -> Result<ImageId> {
         let request = BuildRequest {
-            network: false,
+            rules: Default::default(),
             program: self.program.clone(),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),

@@ -31,6 +31,7 @@
 #[cfg(test)]
 mod attacks;
 mod audit;
+mod build_query;
 mod builds;
 mod document;
 mod events;

@@ -103,7 +103,7 @@ impl From<SourceError> for Failure {
             SourceError::TooLarge { .. } | SourceError::TooManyEntries { .. } => Code::TooLarge,
             SourceError::Refused { .. }
             | SourceError::Unreadable { .. }
-            | SourceError::MissingDockerfile => Code::BadSource,
+            | SourceError::MissingDockerfile { .. } => Code::BadSource,
             SourceError::DiskFull { .. } => Code::StorageFull,
             SourceError::Storage(error) => return Self::internal(error),
         };

@@ -9,12 +9,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hersh_program::ProgramId;
+use hersh_program::{Manifest, ProgramId};
 use hersh_wire::{Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    build_query::BuildQuery,
     extract::{Owned, Params},
     problem::Failure,
     upload::{Taken, take},
@@ -24,7 +25,7 @@ use crate::{
     convert,
     host::{Entry, Host, NewProgram},
     idempotency::{Claim, Key, Known},
-    storage::{Purpose, tar_stream},
+    storage::{Purpose, StagedSource, tar_stream},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -36,6 +37,30 @@ const REPLAYED: &str = "idempotency-replayed";
 pub(super) struct CreateQuery {
     /// The program's name, for archives whose `hersh.toml` has none; JSON carries it inside.
     name: Option<String>,
+    /// The path of the Dockerfile in the source, over `build.dockerfile` of the manifest.
+    dockerfile: Option<String>,
+    /// The stage that becomes the image, over `build.target` of the manifest.
+    target: Option<String>,
+    /// Values for the Dockerfile's `ARG`s, as a JSON object of texts, over those of the manifest.
+    args: Option<String>,
+    /// Fetch base images anew that the host fetched earlier, and build anew.
+    #[serde(default)]
+    pull: bool,
+    /// Run every step anew.
+    #[serde(default)]
+    no_cache: bool,
+}
+
+impl CreateQuery {
+    fn build(&self) -> BuildQuery {
+        BuildQuery {
+            dockerfile: self.dockerfile.clone(),
+            target: self.target.clone(),
+            args: self.args.clone(),
+            pull: self.pull,
+            no_cache: self.no_cache,
+        }
+    }
 }
 
 /// Takes a program in: source and manifest, as JSON or as a tar (plain, gzip or zstd) with a
@@ -57,7 +82,7 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Failure> {
     let key = key(request.headers())?;
-    let taken = take(&host, &caller, request).await?;
+    let taken = take(&host, &caller, request, query.build()).await?;
     let claim = match key {
         Some(key) => Some(claim(&host, &caller, &key, &query, &taken)?),
         None => None,
@@ -77,7 +102,7 @@ pub(super) async fn create(
     let new = NewProgram {
         id,
         owner: caller.user,
-        staged: taken.staged,
+        staged: named(&host, taken.staged, &taken.manifest)?,
         manifest: taken.manifest,
         claim,
     };
@@ -91,7 +116,7 @@ pub(super) async fn create(
     path = "/programs/{id}/source",
     tag = "programs",
     security(("bearer" = ["operate"])),
-    params(("id" = String, Path, description = "The program's id")),
+    params(BuildQuery, ("id" = String, Path, description = "The program's id")),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
     responses((status = 200, description = "It was replaced", body = ProgramCreated)),
 )]
@@ -99,10 +124,12 @@ pub(super) async fn replace(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
+    Params(query): Params<BuildQuery>,
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
-    let taken = take(&host, &caller, request).await?;
-    host.replace_source(Arc::clone(&entry), taken.staged, taken.manifest)
+    let taken = take(&host, &caller, request, query).await?;
+    let staged = named(&host, taken.staged, &taken.manifest)?;
+    host.replace_source(Arc::clone(&entry), staged, taken.manifest)
         .await?;
     Ok(Json(created(&entry)))
 }
@@ -147,6 +174,16 @@ pub(super) async fn fetch(
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(answer)
+}
+
+/// The tree under the name that its image gets: a new one when something is to be made anew.
+fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<StagedSource, Failure> {
+    if !manifest.build.recipe.is_fresh() {
+        return Ok(staged);
+    }
+    let random = host.surroundings().random();
+    let random = random.map_err(|error| Failure::internal(&error))?;
+    Ok(staged.anew(random)?)
 }
 
 fn created(entry: &Entry) -> ProgramCreated {

@@ -16,10 +16,9 @@ use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
 use tokio_stream::StreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::{extract::json, lists::NoLists, problem::Failure};
+use super::{build_query::BuildQuery, extract::json, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
-    convert,
     host::Host,
     seats::Seat,
     storage::{MANIFEST, SourceLimits, StagedSource},
@@ -43,18 +42,23 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// A [`Failure`]; nothing is left in staging then.
-pub(super) async fn take(host: &Host, caller: &Caller, request: Request) -> Result<Taken, Failure> {
+pub(super) async fn take(
+    host: &Host,
+    caller: &Caller,
+    request: Request,
+    query: BuildQuery,
+) -> Result<Taken, Failure> {
     host.space().check()?;
     let Some(seat) = host.seats().uploads.take(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
     match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, seat, request).await,
+        "application/json" => take_json(host, seat, request, query).await,
         "application/x-tar"
         | "application/gzip"
         | "application/zstd"
-        | "application/octet-stream" => take_archive(host, seat, request.into_body()).await,
+        | "application/octet-stream" => take_archive(host, seat, request.into_body(), query).await,
         other => Err(Failure::new(
             Code::BadRequest,
             format!(
@@ -77,10 +81,15 @@ fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-async fn take_json(host: &Host, seat: Seat, request: Request) -> Result<Taken, Failure> {
+async fn take_json(
+    host: &Host,
+    seat: Seat,
+    request: Request,
+    query: BuildQuery,
+) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
-    let manifest = convert::manifest(&asked.manifest)?;
-    let asked_name = asked.manifest.name.clone();
+    let name = asked.manifest.name.clone();
+    let manifest = query.manifest(asked.manifest)?;
     let (seat, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
@@ -97,10 +106,15 @@ async fn take_json(host: &Host, seat: Seat, request: Request) -> Result<Taken, F
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(seat, staged, manifest, asked_name)
+    taken(seat, staged, manifest, name)
 }
 
-async fn take_archive(host: &Host, seat: Seat, body: Body) -> Result<Taken, Failure> {
+async fn take_archive(
+    host: &Host,
+    seat: Seat,
+    body: Body,
+    query: BuildQuery,
+) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
     let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
     let began = Instant::now();
@@ -111,16 +125,18 @@ async fn take_archive(host: &Host, seat: Seat, body: Body) -> Result<Taken, Fail
     });
     let stream = Box::pin(stream);
     let reader = SyncIoBridge::new(StreamReader::new(stream));
-    let (seat, staged, asked) = host
+    let (seat, staged, manifest, name) = host
         .blocking(move |host| {
             let staged = host.storage().stage_archive(reader, limits(host))?;
             check_patterns(&staged)?;
             let asked = read_manifest(&staged)?;
-            Ok::<_, Failure>((seat, staged, asked))
+            let name = asked.name.clone();
+            let manifest = query.manifest(asked)?;
+            Ok::<_, Failure>((seat, staged, manifest, name))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(seat, staged, convert::manifest(&asked)?, asked.name)
+    taken(seat, staged, manifest, name)
 }
 
 /// Source and manifest together: how it is built is part of what is built.

@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 15] = [
     text(
         "data_dir",
         "/var/lib/hersh",
@@ -86,6 +86,11 @@ pub const KEYS: [Key; 14] = [
         "builds.concurrent_max",
         "2",
         "Builds at once; others wait in a fair queue.",
+    ),
+    text(
+        "builds.memory",
+        "2GiB",
+        "Memory that one step of a build may use: 64MiB to 1024GiB.",
     ),
     text(
         "builds.registries",

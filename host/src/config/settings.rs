@@ -1,6 +1,6 @@
 //! The settings as types.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use hersh_wire::ByteSize;
 
@@ -23,6 +23,7 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub otlp_endpoint: Option<OtlpEndpoint>,
     pub builds_concurrent_max: NonZeroUsize,
+    pub builds_memory_bytes: u64,
     pub builds_registries: Registries,
     pub disk_free_bytes_min: u64,
 }
@@ -54,6 +55,7 @@ impl Settings {
             log_format: from.read("log.format")?,
             log_level: from.read("log.level")?,
             otlp_endpoint: from.unless_empty("otlp.endpoint")?,
+            builds_memory_bytes: from.within("builds.memory", STEP_MEMORY_BYTES)?,
             builds_registries: from.read("builds.registries")?,
             builds_concurrent_max: from.parse("builds.concurrent_max", NUMBER)?,
             disk_free_bytes_min: from.unit("disk.free_min", |ByteSize(bytes)| bytes)?,
@@ -61,6 +63,9 @@ impl Settings {
     }
 }
 
+/// Memory that one step of a build can be given, bytes: enough to unpack something, and less than
+/// any machine has.
+const STEP_MEMORY_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 const SWITCH: &str = "write true or false";
 const NUMBER: &str = "write a whole number from 1 on";
 
@@ -99,6 +104,15 @@ impl Effective {
         T::try_from(self.text(key).to_owned())
             .map(number)
             .map_err(|error| self.refuse(key, &error.to_string()))
+    }
+
+    fn within(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+        let bytes = self.unit(key, |ByteSize(bytes)| bytes)?;
+        if bounds.contains(&bytes) {
+            return Ok(bytes);
+        }
+        let [least, most] = [bounds.start(), bounds.end()].map(|it| String::from(ByteSize(*it)));
+        Err(self.refuse(key, &format!("write {least} to {most}")))
     }
 
     fn text(&self, key: &str) -> &str {

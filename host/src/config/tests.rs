@@ -173,6 +173,12 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
         ("[otlp]\nendpoint = \"https://127.0.0.1\"", 2, "no https"),
         ("[otlp]\nendpoint = \"http://a:b@127.0.0.1\"", 2, "no user"),
         ("[builds]\nconcurrent_max = 0", 2, "from 1 on"),
+        ("[builds]\nmemory = \"1MiB\"", 2, "write 64MiB to 1024GiB"),
+        (
+            "[builds]\nmemory = \"2000GiB\"",
+            2,
+            "write 64MiB to 1024GiB",
+        ),
         ("[builds]\nconcurrent_max = 0x10", 2, "whole number"),
         ("[builds]\nconcurrent_max = [1]", 2, "whole number"),
         ("[disk]\nfree_min = 5", 2, "size"),

@@ -1,10 +1,13 @@
 //! The manifest as people write it to the manifest that runs: defaults filled in, bounds checked.
 
+use std::sync::Arc;
+
 use hersh_program::{
     BuildRules, Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts,
 };
 use hersh_wire as wire;
 
+use super::recipe::recipe;
 use crate::compose::MIN_PIDS;
 
 const KIB: u64 = 1 << 10;
@@ -42,6 +45,7 @@ pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError
         network,
         build: BuildRules {
             network: asked.build.network.unwrap_or(false),
+            recipe: Arc::new(recipe(&asked.build)?),
         },
         restart: asked
             .restart
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_was_understood() {
-        let text = "restart = \"always\"\nnetwork = \"egress\"\n[build]\nnetwork = true\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
+        let text = "restart = \"always\"\nnetwork = \"egress\"\n[build]\nnetwork = true\ndockerfile = \"d/prod.Dockerfile\"\ntarget = \"prod\"\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
                     [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstart = \"5s\"";
         let understood = read(text).unwrap();
         assert_eq!(understood.limits.cpu_millis, 500);
@@ -319,6 +323,16 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn values_for_a_build_are_never_shown() {
+        let understood = read("[build.args]\nKEY = \"s3cret\"").unwrap();
+        assert_eq!(understood.build.recipe.args["KEY"], "s3cret");
+        let view = super::super::view::manifest_view(&understood);
+        assert_eq!(view.build.args["KEY"], "(hidden)");
+        let error = read("[build.args]\n\"1A\" = \"s3cret\"").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod account;
 mod manifest;
 mod not_ready;
+mod recipe;
 mod stats;
 mod view;
 mod words;

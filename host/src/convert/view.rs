@@ -1,5 +1,7 @@
 //! What the API shows of programs.
 
+use std::collections::BTreeMap;
+
 use hersh_program::{
     BuildId, Cause, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness,
     RestartPolicy, State,
@@ -147,14 +149,14 @@ pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serd
     })
 }
 
-/// Hides the values under every key `env`, however deep.
+/// Hides the values under every key `env` and `args`, however deep.
 fn hide_env(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
-                    Value::Object(env) if key == "env" => {
+                    Value::Object(env) if matches!(key.as_str(), "env" | "args") => {
                         env.values_mut().for_each(|value| *value = HIDDEN.into());
                     }
                     Value::Object(_)
@@ -215,18 +217,22 @@ pub(crate) fn log_line(line: LogLine) -> wire::LogLine {
 /// Stands where a value is not shown.
 const HIDDEN: &str = "(hidden)";
 
-/// The manifest in force as people write it, every key set. Values of environment variables may
-/// be secrets and are hidden.
+/// The names, without their values.
+fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let names = values.keys();
+    names
+        .map(|name| (name.clone(), HIDDEN.to_string()))
+        .collect()
+}
+
+/// The manifest in force as people write it, every key set. Values of environment variables and of a
+/// build may be secrets and are hidden.
 pub(crate) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
     let limits = &manifest.limits;
     let timeouts = &manifest.timeouts;
     wire::Manifest {
         name: None,
-        env: manifest
-            .env
-            .keys()
-            .map(|name| (name.clone(), HIDDEN.to_string()))
-            .collect(),
+        env: hidden(&manifest.env),
         resources: wire::Resources {
             memory: Some(wire::ByteSize(limits.memory_bytes)),
             cpus: Some(f64::from(limits.cpu_millis) / 1_000.0),
@@ -242,6 +248,9 @@ pub(crate) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
         }),
         build: wire::Build {
             network: Some(manifest.build.network),
+            dockerfile: manifest.build.recipe.dockerfile.clone(),
+            target: manifest.build.recipe.target.clone(),
+            args: hidden(&manifest.build.recipe.args),
         },
         restart: Some(match manifest.restart {
             RestartPolicy::Never => wire::Restart::Never,

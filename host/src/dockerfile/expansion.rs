@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Base, Refused, lines::refused};
+use super::{Asked, Base, Refused, report::refused};
 
 /// The most that one line may become, bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -37,7 +37,11 @@ pub(super) struct Expansion {
 }
 
 impl Expansion {
-    pub(super) fn new<'a>(escape: char, bases: impl Iterator<Item = &'a Base>) -> Self {
+    pub(super) fn new<'a>(
+        escape: char,
+        bases: impl Iterator<Item = &'a Base>,
+        asked: &Asked,
+    ) -> Self {
         let mut expansion = Self {
             escape,
             lengths: BTreeMap::new(),
@@ -46,6 +50,13 @@ impl Expansion {
         };
         for (name, length) in bases.flat_map(|base| &base.variables) {
             expansion.remember(name, *length);
+        }
+        // Engines know some of them without a declaration.
+        for (name, value) in &asked.args {
+            expansion.remember(name, value.len());
+        }
+        for (name, value) in asked.variables() {
+            expansion.remember(name, value.len());
         }
         expansion
     }

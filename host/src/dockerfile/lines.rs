@@ -1,9 +1,16 @@
 //! From text to instructions: directives, comments and continued lines.
 
-use super::{INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused};
+use super::{
+    INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused,
+    here_documents::{self, HereDocument},
+    report::{Report, refused},
+};
 
 /// What continues a line unless a directive says otherwise.
 pub(super) const ESCAPE: char = '\\';
+
+/// The builder that every engine brings along, whatever its version.
+const USUAL_BUILDER: &str = "docker/dockerfile";
 
 /// One instruction on one line.
 pub(super) struct Line {
@@ -13,64 +20,108 @@ pub(super) struct Line {
     pub(super) arguments: String,
 }
 
-/// The character that continues lines, and the instructions.
-pub(super) fn read(text: &str) -> Result<(char, Vec<Line>), Refused> {
+/// The character that continues lines, and the instructions that can be read.
+pub(super) fn read(text: &str, report: &mut Report) -> (char, Vec<Line>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let numbered = || (1..).zip(text.lines());
-    let escape = directives(numbered())?;
+    let mut numbered = (1..).zip(text.lines());
+    let escape = directives(numbered.clone(), report);
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
-    for (number, line) in numbered() {
-        plain(number, line)?;
+    while let Some((number, line)) = numbered.next() {
+        if report.is_full() {
+            break;
+        }
+        if let Err(refused) = plain(number, line) {
+            report.refuse(refused);
+        }
         let content = line.trim_start();
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
-        let (begun, mut joined) = open.take().unwrap_or_default();
-        let begun = if begun == 0 { number } else { begun };
-        let (piece, goes_on) = continued(number, line, escape)?;
-        joined.push_str(piece);
-        if joined.len() > INSTRUCTION_BYTES_MAX {
-            return Err(refused(begun, "the instruction is longer than 60 KiB"));
+        let (begun, mut joined) = open.take().unwrap_or((number, String::new()));
+        let (piece, goes_on) = continued(number, line, escape, report);
+        if joined.len() + piece.len() > INSTRUCTION_BYTES_MAX {
+            report.refuse(refused(begun, "the instruction is longer than 60 KiB"));
+        } else {
+            joined.push_str(piece);
         }
         if goes_on {
             open = Some((begun, joined));
-        } else {
-            lines.push(instruction(begun, &joined, escape)?);
+            continue;
         }
+        let line = instruction(begun, &joined, escape, report);
+        for document in here_documents::begun(&line.keyword, &line.arguments) {
+            report.refuse(refused(begun, document.reason()));
+            numbered = behind(&document, numbered);
+        }
+        lines.push(line);
         if lines.len() > INSTRUCTIONS_MAX {
-            return Err(refused(begun, "there are more than 1,000 instructions"));
+            report.refuse(refused(begun, "there are more than 1,000 instructions"));
+            return (escape, lines);
         }
     }
     // A file may end in the middle of a line that goes on.
     if let Some((begun, joined)) = open {
-        lines.push(instruction(begun, &joined, escape)?);
+        let line = instruction(begun, &joined, escape, report);
+        for document in here_documents::begun(&line.keyword, &line.arguments) {
+            report.refuse(refused(begun, document.reason()));
+        }
+        lines.push(line);
     }
-    Ok((escape, lines))
+    (escape, lines)
+}
+
+/// The lines behind the end of a here-document, or all if it has none. Its file is refused, so
+/// this only keeps its text from being told of as unknown instructions.
+fn behind<'a, I>(document: &HereDocument, lines: I) -> I
+where
+    I: Iterator<Item = (usize, &'a str)> + Clone,
+{
+    let mut rest = lines.clone();
+    if rest.any(|(_, line)| document.ends_at(line)) {
+        rest
+    } else {
+        lines
+    }
 }
 
 /// Reads the comments at the very top that mean something; the character that continues lines.
-fn directives<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Result<char, Refused> {
+fn directives<'a>(lines: impl Iterator<Item = (usize, &'a str)>, report: &mut Report) -> char {
     let mut escape = None;
     for (number, line) in lines {
         let Some((name, value)) = directive(line) else {
             break;
         };
         match (name.to_ascii_lowercase().as_str(), value) {
+            ("syntax", value) if is_usual(value) => report.note(
+                number,
+                "'# syntax=' is passed over: nothing is fetched for it",
+            ),
             ("syntax", _) => {
                 let reason = "'# syntax=' asks for a builder that runs outside; remove the line";
-                return Err(refused(number, reason));
+                report.refuse(refused(number, reason));
             }
             ("escape", "\\" | "`") if escape.is_none() => escape = value.chars().next(),
             ("escape", _) => {
                 let reason = "'# escape=' can be a backslash or a backtick, once";
-                return Err(refused(number, reason));
+                report.refuse(refused(number, reason));
             }
             ("check", _) => {}
             _comment => break,
         }
     }
-    Ok(escape.unwrap_or(ESCAPE))
+    escape.unwrap_or(ESCAPE)
+}
+
+/// Whether it names the builder whose language is read here. The line never reaches an engine, so
+/// its version, and whether it exists, are all the same.
+fn is_usual(syntax: &str) -> bool {
+    let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:@".contains(&b);
+    name.strip_prefix(USUAL_BUILDER).is_some_and(|version| {
+        let is_version = version.is_empty() || version.starts_with([':', '@']);
+        is_version && version.bytes().all(is_plain)
+    })
 }
 
 fn directive(line: &str) -> Option<(&str, &str)> {
@@ -87,43 +138,41 @@ fn plain(number: usize, line: &str) -> Result<(), Refused> {
         None => Ok(()),
         Some(strange) => Err(refused(
             number,
-            &format!("the line holds the control character {strange:?}; remove it"),
+            format!("the line holds the control character {strange:?}; remove it"),
         )),
     }
 }
 
 /// The line without what continues it, and whether it goes on.
-fn continued(number: usize, line: &str, escape: char) -> Result<(&str, bool), Refused> {
+fn continued<'a>(
+    number: usize,
+    line: &'a str,
+    escape: char,
+    report: &mut Report,
+) -> (&'a str, bool) {
     let end = line.trim_end_matches([' ', '\t']);
     let Some(piece) = end.strip_suffix(escape) else {
-        return Ok((line, false));
+        return (line, false);
     };
     if piece.ends_with(escape) {
         let reason = "the line ends with two escape characters, which engines read in different \
                       ways; put something behind them";
-        return Err(refused(number, reason));
+        report.refuse(refused(number, reason));
     }
-    Ok((piece, true))
+    (piece, true)
 }
 
-fn instruction(number: usize, joined: &str, escape: char) -> Result<Line, Refused> {
+fn instruction(number: usize, joined: &str, escape: char, report: &mut Report) -> Line {
     let joined = joined.trim();
     if joined.ends_with(escape) {
         let reason = "the instruction ends with an escape character; remove it";
-        return Err(refused(number, reason));
+        report.refuse(refused(number, reason));
     }
     let split = joined.split_once([' ', '\t']);
     let (keyword, arguments) = split.unwrap_or((joined, ""));
-    Ok(Line {
+    Line {
         number,
         keyword: keyword.to_ascii_uppercase(),
         arguments: arguments.trim().to_owned(),
-    })
-}
-
-pub(super) fn refused(line: usize, reason: &str) -> Refused {
-    Refused {
-        line,
-        reason: reason.to_owned(),
     }
 }

@@ -2,22 +2,55 @@
 
 use std::collections::BTreeMap;
 
+use super::Asked;
+
 /// The most that a value in the name of an image may hold, bytes.
 const VALUE_BYTES_MAX: usize = 4 * 1024;
 
 /// The `ARG`s before the first `FROM`, which `FROM` may use.
-#[derive(Default)]
-pub(super) struct Arguments(BTreeMap<String, String>);
+pub(super) struct Arguments {
+    /// Values by name; those of the platform need no declaration.
+    declared: BTreeMap<String, String>,
+    /// What the build is asked to put in the place of defaults.
+    given: BTreeMap<String, String>,
+    predefined: BTreeMap<&'static str, String>,
+}
 
 /// The stages so far.
 #[derive(Default)]
 pub(super) struct Stages(Vec<Option<String>>);
 
 impl Arguments {
+    pub(super) fn new(asked: &Asked) -> Self {
+        let variables = asked.variables();
+        let declared = variables.iter();
+        let declared = declared.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Self {
+            declared: declared.collect(),
+            given: asked.args.clone(),
+            predefined: variables.into_iter().collect(),
+        }
+    }
+
+    /// What stands for `name` where it is declared without a value, if it is a variable of the
+    /// platform and nothing else is asked for.
+    pub(super) fn predefined(&self, name: &str) -> Option<&str> {
+        let value = self.predefined.get(name)?;
+        (!self.given.contains_key(name)).then_some(value)
+    }
+
     /// Takes the words of an `ARG`. One whose value can't be read has none.
     pub(super) fn declare(&mut self, words: &str) {
         for word in words.split_whitespace() {
-            let Some((name, value)) = word.split_once('=') else {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word, None),
+            };
+            if let Some(given) = self.given.get(name) {
+                self.declared.insert(name.to_owned(), given.clone());
+                continue;
+            }
+            let Some(value) = value else {
                 continue;
             };
             let bare = ['"', '\''].into_iter().find_map(|quote| {
@@ -25,7 +58,7 @@ impl Arguments {
                 inside.strip_suffix(quote)
             });
             if let Ok(value) = self.expand(bare.unwrap_or(value)) {
-                self.0.insert(name.to_owned(), value);
+                self.declared.insert(name.to_owned(), value);
             }
         }
     }
@@ -59,7 +92,7 @@ impl Arguments {
                     (name, None, after)
                 }
             };
-            let value = self.0.get(name).map(String::as_str);
+            let value = self.declared.get(name).map(String::as_str);
             let value = value
                 .filter(|it| !it.is_empty() || otherwise.is_none())
                 .or(otherwise);
@@ -155,5 +188,5 @@ pub(super) fn is_number(name: &str) -> bool {
 }
 
 fn unreadable(word: &str) -> String {
-    format!("{word} can't be read; write the image's name out, or use ARG with a plain value")
+    format!("{word} can't be read; write it out, or use ARG with a plain value")
 }

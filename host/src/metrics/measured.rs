@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use hersh_machine::{OpId, driver::Recovery};
 use hersh_program::{
-    BuildId, Cause, Effect, EffectHandler, Event, ImageId, Manifest, Observed, Started, Task,
+    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, Manifest, Observed, Started,
+    Task,
 };
 
 use super::Metrics;
@@ -50,10 +51,10 @@ impl<H: EffectHandler> EffectHandler for Measured<H> {
         &self,
         task: &Task,
         build: &BuildId,
-        network: bool,
+        rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
-        let work = self.handler.build_runtime(task, build, network, timeout_ms);
+        let work = self.handler.build_runtime(task, build, rules, timeout_ms);
         self.measure("build_runtime", task, work).await
     }
 

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use anstream::adapter::strip_str;
 use hersh_program::Logs;
 
 use super::logs::{CAUSE_LINES, LINE_BYTES, for_cause};
@@ -20,7 +21,7 @@ pub struct BuildLog {
     file: File,
     written: usize,
     dropped: usize,
-    partial: String,
+    lines: PlainLines,
     tail: VecDeque<String>,
 }
 
@@ -34,34 +35,31 @@ impl BuildLog {
             file: File::create(path)?,
             written: 0,
             dropped: 0,
-            partial: String::new(),
+            lines: PlainLines::default(),
             tail: VecDeque::with_capacity(CAUSE_LINES),
         })
     }
 
-    /// Takes text with any number of line ends.
+    /// Writes text with any number of line ends.
     ///
     /// # Errors
     /// What the file system said.
     pub fn write(&mut self, text: &str) -> io::Result<()> {
-        for piece in text.split_inclusive(['\n', '\r']) {
-            let ends = piece.ends_with(['\n', '\r']);
-            let room = LINE_BYTES.saturating_sub(self.partial.len());
-            let piece = piece.trim_end_matches(['\n', '\r']);
-            self.partial
-                .push_str(&piece[..piece.floor_char_boundary(room)]);
-            if ends {
-                self.end_line()?;
-            }
-        }
-        Ok(())
+        let lines = self.complete(text);
+        lines.into_iter().try_for_each(|line| self.line(line))
+    }
+
+    /// The lines that end in this text, plain; nothing is written. What has no end yet is kept for
+    /// the next one.
+    pub fn complete(&mut self, text: &str) -> Vec<String> {
+        self.lines.take(text)
     }
 
     /// The last lines, oldest first.
     #[must_use]
     pub fn tail(&self) -> Logs {
-        let partial = Some(&self.partial).filter(|partial| !partial.is_empty());
-        for_cause(self.tail.iter().chain(partial))
+        let partial = Some(plain(&self.lines.line)).filter(|partial| !partial.is_empty());
+        for_cause(self.tail.iter().chain(partial.as_ref()))
     }
 
     /// Ends an unfinished line and, when lines were left out, adds the last ones.
@@ -69,9 +67,8 @@ impl BuildLog {
     /// # Errors
     /// What the file system said.
     pub fn finish(mut self) -> io::Result<()> {
-        if !self.partial.is_empty() {
-            self.end_line()?;
-        }
+        let last = self.lines.last();
+        self.line(last)?;
         if self.dropped > 0 {
             let kept = self.tail.len().min(self.dropped);
             let left_out = self.dropped - kept;
@@ -86,8 +83,7 @@ impl BuildLog {
         self.file.flush()
     }
 
-    fn end_line(&mut self) -> io::Result<()> {
-        let line = std::mem::take(&mut self.partial);
+    fn line(&mut self, line: String) -> io::Result<()> {
         if line.is_empty() {
             return Ok(());
         }
@@ -105,5 +101,87 @@ impl BuildLog {
         }
         self.tail.push_back(line);
         Ok(())
+    }
+}
+
+/// Text on its way to lines as a terminal would show them at the end: without colours and other
+/// commands to it, and of a line that was written over and over its last state. Bounded: a line
+/// has at most [`LINE_BYTES`].
+#[derive(Default)]
+struct PlainLines {
+    /// As it came.
+    line: String,
+    /// Whether what comes next is written over the line.
+    returned: bool,
+}
+
+impl PlainLines {
+    fn take(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for part in text.split_inclusive(['\n', '\r']) {
+            let shown = part.trim_end_matches(['\n', '\r']);
+            if !shown.is_empty() {
+                if std::mem::take(&mut self.returned) {
+                    self.line.clear();
+                }
+                let room = LINE_BYTES.saturating_sub(self.line.len());
+                self.line
+                    .push_str(&shown[..shown.floor_char_boundary(room)]);
+            }
+            if part.ends_with('\r') {
+                self.returned = true;
+            } else if part.ends_with('\n') {
+                lines.push(self.last());
+            }
+        }
+        lines
+    }
+
+    /// The line as far as it came, which ends by this.
+    fn last(&mut self) -> String {
+        self.returned = false;
+        plain(&std::mem::take(&mut self.line))
+    }
+}
+
+fn plain(line: &str) -> String {
+    let text = strip_str(line).to_string();
+    let is_shown = |it: &char| !it.is_control() || *it == '\t';
+    text.chars().filter(is_shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_as_a_terminal_shows_them_at_the_end() {
+        for (pieces, expected) in [
+            (
+                &["\u{1b}[32mINFO\u{1b}[0m started\n"][..],
+                &["INFO started"][..],
+            ),
+            (&["\u{1b}[3", "2mINFO\u{1b}", "[0m\n"], &["INFO"]),
+            (
+                &["\u{1b}]8;;http://h\u{7}link\u{1b}]8;;\u{1b}\\ end\n"],
+                &["link end"],
+            ),
+            (&["10%\r50%\r", "100%\r\n", "a\n"], &["100%", "a"]),
+            (&["10%\r", "\u{1b}[K", "20%", "\n"], &["20%"]),
+            (&["kept\r", "\n", "b\r\n"], &["kept", "b"]),
+            (
+                &["a\tb ✓\u{8}\u{9b}\u{7f}\n", "\n", "open"],
+                &["a\tb ✓", ""],
+            ),
+        ] {
+            let mut lines = PlainLines::default();
+            let taken: Vec<String> = pieces.iter().flat_map(|it| lines.take(it)).collect();
+            assert_eq!(taken, expected, "{pieces:?}");
+        }
+        let mut lines = PlainLines::default();
+        for _ in 0..1_000 {
+            assert!(lines.take(&"x".repeat(1_000)).is_empty());
+        }
+        assert_eq!(lines.line.len(), LINE_BYTES);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
-use hersh_program::{BuildId, ContainerId, Exit, ImageId, ProgramId};
+use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Receipt, RuntimeMode};
@@ -14,12 +14,12 @@ pub struct BuildRequest {
     pub program: ProgramId,
     /// Which source tree; names the image.
     pub build: BuildId,
-    /// The tree, with a `Dockerfile` at its root.
+    /// The tree, with the Dockerfile that the rules name.
     pub context_dir: PathBuf,
     /// The file that takes the build log: made anew, bounded.
     pub log_path: PathBuf,
-    /// Whether its steps may open connections to the internet.
-    pub network: bool,
+    /// What is made of the tree, and what its steps may reach.
+    pub rules: BuildRules,
     /// Ends the build; [`BuildError::Cancelled`](super::BuildError) follows once it is gone.
     pub cancel: CancellationToken,
 }

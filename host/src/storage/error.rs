@@ -73,8 +73,13 @@ pub enum SourceError {
         message: String,
     },
     /// Nothing says how to build it.
-    #[error("source has no Dockerfile: put a file named 'Dockerfile' at its root")]
-    MissingDockerfile,
+    #[error(
+        "source has no {path}: put a Dockerfile there, or name the one it has by [build] dockerfile in hersh.toml"
+    )]
+    MissingDockerfile {
+        /// Where it was looked for.
+        path: String,
+    },
     /// No room.
     #[error("the host's disk is full: free space in {path} and send the source again", path = path.display())]
     DiskFull {

@@ -1,7 +1,11 @@
 //! Reading files of a source tree by name. Links in it are a stranger's data: one is followed only
 //! as long as it stays in the tree, which the kernel itself sees to.
 
-use std::{fs, io, io::Read, path::Path};
+use std::{
+    fs, io,
+    io::Read,
+    path::{Component, Path},
+};
 
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, open, openat2},
@@ -10,10 +14,15 @@ use rustix::{
 
 /// Opens the file at `path` below `root`.
 fn open_file(root: &Path, path: &str) -> io::Result<fs::File> {
+    open_beneath(root, path, ResolveFlags::empty())
+}
+
+fn open_beneath(root: &Path, path: &str, also: ResolveFlags) -> io::Result<fs::File> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = open(root, folder, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV | also;
     let opened = openat2(&root, path, flags, Mode::empty(), resolve);
     let file = fs::File::from(opened.map_err(|error| match error {
         Errno::XDEV => io::Error::other("it is a link that leads out of the source"),
@@ -31,6 +40,17 @@ pub(super) fn is_file(root: &Path, path: &str) -> bool {
     open_file(root, path).is_ok()
 }
 
+/// Whether a plain file stands at `path` below `root`, by its own name and not by a link. In a
+/// Dockerfile the tree is the root.
+pub(crate) fn is_plain_file(root: &Path, path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    let is_down = |it: Component<'_>| matches!(it, Component::Normal(_) | Component::CurDir);
+    if path.is_empty() || !Path::new(path).components().all(is_down) {
+        return false;
+    }
+    open_beneath(root, path, ResolveFlags::NO_SYMLINKS).is_ok()
+}
+
 /// The first `bytes_max` bytes of the file at `path` below `root`.
 ///
 /// # Errors
@@ -41,4 +61,58 @@ pub(crate) fn read_inside(root: &Path, path: &str, bytes_max: usize) -> io::Resu
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     open_file(root, path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_a_tree_lead_nowhere_outside_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("tree");
+        fs::create_dir_all(root.join("d")).unwrap();
+        fs::write(folder.path().join("secret"), "outside").unwrap();
+        fs::write(root.join("d/file"), "inside").unwrap();
+        let outside = folder.path().join("secret");
+        for (name, target) in [
+            ("up", "../secret"),
+            ("absolute", outside.to_str().unwrap()),
+            ("process", "/proc/self/environ"),
+            ("inside", "d/file"),
+            ("folder", "d"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, root.join(name)).unwrap();
+        }
+        for name in [
+            "up",
+            "absolute",
+            "process",
+            "folder",
+            "loop",
+            "d",
+            "../secret",
+            "none",
+        ] {
+            assert!(read_inside(&root, name, 9).is_err(), "{name}");
+            assert!(!is_plain_file(&root, name), "{name}");
+        }
+        for name in ["d/file", "inside", "folder/file", "d/../d/file"] {
+            assert_eq!(read_inside(&root, name, 3).unwrap(), b"ins", "{name}");
+        }
+        for (name, expected) in [
+            ("d/file", true),
+            ("/d/./file", true),
+            ("inside", false),
+            ("folder/file", false),
+            ("d/../d/file", false),
+            ("/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain_file(&root, name), expected, "{name}");
+        }
+    }
 }

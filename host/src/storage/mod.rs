@@ -38,7 +38,7 @@ mod write;
 
 pub use builds::StoredBuild;
 pub use error::{SourceError, StorageError};
-pub(crate) use inside::read_inside;
+pub(crate) use inside::{is_plain_file, read_inside};
 pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};

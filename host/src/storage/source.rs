@@ -15,8 +15,8 @@ use super::{
     StorageError, archive,
     attributes::Attributes,
     error::SourceError,
-    inside::read_inside,
-    names::MANIFEST,
+    inside::{is_file, read_inside},
+    names::{DOCKERFILE, MANIFEST},
     remove::remove_tree,
     tree::Tree,
     write::{failed, unreadable},
@@ -68,9 +68,27 @@ impl StagedSource {
     /// The same tree, to be built by these rules. The name follows from both, as does the image.
     ///
     /// # Errors
-    /// [`SourceError`] when the rules can't be written down.
+    /// [`SourceError`] when the Dockerfile that they name is not there.
     pub fn built_by(mut self, rules: &BuildRules) -> Result<Self, SourceError> {
+        let dockerfile = rules.recipe.dockerfile.as_deref().unwrap_or(DOCKERFILE);
+        if !is_file(&self.dir, dockerfile) {
+            let path = dockerfile.to_owned();
+            return Err(SourceError::MissingDockerfile { path });
+        }
         self.build = name(&self.digest, rules)?;
+        Ok(self)
+    }
+
+    /// The same tree under a name of its own, so that no image stands for it yet. `random` tells it
+    /// from others.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the name is none.
+    pub fn anew(mut self, random: u64) -> Result<Self, SourceError> {
+        let mut hash = Sha256::new();
+        hash.update(self.build.as_str());
+        hash.update(random.to_le_bytes());
+        self.build = named(hash)?;
         Ok(self)
     }
 
@@ -162,6 +180,10 @@ fn name(digest: &[u8; 32], rules: &BuildRules) -> Result<BuildId, SourceError> {
     let mut hash = Sha256::new();
     hash.update(digest);
     hash.update(rules);
+    named(hash)
+}
+
+fn named(hash: Sha256) -> Result<BuildId, SourceError> {
     let hex: String = hash.finalize()[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -23,6 +23,9 @@ const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// The mode of folders when that of files is set for all of them.
+const FOLDER_MODE: u32 = 0o755;
+
 /// What a tree is sent for.
 pub(crate) enum Purpose {
     /// To be kept: all of it.
@@ -31,6 +34,9 @@ pub(crate) enum Purpose {
     /// what Docker would show it, so the tree's own Dockerfile only if `.dockerignore` does not name
     /// it; and never the manifest.
     Build(String),
+    /// To be copied from while it is built, every file with this mode, and what `COPY` can't see left
+    /// out as well.
+    Modes(u32),
 }
 
 /// Streams the tree below `root`, with modes and times as they came in and without owners. The same
@@ -62,12 +68,18 @@ pub(crate) fn tar_stream(
 fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
     let hidden: &[&str] = match purpose {
         Purpose::Keep => &[],
-        Purpose::Build(_) if is_ignored(root, DOCKERFILE) => &[MANIFEST, IGNORE, DOCKERFILE],
-        Purpose::Build(_) => &[MANIFEST, IGNORE],
+        Purpose::Build(_) | Purpose::Modes(_) if is_ignored(root, DOCKERFILE) => {
+            &[MANIFEST, IGNORE, BUILD_DOCKERFILE, DOCKERFILE]
+        }
+        Purpose::Build(_) | Purpose::Modes(_) => &[MANIFEST, IGNORE, BUILD_DOCKERFILE],
     };
     let mut archive = tar::Builder::new(&mut *out);
-    let written = write_tree(root, hidden, &mut archive).and_then(|()| match purpose {
-        Purpose::Keep => Ok(()),
+    let mode = match purpose {
+        Purpose::Keep | Purpose::Build(_) => None,
+        Purpose::Modes(mode) => Some(*mode),
+    };
+    let written = write_tree(root, hidden, mode, &mut archive).and_then(|()| match purpose {
+        Purpose::Keep | Purpose::Modes(_) => Ok(()),
         Purpose::Build(dockerfile) => write_own(dockerfile, &mut archive),
     });
     if let Err(error) = written {
@@ -104,6 +116,7 @@ fn write_own(dockerfile: &str, archive: &mut tar::Builder<&mut Pieces>) -> io::R
 fn write_tree(
     root: &Path,
     hidden: &[&str],
+    mode: Option<u32>,
     archive: &mut tar::Builder<&mut Pieces>,
 ) -> io::Result<()> {
     let root_mode = fs::symlink_metadata(root)?.permissions().mode() & 0o7777;
@@ -129,6 +142,7 @@ fn write_tree(
             header.set_size(0);
             if metadata.is_dir() {
                 header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(mode.map_or(attributes.mode(), |_| FOLDER_MODE));
                 archive.append_data(&mut header, path.join(""), io::empty())?;
                 waiting.push(path);
             } else if metadata.is_symlink() {
@@ -137,6 +151,7 @@ fn write_tree(
                 archive.append_link(&mut header, &path, fs::read_link(&place)?)?;
             } else {
                 header.set_entry_type(tar::EntryType::Regular);
+                header.set_mode(mode.unwrap_or(attributes.mode()));
                 header.set_size(metadata.len());
                 archive.append_data(&mut header, &path, fs::File::open(&place)?)?;
             }
@@ -225,6 +240,23 @@ mod tests {
         fs::write(folder.path().join(IGNORE), "*\n!d\n").unwrap();
         let seen = [&["d/"], &below[..], &own].concat();
         assert_eq!(names(&archive(folder.path(), build()).await), seen);
+    }
+
+    #[tokio::test]
+    async fn a_mode_is_for_files_and_not_for_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("d")).unwrap();
+        for name in ["d/x", MANIFEST, IGNORE, BUILD_DOCKERFILE] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(folder.path().join("d"), private).unwrap();
+        let bytes = archive(folder.path(), Purpose::Modes(0o4_500)).await;
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap();
+        let modes = entries.map(|entry| entry.unwrap().header().mode().unwrap());
+        assert_eq!(modes.collect::<Vec<u32>>(), [0o755, 0o4_500]);
+        assert_eq!(names(&bytes), ["d/", "d/x"]);
     }
 
     #[tokio::test]

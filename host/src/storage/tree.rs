@@ -8,8 +8,7 @@ use super::{
     SourceLimits,
     attributes::{Attributes, FAITHFUL_MODE},
     error::SourceError,
-    inside,
-    names::{DOCKERFILE, MANIFEST, is_reserved},
+    names::{MANIFEST, is_reserved},
     paths::{self, refused, shown},
     write::{Floor, failed, write_file},
 };
@@ -163,9 +162,6 @@ impl Tree {
     /// target; not its time, which differs from one copy of the same source to the next. Every text
     /// goes in with its length, so no two trees give the same input.
     pub(super) fn finish(self) -> Result<[u8; 32], SourceError> {
-        if !inside::is_file(&self.root, DOCKERFILE) {
-            return Err(SourceError::MissingDockerfile);
-        }
         self.set_attributes()
             .map_err(failed("set the modes in", &self.root))?;
         self.sync().map_err(failed("sync", &self.root))?;

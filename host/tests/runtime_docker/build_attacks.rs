@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use hersh_host::runtime::{BuildError, Runtime};
-use hersh_program::ImageId;
+use hersh_program::{ImageId, Recipe};
 
 use crate::world::{World, until};
 
@@ -179,19 +179,72 @@ async fn step_bounds(world: &World) -> Option<(Option<i64>, Option<i64>, Option<
 }
 
 #[tokio::test]
-async fn the_engine_never_sees_the_text_that_was_sent() {
+async fn the_engine_is_given_its_own_text_and_steps_see_the_trees() {
     let world = World::new();
     let text = "# a comment\nFROM scratch\nCOPY bin /bin\nENV PATH=/bin\n\
-                RUN echo one \\\n # between\n && cat /bin/../Dockerfile; true\nCOPY Dockerfile /\nRUN cat /Dockerfile\n";
+                COPY . /all\nRUN cat /all/Dockerfile; ls -a /all /all/.hersh.dockerfile; true\n";
     let build = world.store(text);
     let request = world.build_request(&build);
+    // What would say something to the engine in the place of the host's own.
+    let hostile = format!("FROM scratch\nADD http://{INTERNET}/x /x\n");
+    std::fs::write(request.context_dir.join(".hersh.dockerfile"), hostile).unwrap();
+    std::fs::write(request.context_dir.join(".dockerignore"), "bin\n").unwrap();
     world.runtime.build(request.clone()).await.unwrap();
     let log = std::fs::read_to_string(&request.log_path).unwrap();
-    // It is a file like any other, and no instructions.
-    let (_, copied) = log.split_once(": RUN cat /Dockerfile").unwrap();
-    assert!(copied.contains("# a comment"), "{log}");
-    let steps = log.lines().filter(|line| line.starts_with("Step "));
-    let joined = |step: &str| step.contains("echo one") && step.contains("&& cat");
-    assert!(steps.clone().any(joined), "{log}");
-    assert!(steps.clone().all(|step| !step.contains('#')), "{log}");
+    assert!(log.contains("\n# a comment\n"), "{log}");
+    assert!(log.contains(".hersh.dockerfile: No such file"), "{log}");
+    assert!(!log.contains("\n.dockerignore\n"), "{log}");
+    world.runtime.forget(&world.program).await.unwrap();
+}
+
+/// Whoever builds may ask for newer base images, but not replace for everybody what a person put
+/// there.
+#[tokio::test]
+async fn a_persons_image_is_not_fetched_anew() {
+    let world = World::new();
+    let name = format!("{}-own:1", world.program);
+    world
+        .foreign_image(&name, "FROM scratch\nCOPY bin /bin\n")
+        .await;
+    let build = world.store(&format!("FROM {name}\nLABEL a=b\n"));
+    let mut request = world.build_request(&build);
+    request.rules.recipe = Recipe {
+        pull: true,
+        ..Recipe::default()
+    }
+    .into();
+    let built = world.runtime.build(request.clone()).await;
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    assert!(built.is_ok(), "{built:?}: {log}");
+    assert!(log.contains("was put on this machine by somebody"), "{log}");
+    world.runtime.forget(&world.program).await.unwrap();
+    world.remove_image(&name).await;
+}
+
+#[tokio::test]
+async fn every_refusal_is_told_before_anything_is_built() {
+    let world = World::new();
+    let text = format!(
+        "FROM hersh/h/p\nRUN --mount=type=cache,target=/c x\nVOLUME /data\nADD http://{INTERNET}/x /x\n"
+    );
+    let message = refusal(world.try_build(&text).await);
+    for line in [
+        "line 1: hersh/h/p is",
+        "line 2: options of RUN",
+        "line 3: VOLUME /data",
+        "line 4: ADD",
+    ] {
+        assert!(message.contains(line), "{message}");
+    }
+    // What only the engine knows is told at once as well.
+    let text = "FROM 198.51.100.1/x AS a\nFROM localhost:2375/y\n";
+    let message = refusal(world.try_build(text).await);
+    assert!(
+        message.contains("line 1: 198.51.100.1/x is not"),
+        "{message}"
+    );
+    assert!(
+        message.contains("line 2: localhost:2375/y is not"),
+        "{message}"
+    );
 }

@@ -44,7 +44,7 @@ async fn a_build_reaches_the_internet_if_it_may_and_neither_host_nor_programs() 
         "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nRUN {steps}\n"
     ));
     let mut request = world.build_request(&build);
-    request.network = true;
+    request.rules.network = true;
     let built = world.runtime.build(request.clone()).await;
     let log = std::fs::read_to_string(&request.log_path).unwrap();
     assert!(built.is_ok(), "{built:?}: {log}");

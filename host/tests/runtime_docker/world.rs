@@ -21,7 +21,7 @@ use hersh_host::{
     },
     storage::{SourceLimits, Storage},
 };
-use hersh_program::{BuildId, ImageId, Manifest, ProgramId, Readiness};
+use hersh_program::{BuildId, BuildRules, ImageId, Manifest, ProgramId, Readiness};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything that the tests wait for may take.
@@ -158,7 +158,7 @@ impl World {
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
-            network: false,
+            rules: BuildRules::default(),
             cancel: CancellationToken::new(),
         }
     }

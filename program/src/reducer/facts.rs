@@ -99,6 +99,7 @@ impl Facts<'_> {
             program: self.0.id.clone(),
             build: held.source.build.clone(),
             network: held.source.manifest.build.network,
+            recipe: Arc::clone(&held.source.manifest.build.recipe),
             timeout_ms: left_ms
                 .saturating_sub(BUILD_QUEUE_MS + HANDLER_SLACK_MS)
                 .max(1),

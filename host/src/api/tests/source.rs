@@ -100,3 +100,76 @@ fn staged(host: &Fixture) -> (StagedSource, BuildId) {
     let build = staged.build_id().clone();
     (staged, build)
 }
+
+/// How an image is made is part of what stands for it: else another target would run the old one.
+#[tokio::test]
+async fn a_build_is_named_by_its_source_and_by_its_recipe() {
+    let host = Fixture::new().await;
+    host.json("/programs", &program("a")).await;
+    let put = async |query: &str| {
+        let path = format!("/programs/a/source{query}");
+        let (status, answer) = host.put_as(&host.token, &path, &program("a")).await;
+        assert_eq!(status, StatusCode::OK, "{query}: {answer}");
+        answer["build_id"].as_str().unwrap().to_owned()
+    };
+    let plain = put("").await;
+    assert_eq!(put("?dockerfile=Dockerfile").await, plain);
+    let mut seen = vec![plain.clone()];
+    for query in [
+        "?target=prod",
+        "?target=dev",
+        "?args=%7B%22A%22:%221%22%7D",
+        "?args=%7B%22A%22:%222%22%7D",
+        "?pull=true",
+        "?no_cache=true",
+    ] {
+        let build = put(query).await;
+        assert!(!seen.contains(&build), "{query}");
+        // What is to be made anew is another build each time, and anything else the same.
+        let is_fresh = query.ends_with("=true");
+        assert_eq!(put(query).await != build, is_fresh, "{query}");
+        seen.push(build);
+    }
+    put("?target=prod&args=%7B%22KEY%22:%22s3cret%22%7D&no_cache=true").await;
+    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    for path in ["/programs/a", "/programs/a/events"] {
+        let (_, view) = host.ask(Method::GET, path).await;
+        let text = view.to_string();
+        assert!(text.contains("KEY") && text.contains("prod"), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    // Only what is asked for makes an image anew: what runs limits and values builds nothing.
+    assert_eq!(put("").await, plain);
+    let mut other = program("a");
+    other["env"] = json!({ "LEVEL": "debug" });
+    other["resources"] = json!({ "memory": "128MiB" });
+    let (_, answer) = host.put_as(&host.token, "/programs/a/source", &other).await;
+    assert_eq!(answer["build_id"], plain.as_str());
+}
+
+#[tokio::test]
+async fn what_can_not_be_asked_of_a_build_is_refused() {
+    let host = Fixture::new().await;
+    host.json("/programs", &program("a")).await;
+    for (query, expected) in [
+        ("?args=%5B%22s3cret%22%5D", "no JSON object"),
+        ("?args=%7B%22A%22:1%7D", "no JSON object"),
+        ("?args=%7B%221A%22:%22s3cret%22%7D", "build.args"),
+        ("?dockerfile=../x", "build.dockerfile"),
+        ("?dockerfile=/etc/shadow", "build.dockerfile"),
+        ("?target=a%20b", "build.target"),
+        ("?pull=maybe", ""),
+        ("?nothing=1", ""),
+    ] {
+        let path = format!("/programs/a/source{query}");
+        let (refused, answer) = host.put_as(&host.token, &path, &program("a")).await;
+        let text = answer.to_string();
+        assert_eq!(refused, StatusCode::BAD_REQUEST, "{query}: {text}");
+        assert!(
+            text.contains(expected) && !text.contains("s3cret"),
+            "{text}"
+        );
+        let (again, _) = host.json(&format!("/programs{query}"), &program("b")).await;
+        assert_eq!(again, StatusCode::BAD_REQUEST, "{query}");
+    }
+}

@@ -4,76 +4,166 @@
 //! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
 //! an image with triggers is no base. Nor is one that some host built for a program.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
-use futures_util::StreamExt;
+use bollard::models::ImageInspect;
 
-use super::{Inner, engine::Fault, fetched::Fetched, images::ago_ms};
+use super::{
+    Inner,
+    engine::Fault,
+    fetch,
+    trees::{self, Trees},
+};
 use crate::{
     compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
-    dockerfile::{Base, DOCKERFILE_BYTES_MAX, Dockerfile},
+    dockerfile::{
+        Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild,
+        is_mounted_over,
+    },
     runtime::{BuildError, BuildLog, BuildRequest},
-    storage::{DOCKERFILE, StorageError, read_inside},
+    storage::{DOCKERFILE, read_inside},
 };
 
 /// The text that the engine is to build.
 pub(super) async fn prepare(
     inner: &Inner,
     request: &BuildRequest,
+    trees: &Trees,
     log: &mut BuildLog,
-) -> Result<String, BuildError> {
-    let files = |message| BuildError::Files { message };
-    let context = request.context_dir.clone();
-    // It may be a link, and is a stranger's: one that leads out of the tree is not followed.
-    let reading = tokio::task::spawn_blocking(move || {
-        read_inside(&context, DOCKERFILE, DOCKERFILE_BYTES_MAX + 1)
-    });
-    let bytes = reading
-        .await
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(|error| files(format!("the Dockerfile can't be read: {error}")))?;
-    let file = Dockerfile::read(&bytes).map_err(|refused| failed(refused.to_string()))?;
+) -> Result<ToBuild, BuildError> {
+    let file = match read(request).await? {
+        Ok(file) => file,
+        Err(refusals) => {
+            let refusals = refusals.iter();
+            let refusals = refusals.map(|refused| (refused.line, refused.reason.clone()));
+            return Err(told(refusals.collect(), log, request));
+        }
+    };
+    for note in file.notes() {
+        write(log, request, &note.to_string())?;
+    }
+    let mut refusals = trees::refusals(request, &file).await;
     let mut bases = BTreeMap::new();
     for (line, name) in file.images() {
-        let base = look_up(inner, name, log)
-            .await
-            .map_err(|error| at_line(line, error))?;
-        log.write(&format!("{name} is {}\n", base.id))
-            .map_err(|error| files(format!("{}: {error}", request.log_path.display())))?;
-        bases.insert(name.to_owned(), base);
+        // Nothing is fetched for a build that is refused anyway.
+        let may_fetch = refusals.is_empty();
+        match look_up(inner, request, name, may_fetch, log).await {
+            Ok(Some(base)) => {
+                write(log, request, &format!("{name} is {}", base.id))?;
+                bases.insert(name.to_owned(), base);
+            }
+            Ok(None) => {}
+            Err(BuildError::Failed { message, .. }) => refusals.push((line, message)),
+            Err(
+                error @ (BuildError::Cancelled
+                | BuildError::Files { .. }
+                | BuildError::Unavailable(_)),
+            ) => return Err(error),
+        }
     }
+    if !refusals.is_empty() {
+        return Err(told(refusals, log, request));
+    }
+    let made = trees.make(inner, request, &file).await?;
     // The engine's cache knows neither tenant nor network: what one program's step left behind
     // would stand for the same step of another.
-    let network = if request.network { "network" } else { "none" };
+    let network = if request.rules.network {
+        "network"
+    } else {
+        "none"
+    };
     let cache = format!("{}.{network}", request.program);
     let labels = [
         (LAYER_LABEL, inner.config.host_id.as_str()),
         (CACHE_LABEL, &cache),
     ];
-    file.to_build(&bases, &labels)
-        .map_err(|refused| failed(refused.to_string()))
+    file.to_build(&bases, &made, &labels)
+        .map_err(|refused| told(vec![(refused.line, refused.reason)], log, request))
 }
 
-/// A base image, fetched if need be.
-async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, BuildError> {
-    let (named, now_ms) = (name.to_owned(), ago_ms(Duration::ZERO));
-    let image = match find(inner, name).await? {
-        Some(image) => {
-            note(inner, move |fetched| fetched.used(&named, now_ms)).await?;
-            image
+/// The file that the recipe names, read and checked.
+async fn read(request: &BuildRequest) -> Result<Result<Dockerfile, Refusals>, BuildError> {
+    let recipe = &request.rules.recipe;
+    let name = recipe.dockerfile.as_deref().unwrap_or(DOCKERFILE);
+    let (root, path) = (request.context_dir.clone(), name.to_owned());
+    let read =
+        tokio::task::spawn_blocking(move || read_inside(&root, &path, DOCKERFILE_BYTES_MAX + 1));
+    let files = |error: &dyn std::fmt::Display| BuildError::Files {
+        message: format!("{name} can't be read: {error}"),
+    };
+    let bytes = read
+        .await
+        .map_err(|error| files(&error))?
+        .map_err(|error| files(&error))?;
+    let asked = Asked {
+        target: recipe.target.clone(),
+        args: recipe.args.clone(),
+        ..Asked::default()
+    };
+    Ok(Dockerfile::read_for(&bytes, asked))
+}
+
+/// All of them in one cause, and each on a line of the log.
+fn told(
+    mut refusals: Vec<(usize, String)>,
+    log: &mut BuildLog,
+    request: &BuildRequest,
+) -> BuildError {
+    refusals.sort();
+    let mut message = "Dockerfile, ".to_owned();
+    for (at, (line, reason)) in refusals.iter().take(REFUSALS_MAX).enumerate() {
+        let between = if at == 0 { "" } else { "; and " };
+        message.push_str(&format!("{between}line {line}: {reason}"));
+        if let Err(error) = write(log, request, &format!("line {line}: {reason}")) {
+            return error;
         }
-        None => {
+    }
+    failed(message)
+}
+
+fn write(log: &mut BuildLog, request: &BuildRequest, line: &str) -> Result<(), BuildError> {
+    log.write(&format!("{line}\n"))
+        .map_err(|error| BuildError::Files {
+            message: format!("{}: {error}", request.log_path.display()),
+        })
+}
+
+/// A base image, fetched if need be; `None` when it would have to be fetched and may not.
+async fn look_up(
+    inner: &Inner,
+    request: &BuildRequest,
+    name: &str,
+    may_fetch: bool,
+    log: &mut BuildLog,
+) -> Result<Option<Base>, BuildError> {
+    let found = find(inner, name).await?;
+    let image = match fetch::need(inner, name, found.as_ref(), request.rules.recipe.pull) {
+        fetch::Need::Nothing => {
+            fetch::used(inner, name).await?;
+            found
+        }
+        fetch::Need::NotOurs => {
+            let said = "was put on this machine by somebody and is not fetched anew";
+            write(log, request, &format!("note: {name} {said}"))?;
+            found
+        }
+        fetch::Need::Fetch => {
             inner.config.registries.check(name).map_err(failed)?;
-            note(inner, move |fetched| fetched.add(&named, now_ms)).await?;
-            // The log is for people to read; its end is written to it later in any case.
-            let _ = log.write(&format!("fetching {name}\n"));
-            pull(inner, name).await?;
-            let found = find(inner, name).await?;
-            found.ok_or_else(|| failed(format!("{name} was fetched and is not there")))?
+            if !may_fetch {
+                return Ok(None);
+            }
+            write(log, request, &format!("fetching {name}"))?;
+            let older = found.and_then(|image| image.id);
+            fetch::fetch(inner, name, older).await?;
+            find(inner, name).await?
         }
     };
+    let image = image.ok_or_else(|| failed(format!("{name} was fetched and is not there")))?;
+    base(name, image).map(Some)
+}
+
+/// What is known of an image, if it may be built on.
+fn base(name: &str, image: ImageInspect) -> Result<Base, BuildError> {
     let config = image.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     if [HOST_LABEL, PROGRAM_LABEL, LAYER_LABEL]
@@ -89,6 +179,14 @@ async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, 
             "{name} has ONBUILD triggers, which would run unseen; name an image without them"
         )));
     }
+    let mut volumes = config.volumes.unwrap_or_default();
+    volumes.sort();
+    if let Some(path) = volumes.iter().find(|path| !is_mounted_over(path)) {
+        return Err(failed(format!(
+            "{name} has a VOLUME {path}: a program writes to /state and /tmp only, and what an \
+             image says of volumes can't be taken back; name an image without it"
+        )));
+    }
     let variables = config.env.unwrap_or_default();
     let variables = variables
         .iter()
@@ -102,19 +200,6 @@ async fn look_up(inner: &Inner, name: &str, log: &mut BuildLog) -> Result<Base, 
     })
 }
 
-/// Changes the record of what was fetched.
-async fn note(
-    inner: &Inner,
-    change: impl FnOnce(&Fetched) -> Result<(), StorageError> + Send + 'static,
-) -> Result<(), BuildError> {
-    let fetched = Arc::clone(&inner.fetched);
-    let noted = tokio::task::spawn_blocking(move || change(&fetched)).await;
-    let files = |message| BuildError::Files { message };
-    noted
-        .map_err(|error| files(error.to_string()))?
-        .map_err(|error| files(error.to_string()))
-}
-
 async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
     let client = inner.engine.client().await?;
     match client.inspect_image(name).await {
@@ -125,42 +210,6 @@ async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildEr
                 Err(refused(fault))
             }
         },
-    }
-}
-
-async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
-    let client = inner
-        .engine
-        .client()
-        .await?
-        .with_timeout(super::build::NO_LIMIT);
-    // Without a tag or digest an engine fetches all tags.
-    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
-    let tag = (!last.contains([':', '@'])).then(|| "latest".to_owned());
-    let options = CreateImageOptions {
-        from_image: Some(name.to_owned()),
-        tag,
-        ..CreateImageOptions::default()
-    };
-    let mut said = std::pin::pin!(client.create_image(Some(options), None, None));
-    while let Some(said) = said.next().await {
-        said.map_err(|error| match inner.engine.fault(&error) {
-            Fault::Unavailable(error) => error.into(),
-            Fault::NotFound(message) | Fault::Conflict(message) | Fault::Refused(message) => {
-                failed(format!("{name} could not be fetched: {message}"))
-            }
-        })?;
-    }
-    Ok(())
-}
-
-fn at_line(line: usize, error: BuildError) -> BuildError {
-    match error {
-        BuildError::Failed { message, logs } => BuildError::Failed {
-            message: format!("Dockerfile, line {line}: {message}"),
-            logs,
-        },
-        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => error,
     }
 }
 

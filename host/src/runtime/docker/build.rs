@@ -8,8 +8,17 @@ use futures_util::StreamExt;
 use hersh_program::ImageId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, base, build_network, build_steps, engine::Fault, image_tag, trial::TrialError};
+use super::{
+    Inner, base, build_network,
+    build_steps::{self, Watched},
+    engine::Fault,
+    image_tag,
+    narrator::{Bounds, Narrator},
+    trees::Trees,
+    trial::TrialError,
+};
 use crate::{
+    dockerfile::ToBuild,
     runtime::{BuildError, BuildLog, BuildRequest},
     storage::{BUILD_DOCKERFILE, Purpose, tar_stream},
 };
@@ -35,8 +44,9 @@ pub(super) async fn build(
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
         message: format!("{}: {error}", request.log_path.display()),
     })?;
+    let trees = Trees::default();
     let result = tokio::select! {
-        result = follow(&inner, &request, &mut log) => result,
+        result = follow(&inner, &request, &trees, &mut log) => result,
         () = cancel.cancelled() => Err(BuildError::Cancelled),
         () = request.cancel.cancelled() => Err(BuildError::Cancelled),
     };
@@ -49,7 +59,8 @@ pub(super) async fn build(
             tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
         }
     }
-    if request.network
+    trees.remove(&inner).await;
+    if request.rules.network
         && let Err(error) = build_network::remove(&inner, &request.program).await
     {
         tracing::warn!(%error, program = %request.program, "a build's network stays until it is collected");
@@ -74,41 +85,61 @@ pub(super) async fn build(
 async fn follow(
     inner: &Inner,
     request: &BuildRequest,
+    trees: &Trees,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
-    let dockerfile = base::prepare(inner, request, log).await?;
-    let network = if request.network {
+    let dockerfile = base::prepare(inner, request, trees, log).await?;
+    let network = if request.rules.network {
         build_network::make(inner, &request.program).await?
     } else {
         "none".to_owned()
     };
+    let sending = Sending {
+        inner,
+        request,
+        dockerfile: &dockerfile,
+        network: &network,
+        watched: Watched::default(),
+    };
     tokio::select! {
-        result = send_until_taken(inner, request, &dockerfile, &network, log) => result,
-        lost = build_steps::bound(inner, &request.program) => Err(lost.into()),
+        result = send_until_taken(&sending, log) => result,
+        lost = build_steps::bound(inner, &request.program, &sending.watched) => Err(lost.into()),
     }
+}
+
+/// A tree on its way to the engine.
+struct Sending<'a> {
+    inner: &'a Inner,
+    request: &'a BuildRequest,
+    dockerfile: &'a ToBuild,
+    network: &'a str,
+    watched: Watched,
 }
 
 /// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
 /// were done stand in its cache.
 async fn send_until_taken(
-    inner: &Inner,
-    request: &BuildRequest,
-    dockerfile: &str,
-    network: &str,
+    sending: &Sending<'_>,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
-    for _attempt in 1..ATTEMPTS_MAX {
-        let sent = send(inner, request, dockerfile.to_owned(), network, log).await;
-        if !sent.as_ref().is_err_and(met_a_removal) {
-            return sent;
+    let mut attempt = 1;
+    loop {
+        let mut narrator = Narrator::new(sending.dockerfile, sending.bounds());
+        let sent = send(sending, &mut narrator, log).await;
+        if attempt < ATTEMPTS_MAX && sent.as_ref().is_err_and(met_a_removal) {
+            attempt += 1;
+            let said = "(again: an image was removed while the engine looked at it)\n";
+            write(log, sending.request, said)?;
+            continue;
         }
-        write(
-            log,
-            request,
-            "(again: an image was removed while the engine looked at it)\n",
-        )?;
+        return sent.map_err(|error| match error {
+            BuildError::Failed { message, logs } => BuildError::Failed {
+                message: narrator.failure(&message, sending.watched.ran_out_of_memory()),
+                logs,
+            },
+            BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => error,
+        });
     }
-    send(inner, request, dockerfile.to_owned(), network, log).await
 }
 
 /// Whether the engine stumbled over the removal of an image that has nothing to do with the build.
@@ -123,21 +154,25 @@ fn met_a_removal(error: &BuildError) -> bool {
 
 /// Sends the tree and reads what the builder says until it is done.
 async fn send(
-    inner: &Inner,
-    request: &BuildRequest,
-    dockerfile: String,
-    network: &str,
+    sending: &Sending<'_>,
+    narrator: &mut Narrator<'_>,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
+    let (inner, request) = (sending.inner, sending.request);
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let context = tar_stream(request.context_dir.clone(), Purpose::Build(dockerfile), ());
+    let packed = Purpose::Build(sending.dockerfile.text.clone());
+    let context = tar_stream(request.context_dir.clone(), packed, ());
     let context = bollard::body_try_stream(context);
-    let options = options(inner, request, network);
+    let options = sending.options();
     let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
         let Some(text) = said.stream else { continue };
-        write(log, request, &text)?;
+        for line in log.complete(&text) {
+            if let Some(line) = narrator.line(line) {
+                write(log, request, &format!("{line}\n"))?;
+            }
+        }
     }
     inner
         .built(&request.program, &request.build)
@@ -154,30 +189,40 @@ fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), B
     })
 }
 
-fn options(inner: &Inner, request: &BuildRequest, network: &str) -> BuildImageOptions {
-    let memory_bytes = i32::try_from(inner.config.build_memory_bytes).unwrap_or(i32::MAX);
-    BuildImageOptions {
-        dockerfile: BUILD_DOCKERFILE.to_owned(),
-        t: Some(image_tag(
-            &inner.config.host_id,
-            &request.program,
-            &request.build,
-        )),
-        rm: true,
-        forcerm: true,
-        memory: Some(memory_bytes),
-        memswap: Some(memory_bytes),
-        cpuperiod: Some(CPU_PERIOD_US),
-        cpuquota: Some(
-            inner
-                .config
-                .build_cpu_millis
-                .saturating_mul(CPU_PERIOD_US / 1_000),
-        ),
-        networkmode: Some(network.to_owned()),
-        extrahosts: Some(build_steps::marker(inner, &request.program)),
-        version: BuilderVersion::BuilderV1,
-        ..BuildImageOptions::default()
+impl Sending<'_> {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            network: self.request.rules.network,
+            memory_bytes: self.inner.config.build_memory_bytes,
+        }
+    }
+
+    fn options(&self) -> BuildImageOptions {
+        let (config, request) = (&self.inner.config, self.request);
+        let recipe = &request.rules.recipe;
+        let args = recipe.args.clone().into_iter().collect();
+        // A step that may have more gets it when it has begun.
+        let memory_bytes = i32::try_from(config.build_memory_bytes).unwrap_or(i32::MAX);
+        BuildImageOptions {
+            dockerfile: BUILD_DOCKERFILE.to_owned(),
+            t: Some(image_tag(&config.host_id, &request.program, &request.build)),
+            rm: true,
+            forcerm: true,
+            nocache: recipe.no_cache,
+            buildargs: Some(args),
+            memory: Some(memory_bytes),
+            memswap: Some(memory_bytes),
+            cpuperiod: Some(CPU_PERIOD_US),
+            cpuquota: Some(
+                config
+                    .build_cpu_millis
+                    .saturating_mul(CPU_PERIOD_US / 1_000),
+            ),
+            networkmode: Some(self.network.to_owned()),
+            extrahosts: Some(build_steps::marker(self.inner, &request.program)),
+            version: BuilderVersion::BuilderV1,
+            ..BuildImageOptions::default()
+        }
     }
 }
 

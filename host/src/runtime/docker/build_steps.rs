@@ -1,15 +1,19 @@
 //! The containers in which a build's steps run: found, bounded, removed.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bollard::{
-    models::ContainerUpdateBody,
+    models::{ContainerInspectResponse, ContainerUpdateBody},
     query_parameters::{EventsOptions, ListContainersOptions},
 };
 use futures_util::StreamExt;
 use hersh_program::ProgramId;
 
-use super::{Inner, listed, remove};
+use super::{Inner, counters, listed, remove};
 use crate::{
     compose::LAYER_LABEL,
     runtime::{StopError, Unavailable},
@@ -30,16 +34,36 @@ pub(super) fn marker(inner: &Inner, program: &ProgramId) -> String {
     format!("hersh-build-{program}.{host}:127.0.0.1")
 }
 
-/// Bounds the processes of each step as soon as the engine tells of it; engines take no such bound
-/// for a build. Ends only when the engine does not answer, and the build ends then as well.
-pub(super) async fn bound(inner: &Inner, program: &ProgramId) -> Unavailable {
+/// Threads on the machine's kernel that a sandbox may need for each process in it.
+const SANDBOX_THREADS: i64 = 16;
+
+/// What was seen of a build's steps.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    ran_out_of_memory: AtomicBool,
+}
+
+impl Watched {
+    /// Whether the kernel ended something in a step for want of memory.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.ran_out_of_memory.load(Ordering::Relaxed)
+    }
+}
+
+/// Bounds the processes of each step as soon as the engine tells of it, and gives it the rest of
+/// its memory; engines take no such bounds for a build. Ends only when the engine does not answer,
+/// and the build ends then as well.
+pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &Watched) -> Unavailable {
     let client = match inner.engine.client().await {
         Ok(client) => client,
         Err(error) => return error,
     };
     let filters = [
         ("type", vec!["container".to_owned()]),
-        ("event", vec!["create".to_owned(), "start".to_owned()]),
+        (
+            "event",
+            ["create", "start", "oom"].map(str::to_owned).to_vec(),
+        ),
         ("label", vec![layer_label(inner)]),
     ];
     let options = EventsOptions {
@@ -49,12 +73,21 @@ pub(super) async fn bound(inner: &Inner, program: &ProgramId) -> Unavailable {
     let marker = marker(inner, program);
     let mut events = std::pin::pin!(client.events(Some(options)));
     while let Some(event) = events.next().await {
-        let id = match event {
-            Ok(event) => event.actor.and_then(|actor| actor.id),
+        let event = match event {
+            Ok(event) => event,
             Err(error) => return inner.engine.fault(&error).into_unavailable(),
         };
-        let Some(id) = id else { continue };
-        if is_step(inner, &id, &marker).await {
+        let is_oom = event.action.as_deref() == Some("oom");
+        let Some(id) = event.actor.and_then(|actor| actor.id) else {
+            continue;
+        };
+        let Some(step) = step(inner, &id, &marker).await else {
+            continue;
+        };
+        if is_oom {
+            watched.ran_out_of_memory.store(true, Ordering::Relaxed);
+        } else {
+            bound_group(inner, &id, &step);
             let limits = ContainerUpdateBody {
                 pids_limit: Some(STEP_PIDS),
                 ..ContainerUpdateBody::default()
@@ -105,23 +138,43 @@ async fn find(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
     let mut found = Vec::new();
     let steps = containers.into_iter().filter(|it| listed(it).is_none());
     for id in steps.filter_map(|container| container.id) {
-        if is_step(inner, &id, marker).await {
+        if step(inner, &id, marker).await.is_some() {
             found.push(id);
         }
     }
     Ok(found)
 }
 
-async fn is_step(inner: &Inner, id: &str, marker: &str) -> bool {
-    let Ok(client) = inner.engine.client().await else {
-        return false;
+/// The container, if it is a step of the build. One that is gone meanwhile needs nothing.
+async fn step(inner: &Inner, id: &str, marker: &str) -> Option<ContainerInspectResponse> {
+    let client = inner.engine.client().await.ok()?;
+    let inspected = client.inspect_container(id, None).await.ok()?;
+    let config = inspected.host_config.as_ref();
+    let hosts = config.and_then(|config| config.extra_hosts.as_ref())?;
+    let is_step = hosts.iter().any(|host| host == marker);
+    is_step.then_some(inspected)
+}
+
+/// Gives a step that runs the rest of its memory, and bounds what its sandbox is on the machine. Where
+/// that can't be reached it goes on with what the engine gave it, which is less.
+fn bound_group(inner: &Inner, id: &str, step: &ContainerInspectResponse) {
+    let pid = step.state.as_ref().and_then(|state| state.pid);
+    let Some(pid) = pid.filter(|pid| *pid > 0) else {
+        return;
     };
-    // One that is gone meanwhile needs nothing.
-    let Ok(inspected) = client.inspect_container(id, None).await else {
-        return false;
+    let runtime = step.host_config.as_ref();
+    let runtime = runtime.and_then(|config| config.runtime.as_deref());
+    let pids = match runtime {
+        Some("runc") => STEP_PIDS,
+        Some(_) | None => STEP_PIDS * SANDBOX_THREADS,
     };
-    let hosts = inspected.host_config.and_then(|config| config.extra_hosts);
-    hosts.is_some_and(|hosts| hosts.iter().any(|host| host == marker))
+    let memory_bytes = inner.config.build_memory_bytes;
+    if !counters::bound(id, pid, memory_bytes, pids.unsigned_abs()) {
+        tracing::debug!(
+            id,
+            "a step's control group can't be reached from here or is gone"
+        );
+    }
 }
 
 fn layer_label(inner: &Inner) -> String {

@@ -19,7 +19,7 @@ pub struct DockerConfig {
     pub registries: Registries,
     /// Members of one network; at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
     pub network_members: usize,
-    /// Memory of one step of a build, bytes; at most 2 GiB.
+    /// Memory of one step of a build, bytes.
     pub build_memory_bytes: u64,
     /// Processor time of one step of a build, thousandths of one core.
     pub build_cpu_millis: i32,
@@ -34,7 +34,7 @@ impl Default for DockerConfig {
             subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
             registries: Registries::default(),
             network_members: super::MEMBERS_MAX,
-            build_memory_bytes: 2 * 1024 * 1024 * 1024 - 1,
+            build_memory_bytes: 2 * 1024 * 1024 * 1024,
             build_cpu_millis: 2_000,
         }
     }

@@ -1,8 +1,10 @@
 //! A container's counters, read where the kernel keeps them: well under a millisecond, where the
-//! engine takes up to a second to answer.
+//! engine takes up to a second to answer. And bounds, written there: gVisor's runtime takes none for
+//! a container that runs.
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +18,17 @@ pub(super) fn read(container: &str, pid: i64) -> Option<Stats> {
         groups: PathBuf::from("/sys/fs/cgroup"),
     }
     .read(container)
+}
+
+/// Bounds the container whose first process on this machine is `pid`: memory in bytes, swap
+/// included, and processes and threads. False when its control groups can't be reached from here.
+pub(super) fn bound(container: &str, pid: i64, memory_bytes: u64, pids: u64) -> bool {
+    Counters {
+        process: PathBuf::from(format!("/proc/{pid}")),
+        groups: PathBuf::from("/sys/fs/cgroup"),
+    }
+    .bound(container, memory_bytes, pids)
+    .is_some()
 }
 
 struct Counters {
@@ -57,6 +70,26 @@ impl Counters {
             received_bytes,
             sent_bytes,
         })
+    }
+
+    fn bound(&self, container: &str, memory_bytes: u64, pids: u64) -> Option<()> {
+        let listed = fs::read_to_string(self.process.join("cgroup")).ok()?;
+        let write = |group: &Path, file: &str, value: u64| {
+            let file = group.join(file);
+            // Nothing is made: what is missing is no control group.
+            let open = fs::OpenOptions::new().write(true).open(file);
+            open.and_then(|mut file| file.write_all(value.to_string().as_bytes()))
+        };
+        let Some(memory) = self.group(&listed, "memory", container) else {
+            let group = self.group(&listed, "", container)?;
+            write(&group, "pids.max", pids).ok()?;
+            return write(&group, "memory.max", memory_bytes).ok();
+        };
+        let group = self.group(&listed, "pids", container)?;
+        write(&group, "pids.max", pids).ok()?;
+        // Memory with swap is never less than without. Kernels may not count swap.
+        let _ = write(&memory, "memory.memsw.limit_in_bytes", memory_bytes);
+        write(&memory, "memory.limit_in_bytes", memory_bytes).ok()
     }
 
     /// The folder of the process's group under `controller`; under "" in version 2.
@@ -182,5 +215,42 @@ mod tests {
             assert_eq!(counters.read("abc"), Some(EXPECTED));
             assert_eq!(counters.read("abd"), None, "another one's process");
         }
+    }
+
+    #[test]
+    fn both_versions_of_control_groups_are_bounded() {
+        let (one, counters) = lay(&[
+            ("process/cgroup", "4:memory:/e/abc\n8:pids:/e/abc\n0::/\n"),
+            ("groups/memory/e/abc/memory.memsw.limit_in_bytes", "1"),
+            ("groups/memory/e/abc/memory.limit_in_bytes", "1"),
+            ("groups/pids/e/abc/pids.max", "max"),
+        ]);
+        assert_eq!(counters.bound("abd", 4_096, 100), None, "another's");
+        assert_eq!(counters.bound("abc", 4_096, 100), Some(()));
+        let said = |folder: &Path, file: &str| {
+            fs::read_to_string(folder.join("groups").join(file)).unwrap()
+        };
+        for (file, expected) in [
+            ("memory/e/abc/memory.memsw.limit_in_bytes", "4096"),
+            ("memory/e/abc/memory.limit_in_bytes", "4096"),
+            ("pids/e/abc/pids.max", "100"),
+        ] {
+            assert_eq!(said(one.path(), file), expected);
+        }
+        let (two, counters) = lay(&[
+            ("process/cgroup", "0::/docker-abc.scope\n"),
+            ("groups/docker-abc.scope/memory.max", "1"),
+            ("groups/docker-abc.scope/pids.max", "max"),
+        ]);
+        assert_eq!(counters.bound("abc", 4_096, 100), Some(()));
+        assert_eq!(said(two.path(), "docker-abc.scope/memory.max"), "4096");
+        // What is no control group is not made into one.
+        fs::remove_file(two.path().join("groups/docker-abc.scope/memory.max")).unwrap();
+        assert_eq!(counters.bound("abc", 4_096, 100), None);
+        assert!(
+            !two.path()
+                .join("groups/docker-abc.scope/memory.max")
+                .exists()
+        );
     }
 }

@@ -57,6 +57,12 @@ impl Fetched {
         })
     }
 
+    /// Whether it was fetched.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.contains_key(name)
+    }
+
     /// Those that nobody built from since `until_ms`.
     pub(super) fn idle_since(&self, until_ms: u64) -> Vec<String> {
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +105,7 @@ mod tests {
         fetched.used("a:1", 1_000 + NOTED_EVERY_MS).unwrap();
         fetched.used("never-fetched", 5_000).unwrap();
         let fetched = Fetched::open(storage.clone());
+        assert!(fetched.knows("a:1") && !fetched.knows("never-fetched"));
         assert_eq!(fetched.idle_since(999), [""; 0]);
         assert_eq!(fetched.idle_since(1_000), ["b:1"]);
         assert_eq!(fetched.idle_since(u64::MAX), ["a:1", "b:1"]);

@@ -130,7 +130,7 @@ impl Inner {
 
     /// Removes an image by name or id, with the unnamed layers below it; false when something
     /// uses it.
-    async fn remove_unused(&self, image: &str) -> Result<bool, Unavailable> {
+    pub(super) async fn remove_unused(&self, image: &str) -> Result<bool, Unavailable> {
         let client = self.engine.client().await?;
         let removed = client.remove_image(image, None::<RemoveImageOptions>, None);
         match removed.await {

@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use hersh_machine::driver::NoJournal;
 use hersh_program::{
-    BuildId, Cause, ContainerId, EffectHandler, Event, ImageId, Manifest, Observed, ProgramId,
-    Source, Started, State, Supervisor, Task,
+    BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, Manifest, Observed,
+    ProgramId, Source, Started, State, Supervisor, Task,
 };
 
 use super::Subject;
@@ -88,7 +88,7 @@ impl EffectHandler for Instantly {
         &self,
         _: &Task,
         _: &BuildId,
-        _: bool,
+        _: &BuildRules,
         _: u64,
     ) -> Result<ImageId, Cause> {
         Ok(self.image.clone())

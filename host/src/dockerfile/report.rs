@@ -1,0 +1,118 @@
+//! What is said about a file while it is read: refusals, all of them at once, and notes.
+
+use std::fmt;
+
+/// The most refusals that are told of one file: whoever has more to mend knows by then.
+pub const REFUSALS_MAX: usize = 20;
+/// The most notes that are told of one file.
+const NOTES_MAX: usize = 50;
+
+/// One reason why a Dockerfile is not built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct Refused {
+    /// The line on which the instruction begins, from 1.
+    pub line: usize,
+    /// What is wrong and what to write instead.
+    pub reason: String,
+}
+
+/// Every reason why a Dockerfile is not built, in the order of its lines: at least one, at most
+/// [`REFUSALS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    list: Vec<Refused>,
+}
+
+/// What is passed over, and why that changes nothing or what it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The line on which the instruction begins, from 1.
+    pub line: usize,
+    /// What is passed over.
+    pub text: String,
+}
+
+/// What there is to say so far.
+#[derive(Default)]
+pub(super) struct Report {
+    refusals: Vec<Refused>,
+    notes: Vec<Note>,
+}
+
+impl Refusals {
+    /// The reasons, by line.
+    pub fn iter(&self) -> impl Iterator<Item = &Refused> {
+        self.list.iter()
+    }
+}
+
+impl From<Refused> for Refusals {
+    fn from(refused: Refused) -> Self {
+        let list = vec![refused];
+        Self { list }
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Dockerfile, ")?;
+        for (at, refused) in self.list.iter().enumerate() {
+            let between = if at == 0 { "" } else { "; and " };
+            write!(formatter, "{between}{refused}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusals {}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "note: line {}: {}", self.line, self.text)
+    }
+}
+
+impl Report {
+    /// Takes a refusal in. Only the first of a line is told: others follow from it.
+    pub(super) fn refuse(&mut self, refused: Refused) {
+        let is_known = self.refusals.iter().any(|it| it.line == refused.line);
+        if !is_known && !self.is_full() {
+            self.refusals.push(refused);
+        }
+    }
+
+    pub(super) fn note(&mut self, line: usize, text: impl Into<String>) {
+        if self.notes.len() < NOTES_MAX {
+            let text = text.into();
+            self.notes.push(Note { line, text });
+        }
+    }
+
+    /// Whether no further refusal is told: there is no use in reading on.
+    pub(super) fn is_full(&self) -> bool {
+        self.refusals.len() == REFUSALS_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.refusals.is_empty()
+    }
+
+    /// The notes.
+    ///
+    /// # Errors
+    /// The refusals, if there are any.
+    pub(super) fn finish(mut self) -> Result<Vec<Note>, Refusals> {
+        if self.refusals.is_empty() {
+            return Ok(self.notes);
+        }
+        self.refusals.sort_by_key(|refused| refused.line);
+        let list = self.refusals;
+        Err(Refusals { list })
+    }
+}
+
+pub(super) fn refused(line: usize, reason: impl Into<String>) -> Refused {
+    let reason = reason.into();
+    Refused { line, reason }
+}
