@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hersh_host::EngineSocket;
 
-use crate::setting_flags::SettingFlags;
+use crate::{build_options::BuildOptions, setting_flags::SettingFlags};
 
 /// Runs long-lived programs in gVisor sandboxes and keeps them alive.
 ///
@@ -343,6 +343,8 @@ pub(crate) struct DeployOptions {
     /// Return once the host has the source and the command.
     #[arg(long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildOptions,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod build_options;
 mod client;
 mod commands;
 mod connect;

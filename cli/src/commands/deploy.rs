@@ -11,7 +11,7 @@ use hersh_wire::{Manifest, ProgramCreated, ProgramView};
 use reqwest::{Body, Method};
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
-use super::{archive, programs};
+use super::{archive, build_query, programs};
 use crate::{
     args::{DeployOptions, Output},
     client::Client,
@@ -30,10 +30,11 @@ pub(crate) async fn deploy(
     options: DeployOptions,
     format: Output,
 ) -> Result<(), Failure> {
-    let manifest = read_manifest(&options.folder)?;
+    let manifest = read_manifest(&options.folder, options.build.file.is_some())?;
     let name = name(&options, &manifest)?;
+    let asked = build_query::of(&options.build, &options.folder)?;
     let standing = client.find(&name).await?;
-    let created = upload(client, &options.folder, &name, standing.is_some()).await?;
+    let created = upload(client, &options.folder, &name, standing.is_some(), &asked).await?;
     let at_rest = AT_REST.contains(&created.state.as_str());
     let verb = if at_rest { "start" } else { "restart" };
     let begun: ProgramView = client
@@ -89,13 +90,14 @@ fn report(view: &ProgramView, format: Output) -> Result<(), Failure> {
     }
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {
+/// `is_named` says that a Dockerfile is, so that none needs to be at the root.
+fn read_manifest(folder: &Path, is_named: bool) -> Result<Manifest, Failure> {
     let path = folder.join("hersh.toml");
     match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text)
             .map_err(|error| Failure::Input(format!("{}: {error}", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if folder.join("Dockerfile").exists() {
+            if is_named || folder.join("Dockerfile").exists() {
                 return Ok(Manifest::default());
             }
             if !folder.is_dir() {
@@ -139,6 +141,7 @@ async fn upload(
     folder: &Path,
     name: &str,
     stands: bool,
+    asked: &[(&'static str, String)],
 ) -> Result<ProgramCreated, Failure> {
     let entries = Arc::new(archive::entries(folder)?);
     let kib = archive::total_bytes(&entries).div_ceil(1024);
@@ -156,6 +159,7 @@ async fn upload(
             .query(&[("name", name)])
     };
     let request = request
+        .query(asked)
         .header("content-type", "application/x-tar")
         .body(Body::wrap_stream(ReaderStream::new(reader)));
     let sent = client.read(request).await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod archive;
+mod build_query;
 pub(crate) mod context;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
