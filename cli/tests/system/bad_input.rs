@@ -187,7 +187,7 @@ fn no_host_no_token_no_program_each_has_its_exit_code() {
     let output = run(&["ps"]);
     assert_eq!(output.status.code(), Some(6), "{}", told(&output));
     assert!(
-        told(&output).contains("start one with 'hersh host'"),
+        told(&output).contains("is one running here ('hersh host'"),
         "{}",
         told(&output)
     );

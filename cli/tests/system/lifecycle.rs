@@ -46,7 +46,7 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
     assert_eq!(host.state("counter"), "Stopped");
     assert!(containers("counter").is_empty());
     let told = host.refused(1, &["send", "counter", "add 1"]);
-    assert!(told.contains("counter is Stopped"), "{told}");
+    assert!(told.contains("'hersh start counter' starts it"), "{told}");
     host.run(&["start", "counter"]);
     assert!(total(&host).as_u64().unwrap() >= 1000);
     host.run(&["rm", "counter"]);
