@@ -11,7 +11,7 @@ mod removals;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use hersh_machine::driver::SendError;
-use hersh_program::{Cause, ContainerId, Event, Exit, ProgramId, State};
+use hersh_program::{Cause, ContainerId, Event, Exit, ExitReason, Program, ProgramId, State};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
@@ -140,26 +140,45 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
     }
 }
 
-/// One line in the log for the end of a container: how it ended, unless that was asked for.
-fn tell_end(entry: &Entry, program: &ProgramId, container: &ContainerId, exit: &Exit) {
-    let asked = entry
+/// What the host says of the end of a container.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It ended because somebody asked for that.
+    Asked,
+    /// It ended; whose doing that was is not known.
+    Ended,
+    /// It ended like this, and nobody asked.
+    How(String),
+}
+
+fn told(program: &Program, container: &ContainerId, exit: &Exit) -> Told {
+    let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
+    match &program.state {
+        State::Ready(ready) if ready.container == *container => {}
+        // Its end is what the stop is about, or it is that of an earlier container.
+        State::Ready(_)
+        | State::Stopping(_)
+        | State::Created
+        | State::Building(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => return Told::Asked,
+        // A restart is over before its stop is told, and the next container not known yet.
+        State::Starting(_) if engine_stopped => return Told::Ended,
+        State::Starting(_) => {}
+    }
+    Told::How(one_line(&Cause::from(exit).to_string()))
+}
+
+/// One line in the log for the end of a container.
+fn tell_end(entry: &Entry, id: &ProgramId, container: &ContainerId, exit: &Exit) {
+    let told = entry
         .supervisor()
-        .with_state(|program| match &program.state {
-            // Its end is what the stop is about.
-            State::Stopping(_) => true,
-            State::Ready(ready) => ready.container != *container,
-            State::Starting(_) => false,
-            State::Created
-            | State::Building(_)
-            | State::Stopped(_)
-            | State::Error(_)
-            | State::Removed => true,
-        });
-    if asked {
-        tracing::info!(%program, %container, "container ended, as asked");
-    } else {
-        let how = one_line(&Cause::from(exit).to_string());
-        tracing::info!(%program, %container, how, "container ended");
+        .with_state(|it| told(it, container, exit));
+    match told {
+        Told::Asked => tracing::info!(program = %id, %container, "container ended, as asked"),
+        Told::Ended => tracing::info!(program = %id, %container, "container ended"),
+        Told::How(how) => tracing::info!(program = %id, %container, how, "container ended"),
     }
 }
 
@@ -174,6 +193,71 @@ async fn keep_books(host: Host) {
         }
         if let Err(error) = host.journal().prune(host.now_ms()).await {
             tracing::warn!(%error, "old rows of the journal stay until the next look");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hersh_program::{
+        BuildId, ImageId, Manifest, OpId, Ready, Source, Starting, StopStep, Stopping, Then,
+    };
+
+    use super::*;
+
+    fn program(state: State) -> Program {
+        let source = Source {
+            build: BuildId::parse("build-0123456789ab").unwrap(),
+            manifest: Arc::new(Manifest::default()),
+        };
+        let mut program = Program::new(ProgramId::parse("counter").unwrap(), source, 7);
+        program.state = state;
+        program
+    }
+
+    #[test]
+    fn a_restart_that_somebody_asked_for_is_not_the_engines_doing() {
+        let container = |text: &str| ContainerId::parse(text).unwrap();
+        let (own, other) = (container("0123456789ab"), container("ba9876543210"));
+        let image = ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
+        let stopping = State::Stopping(Stopping {
+            op: OpId(1),
+            deadline_ms: 1,
+            step: StopStep::Containers,
+            then: Then::Start,
+        });
+        let starting = State::Starting(Starting {
+            op: OpId(1),
+            deadline_ms: 1,
+            image: image.clone(),
+            exits: Vec::new(),
+        });
+        let ready = State::Ready(Ready {
+            image,
+            container: own.clone(),
+            since_ms: 1,
+            check: None,
+        });
+        let end = |reason| Exit {
+            reason,
+            logs: Vec::new(),
+        };
+        let stopped = end(ExitReason::EngineStopped { code: 143 });
+        for (state, expected) in [(stopping, Told::Asked), (starting.clone(), Told::Ended)] {
+            assert_eq!(told(&program(state), &own, &stopped), expected);
+        }
+        let ready = program(ready);
+        assert_eq!(told(&ready, &other, &stopped), Told::Asked);
+        let Told::How(how) = told(&ready, &own, &stopped) else {
+            panic!("nobody asked for that end");
+        };
+        assert!(how.contains("container engine"), "{how}");
+        let crashed = end(ExitReason::Code(139));
+        for state in [ready, program(starting)] {
+            let how = Told::How("exited with code 139 (SIGSEGV)".to_owned());
+            assert_eq!(told(&state, &own, &crashed), how);
         }
     }
 }

@@ -27,4 +27,5 @@ mod source_trees;
 mod starts;
 mod stats;
 mod trials;
+mod uninstall;
 mod world;
