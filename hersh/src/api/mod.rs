@@ -2,7 +2,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /watcher/status` | `{state, isRunning, watcherID, uptime, lastUpdate}` |
+//! | `GET /watcher/` | `{watcherID, state, endpoints}` |
+//! | `GET /watcher/status` | `{state, isRunning, watcherID, uptime, lastUpdate}`; 503 before the first run succeeded |
 //! | `GET /watcher/config` | `{config: {serverPort, signalChanCapacity, maxLogEntries, maxMemoEntries}, timestamp}` |
 //! | `GET /watcher/varState` | `{variables: {name: value or {value, error}}, count, timestamp}` |
 //! | `GET /watcher/watching` | `{watchedVars: [name], count, timestamp}` |

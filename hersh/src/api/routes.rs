@@ -80,6 +80,7 @@ impl Api {
 macro_rules! endpoints {
     ($make:ident) => {
         $make! {
+            get "/watcher/" status::index;
             get "/watcher/status" status::status;
             get "/watcher/config" status::config;
             get "/watcher/varState" values::var_state;
@@ -108,6 +109,17 @@ macro_rules! document_of {
     ($($method:ident $path:literal $module:ident::$handler:ident;)+) => {
         OpenApiRouter::<Arc<Api>>::with_openapi(head())$(.routes(routes!($module::$handler)))+
     };
+}
+
+macro_rules! names_of {
+    ($($method:ident $path:literal $module:ident::$handler:ident;)+) => {
+        vec![$(format!("{} {}", stringify!($method).to_uppercase(), $path)),+]
+    };
+}
+
+/// Method and path of every endpoint.
+pub(super) fn endpoints() -> Vec<String> {
+    endpoints!(names_of)
 }
 
 /// All routes of one watcher, and what they share.

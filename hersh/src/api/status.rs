@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp};
-use super::routes::Api;
+use super::routes::{Api, endpoints};
 use crate::clock::duration_text;
-use crate::{LOG_LINE_LIMIT, MEMO_LIMIT};
+use crate::{LOG_LINE_LIMIT, MEMO_LIMIT, WatcherState};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -48,21 +49,63 @@ struct Config {
     max_memo_entries: usize,
 }
 
-/// How the watcher is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IndexReply {
+    #[serde(rename = "watcherID")]
+    #[schema(value_type = String)]
+    watcher_id: Arc<str>,
+    /// What it is doing, such as `Ready`.
+    state: &'static str,
+    /// What may be asked for, method and path.
+    endpoints: Vec<String>,
+}
+
+/// What this API has.
+#[utoipa::path(
+    get,
+    path = "/watcher/",
+    responses((status = 200, description = "Its state and all endpoints", body = IndexReply))
+)]
+pub(super) async fn index(State(api): State<Arc<Api>>) -> Json<IndexReply> {
+    let status = api.shared.status();
+    Json(IndexReply {
+        watcher_id: status.watcher_id,
+        state: status.state.as_str(),
+        endpoints: endpoints(),
+    })
+}
+
+/// How the watcher is. As long as its managed function never succeeded, the status says that it
+/// serves nobody yet: whoever waits for a watcher to be up needs to know no more than that.
 #[utoipa::path(
     get,
     path = "/watcher/status",
-    responses((status = 200, description = "Its state", body = StatusReply))
+    responses(
+        (status = 200, description = "Its state", body = StatusReply),
+        (status = 503, description = "The same, before its first run succeeded", body = StatusReply),
+    )
 )]
-pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<StatusReply> {
+pub(super) async fn status(State(api): State<Arc<Api>>) -> (StatusCode, Json<StatusReply>) {
     let status = api.shared.status();
-    Json(StatusReply {
+    let code = match status.state {
+        WatcherState::NotRun | WatcherState::InitRun => StatusCode::SERVICE_UNAVAILABLE,
+        WatcherState::Ready
+        | WatcherState::Running
+        | WatcherState::WaitRecover
+        | WatcherState::Stopping
+        | WatcherState::Stopped
+        | WatcherState::Killed
+        | WatcherState::Crashed => StatusCode::OK,
+    };
+    let reply = StatusReply {
         state: status.state.as_str(),
         is_running: status.state.is_running(),
         watcher_id: status.watcher_id,
         uptime: duration_text(status.uptime),
         last_update: Timestamp(status.last_update),
-    })
+    };
+    (code, Json(reply))
 }
 
 /// How the watcher is configured.

@@ -26,6 +26,54 @@ async fn status_has_the_shape_that_clients_read() {
 }
 
 #[tokio::test]
+async fn the_status_is_503_until_the_first_run_succeeds() {
+    let (gate, gated) = tokio::sync::oneshot::channel::<()>();
+    let gated = std::cell::RefCell::new(Some(gated));
+    let (watcher, address) = {
+        let managed = async move |_: &mut Context| -> Result {
+            let first = gated.borrow_mut().take();
+            if let Some(first) = first {
+                first.await.unwrap();
+            }
+            Ok(())
+        };
+        let watcher = builder().start(managed).await.unwrap();
+        let address = watcher.api_address().unwrap();
+        (watcher, address)
+    };
+    let answer = get(address, "/watcher/status").await;
+    assert_eq!(answer.status, 503);
+    let json = answer.json();
+    assert_eq!(
+        (&json["state"], &json["isRunning"]),
+        (&json!("InitRun"), &json!(true))
+    );
+    gate.send(()).unwrap();
+    watcher.ready().await.unwrap();
+    assert_eq!(get(address, "/watcher/status").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_root_says_what_there_is() {
+    let (_watcher, address) = up(builder()).await;
+    let answer = get(address, "/watcher/").await;
+    assert_eq!(answer.status, 200);
+    let json = answer.json();
+    assert_eq!(keys(&json), ["endpoints", "state", "watcherID"]);
+    let endpoints = json["endpoints"].as_array().unwrap();
+    for endpoint in endpoints {
+        let (method, path) = endpoint.as_str().unwrap().split_once(' ').unwrap();
+        // One that never ends, and one that ends the watcher.
+        if ["/watcher/events", "/watcher/stop"].contains(&path) {
+            continue;
+        }
+        let status = call(address, method, path, "").await.status;
+        assert!(![404, 405].contains(&status), "{endpoint}: {status}");
+    }
+    assert!(endpoints.contains(&json!("POST /watcher/message")));
+}
+
+#[tokio::test]
 async fn variables_and_context_have_the_shapes_that_clients_read() {
     let (watcher, address) = up(builder()).await;
     let answer = send(address, "5").await;
