@@ -23,8 +23,22 @@ fuzz_target!(|input: (bool, u8, &[u8])| {
     assert!(body.len() < answer.len());
     assert!(body.is_empty() || !(is_head || [204, 304].contains(&status)));
     for (name, value) in headers {
-        let is_own = ["set-cookie", "location", "transfer-encoding", "connection"];
+        let is_own = [
+            "set-cookie",
+            "transfer-encoding",
+            "connection",
+            "refresh",
+            "www-authenticate",
+            "access-control-allow-credentials",
+        ];
         assert!(!is_own.contains(&name.as_str()), "{name}");
+        if ["location", "content-location"].contains(&name.as_str()) {
+            let below = value.strip_prefix(b"/programs/p/watcher").expect("it stays below");
+            assert!(matches!(below.first(), None | Some(b'/' | b'?' | b'#')), "{value:?}");
+            let path = below.split(|byte| b"?#".contains(byte)).next().unwrap_or_default();
+            let mut segments = path.split(|byte| b"/\\".contains(byte));
+            assert!(!segments.any(|it| matches!(it, b"." | b"..")), "{value:?}");
+        }
         assert!(is_head || name != "content-length");
         assert!(
             !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)),

@@ -175,7 +175,7 @@ impl Effects {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
         let place = self.place(&task.program, running);
-        let probing = readiness::wait(&manifest.readiness, &place, left);
+        let probing = readiness::wait(&task.program, manifest, &place, left);
         tokio::select! {
             biased;
             ready = probing => match ready {

@@ -27,6 +27,7 @@ mod host;
 mod idempotency;
 pub mod journal;
 mod lanes;
+mod linger;
 mod lock;
 mod metrics;
 mod peers;

@@ -1,29 +1,30 @@
 //! Where the host reaches a program, and the connection to it.
 //!
 //! ```text
-//! network internal, egress ──► address, port 8080
+//! network internal, egress ──► address, the manifest's port
 //! network none             ──► /state/watcher.sock, opened without following links
 //! ```
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
 use crate::storage::{SocketError, open_socket};
-
-/// The port that a WatcherAPI listens on, in every sandbox.
-pub(crate) const WATCHER_PORT: u16 = 8080;
 
 /// How long to wait when the queue of a program's socket is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
@@ -83,14 +84,6 @@ impl Place {
             }
         }
     }
-
-    /// What a request to the program names as its host.
-    pub(crate) fn authority(&self) -> String {
-        match self {
-            Self::Address(address) => SocketAddr::new(*address, WATCHER_PORT).to_string(),
-            Self::Socket(_) => "localhost".to_owned(),
-        }
-    }
 }
 
 /// A connection to a program.
@@ -98,6 +91,19 @@ impl Place {
 pub(crate) enum Wire {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Wire {
+    /// Whether nothing came that is not read yet, and no end. Asks the kernel, which knows before
+    /// the reactor does.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let descriptor = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(descriptor, &mut [0; 1], flags).is_err_and(|error| error == Errno::AGAIN)
+    }
 }
 
 impl AsyncRead for Wire {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, extract::Request};
-use hersh_program::Readiness;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hersh_program::{Manifest, ProgramId, Readiness};
 use tokio::time::Instant;
 
-use crate::place::{Place, Wire};
+use crate::{
+    place::Place,
+    proxy::{self, Rules},
+};
 
 /// How often the container itself is looked at while its program is probed.
 pub(crate) const OBSERVE_INTERVAL: Duration = Duration::from_millis(200);
@@ -27,17 +27,21 @@ pub(crate) struct NotReady {
     pub(crate) last_probe: String,
 }
 
-/// Probes the program at `place` until it is up, at most for `limit`.
+/// Probes the program at `place` until it is up, at most for `limit`. It is asked as the proxy asks
+/// it later: on the same port, under the same name, and what it answers is read by the same rules.
 pub(crate) async fn wait(
-    readiness: &Readiness,
+    program: &ProgramId,
+    manifest: &Manifest,
     place: &Place,
     limit: Duration,
 ) -> Result<(), NotReady> {
+    let rules = Rules::new(manifest);
     let began = Instant::now();
     let mut last_probe = "no probe was made".to_string();
     let outcome = tokio::time::timeout(limit, async {
         loop {
-            match tokio::time::timeout(PROBE_TIMEOUT, probe(readiness, place)).await {
+            match tokio::time::timeout(PROBE_TIMEOUT, probe(program, manifest, &rules, place)).await
+            {
                 Ok(Ok(())) => return,
                 Ok(Err(message)) => last_probe = message,
                 Err(_) => last_probe = format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
@@ -53,41 +57,19 @@ pub(crate) async fn wait(
     outcome.await.map_err(|_| NotReady { last_probe })
 }
 
-async fn probe(readiness: &Readiness, place: &Place) -> Result<(), String> {
-    let (port, path) = match readiness {
-        Readiness::None => return Ok(()),
-        Readiness::Tcp { port } => (*port, None),
-        Readiness::Http { port, path } => (*port, Some(path)),
-    };
-    let wire = place.connect(port).await.map_err(|it| it.to_string())?;
-    match path {
-        None => Ok(()),
-        Some(path) => get(wire, path)
-            .await
-            .map_err(|error| format!("GET {path}: {error}")),
-    }
-}
-
-async fn get(wire: Wire, path: &str) -> Result<(), String> {
-    let text = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(text)?;
-    let request = Request::get(path)
-        .header("host", "localhost")
-        .header("user-agent", "hersh-readiness")
-        .body(Body::empty())
-        .map_err(|error| error.to_string())?;
-    let answer = async {
-        let answer = sender.send_request(request).await.map_err(text)?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(format!("status {}", answer.status()))
+async fn probe(
+    program: &ProgramId,
+    manifest: &Manifest,
+    rules: &Rules,
+    place: &Place,
+) -> Result<(), String> {
+    match &manifest.readiness {
+        Readiness::None { .. } => Ok(()),
+        Readiness::Tcp { port } => {
+            let connected = place.connect(*port).await;
+            connected.map(drop).map_err(|error| error.to_string())
         }
-    };
-    // The connection must be driven for the answer to come; it ends with this probe.
-    tokio::select! {
-        answer = answer => answer,
-        ended = connection => Err(ended.map_or_else(text, |()| "connection closed without an answer".into())),
+        Readiness::Http { path, .. } => proxy::probe(place, rules, program.as_str(), path).await,
     }
 }
 
@@ -95,46 +77,96 @@ async fn get(wire: Wire, path: &str) -> Result<(), String> {
 mod tests {
     use std::net::IpAddr;
 
-    use axum::{Router, http::StatusCode, routing::get};
-    use tokio::net::{TcpListener, UnixListener};
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+        net::{TcpListener, UnixListener},
+    };
 
     use super::*;
     use crate::compose::{SANDBOX_ID, SOCKET_NAME};
 
+    const ENOUGH: Duration = Duration::from_secs(5);
+
+    async fn probed(readiness: Readiness, place: &Place, limit: Duration) -> Result<(), String> {
+        let program = ProgramId::parse("shop").unwrap();
+        let manifest = Manifest {
+            readiness,
+            ..Manifest::default()
+        };
+        let waited = wait(&program, &manifest, place, limit).await;
+        waited.map_err(|not| not.last_probe)
+    }
+
     fn http(port: u16, path: &str) -> Readiness {
-        Readiness::Http {
-            port,
-            path: path.into(),
-        }
+        let path = path.into();
+        Readiness::Http { port, path }
     }
 
     fn loopback() -> Place {
         Place::Address(IpAddr::from([127, 0, 0, 1]))
     }
 
-    fn router() -> Router {
-        Router::new()
-            .route("/ok", get(|| async { "up" }))
-            .route("/no", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
+    /// Reads a request's head and answers with these bytes and the end of the connection.
+    async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> String {
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).await.unwrap() == 0 {
+                return head;
+            }
+        }
+        stream.write_all(bytes).await.unwrap();
+        head
     }
 
-    /// Probes that must succeed, and one that must not.
-    async fn check(place: &Place, port: u16) {
-        let enough = Duration::from_secs(5);
-        assert!(wait(&http(port, "/ok"), place, enough).await.is_ok());
-        assert!(wait(&Readiness::Tcp { port }, place, enough).await.is_ok());
-        let not = wait(&http(port, "/no"), place, Duration::from_millis(100))
-            .await
-            .unwrap_err();
-        assert_eq!(not.last_probe, "GET /no: status 503 Service Unavailable");
+    /// A program that answers each connection once; its port.
+    async fn program(bytes: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                answer(stream, bytes.as_bytes()).await;
+            }
+        });
+        port
     }
 
     #[tokio::test]
-    async fn a_program_is_ready_once_it_answers_with_success() {
+    async fn an_answer_in_one_piece_with_the_end_counts() {
+        for bytes in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n\r\nok",
+            "HTTP/1.0 200 Alles gr\u{fc}n\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            let port = program(bytes).await;
+            // Many times, since such an answer can be lost to a race.
+            for _ in 0..20 {
+                let ready = probed(http(port, "/"), &loopback(), ENOUGH).await;
+                assert_eq!(ready, Ok(()), "{bytes:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_is_asked_by_its_own_name() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move { axum::serve(listener, router()).await.unwrap() });
-        check(&loopback(), port).await;
+        let asked = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            answer(stream, b"HTTP/1.1 200 OK\r\n\r\n").await
+        });
+        assert_eq!(
+            probed(http(port, "/x?y=z"), &loopback(), ENOUGH).await,
+            Ok(())
+        );
+        let head = asked.await.unwrap();
+        assert!(head.starts_with("GET /x?y=z HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nhost: shop\r\n"), "{head}");
     }
 
     #[tokio::test]
@@ -143,29 +175,56 @@ mod tests {
         let path = state.path().join(SOCKET_NAME);
         let listener = UnixListener::bind(&path).unwrap();
         std::os::unix::fs::chown(&path, Some(SANDBOX_ID), None).unwrap();
-        tokio::spawn(async move { axum::serve(listener, router()).await.unwrap() });
-        check(&Place::Socket(state.path().into()), 8080).await;
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                answer(stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
+            }
+        });
+        let place = Place::Socket(state.path().into());
+        assert_eq!(probed(http(8080, "/"), &place, ENOUGH).await, Ok(()));
+        let tcp = Readiness::Tcp { port: 8080 };
+        assert_eq!(probed(tcp, &place, ENOUGH).await, Ok(()));
     }
 
     #[tokio::test]
     async fn what_the_last_probe_saw_is_told() {
+        let soon = Duration::from_millis(200);
+        for (bytes, seen) in [
+            (
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 19\r\n\r\n{\"state\":\"InitRun\"}",
+                "GET /: status 503 Service Unavailable ({\"state\":\"InitRun\"})",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+                "GET /: status 302 Found",
+            ),
+            ("", "GET /: it closed the connection too early"),
+            ("SSH-2.0-x\r\n", "GET /: what it says is not HTTP/1.1"),
+        ] {
+            let port = program(bytes).await;
+            let said = probed(http(port, "/"), &loopback(), soon)
+                .await
+                .unwrap_err();
+            assert!(said.starts_with(seen), "{said}");
+            let tcp = Readiness::Tcp { port };
+            assert_eq!(probed(tcp, &loopback(), ENOUGH).await, Ok(()));
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let not = wait(&http(port, "/"), &loopback(), Duration::from_millis(50))
+        let said = probed(http(port, "/"), &loopback(), soon)
             .await
             .unwrap_err();
-        let said = not.last_probe;
         assert!(
             said.starts_with(&format!("connect to port {port}")),
             "{said}"
         );
         let state = tempfile::tempdir().unwrap();
         let place = Place::Socket(state.path().into());
-        let not = wait(&http(port, "/"), &place, Duration::from_millis(50))
-            .await
-            .unwrap_err();
-        let said = not.last_probe;
+        let said = probed(http(port, "/"), &place, soon).await.unwrap_err();
         assert!(said.contains("$HERSH_WATCHER_SOCKET"), "{said}");
+        let none = Readiness::None { port };
+        assert_eq!(probed(none, &place, soon).await, Ok(()));
     }
 }

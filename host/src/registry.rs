@@ -17,7 +17,7 @@ use crate::{
     convert,
     journal::ProgramRow,
     place::Place,
-    proxy::{InFlight, Upstream},
+    proxy::{InFlight, Rules, Upstream},
 };
 
 /// One program of this host.
@@ -192,7 +192,12 @@ impl Entry {
         if let Some(same) = known.as_ref().filter(|it| *it.container() == container) {
             return Arc::clone(same);
         }
-        let upstream = Upstream::new(container.clone(), place, self.in_flight.clone());
+        let (id, rules) = self.supervisor.with_state(|program| {
+            let rules = Rules::new(program.manifest());
+            (program.id.clone(), rules)
+        });
+        let in_flight = self.in_flight.clone();
+        let upstream = Upstream::new(&id, container.clone(), place, rules, in_flight);
         *known = Some(Arc::clone(&upstream));
         let supervisor = self.supervisor.clone();
         let gone = async move {

@@ -25,6 +25,7 @@ use crate::{
     api::Site,
     head_timer::HeadTimer,
     lanes::{Lanes, Seat},
+    linger::{Lingering, Unread, Watched},
     metrics::{ConnectionMetrics, Counted},
     peers::{self, Peers, Place},
     tls::Tls,
@@ -36,8 +37,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The HTTP library itself takes at most 100 headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How long a client may take no byte of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take no byte of an answer: a person may read a page of a log meanwhile.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long requests under way may go on after the host was asked to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say) the next is tried this much later.
@@ -162,8 +163,9 @@ impl Connection {
         }
     }
 
-    async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
-        let mut stream = TimeoutStream::new(stream);
+    async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let unread = Unread::default();
+        let mut stream = TimeoutStream::new(Lingering::new(stream, unread.clone()));
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let (peer, scheme, site) = (self.peer, self.scheme, self.site);
         let behind_proxy = self.behind_proxy;
@@ -177,7 +179,7 @@ impl Connection {
                 if body.is_end_stream() {
                     Body::empty()
                 } else {
-                    Body::new(body)
+                    Body::new(Watched::new(body, &unread))
                 }
             });
             Arc::clone(&site).answer(request, Client { address, scheme })

@@ -76,7 +76,8 @@ pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
 pub use ids::{BuildId, ContainerId, IdError, ImageId, ProgramId};
 pub use manifest::{
-    BuildRules, Limits, Manifest, NetworkMode, Readiness, Recipe, RestartPolicy, Timeouts,
+    BuildRules, Limits, Manifest, NetworkMode, ProxyRules, Readiness, Recipe, RestartPolicy,
+    Timeouts,
 };
 pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,

@@ -1,6 +1,6 @@
 //! What the owner of a program asked for, with every default filled in.
 
-use alloc::{collections::BTreeMap, string::String, sync::Arc};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,11 @@ pub struct Manifest {
     pub build: BuildRules,
     /// When it is started again after it ended.
     pub restart: RestartPolicy,
-    /// How to tell that it is up.
+    /// How to tell that it is up, and the port that requests go to.
     pub readiness: Readiness,
+    /// What the host's proxy allows on the way to it.
+    #[serde(default)]
+    pub proxy: ProxyRules,
     /// How long each step may take.
     pub timeouts: Timeouts,
 }
@@ -116,7 +119,7 @@ pub enum RestartPolicy {
     Always,
 }
 
-/// How to tell that a started program is up.
+/// How to tell that a started program is up. Requests go to the same port as probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Readiness {
@@ -133,14 +136,67 @@ pub enum Readiness {
         port: u16,
     },
     /// Up as soon as its process runs.
-    None,
+    None {
+        /// TCP port inside the sandbox. Journals of older hosts name none.
+        #[serde(default = "usual_port")]
+        port: u16,
+    },
+}
+
+impl Readiness {
+    /// The TCP port inside the sandbox that probes and requests go to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Http { port, .. } | Self::Tcp { port } | Self::None { port } => *port,
+        }
+    }
 }
 
 impl Default for Readiness {
     fn default() -> Self {
         Self::Http {
-            port: 8080,
+            port: usual_port(),
             path: String::from("/watcher/status"),
+        }
+    }
+}
+
+/// Where the WatcherAPI of the `hersh` library listens.
+const fn usual_port() -> u16 {
+    8080
+}
+
+/// What the host's proxy allows on the way to a program and back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxyRules {
+    /// Largest body of a request, bytes.
+    pub body_bytes: u64,
+    /// Largest head of an answer, bytes.
+    pub head_bytes: u32,
+    /// For the whole of a request's body, milliseconds.
+    pub upload_ms: u64,
+    /// From the end of a request to the head of its answer, milliseconds.
+    pub answer_ms: u64,
+    /// For the next piece of an answer's body, or the next byte of a WebSocket, milliseconds.
+    pub silence_ms: u64,
+    /// Headers of requests that pass beside the usual ones, in lower case.
+    pub request_headers: Vec<String>,
+    /// Headers of answers that pass beside the usual ones, in lower case.
+    pub response_headers: Vec<String>,
+}
+
+impl Default for ProxyRules {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            head_bytes: 64 * 1024,
+            upload_ms: 30_000,
+            answer_ms: 30_000,
+            silence_ms: 120_000,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
         }
     }
 }

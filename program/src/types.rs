@@ -264,7 +264,7 @@ impl Cause {
     pub fn before_ready(exit: &Exit, readiness: &Readiness) -> Self {
         let logs = || exit.logs.clone();
         match (&exit.reason, readiness) {
-            (ExitReason::Code(0), Readiness::None) => Self::Finished { logs: logs() },
+            (ExitReason::Code(0), Readiness::None { .. }) => Self::Finished { logs: logs() },
             (ExitReason::Code(0), Readiness::Http { .. } | Readiness::Tcp { .. }) => {
                 Self::EndedBeforeReady { logs: logs() }
             }

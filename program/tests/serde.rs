@@ -13,8 +13,8 @@ use std::sync::Arc;
 use common::{Walk, container, exit, id, image, program, source, stop_failed};
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
-    BuildRules, Cause, Effect, Event, Exit, ExitReason, Lifecycle, Observed, OpId, Recipe, Refusal,
-    RestartPolicy, Started,
+    BuildRules, Cause, Effect, Event, Exit, ExitReason, Lifecycle, Manifest, Observed, OpId,
+    ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, Started,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -320,4 +320,27 @@ fn builds_of_older_hosts_read_back() {
         ..plain
     };
     round_trip(&asked);
+}
+
+#[test]
+fn manifests_of_older_hosts_read_with_the_usual_port_and_proxy() {
+    let mut old = serde_json::to_value(Manifest::default()).unwrap();
+    old.as_object_mut().unwrap().remove("proxy");
+    for (readiness, port) in [
+        (r#"{"kind":"none"}"#, 8080),
+        (r#"{"kind":"tcp","port":9000}"#, 9000),
+        (r#"{"kind":"http","port":3000,"path":"/x"}"#, 3000),
+    ] {
+        old["readiness"] = serde_json::from_str(readiness).unwrap();
+        let read: Manifest = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(read.readiness.port(), port, "{readiness}");
+        assert_eq!(read.proxy, ProxyRules::default());
+    }
+    let partly: ProxyRules = serde_json::from_str(r#"{"body_bytes":7}"#).unwrap();
+    let expected = ProxyRules {
+        body_bytes: 7,
+        ..ProxyRules::default()
+    };
+    assert_eq!(partly, expected);
+    assert_eq!(Readiness::default().port(), 8080);
 }

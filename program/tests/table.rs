@@ -234,7 +234,7 @@ fn a_job_that_is_done_before_its_start_is_stopped_with_its_end() {
         reason: ExitReason::Code(0),
         logs: vec![String::from("done")],
     };
-    let done = Cause::before_ready(&exit, &Readiness::None);
+    let done = Cause::before_ready(&exit, &Readiness::None { port: 8080 });
     for policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
         let walk = Walk::new(program_with(policy)).starting();
         let (op, cause) = (walk.op(), done.clone());
@@ -259,7 +259,7 @@ fn a_job_that_is_done_before_its_start_is_stopped_with_its_end() {
 #[test]
 fn other_ends_before_ready_are_what_they_always_are() {
     let failed = exit(3);
-    for readiness in [Readiness::None, Readiness::Tcp { port: 1 }] {
+    for readiness in [Readiness::None { port: 1 }, Readiness::Tcp { port: 1 }] {
         let cause = Cause::before_ready(&failed, &readiness);
         assert_eq!(cause, Cause::from(&failed));
     }

@@ -22,7 +22,9 @@ pub use archive::{
     SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
 };
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, Looked};
-pub use manifest::{Build, Manifest, Network, ProbeKind, Readiness, Resources, Restart, Timeouts};
+pub use manifest::{
+    Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart, Timeouts,
+};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Health, LogLine,

@@ -52,9 +52,16 @@ pub struct Manifest {
     /// When it is started again after it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
+    /// TCP port inside the sandbox that requests and probes go to; 8080 if left out.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// How to tell that it is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+    /// What the host's proxy allows on the way to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub proxy: Proxy,
     /// How long each step may take.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
@@ -132,13 +139,14 @@ pub enum Restart {
 }
 
 /// How to tell that a started program is up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Readiness {
-    /// The kind of probe.
+    /// The kind of probe; `http` if left out.
+    #[serde(default)]
     pub kind: ProbeKind,
-    /// TCP port inside the sandbox; 8080 if left out.
+    /// Another name of the program's `port`: probes and requests go to one.
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -148,16 +156,45 @@ pub struct Readiness {
 }
 
 /// The kinds of readiness probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
     /// A GET that answers with a 2xx status.
+    #[default]
     Http,
     /// A port that accepts a connection.
     Tcp,
     /// Up as soon as its process runs.
     None,
+}
+
+/// What the host's proxy allows on the way to a program and back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// Largest body of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<ByteSize>,
+    /// Largest head of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<ByteSize>,
+    /// For the whole of a request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Span>,
+    /// From the end of a request to the head of its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Span>,
+    /// For the next piece of an answer's body, or the next byte of a WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Span>,
+    /// Headers of requests that pass beside the usual ones, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<String>,
+    /// Headers of answers that pass beside the usual ones, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_headers: Option<String>,
 }
 
 /// How long each step of the lifecycle may take.

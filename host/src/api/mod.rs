@@ -119,6 +119,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(builds::logs))
         .routes(routes!(events::events))
         .routes(routes!(watcher::look, watcher::steer))
+        .routes(routes!(watcher::look_root, watcher::steer_root))
         .routes(routes!(watcher::look_below, watcher::steer_below))
         .routes(routes!(watcher::look_older, watcher::steer_older))
         .routes(routes!(users::list, users::create))

@@ -277,7 +277,7 @@ impl From<ForwardError> for Failure {
                 Code::BadRequest
             }
             ForwardError::Origin => Code::Forbidden,
-            ForwardError::BodyTooLarge => Code::TooLarge,
+            ForwardError::BodyTooLarge(_) => Code::TooLarge,
             ForwardError::BodyLate(_) => Code::RequestTimeout,
             ForwardError::Busy | ForwardError::TunnelsBusy => Code::QueueFull,
             ForwardError::Ended => Code::NotReady,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Extension,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, header},
+    http::HeaderMap,
     response::Response,
 };
 use hersh_program::ProgramId;
@@ -27,7 +27,7 @@ type Sender = (
 );
 
 /// A pair of handlers for one path: looks, for scope read, and what steers, for scope operate. The
-/// document knows one path a handler, so each of the three paths has its own pair.
+/// document knows one path a handler, so each of the paths has its own pair.
 macro_rules! ways {
     ($path:literal, $look:ident, $steer:ident, $($below:tt)*) => {
         /// A look at the program's WatcherAPI. A WebSocket needs scope operate.
@@ -71,6 +71,7 @@ macro_rules! ways {
 }
 
 ways!("/programs/{id}/watcher", look, steer,);
+ways!("/programs/{id}/watcher/", look_root, steer_root,);
 ways!(
     "/programs/{id}/watcher/{*path}",
     look_below,
@@ -96,7 +97,7 @@ ways!(
 /// Whether a request on the route `path` asks for a tunnel to a program: what goes through one can
 /// steer the program, so it counts as a change.
 pub(super) fn opens_tunnel(path: &str, headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE) && path.split('/').any(|part| part == "watcher")
+    proxy::is_offered(headers) && path.split('/').any(|part| part == "watcher")
 }
 
 /// A look at what is below a WatcherAPI's root, by whoever may.

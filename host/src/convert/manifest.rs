@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use hersh_program::{
-    BuildRules, Limits, Manifest, NetworkMode, Readiness, RestartPolicy, Timeouts,
-};
+use hersh_program::{BuildRules, Limits, Manifest, NetworkMode, RestartPolicy, Timeouts};
 use hersh_wire as wire;
 
-use super::recipe::recipe;
+use super::{reach, recipe::recipe};
 use crate::compose::MIN_PIDS;
 
-const KIB: u64 = 1 << 10;
+pub(super) const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 /// Environment variables of one program, and the bytes of all their names and values.
@@ -37,7 +35,7 @@ pub(crate) struct ManifestError {
 /// [`ManifestError`] names the first key that can't be used.
 pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
     let network = asked.network.map_or(NetworkMode::default(), network_mode);
-    let readiness = readiness(asked.readiness.as_ref())?;
+    let readiness = reach::readiness(asked)?;
     check_env(asked)?;
     Ok(Manifest {
         env: asked.env.clone(),
@@ -51,6 +49,7 @@ pub(crate) fn manifest(asked: &wire::Manifest) -> Result<Manifest, ManifestError
             .restart
             .map_or(RestartPolicy::default(), restart_policy),
         readiness,
+        proxy: reach::proxy_rules(&asked.proxy)?,
         timeouts: timeouts(&asked.timeouts)?,
     })
 }
@@ -87,18 +86,6 @@ fn limits(asked: &wire::Resources) -> Result<Limits, ManifestError> {
 
 fn timeouts(asked: &wire::Timeouts) -> Result<Timeouts, ManifestError> {
     let usual = Timeouts::default();
-    let span = |key: &str, asked: Option<wire::Span>, usual_ms, min_ms, max_ms| {
-        let asked = asked.map(|span| span.0);
-        within(key, asked, usual_ms, min_ms, max_ms).map_err(|error| ManifestError {
-            value: String::from(wire::Span(asked.unwrap_or(usual_ms))),
-            rule: format!(
-                "use {} to {}",
-                String::from(wire::Span(min_ms)),
-                String::from(wire::Span(max_ms))
-            ),
-            ..error
-        })
-    };
     Ok(Timeouts {
         build_ms: span(
             "timeouts.build",
@@ -118,7 +105,25 @@ fn timeouts(asked: &wire::Timeouts) -> Result<Timeouts, ManifestError> {
     })
 }
 
-fn size(
+/// A time within its bounds, milliseconds.
+pub(super) fn span(
+    key: &str,
+    asked: Option<wire::Span>,
+    usual_ms: u64,
+    min_ms: u64,
+    max_ms: u64,
+) -> Result<u64, ManifestError> {
+    let text = |ms| String::from(wire::Span(ms));
+    let asked = asked.map(|span| span.0);
+    within(key, asked, usual_ms, min_ms, max_ms).map_err(|error| ManifestError {
+        value: text(asked.unwrap_or(usual_ms)),
+        rule: format!("use {} to {}", text(min_ms), text(max_ms)),
+        ..error
+    })
+}
+
+/// A size within its bounds, bytes.
+pub(super) fn size(
     key: &str,
     asked: Option<wire::ByteSize>,
     usual: u64,
@@ -163,41 +168,6 @@ fn cpu_millis(asked: Option<f64>, usual: u32) -> Result<u32, ManifestError> {
         key: "resources.cpus".into(),
         value: cores.to_string(),
         rule: "use 0.01 to 512 cores".into(),
-    })
-}
-
-/// Without a network, the probes go to the program's socket, whatever the port.
-fn readiness(asked: Option<&wire::Readiness>) -> Result<Readiness, ManifestError> {
-    let Some(asked) = asked else {
-        return Ok(Readiness::default());
-    };
-    let port = asked.port.unwrap_or(8080);
-    let path = asked
-        .path
-        .clone()
-        .unwrap_or_else(|| "/watcher/status".into());
-    let refuse = |key: &str, value: String, rule: &str| {
-        Err(ManifestError {
-            key: key.into(),
-            value,
-            rule: rule.into(),
-        })
-    };
-    if port == 0 {
-        return refuse("readiness.port", "0".into(), "use 1 to 65535");
-    }
-    let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
-    if !path.starts_with('/') || path.len() > 1_024 || !path.bytes().all(is_plain) {
-        return refuse(
-            "readiness.path",
-            format!("{path:?}"),
-            "use an absolute path of at most 1,024 visible ASCII characters",
-        );
-    }
-    Ok(match asked.kind {
-        wire::ProbeKind::None => Readiness::None,
-        wire::ProbeKind::Http => Readiness::Http { port, path },
-        wire::ProbeKind::Tcp => Readiness::Tcp { port },
     })
 }
 

@@ -3,6 +3,7 @@
 mod account;
 mod manifest;
 mod not_ready;
+mod reach;
 mod recipe;
 mod stats;
 mod view;

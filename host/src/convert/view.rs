@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use hersh_program::{
-    BuildId, Cause, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord, Readiness,
-    RestartPolicy, State,
+    BuildId, Cause, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord, RestartPolicy,
+    State,
 };
 use hersh_wire as wire;
 
-use super::words::record_words;
+use super::{reach, words::record_words};
 use crate::{
     compose::{Receipt, RuntimeMode},
     registry::Entry,
@@ -257,20 +257,13 @@ pub(crate) fn manifest_view(manifest: &Manifest) -> wire::Manifest {
             RestartPolicy::OnFailure => wire::Restart::OnFailure,
             RestartPolicy::Always => wire::Restart::Always,
         }),
-        readiness: Some(readiness_view(&manifest.readiness)),
+        port: Some(manifest.readiness.port()),
+        readiness: Some(reach::readiness_view(&manifest.readiness)),
+        proxy: reach::proxy_view(&manifest.proxy),
         timeouts: wire::Timeouts {
             build: Some(wire::Span(timeouts.build_ms)),
             start: Some(wire::Span(timeouts.start_ms)),
             stop: Some(wire::Span(timeouts.stop_grace_ms)),
         },
     }
-}
-
-fn readiness_view(readiness: &Readiness) -> wire::Readiness {
-    let (kind, port, path) = match readiness {
-        Readiness::Http { port, path } => (wire::ProbeKind::Http, Some(*port), Some(path.clone())),
-        Readiness::Tcp { port } => (wire::ProbeKind::Tcp, Some(*port), None),
-        Readiness::None => (wire::ProbeKind::None, None, None),
-    };
-    wire::Readiness { kind, port, path }
 }

@@ -10,10 +10,15 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use hyper::body::{Frame, SizeHint};
+use hyper::{
+    body::{Frame, SizeHint},
+    header::{HeaderName, HeaderValue},
+};
 
 use super::{
     error::LinkError,
+    events::{self, Events},
+    keep_alive,
     link::{GivenUp, Link},
     upstream::Permit,
 };
@@ -25,7 +30,7 @@ pub(super) enum DownloadError {
     #[error("the program broke off: {0}")]
     Broken(#[from] LinkError),
     #[error("the program said nothing for too long")]
-    Idle,
+    Silent,
     #[error("the program ended")]
     Ended,
     #[error("the token that asked for it is not valid any more, or its user has another role")]
@@ -39,7 +44,10 @@ const PIECES_FEW: u32 = 16;
 struct Download {
     /// Dropped with the body, which closes the connection; given back at the body's end.
     held: Option<Held>,
-    idle: Duration,
+    /// How long the program may say nothing.
+    silence: Duration,
+    /// Where a stream of events stands: between two of them the host itself may say something.
+    events: Option<Events>,
     /// What revokes it; made when the program is waited for the first time, or the body is long.
     revoked: Option<BoxFuture<'static, ()>>,
     is_waiting: bool,
@@ -56,24 +64,26 @@ struct Held {
 }
 
 /// The body of the answer that `link` has begun to read; the link is given back once it is through.
-/// Whoever reads on for longer does so by `grant`.
+/// Whoever reads on for longer does so by `grant`. `headers` tell what the body is.
 pub(super) fn stream(
     mut link: Box<Link>,
     permit: Permit,
     grant: impl FnOnce() -> Grant,
-    idle: Duration,
+    headers: &[(HeaderName, HeaderValue)],
 ) -> Body {
     if let Some(body) = link.whole() {
         give_back(link, &permit);
         return Body::from(body);
     }
+    let has_length = link.size_hint().exact().is_some();
     Body::new(Download {
+        silence: permit.upstream().rules().patience.silence,
+        events: (!has_length && events::are_told(headers)).then(Events::default),
         held: Some(Held {
             link,
             permit,
             grant: Some(grant()),
         }),
-        idle,
         revoked: None,
         is_waiting: false,
         pieces: 0,
@@ -98,11 +108,14 @@ impl Download {
             Poll::Ready(Some(Ok(data))) => {
                 self.is_waiting = false;
                 self.pieces = (self.pieces + 1).min(PIECES_FEW);
+                if let Some(events) = &mut self.events {
+                    events.pass(&data);
+                }
                 Poll::Ready(Some(Ok(data)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.poll_patience(cx).map(|error| Some(Err(error))),
+            Poll::Pending => self.poll_patience(cx).map(Some),
         }
     }
 
@@ -122,20 +135,30 @@ impl Download {
         revoked.as_mut().poll(cx).map(|()| DownloadError::Revoked)
     }
 
-    /// Whether the program has been waited for long enough, and by whoever may.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
+    /// What comes of it that the program has been waited for long enough, or by whoever may not.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
+        let may_speak = self.events.as_ref().is_some_and(Events::is_between);
         if let Some(held) = &mut self.held {
             if !was_waiting {
-                held.link.wait_at_most(self.idle);
+                held.link.wait_at_most(if may_speak {
+                    keep_alive(self.silence)
+                } else {
+                    self.silence
+                });
             }
             match held.link.poll_given_up(cx) {
-                Poll::Ready(GivenUp::Ended) => return Poll::Ready(DownloadError::Ended),
-                Poll::Ready(GivenUp::Late) => return Poll::Ready(DownloadError::Idle),
+                Poll::Ready(GivenUp::Ended) => return Poll::Ready(Err(DownloadError::Ended)),
+                Poll::Ready(GivenUp::Late) if may_speak => {
+                    // What comes next is waited for anew.
+                    self.is_waiting = false;
+                    return Poll::Ready(Ok(events::COMMENT));
+                }
+                Poll::Ready(GivenUp::Late) => return Poll::Ready(Err(DownloadError::Silent)),
                 Poll::Pending => {}
             }
         }
-        self.poll_revoked(cx)
+        self.poll_revoked(cx).map(Err)
     }
 }
 

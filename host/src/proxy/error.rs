@@ -3,8 +3,7 @@
 use std::io;
 
 use super::{
-    IN_FLIGHT_MAX, PathError, REQUEST_BODY_BYTES_MAX, framing::FramingError, hearing::HearingError,
-    upload::UploadError,
+    IN_FLIGHT_MAX, PathError, framing::FramingError, hearing::HearingError, upload::UploadError,
 };
 use crate::place::ConnectError;
 
@@ -20,17 +19,21 @@ pub(crate) enum ForwardError {
     /// Two readers could understand the request differently.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A tunnel was asked for that is no WebSocket's.
-    #[error("{0}; only WebSocket upgrades (RFC 6455) are passed on")]
+    /// A WebSocket was asked for in no proper way.
+    #[error("{0}; a WebSocket is opened as RFC 6455 says")]
     Upgrade(&'static str),
     /// A page of somebody else asks for a tunnel.
     #[error("a web page of another origin may not open a WebSocket to a program")]
     Origin,
     /// The request's body is too large.
-    #[error("the request's body is larger than {REQUEST_BODY_BYTES_MAX} bytes")]
-    BodyTooLarge,
+    #[error(
+        "the request's body is larger than {0} bytes; body under [proxy] in the program's hersh.toml allows more"
+    )]
+    BodyTooLarge(u64),
     /// The request's body came too slowly.
-    #[error("the request's body did not arrive within {0} s")]
+    #[error(
+        "the request's body did not arrive within {0} s; upload under [proxy] in the program's hersh.toml allows more"
+    )]
     BodyLate(u64),
     /// The request's body can't be read.
     #[error("the request's body can't be read to its end")]
@@ -51,14 +54,16 @@ pub(crate) enum ForwardError {
     #[error("the program ended before it answered")]
     Ended,
     /// No answer in time.
-    #[error("the program did not answer within {0} s; look at its logs")]
+    #[error(
+        "the program did not answer within {0} s; look at its logs, or set answer under [proxy] in its hersh.toml"
+    )]
     Late(u64),
 }
 
 impl From<UploadError> for ForwardError {
     fn from(error: UploadError) -> Self {
         match error {
-            UploadError::TooLarge => Self::BodyTooLarge,
+            UploadError::TooLarge(bytes_max) => Self::BodyTooLarge(bytes_max),
             UploadError::Broken => Self::BodyBroken,
         }
     }

@@ -8,7 +8,11 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 
-use super::{framing::Framing, headers};
+use super::{
+    framing::Framing,
+    headers::{self, Passing},
+    rules::Extra,
+};
 
 /// Headers of one answer.
 const HEADERS_MAX: usize = 100;
@@ -35,6 +39,8 @@ pub(crate) struct Head {
     pub(crate) status: StatusCode,
     /// Those that the client may see.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those that say where something is, in the program's own words.
+    pub(super) references: Vec<(HeaderName, HeaderValue)>,
     pub(super) framing: Framing,
     /// Whether the connection may carry another request afterwards.
     pub(super) keeps_alive: bool,
@@ -56,11 +62,15 @@ pub(super) enum HeadError {
 }
 
 /// Reads the head that `bytes` begin with and says how long it is; `None` while more of it has to
-/// come. `is_head` tells that the request was by HEAD.
+/// come. `is_head` tells that the request was by HEAD, `extra` what passes beside the usual headers.
 ///
 /// # Errors
 /// [`HeadError`].
-pub(super) fn read(bytes: &[u8], is_head: bool) -> Result<Option<(usize, Spoken)>, HeadError> {
+pub(super) fn read(
+    bytes: &[u8],
+    is_head: bool,
+    extra: &Extra,
+) -> Result<Option<(usize, Spoken)>, HeadError> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -74,13 +84,11 @@ pub(super) fn read(bytes: &[u8], is_head: bool) -> Result<Option<(usize, Spoken)
     let status = StatusCode::from_u16(answer.code.unwrap_or_default());
     let status = status.map_err(|_| HeadError::Status)?;
     let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
-        let any = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
-        let headers = collect(answer.headers, any)?;
-        Spoken::Final(Said::Switch(headers.into_iter().collect()))
+        Spoken::Final(Said::Switch(all(answer.headers)?))
     } else if status.is_informational() {
         Spoken::Interim
     } else {
-        Spoken::Final(Said::Answer(understand(&answer, status, is_head)?))
+        Spoken::Final(Said::Answer(understand(&answer, status, is_head, extra)?))
     };
     Ok(Some((length, spoken)))
 }
@@ -89,13 +97,21 @@ fn understand(
     answer: &Response<'_, '_>,
     status: StatusCode,
     is_head: bool,
+    extra: &Extra,
 ) -> Result<Head, HeadError> {
     let told = Told::read(answer.headers)?;
     let is_old = answer.version == Some(0);
     if is_old && told.is_chunked {
         return Err(HeadError::Encoding);
     }
-    let mut headers = collect(answer.headers, headers::toward_client)?;
+    let (mut headers, mut references) = (Vec::new(), Vec::new());
+    for Header { name, value } in answer.headers.iter() {
+        match headers::toward_client(name, extra) {
+            Some(Passing::AsItIs(name)) => headers.push((name, parsed(value)?)),
+            Some(Passing::Reference(name)) => references.push((name, parsed(value)?)),
+            None => {}
+        }
+    }
     let has_no_body =
         is_head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     if is_head && let Some(length) = told.length {
@@ -113,6 +129,7 @@ fn understand(
     Ok(Head {
         status,
         headers,
+        references,
         framing,
         keeps_alive,
     })
@@ -158,19 +175,19 @@ fn number(value: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
-/// The headers that `named` knows, in their order.
-fn collect(
-    headers: &[Header<'_>],
-    named: impl Fn(&str) -> Option<HeaderName>,
-) -> Result<Vec<(HeaderName, HeaderValue)>, HeadError> {
-    let mut collected = Vec::new();
+/// All headers of an answer.
+fn all(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
+    let mut all = HeaderMap::new();
     for Header { name, value } in headers {
-        let value = || HeaderValue::from_bytes(value).map_err(|_| HeadError::Value);
-        if let Some(name) = named(name) {
-            collected.push((name, value()?));
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            all.append(name, parsed(value)?);
         }
     }
-    Ok(collected)
+    Ok(all)
+}
+
+fn parsed(value: &[u8]) -> Result<HeaderValue, HeadError> {
+    HeaderValue::from_bytes(value).map_err(|_| HeadError::Value)
 }
 
 #[cfg(test)]
@@ -178,7 +195,9 @@ mod tests {
     use super::*;
 
     fn answer(head: &str, is_head: bool) -> Head {
-        let (length, spoken) = read(head.as_bytes(), is_head).unwrap().unwrap();
+        let (length, spoken) = read(head.as_bytes(), is_head, &Extra::default())
+            .unwrap()
+            .unwrap();
         assert_eq!(length, head.len());
         match spoken {
             Spoken::Final(Said::Answer(head)) => head,
@@ -268,7 +287,7 @@ mod tests {
         ] {
             let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
             assert_eq!(
-                read(head.as_bytes(), false).unwrap_err(),
+                read(head.as_bytes(), false, &Extra::default()).unwrap_err(),
                 error,
                 "{headers:?}"
             );
@@ -282,7 +301,7 @@ mod tests {
         let names: Vec<&str> = head.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["content-type", "vary", "vary"]);
         let switch = format!("HTTP/1.1 101 Switch\r\n{headers}\r\n");
-        let read = read(switch.as_bytes(), false).unwrap();
+        let read = read(switch.as_bytes(), false, &Extra::default()).unwrap();
         let Some((_, Spoken::Final(Said::Switch(headers)))) = read else {
             panic!("{read:?}");
         };
@@ -290,21 +309,44 @@ mod tests {
     }
 
     #[test]
+    fn what_a_manifest_adds_passes_and_a_challenge_has_another_name() {
+        let extra = Extra {
+            of_answers: vec![HeaderName::from_static("x-plan")],
+            ..Extra::default()
+        };
+        let head = "HTTP/1.1 401 No\r\nX-Plan: a\r\nX-Other: b\r\nX-RateLimit-Left: 1\r\n\
+                    WWW-Authenticate: Basic realm=\"x\"\r\nLocation: /watcher/a\r\n\r\n";
+        let read = read(head.as_bytes(), false, &extra).unwrap();
+        let Some((_, Spoken::Final(Said::Answer(head)))) = read else {
+            panic!("{read:?}");
+        };
+        let names = |headers: &[(HeaderName, HeaderValue)]| {
+            let names = headers.iter().map(|(name, _)| name.to_string());
+            names.collect::<Vec<_>>()
+        };
+        let passed = ["x-plan", "x-ratelimit-left", "hersh-www-authenticate"];
+        assert_eq!(names(&head.headers), passed);
+        assert_eq!(names(&head.references), ["location"]);
+    }
+
+    #[test]
     fn a_head_is_read_once_all_of_it_came() {
         let text = "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n";
         for end in 0..text.len() {
             assert!(
-                read(&text.as_bytes()[..end], false).unwrap().is_none(),
+                read(&text.as_bytes()[..end], false, &Extra::default())
+                    .unwrap()
+                    .is_none(),
                 "{end}"
             );
         }
-        let spoken = read(text.as_bytes(), false).unwrap();
+        let spoken = read(text.as_bytes(), false, &Extra::default()).unwrap();
         assert!(matches!(spoken, Some((_, Spoken::Interim))), "{spoken:?}");
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",
             "a: b\r\n".repeat(HEADERS_MAX + 1)
         );
-        let refused = read(many.as_bytes(), false).unwrap_err();
+        let refused = read(many.as_bytes(), false, &Extra::default()).unwrap_err();
         assert_eq!(refused, HeadError::Syntax(httparse::Error::TooManyHeaders));
     }
 }

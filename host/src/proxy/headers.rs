@@ -1,4 +1,4 @@
-//! Which headers pass, each way. Both lists name what passes; the rest is dropped.
+//! Which headers pass, each way, and what becomes of them.
 
 use std::fmt::Write;
 
@@ -8,44 +8,37 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 
-use crate::server::Client;
+use super::{
+    names::{OF_ANSWERS, OF_REQUESTS},
+    rules::Extra,
+};
+use crate::{auth::Token, server::Client};
 
-const TOWARD_PROGRAM: [HeaderName; 12] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::CACHE_CONTROL,
-    header::CONTENT_ENCODING,
-    header::CONTENT_TYPE,
-    header::IF_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::RANGE,
-    header::USER_AGENT,
-    HeaderName::from_static("last-event-id"),
-];
+/// What a program's `WWW-Authenticate` is called here: a browser would answer the real one with
+/// its user's password, and clients would take it for the host's.
+const WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("hersh-www-authenticate");
 
-/// No `Set-Cookie` and no `Location`: a program must not speak for the host's origin. No length
-/// either: it follows from the body.
-const TOWARD_CLIENT: [HeaderName; 12] = [
-    header::ACCEPT_RANGES,
-    header::ALLOW,
-    header::CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::RETRY_AFTER,
-    header::VARY,
-];
+/// A header of an answer that the client may see.
+#[derive(Debug, PartialEq)]
+pub(super) enum Passing {
+    AsItIs(HeaderName),
+    /// Its value says where something is, as the program sees it.
+    Reference(HeaderName),
+}
 
 /// Writes the headers that the program sees. The body's length is the transport's business.
-pub(super) fn write_toward_program(asked: &HeaderMap, client: Option<Client>, out: &mut BytesMut) {
+pub(super) fn write_toward_program(
+    asked: &HeaderMap,
+    extra: &Extra,
+    client: Option<Client>,
+    out: &mut BytesMut,
+) {
+    let usual = &*OF_REQUESTS;
     for (name, value) in asked {
-        if TOWARD_PROGRAM.contains(name) {
+        let passes = usual.find(name.as_str()).is_some()
+            || usual.has_prefix_of(name.as_str())
+            || extra.of_requests.contains(name);
+        if passes && !holds_token(value) {
             write(name.as_str(), value, out);
         }
     }
@@ -62,6 +55,13 @@ pub(super) fn write_toward_program(asked: &HeaderMap, client: Option<Client>, ou
     }
 }
 
+/// Whether a token of this host stands in a header's value, where it would be the program's to use.
+fn holds_token(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    // Most values are told at a glance.
+    bytes.contains(&b'_') && Token::is_in(&String::from_utf8_lossy(bytes))
+}
+
 /// Writes one header.
 pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
     for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -69,11 +69,22 @@ pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
     }
 }
 
-/// The name of a header of an answer, if the client may see that header.
-pub(super) fn toward_client(name: &str) -> Option<HeaderName> {
-    let mut passing = TOWARD_CLIENT.iter();
-    let passing = passing.find(|it| it.as_str().eq_ignore_ascii_case(name));
-    passing.cloned()
+/// What a header of an answer is to the client, if the client may see it.
+pub(super) fn toward_client(name: &str, extra: &Extra) -> Option<Passing> {
+    let Some(found) = OF_ANSWERS.find(name) else {
+        let passes = OF_ANSWERS.has_prefix_of(name)
+            || (extra.of_answers.iter()).any(|it| it.as_str().eq_ignore_ascii_case(name));
+        let parsed = passes.then(|| HeaderName::from_bytes(name.as_bytes()).ok());
+        return parsed.flatten().map(Passing::AsItIs);
+    };
+    let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
+    Some(if refers.contains(found) {
+        Passing::Reference(found.clone())
+    } else if *found == header::WWW_AUTHENTICATE {
+        Passing::AsItIs(WWW_AUTHENTICATE)
+    } else {
+        Passing::AsItIs(found.clone())
+    })
 }
 
 /// Adds what keeps a program's page away from the host: it gets an origin of its own and can't

@@ -1,16 +1,21 @@
 //! Hearing out what a program says before a body, however it falls into pieces, within bounds.
 
-use super::head::{self, HeadError, Spoken};
+use super::{
+    head::{self, HeadError, Spoken},
+    rules::{Extra, Rules},
+};
 
-/// Bytes of one head.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that may come before the end of an answer's head, interim answers (1xx) included.
-const BEFORE_BODY_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
+/// Bytes that may come beyond two heads before an answer's head is read: what is read at once may
+/// hold much of a body.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What was heard in answer to one request.
 #[derive(Debug)]
-pub(super) struct Hearing {
+pub(super) struct Hearing<'a> {
     is_head: bool,
+    /// Bytes of one head. Interim answers (1xx) may have as many together.
+    head_bytes_max: usize,
+    extra: &'a Extra,
     /// Bytes that came.
     came: usize,
     /// Bytes of the present head in which it does not end.
@@ -22,17 +27,21 @@ pub(super) struct Hearing {
 pub(super) enum HearingError {
     #[error(transparent)]
     Head(#[from] HeadError),
-    #[error("the head of its answer is larger than {HEAD_BYTES_MAX} bytes")]
-    HeadTooLarge,
-    #[error("it sent more than {BEFORE_BODY_BYTES_MAX} bytes before a body")]
-    NoAnswer,
+    #[error(
+        "the head of its answer is larger than {0} bytes; head under [proxy] in hersh.toml allows more"
+    )]
+    HeadTooLarge(usize),
+    #[error("it sent more than {0} bytes before a body")]
+    NoAnswer(usize),
 }
 
-impl Hearing {
+impl<'a> Hearing<'a> {
     /// Before anything came in answer to a request; `is_head` tells that it was by HEAD.
-    pub(super) fn new(is_head: bool) -> Self {
+    pub(super) fn new(is_head: bool, rules: &'a Rules) -> Self {
         Self {
             is_head,
+            head_bytes_max: rules.head_bytes_max,
+            extra: &rules.extra,
             came: 0,
             searched: 0,
         }
@@ -49,8 +58,9 @@ impl Hearing {
     /// [`HearingError::NoAnswer`].
     pub(super) fn take_in(&mut self, bytes: usize) -> Result<(), HearingError> {
         self.came += bytes;
-        if self.came > BEFORE_BODY_BYTES_MAX {
-            return Err(HearingError::NoAnswer);
+        let bytes_max = self.head_bytes_max.saturating_mul(2) + READ_BYTES_MAX;
+        if self.came > bytes_max {
+            return Err(HearingError::NoAnswer(bytes_max));
         }
         Ok(())
     }
@@ -63,16 +73,18 @@ impl Hearing {
     pub(super) fn read(&mut self, came: &[u8]) -> Result<Option<(usize, Spoken)>, HearingError> {
         // A head that comes in many pieces is not read anew for each.
         let is_new = self.searched == 0 && !came.is_empty();
-        if is_new || ends_a_head(&came[self.searched.saturating_sub(2)..]) {
-            let read = head::read(came, self.is_head)?;
-            if read.is_some() {
-                self.searched = 0;
-                return Ok(read);
+        if (is_new || ends_a_head(&came[self.searched.saturating_sub(2)..]))
+            && let Some((length, spoken)) = head::read(came, self.is_head, self.extra)?
+        {
+            if length > self.head_bytes_max {
+                return Err(HearingError::HeadTooLarge(self.head_bytes_max));
             }
+            self.searched = 0;
+            return Ok(Some((length, spoken)));
         }
         self.searched = came.len();
-        if came.len() >= HEAD_BYTES_MAX {
-            return Err(HearingError::HeadTooLarge);
+        if came.len() >= self.head_bytes_max {
+            return Err(HearingError::HeadTooLarge(self.head_bytes_max));
         }
         Ok(None)
     }
@@ -85,8 +97,16 @@ pub(crate) fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(super::head::
     use super::{
         framing::{Framing, Piece},
         head::Said,
+        references::Base,
     };
-    let mut hearing = Hearing::new(is_head);
+    let rules = Rules::new(&hersh_program::Manifest::default());
+    let base = Base {
+        prefix: "/programs/p",
+        path: "/watcher/a/b",
+        program: "p",
+        host: Some("host.example:7700"),
+    };
+    let mut hearing = Hearing::new(is_head, &rules);
     let (mut came, mut body) = (bytes::BytesMut::new(), Vec::new());
     let mut head = None;
     for piece in pieces {
@@ -111,7 +131,9 @@ pub(crate) fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(super::head::
             body.extend_from_slice(&data);
         }
     }
-    let head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
+    let mut head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
+    let references = std::mem::take(&mut head.references);
+    head.headers.extend(base.lead_all(references));
     Some((head, body))
 }
 
@@ -125,6 +147,8 @@ fn ends_a_head(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hersh_program::Manifest;
+
     use super::*;
     use crate::proxy::head::Said;
 
@@ -140,8 +164,9 @@ mod tests {
             ];
             let text = lines.join(end).into_bytes();
             let length = text.len() - 2;
+            let rules = Rules::new(&Manifest::default());
             for step in 1..text.len() {
-                let mut hearing = Hearing::new(false);
+                let mut hearing = Hearing::new(false, &rules);
                 let mut ends = (0..text.len()).step_by(step).chain([text.len()]);
                 let (heard, spoken) = ends
                     .find_map(|end| hearing.read(&text[..end]).unwrap())
@@ -154,19 +179,22 @@ mod tests {
 
     #[test]
     fn what_comes_before_a_body_is_bounded() {
-        let mut hearing = Hearing::new(false);
-        let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; HEAD_BYTES_MAX]].concat();
-        assert!(
-            hearing
-                .read(&endless[..HEAD_BYTES_MAX - 1])
-                .unwrap()
-                .is_none()
-        );
-        let refused = hearing.read(&endless[..HEAD_BYTES_MAX]);
-        assert!(matches!(refused, Err(HearingError::HeadTooLarge)));
+        let mut manifest = Manifest::default();
+        manifest.proxy.head_bytes = 2_000;
+        let rules = Rules::new(&manifest);
+        let mut hearing = Hearing::new(false, &rules);
+        let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000]].concat();
+        assert!(hearing.read(&endless[..1_999]).unwrap().is_none());
+        let refused = hearing.read(&endless[..2_000]);
+        assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
 
-        let mut hearing = Hearing::new(false);
-        hearing.take_in(BEFORE_BODY_BYTES_MAX).unwrap();
-        assert!(matches!(hearing.take_in(1), Err(HearingError::NoAnswer)));
+        let mut hearing = Hearing::new(false, &rules);
+        hearing.take_in(4_000 + READ_BYTES_MAX).unwrap();
+        let refused = hearing.take_in(1);
+        assert!(matches!(refused, Err(HearingError::NoAnswer(_))));
+
+        let whole = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000], b"\r\n\r\n"].concat();
+        let refused = Hearing::new(false, &rules).read(&whole);
+        assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
     }
 }

@@ -21,19 +21,20 @@ use tokio_util::{
 };
 
 use super::{
-    ForwardError, Patience,
+    ForwardError,
     error::{AskError, LinkError},
     framing::{Framing, Piece},
     head::{Said, Spoken},
     hearing::Hearing,
     outbox::{Outbox, SendError},
     request::Asked,
+    rules::Rules,
     upload::{Upload, UploadError},
 };
 use crate::{
     deadline::Deadline,
     lanes::{self, LaneId},
-    place::{ConnectError, Place, WATCHER_PORT, Wire},
+    place::{ConnectError, Place, Wire},
 };
 
 /// Bytes read at once, at first and of a long answer.
@@ -75,14 +76,14 @@ impl Link {
     /// [`ForwardError::Unreachable`].
     pub(super) async fn dial(
         place: &Place,
-        limit: Duration,
+        rules: &Rules,
         ended: CancellationToken,
     ) -> Result<Box<Self>, ForwardError> {
-        let wire = tokio::time::timeout(limit, place.connect(WATCHER_PORT))
+        let (port, limit) = (rules.port, rules.patience.connect);
+        let wire = tokio::time::timeout(limit, place.connect(port))
             .await
             .map_err(|_| {
                 let source = io::Error::from(io::ErrorKind::TimedOut);
-                let port = WATCHER_PORT;
                 ConnectError::Port { port, source }
             })??;
         // Boxed, since it is moved often.
@@ -108,15 +109,19 @@ impl Link {
         mut self: Box<Self>,
         asked: &Asked<'_>,
         upload: &mut Option<Upload>,
-        patience: &Patience,
     ) -> Result<(Said, Box<Self>), AskError> {
         if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
             // Closed, or something came that nobody asked for.
             return Err(AskError::Unsent);
         }
+        if self.uses > 0 && !asked.is_safe() && !self.wire.is_quiet() {
+            // The same, a moment ago; what must not be sent twice is worth a closer look.
+            return Err(AskError::Unsent);
+        }
         self.uses += 1;
         self.outbox.put(asked, upload);
-        let mut hearing = Hearing::new(asked.is_head());
+        let patience = &asked.rules.patience;
+        let mut hearing = Hearing::new(asked.is_head(), asked.rules);
         let mut is_sent = self.outbox.is_whole();
         let first = if is_sent {
             patience.answer
@@ -255,7 +260,7 @@ impl Link {
     /// The next thing that the program says to a request, interim answers left out.
     fn poll_said(
         &mut self,
-        hearing: &mut Hearing,
+        hearing: &mut Hearing<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Said, LinkError>> {
         loop {
@@ -289,7 +294,7 @@ impl Link {
         Poll::Ready(Ok(came))
     }
 
-    fn explain(&self, error: LinkError, hearing: &Hearing) -> AskError {
+    fn explain(&self, error: LinkError, hearing: &Hearing<'_>) -> AskError {
         let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
         let error = ForwardError::Broken(error.to_string());
         if is_closed && hearing.is_nothing() && self.uses > 1 {

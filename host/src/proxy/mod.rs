@@ -13,14 +13,20 @@
 
 mod download;
 mod error;
+mod events;
+mod frames;
 mod framing;
 mod head;
 mod headers;
 mod hearing;
 mod link;
+mod names;
 mod outbox;
 mod path;
+mod probe;
+mod references;
 mod request;
+mod rules;
 mod tunnel;
 mod upload;
 mod upstream;
@@ -33,7 +39,11 @@ use axum::{
     extract::Request,
     response::Response,
 };
-use hyper::{StatusCode, upgrade::OnUpgrade};
+use hyper::{
+    StatusCode,
+    header::{self, HeaderName, HeaderValue},
+    upgrade::OnUpgrade,
+};
 
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) use self::hearing::hear_out;
@@ -41,6 +51,7 @@ use self::{
     error::AskError,
     head::Said,
     link::Link,
+    references::Base,
     request::Asked,
     tunnel::{Ends, Tunnel},
     upload::Upload,
@@ -49,8 +60,12 @@ use self::{
 };
 pub(crate) use self::{
     error::ForwardError,
+    names::addable,
     path::{PathError, watcher_path},
+    probe::probe,
+    rules::Rules,
     upstream::{InFlight, Upstream},
+    websocket::is_offered,
 };
 
 use crate::{
@@ -59,57 +74,27 @@ use crate::{
     server::Client,
 };
 
-/// Bytes of a request's body. Messages are small; a WatcherAPI takes 64 KiB.
-pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
-
 /// Requests that one program may have in flight, streams and tunnels included.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
 
-/// How long the proxy waits for whom.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// For a connection to the program.
-    pub(crate) connect: Duration,
-    /// For the whole of a request's body.
-    pub(crate) upload: Duration,
-    /// For the head of the program's answer, once it has the whole request.
-    pub(crate) answer: Duration,
-    /// For the next piece of an answer's body, or the next byte in a tunnel.
-    pub(crate) idle: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(2),
-            upload: Duration::from_secs(30),
-            answer: Duration::from_secs(30),
-            idle: Duration::from_secs(120),
-        }
-    }
-}
+/// Whoever sits between a client and this host takes a connection for dead that is silent for as
+/// long as this, and some for half as long.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 
 /// Forwards requests to programs; clones share its bounds.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
-    patience: Patience,
     tunnels: Seats,
 }
 
 impl Default for Proxy {
     fn default() -> Self {
-        Self::new(Patience::default())
+        let tunnels = Seats::new(TUNNELS_MAX);
+        Self { tunnels }
     }
 }
 
 impl Proxy {
-    pub(crate) fn new(patience: Patience) -> Self {
-        Self {
-            patience,
-            tunnels: Seats::new(TUNNELS_MAX),
-        }
-    }
-
     /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
     /// `grant` is asked for if more than an answer that is there comes of it, and ends that.
     ///
@@ -123,12 +108,13 @@ impl Proxy {
         client: Option<Client>,
         grant: impl FnOnce() -> Grant,
     ) -> Result<Response, ForwardError> {
-        request::check(request)?;
+        let body_bytes_max = upstream.rules().body_bytes_max;
+        request::check(request, body_bytes_max)?;
         let handshake = websocket::asked(request, !request.body().is_end_stream())?.map(Box::new);
         let permit = upstream.permit()?;
         let upstream = permit.upstream();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-        let upload = Upload::new(mem::take(request.body_mut()));
+        let upload = Upload::new(mem::take(request.body_mut()), body_bytes_max);
         let asked = Asked {
             method: request.method(),
             path,
@@ -137,17 +123,20 @@ impl Proxy {
             authority: upstream.authority(),
             client,
             handshake: handshake.as_deref().map(Handshake::headers),
+            rules: upstream.rules(),
         };
         let (said, link) = self.ask(&asked, upload, upstream).await?;
         match said {
             Said::Answer(head) => {
-                let body = download::stream(link, permit, grant, self.patience.idle);
+                let references = lead(head.references, &asked, request.uri().path());
+                let body = download::stream(link, permit, grant, &head.headers);
                 let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;
                 // The request's map, which the HTTP library takes for the next request again.
                 let mut headers = mem::take(request.headers_mut());
                 headers.clear();
                 headers.extend(head.headers);
+                headers.extend(references);
                 headers::confine(&mut headers);
                 *answer.headers_mut() = headers;
                 Ok(answer)
@@ -163,7 +152,7 @@ impl Proxy {
                 let ends = Ends {
                     program: upstream.ended().clone(),
                     grant: grant(),
-                    idle: self.patience.idle,
+                    silence: upstream.rules().patience.silence,
                 };
                 self.open(link, client, ends, permit)?;
                 let mut answer = Response::new(Body::empty());
@@ -182,7 +171,7 @@ impl Proxy {
         upstream: &Upstream,
     ) -> Result<(Said, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
-        let mut pooled = upstream.take();
+        let mut pooled = upstream.take(may_ask_again);
         // Each turn uses up one of the connections that wait, or makes a new one.
         loop {
             let link = match pooled.take() {
@@ -190,10 +179,9 @@ impl Proxy {
                 // Boxed as everything that is rare, so that a request is small.
                 None => Box::pin(self.dial(upstream)).await?,
             };
-            let answered = link.ask(asked, &mut upload, &self.patience);
-            match answered.await {
+            match link.ask(asked, &mut upload).await {
                 Ok(answered) => return Ok(answered),
-                Err(AskError::Unsent) => pooled = upstream.take(),
+                Err(AskError::Unsent) => pooled = upstream.take(may_ask_again),
                 Err(AskError::Stale(_)) if may_ask_again => {}
                 Err(AskError::Stale(error) | AskError::Failed(error)) => return Err(error),
             }
@@ -202,7 +190,7 @@ impl Proxy {
 
     async fn dial(&self, upstream: &Upstream) -> Result<Box<Link>, ForwardError> {
         let ended = upstream.ended().clone();
-        Link::dial(upstream.place(), self.patience.connect, ended).await
+        Link::dial(upstream.place(), upstream.rules(), ended).await
     }
 
     /// Opens a tunnel between both sides of a handshake.
@@ -228,4 +216,28 @@ impl Proxy {
         });
         Ok(())
     }
+}
+
+/// The references of an answer as the client may see them; `target` is the path that it asked for.
+fn lead(
+    references: Vec<(HeaderName, HeaderValue)>,
+    asked: &Asked<'_>,
+    target: &str,
+) -> Vec<(HeaderName, HeaderValue)> {
+    if references.is_empty() {
+        return references;
+    }
+    let host = asked.headers.get(header::HOST);
+    let base = Base {
+        prefix: target.strip_suffix(asked.path).unwrap_or_default(),
+        path: asked.path,
+        program: asked.authority,
+        host: host.and_then(|host| host.to_str().ok()),
+    };
+    base.lead_all(references).collect()
+}
+
+/// How long the host itself is silent on a connection where `silence` may last so long.
+fn keep_alive(silence: Duration) -> Duration {
+    (silence / 2).min(KEEP_ALIVE_MAX)
 }

@@ -1,17 +1,29 @@
 //! Which paths of a program may be asked for.
 
-use std::borrow::Cow;
-
 use hyper::Uri;
 
 /// A path that is not forwarded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
-    /// It leads somewhere else.
+    /// It is not the program's.
+    #[error("only paths under /watcher/ are forwarded")]
+    Elsewhere,
+    /// It leads up.
+    #[error("a path below /watcher/ is forwarded without '.' and '..' in it, encoded or not")]
+    Dots,
+    /// Servers disagree about whether it separates.
     #[error(
-        "only paths under /watcher/ are forwarded, written without '.', '..', '\\' or an encoded '/'"
+        "a path below /watcher/ is forwarded without {0} in it: servers disagree about whether that separates"
     )]
-    NotForwarded,
+    Separator(&'static str),
+    /// It holds what no path holds.
+    #[error("a path below /watcher/ is forwarded without control characters in it, encoded or not")]
+    Control,
+    /// A per cent sign that begins no escape.
+    #[error(
+        "a '%' in a path begins an escape of two hexadecimal digits; write %25 for the sign itself"
+    )]
+    Escape,
 }
 
 /// The path to ask the program for, given the request's own: what stands after
@@ -19,69 +31,101 @@ pub(crate) enum PathError {
 /// refused if any server could read it as leading out of `/watcher/`.
 ///
 /// # Errors
-/// [`PathError::NotForwarded`].
+/// [`PathError`] says what is in the way.
 pub(crate) fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError> {
     let rest = uri
         .path()
         .strip_prefix("/programs/")
         .and_then(|rest| rest.strip_prefix(program))
-        .ok_or(PathError::NotForwarded)?;
+        .ok_or(PathError::Elsewhere)?;
     let path = rest.strip_prefix("/proxy").unwrap_or(rest);
-    let under = path
-        .strip_prefix("/watcher")
-        .ok_or(PathError::NotForwarded)?;
-    let stays = under.is_empty() || (under.starts_with('/') && under[1..].split('/').all(is_plain));
-    if stays {
-        Ok(path.to_string())
-    } else {
-        Err(PathError::NotForwarded)
-    }
+    check(path)?;
+    Ok(path.to_string())
 }
 
-/// True unless the segment, decoded as often as anybody might, is a dot segment or holds a
-/// separator or a control character.
-fn is_plain(segment: &str) -> bool {
-    let mut bytes = Cow::Borrowed(segment.as_bytes());
+/// True for paths that [`watcher_path`] gives.
+pub(super) fn stays(path: &str) -> bool {
+    check(path).is_ok()
+}
+
+fn check(path: &str) -> Result<(), PathError> {
+    let below = path.strip_prefix("/watcher").ok_or(PathError::Elsewhere)?;
+    if below.is_empty() {
+        return Ok(());
+    }
+    let below = below.strip_prefix('/').ok_or(PathError::Elsewhere)?;
+    below.split('/').try_for_each(check_segment)
+}
+
+/// A segment is fine if its escapes are whole and it does not lead up, however often somebody
+/// decodes it: what is left of a `%` then may be any text.
+fn check_segment(segment: &str) -> Result<(), PathError> {
+    let bytes = segment.as_bytes();
+    check_bytes(bytes)?;
+    if bytes.contains(&b'\\') {
+        return Err(PathError::Separator("'\\'"));
+    }
+    if !bytes.contains(&b'%') {
+        return Ok(());
+    }
+    let (mut decoded, is_whole) = decode(bytes);
+    if !is_whole {
+        return Err(PathError::Escape);
+    }
+    for (byte, escape) in [(b'/', "%2F"), (b'\\', "%5C")] {
+        if decoded.contains(&byte) {
+            return Err(PathError::Separator(escape));
+        }
+    }
+    // Each round shortens the text or is the last one.
     loop {
-        if matches!(&*bytes, b"." | b"..") {
-            return false;
+        let mut parts = decoded.split(|&byte| matches!(byte, b'/' | b'\\'));
+        parts.try_for_each(check_bytes)?;
+        let (again, _) = decode(&decoded);
+        if again == decoded {
+            return Ok(());
         }
-        // `..;x` is a dot segment to servers that know path parameters.
-        if bytes.starts_with(b"..;") || bytes.starts_with(b".;") {
-            return false;
-        }
-        if bytes
-            .iter()
-            .any(|b| matches!(b, b'/' | b'\\') || b.is_ascii_control())
-        {
-            return false;
-        }
-        if !bytes.contains(&b'%') {
-            return true;
-        }
-        let Some(decoded) = decode(&bytes) else {
-            return false;
-        };
-        bytes = Cow::Owned(decoded);
+        decoded = again;
     }
 }
 
-/// One round of percent-decoding; `None` if an escape is broken. Each escape shortens the text, so
-/// that the caller's loop ends.
-fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Whether this text between two slashes is no dot segment, nor one to servers that know path
+/// parameters (`..;x`), and holds no control character.
+fn check_bytes(bytes: &[u8]) -> Result<(), PathError> {
+    if bytes.iter().any(u8::is_ascii_control) {
+        return Err(PathError::Control);
+    }
+    let name = bytes.split(|&byte| byte == b';').next();
+    if matches!(name, Some(b"." | b"..")) {
+        return Err(PathError::Dots);
+    }
+    Ok(())
+}
+
+/// One round of percent-decoding, which leaves alone what is no escape, and whether there was none
+/// of that.
+fn decode(bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut decoded = Vec::with_capacity(bytes.len());
+    let mut is_whole = true;
     let mut rest = bytes;
     while let Some((&first, after)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        let escaped = (first == b'%').then(|| after.get(..2).and_then(byte));
+        is_whole &= escaped != Some(None);
+        if let Some(Some(byte)) = escaped {
+            decoded.push(byte);
             rest = &after[2..];
         } else {
             decoded.push(first);
             rest = after;
         }
     }
-    Some(decoded)
+    (decoded, is_whole)
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn byte(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
 }
 
 #[cfg(test)]
@@ -101,6 +145,12 @@ mod tests {
             ("/programs/p/proxy/watcher/status", "/watcher/status"),
             ("/programs/p/watcher/a%20b/c", "/watcher/a%20b/c"),
             ("/programs/p/watcher/...", "/watcher/..."),
+            ("/programs/p/watcher/50%25", "/watcher/50%25"),
+            ("/programs/p/watcher/100%25off", "/watcher/100%25off"),
+            ("/programs/p/watcher/a%2520b", "/watcher/a%2520b"),
+            ("/programs/p/watcher/%2525", "/watcher/%2525"),
+            ("/programs/p/watcher/a%252Fb", "/watcher/a%252Fb"),
+            ("/programs/p/watcher//a;v=1", "/watcher//a;v=1"),
         ] {
             assert_eq!(path(asked).as_deref(), Ok(forwarded), "{asked}");
         }
@@ -108,26 +158,33 @@ mod tests {
 
     #[test]
     fn nothing_leads_out_of_the_watcher() {
-        for asked in [
-            "/programs/p/admin",
-            "/programs/p/watcherx",
-            "/programs/q/watcher/status",
-            "/programs/p/watcher/../admin",
-            "/programs/p/watcher/./status",
-            "/programs/p/watcher/%2e%2e/admin",
-            "/programs/p/watcher/.%2E/admin",
-            "/programs/p/watcher/%252e%252e/admin",
-            "/programs/p/watcher/%25252e%25252e/admin",
-            "/programs/p/watcher/..%2fadmin",
-            "/programs/p/watcher/x%2f..%2f..%2fadmin",
-            "/programs/p/watcher/..;/admin",
-            "/programs/p/watcher/x%5c..%5cadmin",
-            "/programs/p/watcher/%00",
-            "/programs/p/watcher/a%0d%0aHost:x",
-            "/programs/p/watcher/%zz",
-            "/programs/p/watcher/%2",
+        use PathError::{Control, Dots, Elsewhere, Escape, Separator};
+        for (asked, error) in [
+            ("/programs/p/admin", Elsewhere),
+            ("/programs/p/watcherx", Elsewhere),
+            ("/programs/q/watcher/status", Elsewhere),
+            ("/programs/p/watcher/../admin", Dots),
+            ("/programs/p/watcher/./status", Dots),
+            ("/programs/p/watcher/%2e%2e/admin", Dots),
+            ("/programs/p/watcher/.%2E/admin", Dots),
+            ("/programs/p/watcher/%252e%252e/admin", Dots),
+            ("/programs/p/watcher/%25252e%25252e/admin", Dots),
+            ("/programs/p/watcher/%25%32%65%252e/admin", Dots),
+            ("/programs/p/watcher/..%252fadmin", Dots),
+            ("/programs/p/watcher/x%252f..%255cadmin", Dots),
+            ("/programs/p/watcher/..;/admin", Dots),
+            ("/programs/p/watcher/..%3b/admin", Dots),
+            ("/programs/p/watcher/..%2fadmin", Separator("%2F")),
+            ("/programs/p/watcher/@scope%2Fname", Separator("%2F")),
+            ("/programs/p/watcher/x%5c..%5cadmin", Separator("%5C")),
+            ("/programs/p/watcher/%00", Control),
+            ("/programs/p/watcher/%2500", Control),
+            ("/programs/p/watcher/a%0d%0aHost:x", Control),
+            ("/programs/p/watcher/%zz", Escape),
+            ("/programs/p/watcher/%+1", Escape),
+            ("/programs/p/watcher/%2", Escape),
         ] {
-            assert_eq!(path(asked), Err(PathError::NotForwarded), "{asked}");
+            assert_eq!(path(asked), Err(error), "{asked}");
         }
     }
 }

@@ -6,7 +6,7 @@ use hyper::{
     header::{self, HeaderMap},
 };
 
-use super::{ForwardError, REQUEST_BODY_BYTES_MAX, headers, upload::Upload};
+use super::{ForwardError, headers, rules::Rules, upload::Upload};
 use crate::server::Client;
 
 const METHODS: [Method; 7] = [
@@ -19,11 +19,12 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Refuses what the HTTP library lets through and a program might read differently.
+/// Refuses what the HTTP library lets through and a program might read differently, and a body that
+/// says it is longer than `body_bytes_max`.
 ///
 /// # Errors
 /// [`ForwardError`] says what is wrong with the request.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), ForwardError> {
+pub(super) fn check<B>(request: &Request<B>, body_bytes_max: u64) -> Result<(), ForwardError> {
     if !METHODS.contains(request.method()) {
         return Err(ForwardError::Method);
     }
@@ -40,9 +41,9 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), ForwardError> {
         return Err(ForwardError::Malformed(message));
     }
     let declared = request.headers().get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|bytes| bytes > REQUEST_BODY_BYTES_MAX) {
-        return Err(ForwardError::BodyTooLarge);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|bytes| bytes > body_bytes_max) {
+        return Err(ForwardError::BodyTooLarge(body_bytes_max));
     }
     Ok(())
 }
@@ -60,6 +61,8 @@ pub(super) struct Asked<'a> {
     pub(super) client: Option<Client>,
     /// Headers that only a WebSocket's handshake carries.
     pub(super) handshake: Option<&'a HeaderMap>,
+    /// What the program's manifest says of the way.
+    pub(super) rules: &'a Rules,
 }
 
 impl Asked<'_> {
@@ -87,7 +90,7 @@ impl Asked<'_> {
         ] {
             out.extend_from_slice(part.as_bytes());
         }
-        headers::write_toward_program(self.headers, self.client, out);
+        headers::write_toward_program(self.headers, &self.rules.extra, self.client, out);
         for (name, value) in self.handshake.into_iter().flatten() {
             headers::write(name.as_str(), value, out);
         }

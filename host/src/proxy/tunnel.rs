@@ -1,27 +1,37 @@
-//! A WebSocket after its handshake: bytes both ways, until either side ends it, nothing moves for
-//! a while, the program's container is over, or whoever opened it would not be let in any more.
+//! A WebSocket after its handshake: bytes both ways, until either side ends it, nobody is heard of
+//! for a while, the program's container is over, or whoever opened it would not be let in any more.
+//!
+//! A silent client is asked by a ping whether it is there, and each side is told why the tunnel ends:
+//! both only between two frames, so that nothing is put into the middle of what somebody says.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio_util::sync::CancellationToken;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-use crate::{auth::Grant, place::Wire};
+use super::{
+    frames::{self, Frames},
+    keep_alive,
+};
+use crate::{auth::Grant, deadline::Deadline, place::Wire};
 
-/// Bytes that wait in each direction.
+/// Bytes that wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// How long a side that takes nothing may keep the tunnel's last words waiting.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What RFC 6455 calls the ends that a host brings about.
+const GOING_AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
 
 /// A tunnel that its handshake allows.
 pub(super) struct Tunnel {
@@ -39,89 +49,207 @@ pub(super) struct Ends {
     pub(super) program: CancellationToken,
     /// Whoever opened it would not be let in any more.
     pub(super) grant: Grant,
-    /// How long nothing may move; at most twice that is waited.
-    pub(super) idle: Duration,
+    /// How long nobody may be heard of; at most half as long again is waited.
+    pub(super) silence: Duration,
+}
+
+/// Why a tunnel ends.
+#[derive(Debug)]
+enum Over {
+    /// Both sides have said all.
+    Done,
+    Broken(io::Error),
+    Silent,
+    Ended,
+    Revoked,
 }
 
 impl Tunnel {
-    /// Carries bytes until the end. Errors have nobody to be told to: both sides see a closed
-    /// connection.
+    /// Carries bytes until the end.
     pub(super) async fn run(self) {
-        let moved = Arc::new(AtomicU64::new(0));
-        let carrying = async {
-            let client = TokioIo::new(self.client.await.map_err(io::Error::other)?);
-            let mut client = Counted::new(client, &moved);
-            let mut program = Counted::new(self.program, &moved);
-            client.write_all(&self.early).await?;
-            let sizes = (BUFFER_BYTES, BUFFER_BYTES);
-            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut program, sizes.0, sizes.1)
-                .await
+        let client = match self.client.await {
+            Ok(client) => TokioIo::new(client),
+            Err(error) => return tracing::debug!(%error, "no tunnel was made"),
         };
-        tokio::select! {
-            carried = carrying => {
-                if let Err(error) = carried {
-                    tracing::debug!(%error, "tunnel broke");
+        let mut relay = Relay::new(client, self.program, self.ends.silence);
+        relay.toward_client.take_in(&self.early);
+        let over = tokio::select! {
+            over = poll_fn(|cx| relay.poll(cx)) => over,
+            () = self.ends.program.cancelled() => Over::Ended,
+            () = self.ends.grant.over() => Over::Revoked,
+        };
+        if let Over::Broken(error) = &over {
+            tracing::debug!(%error, "tunnel broke");
+        } else {
+            tracing::debug!(?over, "tunnel ended");
+        }
+        relay.part(&over).await;
+    }
+}
+
+/// Both sides, and what is between them.
+struct Relay<C, P> {
+    client: C,
+    program: P,
+    toward_client: Way,
+    toward_program: Way,
+    silence: Duration,
+    /// Goes off once a look; how much silence there was by then.
+    look: Deadline,
+    silent_for: Duration,
+    has_moved: bool,
+}
+
+impl<C, P> Relay<C, P>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    P: AsyncRead + AsyncWrite + Unpin,
+{
+    fn new(client: C, program: P, silence: Duration) -> Self {
+        Self {
+            client,
+            program,
+            toward_client: Way::default(),
+            toward_program: Way::default(),
+            silence,
+            look: Deadline::after(keep_alive(silence)),
+            silent_for: Duration::ZERO,
+            has_moved: false,
+        }
+    }
+
+    /// Carries bytes until that is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            let moved = &mut self.has_moved;
+            let one = self
+                .toward_client
+                .poll(&mut self.program, &mut self.client, moved, cx);
+            let other = self
+                .toward_program
+                .poll(&mut self.client, &mut self.program, moved, cx);
+            match (one, other) {
+                (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
+                    return Poll::Ready(Over::Broken(error));
                 }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Over::Done),
+                (Poll::Pending, _) | (_, Poll::Pending) => {}
             }
-            () = silence(&moved, self.ends.idle) => tracing::debug!("tunnel was idle"),
-            () = self.ends.program.cancelled() => {}
-            () = self.ends.grant.over() => tracing::debug!("tunnel's token or user is over"),
+            ready!(self.look.poll(cx));
+            if self.is_silent() {
+                return Poll::Ready(Over::Silent);
+            }
+            // A ping waits to be sent, and the next look to be waited for.
         }
     }
-}
 
-/// Resolves when nothing was moved from one look to the next.
-async fn silence(moved: &AtomicU64, idle: Duration) {
-    let mut seen = None;
-    loop {
-        let now = moved.load(Ordering::Relaxed);
-        if seen == Some(now) {
-            return;
+    /// Whether nobody was heard of for too long. If only for a while, the client is asked.
+    fn is_silent(&mut self) -> bool {
+        let step = keep_alive(self.silence);
+        if std::mem::take(&mut self.has_moved) {
+            self.silent_for = Duration::ZERO;
+        } else {
+            self.silent_for += step;
+            if self.silent_for >= self.silence {
+                return true;
+            }
         }
-        seen = Some(now);
-        tokio::time::sleep(idle).await;
+        self.toward_client.put(frames::PING);
+        self.look.set(step);
+        false
+    }
+
+    /// Tells both sides why the tunnel ends, if they would understand it here.
+    async fn part(&mut self, over: &Over) {
+        let (code, reason) = match over {
+            Over::Done | Over::Broken(_) => return,
+            Over::Silent => (
+                GOING_AWAY,
+                format!("nothing came for {} s", self.silence.as_secs()),
+            ),
+            Over::Ended => (GOING_AWAY, "the program was stopped or ended".to_owned()),
+            Over::Revoked => (
+                POLICY,
+                "the token that opened this is not valid any more".to_owned(),
+            ),
+        };
+        self.toward_client.put(&frames::close(code, &reason, false));
+        if !matches!(over, Over::Ended) {
+            self.toward_program.put(&frames::close(code, &reason, true));
+        }
+        let farewell = async {
+            // Whoever is gone needs no word.
+            let _ = self.client.write_all(&self.toward_client.buffer).await;
+            let _ = self.client.shutdown().await;
+            let _ = self.program.write_all(&self.toward_program.buffer).await;
+            let _ = self.program.shutdown().await;
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }
 
-/// One side, with what is read from it counted.
-struct Counted<T> {
-    side: T,
-    moved: Arc<AtomicU64>,
+/// One direction.
+#[derive(Debug, Default)]
+struct Way {
+    /// What came and is not sent yet.
+    buffer: BytesMut,
+    /// Where the end of that stands.
+    frames: Frames,
+    is_flushed: bool,
+    /// Nothing more comes.
+    is_read: bool,
+    is_over: bool,
 }
 
-impl<T> Counted<T> {
-    fn new(side: T, moved: &Arc<AtomicU64>) -> Self {
-        let moved = Arc::clone(moved);
-        Self { side, moved }
+impl Way {
+    /// Takes what came.
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        self.frames.pass(bytes);
+        self.is_flushed = false;
     }
-}
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+    /// Puts in a frame of the host's own, if there is a place for one.
+    fn put(&mut self, frame: &[u8]) {
+        if self.frames.is_between() && !self.is_read {
+            self.take_in(frame);
+        }
+    }
+
+    /// Carries what comes `from` one side `to` the other; ready once all is through.
+    fn poll(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        has_moved: &mut bool,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.side).poll_read(cx, buffer))?;
-        self.moved.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.side).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.side).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.side).poll_shutdown(cx)
+        if self.is_over {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            while !self.buffer.is_empty() {
+                let sent = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer))?;
+                if sent == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.buffer.advance(sent);
+            }
+            if !self.is_flushed {
+                ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                self.is_flushed = true;
+            }
+            if self.is_read {
+                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                self.is_over = true;
+                return Poll::Ready(Ok(()));
+            }
+            self.buffer.reserve(BUFFER_BYTES);
+            let came = ready!(poll_read_buf(Pin::new(&mut *from), cx, &mut self.buffer))?;
+            self.is_read = came == 0;
+            self.frames.pass(&self.buffer);
+            self.is_flushed = false;
+            *has_moved = true;
+        }
     }
 }

@@ -9,15 +9,14 @@ use std::{
 use axum::body::{Body, HttpBody};
 use bytes::BytesMut;
 
-use super::REQUEST_BODY_BYTES_MAX;
-
 /// A body that is still to be sent, or what is left of it.
 #[derive(Debug)]
 pub(super) struct Upload {
     body: Body,
     framing: Framing,
-    /// Bytes that it may still have.
-    left: usize,
+    /// Bytes that it may still have, and might have had at first.
+    left: u64,
+    bytes_max: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +36,14 @@ pub(super) enum Sending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UploadError {
     #[error("the request's body is too large")]
-    TooLarge,
+    TooLarge(u64),
     #[error("the request's body ended early")]
     Broken,
 }
 
 impl Upload {
-    /// The client's body, if it has one.
-    pub(super) fn new(body: Body) -> Option<Self> {
+    /// The client's body, if it has one; more than `bytes_max` of it are not sent.
+    pub(super) fn new(body: Body, bytes_max: u64) -> Option<Self> {
         if body.is_end_stream() {
             return None;
         }
@@ -52,7 +51,8 @@ impl Upload {
         Some(Self {
             body,
             framing: length.map_or(Framing::Chunked, Framing::Length),
-            left: REQUEST_BODY_BYTES_MAX,
+            left: bytes_max,
+            bytes_max,
         })
     }
 
@@ -90,8 +90,8 @@ impl Upload {
     }
 
     fn write(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), UploadError> {
-        let left = self.left.checked_sub(data.len());
-        self.left = left.ok_or(UploadError::TooLarge)?;
+        let left = self.left.checked_sub(data.len() as u64);
+        self.left = left.ok_or(UploadError::TooLarge(self.bytes_max))?;
         match &mut self.framing {
             Framing::Length(length) => {
                 let left = length.checked_sub(data.len() as u64);
@@ -155,7 +155,7 @@ mod tests {
 
     fn sent(body: Body) -> Result<String, UploadError> {
         let mut out = BytesMut::new();
-        let mut upload = Upload::new(body).unwrap();
+        let mut upload = Upload::new(body, 100).unwrap();
         upload.write_framing(&mut out);
         let mut cx = Context::from_waker(Waker::noop());
         loop {
@@ -177,7 +177,7 @@ mod tests {
         let unknown = sent(frames(&["he", "", "llo"], None));
         let chunks = "transfer-encoding: chunked\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
         assert_eq!(unknown.unwrap(), chunks);
-        assert!(Upload::new(Body::empty()).is_none());
+        assert!(Upload::new(Body::empty(), 100).is_none());
     }
 
     #[test]
@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(short, Err(UploadError::Broken));
         let long = sent(frames(&["hello", "!"], Some(5)));
         assert_eq!(long, Err(UploadError::Broken));
-        let large = vec![b'x'; REQUEST_BODY_BYTES_MAX + 1];
-        assert_eq!(sent(Body::from(large)), Err(UploadError::TooLarge));
+        assert!(sent(Body::from(vec![b'x'; 100])).is_ok());
+        let large = Body::from(vec![b'x'; 101]);
+        assert_eq!(sent(large), Err(UploadError::TooLarge(100)));
     }
 }

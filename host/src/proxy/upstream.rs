@@ -8,19 +8,23 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use hersh_program::ContainerId;
+use hersh_program::{ContainerId, ProgramId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, IN_FLIGHT_MAX, link::Link};
+use super::{ForwardError, IN_FLIGHT_MAX, link::Link, rules::Rules};
 use crate::{lanes, place::Place};
 
 /// Connections to one program that wait for the next request.
 const IDLE_MAX: usize = 32;
 /// How long one waits. Common servers close an idle connection after five seconds or later.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long one may have waited that carries a request which must not be sent twice: no common
+/// server closes an idle connection so early, so none closes it while such a request comes.
+const IDLE_MAX_FOR_CHANGES: Duration = Duration::from_secs(1);
 
 /// How many requests one program has under way; clones count together.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +34,9 @@ pub(crate) struct InFlight(Arc<AtomicUsize>);
 pub(crate) struct Upstream {
     container: ContainerId,
     place: Place,
+    /// What requests name as their host: the program's id.
     authority: String,
+    rules: Rules,
     in_flight: InFlight,
     idle: Mutex<Vec<(Instant, Box<Link>)>>,
     ended: CancellationToken,
@@ -40,10 +46,17 @@ pub(crate) struct Upstream {
 pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
-    pub(crate) fn new(container: ContainerId, place: Place, in_flight: InFlight) -> Arc<Self> {
+    pub(crate) fn new(
+        program: &ProgramId,
+        container: ContainerId,
+        place: Place,
+        rules: Rules,
+        in_flight: InFlight,
+    ) -> Arc<Self> {
         Arc::new(Self {
             container,
-            authority: place.authority(),
+            authority: program.to_string(),
+            rules,
             place,
             in_flight,
             idle: Mutex::default(),
@@ -80,6 +93,11 @@ impl Upstream {
         &self.authority
     }
 
+    /// What its manifest says of the way to it.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Fires when the container is not the program's any more.
     pub(super) fn ended(&self) -> &CancellationToken {
         &self.ended
@@ -95,13 +113,19 @@ impl Upstream {
         Ok(Permit(self))
     }
 
-    /// A connection of this lane that waits, the last one that served first.
-    pub(super) fn take(&self) -> Option<Box<Link>> {
+    /// A connection of this lane that waits, the last one that served first; for a request that
+    /// may be sent twice or not.
+    pub(super) fn take(&self, may_ask_again: bool) -> Option<Box<Link>> {
         let here = lanes::here();
         let mut idle = self.idle();
         let at = idle.iter().rposition(|(_, link)| link.lane() == here)?;
-        let (since, link) = idle.remove(at);
-        (since.elapsed() < IDLE_TIMEOUT).then_some(link)
+        let waited = idle[at].0.elapsed();
+        if !may_ask_again && waited >= IDLE_MAX_FOR_CHANGES {
+            // Those before it have waited for longer, and serve who may ask again.
+            return None;
+        }
+        let (_, link) = idle.remove(at);
+        (waited < IDLE_TIMEOUT).then_some(link)
     }
 
     /// Keeps a connection for the next request.

@@ -28,22 +28,28 @@ pub(super) struct Handshake {
     accept: String,
 }
 
+/// Whether a request offers to go on as a WebSocket. Any other offer, such as HTTP/2 without TLS, is
+/// left alone, as RFC 9110 allows: the request is a plain one then.
+pub(crate) fn is_offered(headers: &HeaderMap) -> bool {
+    lists(headers, &header::UPGRADE, "websocket")
+}
+
 /// The handshake that a request asks for; `None` for a plain request.
 ///
 /// # Errors
-/// [`ForwardError::Upgrade`] for any other upgrade or a handshake that is not whole,
+/// [`ForwardError::Upgrade`] for a handshake that is not whole,
 /// [`ForwardError::Origin`] for one that a page of somebody else began.
 pub(super) fn asked<B>(
     request: &Request<B>,
     has_body: bool,
 ) -> Result<Option<Handshake>, ForwardError> {
     let headers = request.headers();
-    if !headers.contains_key(header::UPGRADE) {
+    if !is_offered(headers) {
         return Ok(None);
     }
     let refused = |what| Err(ForwardError::Upgrade(what));
     if !is_only(headers, &header::UPGRADE, b"websocket") {
-        return refused("the Upgrade header names another protocol");
+        return refused("the Upgrade header names another protocol beside");
     }
     if request.method() != Method::GET || request.version() != Version::HTTP_11 || has_body {
         return refused("a WebSocket begins with GET by HTTP/1.1 and without a body");
@@ -203,8 +209,11 @@ mod tests {
         assert!(asked(&request(|_| ()), false).unwrap().is_some());
         let plain = request(|headers| drop(headers.remove("upgrade")));
         assert!(asked(&plain, false).unwrap().is_none());
+        for other in ["h2c", "TLS/1.0", "websocket2", ""] {
+            let other = request(set("upgrade", other));
+            assert!(asked(&other, true).unwrap().is_none(), "{other:?}");
+        }
         for bad in [
-            request(set("upgrade", "h2c")),
             request(set("upgrade", "websocket, h2c")),
             request(add("upgrade", "websocket")),
             request(set("connection", "keep-alive")),

@@ -109,7 +109,7 @@ async fn register(journal: &Journal) -> u64 {
 fn program(n: u64) -> Program {
     let manifest = Manifest {
         env: [("SETTING".to_owned(), format!("value {n}"))].into(),
-        readiness: Readiness::None,
+        readiness: Readiness::None { port: 8080 },
         ..Manifest::default()
     };
     let source = Source {

@@ -189,7 +189,7 @@ impl World {
         change: impl FnOnce(&mut Manifest),
     ) -> Spec {
         let mut manifest = Manifest {
-            readiness: Readiness::None,
+            readiness: Readiness::None { port: 8080 },
             ..Manifest::default()
         };
         manifest.limits.memory_bytes = 64 * 1024 * 1024;

@@ -5,6 +5,8 @@
 mod clock;
 mod framing;
 mod hostile;
+mod large;
+mod manifest;
 mod passing;
 mod revoked;
 mod secrets;

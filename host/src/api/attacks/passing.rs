@@ -58,6 +58,8 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
             let answer = "HTTP/1.1 302 Look elsewhere\r\nLocation: http://elsewhere/\r\n\
                  Set-Cookie: session=stolen\r\nClear-Site-Data: \"*\"\r\nContent-Type: text/html\r\n\
                  Strict-Transport-Security: max-age=1\r\nAccess-Control-Allow-Origin: *\r\n\
+                 Access-Control-Allow-Credentials: true\r\nRefresh: 0; url=http://elsewhere/\r\n\
+                 X-Accel-Redirect: /secret\r\n\
                  Content-Security-Policy: default-src *\r\nServer: x\r\nConnection: upgrade\r\nVary: a\r\nVary: b\r\n\
                  Upgrade: h2c\r\nContent-Length: 0\r\n\r\n";
             say(&mut stream, answer).await;
@@ -74,7 +76,9 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
         "cookie",
         "clear-site",
         "strict-",
-        "access-",
+        "allow-credentials",
+        "refresh",
+        "accel-redirect",
         "default-src",
         "server:",
         "upgrade",
@@ -93,6 +97,31 @@ async fn a_program_can_not_speak_for_the_hosts_origin() {
     assert!(answer.head.contains("content-length: 0\r\n"), "{answer:?}");
     for listed in ["vary: a\r\n", "vary: b\r\n"] {
         assert!(answer.head.contains(listed), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn conditions_and_ranges_pass_together() {
+    let world = World::new(decent).await;
+    let mut client = world.connect().await;
+    let conditions = [
+        "range: bytes=10-",
+        "if-range: \"old\"",
+        "if-match: \"a\"",
+        "if-none-match: \"b\"",
+        "if-modified-since: Thu, 01 Jan 2026 00:00:00 GMT",
+        "if-unmodified-since: Thu, 01 Jan 2026 00:00:00 GMT",
+        "content-range: bytes 0-4/9",
+    ];
+    let put = GET.replacen("GET", "PUT", 1);
+    let lines = conditions.join("\r\n");
+    client
+        .send(&format!("{put}{lines}\r\nContent-Length: 5\r\n\r\nhello"))
+        .await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    let seen = world.seen.all().pop().unwrap();
+    for condition in conditions {
+        assert!(seen.contains(&format!("\r\n{condition}\r\n")), "{seen}");
     }
 }
 
@@ -188,7 +217,7 @@ async fn a_program_without_a_network_is_reached_by_its_socket_and_by_no_other() 
     client.send(&format!("{GET}\r\n")).await;
     assert_eq!(client.answer().await.unwrap().body, "ok");
     assert!(
-        world.seen.all()[0].contains("host: localhost\r\n"),
+        world.seen.all()[0].contains("host: p\r\n"),
         "{:?}",
         world.seen.all()
     );

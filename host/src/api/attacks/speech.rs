@@ -56,6 +56,15 @@ impl Client {
         let _ = self.stream.write_all(bytes.as_bytes()).await;
     }
 
+    /// The same by a client that looks for no answer before it has sent all, and gives up if it
+    /// can't.
+    pub(super) async fn send_all(&mut self, bytes: &str) {
+        let auth = format!("Authorization: Bearer {}", self.token);
+        let bytes = bytes.replace("AUTH", &auth);
+        let sent = self.stream.write_all(bytes.as_bytes());
+        sent.await.expect("all of it is taken");
+    }
+
     /// The next answer; `None` when the connection is closed instead.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let answer = tokio::time::timeout(PATIENCE, self.next(true)).await;

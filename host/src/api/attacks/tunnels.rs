@@ -182,19 +182,12 @@ async fn without_the_programs_own_101_there_is_no_tunnel() {
 }
 
 #[tokio::test]
-async fn what_asks_for_anything_else_never_reaches_the_program() {
+async fn a_websocket_that_is_not_asked_for_properly_stays_here() {
     let world = World::new(decent).await;
     let framed = format!("{UPGRADE}{KEY}Content-Length: 5\r\n");
     let foreign = format!("{UPGRADE}{KEY}Origin: http://evil.example\r\n");
     let nobodys = format!("{UPGRADE}{KEY}Origin: null\r\n");
-    let http2 = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n";
     for (headers, status, code) in [
-        (http2, 400, "bad_request"),
-        (
-            "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
-            400,
-            "bad_request",
-        ),
         (
             "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
             400,
@@ -215,4 +208,104 @@ async fn what_asks_for_anything_else_never_reaches_the_program() {
         );
     }
     assert_eq!(world.seen.all(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_offer_of_another_protocol_is_left_alone() {
+    let world = World::new(decent).await;
+    let mut client = world.connect().await;
+    let body = "Content-Length: 5\r\n\r\nhello";
+    for offer in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n",
+        "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+    ] {
+        for request in [
+            format!("{GET}{offer}\r\n"),
+            format!("{}{offer}{body}", GET.replacen("GET", "POST", 1)),
+        ] {
+            client.send(&request).await;
+            let answer = client.answer().await.unwrap();
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (200, "ok"),
+                "{offer}"
+            );
+            let seen = world.seen.all().pop().unwrap().to_lowercase();
+            assert!(
+                !seen.contains("upgrade") && !seen.contains("http2"),
+                "{seen}"
+            );
+        }
+    }
+    assert_eq!(world.seen.all().len(), 4, "all over one connection");
+}
+
+/// Agrees, says `hi` in a frame, and notes what comes until the end.
+fn framing(mut stream: Conversation, seen: Seen) -> Running {
+    Box::pin(async move {
+        let Some(asked) = request(&mut stream).await else {
+            return;
+        };
+        seen.note(asked);
+        say(
+            &mut stream,
+            &format!("HTTP/1.1 101 Yes\r\n{UPGRADE}{ACCEPT}\r\n\u{1}\u{2}hi"),
+        )
+        .await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        seen.note(String::from_utf8_lossy(&rest));
+    })
+}
+
+/// Reads what the host puts in until the end; sends `reply` for each ping.
+async fn hear(client: &mut Client, reply: &str) -> Vec<u8> {
+    let mut heard = Vec::new();
+    loop {
+        let bytes = client.bytes().await;
+        if bytes.is_empty() {
+            return heard;
+        }
+        if bytes.ends_with(b"\x89\0") {
+            client.send(reply).await;
+        }
+        heard.extend(bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_websocket_is_asked_and_then_told_why_it_ends() {
+    let world = World::in_one_runtime(framing).await;
+    let mut client = world.connect().await;
+    client.send(&format!("{GET}{UPGRADE}{KEY}\r\n")).await;
+    expect(&mut client, "hi").await;
+    let clock = StoppedClock::new(&world);
+    let heard = clock.until(hear(&mut client, "")).await;
+    let took = clock.seconds();
+    assert!((120..=181).contains(&took), "{took} s");
+    let close = b"\x88\x18\x03\xe9nothing came for 120 s";
+    assert!(heard.starts_with(b"\x89\0\x89\0\x89\0"), "{heard:?}");
+    assert!(heard.ends_with(close), "{heard:?}");
+    let seen = world.seen.until(2).await;
+    assert!(seen[1].ends_with("nothing came for 120 s"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_whose_client_answers_pings_stays_open() {
+    let world = World::in_one_runtime(framing).await;
+    let mut client = world.connect().await;
+    client.send(&format!("{GET}{UPGRADE}{KEY}\r\n")).await;
+    expect(&mut client, "hi").await;
+    let clock = StoppedClock::new(&world);
+    tokio::select! {
+        biased;
+        heard = hear(&mut client, "\u{a}\0") => panic!("it ended: {heard:?}"),
+        () = async { while clock.seconds() < 500 { clock.move_on().await } } => {}
+    }
+    world.stop().await;
+    let heard = clock.until(hear(&mut client, "")).await;
+    assert!(
+        heard.ends_with(b"the program was stopped or ended"),
+        "{heard:?}"
+    );
 }

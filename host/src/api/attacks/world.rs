@@ -9,7 +9,7 @@ use std::{
 
 use hersh_machine::driver::Clock;
 use hersh_program::ProgramId;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
     net::{TcpListener, TcpStream, UnixListener},
@@ -85,16 +85,22 @@ pub(super) struct World {
 impl World {
     /// The program does this with each connection.
     pub(super) async fn new(script: Script) -> Self {
-        Self::over(Lanes::start().unwrap(), script).await
+        Self::over(Lanes::start().unwrap(), script, json!({})).await
+    }
+
+    /// The same, with more in its manifest.
+    pub(super) async fn with_manifest(script: Script, manifest: Value) -> Self {
+        Self::over(Lanes::start().unwrap(), script, manifest).await
     }
 
     /// The same, with all of the host in the test's own runtime, so that its clock is the only one.
     pub(super) async fn in_one_runtime(script: Script) -> Self {
-        Self::over(Lanes::none(), script).await
+        Self::over(Lanes::none(), script, json!({})).await
     }
 
-    async fn over(lanes: Lanes, script: Script) -> Self {
-        let (listener, address) = loopback().await;
+    async fn over(lanes: Lanes, script: Script, manifest: Value) -> Self {
+        let port = manifest["port"].as_u64().unwrap_or(8080);
+        let (listener, address) = loopback(port.try_into().unwrap()).await;
         let (world, runtime) = Self::without_program(lanes).await;
         runtime.reach_at(Some(address));
         let seen = world.seen.clone();
@@ -105,7 +111,7 @@ impl World {
                 tokio::spawn(script(BufReader::new(stream), seen.clone()));
             }
         });
-        world.start().await;
+        world.start(manifest).await;
         world
     }
 
@@ -113,7 +119,7 @@ impl World {
     pub(super) async fn on_socket(script: Script) -> Self {
         let (world, runtime) = Self::without_program(Lanes::start().unwrap()).await;
         runtime.reach_at(None);
-        world.start().await;
+        world.start(json!({})).await;
         listen(&world.socket(), script, &world.seen);
         world
     }
@@ -172,13 +178,15 @@ impl World {
         (world, runtime)
     }
 
-    async fn start(&self) {
-        let program = json!({
+    async fn start(&self, manifest: Value) {
+        let mut program = json!({
             "name": "p",
             "dockerfile": "FROM scratch\n",
             "src_files": {},
             "readiness": { "kind": "none" },
         });
+        let more = manifest.as_object().unwrap().clone();
+        program.as_object_mut().unwrap().extend(more);
         for (path, body) in [
             ("/programs", program.to_string()),
             ("/programs/p/start?wait=30s", String::new()),
@@ -283,12 +291,12 @@ pub(super) fn listen(path: &Path, script: Script, seen: &Seen) {
     });
 }
 
-/// Port 8080, which a WatcherAPI has, on a loopback address that no other test uses now.
-async fn loopback() -> (TcpListener, IpAddr) {
+/// A port of a loopback address that no other test uses now.
+async fn loopback(port: u16) -> (TcpListener, IpAddr) {
     loop {
         let [a, b, c, ..] = getrandom::u64().unwrap().to_ne_bytes();
         let address = IpAddr::from([127, a, b, c.clamp(1, 254)]);
-        if let Ok(listener) = TcpListener::bind((address, 8080)).await {
+        if let Ok(listener) = TcpListener::bind((address, port)).await {
             return (listener, address);
         }
     }

@@ -1,0 +1,151 @@
+//! A connection that is closed while its client still sends: the client gets to read what it was
+//! told. Closed at once, the kernel would answer what still comes by a reset, and that takes the
+//! answer out of the client's hands.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::deadline::Deadline;
+
+/// How long a client may go on sending what nobody reads, and how much of it, bytes.
+const TIME_MAX: Duration = Duration::from_secs(10);
+const BYTES_MAX: u64 = 1 << 30;
+/// Bytes dropped at once.
+const ROOM_BYTES: usize = 16 * 1024;
+
+/// Whether a connection's client may still send a body that nobody reads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    fn set(&self, unread: bool) {
+        self.0.store(unread, Ordering::Relaxed);
+    }
+}
+
+/// The body of a request, which says whether all of it was read.
+pub(crate) struct Watched {
+    body: Incoming,
+    unread: Unread,
+}
+
+impl Watched {
+    pub(crate) fn new(body: Incoming, unread: &Unread) -> Self {
+        unread.set(!body.is_end_stream());
+        let unread = unread.clone();
+        Self { body, unread }
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.unread
+            .set(frame.is_some() && !self.body.is_end_stream());
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection whose shutdown lets its client finish, if that still sends.
+pub(crate) struct Lingering<T> {
+    stream: T,
+    unread: Unread,
+    /// Set once this side has said that it says no more.
+    waits: Option<Deadline>,
+    left: u64,
+}
+
+impl<T> Lingering<T> {
+    pub(crate) fn new(stream: T, unread: Unread) -> Self {
+        Self {
+            stream,
+            unread,
+            waits: None,
+            left: BYTES_MAX,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Lingering<T> {
+    /// Drops what comes until the client closes, too.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut room = [0; ROOM_BYTES];
+        loop {
+            let mut read = ReadBuf::new(&mut room);
+            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+            let came = read.filled().len() as u64;
+            match polled {
+                Poll::Ready(Ok(())) if came > 0 && came <= self.left => self.left -= came,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    return match &mut self.waits {
+                        Some(deadline) => deadline.poll(cx),
+                        None => Poll::Ready(()),
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.waits.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.unread.0.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            this.waits = Some(Deadline::after(TIME_MAX));
+        }
+        this.poll_drain(cx).map(Ok)
+    }
+}

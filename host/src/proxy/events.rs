@@ -1,0 +1,96 @@
+//! Server-Sent Events on their way to a client: where the host may put a word in, so that nobody
+//! between takes a stream in which nothing happens for a dead one.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+
+/// What the host says: a comment, which every reader of events drops.
+pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
+/// Bytes by whose end an event's end is known.
+const TAIL_BYTES: usize = 3;
+
+/// Where a stream of events stands.
+#[derive(Debug)]
+pub(super) struct Events {
+    /// The last bytes that passed.
+    tail: [u8; TAIL_BYTES],
+}
+
+impl Default for Events {
+    /// Before anything passed.
+    fn default() -> Self {
+        Self { tail: *b"\n\n\n" }
+    }
+}
+
+impl Events {
+    /// Takes note of what passes.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        let last = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
+        self.tail.rotate_left(last.len());
+        self.tail[TAIL_BYTES - last.len()..].copy_from_slice(last);
+    }
+
+    /// True behind an empty line, which ends an event.
+    pub(super) fn is_between(&self) -> bool {
+        [&b"\n\n"[..], b"\n\r\n", b"\r\r"]
+            .iter()
+            .any(|end| self.tail.ends_with(end))
+    }
+}
+
+/// Whether a body with these headers is a stream of events that can be read on the way.
+pub(super) fn are_told(headers: &[(HeaderName, HeaderValue)]) -> bool {
+    let value = |wanted: &HeaderName| {
+        let mut values = headers.iter().filter(|(name, _)| name == wanted);
+        values.next().map(|(_, value)| value.as_bytes())
+    };
+    let kind = value(&header::CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        && value(&header::CONTENT_ENCODING).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_ends_with_an_empty_line_wherever_it_is_cut() {
+        for (text, is_between) in [
+            ("", true),
+            ("data: 1\n\n", true),
+            ("data: 1\r\n\r\n", true),
+            ("data: 1\r\r", true),
+            ("data: 1\n\r\n", true),
+            (":\n\n\n", true),
+            ("\n", true),
+            ("data: 1", false),
+            ("data: 1\n", false),
+            ("data: 1\r\n", false),
+            ("data: 1\r\n\r", false),
+            ("data: 1\n\ndata", false),
+        ] {
+            for cut in 0..=text.len() {
+                let mut events = Events::default();
+                let (before, after) = text.as_bytes().split_at(cut);
+                events.pass(before);
+                events.pass(after);
+                assert_eq!(events.is_between(), is_between, "{text:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_says_so_and_is_not_packed_is_a_stream_of_events() {
+        let header = |name: HeaderName, value| (name, HeaderValue::from_static(value));
+        let kind = |value| header(header::CONTENT_TYPE, value);
+        assert!(are_told(&[kind("text/event-stream")]));
+        assert!(are_told(&[kind("Text/Event-Stream; charset=utf-8")]));
+        assert!(!are_told(&[kind("text/plain")]));
+        assert!(!are_told(&[]));
+        let packed = header(header::CONTENT_ENCODING, "gzip");
+        assert!(!are_told(&[kind("text/event-stream"), packed]));
+    }
+}
