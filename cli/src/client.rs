@@ -51,6 +51,17 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
+    /// The whole address of a path that the host named.
+    pub(crate) fn address(&self, path: &str) -> String {
+        let mut url = self.host.clone();
+        // As in `request`.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            let path = path.strip_prefix('/').unwrap_or(path);
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        url.into()
+    }
+
     /// Sends a request; anything but success is a failure with what the host said.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request

@@ -76,16 +76,18 @@ async fn follow(
     }
     match programs::failed(&view) {
         Some(failure) => Err(failure),
-        None => report(&view, format),
+        None => report(client, &view, format),
     }
 }
 
-fn report(view: &ProgramView, format: Output) -> Result<(), Failure> {
+fn report(client: &Client, view: &ProgramView, format: Output) -> Result<(), Failure> {
     match format {
         Output::Json => output::json(view),
         Output::Table => output::line(&format!(
             "{} is {}   watcher: {}   next: hersh inspect {0}, hersh logs -f {0}",
-            view.program_id, view.state, view.proxy_url
+            view.program_id,
+            view.state,
+            client.address(&view.proxy_url)
         )),
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
 }
 
 pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
-    let view: ProgramView = client.get(&["programs", program]).await?;
+    let mut view: ProgramView = client.get(&["programs", program]).await?;
     let receipt: Option<ReceiptView> = match client.get(&["programs", program, "receipt"]).await {
         Ok(receipt) => Some(receipt),
         Err(Failure::Refused(problem)) if problem.code == Code::NotFound => None,
@@ -99,6 +99,7 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
     if format == Output::Json {
         return output::json(&json!({ "program": view, "receipt": receipt }));
     }
+    view.proxy_url = client.address(&view.proxy_url);
     for (key, value) in rows(&view, receipt.as_ref()) {
         output::line(&format!("{key:<10} {value}"))?;
     }
