@@ -375,6 +375,9 @@ pub(crate) struct LogsOptions {
     /// Go on with what it prints from now.
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Begin each line with its time, and say where an instance began and how it ended.
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
     /// How many lines to begin with.
     #[arg(short = 'n', long, default_value_t = 100)]
     pub(crate) tail: usize,

@@ -10,7 +10,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use hersh_host::{
-    runtime::{BUILD_LOG_BYTES, BuildLog, FOLLOW_LINES, LogLine, LogStore, Stream},
+    runtime::{BUILD_LOG_BYTES, BuildLog, FOLLOW_LINES, LogLine, LogStore, Marks, Stream},
     storage::Storage,
 };
 use hersh_program::ProgramId;
@@ -120,6 +120,29 @@ async fn a_short_tail_of_a_long_file_is_right_at_every_block_border() {
 }
 
 #[tokio::test]
+async fn marks_are_for_those_who_ask_and_count_for_nobody_else() {
+    let world = World::new();
+    let mark = |number| LogLine {
+        stream: Stream::Mark,
+        ..line(number, "instance x began")
+    };
+    // More than a block of them between two lines.
+    let marks: Vec<LogLine> = (1..2_000).map(mark).collect();
+    let lines = [vec![line(0, "0")], marks, vec![line(2_000, "1")]].concat();
+    world.append(lines.clone(), MIB).await;
+    assert_eq!(world.tail(2).await, ["0", "1"]);
+    let shown = world.logs.tail_with_marks(&world.program, 3_000).await;
+    assert_eq!(shown.unwrap(), lines);
+    let mut follower = world.logs.follow(&world.program, 1);
+    let mut asking = world.logs.follow_of(&world.program, 1, Marks::Shown);
+    assert_eq!(follower.recv().await.unwrap().text, "1");
+    assert_eq!(asking.recv().await.unwrap().text, "1");
+    world.append(vec![mark(2_001), line(2_002, "2")], MIB).await;
+    assert_eq!(follower.recv().await.unwrap().text, "2");
+    assert_eq!(asking.recv().await.unwrap(), mark(2_001));
+}
+
+#[tokio::test]
 async fn a_line_that_a_crash_cut_is_passed_over() {
     let world = World::new();
     let path = world.folder.join("program.log");
@@ -174,7 +197,7 @@ async fn a_slow_follower_is_told_how_much_it_missed() {
             .unwrap();
         match line.stream {
             Stream::Stdout | Stream::Stderr => seen += 1,
-            Stream::Host => {
+            Stream::Host | Stream::Mark => {
                 let count = line.text.split(' ').next().unwrap();
                 missed += count.parse::<u64>().unwrap();
             }

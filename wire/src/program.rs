@@ -250,7 +250,8 @@ pub struct LogLine {
     /// When the engine saw it, RFC 3339, UTC; builds have no times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// `stdout`, `stderr`, or `host` for what the host says itself; builds have one stream.
+    /// `stdout`, `stderr`, `host` for what the host says itself, or `instance` for where an instance
+    /// began and how it ended; builds have one stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// The line without its end.

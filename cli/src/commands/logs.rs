@@ -1,8 +1,18 @@
 //! `hersh logs`.
+//!
+//! To follow a program means to follow it through restarts of the host: a stream that ends is asked for
+//! again from where it was. What the host then says decides: a token that is valid no longer, or a
+//! program that is gone, ends the command with an error.
+
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use hersh_wire::LogLine;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder, Response};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::Instant,
+};
 
 use crate::{
     args::{LogsOptions, Output},
@@ -11,52 +21,182 @@ use crate::{
     output,
 };
 
+/// How long a host may be away before following it is given up.
+const AWAY: Duration = Duration::from_secs(5 * 60);
+/// Between two tries to go on.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest line of a stream that is read, bytes: the host sends at most 16 KiB of a program's line,
+/// in JSON up to six times as long.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+
 pub(crate) async fn show(
     client: &Client,
     options: LogsOptions,
     format: Output,
 ) -> Result<(), Failure> {
-    let program = options.program.as_str();
-    if options.build && !options.follow {
-        let request = client.request(
-            Method::GET,
-            &["programs", program, "builds", "latest", "logs"],
-        );
+    let view = View {
+        format,
+        timestamps: options.timestamps,
+    };
+    if options.build {
+        return build(client, &options, view).await;
+    }
+    let request = || {
+        let request = client.request(Method::GET, &["programs", &options.program, "logs"]);
+        request
+            .query(&[("tail", options.tail)])
+            .query(&[("marks", options.timestamps)])
+    };
+    if options.follow {
+        return follow(client, request, view).await;
+    }
+    let lines: Vec<LogLine> = client.read(request()).await?;
+    view.all(&lines)
+}
+
+async fn build(client: &Client, options: &LogsOptions, view: View) -> Result<(), Failure> {
+    let path = ["programs", &options.program, "builds", "latest", "logs"];
+    let request = client.request(Method::GET, &path);
+    if !options.follow {
         let text = client.send(request).await?.text().await;
         let text =
             text.map_err(|error| Failure::Unreachable(format!("the host hung up: {error}")))?;
         return text.lines().try_for_each(output::line);
     }
-    let request = if options.build {
-        client.request(
-            Method::GET,
-            &["programs", program, "builds", "latest", "logs"],
-        )
-    } else {
-        let request = client.request(Method::GET, &["programs", program, "logs"]);
-        request.query(&[("tail", options.tail)])
-    };
-    if !options.follow {
-        let lines: Vec<LogLine> = client.read(request).await?;
-        return match format {
-            Output::Json => output::json(&lines),
-            Output::Table => lines.iter().try_for_each(|line| print(line, format)),
-        };
-    }
     let mut lines = std::pin::pin!(client.lines(request.query(&[("follow", "true")])).await?);
     while let Some(line) = lines.next().await {
-        print(&line?, format)?;
+        view.one(&line?)?;
     }
     Ok(())
 }
 
-fn print(line: &LogLine, format: Output) -> Result<(), Failure> {
-    match format {
-        Output::Table => output::line(&line.line),
-        Output::Json => {
-            let text = serde_json::to_string(line)
-                .map_err(|error| Failure::Failed(format!("can't write JSON: {error}")))?;
-            output::line(&text)
+/// Shows lines until the host says that there are no more for this client.
+async fn follow(
+    client: &Client,
+    request: impl Fn() -> RequestBuilder,
+    view: View,
+) -> Result<(), Failure> {
+    let first = client.send(request().query(&[("follow", "true")])).await?;
+    let (mut last, mut away_since) = (None, None);
+    read(first, &mut last, view).await?;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let mut again = request().query(&[("follow", "true")]);
+        if let Some(id) = &last {
+            again = again.header("last-event-id", id);
         }
+        match client.send(again).await {
+            Ok(stream) => {
+                away_since = None;
+                read(stream, &mut last, view).await?;
+            }
+            Err(failure) if may_come_back(&failure) => {
+                let since = *away_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= AWAY {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Whether a host that is restarted fails like this: exit codes 6 and 7.
+fn may_come_back(failure: &Failure) -> bool {
+    matches!(failure.exit_code(), 6 | 7)
+}
+
+/// Shows what one stream brings, until it ends or is cut off; `last` is where it was.
+async fn read(stream: Response, last: &mut Option<String>, view: View) -> Result<(), Failure> {
+    let bytes = stream
+        .bytes_stream()
+        .map(|it| it.map_err(std::io::Error::other));
+    let mut reader = BufReader::new(tokio_util::io::StreamReader::new(bytes));
+    let (mut text, mut id) = (Vec::new(), None);
+    loop {
+        text.clear();
+        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LINE_BYTES_MAX as u64);
+        match limited.read_until(b'\n', &mut text).await {
+            Ok(_) if text.ends_with(b"\n") => {}
+            // Half a line is sent again when the stream goes on.
+            Ok(_) | Err(_) => return Ok(()),
+        }
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim_end_matches(['\n', '\r']);
+        if let Some(value) = text.strip_prefix("id:") {
+            id = Some(value.trim_start().to_owned());
+        } else if let Some(data) = text.strip_prefix("data:") {
+            let line = serde_json::from_str(data.trim_start()).map_err(|error| {
+                Failure::Failed(format!("the host sent a line that can't be read: {error}"))
+            })?;
+            view.one(&line)?;
+            // What the host says itself has no place of its own.
+            *last = id.take().or(last.take());
+        }
+    }
+}
+
+/// How lines are shown.
+#[derive(Clone, Copy)]
+struct View {
+    format: Output,
+    timestamps: bool,
+}
+
+impl View {
+    fn all(self, lines: &[LogLine]) -> Result<(), Failure> {
+        match self.format {
+            Output::Json => output::json(&lines),
+            Output::Table => lines.iter().try_for_each(|line| self.one(line)),
+        }
+    }
+
+    fn one(self, line: &LogLine) -> Result<(), Failure> {
+        match self.format {
+            Output::Table if self.timestamps => output::line(&stamped(line)),
+            Output::Table => output::line(&line.line),
+            Output::Json => {
+                let text = serde_json::to_string(line)
+                    .map_err(|error| Failure::Failed(format!("can't write JSON: {error}")))?;
+                output::line(&text)
+            }
+        }
+    }
+}
+
+/// A line with its time to the millisecond; what the host says stands between dashes.
+fn stamped(line: &LogLine) -> String {
+    let at = line.at.as_deref().unwrap_or("");
+    let at = match at.get(..23) {
+        Some(milliseconds) => format!("{milliseconds}Z"),
+        None => at.to_owned(),
+    };
+    let text = &line.line;
+    match line.stream.as_deref() {
+        Some("instance" | "host") => format!("{at} --- {text} ---"),
+        Some(_) | None => format!("{at} {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_stamped_to_the_millisecond() {
+        let line = |stream: &str| LogLine {
+            at: Some("2026-01-31T12:00:00.123456789Z".into()),
+            stream: Some(stream.into()),
+            line: "up".into(),
+        };
+        assert_eq!(stamped(&line("stdout")), "2026-01-31T12:00:00.123Z up");
+        let mark = stamped(&line("instance"));
+        assert_eq!(mark, "2026-01-31T12:00:00.123Z --- up ---");
+        let bare = LogLine {
+            at: None,
+            stream: None,
+            line: "up".into(),
+        };
+        assert_eq!(stamped(&bare), " up");
     }
 }

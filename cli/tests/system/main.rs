@@ -11,6 +11,7 @@ mod config;
 mod crash;
 mod engine_restart;
 mod examples;
+mod follow;
 mod full_disk;
 mod kills;
 mod lifecycle;

@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Response, sse::Event},
 };
 use futures_util::{Stream, StreamExt, stream};
 use hersh_wire::{Code, LogLine, Span};
@@ -18,7 +18,13 @@ use super::{
     problem::Failure,
     stream::{event, last_event_id, live},
 };
-use crate::{auth::Caller, convert, host::Host, runtime::logs::normal_time, seats::Seat};
+use crate::{
+    auth::Caller,
+    convert,
+    host::Host,
+    runtime::{self, Marks, logs::normal_time},
+    seats::Seat,
+};
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
@@ -36,6 +42,9 @@ pub(super) struct LogsQuery {
     /// Go on with what is printed, as Server-Sent Events.
     #[serde(default)]
     follow: bool,
+    /// Lines of the stream `instance` too, which say where an instance began and how it ended.
+    #[serde(default)]
+    marks: bool,
 }
 
 /// What a program printed, across its restarts.
@@ -67,12 +76,17 @@ pub(super) async fn program(
         .map(|text| since(text, host.now_ms()))
         .transpose()?;
     let (id, store) = (entry.id(), host.runtime().log_store());
+    let marks = if query.marks {
+        Marks::Shown
+    } else {
+        Marks::Hidden
+    };
     if !query.follow {
         let Some(seat) = host.seats().readers.take(&caller.user) else {
             let detail = "too many logs are being read; try again shortly";
             return Err(Failure::new(Code::QueueFull, detail));
         };
-        let lines = store.tail(&id, tail).await;
+        let lines = store.tail_of(&id, tail, marks).await;
         let lines = lines.map_err(|error| Failure::internal(&error))?;
         let lines = lines.into_iter().map(convert::log_line);
         let lines = lines.filter(move |line| is_since(line, since.as_deref()));
@@ -81,11 +95,34 @@ pub(super) async fn program(
     let place = last_event_id(&headers)?.map(Place::parse).transpose()?;
     // To go on, all that is kept is read again up to the place.
     let tail = if place.is_some() { TAIL_MAX } else { tail };
-    let lines = ReceiverStream::new(store.follow(&id, tail)).map(convert::log_line);
+    let (after, gap) = match place {
+        Some(place) => {
+            let kept = store.tail_of(&id, TAIL_MAX, marks).await;
+            let kept = kept.map_err(|error| Failure::internal(&error))?;
+            match is_kept(kept, &place) {
+                true => (Some(place), None),
+                false => (None, Some(gap())),
+            }
+        }
+        None => (None, None),
+    };
+    let lines = ReceiverStream::new(store.follow_of(&id, tail, marks)).map(convert::log_line);
     let lines = lines.filter(move |line| std::future::ready(is_since(line, since.as_deref())));
     let gone = entry.gone().clone().cancelled_owned();
-    let lines = numbered(lines, place).take_until(gone);
+    let lines = stream::iter(gap)
+        .chain(numbered(lines, after))
+        .take_until(gone);
     live(&host, caller, lines)
+}
+
+/// Says that the place where a stream is to go on is not kept any more.
+fn gap() -> Event {
+    let line = LogLine {
+        at: None,
+        stream: Some(runtime::Stream::Host.name().to_owned()),
+        line: "lines may be missing here: what came next is not kept any more".to_owned(),
+    };
+    event(None, &line)
 }
 
 /// Lines as a list in JSON, each written when the client takes it, so that lines of control characters
@@ -105,7 +142,7 @@ fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, seat: Seat) -> Re
 }
 
 /// Where a stream of lines was: the time of a line, and how many of that same time came before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     at: String,
     number: u64,
@@ -124,29 +161,53 @@ impl Place {
     }
 }
 
-/// Lines as events with their places as ids, from after `after` on.
-fn numbered(
-    lines: impl Stream<Item = LogLine> + Send,
-    after: Option<Place>,
-) -> impl Stream<Item = axum::response::sse::Event> + Send {
-    let mut last = Place::default();
-    let placed = lines.map(move |line| {
+/// Numbers lines of one time.
+#[derive(Debug, Default)]
+struct Places(Place);
+
+impl Places {
+    /// The place of the next line; what the host says has none, since not all of it is kept.
+    fn of(&mut self, line: &LogLine) -> Option<Place> {
+        if line.stream.as_deref() == Some(runtime::Stream::Host.name()) {
+            return None;
+        }
         let at = line.at.clone().unwrap_or_default();
-        last = if at == last.at {
+        self.0 = if at == self.0.at {
             Place {
                 at,
-                number: last.number + 1,
+                number: self.0.number + 1,
             }
         } else {
             Place { at, number: 0 }
         };
-        (last.clone(), line)
-    });
-    placed
-        .filter(move |(place, _)| {
-            std::future::ready(after.as_ref().is_none_or(|after| place > after))
-        })
-        .map(|(place, line)| event(Some(&format!("{}/{}", place.at, place.number)), &line))
+        Some(self.0.clone())
+    }
+}
+
+fn is_kept(lines: Vec<runtime::LogLine>, place: &Place) -> bool {
+    let mut places = Places::default();
+    let mut lines = lines.into_iter().map(convert::log_line);
+    lines.any(|line| places.of(&line).as_ref() == Some(place))
+}
+
+/// Lines as events with their places as ids, from behind `after` on, which is one of them: by where
+/// it stands, since a clock may step back and two streams have times that are not in order.
+fn numbered(
+    lines: impl Stream<Item = LogLine> + Send,
+    mut after: Option<Place>,
+) -> impl Stream<Item = Event> + Send {
+    let mut places = Places::default();
+    lines.filter_map(move |line| {
+        let place = places.of(&line);
+        if after.is_some() {
+            if after == place {
+                after = None;
+            }
+            return std::future::ready(None);
+        }
+        let id = place.map(|place| format!("{}/{}", place.at, place.number));
+        std::future::ready(Some(event(id.as_deref(), &line)))
+    })
 }
 
 /// `10m` ago, or a time, as lines carry it.

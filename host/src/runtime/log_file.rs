@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::logs::LogLine;
+use super::logs::{LogLine, Stream, is_mark};
 
 /// Bytes that one tail reads at most, however many lines are asked for.
 pub const TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -103,15 +103,43 @@ impl Kept {
 
     /// The last `count` readable lines, oldest first; fewer if those would take more than
     /// [`TAIL_BYTES_MAX`].
-    pub(super) fn tail(self, count: usize) -> io::Result<Vec<LogLine>> {
+    pub(super) fn tail(self, count: usize, marks: Marks) -> io::Result<Vec<LogLine>> {
         let mut bytes_left = TAIL_BYTES_MAX;
-        let mut lines = tail_of(self.newer, count, &mut bytes_left)?;
+        let mut lines = tail_of(self.newer, count, marks, &mut bytes_left)?;
         if lines.len() < count {
-            let mut older = tail_of(self.older, count - lines.len(), &mut bytes_left)?;
+            let left = count - lines.len();
+            let mut older = tail_of(self.older, left, marks, &mut bytes_left)?;
             older.append(&mut lines);
             lines = older;
         }
         Ok(lines)
+    }
+}
+
+/// Whether marks of instances are wanted among the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// They count as lines.
+    Shown,
+    /// They are passed over.
+    Hidden,
+}
+
+impl Marks {
+    /// Whether a stored line is wanted; told without decoding it.
+    fn takes(self, line: &[u8]) -> bool {
+        match self {
+            Self::Shown => true,
+            Self::Hidden => !is_mark(line),
+        }
+    }
+
+    /// Whether a line is wanted.
+    pub(super) fn take(self, line: &LogLine) -> bool {
+        match self {
+            Self::Shown => true,
+            Self::Hidden => line.stream != Stream::Mark,
+        }
     }
 }
 
@@ -131,6 +159,7 @@ fn opened(path: &Path) -> io::Result<Option<(File, u64)>> {
 fn tail_of(
     file: Option<(File, u64)>,
     count: usize,
+    marks: Marks,
     bytes_left: &mut u64,
 ) -> io::Result<Vec<LogLine>> {
     const BLOCK: u64 = 64 * 1024;
@@ -140,20 +169,25 @@ fn tail_of(
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut line_ends = 0;
     // One more than asked for: the first line of what was read may lack its start.
-    while start > 0 && line_ends <= count && *bytes_left > 0 {
+    // And one for each border between blocks, which can hide that a line is a mark.
+    while start > 0 && line_ends <= count + blocks.len() && *bytes_left > 0 {
         let length = BLOCK.min(start).min(*bytes_left);
         start -= length;
         *bytes_left -= length;
         file.seek(SeekFrom::Start(start))?;
         let mut block = Vec::new();
         (&mut file).take(length).read_to_end(&mut block)?;
-        line_ends += block.iter().filter(|byte| **byte == b'\n').count();
+        line_ends += block
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter(|line| line.ends_with(b"\n") && marks.takes(line))
+            .count();
         blocks.push(block);
     }
     blocks.reverse();
     let bytes = blocks.concat();
     let lines = bytes.split(|byte| *byte == b'\n');
     let whole = lines.skip(usize::from(start > 0));
+    let whole = whole.filter(|line| marks.takes(line));
     let mut lines: Vec<LogLine> = whole.filter_map(LogLine::decode).collect();
     lines.drain(..lines.len().saturating_sub(count));
     Ok(lines)

@@ -11,7 +11,7 @@ use hersh_program::ProgramId;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    log_file::{Kept, LogFile},
+    log_file::{Kept, LogFile, Marks},
     logs::{LogLine, Stream},
 };
 use crate::storage::Storage;
@@ -88,6 +88,31 @@ impl LogStore {
     /// # Errors
     /// What the file system said; no file is no error.
     pub async fn tail(&self, program: &ProgramId, count: usize) -> io::Result<Vec<LogLine>> {
+        self.tail_of(program, count, Marks::Hidden).await
+    }
+
+    /// The last `count` lines with marks of instances among them; else as [`tail`](Self::tail).
+    ///
+    /// # Errors
+    /// As [`tail`](Self::tail).
+    pub async fn tail_with_marks(
+        &self,
+        program: &ProgramId,
+        count: usize,
+    ) -> io::Result<Vec<LogLine>> {
+        self.tail_of(program, count, Marks::Shown).await
+    }
+
+    /// One of the two.
+    ///
+    /// # Errors
+    /// As [`tail`](Self::tail).
+    pub async fn tail_of(
+        &self,
+        program: &ProgramId,
+        count: usize,
+        marks: Marks,
+    ) -> io::Result<Vec<LogLine>> {
         let sink = locked(&self.shared.sinks).get(program).cloned();
         let path = self.path(program);
         blocking(move || {
@@ -95,7 +120,7 @@ impl LogStore {
                 Some(sink) => locked(&sink.0).file.kept()?,
                 None => Kept::at(&path)?,
             };
-            kept.tail(count)
+            kept.tail(count, marks)
         })
         .await
     }
@@ -105,6 +130,17 @@ impl LogStore {
     /// [`FOLLOW_LINES`] loses lines, and a line from [`Stream::Host`] says how many.
     #[must_use]
     pub fn follow(&self, program: &ProgramId, count: usize) -> mpsc::Receiver<LogLine> {
+        self.follow_of(program, count, Marks::Hidden)
+    }
+
+    /// As [`follow`](Self::follow), with marks of instances or without.
+    #[must_use]
+    pub fn follow_of(
+        &self,
+        program: &ProgramId,
+        count: usize,
+        marks: Marks,
+    ) -> mpsc::Receiver<LogLine> {
         let (sender, receiver) = mpsc::channel(64);
         let (store, program) = (self.clone(), program.clone());
         let sink = self.sink(&program);
@@ -112,14 +148,14 @@ impl LogStore {
             let followed = Arc::clone(&sink);
             let begun = blocking(move || {
                 let (kept, live) = followed.begin()?;
-                Ok((kept.tail(count)?, live))
+                Ok((kept.tail(count, marks)?, live))
             });
             let begun = begun.await;
             // Kept by nobody who follows: to forget a program ends its followers.
             let weak = Arc::downgrade(&sink);
             drop(sink);
             match begun {
-                Ok((lines, live)) => feed(lines, live, sender).await,
+                Ok((lines, live)) => feed(lines, live, marks, sender).await,
                 Err(error) => tracing::warn!(%error, "a program's log can't be read"),
             }
             let Some(sink) = weak.upgrade() else {
@@ -190,6 +226,7 @@ impl Sink {
 async fn feed(
     lines: Vec<LogLine>,
     mut live: broadcast::Receiver<LogLine>,
+    marks: Marks,
     sender: mpsc::Sender<LogLine>,
 ) {
     let mut last_at = String::new();
@@ -205,6 +242,7 @@ async fn feed(
             () = sender.closed() => return,
         };
         let line = match received {
+            Ok(line) if !marks.take(&line) => continue,
             Ok(line) => line,
             Err(broadcast::error::RecvError::Closed) => return,
             Err(broadcast::error::RecvError::Lagged(count)) => LogLine {

@@ -18,6 +18,8 @@ pub enum Stream {
     Stderr,
     /// The host itself, such as for lines that were dropped.
     Host,
+    /// The host itself: where an instance began and how it ended. Shown to who asks for marks.
+    Mark,
 }
 
 impl Stream {
@@ -28,6 +30,7 @@ impl Stream {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
             Self::Host => "host",
+            Self::Mark => "instance",
         }
     }
 }
@@ -57,6 +60,7 @@ impl LogLine {
             Stream::Stdout => 'o',
             Stream::Stderr => 'e',
             Stream::Host => 'h',
+            Stream::Mark => 'm',
         };
         format!("{} {stream} {}\n", self.at, self.text)
     }
@@ -70,6 +74,7 @@ impl LogLine {
             "o" => Stream::Stdout,
             "e" => Stream::Stderr,
             "h" => Stream::Host,
+            "m" => Stream::Mark,
             _unknown => return None,
         };
         (at.len() == TIME_LENGTH && at.ends_with('Z')).then(|| Self {
@@ -78,6 +83,11 @@ impl LogLine {
             text: text.to_owned(),
         })
     }
+}
+
+/// Whether a stored line is a mark.
+pub(super) fn is_mark(line: &[u8]) -> bool {
+    line.get(TIME_LENGTH..TIME_LENGTH + 3) == Some(b" m ")
 }
 
 const TIME_LENGTH: usize = "2026-01-01T00:00:00.000000000Z".len();

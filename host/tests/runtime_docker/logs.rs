@@ -2,6 +2,8 @@
 
 use hersh_host::runtime::{LogLine, Runtime, Stream, logs::LINE_BYTES};
 
+use hersh_program::Observed;
+
 use crate::world::{PATIENCE, World, until};
 
 #[tokio::test]
@@ -46,8 +48,102 @@ async fn a_long_line_is_cut_and_the_next_one_is_whole() {
         "{:?}",
         lines.iter().map(|it| it.text.len()).collect::<Vec<_>>()
     );
-    assert_eq!(lines[0].text.len(), LINE_BYTES);
+    let (kept, note) = lines[0].text.split_once(" [").unwrap();
+    assert!(lines[0].text.len() <= LINE_BYTES);
+    let missing = 100_000 - kept.len();
+    assert_eq!(note, format!("{missing} bytes of this line left out]"));
     world.stop().await;
+}
+
+#[tokio::test]
+async fn output_without_an_end_is_shown_while_it_runs() {
+    let world = World::new();
+    // The engine itself waits for an end of line, or for 16 KiB.
+    world
+        .start("head -c 20000 /dev/zero | tr '\\0' x; sleep 1000")
+        .await;
+    until("what has no end is stored", || async {
+        lines(&world)
+            .await
+            .iter()
+            .any(|it| it.text.len() >= LINE_BYTES)
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_loses_nothing_without_a_mark_and_doubles_nothing() {
+    for log_bytes in [1024 * 1024, 64 * 1024] {
+        let world = World::new();
+        let image = world.script("seq 1 600000; sleep 1000").await;
+        let spec = world.spec(&image, |manifest| manifest.limits.log_bytes = log_bytes);
+        let mut follower = world.runtime.log_store().follow(&world.program, 0);
+        world.runtime.start(spec).await.unwrap();
+        let (mut last, mut is_marked) = (0, false);
+        while last < 600_000 {
+            let line = tokio::time::timeout(4 * PATIENCE, follower.recv()).await;
+            let line = line.unwrap().unwrap();
+            if line.stream == Stream::Host {
+                is_marked = true;
+                continue;
+            }
+            let number: u32 = line.text.parse().unwrap();
+            assert!(number > last, "{number} comes after {last}");
+            // A gap can begin in the middle of a line that is told cut, never within one.
+            assert!(
+                number == last + 1 || is_marked,
+                "{number} follows {last} unmarked"
+            );
+            (last, is_marked) = (number, false);
+        }
+        let kept = world.runtime.log_store().tail(&world.program, 1_000).await;
+        let kept = kept.unwrap();
+        assert_eq!(kept.last().unwrap().text, "600000");
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_printed_while_no_host_is_there_is_kept() {
+    let world = World::new();
+    let id = world
+        .start("echo before; sleep 2; echo after; exit 3")
+        .await;
+    until("it ended", || async {
+        let seen = world.runtime.observe(&world.program).await.unwrap();
+        matches!(seen, Observed::Exited(..))
+    })
+    .await;
+    // A host that was stopped after the first line, and comes back when all is over.
+    let other = World::new();
+    let folder = other.storage.paths(&world.program);
+    std::fs::create_dir_all(&folder.logs).unwrap();
+    let stored = world.storage.paths(&world.program).logs.join("program.log");
+    let stored = std::fs::read_to_string(stored).unwrap();
+    let first = stored.find("after").and_then(|at| stored[..at].rfind('\n'));
+    std::fs::write(folder.logs.join("program.log"), &stored[..=first.unwrap()]).unwrap();
+    let config = hersh_host::runtime::docker::DockerConfig {
+        socket: crate::world::socket(),
+        host_id: world.program.to_string(),
+        ..Default::default()
+    };
+    let back =
+        hersh_host::runtime::docker::DockerRuntime::new(config, other.storage.clone()).unwrap();
+    let grace = std::time::Duration::ZERO;
+    back.stop(&world.program, grace).await.unwrap();
+    let shown = back.log_store().tail_with_marks(&world.program, 10).await;
+    let texts: Vec<String> = shown.unwrap().into_iter().map(|it| it.text).collect();
+    let short = &id.container.as_str()[..12];
+    assert_eq!(
+        texts,
+        [
+            format!("instance {short} began"),
+            "before".to_owned(),
+            "after".to_owned(),
+            format!("instance {short} ended with code 3"),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::runtime::Stream;
 
 #[tokio::test]
 async fn a_list_is_read_page_by_page_and_filtered() {
@@ -164,6 +165,46 @@ async fn a_stream_of_lines_goes_on_after_the_last_id() {
         .ask(Method::GET, "/programs/a/logs?since=yesterday")
         .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_was_though_times_are_out_of_order() {
+    let host = Fixture::new().await;
+    host.ready("a").await;
+    let id = ProgramId::parse("a").unwrap();
+    let line = |second: u64, stream, text: &str| crate::runtime::LogLine {
+        at: format!("2026-01-01T00:00:{second:02}.000000000Z"),
+        stream,
+        text: text.to_owned(),
+    };
+    let lines = vec![
+        line(30, Stream::Mark, "instance x began"),
+        line(31, Stream::Stdout, "before"),
+        line(5, Stream::Stderr, "the clock stepped back"),
+        line(5, Stream::Host, "lines are missing here"),
+        line(6, Stream::Stdout, "after"),
+    ];
+    let store = host.host.runtime().log_store();
+    store.append(&id, lines, 1 << 20).await.unwrap();
+    let texts = |events: &[(String, Value)]| -> Vec<String> {
+        let text = |value: &Value| value["line"].as_str().unwrap().to_owned();
+        events.iter().map(|(_, value)| text(value)).collect()
+    };
+    let path = "/programs/a/logs?follow=true";
+    let all = events(&host, path, None, 4).await;
+    assert_eq!(texts(&all)[0], "before");
+    let rest = events(&host, path, Some(&all[0].0), 3).await;
+    assert_eq!(texts(&rest), texts(&all)[1..]);
+    assert_eq!(rest[1].0, "", "what the host says has no place");
+    let marked = events(&host, &format!("{path}&marks=true"), None, 1).await;
+    assert_eq!(marked[0].1["stream"], "instance");
+    let lost = Some("2026-01-01T00:00:01Z/0");
+    let rest = events(&host, path, lost, 5).await;
+    assert!(
+        texts(&rest)[0].starts_with("lines may be missing"),
+        "{rest:?}"
+    );
+    assert_eq!(texts(&rest)[1..], texts(&all));
 }
 
 #[tokio::test]

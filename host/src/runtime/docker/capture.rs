@@ -1,37 +1,52 @@
 //! Taking over what containers print.
+//!
+//! ```text
+//! ensure ─► what is stored already is passed over ─► the engine's files ─► lines ─► the program's log
+//!                                                      (or its API)          │
+//! finish ◄── read to its end ◄── the container ended ◄───────────────────────┘
+//! ```
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use bollard::{container::LogOutput, query_parameters::LogsOptions};
-use futures_util::StreamExt;
+use bollard::models::ContainerInspectResponse;
 use hersh_program::ProgramId;
 use tokio::sync::watch;
 
-use super::{Inner, engine::Fault};
-use crate::runtime::logs::{LINE_BYTES, LogLine, Stream, normal_time};
+use super::{Inner, engine::Fault, from_engine, from_files, spool::Spool};
+use crate::runtime::logs::{LogLine, Stream, normal_time};
 
-/// The most lines that are written at once.
-const BATCH: usize = 256;
-/// How many stored lines are compared with what the engine has, when a capture begins.
-const REMEMBERED: usize = 1_000;
-/// How long the end of a container waits for its last lines.
-const LAST_LINES: Duration = Duration::from_secs(2);
-const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
-const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+/// How many stored lines are looked through for where a capture goes on.
+pub(super) const REMEMBERED: usize = 1_000;
+/// How long the end of a container waits for its last lines: for what the engine has of them, that is
+/// many times enough.
+const LAST_LINES: Duration = Duration::from_secs(20);
 
 /// The captures in progress, by container: at most one each.
 #[derive(Default)]
 pub(super) struct Captures {
-    running: Mutex<HashMap<String, watch::Receiver<()>>>,
+    states: Mutex<States>,
+}
+
+#[derive(Default)]
+struct States {
+    running: HashMap<String, Running>,
+    /// Containers that ended and whose output is stored to its end, until they are removed.
+    done: HashSet<String>,
+}
+
+struct Running {
+    /// Tells the capture that nothing more will be printed.
+    ending: watch::Sender<bool>,
+    ended: watch::Receiver<()>,
 }
 
 impl Captures {
     /// Takes over the output of a container from the first line that is not stored yet, until it
-    /// ends. Does nothing when that is under way.
+    /// ends; that of one which ended already too. Does nothing when that is done or under way.
     pub(super) fn ensure(
         &self,
         inner: &Arc<Inner>,
@@ -40,28 +55,40 @@ impl Captures {
         limit_bytes: u64,
     ) {
         let (end, ended) = watch::channel(());
+        let (ending, is_ending) = watch::channel(false);
         {
-            let mut running = self.lock();
-            if running.contains_key(container) {
+            let mut states = self.lock();
+            if states.running.contains_key(container) || states.done.contains(container) {
                 return;
             }
-            running.insert(container.to_owned(), ended);
+            let running = Running { ending, ended };
+            states.running.insert(container.to_owned(), running);
         }
-        let (inner, program) = (Arc::clone(inner), program.clone());
-        let leave = Leave {
-            inner: Arc::clone(&inner),
+        let capture = Capture {
+            inner: Arc::clone(inner),
+            program: program.clone(),
             container: container.to_owned(),
+            limit_bytes,
+            lost: 0,
+        };
+        let mut leave = Leave {
+            inner: Arc::clone(inner),
+            container: container.to_owned(),
+            is_done: false,
             _end: end,
         };
         tokio::spawn(async move {
-            capture(&inner, &program, &leave.container, limit_bytes).await;
+            leave.is_done = capture.run(is_ending).await;
             drop(leave);
         });
     }
 
-    /// Waits until the output of an ended container is stored, for a short time at most.
+    /// Waits until the output of an ended container is stored, for [`LAST_LINES`] at most.
     pub(super) async fn finish(&self, container: &str) {
-        let ended = self.lock().get(container).cloned();
+        let ended = self.lock().running.get(container).map(|running| {
+            running.ending.send_replace(true);
+            running.ended.clone()
+        });
         if let Some(mut ended) = ended {
             let end = async { while ended.changed().await.is_ok() {} };
             if tokio::time::timeout(LAST_LINES, end).await.is_err() {
@@ -70,8 +97,13 @@ impl Captures {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, watch::Receiver<()>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A container that was removed prints nothing more, and is asked for by nobody.
+    pub(super) fn forget(&self, container: &str) {
+        self.lock().done.remove(container);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,170 +111,168 @@ impl Captures {
 struct Leave {
     inner: Arc<Inner>,
     container: String,
+    is_done: bool,
     _end: watch::Sender<()>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.inner.captures.lock().remove(&self.container);
+        let mut states = self.inner.captures.lock();
+        states.running.remove(&self.container);
+        if self.is_done {
+            states.done.insert(self.container.clone());
+        }
     }
 }
 
-async fn capture(inner: &Inner, program: &ProgramId, container: &str, limit_bytes: u64) {
-    let mut back_off = BACK_OFF_FIRST;
-    loop {
-        match read(inner, program, container, limit_bytes, true).await {
-            Ok(()) => back_off = BACK_OFF_FIRST,
-            Err(error) => {
-                tracing::debug!(error, container, "the output of a container was cut off");
-            }
-        }
-        if !may_print_more(inner, container).await {
-            break;
-        }
-        tokio::time::sleep(back_off).await;
-        back_off = (back_off * 2).min(BACK_OFF_LAST);
-    }
-    // An engine can end a followed log before the last line of a container that ended.
-    if let Err(error) = read(inner, program, container, limit_bytes, false).await {
-        tracing::debug!(
-            error,
-            container,
-            "the end of a container's output may be missing"
-        );
-    }
-}
-
-/// Reads the engine's copy from its start, which is bounded, and with `follow` goes on as it grows.
-/// What is stored already is passed over.
-async fn read(
-    inner: &Inner,
-    program: &ProgramId,
-    container: &str,
+/// One container's output on its way into its program's log.
+pub(super) struct Capture {
+    pub(super) inner: Arc<Inner>,
+    pub(super) program: ProgramId,
+    pub(super) container: String,
     limit_bytes: u64,
-    follow: bool,
-) -> Result<(), String> {
-    let stored = inner.logs.tail(program, REMEMBERED).await;
-    let mut lines = Lines::after(stored.map_err(|error| error.to_string())?);
-    let client = inner.engine.client().await.map_err(|error| error.message)?;
-    let options = LogsOptions {
-        follow,
-        stdout: true,
-        stderr: true,
-        timestamps: true,
-        ..LogsOptions::default()
-    };
-    let output = client.logs(container, Some(options)).ready_chunks(BATCH);
-    let mut output = std::pin::pin!(output);
-    let mut result = Ok(());
-    while let Some(pieces) = output.next().await {
-        let mut whole = Vec::new();
-        for piece in pieces {
-            match piece {
-                Ok(piece) => whole.extend(lines.take(piece)),
-                Err(error) => result = Err(error.to_string()),
-            }
-        }
-        store(inner, program, whole, limit_bytes).await;
-        if result.is_err() {
-            break;
-        }
-    }
-    store(inner, program, lines.finish(), limit_bytes).await;
-    result
+    /// Lines that could not be stored and are not told of yet.
+    lost: usize,
 }
 
-async fn store(inner: &Inner, program: &ProgramId, lines: Vec<LogLine>, limit_bytes: u64) {
-    if lines.is_empty() {
-        return;
-    }
-    if let Err(error) = inner.logs.append(program, lines, limit_bytes).await {
-        tracing::warn!(%error, %program, "lines of a program could not be stored");
-    }
+/// What the engine says of a container that is asked about its output.
+pub(super) enum Life {
+    /// It may print more.
+    Open,
+    /// It ended.
+    Ended,
+    /// It was removed.
+    Gone,
 }
 
-async fn may_print_more(inner: &Inner, container: &str) -> bool {
-    let Ok(client) = inner.engine.client().await else {
-        return true;
-    };
-    match client.inspect_container(container, None).await {
-        Ok(inspected) => inspected.state.and_then(|it| it.running).unwrap_or(false),
-        Err(error) => !matches!(inner.engine.fault(&error), Fault::NotFound(_)),
-    }
-}
-
-/// Makes lines of pieces. The engine puts the time before each piece, ends a line with a line
-/// feed, and splits long lines into several pieces. The times of the two streams are not in order
-/// with each other, so what is stored is told by time and stream, not by the last time alone.
-struct Lines {
-    stored: HashSet<(String, char)>,
-    /// Everything from before this time is stored.
-    floor: String,
-    unfinished: HashMap<char, LogLine>,
-}
-
-impl Lines {
-    /// Passes over lines that are among the last stored ones, or older than all of those.
-    fn after(stored: Vec<LogLine>) -> Self {
-        let oldest = stored.iter().map(|line| &line.at).min().cloned();
-        Self {
-            floor: oldest
-                .filter(|_| stored.len() == REMEMBERED)
-                .unwrap_or_default(),
-            stored: stored
-                .into_iter()
-                .map(|line| (line.at, key(line.stream)))
-                .collect(),
-            unfinished: HashMap::new(),
-        }
-    }
-
-    fn take(&mut self, piece: LogOutput) -> Option<LogLine> {
-        let stream = match piece {
-            LogOutput::StdErr { .. } => Stream::Stderr,
-            LogOutput::StdOut { .. } | LogOutput::StdIn { .. } | LogOutput::Console { .. } => {
-                Stream::Stdout
-            }
+impl Capture {
+    /// Takes over all there is and will be; whether that was seen through to the container's end.
+    async fn run(mut self, ending: watch::Receiver<bool>) -> bool {
+        let path = self.inspected().await.and_then(|it| it.log_path);
+        let opened = match path.filter(|path| !path.is_empty()) {
+            Some(path) => blocking(move || Spool::open(path.into())).await.ok(),
+            None => None,
         };
-        let bytes = piece.into_bytes();
-        let text = String::from_utf8_lossy(&bytes);
-        let (at, text) = text.split_once(' ')?;
-        let at = normal_time(at)?;
-        let ends = text.ends_with('\n');
-        let text = text.trim_end_matches(['\n', '\r']);
-        let line = self
-            .unfinished
-            .entry(key(stream))
-            .or_insert_with(|| LogLine {
-                at,
-                stream,
-                text: String::new(),
-            });
-        let room = LINE_BYTES.saturating_sub(line.text.len());
-        line.text.push_str(&text[..text.floor_char_boundary(room)]);
-        if !ends {
-            return None;
+        match opened {
+            Some((spool, is_cut)) => from_files::take_over(&mut self, spool, is_cut, ending).await,
+            // An engine whose files are not here.
+            None => from_engine::take_over(&mut self).await,
         }
-        let line = self.unfinished.remove(&key(stream))?;
-        self.is_new(&line).then_some(line)
+        self.mark_end().await
     }
 
-    fn finish(&mut self) -> Vec<LogLine> {
-        let unfinished = std::mem::take(&mut self.unfinished);
-        let mut lines: Vec<LogLine> = unfinished.into_values().collect();
-        lines.retain(|line| self.is_new(line));
-        lines
+    /// The newest stored lines, with the host's own.
+    pub(super) async fn stored(&self) -> Vec<LogLine> {
+        let stored = self.inner.logs.tail_with_marks(&self.program, REMEMBERED);
+        stored.await.unwrap_or_default()
     }
 
-    fn is_new(&self, line: &LogLine) -> bool {
-        line.at >= self.floor && !self.stored.contains(&(line.at.clone(), key(line.stream)))
+    pub(super) async fn store(&mut self, mut lines: Vec<LogLine>) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.lost > 0 {
+            let text = format!("up to {} lines could not be stored here", self.lost);
+            lines.insert(0, said_now(Stream::Host, text));
+        }
+        let (count, logs) = (lines.len(), &self.inner.logs);
+        match logs.append(&self.program, lines, self.limit_bytes).await {
+            Ok(()) => self.lost = 0,
+            Err(error) => {
+                let program = &self.program;
+                if self.lost == 0 {
+                    tracing::warn!(%error, %program, "lines of a program could not be stored");
+                }
+                self.lost = self.lost.saturating_add(count);
+            }
+        }
+    }
+
+    /// Says that lines may be missing between what is stored and what comes.
+    pub(super) async fn mark_gap(&mut self) {
+        let text = "lines are missing here: they came faster than they could be taken over";
+        let gap = said_now(Stream::Host, text.to_owned());
+        self.store(vec![gap]).await;
+    }
+
+    /// Says that the output of one more instance begins.
+    pub(super) async fn mark_begin(&mut self, stored: &[LogLine]) {
+        let began = self.inspected().await.and_then(|it| it.state?.started_at);
+        let text = format!("instance {} began", self.short());
+        self.mark(began.as_deref(), text, stored).await;
+    }
+
+    async fn mark_end(&mut self) -> bool {
+        let Some(state) = self.inspected().await.and_then(|it| it.state) else {
+            return false;
+        };
+        if state.running.unwrap_or(false) {
+            return false;
+        }
+        let how = if state.oom_killed.unwrap_or(false) {
+            "ran out of memory".to_owned()
+        } else {
+            format!("ended with code {}", state.exit_code.unwrap_or(-1))
+        };
+        let text = format!("instance {} {how}", self.short());
+        let stored = self.stored().await;
+        self.mark(state.finished_at.as_deref(), text, &stored).await;
+        true
+    }
+
+    /// Stores a mark, once.
+    async fn mark(&mut self, at: Option<&str>, text: String, stored: &[LogLine]) {
+        let is_there = |line: &LogLine| line.stream == Stream::Mark && line.text == text;
+        if stored.iter().any(is_there) {
+            return;
+        }
+        let mut line = said_now(Stream::Mark, text);
+        if let Some(at) = at.and_then(normal_time) {
+            line.at = at;
+        }
+        self.store(vec![line]).await;
+    }
+
+    /// Whether the container may print more.
+    pub(super) async fn life(&self) -> Life {
+        let Ok(client) = self.inner.engine.client().await else {
+            return Life::Open;
+        };
+        match client.inspect_container(&self.container, None).await {
+            Ok(inspected) => match inspected.state.and_then(|it| it.running) {
+                Some(true) => Life::Open,
+                Some(false) | None => Life::Ended,
+            },
+            Err(error) => match self.inner.engine.fault(&error) {
+                Fault::NotFound(_) => Life::Gone,
+                Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Refused(_) => Life::Open,
+            },
+        }
+    }
+
+    async fn inspected(&self) -> Option<ContainerInspectResponse> {
+        let client = self.inner.engine.client().await.ok()?;
+        client.inspect_container(&self.container, None).await.ok()
+    }
+
+    /// Enough of its name to tell it from others.
+    fn short(&self) -> &str {
+        self.container.get(..12).unwrap_or(&self.container)
     }
 }
 
-fn key(stream: Stream) -> char {
-    match stream {
-        Stream::Stdout => 'o',
-        Stream::Stderr => 'e',
-        Stream::Host => 'h',
+fn said_now(stream: Stream, text: String) -> LogLine {
+    LogLine {
+        at: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        stream,
+        text,
     }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(std::io::Error::other)?
 }

@@ -19,7 +19,10 @@
 //! It is asked over a new connection: dockerd closes its listening sockets before it stops
 //! containers, so that one that goes down is not even asked, however much it has forgotten.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerStateStatusEnum, EventMessage},
@@ -28,7 +31,7 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_program::{Exit, ExitReason, ProgramId};
 
-use super::{Inner, engine::Fault, files, first_process, kernel_log};
+use super::{Inner, engine::Fault, files, first_process, inspect, kernel_log};
 use crate::runtime::Unavailable;
 
 /// How long the engine may take to say what it remembers. A socket that a service manager
@@ -56,7 +59,7 @@ enum Remembered {
 impl Inner {
     /// How a container ended; `None` when it runs or is not there.
     pub(super) async fn exit(
-        &self,
+        self: &Arc<Self>,
         program: &ProgramId,
         id: &str,
     ) -> Result<Option<Exit>, Unavailable> {
@@ -74,7 +77,11 @@ impl Inner {
         if state.running.unwrap_or(false) || is_made_only {
             return Ok(None);
         }
-        // Its last words may still be on their way, and tell why it ended.
+        // Its last words may still be on their way, and tell why it ended; of one that ended while no
+        // host was there, nothing was taken over yet.
+        let config = inspected.host_config.clone().unwrap_or_default();
+        self.captures
+            .ensure(self, program, id, inspect::log_bytes(&config));
         self.captures.finish(id).await;
         let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);
         let logs = self.last_lines(program, inspected.created.as_deref()).await;

@@ -1,6 +1,6 @@
 //! Questions to the engine.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bollard::{models::ContainerSummary, query_parameters::ListContainersOptions};
 use hersh_program::{Logs, Observed, ProgramId};
@@ -68,7 +68,10 @@ impl Inner {
             .map_err(|error| self.engine.fault(&error).into_unavailable())
     }
 
-    pub(super) async fn observe(&self, program: &ProgramId) -> Result<Observed, Unavailable> {
+    pub(super) async fn observe(
+        self: &Arc<Self>,
+        program: &ProgramId,
+    ) -> Result<Observed, Unavailable> {
         let containers = self.containers(Some(program)).await?;
         let mut dead = None;
         for container in &containers {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bollard::{
-    models::ContainerSummary,
+    models::{ContainerStateStatusEnum, ContainerSummary},
     query_parameters::{RemoveContainerOptions, StopContainerOptions},
 };
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ use hersh_program::ProgramId;
 use super::{
     Inner,
     engine::{Fault, REQUEST},
-    processes,
+    inspect, processes,
 };
 use crate::runtime::{StopError, Unavailable};
 
@@ -30,19 +30,39 @@ pub(super) async fn all(
     let ended = join_all(
         containers
             .iter()
-            .map(|container| stop_and_remove(&inner, container, grace)),
+            .map(|container| stop_and_remove(&inner, &program, container, grace)),
     );
     ended.await.into_iter().collect()
 }
 
 /// Removes every container of the program without asking it to stop.
-pub(super) async fn leftovers(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
+pub(super) async fn leftovers(inner: &Arc<Inner>, program: &ProgramId) -> Result<(), StopError> {
     let containers = own(inner, program).await?;
     let ids = containers.iter().filter_map(|it| it.id.as_deref());
-    join_all(ids.map(|id| force(inner, id)))
-        .await
-        .into_iter()
-        .collect()
+    join_all(ids.map(async |id| {
+        last_words(inner, program, id).await;
+        force(inner, id).await
+    }))
+    .await
+    .into_iter()
+    .collect()
+}
+
+/// Stores what a container printed until its end, if it ended: one that goes takes it along.
+async fn last_words(inner: &Arc<Inner>, program: &ProgramId, id: &str) {
+    let Ok(client) = inner.engine.client().await else {
+        return;
+    };
+    let Ok(inspected) = client.inspect_container(id, None).await else {
+        return;
+    };
+    let status = inspected.state.and_then(|state| state.status);
+    // One that was never started printed nothing.
+    if status != Some(ContainerStateStatusEnum::CREATED) {
+        let limit_bytes = inspect::log_bytes(&inspected.host_config.unwrap_or_default());
+        inner.captures.ensure(inner, program, id, limit_bytes);
+        inner.captures.finish(id).await;
+    }
 }
 
 /// The program's own containers, and no step of a build that only says that it is one.
@@ -73,12 +93,14 @@ pub(super) async fn force(inner: &Inner, id: &str) -> Result<(), StopError> {
     inner
         .started()
         .retain(|container, _| container.as_str() != id);
+    inner.captures.forget(id);
     processes::end(id).await;
     Ok(())
 }
 
 async fn stop_and_remove(
-    inner: &Inner,
+    inner: &Arc<Inner>,
+    program: &ProgramId,
     container: &ContainerSummary,
     grace: Duration,
 ) -> Result<(), StopError> {
@@ -101,7 +123,7 @@ async fn stop_and_remove(
             }
         }
     }
-    inner.captures.finish(id).await;
+    last_words(inner, program, id).await;
     force(inner, id).await
 }
 

@@ -186,7 +186,7 @@ async fn check(
 }
 
 /// The reason why the probe could not run is mostly that the program ended before.
-async fn ended_early(inner: &Inner, spec: &Spec, id: &str, said: String) -> StartError {
+async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, said: String) -> StartError {
     let exit = inner.exit(&spec.program, id).await;
     match exit {
         Ok(Some(exit)) => StartError::Ended(exit),

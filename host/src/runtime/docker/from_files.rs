@@ -1,0 +1,198 @@
+//! Taking over a container's output from the engine's files.
+
+use std::{io, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    capture::{Capture, Life, blocking},
+    lines::Lines,
+    spool::{Next, Spool},
+};
+use crate::runtime::logs::{LogLine, Stream};
+
+/// How long to wait for more: soon at first, then at ease.
+const WAIT_FIRST: Duration = Duration::from_millis(20);
+const WAIT_LAST: Duration = Duration::from_millis(500);
+/// A line whose end does not come for so long is shown without it.
+const STALLED: Duration = Duration::from_secs(2);
+/// How often the engine is asked whether a silent container still runs, if nobody says so.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Reads until the container ended and nothing is left.
+pub(super) async fn take_over(
+    capture: &mut Capture,
+    spool: Spool,
+    is_cut: bool,
+    mut ending: watch::Receiver<bool>,
+) {
+    let stored = capture.stored().await;
+    let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
+    let placed = blocking(move || go_on(spool, last.as_ref())).await;
+    let (mut spool, goes_on) = match placed {
+        Ok(placed) => placed,
+        Err(error) => return unreadable(capture, &error),
+    };
+    match (goes_on, is_cut) {
+        (true, _) => {}
+        (false, true) => capture.mark_gap().await,
+        (false, false) => capture.mark_begin(&stored).await,
+    }
+    let (mut lines, mut wait) = (Lines::default(), WAIT_FIRST);
+    let (mut printed, mut looked) = (Instant::now(), Instant::now());
+    let mut has_ended = false;
+    loop {
+        // What is printed before the end is read after it.
+        has_ended |= *ending.borrow_and_update();
+        let read = blocking(move || {
+            let next = spool.next()?;
+            Ok((spool, next))
+        });
+        let next = match read.await {
+            Ok((back, next)) => {
+                spool = back;
+                next
+            }
+            Err(error) => return unreadable(capture, &error),
+        };
+        match next {
+            Next::Pieces(pieces) => {
+                let whole = pieces.into_iter().filter_map(|it| lines.take(it)).collect();
+                capture.store(whole).await;
+                (wait, printed) = (WAIT_FIRST, Instant::now());
+                continue;
+            }
+            Next::Gap => {
+                capture.store(lines.finish()).await;
+                capture.mark_gap().await;
+                continue;
+            }
+            Next::Nothing if has_ended => break,
+            Next::Nothing => {}
+        }
+        if printed.elapsed() >= STALLED {
+            capture.store(lines.finish()).await;
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            match capture.life().await {
+                Life::Open => {}
+                Life::Ended => {
+                    has_ended = true;
+                    continue;
+                }
+                Life::Gone => break,
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(WAIT_LAST),
+            // Nobody who could say so is left when the host ends.
+            changed = ending.changed() => if changed.is_err() { break },
+        }
+    }
+    capture.store(lines.finish()).await;
+}
+
+/// Goes to where the stored output ends: behind the last entry of its last line, if that is there.
+fn go_on(mut spool: Spool, last: Option<&LogLine>) -> io::Result<(Spool, bool)> {
+    let (Some(last), Some(begin)) = (last, spool.place()?) else {
+        return Ok((spool, false));
+    };
+    let (mut lines, mut seen, mut found) = (Lines::default(), 0, None);
+    while let Next::Pieces(pieces) = spool.next()? {
+        for piece in pieces {
+            seen += 1;
+            let line = lines.take(piece);
+            if line.is_some_and(|line| line.at == last.at && line.stream == last.stream) {
+                found = Some(seen);
+            }
+        }
+    }
+    let is_unfinished = |line: &LogLine| line.at == last.at && line.stream == last.stream;
+    if lines.finish().iter().any(is_unfinished) {
+        found = Some(seen);
+    }
+    spool.go_to(begin)?;
+    spool.skip(found.unwrap_or(0))?;
+    Ok((spool, found.is_some()))
+}
+
+fn is_printed(line: &LogLine) -> bool {
+    match line.stream {
+        Stream::Stdout | Stream::Stderr => true,
+        Stream::Host | Stream::Mark => false,
+    }
+}
+
+fn unreadable(capture: &Capture, error: &io::Error) {
+    let program = &capture.program;
+    tracing::warn!(%error, %program, "the engine's copy of a program's output can't be read");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(at: &str, text: &str) -> LogLine {
+        LogLine {
+            at: format!("2026-01-01T00:00:{at}.000000000Z"),
+            stream: Stream::Stdout,
+            text: text.to_owned(),
+        }
+    }
+
+    /// Texts that come after `last`, and whether it was found.
+    fn after(entries: &[(&str, &str)], last: Option<&LogLine>) -> (Vec<String>, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c-json.log");
+        let entries = entries.iter().map(|(at, text)| {
+            let time = format!("2026-01-01T00:00:{at}Z");
+            let entry = serde_json::json!({"log": text, "stream": "stdout", "time": time});
+            format!("{entry}\n")
+        });
+        std::fs::write(&path, entries.collect::<String>()).unwrap();
+        let (spool, _) = Spool::open(path).unwrap();
+        let (mut spool, found) = go_on(spool, last).unwrap();
+        let mut texts = Vec::new();
+        while let Next::Pieces(pieces) = spool.next().unwrap() {
+            texts.extend(pieces.into_iter().map(|it| it.text));
+        }
+        (texts, found)
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_loses_nothing() {
+        let entries = [("50", "a\n"), ("51", "b\n"), ("10", "c\n"), ("11", "d\n")];
+        let (rest, found) = after(&entries, Some(&line("51", "b")));
+        assert!(found);
+        assert_eq!(rest, ["c\n", "d\n"]);
+        let (rest, _) = after(&entries, Some(&line("10", "c")));
+        assert_eq!(rest, ["d\n"]);
+    }
+
+    #[test]
+    fn a_line_of_many_pieces_is_passed_over_whole() {
+        let entries = [
+            ("01", "a"),
+            ("02", "b"),
+            ("03", "c\n"),
+            ("04", "d"),
+            ("05", "e"),
+        ];
+        let (rest, found) = after(&entries, Some(&line("01", "abc")));
+        assert!(found);
+        assert_eq!(rest, ["d", "e"]);
+        let (rest, found) = after(&entries, Some(&line("04", "de")));
+        assert!(found && rest.is_empty());
+    }
+
+    #[test]
+    fn what_was_never_seen_is_read_from_its_beginning() {
+        let entries = [("01", "a\n"), ("02", "b\n")];
+        for last in [None, Some(line("09", "of another instance"))] {
+            let (rest, found) = after(&entries, last.as_ref());
+            assert!(!found);
+            assert_eq!(rest, ["a\n", "b\n"]);
+        }
+    }
+}

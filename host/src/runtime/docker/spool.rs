@@ -1,0 +1,391 @@
+//! The engine's own copy of what a container prints, read where the engine keeps it.
+//!
+//! Over its API an engine follows one file: a reader that falls behind by more than a rotation misses
+//! what was between, or gets a file twice, without a word. The files themselves tell how they follow
+//! each other:
+//!
+//! ```text
+//! {id}-json.log.1 ─ renamed, no longer written ─► then {id}-json.log ─ grows
+//! ```
+//! A file stays readable through its descriptor when it is renamed or removed. Its successor is the one
+//! whose predecessor it is; if that can't be told any more, there is a gap, and it is told.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::runtime::logs::{Stream, normal_time};
+
+/// How much is read at once, bytes.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// The longest line of the engine's file, bytes: it cuts what programs print at 16 KiB, and writes a
+/// byte in up to six.
+const ENTRY_BYTES: usize = 1024 * 1024;
+
+/// One container's output, as far as the engine still has it.
+pub(super) struct Spool {
+    path: PathBuf,
+    open: Option<Opened>,
+    /// The beginning of an entry whose end is not written yet.
+    entry: Vec<u8>,
+    /// Read and not given yet.
+    waiting: Vec<Piece>,
+}
+
+struct Opened {
+    file: File,
+    inode: u64,
+    /// It was seen to have a successor; what was written before that is still to be read.
+    is_over: bool,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// More output.
+    Pieces(Vec<Piece>),
+    /// What came between is not there any more, or may not be.
+    Gap,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// What the engine wrote at once: a line with its end, or a part of a long one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) at: String,
+    pub(super) stream: Stream,
+    pub(super) text: String,
+}
+
+/// An entry of the engine's file.
+#[derive(Deserialize)]
+struct Entry {
+    log: String,
+    stream: String,
+    time: String,
+}
+
+impl Spool {
+    /// Opens the engine's copy at `path` at its oldest entry; whether older ones may be gone.
+    pub(super) fn open(path: PathBuf) -> io::Result<(Self, bool)> {
+        let older = opened(&rotated(&path))?;
+        let is_cut = older.is_some();
+        let open = match older {
+            Some(older) => Some(older),
+            None => opened(&path)?,
+        };
+        if open.is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let spool = Self {
+            path,
+            open,
+            entry: Vec::new(),
+            waiting: Vec::new(),
+        };
+        Ok((spool, is_cut))
+    }
+
+    /// Reads on; at most [`BLOCK_BYTES`]. Blocks.
+    pub(super) fn next(&mut self) -> io::Result<Next> {
+        if !self.waiting.is_empty() {
+            return Ok(Next::Pieces(std::mem::take(&mut self.waiting)));
+        }
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            let Some(open) = &mut self.open else {
+                self.open = opened(&self.path)?;
+                if self.open.is_none() {
+                    return Ok(Next::Nothing);
+                }
+                continue;
+            };
+            let length = open.file.read(&mut block)?;
+            if length > 0 {
+                let pieces = self.take(&block[..length]);
+                if pieces.is_empty() {
+                    continue;
+                }
+                return Ok(Next::Pieces(pieces));
+            }
+            if !open.is_over {
+                match inode(&self.path)? {
+                    Some(newest) if newest != open.inode => open.is_over = true,
+                    // Still the newest, or between two names, or removed with its container.
+                    Some(_) | None => return Ok(Next::Nothing),
+                }
+                continue;
+            }
+            let (older, previous) = (rotated(&self.path), open.inode);
+            self.entry.clear();
+            self.open = None;
+            match opened(&older)? {
+                Some(file) if file.inode != previous => {
+                    self.open = Some(file);
+                    return Ok(Next::Gap);
+                }
+                Some(_) => {}
+                None => return Ok(Next::Gap),
+            }
+        }
+    }
+
+    /// Where reading stands, to come back to with [`go_to`](Self::go_to).
+    pub(super) fn place(&mut self) -> io::Result<Option<Place>> {
+        let Some(open) = &mut self.open else {
+            return Ok(None);
+        };
+        let waiting = u64::try_from(self.entry.len()).unwrap_or(u64::MAX);
+        let at = open.file.stream_position()?.saturating_sub(waiting);
+        let file = open.file.try_clone()?;
+        Ok(Some(Place {
+            file,
+            inode: open.inode,
+            at,
+        }))
+    }
+
+    /// Goes back to a place.
+    pub(super) fn go_to(&mut self, place: Place) -> io::Result<()> {
+        let mut file = place.file;
+        file.seek(SeekFrom::Start(place.at))?;
+        self.entry.clear();
+        self.waiting.clear();
+        self.open = Some(Opened {
+            file,
+            inode: place.inode,
+            is_over: false,
+        });
+        Ok(())
+    }
+
+    /// Passes over as many pieces, if there are so many.
+    pub(super) fn skip(&mut self, mut count: usize) -> io::Result<()> {
+        while count > 0 {
+            let Next::Pieces(mut pieces) = self.next()? else {
+                break;
+            };
+            let here = count.min(pieces.len());
+            count -= here;
+            self.waiting = pieces.split_off(here);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, block: &[u8]) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for part in block.split_inclusive(|byte| *byte == b'\n') {
+            if self.entry.len() < ENTRY_BYTES {
+                self.entry.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                pieces.extend(piece(&self.entry));
+                self.entry.clear();
+            }
+        }
+        pieces
+    }
+}
+
+/// A place in one of the files, which stays there whatever the file is called.
+pub(super) struct Place {
+    file: File,
+    inode: u64,
+    at: u64,
+}
+
+/// Reads an entry; `None` for one that a crash of the engine left incomplete.
+fn piece(entry: &[u8]) -> Option<Piece> {
+    let entry: Entry = serde_json::from_slice(entry).ok()?;
+    Some(Piece {
+        at: normal_time(&entry.time)?,
+        stream: match entry.stream.as_str() {
+            "stderr" => Stream::Stderr,
+            _stdout => Stream::Stdout,
+        },
+        text: entry.log,
+    })
+}
+
+fn opened(path: &Path) -> io::Result<Option<Opened>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(Opened {
+            inode: file.metadata()?.ino(),
+            file,
+            is_over: false,
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn rotated(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// An engine that writes and rotates.
+    struct Engine {
+        path: PathBuf,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Engine {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("c-json.log");
+            File::create(&path).unwrap();
+            Self {
+                path,
+                _folder: folder,
+            }
+        }
+
+        fn print(&self, numbers: std::ops::Range<u32>) {
+            let mut file = fs::OpenOptions::new()
+                .append(true)
+                .open(&self.path)
+                .unwrap();
+            for number in numbers {
+                let time = "2026-01-01T00:00:00.1Z";
+                let entry = serde_json::json!({"log": format!("{number}\n"), "stream": "stdout", "time": time});
+                writeln!(file, "{entry}").unwrap();
+            }
+        }
+
+        fn rotate(&self) {
+            fs::rename(&self.path, rotated(&self.path)).unwrap();
+            File::create(&self.path).unwrap();
+        }
+
+        fn spool(&self) -> (Spool, bool) {
+            Spool::open(self.path.clone()).unwrap()
+        }
+    }
+
+    /// Reads until there is nothing: numbers, and -1 for each gap.
+    fn drain(spool: &mut Spool) -> Vec<i64> {
+        let mut seen = Vec::new();
+        loop {
+            match spool.next().unwrap() {
+                Next::Pieces(pieces) => {
+                    seen.extend(
+                        pieces
+                            .iter()
+                            .map(|it| it.text.trim().parse::<i64>().unwrap()),
+                    );
+                }
+                Next::Gap => seen.push(-1),
+                Next::Nothing => return seen,
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotation_loses_and_doubles_nothing() {
+        let engine = Engine::new();
+        let (mut spool, is_cut) = engine.spool();
+        assert!(!is_cut);
+        engine.print(0..3);
+        assert_eq!(drain(&mut spool), [0, 1, 2]);
+        engine.print(3..5);
+        engine.rotate();
+        engine.print(5..6);
+        assert_eq!(drain(&mut spool), [3, 4, 5]);
+        assert!(drain(&mut spool).is_empty());
+        engine.rotate();
+        assert!(drain(&mut spool).is_empty());
+        engine.print(6..8);
+        assert_eq!(drain(&mut spool), [6, 7]);
+    }
+
+    #[test]
+    fn what_is_rotated_away_unread_is_a_gap() {
+        let engine = Engine::new();
+        let (mut spool, _) = engine.spool();
+        engine.print(0..2);
+        assert_eq!(drain(&mut spool), [0, 1]);
+        engine.print(2..3);
+        engine.rotate();
+        engine.print(3..4);
+        engine.rotate();
+        engine.print(4..5);
+        engine.rotate();
+        engine.print(5..6);
+        // What is open stays readable; what was written and removed since then is gone.
+        assert_eq!(drain(&mut spool), [2, -1, 4, 5]);
+    }
+
+    #[test]
+    fn a_late_reader_begins_with_the_oldest_that_is_kept() {
+        let engine = Engine::new();
+        engine.print(0..2);
+        engine.rotate();
+        engine.print(2..4);
+        let (mut spool, is_cut) = engine.spool();
+        assert!(is_cut);
+        assert_eq!(drain(&mut spool), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_half_written_entry_is_waited_for_and_a_bad_one_passed_over() {
+        let engine = Engine::new();
+        let (mut spool, _) = engine.spool();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(&engine.path)
+            .unwrap();
+        file.write_all(b"garbage\n{\"log\":\"7\\n\",\"stream\":\"stdout\",")
+            .unwrap();
+        assert!(drain(&mut spool).is_empty());
+        file.write_all(b"\"time\":\"2026-01-01T00:00:00Z\"}\n")
+            .unwrap();
+        assert_eq!(drain(&mut spool), [7]);
+    }
+
+    #[test]
+    fn a_place_is_found_again_after_a_rotation() {
+        let engine = Engine::new();
+        let (mut spool, _) = engine.spool();
+        engine.print(0..2);
+        assert_eq!(drain(&mut spool), [0, 1]);
+        let place = spool.place().unwrap().unwrap();
+        engine.print(2..3);
+        engine.rotate();
+        engine.print(3..4);
+        assert_eq!(drain(&mut spool), [2, 3]);
+        spool.go_to(place).unwrap();
+        spool.skip(1).unwrap();
+        assert_eq!(drain(&mut spool), [3]);
+    }
+
+    #[test]
+    fn no_file_is_an_error_at_first_and_nothing_later() {
+        let engine = Engine::new();
+        let (mut spool, _) = engine.spool();
+        fs::remove_file(&engine.path).unwrap();
+        assert!(drain(&mut spool).is_empty());
+        assert!(Spool::open(engine.path.clone()).is_err());
+    }
+}
