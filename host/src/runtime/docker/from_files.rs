@@ -26,18 +26,10 @@ pub(super) async fn take_over(
     is_cut: bool,
     mut ending: watch::Receiver<bool>,
 ) {
-    let stored = capture.stored().await;
-    let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
-    let placed = blocking(move || go_on(spool, last.as_ref())).await;
-    let (mut spool, goes_on) = match placed {
-        Ok(placed) => placed,
+    let mut spool = match begin(capture, spool, is_cut).await {
+        Ok(spool) => spool,
         Err(error) => return unreadable(capture, &error),
     };
-    match (goes_on, is_cut) {
-        (true, _) => {}
-        (false, true) => capture.mark_gap().await,
-        (false, false) => capture.mark_begin(&stored).await,
-    }
     let (mut lines, mut wait) = (Lines::default(), WAIT_FIRST);
     let (mut printed, mut looked) = (Instant::now(), Instant::now());
     let mut has_ended = false;
@@ -91,6 +83,19 @@ pub(super) async fn take_over(
         }
     }
     capture.store(lines.finish()).await;
+}
+
+/// Goes to where the stored output ends, and says what it is that begins there.
+async fn begin(capture: &mut Capture, spool: Spool, is_cut: bool) -> io::Result<Spool> {
+    let stored = capture.stored().await;
+    let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
+    let (spool, goes_on) = blocking(move || go_on(spool, last.as_ref())).await?;
+    match (goes_on, is_cut) {
+        (true, _) => {}
+        (false, true) => capture.mark_gap().await,
+        (false, false) => capture.mark_begin(&stored).await,
+    }
+    Ok(spool)
 }
 
 /// Goes to where the stored output ends: behind the last entry of its last line, if that is there.
