@@ -340,6 +340,13 @@ pub(crate) struct DeployOptions {
     /// The program's name; the folder's hersh.toml says it otherwise.
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// File with environment variables, NAME=value on a line, over those of hersh.toml; may be
+    /// repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Restart it even if source and manifest are unchanged.
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Return once the host has the source and the command.
     #[arg(long)]
     pub(crate) detach: bool,

@@ -19,6 +19,7 @@ use crate::{
     building::Builds,
     compose::{Spec, to_compose_yaml},
     place::Place,
+    probes::Probes,
     quota,
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
@@ -41,6 +42,7 @@ pub(crate) struct Effects {
     pub(crate) builds: Builds,
     /// [`STARTS_AT_ONCE`] places.
     pub(crate) starts: Semaphore,
+    pub(crate) probes: Probes,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
 }
@@ -175,7 +177,9 @@ impl Effects {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
         let place = self.place(&task.program, running);
-        let probing = readiness::wait(&task.program, manifest, &place, left);
+        let seen = self.probes.begin(&task.program);
+        let saw = |what: &str| seen.saw(what);
+        let probing = readiness::wait(&task.program, manifest, &place, left, saw);
         tokio::select! {
             biased;
             ready = probing => match ready {

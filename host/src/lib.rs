@@ -32,6 +32,8 @@ mod lock;
 mod metrics;
 mod peers;
 mod place;
+pub mod preflight;
+mod probes;
 mod proxy;
 mod quota;
 mod readiness;

@@ -27,13 +27,15 @@ pub(crate) struct NotReady {
     pub(crate) last_probe: String,
 }
 
-/// Probes the program at `place` until it is up, at most for `limit`. It is asked as the proxy asks
+/// Probes the program at `place` until it is up, at most for `limit`, and tells `saw` what each probe
+/// saw before that. It is asked as the proxy asks
 /// it later: on the same port, under the same name, and what it answers is read by the same rules.
 pub(crate) async fn wait(
     program: &ProgramId,
     manifest: &Manifest,
     place: &Place,
     limit: Duration,
+    saw: impl Fn(&str),
 ) -> Result<(), NotReady> {
     let rules = Rules::new(manifest);
     let began = Instant::now();
@@ -46,6 +48,7 @@ pub(crate) async fn wait(
                 Ok(Err(message)) => last_probe = message,
                 Err(_) => last_probe = format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
             }
+            saw(&last_probe);
             let interval = if began.elapsed() < EARLY {
                 INTERVAL_EARLY
             } else {
@@ -93,7 +96,7 @@ mod tests {
             readiness,
             ..Manifest::default()
         };
-        let waited = wait(&program, &manifest, place, limit).await;
+        let waited = wait(&program, &manifest, place, limit, |_| {}).await;
         waited.map_err(|not| not.last_probe)
     }
 

@@ -152,6 +152,15 @@ impl Entry {
         })
     }
 
+    /// The newest source tree, when no image of it is known and none is being built.
+    pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
+        self.supervisor.with_state(|program| {
+            let is_building = matches!(program.state, State::Building(_));
+            let is_unbuilt = program.image.is_none() && !is_building;
+            is_unbuilt.then(|| (program.id.clone(), program.source.build.clone()))
+        })
+    }
+
     /// True while a build is under way or about to be: a restart builds after it has stopped.
     pub(crate) fn is_building(&self) -> bool {
         self.supervisor.with_state(|program| match &program.state {

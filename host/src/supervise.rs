@@ -24,6 +24,7 @@ use crate::{
     idempotency::Claims,
     journal::{Journal, JournalError, ProgramJournal, ProgramRow, StoredProgram},
     metrics::{Measured, Metrics},
+    probes::Probes,
     proxy::Proxy,
     registry::{Entry, Registry},
     runtime::{Runtime, Unavailable},
@@ -128,6 +129,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let exits = runtime.events();
     let build_queue = BuildQueue::new(bounds.builds_at_once);
     let metrics = Metrics::new(journal.metrics());
+    let probes = Probes::default();
     let effects = Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
@@ -140,6 +142,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
         },
         starts: Semaphore::new(STARTS_AT_ONCE),
+        probes: probes.clone(),
         removed,
     };
     let host = Host::new(Parts {
@@ -154,6 +157,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         admission: Admission::default(),
         claims: Claims::default(),
         proxy: Proxy::default(),
+        probes,
         seats: AllSeats::default(),
         engine_check: EngineCheck::default(),
         surroundings,

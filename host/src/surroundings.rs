@@ -68,6 +68,47 @@ impl Surroundings {
     }
 }
 
+/// How large a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MachineSize {
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpus: u64,
+}
+
+impl Surroundings {
+    /// The machine that programs run on; `None` if it can't be told.
+    pub(crate) fn machine(&self) -> Option<MachineSize> {
+        match self {
+            Self::System => {
+                let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+                let cpus = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+                MachineSize::read(&memory, &cpus)
+            }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Simulated(_) => None,
+        }
+    }
+}
+
+impl MachineSize {
+    /// From the kernel's own account, not from what this process may use of it: `MemTotal` in KiB, and
+    /// processors as ranges such as `0-3,8`.
+    fn read(memory: &str, cpus: &str) -> Option<Self> {
+        let line = memory.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
+        let memory_kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        let count = |range: &str| -> Option<u64> {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            Some(last.checked_sub(first)? + 1)
+        };
+        let cpus: Option<u64> = cpus.trim().split(',').map(count).sum();
+        Some(Self {
+            memory_bytes: memory_kib.saturating_mul(1_024),
+            cpus: cpus?,
+        })
+    }
+}
+
 impl Clock for Surroundings {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64 {
@@ -154,5 +195,28 @@ pub(crate) mod simulated {
                 Self::Simulated(simulated) => Some(simulated),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_as_large_as_its_kernel_says() {
+        let memory = "MemTotal:        8142404 kB\nMemFree: 1 kB\n";
+        for (cpus, expected) in [("0\n", 1), ("0-3\n", 4), ("0-3,8,10-11\n", 7)] {
+            let size = MachineSize::read(memory, cpus).unwrap();
+            assert_eq!((size.memory_bytes, size.cpus), (8_142_404 << 10, expected));
+        }
+        for (memory, cpus) in [
+            ("", "0"),
+            (memory, ""),
+            (memory, "3-1"),
+            ("MemTotal: x", "0"),
+        ] {
+            assert_eq!(MachineSize::read(memory, cpus), None);
+        }
+        assert!(Surroundings::System.machine().is_some());
     }
 }

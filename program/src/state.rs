@@ -18,7 +18,7 @@ use alloc::{sync::Arc, vec::Vec};
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, ContainerId, Exit, ImageId, Manifest, ProgramId, Source};
+use crate::{BuildId, Cause, ContainerId, Exit, ImageId, Manifest, ProgramId, Source};
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub struct Program {
     /// be older than that of `source`, which counts from the next start on.
     #[serde(default)]
     pub running: Option<Arc<Manifest>>,
+    /// The source tree that the last start was begun with, as long as `running` is there. Programs
+    /// of older journals have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_build: Option<BuildId>,
     /// Retries since the last command or the last long run.
     pub attempts: u32,
     /// Where the jitter of its retries comes from.
@@ -51,6 +55,7 @@ impl Program {
             source,
             image: None,
             running: None,
+            running_build: None,
             attempts: 0,
             seed,
             state: State::Created,

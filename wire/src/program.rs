@@ -106,8 +106,16 @@ pub struct ProgramView {
     pub owner: String,
     /// `Created`, `Building`, `Starting`, `Ready`, `Stopping`, `Stopped` or `Error`.
     pub state: String,
-    /// The id of its source tree.
+    /// The id of its newest source tree, which the next start runs.
     pub build_id: String,
+    /// The id of the source tree of the run at hand, which is being built, being started, or runs;
+    /// left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_build_id: Option<String>,
+    /// Whether newer source, or a newer manifest, is stored than the run at hand has: a restart takes
+    /// it.
+    #[serde(default)]
+    pub has_newer_source: bool,
     /// The image that runs or ran last, by content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
@@ -117,6 +125,12 @@ pub struct ProgramView {
     /// Why it is in `Error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<CauseView>,
+    /// The exit code of a program that is `Stopped` because it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit_code: Option<i32>,
+    /// What the last readiness probe of a program saw that is `Starting`; `GET /programs/{id}` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe: Option<String>,
     /// When it is tried again. Left out in `Error` by a host that gave up: it waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
@@ -128,7 +142,7 @@ pub struct ProgramView {
     pub created_at_ms: u64,
     /// Since when it is Ready; in any other state, when its last event was taken in.
     pub changed_at_ms: u64,
-    /// How it is run, with every default filled in.
+    /// How the run at hand is run, or the next one when nothing runs, with every default filled in.
     pub manifest: Manifest,
 }
 

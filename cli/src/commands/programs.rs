@@ -16,6 +16,14 @@ use crate::{
 
 pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure> {
     let programs = all(client).await?;
+    if let Err(Failure::Refused(problem)) =
+        client.send(client.request(Method::GET, &["readyz"])).await
+    {
+        output::note(&format!(
+            "what is shown is how it was when the host last saw it: {}",
+            problem.detail
+        ));
+    }
     match format {
         Output::Json => output::json(&json!({ "programs": programs })),
         Output::Table => {
@@ -53,6 +61,9 @@ fn row(view: &ProgramView) -> Vec<String> {
         .map_or_else(String::new, |cause| cause.message.clone());
     let first = note.lines().map(str::trim).find(|line| !line.is_empty());
     let mut note = output::cut(first.unwrap_or(""), NOTE_CHARS_MAX);
+    if note.is_empty() && view.has_newer_source {
+        note = format!("newer source waits for 'hersh restart {}'", view.program_id);
+    }
     if note.is_empty() && view.attempts > 0 {
         note = format!("automatic start {} since it last ran well", view.attempts);
     }
@@ -60,7 +71,7 @@ fn row(view: &ProgramView) -> Vec<String> {
         view.program_id.clone(),
         state(view),
         output::age(view.changed_at_ms),
-        view.build_id.clone(),
+        view.run_build_id.as_ref().unwrap_or(&view.build_id).clone(),
         note,
     ]
 }
@@ -130,7 +141,15 @@ fn rows(view: &ProgramView, receipt: Option<&ReceiptView>) -> Vec<(&'static str,
         rows.push(("next", next));
     }
     rows.push(("watcher", view.proxy_url.clone()));
-    rows.push(("build", view.build_id.clone()));
+    let build = view.run_build_id.as_ref().unwrap_or(&view.build_id);
+    rows.push(("build", build.clone()));
+    if view.has_newer_source {
+        let newer = format!(
+            "{} waits for 'hersh restart {}'",
+            view.build_id, view.program_id
+        );
+        rows.push(("newer", newer));
+    }
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
     let container = view.container_id.iter();
     rows.extend(container.map(|container| ("container", container.clone())));
@@ -262,6 +281,10 @@ mod tests {
             owner: "ann".into(),
             state: state.into(),
             build_id: "build-0123456789ab".into(),
+            run_build_id: None,
+            has_newer_source: false,
+            last_exit_code: None,
+            last_probe: None,
             image_id: None,
             container_id: None,
             cause: None,

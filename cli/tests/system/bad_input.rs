@@ -28,15 +28,12 @@ fn a_broken_dockerfile_is_told_with_the_line_and_the_log() {
         ("Dockerfile", "FROM scratch\nCOPIE busybox /\n"),
         ("hersh.toml", "name = \"broken\"\n"),
     ]);
-    let message = host.refused(1, &["deploy", folder.path()]);
+    let message = host.refused(3, &["deploy", folder.path()]);
     assert!(
-        message.contains("build failed") && message.contains("COPIE"),
+        message.contains("line 2") && message.contains("COPIE"),
         "{message}"
     );
-    assert_eq!(
-        host.inspect("broken")["program"]["cause"]["code"],
-        "build_failed"
-    );
+    assert_eq!(stored(&host), Vec::<String>::new(), "nothing was sent");
 
     let failing = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo the reason; exit 7\"]\n";
     folder.write("Dockerfile", failing);
@@ -44,6 +41,10 @@ fn a_broken_dockerfile_is_told_with_the_line_and_the_log() {
     assert!(
         message.contains("the reason"),
         "the log's end travels with the cause: {message}"
+    );
+    assert_eq!(
+        host.inspect("broken")["program"]["cause"]["code"],
+        "build_failed"
     );
     assert!(containers("broken").is_empty());
 }

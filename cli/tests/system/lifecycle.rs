@@ -172,13 +172,24 @@ fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_agai
     let folder = web_program("edits");
     host.run(&["deploy", folder.path()]);
     let first = host.inspect("edits")["program"].clone();
-    host.run(&["deploy", folder.path()]);
+    let output = host.command(&["deploy", folder.path()]).output().unwrap();
+    let said = support::told(&output);
+    assert!(said.contains("nothing was restarted"), "{said}");
     let same = host.inspect("edits")["program"].clone();
-    assert_eq!(
-        (&same["build_id"], &same["image_id"]),
-        (&first["build_id"], &first["image_id"])
-    );
-    assert_ne!(same["container_id"], first["container_id"]);
+    assert_eq!(same["container_id"], first["container_id"]);
+    // Another environment, and a restart that was asked for, build nothing.
+    folder.write("hersh.toml", "name = \"edits\"\n[env]\nLEVEL = \"x\"\n");
+    let mut last = same["container_id"].clone();
+    for flags in [&[][..], &["--restart"]] {
+        host.run(&[&["deploy", folder.path()], flags].concat());
+        let again = host.inspect("edits")["program"].clone();
+        assert_eq!(
+            (&again["build_id"], &again["image_id"]),
+            (&first["build_id"], &first["image_id"])
+        );
+        assert_ne!(again["container_id"], last);
+        last = again["container_id"].clone();
+    }
 
     let two = COUNTER_DOCKERFILE.replace("ENTRYPOINT", "ENV HERSH_WATCHER_ID=two\nENTRYPOINT");
     folder.write("Dockerfile", &two);

@@ -2,9 +2,10 @@
 
 use std::{
     io::{Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -121,6 +122,7 @@ fn follow_build(
     let reading = BuildLog {
         entry,
         path,
+        file: None,
         offset: 0,
         partial: Vec::new(),
         over: false,
@@ -143,6 +145,8 @@ fn follow_build(
 struct BuildLog {
     entry: Arc<Entry>,
     path: PathBuf,
+    /// Which file was read, by number and birth: each build makes its own, and numbers are used again.
+    file: Option<(u64, Option<SystemTime>)>,
     offset: u64,
     partial: Vec<u8>,
     over: bool,
@@ -176,22 +180,26 @@ impl BuildLog {
 
     /// What was written since; nothing if the file is not there yet or can't be read.
     async fn read_chunk(&mut self) -> Vec<u8> {
-        let (path, offset) = (self.path.clone(), self.offset);
-        let read = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, Vec<u8>)> {
+        let (path, known, offset) = (self.path.clone(), self.file, self.offset);
+        let read = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
             let mut file = std::fs::File::open(path)?;
-            // Shorter than what was read: another build of the same tree has begun anew.
-            let offset = if file.metadata()?.len() < offset {
-                0
-            } else {
-                offset
-            };
+            let metadata = file.metadata()?;
+            // Another file, or one shorter than what was read: another build has begun anew.
+            let file_id = (metadata.ino(), metadata.created().ok());
+            let is_same = known == Some(file_id) && metadata.len() >= offset;
+            let offset = if is_same { offset } else { 0 };
             file.seek(SeekFrom::Start(offset))?;
             let mut chunk = Vec::new();
             file.take(CHUNK_BYTES).read_to_end(&mut chunk)?;
-            Ok((offset, chunk))
+            Ok((file_id, offset, chunk))
         });
-        let read = read.await.ok().and_then(Result::ok);
-        let (offset, chunk) = read.unwrap_or((self.offset, Vec::new()));
+        let Ok(Ok((file_id, offset, chunk))) = read.await else {
+            return Vec::new();
+        };
+        if offset == 0 {
+            self.partial.clear();
+        }
+        self.file = Some(file_id);
         self.offset = offset + chunk.len() as u64;
         chunk
     }

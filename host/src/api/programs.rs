@@ -98,7 +98,9 @@ pub(super) async fn show(
     if let Some(wait) = wait.duration()? {
         host.settle(&entry, wait).await?;
     }
-    Ok(Json(convert::program_view(&entry)))
+    let mut view = convert::program_view(&entry);
+    view.last_probe = host.probes().last(&entry.id());
+    Ok(Json(view))
 }
 
 /// Builds what is not built, and starts.

@@ -19,6 +19,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::{build_query::BuildQuery, extract::json, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
+    convert,
     host::Host,
     seats::Seat,
     storage::{MANIFEST, SourceLimits, StagedSource},
@@ -106,7 +107,7 @@ async fn take_json(
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(seat, staged, manifest, name)
+    taken(host, seat, staged, manifest, name)
 }
 
 async fn take_archive(
@@ -136,16 +137,20 @@ async fn take_archive(
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(seat, staged, manifest, name)
+    taken(host, seat, staged, manifest, name)
 }
 
 /// Source and manifest together: how it is built is part of what is built.
 fn taken(
+    host: &Host,
     seat: Seat,
     staged: StagedSource,
     manifest: Manifest,
     name: Option<String>,
 ) -> Result<Taken, Failure> {
+    if let Some(machine) = host.surroundings().machine() {
+        convert::fits(&manifest.limits, machine)?;
+    }
     Ok(Taken {
         _seat: seat,
         staged: staged.built_by(&manifest.build)?,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hersh_program::{
-    BuildId, Cause, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord, RestartPolicy,
-    State,
+    BuildId, Cause, ExitReason, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord,
+    RestartPolicy, State,
 };
 use hersh_wire as wire;
 
@@ -24,16 +24,67 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
+        run_build_id: run_build(program).map(ToString::to_string),
+        has_newer_source: has_newer_source(program),
         image_id: image(program),
         container_id: program.state.container().map(ToString::to_string),
         cause: failed(&program.state).map(cause_view),
+        last_exit_code: last_exit_code(&program.state),
+        last_probe: None,
         retry: retry(&program.state),
         attempts: program.attempts,
         proxy_url: format!("/programs/{}/watcher/", program.id),
         created_at_ms: entry.created_at_ms(),
         changed_at_ms,
-        manifest: manifest_view(&program.source.manifest),
+        manifest: manifest_view(run_manifest(program)),
     })
+}
+
+/// The source tree of the run at hand.
+fn run_build(program: &Program) -> Option<&BuildId> {
+    match &program.state {
+        State::Building(held) => Some(&held.source.build),
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.running_build.as_ref(),
+    }
+}
+
+/// The manifest of the run at hand, or of the next one.
+fn run_manifest(program: &Program) -> &Manifest {
+    match &program.state {
+        State::Building(held) => &held.source.manifest,
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.manifest(),
+    }
+}
+
+fn has_newer_source(program: &Program) -> bool {
+    let is_other_tree = run_build(program).is_some_and(|build| *build != program.source.build);
+    is_other_tree || *run_manifest(program) != *program.source.manifest
+}
+
+fn last_exit_code(state: &State) -> Option<i32> {
+    let State::Stopped(stopped) = state else {
+        return None;
+    };
+    match stopped.last_exit.as_ref()?.reason {
+        ExitReason::Code(code) | ExitReason::EngineStopped { code } => Some(code),
+        ExitReason::OutOfMemory
+        | ExitReason::OutOfProcesses { .. }
+        | ExitReason::NotRunnable { .. }
+        | ExitReason::StateQuota
+        | ExitReason::Vanished => None,
+    }
 }
 
 /// All names that [`state_name`] gives.

@@ -176,7 +176,10 @@ impl Host {
             build: build.clone(),
             manifest: Arc::new(manifest),
         };
-        self.send(entry, Event::SourceReplaced { source }).await?;
+        let is_same = |program: &Program| program.source == source;
+        if !entry.supervisor().with_state(is_same) {
+            self.send(entry, Event::SourceReplaced { source }).await?;
+        }
         let (id, kept) = (entry.id(), [build, entry.build_id()]);
         let pruned = self
             .blocking(move |host| host.storage().retain_builds(&id, &kept))

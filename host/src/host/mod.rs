@@ -28,6 +28,7 @@ use crate::{
     lanes,
     metrics::{Measured, Metrics},
     place::Place,
+    probes::Probes,
     proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
@@ -92,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) admission: Admission,
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
+    pub(crate) probes: Probes,
     pub(crate) seats: AllSeats,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
@@ -135,6 +137,11 @@ impl Host {
 
     pub(crate) fn proxy(&self) -> &Proxy {
         &self.0.proxy
+    }
+
+    /// What readiness probes see right now.
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.0.probes
     }
 
     /// Who holds what right now.
@@ -242,7 +249,23 @@ impl Host {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
         self.room_for(entry, None, &quota)?;
+        self.clear_build_log(entry).await;
         self.send(entry, event).await
+    }
+
+    /// Removes the log of a build that failed, before another one of the same tree is asked for: who
+    /// follows that one is not told of this one.
+    async fn clear_build_log(&self, entry: &Entry) {
+        let Some((id, build)) = entry.unbuilt() else {
+            return;
+        };
+        let path = self.storage().build_log_path(&id, &build);
+        let removed = self.blocking(move |_| std::fs::remove_file(path)).await;
+        if let Ok(Err(error)) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(program = %id, %error, "the log of an earlier build stays");
+        }
     }
 
     /// What ends whatever the caller opens.

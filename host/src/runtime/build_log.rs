@@ -26,13 +26,17 @@ pub struct BuildLog {
 }
 
 impl BuildLog {
-    /// Makes the file anew.
+    /// Makes a new file in the place of any other, so that who reads that one can tell.
     ///
     /// # Errors
     /// What the file system said.
     pub fn create(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         Ok(Self {
-            file: File::create(path)?,
+            file: File::create_new(path)?,
             written: 0,
             dropped: 0,
             lines: PlainLines::default(),

@@ -74,7 +74,7 @@ fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
 /// The image runs with the manifest that was there when this start began.
 fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
     facts.keep_image(&held.source, &image);
-    facts.start(image, &held.source.manifest, cx)
+    facts.start(image, &held.source, cx)
 }
 
 /// By the policy that was there when this start began.

@@ -64,6 +64,7 @@ impl Facts<'_> {
     /// All that ran is stopped and removed.
     pub(super) fn nothing_runs(&mut self) {
         self.0.running = None;
+        self.0.running_build = None;
     }
 
     /// A person's wish forgets what failed before it.
@@ -111,14 +112,11 @@ impl Facts<'_> {
         })
     }
 
-    /// To Starting. From here on something may run by `manifest`.
-    pub(super) fn start(
-        &mut self,
-        image: ImageId,
-        manifest: &Arc<Manifest>,
-        cx: &mut Cx<Effect>,
-    ) -> State {
+    /// To Starting. From here on something may run of `source`, of which `image` was built.
+    pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
+        let manifest = &source.manifest;
         self.0.running = Some(Arc::clone(manifest));
+        self.0.running_build = Some(source.build.clone());
         let op = cx.emit(Effect::StartRuntime {
             program: self.0.id.clone(),
             image: image.clone(),
@@ -136,8 +134,8 @@ impl Facts<'_> {
     pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
         match self.0.image.clone() {
             Some(image) => {
-                let manifest = Arc::clone(&self.0.source.manifest);
-                self.start(image, &manifest, cx)
+                let source = self.0.source.clone();
+                self.start(image, &source, cx)
             }
             None => self.build(cx),
         }

@@ -2,12 +2,14 @@
 
 mod access;
 mod accounts;
+mod build_logs;
 mod pages;
 mod programs;
 mod removal;
 mod source;
 mod state;
 mod transfers;
+mod uploads;
 mod workers;
 
 use std::{

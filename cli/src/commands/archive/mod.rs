@@ -1,0 +1,324 @@
+//! A folder as it is sent: what is in it, without what `.dockerignore` names.
+//!
+//! ```text
+//! list ─► entries, and notes on what was left out ─► check ─► pack: tar, piece by piece
+//! ```
+
+mod pack;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::FileTypeExt,
+    path::Path,
+};
+
+use hersh_wire::{
+    Ignore, Looked, SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
+};
+
+pub(crate) use self::{pack::write, sink::Sink};
+use crate::{failure::Failure, output};
+
+/// What says how to run it.
+const MANIFEST: &str = "hersh.toml";
+/// What says what to leave out.
+const IGNORE: &str = ".dockerignore";
+/// So many notes on what was left out are told one by one.
+const NOTES_MAX: usize = 5;
+
+/// What is sent although the folder or its `.dockerignore` may say otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Where the Dockerfile is, relative to the folder.
+    pub(crate) dockerfile: String,
+    /// A manifest to send in place of the folder's own.
+    pub(crate) manifest: Option<String>,
+}
+
+/// What would be sent.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    entries: BTreeMap<String, Entry>,
+    /// What is not sent and why, for people.
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    /// A folder, a file or a link, as it was seen.
+    Seen(Metadata),
+    /// A file with this content, whatever stands on the disk.
+    Text(Vec<u8>),
+}
+
+impl Listing {
+    /// How many files, folders and links there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.entries.values().map(Entry::bytes).sum()
+    }
+
+    /// Says what is left out beside what `.dockerignore` names.
+    pub(crate) fn tell(&self) {
+        for note in self.notes.iter().take(NOTES_MAX) {
+            output::note(note);
+        }
+        let more = self.notes.len().saturating_sub(NOTES_MAX);
+        if more > 0 {
+            output::note(&format!("and {more} more were left out"));
+        }
+    }
+
+    /// Checks what a host bounds, so that nothing is sent in vain.
+    ///
+    /// # Errors
+    /// [`Failure::Input`] names where most of it is.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        const ADVICE: &str = "name what the build does not need in .dockerignore";
+        let (count, bytes) = (self.len() as u64, self.total_bytes());
+        if count > SOURCE_ENTRIES_MAX {
+            let (top, most) = self.most(|_| 1);
+            return Err(Failure::Input(format!(
+                "there are {count} files and folders, {most} of them in {top}; at most {SOURCE_ENTRIES_MAX} are taken: {ADVICE}"
+            )));
+        }
+        if bytes > SOURCE_BYTES_MAX {
+            let (top, most) = self.most(Entry::bytes);
+            let mib = |bytes: u64| bytes >> 20;
+            return Err(Failure::Input(format!(
+                "there are {} MiB, {} of them in {top}; at most {} MiB are taken: {ADVICE}",
+                mib(bytes),
+                mib(most),
+                mib(SOURCE_BYTES_MAX)
+            )));
+        }
+        for path in self.entries.keys() {
+            let depth = path.matches('/').count() + 1;
+            if path.len() > SOURCE_PATH_BYTES_MAX || depth > SOURCE_DEPTH_MAX {
+                return Err(Failure::Input(format!(
+                    "{path}: the path is longer than {SOURCE_PATH_BYTES_MAX} bytes or {SOURCE_DEPTH_MAX} names: {ADVICE}"
+                )));
+            }
+            if path.contains(char::is_control) {
+                return Err(Failure::Input(format!(
+                    "{path:?} has a control character in its name; rename it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The name at the root below which there is most, and how much.
+    fn most(&self, of: impl Fn(&Entry) -> u64) -> (&str, u64) {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for (path, entry) in &self.entries {
+            let top = path.split_once('/').map_or(path.as_str(), |(top, _)| top);
+            *sums.entry(top).or_default() += of(entry);
+        }
+        let most = sums.into_iter().max_by_key(|(_, sum)| *sum);
+        most.unwrap_or_default()
+    }
+}
+
+impl Entry {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Seen(metadata) if metadata.is_file() => metadata.len(),
+            Self::Seen(_) => 0,
+            Self::Text(text) => text.len() as u64,
+        }
+    }
+}
+
+/// What would be sent of `folder`.
+///
+/// # Errors
+/// [`Failure::Input`] names what can't be read, and the line of a `.dockerignore` that is no pattern.
+pub(crate) fn list(folder: &Path, wanted: &Wanted) -> Result<Listing, Failure> {
+    let walk = Walk {
+        folder,
+        ignore: read_ignore_file(folder)?,
+        wanted,
+        found: BTreeMap::new(),
+        above: BTreeMap::new(),
+        notes: Vec::new(),
+    };
+    walk.list()
+}
+
+struct Walk<'a> {
+    folder: &'a Path,
+    ignore: Ignore,
+    wanted: &'a Wanted,
+    found: BTreeMap<String, Entry>,
+    /// Folders that are left out, and walked because an exception may name something in them.
+    above: BTreeMap<String, Metadata>,
+    notes: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn list(mut self) -> Result<Listing, Failure> {
+        let mut folders = vec![(String::new(), self.ignore.root())];
+        while let Some((path, looked)) = folders.pop() {
+            let place = self.folder.join(&path);
+            let read = fs::read_dir(&place).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let entries = match read {
+                Ok(entries) => entries,
+                Err(error) if looked.is_ignored() => {
+                    self.notes
+                        .push(format!("left out: {path}, which can't be read ({error})"));
+                    continue;
+                }
+                Err(error) => return Err(unreadable(&place, &error)),
+            };
+            for entry in entries {
+                let name = entry.file_name();
+                let name = name.to_str().ok_or_else(|| {
+                    Failure::Input(format!(
+                        "{}: the name is not UTF-8; rename it",
+                        entry.path().display()
+                    ))
+                })?;
+                let path = match path.is_empty() {
+                    true => name.to_owned(),
+                    false => format!("{path}/{name}"),
+                };
+                folders.extend(self.look(path, &looked)?);
+            }
+        }
+        self.add_wanted()?;
+        self.add_folders_above();
+        Ok(Listing {
+            entries: self.found,
+            notes: self.notes,
+        })
+    }
+
+    /// Takes one entry, or leaves it out; what to walk next, if it is a folder.
+    fn look(&mut self, path: String, above: &Looked) -> Result<Option<(String, Looked)>, Failure> {
+        let place = self.folder.join(&path);
+        let looked = self.ignore.look(above, &path);
+        let metadata = match fs::symlink_metadata(&place) {
+            Ok(metadata) => metadata,
+            // It vanished: as if it had never been there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) if looked.is_ignored() => return Ok(None),
+            Err(error) => return Err(unreadable(&place, &error)),
+        };
+        if metadata.is_dir() {
+            if !looked.is_ignored() {
+                self.found.insert(path.clone(), Entry::Seen(metadata));
+            } else if self.ignore.may_keep_inside(&path) {
+                self.above.insert(path.clone(), metadata);
+            } else {
+                return Ok(None);
+            }
+            return Ok(Some((path, looked)));
+        }
+        if looked.is_ignored() {
+            return Ok(None);
+        }
+        match special(&metadata) {
+            Some(kind) => self
+                .notes
+                .push(format!("left out: {path}, which is {kind}")),
+            None => {
+                if metadata.is_file() {
+                    File::open(&place).map_err(|error| unreadable(&place, &error))?;
+                }
+                self.found.insert(path, Entry::Seen(metadata));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a host needs, whatever `.dockerignore` says. A host keeps it from the build then. Where
+    /// it is a link, what it leads to is sent, if that is in the folder.
+    fn add_wanted(&mut self) -> Result<(), Failure> {
+        let names = [self.wanted.dockerfile.as_str(), MANIFEST, IGNORE];
+        for name in names {
+            let place = self.folder.join(name);
+            let Ok(metadata) = fs::symlink_metadata(&place) else {
+                continue;
+            };
+            let entry = match metadata.is_symlink() {
+                true => Entry::Text(self.linked(&place)?),
+                false => Entry::Seen(metadata),
+            };
+            self.found.insert(name.to_owned(), entry);
+        }
+        if let Some(manifest) = &self.wanted.manifest {
+            let text = Entry::Text(manifest.clone().into_bytes());
+            self.found.insert(MANIFEST.to_owned(), text);
+        }
+        Ok(())
+    }
+
+    fn linked(&self, link: &Path) -> Result<Vec<u8>, Failure> {
+        let whole = |path: &Path| {
+            path.canonicalize()
+                .map_err(|error| unreadable(path, &error))
+        };
+        let target = whole(link)?;
+        if !target.starts_with(whole(self.folder)?) {
+            return Err(Failure::Input(format!(
+                "{} leads to {}, out of the folder that is sent; copy the file into it",
+                link.display(),
+                target.display()
+            )));
+        }
+        fs::read(&target).map_err(|error| unreadable(&target, &error))
+    }
+
+    /// Folders around what is sent go with it, for their modes.
+    fn add_folders_above(&mut self) {
+        let paths: Vec<String> = self.found.keys().cloned().collect();
+        for path in paths {
+            for (end, _) in path.match_indices('/') {
+                if let Some((folder, metadata)) = self.above.remove_entry(&path[..end]) {
+                    self.found.insert(folder, Entry::Seen(metadata));
+                }
+            }
+        }
+    }
+}
+
+/// What no archive of source holds.
+fn special(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_fifo() {
+        Some("a named pipe")
+    } else if kind.is_block_device() || kind.is_char_device() {
+        Some("a device")
+    } else {
+        None
+    }
+}
+
+fn read_ignore_file(folder: &Path) -> Result<Ignore, Failure> {
+    let path = folder.join(IGNORE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ignore::default()),
+        Err(error) => return Err(unreadable(&path, &error)),
+    };
+    Ignore::read(&text).map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Input(format!(
+        "{} can't be read: {error}; mend that, or name it in .dockerignore",
+        path.display()
+    ))
+}

@@ -1,0 +1,184 @@
+//! What becomes of a deploy: its build as it goes, what its probes see, and how it ended. Others may
+//! deploy or stop the same program meanwhile, so what is told is held against what was sent.
+
+use futures_util::StreamExt;
+use hersh_wire::{Code, ProgramCreated, ProgramView};
+use reqwest::Method;
+
+use crate::{args::Output, client::Client, commands::programs, failure::Failure, output};
+
+/// How long nothing is said while nothing changes.
+const QUIET: &str = "3s";
+
+/// Shows the build and waits until the program has settled.
+///
+/// # Errors
+/// [`Failure`] unless what was sent runs, or ran to its end.
+pub(super) async fn follow(
+    client: &Client,
+    created: &ProgramCreated,
+    begun: &ProgramView,
+    format: Output,
+) -> Result<(), Failure> {
+    let name = created.program_id.as_str();
+    // Where an image is known, nothing is built unless it was lost.
+    let is_shown = begun.image_id.is_none();
+    if is_shown {
+        show_build(client, created).await;
+    }
+    let mut view = settled(client, name).await?;
+    let is_build = |code: &str| code == "build_failed";
+    if let Some(cause) = view
+        .cause
+        .as_mut()
+        .filter(|cause| is_shown && is_build(&cause.code))
+    {
+        // Its end was on the screen a moment ago.
+        cause.logs.clear();
+    }
+    ended(created, &view)?;
+    report(client, &view, format)
+}
+
+/// Waits until nothing is under way, and says what holds it up.
+async fn settled(client: &Client, name: &str) -> Result<ProgramView, Failure> {
+    let mut told = None;
+    loop {
+        let request = client
+            .request(Method::GET, &["programs", name])
+            .query(&[("wait", QUIET)]);
+        match client.read(request).await {
+            Err(Failure::Refused(problem)) if problem.code == Code::WaitTimedOut => {}
+            Err(Failure::Refused(problem)) if problem.code == Code::NotFound => {
+                let message = format!("{name} was removed before it was ready");
+                return Err(Failure::Failed(message));
+            }
+            settled => return settled,
+        }
+        let view: ProgramView = client.get(&["programs", name]).await?;
+        if view.last_probe.is_some() && view.last_probe != told {
+            let probe = view.last_probe.as_deref().unwrap_or_default();
+            output::note(&format!("{name} is not ready yet: {probe}"));
+            told = view.last_probe;
+        }
+    }
+}
+
+/// Whether it came to a good end, for the source that was sent.
+fn ended(created: &ProgramCreated, view: &ProgramView) -> Result<(), Failure> {
+    let (name, sent) = (&created.program_id, &created.build_id);
+    let run = view.run_build_id.as_ref().unwrap_or(&view.build_id);
+    let overtaken = |what: &str| {
+        Err(Failure::Failed(format!(
+            "another deploy overtook this one: {name} {what} {run}, and not {sent} that was sent here"
+        )))
+    };
+    match (view.state.as_str(), view.last_exit_code) {
+        ("Ready", _) if run == sent => Ok(()),
+        ("Ready", _) => overtaken("runs"),
+        ("Error", _) if run == sent => programs::failed(view).map_or(Ok(()), Err),
+        ("Error", _) => overtaken("failed with"),
+        ("Stopped", Some(_)) if run == sent => Ok(()),
+        ("Stopped", Some(_)) => overtaken("ended with"),
+        ("Stopped", None) => Err(Failure::Failed(format!(
+            "{name} was stopped before it was ready; 'hersh start {name}' starts it"
+        ))),
+        (state, _) => Err(Failure::Failed(format!(
+            "{name} is {state}: somebody else changed it meanwhile; 'hersh inspect {name}' shows it"
+        ))),
+    }
+}
+
+/// Prints how it ended.
+pub(super) fn report(client: &Client, view: &ProgramView, format: Output) -> Result<(), Failure> {
+    match (format, view.last_exit_code) {
+        (Output::Json, _) => output::json(view),
+        (Output::Table, Some(code)) => output::line(&format!(
+            "{} ran to its end, with code {code}   next: hersh logs {0}",
+            view.program_id
+        )),
+        (Output::Table, None) => output::line(&format!(
+            "{} is {}   watcher: {}   next: hersh inspect {0}, hersh logs -f {0}",
+            view.program_id,
+            view.state,
+            client.address(&view.proxy_url)
+        )),
+    }
+}
+
+/// Shows the build as it goes. What goes wrong here is not the deploy's failure.
+async fn show_build(client: &Client, created: &ProgramCreated) {
+    let path = [
+        "programs",
+        &created.program_id,
+        "builds",
+        &created.build_id,
+        "logs",
+    ];
+    let request = client
+        .request(Method::GET, &path)
+        .query(&[("follow", "true")]);
+    let Ok(lines) = client.lines(request).await else {
+        return;
+    };
+    let mut lines = std::pin::pin!(lines);
+    while let Some(Ok(line)) = lines.next().await {
+        output::note(&format!("  {}", line.line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::tests::{created, view},
+        *,
+    };
+
+    #[test]
+    fn a_deploy_tells_the_truth_about_its_own_source() {
+        let failed = json!({ "code": "exited", "message": "exited with code 3" });
+        for (change, said) in [
+            (json!({}), None),
+            (
+                json!({ "run_build_id": "build-2", "build_id": "build-2" }),
+                Some("a runs build-2, and not build-1"),
+            ),
+            // Newer source is stored, and this one runs.
+            (
+                json!({ "build_id": "build-2", "has_newer_source": true }),
+                None,
+            ),
+            (
+                json!({ "state": "Error", "cause": failed }),
+                Some("exited with code 3"),
+            ),
+            (
+                json!({ "state": "Error", "cause": failed, "run_build_id": null, "build_id": "build-2" }),
+                Some("a failed with build-2"),
+            ),
+            (
+                json!({ "state": "Stopped", "run_build_id": null }),
+                Some("a was stopped before it was ready"),
+            ),
+            (
+                json!({ "state": "Stopped", "run_build_id": null, "last_exit_code": 0 }),
+                None,
+            ),
+            (
+                json!({ "state": "Building", "run_build_id": "build-2" }),
+                Some("somebody else changed it"),
+            ),
+        ] {
+            match (ended(&created(), &view(change.clone())), said) {
+                (Ok(()), None) => {}
+                (Err(failure), Some(said)) => {
+                    assert!(failure.to_string().contains(said), "{failure}");
+                    assert_eq!(failure.exit_code(), 1);
+                }
+                (found, _) => panic!("{change}: {found:?}"),
+            }
+        }
+    }
+}

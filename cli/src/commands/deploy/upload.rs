@@ -1,0 +1,94 @@
+//! Sending a folder: packed while it is sent, never whole in memory.
+
+use std::{io, path::Path, sync::Arc};
+
+use hersh_wire::{Code, ProgramCreated};
+use reqwest::{Body, Method};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::check::Source;
+use crate::{
+    client::Client,
+    commands::archive::{self, Listing, Sink},
+    failure::Failure,
+    output,
+};
+
+/// Pieces of the archive that wait between reading files and sending them.
+const PIECES: usize = 4;
+
+/// Sends the source: of a new program, or in place of what the host has.
+///
+/// # Errors
+/// [`Failure`]: the host has nothing of it then.
+pub(super) async fn send(
+    client: &Client,
+    folder: &Path,
+    source: Source,
+) -> Result<ProgramCreated, Failure> {
+    let Source {
+        name,
+        listing,
+        query,
+    } = source;
+    let kib = listing.total_bytes().div_ceil(1024);
+    output::note(&format!("sending {} entries, {kib} KiB", listing.len()));
+    let listing = Arc::new(listing);
+    if client.find(&name).await?.is_some() {
+        return put(client, folder, &name, listing, &query).await;
+    }
+    let request = client
+        .request(Method::POST, &["programs"])
+        .query(&[("name", &name)])
+        .query(&query);
+    match stream(client, request, folder, Arc::clone(&listing)).await {
+        // Somebody made it meanwhile. If it is there for this user, it was another deploy of theirs.
+        Err(Failure::Refused(problem)) if problem.code == Code::AlreadyExists => {
+            match client.find(&name).await? {
+                Some(_) => put(client, folder, &name, listing, &query).await,
+                None => Err(Failure::Refused(problem)),
+            }
+        }
+        sent => sent,
+    }
+}
+
+async fn put(
+    client: &Client,
+    folder: &Path,
+    name: &str,
+    listing: Arc<Listing>,
+    query: &[(&'static str, String)],
+) -> Result<ProgramCreated, Failure> {
+    let request = client
+        .request(Method::PUT, &["programs", name, "source"])
+        .query(query);
+    stream(client, request, folder, listing).await
+}
+
+async fn stream(
+    client: &Client,
+    request: reqwest::RequestBuilder,
+    folder: &Path,
+    listing: Arc<Listing>,
+) -> Result<ProgramCreated, Failure> {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let packing = {
+        let folder = folder.to_path_buf();
+        tokio::task::spawn_blocking(move || archive::write(&folder, &listing, Sink::new(sender)))
+    };
+    let request = request
+        .header("content-type", "application/x-tar")
+        .body(Body::wrap_stream(ReceiverStream::new(pieces)));
+    let sent = client.read(request).await;
+    let packed = packing.await.map_err(io::Error::other).flatten();
+    match (sent, packed) {
+        // A refusal makes packing fail too: the host hung up. Its word matters more.
+        (Err(failure @ Failure::Refused(_)), _) => Err(failure),
+        (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Input(format!("nothing was deployed: {error}")))
+        }
+        (sent, _) => sent,
+    }
+}

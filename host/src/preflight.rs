@@ -1,0 +1,32 @@
+//! What a host would refuse, for a client on the way to it: nothing has to be sent to learn of it.
+
+use hersh_program::ProgramId;
+
+use crate::{convert, dockerfile::Dockerfile};
+
+/// Checks the name of a program.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let parsed = ProgramId::parse(name);
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
+/// Checks the bounds of a manifest; those of the host's machine are not known here.
+///
+/// # Errors
+/// The key that can't be used, and what it may be.
+pub fn check_manifest(manifest: &hersh_wire::Manifest) -> Result<(), String> {
+    let checked = convert::manifest(manifest);
+    checked.map(drop).map_err(|error| error.to_string())
+}
+
+/// Checks a Dockerfile. Whether its images are there is known to the host alone.
+///
+/// # Errors
+/// What can't be built, with its line.
+pub fn check_dockerfile(bytes: &[u8]) -> Result<(), String> {
+    let read = Dockerfile::read(bytes);
+    read.map(drop).map_err(|error| error.to_string())
+}

@@ -1,0 +1,53 @@
+//! What readiness probes see, while somebody waits for a program to come up.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hersh_program::ProgramId;
+
+/// What the last probe of each program saw that is on its way up: one line for each start under way.
+/// Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Probes(Arc<Mutex<BTreeMap<ProgramId, String>>>);
+
+/// The probes of one start; what they saw is forgotten with it.
+pub(crate) struct Probing<'a> {
+    probes: &'a Probes,
+    program: &'a ProgramId,
+}
+
+impl Probes {
+    /// Begins with a start of the program.
+    pub(crate) fn begin<'a>(&'a self, program: &'a ProgramId) -> Probing<'a> {
+        Probing {
+            probes: self,
+            program,
+        }
+    }
+
+    /// What the last probe saw; `None` when none has failed, or nobody probes.
+    pub(crate) fn last(&self, program: &ProgramId) -> Option<String> {
+        self.seen().get(program).cloned()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<ProgramId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Probing<'_> {
+    /// Takes note of what a probe saw that did not find the program up.
+    pub(crate) fn saw(&self, what: &str) {
+        self.probes
+            .seen()
+            .insert(self.program.clone(), what.to_owned());
+    }
+}
+
+impl Drop for Probing<'_> {
+    fn drop(&mut self) {
+        self.probes.seen().remove(self.program);
+    }
+}
