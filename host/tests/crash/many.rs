@@ -1,12 +1,14 @@
 //! What 10,000 registered programs cost a start.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hersh_host::{
     journal::{JOURNAL_FILE, Journal},
+    storage::Storage,
     testkit::{FakeEngine, Setup, TestHost},
 };
 use hersh_program::{
@@ -18,12 +20,15 @@ use serde_json::Value;
 const PROGRAMS: u64 = 10_000;
 /// Programs that are stored side by side.
 const WRITERS: u64 = 100;
+/// The program that is started at the end, the only one whose source is stored.
+const STARTED: u64 = 77;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_stopped_programs_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(JOURNAL_FILE);
     let records = register(&Journal::open(&path).unwrap()).await;
+    store_source(folder.path(), &program(STARTED));
     let bytes = std::fs::metadata(&path).unwrap().len();
     let (memory, began) = (memory_bytes(), Instant::now());
     let engine = Arc::new(FakeEngine::default());
@@ -45,9 +50,17 @@ async fn ten_thousand_stopped_programs_come_back() {
     assert!(programs.iter().all(|program| program["state"] == "Stopped"));
     assert!(engine.running().is_empty());
     // They are alive: one of them starts.
-    let (status, answer) = host.ask("POST", "/programs/p77/start?wait=30s", b"").await;
+    let start = format!("/programs/p{STARTED}/start?wait=30s");
+    let (status, answer) = host.ask("POST", &start, b"").await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!((status, &answer["state"]), (200, &"Ready".into()));
+    // After a restore of the journal alone the others have no source, and say what to do.
+    let (_, answer) = host.ask("POST", "/programs/p78/start?wait=30s", b"").await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["state"], "Error", "{answer}");
+    let told = answer["cause"]["message"].as_str().unwrap();
+    assert!(told.contains("its source is not on this machine"), "{told}");
+    assert!(told.contains("deploy it again"), "{told}");
     host.put_down();
 }
 
@@ -104,6 +117,13 @@ async fn register(journal: &Journal) -> u64 {
         written += writer.await.unwrap();
     }
     written
+}
+
+fn store_source(data: &Path, program: &Program) {
+    let storage = Storage::open(data).unwrap();
+    let tree = storage.source_path(&program.id, &program.source.build);
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(tree.join("Dockerfile"), "FROM scratch\n").unwrap();
 }
 
 fn program(n: u64) -> Program {
