@@ -141,11 +141,12 @@ async fn info(engine: &Engine) -> Result<SystemInfo, String> {
 }
 
 async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
+    let kernel = info.kernel_version.as_deref().unwrap_or_default();
     let Some(runtime) = info.runtimes.as_ref().and_then(|it| it.get("runsc")) else {
         return Finding::broken(
             RUNTIME,
             "the engine knows no runtime 'runsc'",
-            "install gVisor's runsc (Debian: apt install runsc), run 'runsc install', restart the engine",
+            registration(kernel),
         );
     };
     // A registration by type has no path; the engine finds the program itself.
@@ -157,7 +158,6 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             "install gVisor's runsc anew and correct its path in the engine's daemon.json",
         );
     };
-    let kernel = info.kernel_version.as_deref().unwrap_or_default();
     let clashes = release < REPAIRED_RELEASE && is_from_6_11(kernel) && !shares_network(runtime);
     if clashes {
         return Finding::broken(
@@ -176,6 +176,19 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             "look for the reason in the engine's log (journalctl -u docker) and run 'hersh doctor' again",
         ),
     }
+}
+
+/// The way to a registration that the next look has nothing against, whichever release a
+/// distribution brings.
+fn registration(kernel: &str) -> String {
+    let network = if is_from_6_11(kernel) {
+        " --network=host"
+    } else {
+        ""
+    };
+    format!(
+        "install gVisor's runsc (Debian: apt install runsc), run 'runsc install -- --host-uds=create{network}', restart the engine"
+    )
 }
 
 /// Runs a sandbox as a program would be: on an internal network, within limits.
@@ -375,6 +388,12 @@ mod tests {
         assert!(locks_up("20.10.24"));
         assert!(INSTALL.contains("20.10.24, which can lock up"));
         assert!(!locks_up("23.0.0"));
+    }
+
+    #[test]
+    fn a_registration_that_is_advised_suits_the_kernel() {
+        assert!(registration("6.1.0-37-amd64").contains("'runsc install -- --host-uds=create'"));
+        assert!(registration("6.18.4").contains("--host-uds=create --network=host'"));
     }
 
     #[test]
