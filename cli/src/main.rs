@@ -85,7 +85,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 let set = set.as_deref().map(commands::context::Change::set);
                 let remove = remove.map(commands::context::Change::Remove);
                 match set.transpose()?.or(remove) {
-                    Some(change) => commands::context::change(&client()?, &program, change).await,
+                    Some(change) => {
+                        commands::context::change(&client()?, &program, change, output).await
+                    }
                     None => commands::watcher::vars(&client()?, &program, output).await,
                 }
             }

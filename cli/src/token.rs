@@ -102,7 +102,7 @@ fn usable(text: &str, place: &str) -> Result<String, Failure> {
     let text = text.trim();
     if text.is_empty() {
         return Err(Failure::Token(format!(
-            "{place} is empty; put a token there"
+            "{place} is empty; put a token there, or unset HERSH_TOKEN to use your token file"
         )));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -38,8 +38,8 @@ pub(crate) struct Usage {
 pub(crate) struct QuotaError {
     user: UserId,
     unit: &'static str,
-    wanted: u64,
-    most: u64,
+    wanted: String,
+    most: String,
 }
 
 /// The turns of users who change something.
@@ -98,18 +98,18 @@ impl Usage {
     /// [`QuotaError`] names the first bound that it passes.
     pub(crate) fn fits(&self, user: &UserId, quota: &Quota) -> Result<(), QuotaError> {
         let bounds = [
-            ("programs", self.programs, quota.programs),
-            ("bytes of memory", self.memory_bytes, quota.memory_bytes),
-            ("thousandths of a core", self.cpu_millis, quota.cpu_millis),
-            ("bytes of /state", self.state_bytes, quota.state_bytes),
+            ("programs", self.programs, quota.programs, count as Told),
+            ("of memory", self.memory_bytes, quota.memory_bytes, size),
+            ("cores", self.cpu_millis, quota.cpu_millis, cores),
+            ("of /state", self.state_bytes, quota.state_bytes, size),
         ];
-        for (unit, wanted, most) in bounds {
+        for (unit, wanted, most, told) in bounds {
             if let Some(most) = most.filter(|most| wanted > *most) {
                 return Err(QuotaError {
                     user: user.clone(),
                     unit,
-                    wanted,
-                    most,
+                    wanted: told(wanted),
+                    most: told(most),
                 });
             }
         }
@@ -155,4 +155,21 @@ fn larger(one: &Limits, other: &Limits) -> Limits {
         state_bytes: one.state_bytes.max(other.state_bytes),
         ..other.clone()
     }
+}
+
+/// How a bound is told to people.
+type Told = fn(u64) -> String;
+
+fn count(number: u64) -> String {
+    number.to_string()
+}
+
+fn size(bytes: u64) -> String {
+    String::from(hersh_wire::ByteSize(bytes))
+}
+
+fn cores(millis: u64) -> String {
+    let (whole, part) = (millis / 1_000, millis % 1_000);
+    let text = format!("{whole}.{part:03}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

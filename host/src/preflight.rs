@@ -1,8 +1,13 @@
 //! What a host would refuse, for a client on the way to it: nothing has to be sent to learn of it.
 
+use std::collections::BTreeMap;
+
 use hersh_program::ProgramId;
 
-use crate::{convert, dockerfile::Dockerfile};
+use crate::{
+    convert,
+    dockerfile::{Asked, Dockerfile},
+};
 
 /// Checks the name of a program.
 ///
@@ -22,11 +27,21 @@ pub fn check_manifest(manifest: &hersh_wire::Manifest) -> Result<(), String> {
     checked.map(drop).map_err(|error| error.to_string())
 }
 
-/// Checks a Dockerfile. Whether its images are there is known to the host alone.
+/// Checks a Dockerfile as far as the stage `target`, with `args` for its `ARG`s. Whether its images are
+/// there is known to the host alone.
 ///
 /// # Errors
 /// What can't be built, with its line.
-pub fn check_dockerfile(bytes: &[u8]) -> Result<(), String> {
-    let read = Dockerfile::read(bytes);
+pub fn check_dockerfile(
+    bytes: &[u8],
+    target: Option<String>,
+    args: BTreeMap<String, String>,
+) -> Result<(), String> {
+    let asked = Asked {
+        target,
+        args,
+        ..Asked::default()
+    };
+    let read = Dockerfile::read_for(bytes, asked);
     read.map(drop).map_err(|error| error.to_string())
 }

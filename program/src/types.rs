@@ -150,7 +150,7 @@ pub enum Cause {
         message: String,
     },
     /// It runs but did not answer its readiness probe in time.
-    #[error("not ready within {}: {last_probe}", Lasting(*.after_ms))]
+    #[error("not ready within {}: {last_probe}; port and [readiness] in hersh.toml say where it answers", Lasting(*.after_ms))]
     NotReadyInTime {
         /// The time it had, milliseconds.
         after_ms: u64,

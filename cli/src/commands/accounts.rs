@@ -5,6 +5,7 @@ use hersh_wire::{
     TokenCreated, TokenList, TokenView, UserList, UserView, Whoami,
 };
 use reqwest::Method;
+use serde_json::json;
 
 use crate::{
     args::{Output, QuotaOptions, TokenTask, UserTask},
@@ -42,7 +43,10 @@ pub(crate) async fn user(client: &Client, task: UserTask, format: Output) -> Res
         UserTask::Rm { user } => {
             let request = client.request(Method::DELETE, &["users", &user]);
             client.send(request).await?;
-            output::line(&format!("{user} is removed"))
+            match format {
+                Output::Json => output::json(&json!({ "removed": user })),
+                Output::Table => output::line(&format!("{user} is removed")),
+            }
         }
     }
 }
@@ -91,7 +95,10 @@ pub(crate) async fn token(client: &Client, task: TokenTask, format: Output) -> R
         TokenTask::Rm { token } => {
             let request = client.request(Method::DELETE, &["tokens", &token]);
             client.send(request).await?;
-            output::line(&format!("{token} is no longer valid"))
+            match format {
+                Output::Json => output::json(&json!({ "removed": token })),
+                Output::Table => output::line(&format!("{token} is no longer valid")),
+            }
         }
     }
 }

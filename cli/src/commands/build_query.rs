@@ -23,7 +23,7 @@ pub(super) fn of(
         query.push(("target", target.clone()));
     }
     if !options.args.is_empty() {
-        let args = args(&options.args, |name| std::env::var(name).ok())?;
+        let args = args_of(options)?;
         let args = serde_json::to_string(&args)
             .map_err(|error| Failure::Input(format!("--build-arg: {error}")))?;
         query.push(("args", args));
@@ -34,6 +34,14 @@ pub(super) fn of(
         }
     }
     Ok(query)
+}
+
+/// The values for `ARG`s that the command line gives.
+///
+/// # Errors
+/// [`Failure::Input`] for what is no name with a value.
+pub(super) fn args_of(options: &BuildOptions) -> Result<BTreeMap<String, String>, Failure> {
+    args(&options.args, |name| std::env::var(name).ok())
 }
 
 /// The path of the Dockerfile in the folder. As with Docker it may be written as it is seen from

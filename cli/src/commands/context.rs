@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, io::Read};
 use hersh_wire::ProgramView;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
-use crate::{client::Client, failure::Failure, output};
+use crate::{args::Output, client::Client, failure::Failure, output};
 
 /// Where the library keeps the context, below `/state`.
 const FILE: &str = "context.json";
@@ -57,7 +57,12 @@ struct Snapshot {
     values: BTreeMap<String, Box<RawValue>>,
 }
 
-pub(crate) async fn change(client: &Client, program: &str, change: Change) -> Result<(), Failure> {
+pub(crate) async fn change(
+    client: &Client,
+    program: &str,
+    change: Change,
+    format: Output,
+) -> Result<(), Failure> {
     let view: ProgramView = client.get(&["programs", program]).await?;
     let rests = ["Created", "Stopped", "Error"].contains(&view.state.as_str());
     if !rests || view.retry.is_some() {
@@ -83,12 +88,18 @@ pub(crate) async fn change(client: &Client, program: &str, change: Change) -> Re
         .query(&[("path", FILE)])
         .body(new);
     client.send(put).await?;
-    output::line(&match change {
-        Change::Remove(key) => {
-            format!("{key} is removed; 'hersh start {program}' goes on without it")
+    match (change, format) {
+        (Change::Remove(key), Output::Json) => output::json(&json!({ "removed": key })),
+        (Change::Set(key, value), Output::Json) => {
+            output::json(&json!({ "set": { "key": key, "value": value } }))
         }
-        Change::Set(key, value) => format!("{key} is {value} from the next start on"),
-    })
+        (Change::Remove(key), Output::Table) => output::line(&format!(
+            "{key} is removed; 'hersh start {program}' goes on without it"
+        )),
+        (Change::Set(key, value), Output::Table) => {
+            output::line(&format!("{key} is {value} from the next start on"))
+        }
+    }
 }
 
 /// The context's file in a copy of `/state`.

@@ -27,12 +27,19 @@ pub(crate) async fn restore(
         output::note(&format!("the journal that was there is kept as {kept}"));
     }
     let place = data.join(journal::JOURNAL_FILE);
-    show(
-        &restored.contents,
-        &place.display().to_string(),
-        kept,
-        format,
-    )?;
+    let place = place.display().to_string();
+    let valid = || hersh_host::valid_tokens(data, output::now_ms()).map_err(not_issued);
+    if format == Output::Json {
+        let revoked = match revoke_tokens {
+            true => Some(super::host::issue(data, true).await?.revoked),
+            false => None,
+        };
+        let mut shown = as_json(&restored.contents, &place, kept);
+        shown["tokens_revoked"] = revoked.into();
+        shown["tokens"] = json!(valid()?);
+        return output::json(&shown);
+    }
+    show(&restored.contents, &place, kept, format)?;
     if revoke_tokens {
         let issued = super::host::issue(data, true).await?;
         let revoked = output::count(issued.revoked, "token");
@@ -42,12 +49,8 @@ pub(crate) async fn restore(
         ));
         return Ok(());
     }
-    if format == Output::Table {
-        let valid = hersh_host::valid_tokens(data, output::now_ms()).map_err(not_issued)?;
-        let revoke = "'hersh host token --revoke-others' ends all and makes a new one";
-        accounts::valid_tokens(&valid, revoke)?;
-    }
-    Ok(())
+    let revoke = "'hersh host token --revoke-others' ends all and makes a new one";
+    accounts::valid_tokens(&valid()?, revoke)
 }
 
 pub(crate) fn check(data: &Path, format: Output) -> Result<(), Failure> {
@@ -63,13 +66,7 @@ fn show(
     format: Output,
 ) -> Result<(), Failure> {
     match format {
-        Output::Json => output::json(&json!({
-            "file": file,
-            "programs": contents.programs,
-            "records": contents.records,
-            "bytes": contents.bytes,
-            "kept": kept,
-        })),
+        Output::Json => output::json(&as_json(contents, file, kept)),
         Output::Table => output::line(&format!(
             "{file} is whole: {}, {}, {} KiB",
             output::count(contents.programs, "program"),
@@ -77,6 +74,16 @@ fn show(
             contents.bytes.div_ceil(1_024)
         )),
     }
+}
+
+fn as_json(contents: &Contents, file: &str, kept: Option<String>) -> serde_json::Value {
+    json!({
+        "file": file,
+        "programs": contents.programs,
+        "records": contents.records,
+        "bytes": contents.bytes,
+        "kept": kept,
+    })
 }
 
 fn failed(error: BackupError) -> Failure {

@@ -48,7 +48,17 @@ impl Service {
             .collect();
         assert_eq!(of_unit("NoNewPrivileges"), "yes");
         let data = folder.join("data");
-        let process = Command::new("setpriv")
+        assert_eq!(of_unit("ProtectKernelTunables"), "yes");
+        // /sys as the unit leaves it, in a mount namespace of the host's own: the folders that are
+        // named stay writable under a read-only /sys.
+        let kept = of_unit("ReadWritePaths").split_whitespace();
+        let kept: String = kept
+            .filter(|path| path.starts_with("/sys/"))
+            .map(|path| format!("mount --bind {path} {path} && "))
+            .collect();
+        let mounts = format!("{kept}mount -o remount,bind,ro /sys && exec \"$@\"");
+        let process = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &mounts, "-", "setpriv"])
             .arg(format!("--bounding-set=-all,+{}", powers.join(",+")))
             .args(["--no-new-privs", "--"])
             .arg(env!("CARGO_BIN_EXE_hersh"))

@@ -51,6 +51,9 @@
 //!   outside, such as an order that was placed, remain: make them idempotent, for instance with an
 //!   id from [`crate::Context::random`] that the context keeps (with [`crate::Builder::random_seed`]
 //!   set, the ids repeat after a restart).
+//! - Other files in `/state` are yours. Never open or copy a live database there from the machine,
+//!   not even to read: its locks can't be seen outside of the sandbox, and SQLite then removes a
+//!   log that is in use. `hersh state copy NAME` takes a consistent copy.
 //!
 //! # Determinism
 //!

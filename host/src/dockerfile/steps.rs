@@ -220,7 +220,7 @@ fn volume(line: &Line, report: &mut Report) -> Result<(), Refused> {
     let (paths, _is_list) = words(line, &line.arguments)?;
     if let Some(path) = paths.iter().find(|it| !volumes::is_writable_anyway(it)) {
         let reason = format!(
-            "VOLUME {path}: a program writes to /state and /tmp only; leave the line out and have \
+            "VOLUME {path}: what a program keeps belongs in /state; leave the line out and have \
              the program keep its files in /state"
         );
         return Err(refused(line.number, reason));

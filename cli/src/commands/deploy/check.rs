@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use hersh_host::preflight;
-use hersh_wire::Manifest;
+use hersh_wire::{Build, Manifest};
 
 use super::env_file;
 use crate::{
@@ -57,9 +57,10 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
             false => Some(written(&manifest)?),
         },
     };
-    let has_values = !manifest.build.args.is_empty() || !options.build.args.is_empty();
-    let has_target = manifest.build.target.is_some() || options.build.target.is_some();
-    check_dockerfile(folder, &wanted.dockerfile, has_values || has_target)?;
+    let mut build = manifest.build;
+    build.target = options.build.target.clone().or(build.target);
+    build.args.extend(build_query::args_of(&options.build)?);
+    check_dockerfile(folder, &wanted.dockerfile, build)?;
     let listing = archive::list(folder, &wanted)?;
     listing.check()?;
     Ok(Source {
@@ -88,8 +89,8 @@ fn written(manifest: &Manifest) -> Result<String, Failure> {
         .map_err(|error| Failure::Failed(format!("the manifest can't be written anew: {error}")))
 }
 
-/// What it says depends on values and the stage that is asked for, so with those only the host reads it.
-fn check_dockerfile(folder: &Path, name: &str, is_open: bool) -> Result<(), Failure> {
+/// Reads it as the host will, for the stage and with the values that are asked for.
+fn check_dockerfile(folder: &Path, name: &str, build: Build) -> Result<(), Failure> {
     let path = folder.join(name);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -104,10 +105,7 @@ fn check_dockerfile(folder: &Path, name: &str, is_open: bool) -> Result<(), Fail
             return Err(Failure::Input(format!("{path} can't be read: {error}")));
         }
     };
-    if is_open {
-        return Ok(());
-    }
-    preflight::check_dockerfile(&bytes)
+    preflight::check_dockerfile(&bytes, build.target, build.args)
         .map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))
 }
 

@@ -183,7 +183,7 @@ fn base(name: &str, image: ImageInspect) -> Result<Base, BuildError> {
     volumes.sort();
     if let Some(path) = volumes.iter().find(|path| !is_mounted_over(path)) {
         return Err(failed(format!(
-            "{name} has a VOLUME {path}: a program writes to /state and /tmp only, and what an \
+            "{name} has a VOLUME {path}: what a program keeps belongs in /state, and what an \
              image says of volumes can't be taken back; name an image without it"
         )));
     }

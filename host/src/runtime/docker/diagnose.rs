@@ -99,6 +99,11 @@ async fn gvisor_alone() -> Finding {
 async fn firewall_finding() -> Finding {
     match firewall::usable().await {
         Ok(()) => Finding::fine("firewall", "iptables works"),
+        Err(said) if !rustix::process::geteuid().is_root() => Finding::broken(
+            "firewall",
+            said,
+            "whether iptables works shows as root only: sudo hersh doctor",
+        ),
         Err(said) => Finding::broken(
             "firewall",
             said,
@@ -146,7 +151,10 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
         return Finding::broken(
             RUNTIME,
             "the engine knows no runtime 'runsc'",
-            registration(kernel),
+            format!(
+                "install gVisor's runsc (Debian: apt install runsc), run '{}', restart the engine",
+                registration(kernel, &[])
+            ),
         );
     };
     // A registration by type has no path; the engine finds the program itself.
@@ -165,7 +173,10 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             format!(
                 "runsc {release} cannot give a sandbox its own network stack on Linux {kernel}"
             ),
-            "register it with the argument --network=host (the sandbox then uses its container's network namespace through the host's stack), or install a release from August 2024 on",
+            format!(
+                "run '{}' (the sandbox then uses its container's network namespace through the host's stack) and restart the engine, or install a release from August 2024 on",
+                registration(kernel, runtime.runtime_args.as_deref().unwrap_or_default())
+            ),
         );
     }
     match run_sandbox(engine).await {
@@ -180,15 +191,21 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
 
 /// The way to a registration that the next look has nothing against, whichever release a
 /// distribution brings.
-fn registration(kernel: &str) -> String {
-    let network = if is_from_6_11(kernel) {
-        " --network=host"
-    } else {
-        ""
-    };
-    format!(
-        "install gVisor's runsc (Debian: apt install runsc), run 'runsc install -- --host-uds=create{network}', restart the engine"
-    )
+///
+/// A new registration takes the place of the old one whole, so the arguments that it has are named
+/// again: without them what worked before would not any more.
+fn registration(kernel: &str, has: &[String]) -> String {
+    let is_about = |argument: &str, name: &str| argument.trim_start_matches('-').starts_with(name);
+    let mut arguments = vec!["--host-uds=create"];
+    if is_from_6_11(kernel) {
+        arguments.push("--network=host");
+    }
+    let kept = has.iter().map(String::as_str);
+    arguments.extend(kept.filter(|argument| {
+        !is_about(argument, "host-uds=")
+            && !(is_from_6_11(kernel) && is_about(argument, "network="))
+    }));
+    format!("runsc install -- {}", arguments.join(" "))
 }
 
 /// Runs a sandbox as a program would be: on an internal network, within limits.
@@ -218,11 +235,15 @@ fn ran(release: u32, said: &str) -> Finding {
 /// host can do without.
 fn sockets(info: &SystemInfo) -> Option<Finding> {
     let runtime = info.runtimes.as_ref()?.get("runsc")?;
-    let found = if makes_sockets(runtime) {
-        "programs without a network are reached by a socket"
-    } else {
-        "programs with network = \"none\" can't be reached: to have them, register runsc with the argument --host-uds=create (runsc install -- --host-uds=create) and restart the engine"
-    };
+    if makes_sockets(runtime) {
+        let found = "programs without a network are reached by a socket";
+        return Some(Finding::fine(SOCKETS, found));
+    }
+    let kernel = info.kernel_version.as_deref().unwrap_or_default();
+    let command = registration(kernel, runtime.runtime_args.as_deref().unwrap_or_default());
+    let found = format!(
+        "programs with network = \"none\" can't be reached: to have them, run '{command}' and restart the engine"
+    );
     Some(Finding::fine(SOCKETS, found))
 }
 
@@ -392,8 +413,26 @@ mod tests {
 
     #[test]
     fn a_registration_that_is_advised_suits_the_kernel() {
-        assert!(registration("6.1.0-37-amd64").contains("'runsc install -- --host-uds=create'"));
-        assert!(registration("6.18.4").contains("--host-uds=create --network=host'"));
+        let has = ["--debug".to_owned(), "-host-uds=none".to_owned()];
+        for (kernel, has, command) in [
+            (
+                "6.1.0-37-amd64",
+                &[][..],
+                "runsc install -- --host-uds=create",
+            ),
+            (
+                "6.18.4",
+                &[],
+                "runsc install -- --host-uds=create --network=host",
+            ),
+            (
+                "6.18.4",
+                &has,
+                "runsc install -- --host-uds=create --network=host --debug",
+            ),
+        ] {
+            assert_eq!(registration(kernel, has), command);
+        }
     }
 
     #[test]
