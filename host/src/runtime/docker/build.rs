@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     dockerfile::ToBuild,
-    runtime::{BuildError, BuildLog, BuildRequest},
+    runtime::{BuildError, BuildLog, BuildRequest, Unavailable},
     storage::{BUILD_DOCKERFILE, Purpose, tar_stream},
 };
 
@@ -40,7 +40,11 @@ pub(super) async fn build(
     if let Some(image) = inner.built(&request.program, &request.build).await? {
         return Ok(image);
     }
-    inner.prove_steps().await.map_err(not_proved)?;
+    tokio::select! {
+        proved = inner.prove_steps() => proved.map_err(not_proved)?,
+        () = cancel.cancelled() => return Err(BuildError::Cancelled),
+        () = request.cancel.cancelled() => return Err(BuildError::Cancelled),
+    }
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
         message: format!("{}: {error}", request.log_path.display()),
     })?;
@@ -240,12 +244,14 @@ fn refused(fault: Fault) -> BuildError {
 fn not_proved(error: TrialError) -> BuildError {
     match error {
         TrialError::Unavailable(error) => error.into(),
-        TrialError::Lost { .. } | TrialError::Failed { .. } | TrialError::Late { .. } => {
-            BuildError::Failed {
-                message: format!("this machine can't build: {error}"),
-                logs: Vec::new(),
-            }
-        }
+        // A machine that is too busy for a trial is no machine that can't build.
+        TrialError::Late { .. } => BuildError::Unavailable(Unavailable {
+            message: error.to_string(),
+        }),
+        TrialError::Lost { .. } | TrialError::Failed { .. } => BuildError::Failed {
+            message: format!("this machine can't build: {error}"),
+            logs: Vec::new(),
+        },
     }
 }
 

@@ -200,11 +200,11 @@ fn registration(kernel: &str, has: &[String]) -> String {
     if is_from_6_11(kernel) {
         arguments.push("--network=host");
     }
+    let is_replaced = |argument: &str| {
+        is_about(argument, "host-uds=") || is_from_6_11(kernel) && is_about(argument, "network=")
+    };
     let kept = has.iter().map(String::as_str);
-    arguments.extend(kept.filter(|argument| {
-        !is_about(argument, "host-uds=")
-            && !(is_from_6_11(kernel) && is_about(argument, "network="))
-    }));
+    arguments.extend(kept.filter(|argument| !is_replaced(argument)));
     format!("runsc install -- {}", arguments.join(" "))
 }
 

@@ -10,7 +10,7 @@
 //! of a build, finds nothing, says nothing, and gives an image without what the step made. A trial
 //! leaves nothing behind; an image that a crash leaves carries the label by which builds are collected.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bollard::{
     models::{ContainerCreateBody, HostConfig, Runtime, SystemInfo},
@@ -31,6 +31,8 @@ use crate::{compose::LAYER_LABEL, runtime::Unavailable};
 
 /// How long a trial may take: a busy machine starts a sandbox within seconds.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long the removal of what it made may take, after that.
+const REMOVAL: Duration = Duration::from_secs(20);
 /// Memory of a trial, bytes: what it takes is the sandbox's own.
 pub(super) const MEMORY_BYTES: i64 = 256 * 1024 * 1024;
 /// The file that the step of a trial build leaves.
@@ -83,7 +85,20 @@ impl Inner {
     ///
     /// # Errors
     /// [`TrialError`]; the next call tries again.
-    pub(super) async fn prove_steps(&self) -> Result<(), TrialError> {
+    pub(super) async fn prove_steps(self: &Arc<Self>) -> Result<(), TrialError> {
+        // Run detached: if the build that asks is cancelled, dropping the trial would leave its
+        // container to nobody, and the next build would have to begin it again.
+        let inner = Arc::clone(self);
+        let trial = tokio::spawn(async move { inner.prove().await });
+        trial.await.unwrap_or_else(|error| {
+            Err(TrialError::Failed {
+                what: "build",
+                message: error.to_string(),
+            })
+        })
+    }
+
+    async fn prove(&self) -> Result<(), TrialError> {
         let mut proved = self.proved.0.lock().await;
         let client = self.engine.client().await?;
         let info = client
@@ -128,21 +143,20 @@ pub(super) async fn steps(
     label: &str,
 ) -> Result<String, TrialError> {
     let runtime = info.default_runtime.clone().unwrap_or_default();
-    within("build", async {
+    let mut made = Made::default();
+    let trial = async {
         let (image, said) = build(engine, label).await?;
-        let container = create(engine, "build", body(&image, label)).await;
-        let found = match &container {
-            Ok(container) => is_left(engine, container).await,
-            Err(error) => Err(error.clone()),
-        };
-        remove(engine, container.ok().as_deref(), &image).await;
-        if found? {
+        let image = made.image.insert(image);
+        let container = create(engine, "build", body(image, label)).await?;
+        if is_left(engine, made.container.insert(container)).await? {
             Ok(said)
         } else {
             Err(TrialError::Lost { runtime })
         }
-    })
-    .await
+    };
+    let said = within("build", trial).await;
+    made.remove(engine).await;
+    said
 }
 
 /// What the kernel says that runs a container by `runtime` on the network `network`.
@@ -152,9 +166,10 @@ pub(super) async fn run(
     network: &str,
     label: &str,
 ) -> Result<String, TrialError> {
-    within("run", async {
-        let image = import(engine).await?;
-        let mut body = body(&image, label);
+    let mut made = Made::default();
+    let trial = async {
+        let image = made.image.insert(import(engine, label).await?);
+        let mut body = body(image, label);
         body.host_config = Some(HostConfig {
             runtime: Some(runtime.to_owned()),
             network_mode: Some(network.to_owned()),
@@ -166,15 +181,34 @@ pub(super) async fn run(
             pids_limit: Some(256),
             ..HostConfig::default()
         });
-        let container = create(engine, "run", body).await;
-        let said = match &container {
-            Ok(container) => print(engine, container).await,
-            Err(error) => Err(error.clone()),
-        };
-        remove(engine, container.ok().as_deref(), &image).await;
-        said
-    })
-    .await
+        let container = create(engine, "run", body).await?;
+        print(engine, made.container.insert(container)).await
+    };
+    let said = within("run", trial).await;
+    made.remove(engine).await;
+    said
+}
+
+/// What a trial has made so far. It stands outside of the trial's own future: one that is late is
+/// dropped where it stands, and would leave container and image to nobody.
+#[derive(Default)]
+struct Made {
+    image: Option<String>,
+    container: Option<String>,
+}
+
+impl Made {
+    /// Removes all of it. A failure changes nothing about what was seen.
+    async fn remove(self, engine: &Engine) {
+        let removal = remove(engine, self.container.as_deref(), self.image.as_deref());
+        if tokio::time::timeout(REMOVAL, removal).await.is_err() {
+            tracing::warn!(
+                container = self.container,
+                image = self.image,
+                "what a trial made may be left"
+            );
+        }
+    }
 }
 
 async fn within(
@@ -225,9 +259,10 @@ async fn build(engine: &Engine, label: &str) -> Result<(String, String), TrialEr
 }
 
 /// Makes an image of the probe alone, without a build; its id.
-async fn import(engine: &Engine) -> Result<String, TrialError> {
+async fn import(engine: &Engine, label: &str) -> Result<String, TrialError> {
     let options = bollard::query_parameters::CreateImageOptions {
         from_src: Some("-".to_owned()),
+        changes: vec![format!("LABEL {LAYER_LABEL}={label}")],
         ..Default::default()
     };
     let tree = tree(&[("probe", 0o755, &probe::image())])?;
@@ -331,8 +366,7 @@ async fn print(engine: &Engine, container: &str) -> Result<String, TrialError> {
     Ok(said)
 }
 
-/// Removes what a trial made. A failure changes nothing about what was seen.
-async fn remove(engine: &Engine, container: Option<&str>, image: &str) {
+async fn remove(engine: &Engine, container: Option<&str>, image: Option<&str>) {
     let Ok(client) = engine.client().await else {
         return;
     };
@@ -347,7 +381,9 @@ async fn remove(engine: &Engine, container: Option<&str>, image: &str) {
         }
     }
     let options = None::<RemoveImageOptions>;
-    if let Err(error) = client.remove_image(image, options, None).await {
+    if let Some(image) = image
+        && let Err(error) = client.remove_image(image, options, None).await
+    {
         tracing::warn!(%error, image, "the image of a trial may be left");
     }
 }

@@ -6,7 +6,7 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 
 use super::{
     engine::{Engine, Fault},
-    network::{BRIDGE, ICC},
+    network::{BRIDGE, ICC, NETWORK_LABEL},
     subnets,
     trial::TrialError,
 };
@@ -58,6 +58,7 @@ fn request(name: &str, id: u32, base: Ipv4Addr) -> NetworkCreateRequest {
         options: Some(HashMap::from(
             options.map(|(key, value)| (key.to_owned(), value)),
         )),
+        labels: Some([(NETWORK_LABEL.to_owned(), "trial".to_owned())].into()),
         ..NetworkCreateRequest::default()
     }
 }
