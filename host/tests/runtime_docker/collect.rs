@@ -219,3 +219,40 @@ async fn a_base_image_that_was_fetched_goes_once_nobody_builds_from_it() {
         .await
         .unwrap();
 }
+
+/// What lost its name to a newer one is noted by its id, and may have got another name since.
+#[tokio::test]
+async fn a_replaced_base_image_goes_unless_somebody_named_it() {
+    let world = World::new();
+    let [named, replaced] = ["named", "replaced"].map(|kind| format!("{kind}-{}", world.program));
+    let id = async |name: &str| world.engine.inspect_image(name).await.unwrap().id.unwrap();
+    for name in [&named, &replaced] {
+        let dockerfile = format!("FROM scratch\nENV OLDER={name}\n");
+        world.foreign_image(name, &dockerfile).await;
+    }
+    let [named_id, replaced_id] = [id(&named).await, id(&replaced).await];
+    let newer = format!("newer-{}", world.program);
+    world
+        .foreign_image(&newer, "FROM scratch\nENV NEWER=1\n")
+        .await;
+    let options = bollard::query_parameters::TagImageOptions {
+        repo: Some(replaced.clone()),
+        tag: Some("latest".to_owned()),
+    };
+    world.engine.tag_image(&newer, Some(options)).await.unwrap();
+    assert_ne!(id(&replaced).await, replaced_id);
+
+    let record = serde_json::json!({ &named_id: 1_000, &replaced_id: 1_000 });
+    let path = world.storage.data_dir().join("fetched-images.json");
+    std::fs::write(&path, record.to_string()).unwrap();
+    let host = world.restarted();
+    let collected = host.collect(&InUse::default, Kept::NOTHING).await.unwrap();
+    assert_eq!(id(&named).await, named_id, "{collected:?}");
+    assert!(!world.has_image(&replaced_id).await, "{collected:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), "{}");
+    let options = None::<bollard::query_parameters::RemoveImageOptions>;
+    for name in [&named, &replaced, &newer] {
+        let gone = world.engine.remove_image(name, options.clone(), None).await;
+        assert!(gone.is_ok(), "{gone:?}");
+    }
+}

@@ -154,8 +154,7 @@ async fn look_up(
             }
             write(log, request, &format!("fetching {name}"))?;
             let older = found.and_then(|image| image.id);
-            fetch::fetch(inner, name, older).await?;
-            find(inner, name).await?
+            fetch::fetch(inner, name, older).await?
         }
     };
     let image = image.ok_or_else(|| failed(format!("{name} was fetched and is not there")))?;
@@ -200,7 +199,8 @@ fn base(name: &str, image: ImageInspect) -> Result<Base, BuildError> {
     })
 }
 
-async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
+/// What the engine has by that name.
+pub(super) async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
     let client = inner.engine.client().await?;
     match client.inspect_image(name).await {
         Ok(image) => Ok(Some(image)),

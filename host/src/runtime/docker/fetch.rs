@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 
-use super::{Inner, build::NO_LIMIT, engine::Fault, fetched::Fetched, images::ago_ms};
+use super::{Inner, base::find, build::NO_LIMIT, engine::Fault, fetched::Fetched, images::ago_ms};
 use crate::{runtime::BuildError, storage::StorageError};
 
 /// Whether an image has to be fetched.
@@ -37,19 +37,26 @@ pub(super) async fn used(inner: &Inner, name: &str) -> Result<(), BuildError> {
 }
 
 /// Fetches `name`, noted before, in the place of the image `older`, which goes some time later:
-/// another build may be about to use it.
+/// another build may be about to use it. The image that has the name now.
 pub(super) async fn fetch(
     inner: &Inner,
     name: &str,
     older: Option<String>,
-) -> Result<(), BuildError> {
-    let (names, now_ms) = ([Some(name.to_owned()), older], ago_ms(Duration::ZERO));
+) -> Result<Option<ImageInspect>, BuildError> {
+    let now_ms = ago_ms(Duration::ZERO);
+    let names = [Some(name.to_owned()), older.clone()];
     note(inner, move |fetched| {
         let mut names = names.iter().flatten();
         names.try_for_each(|name| fetched.add(name, now_ms))
     })
     .await?;
-    pull(inner, name).await
+    let pulled = pull(inner, name).await;
+    let current = find(inner, name).await?;
+    let is_replaced = current.as_ref().is_none_or(|image| image.id != older);
+    if let Some(older) = older.filter(|_| !is_replaced) {
+        note(inner, move |fetched| fetched.gone(&older)).await?;
+    }
+    pulled.map(|()| current)
 }
 
 /// Changes the record of what was fetched.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bollard::{
-    models::ImageSummary,
+    models::{ImageInspect, ImageSummary},
     query_parameters::{ListImagesOptions, RemoveImageOptions},
 };
 use hersh_program::{BuildId, ImageId, ProgramId};
@@ -100,16 +100,29 @@ impl Inner {
 
     /// Removes a base image that was fetched; false when something uses it.
     async fn remove_fetched(&self, name: &str) -> Result<bool, Unavailable> {
-        let removed = self.remove_unused(name).await?;
-        let client = self.engine.client().await?;
-        let is_gone = match client.inspect_image(name).await {
-            Ok(_) => false,
-            Err(error) => self.engine.fault(&error).unless_absent().is_ok(),
+        let may_go = |image: &ImageInspect| may_go(name, image);
+        let removed = match self.fetched_image(name).await? {
+            Some(image) if may_go(&image) => self.remove_unused(name).await?,
+            Some(_) | None => false,
         };
-        if is_gone && let Err(error) = self.fetched.gone(name) {
+        let left = self.fetched_image(name).await?;
+        if !left.as_ref().is_some_and(may_go)
+            && let Err(error) = self.fetched.gone(name)
+        {
             tracing::warn!(%error, name, "a base image that is gone is still noted");
         }
         Ok(removed)
+    }
+
+    async fn fetched_image(&self, name: &str) -> Result<Option<ImageInspect>, Unavailable> {
+        let client = self.engine.client().await?;
+        match client.inspect_image(name).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
     }
 
     async fn list_images<const N: usize>(
@@ -202,9 +215,42 @@ impl Inner {
     }
 }
 
+/// Whether an image that was noted as `noted` may be removed. What lost its name to a newer one is
+/// noted by its id; by that, an engine would take an image's only other name with it, which is one
+/// that somebody gave or that is noted itself.
+fn may_go(noted: &str, image: &ImageInspect) -> bool {
+    let is_id = image.id.as_deref() == Some(noted);
+    !is_id || image.repo_tags.as_ref().is_none_or(Vec::is_empty)
+}
+
 /// Milliseconds since the Unix epoch.
 pub(super) fn ago_ms(span: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let then = now.unwrap_or_default().saturating_sub(span);
     u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_noted_by_id_goes_only_while_it_has_no_name() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let image = |tags: Option<&[&str]>| ImageInspect {
+            id: Some(id.clone()),
+            repo_tags: tags.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect()),
+            ..ImageInspect::default()
+        };
+        for (noted, tags, expected) in [
+            (id.as_str(), None, true),
+            (&id, Some(&[][..]), true),
+            (&id, Some(&["mine:1"][..]), false),
+            (&id, Some(&["mine:1", "base:1"][..]), false),
+            ("base:1", Some(&["base:1"][..]), true),
+            ("base:1", Some(&["base:1", "mine:1"][..]), true),
+        ] {
+            assert_eq!(may_go(noted, &image(tags)), expected, "{noted} {tags:?}");
+        }
+    }
 }
