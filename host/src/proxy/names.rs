@@ -71,6 +71,7 @@ const TOWARD_PROGRAM: &[&str] = &[
     "typeform-signature",
     "x-attempt-number",
     "x-event-key",
+    "x-goog-message-number",
     "x-hook-secret",
     "x-hook-signature",
     "x-hook-uuid",
@@ -112,7 +113,8 @@ const TOWARD_PROGRAM_PREFIXES: &[&str] = &[
     "x-gitea-",
     "x-github-",
     "x-gitlab-",
-    "x-goog-",
+    "x-goog-channel-",
+    "x-goog-resource-",
     "x-shopify-",
     "x-slack-",
     "x-wc-webhook-",
@@ -200,8 +202,9 @@ const TOWARD_CLIENT: &[&str] = &[
 /// What the names of more such headers begin with.
 const TOWARD_CLIENT_PREFIXES: &[&str] = &["ratelimit-", "upload-", "x-rate-limit-", "x-ratelimit-"];
 
-/// Names that no manifest can add: of one connection, of the host's own, or a way around what the
-/// host promises, such as a token's scope or the origin of its pages.
+/// Names that no manifest can add: of one connection, of the host's own, a way around what the host
+/// promises, such as a token's scope or the origin of its pages, or what a server in front that
+/// authenticates says of who asks: some are tokens that another service would take from a program.
 const NEVER: &[&str] = &[
     "access-control-allow-credentials",
     "alt-svc",
@@ -209,6 +212,8 @@ const NEVER: &[&str] = &[
     "authentication-info",
     "authorization",
     "clear-site-data",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "content-length",
     "content-location",
@@ -230,6 +235,10 @@ const NEVER: &[&str] = &[
     "public-key-pins",
     "public-key-pins-report-only",
     "refresh",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
     "report-to",
     "reporting-endpoints",
     "service-worker-allowed",
@@ -243,26 +252,55 @@ const NEVER: &[&str] = &[
     "upgrade",
     "via",
     "www-authenticate",
+    "x-amz-security-token",
+    "x-apigateway-api-userinfo",
+    "x-arr-clientcert",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-user",
+    "x-auth-username",
     "x-content-type-options",
+    "x-endpoint-api-userinfo",
     "x-http-method",
     "x-http-method-override",
     "x-lighttpd-send-file",
     "x-method-override",
     "x-original-url",
     "x-real-ip",
+    "x-remote-group",
+    "x-remote-user",
     "x-request-id",
     "x-rewrite-url",
     "x-sendfile",
+    "x-serverless-authorization",
 ];
 
 /// What the names of more such headers begin with.
 const NEVER_PREFIXES: &[&str] = &[
+    "cf-access-",
     "hersh-",
     "proxy-",
     "sec-",
+    "ssl-client-",
+    "tailscale-",
     "x-accel-",
+    "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-appengine-user-",
+    "x-auth-request-",
+    "x-authentik-",
     "x-forwarded-",
+    "x-goog-authenticated-",
+    "x-goog-iam-",
+    "x-goog-iap-",
     "x-hersh-",
+    "x-ms-client-principal",
+    "x-ms-token-",
+    "x-pomerium-",
+    "x-remote-extra-",
+    "x-ssl-client-",
+    "x-vercel-oidc-",
+    "x-webauth-",
 ];
 
 /// Names, to be found by length: a lookup compares with the few that are as long.
@@ -402,6 +440,41 @@ mod tests {
             let covers = |never: &&str| never.starts_with(prefix) || prefix.starts_with(never);
             assert!(!NEVER.iter().chain(NEVER_PREFIXES).any(covers), "{prefix}");
         }
+    }
+
+    #[test]
+    fn what_a_server_in_front_says_of_the_user_never_passes() {
+        for name in [
+            "X-Goog-IAP-JWT-Assertion",
+            "X-Goog-Authenticated-User-Email",
+            "X-Goog-Authenticated-User-Id",
+            "X-Serverless-Authorization",
+            "X-MS-Client-Principal",
+            "X-MS-Client-Principal-Name",
+            "X-MS-Token-AAD-Access-Token",
+            "X-Amzn-Oidc-Data",
+            "X-Amzn-Oidc-Accesstoken",
+            "X-Amzn-Mtls-Clientcert",
+            "Cf-Access-Jwt-Assertion",
+            "Cf-Access-Client-Secret",
+            "X-Forwarded-Access-Token",
+            "X-Forwarded-User",
+            "X-Auth-Request-Email",
+            "X-Vercel-Oidc-Token",
+            "X-Pomerium-Jwt-Assertion",
+            "X-Authentik-Username",
+            "Tailscale-User-Login",
+            "Remote-User",
+            "Client-Cert",
+        ] {
+            let passes = OF_REQUESTS.find(name).is_some() || OF_REQUESTS.has_prefix_of(name);
+            assert!(!passes, "{name} passes");
+            assert!(addable(name).is_err(), "a manifest can add {name}");
+        }
+        for name in ["X-Goog-Channel-Id", "X-Goog-Resource-State"] {
+            assert!(OF_REQUESTS.has_prefix_of(name), "{name}");
+        }
+        assert!(OF_REQUESTS.find("X-Goog-Message-Number").is_some());
     }
 
     #[test]
