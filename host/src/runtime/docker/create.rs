@@ -120,13 +120,15 @@ fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
     (tmpfs.target.clone(), options)
 }
 
-/// The engine's own copy of the log, in two files of half the size.
+/// The engine's own copy of the log, in two files of half the size. Engines take what is left out
+/// from their own settings, and a file that is compressed can't be followed.
 fn log_config(log_bytes: u64) -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("json-file".to_owned()),
         config: Some(HashMap::from([
             ("max-size".to_owned(), (log_bytes / 2).max(1).to_string()),
             ("max-file".to_owned(), "2".to_owned()),
+            ("compress".to_owned(), "false".to_owned()),
         ])),
     }
 }

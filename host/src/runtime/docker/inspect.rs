@@ -52,14 +52,17 @@ pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sa
     }
 }
 
-/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded.
+/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, or can't be read
+/// while it is written.
 pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     let Some(log) = &config.log_config else {
         return 0;
     };
-    let option = |name: &str| -> Option<u64> { log.config.as_ref()?.get(name)?.parse().ok() };
-    match (log.typ.as_deref(), option("max-size"), option("max-file")) {
-        (Some("json-file"), Some(size), Some(files)) => size.saturating_mul(files),
+    let option = |name: &str| log.config.as_ref()?.get(name).map(String::as_str);
+    let number = |name: &str| option(name).and_then(|number| number.parse::<u64>().ok());
+    let is_plain = option("compress").is_none_or(|compress| compress == "false");
+    match (log.typ.as_deref(), number("max-size"), number("max-file")) {
+        (Some("json-file"), Some(size), Some(files)) if is_plain => size.saturating_mul(files),
         _unbounded => 0,
     }
 }
@@ -277,4 +280,39 @@ fn unsigned(value: Option<i64>) -> u64 {
     value
         .and_then(|value| u64::try_from(value).ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::HostConfigLogConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_log_counts_as_bounded_only_as_plain_files() {
+        let bytes = |typ: &str, options: &[(&str, &str)]| {
+            let options = options.iter();
+            let config = options.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            log_bytes(&HostConfig {
+                log_config: Some(HostConfigLogConfig {
+                    typ: Some(typ.to_owned()),
+                    config: Some(config.collect()),
+                }),
+                ..HostConfig::default()
+            })
+        };
+        let (size, files) = (("max-size", "500"), ("max-file", "2"));
+        assert_eq!(bytes("json-file", &[size, files]), 1_000);
+        assert_eq!(
+            bytes("json-file", &[size, files, ("compress", "false")]),
+            1_000
+        );
+        for compress in ["true", "1", ""] {
+            let options = [size, files, ("compress", compress)];
+            assert_eq!(bytes("json-file", &options), 0, "{compress:?}");
+        }
+        assert_eq!(bytes("json-file", &[size]), 0);
+        assert_eq!(bytes("local", &[size, files]), 0);
+        assert_eq!(log_bytes(&HostConfig::default()), 0);
+    }
 }
