@@ -23,7 +23,8 @@ pub use archive::{
 };
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, Looked};
 pub use manifest::{
-    Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart, Timeouts,
+    BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart,
+    Timeouts,
 };
 pub use problem::{Code, Problem};
 pub use program::{

@@ -105,6 +105,10 @@ pub enum Network {
     Egress,
 }
 
+/// The header of a request whose value is `build.args` for that one build: a JSON object of texts, in
+/// base64. Values are in no address, since servers on the way keep addresses in their logs.
+pub const BUILD_ARGS_HEADER: &str = "hersh-build-args";
+
 /// How an image is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

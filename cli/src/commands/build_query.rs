@@ -5,16 +5,33 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hersh_wire::BUILD_ARGS_HEADER;
+use reqwest::{
+    RequestBuilder,
+    header::{HeaderMap, HeaderValue},
+};
+
 use crate::{build_options::BuildOptions, failure::Failure};
 
-/// The parameters of the request that brings the source.
+/// What the request that brings the source says of the build.
+pub(super) struct Asked {
+    pub(super) query: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    /// The request, with that.
+    pub(super) fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
+        request.query(&self.query).headers(self.headers.clone())
+    }
+}
+
+/// What the flags ask for.
 ///
 /// # Errors
 /// [`Failure::Input`] for what can't be asked.
-pub(super) fn of(
-    options: &BuildOptions,
-    folder: &Path,
-) -> Result<Vec<(&'static str, String)>, Failure> {
+pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<Asked, Failure> {
     let mut query = Vec::new();
     if let Some(file) = &options.file {
         query.push(("dockerfile", inside(folder, file)?));
@@ -22,18 +39,26 @@ pub(super) fn of(
     if let Some(target) = &options.target {
         query.push(("target", target.clone()));
     }
-    if !options.args.is_empty() {
-        let args = args_of(options)?;
-        let args = serde_json::to_string(&args)
-            .map_err(|error| Failure::Input(format!("--build-arg: {error}")))?;
-        query.push(("args", args));
-    }
     for (name, is_asked) in [("pull", options.pull), ("no_cache", options.no_cache)] {
         if is_asked {
             query.push((name, "true".to_owned()));
         }
     }
-    Ok(query)
+    let mut headers = HeaderMap::new();
+    if !options.args.is_empty() {
+        headers.insert(BUILD_ARGS_HEADER, header(&args_of(options)?)?);
+    }
+    Ok(Asked { query, headers })
+}
+
+/// Values as the host reads them; they may be secrets, and are told to nobody else.
+fn header(args: &BTreeMap<String, String>) -> Result<HeaderValue, Failure> {
+    let refuse = |error: &dyn std::fmt::Display| Failure::Input(format!("--build-arg: {error}"));
+    let text = serde_json::to_string(args).map_err(|error| refuse(&error))?;
+    let value = HeaderValue::try_from(STANDARD.encode(text));
+    let mut value = value.map_err(|error| refuse(&error))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The values for `ARG`s that the command line gives.
@@ -130,6 +155,26 @@ mod tests {
             assert!(said.contains(expected), "{said}");
         }
         std::fs::remove_dir_all(place).unwrap();
+    }
+
+    #[test]
+    fn values_travel_in_a_header_and_not_in_the_address() {
+        let options = BuildOptions {
+            file: None,
+            target: Some("prod".to_owned()),
+            args: vec!["KEY=s3cret \u{fc}".to_owned()],
+            pull: false,
+            no_cache: true,
+        };
+        let asked = of(&options, Path::new(".")).unwrap();
+        let url = "http://[::1]/programs/a/source".parse().unwrap();
+        let client = crate::connect::http_client(&url, None).unwrap();
+        let request = asked.add_to(client.put(url)).build().unwrap();
+        assert_eq!(request.url().query(), Some("target=prod&no_cache=true"));
+        let value = &request.headers()["hersh-build-args"];
+        assert!(value.is_sensitive());
+        let text = STANDARD.decode(value).unwrap();
+        assert_eq!(text, "{\"KEY\":\"s3cret \u{fc}\"}".as_bytes());
     }
 
     #[test]

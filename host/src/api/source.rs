@@ -15,7 +15,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    build_query::BuildQuery,
+    build_query::{ARGS_HEADER_IS, BuildQuery},
     extract::{Owned, Params},
     problem::Failure,
     upload::{Taken, take},
@@ -41,8 +41,6 @@ pub(super) struct CreateQuery {
     dockerfile: Option<String>,
     /// The stage that becomes the image, over `build.target` of the manifest.
     target: Option<String>,
-    /// Values for the Dockerfile's `ARG`s, as a JSON object of texts, over those of the manifest.
-    args: Option<String>,
     /// Fetch base images anew that the host fetched earlier, and build anew.
     #[serde(default)]
     pull: bool,
@@ -56,7 +54,6 @@ impl CreateQuery {
         BuildQuery {
             dockerfile: self.dockerfile.clone(),
             target: self.target.clone(),
-            args: self.args.clone(),
             pull: self.pull,
             no_cache: self.no_cache,
         }
@@ -71,7 +68,8 @@ impl CreateQuery {
     tag = "programs",
     security(("bearer" = ["operate"])),
     params(CreateQuery, ("idempotency-key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters: a repeated call gets the first one's answer")),
+        description = "1 to 255 visible ASCII characters: a repeated call gets the first one's answer"),
+        ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
     responses((status = 201, description = "It was created", body = ProgramCreated)),
 )]
@@ -116,7 +114,8 @@ pub(super) async fn create(
     path = "/programs/{id}/source",
     tag = "programs",
     security(("bearer" = ["operate"])),
-    params(BuildQuery, ("id" = String, Path, description = "The program's id")),
+    params(BuildQuery, ("id" = String, Path, description = "The program's id"),
+        ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
     responses((status = 200, description = "It was replaced", body = ProgramCreated)),
 )]

@@ -16,7 +16,12 @@ use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
 use tokio_stream::StreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::{build_query::BuildQuery, extract::json, lists::NoLists, problem::Failure};
+use super::{
+    build_query::{BuildAsked, BuildQuery},
+    extract::json,
+    lists::NoLists,
+    problem::Failure,
+};
 use crate::{
     auth::Caller,
     convert,
@@ -49,17 +54,18 @@ pub(super) async fn take(
     request: Request,
     query: BuildQuery,
 ) -> Result<Taken, Failure> {
+    let asked = query.with(request.headers())?;
     host.space().check()?;
     let Some(seat) = host.seats().uploads.take(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
     match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, seat, request, query).await,
+        "application/json" => take_json(host, seat, request, asked).await,
         "application/x-tar"
         | "application/gzip"
         | "application/zstd"
-        | "application/octet-stream" => take_archive(host, seat, request.into_body(), query).await,
+        | "application/octet-stream" => take_archive(host, seat, request.into_body(), asked).await,
         other => Err(Failure::new(
             Code::BadRequest,
             format!(
@@ -86,11 +92,11 @@ async fn take_json(
     host: &Host,
     seat: Seat,
     request: Request,
-    query: BuildQuery,
+    build: BuildAsked,
 ) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let name = asked.manifest.name.clone();
-    let manifest = query.manifest(asked.manifest)?;
+    let manifest = build.manifest(asked.manifest)?;
     let (seat, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
@@ -114,7 +120,7 @@ async fn take_archive(
     host: &Host,
     seat: Seat,
     body: Body,
-    query: BuildQuery,
+    build: BuildAsked,
 ) -> Result<Taken, Failure> {
     let stream = body.into_data_stream().map_err(io::Error::other);
     let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
@@ -132,7 +138,7 @@ async fn take_archive(
             check_patterns(&staged)?;
             let asked = read_manifest(&staged)?;
             let name = asked.name.clone();
-            let manifest = query.manifest(asked)?;
+            let manifest = build.manifest(asked)?;
             Ok::<_, Failure>((seat, staged, manifest, name))
         })
         .await

@@ -10,7 +10,7 @@ use crate::{
     args::DeployOptions,
     commands::{
         archive::{self, Listing, Wanted},
-        build_query,
+        build_query::{self, Asked},
     },
     failure::Failure,
 };
@@ -23,7 +23,7 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) listing: Listing,
     /// What is asked of the build beside the manifest.
-    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) build: Asked,
 }
 
 /// Reads and checks: name, manifest, Dockerfile, what of the folder goes and how much it is.
@@ -45,8 +45,8 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     preflight::check_manifest(&manifest).map_err(|error| {
         Failure::Input(format!("{}: {error}", folder.join("hersh.toml").display()))
     })?;
-    let query = build_query::of(&options.build, folder)?;
-    let named = query.iter().find(|(key, _)| *key == "dockerfile");
+    let asked = build_query::of(&options.build, folder)?;
+    let named = asked.query.iter().find(|(key, _)| *key == "dockerfile");
     let named = named
         .map(|(_, path)| path)
         .or(manifest.build.dockerfile.as_ref());
@@ -66,7 +66,7 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     Ok(Source {
         name,
         listing,
-        query,
+        build: asked,
     })
 }
 

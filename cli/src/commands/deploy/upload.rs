@@ -10,7 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::check::Source;
 use crate::{
     client::Client,
-    commands::archive::{self, Listing, Sink},
+    commands::{
+        archive::{self, Listing, Sink},
+        build_query::Asked,
+    },
     failure::Failure,
     output,
 };
@@ -30,23 +33,23 @@ pub(super) async fn send(
     let Source {
         name,
         listing,
-        query,
+        build,
     } = source;
     let kib = listing.total_bytes().div_ceil(1024);
     output::note(&format!("sending {} entries, {kib} KiB", listing.len()));
     let listing = Arc::new(listing);
     if client.find(&name).await?.is_some() {
-        return put(client, folder, &name, listing, &query).await;
+        return put(client, folder, &name, listing, &build).await;
     }
     let request = client
         .request(Method::POST, &["programs"])
-        .query(&[("name", &name)])
-        .query(&query);
+        .query(&[("name", &name)]);
+    let request = build.add_to(request);
     match stream(client, request, folder, Arc::clone(&listing)).await {
         // Somebody made it meanwhile. If it is there for this user, it was another deploy of theirs.
         Err(Failure::Refused(problem)) if problem.code == Code::AlreadyExists => {
             match client.find(&name).await? {
-                Some(_) => put(client, folder, &name, listing, &query).await,
+                Some(_) => put(client, folder, &name, listing, &build).await,
                 None => Err(Failure::Refused(problem)),
             }
         }
@@ -59,12 +62,10 @@ async fn put(
     folder: &Path,
     name: &str,
     listing: Arc<Listing>,
-    query: &[(&'static str, String)],
+    build: &Asked,
 ) -> Result<ProgramCreated, Failure> {
-    let request = client
-        .request(Method::PUT, &["programs", name, "source"])
-        .query(query);
-    stream(client, request, folder, listing).await
+    let request = client.request(Method::PUT, &["programs", name, "source"]);
+    stream(client, build.add_to(request), folder, listing).await
 }
 
 async fn stream(
