@@ -185,7 +185,7 @@ impl World {
         let verified: Vec<_> = receipt.contracts.iter().map(|it| it.contract).collect();
         same("contracts", &verified[..], &Contract::ALL[..])?;
         let limits = receipt.contracts.iter().flat_map(|it| &it.values);
-        let memory = format!("memory {MEMORY_BYTES} bytes");
+        let memory = format!("memory {}MiB", MEMORY_BYTES >> 20);
         ensure!(
             limits.into_iter().any(|value| *value == memory),
             "no {memory}"

@@ -96,12 +96,17 @@ async fn an_image_that_is_gone_is_told_by_name() {
 
 #[tokio::test]
 async fn a_volume_that_an_image_declares_is_refused_and_removed() {
+    // No build makes such an image, so it is one that somebody else made.
     let world = World::new();
     let dockerfile = "FROM scratch\nCOPY bin /bin\nVOLUME /data\nCMD [\"/bin/sleep\", \"1000\"]\n";
-    let image = world.try_build(dockerfile).await.unwrap();
+    let name = format!("volume-{}", world.program);
+    world.foreign_image(&name, dockerfile).await;
+    let image = world.engine.inspect_image(&name).await.unwrap().id.unwrap();
+    let image = ImageId::parse(&image).unwrap();
     let result = world.runtime.start(world.spec(&image, |_| {})).await;
     assert_violates(result, Contract::OneWritableVolume);
     assert!(world.containers().await.is_empty());
+    world.remove_image(&name).await;
 }
 
 #[tokio::test]
