@@ -134,12 +134,13 @@ async fn marks_are_for_those_who_ask_and_count_for_nobody_else() {
     let shown = world.logs.tail_with_marks(&world.program, 3_000).await;
     assert_eq!(shown.unwrap(), lines);
     let mut follower = world.logs.follow(&world.program, 1);
-    let mut asking = world.logs.follow_of(&world.program, 1, Marks::Shown);
+    let asking = world.logs.follow_of(&world.program, 1, Marks::Shown, ());
+    let mut asking = asking.await.unwrap();
     assert_eq!(follower.recv().await.unwrap().text, "1");
-    assert_eq!(asking.recv().await.unwrap().text, "1");
+    assert_eq!(asking.kept[0].text, "1");
     world.append(vec![mark(2_001), line(2_002, "2")], MIB).await;
     assert_eq!(follower.recv().await.unwrap().text, "2");
-    assert_eq!(asking.recv().await.unwrap(), mark(2_001));
+    assert_eq!(asking.live.recv().await.unwrap(), mark(2_001));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, live},
+    stream::{event, live, seat},
 };
 use crate::{
     auth::Caller,
@@ -102,7 +102,8 @@ pub(super) async fn logs(
     let id = entry.id();
     let path = host.storage().build_log_path(&id, &build);
     if query.follow {
-        return live(&host, caller, follow_build(entry, path));
+        let seat = seat(&host, &caller)?;
+        return Ok(live(&host, caller, seat, follow_build(entry, path)));
     }
     let text = tokio::fs::read(&path).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {

@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Limit, Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live},
+    stream::{event, last_event_id, live, seat},
 };
 use crate::{
     auth::Caller,
@@ -67,7 +67,9 @@ pub(super) async fn events(
             let bad = |_| Failure::new(Code::BadRequest, "Last-Event-ID is not from here");
             after = id.parse().map_err(bad)?;
         }
-        return live(&host, caller, follow(host.clone(), entry, after));
+        let seat = seat(&host, &caller)?;
+        let events = follow(host.clone(), entry, after);
+        return Ok(live(&host, caller, seat, events));
     }
     let records = read(&host, &entry, after, limit + 1).await?;
     let more = records.len() > limit;

@@ -16,13 +16,13 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live},
+    stream::{event, last_event_id, live, seat},
 };
 use crate::{
     auth::Caller,
     convert,
     host::Host,
-    runtime::{self, Marks, logs::normal_time},
+    runtime::{self, Followed, Marks, logs::normal_time},
     seats::Seat,
 };
 
@@ -82,10 +82,7 @@ pub(super) async fn program(
         Marks::Hidden
     };
     if !query.follow {
-        let Some(seat) = host.seats().readers.take(&caller.user) else {
-            let detail = "too many logs are being read; try again shortly";
-            return Err(Failure::new(Code::QueueFull, detail));
-        };
+        let seat = reader(&host, &caller)?;
         let lines = store.tail_of(&id, tail, marks).await;
         let lines = lines.map_err(|error| Failure::internal(&error))?;
         let lines = lines.into_iter().map(convert::log_line);
@@ -95,24 +92,43 @@ pub(super) async fn program(
     let place = last_event_id(&headers)?.map(Place::parse).transpose()?;
     // To go on, all that is kept is read again up to the place.
     let tail = if place.is_some() { TAIL_MAX } else { tail };
-    let (after, gap) = match place {
-        Some(place) => {
-            let kept = store.tail_of(&id, TAIL_MAX, marks).await;
-            let kept = kept.map_err(|error| Failure::internal(&error))?;
-            match is_kept(kept, &place) {
-                true => (Some(place), None),
-                false => (None, Some(gap())),
-            }
-        }
-        None => (None, None),
-    };
-    let lines = ReceiverStream::new(store.follow_of(&id, tail, marks)).map(convert::log_line);
-    let lines = lines.filter(move |line| std::future::ready(is_since(line, since.as_deref())));
+    let seat = seat(&host, &caller)?;
+    // It is the read's: a client that hangs up meanwhile makes no room for another read.
+    let reading = reader(&host, &caller)?;
+    let followed = store.follow_of(&id, tail, marks, reading).await;
+    let followed = followed.map_err(|error| Failure::internal(&error))?;
     let gone = entry.gone().clone().cancelled_owned();
-    let lines = stream::iter(gap)
-        .chain(numbered(lines, after))
-        .take_until(gone);
-    live(&host, caller, lines)
+    let is_shown = move |line: &LogLine| is_since(line, since.as_deref());
+    let lines = resumed(followed, place, is_shown).take_until(gone);
+    Ok(live(&host, caller, seat, lines))
+}
+
+/// A seat for one read of a log.
+fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
+    host.seats().readers.take(&caller.user).ok_or_else(|| {
+        let detail = "too many logs are being read; try again shortly";
+        Failure::new(Code::QueueFull, detail)
+    })
+}
+
+/// What is kept from behind `place` on, and what comes after it; all of it, behind a word about the
+/// gap, when the place is not among what is kept. That is decided on the very lines that are sent:
+/// with those of another read, a place that is no longer kept would be waited for, for ever.
+fn resumed(
+    followed: Followed,
+    place: Option<Place>,
+    is_shown: impl Fn(&LogLine) -> bool + Send,
+) -> impl Stream<Item = Event> + Send {
+    let kept: Vec<_> = followed.kept.into_iter().map(convert::log_line).collect();
+    let found = place.as_ref().map(|place| position(&kept, place));
+    let (sent, gap) = match found {
+        Some(Some(position)) => (position + 1, None),
+        Some(None) => (0, Some(gap())),
+        None => (0, None),
+    };
+    let live = ReceiverStream::new(followed.live).map(convert::log_line);
+    let lines = stream::iter(kept).chain(live);
+    stream::iter(gap).chain(numbered(lines, sent, is_shown))
 }
 
 /// Says that the place where a stream is to go on is not kept any more.
@@ -184,29 +200,30 @@ impl Places {
     }
 }
 
-fn is_kept(lines: Vec<runtime::LogLine>, place: &Place) -> bool {
+/// Where the line at `place` stands: by its number, since a clock may step back and two streams have
+/// times that are not in order.
+fn position(lines: &[LogLine], place: &Place) -> Option<usize> {
     let mut places = Places::default();
-    let mut lines = lines.into_iter().map(convert::log_line);
-    lines.any(|line| places.of(&line).as_ref() == Some(place))
+    lines
+        .iter()
+        .position(|line| places.of(line).as_ref() == Some(place))
 }
 
-/// Lines as events with their places as ids, from behind `after` on, which is one of them: by where
-/// it stands, since a clock may step back and two streams have times that are not in order.
+/// Lines as events with their places as ids, but for the first `sent` and those that are not shown,
+/// which count all the same: an id means the same line whatever was asked for.
 fn numbered(
     lines: impl Stream<Item = LogLine> + Send,
-    mut after: Option<Place>,
+    sent: usize,
+    is_shown: impl Fn(&LogLine) -> bool + Send,
 ) -> impl Stream<Item = Event> + Send {
     let mut places = Places::default();
-    lines.filter_map(move |line| {
+    lines.enumerate().filter_map(move |(number, line)| {
         let place = places.of(&line);
-        if after.is_some() {
-            if after == place {
-                after = None;
-            }
-            return std::future::ready(None);
-        }
-        let id = place.map(|place| format!("{}/{}", place.at, place.number));
-        std::future::ready(Some(event(id.as_deref(), &line)))
+        let event = (number >= sent && is_shown(&line)).then(|| {
+            let id = place.map(|place| format!("{}/{}", place.at, place.number));
+            event(id.as_deref(), &line)
+        });
+        std::future::ready(event)
     })
 }
 

@@ -14,30 +14,37 @@ use hersh_wire::Code;
 use serde::Serialize;
 
 use super::problem::Failure;
-use crate::{auth::Caller, host::Host};
+use crate::{auth::Caller, host::Host, seats::Seat};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// Sends events until there are no more, or the caller would not be let in any more.
+/// A seat for a live stream, taken before anything is read for it: otherwise callers that are refused
+/// or hang up would make the host read without a bound.
 ///
 /// # Errors
 /// A [`Failure`] when too many streams are open.
+pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
+    host.seats().streams.take(&caller.user).ok_or_else(|| {
+        let detail = "too many live streams are open; close one, or try again later";
+        Failure::new(Code::QueueFull, detail)
+    })
+}
+
+/// Sends events until there are no more, or the caller would not be let in any more.
 pub(super) fn live(
     host: &Host,
     caller: Caller,
+    seat: Seat,
     events: impl Stream<Item = Event> + Send + 'static,
-) -> Result<Response, Failure> {
-    let Some(seat) = host.seats().streams.take(&caller.user) else {
-        let detail = "too many live streams are open; close one, or try again later";
-        return Err(Failure::new(Code::QueueFull, detail));
-    };
+) -> Response {
     let over = Box::pin(host.grant(caller).over());
     let events = events.map(move |event| {
         let _held = &seat;
         Ok::<_, Infallible>(event)
     });
-    let stream = Sse::new(events.take_until(over)).keep_alive(KeepAlive::default());
-    Ok(stream.into_response())
+    Sse::new(events.take_until(over))
+        .keep_alive(KeepAlive::default())
+        .into_response()
 }
 
 /// One event with `value` as JSON, and the id to go on after it.

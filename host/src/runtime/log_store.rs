@@ -8,7 +8,7 @@ use std::{
 };
 
 use hersh_program::ProgramId;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
     log_file::{Kept, LogFile, Marks},
@@ -20,6 +20,15 @@ pub use super::log_file::TAIL_BYTES_MAX;
 
 /// How many lines a follower may be behind before some are dropped for it (and it is told).
 pub const FOLLOW_LINES: usize = 4_096;
+
+/// What is kept of a program's output, and every line that comes after it.
+#[derive(Debug)]
+pub struct Followed {
+    /// The last lines, oldest first.
+    pub kept: Vec<LogLine>,
+    /// Ends when the program is forgotten.
+    pub live: mpsc::Receiver<LogLine>,
+}
 
 /// The output of all programs of one host. Cheap to clone.
 #[derive(Clone)]
@@ -130,23 +139,57 @@ impl LogStore {
     /// [`FOLLOW_LINES`] loses lines, and a line from [`Stream::Host`] says how many.
     #[must_use]
     pub fn follow(&self, program: &ProgramId, count: usize) -> mpsc::Receiver<LogLine> {
-        self.follow_of(program, count, Marks::Hidden)
+        let (sender, receiver) = mpsc::channel(64);
+        self.feed(program, count, Marks::Hidden, (), move |kept| {
+            let kept = kept
+                .inspect_err(|error| tracing::warn!(%error, "a program's log can't be read"))
+                .ok()?;
+            Some((kept, sender))
+        });
+        receiver
     }
 
-    /// As [`follow`](Self::follow), with marks of instances or without.
-    #[must_use]
-    pub fn follow_of(
+    /// As [`follow`](Self::follow), with marks of instances or without, and what is kept apart from
+    /// what comes after. `held` is dropped when the log is read, though nobody waits any more.
+    ///
+    /// # Errors
+    /// What the file system said; no file is no error.
+    pub async fn follow_of(
         &self,
         program: &ProgramId,
         count: usize,
         marks: Marks,
-    ) -> mpsc::Receiver<LogLine> {
-        let (sender, receiver) = mpsc::channel(64);
+        held: impl Send + 'static,
+    ) -> io::Result<Followed> {
+        let (begun, begins) = oneshot::channel();
+        self.feed(program, count, marks, held, move |kept| {
+            let (sender, live) = mpsc::channel(64);
+            let followed = kept.map(|kept| Followed { kept, live });
+            // Whoever is gone is a receiver that is closed.
+            let _ = begun.send(followed);
+            Some((Vec::new(), sender))
+        });
+        begins.await.map_err(io::Error::other)?
+    }
+
+    /// Reads, on a task of its own, the last `count` lines, gives them to `begin`, and sends the
+    /// lines that it returns and all further ones to the sender that it returns.
+    fn feed(
+        &self,
+        program: &ProgramId,
+        count: usize,
+        marks: Marks,
+        held: impl Send + 'static,
+        begin: impl FnOnce(io::Result<Vec<LogLine>>) -> Option<(Vec<LogLine>, mpsc::Sender<LogLine>)>
+        + Send
+        + 'static,
+    ) {
         let (store, program) = (self.clone(), program.clone());
         let sink = self.sink(&program);
         tokio::spawn(async move {
             let followed = Arc::clone(&sink);
             let begun = blocking(move || {
+                let _held = held;
                 let (kept, live) = followed.begin()?;
                 Ok((kept.tail(count, marks)?, live))
             });
@@ -155,8 +198,13 @@ impl LogStore {
             let weak = Arc::downgrade(&sink);
             drop(sink);
             match begun {
-                Ok((lines, live)) => feed(lines, live, marks, sender).await,
-                Err(error) => tracing::warn!(%error, "a program's log can't be read"),
+                Ok((lines, live)) => {
+                    let last_at = lines.last().map(|line| line.at.clone());
+                    if let Some((lines, sender)) = begin(Ok(lines)) {
+                        feed(lines, last_at.unwrap_or_default(), live, marks, sender).await;
+                    }
+                }
+                Err(error) => drop(begin(Err(error))),
             }
             let Some(sink) = weak.upgrade() else {
                 return;
@@ -167,7 +215,6 @@ impl LogStore {
                 store.release(&program, &sink);
             }
         });
-        receiver
     }
 
     /// Ends all followers of a removed program and forgets its files.
@@ -225,13 +272,12 @@ impl Sink {
 
 async fn feed(
     lines: Vec<LogLine>,
+    mut last_at: String,
     mut live: broadcast::Receiver<LogLine>,
     marks: Marks,
     sender: mpsc::Sender<LogLine>,
 ) {
-    let mut last_at = String::new();
     for line in lines {
-        last_at.clone_from(&line.at);
         if sender.send(line).await.is_err() {
             return;
         }
@@ -276,6 +322,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::{fs, time::Duration};
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -335,6 +383,18 @@ mod tests {
         assert_eq!(store.holds(&program), (true, true));
         drop(follower);
         store.until(&program, (true, false)).await;
+    }
+
+    #[tokio::test]
+    async fn a_read_keeps_what_it_holds_though_nobody_waits_any_more() {
+        let (_data, store, program) = store();
+        let held = Arc::new(());
+        let mut reading = Box::pin(store.follow_of(&program, 5, Marks::Hidden, Arc::clone(&held)));
+        assert!((&mut reading).now_or_never().is_none());
+        drop(reading);
+        assert_eq!(Arc::strong_count(&held), 2);
+        store.until(&program, (false, false)).await;
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ mod types;
 pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use error::{BuildError, StartError, StopError, Unavailable};
 pub use log_file::Marks;
-pub use log_store::{FOLLOW_LINES, LogStore, TAIL_BYTES_MAX};
+pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
 pub use logs::{LogLine, Stream};
 pub use types::{
     BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Running, RuntimeEvent, Stats,

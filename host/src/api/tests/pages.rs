@@ -155,6 +155,9 @@ async fn a_stream_of_lines_goes_on_after_the_last_id() {
         let rest = events(&host, path, Some(id), 3 - after).await;
         assert_eq!(rest, all[after + 1..], "after {id}");
     }
+    let newer = format!("{path}&since=2026-01-01T00:00:02Z");
+    let rest = events(&host, &newer, Some(&all[0].0), 1).await;
+    assert_eq!(rest, all[3..], "from behind a line that is not asked for");
     let (_, since) = host
         .ask(Method::GET, "/programs/a/logs?since=2026-01-01T00:00:02Z")
         .await;

@@ -7,6 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::{
+    auth::UserId,
     host::{Command, CommandError},
     runtime::logs::{LogLine, Stream},
     seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX},
@@ -164,6 +165,33 @@ async fn slow_readers_of_logs_are_few_and_get_every_line() {
         unread.pop();
         assert_eq!(ask(path).await.status(), StatusCode::OK, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_of_lines_reads_only_with_a_seat() {
+    let fixture = Fixture::new().await;
+    create(&fixture, "").await;
+    let ask = || {
+        let request = fixture
+            .request(Method::GET, "/programs/p/logs?follow=true")
+            .header("last-event-id", "2026-01-31T12:00:00Z/0")
+            .body(Body::empty());
+        fixture.answer(request.unwrap())
+    };
+    let admin = UserId::parse("admin").unwrap();
+    let seats = fixture.host.seats();
+    let readers: Vec<_> = std::iter::from_fn(|| seats.readers.take(&admin)).collect();
+    assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(seats.streams.taken(), 0, "nothing of the refused is left");
+    drop(readers);
+    let open = ask().await;
+    assert_eq!(open.status(), StatusCode::OK);
+    assert_eq!(seats.streams.taken(), 1);
+    while seats.readers.taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(open);
+    assert_eq!(seats.streams.taken(), 0);
 }
 
 #[tokio::test]
