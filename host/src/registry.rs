@@ -36,8 +36,8 @@ pub(crate) struct Entry {
     /// Held while source is stored, told to the program, and older source removed; and while a
     /// removal is asked for, so that none begins in between.
     replacing: tokio::sync::Mutex<()>,
-    /// Held while `/state` is copied.
-    copying: tokio::sync::Mutex<()>,
+    /// Held while `/state` is copied, and while the program is woken after a copy.
+    copying: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Entry {
@@ -59,7 +59,7 @@ impl Entry {
             state_bytes: AtomicU64::new(u64::MAX),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
-            copying: tokio::sync::Mutex::new(()),
+            copying: Arc::default(),
         }
     }
 
@@ -120,7 +120,7 @@ impl Entry {
     }
 
     /// What keeps two copies of `/state` apart.
-    pub(crate) fn copying(&self) -> &tokio::sync::Mutex<()> {
+    pub(crate) fn copying(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.copying
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use hersh_machine::driver::Config;
-use hersh_program::{ProgramId, State, Supervisor};
+use hersh_program::{ContainerId, ProgramId, State, Supervisor};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
@@ -220,8 +220,15 @@ async fn recover(
         .collect();
     remove_orphans(host, &known).await?;
     for (owner, stored) in living {
-        wake(host, &stored.stepper.state().id).await?;
-        resume(host, owner, stored);
+        let id = stored.stepper.state().id.clone();
+        let program = id.clone();
+        let paused = host.blocking(move |host| host.storage().read_paused(&program));
+        let paused = paused.await??;
+        let entry = Arc::new(resume(host, owner, stored));
+        if let Some(container) = paused {
+            wake(host, &entry, id.clone(), container);
+        }
+        host.registry().insert(id, entry);
     }
     tracing::info!(programs = known.len(), "recovered");
     Ok(left)
@@ -267,21 +274,23 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
 }
 
 /// Lets a program go on that a host paused for a copy of its state and could not wake any more. An
-/// engine that does not do so at once is asked again beside.
-async fn wake(host: &Host, id: &ProgramId) -> Result<(), RecoverError> {
-    let program = id.clone();
-    let paused = host.blocking(move |host| host.storage().read_paused(&program));
-    let Some(container) = paused.await?? else {
-        return Ok(());
-    };
+/// engine that does not do so at once is asked again beside. No copy begins until that is over: it
+/// would be woken in the middle, and its own note would be lost.
+pub(crate) fn wake(host: &Host, entry: &Entry, id: ProgramId, container: ContainerId) {
     tracing::warn!(program = %id, "it was paused for a copy of its state when a host ended: waking it");
-    let (host, id) = (host.clone(), id.clone());
+    let host = host.clone();
+    let copying = Arc::clone(entry.copying());
+    // Taken before the program is among the others, so that no copy comes first.
+    let alone = Arc::clone(&copying).try_lock_owned();
     tokio::spawn(async move {
+        let _alone = match alone {
+            Ok(alone) => alone,
+            Err(_) => copying.lock_owned().await,
+        };
         if let Err(error) = host.wake(&id, &container).await {
             tracing::error!(program = %id, %error, "it is still paused; 'hersh restart' ends that");
         }
     });
-    Ok(())
 }
 
 fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError> {
@@ -292,7 +301,7 @@ fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError>
     Ok((owner, stored))
 }
 
-fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
+fn resume(host: &Host, owner: UserId, stored: StoredProgram) -> Entry {
     let id = stored.stepper.state().id.clone();
     let last_event_ms = Arc::new(AtomicU64::new(stored.last_event_ms));
     let journal = ProgramJournal::new(
@@ -312,12 +321,11 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) {
         host.surroundings(),
         Config::default(),
     );
-    let entry = Entry::new(
+    Entry::new(
         stored.row,
         owner,
         stored.created_at_ms,
         last_event_ms,
         supervisor,
-    );
-    host.registry().insert(id, Arc::new(entry));
+    )
 }

@@ -222,7 +222,9 @@ impl From<CopyError> for Failure {
             | CopyError::OnItsWay { .. }
             | CopyError::NotAtRest { .. }
             | CopyError::Changed { .. }
-            | CopyError::File(StateFileError::IsFolder(_)) => Code::Conflict,
+            | CopyError::File(StateFileError::IsFolder(_) | StateFileError::NoRoom(_)) => {
+                Code::Conflict
+            }
             CopyError::File(StateFileError::Path(_)) => Code::BadRequest,
             CopyError::File(StateFileError::NoFolder(_)) => Code::NotFound,
             CopyError::NotPaused(StopError::Unavailable(_))

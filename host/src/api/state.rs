@@ -46,7 +46,7 @@ pub(super) async fn copy(
         return Err(Failure::new(Code::QueueFull, detail));
     };
     let id = entry.id();
-    let copy = host.copy_state(entry).await?;
+    let (copy, seat) = host.copy_state(entry, seat).await?;
     let file = tokio::fs::File::from_std(copy.file);
     // The seat is free again when the last piece is taken, or the client is gone.
     let pieces = ReaderStream::with_capacity(file, PIECE_BYTES).map(move |piece| {
@@ -91,7 +91,7 @@ pub(super) async fn put_file(
     Params(query): Params<FileQuery>,
     request: Request,
 ) -> Result<StatusCode, Failure> {
-    let Some(_seat) = host.seats().uploads.take(&caller.user) else {
+    let Some(seat) = host.seats().uploads.take(&caller.user) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -106,7 +106,7 @@ pub(super) async fn put_file(
         let detail = "the file did not come whole, or is larger than 16 MiB; nothing has changed";
         Failure::new(Code::TooLarge, detail)
     })?;
-    host.put_state_file(entry, query.path, body.to_vec())
+    host.put_state_file(entry, query.path, body.to_vec(), seat)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

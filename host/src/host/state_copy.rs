@@ -19,6 +19,7 @@ use tokio::task::JoinError;
 use super::{Entry, Host};
 use crate::{
     runtime::StopError,
+    seats::Seat,
     space::NoSpace,
     storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError},
     whole::whole,
@@ -67,13 +68,22 @@ enum Phase {
 }
 
 impl Host {
-    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused.
+    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused. The seat is
+    /// the work's, and comes back with the copy: else those who hang up would make room for more work.
     ///
     /// # Errors
     /// [`CopyError`].
-    pub(crate) async fn copy_state(&self, entry: Arc<Entry>) -> Result<StateCopy, CopyError> {
+    pub(crate) async fn copy_state(
+        &self,
+        entry: Arc<Entry>,
+        seat: Seat,
+    ) -> Result<(StateCopy, Seat), CopyError> {
         let host = self.clone();
-        whole(async move { host.copy_whole(&entry).await }).await
+        whole(async move {
+            let copied = host.copy_whole(&entry).await;
+            copied.map(|copy| (copy, seat))
+        })
+        .await
     }
 
     async fn copy_whole(&self, entry: &Entry) -> Result<StateCopy, CopyError> {
@@ -102,7 +112,7 @@ impl Host {
         copied
     }
 
-    /// Replaces one file of the `/state` of a program at rest.
+    /// Replaces one file of the `/state` of a program at rest. The seat is the work's.
     ///
     /// # Errors
     /// [`CopyError`]; the file is as it was, unless the program did not stay at rest.
@@ -111,9 +121,11 @@ impl Host {
         entry: Arc<Entry>,
         path: String,
         content: Vec<u8>,
+        seat: Seat,
     ) -> Result<(), CopyError> {
         let host = self.clone();
         whole(async move {
+            let _held = seat;
             let Ok(_alone) = entry.copying().try_lock() else {
                 return Err(CopyError::BeingCopied);
             };
@@ -125,7 +137,11 @@ impl Host {
                 return Err(CopyError::NotAtRest { state });
             }
             let id = program.id.clone();
-            let put = move |host: &Host| host.storage().put_state_file(&id, &path, &content);
+            let bytes_max = program.manifest().limits.state_bytes;
+            let put = move |host: &Host| {
+                let storage = host.storage();
+                storage.put_state_file(&id, &path, &content, bytes_max)
+            };
             host.blocking(put).await??;
             states.current();
             if states.generation() != seen {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use hersh_program::ProgramId;
+use hersh_wire::ByteSize;
 use rustix::{
     fs::{
         AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, fchown, openat, openat2, renameat,
@@ -35,13 +36,19 @@ pub(crate) enum StateFileError {
     NoFolder(String),
     #[error("{0:?} is a folder")]
     IsFolder(String),
+    #[error(
+        "its /state would hold more than {}, its limit; remove some of what it keeps, or raise resources.state",
+        String::from(ByteSize(*.0))
+    )]
+    NoRoom(u64),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Storage {
     /// Replaces the file at `path` below the program's `/state`; it belongs to the program then, mode
-    /// 0600. Blocks on the disk.
+    /// 0600. With the new file beside the old one, the state holds at most `bytes_max`: nobody watches
+    /// it while nothing runs. Blocks on the disk.
     ///
     /// # Errors
     /// [`StateFileError`].
@@ -50,6 +57,7 @@ impl Storage {
         program: &ProgramId,
         path: &str,
         content: &[u8],
+        bytes_max: u64,
     ) -> Result<(), StateFileError> {
         let is_plain = !path.is_empty()
             && path.len() <= PATH_BYTES_MAX
@@ -76,6 +84,10 @@ impl Storage {
             }
             error => StorageError::at("open", &state)(error.into()).into(),
         })?;
+        let more = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        if self.state_bytes(program, bytes_max)?.saturating_add(more) > bytes_max {
+            return Err(StateFileError::NoRoom(bytes_max));
+        }
         let written = write(&folder, Path::new(&new), content)
             .and_then(|()| Ok(renameat(&folder, Path::new(&new), &folder, name)?))
             .and_then(|()| File::from(folder.try_clone()?).sync_all());
@@ -141,12 +153,12 @@ mod tests {
         symlink(outside.join("file"), state.join("link")).unwrap();
 
         storage
-            .put_state_file(&id, "d/context.json", b"{}")
+            .put_state_file(&id, "d/context.json", b"{}", 1 << 20)
             .unwrap();
         let made = fs::metadata(state.join("d/context.json")).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o777), (SANDBOX_ID, 0o600));
         // A link at its very place goes; what it led to stays as it was.
-        storage.put_state_file(&id, "link", b"x").unwrap();
+        storage.put_state_file(&id, "link", b"x", 1 << 20).unwrap();
         assert!(fs::symlink_metadata(state.join("link")).unwrap().is_file());
         for path in [
             "",
@@ -158,7 +170,7 @@ mod tests {
             "d",
             ".",
         ] {
-            let refused = storage.put_state_file(&id, path, b"x");
+            let refused = storage.put_state_file(&id, path, b"x", 1 << 20);
             assert!(refused.is_err(), "{path:?}");
         }
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);

@@ -1,9 +1,14 @@
 //! `/state` is copied while nobody writes to it, and nothing stays paused.
 
+use futures_util::FutureExt;
 use hersh_program::{ContainerId, ProgramId};
 
 use super::*;
-use crate::testkit::{Operation, Plan};
+use crate::{
+    auth::UserId,
+    host::CopyError,
+    testkit::{Operation, Plan},
+};
 
 const COPY: &str = "/programs/p/state/copy";
 
@@ -163,4 +168,95 @@ async fn a_file_of_state_is_replaced_only_while_nothing_runs() {
     assert_eq!(std::fs::read(state.join("context.json")).unwrap(), b"{}");
     let (status, problem) = put("/programs/p/state/file?path=../receipt.json").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+}
+
+#[tokio::test]
+async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
+    let fixture = Fixture::new().await;
+    created(&fixture).await;
+    write(&fixture, "data.db");
+    let entry = fixture.host.registry().get(&id()).unwrap();
+    let admin = UserId::parse("admin").unwrap();
+    let seats = fixture.host.seats();
+    let seat = seats.downloads.take(&admin).unwrap();
+    let mut copying = Box::pin(fixture.host.copy_state(Arc::clone(&entry), seat));
+    assert!((&mut copying).now_or_never().is_none());
+    drop(copying);
+    assert_eq!(seats.downloads.taken(), 1);
+    while seats.downloads.taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let seat = seats.uploads.take(&admin).unwrap();
+    let putting = fixture
+        .host
+        .put_state_file(entry, "new".into(), vec![1], seat);
+    let mut putting = Box::pin(putting);
+    assert!((&mut putting).now_or_never().is_none());
+    drop(putting);
+    assert_eq!(seats.uploads.taken(), 1);
+    while seats.uploads.taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        fixture
+            .host
+            .storage()
+            .paths(&id())
+            .state
+            .join("new")
+            .exists()
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_state_has_no_room_for_is_refused() {
+    let fixture = Fixture::new().await;
+    let mut body = program("p");
+    body["resources"] = json!({ "state": "1MiB" });
+    let (status, body) = fixture.json("/programs", &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    write(&fixture, "context.json");
+    let put = async |bytes: usize| {
+        let path = "/programs/p/state/file?path=context.json";
+        let request = fixture.request(Method::PUT, path);
+        let request = request.body(Body::from(vec![b'x'; bytes]));
+        fixture.send(request.unwrap()).await
+    };
+    let (status, problem) = put(1 << 20).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    let said = problem.to_string();
+    assert!(
+        said.contains("1MiB") && said.contains("resources.state"),
+        "{said}"
+    );
+    let file = fixture
+        .host
+        .storage()
+        .paths(&id())
+        .state
+        .join("context.json");
+    assert_eq!(std::fs::read(&file).unwrap(), b"rows");
+    assert_eq!(put(1 << 19).await.0, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn no_copy_begins_while_a_program_is_woken() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    let entry = fixture.host.registry().get(&id()).unwrap();
+    let container: ContainerId = entry
+        .supervisor()
+        .with_state(|program| program.state.container().cloned())
+        .unwrap();
+    let storage = fixture.host.storage();
+    storage.note_paused(&id(), &container).unwrap();
+    supervise::wake(&fixture.host, &entry, id(), container);
+    let seat = fixture.host.seats().downloads.take(entry.owner()).unwrap();
+    let copied = fixture.host.copy_state(Arc::clone(&entry), seat).await;
+    assert!(matches!(copied, Err(CopyError::BeingCopied)), "{copied:?}");
+    while entry.copying().try_lock().is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(storage.read_paused(&id()).unwrap(), None);
+    assert_eq!(fixture.runtime.pauses(), 0);
 }
