@@ -28,4 +28,5 @@ mod starts;
 mod stats;
 mod trials;
 mod uninstall;
+mod user_entry;
 mod world;

@@ -16,6 +16,7 @@ use super::{
     narrator::{Bounds, Narrator},
     trees::Trees,
     trial::TrialError,
+    user_entry,
 };
 use crate::{
     dockerfile::ToBuild,
@@ -28,7 +29,7 @@ pub(super) const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The period of the scheduler by which processor time is bounded, microseconds.
 const CPU_PERIOD_US: i32 = 100_000;
 /// How often a build is begun that fails over somebody else's removals, see [`met_a_removal`].
-const ATTEMPTS_MAX: usize = 10;
+pub(super) const ATTEMPTS_MAX: usize = 10;
 
 pub(super) async fn build(
     inner: Arc<Inner>,
@@ -105,10 +106,16 @@ async fn follow(
         network: &network,
         watched: Watched::default(),
     };
-    tokio::select! {
-        result = send_until_taken(&sending, log) => result,
-        lost = build_steps::bound(inner, &request.program, &sending.watched) => Err(lost.into()),
-    }
+    let built = tokio::select! {
+        result = send_until_taken(&sending, log) => result?,
+        lost = build_steps::bound(inner, &request.program, &sending.watched) => {
+            return Err(lost.into());
+        }
+    };
+    let image = user_entry::complete(inner, request, built).await?;
+    let tag = image_tag(&inner.config.host_id, &request.program, &request.build);
+    write(log, request, &format!("Successfully tagged {tag}\n"))?;
+    Ok(image)
 }
 
 /// A tree on its way to the engine.
@@ -151,12 +158,16 @@ async fn send_until_taken(
 /// fails when one of them, found a moment ago, is gone. Messages of steps begin differently.
 fn met_a_removal(error: &BuildError) -> bool {
     match error {
-        BuildError::Failed { message, .. } => message.starts_with("unable to find image \"sha256:"),
+        BuildError::Failed { message, .. } => is_of_a_removal(message),
         BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => false,
     }
 }
 
-/// Sends the tree and reads what the builder says until it is done.
+pub(super) fn is_of_a_removal(message: &str) -> bool {
+    message.starts_with("unable to find image \"sha256:")
+}
+
+/// Sends the tree and reads what the builder says until it is done; the image, which has no name yet.
 async fn send(
     sending: &Sending<'_>,
     narrator: &mut Narrator<'_>,
@@ -169,8 +180,11 @@ async fn send(
     let context = bollard::body_try_stream(context);
     let options = sending.options();
     let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));
+    let mut image = None;
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
+        // One for each stage; the last is the whole.
+        image = said.aux.and_then(|aux| aux.id).or(image);
         let Some(text) = said.stream else { continue };
         for line in log.complete(&text) {
             if let Some(line) = narrator.line(line) {
@@ -178,9 +192,8 @@ async fn send(
             }
         }
     }
-    inner
-        .built(&request.program, &request.build)
-        .await?
+    image
+        .and_then(|id| ImageId::parse(&id).ok())
         .ok_or_else(|| BuildError::Failed {
             message: "the builder ended without an image and without a reason".to_owned(),
             logs: Vec::new(),
@@ -209,7 +222,6 @@ impl Sending<'_> {
         let memory_bytes = i32::try_from(config.build_memory_bytes).unwrap_or(i32::MAX);
         BuildImageOptions {
             dockerfile: BUILD_DOCKERFILE.to_owned(),
-            t: Some(image_tag(&config.host_id, &request.program, &request.build)),
             rm: true,
             forcerm: true,
             nocache: recipe.no_cache,

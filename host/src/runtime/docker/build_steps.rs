@@ -81,7 +81,7 @@ pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &Watched)
         let Some(id) = event.actor.and_then(|actor| actor.id) else {
             continue;
         };
-        let Some(step) = step(inner, &id, &marker).await else {
+        let Some(step) = step(inner, &id, |host| host == marker).await else {
             continue;
         };
         if is_oom {
@@ -107,7 +107,7 @@ pub(super) async fn remove_all(inner: &Inner, program: &ProgramId) -> Result<(),
     let marker = marker(inner, program);
     let mut quiet = 0;
     for _round in 0..MAX_ROUNDS {
-        let found = find(inner, &marker).await?;
+        let found = find(inner, |host| host == marker).await?;
         for container in &found {
             remove::force(inner, container).await?;
         }
@@ -122,7 +122,19 @@ pub(super) async fn remove_all(inner: &Inner, program: &ProgramId) -> Result<(),
     })
 }
 
-async fn find(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
+/// Removes what a crash left of this host's builds, none of which runs now.
+pub(super) async fn remove_left(inner: &Inner) -> Result<(), Unavailable> {
+    let end = format!(".{}:127.0.0.1", inner.config.host_id);
+    let is_ours = |host: &str| host.starts_with("hersh-build-") && host.ends_with(&end);
+    for container in find(inner, is_ours).await? {
+        if let Err(error) = remove::force(inner, &container).await {
+            tracing::warn!(%error, container, "a container of a build stays until the next collection");
+        }
+    }
+    Ok(())
+}
+
+async fn find(inner: &Inner, is_marker: impl Fn(&str) -> bool) -> Result<Vec<String>, Unavailable> {
     let client = inner.engine.client().await?;
     // Every layer of a build carries the label, and a container those of its image.
     let label = ("label".to_owned(), vec![layer_label(inner)]);
@@ -138,7 +150,7 @@ async fn find(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
     let mut found = Vec::new();
     let steps = containers.into_iter().filter(|it| listed(it).is_none());
     for id in steps.filter_map(|container| container.id) {
-        if step(inner, &id, marker).await.is_some() {
+        if step(inner, &id, &is_marker).await.is_some() {
             found.push(id);
         }
     }
@@ -146,12 +158,16 @@ async fn find(inner: &Inner, marker: &str) -> Result<Vec<String>, Unavailable> {
 }
 
 /// The container, if it is a step of the build. One that is gone meanwhile needs nothing.
-async fn step(inner: &Inner, id: &str, marker: &str) -> Option<ContainerInspectResponse> {
+async fn step(
+    inner: &Inner,
+    id: &str,
+    is_marker: impl Fn(&str) -> bool,
+) -> Option<ContainerInspectResponse> {
     let client = inner.engine.client().await.ok()?;
     let inspected = client.inspect_container(id, None).await.ok()?;
     let config = inspected.host_config.as_ref();
     let hosts = config.and_then(|config| config.extra_hosts.as_ref())?;
-    let is_step = hosts.iter().any(|host| host == marker);
+    let is_step = hosts.iter().any(|host| is_marker(host));
     is_step.then_some(inspected)
 }
 

@@ -15,7 +15,7 @@ use bollard::{
 };
 use hersh_program::{BuildId, ImageId, ProgramId};
 
-use super::{Inner, build_network, engine::Fault, image_tag, repository};
+use super::{Inner, build_network, build_steps, engine::Fault, image_tag, repository};
 use crate::{
     compose::LAYER_LABEL,
     runtime::{Collected, InUse, Kept, StopError, Unavailable},
@@ -38,6 +38,7 @@ impl Inner {
             return Ok(Collected::default());
         };
         build_network::remove_all(self).await?;
+        build_steps::remove_left(self).await?;
         let prefix = format!("hersh/{}/", self.config.host_id);
         let named = self.list_images([("reference", format!("{prefix}*"))]);
         let named = named.await?;

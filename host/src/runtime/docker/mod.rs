@@ -4,6 +4,7 @@
 //! everything is found again after a crash of either side: nothing here is kept that the engine
 //! could not tell.
 
+mod accounts;
 mod base;
 mod build;
 mod build_network;
@@ -42,6 +43,8 @@ mod subnets;
 mod trees;
 mod trial;
 mod trial_network;
+mod user_entry;
+mod user_files;
 mod work;
 
 pub use config::DockerConfig;

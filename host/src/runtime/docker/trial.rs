@@ -280,7 +280,8 @@ async fn import(engine: &Engine, label: &str) -> Result<String, TrialError> {
     })
 }
 
-fn tree(files: &[(&str, u32, &[u8])]) -> Result<bytes::Bytes, TrialError> {
+/// A tar of files by name, mode and content.
+pub(super) fn tree(files: &[(&str, u32, &[u8])]) -> Result<bytes::Bytes, TrialError> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, mode, content) in files {
         let mut header = tar::Header::new_gnu();
