@@ -29,9 +29,23 @@ fn program(name: &str, dockerfile: &str, file: &str, content: &str) -> Folder {
 fn answers(host: &Host, name: &str, folder: &Folder, expected: &str) {
     host.run(&["deploy", folder.path()]);
     for _ in 0..5 {
-        let (status, body) = host.get(&format!("/programs/{name}/{STATUS}"));
+        let (status, body) = ask(host, name);
         assert_eq!((status, body.as_str()), (200, expected), "{name}");
     }
+}
+
+/// Asks up to three times: a server that forks for each connection loses one now and then in gVisor
+/// when the machine is busy, whoever asks. One that is out of processes would lose all that follow.
+fn ask(host: &Host, name: &str) -> (u16, String) {
+    let path = format!("/programs/{name}/{STATUS}");
+    let mut answer = host.get(&path);
+    for _again in 0..2 {
+        if answer.0 != 502 {
+            break;
+        }
+        answer = host.get(&path);
+    }
+    answer
 }
 
 /// Gives the engine a base image of Debian packages, once, and names it.
@@ -129,7 +143,8 @@ fn c_server_that_forks_is_ready_and_answers() {
     answers(&host, "forks", &folder, "forked");
     // More children than it may have processes at once.
     for _ in 0..300 {
-        assert_eq!(host.get(&format!("/programs/forks/{STATUS}")).0, 200);
+        let (status, body) = ask(&host, "forks");
+        assert_eq!(status, 200, "{body}");
     }
 }
 

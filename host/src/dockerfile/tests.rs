@@ -259,7 +259,7 @@ ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
         (
             2,
             "FROM scratch\nVOLUME /data",
-            "VOLUME /data: a program writes to",
+            "VOLUME /data: what a program keeps",
         ),
         (
             2,

@@ -64,7 +64,10 @@ async fn there_are_no_capabilities_and_no_way_to_get_one() {
         let value = line.and_then(|line| line.split('\t').nth(1)).unwrap();
         assert_eq!(value.trim_matches('0'), "", "{kind} {value}");
     }
-    assert!(status.contains("uid=65532 gid=65532"), "{status}");
+    assert!(
+        status.contains("uid=65532(hersh) gid=65532(hersh)"),
+        "{status}"
+    );
     let inspected = world.inspect(id.as_str()).await;
     let config = inspected.host_config.unwrap();
     assert_eq!(config.security_opt.unwrap(), ["no-new-privileges"]);
