@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// How the image is built, over what hersh.toml says under [build].
+/// How the image is built, over what the table `build` of hersh.toml says.
 #[derive(Debug, Args)]
 pub(crate) struct BuildOptions {
     /// The Dockerfile: its path in the folder, or one that leads there from here.
