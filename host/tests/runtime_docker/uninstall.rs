@@ -32,7 +32,7 @@ fn beside(engine: &Path) -> Command {
 
 #[tokio::test]
 async fn the_uninstall_of_readme_leaves_nothing_on_the_engine() {
-    let engine = OwnEngine::with_runsc_arguments(&[]).await;
+    let engine = OwnEngine::with_runsc_arguments(&["--overlay2=none"]).await;
     let socket = engine.socket();
     let world = World::with(|config| config.socket = socket.clone());
     let image = world.script("sleep 1000").await;
