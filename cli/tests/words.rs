@@ -64,7 +64,7 @@ fn answer(stream: TcpStream, answers: &[(&str, u16, &str)]) {
 }
 
 #[test]
-fn a_failure_is_an_object_for_programs_and_a_sentence_for_people() {
+fn failures_are_objects_for_programs_and_sentences_for_people() {
     let home = tempfile::tempdir().unwrap();
     let output = hersh(home.path())
         .args(["-o", "json", "--host", "http://127.0.0.1:1", "ps"])

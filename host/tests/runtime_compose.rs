@@ -258,7 +258,7 @@ fn a_container_that_differs_from_what_was_asked_is_refused() {
 }
 
 #[test]
-fn a_violation_says_its_contract_once_and_no_path_of_the_machine() {
+fn violation_names_its_contract_once_and_no_machine_path() {
     let forbidden = FORBIDDEN.iter().map(|(_, change)| {
         let mut changed = spec();
         change(&mut changed.sandbox);

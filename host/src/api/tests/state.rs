@@ -49,7 +49,7 @@ fn write(fixture: &Fixture, name: &str) {
 }
 
 #[tokio::test]
-async fn a_program_that_runs_is_paused_while_it_is_copied_and_then_goes_on() {
+async fn running_program_is_paused_while_copied_and_goes_on() {
     let fixture = Fixture::new().await;
     fixture.ready("p").await;
     write(&fixture, "data.db");
