@@ -27,20 +27,21 @@ async fn status_has_the_shape_that_clients_read() {
 
 #[tokio::test]
 async fn the_status_is_503_until_the_first_run_succeeds() {
+    let (entered, in_first_run) = tokio::sync::oneshot::channel::<()>();
     let (gate, gated) = tokio::sync::oneshot::channel::<()>();
-    let gated = std::cell::RefCell::new(Some(gated));
-    let (watcher, address) = {
-        let managed = async move |_: &mut Context| -> Result {
-            let first = gated.borrow_mut().take();
-            if let Some(first) = first {
-                first.await.unwrap();
-            }
-            Ok(())
-        };
-        let watcher = builder().start(managed).await.unwrap();
-        let address = watcher.api_address().unwrap();
-        (watcher, address)
+    let first_run = std::cell::RefCell::new(Some((entered, gated)));
+    let managed = async move |_: &mut Context| -> Result {
+        let first = first_run.borrow_mut().take();
+        if let Some((entered, gated)) = first {
+            entered.send(()).unwrap();
+            gated.await.unwrap();
+        }
+        Ok(())
     };
+    let watcher = builder().start(managed).await.unwrap();
+    let address = watcher.api_address().unwrap();
+    // The state is `NotRun` until the engine's thread calls the function.
+    in_first_run.await.unwrap();
     let answer = get(address, "/watcher/status").await;
     assert_eq!(answer.status, 503);
     let json = answer.json();
