@@ -89,7 +89,7 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Text of a program, made safe for a terminal: control characters could move the cursor or
-/// change the terminal's title. Commands to a terminal go as a whole, and of a line that was written
+/// change the terminal's title, and others turn the direction of writing, so those are written out. Commands to a terminal go as a whole, and of a line that was written
 /// over its last state is shown. Files and pipes get it as it is.
 fn clean(text: &str, terminal: bool) -> String {
     if !terminal {
@@ -97,11 +97,17 @@ fn clean(text: &str, terminal: bool) -> String {
     }
     let plain = strip_str(text).to_string();
     let lines: Vec<&str> = plain.split('\n').map(last_state).collect();
-    let shown = |c: char| match c.is_control() && c != '\t' && c != '\n' {
+    let shown = |c: char| match c.is_control() && c != '\t' {
         true => '\u{fffd}',
         false => c,
     };
-    lines.join("\n").chars().map(shown).collect()
+    let shown = |line: &str| {
+        let line: String = line.chars().map(shown).collect();
+        let parts: Vec<String> = line.split('\t').map(hersh_wire::shown).collect();
+        parts.join("\t")
+    };
+    let lines: Vec<String> = lines.into_iter().map(shown).collect();
+    lines.join("\n")
 }
 
 /// What a line shows at the end, when each carriage return began it anew.
@@ -217,6 +223,7 @@ mod terminal_tests {
             ("\u{1b}]0;title\u{7}text\u{7}\u{8}", "text"),
             ("\u{9b}31m", "\u{fffd}31m"),
             ("\u{1b}[2J\u{1b}", ""),
+            ("exe.\u{202e}gpj\n\u{2066}x", "exe.\\u{202e}gpj\n\\u{2066}x"),
         ] {
             assert_eq!(clean(text, true), expected, "{text:?}");
             assert_eq!(clean(text, false), text);

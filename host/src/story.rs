@@ -62,7 +62,7 @@ pub(crate) fn one_line(text: &str) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&hersh_wire::shown(word));
         // The rest of a long text is not even looked at.
         if line.len() > 4 * CAUSE_CHARS_MAX {
             break;

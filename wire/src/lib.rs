@@ -8,6 +8,7 @@ mod account;
 mod archive;
 mod ignore;
 mod manifest;
+mod plain;
 mod problem;
 mod program;
 mod stats;
@@ -26,6 +27,7 @@ pub use manifest::{
     BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart,
     Timeouts,
 };
+pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Health, LogLine,

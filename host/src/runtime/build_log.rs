@@ -151,7 +151,9 @@ impl PlainLines {
 fn plain(line: &str) -> String {
     let text = strip_str(line).to_string();
     let is_shown = |it: &char| !it.is_control() || *it == '\t';
-    text.chars().filter(is_shown).collect()
+    let lines: String = text.chars().filter(is_shown).collect();
+    let shown = lines.split('\t').map(hersh_wire::shown);
+    shown.collect::<Vec<_>>().join("\t")
 }
 
 #[cfg(test)]
