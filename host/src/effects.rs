@@ -240,7 +240,10 @@ impl Effects {
     ) -> Result<(), String> {
         let storage = self.storage.clone();
         match self.surroundings.blocking(move || work(&storage)).await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Ok(outcome) => outcome.map_err(|error| {
+                tracing::error!(%error, "a program's folders can't be used");
+                error.without_path()
+            }),
             Err(error) => Err(error.to_string()),
         }
     }

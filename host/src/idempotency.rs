@@ -16,7 +16,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    auth::UserId,
+    auth::{Token, UserId},
     journal::{IDEMPOTENCY_MS, Journal, JournalError},
 };
 
@@ -28,10 +28,11 @@ const KEY_LENGTH_MAX: usize = 255;
 pub(crate) struct Key(Arc<str>);
 
 impl Key {
-    /// Reads one; `None` if it can't be one.
+    /// Reads one; `None` if it can't be one. A token is none: keys are kept in the journal.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let fits = (1..=KEY_LENGTH_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_graphic());
+            && text.bytes().all(|b| b.is_ascii_graphic())
+            && !Token::is_spelled_in(text.as_bytes());
         fits.then(|| Self(text.into()))
     }
 }

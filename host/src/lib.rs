@@ -30,6 +30,7 @@ mod lanes;
 mod linger;
 mod lock;
 mod metrics;
+mod pace;
 mod peers;
 mod place;
 pub mod preflight;

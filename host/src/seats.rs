@@ -1,38 +1,45 @@
-//! Seats for what holds a thread or room for as long as a client likes: so many at once, and fewer
-//! of one user, so that nobody keeps the others out.
+//! Seats for what holds a thread or room for as long as a client likes: so many at once, fewer of one
+//! user, and some for admins only. A member takes a seat only while more than twice as many are free
+//! as it has, so that the first few leave room for those who come later: of 24 uploads it
+//! takes seven members to have all that are for them.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::auth::UserId;
+use crate::auth::{Role, UserId};
 
 /// Source that comes in: at once, and of one user. Each holds a thread and room in staging.
 pub(crate) const UPLOADS_MAX: Bound = Bound {
-    all: 16,
+    all: 24,
     one_user: 8,
+    for_admins: 2,
 };
 /// Source that goes out. Each holds a thread.
 pub(crate) const DOWNLOADS_MAX: Bound = Bound {
     all: 16,
     one_user: 4,
+    for_admins: 2,
 };
 
 /// Logs that are being read. Each holds a thread, and then its lines until the client took them.
 pub(crate) const READERS_MAX: Bound = Bound {
     all: 32,
     one_user: 8,
+    for_admins: 2,
 };
 /// Live streams of the host's own. Each holds the lines that it begins with until the client took them.
 pub(crate) const STREAMS_MAX: Bound = Bound {
     all: 256,
     one_user: 64,
+    for_admins: 8,
 };
 /// Tunnels to programs.
 pub(crate) const TUNNELS_MAX: Bound = Bound {
     all: 1_024,
     one_user: 512,
+    for_admins: 32,
 };
 
 /// How many at once.
@@ -40,6 +47,8 @@ pub(crate) const TUNNELS_MAX: Bound = Bound {
 pub(crate) struct Bound {
     pub(crate) all: usize,
     pub(crate) one_user: usize,
+    /// Of all, those that members leave free.
+    pub(crate) for_admins: usize,
 }
 
 /// The seats that are taken, by user; clones are the same ones.
@@ -63,11 +72,15 @@ impl Seats {
     }
 
     /// A place for `user`; `None` when there is none.
-    pub(crate) fn take(&self, user: &UserId) -> Option<Seat> {
+    pub(crate) fn take(&self, user: &UserId, role: Role) -> Option<Seat> {
         let mut taken = self.lock();
-        let all: usize = taken.values().sum();
+        let free = self.bound.all.saturating_sub(taken.values().sum());
         let own = taken.get(user).copied().unwrap_or(0);
-        if all >= self.bound.all || own >= self.bound.one_user {
+        let is_fair = match role {
+            Role::Admin => free > 0,
+            Role::Member => free.saturating_sub(self.bound.for_admins) > 2 * own,
+        };
+        if !is_fair || own >= self.bound.one_user {
             return None;
         }
         taken.insert(user.clone(), own + 1);
@@ -104,21 +117,54 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    fn user(number: usize) -> UserId {
+        UserId::parse(&format!("u{number}")).unwrap()
+    }
+
+    /// As many seats as the user gets.
+    fn all_of(seats: &Seats, number: usize, role: Role) -> Vec<Seat> {
+        std::iter::from_fn(|| seats.take(&user(number), role)).collect()
+    }
+
     #[test]
-    fn neither_one_user_nor_all_together_have_more_seats_than_there_are() {
-        let Bound { all, one_user } = UPLOADS_MAX;
+    fn neither_one_user_nor_all_together_have_more_than_there_are() {
+        let Bound { all, one_user, .. } = UPLOADS_MAX;
         let seats = Seats::new(UPLOADS_MAX);
-        let user = |n: usize| UserId::parse(&format!("u{n}")).unwrap();
-        let mut held: Vec<Seat> = (0..all)
-            .map(|n| seats.take(&user(n / one_user)).unwrap())
+        let first = all_of(&seats, 0, Role::Admin);
+        assert_eq!(first.len(), one_user);
+        let others: Vec<_> = (1..all)
+            .map(|number| all_of(&seats, number, Role::Admin))
             .collect();
-        assert!(seats.take(&user(99)).is_none(), "all are taken");
-        held.truncate(1);
-        assert!(seats.take(&user(99)).is_some());
-        let more: Vec<_> = (1..one_user).map(|_| seats.take(&user(0))).collect();
-        assert!(more.iter().all(Option::is_some));
-        assert!(seats.take(&user(0)).is_none(), "one user's are taken");
-        drop((held, more));
+        let held: usize = others.iter().map(Vec::len).sum();
+        assert_eq!(held, all - one_user);
+        assert!(seats.take(&user(all), Role::Admin).is_none());
+        drop(first);
+        assert!(seats.take(&user(all), Role::Admin).is_some());
+        drop(others);
         assert!(seats.lock().is_empty());
+    }
+
+    #[test]
+    fn members_who_take_all_they_get_leave_room_for_others() {
+        for bound in [
+            UPLOADS_MAX,
+            DOWNLOADS_MAX,
+            READERS_MAX,
+            STREAMS_MAX,
+            TUNNELS_MAX,
+        ] {
+            let seats = Seats::new(bound);
+            let greedy: Vec<_> = (0..4)
+                .map(|number| all_of(&seats, number, Role::Member))
+                .collect();
+            assert!(greedy.iter().all(|held| !held.is_empty()), "{bound:?}");
+            assert!(seats.take(&user(4), Role::Member).is_some(), "{bound:?}");
+            let crowd: Vec<_> = (5..2_000)
+                .map(|number| all_of(&seats, number, Role::Member))
+                .collect();
+            let admins = all_of(&seats, 2_000, Role::Admin);
+            assert!(admins.len() >= bound.for_admins, "{bound:?}");
+            drop((greedy, crowd));
+        }
     }
 }

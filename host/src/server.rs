@@ -19,7 +19,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
-use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     api::Site,
@@ -27,6 +26,7 @@ use crate::{
     lanes::{Lanes, Seat},
     linger::{Lingering, Unread, Watched},
     metrics::{ConnectionMetrics, Counted},
+    pace::Paced,
     peers::{self, Peers, Place},
     tls::Tls,
 };
@@ -37,8 +37,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The HTTP library itself takes at most 100 headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How long a client may take no byte of an answer: a person may read a page of a log meanwhile.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may keep an answer waiting, less what it takes at the least pace: a person may
+/// read a page of a log meanwhile.
+const WRITE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long requests under way may go on after the host was asked to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say) the next is tried this much later.
@@ -165,8 +166,7 @@ impl Connection {
 
     async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let unread = Unread::default();
-        let mut stream = TimeoutStream::new(Lingering::new(stream, unread.clone()));
-        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Paced::new(Lingering::new(stream, unread.clone()), WRITE_PATIENCE);
         let (peer, scheme, site) = (self.peer, self.scheme, self.site);
         let behind_proxy = self.behind_proxy;
         let service = service_fn(move |request: hyper::Request<Incoming>| {

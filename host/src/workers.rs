@@ -108,7 +108,7 @@ impl Workers {
 
 /// Writes down what is only in memory; what was queued before is on the disk then, too.
 pub(crate) async fn close_books(host: &Host) {
-    if let Err(error) = host.accounts().note_uses().await {
+    if let Err(error) = host.accounts().note_uses(host.now_ms()).await {
         tracing::warn!(%error, "the last use of tokens was not written down");
     }
     if let Err(error) = host.journal().flush().await {
@@ -188,7 +188,7 @@ async fn keep_books(host: Host) {
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        if let Err(error) = host.accounts().note_uses().await {
+        if let Err(error) = host.accounts().note_uses(host.now_ms()).await {
             tracing::warn!(%error, "the last use of tokens was not written down");
         }
         if let Err(error) = host.journal().prune(host.now_ms()).await {

@@ -9,7 +9,9 @@ use alloc::{boxed::Box, sync::Arc};
 
 use hersh_machine::{
     RecordOf, Snapshot, Stepper,
-    driver::{self, CallError, Clock, Config, Driver, Handle, Journal, SendError, SystemClock},
+    driver::{
+        self, CallError, Clock, Config, Driver, Handle, Journal, Right, SendError, SystemClock,
+    },
 };
 
 use crate::{
@@ -131,7 +133,15 @@ impl Supervisor {
     /// [`CommandError`]; nothing has changed then, except that after `Stopped` in the middle of
     /// the command it may be in the journal.
     pub async fn call(&self, event: Event) -> Result<(), CommandError> {
-        match self.handle.call(event).await {
+        self.call_by(event, None).await
+    }
+
+    /// Like [`Supervisor::call`], by a right that the journal goes by when it stores the event.
+    ///
+    /// # Errors
+    /// As [`Supervisor::call`]; [`driver::JournalError::Revoked`] if the right does not hold then.
+    pub async fn call_by(&self, event: Event, right: Option<Right>) -> Result<(), CommandError> {
+        match self.handle.call_by(event, right).await {
             Ok(answer) => answer
                 .replies
                 .into_iter()

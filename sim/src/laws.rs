@@ -218,7 +218,7 @@ pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
             let method = method.split(' ').next().unwrap_or_default().to_owned();
             *rows
                 .entry((text("user_id"), method, text("target")))
-                .or_default() += 1;
+                .or_default() += row["count"].as_u64().unwrap_or(1);
         }
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/audit?limit=1000&cursor={cursor}"),

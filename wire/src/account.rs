@@ -201,13 +201,13 @@ pub struct Whoami {
     pub token: TokenView,
 }
 
-/// One change: `GET /audit`.
+/// One change, or repeats of what changed nothing: `GET /audit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditView {
     /// Higher for later ones.
     pub seq: u64,
-    /// When.
+    /// When; of repeats, when it was last.
     pub at_ms: u64,
     /// Who.
     pub user_id: String,
@@ -219,10 +219,27 @@ pub struct AuditView {
     pub action: String,
     /// The path that was asked for.
     pub target: String,
+    /// What it is about, such as `program counter`, `user ann` or `token t-0123456789abcdef of ann`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// What was changed, from what to what; of what was refused, what was to be changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub change: String,
+    /// How often. Only what changed nothing is counted: what was refused, was so already, or went to
+    /// a program.
+    #[serde(default = "once")]
+    pub count: u64,
+    /// When it was first; `at_ms` is when it was last.
+    #[serde(default)]
+    pub first_at_ms: u64,
     /// How it was answered, 499 if the client hung up before that; left out while it is under way, if
     /// the host ended in the middle, or if its disk did not take the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+}
+
+fn once() -> u64 {
+    1
 }
 
 /// `GET /audit`.

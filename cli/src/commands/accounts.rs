@@ -1,7 +1,7 @@
 //! `hersh user`, `hersh token`, `hersh whoami`, `hersh audit`: who may use the host, and who did.
 
 use hersh_wire::{
-    AuditList, ByteSize, ChangeUser, CreateToken, CreateUser, Quota, Role, Scope, Span,
+    AuditList, AuditView, ByteSize, ChangeUser, CreateToken, CreateUser, Quota, Role, Scope, Span,
     TokenCreated, TokenList, TokenView, UserList, UserView, Whoami,
 };
 use reqwest::Method;
@@ -128,17 +128,37 @@ pub(crate) async fn audit(client: &Client, limit: usize, format: Output) -> Resu
                 change.token_id.clone(),
                 change.peer.clone(),
                 change.action.clone(),
-                change.target.clone(),
-                change
-                    .status
-                    .map_or_else(|| "?".to_owned(), |status| status.to_string()),
+                about(change).to_owned(),
+                change.change.clone(),
+                outcome(change),
             ]
         })
         .collect();
     output::table(
-        &["AGO", "USER", "TOKEN", "FROM", "ACTION", "TARGET", "STATUS"],
+        &[
+            "AGO", "USER", "TOKEN", "FROM", "ACTION", "ABOUT", "CHANGE", "STATUS",
+        ],
         &rows,
     )
+}
+
+/// What a change is about; an older host says so by the path only.
+fn about(change: &AuditView) -> &str {
+    if change.object.is_empty() {
+        &change.target
+    } else {
+        &change.object
+    }
+}
+
+/// How it was answered, and how often.
+fn outcome(change: &AuditView) -> String {
+    let status = change.status.map(|status| status.to_string());
+    let status = status.unwrap_or_else(|| "?".to_owned());
+    match change.count {
+        0 | 1 => status,
+        count => format!("{status}, {count} times"),
+    }
 }
 
 /// Lists the tokens that are valid, as whoever has the machine sees them.

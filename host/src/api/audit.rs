@@ -63,6 +63,10 @@ fn view(row: AuditRow) -> AuditView {
         peer: row.peer,
         action: row.action,
         target: row.target,
+        object: row.object,
+        change: row.change,
+        count: row.count,
+        first_at_ms: row.first_ms,
         status: row.status,
     }
 }

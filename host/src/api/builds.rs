@@ -103,7 +103,7 @@ pub(super) async fn logs(
     let path = host.storage().build_log_path(&id, &build);
     if query.follow {
         let seat = seat(&host, &caller)?;
-        return Ok(live(&host, caller, seat, follow_build(entry, path)));
+        return Ok(live(seat, follow_build(entry, path)));
     }
     let text = tokio::fs::read(&path).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {

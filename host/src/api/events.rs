@@ -69,7 +69,7 @@ pub(super) async fn events(
         }
         let seat = seat(&host, &caller)?;
         let events = follow(host.clone(), entry, after);
-        return Ok(live(&host, caller, seat, events));
+        return Ok(live(seat, events));
     }
     let records = read(&host, &entry, after, limit + 1).await?;
     let more = records.len() > limit;

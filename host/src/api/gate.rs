@@ -12,7 +12,7 @@ use axum::{
 };
 use hersh_wire::Code;
 
-use super::{document, problem::Failure, rules::Access, watcher};
+use super::{document, guard::guarded, problem::Failure, rules::Access, watcher};
 use crate::{
     auth::{Caller, Scope, Token, audit},
     host::Host,
@@ -77,7 +77,15 @@ pub(super) fn versioned(mut answer: Response) -> Response {
 /// A caller who may, and what it changes, if it changes anything.
 struct Admitted {
     caller: Caller,
-    change: Option<String>,
+    change: Option<Change>,
+}
+
+/// What a request is about to change.
+struct Change {
+    /// Method and route.
+    action: String,
+    /// What the path names.
+    object: String,
 }
 
 /// Whether the request may be answered by its handler; `None` if that needs no caller.
@@ -87,6 +95,7 @@ fn admit(
     peer: Option<IpAddr>,
     request: &Request,
 ) -> Result<Option<Admitted>, Failure> {
+    check_authority(request)?;
     let rules = document::rules();
     let method = request.method();
     let access = path.and_then(|path| rules.access(path, method));
@@ -116,7 +125,10 @@ fn admit(
             let changes = opens_tunnel || rule.scope > Scope::Read;
             Ok(Some(Admitted {
                 caller,
-                change: changes.then(|| format!("{method} {path}")),
+                change: changes.then(|| Change {
+                    action: format!("{method} {path}"),
+                    object: object(path, request.uri().path()),
+                }),
             }))
         }
         Some(Access::Public) => Ok(None),
@@ -138,20 +150,28 @@ async fn run(
     let Admitted { caller, change } = admitted;
     let attempt = match change {
         None => None,
-        Some(action) => {
-            let from = peer.map_or_else(String::new, |peer| peer.to_string());
-            let target: String = cut(request.uri().path());
-            let noted =
-                audit::attempt(host.journal(), &caller, host.now_ms(), from, action, target);
-            match noted.await {
+        Some(Change { action, object }) => {
+            let plan = audit::Plan {
+                at_ms: host.now_ms(),
+                peer: peer.map_or_else(String::new, |peer| peer.to_string()),
+                action,
+                target: cut(request.uri().path()),
+                object,
+            };
+            match audit::attempt(host.journal(), &caller, plan).await {
                 Ok(attempt) => Some(attempt),
                 Err(error) => return Failure::from(error).into_response(),
             }
         }
     };
     tracing::Span::current().record("user", caller.user.as_str());
+    let grant = host.grant(caller.clone());
+    let particulars = attempt.as_ref().map(audit::Attempt::particulars);
+    request
+        .extensions_mut()
+        .insert(particulars.unwrap_or_default());
     request.extensions_mut().insert(caller);
-    let answer = next.run(request).await;
+    let answer = guarded(grant, request, |request| next.run(request)).await;
     if let Some(attempt) = attempt {
         attempt.ended(answer.status().as_u16()).await;
     }
@@ -201,20 +221,47 @@ fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
     Err(Failure::new(Code::NotAcceptable, detail))
 }
 
+/// Who a user is stands nowhere in an address: a password there would come into logs, and a name there
+/// passes for the host's.
+fn check_authority(request: &Request) -> Result<(), Failure> {
+    let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
+    let host = request.headers().get(header::HOST);
+    let host = host.map(HeaderValue::as_bytes);
+    let names_user = |text: &[u8]| text.contains(&b'@');
+    if authority.is_some_and(names_user) || host.is_some_and(names_user) {
+        let detail = "there is user info before an '@' in the host's name; ask without it";
+        return Err(Failure::new(Code::BadRequest, detail));
+    }
+    Ok(())
+}
+
 /// A token in an address would come into logs, into answers and before the program that is asked.
 fn check_address(request: &Request) -> Result<(), Failure> {
     let target = request.uri().path_and_query().map_or("", |it| it.as_str());
-    if !Token::is_in(target) {
+    if !Token::is_spelled_in(target.as_bytes()) {
         return Ok(());
     }
-    let detail = "there is a token in the address; remove that token, since addresses are kept in \
-                  logs, and send another as Authorization";
+    let detail = "there is a token in the address, or what could hide one; remove that token, since \
+                  addresses are kept in logs, and send another as Authorization";
     Err(Failure::new(Code::BadRequest, detail))
 }
 
 fn wrong_method(method: &Method, path: &str, allowed: String) -> Failure {
     let detail = format!("{method} is not possible on {path}; use {allowed}");
     Failure::new(Code::MethodNotAllowed, detail).allow(allowed)
+}
+
+/// What a path is about, in words: `program counter` for `/programs/counter/start`.
+fn object(route: &str, path: &str) -> String {
+    let parts = route.split('/').zip(path.split('/'));
+    let named = parts.filter_map(|(part, name)| match part {
+        "{id}" => Some(("program", name)),
+        "{user}" => Some(("user", name)),
+        "{token}" => Some(("token", name)),
+        _ => None,
+    });
+    let named = named.map(|(kind, name)| cut(&format!("{kind} {name}")));
+    named.last().unwrap_or_default()
 }
 
 fn cut(path: &str) -> String {

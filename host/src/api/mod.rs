@@ -37,6 +37,7 @@ mod document;
 mod events;
 mod extract;
 mod gate;
+mod guard;
 mod health;
 mod lists;
 mod logs;

@@ -47,6 +47,15 @@ impl Failure {
         )
     }
 
+    /// A full disk. Which folder is on it is for the host's log, not for the client.
+    fn disk_full(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a disk is full");
+        Self::new(
+            Code::StorageFull,
+            "the host's disk is full; try again when whoever runs it has made room",
+        )
+    }
+
     pub(super) fn in_state(mut self, state: &str) -> Self {
         self.problem.state = Some(state.to_string());
         self
@@ -104,7 +113,7 @@ impl From<SourceError> for Failure {
             SourceError::Refused { .. }
             | SourceError::Unreadable { .. }
             | SourceError::MissingDockerfile { .. } => Code::BadSource,
-            SourceError::DiskFull { .. } => Code::StorageFull,
+            SourceError::DiskFull { .. } => return Self::disk_full(&error),
             SourceError::Storage(error) => return Self::internal(error),
         };
         Self::new(code, error.to_string())
@@ -114,7 +123,7 @@ impl From<SourceError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         if error.is_disk_full() {
-            return Self::new(Code::StorageFull, error.to_string());
+            return Self::disk_full(&error);
         }
         Self::internal(&error)
     }
@@ -128,6 +137,7 @@ impl From<JournalError> for Failure {
                 format!("{error}; choose another name, or replace its source with PUT"),
             ),
             JournalError::NoOwner(_) => Self::new(Code::Forbidden, error.to_string()),
+            JournalError::Revoked => Self::new(Code::Unauthorized, error.to_string()),
             JournalError::Full => Self::new(Code::StorageFull, error.to_string()),
             JournalError::Closed => Self::new(
                 Code::ShuttingDown,
@@ -177,6 +187,9 @@ impl From<CommandError> for Failure {
             },
             CommandError::Journal(driver::JournalError::Full) => Code::StorageFull,
             CommandError::Journal(driver::JournalError::Closed) => Code::ShuttingDown,
+            CommandError::Journal(driver::JournalError::Revoked) => {
+                return JournalError::Revoked.into();
+            }
             CommandError::Journal(driver::JournalError::Other(_))
             | CommandError::Interrupted(_) => return Self::internal(&error),
             CommandError::Quota(_) => Code::QuotaExceeded,
@@ -214,6 +227,7 @@ impl From<CopyError> for Failure {
             | CopyError::Copy(_)
             | CopyError::Storage(_)
             | CopyError::Space(_)
+            | CopyError::Journal(_)
             | CopyError::Interrupted(_) => None,
         };
         let said = error.to_string();
@@ -244,6 +258,7 @@ impl From<CopyError> for Failure {
                 | StateCopyError::Changed,
             ) => Code::Conflict,
             CopyError::Space(error) => return error.into(),
+            CopyError::Journal(error) => return error.into(),
             CopyError::Interrupted(error) => return Self::internal(&error),
         };
         let failure = Self::new(code, said);

@@ -11,7 +11,7 @@ use super::{
     problem::Failure,
 };
 use crate::{
-    auth::{Caller, UserId},
+    auth::{Caller, UserId, audit::Particulars},
     convert,
     host::{Command, CommandError, Host, Outcome},
 };
@@ -117,10 +117,11 @@ pub(super) async fn show(
 )]
 pub(super) async fn start(
     host: State<Host>,
+    particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, program, wait, Command::Start).await
+    command(host, particulars, program, wait, Command::Start).await
 }
 
 /// Stops; what it stored stays.
@@ -137,10 +138,11 @@ pub(super) async fn start(
 )]
 pub(super) async fn stop(
     host: State<Host>,
+    particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, program, wait, Command::Stop).await
+    command(host, particulars, program, wait, Command::Stop).await
 }
 
 /// Stops and starts again.
@@ -157,22 +159,28 @@ pub(super) async fn stop(
 )]
 pub(super) async fn restart(
     host: State<Host>,
+    particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, program, wait, Command::Restart).await
+    command(host, particulars, program, wait, Command::Restart).await
 }
 
 /// 202 with the state as it stands once the command is durable; 200 if it was fulfilled already
 /// or has been waited for.
 async fn command(
     State(host): State<Host>,
+    Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
     Params(wait): Params<Wait>,
     command: Command,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     let wait = wait.duration()?;
+    particulars.change(&format!("it was {}", entry.state_name()));
     let outcome = host.command(&entry, command, wait).await?;
+    if outcome == Outcome::Already {
+        particulars.changes_nothing();
+    }
     let status = match (outcome, wait) {
         (Outcome::Accepted, None) => StatusCode::ACCEPTED,
         (Outcome::Accepted, Some(_)) | (Outcome::Already, _) => StatusCode::OK,
@@ -196,10 +204,13 @@ async fn command(
 )]
 pub(super) async fn remove(
     State(host): State<Host>,
+    Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
     Params(wait): Params<Wait>,
 ) -> Result<StatusCode, Failure> {
     let wait = wait.duration()?;
+    let owner = entry.owner();
+    particulars.change(&format!("it was {}, of {owner}", entry.state_name()));
     match host.command(&entry, Command::Delete, wait).await {
         // What was waited for is Removed, or this is an error.
         Ok(Outcome::Accepted | Outcome::Already) => Ok(match wait {

@@ -19,7 +19,7 @@ use axum::{
 use hersh_program::ProgramId;
 use tower_service::Service;
 
-use super::{gate, observe::Observer, watcher};
+use super::{gate, guard, observe::Observer, watcher};
 use crate::{host::Host, lanes, proxy, server::Client};
 
 /// The route that the short way stands for.
@@ -89,7 +89,12 @@ fn watched(request: &Request) -> Option<ProgramId> {
 async fn look(host: &Host, program: &ProgramId, request: &mut Request, client: Client) -> Response {
     let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), request);
     let answer = match caller {
-        Ok(caller) => watcher::look_at(host, caller, program, client, request).await,
+        Ok(caller) => {
+            let asker = caller.clone();
+            let looking = watcher::look_at(host, caller, program, client, request);
+            let looked = guard::while_holds(|| host.grant(asker), looking).await;
+            looked.unwrap_or_else(|error| Err(error.into()))
+        }
         Err(refusal) => Err(refusal),
     };
     gate::versioned(answer.into_response())

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hersh_program::{Manifest, ProgramId};
+use hersh_program::{Manifest, Program, ProgramId};
 use hersh_wire::{Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -21,7 +21,7 @@ use super::{
     upload::{Taken, take},
 };
 use crate::{
-    auth::Caller,
+    auth::{Caller, audit::Particulars},
     convert,
     host::{Entry, Host, NewProgram},
     idempotency::{Claim, Key, Known},
@@ -76,6 +76,7 @@ impl CreateQuery {
 pub(super) async fn create(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Params(query): Params<CreateQuery>,
     request: Request,
 ) -> Result<Response, Failure> {
@@ -88,7 +89,11 @@ pub(super) async fn create(
     let claim = match claim {
         Some(claim) => match repeated(&host, claim).await? {
             Repeated::No(claim) => Some(claim),
-            Repeated::Answered(id, at_ms) => return again(&host, &caller, &id, at_ms),
+            Repeated::Answered(id, at_ms) => {
+                particulars.object(format!("program {id}"));
+                particulars.changes_nothing();
+                return again(&host, &caller, &id, at_ms);
+            }
         },
         None => None,
     };
@@ -97,6 +102,8 @@ pub(super) async fn create(
             .map_err(|error| Failure::new(Code::BadManifest, error.to_string()))?,
         None => host.new_id().map_err(|error| Failure::internal(&error))?,
     };
+    particulars.object(format!("program {id}"));
+    particulars.change(&format!("new, source {}", taken.staged.build_id()));
     let new = NewProgram {
         id,
         owner: caller.user,
@@ -122,12 +129,19 @@ pub(super) async fn create(
 pub(super) async fn replace(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
     Params(query): Params<BuildQuery>,
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
     let taken = take(&host, &caller, request, query).await?;
     let staged = named(&host, taken.staged, &taken.manifest)?;
+    let earlier = |program: &Program| program.source.build.clone();
+    let (from, to) = (
+        entry.supervisor().with_state(earlier),
+        staged.build_id().clone(),
+    );
+    particulars.change(&format!("source {from} → {to}"));
     host.replace_source(Arc::clone(&entry), staged, taken.manifest)
         .await?;
     Ok(Json(created(&entry)))
@@ -147,7 +161,7 @@ pub(super) async fn fetch(
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
-    let Some(seat) = host.seats().downloads.take(&caller.user) else {
+    let Some(seat) = host.seats().downloads.take(&caller.user, caller.role) else {
         let detail = "too many downloads of source are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -203,7 +217,8 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Failure> {
     };
     let key = value.to_str().ok().and_then(Key::parse);
     key.map(Some).ok_or_else(|| {
-        let detail = "Idempotency-Key has 1 to 255 visible ASCII characters";
+        let detail =
+            "Idempotency-Key has 1 to 255 visible ASCII characters, and no token among them";
         Failure::new(Code::BadRequest, detail)
     })
 }

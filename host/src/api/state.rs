@@ -19,7 +19,11 @@ use super::{
     extract::{Owned, Params},
     problem::Failure,
 };
-use crate::{auth::Caller, host::Host, storage::STATE_FILE_BYTES_MAX};
+use crate::{
+    auth::{Caller, audit::Particulars},
+    host::Host,
+    storage::STATE_FILE_BYTES_MAX,
+};
 
 /// Bytes of one piece on its way out.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -39,9 +43,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) async fn copy(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
-    let Some(seat) = host.seats().downloads.take(&caller.user) else {
+    particulars.change("a copy was made");
+    let Some(seat) = host.seats().downloads.take(&caller.user, caller.role) else {
         let detail = "too many downloads of source and state are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -87,11 +93,13 @@ pub(super) struct FileQuery {
 pub(super) async fn put_file(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
     Params(query): Params<FileQuery>,
     request: Request,
 ) -> Result<StatusCode, Failure> {
-    let Some(seat) = host.seats().uploads.take(&caller.user) else {
+    particulars.change(&format!("file {}", query.path));
+    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };

@@ -24,25 +24,22 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// # Errors
 /// A [`Failure`] when too many streams are open.
 pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
-    host.seats().streams.take(&caller.user).ok_or_else(|| {
-        let detail = "too many live streams are open; close one, or try again later";
-        Failure::new(Code::QueueFull, detail)
-    })
+    host.seats()
+        .streams
+        .take(&caller.user, caller.role)
+        .ok_or_else(|| {
+            let detail = "too many live streams are open; close one, or try again later";
+            Failure::new(Code::QueueFull, detail)
+        })
 }
 
-/// Sends events until there are no more, or the caller would not be let in any more.
-pub(super) fn live(
-    host: &Host,
-    caller: Caller,
-    seat: Seat,
-    events: impl Stream<Item = Event> + Send + 'static,
-) -> Response {
-    let over = Box::pin(host.grant(caller).over());
+/// Sends events until there are no more.
+pub(super) fn live(seat: Seat, events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(move |event| {
         let _held = &seat;
         Ok::<_, Infallible>(event)
     });
-    Sse::new(events.take_until(over))
+    Sse::new(events)
         .keep_alive(KeepAlive::default())
         .into_response()
 }

@@ -15,7 +15,7 @@ use super::{
     users,
 };
 use crate::{
-    auth::{Caller, NewToken, Role, Scope, TokenId, UserId},
+    auth::{Caller, NewToken, Role, Scope, Token, TokenId, UserId, audit::Particulars},
     convert,
     host::Host,
 };
@@ -78,11 +78,15 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Body(asked): Body<CreateToken>,
 ) -> Result<(StatusCode, Json<TokenCreated>), Failure> {
-    let now_ms = host.now_ms();
+    let now_ms = host.accounts().time_ms(host.now_ms());
     let new = granted(&caller, &asked, now_ms)?;
+    particulars.object(format!("token of {}", new.user));
+    particulars.change(&format!("new, {}", new.words()));
     let (info, token) = host.accounts().add_token(new, now_ms).await?;
+    particulars.object(format!("token {} of {}", info.id, info.user));
     tracing::info!(user = %info.user, token = %info.id, scope = info.scope.name(), "token made");
     let created = TokenCreated {
         secret: token.reveal().to_owned(),
@@ -103,10 +107,13 @@ pub(super) async fn create(
 pub(super) async fn remove(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
+    Extension(particulars): Extension<Particulars>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let id = TokenId::new(&id);
     let token = host.accounts().token(&id)?;
+    particulars.object(format!("token {id} of {}", token.user));
+    particulars.change(&format!("removed, scope {}", token.scope.name()));
     let own = token.user == caller.user;
     let rules = caller.role == Role::Admin && caller.scope == Scope::Admin;
     if !own && !rules {
@@ -166,11 +173,15 @@ fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken
         );
         return refuse(Code::Forbidden, detail);
     }
-    let plain = |c: char| !c.is_control();
+    let plain = |c: char| !hersh_wire::is_hidden(c);
     if asked.label.chars().count() > LABEL_LENGTH_MAX || !asked.label.chars().all(plain) {
         let detail =
-            format!("a label has at most {LABEL_LENGTH_MAX} characters and no control characters");
+            format!("a label has at most {LABEL_LENGTH_MAX} characters, none of them hidden ones");
         return refuse(Code::BadRequest, detail);
+    }
+    if Token::is_spelled_in(asked.label.as_bytes()) {
+        let detail = "there is a token in the label; remove that token, since labels are kept";
+        return refuse(Code::BadRequest, detail.to_owned());
     }
     let lifetime_ms = asked.expires_in.map_or(LIFETIME_USUAL_MS, |Span(ms)| ms);
     if !(1_000..=LIFETIME_MAX_MS).contains(&lifetime_ms) {

@@ -1,19 +1,17 @@
 //! Taking source in: JSON, or a tar stream that is never held in memory.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
     http::{HeaderMap, header},
 };
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use hersh_program::Manifest;
 use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
-use tokio_stream::StreamExt;
+use tokio::time::{Instant, timeout};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{
@@ -26,12 +24,13 @@ use crate::{
     auth::Caller,
     convert,
     host::Host,
+    pace::Pace,
     seats::Seat,
     storage::{MANIFEST, SourceLimits, StagedSource},
 };
 
-/// A sender that stays silent for longer than this is given up.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a sender may keep the host waiting, less what it sends at the least pace.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A sender that takes longer than this for all of it is given up, however busy.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
@@ -56,7 +55,7 @@ pub(super) async fn take(
 ) -> Result<Taken, Failure> {
     let asked = query.with(request.headers())?;
     host.space().check()?;
-    let Some(seat) = host.seats().uploads.take(&caller.user) else {
+    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -122,16 +121,7 @@ async fn take_archive(
     body: Body,
     build: BuildAsked,
 ) -> Result<Taken, Failure> {
-    let stream = body.into_data_stream().map_err(io::Error::other);
-    let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
-    let began = Instant::now();
-    let stream = stream.timeout(IDLE_TIMEOUT).map(move |piece| match piece {
-        Ok(_) if began.elapsed() > UPLOAD_TIMEOUT => Err(late("it takes longer than an hour")),
-        Ok(piece) => piece,
-        Err(_) => Err(late("nothing came any more")),
-    });
-    let stream = Box::pin(stream);
-    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    let reader = SyncIoBridge::new(StreamReader::new(Box::pin(paced(body))));
     let (seat, staged, manifest, name) = host
         .blocking(move |host| {
             let staged = host.storage().stage_archive(reader, limits(host))?;
@@ -144,6 +134,29 @@ async fn take_archive(
         .await
         .map_err(|error| Failure::internal(&error))??;
     taken(host, seat, staged, manifest, name)
+}
+
+/// What comes of a body, for as long as it comes at the least pace.
+fn paced(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let late = |what| Some(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+    let coming = (body.into_data_stream(), Pace::new(PATIENCE), Instant::now());
+    stream::unfold(Some(coming), move |coming| async move {
+        let (mut pieces, mut pace, began) = coming?;
+        let since = Instant::now();
+        let piece = timeout(pace.left(), pieces.next()).await;
+        let piece = match piece {
+            Ok(_) if began.elapsed() > UPLOAD_TIMEOUT => late("it takes longer than an hour"),
+            Ok(piece) => piece.map(|piece| piece.map_err(io::Error::other)),
+            Err(_) => late("it came too slowly, or nothing came any more"),
+        };
+        match piece? {
+            Ok(piece) => {
+                pace.went(since.elapsed(), piece.len());
+                Some((Ok(piece), Some((pieces, pace, began))))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    })
 }
 
 /// Source and manifest together: how it is built is part of what is built.

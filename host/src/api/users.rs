@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -11,7 +11,7 @@ use hersh_wire::{ChangeUser, Code, CreateUser, UserList, UserView};
 
 use super::{extract::Body, problem::Failure};
 use crate::{
-    auth::{Quota, Role, User, UserId},
+    auth::{Quota, Role, User, UserId, audit::Particulars},
     convert,
     host::Host,
 };
@@ -41,6 +41,7 @@ pub(super) async fn list(State(host): State<Host>) -> Json<UserList> {
 )]
 pub(super) async fn create(
     State(host): State<Host>,
+    Extension(particulars): Extension<Particulars>,
     Body(asked): Body<CreateUser>,
 ) -> Result<(StatusCode, Json<UserView>), Failure> {
     let id = UserId::parse(&asked.user_id)
@@ -56,6 +57,8 @@ pub(super) async fn create(
         quota,
         created_at_ms: host.now_ms(),
     };
+    particulars.object(format!("user {}", user.id));
+    particulars.change(&format!("new, role {}; quota {}", role.name(), user.quota));
     host.accounts().add_user(user.clone()).await?;
     tracing::info!(user = %user.id, role = role.name(), "user added");
     Ok((StatusCode::CREATED, Json(view(&host, &user))))
@@ -90,15 +93,16 @@ pub(super) async fn show(
 )]
 pub(super) async fn change(
     State(host): State<Host>,
+    Extension(particulars): Extension<Particulars>,
     Path(id): Path<Arc<str>>,
     Body(asked): Body<ChangeUser>,
 ) -> Result<Json<UserView>, Failure> {
     let quota = asked.quota.as_ref().map(convert::quota).transpose()?;
     let role = asked.role.map(convert::role);
-    let user = host
-        .accounts()
-        .change_user(&known(&id)?, role, quota)
-        .await?;
+    let id = known(&id)?;
+    let before = host.accounts().user(&id)?;
+    particulars.change(&difference(&before, role, quota));
+    let user = host.accounts().change_user(&id, role, quota).await?;
     Ok(Json(view(&host, &user)))
 }
 
@@ -113,9 +117,12 @@ pub(super) async fn change(
 )]
 pub(super) async fn remove(
     State(host): State<Host>,
+    Extension(particulars): Extension<Particulars>,
     Path(id): Path<Arc<str>>,
 ) -> Result<StatusCode, Failure> {
     let id = known(&id)?;
+    let role = host.accounts().user(&id)?.role;
+    particulars.change(&format!("role {}, removed with its tokens", role.name()));
     host.accounts().remove_user(&id).await?;
     tracing::info!(user = %id, "user removed");
     Ok(StatusCode::NO_CONTENT)
@@ -124,6 +131,18 @@ pub(super) async fn remove(
 /// A user and what its programs ask for.
 pub(super) fn view(host: &Host, user: &User) -> UserView {
     convert::user_view(user, &host.usage(&user.id))
+}
+
+/// What becomes of a user, in words.
+fn difference(before: &User, role: Option<Role>, quota: Option<Quota>) -> String {
+    let mut words = Vec::new();
+    if let Some(role) = role {
+        words.push(format!("role {} → {}", before.role.name(), role.name()));
+    }
+    if let Some(quota) = quota {
+        words.push(format!("quota {} → {quota}", before.quota));
+    }
+    words.join("; ")
 }
 
 /// An id that can't be is an id that is not there: one answer for both.

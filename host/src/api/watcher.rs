@@ -13,7 +13,7 @@ use hersh_wire::Code;
 
 use super::{extract::Owned, problem::Failure};
 use crate::{
-    auth::Caller,
+    auth::{Caller, audit::Particulars},
     convert,
     host::{Entry, Host},
     proxy,
@@ -42,11 +42,12 @@ macro_rules! ways {
         pub(super) async fn $look(
             host: State<Host>,
             caller: Extension<Caller>,
+            particulars: Extension<Particulars>,
             program: Owned,
             client: Sender,
             request: Request,
         ) -> Result<Response, Failure> {
-            forward(host, caller, program, client, request).await
+            forward(host, (caller, particulars), program, client, request).await
         }
 
         /// What steers the program by its WatcherAPI.
@@ -61,11 +62,12 @@ macro_rules! ways {
         pub(super) async fn $steer(
             host: State<Host>,
             caller: Extension<Caller>,
+            particulars: Extension<Particulars>,
             program: Owned,
             client: Sender,
             request: Request,
         ) -> Result<Response, Failure> {
-            forward(host, caller, program, client, request).await
+            forward(host, (caller, particulars), program, client, request).await
         }
     };
 }
@@ -114,11 +116,13 @@ pub(super) async fn look_at(
 
 async fn forward(
     State(host): State<Host>,
-    Extension(caller): Extension<Caller>,
+    (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
     Owned(entry): Owned,
     (peer, scheme): Sender,
     mut request: Request,
 ) -> Result<Response, Failure> {
+    // What the program makes of it is the program's.
+    particulars.changes_nothing();
     let client = peer.zip(scheme);
     let client = client
         .map(|(Extension(ConnectInfo(address)), Extension(scheme))| Client { address, scheme });

@@ -11,8 +11,9 @@ use std::{
 use super::{
     AccountError, Caller, Token, TokenHash, TokenId, User, UserId,
     rows::{self, StoredToken},
+    time::{META_NEWEST, TokenTime},
 };
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Right};
 
 /// Users and tokens of one host; clones are the same ones.
 #[derive(Clone)]
@@ -20,6 +21,9 @@ pub(crate) struct Accounts(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) journal: Journal,
+    pub(super) time: TokenTime,
+    /// Up to when the journal has it that tokens ended.
+    pub(super) noted_ms: AtomicU64,
     known: RwLock<Known>,
     /// Held by whoever changes something, so that memory and file change in one order.
     pub(super) changes: tokio::sync::Mutex<()>,
@@ -48,6 +52,8 @@ impl Accounts {
     /// As the disk says.
     pub(super) fn load(journal: Journal) -> Result<Self, JournalError> {
         let (users, tokens) = journal.read(rows::load)?;
+        let noted = journal.meta(META_NEWEST)?;
+        let noted_ms = noted.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut known = Known {
             users: users
                 .into_iter()
@@ -60,9 +66,17 @@ impl Accounts {
         }
         Ok(Self(Arc::new(Inner {
             journal,
+            time: TokenTime::starting_at(noted_ms),
+            noted_ms: AtomicU64::new(noted_ms),
             known: RwLock::new(known),
             changes: tokio::sync::Mutex::default(),
         })))
+    }
+
+    /// The time by which tokens are made and end, with the clock at `now_ms`; both milliseconds since
+    /// the Unix epoch.
+    pub(crate) fn time_ms(&self, now_ms: u64) -> u64 {
+        self.0.time.at(now_ms)
     }
 
     /// Whose the token in the value of an `Authorization` header is; `None` unless it is valid now.
@@ -79,7 +93,7 @@ impl Accounts {
             .get(&hash)
             .filter(|held| held.stored.hash == hash)?;
         let stored = &held.stored;
-        if stored.is_over(now_ms) {
+        if stored.is_over(self.time_ms(now_ms)) {
             return None;
         }
         let user = known.users.get(&stored.user)?;
@@ -95,6 +109,7 @@ impl Accounts {
 
     /// Whether a caller would be let in now as it was then: with a valid token and the same role.
     pub(super) fn still_admits(&self, caller: &Caller, now_ms: u64) -> bool {
+        let now_ms = self.time_ms(now_ms);
         let known = self.known();
         let token = known.tokens.get(&caller.token);
         let user = known.users.get(&caller.user);
@@ -113,10 +128,10 @@ impl Accounts {
         F: Future<Output = Result<T, AccountError>> + Send,
     {
         let accounts = self.clone();
-        let made = tokio::spawn(async move {
+        let made = tokio::spawn(Right::handed_on(async move {
             let _alone = accounts.0.changes.lock().await;
             change(accounts.clone()).await
-        });
+        }));
         made.await?
     }
 

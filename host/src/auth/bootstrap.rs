@@ -180,7 +180,7 @@ mod tests {
         let bearer = bearer(data.path());
         let caller = accounts.authenticate(Some(&bearer), 2_000).unwrap();
         assert_eq!((caller.role, caller.scope), (Role::Admin, Scope::Admin));
-        accounts.note_uses().await.unwrap();
+        accounts.note_uses(2_000).await.unwrap();
 
         let (_, again, written) = start(data.path()).await;
         assert!(written.is_none());
@@ -191,6 +191,30 @@ mod tests {
         let secret = bearer.trim_start_matches("Bearer ").as_bytes();
         let shows = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
         assert!(!shows(&file) && !shows(&wal), "only the hash is stored");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_ended_is_over_when_the_clock_steps_back() {
+        let data = tempfile::tempdir().unwrap();
+        let (_, accounts, _) = start(data.path()).await;
+        let asked = NewToken {
+            user: UserId::parse(FIRST_ADMIN).unwrap(),
+            scope: Scope::Operate,
+            label: String::new(),
+            expires_at_ms: Some(500_000),
+        };
+        let (_, token) = accounts.add_token(asked, 1_000).await.unwrap();
+        let bearer = format!("Bearer {}", token.reveal());
+        let is_valid = |accounts: &Accounts, now_ms| {
+            let caller = accounts.authenticate(Some(&bearer), now_ms);
+            caller.is_some()
+        };
+        assert!(is_valid(&accounts, 2_000));
+        assert!(!is_valid(&accounts, 600_000));
+        assert!(!is_valid(&accounts, 2_000), "the clock stepped back");
+        accounts.note_uses(2_000).await.unwrap();
+        let (_, again, _) = start(data.path()).await;
+        assert!(!is_valid(&again, 2_000), "the host was started anew");
     }
 
     #[tokio::test]

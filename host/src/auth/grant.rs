@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use hersh_machine::driver::Clock;
 
-use super::{Accounts, Caller, UserId};
-use crate::surroundings::Surroundings;
+use super::{Accounts, Caller, Role, UserId};
+use crate::{journal::Right, surroundings::Surroundings};
 
 /// How often whoever opened a stream or a tunnel is looked at.
 pub(crate) const GRANT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a request was let in by. To make one costs nothing but counts.
+#[derive(Clone)]
 pub(crate) struct Grant {
     accounts: Accounts,
     surroundings: Surroundings,
@@ -29,6 +30,19 @@ impl Grant {
     /// Who was let in.
     pub(crate) fn user(&self) -> &UserId {
         &self.caller.user
+    }
+
+    /// The role in which.
+    pub(crate) fn role(&self) -> Role {
+        self.caller.role
+    }
+
+    /// What the journal is to go by in whatever it changes for the caller.
+    pub(crate) fn right(&self) -> Right {
+        let (token, role) = (self.caller.token.clone(), self.caller.role.name());
+        let (accounts, surroundings) = (self.accounts.clone(), self.surroundings.clone());
+        let now_ms = move || accounts.time_ms(surroundings.now_ms());
+        Right::new(token.into(), role, now_ms)
     }
 
     /// Waits until the caller's token is valid no longer, or its user has another role: what was

@@ -98,10 +98,22 @@ pub async fn issue_admin_token(
         true => "hersh host token --revoke-others",
         false => "hersh host token",
     };
-    let (peer, action) = ("this machine".to_owned(), action.to_owned());
-    let target = TOKEN_FILE.to_owned();
-    let attempt = audit::attempt(&journal, &on_the_machine, now_ms, peer, action, target).await?;
+    let plan = audit::Plan {
+        at_ms: now_ms,
+        peer: "this machine".to_owned(),
+        action: action.to_owned(),
+        target: TOKEN_FILE.to_owned(),
+        object: format!("user {admin}"),
+    };
+    let attempt = audit::attempt(&journal, &on_the_machine, plan).await?;
+    let particulars = attempt.particulars();
     let issued = issue(&journal, data, admin, now_ms, revoke_others).await;
+    if let Ok(issued) = &issued {
+        let revoked = issued.revoked;
+        particulars.change(&format!(
+            "new token, scope admin, without end; {revoked} others revoked"
+        ));
+    }
     let status = if issued.is_ok() { 201 } else { 500 };
     attempt.ended(status).await;
     journal.flush().await?;
@@ -121,6 +133,7 @@ fn open_alone(data: &Path) -> Result<(DataLock, Journal), IssueError> {
 }
 
 fn valid(accounts: &Accounts, now_ms: u64) -> Vec<TokenView> {
+    let now_ms = accounts.time_ms(now_ms);
     let tokens = accounts.tokens(None).into_iter();
     let valid = tokens.filter(|token| token.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms));
     valid.map(|token| convert::token_view(&token)).collect()

@@ -17,7 +17,9 @@ mod error;
 mod grant;
 mod issue;
 mod rows;
+mod spelling;
 mod throttle;
+mod time;
 mod token;
 mod tokens;
 mod user;
@@ -27,6 +29,8 @@ pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
+#[cfg(test)]
+pub(crate) use grant::GRANT_INTERVAL;
 pub(crate) use grant::Grant;
 pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 #[cfg(test)]

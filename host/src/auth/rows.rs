@@ -56,12 +56,14 @@ pub(super) fn put_user(transaction: &Transaction<'_>, user: &User) -> Result<(),
     Ok(())
 }
 
-/// Removes a user and its tokens unless it owns programs; how many it owns.
+/// Removes a user, its tokens and the answers that are kept for it, unless it owns programs; how many
+/// it owns. Whoever gets the name next must not be answered in its stead.
 pub(super) fn delete_user(transaction: &Transaction<'_>, id: &UserId) -> Result<u64, JournalError> {
     let count = "SELECT count(*) FROM programs WHERE owner = ?1";
     let programs: u64 = transaction.query_row(count, [id.as_str()], |row| row.get(0))?;
     if programs == 0 {
         transaction.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])?;
+        transaction.execute("DELETE FROM idempotency WHERE user = ?1", [id.as_str()])?;
     }
     Ok(programs)
 }

@@ -3,12 +3,14 @@
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::{
     AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash, UserId,
     accounts::Held,
     rows::{self, StoredToken},
+    time::META_NEWEST,
 };
 use crate::journal::JournalError;
 
@@ -27,6 +29,12 @@ impl TokenId {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<TokenId> for Arc<str> {
+    fn from(id: TokenId) -> Self {
+        id.0
     }
 }
 
@@ -55,6 +63,23 @@ pub(crate) struct NewToken {
     pub(crate) scope: Scope,
     pub(crate) label: String,
     pub(crate) expires_at_ms: Option<u64>,
+}
+
+impl NewToken {
+    /// What it may do and for how long, in words.
+    pub(crate) fn words(&self) -> String {
+        // The calendar ends with the year 9999.
+        let end = self
+            .expires_at_ms
+            .filter(|end_ms| *end_ms < 253_402_300_800_000);
+        let end = end.map(Duration::from_millis);
+        let end = end.and_then(|since| UNIX_EPOCH.checked_add(since));
+        let end = end.map_or_else(
+            || "without end".to_owned(),
+            |end| format!("until {}", humantime::format_rfc3339_seconds(end)),
+        );
+        format!("scope {}, {end}, label {:?}", self.scope.name(), self.label)
+    }
 }
 
 impl Accounts {
@@ -163,6 +188,7 @@ impl Accounts {
 
     /// True if some token could change users now: otherwise nobody could let anybody in.
     pub(super) fn has_admin_token(&self, now_ms: u64) -> bool {
+        let now_ms = self.time_ms(now_ms);
         let known = self.known();
         known.tokens.values().any(|held| {
             let stored = &held.stored;
@@ -177,11 +203,13 @@ impl Accounts {
         })
     }
 
-    /// Writes down when tokens were used last. What a crash loses of that is one interval.
+    /// Writes down when tokens were used last, and which time it is if a token has ended since: no
+    /// later start lets it in, whatever the clock says then. What a crash loses of that is one interval.
     ///
     /// # Errors
     /// As the disk says; the next call tries again.
-    pub(crate) async fn note_uses(&self) -> Result<(), JournalError> {
+    pub(crate) async fn note_uses(&self, now_ms: u64) -> Result<(), JournalError> {
+        self.note_time(now_ms).await?;
         let used: Vec<(Arc<Held>, u64)> = {
             let known = self.known();
             let held = known.tokens.values();
@@ -208,6 +236,24 @@ impl Accounts {
         for (held, used_ms) in used {
             held.noted_ms.store(used_ms, Ordering::Relaxed);
         }
+        Ok(())
+    }
+}
+
+impl Accounts {
+    async fn note_time(&self, now_ms: u64) -> Result<(), JournalError> {
+        let now_ms = self.time_ms(now_ms);
+        let since = self.0.noted_ms.load(Ordering::Relaxed)..=now_ms;
+        let has_ended = |held: &Arc<Held>| {
+            let end_ms = held.stored.expires_at_ms;
+            end_ms.is_some_and(|end_ms| since.contains(&end_ms))
+        };
+        if !self.known().tokens.values().any(has_ended) {
+            return Ok(());
+        }
+        let written = self.0.journal.set_meta(META_NEWEST, now_ms.to_string());
+        written.await?;
+        self.0.noted_ms.store(now_ms + 1, Ordering::Relaxed);
         Ok(())
     }
 }

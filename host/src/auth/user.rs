@@ -119,6 +119,26 @@ impl Quota {
     }
 }
 
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (name, bound) in [
+            ("programs", self.programs),
+            ("memory bytes", self.memory_bytes),
+            ("cpu millis", self.cpu_millis),
+            ("state bytes", self.state_bytes),
+            ("builds", self.builds),
+        ] {
+            match bound {
+                Some(bound) => write!(f, "{separator}{name} {bound}")?,
+                None => write!(f, "{separator}{name} unbounded")?,
+            }
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use hersh_machine::driver::Config;
+use hersh_machine::driver::{self, Config};
 use hersh_program::{
     Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor,
 };
@@ -173,20 +173,32 @@ impl Host {
             .await
             .map_err(CommandError::Interrupted)??;
         let source = Source {
-            build: build.clone(),
+            build,
             manifest: Arc::new(manifest),
         };
         let is_same = |program: &Program| program.source == source;
-        if !entry.supervisor().with_state(is_same) {
-            self.send(entry, Event::SourceReplaced { source }).await?;
+        let sent = if entry.supervisor().with_state(is_same) {
+            Ok(())
+        } else {
+            let event = Event::SourceReplaced { source };
+            self.send(entry, event).await.map(drop)
+        };
+        match &sent {
+            Ok(()) => {}
+            // It is surely not the program's, so the tree that came is one of those that go.
+            Err(CommandError::Journal(driver::JournalError::Revoked)) => {}
+            Err(_) => return Ok(sent?),
         }
-        let (id, kept) = (entry.id(), [build, entry.build_id()]);
+        let newest = |program: &Program| program.source.build.clone();
+        let newest = entry.supervisor().with_state(newest);
+        let (id, kept) = (entry.id(), [newest, entry.build_id()]);
         let pruned = self
             .blocking(move |host| host.storage().retain_builds(&id, &kept))
             .await;
         if let Ok(Err(error)) = pruned {
             tracing::warn!(%error, "older source stays until the next one comes");
         }
+        sent?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ mod state_copy;
 
 use std::{sync::Arc, time::Duration};
 
-use hersh_machine::driver::Clock;
+use hersh_machine::driver::{self, Clock};
 use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Refusal, State};
 use tokio::task::JoinError;
 
@@ -24,7 +24,7 @@ use crate::{
     convert,
     effects::Effects,
     idempotency::Claims,
-    journal::Journal,
+    journal::{Journal, Right},
     lanes,
     metrics::{Measured, Metrics},
     place::Place,
@@ -295,7 +295,8 @@ impl Host {
     }
 
     async fn send(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
-        match entry.supervisor().call(event).await {
+        let right = Right::carried().map(|right| Arc::new(right) as driver::Right);
+        match entry.supervisor().call_by(event, right).await {
             Ok(()) => Ok(Outcome::Accepted),
             Err(ProgramError::Refused(Refusal::Already { .. })) => Ok(Outcome::Already),
             Err(ProgramError::Refused(refusal @ Refusal::BeingRemoved)) => {

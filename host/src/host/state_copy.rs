@@ -18,6 +18,7 @@ use tokio::task::JoinError;
 
 use super::{Entry, Host};
 use crate::{
+    journal::JournalError,
     runtime::StopError,
     seats::Seat,
     space::NoSpace,
@@ -56,6 +57,8 @@ pub(crate) enum CopyError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Space(#[from] NoSpace),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("the copy was interrupted: {0}")]
     Interrupted(#[from] JoinError),
 }
@@ -138,6 +141,8 @@ impl Host {
             }
             let id = program.id.clone();
             let bytes_max = program.manifest().limits.state_bytes;
+            // The file is not in the journal, so the right to change it is asked for by itself.
+            host.journal().flush().await?;
             let put = move |host: &Host| {
                 let storage = host.storage();
                 storage.put_state_file(&id, &path, &content, bytes_max)

@@ -57,6 +57,11 @@ pub enum JournalError {
     /// The user who would own it is gone.
     #[error("the user {0} is gone")]
     NoOwner(String),
+    /// The token that it was asked for with gives the right to it no more.
+    #[error(
+        "the token that asked for this is not valid any more, or its user has another role; nothing has changed"
+    )]
+    Revoked,
     /// The disk is full.
     #[error("the disk that holds the journal is full")]
     Full,
@@ -113,9 +118,12 @@ impl JournalError {
     pub(crate) fn needs_person(&self) -> bool {
         match self {
             Self::Unreadable { .. } | Self::Diverged { .. } => true,
-            Self::Exists(_) | Self::NoOwner(_) | Self::Full | Self::Sqlite(_) | Self::Closed => {
-                false
-            }
+            Self::Exists(_)
+            | Self::NoOwner(_)
+            | Self::Revoked
+            | Self::Full
+            | Self::Sqlite(_)
+            | Self::Closed => false,
         }
     }
 }

@@ -18,6 +18,7 @@ mod probed;
 mod program_journal;
 mod programs;
 mod retention;
+mod right;
 mod schema;
 mod writer;
 
@@ -27,8 +28,10 @@ pub use error::{JournalError, OpenError};
 pub use probed::{CommitPoint, Verdict};
 pub(crate) use program_journal::ProgramJournal;
 pub use retention::{
-    AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX, IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY,
+    AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
+    IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY,
 };
+pub(crate) use right::Right;
 
 use std::{
     path::Path,
@@ -201,14 +204,32 @@ impl Journal {
     }
 
     /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
-    /// what it wrote is on the disk when this returns.
+    /// what it wrote is on the disk when this returns. Work that a token asked for is carried out only
+    /// if that gives the right to it in that very transaction.
     ///
     /// # Errors
-    /// What `work` says, of which nothing is left then, or what the disk says.
+    /// What `work` says, of which nothing is left then, [`JournalError::Revoked`], or what the disk
+    /// says.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
+        self.write_by(Right::carried().as_ref(), work).await
+    }
+
+    /// Like [`Journal::write`], by this right instead of the task's.
+    async fn write_by<T: Send + 'static>(
+        &self,
+        right: Option<&Right>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let right = right.map(|right| (right.clone(), right.now_ms()));
+        let work = move |transaction: &Transaction<'_>| {
+            if let Some((right, now_ms)) = right {
+                right.check(transaction, now_ms)?;
+            }
+            work(transaction)
+        };
         let (reply, answer) = oneshot::channel();
         // The one who asked may have gone away; what was written stands.
         let tell = move |outcome| drop(reply.send(outcome));
@@ -216,10 +237,11 @@ impl Journal {
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    /// Waits until all that was handed over before is on the disk.
+    /// Waits until all that was handed over before is on the disk, and asks whether whoever this
+    /// task works for still may: for what is changed beside the journal.
     ///
     /// # Errors
-    /// As the disk says.
+    /// [`JournalError::Revoked`], or as the disk says.
     pub(crate) async fn flush(&self) -> Result<(), JournalError> {
         self.write(|_| Ok(())).await
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use hersh_machine::driver;
 use hersh_program::{Lifecycle, Program, ProgramRecord};
 
-use super::{Journal, JournalError, ProgramRow, SNAPSHOT_EVERY};
+use super::{Journal, JournalError, ProgramRow, Right, SNAPSHOT_EVERY};
 use crate::{
     metrics::{Metrics, event_name},
     story::Story,
@@ -59,6 +59,7 @@ impl From<JournalError> for driver::JournalError {
         match error {
             JournalError::Full => Self::Full,
             JournalError::Closed => Self::Closed,
+            JournalError::Revoked => Self::Revoked,
             JournalError::Exists(_)
             | JournalError::NoOwner(_)
             | JournalError::Sqlite(_)
@@ -70,8 +71,16 @@ impl From<JournalError> for driver::JournalError {
 
 impl driver::Journal<Lifecycle> for ProgramJournal {
     async fn append(&mut self, record: &ProgramRecord) -> Result<(), driver::JournalError> {
-        let stored = self.journal.append(self.row, record).await;
-        stored?;
+        self.append_by(record, None).await
+    }
+
+    async fn append_by(
+        &mut self,
+        record: &ProgramRecord,
+        right: Option<&driver::Right>,
+    ) -> Result<(), driver::JournalError> {
+        let right = right.and_then(|right| right.downcast_ref::<Right>());
+        self.journal.append_by(self.row, record, right).await?;
         self.last_event_ms.store(record.now_ms, Ordering::Relaxed);
         self.metrics.event(event_name(&record.event));
         if record.seq >= self.compact_at {

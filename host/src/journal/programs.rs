@@ -3,7 +3,7 @@
 use hersh_program::{Program, ProgramId, ProgramRecord};
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Journal, JournalError, ProgramRow, StoredProgram, fold, to_json};
+use super::{Journal, JournalError, ProgramRow, Right, StoredProgram, fold, to_json};
 use crate::{auth::UserId, idempotency::Kept};
 
 impl Journal {
@@ -61,10 +61,23 @@ impl Journal {
         row: ProgramRow,
         record: &ProgramRecord,
     ) -> Result<(), JournalError> {
+        self.append_by(row, record, None).await
+    }
+
+    /// Like [`Journal::append`], if `right` holds then.
+    ///
+    /// # Errors
+    /// As [`Journal::append`], and [`JournalError::Revoked`].
+    pub(super) async fn append_by(
+        &self,
+        row: ProgramRow,
+        record: &ProgramRecord,
+        right: Option<&Right>,
+    ) -> Result<(), JournalError> {
         let (seq, now_ms) = (record.seq, record.now_ms);
         let event = to_json(&record.event)?;
         let effects = to_json(&record.effects)?;
-        self.write(move |transaction| {
+        self.write_by(right, move |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO records (program, seq, now_ms, event, effects)

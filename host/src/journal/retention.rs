@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read
-//! audit: each user's newest 25,000, the newest 500,000 of all     idempotency: 24 hours
+//! audit: each user's newest 25,000 changes, the newest 500,000 of all; of what changed nothing
+//!        2,500 and 50,000                                          idempotency: 24 hours
 //! ```
 
 use rusqlite::{Connection, params};
@@ -13,10 +14,14 @@ use super::{Journal, JournalError, ProgramRow, fold, to_json};
 pub const RECORDS_MAX: u64 = 1_000;
 /// A program's state is stored anew after this many records: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
-/// The newest entries of the audit log stay.
+/// The newest entries of the audit log about changes stay.
 pub const AUDIT_ROWS_MAX: u64 = 500_000;
 /// Of these, the newest of one user: whoever makes many pushes out none but its own.
 pub const AUDIT_ROWS_PER_USER_MAX: u64 = 25_000;
+/// The newest entries of the audit log about what changed nothing; beside those about changes.
+pub const AUDIT_REPEATS_MAX: u64 = 50_000;
+/// Of these, the newest of one user.
+pub const AUDIT_REPEATS_PER_USER_MAX: u64 = 2_500;
 /// An answer is repeated to the same idempotency key for this long.
 pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Rows that one transaction removes, so that no write waits long behind it.
@@ -81,26 +86,48 @@ fn prune(connection: &Connection, oldest_ms: u64) -> Result<u64, JournalError> {
              (SELECT user, key FROM idempotency WHERE at_ms < ?1 LIMIT ?2)",
         )?
         .execute(params![oldest_ms, PRUNED_ROWS_MAX])?;
-    let of_one = connection
+    let mut pruned = answers;
+    for (is_change, of_one, of_all) in [
+        (true, AUDIT_ROWS_PER_USER_MAX, AUDIT_ROWS_MAX),
+        (false, AUDIT_REPEATS_PER_USER_MAX, AUDIT_REPEATS_MAX),
+    ] {
+        pruned += prune_audit(connection, is_change, of_one, of_all)?;
+    }
+    Ok(u64::try_from(pruned).unwrap_or(u64::MAX))
+}
+
+/// Removes the oldest of one kind of entries: of each user those over `of_one`, of all those over
+/// `of_all`. Numbers have gaps, so rows are counted.
+fn prune_audit(
+    connection: &Connection,
+    is_change: bool,
+    of_one: u64,
+    of_all: u64,
+) -> rusqlite::Result<usize> {
+    let by_user = connection
         .prepare_cached(
             "WITH RECURSIVE users (user) AS (
-               SELECT MIN(user) FROM audit
+               SELECT MIN(user) FROM audit WHERE is_change = ?1
                UNION ALL
-               SELECT (SELECT MIN(user) FROM audit WHERE user > users.user)
+               SELECT (SELECT MIN(user) FROM audit WHERE is_change = ?1 AND user > users.user)
                FROM users WHERE users.user IS NOT NULL)
              DELETE FROM audit WHERE seq IN
-             (SELECT audit.seq FROM users JOIN audit ON audit.user = users.user
-              AND audit.seq <= (SELECT seq FROM audit AS own WHERE own.user = users.user
-                                ORDER BY seq DESC LIMIT 1 OFFSET ?1)
-              LIMIT ?2)",
+             (SELECT audit.seq FROM users JOIN audit
+              ON audit.is_change = ?1 AND audit.user = users.user
+              AND audit.seq <= (SELECT seq FROM audit AS own
+                                WHERE own.is_change = ?1 AND own.user = users.user
+                                ORDER BY seq DESC LIMIT 1 OFFSET ?2)
+              LIMIT ?3)",
         )?
-        .execute(params![AUDIT_ROWS_PER_USER_MAX, PRUNED_ROWS_MAX])?;
-    let of_all = connection
+        .execute(params![is_change, of_one, PRUNED_ROWS_MAX])?;
+    let by_age = connection
         .prepare_cached(
             "DELETE FROM audit WHERE seq IN
-             (SELECT seq FROM audit WHERE seq <= (SELECT MAX(seq) FROM audit) - ?1
-              ORDER BY seq LIMIT ?2)",
+             (SELECT seq FROM audit WHERE is_change = ?1
+              AND seq <= (SELECT seq FROM audit WHERE is_change = ?1
+                          ORDER BY seq DESC LIMIT 1 OFFSET ?2)
+              ORDER BY seq LIMIT ?3)",
         )?
-        .execute(params![AUDIT_ROWS_MAX, PRUNED_ROWS_MAX])?;
-    Ok(u64::try_from(answers + of_one + of_all).unwrap_or(u64::MAX))
+        .execute(params![is_change, of_all, PRUNED_ROWS_MAX])?;
+    Ok(by_user + by_age)
 }

@@ -7,10 +7,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 use super::{OpenError, fold};
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("0001.sql"),
     include_str!("0002.sql"),
     include_str!("0003.sql"),
+    include_str!("0004.sql"),
 ];
 
 /// The log is cut back to this size once it was folded into the database.

@@ -50,16 +50,16 @@ pub(super) fn write_toward_program(
             "x-forwarded-for: {address}\r\nx-forwarded-proto: {scheme}\r\n"
         );
     }
-    if let Some(host) = asked.get(header::HOST) {
+    if let Some(host) = asked.get(header::HOST)
+        && !holds_token(host)
+    {
         write("x-forwarded-host", host, out);
     }
 }
 
 /// Whether a token of this host stands in a header's value, where it would be the program's to use.
 fn holds_token(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    // Most values are told at a glance.
-    bytes.contains(&b'_') && Token::is_in(&String::from_utf8_lossy(bytes))
+    Token::is_spelled_in(value.as_bytes())
 }
 
 /// Writes one header.

@@ -201,7 +201,7 @@ impl Proxy {
         ends: Ends,
         permit: Permit,
     ) -> Result<(), ForwardError> {
-        let seat = self.tunnels.take(ends.grant.user());
+        let seat = self.tunnels.take(ends.grant.user(), ends.grant.role());
         let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
         let (program, early) = link.into_wire();
         let tunnel = Tunnel {

@@ -24,6 +24,13 @@ impl StorageError {
         is_disk_full(&self.source)
     }
 
+    /// What happened, for those who don't know this machine's folders.
+    #[must_use]
+    pub fn without_path(&self) -> String {
+        let (action, source) = (self.action, &self.source);
+        format!("can't {action} a folder of the program: {source}")
+    }
+
     /// For `map_err`: the failure of `action` on `path`.
     pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();

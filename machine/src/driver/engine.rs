@@ -243,10 +243,14 @@ where
 
     /// Takes one event in; where a journal is kept, as soon as its record is durable.
     fn take(&mut self, queued: Queued<M>) {
-        let Queued { event, reply } = queued;
+        let Queued {
+            event,
+            reply,
+            right,
+        } = queued;
         if J::DURABLE {
             let step = self.stepper.prepare(event, self.time.now_ms());
-            self.storing.begin(step, reply);
+            self.storing.begin(step, reply, right);
         } else {
             let completed = M::completes(&event);
             let now_ms = self.time.now_ms();

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use tokio::sync::oneshot;
 
 use super::{
-    JournalError,
+    JournalError, Right,
     shared::{Queued, Shared},
 };
 use crate::Machine;
@@ -67,7 +67,7 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// [`SendError`] with the event.
     pub fn send(&self, event: M::Event) -> Result<(), SendError<M::Event>> {
-        self.shared.offer(Queued { event, reply: None })
+        self.shared.offer(Queued::unasked(event))
     }
 
     /// Sends `event` and waits until its record is durable and its state is published. Dropping
@@ -76,10 +76,23 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// [`CallError`]; but for [`CallError::Stopped`] without the event, nothing has changed.
     pub async fn call(&self, event: M::Event) -> Result<Answer<M::Effect>, CallError<M::Event>> {
+        self.call_by(event, None).await
+    }
+
+    /// Like [`Handle::call`], by a right that the journal goes by when it stores the record.
+    ///
+    /// # Errors
+    /// As [`Handle::call`]; [`JournalError::Revoked`] if the right does not hold then.
+    pub async fn call_by(
+        &self,
+        event: M::Event,
+        right: Option<Right>,
+    ) -> Result<Answer<M::Effect>, CallError<M::Event>> {
         let (reply, answer) = oneshot::channel();
         let queued = Queued {
             event,
             reply: Some(reply),
+            right,
         };
         match self.shared.offer(queued) {
             Ok(()) => answer.await.unwrap_or(Err(CallError::Stopped(None))),

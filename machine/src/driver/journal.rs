@@ -1,6 +1,7 @@
 //! Where records become durable.
 
-use core::future::Future;
+use alloc::sync::Arc;
+use core::{any::Any, future::Future};
 use std::string::String;
 
 use crate::{Machine, step::RecordOf};
@@ -16,10 +17,16 @@ pub enum JournalError {
     /// The journal takes no more records: its host is ending.
     #[error("the journal is closed; nothing has changed, try again when the host is back")]
     Closed,
+    /// Whoever asked for it has lost the right to.
+    #[error("whoever asked for it may not any more; nothing has changed")]
+    Revoked,
     /// Anything else, as the storage said it.
     #[error("the journal did not take the record: {0}; nothing has changed, try again later")]
     Other(String),
 }
+
+/// By what right a caller asks: opaque to the driver, handed to the journal with the record.
+pub type Right = Arc<dyn Any + Send + Sync>;
 
 /// Where records become durable.
 pub trait Journal<M: Machine>: Send + 'static {
@@ -36,6 +43,20 @@ pub trait Journal<M: Machine>: Send + 'static {
         &mut self,
         record: &RecordOf<M>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Like [`Journal::append`], for an event that somebody asked for by `right`: stored only if
+    /// that holds in the moment of storing.
+    ///
+    /// # Errors
+    /// As [`Journal::append`], and [`JournalError::Revoked`].
+    fn append_by(
+        &mut self,
+        record: &RecordOf<M>,
+        right: Option<&Right>,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send {
+        let _ = right;
+        self.append(record)
+    }
 
     /// Is told the state that a stored record led to, before it is published. Returns at once: the
     /// machine waits meanwhile.

@@ -36,7 +36,7 @@ use std::string::String;
 pub use cancel::Cancel;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use handle::{Answer, CallError, Handle, SendError, Subscription};
-pub use journal::{Journal, JournalError, NoJournal};
+pub use journal::{Journal, JournalError, NoJournal, Right};
 
 use crate::{Capacity, Machine, OpId, Stepper};
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Answer, CallError, Config, SendError};
+use super::{Answer, CallError, Config, Right, SendError};
 use crate::{Lane, Machine, Mailbox};
 
 /// Where the answer to a `call` goes.
@@ -23,6 +23,7 @@ pub(super) type Reply<M> =
 pub(super) struct Queued<M: Machine> {
     pub(super) event: M::Event,
     pub(super) reply: Option<Reply<M>>,
+    pub(super) right: Option<Right>,
 }
 
 pub(super) struct Core<M: Machine> {
@@ -139,7 +140,11 @@ impl<M: Machine> Core<M> {
 impl<M: Machine> Queued<M> {
     /// An event that nobody waits for.
     pub(super) fn unasked(event: M::Event) -> Self {
-        Self { event, reply: None }
+        Self {
+            event,
+            reply: None,
+            right: None,
+        }
     }
 
     /// Tells the caller, if any, how it went.

@@ -11,8 +11,8 @@ use core::{
 use tokio::time::sleep;
 
 use super::{
-    CallError, Clock, Driven, Handler, Journal, JournalError, engine::Engine, shared::Queued,
-    shared::Reply,
+    CallError, Clock, Driven, Handler, Journal, JournalError, Right, engine::Engine,
+    shared::Queued, shared::Reply,
 };
 use crate::{Machine, Step};
 
@@ -57,9 +57,9 @@ where
     J: Journal<M>,
 {
     /// Begins to store a step. Nothing is being stored.
-    pub(super) fn begin(&mut self, step: Step<M>, reply: Option<Reply<M>>) {
+    pub(super) fn begin(&mut self, step: Step<M>, reply: Option<Reply<M>>, right: Option<Right>) {
         if let Some(journal) = self.journal.take() {
-            self.busy = Some(store(journal, step, reply, None));
+            self.busy = Some(store(journal, step, reply, right, None));
         }
     }
 }
@@ -68,6 +68,7 @@ fn store<M, J>(
     mut journal: J,
     step: Step<M>,
     reply: Option<Reply<M>>,
+    right: Option<Right>,
     delay: Option<Duration>,
 ) -> Attempt<M, J>
 where
@@ -78,7 +79,7 @@ where
         if let Some(delay) = delay {
             sleep(delay).await;
         }
-        let result = journal.append(&step.record).await;
+        let result = journal.append_by(&step.record, right.as_ref()).await;
         Stored {
             journal,
             step,
@@ -148,7 +149,7 @@ where
                     (failing.1 * 2).min(LONGEST_BACK_OFF)
                 });
                 self.storing.failing = Some(Box::new((error, delay)));
-                self.storing.busy = Some(store(journal, step, None, Some(delay)));
+                self.storing.busy = Some(store(journal, step, None, None, Some(delay)));
             }
         }
     }

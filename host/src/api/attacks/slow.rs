@@ -99,6 +99,32 @@ async fn a_drip_of_a_body_is_given_up_after_30_s() {
 }
 
 #[tokio::test]
+async fn an_upload_of_a_byte_now_and_then_is_given_up_after_60_s() {
+    let world = World::in_one_runtime(decent).await;
+    let mut client = world.connect().await;
+    client
+        .send(
+            "PUT /programs/p/source HTTP/1.1\r\nHost: h\r\nAUTH\r\n\
+             Content-Type: application/x-tar\r\nContent-Length: 100000\r\n\r\n",
+        )
+        .await;
+    let clock = StoppedClock::new(&world);
+    let uploads = &world.host.seats().uploads;
+    while uploads.taken() == 0 {
+        clock.move_on().await;
+    }
+    while uploads.taken() > 0 {
+        client.send("x").await;
+        for _ in 0..14 {
+            clock.move_on().await;
+        }
+        assert!(clock.seconds() < 100, "it goes on");
+    }
+    let answer = client.answer_late().await;
+    assert!(answer.body.contains("too slowly"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_program_that_hangs_is_answered_for_after_30_s() {
     for script in [
         (|stream, seen| says(stream, seen, "")) as Script,

@@ -61,6 +61,9 @@ async fn a_target_in_another_form_reaches_the_same_program_or_none() {
     assert!(!seen.contains("metadata"), "{seen}");
     for line in [
         "GET http://metadata.invalid/latest/meta-data",
+        "GET http://user@h/programs/p/watcher/x",
+        "GET http://user:secret@h/programs/p/watcher/x",
+        "GET http://@h/healthz",
         "CONNECT metadata.invalid:80",
         "CONNECT p:80",
         "GET p:80",

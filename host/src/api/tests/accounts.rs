@@ -296,6 +296,85 @@ async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_ended() {
 }
 
 #[tokio::test]
+async fn what_is_refused_again_is_counted_and_pushes_out_nothing() {
+    const TIMES: usize = 300;
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    let (token, _) = host.token("ann", "operate").await;
+    host.json_as(&token, "/programs", &program("a")).await;
+    for _ in 0..TIMES {
+        let asked = host.ask_as(&token, Method::DELETE, "/programs/ghost");
+        assert_eq!(asked.await.0, StatusCode::NOT_FOUND);
+        // Nothing happens by this either.
+        host.ask_as(&token, Method::POST, "/programs/a/stop").await;
+    }
+    host.json("/users", &json!({ "user_id": "bob" })).await;
+    let (_, log) = host.ask(Method::GET, "/audit").await;
+    let rows = log["changes"].as_array().unwrap().iter();
+    let rows = rows.filter(|row| row["user_id"] == "ann");
+    let rows: Vec<_> = rows
+        .map(|row| (&row["action"], &row["object"], &row["count"]))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (
+                &json!("POST /programs/{id}/stop"),
+                &json!("program a"),
+                &json!(TIMES)
+            ),
+            (
+                &json!("DELETE /programs/{id}"),
+                &json!("program ghost"),
+                &json!(TIMES)
+            ),
+            (&json!("POST /programs"), &json!("program a"), &json!(1)),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_audit_log_names_each_object_and_what_was_changed() {
+    let host = Fixture::new().await;
+    host.user("ann").await;
+    let (_, id) = host.token("ann", "operate").await;
+    host.json("/programs", &program("a")).await;
+    let mut other = program("a");
+    other["src_files"] = json!({ "a.txt": "other" });
+    host.put_as(&host.token, "/programs/a/source", &other).await;
+    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    let asked = json!({ "role": "admin", "quota": { "programs": 20 } });
+    host.patch("/users/ann", &asked).await;
+    host.ask(Method::DELETE, &format!("/tokens/{id}")).await;
+    host.ask(Method::DELETE, "/users/ann").await;
+    host.json("/users", &json!({ "user_id": "bob" })).await;
+    let (_, log) = host.ask(Method::GET, "/audit").await;
+    let rows = log["changes"].as_array().unwrap().iter().rev();
+    let told: Vec<String> = rows
+        .map(|row| format!("{}: {}", row["object"], row["change"]).replace('"', ""))
+        .collect();
+    for (row, (object, changes)) in told.iter().zip([
+        ("user ann", &["new, role member", "programs 10"][..]),
+        ("token t-", &["of ann", "new, scope operate, until 2"]),
+        ("program a", &["new, source build-"]),
+        ("program a", &["source build-", "→ build-"]),
+        ("program a", &["it was Created"]),
+        (
+            "user ann",
+            &["role member → admin", "programs 10", "→ programs 20"],
+        ),
+        (&format!("token {id} of ann"), &["removed, scope operate"]),
+        ("user ann", &["role admin, removed"]),
+    ]) {
+        assert!(row.starts_with(object), "{row}, not {object}: {told:#?}");
+        for change in changes {
+            assert!(row.contains(change), "{row} without {change}");
+        }
+    }
+    assert_eq!(told.len(), 9, "{told:#?}");
+}
+
+#[tokio::test]
 async fn a_websocket_is_in_the_audit_log_and_asks_for_operate_by_every_way() {
     let host = Fixture::new().await;
     host.ready("a").await;

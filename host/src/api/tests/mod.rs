@@ -6,6 +6,7 @@ mod build_logs;
 mod pages;
 mod programs;
 mod removal;
+mod revoked;
 mod source;
 mod state;
 mod transfers;

@@ -178,7 +178,7 @@ async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
     let entry = fixture.host.registry().get(&id()).unwrap();
     let admin = UserId::parse("admin").unwrap();
     let seats = fixture.host.seats();
-    let seat = seats.downloads.take(&admin).unwrap();
+    let seat = seats.downloads.take(&admin, auth::Role::Admin).unwrap();
     let mut copying = Box::pin(fixture.host.copy_state(Arc::clone(&entry), seat));
     assert!((&mut copying).now_or_never().is_none());
     drop(copying);
@@ -186,7 +186,7 @@ async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
     while seats.downloads.taken() > 0 {
         tokio::task::yield_now().await;
     }
-    let seat = seats.uploads.take(&admin).unwrap();
+    let seat = seats.uploads.take(&admin, auth::Role::Admin).unwrap();
     let putting = fixture
         .host
         .put_state_file(entry, "new".into(), vec![1], seat);
@@ -251,7 +251,12 @@ async fn no_copy_begins_while_a_program_is_woken() {
     let storage = fixture.host.storage();
     storage.note_paused(&id(), &container).unwrap();
     supervise::wake(&fixture.host, &entry, id(), container);
-    let seat = fixture.host.seats().downloads.take(entry.owner()).unwrap();
+    let seat = fixture
+        .host
+        .seats()
+        .downloads
+        .take(entry.owner(), auth::Role::Admin)
+        .unwrap();
     let copied = fixture.host.copy_state(Arc::clone(&entry), seat).await;
     assert!(matches!(copied, Err(CopyError::BeingCopied)), "{copied:?}");
     while entry.copying().try_lock().is_err() {

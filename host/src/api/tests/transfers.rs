@@ -180,7 +180,8 @@ async fn a_stream_of_lines_reads_only_with_a_seat() {
     };
     let admin = UserId::parse("admin").unwrap();
     let seats = fixture.host.seats();
-    let readers: Vec<_> = std::iter::from_fn(|| seats.readers.take(&admin)).collect();
+    let readers: Vec<_> =
+        std::iter::from_fn(|| seats.readers.take(&admin, crate::auth::Role::Admin)).collect();
     assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(seats.streams.taken(), 0, "nothing of the refused is left");
     drop(readers);

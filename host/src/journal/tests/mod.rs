@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source};
 
 use super::*;
+use crate::auth::audit;
 
 fn program(name: &str) -> Program {
     let source = Source {
@@ -126,7 +127,7 @@ async fn damage_is_told_and_a_newer_schema_refused() {
             error,
             OpenError::TooNew {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -168,11 +169,20 @@ fn files(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     named.filter(|(name, _)| !name.ends_with("-shm")).collect()
 }
 
+/// Takes a journal back to where it was before its audit log told changes from repeats.
+const OLDER: &str = "PRAGMA user_version = 3;
+    DROP INDEX audit_by_user; DROP INDEX audit_by_age; DROP INDEX audit_repeats;
+    ALTER TABLE audit DROP COLUMN object; ALTER TABLE audit DROP COLUMN change;
+    ALTER TABLE audit DROP COLUMN is_change; ALTER TABLE audit DROP COLUMN count;
+    ALTER TABLE audit DROP COLUMN first_ms;
+    CREATE INDEX audit_by_user ON audit (user, seq);
+    INSERT INTO audit (at_ms, user, token, peer, action, target, status)
+    VALUES (7, 'ann', 't', 'p', 'a', 'x', 404), (8, 'ann', 't', 'p', 'a', 'y', 200);";
+
 #[tokio::test]
 async fn a_journal_that_is_refused_stays_as_it_was() {
     let newer = "PRAGMA user_version = 99";
-    let misfit = "PRAGMA user_version = 2; DROP INDEX audit_by_user;
-                  UPDATE records SET event = '{\"event\":\"later\"}'";
+    let misfit = &format!("{OLDER} UPDATE records SET event = '{{\"event\":\"later\"}}'");
     for (mode, change) in [
         ("DELETE", newer),
         ("WAL", newer),
@@ -215,12 +225,18 @@ async fn an_older_journal_that_fits_is_brought_up_to_date() {
         journal.create("admin", 0, &program("a")).await.unwrap();
     }
     let connection = Connection::open(&path).unwrap();
-    connection
-        .execute_batch("PRAGMA user_version = 2; DROP INDEX audit_by_user")
-        .unwrap();
+    connection.execute_batch(OLDER).unwrap();
     drop(connection);
     let journal = open(folder.path());
     assert_eq!(journal.load().unwrap().len(), 1);
     let version = |reader: &Connection| Ok(schema::version(reader)?);
-    assert_eq!(journal.read(version).unwrap(), 3);
+    assert_eq!(journal.read(version).unwrap(), 4);
+    let rows = audit::page(&journal, None, 10).unwrap();
+    let told = |row: &audit::AuditRow| (row.target.clone(), row.count, row.first_ms, row.status);
+    let rows: Vec<_> = rows.iter().map(told).collect();
+    let expected = [
+        ("y".to_owned(), 1, 8, Some(200)),
+        ("x".to_owned(), 1, 7, Some(404)),
+    ];
+    assert_eq!(rows, expected);
 }

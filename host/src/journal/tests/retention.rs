@@ -181,6 +181,13 @@ async fn audit_and_answers_are_forgotten_when_they_are_too_many_or_too_old() {
                  SELECT n, CASE WHEN n <= ?2 THEN 'few' ELSE 'many' END, 't', 'p', 'a', 'x' FROM n",
                 (few + many, few),
             )?;
+            // What changed nothing comes last and pushes out none of that.
+            transaction.execute(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+                 INSERT INTO audit (at_ms, user, token, peer, action, target, is_change)
+                 SELECT n, 'many', 't', 'p', 'a', 'refused', 0 FROM n",
+                [AUDIT_REPEATS_PER_USER_MAX + 99],
+            )?;
             transaction.execute(
                 "INSERT INTO idempotency (user, key, fingerprint, answer, at_ms)
                  VALUES ('u', 'old', '', '', 999), ('u', 'young', '', '', 1000)",
@@ -192,13 +199,13 @@ async fn audit_and_answers_are_forgotten_when_they_are_too_many_or_too_old() {
         .unwrap();
     assert_eq!(
         journal.prune(IDEMPOTENCY_MS + 1_000).await.unwrap(),
-        many - AUDIT_ROWS_PER_USER_MAX + 1
+        many - AUDIT_ROWS_PER_USER_MAX + 99 + 1
     );
     assert_eq!(journal.prune(IDEMPOTENCY_MS + 1_000).await.unwrap(), 0);
     let left: (u64, u64, String) = journal
         .read(|reader| {
             Ok(reader.query_row(
-                "SELECT SUM(user = 'few'), MIN(at_ms) FILTER (WHERE user = 'many'),
+                "SELECT SUM(user = 'few'), MIN(at_ms) FILTER (WHERE user = 'many' AND is_change),
                  (SELECT key FROM idempotency) FROM audit",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),

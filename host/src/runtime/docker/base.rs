@@ -124,7 +124,7 @@ fn told(
 fn write(log: &mut BuildLog, request: &BuildRequest, line: &str) -> Result<(), BuildError> {
     log.write(&format!("{line}\n"))
         .map_err(|error| BuildError::Files {
-            message: format!("{}: {error}", request.log_path.display()),
+            message: format!("the log of {}: {error}", request.build),
         })
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn build(
         () = request.cancel.cancelled() => return Err(BuildError::Cancelled),
     }
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
-        message: format!("{}: {error}", request.log_path.display()),
+        message: format!("the log of {}: {error}", request.build),
     })?;
     let trees = Trees::default();
     let result = tokio::select! {
@@ -202,7 +202,7 @@ async fn send(
 
 fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), BuildError> {
     log.write(text).map_err(|error| BuildError::Files {
-        message: format!("{}: {error}", request.log_path.display()),
+        message: format!("the log of {}: {error}", request.build),
     })
 }
 

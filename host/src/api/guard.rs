@@ -1,0 +1,198 @@
+//! What a request opened, for as long as whoever asked would be let in: the handler, the body that
+//! comes, and the one that goes. Every route is carried out in here, so that none can forget it.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use hyper::body::{Frame, SizeHint};
+
+use super::problem::Failure;
+use crate::{auth::Grant, journal::JournalError};
+
+/// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
+const PIECE_BYTES: usize = 64 * 1024;
+/// From so many pieces on a body is a long one, whether or not it was ever waited for.
+const PIECES_FEW: u32 = 16;
+
+/// Lets `answer` come about by the right that `grant` gives, and go on for as long as that holds.
+pub(super) async fn guarded<F: Future<Output = Response>>(
+    grant: Grant,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
+    let body = std::mem::take(request.body_mut());
+    if !body.is_end_stream() {
+        *request.body_mut() = Guarded::over(body, &grant, End::Broken);
+    }
+    let right = grant.right();
+    let answer = right.carry(answer(request));
+    match while_holds(|| grant.clone(), answer).await {
+        Ok(answer) => {
+            let end = End::of(answer.headers());
+            answer.map(|body| match body.size_hint().exact() {
+                // What is short and there goes out at once anyway.
+                Some(length) if length <= PIECE_BYTES as u64 => body,
+                Some(_) | None => Guarded::over(body, &grant, end),
+            })
+        }
+        Err(error) => Failure::from(error).into_response(),
+    }
+}
+
+/// Waits for `work` for as long as the grant holds. One that is there at once costs no look.
+///
+/// # Errors
+/// [`JournalError::Revoked`].
+pub(super) async fn while_holds<T>(
+    grant: impl FnOnce() -> Grant,
+    work: impl Future<Output = T>,
+) -> Result<T, JournalError> {
+    let mut work = pin!(work);
+    let mut grant = Some(grant);
+    let mut over: Option<BoxFuture<'static, ()>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        if let Some(grant) = grant.take() {
+            over = Some(grant().over().boxed());
+        }
+        match &mut over {
+            Some(over) => over.poll_unpin(cx).map(|()| Err(JournalError::Revoked)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// How a body ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Cut off, so that nobody takes a part for the whole.
+    Broken,
+    /// Like any other: a stream of events has no end that could be missed.
+    Plain,
+}
+
+impl End {
+    fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        if is_stream { Self::Plain } else { Self::Broken }
+    }
+}
+
+/// A body that ends with what lets it go on.
+struct Guarded {
+    body: Body,
+    end: End,
+    /// Taken when the body is waited for the first time, or is long.
+    grant: Option<Grant>,
+    over: Option<BoxFuture<'static, ()>>,
+    /// What came at once and is not passed on yet.
+    rest: Bytes,
+    pieces: u32,
+    is_over: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the token that asked for it is not valid any more, or its user has another role")]
+struct Revoked;
+
+impl Guarded {
+    fn over(body: Body, grant: &Grant, end: End) -> Body {
+        Body::new(Self {
+            body,
+            end,
+            grant: Some(grant.clone()),
+            over: None,
+            rest: Bytes::new(),
+            pieces: 0,
+            is_over: false,
+        })
+    }
+
+    /// Whether the body may not go on.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(grant) = self.grant.take() {
+            self.over = Some(grant.over().boxed());
+        }
+        match &mut self.over {
+            Some(over) => over.poll_unpin(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        self.pieces = (self.pieces + 1).min(PIECES_FEW);
+        let length = self.rest.len().min(PIECE_BYTES);
+        Frame::data(self.rest.split_to(length))
+    }
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        let mut polled = Poll::Pending;
+        if !this.rest.is_empty() {
+            polled = Poll::Ready(Some(Ok(this.piece())));
+        } else if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            polled = Poll::Ready(frame.map(|frame| {
+                frame.map(|frame| match frame.into_data() {
+                    Ok(data) => {
+                        this.rest = data;
+                        this.piece()
+                    }
+                    Err(frame) => frame,
+                })
+            }));
+        }
+        if polled.is_ready() && this.pieces < PIECES_FEW {
+            return polled;
+        }
+        if this.poll_over(cx).is_pending() {
+            return polled;
+        }
+        this.is_over = true;
+        this.body = Body::empty();
+        Poll::Ready(match this.end {
+            End::Broken => Some(Err(axum::Error::new(Revoked))),
+            End::Plain => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || (self.rest.is_empty() && self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let hint = self.body.size_hint();
+        let mut whole = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper.saturating_add(rest));
+        }
+        whole.set_lower(hint.lower().saturating_add(rest));
+        whole
+    }
+}

@@ -1,0 +1,62 @@
+//! The time by which tokens end. The system's clock may step back; what has ended stays so.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Where the journal keeps the time after which some token had ended, milliseconds since the Unix
+/// epoch.
+pub(super) const META_NEWEST: &str = "newest_ms";
+
+/// Never before what was seen, and never standing still: behind a clock that stepped back it goes on
+/// by the monotonic one until the other has caught up.
+#[derive(Debug)]
+pub(super) struct TokenTime(Mutex<Seen>);
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    newest_ms: u64,
+    /// When it was `newest_ms`.
+    at: Instant,
+}
+
+impl TokenTime {
+    /// Begins at `least_ms`, milliseconds since the Unix epoch.
+    pub(super) fn starting_at(least_ms: u64) -> Self {
+        Self(Mutex::new(Seen {
+            newest_ms: least_ms,
+            at: Instant::now(),
+        }))
+    }
+
+    /// The time, with the clock at `clock_ms`; both milliseconds since the Unix epoch.
+    pub(super) fn at(&self, clock_ms: u64) -> u64 {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed_ms = u64::try_from(seen.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Whole milliseconds: what is left of one counts the next time.
+        seen.at += Duration::from_millis(elapsed_ms);
+        seen.newest_ms = seen.newest_ms.saturating_add(elapsed_ms);
+        if clock_ms > seen.newest_ms {
+            (seen.newest_ms, seen.at) = (clock_ms, Instant::now());
+        }
+        seen.newest_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_on_behind_a_clock_that_stepped_back() {
+        let time = TokenTime::starting_at(100);
+        assert_eq!(time.at(50), 100);
+        assert_eq!(time.at(5_000), 5_000);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(time.at(10), 6_000);
+        assert_eq!(time.at(9_000), 9_000);
+    }
+}
