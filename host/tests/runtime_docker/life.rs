@@ -92,6 +92,46 @@ async fn an_exit_is_told_with_its_code_and_last_lines() {
     world.stop().await;
 }
 
+/// What the one printed is still being taken over when the other ends.
+#[tokio::test]
+async fn a_flood_of_lines_holds_up_no_other_end() {
+    let world = World::new();
+    let mut events = world.runtime.events();
+    let image = world
+        .script("[ -e /state/flood ] && yes | head -c 8000000; [ -e /state/flood ] || sleep 1000")
+        .await;
+    let flood = world.neighbour();
+    std::fs::write(world.storage.paths(&flood).state.join("flood"), "").unwrap();
+    let printing = world.spec_of(&flood, &image, |manifest| {
+        manifest.limits.log_bytes = 256 * 1024 * 1024;
+        manifest.limits.cpu_millis = 1_000;
+    });
+    world.runtime.start(printing).await.unwrap();
+    let quiet = world.spec(&image, |_| {});
+    let quiet = world.runtime.start(quiet).await.unwrap().container;
+    let engine = &world.engine;
+    until("all is printed", || async {
+        let inspected = engine
+            .inspect_container(&format!("hersh-{flood}"), None)
+            .await;
+        let state = inspected.unwrap().state.unwrap();
+        state.running == Some(false)
+    })
+    .await;
+    let kill = None::<bollard::query_parameters::KillContainerOptions>;
+    engine.kill_container(quiet.as_str(), kill).await.unwrap();
+    let since = Instant::now();
+    let (mut told, mut order) = (None, Vec::new());
+    while told.is_none() {
+        let event = exit_of(&mut events).await;
+        told = (event.container == quiet).then(|| since.elapsed());
+        order.push(event.program);
+    }
+    assert!(told < Some(Duration::from_secs(5)), "{told:?}: {order:?}");
+    world.runtime.stop(&flood, Duration::ZERO).await.unwrap();
+    world.stop().await;
+}
+
 /// On a busy machine the engine hears of the end before it hears why.
 #[tokio::test]
 async fn running_out_of_memory_is_told_by_name() {

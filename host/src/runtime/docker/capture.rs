@@ -14,15 +14,15 @@ use std::{
 
 use bollard::models::ContainerInspectResponse;
 use hersh_program::ProgramId;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{Inner, engine::Fault, from_engine, from_files, spool::Spool};
 use crate::runtime::logs::{LogLine, Stream, normal_time};
 
 /// How many stored lines are looked through for where a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;
-/// How long the end of a container waits for its last lines: for what the engine has of them, that is
-/// many times enough.
+/// How long all that wait for the last lines of a container wait together, counted from the first: for
+/// what the engine has of them, that is many times enough.
 const LAST_LINES: Duration = Duration::from_secs(20);
 
 /// The captures in progress, by container: at most one each.
@@ -42,6 +42,8 @@ struct Running {
     /// Tells the capture that nothing more will be printed.
     ending: watch::Sender<bool>,
     ended: watch::Receiver<()>,
+    /// When nobody waits for it any more, once somebody did.
+    late_at: Option<Instant>,
 }
 
 impl Captures {
@@ -61,7 +63,11 @@ impl Captures {
             if states.running.contains_key(container) || states.done.contains(container) {
                 return;
             }
-            let running = Running { ending, ended };
+            let running = Running {
+                ending,
+                ended,
+                late_at: None,
+            };
             states.running.insert(container.to_owned(), running);
         }
         let capture = Capture {
@@ -83,15 +89,20 @@ impl Captures {
         });
     }
 
-    /// Waits until the output of an ended container is stored, for [`LAST_LINES`] at most.
+    /// Waits until the output of an ended container is stored, at most until [`LAST_LINES`] after it
+    /// was first waited for: a program that prints a lot must not hold up its end, its removal and
+    /// its next start one after the other.
     pub(super) async fn finish(&self, container: &str) {
-        let ended = self.lock().running.get(container).map(|running| {
+        let ended = self.lock().running.get_mut(container).map(|running| {
             running.ending.send_replace(true);
-            running.ended.clone()
+            let late_at = running.late_at;
+            let late_at = late_at.unwrap_or_else(|| Instant::now() + LAST_LINES);
+            running.late_at = Some(late_at);
+            (running.ended.clone(), late_at)
         });
-        if let Some(mut ended) = ended {
+        if let Some((mut ended, late_at)) = ended {
             let end = async { while ended.changed().await.is_ok() {} };
-            if tokio::time::timeout(LAST_LINES, end).await.is_err() {
+            if tokio::time::timeout_at(late_at, end).await.is_err() {
                 tracing::warn!(container, "the last lines of a container came too late");
             }
         }

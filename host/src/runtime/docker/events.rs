@@ -13,11 +13,19 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bollard::{models::EventMessage, query_parameters::EventsOptions};
-use futures_util::StreamExt;
-use hersh_program::{ContainerId, Exit, ExitReason, ProgramId};
-use tokio::sync::mpsc;
+use futures_util::{Stream, StreamExt};
+use hersh_program::{ContainerId, ProgramId};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinError,
+};
 
-use super::{Inner, listed};
+use super::{
+    Inner,
+    errands::Errands,
+    listed,
+    notices::{self, Notice},
+};
 use crate::{
     compose::{HOST_LABEL, container_name},
     runtime::{Listed, RuntimeEvent, Unavailable},
@@ -25,11 +33,11 @@ use crate::{
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
-
-/// The containers that were seen to run, so that one that vanished while nobody looked is told.
-type Seen = HashMap<ContainerId, ProgramId>;
+/// Containers that are looked at at once to be captured: after a lost connection, all that run.
+const LOOKS_AT_ONCE: usize = 64;
 
 /// Why reading stopped.
+#[derive(Debug)]
 enum Stop {
     /// Nobody listens any more.
     Closed,
@@ -43,14 +51,30 @@ impl From<Unavailable> for Stop {
     }
 }
 
+/// What is done about a container beside the reading, one of each kind at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Errand {
+    Capture,
+    TellEnd,
+}
+
+/// How an errand went: the container whose end was told, if one was.
+type Outcome = Result<Option<ContainerId>, Stop>;
+
 /// Tells exits until nobody listens.
 pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
-    let mut seen = Seen::new();
+    let mut watch = Watch {
+        inner: Arc::clone(&inner),
+        sender: sender.clone(),
+        seen: HashMap::new(),
+        errands: Errands::new(),
+        looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+    };
     let mut back_off = BACK_OFF_FIRST;
     loop {
         let mut connected = false;
         let stopped = tokio::select! {
-            stopped = read(&inner, &sender, &mut seen, &mut connected) => stopped,
+            stopped = watch.read(&mut connected) => stopped,
             () = sender.closed() => Stop::Closed,
         };
         match stopped {
@@ -69,181 +93,189 @@ pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
     }
 }
 
-async fn read(
-    inner: &Arc<Inner>,
-    sender: &mpsc::Sender<RuntimeEvent>,
-    seen: &mut Seen,
-    connected: &mut bool,
-) -> Stop {
-    let client = match inner.engine.client().await {
-        Ok(client) => client,
-        Err(error) => return Stop::Lost(error),
-    };
-    let filters = [
-        ("type", vec!["container".to_owned()]),
-        ("event", vec!["die".to_owned(), "start".to_owned()]),
-        (
-            "label",
-            vec![format!("{HOST_LABEL}={}", inner.config.host_id)],
-        ),
-    ];
-    let options = EventsOptions {
-        filters: Some(filters.map(|(key, value)| (key.to_owned(), value)).into()),
-        ..EventsOptions::default()
-    };
-    let mut events = std::pin::pin!(client.events(Some(options)));
-    // At most as many as containers change while one list is made.
-    let mut early = Vec::new();
-    {
-        // The subscription is sent by the first poll, so both are polled together.
-        let mut listed = std::pin::pin!(list(inner, sender, seen));
+/// What the reading knows. It only reads: whatever a container can make slow is an errand beside it,
+/// or one program's end would hold up what is told of all others.
+struct Watch {
+    inner: Arc<Inner>,
+    sender: mpsc::Sender<RuntimeEvent>,
+    /// The containers that were seen to run, so that one that vanished while nobody looked is told.
+    seen: HashMap<ContainerId, ProgramId>,
+    errands: Errands<(ContainerId, Errand), Outcome>,
+    looks: Arc<Semaphore>,
+}
+
+impl Watch {
+    async fn read(&mut self, connected: &mut bool) -> Stop {
+        // What they could not find out is found by the list.
+        while let Some(ended) = self.errands.ended_already() {
+            if let Err(Stop::Closed) = self.take_outcome(ended) {
+                return Stop::Closed;
+            }
+        }
+        let client = match self.inner.engine.client().await {
+            Ok(client) => client,
+            Err(error) => return Stop::Lost(error),
+        };
+        let filters = [
+            ("type", vec!["container".to_owned()]),
+            ("event", vec!["die".to_owned(), "start".to_owned()]),
+            (
+                "label",
+                vec![format!("{HOST_LABEL}={}", self.inner.config.host_id)],
+            ),
+        ];
+        let options = EventsOptions {
+            filters: Some(filters.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..EventsOptions::default()
+        };
+        let inner = Arc::clone(&self.inner);
+        let events = client
+            .events(Some(options))
+            .map(|event| event.map_err(|error| lost(&inner, &error)));
+        let mut events = std::pin::pin!(events);
+        // At most as many as containers change while one list is made.
+        let mut early = Vec::new();
+        {
+            // The subscription is sent by the first poll, so both are polled together.
+            let mut listed = std::pin::pin!(self.list());
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.next() => match event {
+                        Some(Ok(event)) => early.push(event),
+                        Some(Err(stop)) => return stop,
+                        None => return closed(),
+                    },
+                    result = &mut listed => match result {
+                        Ok(()) => break,
+                        Err(stop) => return stop,
+                    },
+                }
+            }
+        }
+        *connected = true;
+        early.into_iter().for_each(|event| self.take(event));
+        self.attend(events, connected).await
+    }
+
+    /// Takes what the engine tells and what errands find out, until either can't go on.
+    async fn attend(
+        &mut self,
+        mut events: impl Stream<Item = Result<EventMessage, Stop>> + Unpin,
+        connected: &mut bool,
+    ) -> Stop {
         loop {
             tokio::select! {
-                biased;
                 event = events.next() => match event {
-                    Some(Ok(event)) => early.push(event),
-                    Some(Err(error)) => return lost(inner, &error),
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(stop)) => return stop,
                     None => return closed(),
                 },
-                result = &mut listed => match result {
-                    Ok(()) => break,
-                    Err(stop) => return stop,
+                ended = self.errands.ended() => if let Err(stop) = self.take_outcome(ended) {
+                    // It would fail again at once: the next list comes later and later.
+                    *connected = false;
+                    return stop;
                 },
             }
         }
     }
-    *connected = true;
-    for event in early {
-        if let Err(stop) = take(inner, sender, seen, event).await {
-            return stop;
-        }
-    }
-    while let Some(event) = events.next().await {
-        let taken = match event {
-            Ok(event) => take(inner, sender, seen, event).await,
-            Err(error) => Err(lost(inner, &error)),
-        };
-        if let Err(stop) = taken {
-            return stop;
-        }
-    }
-    closed()
-}
 
-/// Tells all that are dead, captures all that live.
-async fn list(
-    inner: &Arc<Inner>,
-    sender: &mpsc::Sender<RuntimeEvent>,
-    seen: &mut Seen,
-) -> Result<(), Stop> {
-    let mut vanished = seen.clone();
-    vanished.extend(inner.started().clone());
-    for container in inner.containers(None).await? {
-        let Some(Listed {
-            program,
-            container: parsed,
-            running,
-        }) = listed(&container)
-        else {
-            continue;
-        };
-        let id = parsed.as_str();
-        vanished.remove(&parsed);
-        if running {
-            follow(inner, &program, id).await?;
-            seen.insert(parsed, program);
-        } else if let Some(exit) = inner.exit(&program, id).await? {
-            seen.remove(&parsed);
-            inner.started().remove(&parsed);
-            tell(sender, program, parsed, exit).await?;
+    /// Tells all that are dead, captures all that live.
+    async fn list(&mut self) -> Result<(), Stop> {
+        let mut vanished = self.seen.clone();
+        vanished.extend(self.inner.started().clone());
+        for container in self.inner.containers(None).await? {
+            let Some(Listed {
+                program,
+                container,
+                running,
+            }) = listed(&container)
+            else {
+                continue;
+            };
+            vanished.remove(&container);
+            if running {
+                self.capture(program, container);
+            } else {
+                self.tell_end(program, container, Notice::List);
+            }
         }
+        for (container, program) in vanished {
+            // Whoever tells its end already knows more of it.
+            let telling = (container, Errand::TellEnd);
+            if !self.errands.is_under_way(&telling) {
+                self.tell_end(program, telling.0, Notice::Absence);
+            }
+        }
+        Ok(())
     }
-    for (container, program) in vanished {
-        seen.remove(&container);
-        inner.started().remove(&container);
-        let exit = Exit {
-            reason: ExitReason::Vanished,
-            logs: inner.last_lines(&program, None).await,
-        };
-        tell(sender, program, container, exit).await?;
-    }
-    Ok(())
-}
 
-async fn take(
-    inner: &Arc<Inner>,
-    sender: &mpsc::Sender<RuntimeEvent>,
-    seen: &mut Seen,
-    event: EventMessage,
-) -> Result<(), Stop> {
-    let actor = event.actor.unwrap_or_default();
-    let attributes = actor.attributes.unwrap_or_default();
-    let program = attributes.get(crate::compose::PROGRAM_LABEL);
-    let program = program.and_then(|text| ProgramId::parse(text).ok());
-    let container = actor.id.and_then(|id| ContainerId::parse(&id).ok());
-    let (Some(program), Some(container)) = (program, container) else {
-        return Ok(());
-    };
-    // A step of a build may carry the labels, never the name.
-    if attributes.get("name") != Some(&container_name(&program)) {
-        return Ok(());
-    }
-    if event.action.as_deref() == Some("start") {
-        follow(inner, &program, container.as_str()).await?;
-        seen.insert(container, program);
-        return Ok(());
-    }
-    inner.captures.finish(container.as_str()).await;
-    let exit = match inner.exit(&program, container.as_str()).await? {
-        Some(exit) => exit,
-        // Removed already, or started again by hand.
-        None => {
+    fn take(&mut self, event: EventMessage) {
+        let actor = event.actor.unwrap_or_default();
+        let attributes = actor.attributes.unwrap_or_default();
+        let program = attributes.get(crate::compose::PROGRAM_LABEL);
+        let program = program.and_then(|text| ProgramId::parse(text).ok());
+        let container = actor.id.and_then(|id| ContainerId::parse(&id).ok());
+        let (Some(program), Some(container)) = (program, container) else {
+            return;
+        };
+        // A step of a build may carry the labels, never the name.
+        if attributes.get("name") != Some(&container_name(&program)) {
+            return;
+        }
+        if event.action.as_deref() == Some("start") {
+            self.capture(program, container);
+        } else {
             let code = attributes.get("exitCode");
-            Exit {
-                reason: match code.and_then(|code| code.parse().ok()) {
-                    Some(code) => inner.reason(container.as_str(), code).await?,
-                    None => ExitReason::Vanished,
-                },
-                logs: inner.last_lines(&program, None).await,
-            }
+            let code = code.and_then(|code| code.parse().ok());
+            self.tell_end(program, container, Notice::Event(code));
         }
-    };
-    // Only now: an end that the engine said nothing about is found by the next list.
-    seen.remove(&container);
-    inner.started().remove(&container);
-    tell(sender, program, container, exit).await
-}
-
-/// Captures a running container with the log limit that it was made with.
-async fn follow(inner: &Arc<Inner>, program: &ProgramId, id: &str) -> Result<(), Stop> {
-    let client = inner.engine.client().await?;
-    match client.inspect_container(id, None).await {
-        Ok(inspected) => {
-            let config = inspected.host_config.unwrap_or_default();
-            let limit_bytes = super::inspect::log_bytes(&config);
-            inner.captures.ensure(inner, program, id, limit_bytes);
-            Ok(())
-        }
-        Err(error) => inner
-            .engine
-            .fault(&error)
-            .unless_absent()
-            .map_err(|fault| fault.into_unavailable().into()),
     }
-}
 
-async fn tell(
-    sender: &mpsc::Sender<RuntimeEvent>,
-    program: ProgramId,
-    container: ContainerId,
-    exit: Exit,
-) -> Result<(), Stop> {
-    let event = RuntimeEvent {
-        program,
-        container,
-        exit,
-    };
-    sender.send(event).await.map_err(|_closed| Stop::Closed)
+    /// Takes note of how an errand went.
+    fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), Stop> {
+        let outcome = ended.unwrap_or_else(|error| {
+            let message = format!("an end could not be told: {error}");
+            Err(Stop::Lost(Unavailable { message }))
+        });
+        // Only now: an end that the engine said nothing about is found by the next list.
+        if let Some(container) = outcome? {
+            self.seen.remove(&container);
+            self.inner.started().remove(&container);
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, program: ProgramId, container: ContainerId) {
+        self.seen.insert(container.clone(), program.clone());
+        let (inner, looks) = (Arc::clone(&self.inner), Arc::clone(&self.looks));
+        let key = (container.clone(), Errand::Capture);
+        self.errands.begin(key, async move {
+            // Nobody closes it.
+            let _look = looks.acquire().await;
+            notices::capture(&inner, &program, &container).await?;
+            Ok(None)
+        });
+    }
+
+    fn tell_end(&mut self, program: ProgramId, container: ContainerId, notice: Notice) {
+        let (inner, sender) = (Arc::clone(&self.inner), self.sender.clone());
+        let key = (container.clone(), Errand::TellEnd);
+        self.errands.begin(key, async move {
+            let exit = notices::exit(&inner, &program, &container, notice).await?;
+            let Some(exit) = exit else {
+                return Ok(None);
+            };
+            let event = RuntimeEvent {
+                program,
+                container: container.clone(),
+                exit,
+            };
+            let sent = sender.send(event).await;
+            sent.map_err(|_closed| Stop::Closed)?;
+            Ok(Some(container))
+        });
+    }
 }
 
 fn lost(inner: &Inner, error: &bollard::errors::Error) -> Stop {
@@ -254,4 +286,82 @@ fn closed() -> Stop {
     Stop::Lost(Unavailable {
         message: "the container engine closed its event stream".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use axum::{Router, body::Body, http::Uri, response::IntoResponse};
+    use futures_util::stream;
+    use hersh_program::ExitReason;
+    use serde_json::json;
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::{
+        runtime::docker::{DockerConfig, DockerRuntime},
+        storage::Storage,
+    };
+
+    fn container(program: &str) -> String {
+        program.repeat(64)
+    }
+
+    /// Serves an engine that tells of the end of program a, then of b, and never answers when asked
+    /// about a.
+    fn serve(socket: &Path) {
+        let end = |program: &str| {
+            let attributes = json!({
+                "name": container_name(&ProgramId::parse(program).unwrap()),
+                crate::compose::PROGRAM_LABEL: program,
+                "exitCode": "3",
+            });
+            let actor = json!({"ID": container(program), "Attributes": attributes});
+            let event = json!({"Type": "container", "Action": "die", "Actor": actor});
+            Ok::<_, std::io::Error>(format!("{event}\n"))
+        };
+        let ends = Mutex::new(vec![end("a"), end("b")]);
+        let answer = Arc::new(move |uri: Uri| {
+            let ends = uri.path().ends_with("/events").then(|| {
+                let ends = std::mem::take(&mut *ends.lock().unwrap());
+                stream::iter(ends).chain(stream::pending())
+            });
+            async move {
+                let path = uri.path();
+                if let Some(ends) = ends {
+                    Body::from_stream(ends).into_response()
+                } else if path.ends_with("/version") {
+                    axum::Json(json!({"ApiVersion": "1.41"})).into_response()
+                } else if path.ends_with("/containers/json") {
+                    axum::Json(json!([])).into_response()
+                } else if path.contains(&container("a")) {
+                    std::future::pending().await
+                } else {
+                    axum::http::StatusCode::NOT_FOUND.into_response()
+                }
+            }
+        });
+        let router = Router::new().fallback(move |uri: Uri| answer(uri));
+        let listener = UnixListener::bind(socket).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_never_found_out_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = DockerConfig {
+            socket: folder.path().join("engine.sock"),
+            ..DockerConfig::default()
+        };
+        serve(&config.socket);
+        let storage = Storage::open(&folder.path().join("data")).unwrap();
+        let runtime = DockerRuntime::new(config, storage).unwrap();
+        let (sender, mut ends) = mpsc::channel(1);
+        tokio::spawn(run(Arc::clone(&runtime.inner), sender));
+        let told = tokio::time::timeout(Duration::from_secs(30), ends.recv()).await;
+        let told = told.expect("b is told of").unwrap();
+        assert_eq!(told.program.as_str(), "b");
+        assert_eq!(told.exit.reason, ExitReason::Code(3));
+    }
 }

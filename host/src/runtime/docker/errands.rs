@@ -1,0 +1,115 @@
+//! Tasks under keys: of one key one at a time, and at most one that waits behind it.
+//!
+//! ```text
+//! begin(key) ─► its task ─► ended
+//!      └─ one is under way ─► waits behind it; a newer one takes its place
+//! ```
+
+use std::{collections::HashMap, future::pending, hash::Hash};
+
+use futures_util::future::BoxFuture;
+use tokio::task::{Id, JoinError, JoinSet};
+
+/// Tasks under keys; they end with it.
+pub(super) struct Errands<K, T> {
+    tasks: JoinSet<T>,
+    keys: HashMap<Id, K>,
+    /// What waits behind each that is under way.
+    behind: HashMap<K, Option<BoxFuture<'static, T>>>,
+}
+
+impl<K: Clone + Eq + Hash, T: Send + 'static> Errands<K, T> {
+    pub(super) fn new() -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            keys: HashMap::new(),
+            behind: HashMap::new(),
+        }
+    }
+
+    /// Begins an errand, at once or when the one under its key is over.
+    pub(super) fn begin(&mut self, key: K, errand: impl Future<Output = T> + Send + 'static) {
+        if let Some(behind) = self.behind.get_mut(&key) {
+            *behind = Some(Box::pin(errand));
+        } else {
+            let task = self.tasks.spawn(errand);
+            self.keys.insert(task.id(), key.clone());
+            self.behind.insert(key, None);
+        }
+    }
+
+    /// Whether one is under way under this key.
+    pub(super) fn is_under_way(&self, key: &K) -> bool {
+        self.behind.contains_key(key)
+    }
+
+    /// Waits until one ends, for ever while there are none. May be dropped at any time.
+    ///
+    /// # Errors
+    /// [`JoinError`] of one that panicked.
+    pub(super) async fn ended(&mut self) -> Result<T, JoinError> {
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return pending().await;
+        };
+        self.clear(ended)
+    }
+
+    /// What has ended already and nobody asked for.
+    pub(super) fn ended_already(&mut self) -> Option<Result<T, JoinError>> {
+        let ended = self.tasks.try_join_next_with_id()?;
+        Some(self.clear(ended))
+    }
+
+    /// Takes one off the list and begins what waits behind it.
+    fn clear(&mut self, ended: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        if let Some(key) = self.keys.remove(&id)
+            && let Some(errand) = self.behind.remove(&key).flatten()
+        {
+            self.begin(key, errand);
+        }
+        ended.map(|(_, outcome)| outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_errand_that_never_ends_holds_up_its_own_key_only() {
+        let mut errands = Errands::new();
+        errands.begin("a", pending());
+        errands.begin("a", async { 1 });
+        errands.begin("b", async { 2 });
+        assert_eq!(errands.ended().await.unwrap(), 2);
+        assert!(errands.is_under_way(&"a"));
+        assert!(!errands.is_under_way(&"b"));
+        assert!(errands.ended().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_newest_that_came_meanwhile_is_the_next() {
+        let mut errands = Errands::new();
+        for number in 1..=4 {
+            errands.begin("a", async move { number });
+        }
+        assert_eq!(errands.ended().await.unwrap(), 1);
+        assert_eq!(errands.ended().await.unwrap(), 4);
+        assert!(!errands.is_under_way(&"a"));
+    }
+
+    #[tokio::test]
+    async fn one_that_panics_makes_room_for_the_next() {
+        let mut errands = Errands::<_, u8>::new();
+        errands.begin("a", async { panic!("a defect") });
+        errands.begin("a", async { 2 });
+        assert!(errands.ended().await.is_err());
+        assert_eq!(errands.ended().await.unwrap(), 2);
+    }
+}
