@@ -145,7 +145,7 @@ impl Effects {
     /// Without a network, a program is reached by the socket in its state folder.
     fn place(&self, program: &ProgramId, running: &Running) -> Place {
         running.address.map_or_else(
-            || Place::Socket(self.storage.paths(program).state),
+            || Place::socket(self.storage.paths(program).state),
             Place::Address,
         )
     }

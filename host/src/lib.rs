@@ -19,6 +19,7 @@ pub mod compose;
 pub mod config;
 mod convert;
 mod deadline;
+mod dial;
 pub mod dockerfile;
 pub mod doctor;
 mod effects;

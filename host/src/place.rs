@@ -12,7 +12,6 @@ use std::{
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use rustix::{
@@ -24,18 +23,18 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::storage::{SocketError, open_socket};
-
-/// How long to wait when the queue of a program's socket is full.
-const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+use crate::{
+    dial::Dials,
+    storage::{SocketError, open_socket},
+};
 
 /// Where the host reaches a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// On the network of its sandbox.
     Address(IpAddr),
     /// By the socket in this folder, its `/state`: it has no network.
-    Socket(PathBuf),
+    Socket { state: PathBuf, dials: Dials },
 }
 
 /// Why there is no connection to a program.
@@ -53,6 +52,12 @@ pub(crate) enum ConnectError {
 }
 
 impl Place {
+    /// By the socket in the folder `state`.
+    pub(crate) fn socket(state: PathBuf) -> Self {
+        let dials = Dials::default();
+        Self::Socket { state, dials }
+    }
+
     /// Connects; `port` is of no account for a socket. Waits as long as the kernel does.
     ///
     /// # Errors
@@ -67,20 +72,14 @@ impl Place {
                 stream.set_nodelay(true).map_err(failed)?;
                 Ok(Wire::Tcp(stream))
             }
-            Self::Socket(state) => {
+            Self::Socket { state, dials } => {
                 let socket = open_socket(state)?;
                 // Through the descriptor: the name may stand for something else by now. That is
                 // also short enough for a socket's address, wherever the data folder is.
                 let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
-                loop {
-                    match UnixStream::connect(&path).await {
-                        Ok(stream) => return Ok(Wire::Unix(stream)),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            tokio::time::sleep(QUEUE_PAUSE).await;
-                        }
-                        Err(error) => return Err(ConnectError::Listener(error)),
-                    }
-                }
+                let dial = || UnixStream::connect(path.clone());
+                let connected = dials.connect(dial).await;
+                Ok(Wire::Unix(connected.map_err(ConnectError::Listener)?))
             }
         }
     }

@@ -184,7 +184,7 @@ mod tests {
                 answer(stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
             }
         });
-        let place = Place::Socket(state.path().into());
+        let place = Place::socket(state.path().into());
         assert_eq!(probed(http(8080, "/"), &place, ENOUGH).await, Ok(()));
         let tcp = Readiness::Tcp { port: 8080 };
         assert_eq!(probed(tcp, &place, ENOUGH).await, Ok(()));
@@ -224,7 +224,7 @@ mod tests {
             "{said}"
         );
         let state = tempfile::tempdir().unwrap();
-        let place = Place::Socket(state.path().into());
+        let place = Place::socket(state.path().into());
         let said = probed(http(port, "/"), &place, soon).await.unwrap_err();
         assert!(said.contains("$HERSH_WATCHER_SOCKET"), "{said}");
         let none = Readiness::None { port };

@@ -334,7 +334,7 @@ impl Host {
         // Without a network, a program is reached by the socket in its state folder.
         let place = match self.0.runtime.address(&id).await? {
             Some(address) => Place::Address(address),
-            None => Place::Socket(self.0.storage.paths(&id).state),
+            None => Place::socket(self.0.storage.paths(&id).state),
         };
         Ok(Some(entry.adopt(container, place)))
     }

@@ -1,0 +1,105 @@
+//! Connecting to a socket whose queue of connections may be full.
+//!
+//! ```text
+//! try ─► full? ─► behind the others who found it full ─► try, less and less often ─► connected
+//! ```
+//! The kernel tells nobody when such a queue has room again, so somebody has to try. A program that
+//! takes no connections must not make everybody who wants one try at the same time: that would cost
+//! the threads on which the requests to all programs are carried.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+/// How long to wait after a try: soon at first, since a program that works takes connections at once.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+const PAUSE_LAST: Duration = Duration::from_millis(250);
+
+/// Those who found one socket full; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dials(Arc<Mutex<()>>);
+
+impl Dials {
+    /// Connects by `dial`, again while the queue is full; one of all does so at a time. Waits for as
+    /// long as it is asked.
+    ///
+    /// # Errors
+    /// As `dial` says, unless that is that the queue is full.
+    pub(crate) async fn connect<T, F>(&self, mut dial: impl FnMut() -> F) -> io::Result<T>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        if let Some(outcome) = unless_full(dial().await) {
+            return outcome;
+        }
+        let _alone = self.0.lock().await;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            if let Some(outcome) = unless_full(dial().await) {
+                return outcome;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_LAST);
+        }
+    }
+}
+
+fn unless_full<T>(outcome: io::Result<T>) -> Option<io::Result<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        outcome => Some(outcome),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Many who connect at once, until their time is over; how many got through.
+    async fn connect(count: usize, dial: impl Fn() -> io::Result<()>) -> usize {
+        let dials = Dials::default();
+        let all = (0..count)
+            .map(|_| tokio::time::timeout(TIMEOUT, dials.connect(|| ready(dial()))))
+            .collect::<Vec<_>>();
+        let outcomes = join_all(all).await;
+        outcomes.into_iter().filter(Result::is_ok).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_is_tried_seldom_however_many_wait() {
+        let tries = Cell::new(0);
+        let connected = connect(256, || {
+            tries.set(tries.get() + 1);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        assert_eq!(connected.await, 0);
+        // Each once, one of them for two seconds, and each once more when their time is over.
+        assert!(tries.get() <= 2 * 256 + 20, "{}", tries.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_get_through_as_soon_as_there_is_room() {
+        let began = tokio::time::Instant::now();
+        let connected = connect(256, || {
+            if began.elapsed() < TIMEOUT / 2 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        assert_eq!(connected.await, 256);
+        assert!(began.elapsed() <= TIMEOUT / 2 + PAUSE_LAST);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_at_once() {
+        let refused = || ready(Err::<(), _>(io::ErrorKind::ConnectionRefused.into()));
+        let error = Dials::default().connect(refused).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
