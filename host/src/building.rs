@@ -10,17 +10,22 @@ use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, Program
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    build_queue::{BuildQueue, Owner, Turn},
     runtime::{BuildError, BuildRequest, Runtime},
     space::Space,
     storage::Storage,
+    turns::{Owner, Turn, TurnQueue},
 };
+
+/// Builds of a host at once.
+pub(crate) const BUILDS_AT_ONCE: usize = 2;
+/// Builds that wait at once. One more is refused.
+pub(crate) const BUILDS_WAITING_MAX: usize = 1_000;
 
 /// Builds the images of a host.
 pub(crate) struct Builds {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) queue: BuildQueue,
+    pub(crate) queue: TurnQueue,
     pub(crate) space: Space,
     /// Whom a program's build counts for.
     pub(crate) owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
@@ -92,7 +97,7 @@ impl Builds {
             }
         };
         let owner = (self.owner)(&task.program);
-        if owner.builds_at_once == 0 {
+        if owner.at_once == 0 {
             let name = &owner.name;
             let message = format!("{name} may build nothing; have an admin raise the quota");
             return Err(not_built(message));

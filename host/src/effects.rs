@@ -7,13 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use hersh_program::{
-    BuildId, BuildRules, Cause, EffectHandler, ImageId, Manifest, Observed, ProgramId, Readiness,
-    START_QUEUE_MS, Started, Task,
+    BuildId, BuildRules, Cause, ContainerId, EffectHandler, ImageId, Manifest, Observed, ProgramId,
+    Readiness, START_QUEUE_MS, Started, Task,
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     building::Builds,
@@ -25,6 +22,7 @@ use crate::{
     runtime::{Running, Runtime, StartError},
     storage::{Storage, StorageError, remove_socket},
     surroundings::Surroundings,
+    turns::{Owner, Turn, TurnQueue},
 };
 
 /// The last lines that travel with a cause.
@@ -33,6 +31,10 @@ const LOG_TAIL_LINES: usize = 50;
 /// Containers that are started at once: more would only slow each other down until their time is
 /// over. What a program does until it is ready does not count.
 pub(crate) const STARTS_AT_ONCE: usize = 8;
+/// Of those, as many may be one owner's: a start can be made slow by what is started.
+pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
+/// Starts that wait at once, one for each program at most. One more is refused.
+pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
 /// The real effect handler.
 pub(crate) struct Effects {
@@ -40,8 +42,9 @@ pub(crate) struct Effects {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) surroundings: Surroundings,
     pub(crate) builds: Builds,
-    /// [`STARTS_AT_ONCE`] places.
-    pub(crate) starts: Semaphore,
+    pub(crate) starts: TurnQueue,
+    /// Whom a program's start counts for.
+    pub(crate) starter: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
     pub(crate) probes: Probes,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
@@ -80,15 +83,14 @@ impl EffectHandler for Effects {
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             biased;
-            running = self.runtime.start(spec) => running.map_err(|error| not_started(error, manifest))?,
+            running = self.runtime.start_in_turn(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
-        drop(turn);
         tokio::try_join!(
             self.write_receipt(&running),
             self.wait_until_ready(task, &running, manifest, began)
         )?;
-        self.still_running(&task.program, &manifest.readiness)
+        self.still_running(&task.program, &running.container, &manifest.readiness)
             .await?;
         Ok(Started {
             container: running.container,
@@ -121,15 +123,18 @@ impl Effects {
         Spec::new(program, image, manifest, &self.runtime.environment(program))
     }
 
-    /// Waits until the program's container may be started, first come, first served.
-    async fn turn_to_start(&self, task: &Task) -> Result<SemaphorePermit<'_>, Cause> {
+    /// Waits until the program's container may be started.
+    async fn turn_to_start(&self, task: &Task) -> Result<Turn, Cause> {
+        let owner = (self.starter)(&task.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
         tokio::select! {
             biased;
-            turn = self.starts.acquire() => turn.map_err(|error| start_failed(error.to_string())),
+            turn = self.starts.turn(owner, |_first| ()) => {
+                turn.map_err(|error| start_failed(error.to_string()))
+            }
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed(format!(
-                "{STARTS_AT_ONCE} other starts went first for {} minutes; start it again later",
+                "no place to start came free within {} minutes; start it again later",
                 waited.as_secs() / 60
             ))),
         }
@@ -192,7 +197,7 @@ impl Effects {
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
-            cause = self.ended(&task.program, &manifest.readiness) => Err(cause),
+            cause = self.ended(&task.program, &running.container, &manifest.readiness) => Err(cause),
             cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
@@ -200,10 +205,16 @@ impl Effects {
     }
 
     /// Waits for the end of the container, as the cause that it is for a start.
-    async fn ended(&self, program: &ProgramId, readiness: &Readiness) -> Cause {
+    async fn ended(
+        &self,
+        program: &ProgramId,
+        container: &ContainerId,
+        readiness: &Readiness,
+    ) -> Cause {
+        let began = Instant::now();
         loop {
-            tokio::time::sleep(readiness::OBSERVE_INTERVAL).await;
-            if let Err(cause) = self.still_running(program, readiness).await {
+            tokio::time::sleep(readiness::observe_interval(began.elapsed())).await;
+            if let Err(cause) = self.still_running(program, container, readiness).await {
                 return cause;
             }
         }
@@ -226,8 +237,13 @@ impl Effects {
         }
     }
 
-    async fn still_running(&self, program: &ProgramId, readiness: &Readiness) -> Result<(), Cause> {
-        match self.runtime.observe(program).await? {
+    async fn still_running(
+        &self,
+        program: &ProgramId,
+        container: &ContainerId,
+        readiness: &Readiness,
+    ) -> Result<(), Cause> {
+        match self.runtime.observe_container(program, container).await? {
             Observed::Running(_) => Ok(()),
             Observed::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
             Observed::Absent => Err(Cause::Vanished),

@@ -12,7 +12,6 @@
 mod admission;
 mod api;
 mod auth;
-mod build_queue;
 mod building;
 mod collect;
 pub mod compose;
@@ -39,6 +38,7 @@ mod probes;
 mod proxy;
 mod quota;
 mod readiness;
+mod reading;
 mod registry;
 pub mod runtime;
 mod seats;
@@ -54,6 +54,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tls;
+mod turns;
 mod whole;
 mod workers;
 

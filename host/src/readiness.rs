@@ -10,8 +10,10 @@ use crate::{
     proxy::{self, Rules},
 };
 
-/// How often the container itself is looked at while its program is probed.
-pub(crate) const OBSERVE_INTERVAL: Duration = Duration::from_millis(200);
+/// Between looks at the container itself while its program is probed: those that end before they are
+/// ready mostly do so soon, and the engine tells of later ends by itself.
+const OBSERVE_EARLY: Duration = Duration::from_millis(200);
+const OBSERVE_LATE: Duration = Duration::from_secs(1);
 
 /// One probe may take this long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,6 +21,15 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const INTERVAL_EARLY: Duration = Duration::from_millis(10);
 const INTERVAL_LATE: Duration = Duration::from_millis(250);
 const EARLY: Duration = Duration::from_secs(2);
+
+/// How long until the next look at the container of a program that has been probed for `since`.
+pub(crate) fn observe_interval(since: Duration) -> Duration {
+    if since < EARLY {
+        OBSERVE_EARLY
+    } else {
+        OBSERVE_LATE
+    }
+}
 
 /// It was not up in time.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use crate::{
     journal::ProgramRow,
     place::Place,
     proxy::{InFlight, Rules, Upstream},
+    reading::LastReading,
 };
 
 /// One program of this host.
@@ -38,6 +39,7 @@ pub(crate) struct Entry {
     replacing: tokio::sync::Mutex<()>,
     /// Held while `/state` is copied, and while the program is woken after a copy.
     copying: Arc<tokio::sync::Mutex<()>>,
+    last_reading: LastReading,
 }
 
 impl Entry {
@@ -60,6 +62,7 @@ impl Entry {
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             copying: Arc::default(),
+            last_reading: LastReading::default(),
         }
     }
 
@@ -122,6 +125,11 @@ impl Entry {
     /// What keeps two copies of `/state` apart.
     pub(crate) fn copying(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.copying
+    }
+
+    /// What it used when it was last looked at.
+    pub(crate) fn last_reading(&self) -> &LastReading {
+        &self.last_reading
     }
 
     /// Fires once the program is removed and forgotten.

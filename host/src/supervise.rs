@@ -12,14 +12,13 @@ use std::{
 
 use hersh_machine::driver::Config;
 use hersh_program::{ContainerId, ProgramId, State, Supervisor};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
-    build_queue::{BUILDS_AT_ONCE, BuildQueue, Owner},
-    building::Builds,
-    effects::{Effects, STARTS_AT_ONCE},
+    building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds},
+    effects::{Effects, STARTS_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX},
     host::{AllSeats, EngineCheck, Host, Parts},
     idempotency::Claims,
     journal::{Journal, JournalError, ProgramJournal, ProgramRow, StoredProgram},
@@ -32,6 +31,7 @@ use crate::{
     storage::{Storage, StorageError},
     story::Story,
     surroundings::Surroundings,
+    turns::{Owner, TurnQueue},
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
 
@@ -127,7 +127,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = runtime.events();
-    let build_queue = BuildQueue::new(bounds.builds_at_once);
+    let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
     let metrics = Metrics::new(journal.metrics());
     let probes = Probes::default();
     let effects = Effects {
@@ -141,7 +141,8 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             space: space.clone(),
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
         },
-        starts: Semaphore::new(STARTS_AT_ONCE),
+        starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
+        starter: starter_of(Arc::clone(&registry)),
         probes: probes.clone(),
         removed,
     };
@@ -181,9 +182,20 @@ fn builder_of(
             .and_then(|owner| accounts.user(owner).ok()?.quota.builds);
         Owner {
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
-            builds_at_once: builds.map_or(usize::MAX, |builds| {
+            at_once: builds.map_or(usize::MAX, |builds| {
                 usize::try_from(builds).unwrap_or(usize::MAX)
             }),
+        }
+    })
+}
+
+/// Whom a program's starts count for.
+fn starter_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
+    Box::new(move |program| {
+        let owner = registry.owner(program);
+        Owner {
+            name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
+            at_once: STARTS_AT_ONCE_OF_ONE,
         }
     })
 }

@@ -6,7 +6,7 @@ use hersh_wire::{Code, StatsView};
 use super::{extract::Owned, problem::Failure};
 use crate::{convert, host::Host};
 
-/// What a running program uses now.
+/// What a running program uses, as of at most a second ago.
 #[utoipa::path(
     get,
     path = "/programs/{id}/stats",
@@ -22,13 +22,12 @@ pub(super) async fn show(
     let container = entry
         .supervisor()
         .with_state(|program| program.state.container().cloned());
-    let stats = match &container {
-        Some(container) => host.runtime().stats(container).await?,
+    let reading = match &container {
+        Some(container) => entry.last_reading().get(&host, container).await?,
         None => None,
     };
-    let at_ms = host.now_ms();
-    stats
-        .map(|stats| Json(convert::stats_view(&entry, &stats, at_ms)))
+    reading
+        .map(|(stats, at_ms)| Json(convert::stats_view(&entry, &stats, at_ms)))
         .ok_or_else(|| {
             let detail = entry.supervisor().with_state(convert::not_ready);
             Failure::new(Code::NotReady, detail).in_state(entry.state_name())

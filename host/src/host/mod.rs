@@ -20,7 +20,6 @@ pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
     auth::{Accounts, Caller, Grant, Throttle, UserId},
-    build_queue::BuildQueue,
     convert,
     effects::Effects,
     idempotency::Claims,
@@ -36,6 +35,7 @@ use crate::{
     space::Space,
     storage::Storage,
     surroundings::Surroundings,
+    turns::TurnQueue,
     whole::whole,
 };
 
@@ -97,7 +97,7 @@ pub(crate) struct Parts {
     pub(crate) seats: AllSeats,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
-    pub(crate) build_queue: BuildQueue,
+    pub(crate) build_queue: TurnQueue,
     pub(crate) engine_check: EngineCheck,
 }
 
@@ -149,7 +149,7 @@ impl Host {
         &self.0.seats
     }
 
-    pub(crate) fn build_queue(&self) -> &BuildQueue {
+    pub(crate) fn build_queue(&self) -> &TurnQueue {
         &self.0.build_queue
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use futures_util::StreamExt;
-use hersh_program::State;
+use hersh_program::{Program, State};
 
 use super::snapshot::{Snapshot, Usage};
 use crate::{convert, host::Host};
@@ -39,19 +39,18 @@ pub(crate) async fn gather(host: &Host) -> Snapshot {
 async fn usage(host: &Host) -> Vec<Usage> {
     let deadline = tokio::time::Instant::now() + STATS_TIMEOUT;
     let running = host.list().into_iter().filter_map(|entry| {
-        entry.supervisor().with_state(|program| {
-            let container = program.state.container().cloned();
-            container.map(|container| (program.id.clone(), container))
-        })
+        let container = |program: &Program| program.state.container().cloned();
+        let container = entry.supervisor().with_state(container)?;
+        Some((entry, container))
     });
-    let readings = futures_util::stream::iter(running).map(|(program, container)| async move {
-        let reading = host.runtime().stats(&container);
-        let stats = tokio::time::timeout_at(deadline, reading)
+    let readings = futures_util::stream::iter(running).map(|(entry, container)| async move {
+        let reading = entry.last_reading().get(host, &container);
+        let (stats, _at_ms) = tokio::time::timeout_at(deadline, reading)
             .await
             .ok()?
             .ok()??;
         Some(Usage {
-            program,
+            program: entry.id(),
             cpu_seconds: Duration::from_micros(stats.cpu_us).as_secs_f64(),
             memory_bytes: stats.memory_bytes,
         })

@@ -25,7 +25,8 @@ pub use log_file::Marks;
 pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
 pub use logs::{LogLine, Stream};
 pub use types::{
-    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Running, RuntimeEvent, Stats,
+    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Running, RuntimeEvent, StartTurn,
+    Stats,
 };
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -60,7 +61,20 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`StartError`]; after any of them no container of the program is left, unless the engine
     /// itself does not answer.
-    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>>;
+    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
+        self.start_in_turn(spec, Box::new(()))
+    }
+
+    /// Like [`start`](Self::start), and drops `turn` as soon as the engine has done its part: what a
+    /// container that ended early printed may be waited for long after that.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    fn start_in_turn(
+        &self,
+        spec: Spec,
+        turn: StartTurn,
+    ) -> BoxFuture<'_, Result<Running, StartError>>;
 
     /// Cancels what is in progress for the program, a build too, waits for its end, and stops and
     /// removes every container of the program. `grace` is
@@ -75,6 +89,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
+
+    /// What the engine knows of one container of the program. Unlike [`observe`](Self::observe) it
+    /// costs the engine no look at all others.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine does not answer.
+    fn observe_container<'a>(
+        &'a self,
+        program: &'a ProgramId,
+        container: &'a ContainerId,
+    ) -> BoxFuture<'a, Result<Observed, Unavailable>>;
 
     /// Exits of this host's containers from now on, and those of all that are found dead when
     /// the connection to the engine is made (again): an exit can be told twice, never lost.

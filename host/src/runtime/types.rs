@@ -24,6 +24,9 @@ pub struct BuildRequest {
     pub cancel: CancellationToken,
 }
 
+/// A place among the starts that are under way; whoever drops it gives it to the next.
+pub type StartTurn = Box<dyn Send>;
+
 /// A program that was started.
 #[derive(Clone, Debug)]
 pub struct Running {

@@ -17,7 +17,8 @@ use crate::{
     compose::{Environment, Receipt, RuntimeMode, Spec},
     runtime::{
         BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed,
-        LogStore, Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
+        LogStore, Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError,
+        Unavailable,
     },
     storage::Storage,
 };
@@ -205,8 +206,17 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
-        self.run(spec).boxed()
+    fn start_in_turn(
+        &self,
+        spec: Spec,
+        turn: StartTurn,
+    ) -> BoxFuture<'_, Result<Running, StartError>> {
+        async move {
+            let started = self.run(spec).await;
+            drop(turn);
+            started
+        }
+        .boxed()
     }
 
     fn stop(&self, program: &ProgramId, _: Duration) -> BoxFuture<'_, Result<(), StopError>> {
@@ -217,6 +227,21 @@ impl Runtime for FakeRuntime {
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
         let program = program.clone();
         async move { Ok(self.look(&program).await?) }.boxed()
+    }
+
+    fn observe_container<'a>(
+        &'a self,
+        program: &'a ProgramId,
+        container: &'a ContainerId,
+    ) -> BoxFuture<'a, Result<Observed, Unavailable>> {
+        async move {
+            Ok(match self.look(program).await? {
+                Observed::Running(one) if one != *container => Observed::Absent,
+                Observed::Exited(one, _) if one != *container => Observed::Absent,
+                observed => observed,
+            })
+        }
+        .boxed()
     }
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {

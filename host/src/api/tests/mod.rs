@@ -8,6 +8,7 @@ mod programs;
 mod removal;
 mod revoked;
 mod source;
+mod starts;
 mod state;
 mod transfers;
 mod uploads;

@@ -69,7 +69,7 @@ use tokio::sync::mpsc;
 use self::{capture::Captures, engine::Engine, fetched::Fetched, work::Work};
 use super::{
     BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, LogStore,
-    Running, Runtime, RuntimeEvent, StartError, Stats, StopError, Unavailable,
+    Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
     logs::{CAUSE_LINES, for_cause},
 };
 use crate::{
@@ -158,11 +158,15 @@ impl Runtime for DockerRuntime {
         })
     }
 
-    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
+    fn start_in_turn(
+        &self,
+        spec: Spec,
+        turn: StartTurn,
+    ) -> BoxFuture<'_, Result<Running, StartError>> {
         Box::pin(async move {
             let inner = Arc::clone(&self.inner);
             let program = spec.program.clone();
-            let job = |cancel| start::start(inner, spec, cancel);
+            let job = |cancel| start::start(inner, spec, turn, cancel);
             self.inner.work.run(&program, job).await
         })
     }
@@ -178,6 +182,14 @@ impl Runtime for DockerRuntime {
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
         let program = program.clone();
         Box::pin(async move { self.inner.observe(&program).await })
+    }
+
+    fn observe_container<'a>(
+        &'a self,
+        program: &'a ProgramId,
+        container: &'a ContainerId,
+    ) -> BoxFuture<'a, Result<Observed, Unavailable>> {
+        Box::pin(self.inner.observe_container(program, container))
     }
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {

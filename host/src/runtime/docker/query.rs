@@ -3,9 +3,9 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bollard::{models::ContainerSummary, query_parameters::ListContainersOptions};
-use hersh_program::{Logs, Observed, ProgramId};
+use hersh_program::{ContainerId, Logs, Observed, ProgramId};
 
-use super::{Inner, listed, look, start};
+use super::{Inner, engine::Fault, listed, look, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
@@ -88,6 +88,30 @@ impl Inner {
         };
         Ok(match self.exit(program, container.as_str()).await? {
             Some(exit) => Observed::Exited(container, exit),
+            None => Observed::Absent,
+        })
+    }
+
+    pub(super) async fn observe_container(
+        self: &Arc<Self>,
+        program: &ProgramId,
+        container: &ContainerId,
+    ) -> Result<Observed, Unavailable> {
+        let client = self.engine.client().await?;
+        let id = container.as_str();
+        let running = match client.inspect_container(id, None).await {
+            Ok(inspected) => inspected.state.and_then(|state| state.running),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map_err(Fault::into_unavailable)?;
+                return Ok(Observed::Absent);
+            }
+        };
+        if running.unwrap_or(false) {
+            return Ok(Observed::Running(container.clone()));
+        }
+        Ok(match self.exit(program, id).await? {
+            Some(exit) => Observed::Exited(container.clone(), exit),
             None => Observed::Absent,
         })
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     compose::{HOME, Inspected, Receipt, RuntimeMode, Spec, Verified, validate, verify},
-    runtime::{Running, StartError, StopError},
+    runtime::{Running, StartError, StartTurn, StopError},
 };
 
 /// How an engine says that a working folder is a file.
@@ -32,9 +32,23 @@ const NO_FOLDER: &str = "is not a directory";
 /// The name of the engine's own init, in what it says when it has none.
 const NO_INIT: &str = "docker-init";
 
+/// Why a container that is there is not one that runs under the contracts.
+enum NotRun {
+    Failed(StartError),
+    /// Its kernel did not show itself, most likely because the program ended before.
+    NotSeen(StartError),
+}
+
+impl<E: Into<StartError>> From<E> for NotRun {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 pub(super) async fn start(
     inner: Arc<Inner>,
     mut spec: Spec,
+    turn: StartTurn,
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
@@ -55,8 +69,25 @@ pub(super) async fn start(
     let id = container.to_string();
     // From here on a container is there, and any way out but the good one removes it.
     let result = match closed {
-        Ok(()) => unless_cancelled(&cancel, run(&inner, &spec, &known, container)).await,
-        Err(open) => Err(open),
+        Ok(()) => {
+            let run = async {
+                let run = run(&inner, &spec, &known, container).await;
+                // The rest waits for what the container printed.
+                drop(turn);
+                match run {
+                    Ok(running) => Ok(running),
+                    Err(NotRun::Failed(error)) => Err(error),
+                    Err(NotRun::NotSeen(error)) => {
+                        Err(ended_early(&inner, &spec, &id, error).await)
+                    }
+                }
+            };
+            unless_cancelled(&cancel, run).await
+        }
+        Err(open) => {
+            drop(turn);
+            Err(open)
+        }
     };
     if result.is_err() {
         inner.captures.finish(&id).await;
@@ -108,7 +139,7 @@ async fn run(
     spec: &Spec,
     known: &Known,
     container: ContainerId,
-) -> Result<Running, StartError> {
+) -> Result<Running, NotRun> {
     let client = inner.engine.client().await?;
     let id = container.as_str();
     let (made, _verified) = check(inner, spec, known, &container).await?;
@@ -117,7 +148,7 @@ async fn run(
         .insert(container.clone(), spec.program.clone());
     if let Err(error) = client.start_container(id, None).await {
         let fault = inner.engine.fault(&error);
-        return Err(not_run(&client, fault, spec, &made).await);
+        return Err(not_run(&client, fault, spec, &made).await.into());
     }
     inner
         .captures
@@ -128,16 +159,12 @@ async fn run(
     let (inspected, contracts) = check(inner, spec, known, &container).await?;
     let state = inspected.state.unwrap_or_default();
     let kernel = match look::kernel(&client, id, state.pid, inner.runsc()).await {
-        Ok(said) => match look::judge(spec.mode, &said) {
-            Ok(kernel) => kernel,
-            // A probe that died with the program said nothing: that breaks no contract.
-            Err(violation) => match inner.exit(&spec.program, id).await {
-                Ok(Some(exit)) => return Err(StartError::Ended(exit)),
-                Ok(None) | Err(_) => return Err(violation.into()),
-            },
-        },
-        Err(look::NotSeen(said)) => return Err(ended_early(inner, spec, id, said).await),
+        Ok(said) => look::judge(spec.mode, &said).map_err(StartError::from),
+        Err(look::NotSeen(said)) => Err(failed(format!(
+            "its kernel could not be looked at from inside: {said}"
+        ))),
     };
+    let kernel = kernel.map_err(NotRun::NotSeen)?;
     let attached = inspected.network_settings.and_then(|it| it.networks);
     let endpoint = attached.and_then(|mut it| it.remove(&known.name));
     let address = endpoint.and_then(|it| it.ip_address);
@@ -185,15 +212,19 @@ async fn check(
     Ok((response, contracts))
 }
 
-/// The reason why the probe could not run is mostly that the program ended before.
-async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, said: String) -> StartError {
-    let exit = inner.exit(&spec.program, id).await;
-    match exit {
+/// A probe that could not run, or said nothing, mostly died with the program: that breaks no contract.
+async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, error: StartError) -> StartError {
+    match inner.exit(&spec.program, id).await {
         Ok(Some(exit)) => StartError::Ended(exit),
-        Ok(None) => failed(format!(
-            "its kernel could not be looked at from inside: {said}"
-        )),
-        Err(error) => error.into(),
+        Ok(None) => error,
+        Err(unavailable) => match error {
+            StartError::Violated(_) => error,
+            StartError::Failed { .. }
+            | StartError::NotRunnable { .. }
+            | StartError::ImageGone(_)
+            | StartError::Ended(_)
+            | StartError::Unavailable(_) => unavailable.into(),
+        },
     }
 }
 

@@ -1,11 +1,11 @@
-//! Whose turn it is to build.
+//! Whose turn it is, at what a host does few of at once: builds and starts.
 //!
 //! ```text
-//! turn(owner) ─► told how many go first ─► Turn, held while it builds ─► dropped: the next one's
+//! turn(owner) ─► told how many go first ─► Turn, held while it lasts ─► dropped: the next one's
 //! ```
 //!
-//! Few images are built at once. Owners take turns, and of one owner's builds the oldest goes
-//! first, so that a hundred builds of one owner hold up another owner's by one build at most.
+//! Owners take turns, and of one owner's the oldest goes first, so that a hundred of one owner hold
+//! up another owner's by one at most.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,50 +15,48 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Builds of a host at once.
-pub(crate) const BUILDS_AT_ONCE: usize = 2;
-/// Builds that wait at once. One more is refused.
-pub(crate) const WAITING_MAX: usize = 1_000;
-/// A build that waits is told of its new rank at most this often.
+/// Whoever waits is told of a new rank at most this often.
 const TELL: Duration = Duration::from_secs(1);
 
-/// Who builds: whoever the host counts by.
+/// Whose it is: whoever the host counts by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Tells owners apart.
     pub(crate) name: String,
-    /// How many of theirs may build at once, at least one.
-    pub(crate) builds_at_once: usize,
+    /// How many places they may have at once, at least one.
+    pub(crate) at_once: usize,
 }
 
-/// [`WAITING_MAX`] builds wait already.
+/// As many wait already as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{WAITING_MAX} builds wait already; start it again later")]
-pub(crate) struct QueueFull;
+#[error("{0} others wait already; start it again later")]
+pub(crate) struct QueueFull(usize);
 
 /// The places of one host; clones are the same.
 #[derive(Clone)]
-pub(crate) struct BuildQueue(Arc<Mutex<Places>>);
+pub(crate) struct TurnQueue(Arc<Mutex<Places>>);
 
 /// A place, held until it is dropped.
 pub(crate) struct Turn {
-    queue: BuildQueue,
+    queue: TurnQueue,
     owner: String,
     number: u64,
 }
 
 struct Places {
     at_once: usize,
-    building: HashMap<String, usize>,
+    waiting_max: usize,
+    /// How many places each owner has.
+    taken: HashMap<String, usize>,
     /// Owners who wait, in the order of their turns. None of them waits for nothing.
     waiting: VecDeque<Line>,
     next_number: u64,
 }
 
-/// The builds of one owner that wait, oldest first.
+/// Those of one owner that wait, oldest first.
 struct Line {
     owner: Owner,
-    builds: VecDeque<Waiting>,
+    all: VecDeque<Waiting>,
 }
 
 struct Waiting {
@@ -72,24 +70,25 @@ enum Rank {
     Now,
 }
 
-impl BuildQueue {
-    /// Builds that wait for a place.
+impl TurnQueue {
+    /// How many wait for a place.
     pub(crate) fn waiting(&self) -> usize {
         let places = self.places();
-        places.waiting.iter().map(|line| line.builds.len()).sum()
+        places.waiting.iter().map(|line| line.all.len()).sum()
     }
 
-    /// A queue before `at_once` places, at least one.
-    pub(crate) fn new(at_once: usize) -> Self {
+    /// A queue before `at_once` places, at least one, in which `waiting_max` may wait.
+    pub(crate) fn new(at_once: usize, waiting_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Places {
             at_once: at_once.max(1),
-            building: HashMap::new(),
+            waiting_max,
+            taken: HashMap::new(),
             waiting: VecDeque::new(),
             next_number: 0,
         })))
     }
 
-    /// Waits for a place. `tell` hears how many builds go first: at once if there are any or no
+    /// Waits for a place. `tell` hears how many go first: at once if there are any or no
     /// place is free, and when that changes. Dropping the future gives the turn up.
     ///
     /// # Errors
@@ -109,7 +108,7 @@ impl BuildQueue {
             let mut place = rank.clone();
             tokio::select! {
                 biased;
-                // The sender lives as long as the build waits, so neither can fail before.
+                // The sender lives as long as it waits, so neither can fail before.
                 _now = place.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {
                     tokio::time::sleep(TELL).await;
@@ -121,14 +120,9 @@ impl BuildQueue {
 
     fn enter(&self, owner: Owner) -> Result<(Turn, watch::Receiver<Rank>), QueueFull> {
         let mut places = self.places();
-        if places
-            .waiting
-            .iter()
-            .map(|it| it.builds.len())
-            .sum::<usize>()
-            >= WAITING_MAX
-        {
-            return Err(QueueFull);
+        let waiting: usize = places.waiting.iter().map(|it| it.all.len()).sum();
+        if waiting >= places.waiting_max {
+            return Err(QueueFull(places.waiting_max));
         }
         let (rank, told) = watch::channel(Rank::Behind(0));
         let number = places.next_number;
@@ -138,16 +132,16 @@ impl BuildQueue {
             owner: owner.name.clone(),
             number,
         };
-        let build = Waiting { number, rank };
+        let one = Waiting { number, rank };
         let line = places.waiting.iter_mut();
         match line.into_iter().find(|it| it.owner.name == owner.name) {
             Some(line) => {
                 line.owner = owner;
-                line.builds.push_back(build);
+                line.all.push_back(one);
             }
             None => places.waiting.push_back(Line {
                 owner,
-                builds: VecDeque::from([build]),
+                all: VecDeque::from([one]),
             }),
         }
         places.advance();
@@ -162,22 +156,22 @@ impl BuildQueue {
 impl Places {
     /// Gives free places to those whose turn it is, and tells the rest where they stand.
     fn advance(&mut self) {
-        while self.building.values().sum::<usize>() < self.at_once {
-            let may_build = |line: &Line| {
-                let building = self.building.get(&line.owner.name);
-                building.copied().unwrap_or(0) < line.owner.builds_at_once
+        while self.taken.values().sum::<usize>() < self.at_once {
+            let may_have_one = |line: &Line| {
+                let taken = self.taken.get(&line.owner.name);
+                taken.copied().unwrap_or(0) < line.owner.at_once
             };
-            let Some(mut line) = (self.waiting.iter().position(may_build))
+            let Some(mut line) = (self.waiting.iter().position(may_have_one))
                 .and_then(|position| self.waiting.remove(position))
             else {
                 break;
             };
-            if let Some(build) = line.builds.pop_front() {
-                *self.building.entry(line.owner.name.clone()).or_default() += 1;
-                build.rank.send_replace(Rank::Now);
+            if let Some(one) = line.all.pop_front() {
+                *self.taken.entry(line.owner.name.clone()).or_default() += 1;
+                one.rank.send_replace(Rank::Now);
             }
             // Whoever had a turn goes behind all others.
-            if !line.builds.is_empty() {
+            if !line.all.is_empty() {
                 self.waiting.push_back(line);
             }
         }
@@ -186,11 +180,11 @@ impl Places {
 
     fn tell(&self) {
         let mut first = 0;
-        let longest = self.waiting.iter().map(|it| it.builds.len()).max();
+        let longest = self.waiting.iter().map(|it| it.all.len()).max();
         for round in 0..longest.unwrap_or(0) {
-            for build in self.waiting.iter().filter_map(|it| it.builds.get(round)) {
+            for one in self.waiting.iter().filter_map(|it| it.all.get(round)) {
                 let rank = Rank::Behind(first);
-                build.rank.send_if_modified(|told| {
+                one.rank.send_if_modified(|told| {
                     let changed = *told != rank;
                     *told = rank;
                     changed
@@ -206,15 +200,15 @@ impl Drop for Turn {
         let mut places = self.queue.places();
         let mut waited = false;
         for line in &mut places.waiting {
-            let before = line.builds.len();
-            line.builds.retain(|build| build.number != self.number);
-            waited |= line.builds.len() < before;
+            let before = line.all.len();
+            line.all.retain(|one| one.number != self.number);
+            waited |= line.all.len() < before;
         }
-        places.waiting.retain(|line| !line.builds.is_empty());
-        if !waited && let Some(building) = places.building.get_mut(&self.owner) {
-            *building -= 1;
-            if *building == 0 {
-                places.building.remove(&self.owner);
+        places.waiting.retain(|line| !line.all.is_empty());
+        if !waited && let Some(taken) = places.taken.get_mut(&self.owner) {
+            *taken -= 1;
+            if *taken == 0 {
+                places.taken.remove(&self.owner);
             }
         }
         places.advance();
@@ -227,17 +221,19 @@ mod tests {
 
     use super::*;
 
-    fn owner(name: &str, builds_at_once: usize) -> Owner {
+    const WAITING_MAX: usize = 1_000;
+
+    fn owner(name: &str, at_once: usize) -> Owner {
         Owner {
             name: name.into(),
-            builds_at_once,
+            at_once,
         }
     }
 
     type Waits = std::pin::Pin<Box<dyn Future<Output = Result<Turn, QueueFull>>>>;
 
     /// Enters the queue; what is told goes into the channel.
-    fn enter(queue: &BuildQueue, name: &str, ranks: &std::sync::mpsc::Sender<usize>) -> Waits {
+    fn enter(queue: &TurnQueue, name: &str, ranks: &std::sync::mpsc::Sender<usize>) -> Waits {
         let (queue, owner, ranks) = (queue.clone(), owner(name, 9), ranks.clone());
         let mut waits: Waits = Box::pin(async move {
             let tell = |first| ranks.send(first).unwrap();
@@ -249,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn owners_take_turns_and_of_one_the_oldest_goes_first() {
-        let queue = BuildQueue::new(1);
+        let queue = TurnQueue::new(1, WAITING_MAX);
         let mut held = queue.turn(owner("a", 9), |_| ()).await.ok();
         let (ranks, _told) = std::sync::mpsc::channel();
         let names = ["a", "a", "a", "b", "b", "c"];
@@ -265,14 +261,14 @@ mod tests {
                 held = waits.as_mut().now_or_never().and_then(Result::ok);
                 held.is_some()
             });
-            order.push(waiting.remove(next.expect("somebody builds")).0);
+            order.push(waiting.remove(next.expect("somebody has a turn")).0);
         }
         assert_eq!(order, [0, 3, 5, 1, 4, 2]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_is_told_how_many_go_first() {
-        let queue = BuildQueue::new(1);
+        let queue = TurnQueue::new(1, WAITING_MAX);
         let held = queue
             .turn(owner("a", 9), |_| panic!("a place was free"))
             .await;
@@ -291,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_owner_never_takes_more_places_than_are_theirs() {
-        let queue = BuildQueue::new(2);
+        let queue = TurnQueue::new(2, WAITING_MAX);
         let held = queue.turn(owner("a", 1), |_| ()).await.ok().unwrap();
         let mut second = Box::pin(queue.turn(owner("a", 1), |_| ()));
         assert!(second.as_mut().now_or_never().is_none(), "a has its place");
@@ -303,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_given_up_at_any_moment_is_free_again() {
-        let queue = BuildQueue::new(1);
+        let queue = TurnQueue::new(1, WAITING_MAX);
         let held = queue.turn(owner("a", 1), |_| ()).await;
         let mut granted = Box::pin(queue.turn(owner("b", 1), |_| ()));
         assert!(granted.as_mut().now_or_never().is_none());
@@ -313,19 +309,19 @@ mod tests {
         let next = queue.turn(owner("c", 1), |_| ()).now_or_never();
         assert!(next.is_some());
         drop(next);
-        assert!(queue.places().building.is_empty());
+        assert!(queue.places().taken.is_empty());
     }
 
     #[tokio::test]
     async fn no_more_wait_than_the_bound() {
-        let queue = BuildQueue::new(1);
+        let queue = TurnQueue::new(1, WAITING_MAX);
         let _held = queue.turn(owner("a", 1), |_| ()).await;
         let waiting: Vec<_> = (0..WAITING_MAX)
             .map(|_| queue.enter(owner("a", 1)).map(|(turn, _)| turn))
             .collect();
         assert!(waiting.iter().all(Result::is_ok));
         let more = queue.turn(owner("b", 1), |_| ()).await;
-        assert_eq!(more.err(), Some(QueueFull));
+        assert_eq!(more.err(), Some(QueueFull(WAITING_MAX)));
         // The last first: a queue that moves up at each would tell everybody each time.
         waiting.into_iter().rev().for_each(drop);
         assert!(queue.places().waiting.is_empty());

@@ -1,0 +1,63 @@
+//! What a program used when it was last looked at. Whoever may read may ask, as often as they like;
+//! the engine is asked at most every so often.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hersh_program::ContainerId;
+use tokio::sync::Mutex;
+
+use crate::{
+    host::Host,
+    runtime::{Stats, Unavailable},
+    whole::whole,
+};
+
+/// How long a reading is good for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What one container uses, and when that was, milliseconds since the Unix epoch; `None` when it
+/// does not run.
+type Reading = Result<Option<(Stats, u64)>, Unavailable>;
+
+/// The last reading of one program; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastReading(Arc<Mutex<Option<Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    container: ContainerId,
+    read_at: Instant,
+    reading: Reading,
+}
+
+impl LastReading {
+    /// What the container uses, as of at most a second ago. One question is under way at a time, and
+    /// goes on when whoever asked goes away: those who come next wait for its answer.
+    ///
+    /// # Errors
+    /// [`Unavailable`] as the engine says.
+    pub(crate) async fn get(&self, host: &Host, container: &ContainerId) -> Reading {
+        let mut last = Arc::clone(&self.0).lock_owned().await;
+        if let Some(known) = &*last
+            && known.container == *container
+            && known.read_at.elapsed() < FRESH
+        {
+            return known.reading.clone();
+        }
+        let (host, container) = (host.clone(), container.clone());
+        whole(async move {
+            let stats = host.runtime().stats(&container).await;
+            let reading = stats.map(|stats| Some((stats?, host.now_ms())));
+            *last = Some(Known {
+                container,
+                read_at: Instant::now(),
+                reading: reading.clone(),
+            });
+            reading
+        })
+        .await
+    }
+}
