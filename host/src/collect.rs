@@ -25,6 +25,7 @@ const KEPT: Kept = Kept {
 
 /// Collects at once and from then on, until the host ends.
 pub(crate) async fn watch(host: Host) {
+    finish_removals(&host).await;
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut due = tokio::time::Instant::now();
@@ -39,6 +40,14 @@ pub(crate) async fn watch(host: Host) {
         if let Err(error) = collect(&host, kept).await {
             tracing::warn!(%error, "images that nobody needs stay");
         }
+    }
+}
+
+/// Removes files of programs whose removal an earlier process did not bring to its end.
+async fn finish_removals(host: &Host) {
+    let finished = host.blocking(|host| host.storage().finish_removals());
+    if let Ok(Err(error)) = finished.await {
+        tracing::warn!(%error, "files of removed programs stay until the next start");
     }
 }
 

@@ -132,7 +132,7 @@ impl Entry {
         &self.last_reading
     }
 
-    /// Fires once the program is removed and forgotten.
+    /// Fires once the program is removed, before its name is free for another.
     pub(crate) fn gone(&self) -> &CancellationToken {
         &self.gone
     }

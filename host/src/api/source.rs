@@ -25,7 +25,7 @@ use crate::{
     convert,
     host::{Entry, Host, NewProgram},
     idempotency::{Claim, Key, Known},
-    storage::{Purpose, StagedSource, tar_stream},
+    storage::{Purpose, SourceTree, StagedSource, tar_stream},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -169,13 +169,18 @@ pub(super) async fn fetch(
         .supervisor()
         .with_state(|program| (program.id.clone(), program.source.build.clone()));
     let path = host.storage().source_path(&id, &build);
-    let tree = path.clone();
-    let is_there = host.blocking(move |_| tree.is_dir()).await;
-    if !is_there.map_err(|error| Failure::internal(&error))? {
+    let tree = host.blocking(move |_| SourceTree::open(&path)).await;
+    let tree = tree.map_err(|error| Failure::internal(&error))?;
+    let tree = tree.map_err(|_nothing| {
         let detail = format!("the source of {id} is not on this machine; deploy it again");
-        return Err(Failure::new(Code::NotFound, detail));
+        Failure::new(Code::NotFound, detail)
+    })?;
+    // Asked once the tree is open: a program that was removed before may have had its name, and with it
+    // this path, taken by somebody else's.
+    if entry.gone().is_cancelled() {
+        return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
-    let tree = tar_stream(path, Purpose::Keep, seat);
+    let tree = tar_stream(move || Ok(tree), Purpose::Keep, seat);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

@@ -3,6 +3,7 @@
 //! ```text
 //! {data}/staging/{n}                      a tree on its way in; emptied at open
 //! {data}/fetched-images.json              base images that builds had fetched
+//! {data}/removing/{id}-{n}/               what is being removed; emptied after the start
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
 //! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
 //!                      meta/              receipt.json
@@ -25,6 +26,7 @@ mod inside;
 mod names;
 mod paths;
 mod records;
+mod removal;
 mod remove;
 mod socket;
 mod source;
@@ -44,7 +46,7 @@ pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
 pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
-pub(crate) use tar_stream::{Purpose, tar_stream};
+pub(crate) use tar_stream::{Purpose, SourceTree, tar_stream};
 
 use std::{
     fs,
@@ -218,16 +220,6 @@ impl Storage {
         }
         found.sort();
         Ok(found)
-    }
-
-    /// Removes all that is stored of the program, whatever it left in its state folder. Nothing
-    /// stored is a success.
-    ///
-    /// # Errors
-    /// [`StorageError`] naming what could not be removed.
-    pub fn remove(&self, program: &ProgramId) -> Result<(), StorageError> {
-        let root = self.paths(program).root;
-        remove::remove_tree(&root).map_err(StorageError::at("remove", &root))
     }
 
     fn staging(&self) -> PathBuf {

@@ -3,13 +3,17 @@
 use std::{
     fs, io,
     io::Write,
-    os::unix::fs::PermissionsExt,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use hersh_wire::{IGNORE_BYTES_MAX, Ignore};
+use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
 use super::{
@@ -39,11 +43,33 @@ pub(crate) enum Purpose {
     Modes(u32),
 }
 
-/// Streams the tree below `root`, with modes and times as they came in and without owners. The same
-/// stored tree gives the same bytes. A failure to read ends the stream with an error, which ends the
-/// build. A thread waits for who takes the stream, however slow; `held` is dropped when it is done.
+/// A stored tree that is open. All of it is read through the open folder: a path would lead a slow
+/// reader into the tree of whoever takes the program's name after it was removed.
+pub(crate) struct SourceTree(OwnedFd);
+
+impl SourceTree {
+    /// Opens the folder at `path`.
+    ///
+    /// # Errors
+    /// What the file system said; [`io::ErrorKind::NotFound`] when there is none.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
+    /// The way to it that stays with it, whatever is renamed or removed meanwhile. The dot at its end
+    /// makes it the folder's own path: without it a call that follows no link would see only a link.
+    fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.0.as_raw_fd()))
+    }
+}
+
+/// Streams the tree that `open` returns, with modes and times as they came in and without owners. The
+/// same stored tree gives the same bytes. A failure to open or read ends the stream with an error, which
+/// ends the build. A thread waits for who takes the stream, however slow; `held` is dropped when it is
+/// done.
 pub(crate) fn tar_stream(
-    root: PathBuf,
+    open: impl FnOnce() -> io::Result<SourceTree> + Send + 'static,
     purpose: Purpose,
     held: impl Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -54,7 +80,8 @@ pub(crate) fn tar_stream(
             piece: Vec::with_capacity(PIECE_BYTES),
             is_cut: false,
         };
-        if let Err(error) = send(&root, &purpose, &mut pieces) {
+        let sent = open().and_then(|tree| send(&tree.root(), &purpose, &mut pieces));
+        if let Err(error) = sent {
             // When nobody receives any more, the build is over.
             let _ = sender.blocking_send(Err(error));
         }
@@ -206,7 +233,8 @@ mod tests {
     use super::*;
 
     async fn archive(root: &Path, purpose: Purpose) -> Vec<u8> {
-        let stream = tar_stream(root.to_owned(), purpose, ());
+        let root = root.to_owned();
+        let stream = tar_stream(move || SourceTree::open(&root), purpose, ());
         let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
         pieces.concat()
     }
@@ -262,9 +290,28 @@ mod tests {
     #[tokio::test]
     async fn a_tree_that_can_not_be_read_has_no_end() {
         let folder = tempfile::tempdir().unwrap();
-        let stream = tar_stream(folder.path().join("nowhere"), Purpose::Keep, ());
+        let nowhere = folder.path().join("nowhere");
+        let stream = tar_stream(move || SourceTree::open(&nowhere), Purpose::Keep, ());
         let pieces: Vec<io::Result<Bytes>> = stream.collect().await;
         assert!(pieces.len() == 1 && pieces[0].is_err(), "{pieces:?}");
+    }
+
+    #[tokio::test]
+    async fn a_tree_in_its_place_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("tree"), folder.path().join("aside"));
+        let make = |content: &str| {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("Dockerfile"), content).unwrap();
+        };
+        make("first");
+        let tree = SourceTree::open(&path).unwrap();
+        fs::rename(&path, &aside).unwrap();
+        make("second");
+        let stream = tar_stream(move || Ok(tree), Purpose::Keep, ());
+        let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
+        let all = String::from_utf8_lossy(&pieces.concat()).into_owned();
+        assert!(all.contains("first") && !all.contains("second"), "{all}");
     }
 
     #[tokio::test]

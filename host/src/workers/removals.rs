@@ -72,10 +72,12 @@ async fn forget(host: Host, id: ProgramId) -> ProgramId {
     let is_removed = |program: &Program| matches!(program.state, State::Removed);
     if is_removed(&entry.supervisor().until(is_removed).await) {
         remove_row(&host, &id, entry.row()).await;
+        // Before its name is free: who still reads what lies under that name asks whether the program
+        // is gone, and would else be given what the name's next owner puts there.
+        entry.gone().cancel();
         // Somebody may have asked for its output while it went.
         host.runtime().log_store().forget(&id);
         host.registry().remove(&id);
-        entry.gone().cancel();
         tracing::info!(program = %id, "removed");
     }
     id

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     dockerfile::ToBuild,
     runtime::{BuildError, BuildLog, BuildRequest, Unavailable},
-    storage::{BUILD_DOCKERFILE, Purpose, tar_stream},
+    storage::{BUILD_DOCKERFILE, Purpose, SourceTree, tar_stream},
 };
 
 /// Builds end by cancellation, never by a limit on one request.
@@ -176,7 +176,8 @@ async fn send(
     let (inner, request) = (sending.inner, sending.request);
     let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
     let packed = Purpose::Build(sending.dockerfile.text.clone());
-    let context = tar_stream(request.context_dir.clone(), packed, ());
+    let root = request.context_dir.clone();
+    let context = tar_stream(move || SourceTree::open(&root), packed, ());
     let context = bollard::body_try_stream(context);
     let options = sending.options();
     let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));

@@ -17,7 +17,7 @@ use crate::{
     compose::LAYER_LABEL,
     dockerfile::Dockerfile,
     runtime::{BuildError, BuildRequest},
-    storage::{Purpose, is_plain_file, tar_stream},
+    storage::{Purpose, SourceTree, is_plain_file, tar_stream},
 };
 
 /// The most modes that one file may ask for: each is a copy of the whole tree.
@@ -99,7 +99,8 @@ async fn import(inner: &Inner, request: &BuildRequest, mode: u32) -> Result<Stri
         changes: vec![format!("LABEL {LAYER_LABEL}={}", inner.config.host_id)],
         ..CreateImageOptions::default()
     };
-    let tree = tar_stream(request.context_dir.clone(), Purpose::Modes(mode), ());
+    let root = request.context_dir.clone();
+    let tree = tar_stream(move || SourceTree::open(&root), Purpose::Modes(mode), ());
     let tree = bollard::body_try_stream(tree);
     let mut said = std::pin::pin!(client.create_image(Some(options), Some(tree), None));
     let mut id = None;
