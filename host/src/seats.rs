@@ -23,7 +23,7 @@ pub(crate) const DOWNLOADS_MAX: Bound = Bound {
     for_admins: 2,
 };
 
-/// Logs that are being read. Each holds a thread, and then its lines until the client took them.
+/// Logs, build logs and histories that are being read. Each holds a thread, and then its lines until the client took them.
 pub(crate) const READERS_MAX: Bound = Bound {
     all: 32,
     one_user: 8,

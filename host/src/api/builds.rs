@@ -10,6 +10,7 @@ use std::{
 
 use axum::{
     Extension, Json,
+    body::{Body, Bytes},
     extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
@@ -23,16 +24,19 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, live, seat},
+    stream::{event, live, reader, seat},
 };
 use crate::{
     auth::Caller,
     convert,
     host::{Entry, Host},
+    seats::Seat,
 };
 
 /// How often the log file of a running build is looked at.
 const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
+/// Bytes of a whole build log that are handed on at once.
+const PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of a build log that are read at once.
 const CHUNK_BYTES: u64 = 64 * 1024;
 
@@ -105,14 +109,32 @@ pub(super) async fn logs(
         let seat = seat(&host, &caller)?;
         return Ok(live(seat, follow_build(entry, path)));
     }
+    let seat = reader(&host, &caller)?;
     let text = tokio::fs::read(&path).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             return Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"));
         }
         Failure::internal(&error)
     })?;
+    // Asked after reading: by then the path may be that of another program with this name.
+    if entry.gone().is_cancelled() {
+        return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok((kind, String::from_utf8_lossy(&text).into_owned()).into_response())
+    let text = Bytes::from(String::from_utf8_lossy(&text).into_owned());
+    Ok((kind, Body::from_stream(in_pieces(text, seat))).into_response())
+}
+
+/// A text in pieces; the seat is free when the last was taken.
+fn in_pieces(
+    mut text: Bytes,
+    seat: Seat,
+) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+    stream::iter(std::iter::from_fn(move || {
+        let _held = &seat;
+        let piece = text.split_to(text.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some(Ok(piece))
+    }))
 }
 
 /// The lines of a build from its first, until it is over and all are told.
@@ -163,6 +185,10 @@ impl BuildLog {
             // Asked before reading: what a build that is over has written is all there.
             let building = self.entry.is_building();
             let chunk = self.read_chunk().await;
+            // Asked after reading: by then the path may be that of another program with this name.
+            if self.entry.gone().is_cancelled() {
+                return None;
+            }
             if chunk.is_empty() && !building {
                 self.over = true;
                 let rest = std::mem::take(&mut self.partial);

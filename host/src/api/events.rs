@@ -17,12 +17,13 @@ use utoipa::IntoParams;
 use super::{
     extract::{Limit, Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live, seat},
+    stream::{event, last_event_id, live, reader, seat},
 };
 use crate::{
     auth::Caller,
     convert,
     host::{Entry, Host},
+    journal::Page,
 };
 
 /// Records that a live stream reads at once.
@@ -71,26 +72,21 @@ pub(super) async fn events(
         let events = follow(host.clone(), entry, after);
         return Ok(live(seat, events));
     }
-    let records = read(&host, &entry, after, limit + 1).await?;
-    let more = records.len() > limit;
-    let events = views(&records[..records.len().min(limit)])?;
+    let _seat = reader(&host, &caller)?;
+    let page = read(&host, &entry, after, limit).await?;
+    let events = views(&page.records)?;
     let last = events.last().map(|event| event.seq);
     Ok(Json(EventList {
         events,
-        next_after: last.filter(|_| more),
+        next_after: last.filter(|_| page.has_more),
     })
     .into_response())
 }
 
-async fn read(
-    host: &Host,
-    entry: &Arc<Entry>,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<ProgramRecord>, Failure> {
+async fn read(host: &Host, entry: &Arc<Entry>, after: u64, limit: usize) -> Result<Page, Failure> {
     let row = entry.row();
-    let records = host.blocking(move |host| host.journal().records(row, after, limit));
-    Ok(records.await.map_err(|error| Failure::internal(&error))??)
+    let page = host.blocking(move |host| host.journal().page(row, after, limit));
+    Ok(page.await.map_err(|error| Failure::internal(&error))??)
 }
 
 fn views(records: &[ProgramRecord]) -> Result<Vec<EventView>, Failure> {
@@ -138,10 +134,10 @@ impl Following {
                 self.after = view.seq;
                 return Some(view);
             }
-            let records = read(&self.host, &self.entry, self.after, BATCH)
+            let page = read(&self.host, &self.entry, self.after, BATCH)
                 .await
                 .ok()?;
-            self.unsent = views(&records).ok()?.into();
+            self.unsent = views(&page.records).ok()?.into();
             if self.unsent.is_empty() {
                 if self.over {
                     return None;

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live, seat},
+    stream::{event, last_event_id, live, reader, seat},
 };
 use crate::{
     auth::Caller,
@@ -101,17 +101,6 @@ pub(super) async fn program(
     let is_shown = move |line: &LogLine| is_since(line, since.as_deref());
     let lines = resumed(followed, place, is_shown).take_until(gone);
     Ok(live(seat, lines))
-}
-
-/// A seat for one read of a log.
-fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
-    host.seats()
-        .readers
-        .take(&caller.user, caller.role)
-        .ok_or_else(|| {
-            let detail = "too many logs are being read; try again shortly";
-            Failure::new(Code::QueueFull, detail)
-        })
 }
 
 /// What is kept from behind `place` on, and what comes after it; all of it, behind a word about the

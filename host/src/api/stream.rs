@@ -33,6 +33,20 @@ pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
         })
 }
 
+/// A seat for one read of a log or of a history, which is in the host's memory until the client took it.
+///
+/// # Errors
+/// A [`Failure`] when too many are being read.
+pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
+    host.seats()
+        .readers
+        .take(&caller.user, caller.role)
+        .ok_or_else(|| {
+            let detail = "too many logs and histories are being read; try again shortly";
+            Failure::new(Code::QueueFull, detail)
+        })
+}
+
 /// Sends events until there are no more.
 pub(super) fn live(seat: Seat, events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(move |event| {

@@ -157,6 +157,11 @@ impl StoredRecord {
         })
     }
 
+    /// The bytes that it takes as text, but for its numbers.
+    pub(super) fn bytes(&self) -> usize {
+        self.event.len() + self.effects.len()
+    }
+
     pub(super) fn parse(&self, program: &str) -> Result<ProgramRecord, JournalError> {
         let unreadable = |error: serde_json::Error| JournalError::Unreadable {
             program: program.to_owned(),

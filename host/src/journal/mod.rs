@@ -27,9 +27,10 @@ pub use error::{JournalError, OpenError};
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
 pub(crate) use program_journal::ProgramJournal;
+pub(crate) use programs::Page;
 pub use retention::{
     AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
-    IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY,
+    IDEMPOTENCY_MS, RECORDS_BYTES_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
 };
 pub(crate) use right::Right;
 

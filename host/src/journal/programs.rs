@@ -6,6 +6,17 @@ use rusqlite::{ErrorCode, Transaction};
 use super::{Journal, JournalError, ProgramRow, Right, StoredProgram, fold, to_json};
 use crate::{auth::UserId, idempotency::Kept};
 
+/// The most that one page of records takes as text, bytes, but for its first record. A record holds
+/// the manifest with its environment, up to half a megabyte; a thousand of them would be the host's memory.
+pub(crate) const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Records in a row.
+pub(crate) struct Page {
+    pub(crate) records: Vec<ProgramRecord>,
+    /// There are others behind them.
+    pub(crate) has_more: bool,
+}
+
 impl Journal {
     /// Stores a new program of `owner`.
     ///
@@ -136,21 +147,54 @@ impl Journal {
         after_seq: u64,
         limit: usize,
     ) -> Result<Vec<ProgramRecord>, JournalError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let page = self.page_of(row, after_seq, limit, usize::MAX)?;
+        Ok(page.records)
+    }
+
+    /// Like [`Journal::records`], and no more than [`PAGE_BYTES_MAX`] beside the first.
+    ///
+    /// # Errors
+    /// As [`Journal::records`].
+    pub(crate) fn page(
+        &self,
+        row: ProgramRow,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        self.page_of(row, after_seq, limit, PAGE_BYTES_MAX)
+    }
+
+    fn page_of(
+        &self,
+        row: ProgramRow,
+        after_seq: u64,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Page, JournalError> {
         // The database counts no further, so there is nothing after that.
         let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
-        let stored: Vec<fold::StoredRecord> = self.read(|reader| {
-            reader
-                .prepare_cached(
-                    "SELECT program, seq, now_ms, event, effects FROM records
-                     WHERE program = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-                )?
-                .query_map((row.0, after_seq, limit), fold::StoredRecord::read)?
-                .collect::<Result<_, _>>()
-                .map_err(JournalError::from)
+        let mut stored = Vec::new();
+        let mut bytes = 0_usize;
+        let has_more = self.read(|reader| -> Result<bool, JournalError> {
+            let mut statement = reader.prepare_cached(
+                "SELECT program, seq, now_ms, event, effects FROM records
+                 WHERE program = ?1 AND seq > ?2 ORDER BY seq",
+            )?;
+            let mut rows = statement.query((row.0, after_seq))?;
+            while let Some(row) = rows.next()? {
+                let record = fold::StoredRecord::read(row)?;
+                bytes = bytes.saturating_add(record.bytes());
+                if stored.len() == limit || (bytes > bytes_max && !stored.is_empty()) {
+                    return Ok(true);
+                }
+                stored.push(record);
+            }
+            Ok(false)
         })?;
         let program = format!("the program in row {}", row.0);
-        stored.iter().map(|record| record.parse(&program)).collect()
+        let records = stored.iter().map(|record| record.parse(&program));
+        let records = records.collect::<Result<_, _>>()?;
+        Ok(Page { records, has_more })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the journal forgets, so that it stays bounded however long a host lives.
 //!
 //! ```text
-//! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read
+//! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read,
+//!          of these the newest 4 MiB
 //! audit: each user's newest 25,000 changes, the newest 500,000 of all; of what changed nothing
 //!        2,500 and 50,000                                          idempotency: 24 hours
 //! ```
@@ -12,6 +13,9 @@ use super::{Journal, JournalError, ProgramRow, fold, to_json};
 
 /// No program has more records than this; older ones are in its snapshot only.
 pub const RECORDS_MAX: u64 = 1_000;
+/// Nor more bytes of them, as text, but for those since its last snapshot: the journal is on one disk for
+/// all, and a record may hold a manifest of half a megabyte.
+pub const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A program's state is stored anew after this many records: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
 /// The newest entries of the audit log about changes stay.
@@ -76,6 +80,16 @@ fn compact(connection: &Connection, row: ProgramRow, until: u64) -> Result<(), J
             row.0,
             snapshot.seq.saturating_sub(RECORDS_MAX - SNAPSHOT_EVERY),
         ))?;
+    // What a start has to fold is behind the snapshot and stays.
+    connection
+        .prepare_cached(
+            "DELETE FROM records WHERE program = ?1 AND seq <= ?2 AND seq <=
+             (SELECT MAX(seq) FROM
+              (SELECT seq, SUM(octet_length(event) + octet_length(effects))
+               OVER (ORDER BY seq DESC) AS bytes FROM records WHERE program = ?1)
+              WHERE bytes > ?3)",
+        )?
+        .execute((row.0, snapshot.seq, RECORDS_BYTES_MAX))?;
     Ok(())
 }
 

@@ -223,3 +223,30 @@ async fn hanging_up_makes_no_room_in_a_quota() {
         .await;
     assert_eq!(view["state"], "Ready");
 }
+
+#[tokio::test]
+async fn histories_and_build_logs_are_read_by_few_at_once() {
+    let fixture = Fixture::new().await;
+    create(&fixture, "x").await;
+    let user = UserId::parse("admin").unwrap();
+    let take = |_| {
+        let readers = &fixture.host.seats().readers;
+        readers.take(&user, crate::auth::Role::Admin).unwrap()
+    };
+    let taken: Vec<_> = (0..READERS_MAX.one_user).map(take).collect();
+    let paths = ["/programs/p/events", "/programs/p/builds/latest/logs"];
+    for path in paths {
+        let (status, problem) = fixture.ask(Method::GET, path).await;
+        assert_eq!(
+            (status.as_u16(), &problem["code"]),
+            (503, &json!("queue_full")),
+            "{path}"
+        );
+    }
+    drop(taken);
+    for path in paths {
+        let (status, _) = fixture.ask(Method::GET, path).await;
+        assert_ne!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    assert_eq!(fixture.host.seats().readers.taken(), 0);
+}

@@ -215,3 +215,61 @@ async fn audit_and_answers_are_forgotten_when_they_are_too_many_or_too_old() {
     let oldest_of_many = few + many - AUDIT_ROWS_PER_USER_MAX + 1;
     assert_eq!(left, (few, oldest_of_many, "young".into()));
 }
+
+/// A life of deploys, each with some 400 KB of environment.
+async fn appended_large(journal: &Journal, count: u64) -> ProgramRow {
+    let row = journal.create("admin", 0, &program("a")).await.unwrap();
+    let mut stepper = ProgramStepper::new(program("a"));
+    for now_ms in 0..count {
+        let mut manifest = Manifest::default();
+        manifest.env.insert("A".into(), "\u{1}".repeat(65_000));
+        let mut source = program("a").source;
+        source.manifest = Arc::new(manifest);
+        let record = stepper.step(Event::SourceReplaced { source }, now_ms);
+        journal.append(row, &record.unwrap()).await.unwrap();
+    }
+    row
+}
+
+#[tokio::test]
+async fn large_records_that_a_snapshot_holds_go_by_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = appended_large(&journal, 15).await;
+    // What a start has to fold stays whatever it takes.
+    journal.compact(row, 1).await.unwrap();
+    assert_eq!(numbers(&journal, row), (2..=15).collect::<Vec<_>>());
+    journal.compact(row, 15).await.unwrap();
+    let kept = numbers(&journal, row);
+    assert_eq!(kept, (6..=15).collect::<Vec<_>>());
+    let stored = open(folder.path()).load().unwrap().remove(0);
+    assert_eq!(stored.stepper.seq(), 15);
+}
+
+#[tokio::test]
+async fn a_page_of_large_records_ends_by_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = appended_large(&journal, 12).await;
+    let mut seen = Vec::new();
+    loop {
+        let page = journal
+            .page(row, seen.last().copied().unwrap_or(0), 1_000)
+            .unwrap();
+        let bytes: usize = page
+            .records
+            .iter()
+            .map(|it| to_json(it).unwrap().len())
+            .sum();
+        assert!(bytes <= 2_100_000 && !page.records.is_empty(), "{bytes}");
+        seen.extend(page.records.iter().map(|it| it.seq));
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=12).collect::<Vec<u64>>());
+    let page = journal.page(row, 0, 2).unwrap();
+    assert!(page.records.len() == 2 && page.has_more);
+    let page = journal.page(row, 10, 2).unwrap();
+    assert!(page.records.len() == 2 && !page.has_more);
+}
