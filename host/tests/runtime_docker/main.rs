@@ -18,6 +18,7 @@ mod ignore;
 mod life;
 mod logs;
 mod meddler;
+mod neighbours;
 mod network;
 mod own_engine;
 mod pause;

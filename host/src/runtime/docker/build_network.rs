@@ -7,6 +7,7 @@
 use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::{
+    Docker,
     models::{Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters::ListNetworksOptions,
 };
@@ -68,7 +69,6 @@ async fn remove_named(inner: &Inner, name: &str) -> Result<(), Unavailable> {
 
 /// Removes those that this host's builds left. No build may be under way.
 pub(super) async fn remove_all(inner: &Inner) -> Result<(), Unavailable> {
-    let client = inner.engine.client().await?;
     let labels = vec![
         format!("{NETWORK_LABEL}={BUILD}"),
         format!("{HOST_LABEL}={}", inner.config.host_id),
@@ -76,10 +76,11 @@ pub(super) async fn remove_all(inner: &Inner) -> Result<(), Unavailable> {
     let options = ListNetworksOptions {
         filters: Some(HashMap::from([("label".to_owned(), labels)])),
     };
-    let networks = client
-        .list_networks(Some(options))
-        .await
-        .map_err(|error| inner.engine.fault(&error).into_unavailable())?;
+    let ask = |client: Docker| {
+        let options = options.clone();
+        async move { client.list_networks(Some(options)).await }
+    };
+    let networks = inner.engine.list(ask).await?;
     for name in networks.into_iter().filter_map(|network| network.name) {
         remove_named(inner, &name).await?;
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bollard::{
+    Docker,
     models::{ContainerInspectResponse, ContainerUpdateBody},
     query_parameters::{EventsOptions, ListContainersOptions},
 };
@@ -135,7 +136,6 @@ pub(super) async fn remove_left(inner: &Inner) -> Result<(), Unavailable> {
 }
 
 async fn find(inner: &Inner, is_marker: impl Fn(&str) -> bool) -> Result<Vec<String>, Unavailable> {
-    let client = inner.engine.client().await?;
     // Every layer of a build carries the label, and a container those of its image.
     let label = ("label".to_owned(), vec![layer_label(inner)]);
     let options = ListContainersOptions {
@@ -143,10 +143,11 @@ async fn find(inner: &Inner, is_marker: impl Fn(&str) -> bool) -> Result<Vec<Str
         filters: Some(HashMap::from([label])),
         ..ListContainersOptions::default()
     };
-    let containers = client
-        .list_containers(Some(options))
-        .await
-        .map_err(|error| inner.engine.fault(&error).into_unavailable())?;
+    let ask = |client: Docker| {
+        let options = options.clone();
+        async move { client.list_containers(Some(options)).await }
+    };
+    let containers = inner.engine.list(ask).await?;
     let mut found = Vec::new();
     let steps = containers.into_iter().filter(|it| listed(it).is_none());
     for id in steps.filter_map(|container| container.id) {

@@ -11,6 +11,9 @@ use crate::runtime::Unavailable;
 /// add their own time.
 pub(super) const REQUEST: Duration = Duration::from_secs(60);
 
+/// How often a list is asked for while parts of it vanish.
+const LISTS_MAX: usize = 10;
+
 /// A connection that is made when it is first needed, and anew after the engine went away.
 pub(super) struct Engine {
     socket: PathBuf,
@@ -62,6 +65,34 @@ impl Engine {
     /// Negotiates again at the next use: the engine may have been replaced by another version.
     pub(super) async fn forget(&self) {
         *self.client.lock().await = None;
+    }
+
+    /// Asks for a list. An engine that puts one together says "not found" of a part that somebody
+    /// removed meanwhile, and the list without it is as good: so it is asked again.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it refuses for any other reason, or as often as it was asked.
+    pub(super) async fn list<T, Answer>(
+        &self,
+        ask: impl Fn(Docker) -> Answer,
+    ) -> Result<T, Unavailable>
+    where
+        Answer: Future<Output = Result<T, Error>>,
+    {
+        let client = self.client().await?;
+        for _ in 1..LISTS_MAX {
+            match ask(client.clone()).await {
+                Ok(list) => return Ok(list),
+                Err(error) => match self.fault(&error) {
+                    Fault::NotFound(_) | Fault::Conflict(_) => {}
+                    fault @ (Fault::Unavailable(_) | Fault::Refused(_)) => {
+                        return Err(fault.into_unavailable());
+                    }
+                },
+            }
+        }
+        let last = ask(client).await;
+        last.map_err(|error| self.fault(&error).into_unavailable())
     }
 
     pub(super) fn fault(&self, error: &Error) -> Fault {

@@ -21,6 +21,7 @@ use std::{
 
 use tokio::process::Command;
 
+use super::ports;
 use crate::{
     compose::{Contract, Violation},
     runtime::StartError,
@@ -130,11 +131,10 @@ pub(super) async fn usable() -> Result<(), String> {
     run("iptables", "-S", &["INPUT"]).await
 }
 
-/// Isolates every port of the bridge from every other one, whatever protocol they speak. The host
-/// itself is no port.
+/// Isolates every port of the bridge from every other one. The host itself is no port.
 pub(super) async fn isolate(bridge: &str) -> Result<(), StartError> {
-    let ports = bridge_folder(bridge).with_file_name("brif");
-    let result = tokio::task::spawn_blocking(move || isolate_ports(&ports)).await;
+    let listed = bridge_folder(bridge).with_file_name("brif");
+    let result = tokio::task::spawn_blocking(move || ports::isolate(&listed)).await;
     result
         .unwrap_or_else(|error| Err(io::Error::other(error)))
         .map_err(|error| {
@@ -143,25 +143,6 @@ pub(super) async fn isolate(bridge: &str) -> Result<(), StartError> {
                 "a kernel from 4.18 on, and a host that runs as root".to_owned(),
             )
         })
-}
-
-fn isolate_ports(ports: &Path) -> io::Result<()> {
-    for port in std::fs::read_dir(ports)? {
-        let switch = port?.path().join("isolated");
-        let is_on = match std::fs::read(&switch) {
-            Ok(value) => value.starts_with(b"1"),
-            // It went while the folder was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        if !is_on {
-            match std::fs::write(&switch, "1") {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _done_or_gone => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 fn bridge_folder(bridge: &str) -> PathBuf {

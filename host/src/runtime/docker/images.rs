@@ -10,6 +10,7 @@ use std::{
 };
 
 use bollard::{
+    Docker,
     models::{ImageInspect, ImageSummary},
     query_parameters::{ListImagesOptions, RemoveImageOptions},
 };
@@ -130,16 +131,16 @@ impl Inner {
         &self,
         filters: [(&str, String); N],
     ) -> Result<Vec<ImageSummary>, Unavailable> {
-        let client = self.engine.client().await?;
         let filters = filters.map(|(key, value)| (key.to_owned(), vec![value]));
         let options = ListImagesOptions {
             filters: Some(HashMap::from(filters)),
             ..ListImagesOptions::default()
         };
-        client
-            .list_images(Some(options))
-            .await
-            .map_err(|error| self.engine.fault(&error).into_unavailable())
+        let ask = |client: Docker| {
+            let options = options.clone();
+            async move { client.list_images(Some(options)).await }
+        };
+        self.engine.list(ask).await
     }
 
     /// Removes an image by name or id, with the unnamed layers below it; false when something
@@ -192,12 +193,9 @@ impl Inner {
             Err(error) => error.into(),
         };
         let repository = repository(&self.config.host_id, program);
-        let filter = ("reference".to_owned(), vec![repository.clone()]);
-        let options = ListImagesOptions {
-            filters: Some(HashMap::from([filter])),
-            ..ListImagesOptions::default()
-        };
-        let images = client.list_images(Some(options)).await.map_err(refuse)?;
+        let images = self
+            .list_images([("reference", repository.clone())])
+            .await?;
         let prefix = format!("{repository}:");
         let tags = images.into_iter().flat_map(|image| image.repo_tags);
         let kept = kept.map(|build| format!("{prefix}{build}"));

@@ -34,6 +34,7 @@ mod narrator;
 mod network;
 mod notices;
 mod pause;
+mod ports;
 mod probe;
 mod processes;
 mod query;

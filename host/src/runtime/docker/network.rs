@@ -33,6 +33,8 @@ use crate::{
 pub const MEMBERS_MAX: usize = 1_000;
 /// The most networks of one kind.
 const NETWORKS: u8 = subnets::SUBNETS;
+/// How often one start makes a network that is gone when it is looked at.
+const MAKINGS_MAX: usize = 5;
 pub(super) const NETWORK_LABEL: &str = "hersh.network";
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 pub(super) const BRIDGE: &str = "com.docker.network.bridge.name";
@@ -80,23 +82,11 @@ pub(super) async fn ensure(
         });
     }
     for number in 0..NETWORKS {
-        let name = format!("hersh-{}-{number}", network_name(mode));
-        let network = match client.inspect_network(&name, None).await {
-            Ok(network) => network,
-            Err(error) => {
-                fault(&error).unless_absent().map_err(failed)?;
-                let request = |_subnet, base| request(mode, number, &name, base);
-                subnets::create(client, &fault, config.subnet_pool, &name, request).await?;
-                client
-                    .inspect_network(&name, None)
-                    .await
-                    .map_err(|error| failed(fault(&error)))?
-            }
-        };
+        let network = found_or_made(client, &fault, config, (mode, number)).await?;
         check(&network, mode, number)?;
         if network.containers.map_or(0, |members| members.len()) < config.network_members {
             return Ok(Known {
-                name,
+                name: engine_name(mode, number),
                 mode,
                 bridge: Some(bridge_name(mode, number)),
             });
@@ -109,6 +99,34 @@ pub(super) async fn ensure(
         ),
         logs: Vec::new(),
     })
+}
+
+/// The network, made if it is not there. One that somebody removes again is made again.
+async fn found_or_made(
+    client: &Docker,
+    fault: &impl Fn(&bollard::errors::Error) -> Fault,
+    config: &DockerConfig,
+    (mode, number): (NetworkMode, u8),
+) -> Result<NetworkInspect, StartError> {
+    let name = engine_name(mode, number);
+    let mut made = 0;
+    loop {
+        match client
+            .inspect_network(&name, None)
+            .await
+            .map_err(|error| fault(&error))
+        {
+            Ok(network) => return Ok(network),
+            Err(Fault::NotFound(_)) if made < MAKINGS_MAX => made += 1,
+            Err(error) => return Err(failed(error)),
+        }
+        let request = |_subnet, base| request(mode, number, &name, base);
+        subnets::create(client, fault, config.subnet_pool, &name, request).await?;
+    }
+}
+
+fn engine_name(mode: NetworkMode, number: u8) -> String {
+    format!("hersh-{}-{number}", network_name(mode))
 }
 
 fn bridge_name(mode: NetworkMode, number: u8) -> String {

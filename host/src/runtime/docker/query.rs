@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use bollard::{models::ContainerSummary, query_parameters::ListContainersOptions};
+use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptions};
 use hersh_program::{ContainerId, Logs, Observed, ProgramId};
 
 use super::{Inner, engine::Fault, listed, look, start};
@@ -61,11 +61,11 @@ impl Inner {
             filters: Some(HashMap::from([("label".to_owned(), labels)])),
             ..ListContainersOptions::default()
         };
-        let client = self.engine.client().await?;
-        client
-            .list_containers(Some(options))
-            .await
-            .map_err(|error| self.engine.fault(&error).into_unavailable())
+        let ask = |client: Docker| {
+            let options = options.clone();
+            async move { client.list_containers(Some(options)).await }
+        };
+        self.engine.list(ask).await
     }
 
     pub(super) async fn observe(
