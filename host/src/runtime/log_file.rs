@@ -23,24 +23,38 @@ impl LogFile {
         Self { path, open: None }
     }
 
-    /// Appends lines; the oldest go when both files together would pass `limit_bytes`.
+    /// Appends lines; the oldest go when both files together would pass `limit_bytes`. What fits into
+    /// one file is written at once.
     pub(super) fn append(&mut self, lines: &[LogLine], limit_bytes: u64) -> io::Result<()> {
+        let mut batch = String::new();
         for line in lines {
-            let text = line.encode();
-            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            let begins = batch.len();
+            line.encode(&mut batch);
             let (_, size) = self.opened()?;
-            if size.saturating_add(length) > limit_bytes / 2 && *size > 0 {
+            let filled = size.saturating_add(length(&batch[..begins]));
+            let is_full = filled.saturating_add(length(&batch[begins..])) > limit_bytes / 2;
+            if is_full && filled > 0 {
+                let next = batch.split_off(begins);
+                self.write(&batch)?;
+                batch = next;
                 self.open = None;
                 fs::rename(&self.path, rotated(&self.path))?;
             }
-            let (file, size) = self.opened()?;
-            if let Err(error) = file.write_all(text.as_bytes()) {
-                // The next try finds out how much of the line came through.
-                self.open = None;
-                return Err(error);
-            }
-            *size = size.saturating_add(length);
         }
+        self.write(&batch)
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let (file, size) = self.opened()?;
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            // The next try finds out how much of it came through.
+            self.open = None;
+            return Err(error);
+        }
+        *size = size.saturating_add(length(text));
         Ok(())
     }
 
@@ -72,6 +86,10 @@ impl LogFile {
             .as_mut()
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+}
+
+fn length(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
 fn ends_a_line(file: &mut File) -> io::Result<bool> {

@@ -54,15 +54,20 @@ pub const CAUSE_LINES: usize = 50;
 pub const CAUSE_CHARS: usize = 500;
 
 impl LogLine {
-    /// The line as it is stored, with its line end.
-    pub(super) fn encode(&self) -> String {
+    /// Adds the line as it is stored, with its line end.
+    pub(super) fn encode(&self, to: &mut String) {
         let stream = match self.stream {
             Stream::Stdout => 'o',
             Stream::Stderr => 'e',
             Stream::Host => 'h',
             Stream::Mark => 'm',
         };
-        format!("{} {stream} {}\n", self.at, self.text)
+        to.push_str(&self.at);
+        to.push(' ');
+        to.push(stream);
+        to.push(' ');
+        to.push_str(&self.text);
+        to.push('\n');
     }
 
     /// Reads a stored line without its line end; `None` for one that a crash left incomplete.
@@ -98,7 +103,16 @@ pub(crate) fn normal_time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z')?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    (digits && seconds.len() == 19).then(|| format!("{seconds}.{fraction:0<9}Z"))
+    if !digits || seconds.len() != 19 {
+        return None;
+    }
+    let mut time = String::with_capacity(TIME_LENGTH);
+    time.push_str(seconds);
+    time.push('.');
+    time.push_str(fraction);
+    time.extend(std::iter::repeat_n('0', 9 - fraction.len()));
+    time.push('Z');
+    Some(time)
 }
 
 /// Cuts lines to what may travel with a cause: the last 50, 500 characters each.

@@ -105,6 +105,37 @@ async fn a_burst_loses_nothing_without_a_mark_and_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn lines_of_one_byte_cost_the_host_little() {
+    /// How long it is looked at, and what the program has of the processor in that time.
+    const SPAN: std::time::Duration = std::time::Duration::from_secs(12);
+    let world = World::new();
+    let image = world.script("yes ''").await;
+    let spec = world.spec(&image, |manifest| manifest.limits.cpu_millis = 200);
+    let container = world.runtime.start(spec).await.unwrap().container;
+    let used = async || {
+        let program = world.runtime.stats(&container).await.unwrap().unwrap();
+        (own_cpu_us(), program.cpu_us)
+    };
+    let (own, program) = used().await;
+    tokio::time::sleep(SPAN).await;
+    let (own_after, program_after) = used().await;
+    let (own, program) = (own_after - own, program_after - program);
+    println!("the host used {own} us, the program {program} us");
+    let share = u64::try_from(SPAN.as_micros()).unwrap() / 5;
+    assert!(own < share / 4, "{own} of {share}, the program {program}");
+    world.stop().await;
+}
+
+/// Processor time of this process, microseconds.
+fn own_cpu_us() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks = fields.split(' ').skip(11).take(2);
+    // A tick is a hundredth of a second on every Linux.
+    ticks.map(|it| it.parse::<u64>().unwrap() * 10_000).sum()
+}
+
+#[tokio::test]
 async fn what_is_printed_while_no_host_is_there_is_kept() {
     let world = World::new();
     let id = world

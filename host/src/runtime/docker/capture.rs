@@ -16,7 +16,7 @@ use bollard::models::ContainerInspectResponse;
 use hersh_program::ProgramId;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Inner, engine::Fault, from_engine, from_files, spool::Spool};
+use super::{Inner, engine::Fault, from_engine, from_files, pace::Pace, spool::Spool};
 use crate::runtime::logs::{LogLine, Stream, normal_time};
 
 /// How many stored lines are looked through for where a capture goes on.
@@ -170,6 +170,12 @@ impl Capture {
             None => from_engine::take_over(&mut self).await,
         }
         self.mark_end().await
+    }
+
+    /// The pace at which it is taken over.
+    pub(super) async fn pace(&self) -> Pace {
+        let config = self.inspected().await.and_then(|it| it.host_config);
+        Pace::new(config.and_then(|it| it.nano_cpus), Instant::now())
     }
 
     /// The newest stored lines, with the host's own.

@@ -6,6 +6,7 @@ use std::{collections::HashSet, time::Duration};
 
 use bollard::{container::LogOutput, query_parameters::LogsOptions};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::{
     capture::{Capture, Life, REMEMBERED},
@@ -67,11 +68,17 @@ async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
     let output = client.logs(&capture.container, Some(options));
     let mut output = std::pin::pin!(output.ready_chunks(BATCH));
     let mut result = Ok(());
+    let mut pace = capture.pace().await;
     while let Some(pieces) = output.next().await {
         let mut whole = Vec::new();
+        let mut bytes = 0;
+        let count = pieces.len();
         for piece in pieces {
             match piece {
-                Ok(output) => whole.extend(piece_of(output).and_then(|it| lines.take(it))),
+                Ok(output) => {
+                    bytes += output.as_ref().len();
+                    whole.extend(piece_of(output).and_then(|it| lines.take(it)));
+                }
                 Err(error) => result = Err(error.to_string()),
             }
         }
@@ -79,6 +86,10 @@ async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
         capture.store(whole).await;
         if result.is_err() {
             break;
+        }
+        // What is left after the end is no more than the engine keeps.
+        if follow {
+            tokio::time::sleep(pace.wait(count, bytes, Instant::now())).await;
         }
     }
     let mut rest = lines.finish();

@@ -7,13 +7,16 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     capture::{Capture, Life, blocking},
     lines::Lines,
-    spool::{Next, Spool},
+    spool::{Next, Piece, Spool},
 };
 use crate::runtime::logs::{LogLine, Stream};
 
 /// How long to wait for more: soon at first, then at ease.
 const WAIT_FIRST: Duration = Duration::from_millis(20);
 const WAIT_LAST: Duration = Duration::from_millis(500);
+/// A reader that has all there is lets more come together: to look after every line costs many times
+/// what the lines do.
+const GATHER: Duration = Duration::from_millis(50);
 /// A line whose end does not come for so long is shown without it.
 const STALLED: Duration = Duration::from_secs(2);
 /// How often the engine is asked whether a silent container still runs, if nobody says so.
@@ -30,6 +33,7 @@ pub(super) async fn take_over(
         Ok(spool) => spool,
         Err(error) => return unreadable(capture, &error),
     };
+    let mut pace = capture.pace().await;
     let (mut lines, mut wait) = (Lines::default(), WAIT_FIRST);
     let (mut printed, mut looked) = (Instant::now(), Instant::now());
     let mut has_ended = false;
@@ -49,9 +53,20 @@ pub(super) async fn take_over(
         };
         match next {
             Next::Pieces(pieces) => {
+                let (count, bytes) = size_of(&pieces);
                 let whole = pieces.into_iter().filter_map(|it| lines.take(it)).collect();
                 capture.store(whole).await;
                 (wait, printed) = (WAIT_FIRST, Instant::now());
+                let gather = if spool.is_behind() {
+                    Duration::ZERO
+                } else {
+                    GATHER
+                };
+                let rest = pace.wait(count, bytes, printed).max(gather);
+                // What is left after the end is no more than the engine keeps.
+                if !has_ended && !rest.is_zero() && !pause(rest, &mut ending).await {
+                    break;
+                }
                 continue;
             }
             Next::Gap => {
@@ -76,13 +91,27 @@ pub(super) async fn take_over(
                 Life::Gone => break,
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(WAIT_LAST),
-            // Nobody who could say so is left when the host ends.
-            changed = ending.changed() => if changed.is_err() { break },
+        if !pause(wait, &mut ending).await {
+            break;
         }
+        wait = (wait * 2).min(WAIT_LAST);
     }
     capture.store(lines.finish()).await;
+}
+
+/// Waits, but no longer than until the container's end is told. False when nobody is left who could
+/// tell it: the host ends.
+async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(rest) => true,
+        changed = ending.changed() => changed.is_ok(),
+    }
+}
+
+/// How many pieces, and bytes in them.
+fn size_of(pieces: &[Piece]) -> (usize, usize) {
+    let bytes = pieces.iter().map(|piece| piece.text.len());
+    (pieces.len(), bytes.sum())
 }
 
 /// Goes to where the stored output ends, and says what it is that begins there.

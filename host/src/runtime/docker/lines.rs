@@ -31,6 +31,11 @@ impl Lines {
             &text
         };
         let key = key(stream);
+        // Most lines come whole.
+        if ends && text.len() <= LINE_BYTES && !self.unfinished.contains_key(&key) {
+            let text = text.to_owned();
+            return Some(LogLine { at, stream, text });
+        }
         let begun = self.unfinished.entry(key).or_insert_with(|| Unfinished {
             line: LogLine {
                 at,

@@ -33,6 +33,7 @@ mod look;
 mod narrator;
 mod network;
 mod notices;
+mod pace;
 mod pause;
 mod ports;
 mod probe;

@@ -11,6 +11,7 @@
 //! whose predecessor it is; if that can't be told any more, there is a gap, and it is told.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
@@ -22,7 +23,7 @@ use serde::Deserialize;
 use crate::runtime::logs::{Stream, normal_time};
 
 /// How much is read at once, bytes.
-const BLOCK_BYTES: usize = 256 * 1024;
+const BLOCK_BYTES: u64 = 256 * 1024;
 /// The longest line of the engine's file, bytes: it cuts what programs print at 16 KiB, and writes a
 /// byte in up to six.
 const ENTRY_BYTES: usize = 1024 * 1024;
@@ -35,6 +36,8 @@ pub(super) struct Spool {
     entry: Vec<u8>,
     /// Read and not given yet.
     waiting: Vec<Piece>,
+    /// The last read gave as much as one may.
+    is_behind: bool,
 }
 
 struct Opened {
@@ -65,10 +68,13 @@ pub(super) struct Piece {
 
 /// An entry of the engine's file.
 #[derive(Deserialize)]
-struct Entry {
-    log: String,
-    stream: String,
-    time: String,
+struct Entry<'a> {
+    #[serde(borrow)]
+    log: Cow<'a, str>,
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
 }
 
 impl Spool {
@@ -88,8 +94,14 @@ impl Spool {
             open,
             entry: Vec::new(),
             waiting: Vec::new(),
+            is_behind: false,
         };
         Ok((spool, is_cut))
+    }
+
+    /// Whether there was more than one read gives when it was last read on.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Reads on; at most [`BLOCK_BYTES`]. Blocks.
@@ -97,7 +109,7 @@ impl Spool {
         if !self.waiting.is_empty() {
             return Ok(Next::Pieces(std::mem::take(&mut self.waiting)));
         }
-        let mut block = vec![0; BLOCK_BYTES];
+        let mut block = Vec::new();
         loop {
             let Some(open) = &mut self.open else {
                 self.open = opened(&self.path)?;
@@ -106,9 +118,11 @@ impl Spool {
                 }
                 continue;
             };
-            let length = open.file.read(&mut block)?;
+            block.clear();
+            let length = (&mut open.file).take(BLOCK_BYTES).read_to_end(&mut block)?;
             if length > 0 {
-                let pieces = self.take(&block[..length]);
+                self.is_behind = block.len() as u64 == BLOCK_BYTES;
+                let pieces = self.take(&block);
                 if pieces.is_empty() {
                     continue;
                 }
@@ -181,6 +195,10 @@ impl Spool {
     fn take(&mut self, block: &[u8]) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for part in block.split_inclusive(|byte| *byte == b'\n') {
+            if self.entry.is_empty() && part.ends_with(b"\n") {
+                pieces.extend(piece(part));
+                continue;
+            }
             if self.entry.len() < ENTRY_BYTES {
                 self.entry.extend_from_slice(part);
             }
@@ -202,14 +220,14 @@ pub(super) struct Place {
 
 /// Reads an entry; `None` for one that a crash of the engine left incomplete.
 fn piece(entry: &[u8]) -> Option<Piece> {
-    let entry: Entry = serde_json::from_slice(entry).ok()?;
+    let entry: Entry<'_> = serde_json::from_slice(entry).ok()?;
     Some(Piece {
         at: normal_time(&entry.time)?,
-        stream: match entry.stream.as_str() {
+        stream: match entry.stream.as_ref() {
             "stderr" => Stream::Stderr,
             _stdout => Stream::Stdout,
         },
-        text: entry.log,
+        text: entry.log.into_owned(),
     })
 }
 
