@@ -16,7 +16,9 @@ pub enum Contract {
     NoPublishedPort,
     /// It reaches what its network mode says and nothing else.
     Network,
-    /// No capabilities, no new privileges, no devices, nothing shared with the host.
+    /// No capabilities, no new privileges, no devices, nothing shared with the host. In a user namespace
+    /// that it makes itself a program has all capabilities over what it makes there, in gVisor's
+    /// kernel, and none over the sandbox that it was given.
     Privileges,
     /// Memory, processor, processes, temporary space and logs are bounded.
     Limits,

@@ -32,6 +32,13 @@ impl ToBuild {
         self.steps.get(step)?.as_ref().map(|shown| shown.line)
     }
 
+    /// Whether a step, counted from 0, begins a stage.
+    #[must_use]
+    pub fn begins_stage(&self, step: usize) -> bool {
+        let instruction = self.text.lines().nth(self.head + step);
+        instruction.is_some_and(|it| it.starts_with("FROM "))
+    }
+
     fn push(&mut self, instruction: &str, stands_for: Option<Shown>) {
         self.text.push_str(instruction);
         self.text.push('\n');

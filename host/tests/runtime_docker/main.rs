@@ -14,6 +14,7 @@ mod certainties;
 mod collect;
 mod confinement;
 mod engine_faults;
+mod forged;
 mod ignore;
 mod life;
 mod logs;

@@ -91,7 +91,8 @@ async fn pass_on(mut client: UnixStream, alter: Arc<Alter>, created: Arc<AtomicU
         }
     }
     let text = String::from_utf8(head).unwrap();
-    if text.contains("/containers/create") {
+    // One without a name is made to look into an image, and never runs.
+    if text.contains("/containers/create?") && text.contains("name=") {
         created.fetch_add(1, Ordering::SeqCst);
         let length = text
             .lines()

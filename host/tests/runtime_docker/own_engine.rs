@@ -31,6 +31,20 @@ impl OwnEngine {
         Self::start(&settings).await
     }
 
+    /// Starts an engine whose runtime `runsc` is the machine's runc: what is not gVisor's.
+    pub async fn with_false_runsc() -> Self {
+        let runc = ["/usr/bin/runc", "/usr/sbin/runc", "/usr/local/bin/runc"];
+        let runc = runc.iter().find(|path| std::path::Path::new(path).exists());
+        let runtime = json!({ "path": runc.expect("a machine with runc") });
+        Self::start(&json!({ "runtimes": { "runsc": runtime } })).await
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Docker {
+        let path = self.socket();
+        Docker::connect_with_unix(path.to_str().unwrap(), 60, API_DEFAULT_VERSION).unwrap()
+    }
+
     async fn start(settings: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

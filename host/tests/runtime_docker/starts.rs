@@ -25,6 +25,17 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     );
     let verified: Vec<Contract> = receipt.contracts.iter().map(|one| one.contract).collect();
     assert_eq!(verified, Contract::ALL);
+    let told: Vec<&str> = receipt
+        .contracts
+        .iter()
+        .flat_map(|one| one.values.iter().map(String::as_str))
+        .collect();
+    let seen = |words: &str| told.iter().any(|value| value.starts_with(words));
+    assert!(seen("process on the machine runsc version "), "{told:?}");
+    assert!(
+        seen("stack the machine's") || seen("stack gVisor's"),
+        "{told:?}"
+    );
     world.storage.write_receipt(receipt).unwrap();
     assert_eq!(
         world.storage.read_receipt(&world.program).unwrap().as_ref(),

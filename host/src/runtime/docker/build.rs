@@ -14,6 +14,7 @@ use super::{
     engine::Fault,
     image_tag,
     narrator::{Bounds, Narrator},
+    places,
     trees::Trees,
     trial::TrialError,
     user_entry,
@@ -38,7 +39,10 @@ pub(super) async fn build(
 ) -> Result<ImageId, BuildError> {
     // Nothing is collected meanwhile: not the image that stands, nor a layer that is built on.
     let _kept = inner.building.read().await;
-    if let Some(image) = inner.built(&request.program, &request.build).await? {
+    // One that a start would refuse is built again, so that its line is told.
+    if let Some(image) = inner.built(&request.program, &request.build).await?
+        && !places::is_obstructed(&inner, &request.program, &image).await
+    {
         return Ok(image);
     }
     tokio::select! {
@@ -106,13 +110,16 @@ async fn follow(
         network: &network,
         watched: Watched::default(),
     };
-    let built = tokio::select! {
+    let (built, layers) = tokio::select! {
         result = send_until_taken(&sending, log) => result?,
         lost = build_steps::bound(inner, &request.program, &sending.watched) => {
             return Err(lost.into());
         }
     };
+    places::refuse(inner, request, &built, &dockerfile, &layers).await?;
     let image = user_entry::complete(inner, request, built).await?;
+    // The entry in /etc is no obstacle.
+    inner.sound.add(image.clone());
     let tag = image_tag(&inner.config.host_id, &request.program, &request.build);
     write(log, request, &format!("Successfully tagged {tag}\n"))?;
     Ok(image)
@@ -128,11 +135,11 @@ struct Sending<'a> {
 }
 
 /// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
-/// were done stand in its cache.
+/// were done stand in its cache. The image, and those after each step.
 async fn send_until_taken(
     sending: &Sending<'_>,
     log: &mut BuildLog,
-) -> Result<ImageId, BuildError> {
+) -> Result<(ImageId, Vec<Option<String>>), BuildError> {
     let mut attempt = 1;
     loop {
         let mut narrator = Narrator::new(sending.dockerfile, sending.bounds());
@@ -143,13 +150,18 @@ async fn send_until_taken(
             write(log, sending.request, said)?;
             continue;
         }
-        return sent.map_err(|error| match error {
-            BuildError::Failed { message, logs } => BuildError::Failed {
+        return match sent {
+            Ok(image) => Ok((image, narrator.layers())),
+            Err(BuildError::Failed { message, logs }) => Err(BuildError::Failed {
                 message: narrator.failure(&message, sending.watched.ran_out_of_memory()),
                 logs,
-            },
-            BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => error,
-        });
+            }),
+            Err(
+                error @ (BuildError::Cancelled
+                | BuildError::Files { .. }
+                | BuildError::Unavailable(_)),
+            ) => Err(error),
+        };
     }
 }
 

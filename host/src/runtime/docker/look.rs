@@ -1,17 +1,11 @@
 //! The kernel as a program sees it.
 //!
 //! The probe runs as a further process of the sandbox, once the program runs. runsc itself starts
-//! it when the sandbox's command line says where runsc keeps its state: that takes 25 ms, a quarter
-//! of what the same takes through the engine, and shows besides that the container's process is
-//! runsc's sandbox and its control socket answers. In any other case the engine starts it.
+//! it where the machine shows the sandbox's process (`machine.rs`) and its command line says where
+//! runsc keeps its state: that takes 25 ms, a quarter of what the same takes through the engine, and
+//! shows besides that the sandbox's control socket answers. In any other case the engine starts it.
 
-use std::{
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use bollard::{
     Docker,
@@ -20,6 +14,7 @@ use bollard::{
 use futures_util::StreamExt;
 use tokio::{io::AsyncReadExt, process::Command};
 
+use super::machine::{Sandbox, Sight};
 use crate::compose::{Contract, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Violation};
 
 /// How long the probe may take.
@@ -30,15 +25,16 @@ const SAID_BYTES: usize = 32 * 1024;
 /// What kept the probe from running.
 pub(super) struct NotSeen(pub(super) String);
 
-/// What the probe says inside a running container, whose first process is `pid` on the host.
+/// What the probe says inside a running container that the machine shows as `sight`.
 pub(super) async fn kernel(
     client: &Docker,
     container: &str,
-    pid: Option<i64>,
-    runsc: Option<&Path>,
+    sight: &Sight,
 ) -> Result<String, NotSeen> {
     let look = async {
-        if let Some(said) = through_runsc(container, pid, runsc).await {
+        if let Sight::Sandbox(sandbox) = sight
+            && let Some(said) = through_runsc(container, sandbox).await
+        {
             return Ok(said);
         }
         through_engine(client, container)
@@ -74,31 +70,9 @@ pub(super) fn gvisor_start(said: &str) -> Option<&str> {
     Some(line.split_once("] ").map_or(line, |(_, text)| text))
 }
 
-/// Where the engine's runsc really is, given the path or name that it is registered with.
-pub(super) fn resolve(registered: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = std::env::split_paths(&folders).map(|folder| folder.join(registered));
-    std::iter::once(PathBuf::from(registered))
-        .filter(|path| path.is_absolute())
-        .chain(candidates)
-        .find_map(|path| std::fs::canonicalize(path).ok())
-}
-
-/// `runsc` is the engine's: a process may call itself what it likes, and under another runtime its
-/// file is the program's, which must never be run out here.
-async fn through_runsc(container: &str, pid: Option<i64>, runsc: Option<&Path>) -> Option<String> {
-    let process = PathBuf::from(format!("/proc/{}", pid.filter(|pid| *pid > 0)?));
-    let line = tokio::fs::read(process.join("cmdline")).await.ok()?;
-    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let is_sandbox = words.first() == Some(&b"runsc-sandbox".as_slice());
-    if !is_sandbox || !words.contains(&container.as_bytes()) {
-        return None;
-    }
-    let root = words.iter().find(|word| word.starts_with(b"--root="))?;
-    let runs = tokio::fs::read_link(process.join("exe")).await.ok()?;
-    let runsc = runsc.filter(|runsc| *runsc == runs)?;
-    let mut child = Command::new(runsc)
-        .arg(OsStr::from_bytes(root))
+async fn through_runsc(container: &str, sandbox: &Sandbox) -> Option<String> {
+    let mut child = Command::new(&sandbox.runsc.path)
+        .arg(sandbox.root.as_ref()?)
         .args(["exec", "--user", &format!("{SANDBOX_ID}:{SANDBOX_ID}")])
         .args([container, PROBE_TARGET])
         .env_clear()

@@ -30,19 +30,23 @@ mod inspect;
 mod kernel_log;
 mod lines;
 mod look;
+mod machine;
 mod narrator;
 mod network;
 mod notices;
 mod pace;
 mod pause;
+mod places;
 mod ports;
 mod probe;
 mod processes;
 mod query;
 mod remove;
+mod runsc;
 mod spool;
 mod start;
 mod stats;
+mod still;
 mod subnets;
 mod trees;
 mod trial;
@@ -58,7 +62,7 @@ pub use network::MEMBERS_MAX;
 use std::{
     collections::HashMap,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -100,8 +104,8 @@ struct Inner {
     started: Mutex<HashMap<ContainerId, ProgramId>>,
     fetched: Arc<Fetched>,
     proved: trial::Proved,
-    /// The engine's own runsc, once it was asked for.
-    runsc: OnceLock<Option<PathBuf>>,
+    runscs: runsc::Known,
+    sound: places::Sound,
     /// Where the engine keeps images, once it was asked for.
     folder: OnceLock<PathBuf>,
 }
@@ -127,7 +131,8 @@ impl DockerRuntime {
                 started: Mutex::default(),
                 fetched: Arc::new(Fetched::open(storage.clone())),
                 proved: trial::Proved::default(),
-                runsc: OnceLock::new(),
+                runscs: runsc::Known::default(),
+                sound: places::Sound::default(),
                 folder: OnceLock::new(),
                 config,
                 storage,
@@ -272,11 +277,6 @@ impl Runtime for DockerRuntime {
 }
 
 impl Inner {
-    /// The engine's own runsc, as far as it is known.
-    fn runsc(&self) -> Option<&Path> {
-        self.runsc.get()?.as_deref()
-    }
-
     fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, ProgramId>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -56,6 +56,8 @@ pub(super) struct Narrator<'a> {
     is_own: bool,
     lacks_network: bool,
     lacks_memory: bool,
+    /// The image after each step that has begun, as far as the builder named it.
+    layers: Vec<Option<String>>,
 }
 
 impl<'a> Narrator<'a> {
@@ -67,13 +69,20 @@ impl<'a> Narrator<'a> {
             is_own: false,
             lacks_network: false,
             lacks_memory: false,
+            layers: Vec::new(),
         }
+    }
+
+    /// The images after each step that has begun, as far as the builder named them.
+    pub(super) fn layers(self) -> Vec<Option<String>> {
+        self.layers
     }
 
     /// What a line of the builder's becomes; `None` for one that tells of the host's own steps.
     pub(super) fn line(&mut self, line: String) -> Option<String> {
         if self.begins_step(&line) {
             self.begun += 1;
+            self.layers.push(None);
             (self.lacks_network, self.lacks_memory) = (false, false);
             let shown = self.built.steps.get(self.begun - 1)?.as_ref();
             self.is_own = shown.is_none();
@@ -81,6 +90,10 @@ impl<'a> Narrator<'a> {
             let at = of_file(&self.built.steps[..self.begun]);
             let all = of_file(&self.built.steps);
             return shown.map(|shown| format!("Step {at}/{all} : {}", shown.text));
+        }
+        // A step may print the like; the builder's own comes after all that a step prints.
+        if let (Some(layer), Some(image)) = (self.layers.last_mut(), image_in(&line)) {
+            *layer = Some(image.to_owned());
         }
         if self.is_own {
             return None;
@@ -167,6 +180,13 @@ impl<'a> Narrator<'a> {
     }
 }
 
+/// The image that the builder names after a step: " ---> 0123456789ab".
+fn image_in(line: &str) -> Option<&str> {
+    let id = line.strip_prefix(" ---> ")?.trim_end();
+    let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then_some(id)
+}
+
 /// The beginning and the end of a message that is too long.
 fn cut(message: &str) -> String {
     let count = message.chars().count();
@@ -237,6 +257,29 @@ mod tests {
             "Successfully built bb",
         ];
         assert_eq!(told(&mut narrator, &said), expected);
+    }
+
+    #[test]
+    fn the_last_image_named_after_a_step_is_its_own() {
+        let built = built();
+        let mut narrator = Narrator::new(&built, BOUNDS);
+        let said = [
+            "Step 1/5 : FROM sha256:aa",
+            " ---> 00112233aabb",
+            "Step 2/5 : LABEL l=h",
+            " ---> Using cache",
+            " ---> 11112233aabb",
+            "Step 3/5 : RUN a   b",
+            " ---> Running in 99112233aabb",
+            " ---> ffffffffffff",
+            " ---> 22112233aabb",
+            "Step 4/5 : CMD x",
+        ];
+        told(&mut narrator, &said);
+        let layers = narrator.layers();
+        let layers: Vec<Option<&str>> = layers.iter().map(Option::as_deref).collect();
+        let expected = ["00112233aabb", "11112233aabb", "22112233aabb"].map(Some);
+        assert_eq!(layers, [&expected[..], &[None]].concat());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptions};
 use hersh_program::{ContainerId, Logs, Observed, ProgramId};
 
-use super::{Inner, engine::Fault, listed, look, start};
+use super::{Inner, engine::Fault, listed, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
     runtime::{
@@ -24,11 +24,6 @@ impl Inner {
             let _ = self.folder.set(folder.into());
         }
         let registered = info.runtimes.unwrap_or_default();
-        if let Some(path) = registered.get("runsc").and_then(|it| it.path.as_deref()) {
-            // Looked up once: the engine takes another one only when it is restarted, and then the
-            // kernel is looked at through the engine.
-            let _ = self.runsc.set(look::resolve(path));
-        }
         let mut runtimes: Vec<String> = registered.into_keys().collect();
         runtimes.sort();
         let needed = match self.config.mode {

@@ -19,8 +19,9 @@ use super::{
     Inner, create,
     engine::Fault,
     files, firewall, first_process, inspect, look,
+    machine::{self, Sight},
     network::{self, Known},
-    remove,
+    places, remove,
 };
 use crate::{
     compose::{HOME, Inspected, Receipt, RuntimeMode, Spec, Verified, validate, verify},
@@ -55,14 +56,16 @@ pub(super) async fn start(
     let client = inner.engine.client().await?;
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
-    let (removed, known, image) = tokio::join!(
+    let (removed, known, image, places) = tokio::join!(
         remove::leftovers(&inner, &spec.program),
         network::ensure(&client, fault, &inner.config, mode),
-        client.inspect_image(spec.image.as_str())
+        client.inspect_image(spec.image.as_str()),
+        places::check(&inner, &spec),
     );
     removed.map_err(not_removed)?;
     let known = known?;
     let image = image.map_err(|error| not_created(inner.engine.fault(&error), &spec))?;
+    places?;
     fit(&mut spec, image.config.unwrap_or_default())?;
     let (created, closed) = tokio::join!(create(&inner, &spec, &known), known.close());
     let container = created?;
@@ -156,14 +159,8 @@ async fn run(
     if let Some(bridge) = &known.bridge {
         firewall::isolate(bridge).await?;
     }
-    let (inspected, contracts) = check(inner, spec, known, &container).await?;
-    let state = inspected.state.unwrap_or_default();
-    let kernel = match look::kernel(&client, id, state.pid, inner.runsc()).await {
-        Ok(said) => look::judge(spec.mode, &said).map_err(StartError::from),
-        Err(look::NotSeen(said)) => Err(failed(format!(
-            "its kernel could not be looked at from inside: {said}"
-        ))),
-    };
+    let (inspected, mut contracts) = check(inner, spec, known, &container).await?;
+    let kernel = kernel(inner, spec, id, &inspected, &mut contracts).await;
     let kernel = kernel.map_err(NotRun::NotSeen)?;
     let attached = inspected.network_settings.and_then(|it| it.networks);
     let endpoint = attached.and_then(|mut it| it.remove(&known.name));
@@ -181,6 +178,31 @@ async fn run(
         },
         container,
     })
+}
+
+/// Looks at the sandbox from the machine's side and from inside; what its kernel says of itself. What
+/// the machine showed is added to the contracts.
+async fn kernel(
+    inner: &Inner,
+    spec: &Spec,
+    id: &str,
+    inspected: &ContainerInspectResponse,
+    contracts: &mut [Verified],
+) -> Result<String, StartError> {
+    let client = inner.engine.client().await?;
+    let pid = inspected.state.as_ref().and_then(|state| state.pid);
+    let sight = match spec.mode {
+        RuntimeMode::Runsc => machine::look(inner, spec, id, pid).await,
+        RuntimeMode::RuncForDevelopment => Ok(Sight::NotLookedAt("a development host")),
+    };
+    let sight = sight?;
+    sight.add_to(contracts);
+    match look::kernel(&client, id, &sight).await {
+        Ok(said) => Ok(look::judge(spec.mode, &said)?),
+        Err(look::NotSeen(said)) => Err(failed(format!(
+            "its kernel could not be looked at from inside: {said}"
+        ))),
+    }
 }
 
 /// Holds the real container against the spec.

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use super::{
     Inner,
     engine::{Engine, Fault},
-    look, probe,
+    look, probe, runsc,
 };
 use crate::{compose::LAYER_LABEL, runtime::Unavailable};
 
@@ -127,7 +127,7 @@ fn key(info: &SystemInfo) -> String {
     let runtime = info.runtimes.as_ref().and_then(|all| all.get(name));
     let file = runtime
         .and_then(|it: &Runtime| it.path.as_deref())
-        .and_then(look::resolve)
+        .and_then(runsc::resolve)
         .and_then(|path| std::fs::metadata(path).ok());
     let made = file.and_then(|file| Some((file.len(), file.modified().ok()?)));
     format!(

@@ -8,14 +8,8 @@
 //! The name comes last, so that no image stands whose layer was not tried. Nothing of the image runs,
 //! and only plain files in a plain `/etc` are replaced: links in an image lead wherever it likes.
 
-use std::collections::HashMap;
-
-use bollard::{
-    models::{ContainerCreateBody, HostConfig},
-    query_parameters::{
-        BuildImageOptions, BuilderVersion, CreateContainerOptions, RemoveImageOptions,
-        TagImageOptions,
-    },
+use bollard::query_parameters::{
+    BuildImageOptions, BuilderVersion, RemoveImageOptions, TagImageOptions,
 };
 use futures_util::StreamExt;
 use hersh_program::ImageId;
@@ -23,13 +17,12 @@ use hersh_program::ImageId;
 use super::{
     Inner,
     build::{ATTEMPTS_MAX, is_of_a_removal},
-    build_steps, remove, repository, trial,
-    user_files::{EntryError, LIMIT, Look, Merged, failed},
+    build_steps, repository,
+    still::Still,
+    trial,
+    user_files::{EntryError, LIMIT, Merged, failed},
 };
-use crate::{
-    compose::LAYER_LABEL,
-    runtime::{BuildRequest, StopError, Unavailable},
-};
+use crate::runtime::{BuildRequest, Unavailable};
 
 /// The mode of a file that was not there.
 const MODE: u32 = 0o644;
@@ -112,7 +105,9 @@ async fn drop_layer(inner: &Inner, layer: &ImageId) {
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, EntryError>>) -> Result<T, EntryError> {
+pub(super) async fn within<T>(
+    work: impl Future<Output = Result<T, EntryError>>,
+) -> Result<T, EntryError> {
     tokio::time::timeout(LIMIT, work)
         .await
         .unwrap_or(Err(EntryError::Late))
@@ -124,37 +119,9 @@ async fn lacking(
     request: &BuildRequest,
     image: &ImageId,
 ) -> Result<Vec<Merged>, EntryError> {
-    let client = inner.engine.client().await?;
-    let label = (LAYER_LABEL.to_owned(), inner.config.host_id.clone());
-    let body = ContainerCreateBody {
-        image: Some(image.to_string()),
-        // An image without a command is none that a container is made of; it is never run.
-        cmd: Some(vec!["/".to_owned()]),
-        labels: Some(HashMap::from([label])),
-        host_config: Some(HostConfig {
-            network_mode: Some("none".to_owned()),
-            // By this it is removed with what a cancelled build left.
-            extra_hosts: Some(vec![build_steps::marker(inner, &request.program)]),
-            ..HostConfig::default()
-        }),
-        ..ContainerCreateBody::default()
-    };
-    let container = client
-        .create_container(None::<CreateContainerOptions>, body)
-        .await
-        .map_err(|error| failed(inner.engine.fault(&error)))?
-        .id;
-    let look = Look {
-        inner,
-        client: &client,
-        container: &container,
-    };
-    let found = within(look.lacking()).await;
-    match remove::force(inner, &container).await {
-        Ok(()) => found,
-        Err(StopError::Unavailable(error)) => Err(error.into()),
-        Err(StopError::Failed { message }) => Err(EntryError::Failed { message }),
-    }
+    let still = Still::of(inner, &request.program, image.as_str()).await?;
+    let found = within(still.look().lacking()).await;
+    still.remove().await.and(found)
 }
 
 /// Builds the layer.

@@ -22,7 +22,8 @@ const ARCHIVE_BYTES_MAX: usize = FILE_BYTES_MAX + 32 * 1024;
 /// The mode bits of the engine's answers, which are those of the language Go: a folder, and all that
 /// tell what else is no plain file.
 const IS_FOLDER: u32 = 1 << 31;
-const KINDS: u32 = IS_FOLDER | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+const IS_LINK: u32 = 1 << 27;
+const KINDS: u32 = IS_FOLDER | IS_LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
 
 /// Why an image has no entry, or no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +52,15 @@ pub(super) struct Look<'a> {
 }
 
 /// What is at a path of an image.
-enum Seen {
+pub(super) enum Seen {
     Nothing,
     Folder,
     Plain {
         mode: u32,
     },
-    /// A link, a device, a pipe, a socket.
+    /// A link, with where it leads in the end.
+    Link(String),
+    /// A device, a pipe, a socket.
     Other,
 }
 
@@ -66,7 +69,7 @@ impl Look<'_> {
     pub(super) async fn lacking(&self) -> Result<Vec<Merged>, EntryError> {
         match self.seen("/etc").await? {
             Seen::Nothing | Seen::Folder => {}
-            Seen::Plain { .. } | Seen::Other => return Ok(Vec::new()),
+            Seen::Plain { .. } | Seen::Link(_) | Seen::Other => return Ok(Vec::new()),
         }
         let mut lacking = Vec::new();
         for accounts in [Accounts::Users, Accounts::Groups] {
@@ -74,7 +77,7 @@ impl Look<'_> {
             let (mode, content) = match self.seen(&path).await? {
                 Seen::Nothing => (None, Some(Vec::new())),
                 Seen::Plain { mode } => (Some(mode), self.content(path).await?),
-                Seen::Folder | Seen::Other => continue,
+                Seen::Folder | Seen::Link(_) | Seen::Other => continue,
             };
             let merged = content.and_then(|content| accounts.with_entry(&content));
             lacking.extend(merged.map(|content| Merged {
@@ -87,7 +90,7 @@ impl Look<'_> {
     }
 
     /// What is at that path itself, and not behind it.
-    async fn seen(&self, path: &str) -> Result<Seen, EntryError> {
+    pub(super) async fn seen(&self, path: &str) -> Result<Seen, EntryError> {
         let options = ContainerArchiveInfoOptions { path: path.into() };
         let answer = self
             .client
@@ -97,6 +100,7 @@ impl Look<'_> {
                 mode: found.file_mode & 0o777,
             }),
             Ok(found) if found.file_mode & KINDS == IS_FOLDER => Ok(Seen::Folder),
+            Ok(found) if found.file_mode & KINDS == IS_LINK => Ok(Seen::Link(found.link_target)),
             Ok(_found) => Ok(Seen::Other),
             Err(error) => match self.inner.engine.fault(&error) {
                 Fault::NotFound(_) => Ok(Seen::Nothing),
