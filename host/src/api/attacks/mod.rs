@@ -8,6 +8,7 @@ mod hostile;
 mod large;
 mod manifest;
 mod passing;
+mod paused;
 mod revoked;
 mod secrets;
 mod slow;

@@ -121,7 +121,8 @@ fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
 }
 
 /// The engine's own copy of the log, in two files of half the size. Engines take what is left out
-/// from their own settings, and a file that is compressed can't be followed.
+/// from their own settings: a file that is compressed can't be followed, and in the mode
+/// `non-blocking` an engine drops what comes faster than it writes, without a mark.
 fn log_config(log_bytes: u64) -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("json-file".to_owned()),
@@ -129,6 +130,7 @@ fn log_config(log_bytes: u64) -> HostConfigLogConfig {
             ("max-size".to_owned(), (log_bytes / 2).max(1).to_string()),
             ("max-file".to_owned(), "2".to_owned()),
             ("compress".to_owned(), "false".to_owned()),
+            ("mode".to_owned(), "blocking".to_owned()),
         ])),
     }
 }
@@ -144,4 +146,24 @@ fn unless_private(mode: &str) -> String {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left out here an engine takes from the settings of its own daemon.json.
+    #[test]
+    fn no_setting_of_an_engine_makes_a_log_lose_lines() {
+        let config = log_config(1_001).config.unwrap();
+        let option = |name: &str| config.get(name).map(String::as_str);
+        for (name, value) in [
+            ("max-size", "500"),
+            ("max-file", "2"),
+            ("compress", "false"),
+            ("mode", "blocking"),
+        ] {
+            assert_eq!(option(name), Some(value), "{name}");
+        }
+    }
 }

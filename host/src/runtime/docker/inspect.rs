@@ -52,15 +52,16 @@ pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sa
     }
 }
 
-/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, or can't be read
-/// while it is written.
+/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, can't be read
+/// while it is written, or loses lines that come too fast.
 pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     let Some(log) = &config.log_config else {
         return 0;
     };
     let option = |name: &str| log.config.as_ref()?.get(name).map(String::as_str);
     let number = |name: &str| option(name).and_then(|number| number.parse::<u64>().ok());
-    let is_plain = option("compress").is_none_or(|compress| compress == "false");
+    let is_plain = option("compress").is_none_or(|compress| compress == "false")
+        && option("mode").is_none_or(|mode| mode == "blocking");
     match (log.typ.as_deref(), number("max-size"), number("max-file")) {
         (Some("json-file"), Some(size), Some(files)) if is_plain => size.saturating_mul(files),
         _unbounded => 0,
@@ -289,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_counts_as_bounded_only_as_plain_files() {
+    fn a_log_counts_only_as_plain_files_that_lose_nothing() {
         let bytes = |typ: &str, options: &[(&str, &str)]| {
             let options = options.iter();
             let config = options.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -307,9 +308,15 @@ mod tests {
             bytes("json-file", &[size, files, ("compress", "false")]),
             1_000
         );
-        for compress in ["true", "1", ""] {
-            let options = [size, files, ("compress", compress)];
-            assert_eq!(bytes("json-file", &options), 0, "{compress:?}");
+        let blocking = [size, files, ("mode", "blocking")];
+        assert_eq!(bytes("json-file", &blocking), 1_000);
+        for option in [
+            ("compress", "true"),
+            ("compress", "1"),
+            ("compress", ""),
+            ("mode", "non-blocking"),
+        ] {
+            assert_eq!(bytes("json-file", &[size, files, option]), 0, "{option:?}");
         }
         assert_eq!(bytes("json-file", &[size]), 0);
         assert_eq!(bytes("local", &[size, files]), 0);
