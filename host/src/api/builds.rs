@@ -17,7 +17,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use hersh_program::BuildId;
-use hersh_wire::{BuildList, Code, LogLine};
+use hersh_wire::{BuildList, Code, LogLine, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -89,7 +89,9 @@ pub(super) struct BuildLogQuery {
     params(("id" = String, Path, description = "The program's id"),
         ("build" = String, Path, description = "The build's id, or `latest`"), BuildLogQuery),
     responses((status = 200, description = "Its output, or a stream of its lines", content(
-        (String = "text/plain"), (String = "text/event-stream")))),
+        (String = "text/plain"), (String = "text/event-stream"))),
+        (status = 503, description = "Too many live streams are open at once (`queue_full`): try again shortly",
+            body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn logs(
     State(host): State<Host>,

@@ -10,7 +10,7 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use hersh_program::{ProgramRecord, Subscription};
-use hersh_wire::{Code, EventList, EventView};
+use hersh_wire::{Code, EventList, EventView, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -52,7 +52,9 @@ pub(super) struct EventsQuery {
     params(("id" = String, Path, description = "The program's id"), EventsQuery,
         ("last-event-id" = Option<String>, Header, description = "Where a live stream goes on")),
     responses((status = 200, description = "One page, or a stream of them", content(
-        (EventList = "application/json"), (String = "text/event-stream")))),
+        (EventList = "application/json"), (String = "text/event-stream"))),
+        (status = 503, description = "Too many live streams are open at once (`queue_full`): try again shortly",
+            body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn events(
     State(host): State<Host>,

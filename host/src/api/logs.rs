@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response, sse::Event},
 };
 use futures_util::{Stream, StreamExt, stream};
-use hersh_wire::{Code, LogLine, Span};
+use hersh_wire::{Code, LogLine, Problem, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
@@ -56,7 +56,9 @@ pub(super) struct LogsQuery {
     params(("id" = String, Path, description = "The program's id"), LogsQuery,
         ("last-event-id" = Option<String>, Header, description = "Where a live stream goes on")),
     responses((status = 200, description = "The lines, or a stream of them", content(
-        (Vec<LogLine> = "application/json"), (String = "text/event-stream")))),
+        (Vec<LogLine> = "application/json"), (String = "text/event-stream"))),
+        (status = 503, description = "Too many logs are read, or live streams open, at once (`queue_full`): try again shortly",
+            body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn program(
     State(host): State<Host>,

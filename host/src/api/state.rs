@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
-use hersh_wire::Code;
+use hersh_wire::{Code, Problem};
 use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
@@ -38,7 +38,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
     tag = "programs",
     security(("bearer" = ["operate"])),
     params(("id" = String, Path, description = "The program's id")),
-    responses((status = 200, description = "The copy", body = Vec<u8>, content_type = "application/x-tar")),
+    responses((status = 200, description = "The copy", body = Vec<u8>, content_type = "application/x-tar"),
+        (status = 409, description = "The program is neither Ready nor at rest, or is being copied",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many downloads at once (`queue_full`): try again shortly",
+            body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn copy(
     State(host): State<Host>,
@@ -88,7 +92,11 @@ pub(super) struct FileQuery {
     security(("bearer" = ["operate"])),
     params(("id" = String, Path, description = "The program's id"), FileQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 204, description = "It was replaced")),
+    responses((status = 204, description = "It was replaced"),
+        (status = 409, description = "Something of the program runs, or it is being copied: the detail says which",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many uploads at once (`queue_full`): try again shortly",
+            body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn put_file(
     State(host): State<Host>,
