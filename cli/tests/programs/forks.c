@@ -1,5 +1,6 @@
 // A web server that forks for each connection and leaves its children to the kernel.
 #include <arpa/inet.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@ int main(void) {
             size_t length = 0;
             while (length < sizeof request - 1) {
                 ssize_t more = read(connection, request + length, sizeof request - 1 - length);
+                // On the machine's network stack gVisor says this of a socket that blocks, now and then.
+                if (more < 0 && errno == EAGAIN) continue;
                 if (more <= 0) break;
                 length += more;
                 request[length] = 0;

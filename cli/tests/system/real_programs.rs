@@ -25,25 +25,38 @@ fn program(name: &str, dockerfile: &str, file: &str, content: &str) -> Folder {
     ])
 }
 
-/// Deploys, and asks through the proxy more often than a server keeps a connection open.
+/// How often a program is asked: more often than a server keeps a connection open.
+const REQUESTS: usize = 25;
+
+/// Deploys, and asks through the proxy. Every request is answered.
 fn answers(host: &Host, name: &str, folder: &Folder, expected: &str) {
     host.run(&["deploy", folder.path()]);
-    for _ in 0..5 {
-        let (status, body) = ask(host, name);
+    for _ in 0..REQUESTS {
+        let (status, body) = host.get(&format!("/programs/{name}/{STATUS}"));
         assert_eq!((status, body.as_str()), (200, expected), "{name}");
     }
 }
 
-/// Asks until it is answered: a server that forks for each connection loses some in gVisor when the
-/// machine is busy, whoever asks.
-fn ask(host: &Host, name: &str) -> (u16, String) {
-    let path = format!("/programs/{name}/{STATUS}");
-    let mut answer = (0, String::new());
-    until("it answers", || {
-        answer = host.get(&path);
-        answer.0 != 502
-    });
-    answer
+/// Deploys, and asks through the proxy a server that gives up when reading its socket says EAGAIN.
+///
+/// On the machine's network stack gVisor 20221219 (Debian 12) says that now and then in a process that
+/// was forked, of a socket that blocks. Such a server closes the connection without a word, whoever
+/// asks: busybox's, asked without any proxy between, left 30 of 1,700 requests unanswered, none of 700
+/// beside it under runc, and none of 1,000 in gVisor 20240729 (Debian 13). A server that reads again
+/// (`forks.c`) answered all of 3,000, beside starts of other sandboxes too. So only that one outcome is
+/// asked again, and not often.
+fn answers_in_most_cases(host: &Host, name: &str, folder: &Folder, expected: &str) {
+    host.run(&["deploy", folder.path()]);
+    let mut unanswered = 0;
+    for _ in 0..REQUESTS {
+        let (status, body) = host.get(&format!("/programs/{name}/{STATUS}"));
+        if status == 502 && body.contains("closed the connection too early") {
+            unanswered += 1;
+            continue;
+        }
+        assert_eq!((status, body.as_str()), (200, expected), "{name}");
+    }
+    assert!(unanswered <= REQUESTS / 3, "{unanswered} of {REQUESTS}");
 }
 
 /// Gives the engine a base image of Debian packages, once, and names it.
@@ -68,7 +81,7 @@ fn base(name: &str) -> String {
     image
 }
 
-fn python(name: &str, content: &str) -> Folder {
+pub(crate) fn python(name: &str, content: &str) -> Folder {
     let image = base("python");
     let dockerfile =
         format!("FROM {image}\nCOPY main.py /main.py\nCMD [\"python3\", \"-u\", \"/main.py\"]\n");
@@ -123,7 +136,7 @@ fn busybox_file_server_is_ready_and_answers() {
     );
     let folder = program("httpd", &dockerfile, "status", "a page");
     std::fs::copy(busybox(), Path::new(folder.path()).join("busybox")).unwrap();
-    answers(&host, "httpd", &folder, "a page");
+    answers_in_most_cases(&host, "httpd", &folder, "a page");
 }
 
 #[test]
@@ -164,6 +177,75 @@ fn sqlite_loses_no_commit_when_its_sandbox_is_killed() {
         );
         noted = now;
     }
+}
+
+/// What each writer has noted as committed, read on the machine: a note is one write to a plain file.
+fn noted(host: &Host) -> Vec<u64> {
+    let state = host.data().join("programs/writers/state");
+    let newest = |writer| {
+        let notes = std::fs::read_to_string(state.join(format!("committed.{writer}")));
+        let notes = notes.unwrap_or_default();
+        let whole = notes.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole
+            .lines()
+            .next_back()
+            .map_or(0, |line| line.parse().unwrap())
+    };
+    (0..4).map(newest).collect()
+}
+
+/// Opens a copied database: its verdict on itself, and per writer its newest row, up to which none may
+/// be missing.
+const LOOK: &str = "import json, sqlite3, sys\n\
+    database = sqlite3.connect(sys.argv[1])\n\
+    verdict = database.execute('pragma integrity_check').fetchone()[0]\n\
+    ask = 'select coalesce(max(number), 0), count(*) from rows where writer = ?'\n\
+    rows = [database.execute(ask, (writer,)).fetchone() for writer in range(4)]\n\
+    print(json.dumps({'integrity': verdict, 'rows': rows}))\n";
+
+#[test]
+fn sqlite_copied_under_load_is_whole_and_loses_nothing() {
+    let host = Host::start();
+    let folder = python("writers", include_str!("../programs/writers.py"));
+    host.run(&["deploy", folder.path()]);
+    let mut last = vec![0; 4];
+    for _ in 0..3 {
+        until("all four have written since", || {
+            let now = noted(&host);
+            now.iter().zip(&last).all(|(now, last)| now > last)
+        });
+        let before = noted(&host);
+        let place = tempfile::tempdir().unwrap();
+        let copy = place.path().join("copy.tar");
+        host.run(&["state", "copy", "writers", copy.to_str().unwrap()]);
+        last = noted(&host);
+        let archive = std::fs::File::open(&copy).unwrap();
+        tar::Archive::new(archive).unpack(place.path()).unwrap();
+        let looked = Command::new("python3")
+            .args(["-c", LOOK])
+            .arg(place.path().join("rows.db"))
+            .output()
+            .unwrap();
+        assert!(looked.status.success(), "{looked:?}");
+        let seen: Value = serde_json::from_slice(&looked.stdout).unwrap();
+        assert_eq!(seen["integrity"], "ok", "{seen}");
+        for (writer, noted) in before.iter().enumerate() {
+            let rows = &seen["rows"][writer];
+            assert!(rows[0].as_u64().unwrap() >= *noted, "{before:?}: {seen}");
+            assert_eq!(rows[0], rows[1], "{seen}");
+        }
+    }
+    host.run(&["restart", "writers"]);
+    let (_, body) = host.get(&format!("/programs/writers/{STATUS}"));
+    let seen: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&seen["integrity"], &seen["lost"]),
+        (&"ok".into(), &0.into())
+    );
+    assert!(
+        seen["noted"].as_u64().unwrap() >= last.iter().sum(),
+        "{seen}"
+    );
 }
 
 /// Ends the sandbox of a program as the machine's kernel would, once it has written something.
