@@ -1,6 +1,6 @@
 //! Messages, ticks, order and loss.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use super::*;
 use crate::{SendError, WatcherState};
@@ -114,6 +114,38 @@ async fn ticks_during_a_long_run_cost_one_run_and_none_is_lost_from_the_count() 
     .await;
     assert_eq!(notes.texts(), ["0", "0", "5", "6"]);
     assert_eq!(notes.times_ms(), [0, 0, 5_500, 6_000]);
+}
+
+/// A machine that was stopped, or a sandbox that was paused, for a minute.
+#[tokio::test(start_paused = true)]
+async fn a_sleep_is_caught_up_with_by_one_tick_and_one_poll() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let polls = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&polls);
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        let second = Duration::from_secs(1);
+        let tick = cx.watch_tick("tick", second)?;
+        let counted = Rc::clone(&counted);
+        cx.watch_call("poll", second, 0, async move || {
+            counted.set(counted.get() + 1);
+            Ok::<i32, crate::Error>(0)
+        })?;
+        if tick.is_triggered(cx) {
+            seen.add(format!("{}", tick.count));
+        }
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        pass(1_500).await;
+        let before = polls.get();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        pass(1).await;
+        assert_eq!(polls.get(), before + 1);
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(notes.texts(), ["1", "61"]);
 }
 
 #[tokio::test(start_paused = true)]
