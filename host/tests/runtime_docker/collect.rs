@@ -157,6 +157,50 @@ async fn what_is_needed_is_asked_after_what_there_is() {
     world.runtime.forget(&world.program).await.unwrap();
 }
 
+/// A host that dies in the middle of a build leaves its step, and the look for the user's entry.
+#[tokio::test]
+async fn containers_that_a_dead_host_left_of_a_build_go() {
+    let world = World::new();
+    let image = world.script("true").await;
+    let (host, program) = (&world.program, &world.program);
+    let create = async |marker: &str, label: &str| {
+        let body = bollard::models::ContainerCreateBody {
+            image: Some(image.to_string()),
+            labels: Some([("hersh.layer".to_owned(), label.to_owned())].into()),
+            host_config: Some(bollard::models::HostConfig {
+                network_mode: Some("none".to_owned()),
+                extra_hosts: Some(vec![format!("{marker}:127.0.0.1")]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let options = None::<bollard::query_parameters::CreateContainerOptions>;
+        world
+            .engine
+            .create_container(options, body)
+            .await
+            .unwrap()
+            .id
+    };
+    let left = create(&format!("hersh-build-{program}.{host}"), host.as_str()).await;
+    // What somebody else made of such an image, and another host's step.
+    let theirs = create("their.name", host.as_str()).await;
+    let other = create(&format!("hersh-build-{program}.x{host}"), "another-host").await;
+    let there = async |id: &str| world.engine.inspect_container(id, None).await.is_ok();
+    let in_use = InUse {
+        images: [image.clone()].into(),
+        ..InUse::default()
+    };
+    collect(&world, in_use).await;
+    assert!(!there(&left).await, "nobody needs it");
+    assert!(there(&theirs).await && there(&other).await);
+    for id in [theirs, other] {
+        let options = None::<bollard::query_parameters::RemoveContainerOptions>;
+        world.engine.remove_container(&id, options).await.unwrap();
+    }
+    world.runtime.forget(&world.program).await.unwrap();
+}
+
 /// Images without a name that this host's builds left, those below others too.
 async fn layers(world: &World) -> usize {
     let options = bollard::query_parameters::ListImagesOptions {

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use super::*;
 use crate::testkit::{Operation, Plan};
@@ -57,6 +58,49 @@ async fn an_upload_that_is_cut_stores_nothing() {
     }
     let (status, body) = send(&host, Method::POST, "/programs", whole.into()).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
+}
+
+/// The second of two first uploads is told so, and is the whole source once it is sent again.
+#[tokio::test]
+async fn of_two_first_uploads_at_once_each_is_told_of_its_own() {
+    let host = Fixture::new().await;
+    let of = |text: &str| {
+        archive(&[
+            ("Dockerfile", "FROM scratch"),
+            ("hersh.toml", MANIFEST),
+            ("z", text),
+        ])
+    };
+    let (mine, theirs) = (of("mine"), of("theirs"));
+    let (go_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+    let (begun, rest) = (mine.slice(..512), mine.slice(512..));
+    let end = async move {
+        may_go_on.await.unwrap();
+        Ok::<_, std::io::Error>(rest)
+    };
+    let held =
+        futures_util::stream::once(async { Ok(begun) }).chain(futures_util::stream::once(end));
+    let held = send(&host, Method::POST, "/programs", Body::from_stream(held));
+    let other = async {
+        let stored = send(&host, Method::POST, "/programs", theirs.into()).await;
+        go_on.send(()).unwrap();
+        stored
+    };
+    let ((status, problem), (_, stored)) = tokio::join!(held, other);
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (409, &json!("already_exists"))
+    );
+    let (_, view) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    assert_eq!(view["run_build_id"], stored["build_id"], "{view}");
+
+    let (_, replaced) = send(&host, Method::PUT, "/programs/a/source", mine.into()).await;
+    assert_ne!(replaced["build_id"], stored["build_id"], "{replaced}");
+    let (_, view) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(view["run_build_id"], stored["build_id"], "{view}");
+    assert_eq!(view["has_newer_source"], true, "{view}");
+    let (_, view) = host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
+    assert_eq!(view["run_build_id"], replaced["build_id"], "{view}");
 }
 
 #[tokio::test]
