@@ -18,7 +18,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use hyper::body::{Frame, SizeHint};
 
 use super::problem::Failure;
-use crate::{auth::Grant, journal::JournalError};
+use crate::{
+    auth::{GRANT_INTERVAL, Grant},
+    journal::JournalError,
+};
 
 /// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -50,7 +53,8 @@ pub(super) async fn guarded<F: Future<Output = Response>>(
     }
 }
 
-/// Waits for `work` for as long as the grant holds. One that is there at once costs no look.
+/// Waits for `work` for as long as the grant holds, which has held a moment ago. One that is there
+/// soon costs no look.
 ///
 /// # Errors
 /// [`JournalError::Revoked`].
@@ -66,7 +70,12 @@ pub(super) async fn while_holds<T>(
             return Poll::Ready(Ok(done));
         }
         if let Some(grant) = grant.take() {
-            over = Some(grant().over().boxed());
+            let grant = grant();
+            let over_later = async move {
+                tokio::time::sleep(GRANT_INTERVAL).await;
+                grant.over().await;
+            };
+            over = Some(over_later.boxed());
         }
         match &mut over {
             Some(over) => over.poll_unpin(cx).map(|()| Err(JournalError::Revoked)),

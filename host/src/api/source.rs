@@ -23,7 +23,7 @@ use super::{
 use crate::{
     auth::{Caller, audit::Particulars},
     convert,
-    host::{Entry, Host, NewProgram},
+    host::{Entry, Host, NewProgram, Outcome},
     idempotency::{Claim, Key, Known},
     storage::{Purpose, SourceTree, StagedSource, tar_stream},
 };
@@ -142,8 +142,10 @@ pub(super) async fn replace(
         staged.build_id().clone(),
     );
     particulars.change(&format!("source {from} → {to}"));
-    host.replace_source(Arc::clone(&entry), staged, taken.manifest)
-        .await?;
+    let replaced = host.replace_source(Arc::clone(&entry), staged, taken.manifest);
+    if replaced.await? == Outcome::Already {
+        particulars.changes_nothing();
+    }
     Ok(Json(created(&entry)))
 }
 

@@ -103,6 +103,9 @@ pub(super) async fn change(
     let before = host.accounts().user(&id)?;
     particulars.change(&difference(&before, role, quota));
     let user = host.accounts().change_user(&id, role, quota).await?;
+    if user == before {
+        particulars.changes_nothing();
+    }
     Ok(Json(view(&host, &user)))
 }
 

@@ -29,9 +29,7 @@ pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
-#[cfg(test)]
-pub(crate) use grant::GRANT_INTERVAL;
-pub(crate) use grant::Grant;
+pub(crate) use grant::{GRANT_INTERVAL, Grant};
 pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;

@@ -7,7 +7,7 @@ use hersh_program::{
     Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor,
 };
 
-use super::{CommandError, CreateError, Host, ReplaceError};
+use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
     auth::UserId,
     idempotency::Claim,
@@ -145,7 +145,7 @@ impl Host {
         entry: Arc<Entry>,
         staged: StagedSource,
         manifest: Manifest,
-    ) -> Result<(), ReplaceError> {
+    ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
         whole(async move { host.replace_whole(&entry, staged, manifest).await }).await
     }
@@ -155,7 +155,7 @@ impl Host {
         entry: &Entry,
         staged: StagedSource,
         manifest: Manifest,
-    ) -> Result<(), ReplaceError> {
+    ) -> Result<Outcome, ReplaceError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
         self.room_for(entry, Some(&manifest.limits), &quota)?;
@@ -178,13 +178,12 @@ impl Host {
         };
         let is_same = |program: &Program| program.source == source;
         let sent = if entry.supervisor().with_state(is_same) {
-            Ok(())
+            Ok(Outcome::Already)
         } else {
-            let event = Event::SourceReplaced { source };
-            self.send(entry, event).await.map(drop)
+            self.send(entry, Event::SourceReplaced { source }).await
         };
         match &sent {
-            Ok(()) => {}
+            Ok(_) => {}
             // It is surely not the program's, so the tree that came is one of those that go.
             Err(CommandError::Journal(driver::JournalError::Revoked)) => {}
             Err(_) => return Ok(sent?),
@@ -198,7 +197,6 @@ impl Host {
         if let Ok(Err(error)) = pruned {
             tracing::warn!(%error, "older source stays until the next one comes");
         }
-        sent?;
-        Ok(())
+        Ok(sent?)
     }
 }

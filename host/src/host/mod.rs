@@ -259,6 +259,10 @@ impl Host {
         let Some((id, build)) = entry.unbuilt() else {
             return;
         };
+        // Whoever may not start it any more may not remove anything either.
+        if self.journal().flush().await.is_err() {
+            return;
+        }
         let path = self.storage().build_log_path(&id, &build);
         let removed = self.blocking(move |_| std::fs::remove_file(path)).await;
         if let Ok(Err(error)) = removed

@@ -7,7 +7,7 @@ use std::{
 
 use hersh_machine::{
     RecordOf, Stepper,
-    driver::{CallError, Config, Journal, JournalError},
+    driver::{CallError, Config, Journal, JournalError, Right},
 };
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -69,10 +69,24 @@ impl Journal<Office> for Book {
         Ok(())
     }
 
+    async fn append_by(
+        &mut self,
+        record: &RecordOf<Office>,
+        right: Option<&Right>,
+    ) -> Result<(), JournalError> {
+        if right.is_some_and(|right| right.downcast_ref::<Lapsed>().is_some()) {
+            return Err(JournalError::Revoked);
+        }
+        self.append(record).await
+    }
+
     fn stored(&mut self, state: &Desk) {
         self.0.states.lock().unwrap().push(state.clone());
     }
 }
+
+/// A right that does not hold any more.
+struct Lapsed;
 
 fn failed() -> JournalError {
     JournalError::Full
@@ -152,6 +166,19 @@ async fn a_failed_append_is_told_and_nothing_changes() {
     assert!(clerk.diary().is_empty());
     // The next record takes the number of the one that failed.
     assert_eq!(desk.call(ask("quick")).await.unwrap().seq, 1);
+    log(&desk, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_by_a_right_that_lapsed_changes_nothing() {
+    let clerk = Clerk::new();
+    let book = Book::open();
+    let desk = spawn_with(&clerk, book.clone(), Config::default());
+    let refused = desk.call_by(ask("quick"), Some(Arc::new(Lapsed))).await;
+    assert_eq!(refused, Err(CallError::Journal(JournalError::Revoked)));
+    assert!(book.records().is_empty() && desk.state().log.is_empty());
+    let taken = desk.call_by(ask("quick"), Some(Arc::new("holds"))).await;
+    assert_eq!(taken.unwrap().seq, 1);
     log(&desk, 2).await;
 }
 

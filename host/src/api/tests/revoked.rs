@@ -72,9 +72,10 @@ fn routes_asked_for() -> Vec<Route> {
 /// A host whose programs take an hour to start, with what the routes are about.
 async fn world(routes: &[Route]) -> Fixture {
     let engine = FakeEngine::scripted(|operation| Plan {
-        before: match operation {
-            Operation::Start(..) => Duration::from_secs(3_600),
-            _ => Duration::ZERO,
+        before: if matches!(operation, Operation::Start(..)) {
+            Duration::from_secs(3_600)
+        } else {
+            Duration::ZERO
         },
         ..Plan::default()
     });
