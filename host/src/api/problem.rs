@@ -11,7 +11,7 @@ use hersh_wire::{Code, Problem};
 
 use crate::{
     auth::AccountError,
-    convert::ManifestError,
+    convert::{ManifestError, without_folders},
     host::{CommandError, CopyError, CreateError, ReplaceError},
     journal::JournalError,
     proxy::ForwardError,
@@ -30,7 +30,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let problem = Problem::new(code, detail);
+        let problem = Problem::new(code, without_folders(&detail.into()));
         Self {
             retry_after_s: (problem.status == 503).then_some(1),
             problem,

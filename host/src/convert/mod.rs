@@ -1,6 +1,7 @@
 //! Domain types to wire types and back: the only place that knows both.
 
 mod account;
+mod folders;
 mod machine;
 mod manifest;
 mod not_ready;
@@ -11,6 +12,7 @@ mod view;
 mod words;
 
 pub(crate) use account::{quota, role, scope, token_view, user_view};
+pub(crate) use folders::without_folders;
 pub(crate) use machine::fits;
 pub(crate) use manifest::{ManifestError, manifest};
 pub(crate) use not_ready::not_ready;

@@ -2,6 +2,7 @@
 
 use hersh_program::{Program, State, Then};
 
+use super::folders::without_folders;
 use crate::story::one_line;
 
 /// Why nothing answers for a program, and what to do about it.
@@ -21,18 +22,18 @@ pub(crate) fn not_ready(program: &Program) -> String {
             Then::Fail { cause } => {
                 format!(
                     "{id} failed and is being stopped: {}",
-                    one_line(&cause.to_string())
+                    one_line(&without_folders(&cause.to_string()))
                 )
             }
             Then::Remove => format!("{id} is being removed"),
         },
         State::Error(failed) if failed.retry.is_some() => format!(
             "{id} failed and will be started again by itself: {}",
-            one_line(&failed.cause.to_string())
+            one_line(&without_folders(&failed.cause.to_string()))
         ),
         State::Error(failed) => format!(
             "{id} failed, and the host gave up: {}; mend that, then 'hersh start {id}'",
-            one_line(&failed.cause.to_string())
+            one_line(&without_folders(&failed.cause.to_string()))
         ),
         State::Removed => format!("{id} is removed"),
     }

@@ -8,7 +8,7 @@ use hersh_program::{
 };
 use hersh_wire as wire;
 
-use super::{reach, words::record_words};
+use super::{folders::without_folders, reach, words::record_words};
 use crate::{
     compose::{Receipt, RuntimeMode},
     registry::Entry,
@@ -154,7 +154,7 @@ fn cause_view(failed: &Failed) -> wire::CauseView {
     }
     wire::CauseView {
         code: code.to_string(),
-        message,
+        message: without_folders(&message),
         logs: logs.cloned().unwrap_or_default(),
     }
 }
@@ -189,8 +189,8 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
 pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serde_json::Error> {
     let mut event = serde_json::to_value(&record.event)?;
     let mut effects = serde_json::to_value(&record.effects)?;
-    hide_env(&mut event);
-    hide_env(&mut effects);
+    hide(&mut event);
+    hide(&mut effects);
     Ok(wire::EventView {
         seq: record.seq,
         at_ms: record.now_ms,
@@ -200,8 +200,9 @@ pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serd
     })
 }
 
-/// Hides the values under every key `env` and `args`, however deep.
-fn hide_env(value: &mut serde_json::Value) {
+/// Hides the values under every key `env` and `args`, and the host's folders in every `message`,
+/// however deep.
+fn hide(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
@@ -210,16 +211,17 @@ fn hide_env(value: &mut serde_json::Value) {
                     Value::Object(env) if matches!(key.as_str(), "env" | "args") => {
                         env.values_mut().for_each(|value| *value = HIDDEN.into());
                     }
+                    Value::String(text) if key == "message" => *text = without_folders(text),
                     Value::Object(_)
                     | Value::Array(_)
                     | Value::Null
                     | Value::Bool(_)
                     | Value::Number(_)
-                    | Value::String(_) => hide_env(value),
+                    | Value::String(_) => hide(value),
                 }
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(hide_env),
+        Value::Array(values) => values.iter_mut().for_each(hide),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use hersh_program::{Cause, Effect, Event, Exit, ExitReason, Lasting, Observed, ProgramRecord};
 
+use super::folders::without_folders;
 use crate::story::one_line;
 
 /// What happened, and what the host does about it: `build failed: no such step`, or `exited with
@@ -69,7 +70,7 @@ fn exit_words(exit: &Exit, mattered: bool) -> String {
 }
 
 fn said(cause: &Cause) -> String {
-    one_line(&cause.to_string())
+    one_line(&without_folders(&cause.to_string()))
 }
 
 fn effect_words(effect: &Effect) -> Option<String> {
