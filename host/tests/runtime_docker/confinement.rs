@@ -82,6 +82,26 @@ async fn there_are_no_capabilities_and_no_way_to_get_one() {
 }
 
 #[tokio::test]
+async fn a_user_namespace_gives_nothing_over_the_sandbox() {
+    const TRIES: &str = "mount -o remount,rw /; mount -t tmpfs x /state; umount /tmp; hostname other; \
+                         mknod /state/disk b 8 0; echo x > /bin/new; chown 0 /state";
+    let world = World::new();
+    let id = world.start("sleep 1000").await.container;
+    let look = "hostname; ls -An /state /tmp; ls -dn /state; cat /proc/mounts";
+    let before = world.inside(id.as_str(), look).await;
+    let tried = world
+        .inside(
+            id.as_str(),
+            &format!("unshare -U sh -c '{TRIES}'; ls /bin/new"),
+        )
+        .await;
+    assert!(tried.contains("/bin/new: No such file"), "{tried}");
+    let after = world.inside(id.as_str(), look).await;
+    assert_eq!(before, after, "{tried}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn limits_are_those_asked() {
     const MIB: u64 = 1024 * 1024;
     let world = World::new();
