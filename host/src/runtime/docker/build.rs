@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Inner, base, build_network,
     build_steps::{self, Watched},
+    culprit,
     engine::Fault,
     image_tag,
     narrator::{Bounds, Narrator},
@@ -116,7 +117,7 @@ async fn follow(
             return Err(lost.into());
         }
     };
-    places::refuse(inner, request, &built, &dockerfile, &layers).await?;
+    culprit::refuse(inner, request, &built, &dockerfile, &layers).await?;
     let image = user_entry::complete(inner, request, built).await?;
     // The entry in /etc is no obstacle.
     inner.sound.add(image.clone());

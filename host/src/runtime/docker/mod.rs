@@ -13,6 +13,7 @@ mod capture;
 mod config;
 mod counters;
 mod create;
+mod culprit;
 mod diagnose;
 mod ends;
 mod engine;

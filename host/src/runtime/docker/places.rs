@@ -3,7 +3,7 @@
 //! Whoever mounts follows the links of the image. One at `/tmp`, or above it, puts a folder in memory
 //! elsewhere; one at `/.hersh` that leads to `/state` lets a program put its own file in place of the
 //! probe. So each place, and each folder above one, must be what it is taken for, or not be there. An
-//! image never changes, so it is looked at once; after a build the line that made it is told.
+//! image never changes, so it is looked at once.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -21,9 +21,8 @@ use super::{
     user_files::{EntryError, Look, Seen},
 };
 use crate::{
-    compose::{Contract, MEMORY_FOLDERS, PROBE_TARGET, Spec, Violation},
-    dockerfile::ToBuild,
-    runtime::{BuildError, BuildRequest, StartError},
+    compose::{Contract, MEMORY_FOLDERS, PROBE_TARGET, Receipt, Spec, Verified, Violation},
+    runtime::StartError,
 };
 
 /// Folders that an engine mounts to by itself.
@@ -31,10 +30,13 @@ const OF_ENGINES: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
 /// The most images that are remembered; all are looked at again after that.
 const SOUND_MAX: usize = 4_096;
 
+/// What a receipt says of an image that was looked into.
+const SEEN: &str = "places of mounts in the image are folders or free";
+
 /// Something in an image that would move a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    place: String,
+    pub(super) place: String,
     what: String,
 }
 
@@ -64,12 +66,13 @@ impl Sound {
     }
 }
 
-/// Makes sure before a start that nothing in its image moves a mount.
+/// Makes sure before a start that nothing in its image moves a mount. After a restart of the host the
+/// last receipt spares the look, so that a machine full of programs comes up as fast as before.
 ///
 /// # Errors
 /// A [`Violation`] that names what is in the way.
 pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
-    if inner.sound.has(&spec.image) {
+    if inner.sound.has(&spec.image) || was_seen(inner, spec).await {
         return Ok(());
     }
     let _kept = inner.building.read().await;
@@ -91,6 +94,31 @@ pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> 
     }
 }
 
+/// Says in a receipt that the image was looked into.
+pub(super) fn add_to(contracts: &mut [Verified]) {
+    for verified in contracts {
+        if verified.contract == Contract::OneWritableVolume {
+            verified.values.push(SEEN.to_owned());
+        }
+    }
+}
+
+async fn was_seen(inner: &Inner, spec: &Spec) -> bool {
+    let (storage, program) = (inner.storage.clone(), spec.program.clone());
+    let read = tokio::task::spawn_blocking(move || storage.read_receipt(&program)).await;
+    let receipt = read.ok().and_then(Result::ok).flatten();
+    receipt.is_some_and(|receipt| tells_of(&receipt, &spec.image))
+}
+
+fn tells_of(receipt: &Receipt, image: &ImageId) -> bool {
+    let mut values = receipt
+        .contracts
+        .iter()
+        .filter(|it| it.contract == Contract::OneWritableVolume)
+        .flat_map(|it| &it.values);
+    receipt.image == *image && values.any(|value| value == SEEN)
+}
+
 /// Whether an image that stands has an obstacle, as far as it can be told.
 pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &ImageId) -> bool {
     if inner.sound.has(image) {
@@ -107,42 +135,6 @@ pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &Im
     }
 }
 
-/// Refuses an image that was just built and has an obstacle, by the line that made it. `layers` are
-/// the images after each step, as far as the builder named them.
-///
-/// # Errors
-/// [`BuildError`] with the line.
-pub(super) async fn refuse(
-    inner: &Inner,
-    request: &BuildRequest,
-    image: &ImageId,
-    dockerfile: &ToBuild,
-    layers: &[Option<String>],
-) -> Result<(), BuildError> {
-    let found = find(inner, &request.program, image.as_str()).await;
-    let Some(obstacle) = found.map_err(not_seen)? else {
-        return Ok(());
-    };
-    let steps = Steps {
-        inner,
-        program: &request.program,
-        dockerfile,
-        layers,
-    };
-    let made = steps.that_made(&obstacle).await.map_err(not_seen)?;
-    let line = made.and_then(|step| dockerfile.steps.get(step)?.as_ref());
-    let line = line.map_or_else(String::new, |shown| {
-        format!("Dockerfile, line {}: after '{}' ", shown.line, shown.text)
-    });
-    let asked = asked(&obstacle);
-    Err(BuildError::Failed {
-        message: format!(
-            "{line}the image has {obstacle}, where every program gets its own: asked is {asked}"
-        ),
-        logs: Vec::new(),
-    })
-}
-
 /// Each place with the folders above it; a folder comes before what is in it.
 fn places() -> BTreeSet<String> {
     let own = [PROBE_TARGET, "/state"].into_iter().chain(MEMORY_FOLDERS);
@@ -156,7 +148,7 @@ fn places() -> BTreeSet<String> {
 }
 
 /// The first obstacle of an image.
-async fn find(
+pub(super) async fn find(
     inner: &Inner,
     program: &ProgramId,
     image: &str,
@@ -187,7 +179,7 @@ async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
 }
 
 /// What is wrong with what is at a place.
-fn in_the_way(place: &str, seen: Seen) -> Option<String> {
+pub(super) fn in_the_way(place: &str, seen: Seen) -> Option<String> {
     match seen {
         Seen::Nothing => None,
         Seen::Folder if place == PROBE_TARGET => Some("a folder".to_owned()),
@@ -199,7 +191,7 @@ fn in_the_way(place: &str, seen: Seen) -> Option<String> {
     }
 }
 
-fn asked(obstacle: &Obstacle) -> String {
+pub(super) fn asked(obstacle: &Obstacle) -> String {
     let place = &obstacle.place;
     if place == PROBE_TARGET || PROBE_TARGET.starts_with(&format!("{place}/")) {
         format!("nothing there (RUN rm -rf {place})")
@@ -208,66 +200,11 @@ fn asked(obstacle: &Obstacle) -> String {
     }
 }
 
-/// The steps of a build that succeeded.
-struct Steps<'a> {
-    inner: &'a Inner,
-    program: &'a ProgramId,
-    dockerfile: &'a ToBuild,
-    layers: &'a [Option<String>],
-}
-
-impl Steps<'_> {
-    /// The step since which the last stage has the obstacle, found by halves: an image after each
-    /// step is looked into. Its first step is the base image.
-    async fn that_made(&self, obstacle: &Obstacle) -> Result<Option<usize>, EntryError> {
-        let Some(mut last) = self.layers.len().checked_sub(1) else {
-            return Ok(None);
-        };
-        let mut first = (0..=last)
-            .rev()
-            .find(|step| self.dockerfile.begins_stage(*step))
-            .unwrap_or(0);
-        if self.has(first, obstacle).await? {
-            return Ok(Some(first));
-        }
-        while last - first > 1 {
-            let middle = first.midpoint(last);
-            if self.has(middle, obstacle).await? {
-                last = middle;
-            } else {
-                first = middle;
-            }
-        }
-        Ok(Some(last))
-    }
-
-    async fn has(&self, step: usize, obstacle: &Obstacle) -> Result<bool, EntryError> {
-        let Some(image) = self.layers.get(step).and_then(Option::as_ref) else {
-            return Ok(false);
-        };
-        let still = Still::of(self.inner, self.program, image).await?;
-        let look = still.look();
-        let seen = within(look.seen(&obstacle.place)).await;
-        still.remove().await?;
-        Ok(in_the_way(&obstacle.place, seen?).is_some())
-    }
-}
-
 fn not_looked(error: EntryError) -> StartError {
     match error {
         EntryError::Unavailable(error) => error.into(),
         EntryError::Failed { .. } | EntryError::Late => StartError::Failed {
             message: format!("the image could not be looked into: {error}"),
-            logs: Vec::new(),
-        },
-    }
-}
-
-fn not_seen(error: EntryError) -> BuildError {
-    match error {
-        EntryError::Unavailable(error) => error.into(),
-        EntryError::Failed { .. } | EntryError::Late => BuildError::Failed {
-            message: format!("the image that was built could not be looked into: {error}"),
             logs: Vec::new(),
         },
     }
@@ -317,10 +254,35 @@ mod tests {
         }
     }
 
+    fn image(number: usize) -> ImageId {
+        ImageId::parse(&format!("sha256:{number:064x}")).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_tells_of_its_own_image_once_it_was_seen() {
+        let mut receipt = Receipt {
+            program: ProgramId::parse("p").unwrap(),
+            container: hersh_program::ContainerId::parse(&format!("{:064x}", 1)).unwrap(),
+            image: image(1),
+            mode: crate::compose::RuntimeMode::Runsc,
+            kernel: String::new(),
+            contracts: Contract::ALL
+                .map(|contract| Verified {
+                    contract,
+                    values: Vec::new(),
+                })
+                .into(),
+            made_at_ms: 0,
+        };
+        assert!(!tells_of(&receipt, &image(1)), "an older host's");
+        add_to(&mut receipt.contracts);
+        assert!(tells_of(&receipt, &image(1)));
+        assert!(!tells_of(&receipt, &image(2)));
+    }
+
     #[test]
     fn what_is_remembered_is_bounded() {
         let sound = Sound::default();
-        let image = |number: usize| ImageId::parse(&format!("sha256:{number:064x}")).unwrap();
         for number in 0..=SOUND_MAX {
             sound.add(image(number));
         }

@@ -160,6 +160,7 @@ async fn run(
         firewall::isolate(bridge).await?;
     }
     let (inspected, mut contracts) = check(inner, spec, known, &container).await?;
+    places::add_to(&mut contracts);
     let kernel = kernel(inner, spec, id, &inspected, &mut contracts).await;
     let kernel = kernel.map_err(NotRun::NotSeen)?;
     let attached = inspected.network_settings.and_then(|it| it.networks);
