@@ -69,6 +69,14 @@ async fn what_can_not_be_run_is_told_with_path_user_and_remedy() {
         ),
         ("CMD [\"/d\"]", vec!["/d is a folder"]),
         ("ENTRYPOINT []", vec!["names no program", "CMD"]),
+        (
+            "COPY bin/busybox /etc/passwd/x\nCMD [\"/good\"]",
+            vec!["/etc/passwd of the image can't be read (is a directory)"],
+        ),
+        (
+            "COPY bin/busybox /etc/group/x\nCMD [\"/good\"]",
+            vec!["/etc/group of the image can't be read (is a directory)"],
+        ),
     ] {
         let cause = cause(&world, command).await;
         let Cause::NotRunnable { message } = &cause else {
@@ -77,7 +85,9 @@ async fn what_can_not_be_run_is_told_with_path_user_and_remedy() {
         for words in expected {
             assert!(message.contains(words), "{command}: {message}");
         }
-        assert!(!message.contains("OCI"), "{message}");
+        for foreign in ["OCI", "/merged/", "docker"] {
+            assert!(!message.contains(foreign), "{message}");
+        }
         world.stop().await;
     }
 }

@@ -30,6 +30,8 @@ use crate::{
 
 /// How an engine says that a working folder is a file.
 const NO_FOLDER: &str = "is not a directory";
+/// How an engine begins to say that it can't read the files of users and groups of an image.
+const NO_USERS: [&str; 2] = ["unable to find user ", "unable to find groups for spec "];
 /// The name of the engine's own init, in what it says when it has none.
 const NO_INIT: &str = "docker-init";
 
@@ -299,6 +301,11 @@ fn not_started(fault: Fault, spec: &Spec) -> StartError {
         Ok(message) if message.contains(NO_FOLDER) => StartError::NotRunnable {
             message: format!("WORKDIR of the image can't be used ({message}): name a folder"),
         },
+        Ok(message) if NO_USERS.iter().any(|words| message.contains(words)) => {
+            StartError::NotRunnable {
+                message: no_users(&message),
+            }
+        }
         Ok(message) if message.contains(NO_INIT) => failed(format!(
             "the container engine has no init for its programs ({message}): install the package tini, or docker-init beside dockerd"
         )),
@@ -307,6 +314,16 @@ fn not_started(fault: Fault, spec: &Spec) -> StartError {
         )),
         Err(error) => error.into(),
     }
+}
+
+/// What the engine said of files that it reads in the image, without where those lie on the machine.
+fn no_users(message: &str) -> String {
+    let file = ["/etc/group", "/etc/passwd"]
+        .into_iter()
+        .find(|file| message.contains(file))
+        .unwrap_or("/etc/passwd");
+    let reason = message.rsplit(": ").next().unwrap_or_default();
+    format!("{file} of the image can't be read ({reason}): make it a plain file, or leave it out")
 }
 
 fn is_unknown_runtime(message: &str) -> bool {
