@@ -12,5 +12,8 @@ pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod remove;
+#[cfg(test)]
+mod sample;
+mod sight;
 pub(crate) mod state;
 pub(crate) mod watcher;

@@ -7,6 +7,7 @@ use hersh_wire::{
 use reqwest::Method;
 use serde_json::json;
 
+use super::sight::Sight;
 use crate::{
     args::{CommandOptions, Output},
     client::Client,
@@ -14,20 +15,24 @@ use crate::{
     output,
 };
 
+/// The states in which nothing of a program runs.
+const AT_REST: [&str; 3] = ["Created", "Stopped", "Error"];
+
+/// Whether nothing of a program runs, as far as the host knows.
+pub(crate) fn is_at_rest(view: &ProgramView) -> bool {
+    AT_REST.contains(&view.state.as_str())
+}
+
 pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure> {
     let programs = all(client).await?;
-    if let Err(Failure::Refused(problem)) =
-        client.send(client.request(Method::GET, &["readyz"])).await
-    {
-        output::note(&format!(
-            "what is shown is how it was when the host last saw it: {}",
-            problem.detail
-        ));
-    }
+    let sight = Sight::of(client).await;
+    let mut object = json!({ "programs": programs });
+    sight.tell(&mut object);
     match format {
-        Output::Json => output::json(&json!({ "programs": programs })),
+        Output::Json => output::json(&object),
         Output::Table => {
-            let rows: Vec<Vec<String>> = programs.iter().map(row).collect();
+            let rows = programs.iter().map(|view| row(view, &sight));
+            let rows: Vec<Vec<String>> = rows.collect();
             output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &rows)
         }
     }
@@ -54,7 +59,7 @@ async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
 /// A cause in a list is cut here; `inspect` shows it whole.
 const NOTE_CHARS_MAX: usize = 80;
 
-fn row(view: &ProgramView) -> Vec<String> {
+fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
     let note = view
         .cause
         .as_ref()
@@ -69,15 +74,19 @@ fn row(view: &ProgramView) -> Vec<String> {
     }
     vec![
         view.program_id.clone(),
-        state(view),
+        state(view, sight),
         output::age(view.changed_at_ms),
         view.run_build_id.as_ref().unwrap_or(&view.build_id).clone(),
         note,
     ]
 }
 
-/// The state in words: of a program that failed, whether it is tried again.
-fn state(view: &ProgramView) -> String {
+/// The state in words: of a program that failed, whether it is tried again; of one that nobody sees
+/// now, how it was.
+fn state(view: &ProgramView, sight: &Sight) -> String {
+    if matches!(sight, Sight::Lost(_)) && !is_at_rest(view) {
+        return format!("unknown, was {}", view.state);
+    }
     match &view.retry {
         Some(retry) => format!(
             "{}, next try in {}",
@@ -95,7 +104,7 @@ pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
         Output::Json => output::json(view),
         Output::Table => output::table(
             &["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"],
-            &[row(view)],
+            &[row(view, &Sight::Clear)],
         ),
     }
 }
@@ -107,11 +116,14 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         Err(Failure::Refused(problem)) if problem.code == Code::NotFound => None,
         Err(failure) => return Err(failure),
     };
+    let sight = Sight::of(client).await;
+    let mut object = json!({ "program": view, "receipt": receipt });
+    sight.tell(&mut object);
     if format == Output::Json {
-        return output::json(&json!({ "program": view, "receipt": receipt }));
+        return output::json(&object);
     }
     view.proxy_url = client.address(&view.proxy_url);
-    for (key, value) in rows(&view, receipt.as_ref()) {
+    for (key, value) in rows(&view, receipt.as_ref(), &sight) {
         output::line(&format!("{key:<10} {value}"))?;
     }
     for line in view.cause.iter().flat_map(|cause| &cause.logs) {
@@ -121,12 +133,20 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
 }
 
 /// What `inspect` shows to people: how it is, where it is, how it is run, what was proved.
-fn rows(view: &ProgramView, receipt: Option<&ReceiptView>) -> Vec<(&'static str, String)> {
+fn rows(
+    view: &ProgramView,
+    receipt: Option<&ReceiptView>,
+    sight: &Sight,
+) -> Vec<(&'static str, String)> {
     let since = output::age(view.changed_at_ms);
+    let state = match sight {
+        Sight::Lost(_) if !is_at_rest(view) => state(view, sight),
+        Sight::Lost(_) | Sight::Clear => format!("{} for {since}", view.state),
+    };
     let mut rows = vec![
         ("program", view.program_id.clone()),
         ("owner", view.owner.clone()),
-        ("state", format!("{} for {since}", view.state)),
+        ("state", state),
     ];
     let cause = view.cause.iter();
     rows.extend(cause.map(|cause| ("cause", cause.message.clone())));
@@ -274,34 +294,11 @@ mod tests {
     use hersh_wire::{CauseView, RetryView};
 
     use super::*;
+    use crate::commands::sample;
 
     fn view(state: &str) -> ProgramView {
-        ProgramView {
-            program_id: "counter".into(),
-            owner: "ann".into(),
-            state: state.into(),
-            build_id: "build-0123456789ab".into(),
-            run_build_id: None,
-            has_newer_source: false,
-            last_exit_code: None,
-            last_probe: None,
-            image_id: None,
-            container_id: None,
-            cause: None,
-            retry: None,
-            attempts: 0,
-            proxy_url: "/programs/counter/watcher/".into(),
-            created_at_ms: 0,
-            changed_at_ms: 0,
-            manifest: Manifest {
-                resources: Resources {
-                    cpus: Some(1.0),
-                    pids: Some(256),
-                    ..Resources::default()
-                },
-                ..Manifest::default()
-            },
-        }
+        let resources = json!({ "cpus": 1.0, "pids": 256 });
+        sample::program(&json!({ "state": state, "manifest": { "resources": resources } }))
     }
 
     fn failed_view(retry: Option<RetryView>) -> ProgramView {
@@ -318,7 +315,7 @@ mod tests {
     }
 
     fn page(view: &ProgramView) -> String {
-        let lines = rows(view, None).into_iter();
+        let lines = rows(view, None, &Sight::Clear).into_iter();
         lines
             .map(|(key, value)| format!("{key} {value}\n"))
             .collect()
@@ -327,7 +324,7 @@ mod tests {
     #[test]
     fn a_host_that_gave_up_is_told_wherever_the_state_is() {
         let view = failed_view(None);
-        assert_eq!(row(&view)[1], "Error, gave up");
+        assert_eq!(row(&view, &Sight::Clear)[1], "Error, gave up");
         assert!(page(&view).contains("next gave up"), "{}", page(&view));
         assert!(failed(&view).unwrap().to_string().contains("gave up"));
     }
@@ -337,13 +334,13 @@ mod tests {
         let due_at_ms = u64::MAX;
         let view = failed_view(Some(RetryView { due_at_ms }));
         assert!(
-            row(&view)[1].starts_with("Error, next try in "),
+            row(&view, &Sight::Clear)[1].starts_with("Error, next try in "),
             "{:?}",
-            row(&view)
+            row(&view, &Sight::Clear)
         );
         assert!(page(&view).contains("next automatic start 2 in "));
         assert!(!failed(&view).unwrap().to_string().contains("gave up"));
-        assert_eq!(row(&super::tests::view("Ready"))[1], "Ready");
+        assert_eq!(row(&super::tests::view("Ready"), &Sight::Clear)[1], "Ready");
     }
 
     #[test]

@@ -6,15 +6,13 @@ use hersh_wire::ProgramView;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
+use super::programs;
 use crate::{
     args::{Output, RemoveOptions},
     client::Client,
     failure::Failure,
     output,
 };
-
-/// The states in which nothing of a program runs.
-const AT_REST: [&str; 3] = ["Created", "Stopped", "Error"];
 
 pub(crate) async fn remove(
     client: &Client,
@@ -24,7 +22,7 @@ pub(crate) async fn remove(
     let id = &options.program;
     if !options.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
         let view: ProgramView = client.get(&["programs", id]).await?;
-        if !AT_REST.contains(&view.state.as_str()) {
+        if !programs::is_at_rest(&view) {
             agree(&view, std::io::stdin().lock())?;
         }
     }
@@ -62,14 +60,14 @@ fn agree(view: &ProgramView, mut answers: impl BufRead) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use hersh_wire::{Code, Manifest, Problem};
+    use hersh_wire::{Code, Problem};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
     };
 
     use super::*;
-    use crate::args::Connection;
+    use crate::{args::Connection, commands::sample};
 
     /// A host that gives one answer.
     async fn answering(problem: Problem) -> String {
@@ -116,25 +114,7 @@ mod tests {
 
     #[test]
     fn only_a_clear_yes_removes_what_runs() {
-        let view = ProgramView {
-            program_id: "counter".into(),
-            owner: "ann".into(),
-            state: "Ready".into(),
-            build_id: "build-0123456789ab".into(),
-            run_build_id: None,
-            has_newer_source: false,
-            last_exit_code: None,
-            last_probe: None,
-            image_id: None,
-            container_id: None,
-            cause: None,
-            retry: None,
-            attempts: 0,
-            proxy_url: "/programs/counter/watcher/".into(),
-            created_at_ms: 0,
-            changed_at_ms: 0,
-            manifest: Manifest::default(),
-        };
+        let view = sample::program(&json!({ "program_id": "counter" }));
         for yes in ["y\n", "Y\n", "yes\n", " YES \n"] {
             assert!(agree(&view, yes.as_bytes()).is_ok(), "{yes:?}");
         }

@@ -131,10 +131,8 @@ async fn show_build(client: &Client, created: &ProgramCreated) {
 mod tests {
     use serde_json::json;
 
-    use super::{
-        super::tests::{created, view},
-        *,
-    };
+    use super::{super::tests::created, *};
+    use crate::commands::sample;
 
     #[test]
     fn a_deploy_tells_the_truth_about_its_own_source() {
@@ -171,7 +169,7 @@ mod tests {
                 Some("somebody else changed it"),
             ),
         ] {
-            match (ended(&created(), &view(change.clone())), said) {
+            match (ended(&created(), &sample::program(&change)), said) {
                 (Ok(()), None) => {}
                 (Err(failure), Some(said)) => {
                     assert!(failure.to_string().contains(said), "{failure}");

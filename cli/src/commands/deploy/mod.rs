@@ -12,16 +12,13 @@ mod upload;
 use hersh_wire::{ProgramCreated, ProgramView};
 use reqwest::Method;
 
-use super::programs;
+use super::{programs, sight::Sight};
 use crate::{
     args::{DeployOptions, Output},
     client::Client,
     failure::Failure,
     output,
 };
-
-/// The states in which a program is started; in all others it is restarted.
-const AT_REST: [&str; 3] = ["Created", "Stopped", "Error"];
 
 pub(crate) async fn deploy(
     client: &Client,
@@ -40,6 +37,11 @@ pub(crate) async fn deploy(
     let view: ProgramView = client.get(&["programs", &name]).await?;
     let begun = match step(&view, &created, options.restart) {
         Step::Nothing => {
+            if let Sight::Lost(why) = Sight::of(client).await {
+                return Err(Failure::Unavailable(format!(
+                    "{name} is unchanged, so nothing was restarted; whether it runs is not known: {why}"
+                )));
+            }
             output::note(&format!(
                 "{name} is unchanged and runs: nothing was restarted (--restart does)"
             ));
@@ -77,7 +79,7 @@ enum Step {
 fn step(view: &ProgramView, created: &ProgramCreated, restart: bool) -> Step {
     let is_same = view.run_build_id.as_ref() == Some(&created.build_id) && !view.has_newer_source;
     match view.state.as_str() {
-        state if AT_REST.contains(&state) => Step::Command("start"),
+        _any if programs::is_at_rest(view) => Step::Command("start"),
         "Ready" if is_same && !restart => Step::Nothing,
         "Building" | "Starting" if is_same && !restart => Step::Follow,
         _other => Step::Command("restart"),
@@ -86,21 +88,10 @@ fn step(view: &ProgramView, created: &ProgramCreated, restart: bool) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-
-    /// A program as a host shows it.
-    pub(super) fn view(change: Value) -> ProgramView {
-        let mut view = json!({
-            "program_id": "a", "state": "Ready", "build_id": "build-1", "run_build_id": "build-1",
-            "attempts": 0, "proxy_url": "/programs/a/watcher/", "created_at_ms": 1,
-            "changed_at_ms": 1, "manifest": {},
-        });
-        let change = change.as_object().unwrap().clone();
-        view.as_object_mut().unwrap().extend(change);
-        serde_json::from_value(view).unwrap()
-    }
+    use crate::commands::sample;
 
     /// The answer to an upload.
     pub(super) fn created() -> ProgramCreated {
@@ -135,10 +126,10 @@ mod tests {
             (json!({ "state": "Created" }), Step::Command("start")),
         ];
         for (change, expected) in steps {
-            let found = step(&view(change.clone()), &created(), false);
+            let found = step(&sample::program(&change), &created(), false);
             assert_eq!(found, expected, "{change}");
         }
-        let asked = step(&view(json!({})), &created(), true);
+        let asked = step(&sample::program(&json!({})), &created(), true);
         assert_eq!(asked, Step::Command("restart"));
     }
 }

@@ -1,0 +1,16 @@
+//! A program as a host shows it, for tests.
+
+use hersh_wire::ProgramView;
+use serde_json::{Value, json};
+
+/// One that is Ready, with changes.
+pub(crate) fn program(change: &Value) -> ProgramView {
+    let mut view = json!({
+        "program_id": "a", "state": "Ready", "build_id": "build-1", "run_build_id": "build-1",
+        "attempts": 0, "proxy_url": "/programs/a/watcher/", "created_at_ms": 1,
+        "changed_at_ms": 1, "manifest": {},
+    });
+    let change = change.as_object().unwrap().clone();
+    view.as_object_mut().unwrap().extend(change);
+    serde_json::from_value(view).unwrap()
+}
