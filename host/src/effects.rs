@@ -20,7 +20,7 @@ use crate::{
     quota,
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
-    storage::{Storage, StorageError, remove_socket},
+    storage::{Storage, StorageError, Usage, remove_socket},
     surroundings::Surroundings,
     turns::{Owner, Turn, TurnQueue},
 };
@@ -35,6 +35,9 @@ pub(crate) const STARTS_AT_ONCE: usize = 8;
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
+
+/// A state past its limit is counted up to so many times that, for whoever reads why it is refused.
+const TOLD_TIMES_LIMIT: u64 = 64;
 
 /// The real effect handler.
 pub(crate) struct Effects {
@@ -79,11 +82,14 @@ impl EffectHandler for Effects {
         let spec = self.spec(&task.program, image, manifest);
         tokio::try_join!(self.write_compose(&spec), self.remove_socket(&task.program))?;
         let turn = self.turn_to_start(task).await?;
+        self.has_room(&task.program, manifest.limits.state_bytes)
+            .await?;
         let began = Instant::now();
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             biased;
             running = self.runtime.start_in_turn(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
+            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => return Err(cause),
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         tokio::try_join!(
@@ -220,20 +226,45 @@ impl Effects {
         }
     }
 
+    /// Refuses what keeps too much already: it would add to it until the first look, start by start.
+    async fn has_room(&self, program: &ProgramId, limit_bytes: u64) -> Result<(), Cause> {
+        // Counted further than the limit, to tell how much there is.
+        let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
+        match self.state_usage(program, enough).await? {
+            Usage::Bytes(used) if used <= limit_bytes => Ok(()),
+            Usage::Bytes(used) => Err(Cause::StateTooLarge {
+                used_bytes: used.min(enough),
+                limit_bytes,
+            }),
+            Usage::Unsettled => Err(start_failed(
+                "its /state changes although nothing of it runs; look what on the machine writes there"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// Waits until the program keeps more than it may: the watch over running programs begins
     /// only when they are ready.
-    async fn keeps_too_much(&self, program: &ProgramId, state_bytes_max: u64) -> Cause {
+    async fn keeps_too_much(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
+        let looks = quota::Looks::default();
         loop {
             tokio::time::sleep(quota::INTERVAL).await;
-            let (storage, id) = (self.storage.clone(), program.clone());
-            let measured = self
-                .surroundings
-                .blocking(move || storage.state_bytes(&id, state_bytes_max));
-            if let Ok(Ok(used)) = measured.await
-                && used > state_bytes_max
+            if let Ok(usage) = self.state_usage(program, limit_bytes).await
+                && looks.take(usage, limit_bytes)
             {
                 return Cause::StateQuotaExceeded;
             }
+        }
+    }
+
+    async fn state_usage(&self, program: &ProgramId, enough: u64) -> Result<Usage, Cause> {
+        let (storage, id) = (self.storage.clone(), program.clone());
+        let measured = self
+            .surroundings
+            .blocking(move || storage.state_usage(&id, enough));
+        match measured.await {
+            Ok(measured) => measured.map_err(|error| start_failed(error.to_string())),
+            Err(error) => Err(start_failed(error.to_string())),
         }
     }
 

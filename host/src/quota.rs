@@ -1,43 +1,131 @@
-//! Watches how much running programs keep in `/state`.
+//! Watches how much programs keep in `/state` while something of them may run.
 //!
-//! The file system itself sets no bound on one folder, so the host looks from time to time: a
-//! program past its limit is ended, with the cause `StateQuotaExceeded`. Between two looks it can
-//! write as much as the disk takes.
+//! The file system itself sets no bound on one folder, so the host looks from time to time:
+//!
+//! ```text
+//! Starting ─► its start fails           (the effect that starts it looks)
+//! Ready ─► ended, `StateQuotaExceeded`
+//! Stopping, Error that was not stopped ─► killed at once, whatever grace is left
+//! ```
+//! Between two looks it can write as much as the disk takes. One that is over its limit is not started
+//! again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use hersh_program::{ContainerId, Event, Exit, ExitReason, ProgramId, State};
+use hersh_program::{ContainerId, Event, Exit, ExitReason, Program, ProgramId, State, StopStep};
 
-use crate::{host::Host, registry::Entry};
+use crate::{host::Host, registry::Entry, storage::Usage};
 
 /// How often every running program is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+/// How often one is looked at that was asked to end: it knows that, and has its grace to write.
+const STOPPING_INTERVAL: Duration = Duration::from_secs(1);
+/// So many looks in a row without a figure are too much: what evades them is hidden on purpose.
+const UNSETTLED_LOOKS_MAX: u32 = 3;
+/// What [`Looks`] holds before the first.
+const UNKNOWN: u64 = u64::MAX;
 
-/// Looks at every running program again and again, until the host ends.
-pub(crate) async fn watch(host: Host) {
-    let mut looks = tokio::time::interval(INTERVAL);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        check(&host).await;
+/// What looks at one `/state` saw.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    bytes: AtomicU64,
+    unsettled: AtomicU32,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            bytes: AtomicU64::new(UNKNOWN),
+            unsettled: AtomicU32::new(0),
+        }
     }
 }
 
-/// Looks at every running program once.
-pub(crate) async fn check(host: &Host) {
+impl Looks {
+    /// What it held when it was last measured, bytes.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        (bytes != UNKNOWN).then_some(bytes)
+    }
+
+    /// Takes in what the newest look saw; true if that is too much for `limit`, bytes.
+    pub(crate) fn take(&self, seen: Usage, limit: u64) -> bool {
+        match seen {
+            Usage::Bytes(bytes) => {
+                self.bytes.store(bytes, Ordering::Relaxed);
+                self.unsettled.store(0, Ordering::Relaxed);
+                bytes > limit
+            }
+            Usage::Unsettled => {
+                let before = self.unsettled.fetch_add(1, Ordering::Relaxed);
+                before.saturating_add(1) >= UNSETTLED_LOOKS_MAX
+            }
+        }
+    }
+}
+
+/// What may run of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// This container, and it is meant to.
+    Up(ContainerId),
+    /// Something that is to end.
+    Stopping,
+    /// Something that could not be ended.
+    Left,
+}
+
+/// Looks at every program of which something may run again and again, until the host ends.
+pub(crate) async fn watch(host: Host) {
+    let all = every(INTERVAL, || check(&host, |_| true));
+    let stopping = every(STOPPING_INTERVAL, || {
+        check(&host, |phase| *phase == Phase::Stopping)
+    });
+    tokio::join!(all, stopping);
+}
+
+async fn every<F: Future<Output = ()>>(interval: Duration, look: impl Fn() -> F) {
+    let mut looks = tokio::time::interval(interval);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        look().await;
+    }
+}
+
+/// Looks once at every program of which something may run.
+#[cfg(test)]
+pub(crate) async fn check_all(host: &Host) {
+    check(host, |_| true).await;
+}
+
+async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
     for entry in host.list() {
-        let Some((id, container, limit)) = running(&entry) else {
+        let seen = entry.supervisor().with_state(|program| {
+            let limit = program.manifest().limits.state_bytes;
+            phase(program).map(|phase| (program.id.clone(), phase, limit))
+        });
+        let Some((id, phase, limit)) = seen.filter(|(_, phase, _)| of_interest(phase)) else {
             continue;
         };
         let program = id.clone();
-        let used = host
-            .blocking(move |host| host.storage().state_bytes(&program, limit))
+        let usage = host
+            .blocking(move |host| host.storage().state_usage(&program, limit))
             .await;
-        if let Ok(Ok(used)) = used {
-            entry.remember_state_bytes(used);
-        }
-        match used {
-            Ok(Ok(used)) if used > limit => end(&entry, &id, container, limit),
+        match usage {
+            Ok(Ok(usage)) if entry.state_looks().take(usage, limit) => {
+                tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
+                match phase {
+                    Phase::Up(container) => end(&entry, container, limit),
+                    Phase::Stopping | Phase::Left => kill(host, &id).await,
+                }
+            }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(program = %id, %error, "state can't be measured"),
             Err(error) => tracing::warn!(program = %id, %error, "state was not measured"),
@@ -45,27 +133,25 @@ pub(crate) async fn check(host: &Host) {
     }
 }
 
-fn running(entry: &Arc<Entry>) -> Option<(ProgramId, ContainerId, u64)> {
-    entry
-        .supervisor()
-        .with_state(|program| match &program.state {
-            State::Ready(ready) => {
-                let limit = program.manifest().limits.state_bytes;
-                Some((program.id.clone(), ready.container.clone(), limit))
-            }
-            State::Created
-            | State::Building(_)
-            | State::Starting(_)
-            | State::Stopping(_)
-            | State::Stopped(_)
-            | State::Error(_)
-            | State::Removed => None,
-        })
+fn phase(program: &Program) -> Option<Phase> {
+    match &program.state {
+        State::Ready(ready) => Some(Phase::Up(ready.container.clone())),
+        State::Stopping(stopping) => match stopping.step {
+            StopStep::Containers => Some(Phase::Stopping),
+            StopStep::Files => None,
+        },
+        State::Error(_) => program.running.is_some().then_some(Phase::Left),
+        // Who starts it looks, since its container is not known here.
+        State::Starting(_)
+        | State::Created
+        | State::Building(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
 }
 
 /// Tells the program that it is over; that stops and removes its container.
-fn end(entry: &Entry, id: &ProgramId, container: ContainerId, limit: u64) {
-    tracing::warn!(program = %id, limit, "state is larger than its limit");
+fn end(entry: &Arc<Entry>, container: ContainerId, limit: u64) {
     let logs = vec![format!(
         "hersh: /state is larger than its limit of {limit} bytes"
     )];
@@ -77,4 +163,31 @@ fn end(entry: &Entry, id: &ProgramId, container: ContainerId, limit: u64) {
     let _ = entry
         .supervisor()
         .send(Event::RuntimeExited { container, exit });
+}
+
+/// What is to end anyway ends now.
+async fn kill(host: &Host, id: &ProgramId) {
+    if let Err(error) = host.runtime().kill(id).await {
+        tracing::error!(program = %id, %error, "it keeps too much and can't be killed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_evades_every_look_is_too_much() {
+        let looks = Looks::default();
+        assert_eq!(looks.bytes(), None);
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Bytes(10), 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(looks.take(Usage::Unsettled, 10));
+        assert!(looks.take(Usage::Unsettled, 10));
+        assert_eq!(looks.bytes(), Some(10));
+        assert!(looks.take(Usage::Bytes(11), 10));
+    }
 }

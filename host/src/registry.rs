@@ -18,6 +18,7 @@ use crate::{
     journal::ProgramRow,
     place::Place,
     proxy::{InFlight, Rules, Upstream},
+    quota::Looks,
     reading::LastReading,
 };
 
@@ -31,8 +32,7 @@ pub(crate) struct Entry {
     in_flight: InFlight,
     /// The container that requests go to; of use as long as the program has it.
     upstream: Mutex<Option<Arc<Upstream>>>,
-    /// What `/state` held when it was last measured, bytes; [`u64::MAX`] before that.
-    state_bytes: AtomicU64,
+    state_looks: Looks,
     gone: CancellationToken,
     /// Held while source is stored, told to the program, and older source removed; and while a
     /// removal is asked for, so that none begins in between.
@@ -58,7 +58,7 @@ impl Entry {
             supervisor,
             in_flight: InFlight::default(),
             upstream: Mutex::new(None),
-            state_bytes: AtomicU64::new(u64::MAX),
+            state_looks: Looks::default(),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             copying: Arc::default(),
@@ -183,14 +183,9 @@ impl Entry {
         })
     }
 
-    /// What `/state` held when it was last measured, bytes.
-    pub(crate) fn state_bytes(&self) -> Option<u64> {
-        let bytes = self.state_bytes.load(Ordering::Relaxed);
-        (bytes != u64::MAX).then_some(bytes)
-    }
-
-    pub(crate) fn remember_state_bytes(&self, bytes: u64) {
-        self.state_bytes.store(bytes, Ordering::Relaxed);
+    /// What was seen of its `/state`.
+    pub(crate) fn state_looks(&self) -> &Looks {
+        &self.state_looks
     }
 
     /// The container that requests go to, if the program still has it.

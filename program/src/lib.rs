@@ -92,4 +92,4 @@ pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
 pub use types::{Cause, Exit, ExitReason, Logs, Observed, Refusal, Source, Started};
-pub use words::{ExitCode, Lasting};
+pub use words::{ExitCode, Lasting, Size};

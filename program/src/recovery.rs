@@ -73,6 +73,7 @@ fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
         | Cause::BuildTimedOut { .. }
         | Cause::ContractViolated { .. }
         | Cause::StateQuotaExceeded
+        | Cause::StateTooLarge { .. }
         | Cause::RemoveFailed { .. } => false,
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, ContainerId, ImageId, Manifest, Readiness,
-    words::{ExitCode, Lasting},
+    words::{ExitCode, Lasting, Size},
 };
 
 /// What is to be built and how it is to be run.
@@ -196,6 +196,14 @@ pub enum Cause {
     /// `/state` grew past its limit.
     #[error("state is larger than its limit")]
     StateQuotaExceeded,
+    /// `/state` held more than its limit when it was to be started.
+    #[error("its /state holds {}, more than the {} that it may: raise state under [resources] in hersh.toml and deploy it again; or save what it keeps by 'hersh state copy', remove it by 'hersh rm', and deploy it anew", Size(*.used_bytes), Size(*.limit_bytes))]
+    StateTooLarge {
+        /// What it holds, as far as that was counted.
+        used_bytes: u64,
+        /// What it may.
+        limit_bytes: u64,
+    },
     /// Containers could not be removed.
     #[error("stop failed: {message}")]
     StopFailed {

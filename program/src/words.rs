@@ -1,4 +1,4 @@
-//! Numbers in the words of people: lengths of time, and signals.
+//! Numbers in the words of people: lengths of time, sizes, and signals.
 
 use core::fmt;
 
@@ -24,6 +24,29 @@ impl fmt::Display for Lasting {
             return write!(f, "{} min", seconds / minute);
         }
         write!(f, "{seconds} s")
+    }
+}
+
+/// A number of bytes as a person says it: `1.6 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(
+    /// Bytes.
+    pub u64,
+);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        // In the largest unit of which there is one. Whole numbers are rounded down like tenths.
+        let power = (u64::BITS - 1).saturating_sub(self.0.leading_zeros()) / 10;
+        let unit = 1_u64 << (10 * power);
+        let name = usize::try_from(power).ok().and_then(|at| UNITS.get(at));
+        let (whole, rest) = (self.0 / unit, self.0 % unit);
+        let tenth = u128::from(rest) * 10 / u128::from(unit);
+        match tenth {
+            1.. if whole < 10 => write!(f, "{whole}.{tenth} {}", name.unwrap_or(&"")),
+            _fewer => write!(f, "{whole} {}", name.unwrap_or(&"")),
+        }
     }
 }
 
@@ -110,6 +133,21 @@ mod tests {
             assert_eq!(Lasting(ms).to_string(), said);
         }
         assert!(Lasting(u64::MAX).to_string().ends_with(" s"));
+    }
+
+    #[test]
+    fn a_size_is_told_in_the_largest_unit() {
+        for (bytes, said) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (64 << 20, "64 MiB"),
+            ((64 << 20) + 4_096, "64 MiB"),
+            (1_717_986_918, "1.5 GiB"),
+            (10_737_418_240 + (1 << 29), "10 GiB"),
+            (u64::MAX, "15 EiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), said);
+        }
     }
 
     #[test]

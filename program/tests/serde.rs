@@ -67,6 +67,10 @@ fn causes() -> Vec<Cause> {
         },
         Cause::OutOfMemory { logs: logs() },
         Cause::StateQuotaExceeded,
+        Cause::StateTooLarge {
+            used_bytes: 3 << 30,
+            limit_bytes: 64 << 20,
+        },
         Cause::StopFailed { message: message() },
         Cause::RemoveFailed { message: message() },
         Cause::RuntimeUnavailable { message: message() },

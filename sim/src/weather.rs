@@ -216,6 +216,7 @@ impl Weather {
             | Cause::NotRunnable { .. }
             | Cause::OutOfProcesses { .. }
             | Cause::StateQuotaExceeded
+            | Cause::StateTooLarge { .. }
             | Cause::HostRestarted
             | Cause::Internal { .. } => false,
         }

@@ -20,5 +20,6 @@ mod policies;
 mod real_programs;
 mod scale;
 mod service;
+mod state_limits;
 mod support;
 mod tls;

@@ -17,7 +17,7 @@ pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::Stat
         pids: stats.pids,
         received_bytes: stats.received_bytes,
         sent_bytes: stats.sent_bytes,
-        state_bytes: entry.state_bytes(),
+        state_bytes: entry.state_looks().bytes(),
         state_limit_bytes,
     }
 }

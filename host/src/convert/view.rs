@@ -176,6 +176,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
         Cause::OutOfProcesses { logs, .. } => ("out_of_processes", Some(logs)),
         Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
+        Cause::StateTooLarge { .. } => ("state_too_large", None),
         Cause::StopFailed { .. } => ("stop_failed", None),
         Cause::RemoveFailed { .. } => ("remove_failed", None),
         Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),

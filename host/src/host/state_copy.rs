@@ -22,12 +22,14 @@ use crate::{
     runtime::StopError,
     seats::Seat,
     space::NoSpace,
-    storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError},
+    storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage},
     whole::whole,
 };
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// A state that grew past its limit is copied up to this, bytes.
+const KEPT_BYTES_MAX: u64 = 1 << 40;
 /// How often waking a program is tried before it is left to the next start of the host.
 const WAKE_ATTEMPTS: u32 = 60;
 const WAKE_PAUSE: Duration = Duration::from_secs(1);
@@ -105,7 +107,17 @@ impl Host {
         };
         let copied = match phase(&program) {
             Phase::OnItsWay => return Err(CopyError::OnItsWay { state }),
-            Phase::AtRest => self.copy(&program.id, bounds).await,
+            Phase::AtRest => {
+                let bytes_max = self.kept_bytes(&program).await?;
+                self.copy(
+                    &program.id,
+                    CopyBounds {
+                        bytes_max,
+                        ..bounds
+                    },
+                )
+                .await
+            }
             Phase::Runs(container) => self.copy_paused(&program.id, &container, bounds).await,
         };
         states.current();
@@ -155,6 +167,17 @@ impl Host {
             Ok(())
         })
         .await
+    }
+
+    /// How much of a program at rest is copied: its limit, or what it really keeps if that is more.
+    /// It is not started then, and a copy is the way to save what it has.
+    async fn kept_bytes(&self, program: &Program) -> Result<u64, CopyError> {
+        let (id, limit) = (program.id.clone(), program.manifest().limits.state_bytes);
+        let usage = self.blocking(move |host| host.storage().state_usage(&id, KEPT_BYTES_MAX));
+        Ok(match usage.await?? {
+            Usage::Bytes(bytes) if bytes <= KEPT_BYTES_MAX => limit.max(bytes),
+            Usage::Bytes(_) | Usage::Unsettled => limit,
+        })
     }
 
     async fn copy(&self, id: &ProgramId, bounds: CopyBounds) -> Result<StateCopy, CopyError> {

@@ -84,6 +84,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`StopError`] when something of the program may still be there.
     fn stop(&self, program: &ProgramId, grace: Duration) -> BoxFuture<'_, Result<(), StopError>>;
 
+    /// Ends every container of the program at once, beside what is in progress for it: a stop that
+    /// waits for its grace has nothing to wait for any more. They are left for `stop` to remove.
+    ///
+    /// # Errors
+    /// [`StopError`] when something of the program may still run.
+    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
+
     /// What the engine knows of the program's container.
     ///
     /// # Errors

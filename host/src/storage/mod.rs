@@ -47,6 +47,7 @@ pub use source::{SourceLimits, StagedSource};
 pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
 pub(crate) use tar_stream::{Purpose, SourceTree, tar_stream};
+pub use usage::Usage;
 
 use std::{
     fs,
@@ -197,13 +198,13 @@ impl Storage {
         StagedSource::from_files(&self.staging(), files, limits)
     }
 
-    /// The bytes in the program's `/state`, counted until they are more than `enough`.
+    /// What the program's `/state` holds, counted until that is more than `enough` bytes.
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
-    pub fn state_bytes(&self, program: &ProgramId, enough: u64) -> Result<u64, StorageError> {
+    pub fn state_usage(&self, program: &ProgramId, enough: u64) -> Result<Usage, StorageError> {
         let state = self.paths(program).state;
-        usage::used_bytes(&state, enough).map_err(StorageError::at("measure", &state))
+        usage::measure(&state, enough).map_err(StorageError::at("measure", &state))
     }
 
     /// The ids of all programs that have a folder, sorted.

@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Storage, StorageError};
+use super::{Storage, StorageError, Usage};
 use crate::compose::SANDBOX_ID;
 
 /// Bytes of one such file.
@@ -85,8 +85,9 @@ impl Storage {
             error => StorageError::at("open", &state)(error.into()).into(),
         })?;
         let more = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        if self.state_bytes(program, bytes_max)?.saturating_add(more) > bytes_max {
-            return Err(StateFileError::NoRoom(bytes_max));
+        match self.state_usage(program, bytes_max)? {
+            Usage::Bytes(used) if used.saturating_add(more) <= bytes_max => {}
+            Usage::Bytes(_) | Usage::Unsettled => return Err(StateFileError::NoRoom(bytes_max)),
         }
         let written = write(&folder, Path::new(&new), content)
             .and_then(|()| Ok(renameat(&folder, Path::new(&new), &folder, name)?))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, Logs, Observed, ProgramId};
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
@@ -222,6 +222,15 @@ impl Runtime for FakeRuntime {
     fn stop(&self, program: &ProgramId, _: Duration) -> BoxFuture<'_, Result<(), StopError>> {
         let operation = Operation::Stop(program.clone());
         async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+    }
+
+    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+        match &self.link {
+            // Whoever stops it finds it ended.
+            Link::Here(engine) => drop(engine.end_unseen(program, ExitReason::Code(137))),
+            Link::There(_) => {}
+        }
+        std::future::ready(Ok(())).boxed()
     }
 
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {

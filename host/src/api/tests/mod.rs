@@ -5,6 +5,7 @@ mod accounts;
 mod build_logs;
 mod pages;
 mod programs;
+mod quota;
 mod removal;
 mod revoked;
 mod source;

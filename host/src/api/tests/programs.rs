@@ -273,28 +273,6 @@ async fn replaced_source_goes_and_the_new_one_counts_from_the_next_start() {
     assert_eq!(view["state"], "Ready", "{view}");
 }
 
-#[tokio::test]
-async fn a_program_that_keeps_too_much_is_ended() {
-    let host = Fixture::new().await;
-    let mut body = program("a");
-    body["resources"] = json!({ "state": "1MiB" });
-    host.json("/programs", &body).await;
-    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
-    let state = host.data().join("programs/a/state");
-    std::fs::write(state.join("some"), vec![1; 512 << 10]).unwrap();
-    crate::quota::check(&host.host).await;
-    assert_eq!(
-        host.ask(Method::GET, "/programs/a").await.1["state"],
-        "Ready"
-    );
-    std::fs::write(state.join("more"), vec![1; 600 << 10]).unwrap();
-    crate::quota::check(&host.host).await;
-    host.until("a", "Error").await;
-    let (_, view) = host.ask(Method::GET, "/programs/a").await;
-    assert_eq!(view["cause"]["code"], "state_quota_exceeded");
-    assert!(host.engine.running().is_empty());
-}
-
 /// What the requests of the next test leave behind.
 #[rustfmt::skip]
 const MEASURED: [(&str, &str, f64); 14] = [
@@ -437,7 +415,7 @@ async fn stats_are_told_of_a_program_that_runs() {
     fixture
         .ask(Method::POST, "/programs/one/start?wait=30s")
         .await;
-    crate::quota::check(&fixture.host).await;
+    crate::quota::check_all(&fixture.host).await;
     let (status, body) = fixture.ask(Method::GET, "/programs/one/stats").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(body["state_bytes"], 0);

@@ -32,14 +32,14 @@ async fn what_runs_may_keep_what_it_was_started_with() {
         stats["state_limit_bytes"].as_u64()
     };
     assert_eq!(limit().await, Some(2 << 20));
-    crate::quota::check(&host.host).await;
+    crate::quota::check_all(&host.host).await;
     let (_, view) = host.ask(Method::GET, "/programs/a?wait=30s").await;
     assert_eq!(view["state"], "Ready", "{view}");
-    // The smaller limit counts from the next start on.
+    // The smaller limit counts from the next start on, which is refused for that.
     host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
-    assert_eq!(limit().await, Some(1 << 20));
-    crate::quota::check(&host.host).await;
-    host.until("a", "Error").await;
+    let (_, view) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(view["cause"]["code"], "state_too_large", "{view}");
+    assert!(host.engine.running().is_empty());
 }
 
 #[tokio::test]

@@ -187,6 +187,11 @@ impl Runtime for DockerRuntime {
         })
     }
 
+    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+        let program = program.clone();
+        Box::pin(async move { remove::kill(&self.inner, &program).await })
+    }
+
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
         let program = program.clone();
         Box::pin(async move { self.inner.observe(&program).await })

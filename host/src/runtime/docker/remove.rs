@@ -35,6 +35,32 @@ pub(super) async fn all(
     ended.await.into_iter().collect()
 }
 
+/// Kills every container of the program that runs, and leaves them there.
+pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
+    let client = inner.engine.client().await?;
+    for container in own(inner, program).await? {
+        if !super::is_running(&container) {
+            continue;
+        }
+        let Some(id) = container.id else {
+            continue;
+        };
+        // Without options the signal is SIGKILL.
+        if let Err(error) = client.kill_container(&id, None).await {
+            match inner.engine.fault(&error) {
+                // It ended by itself.
+                Fault::NotFound(_) | Fault::Conflict(_) => {}
+                Fault::Unavailable(error) => return Err(error.into()),
+                Fault::Refused(message) => {
+                    let message = format!("container {id} could not be killed: {message}");
+                    return Err(StopError::Failed { message });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes every container of the program without asking it to stop.
 pub(super) async fn leftovers(inner: &Arc<Inner>, program: &ProgramId) -> Result<(), StopError> {
     let containers = own(inner, program).await?;

@@ -1,0 +1,152 @@
+//! The way through a `/state`: depth first, one open folder for each level, each entry copied as it is
+//! listed, so that no folder is held whole.
+
+use std::{
+    ffi::{CStr, OsStr},
+    fs::File,
+    io::{self, Seek},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat,
+        statat,
+    },
+    io::Errno,
+};
+
+use super::{CopyBounds, StateCopy, StateCopyError, Stopped, content::Content, meter::Meter};
+use crate::compose::SANDBOX_ID;
+
+/// The deepest folder that is copied: the watch over `/state` takes a deeper one for too much.
+pub(super) const DEPTH_MAX: usize = 128;
+
+/// The way into a folder: beneath it, through no link, on its own disk.
+const INSIDE: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_XDEV);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+/// A pipe that takes a file's place in between must not make the host wait.
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
+
+/// Writes all that is below `root` to `file`. A folder that is not there holds nothing.
+pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<StateCopy, Stopped> {
+    let magic = ResolveFlags::NO_MAGICLINKS;
+    let root = match openat2(CWD, root, FOLDER, Mode::empty(), magic) {
+        Ok(root) => Some(root),
+        // It was never started.
+        Err(Errno::NOENT) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let meter = Meter::new(bounds, file.try_clone()?);
+    let mut copying = Copying {
+        archive: tar::Builder::new(io::BufWriter::new(file)),
+        meter,
+    };
+    if let Some(root) = root {
+        copying.folder(Dir::new(root)?, Path::new(""), DEPTH_MAX)?;
+    }
+    let buffered = copying.archive.into_inner()?;
+    let mut file = buffered.into_inner().map_err(|error| error.into_error())?;
+    let bytes = file.stream_position()?;
+    file.rewind()?;
+    Ok(StateCopy { file, bytes })
+}
+
+struct Copying {
+    archive: tar::Builder<io::BufWriter<File>>,
+    meter: Meter,
+}
+
+impl Copying {
+    /// Copies what is in a folder, with `depth` levels below it.
+    fn folder(&mut self, mut folder: Dir, path: &Path, depth: usize) -> Result<(), Stopped> {
+        while let Some(entry) = folder.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                let below = path.join(OsStr::from_bytes(name.to_bytes()));
+                self.entry(&folder, name, &below, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        folder: &Dir,
+        name: &CStr,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), Stopped> {
+        let folder = folder.fd()?;
+        let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let path_bytes = path.as_os_str().len();
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let Some(depth) = depth.checked_sub(1) else {
+                    return Err(StateCopyError::TooMany.into());
+                };
+                self.meter.entry(path_bytes + 1, 0)?;
+                let mut header = header(tar::EntryType::Directory, &stat);
+                let shown = path.join("");
+                self.archive.append_data(&mut header, shown, io::empty())?;
+                let below = openat2(folder, name, FOLDER, Mode::empty(), INSIDE)?;
+                self.folder(Dir::new(below)?, path, depth)
+            }
+            FileType::Symlink => {
+                let target = readlinkat(folder, name, Vec::new())?;
+                self.meter.entry(path_bytes, target.count_bytes())?;
+                let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                let mut header = header(tar::EntryType::Symlink, &stat);
+                Ok(self.archive.append_link(&mut header, path, target)?)
+            }
+            FileType::RegularFile => {
+                self.meter.entry(path_bytes, 0)?;
+                let file = openat2(folder, name, FILE, Mode::empty(), INSIDE)?;
+                self.file(path, File::from(file))
+            }
+            // What can't be kept: it belongs to who runs.
+            FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Ok(self.meter.entry(path_bytes, 0)?),
+        }
+    }
+
+    fn file(&mut self, path: &Path, file: File) -> Result<(), Stopped> {
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(StateCopyError::Changed.into());
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        self.meter.content(size)?;
+        let mut header = header(tar::EntryType::Regular, &stat);
+        header.set_size(size);
+        let mut content = Content::new(file, size, &self.meter);
+        let appended = self.archive.append_data(&mut header, path, &mut content);
+        match content.stopped() {
+            Some(stopped) => Err(stopped.into()),
+            None => Ok(appended?),
+        }
+    }
+}
+
+/// Everything in a `/state` belongs to the sandbox's user.
+fn header(kind: tar::EntryType, stat: &Stat) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(stat.st_mode & 0o777);
+    header.set_uid(SANDBOX_ID.into());
+    header.set_gid(SANDBOX_ID.into());
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+    header.set_size(0);
+    header
+}
