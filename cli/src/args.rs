@@ -299,7 +299,8 @@ pub(crate) enum HostTask {
     },
     /// Copy the journal to FILE while the host runs: programs, events, users, hashes of tokens.
     ///
-    /// FILE holds the values of environment variables, so only its owner can read it. Sources,
+    /// FILE is a plain file or none yet, - for the standard output. It holds the values of environment
+    /// variables, so only its owner can read it. Sources,
     /// /state and logs are not in it: to move a machine, copy DATA/programs beside it while the
     /// host is stopped.
     Backup {
@@ -311,16 +312,23 @@ pub(crate) enum HostTask {
     /// Programs that are newer than the backup are not known afterwards: the next start removes
     /// their containers and moves their folders, where they have state, to DATA/set-aside.
     ///
-    /// Tokens are those of the backup, also such as were removed since: they are listed.
+    /// Users and tokens are those of the backup. Tokens that were removed since are valid again then:
+    /// they are listed, and --revoke-tokens keeps all of them from it.
     Restore {
         /// What `hersh host backup` made.
         file: PathBuf,
-        /// Make every token of the backup invalid, and a new one for the user admin.
+        /// Make every token of the backup invalid before it is in place, and a new one for the user admin.
         #[arg(long)]
         revoke_tokens: bool,
     },
     /// Look at every page and every event of the journal; the host may run.
     Check,
+    /// Begin anew where the journal is lost and there is no backup; the host must be stopped.
+    ///
+    /// A host does not start where folders or containers of programs are that its journal can't know.
+    /// This moves the folders, and a journal that is damaged, to DATA/set-aside, and removes the
+    /// containers. Nothing that is stored is removed.
+    Adopt,
     /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
     ///
     /// For whoever lost every admin's token, as after a restore on a new disk. Other tokens stay

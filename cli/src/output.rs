@@ -82,6 +82,16 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Refuses to write what is no text to a terminal; `instead` is how to keep it.
+pub(crate) fn refuse_terminal(what: &str, instead: &str) -> Result<(), Failure> {
+    match std::io::stdout().is_terminal() {
+        true => Err(Failure::Input(format!(
+            "{what} is no text for a terminal: name a file, or write {instead}"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Tells a person something beside the result. Nobody there to read it is no failure.
 pub(crate) fn note(text: &str) {
     let text = clean(text, std::io::stderr().is_terminal());

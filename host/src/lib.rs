@@ -10,6 +10,7 @@
 //! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects.rs`.
 
 mod admission;
+mod adopt;
 mod api;
 mod auth;
 mod building;
@@ -31,6 +32,7 @@ mod linger;
 mod lock;
 mod metrics;
 mod pace;
+mod partial;
 mod peers;
 mod place;
 pub mod preflight;
@@ -55,12 +57,16 @@ pub mod telemetry;
 pub mod testkit;
 mod tls;
 mod turns;
+mod unclaimed;
 mod whole;
 mod workers;
 
+pub use adopt::{AdoptError, Adopted, adopt};
 pub use auth::{IssueError, Issued, issue_admin_token, valid_tokens};
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;
+pub use partial::{Partial, PartialError};
 pub use serve::{HostError, serve};
 pub use tls::TlsError;
+pub use unclaimed::Unclaimed;
 pub use workers::WorkerEnded;

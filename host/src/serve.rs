@@ -22,10 +22,11 @@ use crate::{
     supervise::{self, Bounds, Foundation, RecoverError, Remembered},
     surroundings::Surroundings,
     tls::{self, Tls, TlsError},
+    unclaimed::{self, ClaimError, Journalled, Unclaimed},
     workers::{self, WorkerEnded},
 };
 
-const META_HOST_ID: &str = "host_id";
+pub(crate) const META_HOST_ID: &str = "host_id";
 
 /// Why a host did not serve.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum HostError {
     /// Another host uses the data folder.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// There are programs that the journal can't know.
+    #[error(transparent)]
+    Unclaimed(Unclaimed),
     /// The journal can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -86,7 +90,7 @@ impl HostError {
     #[must_use]
     pub fn needs_person(&self) -> bool {
         match self {
-            Self::Tls(_) => true,
+            Self::Tls(_) | Self::Unclaimed(_) => true,
             Self::Open(error) => error.needs_person(),
             Self::Journal(error) => error.needs_person(),
             Self::Recover(error) => match error {
@@ -105,6 +109,16 @@ impl HostError {
             | Self::Lanes(_)
             | Self::Random(_)
             | Self::Worker(_) => false,
+        }
+    }
+}
+
+impl From<ClaimError> for HostError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Unclaimed(unclaimed) => Self::Unclaimed(unclaimed),
+            ClaimError::Storage(error) => Self::Storage(error),
+            ClaimError::Engine(error) => Self::Engine(error),
         }
     }
 }
@@ -131,8 +145,7 @@ pub async fn serve(
     let fresh = tls::keep_fresh(tls.clone()).map_err(HostError::Signals)?;
     let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
-    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
-    let programs = Remembered::read(&journal).map_err(recover_failed)?;
+    let (journal, programs) = open_journal(&config, &storage).await?;
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
@@ -174,6 +187,25 @@ pub async fn serve(
     supervise::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(outcome?)
+}
+
+/// Opens the journal with what it knows, unless there are programs that it should know and does not:
+/// one that is made here would hide that.
+async fn open_journal(
+    config: &Config,
+    storage: &Storage,
+) -> Result<(Journal, Remembered), HostError> {
+    let engine = config.settings.engine.path();
+    let before = Journalled::of_file(storage.data_dir());
+    if let Some(nothing) = before {
+        unclaimed::refuse(storage, engine, nothing).await?;
+    }
+    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
+    let programs = Remembered::read(&journal).map_err(recover_failed)?;
+    if before.is_none() && programs.is_empty() {
+        unclaimed::refuse(storage, engine, Journalled::NoProgram).await?;
+    }
+    Ok((journal, programs))
 }
 
 async fn connect(
@@ -292,6 +324,56 @@ mod tests {
         assert!(error.to_string().contains("decided otherwise"), "{error}");
         assert_eq!(journal.meta(META_HOST_ID).unwrap(), None);
         assert!(!data.join("admin-token").exists());
+    }
+
+    #[tokio::test]
+    async fn a_lost_journal_is_not_taken_for_a_new_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let source = data.join("programs/a/src/build-0123456789ab");
+        std::fs::create_dir_all(&source).unwrap();
+        let journal = data.join(JOURNAL_FILE);
+        for content in [None, Some("")] {
+            if let Some(content) = content {
+                std::fs::write(&journal, content).unwrap();
+            }
+            let error = serve_on(&data).await;
+            assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
+            assert!(error.needs_person());
+            assert!(error.to_string().contains("hersh host adopt"), "{error}");
+            assert!(source.exists(), "nothing is cleared");
+            assert_eq!(journal.exists(), content.is_some(), "and none is made");
+            assert!(!data.join("admin-token").exists());
+        }
+        // A log alone is what is left of one, and SQLite would remove it.
+        std::fs::remove_dir_all(data.join("programs")).unwrap();
+        let log = data.join("journal.db-wal");
+        std::fs::write(&log, "events").unwrap();
+        let error = serve_on(&data).await;
+        assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
+        assert!(log.exists());
+        // A file that was cut is damaged, not new.
+        std::fs::write(&journal, "SQLite format 3\0").unwrap();
+        let error = serve_on(&data).await;
+        assert!(error.needs_person(), "{error}");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_journal_older_than_all_programs_clears_none_that_ran() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let source = data.join("programs/a/src");
+        std::fs::create_dir_all(&source).unwrap();
+        drop(Journal::open(&data.join(JOURNAL_FILE)).unwrap());
+        // One whose creation was cut short is no reason to stop for.
+        let error = serve_on(&data).await;
+        assert!(matches!(error, HostError::Engine(_)), "{error}");
+        std::fs::create_dir_all(data.join("programs/a/logs")).unwrap();
+        std::fs::write(data.join("programs/a/logs/output"), "said").unwrap();
+        let error = serve_on(&data).await;
+        assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
+        assert!(source.exists());
     }
 
     #[tokio::test]

@@ -76,6 +76,11 @@ impl Remembered {
         let stored = journal.load()?.into_iter();
         Ok(Self(stored.map(owned).collect::<Result<_, _>>()?))
     }
+
+    /// Whether it knows none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What a host stands on.

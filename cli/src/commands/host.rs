@@ -11,7 +11,7 @@ use hersh_host::{
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{accounts, journal};
+use super::{accounts, adopt, journal};
 use crate::{
     args::{HostOptions, HostTask, Output},
     failure::Failure,
@@ -33,6 +33,7 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
             revoke_tokens,
         }) => journal::restore(&data_dir(sources)?, &file, revoke_tokens, format).await,
         Some(HostTask::Check) => journal::check(&data_dir(sources)?, format),
+        Some(HostTask::Adopt) => adopt::adopt(&settings(sources)?, format).await,
         Some(HostTask::Token { revoke_others }) => {
             issue_token(&data_dir(sources)?, revoke_others, format).await
         }
@@ -41,8 +42,12 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
 }
 
 fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
+    Ok(settings(sources)?.data_dir)
+}
+
+fn settings(sources: Sources) -> Result<Settings, Failure> {
     let settings = Effective::gather(sources).and_then(|effective| effective.settings());
-    Ok(settings.map_err(refused)?.data_dir)
+    settings.map_err(refused)
 }
 
 /// A new admin token, made without a host.

@@ -1,16 +1,25 @@
 //! `hersh host backup`, `restore` and `check`: what is done with a journal from outside.
 
-use std::path::Path;
+use std::{io, path::Path};
 
-use hersh_host::journal::{self, BackupError, Contents};
+use hersh_host::journal::{self, BackupError, Contents, Restored, Tokens};
+use hersh_wire::TokenView;
 use serde_json::json;
 
 use super::{accounts, host::not_issued};
 use crate::{args::Output, failure::Failure, output};
 
 pub(crate) fn back_up(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
+    const LEFT_OUT: &str = "sources, /state, logs and the admin-token file are not in it";
+    if file == Path::new("-") {
+        output::refuse_terminal("the journal", "hersh host backup - > FILE")?;
+        journal::backup_to(data, &mut io::stdout().lock()).map_err(failed)?;
+        // What is printed is the copy alone.
+        output::note(LEFT_OUT);
+        return Ok(());
+    }
     let contents = journal::backup(data, file).map_err(failed)?;
-    output::note("sources, /state, logs and the admin-token file are not in it");
+    output::note(LEFT_OUT);
     show(&contents, &file.display().to_string(), None, format)
 }
 
@@ -21,36 +30,57 @@ pub(crate) async fn restore(
     format: Output,
 ) -> Result<(), Failure> {
     let now_s = output::now_ms() / 1_000;
-    let restored = journal::restore(data, file, now_s).map_err(failed)?;
-    let kept = restored.kept.map(|path| path.display().to_string());
+    let tokens = match revoke_tokens {
+        true => Tokens::Revoke,
+        false => Tokens::Keep,
+    };
+    let restored = journal::restore(data, file, tokens, now_s).map_err(failed)?;
+    let kept = restored.kept.as_ref();
+    let kept = kept.map(|path| path.display().to_string());
     if let Some(kept) = &kept {
         output::note(&format!("the journal that was there is kept as {kept}"));
     }
     let place = data.join(journal::JOURNAL_FILE);
     let place = place.display().to_string();
     let valid = || hersh_host::valid_tokens(data, output::now_ms()).map_err(not_issued);
+    let issued = match tokens {
+        Tokens::Revoke => Some(super::host::issue(data, true).await?),
+        Tokens::Keep => None,
+    };
     if format == Output::Json {
-        let revoked = match revoke_tokens {
-            true => Some(super::host::issue(data, true).await?.revoked),
-            false => None,
-        };
         let mut shown = as_json(&restored.contents, &place, kept);
-        shown["tokens_revoked"] = revoked.into();
+        shown["tokens_revoked"] = issued.map(|_| restored.revoked).into();
+        shown["tokens_revived"] = json!(restored.revived);
         shown["tokens"] = json!(valid()?);
         return output::json(&shown);
     }
     show(&restored.contents, &place, kept, format)?;
-    if revoke_tokens {
-        let issued = super::host::issue(data, true).await?;
-        let revoked = output::count(issued.revoked, "token");
+    if let Some(issued) = issued {
+        let revoked = output::count(restored.revoked, "token");
         let file = issued.path.display();
         output::note(&format!(
             "{revoked} revoked; a new admin token is in {file}"
         ));
         return Ok(());
     }
+    let valid = valid()?;
+    if let Some(said) = revived(&restored, &valid) {
+        output::note(&said);
+    }
     let revoke = "'hersh host token --revoke-others' ends all and makes a new one";
-    accounts::valid_tokens(&valid()?, revoke)
+    accounts::valid_tokens(&valid, revoke)
+}
+
+/// What is said of tokens that somebody had made invalid, and that are valid again.
+fn revived(restored: &Restored, valid: &[TokenView]) -> Option<String> {
+    let ids = valid.iter().map(|token| token.token_id.as_str());
+    let ids: Vec<&str> = ids.filter(|id| restored.revived.contains(*id)).collect();
+    let number = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    (number > 0).then(|| {
+        let number = output::count(number, "token");
+        let ids = ids.join(", ");
+        format!("{number} removed since the backup can be used again: {ids}")
+    })
 }
 
 pub(crate) fn check(data: &Path, format: Output) -> Result<(), Failure> {
@@ -88,10 +118,12 @@ fn as_json(contents: &Contents, file: &str, kept: Option<String>) -> serde_json:
 
 fn failed(error: BackupError) -> Failure {
     match &error {
-        BackupError::Missing(_) | BackupError::InDataFolder(_) | BackupError::NoJournal(_) => {
-            Failure::Input(error.to_string())
-        }
-        BackupError::Lock(_)
+        BackupError::Missing(_)
+        | BackupError::InDataFolder(_)
+        | BackupError::NoJournal(_)
+        | BackupError::Named(_) => Failure::Input(error.to_string()),
+        BackupError::Reader(_)
+        | BackupError::Lock(_)
         | BackupError::Open(_)
         | BackupError::Unfit { .. }
         | BackupError::File { .. } => Failure::Failed(error.to_string()),

@@ -16,6 +16,7 @@ mod full_disk;
 mod kills;
 mod lifecycle;
 mod load;
+mod lost_journal;
 mod policies;
 mod real_programs;
 mod scale;

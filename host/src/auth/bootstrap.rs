@@ -17,7 +17,7 @@ use crate::journal::{Journal, JournalError};
 pub(super) const TOKEN_FILE: &str = "admin-token";
 
 /// Where hosts before users kept the one token's hash.
-const META_ADMIN_TOKEN: &str = "admin_token_sha256";
+pub(crate) const META_ADMIN_TOKEN: &str = "admin_token_sha256";
 
 /// Why the first admin's token could not be prepared.
 #[derive(Debug, thiserror::Error)]

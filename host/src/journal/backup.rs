@@ -9,11 +9,11 @@
 
 mod replace;
 
-pub use replace::{Restored, restore};
+pub use replace::{Restored, Tokens, restore};
 
 use std::{
-    fs, io,
-    os::unix::fs::OpenOptionsExt,
+    fs,
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,10 @@ use hersh_program::State;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{JOURNAL_FILE, JournalError, OpenError, StoredProgram, fold, schema};
-use crate::lock::{self, LockError};
+use crate::{
+    lock::{self, LockError},
+    partial::{Partial, PartialError},
+};
 
 /// Why a journal was not copied, checked or put back. What was there before is there still.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,12 @@ pub enum BackupError {
         /// What was found.
         source: JournalError,
     },
+    /// The file that was named is none to write to or to read.
+    #[error(transparent)]
+    Named(#[from] PartialError),
+    /// The reader of the copy has gone away, or has no room.
+    #[error("the copy can't be written: {0}")]
+    Reader(io::Error),
     /// A file or folder can't be used.
     #[error("can't {action} {}: {source}", path.display())]
     File {
@@ -72,8 +81,8 @@ pub struct Contents {
     pub bytes: u64,
 }
 
-/// Copies the journal of the host on the folder `data` to `target`, which may exist and is
-/// replaced at once. A host may run meanwhile; all that it had acknowledged when this began is in
+/// Copies the journal of the host on the folder `data` to `target`, which may be a plain file and is
+/// replaced at once then. A host may run meanwhile; all that it had acknowledged when this began is in
 /// the copy. Blocks on the disk.
 ///
 /// # Errors
@@ -89,18 +98,30 @@ pub fn backup(data: &Path, target: &Path) -> Result<Contents, BackupError> {
         return Err(BackupError::InDataFolder(target.to_owned()));
     }
     let _lock = lock::take_for_backup(data)?;
-    let partial = beside(target, ".partial");
-    let made = copy(&source, &partial).and_then(|()| examine(&partial));
-    let made = made.and_then(|contents| {
-        fs::rename(&partial, target).map_err(at("name", target))?;
-        sync(folder)?;
-        Ok(contents)
-    });
-    if made.is_err() {
-        // Why it failed matters more than a leftover, which the next copy replaces.
-        let _ = fs::remove_file(&partial);
-    }
-    made
+    let partial = Partial::beside(target)?;
+    copy(&source, partial.path())?;
+    let contents = examine(partial.path())?;
+    partial.place()?;
+    Ok(contents)
+}
+
+/// Like [`backup`], to a reader: the copy is made whole and checked in the data folder first, and goes
+/// from there once it was read.
+///
+/// # Errors
+/// [`BackupError`]; nothing was written to `reader` unless it is [`BackupError::Reader`].
+pub fn backup_to(data: &Path, reader: &mut impl Write) -> Result<Contents, BackupError> {
+    let source = existing_journal(data)?;
+    let _lock = lock::take_for_backup(data)?;
+    let mut partial = Partial::beside(&beside(&source, ".backup"))?;
+    copy(&source, partial.path())?;
+    let contents = examine(partial.path())?;
+    let read = partial.file();
+    read.rewind()
+        .and_then(|()| io::copy(read, reader))
+        .and_then(|_bytes| reader.flush())
+        .map_err(BackupError::Reader)?;
+    Ok(contents)
 }
 
 /// Looks at every page and every event of the journal on the folder `data`. A host may run
@@ -121,15 +142,8 @@ fn existing_journal(data: &Path) -> Result<PathBuf, BackupError> {
     }
 }
 
-/// Makes a synced copy that only the host's user can read, without what was deleted.
+/// Fills an empty file with a copy, without what was deleted. Its mode stays.
 fn copy(source: &Path, target: &Path) -> Result<(), BackupError> {
-    remove_if_there(target)?;
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(target)
-        .map_err(at("make", target))?;
     let connection = open_read_only(source)?;
     let name = target.as_os_str().to_string_lossy();
     if name.as_bytes() != target.as_os_str().as_encoded_bytes() {
@@ -138,12 +152,8 @@ fn copy(source: &Path, target: &Path) -> Result<(), BackupError> {
     }
     connection
         .execute("VACUUM INTO ?1", [&name])
-        .map_err(|source| OpenError::Sqlite {
-            path: target.display().to_string(),
-            source,
-        })?;
-    // SQLite leaves that to us here.
-    file.sync_all().map_err(at("sync", target))
+        .map(drop)
+        .map_err(|source| OpenError::sqlite(target, source).into())
 }
 
 /// Checks every page, every reference and every program.
@@ -171,10 +181,7 @@ fn is_there(program: &StoredProgram) -> bool {
 
 /// Refuses what is not a journal before anything is made of it.
 fn open_read_only(path: &Path) -> Result<Connection, BackupError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
+    let sqlite = |source| OpenError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection

@@ -1,5 +1,7 @@
 //! How the journal fails.
 
+use std::path::Path;
+
 use hersh_program::ProgramId;
 
 /// Why the journal could not be opened.
@@ -17,7 +19,7 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE'"
+        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host adopt'"
     )]
     Damaged {
         /// The file.
@@ -94,6 +96,23 @@ pub enum JournalError {
 }
 
 impl OpenError {
+    /// What SQLite said of the database at `path`: that it is damaged, or something about the machine.
+    pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        let path = path.display().to_string();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::Damaged {
+                path,
+                message: "it does not begin as a journal does".to_owned(),
+            },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged {
+                path,
+                message: source.to_string(),
+            },
+            Some(_) | None => Self::Sqlite { path, source },
+        }
+    }
+
     /// True for what the next start meets again.
     pub(crate) fn needs_person(&self) -> bool {
         use rusqlite::ErrorCode;
@@ -101,12 +120,7 @@ impl OpenError {
             Self::Damaged { .. } | Self::TooNew { .. } | Self::Unfit { .. } => true,
             Self::Sqlite { source, .. } => matches!(
                 source.sqlite_error_code(),
-                Some(
-                    ErrorCode::CannotOpen
-                        | ErrorCode::NotADatabase
-                        | ErrorCode::PermissionDenied
-                        | ErrorCode::ReadOnly
-                )
+                Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly)
             ),
             Self::Thread(_) => false,
         }

@@ -22,7 +22,7 @@ mod right;
 mod schema;
 mod writer;
 
-pub use backup::{BackupError, Contents, Restored, backup, check, restore};
+pub use backup::{BackupError, Contents, Restored, Tokens, backup, backup_to, check, restore};
 pub use error::{JournalError, OpenError};
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};

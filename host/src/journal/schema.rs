@@ -21,10 +21,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Opens the writer's connection: creates, checks and migrates. A journal that is refused is left as
 /// it was, byte by byte.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
+    let sqlite = |source| OpenError::sqlite(path, source);
     let mut connection = Connection::open(path).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
     check(&connection, path)?;
@@ -35,10 +32,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// Opens a connection that can't write.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
+    let sqlite = |source| OpenError::sqlite(path, source);
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -119,10 +113,7 @@ fn damaged(path: &Path, message: String) -> OpenError {
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
+    let sqlite = |source| OpenError::sqlite(path, source);
     let found = version(connection).map_err(sqlite)?;
     known(found, path)?;
     if found as usize == MIGRATIONS.len() {

@@ -5,6 +5,7 @@
 //! {data}/fetched-images.json              base images that builds had fetched
 //! {data}/removing/{id}-{n}/               what is being removed; emptied after the start
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
+//!                  journal.db-{ms}/       a journal that could not be used
 //! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
@@ -205,6 +206,12 @@ impl Storage {
     pub fn state_usage(&self, program: &ProgramId, enough: u64) -> Result<Usage, StorageError> {
         let state = self.paths(program).state;
         usage::measure(&state, enough).map_err(StorageError::at("measure", &state))
+    }
+
+    /// Where all programs have their folders.
+    #[must_use]
+    pub(crate) fn programs_dir(&self) -> PathBuf {
+        self.data.join("programs")
     }
 
     /// The ids of all programs that have a folder, sorted.

@@ -6,23 +6,43 @@
 //! At every instant `journal.db` is one whole database: the old one, or from the rename on the new.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{BackupError, Contents, at, beside, copy, examine, remove_if_there, sync};
+use super::{
+    BackupError, Contents, at, beside, copy, examine, open_read_only, remove_if_there, sync,
+};
 use crate::{
+    auth::META_ADMIN_TOKEN,
     journal::{JOURNAL_FILE, OpenError, schema},
     lock::{self, DataLock},
+    partial,
 };
+
+/// What becomes of the tokens in a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// They are valid again, those that were removed since among them.
+    Keep,
+    /// None of them is valid from the first moment on.
+    Revoke,
+}
 
 /// A journal that was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// What it holds.
     pub contents: Contents,
+    /// How many tokens of the backup were made invalid.
+    pub revoked: u64,
+    /// Ids of tokens that are in it and were not in the journal that was there: those that were removed
+    /// since. None are known if that journal can't be read.
+    pub revived: BTreeSet<String>,
     /// Where the journal that was there before is kept, if there was one.
     pub kept: Option<PathBuf>,
 }
@@ -33,19 +53,28 @@ pub struct Restored {
 ///
 /// # Errors
 /// [`BackupError`], also while a host uses the folder; the journal is as it was.
-pub fn restore(data: &Path, backup: &Path, now_s: u64) -> Result<Restored, BackupError> {
-    fs::File::open(backup).map_err(at("open", backup))?;
+pub fn restore(
+    data: &Path,
+    backup: &Path,
+    tokens: Tokens,
+    now_s: u64,
+) -> Result<Restored, BackupError> {
+    partial::is_readable(backup)?;
     fs::create_dir_all(data).map_err(at("make", data))?;
     let _lock = DataLock::take(data)?;
     let _no_copy = lock::take_for_backup(data)?;
     let journal = data.join(JOURNAL_FILE);
     let restoring = data.join(format!("{JOURNAL_FILE}.restoring"));
-    let prepared = prepare(backup, &restoring);
+    let prepared = prepare(backup, &restoring, tokens);
     if prepared.is_err() {
         // Why it failed matters more than a leftover, which the next restore replaces.
         let _ = remove_database(&restoring);
     }
-    let contents = prepared?;
+    let prepared = prepared?;
+    // There may be none yet, or one so damaged that it is why this is done.
+    let before = open_read_only(&journal).ok();
+    let before = before.and_then(|connection| token_ids(&connection).ok());
+    let revived = before.map_or_else(BTreeSet::new, |before| &prepared.token_ids - &before);
     let kept = if journal.exists() {
         Some(keep(&journal, now_s)?)
     } else {
@@ -56,20 +85,58 @@ pub fn restore(data: &Path, backup: &Path, now_s: u64) -> Result<Restored, Backu
     sync(data)?;
     fs::rename(&restoring, &journal).map_err(at("name", &journal))?;
     sync(data)?;
-    Ok(Restored { contents, kept })
+    Ok(Restored {
+        contents: prepared.contents,
+        revoked: prepared.revoked,
+        revived,
+        kept,
+    })
+}
+
+/// What takes the journal's place.
+struct Prepared {
+    contents: Contents,
+    revoked: u64,
+    token_ids: BTreeSet<String>,
 }
 
 /// Makes of the backup what the next host will open.
-fn prepare(backup: &Path, restoring: &Path) -> Result<Contents, BackupError> {
+fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, BackupError> {
     remove_database(restoring)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(restoring).map_err(at("make", restoring))?;
     copy(backup, restoring)?;
-    drop(schema::open(restoring)?);
+    let connection = schema::open(restoring)?;
+    let revoked = match tokens {
+        Tokens::Keep => Ok(0),
+        Tokens::Revoke => revoke(&connection),
+    };
+    let counted = revoked.and_then(|revoked| Ok((revoked, token_ids(&connection)?)));
+    let (revoked, token_ids) = counted.map_err(|source| OpenError::sqlite(restoring, source))?;
+    drop(connection);
     let contents = examine(restoring)?;
     settle(restoring)?;
     fs::File::open(restoring)
         .and_then(|file| file.sync_all())
         .map_err(at("sync", restoring))?;
-    Ok(contents)
+    Ok(Prepared {
+        contents,
+        revoked,
+        token_ids,
+    })
+}
+
+/// Makes every token invalid, the one of hosts before users too; how many that were.
+fn revoke(connection: &Connection) -> rusqlite::Result<u64> {
+    let tokens = connection.execute("DELETE FROM tokens", [])?;
+    let first = connection.execute("DELETE FROM meta WHERE key = ?1", [META_ADMIN_TOKEN])?;
+    Ok((tokens + first) as u64)
+}
+
+fn token_ids(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let mut all = connection.prepare("SELECT id FROM tokens")?;
+    all.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Gives the old journal a second name. Its log is folded into it first; one that is too damaged
@@ -88,10 +155,7 @@ fn keep(journal: &Path, now_s: u64) -> Result<PathBuf, BackupError> {
 
 /// Folds what stands in the log into the database. The log goes with the last one who uses it.
 fn settle(path: &Path) -> Result<(), OpenError> {
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.display().to_string(),
-        source,
-    };
+    let sqlite = |source| OpenError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     let settled = connection

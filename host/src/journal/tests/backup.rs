@@ -135,7 +135,7 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
         add(&journal, "later").await;
     }
     closed(&place.data().join(JOURNAL_FILE));
-    let restored = restore(&place.data(), &place.file(), 77).unwrap();
+    let restored = restore(&place.data(), &place.file(), Tokens::Keep, 77).unwrap();
     assert_eq!(
         (restored.contents.programs, restored.contents.records),
         (1, 1)
@@ -156,7 +156,7 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
 
     // On another machine there is nothing yet.
     let elsewhere = place.folder.path().join("elsewhere");
-    let restored = restore(&elsewhere, &place.file(), 1).unwrap();
+    let restored = restore(&elsewhere, &place.file(), Tokens::Keep, 1).unwrap();
     assert_eq!(restored.kept, None);
     assert_eq!(ids(&open(&elsewhere)), ["a"]);
 }
@@ -183,7 +183,7 @@ async fn a_damaged_journal_is_refused_and_a_backup_takes_its_place() {
     assert!(copied.is_err(), "a damaged journal makes no backup");
     assert_eq!(place.beside(), ["backup", "data"]);
 
-    restore(&place.data(), &place.file(), 3).unwrap();
+    restore(&place.data(), &place.file(), Tokens::Keep, 3).unwrap();
     assert_eq!(ids(&place.open()).len(), 50);
     let kept = place.data().join("journal.db.before-restore-3");
     assert_eq!(fs::read(kept).unwrap().len(), bytes.len());
@@ -197,7 +197,9 @@ async fn a_restore_that_can_not_be_refuses_and_changes_nothing() {
     drop(journal);
     backup(&place.data(), &place.file()).unwrap();
     let refused = |file: &Path, said: &str| {
-        let error = restore(&place.data(), file, 1).unwrap_err().to_string();
+        let error = restore(&place.data(), file, Tokens::Keep, 1)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(said), "{error}");
         let left = names(&place.data());
         assert!(left.iter().all(|name| !name.contains("restor")), "{left:?}");
@@ -255,4 +257,87 @@ async fn a_backup_that_can_not_be_is_refused() {
     refused(&place.file(), "another backup");
     drop(lock);
     backup(&place.data(), &place.file()).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_plain_file_is_no_place_for_a_backup() {
+    let place = Place::new();
+    add(&place.open(), "a").await;
+    let other = place.folder.path().join("other");
+    fs::write(&other, "kept").unwrap();
+    let link = place.folder.path().join("link");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let pipe = place.folder.path().join("pipe");
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, mode, 0).unwrap();
+    let before = place.beside();
+    for target in [&link, &pipe] {
+        let refused = backup(&place.data(), target);
+        assert!(matches!(refused, Err(BackupError::Named(_))), "{refused:?}");
+    }
+    assert_eq!(place.beside(), before);
+    assert_eq!(fs::read(&other).unwrap(), b"kept");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    // A restore would wait for the other end of a pipe.
+    let refused = restore(&place.data(), &pipe, Tokens::Keep, 1);
+    assert!(matches!(refused, Err(BackupError::Named(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_backup_to_a_reader_is_the_same_and_leaves_nothing() {
+    let place = Place::new();
+    add(&place.open(), "a").await;
+    let mut read = Vec::new();
+    let made = backup_to(&place.data(), &mut read).unwrap();
+    assert_eq!((made.programs, made.bytes), (1, read.len() as u64));
+    let left = names(&place.data());
+    assert!(
+        left.iter().all(|name| !name.contains("backup.partial")),
+        "{left:?}"
+    );
+    fs::write(place.file(), read).unwrap();
+    let elsewhere = place.folder.path().join("elsewhere");
+    restore(&elsewhere, &place.file(), Tokens::Keep, 1).unwrap();
+    assert_eq!(ids(&open(&elsewhere)), ["a"]);
+}
+
+/// Makes a user's tokens valid, and no other.
+async fn put_tokens(journal: &Journal, ids: &'static [&'static str]) {
+    let put = journal.write(move |transaction| {
+        transaction.execute_batch(
+            "INSERT OR IGNORE INTO users VALUES ('ann', 'member', '{}', 1); DELETE FROM tokens;",
+        )?;
+        for id in ids {
+            transaction.execute(
+                "INSERT INTO tokens VALUES (?1, 'ann', ?1, 'read', '', 1, NULL, NULL)",
+                [id],
+            )?;
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+}
+
+fn tokens(data: &Path) -> u64 {
+    let connection = Connection::open(data.join(JOURNAL_FILE)).unwrap();
+    let count = "SELECT COUNT(*) FROM tokens";
+    connection.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_restore_tells_of_tokens_that_were_removed_since() {
+    let place = Place::new();
+    let journal = place.open();
+    put_tokens(&journal, &["one", "two"]).await;
+    backup(&place.data(), &place.file()).unwrap();
+    put_tokens(&journal, &["two", "three"]).await;
+    drop(journal);
+    closed(&place.data().join(JOURNAL_FILE));
+    let restored = restore(&place.data(), &place.file(), Tokens::Keep, 1).unwrap();
+    assert!(restored.revived.iter().eq(["one"]), "{restored:?}");
+    assert_eq!((restored.revoked, tokens(&place.data())), (0, 2));
+    // Revoked, they are never valid, not even for a moment.
+    let restored = restore(&place.data(), &place.file(), Tokens::Revoke, 2).unwrap();
+    assert_eq!((restored.revoked, tokens(&place.data())), (2, 0));
+    assert!(restored.revived.is_empty(), "{restored:?}");
 }

@@ -48,6 +48,7 @@ mod spool;
 mod start;
 mod stats;
 mod still;
+mod strays;
 mod subnets;
 mod trees;
 mod trial;
@@ -59,6 +60,8 @@ mod work;
 pub use config::DockerConfig;
 pub(crate) use diagnose::diagnose;
 pub use network::MEMBERS_MAX;
+pub use strays::Stray;
+pub(crate) use strays::{remove as remove_stray, strays};
 
 use std::{
     collections::HashMap,

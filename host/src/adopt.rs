@@ -1,0 +1,137 @@
+//! `hersh host adopt`: a person says that a journal is lost, and that the host begins anew.
+//!
+//! ```text
+//! data folder locked ─► containers removed ─► folders ─► set-aside/ ─► journal, if unusable ─► set-aside/
+//! ```
+//! Nothing that is stored is removed. When it is cut short, it is done again: until its end a host
+//! refuses to start.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
+    lock::{DataLock, LockError},
+    runtime::{
+        Unavailable,
+        docker::{self, Stray},
+    },
+    serve::META_HOST_ID,
+    storage::{Storage, StorageError},
+    unclaimed::Journalled,
+};
+
+/// Why nothing was adopted. What is stored is as it was, but for what was set aside already.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// There is no such folder.
+    #[error("there is no folder {}; name the host's data folder with --data-dir", .0.display())]
+    Missing(PathBuf),
+    /// The journal can be used.
+    #[error(
+        "the journal knows {0} programs, so there is nothing to adopt: start the host, or put a backup in its place with 'hersh host restore FILE'"
+    )]
+    Known(usize),
+    /// There is nothing that a journal does not know.
+    #[error("there is nothing to adopt in {}: start the host", .0.display())]
+    Nothing(PathBuf),
+    /// A host runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal is not damaged, but can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The journal can't be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Something can't be moved.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The engine, which may run containers of this host, does not answer.
+    #[error("{0}")]
+    Engine(#[from] Unavailable),
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Where folders of programs are now.
+    pub folders: Vec<PathBuf>,
+    /// Containers that were removed.
+    pub containers: Vec<Stray>,
+    /// Where a journal is now that could not be used.
+    pub journal: Option<PathBuf>,
+}
+
+/// Sets aside what the journal on the folder `data` does not know, and removes its containers from the
+/// engine behind the socket `engine`, so that the next host begins anew there. No host may run on the
+/// folder. A journal that is whole stays, with its users and tokens.
+///
+/// # Errors
+/// [`AdoptError`].
+pub async fn adopt(data: &Path, engine: &Path, now_ms: u64) -> Result<Adopted, AdoptError> {
+    if !data.is_dir() {
+        return Err(AdoptError::Missing(data.to_owned()));
+    }
+    // Before the folder is opened, which takes what is on its way in for leftovers.
+    let _lock = DataLock::take(data)?;
+    let storage = Storage::open(data)?;
+    let is_lost = is_lost(&storage)?;
+    let containers = docker::strays(engine, &storage.programs_dir()).await?;
+    let programs = storage.programs()?;
+    for stray in &containers {
+        docker::remove_stray(engine, stray).await?;
+    }
+    let mut folders = Vec::new();
+    for program in &programs {
+        folders.push(storage.set_aside(program, now_ms)?);
+    }
+    let journal = match is_lost {
+        true => storage.set_file_aside(JOURNAL_FILE, now_ms)?,
+        false => None,
+    };
+    if folders.is_empty() && containers.is_empty() && journal.is_none() {
+        return Err(AdoptError::Nothing(data.to_owned()));
+    }
+    if is_lost {
+        keep_host_id(&storage, &containers).await?;
+    }
+    Ok(Adopted {
+        folders,
+        containers,
+        journal,
+    })
+}
+
+/// Whether the journal is gone or damaged; false for one that is whole and knows no program.
+fn is_lost(storage: &Storage) -> Result<bool, AdoptError> {
+    if Journalled::of_file(storage.data_dir()) == Some(Journalled::Nothing) {
+        return Ok(true);
+    }
+    match Journal::open(&storage.data_dir().join(JOURNAL_FILE)) {
+        Ok(journal) => match journal.load()?.len() {
+            0 => Ok(false),
+            known => Err(AdoptError::Known(known)),
+        },
+        Err(OpenError::Damaged { .. }) => Ok(true),
+        Err(
+            error @ (OpenError::Sqlite { .. }
+            | OpenError::TooNew { .. }
+            | OpenError::Unfit { .. }
+            | OpenError::Thread(_)),
+        ) => Err(error.into()),
+    }
+}
+
+/// Goes on under the id that the containers tell: images and networks on the engine have it too, and the
+/// new host will collect them.
+async fn keep_host_id(storage: &Storage, containers: &[Stray]) -> Result<(), AdoptError> {
+    let mut ids: Vec<&str> = containers.iter().map(|it| it.host_id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let [id] = ids[..] else {
+        return Ok(());
+    };
+    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
+    journal.set_meta(META_HOST_ID, id.to_owned()).await?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! What a host finds of programs that its journal can't know, because it was lost.
+//!
+//! ```text
+//! journal gone or empty     ─► any folder of a program, any container with its /state here ┐
+//! journal without a program ─► a folder of one that ran, a container that runs             ├─► refused
+//! journal that knows one    ─► (what it does not know is younger than a backup)            ┘    not
+//! ```
+//! A host that took such a journal for that of a new host would clear sources and logs, and leave
+//! containers to run that nobody watches.
+
+use std::{fmt, path::Path};
+
+use hersh_program::ProgramId;
+
+use crate::{
+    journal::JOURNAL_FILE,
+    runtime::{
+        Unavailable,
+        docker::{self, Stray},
+    },
+    storage::{Storage, StorageError},
+};
+
+/// So many names of programs are told.
+const NAMES_MAX: usize = 5;
+
+/// What a journal that knows no program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Journalled {
+    /// No file, or an empty one: there was never a host here, or its journal is lost.
+    Nothing,
+    /// A whole journal: every program was removed, or it is older than all of them.
+    NoProgram,
+}
+
+impl Journalled {
+    /// What the file tells before it is opened; `None` for one that has something in it.
+    pub(crate) fn of_file(data: &Path) -> Option<Self> {
+        (file_bytes(&data.join(JOURNAL_FILE)) == 0).then_some(Self::Nothing)
+    }
+}
+
+/// How long a file is; 0 for one that is not there.
+fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// Folders and containers that no journal knows. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaimed {
+    pub(crate) journalled: Journalled,
+    pub(crate) data: String,
+    /// Whether a journal's log is there without it.
+    pub(crate) has_log: bool,
+    pub(crate) folders: Vec<ProgramId>,
+    pub(crate) containers: Vec<Stray>,
+}
+
+impl std::error::Error for Unclaimed {}
+
+impl fmt::Display for Unclaimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = &self.data;
+        match self.journalled {
+            Journalled::Nothing => write!(f, "there is no journal in {data}, or an empty one")?,
+            Journalled::NoProgram => write!(f, "the journal in {data} knows no program")?,
+        }
+        let log = if self.has_log { "its log, " } else { "" };
+        write!(
+            f,
+            ", but {log}folders of {} programs and {} containers are there",
+            self.folders.len(),
+            self.containers.len()
+        )?;
+        let folders = self.folders.iter().map(ProgramId::as_str);
+        let containers = self.containers.iter().map(|stray| stray.program.as_str());
+        let mut names: Vec<&str> = folders.chain(containers).collect();
+        names.sort_unstable();
+        names.dedup();
+        let more = if names.len() > NAMES_MAX { ", ..." } else { "" };
+        names.truncate(NAMES_MAX);
+        if !names.is_empty() {
+            write!(f, " ({}{more})", names.join(", "))?;
+        }
+        write!(
+            f,
+            "; nothing was changed: mount the disk that {data} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host adopt', which sets the folders aside and removes the containers"
+        )
+    }
+}
+
+/// Why it is not known whether there is anything, or what there is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error(transparent)]
+    Unclaimed(#[from] Unclaimed),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Engine(#[from] Unavailable),
+}
+
+/// Refuses a data folder with programs that its journal can't know.
+///
+/// # Errors
+/// [`ClaimError`]; nothing was changed.
+pub(crate) async fn refuse(
+    storage: &Storage,
+    engine: &Path,
+    journalled: Journalled,
+) -> Result<(), ClaimError> {
+    let mut folders = storage.programs()?;
+    let mut has_log = false;
+    match journalled {
+        // SQLite removes a log that it finds without its database.
+        Journalled::Nothing => {
+            let log = storage.data_dir().join(format!("{JOURNAL_FILE}-wal"));
+            has_log = file_bytes(&log) > 0;
+        }
+        Journalled::NoProgram => {
+            let mut lived_in = Vec::new();
+            for program in folders {
+                if storage.was_lived_in(&program)? {
+                    lived_in.push(program);
+                }
+            }
+            folders = lived_in;
+        }
+    }
+    let mut containers = match docker::strays(engine, &storage.programs_dir()).await {
+        Ok(found) => found,
+        // The folders are enough to refuse.
+        Err(_) if has_log || !folders.is_empty() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    match journalled {
+        Journalled::Nothing => {}
+        // One that ended is what a removal can leave that a crash cut short.
+        Journalled::NoProgram => containers.retain(|stray| stray.running),
+    }
+    if folders.is_empty() && containers.is_empty() && !has_log {
+        return Ok(());
+    }
+    Err(ClaimError::Unclaimed(Unclaimed {
+        journalled,
+        data: storage.data_dir().display().to_string(),
+        has_log,
+        folders,
+        containers,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_what_to_do_is_told() {
+        let id = |n: u32| ProgramId::parse(&format!("p{n}")).unwrap();
+        let unclaimed = Unclaimed {
+            journalled: Journalled::Nothing,
+            data: "/var/lib/hersh".to_owned(),
+            has_log: false,
+            folders: (0..7).map(id).collect(),
+            containers: Vec::new(),
+        };
+        let said = unclaimed.to_string();
+        assert!(
+            said.contains("folders of 7 programs and 0 containers"),
+            "{said}"
+        );
+        assert!(said.contains("(p0, p1, p2, p3, p4, ...)"), "{said}");
+        for way in ["mount the disk", "hersh host restore", "hersh host adopt"] {
+            assert!(said.contains(way), "{said}");
+        }
+    }
+}
