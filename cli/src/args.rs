@@ -325,9 +325,7 @@ pub(crate) enum HostTask {
     Check,
     /// Begin anew where the journal is lost and there is no backup; the host must be stopped.
     ///
-    /// A host does not start where folders or containers of programs are that its journal can't know.
-    /// This moves the folders, and a journal that is damaged, to DATA/set-aside, and removes the
-    /// containers. Nothing that is stored is removed.
+    /// Moves folders of programs and a damaged journal to DATA/set-aside, and removes the containers.
     Adopt,
     /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
     ///

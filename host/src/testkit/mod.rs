@@ -25,6 +25,7 @@ mod readers;
 mod remote;
 mod runtime;
 mod simulation;
+mod trouble;
 mod turns;
 mod world;
 
