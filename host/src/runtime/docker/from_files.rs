@@ -7,6 +7,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     capture::{Capture, Life, blocking},
     lines::Lines,
+    pace::Pace,
     spool::{Next, Piece, Spool},
 };
 use crate::runtime::logs::{LogLine, Stream};
@@ -40,11 +41,7 @@ pub(super) async fn take_over(
     loop {
         // What is printed before the end is read after it.
         has_ended |= *ending.borrow_and_update();
-        let read = blocking(move || {
-            let next = spool.next()?;
-            Ok((spool, next))
-        });
-        let next = match read.await {
+        let next = match read_on(spool).await {
             Ok((back, next)) => {
                 spool = back;
                 next
@@ -53,16 +50,9 @@ pub(super) async fn take_over(
         };
         match next {
             Next::Pieces(pieces) => {
-                let (count, bytes) = size_of(&pieces);
-                let whole = pieces.into_iter().filter_map(|it| lines.take(it)).collect();
-                capture.store(whole).await;
+                let least = spool.least_rest(GATHER);
+                let rest = least.max(take(capture, &mut lines, pieces, &mut pace).await);
                 (wait, printed) = (WAIT_FIRST, Instant::now());
-                let gather = if spool.is_behind() {
-                    Duration::ZERO
-                } else {
-                    GATHER
-                };
-                let rest = pace.wait(count, bytes, printed).max(gather);
                 // What is left after the end is no more than the engine keeps.
                 if !has_ended && !rest.is_zero() && !pause(rest, &mut ending).await {
                     break;
@@ -108,10 +98,27 @@ async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
     }
 }
 
-/// How many pieces, and bytes in them.
-fn size_of(pieces: &[Piece]) -> (usize, usize) {
-    let bytes = pieces.iter().map(|piece| piece.text.len());
-    (pieces.len(), bytes.sum())
+/// Reads on, beside the tasks.
+async fn read_on(mut spool: Spool) -> io::Result<(Spool, Next)> {
+    blocking(move || {
+        let next = spool.next()?;
+        Ok((spool, next))
+    })
+    .await
+}
+
+/// Stores the lines that pieces end; how long to wait for the next ones.
+async fn take(
+    capture: &mut Capture,
+    lines: &mut Lines,
+    pieces: Vec<Piece>,
+    pace: &mut Pace,
+) -> Duration {
+    let bytes = pieces.iter().map(|piece| piece.text.len()).sum();
+    let count = pieces.len();
+    let whole = pieces.into_iter().filter_map(|it| lines.take(it)).collect();
+    capture.store(whole).await;
+    pace.wait(count, bytes, Instant::now())
 }
 
 /// Goes to where the stored output ends, and says what it is that begins there.

@@ -16,6 +16,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -99,9 +100,14 @@ impl Spool {
         Ok((spool, is_cut))
     }
 
-    /// Whether there was more than one read gives when it was last read on.
-    pub(super) fn is_behind(&self) -> bool {
-        self.is_behind
+    /// How long to rest before the next read at least: `usually`, so that more comes together, and not
+    /// at all when the last one gave as much as one may.
+    pub(super) fn least_rest(&self, usually: Duration) -> Duration {
+        if self.is_behind {
+            Duration::ZERO
+        } else {
+            usually
+        }
     }
 
     /// Reads on; at most [`BLOCK_BYTES`]. Blocks.
