@@ -126,6 +126,12 @@ fn last_state(line: &str) -> &str {
     line.rsplit_once('\r').map_or(line, |(_, last)| last)
 }
 
+/// As much of a build's id as people need to tell it from others.
+pub(crate) fn short_build(id: &str) -> &str {
+    const SHOWN: usize = "build-".len() + 12;
+    id.get(..SHOWN).unwrap_or(id)
+}
+
 /// At most `chars_max` characters of a text, with a mark where it goes on.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {

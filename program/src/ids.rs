@@ -24,7 +24,8 @@ pub struct IdError {
 #[serde(try_from = "String", into = "String")]
 pub struct ProgramId(Arc<str>);
 
-/// Names a source tree: `build-` and the first 12 hex digits of its SHA-256.
+/// Names a source tree: `build-` and its SHA-256 in hex. Those of older hosts have the first 12 digits of
+/// it, which two trees can be made to share; they are read for as long as a journal or a folder names one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BuildId(Arc<str>);
@@ -101,9 +102,9 @@ identifier!(
             && !text.ends_with('-')
     }
 );
-identifier!(BuildId, "build id", "'build-' and 12 hex digits", |text| {
+identifier!(BuildId, "build id", "'build-' and 64 hex digits", |text| {
     text.strip_prefix("build-")
-        .is_some_and(|digits| digits.len() == 12 && is_hex(digits))
+        .is_some_and(|digits| matches!(digits.len(), 12 | 64) && is_hex(digits))
 });
 identifier!(ImageId, "image id", "'sha256:' and 64 hex digits", |text| {
     text.strip_prefix("sha256:")

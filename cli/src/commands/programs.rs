@@ -76,7 +76,7 @@ fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
         view.program_id.clone(),
         state(view, sight),
         output::age(view.changed_at_ms),
-        view.run_build_id.as_ref().unwrap_or(&view.build_id).clone(),
+        output::short_build(view.run_build_id.as_ref().unwrap_or(&view.build_id)).to_owned(),
         note,
     ]
 }
@@ -162,11 +162,12 @@ fn rows(
     }
     rows.push(("watcher", view.proxy_url.clone()));
     let build = view.run_build_id.as_ref().unwrap_or(&view.build_id);
-    rows.push(("build", build.clone()));
+    rows.push(("build", output::short_build(build).to_owned()));
     if view.has_newer_source {
         let newer = format!(
             "{} waits for 'hersh restart {}'",
-            view.build_id, view.program_id
+            output::short_build(&view.build_id),
+            view.program_id
         );
         rows.push(("newer", newer));
     }

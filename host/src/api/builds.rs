@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt, stream};
-use hersh_program::BuildId;
+use hersh_program::{BuildId, IdError};
 use hersh_wire::{BuildList, Code, LogLine, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -37,6 +37,8 @@ use crate::{
 const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
 /// Bytes of a whole build log that are handed on at once.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How much of a build's id names it, bytes: as much as is shown to people.
+const SHORT_BYTES_MIN: usize = "build-".len() + 12;
 /// Bytes of a build log that are read at once.
 const CHUNK_BYTES: u64 = 64 * 1024;
 
@@ -87,7 +89,7 @@ pub(super) struct BuildLogQuery {
     tag = "programs",
     security(("bearer" = ["read"])),
     params(("id" = String, Path, description = "The program's id"),
-        ("build" = String, Path, description = "The build's id, or `latest`"), BuildLogQuery),
+        ("build" = String, Path, description = "The build's id, or at least 12 of its digits, as in `build-0123456789ab`; or `latest`"), BuildLogQuery),
     responses((status = 200, description = "Its output, or a stream of its lines", content(
         (String = "text/plain"), (String = "text/event-stream"))),
         (status = 503, description = "Too many live streams are open at once (`queue_full`): try again shortly",
@@ -100,11 +102,7 @@ pub(super) async fn logs(
     Path((_, build)): Path<(String, String)>,
     Params(query): Params<BuildLogQuery>,
 ) -> Result<Response, Failure> {
-    let build = match build.as_str() {
-        "latest" => entry.build_id(),
-        text => BuildId::parse(text)
-            .map_err(|error| Failure::new(Code::NotFound, format!("no such build: {error}")))?,
-    };
+    let build = named(&host, &entry, build).await?;
     let id = entry.id();
     let path = host.storage().build_log_path(&id, &build);
     if query.follow {
@@ -137,6 +135,35 @@ fn in_pieces(
         let piece = text.split_to(text.len().min(PIECE_BYTES));
         (!piece.is_empty()).then_some(Ok(piece))
     }))
+}
+
+/// The build that a text names.
+async fn named(host: &Host, entry: &Entry, text: String) -> Result<BuildId, Failure> {
+    if text == "latest" {
+        return Ok(entry.build_id());
+    }
+    let id = entry.id();
+    let stored = host
+        .blocking(move |host| host.storage().builds(&id))
+        .await
+        .map_err(|error| Failure::internal(&error))?;
+    // One whose source is not there may have a log.
+    let stored = stored.unwrap_or_default();
+    find(stored.into_iter().map(|build| build.id), &text)
+        .map_err(|error| Failure::new(Code::NotFound, format!("no such build: {error}")))
+}
+
+/// The one of `stored` with this id, or whose id alone begins so. What is none of them may be one whose
+/// source is gone.
+fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, IdError> {
+    let mut found: Vec<BuildId> = stored.filter(|id| id.as_str().starts_with(text)).collect();
+    if let Some(same) = found.iter().position(|id| id.as_str() == text) {
+        return Ok(found.swap_remove(same));
+    }
+    match found.pop() {
+        Some(id) if found.is_empty() && text.len() >= SHORT_BYTES_MIN => Ok(id),
+        Some(_) | None => BuildId::parse(text),
+    }
 }
 
 /// The lines of a build from its first, until it is over and all are told.
@@ -243,5 +270,41 @@ impl BuildLog {
             }
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_named_by_the_beginning_of_its_id() {
+        let id = |digits: &str| BuildId::parse(&format!("build-{digits:0<64}")).unwrap();
+        let old = BuildId::parse("build-0123456789ab").unwrap();
+        let stored = [id("0123456789ab"), id("0123456789ac1"), id("0123456789ac2")];
+        let find = |stored: &[BuildId], text: &str| find(stored.iter().cloned(), text).ok();
+        assert_eq!(find(&stored, "build-0123456789ab"), Some(stored[0].clone()));
+        assert_eq!(find(&stored, stored[1].as_str()), Some(stored[1].clone()));
+        let with_old = [&stored[..], std::slice::from_ref(&old)].concat();
+        assert_eq!(
+            find(&with_old, old.as_str()),
+            Some(old.clone()),
+            "its own id"
+        );
+        for text in ["build-0123456789ac1", "build-0123456789ac2"] {
+            assert!(find(&stored, text).unwrap().as_str().starts_with(text));
+        }
+        // Two begin so; too short; nothing begins so and it is no id.
+        for text in [
+            "build-0123456789ac0",
+            "build-0",
+            "build-",
+            "",
+            "build-0123456789ad1",
+        ] {
+            assert_eq!(find(&stored, text), None, "{text}");
+        }
+        // Its source is gone, its log may not be.
+        assert_eq!(find(&[], old.as_str()), Some(old));
     }
 }

@@ -184,7 +184,8 @@ fn name(digest: &[u8; 32], rules: &BuildRules) -> Result<BuildId, SourceError> {
 }
 
 fn named(hash: Sha256) -> Result<BuildId, SourceError> {
-    let hex: String = hash.finalize()[..6]
+    let hex: String = hash
+        .finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();

@@ -69,6 +69,7 @@ fn ended(created: &ProgramCreated, view: &ProgramView) -> Result<(), Failure> {
     let (name, sent) = (&created.program_id, &created.build_id);
     let run = view.run_build_id.as_ref().unwrap_or(&view.build_id);
     let overtaken = |what: &str| {
+        let [run, sent] = [run, sent].map(|id| output::short_build(id));
         Err(Failure::Failed(format!(
             "another deploy overtook this one: {name} {what} {run}, and not {sent} that was sent here"
         )))
