@@ -10,7 +10,7 @@ use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, Program
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    runtime::{BuildError, BuildRequest, Runtime},
+    runtime::{BuildError, BuildRequest, Making, Runtime},
     space::Space,
     storage::Storage,
     turns::{Owner, Turn, TurnQueue},
@@ -29,6 +29,8 @@ pub(crate) struct Builds {
     pub(crate) space: Space,
     /// Whom a program's build counts for.
     pub(crate) owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
+    /// Which program of its name it is; `None` for one that is not there any more.
+    pub(crate) making: Box<dyn Fn(&ProgramId) -> Option<Making> + Send + Sync>,
 }
 
 impl Builds {
@@ -53,6 +55,9 @@ impl Builds {
             let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
             return Err(not_built(message.to_owned()));
         }
+        let Some(making) = (self.making)(&task.program) else {
+            return Err(not_built("the program is not there any more".to_owned()));
+        };
         let log_path = self.storage.build_log_path(&task.program, build);
         let _turn = self.turn(task, &log_path).await?;
         self.space
@@ -61,6 +66,7 @@ impl Builds {
         let stop = CancellationToken::new();
         let mut building = self.runtime.build(BuildRequest {
             program: task.program.clone(),
+            making,
             build: build.clone(),
             context_dir,
             log_path,

@@ -20,6 +20,7 @@ use crate::{
     proxy::{InFlight, Rules, Upstream},
     quota::Looks,
     reading::LastReading,
+    runtime::Making,
 };
 
 /// One program of this host.
@@ -72,6 +73,12 @@ impl Entry {
 
     pub(crate) fn row(&self) -> ProgramRow {
         self.row
+    }
+
+    /// Which program of its name it is.
+    pub(crate) fn making(&self) -> Making {
+        let seed = self.supervisor.with_state(|program| program.seed);
+        Making::new(self.row.0, seed)
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {
@@ -228,6 +235,8 @@ impl Entry {
 enum Slot {
     /// A name that is being created.
     Reserved(UserId),
+    /// A program that is being brought back.
+    Returning(UserId, Making),
     Taken(Arc<Entry>),
 }
 
@@ -245,7 +254,7 @@ impl Registry {
     pub(crate) fn get(&self, id: &ProgramId) -> Option<Arc<Entry>> {
         match self.read().by_id.get(id) {
             Some(Slot::Taken(entry)) => Some(Arc::clone(entry)),
-            Some(Slot::Reserved(_)) | None => None,
+            Some(Slot::Reserved(_) | Slot::Returning(..)) | None => None,
         }
     }
 
@@ -253,6 +262,15 @@ impl Registry {
     pub(crate) fn owner(&self, id: &ProgramId) -> Option<UserId> {
         let programs = self.read();
         programs.by_id.get(id).map(|slot| slot.owner().clone())
+    }
+
+    /// Which program of its name it is, also while it is being brought back.
+    pub(crate) fn making(&self, id: &ProgramId) -> Option<Making> {
+        match self.read().by_id.get(id)? {
+            Slot::Reserved(_) => None,
+            Slot::Returning(_, making) => Some(making.clone()),
+            Slot::Taken(entry) => Some(entry.making()),
+        }
     }
 
     /// All of them, by id.
@@ -298,6 +316,12 @@ impl Registry {
         true
     }
 
+    /// Keeps `id` for a program of `owner` that was there before.
+    pub(crate) fn expect_back(&self, id: &ProgramId, owner: &UserId, making: Making) {
+        let slot = Slot::Returning(owner.clone(), making);
+        self.write().put(id.clone(), slot);
+    }
+
     pub(crate) fn insert(&self, id: ProgramId, entry: Arc<Entry>) {
         self.write().put(id, Slot::Taken(entry));
     }
@@ -336,7 +360,7 @@ impl Programs {
 impl Slot {
     fn owner(&self) -> &UserId {
         match self {
-            Self::Reserved(owner) => owner,
+            Self::Reserved(owner) | Self::Returning(owner, _) => owner,
             Self::Taken(entry) => entry.owner(),
         }
     }
@@ -345,6 +369,6 @@ impl Slot {
 fn taken(slot: &Slot) -> Option<&Arc<Entry>> {
     match slot {
         Slot::Taken(entry) => Some(entry),
-        Slot::Reserved(_) => None,
+        Slot::Reserved(_) | Slot::Returning(..) => None,
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     probes::Probes,
     proxy::Proxy,
     registry::{Entry, Registry},
-    runtime::{Runtime, Unavailable},
+    runtime::{Making, Runtime, Unavailable},
     space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
     story::Story,
@@ -145,6 +145,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             queue: build_queue.clone(),
             space: space.clone(),
             owner: builder_of(Arc::clone(&registry), accounts.clone()),
+            making: making_of(Arc::clone(&registry)),
         },
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         starter: starter_of(Arc::clone(&registry)),
@@ -203,6 +204,11 @@ fn starter_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send
             at_once: STARTS_AT_ONCE_OF_ONE,
         }
     })
+}
+
+/// Which program of its name a build is for.
+fn making_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Option<Making> + Send + Sync> {
+    Box::new(move |program| registry.making(program))
 }
 
 /// Ends supervision; what runs goes on running.
@@ -330,7 +336,8 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) -> Entry {
         Story::of(stored.stepper.state()),
     );
     // Its effects may be carried out before it is among the others, and ask whose it is.
-    host.registry().reserve(&id, &owner);
+    let making = Making::new(stored.row.0, stored.stepper.state().seed);
+    host.registry().expect_back(&id, &owner, making);
     let supervisor = Supervisor::run(
         stored.stepper,
         host.effects(),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hersh_host::{
     compose::{Contract, Spec, validate},
     runtime::{
-        BuildRequest, Running, Runtime, StartError,
+        BuildRequest, Making, Running, Runtime, StartError,
         docker::{DockerConfig, DockerRuntime},
     },
     storage::{SourceLimits, Storage},
@@ -255,6 +255,7 @@ impl World {
         let request = BuildRequest {
             rules: Default::default(),
             program: self.program.clone(),
+            making: Making::new(1, 1),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),

@@ -11,7 +11,8 @@ pub const PROGRAM_LABEL: &str = "hersh.program";
 pub const HOST_LABEL: &str = "hersh.host";
 /// The label of every layer that a host builds, of failed builds too: the host's id.
 pub const LAYER_LABEL: &str = "hersh.layer";
-/// Label of every layer of a build: for which program, and with which network, it was made.
+/// Label of every layer of a build: for which making of which program, and with which network, it was
+/// made.
 pub const CACHE_LABEL: &str = "hersh.cache";
 /// User and group id of every program, and the owner of its `/state`.
 pub const SANDBOX_ID: u32 = 65_532;

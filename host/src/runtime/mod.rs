@@ -25,7 +25,7 @@ pub use log_file::Marks;
 pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
 pub use logs::{LogLine, Stream};
 pub use types::{
-    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Running, RuntimeEvent, StartTurn,
+    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Making, Running, RuntimeEvent, StartTurn,
     Stats,
 };
 

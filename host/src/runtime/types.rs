@@ -1,17 +1,39 @@
 //! What goes into and comes out of a [`Runtime`](super::Runtime).
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Receipt, RuntimeMode};
 
+/// Which of all programs that ever had a name one is. A name is given again once its program was
+/// removed, a making never: what one program left in an engine's cache is not for the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Making(String);
+
+impl Making {
+    /// That of the program in row `row` of a journal, which counts on and on, and with this seed, which
+    /// tells rows apart that a restored journal gives once more.
+    #[must_use]
+    pub fn new(row: i64, seed: u64) -> Self {
+        Self(format!("{row}-{seed:016x}"))
+    }
+}
+
+impl fmt::Display for Making {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     /// Whose.
     pub program: ProgramId,
+    /// Which program of that name.
+    pub making: Making,
     /// Which source tree; names the image.
     pub build: BuildId,
     /// The tree, with the Dockerfile that the rules name.

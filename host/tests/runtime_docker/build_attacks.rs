@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use hersh_host::runtime::{BuildError, Runtime};
+use hersh_host::runtime::{BuildError, BuildRequest, Making, Runtime};
 use hersh_program::{ImageId, Recipe};
 
 use crate::world::{World, until};
@@ -137,6 +137,26 @@ async fn a_step_runs_in_gvisor_when_the_engine_uses_it_by_default_and_sees_no_en
     let log = std::fs::read_to_string(&request.log_path).unwrap();
     assert!(log.contains("Starting gVisor"), "{log}");
     assert_eq!(log.matches("No such file").count(), 3, "{log}");
+}
+
+/// A program removed and made again under its name may be somebody else's.
+#[tokio::test]
+async fn a_name_given_again_gets_no_cached_step_of_the_one_before() {
+    let world = World::new();
+    let build = world.store(&format!("{HEAD}RUN echo poisoned > /tool\nRUN exit 3\n"));
+    let mut request = world.build_request(&build);
+    let log = async |request: &BuildRequest| {
+        refusal(world.runtime.build(request.clone()).await);
+        std::fs::read_to_string(&request.log_path).unwrap()
+    };
+    log(&request).await;
+    let again = log(&request).await;
+    assert!(again.contains("Using cache"), "{again}");
+    for next in [Making::new(2, 7), Making::new(1, 8)] {
+        request.making = next;
+        let next = log(&request).await;
+        assert!(!next.contains("Using cache"), "{next}");
+    }
 }
 
 #[tokio::test]

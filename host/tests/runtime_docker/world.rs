@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use hersh_host::{
     compose::{RuntimeMode, Spec},
     runtime::{
-        BuildError, BuildRequest, Running, Runtime,
+        BuildError, BuildRequest, Making, Running, Runtime,
         docker::{DockerConfig, DockerRuntime},
     },
     storage::{SourceLimits, Storage},
@@ -155,6 +155,7 @@ impl World {
     pub fn build_request(&self, build: &BuildId) -> BuildRequest {
         BuildRequest {
             program: self.program.clone(),
+            making: Making::new(1, 7),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod build_logs;
+mod ids;
 mod pages;
 mod programs;
 mod quota;

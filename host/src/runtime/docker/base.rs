@@ -66,13 +66,13 @@ pub(super) async fn prepare(
     }
     let made = trees.make(inner, request, &file).await?;
     // The engine's cache knows neither tenant nor network: what one program's step left behind
-    // would stand for the same step of another.
+    // would stand for the same step of another, and of the next one of its name.
     let network = if request.rules.network {
         "network"
     } else {
         "none"
     };
-    let cache = format!("{}.{network}", request.program);
+    let cache = format!("{}.{}.{network}", request.program, request.making);
     let labels = [
         (LAYER_LABEL, inner.config.host_id.as_str()),
         (CACHE_LABEL, &cache),
