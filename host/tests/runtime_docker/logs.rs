@@ -274,3 +274,28 @@ async fn lines(world: &World) -> Vec<LogLine> {
         .await
         .unwrap()
 }
+
+/// Its output may be taken over still, slowly, when somebody else's program has its name already.
+#[tokio::test]
+async fn nothing_of_a_removed_program_is_in_the_next_ones_log() {
+    let world = World::new();
+    world
+        .start("while :; do i=$((i+1)); echo tick; echo $i > /state/n; sleep 0.05; done")
+        .await;
+    until("it prints", || async { !lines(&world).await.is_empty() }).await;
+    world.runtime.forget(&world.program).await.unwrap();
+    let logs = world.storage.paths(&world.program).logs;
+    std::fs::remove_dir_all(&logs).unwrap();
+    std::fs::create_dir(&logs).unwrap();
+    let count = || {
+        let text = std::fs::read_to_string(world.storage.paths(&world.program).state.join("n"));
+        text.ok().and_then(|text| text.trim().parse::<u32>().ok())
+    };
+    let before = count();
+    until("it printed more", || async {
+        count() > before.map(|it| it + 20)
+    })
+    .await;
+    assert_eq!(lines(&world).await, []);
+    world.stop().await;
+}

@@ -15,6 +15,7 @@ use std::{
 use bollard::models::ContainerInspectResponse;
 use hersh_program::ProgramId;
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{Inner, engine::Fault, from_engine, from_files, pace::Pace, spool::Spool};
 use crate::runtime::logs::{LogLine, Stream, normal_time};
@@ -39,6 +40,9 @@ struct States {
 }
 
 struct Running {
+    program: ProgramId,
+    /// Ends the capture at once: what it would store is nobody's any more.
+    given_up: CancellationToken,
     /// Tells the capture that nothing more will be printed.
     ending: watch::Sender<bool>,
     ended: watch::Receiver<()>,
@@ -58,12 +62,15 @@ impl Captures {
     ) {
         let (end, ended) = watch::channel(());
         let (ending, is_ending) = watch::channel(false);
+        let given_up = CancellationToken::new();
         {
             let mut states = self.lock();
             if states.running.contains_key(container) || states.done.contains(container) {
                 return;
             }
             let running = Running {
+                program: program.clone(),
+                given_up: given_up.clone(),
                 ending,
                 ended,
                 late_at: None,
@@ -84,7 +91,10 @@ impl Captures {
             _end: end,
         };
         tokio::spawn(async move {
-            leave.is_done = capture.run(is_ending).await;
+            tokio::select! {
+                done = capture.run(is_ending) => leave.is_done = done,
+                () = given_up.cancelled() => {}
+            }
             drop(leave);
         });
     }
@@ -105,6 +115,21 @@ impl Captures {
             if tokio::time::timeout_at(late_at, end).await.is_err() {
                 tracing::warn!(container, "the last lines of a container came too late");
             }
+        }
+    }
+
+    /// Ends what is still taken over for a removed program, and waits for that: the next program of its
+    /// name has the same log.
+    pub(super) async fn give_up(&self, program: &ProgramId) {
+        let mut ends = Vec::new();
+        for running in self.lock().running.values() {
+            if running.program == *program {
+                running.given_up.cancel();
+                ends.push(running.ended.clone());
+            }
+        }
+        for mut ended in ends {
+            while ended.changed().await.is_ok() {}
         }
     }
 

@@ -252,6 +252,7 @@ impl Runtime for DockerRuntime {
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         Box::pin(async move {
+            self.inner.captures.give_up(&program).await;
             self.inner.logs.forget(&program);
             self.inner.remove_images(&program, None).await
         })
