@@ -19,6 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let base = Base {
         id: FOUND.to_owned(),
         variables: [("PATH".to_owned(), 100)].into(),
+        ..Base::default()
     };
     let images = file.images();
     let bases = images.map(|(_, image)| (image.to_owned(), base.clone()));

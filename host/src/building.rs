@@ -10,7 +10,7 @@ use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, Program
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    runtime::{BuildError, BuildRequest, Making, Runtime},
+    runtime::{BuildError, BuildRequest, Hold, Making, Runtime},
     space::Space,
     storage::Storage,
     turns::{Owner, Turn, TurnQueue},
@@ -27,10 +27,16 @@ pub(crate) struct Builds {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) queue: TurnQueue,
     pub(crate) space: Space,
-    /// Whom a program's build counts for.
-    pub(crate) owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
-    /// Which program of its name it is; `None` for one that is not there any more.
-    pub(crate) making: Box<dyn Fn(&ProgramId) -> Option<Making> + Send + Sync>,
+    /// Whom a program's build is for.
+    pub(crate) tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+}
+
+/// Whom a build is for.
+pub(crate) struct Tenancy {
+    /// Whom it counts for.
+    pub(crate) owner: Owner,
+    /// Which program of its name; `None` for one that is not there any more.
+    pub(crate) making: Option<Making>,
 }
 
 impl Builds {
@@ -55,11 +61,12 @@ impl Builds {
             let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
             return Err(not_built(message.to_owned()));
         }
-        let Some(making) = (self.making)(&task.program) else {
+        let Some(making) = (self.tenancy)(&task.program).making else {
             return Err(not_built("the program is not there any more".to_owned()));
         };
         let log_path = self.storage.build_log_path(&task.program, build);
-        let _turn = self.turn(task, &log_path).await?;
+        // Kept for as long as the engine is busy with the build, also when that is given up.
+        let held = Hold::new(self.turn(task, &log_path).await?);
         self.space
             .check()
             .map_err(|error| not_built(error.to_string()))?;
@@ -71,6 +78,8 @@ impl Builds {
             context_dir,
             log_path,
             rules: rules.clone(),
+            room_bytes: self.space.left_bytes(),
+            held: held.clone(),
             cancel: stop.clone(),
         });
         tokio::select! {
@@ -102,7 +111,7 @@ impl Builds {
                 tracing::warn!(%error, program = %task.program, "a build's log can't be written");
             }
         };
-        let owner = (self.owner)(&task.program);
+        let owner = (self.tenancy)(&task.program).owner;
         if owner.at_once == 0 {
             let name = &owner.name;
             let message = format!("{name} may build nothing; have an admin raise the quota");

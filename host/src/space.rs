@@ -87,6 +87,14 @@ impl Space {
         room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
     }
 
+    /// What a build may write until the engine's disk is nearly full, bytes, as far as it can be seen from
+    /// here.
+    pub(crate) fn left_bytes(&self) -> Option<u64> {
+        let room = self.surroundings.room(self.folders.last()?)?;
+        let floor_bytes = floor(room.all_bytes, self.free_bytes_min);
+        Some(room.free_bytes.saturating_sub(floor_bytes))
+    }
+
     /// Waits until a disk has no room.
     pub(crate) async fn runs_out(&self) -> NoSpace {
         let mut looks = tokio::time::interval(LOOK);

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
-    building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds},
+    building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
     effects::{Effects, STARTS_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX},
     host::{AllSeats, EngineCheck, Host, Parts},
     idempotency::Claims,
@@ -144,8 +144,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
             runtime: Arc::clone(&runtime),
             queue: build_queue.clone(),
             space: space.clone(),
-            owner: builder_of(Arc::clone(&registry), accounts.clone()),
-            making: making_of(Arc::clone(&registry)),
+            tenancy: tenancy_of(Arc::clone(&registry), accounts.clone()),
         },
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         starter: starter_of(Arc::clone(&registry)),
@@ -176,21 +175,25 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     Ok((host, workers))
 }
 
-/// Whom a program's builds count for, and how many of theirs run at once.
-fn builder_of(
+/// Whom a program's builds are for, and how many of theirs run at once.
+fn tenancy_of(
     registry: Arc<Registry>,
     accounts: Accounts,
-) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
+) -> Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync> {
     Box::new(move |program| {
         let owner = registry.owner(program);
         let builds = owner
             .as_ref()
             .and_then(|owner| accounts.user(owner).ok()?.quota.builds);
-        Owner {
+        let owner = Owner {
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
             at_once: builds.map_or(usize::MAX, |builds| {
                 usize::try_from(builds).unwrap_or(usize::MAX)
             }),
+        };
+        Tenancy {
+            owner,
+            making: registry.making(program),
         }
     })
 }
@@ -204,11 +207,6 @@ fn starter_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send
             at_once: STARTS_AT_ONCE_OF_ONE,
         }
     })
-}
-
-/// Which program of its name a build is for.
-fn making_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Option<Making> + Send + Sync> {
-    Box::new(move |program| registry.making(program))
 }
 
 /// Ends supervision; what runs goes on running.

@@ -254,6 +254,8 @@ impl World {
     async fn run_build(&self, build: &BuildId) -> Result<ImageId> {
         let request = BuildRequest {
             rules: Default::default(),
+            room_bytes: None,
+            held: Default::default(),
             program: self.program.clone(),
             making: Making::new(1, 1),
             build: build.clone(),

@@ -11,6 +11,8 @@ use super::{
 
 /// The mode with which folders are made in any case, so that it may be asked for whole trees.
 const FOLDER_MODE: u32 = 0o755;
+/// The most paths and patterns that one line may take.
+const SOURCES_MAX: usize = 100;
 
 /// `ADD` unpacks archives, of the tree only.
 pub(super) fn add(line: &Line, escape: char, report: &mut Report) -> Result<Step, Refused> {
@@ -43,15 +45,18 @@ pub(super) fn add(line: &Line, escape: char, report: &mut Report) -> Result<Step
             return Err(refused(line.number, reason));
         }
     }
+    few_enough(line, rest)?;
+    let unpacked = sources.to_vec();
     let before = if is_list {
         written(&flags) + &serde_json::Value::from(words).to_string()
     } else if dropped {
         written(&flags) + rest
     } else {
-        return Ok(as_is(line));
+        line.arguments.clone()
     };
     Ok(Step {
         before,
+        unpacked,
         ..as_is(line)
     })
 }
@@ -75,6 +80,7 @@ pub(super) fn copy(line: &Line, stages: &Stages, report: &mut Report) -> Result<
             _other => unknown_flag(line, name),
         });
     }
+    few_enough(line, rest)?;
     let others = written(&flags);
     let step = |before: String, image: Option<Image>, after: String| Step {
         before,
@@ -108,6 +114,24 @@ pub(super) fn copy(line: &Line, stages: &Stages, report: &mut Report) -> Result<
             Ok(step(before, Some(image), format!(" {rest}")))
         }
     }
+}
+
+/// The engine takes one source after the other and does not look up in between, however often the same
+/// is named.
+fn few_enough(line: &Line, rest: &str) -> Result<(), Refused> {
+    // What begins like a list and is none is words for an engine.
+    let count = match words(line, rest) {
+        Ok((words, _is_list)) => words.len(),
+        Err(_) => rest.split([' ', '\t', ',']).count(),
+    };
+    if count <= SOURCES_MAX {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} takes at most {SOURCES_MAX} sources here: name a folder, or write more lines",
+        line.keyword
+    );
+    Err(refused(line.number, reason))
 }
 
 /// Whether `source`, which is no finished stage, may be copied from as an image.

@@ -1,17 +1,20 @@
 //! How long a line can become when the engine puts values in the place of variables.
 //!
-//! The engine does that in its own process, takes longer than in proportion to the length, and goes
-//! on when the build is cancelled. A few lines, each of which names the one before ten times, would
-//! keep it busy for ever. So every value's greatest length is known here before the engine sees it.
+//! The engine does that in its own process, takes longer than in proportion to the length, and does not
+//! look up before it is done. A few lines, each of which names the one before ten times, would keep it
+//! busy for ever. So every value's greatest length is known here before the engine sees it, and with it
+//! what each line costs.
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Base, Refused, report::refused};
+use super::{
+    Asked, Base, Refused,
+    effort::{Effort, Instruction},
+    report::refused,
+};
 
 /// The most that one line may become, bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
-/// The most that all lines together may grow by, bytes.
-const GROWTH_BYTES_MAX: usize = 512 * 1024;
 /// The instructions in which engines look for variables.
 const EXPANDED: [&str; 10] = [
     "ADD",
@@ -33,7 +36,9 @@ pub(super) struct Expansion {
     lengths: BTreeMap<String, usize>,
     /// The same for one whose name can't be told; a name that nobody sets stands for nothing.
     otherwise: usize,
-    growth_bytes: usize,
+    /// Bytes of all `ARG`s, which an engine notes with every step that runs.
+    args_bytes: usize,
+    effort: Effort,
 }
 
 impl Expansion {
@@ -46,10 +51,14 @@ impl Expansion {
             escape,
             lengths: BTreeMap::new(),
             otherwise: 0,
-            growth_bytes: 0,
+            args_bytes: 0,
+            effort: Effort::default(),
         };
-        for (name, length) in bases.flat_map(|base| &base.variables) {
-            expansion.remember(name, *length);
+        for base in bases {
+            expansion.effort.build_on(base);
+            for (name, length) in &base.variables {
+                expansion.remember(name, *length);
+            }
         }
         // Engines know some of them without a declaration.
         for (name, value) in &asked.args {
@@ -64,32 +73,61 @@ impl Expansion {
     /// Takes the next line in.
     ///
     /// # Errors
-    /// One that becomes too long.
+    /// One that becomes too long, or keeps the engine busy for too long.
     pub(super) fn take(
         &mut self,
         line: usize,
         keyword: &str,
         arguments: &str,
     ) -> Result<(), Refused> {
-        if !EXPANDED.contains(&keyword) {
-            return Ok(());
-        }
-        let at = |reason: &str| Err(refused(line, reason));
-        let Some(length) = self.length(arguments) else {
-            return at("replacing inside a value, as in ${name/x/y}, is not taken here");
+        let at = |reason: &str| refused(line, reason);
+        let is_expanded = EXPANDED.contains(&keyword);
+        let length = match is_expanded {
+            true => self.length(arguments).ok_or_else(|| {
+                at("replacing inside a value, as in ${name/x/y}, is not taken here")
+            })?,
+            false => arguments.len(),
         };
-        let growth_bytes = length.saturating_sub(arguments.len());
-        self.growth_bytes = self.growth_bytes.saturating_add(growth_bytes);
         if length > LINE_BYTES_MAX {
-            return at("with its variables the line can become longer than 64 KiB");
+            return Err(at(
+                "with its variables the line can become longer than 64 KiB",
+            ));
         }
-        if self.growth_bytes > GROWTH_BYTES_MAX {
-            return at("up to here the file grows by more than 512 KiB with its variables");
-        }
+        let noted = if keyword == "RUN" { self.args_bytes } else { 0 };
+        let instruction = Instruction {
+            expanded: if is_expanded {
+                self.words(arguments, length)
+            } else {
+                Vec::new()
+            },
+            noted_bytes: length.saturating_add(noted),
+            adds_parts: matches!(keyword, "ARG" | "ENV" | "EXPOSE" | "LABEL"),
+        };
+        self.effort
+            .take(&instruction)
+            .map_err(|error| refused(line, error.to_string()))?;
         if matches!(keyword, "ENV" | "ARG") {
             self.declare(arguments, length);
         }
+        if keyword == "ARG" {
+            self.args_bytes = self.args_bytes.saturating_add(length);
+        }
         Ok(())
+    }
+
+    /// The greatest lengths of a line's words, of which quotes may hold some together.
+    fn words(&self, text: &str, length: usize) -> Vec<usize> {
+        let is_plain = self.is_plain(text);
+        let words = text.split_whitespace();
+        words
+            .map(|word| self.length(word).filter(|_| is_plain).unwrap_or(0))
+            // All of it may be one word, and is counted once.
+            .chain((!is_plain).then_some(length))
+            .collect()
+    }
+
+    fn is_plain(&self, text: &str) -> bool {
+        !text.contains(['"', '\'', '\\', self.escape])
     }
 
     /// The greatest length of a text of which no variable is left; `None` if that has no bound.
@@ -112,7 +150,7 @@ impl Expansion {
 
     /// Remembers the variables of a line, which together can be `length` long.
     fn declare(&mut self, text: &str, length: usize) {
-        let is_plain = !text.contains(['"', '\'', '\\', self.escape]);
+        let is_plain = self.is_plain(text);
         let first = text.split_whitespace().next().unwrap_or_default();
         if !first.contains('=') {
             // `ENV name all of the rest`, or an `ARG` of which nothing else is known.

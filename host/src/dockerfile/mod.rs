@@ -11,14 +11,16 @@
 //!
 //! Refused is what makes the engine itself reach out, since it does so from the machine's own
 //! network (`ADD` with an URL), what asks for another builder (`# syntax=` of somebody,
-//! here-documents, options of `RUN`), what takes effect where nobody looks (`ONBUILD`, `VOLUME`),
+//! here-documents, secrets of a step), what takes effect where nobody looks (`ONBUILD`, `VOLUME`),
 //! and values that grow without bound. What changes nothing is passed over, with a note.
 
 mod copies;
+mod effort;
 mod expansion;
 mod flags;
 mod here_documents;
 mod lines;
+mod mounts;
 mod names;
 mod platform;
 mod registries;
@@ -74,6 +76,10 @@ pub struct Base {
     pub id: String,
     /// How long the value of each of its environment variables is, bytes.
     pub variables: BTreeMap<String, usize>,
+    /// How many labels it has.
+    pub labels: usize,
+    /// How much its labels and its history say, bytes.
+    pub other_bytes: usize,
 }
 
 /// One instruction. Where it names an image of the engine, that stands apart from its text.
@@ -86,6 +92,8 @@ struct Step {
     before: String,
     image: Option<Image>,
     after: String,
+    /// Sources that are unpacked if they are archives, by paths or patterns.
+    unpacked: Vec<String>,
 }
 
 /// Where a step takes files from.
@@ -165,6 +173,12 @@ impl Dockerfile {
             Some(Image::Tree { .. }) | None => None,
         });
         named.filter(move |(_, image)| seen.insert(*image))
+    }
+
+    /// What is unpacked if it is an archive: line, and paths or patterns of the tree.
+    pub fn unpacked(&self) -> impl Iterator<Item = (usize, &[String])> {
+        let steps = self.steps.iter().filter(|step| !step.unpacked.is_empty());
+        steps.map(|step| (step.line, step.unpacked.as_slice()))
     }
 
     /// The modes other than its own with which the tree is copied from: line, mode, and the paths

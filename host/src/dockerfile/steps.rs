@@ -5,6 +5,7 @@ use super::{
     copies::{add, copy},
     flags::{flags, words},
     lines::Line,
+    mounts,
     names::{Arguments, Stages, base_image},
     report::{Report, refused},
     volumes,
@@ -60,7 +61,7 @@ pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Rep
             }
         }
         match step(line, &mut known, report) {
-            Ok(step) => steps.extend(step),
+            Ok(made) => steps.extend(made),
             Err(refused) => report.refuse(refused),
         }
     }
@@ -71,14 +72,20 @@ pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Rep
 }
 
 /// What is to be built for a line; nothing for one that is passed over.
-fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Option<Step>, Refused> {
+fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Vec<Step>, Refused> {
     let step = match line.keyword.as_str() {
         "FROM" => from(line, known)?,
         "ARG" => arg(line, known),
-        "RUN" => run(line)?,
+        "RUN" => return mounts::run(line, &known.stages, report),
         "ADD" => add(line, known.escape, report)?,
         "COPY" => copy(line, &known.stages, report)?,
-        "VOLUME" => return volume(line, report).map(|()| None),
+        "VOLUME" => return volume(line, report).map(|()| Vec::new()),
+        "EXPOSE" if line.arguments.contains(['-', '$']) => {
+            let text = "EXPOSE of a range or a variable is passed over: nothing is published, and \
+                        hersh.toml says at which port a program answers";
+            report.note(line.number, text);
+            return Ok(Vec::new());
+        }
         "ONBUILD" => {
             let reason = "ONBUILD is not taken: write its instruction where it is to run";
             return Err(refused(line.number, reason));
@@ -89,7 +96,7 @@ fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Optio
             return Err(refused(line.number, reason));
         }
     };
-    Ok(Some(step))
+    Ok(vec![step])
 }
 
 pub(super) fn as_is(line: &Line) -> Step {
@@ -100,6 +107,7 @@ pub(super) fn as_is(line: &Line) -> Step {
         before: line.arguments.clone(),
         image: None,
         after: String::new(),
+        unpacked: Vec::new(),
     }
 }
 
@@ -197,23 +205,6 @@ fn arg(line: &Line, known: &mut Known<'_>) -> Step {
         before: words.collect::<Vec<_>>().join(" "),
         ..as_is(line)
     }
-}
-
-fn run(line: &Line) -> Result<Step, Refused> {
-    let Some(option) = line.arguments.strip_prefix("--") else {
-        return Ok(as_is(line));
-    };
-    let name = option.split(['=', ' ', '\t']).next().unwrap_or_default();
-    let instead = match name {
-        "mount" => {
-            "leave --mount out: what a cache holds is then part of the image unless the step \
-             removes it, a bind is a COPY, and a secret can't be had while building"
-        }
-        "network" => "leave it out: [build] network in hersh.toml says what steps reach",
-        _other => "leave it out",
-    };
-    let reason = format!("options of RUN need a builder that is not used here; {instead}");
-    Err(refused(line.number, reason))
 }
 
 fn volume(line: &Line, report: &mut Report) -> Result<(), Refused> {

@@ -21,6 +21,7 @@ fn built_for(text: &str, asked: Asked) -> Result<String, Refusals> {
     let base = Base {
         id: ID.to_owned(),
         variables: [("PATH".to_owned(), 100)].into(),
+        ..Base::default()
     };
     let images = file.images();
     let bases = images.map(|(_, image)| (image.to_owned(), base.clone()));
@@ -245,6 +246,16 @@ ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
             "FROM scratch\nADD --checksum=sha256:aa a /x",
             "no option --checksum",
         ),
+        (
+            2,
+            &format!("FROM scratch\nCOPY {} /", "a ".repeat(100)),
+            "at most 100 sources",
+        ),
+        (
+            2,
+            &format!("FROM scratch\nADD [{}\"/\"]", "\"a\",".repeat(100)),
+            "at most 100 sources",
+        ),
         (2, "FROM scratch\nCOPY --chmod=u+x a /", "octal digits"),
         (2, "FROM scratch\nCOPY --chmod=0o7 a /", "octal digits"),
         (2, "FROM scratch\nCOPY --chmod=+75 a /", "octal digits"),
@@ -283,8 +294,28 @@ ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
         ),
         (
             2,
-            "FROM scratch\nRUN --mount=type=cache,target=/c x",
-            "leave --mount out",
+            "FROM scratch\nRUN --mount=type=cache,from=a,target=/c x",
+            "begins with files",
+        ),
+        (
+            2,
+            "FROM scratch\nRUN --mount=type=cache x",
+            "needs a target",
+        ),
+        (
+            2,
+            "FROM scratch\nRUN --mount=from=hersh/h/p,target=/x ls",
+            "the image of a program",
+        ),
+        (
+            2,
+            "FROM scratch\nRUN --mount=source=$X,target=/x ls",
+            "plain paths",
+        ),
+        (
+            2,
+            "FROM scratch\nRUN --mount=type=ssh git clone x",
+            "gets no ssh",
         ),
         (2, "FROM scratch\nCOPY --from=1 / /", "no stage 1"),
         (2, "FROM scratch\nCOPY --from=0 / /", "no stage 0"),
@@ -293,12 +324,12 @@ ADD ["\u0068ttp\u003a//h/x", "/x"]"#,
         (
             2,
             "FROM scratch\nRUN --mount=type=secret,id=x cat",
-            "options of RUN",
+            "gets no secret",
         ),
         (
             2,
             "FROM scratch\nRUN --security=insecure ls",
-            "options of RUN",
+            "no option --security",
         ),
         (
             2,
@@ -360,6 +391,7 @@ fn a_file_has_bounds() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn values_grow_within_bounds() {
     let doubling = |keyword: &str, count: usize| {
         let lines = (0..count).map(|at| format!("{keyword} a{}=${{a{at}}}$a{at}\n", at + 1));
@@ -368,18 +400,49 @@ fn values_grow_within_bounds() {
     let ours = |text: &str| built(&format!("FROM a:1\n{text}"));
     assert!(ours(&doubling("ENV", 10)).is_ok());
     assert!(built(&format!("{}FROM a:1", doubling("ARG", 10))).is_ok());
-    let long = "longer than 64 KiB";
+    let (busy, long) = ("more than a second", "longer than 64 KiB");
     for (text, expected) in [
-        (doubling("ENV", 30), long),
-        (doubling("ARG", 30), long),
+        (doubling("ENV", 30), busy),
+        (doubling("ARG", 30), busy),
         (
             "ENV a \"0123456789\"\nENV \"b\"=$a$a$a\n".to_owned() + &"ENV b=$b$b$b\n".repeat(9),
-            long,
+            busy,
         ),
         (format!("LABEL x={}", "$PATH".repeat(700)), long),
         (
             format!("LABEL x={}\n", "$PATH".repeat(10)).repeat(999),
-            "more than 512 KiB",
+            "more than ten seconds",
+        ),
+        // The lines of an attack: 17 of these kept an engine busy for 45 s.
+        (
+            format!("ENV a={}\n", "x".repeat(59_000)),
+            "more than a second",
+        ),
+        (
+            format!("LABEL \"a {}\"=b\n", "x".repeat(59_000)),
+            "more than a second",
+        ),
+        (
+            format!("ARG a={}\n", "x".repeat(20_000)).repeat(40),
+            "more than ten seconds",
+        ),
+        (
+            format!("ENV {}\n", "a=b ".repeat(3_000)),
+            "more than a second",
+        ),
+        (
+            (0..999)
+                .map(|at| format!("ENV a{at}=b c{at}=d\n"))
+                .collect(),
+            "more than ten seconds",
+        ),
+        (
+            format!("CMD {}\n", "x".repeat(50_000)) + &"USER x\n".repeat(990),
+            "more than ten seconds",
+        ),
+        (
+            format!("ARG a={}\n", "x".repeat(4_000)) + &"RUN x\n".repeat(990),
+            "more than ten seconds",
         ),
         ("ENV b=${a//0/$a}".to_owned(), "replacing inside"),
         ("USER ${a:-${b/x/y}}".to_owned(), "replacing inside"),
@@ -387,6 +450,15 @@ fn values_grow_within_bounds() {
         let refused = first(ours(&text));
         assert!(refused.reason.contains(expected), "{text}: {refused}");
     }
+    // What people write is far from any of that.
+    let usual = (0..60).map(|at| {
+        format!(
+            "ENV NAME_{at}={0}\nLABEL org.{at}=\"{0}\"\n",
+            "x".repeat(99)
+        )
+    });
+    let usual = usual.collect::<String>() + &format!("RUN {}\n", "x".repeat(3_000)).repeat(60);
+    assert!(ours(&usual).is_ok(), "{:?}", ours(&usual));
     // What a shell expands is its own affair, and a name that nobody sets stands for nothing.
     let shell = format!(
         "RUN echo {}\nUSER {}",
@@ -401,7 +473,7 @@ fn values_grow_within_bounds() {
 
 #[test]
 fn every_refusal_of_a_file_is_told_at_once() {
-    let text = "# syntax=evil/x\nFROM --evil=1 a/b AS one\nRUN --mount=type=cache,target=/c x\n\
+    let text = "# syntax=evil/x\nFROM --evil=1 a/b AS one\nRUN --mount=type=secret,id=c x\n\
                 RUN <<EOT\necho one\nFROM two\nEOT\nADD http://h/x /x\nCOPY --from=one a b\n\
                 COOPY a b\nVOLUME /data\nFROM hersh/h/p AS two\nCOPY --from=two a b";
     let refusals = built(text).unwrap_err();
@@ -440,6 +512,22 @@ fn what_changes_nothing_is_passed_over_with_a_note() {
             "FROM a:1 AS x\nFROM scratch\nCOPY --from=x --link=false [\"a b\", \"/c\"]",
             "FROM sha256:aa AS x\nLABEL l=h\nFROM scratch\nLABEL l=h\nCOPY --from=x [\"a b\", \"/c\"]\n",
             "line 3: --link is passed over",
+        ),
+        (
+            "FROM scratch\nRUN --mount=type=cache,target=/c,sharing=locked --mount=type=tmpfs,dst=/t x && y",
+            "FROM scratch\nLABEL l=h\nRUN x && y\n",
+            "line 2: --mount=type=cache is passed over",
+        ),
+        (
+            "FROM a:1 AS s\nFROM scratch\nRUN --mount=target=/x --mount=from=s,src=/a,target=b,ro [\"z\"]",
+            "FROM sha256:aa AS s\nLABEL l=h\nFROM scratch\nLABEL l=h\nCOPY . /x\n\
+             COPY --from=s /a b\nRUN [\"z\"]\n",
+            "line 3: --mount=type=bind is done by COPY",
+        ),
+        (
+            "FROM scratch\nEXPOSE 80 81/udp\nEXPOSE 1-65535\nEXPOSE $PORT",
+            "FROM scratch\nLABEL l=h\nEXPOSE 80 81/udp\n",
+            "line 3: EXPOSE of a range",
         ),
         (
             "FROM scratch\nVOLUME /tmp /state/a//b/./c/\nVOLUME [\"/state\"]",

@@ -25,8 +25,8 @@ pub use log_file::Marks;
 pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
 pub use logs::{LogLine, Stream};
 pub use types::{
-    BuildRequest, Collected, EngineInfo, InUse, Kept, Listed, Making, Running, RuntimeEvent, StartTurn,
-    Stats,
+    BuildRequest, Collected, EngineInfo, Hold, InUse, Kept, Listed, Making, Running, RuntimeEvent,
+    StartTurn, Stats,
 };
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};

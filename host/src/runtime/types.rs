@@ -1,11 +1,16 @@
 //! What goes into and comes out of a [`Runtime`](super::Runtime).
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    any::Any, collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
-use crate::compose::{Receipt, RuntimeMode};
+use crate::{
+    compose::{Receipt, RuntimeMode},
+    storage::DOCKERFILE,
+};
 
 /// Which of all programs that ever had a name one is. A name is given again once its program was
 /// removed, a making never: what one program left in an engine's cache is not for the next.
@@ -27,6 +32,26 @@ impl fmt::Display for Making {
     }
 }
 
+/// What a build holds as long as anything of it goes on in the engine, whoever still waits for it.
+#[derive(Clone, Default)]
+pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Hold {
+    /// Holds `place`.
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(place)))
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Hold")
+            .field(&self.0.is_some())
+            .finish()
+    }
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -42,8 +67,24 @@ pub struct BuildRequest {
     pub log_path: PathBuf,
     /// What is made of the tree, and what its steps may reach.
     pub rules: BuildRules,
+    /// What may be written to the disks until they are nearly full, bytes, as far as that is known.
+    pub room_bytes: Option<u64>,
+    /// Let go once nothing of the build goes on in the engine.
+    pub held: Hold,
     /// Ends the build; [`BuildError::Cancelled`](super::BuildError) follows once it is gone.
     pub cancel: CancellationToken,
+}
+
+impl BuildRequest {
+    /// Where in the tree the Dockerfile stands.
+    #[must_use]
+    pub fn dockerfile(&self) -> &str {
+        self.rules
+            .recipe
+            .dockerfile
+            .as_deref()
+            .unwrap_or(DOCKERFILE)
+    }
 }
 
 /// A place among the starts that are under way; whoever drops it gives it to the next.

@@ -16,7 +16,7 @@ use super::{
 const HEADER_BYTES: u64 = 64 * 1024;
 
 /// A zstd archive may look back this many bytes, as a power of two: what `zstd -19` makes needs 23.
-const ZSTD_WINDOW_LOG_MAX: u32 = 24;
+pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// What extension headers said about the entry that follows them.
 #[derive(Default)]

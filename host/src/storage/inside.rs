@@ -18,11 +18,20 @@ fn open_file(root: &Path, path: &str) -> io::Result<fs::File> {
 }
 
 fn open_beneath(root: &Path, path: &str, also: ResolveFlags) -> io::Result<fs::File> {
+    open_by(root, path, ResolveFlags::BENEATH | also)
+}
+
+/// Opens the file that the engine finds at `path`: it takes the tree for the whole file system, so that
+/// a link out of it leads to another place in it.
+pub(super) fn open_as_root(root: &Path, path: &str) -> io::Result<fs::File> {
+    open_by(root, path, ResolveFlags::IN_ROOT)
+}
+
+fn open_by(root: &Path, path: &str, how: ResolveFlags) -> io::Result<fs::File> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = open(root, folder, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV | also;
+    let resolve = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV | how;
     let opened = openat2(&root, path, flags, Mode::empty(), resolve);
     let file = fs::File::from(opened.map_err(|error| match error {
         Errno::XDEV => io::Error::other("it is a link that leads out of the source"),

@@ -17,6 +17,7 @@
 //! Source comes in whole or not at all: staged beside the programs, checked against
 //! [`SourceLimits`] while it is read, named by its content, renamed into place.
 
+mod added;
 mod archive;
 mod aside;
 mod attributes;
@@ -35,10 +36,12 @@ mod state_copy;
 mod state_file;
 mod tar_stream;
 mod tree;
+mod unpacked;
 mod usage;
 mod whole;
 mod write;
 
+pub(crate) use added::{added_files, tree_bytes};
 pub use builds::StoredBuild;
 pub use error::{SourceError, StorageError};
 pub(crate) use inside::{is_plain_file, read_inside};
@@ -48,6 +51,7 @@ pub use source::{SourceLimits, StagedSource};
 pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
 pub(crate) use tar_stream::{Purpose, SourceTree, tar_stream};
+pub(crate) use unpacked::{MeasureError, unpacked_bytes};
 pub use usage::Usage;
 
 use std::{

@@ -35,12 +35,22 @@ pub(crate) enum Purpose {
     /// To be kept: all of it.
     Keep,
     /// To be built by this Dockerfile, which stands at [`BUILD_DOCKERFILE`]. What `COPY` can see is
-    /// what Docker would show it, so the tree's own Dockerfile only if `.dockerignore` does not name
-    /// it; and never the manifest.
-    Build(String),
+    /// what Docker would show it, so a Dockerfile of the tree's own only if `.dockerignore` does not
+    /// name it; and never the manifest.
+    Build {
+        /// The Dockerfile's text.
+        text: String,
+        /// Where in the tree the one stands that it was made of.
+        path: String,
+    },
     /// To be copied from while it is built, every file with this mode, and what `COPY` can't see left
     /// out as well.
-    Modes(u32),
+    Modes {
+        /// The mode.
+        mode: u32,
+        /// Where in the tree the Dockerfile stands.
+        path: String,
+    },
 }
 
 /// A stored tree that is open. All of it is read through the open folder: a path would lead a slow
@@ -93,21 +103,29 @@ pub(crate) fn tar_stream(
 }
 
 fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
-    let hidden: &[&str] = match purpose {
-        Purpose::Keep => &[],
-        Purpose::Build(_) | Purpose::Modes(_) if is_ignored(root, DOCKERFILE) => {
-            &[MANIFEST, IGNORE, BUILD_DOCKERFILE, DOCKERFILE]
+    // Sent in any case, as the host needs them.
+    let own = |path| {
+        [DOCKERFILE, path]
+            .into_iter()
+            .filter(|it| is_ignored(root, it))
+    };
+    let hidden: Vec<&str> = match purpose {
+        Purpose::Keep => Vec::new(),
+        Purpose::Build { path, .. } | Purpose::Modes { path, .. } => {
+            [MANIFEST, IGNORE, BUILD_DOCKERFILE]
+                .into_iter()
+                .chain(own(path))
+                .collect()
         }
-        Purpose::Build(_) | Purpose::Modes(_) => &[MANIFEST, IGNORE, BUILD_DOCKERFILE],
     };
     let mut archive = tar::Builder::new(&mut *out);
     let mode = match purpose {
-        Purpose::Keep | Purpose::Build(_) => None,
-        Purpose::Modes(mode) => Some(*mode),
+        Purpose::Keep | Purpose::Build { .. } => None,
+        Purpose::Modes { mode, .. } => Some(*mode),
     };
-    let written = write_tree(root, hidden, mode, &mut archive).and_then(|()| match purpose {
-        Purpose::Keep | Purpose::Modes(_) => Ok(()),
-        Purpose::Build(dockerfile) => write_own(dockerfile, &mut archive),
+    let written = write_tree(root, &hidden, mode, &mut archive).and_then(|()| match purpose {
+        Purpose::Keep | Purpose::Modes { .. } => Ok(()),
+        Purpose::Build { text, .. } => write_own(text, &mut archive),
     });
     if let Err(error) = written {
         // Dropping the builder would write an end, as if this were all.
@@ -248,7 +266,14 @@ mod tests {
     }
 
     fn build() -> Purpose {
-        Purpose::Build("FROM scratch".into())
+        build_by(DOCKERFILE)
+    }
+
+    fn build_by(path: &str) -> Purpose {
+        Purpose::Build {
+            text: "FROM scratch".into(),
+            path: path.into(),
+        }
     }
 
     #[tokio::test]
@@ -268,6 +293,15 @@ mod tests {
         fs::write(folder.path().join(IGNORE), "*\n!d\n").unwrap();
         let seen = [&["d/"], &below[..], &own].concat();
         assert_eq!(names(&archive(folder.path(), build()).await), seen);
+        // Neither does it see another Dockerfile that is sent although it is named there.
+        fs::write(folder.path().join("d/own"), "x").unwrap();
+        fs::write(folder.path().join(IGNORE), "d/own\nDockerfile\n").unwrap();
+        assert_eq!(
+            names(&archive(folder.path(), build_by("d/own")).await),
+            seen
+        );
+        let sent = names(&archive(folder.path(), Purpose::Keep).await);
+        assert!(sent.contains(&"d/own".to_owned()), "{sent:?}");
     }
 
     #[tokio::test]
@@ -279,7 +313,14 @@ mod tests {
         }
         let private = fs::Permissions::from_mode(0o700);
         fs::set_permissions(folder.path().join("d"), private).unwrap();
-        let bytes = archive(folder.path(), Purpose::Modes(0o4_500)).await;
+        let bytes = archive(
+            folder.path(),
+            Purpose::Modes {
+                mode: 0o4_500,
+                path: DOCKERFILE.into(),
+            },
+        )
+        .await;
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().unwrap();
         let modes = entries.map(|entry| entry.unwrap().header().mode().unwrap());

@@ -245,12 +245,12 @@ async fn a_persons_image_is_not_fetched_anew() {
 async fn every_refusal_is_told_before_anything_is_built() {
     let world = World::new();
     let text = format!(
-        "FROM hersh/h/p\nRUN --mount=type=cache,target=/c x\nVOLUME /data\nADD http://{INTERNET}/x /x\n"
+        "FROM hersh/h/p\nRUN --mount=type=secret,id=x ls\nVOLUME /data\nADD http://{INTERNET}/x /x\n"
     );
     let message = refusal(world.try_build(&text).await);
     for line in [
         "line 1: hersh/h/p is",
-        "line 2: options of RUN",
+        "line 2: a step gets no secret",
         "line 3: VOLUME /data",
         "line 4: ADD",
     ] {

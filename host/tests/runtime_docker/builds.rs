@@ -1,10 +1,13 @@
 //! Builds: what they leave, and that an ended one leaves nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hersh_host::{
     dockerfile::Platform,
-    runtime::{BuildError, InUse, Kept, Runtime},
+    runtime::{BuildError, Hold, InUse, Kept, Runtime},
 };
 use hersh_program::Recipe;
 
@@ -435,6 +438,50 @@ async fn a_build_can_be_cancelled_at_any_moment() {
         assert_eq!(result, Err(BuildError::Cancelled), "{delay_ms} ms");
         assert_eq!(steps(&world).await, 0, "{delay_ms} ms");
     }
+}
+
+/// What the engine computes by itself goes on for a while, and counts for who asked for it.
+#[tokio::test]
+async fn a_cancelled_build_holds_its_place_until_the_engine_is_done() {
+    let world = World::new();
+    let lines = (0..5).map(|at| format!("ENV a{at}={}\n", "x".repeat(35_000)));
+    let build = world.store(&format!("FROM scratch\n{}", lines.collect::<String>()));
+    let mut request = world.build_request(&build);
+    let place = Arc::new(());
+    request.held = Hold::new(Arc::clone(&place));
+    let (cancel, log) = (request.cancel.clone(), request.log_path.clone());
+    let begun = async {
+        until("the engine is at it", || async {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Step 3/"))
+        })
+        .await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(world.runtime.build(request), begun);
+    assert_eq!(result, Err(BuildError::Cancelled));
+    until("the engine is done", || async {
+        Arc::strong_count(&place) == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_mounts_bring_is_there_for_the_step() {
+    let world = World::new();
+    let text = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n\
+                RUN --mount=target=/src --mount=type=cache,target=/c grep -c mount /src/Dockerfile\n\
+                RUN --mount=type=bind,source=Dockerfile,target=/one test -f /one && echo all there\n";
+    let build = world.store(text);
+    let request = world.build_request(&build);
+    let built = world.runtime.build(request.clone()).await;
+    let log = std::fs::read_to_string(&request.log_path).unwrap();
+    assert!(built.is_ok(), "{built:?}: {log}");
+    assert!(log.contains("\nall there\n"), "{log}");
+    assert!(
+        log.contains("note: line 4: --mount=type=cache is passed over"),
+        "{log}"
+    );
+    world.runtime.forget(&world.program).await.unwrap();
 }
 
 /// The engine reads all images that are made from nothing when it looks for a step that it knows.

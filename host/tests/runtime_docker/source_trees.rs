@@ -1,6 +1,6 @@
 //! What a build sees of the tree that was sent.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use hersh_host::{runtime::Runtime, storage::SourceLimits};
 use tar::{Builder, EntryType, Header};
@@ -97,4 +97,44 @@ async fn what_is_ignored_of_the_hosts_own_files_is_in_no_image() {
     for hidden in ["/ctx/Dockerfile", "/ctx/.dockerignore", "/ctx/.hersh"] {
         assert!(!has(&second, hidden), "{second:#?}");
     }
+}
+
+/// A gzip of a tar with a file `inside` of 3 MiB.
+fn packed() -> Vec<u8> {
+    let mut tar = Builder::new(Vec::new());
+    add_file(&mut tar, "inside", 0o644, &vec![0; 3 << 20]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar.into_inner().unwrap()).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// What the engine takes for an archive that `ADD` unpacks, and what it costs.
+#[tokio::test]
+async fn what_add_unpacks_is_counted_before() {
+    let world = World::new();
+    let mut archive = busybox_archive();
+    let text = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nADD a.tgz /a/\nADD *.tgz /b/\n\
+                ADD folder /c/\nADD link /d/\nRUN cd /; echo saw $(ls a b c d)\n";
+    add_file(&mut archive, "Dockerfile", 0o644, text.as_bytes());
+    add_file(&mut archive, "a.tgz", 0o644, &packed());
+    add_file(&mut archive, "folder/c.tgz", 0o644, &packed());
+    add_link(&mut archive, "link", "/folder/c.tgz");
+    let bytes = archive.into_inner().unwrap();
+    let staged = world
+        .storage
+        .stage_archive(bytes.as_slice(), SourceLimits::default());
+    let build = world
+        .storage
+        .commit(&world.program, staged.unwrap())
+        .unwrap();
+    let mut request = world.build_request(&build);
+    request.room_bytes = Some(2 * 9 << 20);
+    let refused = world.runtime.build(request.clone()).await.unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains("line 4: source and archives"), "{message}");
+    request.room_bytes = Some(2 * 15 << 20);
+    world.runtime.build(request.clone()).await.unwrap();
+    let seen = saw(&request.log_path);
+    assert_eq!(seen, ["a: inside b: inside c: c.tgz d: inside"]);
+    world.runtime.forget(&world.program).await.unwrap();
 }

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use hersh_host::{
     compose::{RuntimeMode, Spec},
     runtime::{
-        BuildError, BuildRequest, Making, Running, Runtime,
+        BuildError, BuildRequest, Hold, Making, Running, Runtime,
         docker::{DockerConfig, DockerRuntime},
     },
     storage::{SourceLimits, Storage},
@@ -160,6 +160,8 @@ impl World {
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
             rules: BuildRules::default(),
+            room_bytes: None,
+            held: Hold::default(),
             cancel: CancellationToken::new(),
         }
     }

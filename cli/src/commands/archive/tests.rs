@@ -285,3 +285,26 @@ fn a_manifest_with_flags_stands_in_for_the_folders_own() {
     }
     assert_eq!(text, "name = \"b\"");
 }
+
+/// As Docker does: a host keeps it from the build then.
+#[test]
+fn another_dockerfile_is_sent_though_it_is_ignored() {
+    let folder = folder(&[
+        ("Dockerfile", "FROM scratch"),
+        ("docker/own", "FROM scratch"),
+        ("docker/other", "x"),
+    ]);
+    for ignored in ["docker", "docker/", "*", "**/own\nDockerfile"] {
+        fs::write(folder.path().join(".dockerignore"), ignored).unwrap();
+        let wanted = Wanted {
+            dockerfile: "docker/own".to_owned(),
+            ..wanted()
+        };
+        let listing = list(folder.path(), &wanted).unwrap();
+        let body = body(folder.path(), &listing).unwrap();
+        let mut archive = tar::Archive::new(body.as_slice());
+        let entries = archive.entries().unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path().unwrap().into_owned());
+        assert!(paths.any(|it| it == Path::new("docker/own")), "{ignored}");
+    }
+}

@@ -11,7 +11,7 @@ use bollard::models::ImageInspect;
 use super::{
     Inner,
     engine::Fault,
-    fetch,
+    fetch, room,
     trees::{self, Trees},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         is_mounted_over,
     },
     runtime::{BuildError, BuildLog, BuildRequest},
-    storage::{DOCKERFILE, read_inside},
+    storage::read_inside,
 };
 
 /// The text that the engine is to build.
@@ -43,6 +43,7 @@ pub(super) async fn prepare(
         write(log, request, &note.to_string())?;
     }
     let mut refusals = trees::refusals(request, &file).await;
+    refusals.extend(room::refusals(request, &file).await);
     let mut bases = BTreeMap::new();
     for (line, name) in file.images() {
         // Nothing is fetched for a build that is refused anyway.
@@ -84,7 +85,7 @@ pub(super) async fn prepare(
 /// The file that the recipe names, read and checked.
 async fn read(request: &BuildRequest) -> Result<Result<Dockerfile, Refusals>, BuildError> {
     let recipe = &request.rules.recipe;
-    let name = recipe.dockerfile.as_deref().unwrap_or(DOCKERFILE);
+    let name = request.dockerfile();
     let (root, path) = (request.context_dir.clone(), name.to_owned());
     let read =
         tokio::task::spawn_blocking(move || read_inside(&root, &path, DOCKERFILE_BYTES_MAX + 1));
@@ -158,11 +159,20 @@ async fn look_up(
         }
     };
     let image = image.ok_or_else(|| failed(format!("{name} was fetched and is not there")))?;
-    base(name, image).map(Some)
+    let history = history(inner, name).await?;
+    base(name, image, history).map(Some)
+}
+
+/// How much an image's history says, bytes: every image built on it says the same again.
+async fn history(inner: &Inner, name: &str) -> Result<usize, BuildError> {
+    let client = inner.engine.client().await?;
+    let said = client.image_history(name).await;
+    let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
+    Ok(said.iter().map(|layer| layer.created_by.len()).sum())
 }
 
 /// What is known of an image, if it may be built on.
-fn base(name: &str, image: ImageInspect) -> Result<Base, BuildError> {
+fn base(name: &str, image: ImageInspect, history_bytes: usize) -> Result<Base, BuildError> {
     let config = image.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     if [HOST_LABEL, PROGRAM_LABEL, LAYER_LABEL]
@@ -196,6 +206,12 @@ fn base(name: &str, image: ImageInspect) -> Result<Base, BuildError> {
     Ok(Base {
         id: image.id.ok_or_else(no_id)?,
         variables,
+        labels: labels.len(),
+        other_bytes: labels
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>()
+            + history_bytes,
     })
 }
 

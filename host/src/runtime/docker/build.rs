@@ -9,7 +9,7 @@ use hersh_program::ImageId;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inner, base, build_network,
+    Inner, base, build_connection, build_network,
     build_steps::{self, Watched},
     culprit,
     engine::Fault,
@@ -187,8 +187,14 @@ async fn send(
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let (inner, request) = (sending.inner, sending.request);
-    let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
-    let packed = Purpose::Build(sending.dockerfile.text.clone());
+    let known = inner.engine.client().await?;
+    let (socket, held) = (inner.config.socket.clone(), request.held.clone());
+    let client = build_connection::client(&known, socket, held, NO_LIMIT)
+        .map_err(|error| refused(inner.engine.fault(&error)))?;
+    let packed = Purpose::Build {
+        text: sending.dockerfile.text.clone(),
+        path: request.dockerfile().to_owned(),
+    };
     let root = request.context_dir.clone();
     let context = tar_stream(move || SourceTree::open(&root), packed, ());
     let context = bollard::body_try_stream(context);

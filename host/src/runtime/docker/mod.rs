@@ -7,6 +7,7 @@
 mod accounts;
 mod base;
 mod build;
+mod build_connection;
 mod build_network;
 mod build_steps;
 mod capture;
@@ -43,6 +44,7 @@ mod probe;
 mod processes;
 mod query;
 mod remove;
+mod room;
 mod runsc;
 mod spool;
 mod start;

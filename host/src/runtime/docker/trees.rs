@@ -100,7 +100,9 @@ async fn import(inner: &Inner, request: &BuildRequest, mode: u32) -> Result<Stri
         ..CreateImageOptions::default()
     };
     let root = request.context_dir.clone();
-    let tree = tar_stream(move || SourceTree::open(&root), Purpose::Modes(mode), ());
+    let path = request.dockerfile().to_owned();
+    let modes = Purpose::Modes { mode, path };
+    let tree = tar_stream(move || SourceTree::open(&root), modes, ());
     let tree = bollard::body_try_stream(tree);
     let mut said = std::pin::pin!(client.create_image(Some(options), Some(tree), None));
     let mut id = None;
