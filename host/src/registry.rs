@@ -20,7 +20,7 @@ use crate::{
     proxy::{InFlight, Rules, Upstream},
     quota::Looks,
     reading::LastReading,
-    runtime::Making,
+    runtime::{Making, OnDeath},
 };
 
 /// One program of this host.
@@ -31,8 +31,7 @@ pub(crate) struct Entry {
     last_event_ms: Arc<AtomicU64>,
     supervisor: Supervisor,
     in_flight: InFlight,
-    /// The container that requests go to; of use as long as the program has it.
-    upstream: Mutex<Option<Arc<Upstream>>>,
+    way: Mutex<Way>,
     state_looks: Looks,
     gone: CancellationToken,
     /// Held while source is stored, told to the program, and older source removed; and while a
@@ -58,7 +57,7 @@ impl Entry {
             last_event_ms,
             supervisor,
             in_flight: InFlight::default(),
-            upstream: Mutex::new(None),
+            way: Mutex::default(),
             state_looks: Looks::default(),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
@@ -197,19 +196,23 @@ impl Entry {
 
     /// The container that requests go to, if the program still has it.
     pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
-        let known = self.known_upstream().clone()?;
+        let known = self.way().upstream.clone()?;
         let is_current = self
             .supervisor
             .with_state(|program| program.state.container() == Some(known.container()));
         is_current.then_some(known)
     }
 
-    /// From now on requests go to this container; once it is not the program's any more, all that
-    /// was begun with it ends.
-    pub(crate) fn adopt(&self, container: ContainerId, place: Place) -> Arc<Upstream> {
-        let mut known = self.known_upstream();
-        if let Some(same) = known.as_ref().filter(|it| *it.container() == container) {
-            return Arc::clone(same);
+    /// From now on requests go to this container, unless it is dead; once it is not the program's any
+    /// more, all that was begun with it ends.
+    pub(crate) fn adopt(&self, container: ContainerId, place: Place) -> Option<Arc<Upstream>> {
+        let mut way = self.way();
+        if way.dead.as_ref() == Some(&container) {
+            return None;
+        }
+        let known = way.upstream.as_ref();
+        if let Some(same) = known.filter(|it| *it.container() == container) {
+            return Some(Arc::clone(same));
         }
         let (id, rules) = self.supervisor.with_state(|program| {
             let rules = Rules::new(program.manifest());
@@ -217,19 +220,39 @@ impl Entry {
         });
         let in_flight = self.in_flight.clone();
         let upstream = Upstream::new(&id, container.clone(), place, rules, in_flight);
-        *known = Some(Arc::clone(&upstream));
+        way.upstream = Some(Arc::clone(&upstream));
         let supervisor = self.supervisor.clone();
         let gone = async move {
             let is_over = |program: &Program| program.state.container() != Some(&container);
             supervisor.until(is_over).await;
         };
         tokio::spawn(Arc::clone(&upstream).keep(gone));
-        upstream
+        Some(upstream)
     }
 
-    fn known_upstream(&self) -> MutexGuard<'_, Option<Arc<Upstream>>> {
-        self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends what goes on with a container that is dead. The program's state may name it for a while
+    /// still, and nothing is sent to it meanwhile.
+    pub(crate) fn died(&self, container: &ContainerId) {
+        let mut way = self.way();
+        let known = &mut way.upstream;
+        if let Some(upstream) = known.take_if(|it| it.container() == container) {
+            upstream.end();
+        }
+        way.dead = Some(container.clone());
     }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to a program.
+#[derive(Default)]
+struct Way {
+    /// The container that requests go to; of use as long as the program has it.
+    upstream: Option<Arc<Upstream>>,
+    /// The container of which it is known that it is dead.
+    dead: Option<ContainerId>,
 }
 
 enum Slot {
@@ -304,6 +327,19 @@ impl Registry {
         };
         let slots = ids.iter().filter_map(|id| programs.by_id.get(id));
         (ids.len() as u64, slots.filter_map(taken).cloned().collect())
+    }
+
+    /// Tells programs of containers that are dead.
+    pub(crate) fn on_death(this: &Arc<Self>) -> OnDeath {
+        let registry = Arc::downgrade(this);
+        Box::new(move |program, container| {
+            let entry = registry
+                .upgrade()
+                .and_then(|registry| registry.get(program));
+            if let Some(entry) = entry {
+                entry.died(container);
+            }
+        })
     }
 
     /// Keeps `id` for a program of `owner` to come; false if it is taken.

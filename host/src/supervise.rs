@@ -26,7 +26,7 @@ use crate::{
     probes::Probes,
     proxy::Proxy,
     registry::{Entry, Registry},
-    runtime::{Making, Runtime, Unavailable},
+    runtime::{Making, Runtime, RuntimeEvent, Unavailable},
     space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
     story::Story,
@@ -131,7 +131,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     );
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // Listened to before anything is resumed, so that no exit falls in between.
-    let exits = runtime.events();
+    let exits = listen(&*runtime, &registry);
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
     let metrics = Metrics::new(journal.metrics());
     let probes = Probes::default();
@@ -173,6 +173,12 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let left = recover(&host, programs).await?;
     let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
     Ok((host, workers))
+}
+
+/// Has deaths of containers told to programs at once; how each ended comes later.
+fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
+    runtime.on_death(Registry::on_death(registry));
+    runtime.events()
 }
 
 /// Whom a program's builds are for, and how many of theirs run at once.

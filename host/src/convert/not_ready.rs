@@ -14,8 +14,8 @@ pub(crate) fn not_ready(program: &Program) -> String {
         }
         State::Building(_) => format!("{id} is starting: its image is being built; try again soon"),
         State::Starting(_) => format!("{id} is starting; try again soon"),
-        // It became Ready a moment ago.
-        State::Ready(_) => format!("{id} has just started; try again"),
+        // It became Ready a moment ago, or its end is still being told.
+        State::Ready(_) => format!("{id} has just started or ended; try again"),
         State::Stopping(stopping) => match &stopping.then {
             Then::Start => format!("{id} is restarting; try again soon"),
             Then::Stop { .. } => format!("{id} is stopping; 'hersh start {id}' starts it again"),

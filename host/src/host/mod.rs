@@ -340,7 +340,7 @@ impl Host {
             Some(address) => Place::Address(address),
             None => Place::socket(self.0.storage.paths(&id).state),
         };
-        Ok(Some(entry.adopt(container, place)))
+        Ok(entry.adopt(container, place))
     }
 }
 

@@ -76,6 +76,11 @@ impl Upstream {
             self.idle()
                 .retain(|(since, _)| now.duration_since(*since) < IDLE_TIMEOUT);
         }
+        self.end();
+    }
+
+    /// Ends everything that still goes on with this container.
+    pub(crate) fn end(&self) {
         self.ended.cancel();
         self.idle().clear();
     }

@@ -25,8 +25,8 @@ pub use log_file::Marks;
 pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
 pub use logs::{LogLine, Stream};
 pub use types::{
-    BuildRequest, Collected, EngineInfo, Hold, InUse, Kept, Listed, Making, Running, RuntimeEvent,
-    StartTurn, Stats,
+    BuildRequest, Collected, EngineInfo, Hold, InUse, Kept, Listed, Making, OnDeath, Running,
+    RuntimeEvent, StartTurn, Stats,
 };
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -112,6 +112,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// the connection to the engine is made (again): an exit can be told twice, never lost.
     /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
+
+    /// Has `tell` called for each container that the engine says is dead, at once: what it printed last
+    /// is stored before [`Runtime::events`] says how it ended, and nothing may be sent to it meanwhile.
+    /// Asked for once, before [`Runtime::events`].
+    fn on_death(&self, _tell: OnDeath) {}
 
     /// The last `tail` lines that the program's containers printed, oldest first; at most 50
     /// lines of 500 characters. Also after the container is gone.

@@ -112,6 +112,9 @@ pub struct RuntimeEvent {
     pub exit: Exit,
 }
 
+/// Told of a container that is dead.
+pub type OnDeath = Box<dyn Fn(&ProgramId, &ContainerId) + Send + Sync>;
+
 /// One container of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {

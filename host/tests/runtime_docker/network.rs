@@ -194,6 +194,39 @@ async fn when_a_network_is_full_the_next_one_is_made_and_neither_reaches_the_oth
 }
 
 #[tokio::test]
+async fn an_address_that_was_just_left_is_not_the_next_ones() {
+    let world = World::new();
+    let neighbour = world.neighbour();
+    let running = world.start("sleep 1000").await;
+    let id = running.container.as_str();
+    let address = running.address.unwrap().to_string();
+    // Behind the host's back, so that it still takes the address for the program's.
+    let killed = world.engine.kill_container(id, None);
+    killed.await.unwrap();
+    let is_dead = async || {
+        let state = world.inspect(id).await.state.unwrap();
+        state.running == Some(false)
+    };
+    until("it is dead", is_dead).await;
+    let image = world.script("sleep 1000").await;
+    for _ in 0..3 {
+        let spec = world.spec_of(&neighbour, &image, |_| {});
+        let other = world.runtime.start(spec).await.unwrap();
+        assert_ne!(other.address.unwrap().to_string(), address);
+        let stopped = world.runtime.stop(&neighbour, Duration::ZERO);
+        stopped.await.unwrap();
+    }
+    // The engine knows which one it had, so no round of all addresses comes by it either.
+    let given = world.inspect(id).await.network_settings.unwrap();
+    let given = given.networks.unwrap().into_values();
+    let given: Vec<_> = given
+        .filter_map(|it| it.ipam_config?.ipv4_address)
+        .collect();
+    assert_eq!(given, [address]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_network_there_is_only_loopback() {
     let world = World::new();
     let image = world.script("sleep 1000").await;

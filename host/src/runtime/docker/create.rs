@@ -1,11 +1,12 @@
 //! A spec in the engine's words.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountType, NetworkingConfig, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use crate::compose::{ENGINE_DEFAULT, Sandbox, Spec, Tmpfs};
@@ -13,8 +14,9 @@ use crate::compose::{ENGINE_DEFAULT, Sandbox, Spec, Tmpfs};
 /// The engine's name of the bound on processes inside a sandbox.
 pub(super) const PROCESSES: &str = "nproc";
 
-/// What the engine is asked to create. `network` is the engine's name of the network.
-pub(super) fn body(spec: &Spec, network: &str) -> ContainerCreateBody {
+/// What the engine is asked to create. `network` is the engine's name of the network, `address` the
+/// one there.
+pub(super) fn body(spec: &Spec, network: &str, address: Option<Ipv4Addr>) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         hostname: Some(spec.program.to_string()),
@@ -33,7 +35,21 @@ pub(super) fn body(spec: &Spec, network: &str) -> ContainerCreateBody {
             ..HealthConfig::default()
         }),
         host_config: Some(host_config(&spec.sandbox, network)),
+        networking_config: address.map(|address| at(network, address)),
         ..ContainerCreateBody::default()
+    }
+}
+
+fn at(network: &str, address: Ipv4Addr) -> NetworkingConfig {
+    let endpoint = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(address.to_string()),
+            ..EndpointIpamConfig::default()
+        }),
+        ..EndpointSettings::default()
+    };
+    NetworkingConfig {
+        endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])),
     }
 }
 

@@ -12,7 +12,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bollard::{models::EventMessage, query_parameters::EventsOptions};
+use bollard::{
+    models::{
+        ContainerSummaryStateEnum::{DEAD, EXITED},
+        EventMessage,
+    },
+    query_parameters::EventsOptions,
+};
 use futures_util::{Stream, StreamExt};
 use hersh_program::{ContainerId, ProgramId};
 use tokio::{
@@ -185,6 +191,7 @@ impl Watch {
         let mut vanished = self.seen.clone();
         vanished.extend(self.inner.started().clone());
         for container in self.inner.containers(None).await? {
+            let state = container.state;
             let Some(Listed {
                 program,
                 container,
@@ -196,11 +203,16 @@ impl Watch {
             vanished.remove(&container);
             if running {
                 self.capture(program, container);
-            } else {
-                self.tell_end(program, container, Notice::List);
+                continue;
             }
+            // One that is only made yet has not ended.
+            if let Some(EXITED | DEAD) = state {
+                self.died(&program, &container);
+            }
+            self.tell_end(program, container, Notice::List);
         }
         for (container, program) in vanished {
+            self.died(&program, &container);
             // Whoever tells its end already knows more of it.
             let telling = (container, Errand::TellEnd);
             if !self.errands.is_under_way(&telling) {
@@ -226,6 +238,7 @@ impl Watch {
         if event.action.as_deref() == Some("start") {
             self.capture(program, container);
         } else {
+            self.died(&program, &container);
             let code = attributes.get("exitCode");
             let code = code.and_then(|code| code.parse().ok());
             self.tell_end(program, container, Notice::Event(code));
@@ -244,6 +257,14 @@ impl Watch {
             self.inner.started().remove(&container);
         }
         Ok(())
+    }
+
+    /// Says at once that nothing may be sent to a container any more: what it printed last is waited
+    /// for before its end is told.
+    fn died(&self, program: &ProgramId, container: &ContainerId) {
+        if let Some(tell) = self.inner.on_death.get() {
+            tell(program, container);
+        }
     }
 
     fn capture(&mut self, program: ProgramId, container: ContainerId) {

@@ -5,6 +5,7 @@
 //! could not tell.
 
 mod accounts;
+mod addresses;
 mod base;
 mod build;
 mod build_connection;
@@ -81,7 +82,7 @@ use tokio::sync::mpsc;
 use self::{capture::Captures, engine::Engine, fetched::Fetched, work::Work};
 use super::{
     BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, LogStore,
-    Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
+    OnDeath, Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
     logs::{CAUSE_LINES, for_cause},
 };
 use crate::{
@@ -112,6 +113,9 @@ struct Inner {
     proved: trial::Proved,
     runscs: runsc::Known,
     sound: places::Sound,
+    addresses: addresses::Addresses,
+    /// Told of containers that are dead.
+    on_death: OnceLock<OnDeath>,
     /// Where the engine keeps images, once it was asked for.
     folder: OnceLock<PathBuf>,
 }
@@ -139,6 +143,8 @@ impl DockerRuntime {
                 proved: trial::Proved::default(),
                 runscs: runsc::Known::default(),
                 sound: places::Sound::default(),
+                addresses: addresses::Addresses::default(),
+                on_death: OnceLock::new(),
                 folder: OnceLock::new(),
                 config,
                 storage,
@@ -200,6 +206,11 @@ impl Runtime for DockerRuntime {
     fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
         let program = program.clone();
         Box::pin(async move { self.inner.observe(&program).await })
+    }
+
+    fn on_death(&self, tell: OnDeath) {
+        // A further one would be told nothing.
+        let _ = self.inner.on_death.set(tell);
     }
 
     fn observe_container<'a>(

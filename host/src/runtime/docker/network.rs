@@ -8,7 +8,8 @@
 //!
 //! The host reaches all of them. One network holds [`MEMBERS_MAX`]: a Linux bridge takes 1,023
 //! ports, a /22 has 1,021 addresses for members, and starts under way are not among the members yet.
-//! The next network is made when one is full, each a /22 of the pool.
+//! The next network is made when one is full, each a /22 of the pool. Which address a member gets is
+//! said in [`addresses`](super::addresses).
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -20,6 +21,7 @@ use hersh_program::NetworkMode;
 
 use super::{
     DockerConfig,
+    addresses::{Addresses, Subnet},
     engine::Fault,
     firewall,
     subnets::{self, failed},
@@ -46,6 +48,8 @@ pub(super) struct Known {
     mode: NetworkMode,
     /// The bridge on the host; `None` without a network.
     pub(super) bridge: Option<String>,
+    /// Its addresses; `None` without a network.
+    pub(super) subnet: Option<Subnet>,
 }
 
 impl Known {
@@ -55,6 +59,24 @@ impl Known {
             Some(bridge) => firewall::close(bridge).await,
             None => Ok(()),
         }
+    }
+
+    /// The address of one more member; `None` without a network.
+    pub(super) fn next_address(
+        &self,
+        addresses: &Addresses,
+    ) -> Result<Option<Ipv4Addr>, StartError> {
+        let Some(subnet) = &self.subnet else {
+            return Ok(None);
+        };
+        let address = addresses.next(&self.name, subnet);
+        let full = || {
+            failed(Fault::Refused(format!(
+                "network {} has no address left",
+                self.name
+            )))
+        };
+        address.map(Some).ok_or_else(full)
     }
 
     /// What [`Sandbox::networks`](crate::compose::Sandbox) calls a network of the engine.
@@ -79,16 +101,20 @@ pub(super) async fn ensure(
             name: "none".to_owned(),
             mode,
             bridge: None,
+            subnet: None,
         });
     }
     for number in 0..NETWORKS {
         let network = found_or_made(client, &fault, config, (mode, number)).await?;
         check(&network, mode, number)?;
-        if network.containers.map_or(0, |members| members.len()) < config.network_members {
+        let members = network.containers.as_ref().map_or(0, HashMap::len);
+        if members < config.network_members {
+            let name = engine_name(mode, number);
             return Ok(Known {
-                name: engine_name(mode, number),
                 mode,
                 bridge: Some(bridge_name(mode, number)),
+                subnet: Some(Subnet::of(&network).ok_or_else(|| no_plan(&name))?),
+                name,
             });
         }
     }
@@ -127,6 +153,15 @@ async fn found_or_made(
 
 fn engine_name(mode: NetworkMode, number: u8) -> String {
     format!("hersh-{}-{number}", network_name(mode))
+}
+
+fn no_plan(name: &str) -> StartError {
+    StartError::Failed {
+        message: format!(
+            "network {name} has no plan of its addresses; remove that network and start again"
+        ),
+        logs: Vec::new(),
+    }
 }
 
 fn bridge_name(mode: NetworkMode, number: u8) -> String {

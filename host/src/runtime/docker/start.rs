@@ -16,7 +16,7 @@ use hersh_program::{ContainerId, ImageId, NetworkMode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inner, create,
+    Inner, addresses, create,
     engine::Fault,
     files, firewall, first_process, inspect, look,
     machine::{self, Sight},
@@ -42,6 +42,13 @@ enum NotRun {
     NotSeen(StartError),
 }
 
+impl NotRun {
+    /// Whether it would run at another address.
+    fn meets_another(&self) -> bool {
+        matches!(self, Self::Failed(error) if addresses::is_taken(error))
+    }
+}
+
 impl<E: Into<StartError>> From<E> for NotRun {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -50,53 +57,73 @@ impl<E: Into<StartError>> From<E> for NotRun {
 
 pub(super) async fn start(
     inner: Arc<Inner>,
-    mut spec: Spec,
+    spec: Spec,
     turn: StartTurn,
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
+    let (mut left, mut turn) = (addresses::ATTEMPTS, Some(turn));
+    loop {
+        left -= 1;
+        match attempt(&inner, spec.clone(), &mut turn, &cancel).await {
+            Err(error) if left > 0 && addresses::is_taken(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(
+    inner: &Arc<Inner>,
+    mut spec: Spec,
+    turn: &mut Option<StartTurn>,
+    cancel: &CancellationToken,
+) -> Result<Running, StartError> {
     let client = inner.engine.client().await?;
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
-    let (removed, known, image, places) = tokio::join!(
-        remove::leftovers(&inner, &spec.program),
+    let (removed, known, image, places, containers) = tokio::join!(
+        remove::leftovers(inner, &spec.program),
         network::ensure(&client, fault, &inner.config, mode),
         client.inspect_image(spec.image.as_str()),
-        places::check(&inner, &spec),
+        places::check(inner, &spec),
+        inner.containers(None),
     );
     removed.map_err(not_removed)?;
-    let known = known?;
+    let mut known = known?;
+    if let Some(subnet) = &mut known.subnet {
+        subnet.leave_out(&containers?);
+    }
     let image = image.map_err(|error| not_created(inner.engine.fault(&error), &spec))?;
     places?;
     fit(&mut spec, image.config.unwrap_or_default())?;
-    let (created, closed) = tokio::join!(create(&inner, &spec, &known), known.close());
+    let (created, closed) = tokio::join!(create(inner, &spec, &known), known.close());
     let container = created?;
     let id = container.to_string();
     // From here on a container is there, and any way out but the good one removes it.
     let result = match closed {
         Ok(()) => {
             let run = async {
-                let run = run(&inner, &spec, &known, container).await;
+                let run = run(inner, &spec, &known, container).await;
                 // The rest waits for what the container printed.
-                drop(turn);
+                if !run.as_ref().is_err_and(NotRun::meets_another) {
+                    drop(turn.take());
+                }
                 match run {
                     Ok(running) => Ok(running),
                     Err(NotRun::Failed(error)) => Err(error),
-                    Err(NotRun::NotSeen(error)) => {
-                        Err(ended_early(&inner, &spec, &id, error).await)
-                    }
+                    Err(NotRun::NotSeen(error)) => Err(ended_early(inner, &spec, &id, error).await),
                 }
             };
-            unless_cancelled(&cancel, run).await
+            unless_cancelled(cancel, run).await
         }
         Err(open) => {
-            drop(turn);
+            drop(turn.take());
             Err(open)
         }
     };
     if result.is_err() {
         inner.captures.finish(&id).await;
-        if let Err(error) = remove::force(&inner, &id).await {
+        if let Err(error) = remove::force(inner, &id).await {
             tracing::warn!(%error, program = %spec.program, "a container that failed to start may be left");
         }
     }
@@ -131,7 +158,8 @@ async fn create(inner: &Inner, spec: &Spec, known: &Known) -> Result<ContainerId
         name: Some(spec.name.clone()),
         ..CreateContainerOptions::default()
     };
-    let body = create::body(spec, &known.name);
+    let address = known.next_address(&inner.addresses)?;
+    let body = create::body(spec, &known.name, address);
     let created = client
         .create_container(Some(options), body)
         .await
