@@ -28,6 +28,7 @@ mod host;
 mod idempotency;
 pub mod journal;
 mod lanes;
+mod line;
 mod linger;
 mod lock;
 mod metrics;

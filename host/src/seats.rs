@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::auth::{Role, UserId};
+use crate::{
+    auth::{Role, UserId},
+    server::CONNECTIONS_MAX,
+};
 
 /// Source that comes in: at once, and of one user. Each holds a thread and room in staging.
 pub(crate) const UPLOADS_MAX: Bound = Bound {
@@ -34,6 +37,18 @@ pub(crate) const STREAMS_MAX: Bound = Bound {
     all: 256,
     one_user: 64,
     for_admins: 8,
+};
+/// Connections that members' requests come by, whatever they wait for. Admins' are not counted.
+pub(crate) const LINES_MAX: Bound = Bound {
+    all: CONNECTIONS_MAX,
+    one_user: 1_024,
+    for_admins: 512,
+};
+/// Answers that wait for a program to settle, each for an hour at most.
+pub(crate) const WAITS_MAX: Bound = Bound {
+    all: 1_024,
+    one_user: 64,
+    for_admins: 32,
 };
 /// Tunnels to programs.
 pub(crate) const TUNNELS_MAX: Bound = Bound {
@@ -90,6 +105,11 @@ impl Seats {
         })
     }
 
+    /// How many one user may have.
+    pub(crate) fn one_user(&self) -> usize {
+        self.bound.one_user
+    }
+
     /// How many are taken.
     #[cfg(test)]
     pub(crate) fn taken(&self) -> usize {
@@ -98,6 +118,13 @@ impl Seats {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Whose it is.
+    pub(crate) fn user(&self) -> &UserId {
+        &self.user
     }
 }
 

@@ -1,7 +1,7 @@
 //! Accepts connections and serves the router over HTTP/1.1, with every wait and buffer bounded.
 //!
 //! ```text
-//! accept ──► places (of all, of the peer, in a lane) ──► TLS handshake ──► requests, each with peer and scheme
+//! accept ──► places (of all, of the peer, in a lane) ──► TLS handshake ──► requests, each with its client
 //! ```
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -23,11 +23,12 @@ use tokio::{
 use crate::{
     api::Site,
     head_timer::HeadTimer,
-    lanes::{Lanes, Seat},
+    lanes::Lanes,
+    line::Line,
     linger::{Lingering, Unread, Watched},
-    metrics::{ConnectionMetrics, Counted},
+    metrics::ConnectionMetrics,
     pace::Paced,
-    peers::{self, Peers, Place},
+    peers::{self, Peers},
     tls::Tls,
 };
 
@@ -45,7 +46,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say) the next is tried this much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a client speaks to reach this host; every request carries it as an extension.
+/// What a client speaks to reach this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -61,11 +62,12 @@ impl Scheme {
     }
 }
 
-/// Who sent a request, and how.
-#[derive(Clone, Copy, Debug)]
+/// Who sent a request, and how; every request carries it as an extension.
+#[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
+    pub(crate) line: Line,
 }
 
 /// What stands between the listener and the router.
@@ -124,7 +126,7 @@ pub(crate) async fn serve(
             behind_proxy: door.behind_tls_proxy,
             site: Arc::clone(&site),
             draining: draining.clone(),
-            _held: (slot, place, door.metrics.opened(), seat),
+            line: Line::new((slot, place, door.metrics.opened(), seat)),
         };
         let tls = door.tls.clone();
         connections.spawn_on(connection.run(stream, tls), &lane);
@@ -142,8 +144,8 @@ struct Connection {
     behind_proxy: bool,
     site: Arc<Site>,
     draining: watch::Receiver<()>,
-    /// Its places among all connections, among its peer's and in its lane.
-    _held: (OwnedSemaphorePermit, Place, Counted, Seat),
+    /// Has its places among all connections, among its peer's and in its lane.
+    line: Line,
 }
 
 impl Connection {
@@ -168,6 +170,7 @@ impl Connection {
         let unread = Unread::default();
         let stream = Paced::new(Lingering::new(stream, unread.clone()), WRITE_PATIENCE);
         let (peer, scheme, site) = (self.peer, self.scheme, self.site);
+        let line = self.line.clone();
         let behind_proxy = self.behind_proxy;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let address = if behind_proxy {
@@ -182,7 +185,12 @@ impl Connection {
                     Body::new(Watched::new(body, &unread))
                 }
             });
-            Arc::clone(&site).answer(request, Client { address, scheme })
+            let client = Client {
+                address,
+                scheme,
+                line: line.clone(),
+            };
+            Arc::clone(&site).answer(request, client)
         });
         let connection = http1::Builder::new()
             .timer(HeadTimer::new(HEADER_READ_TIMEOUT))
@@ -196,6 +204,10 @@ impl Connection {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = self.line.over() => {
+                tracing::debug!(%peer, "connection cut: what was open on it is over");
+                return;
+            }
             _ = self.draining.changed() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

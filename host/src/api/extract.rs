@@ -17,6 +17,7 @@ use super::{JSON_BYTES_MAX, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     host::{Entry, Host},
+    seats::Seat,
 };
 
 /// The program that the path names, if it is there for the caller.
@@ -43,16 +44,37 @@ pub(super) struct Wait {
 /// The longest that a request may hold for a program to settle.
 const WAIT_MAX_MS: u64 = 60 * 60_000;
 
+/// An answer that is held, with its seat among those of the caller.
+pub(super) struct Hold {
+    /// How long at most.
+    pub(super) time: Duration,
+    _seat: Seat,
+}
+
 impl Wait {
-    pub(super) fn duration(&self) -> Result<Option<Duration>, Failure> {
-        match self.wait {
-            Some(Span(ms)) if ms > WAIT_MAX_MS => Err(Failure::new(
-                Code::BadRequest,
-                "wait is longer than an hour; use at most 1h",
-            )),
-            Some(Span(ms)) => Ok(Some(Duration::from_millis(ms))),
-            None => Ok(None),
+    /// What the answer is held for; `None` if it is given at once.
+    ///
+    /// # Errors
+    /// A [`Failure`] for a wait that is too long, and for a caller who has too many under way.
+    pub(super) fn hold(&self, host: &Host, caller: &Caller) -> Result<Option<Hold>, Failure> {
+        let Some(Span(ms)) = self.wait else {
+            return Ok(None);
+        };
+        if ms > WAIT_MAX_MS {
+            let detail = "wait is longer than an hour; use at most 1h";
+            return Err(Failure::new(Code::BadRequest, detail));
         }
+        let seat = host
+            .seats()
+            .waits
+            .take(&caller.user, caller.role)
+            .ok_or_else(|| {
+                let detail =
+                    "too many requests wait for programs; leave wait out, or try again later";
+                Failure::new(Code::QueueFull, detail)
+            })?;
+        let time = Duration::from_millis(ms);
+        Ok(Some(Hold { time, _seat: seat }))
     }
 }
 

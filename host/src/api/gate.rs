@@ -14,8 +14,10 @@ use hersh_wire::Code;
 
 use super::{document, guard::guarded, problem::Failure, rules::Access, watcher};
 use crate::{
-    auth::{Caller, Scope, Token, audit},
+    auth::{Caller, Role, Scope, Token, audit},
     host::Host,
+    line::Line,
+    server::Client,
 };
 
 const API_VERSION: &str = "1";
@@ -35,7 +37,9 @@ pub(super) async fn pass(
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
     let path = matched.as_ref().map(MatchedPath::as_str);
-    versioned(match admit(&host, path, peer, &request) {
+    let client = request.extensions().get::<Client>();
+    let line = client.map(|client| &client.line);
+    versioned(match admit(&host, path, peer, line, &request) {
         Ok(None) => next.run(request).await,
         Ok(Some(admitted)) => run(&host, admitted, peer, request, next).await,
         Err(refusal) => refusal.into_response(),
@@ -49,10 +53,11 @@ pub(super) async fn pass(
 pub(super) fn admit_look(
     host: &Host,
     path: &str,
-    peer: IpAddr,
+    client: &Client,
     request: &Request,
 ) -> Result<Caller, Failure> {
-    match admit(host, Some(path), Some(peer), request)? {
+    let (peer, line) = (client.address.ip(), &client.line);
+    match admit(host, Some(path), Some(peer), Some(line), request)? {
         Some(Admitted {
             caller,
             change: None,
@@ -93,6 +98,7 @@ fn admit(
     host: &Host,
     path: Option<&str>,
     peer: Option<IpAddr>,
+    line: Option<&Line>,
     request: &Request,
 ) -> Result<Option<Admitted>, Failure> {
     check_authority(request)?;
@@ -104,6 +110,7 @@ fn admit(
     }
     // Without a token nobody learns so much as whether a route exists.
     let caller = authenticate(host, peer, request.headers())?;
+    count(host, &caller, line)?;
     check_version(request.headers())?;
     check_address(request)?;
     let Some(path) = path else {
@@ -165,17 +172,22 @@ async fn run(
         }
     };
     tracing::Span::current().record("user", caller.user.as_str());
+    let client = request.extensions().get::<Client>();
+    let line = client.map(|client| client.line.clone());
     let grant = host.grant(caller.clone());
     let particulars = attempt.as_ref().map(audit::Attempt::particulars);
     request
         .extensions_mut()
         .insert(particulars.unwrap_or_default());
     request.extensions_mut().insert(caller);
-    let answer = guarded(grant, request, |request| next.run(request)).await;
+    let answer = guarded(grant.clone(), request, |request| next.run(request)).await;
     if let Some(attempt) = attempt {
         attempt.ended(answer.status().as_u16()).await;
     }
-    answer
+    match line {
+        Some(line) => answer.map(|body| line.carry(body, grant)),
+        None => answer,
+    }
 }
 
 fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Caller, Failure> {
@@ -201,6 +213,25 @@ fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Resul
             "send 'Authorization: Bearer hersh_...' with a valid token",
         ),
     })
+}
+
+/// Counts the connection among the caller's. An admin's is let in however many there are: nobody
+/// else could help a host that is full.
+fn count(host: &Host, caller: &Caller, line: Option<&Line>) -> Result<(), Failure> {
+    let seats = &host.seats().lines;
+    let has_place = match (caller.role, line) {
+        (Role::Admin, _) | (Role::Member, None) => true,
+        (Role::Member, Some(line)) => line.count_for(&caller.user, seats),
+    };
+    if has_place {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} connections of {} are open, or all that members may have; close one, or try again later",
+        seats.one_user(),
+        caller.user,
+    );
+    Err(Failure::new(Code::QueueFull, detail).closing())
 }
 
 /// A client that names versions must name ours.

@@ -25,7 +25,8 @@ use crate::{
 pub(super) struct Failure {
     problem: Problem,
     retry_after_s: Option<u64>,
-    allowed_methods: Option<String>,
+    allowed_methods: Option<Box<str>>,
+    closes: bool,
 }
 
 impl Failure {
@@ -35,6 +36,7 @@ impl Failure {
             retry_after_s: (problem.status == 503).then_some(1),
             problem,
             allowed_methods: None,
+            closes: false,
         }
     }
 
@@ -63,7 +65,13 @@ impl Failure {
 
     /// Says which methods are possible, as an `Allow` header does.
     pub(super) fn allow(mut self, methods: String) -> Self {
-        self.allowed_methods = Some(methods);
+        self.allowed_methods = Some(methods.into());
+        self
+    }
+
+    /// Ends the connection with the answer.
+    pub(super) fn closing(mut self) -> Self {
+        self.closes = true;
         self
     }
 
@@ -90,8 +98,11 @@ impl IntoResponse for Failure {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let allowed = self.allowed_methods;
-        if let Some(allowed) = allowed.and_then(|it| HeaderValue::try_from(it).ok()) {
+        if let Some(allowed) = allowed.and_then(|it| HeaderValue::from_str(&it).ok()) {
             headers.insert(header::ALLOW, allowed);
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -294,6 +305,7 @@ impl From<ForwardError> for Failure {
                 Code::BadRequest
             }
             ForwardError::Origin => Code::Forbidden,
+            ForwardError::Revoked => Code::Unauthorized,
             ForwardError::BodyTooLarge(_) => Code::TooLarge,
             ForwardError::BodyLate(_) => Code::RequestTimeout,
             ForwardError::Busy | ForwardError::TunnelsBusy => Code::QueueFull,

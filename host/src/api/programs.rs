@@ -92,11 +92,12 @@ fn known_state(text: &str) -> Result<&'static str, Failure> {
 )]
 pub(super) async fn show(
     State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
     Params(wait): Params<Wait>,
 ) -> Result<Json<ProgramView>, Failure> {
-    if let Some(wait) = wait.duration()? {
-        host.settle(&entry, wait).await?;
+    if let Some(hold) = wait.hold(&host, &caller)? {
+        host.settle(&entry, hold.time).await?;
     }
     let mut view = convert::program_view(&entry);
     view.last_probe = host.probes().last(&entry.id());
@@ -117,11 +118,12 @@ pub(super) async fn show(
 )]
 pub(super) async fn start(
     host: State<Host>,
+    caller: Extension<Caller>,
     particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, particulars, program, wait, Command::Start).await
+    command(host, (caller, particulars), program, wait, Command::Start).await
 }
 
 /// Stops; what it stored stays.
@@ -138,11 +140,12 @@ pub(super) async fn start(
 )]
 pub(super) async fn stop(
     host: State<Host>,
+    caller: Extension<Caller>,
     particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, particulars, program, wait, Command::Stop).await
+    command(host, (caller, particulars), program, wait, Command::Stop).await
 }
 
 /// Stops and starts again.
@@ -159,23 +162,25 @@ pub(super) async fn stop(
 )]
 pub(super) async fn restart(
     host: State<Host>,
+    caller: Extension<Caller>,
     particulars: Extension<Particulars>,
     program: Owned,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    command(host, particulars, program, wait, Command::Restart).await
+    command(host, (caller, particulars), program, wait, Command::Restart).await
 }
 
 /// 202 with the state as it stands once the command is durable; 200 if it was fulfilled already
 /// or has been waited for.
 async fn command(
     State(host): State<Host>,
-    Extension(particulars): Extension<Particulars>,
+    (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
     Owned(entry): Owned,
     Params(wait): Params<Wait>,
     command: Command,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
-    let wait = wait.duration()?;
+    let hold = wait.hold(&host, &caller)?;
+    let wait = hold.as_ref().map(|hold| hold.time);
     particulars.change(&format!("it was {}", entry.state_name()));
     let outcome = host.command(&entry, command, wait).await?;
     if outcome == Outcome::Already {
@@ -204,11 +209,13 @@ async fn command(
 )]
 pub(super) async fn remove(
     State(host): State<Host>,
+    Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
     Owned(entry): Owned,
     Params(wait): Params<Wait>,
 ) -> Result<StatusCode, Failure> {
-    let wait = wait.duration()?;
+    let hold = wait.hold(&host, &caller)?;
+    let wait = hold.as_ref().map(|hold| hold.time);
     let owner = entry.owner();
     particulars.change(&format!("it was {}, of {owner}", entry.state_name()));
     match host.command(&entry, Command::Delete, wait).await {

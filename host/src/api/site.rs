@@ -19,7 +19,7 @@ use axum::{
 use hersh_program::ProgramId;
 use tower_service::Service;
 
-use super::{gate, guard, observe::Observer, watcher};
+use super::{gate, observe::Observer, watcher};
 use crate::{host::Host, lanes, proxy, server::Client};
 
 /// The route that the short way stands for.
@@ -60,12 +60,12 @@ impl Site {
                 && let Some(program) = watched(&request)
             {
                 let seen = observer.see(&request, WATCHER_ROUTE);
-                let answer = pin!(look(host, &program, &mut request, client));
+                let answer = pin!(look(host, &program, &mut request, &client));
                 return Ok(seen.through(answer).await);
             }
             let extensions = request.extensions_mut();
             extensions.insert(ConnectInfo(client.address));
-            extensions.insert(client.scheme);
+            extensions.insert(client);
             let mut router = self.router.clone();
             // A router is always ready.
             lanes::beside(async move { router.call(request).await }).await
@@ -86,15 +86,16 @@ fn watched(request: &Request) -> Option<ProgramId> {
     ProgramId::parse(program).ok()
 }
 
-async fn look(host: &Host, program: &ProgramId, request: &mut Request, client: Client) -> Response {
-    let caller = gate::admit_look(host, WATCHER_ROUTE, client.address.ip(), request);
+async fn look(
+    host: &Host,
+    program: &ProgramId,
+    request: &mut Request,
+    client: &Client,
+) -> Response {
+    let caller = gate::admit_look(host, WATCHER_ROUTE, client, request);
     let answer = match caller {
-        Ok(caller) => {
-            let asker = caller.clone();
-            let looking = watcher::look_at(host, caller, program, client, request);
-            let looked = guard::while_holds(|| host.grant(asker), looking).await;
-            looked.unwrap_or_else(|error| Err(error.into()))
-        }
+        // The proxy itself sees to it that the caller stays admitted, without a timer for each request.
+        Ok(caller) => watcher::look_at(host, caller, program, client, request).await,
         Err(refusal) => Err(refusal),
     };
     gate::versioned(answer.into_response())

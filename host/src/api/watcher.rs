@@ -1,10 +1,10 @@
 //! The way to a program's WatcherAPI.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::HeaderMap,
     response::Response,
 };
@@ -17,14 +17,11 @@ use crate::{
     convert,
     host::{Entry, Host},
     proxy,
-    server::{Client, Scheme},
+    server::Client,
 };
 
-/// Who asks and by which scheme, as the server says.
-type Sender = (
-    Option<Extension<ConnectInfo<SocketAddr>>>,
-    Option<Extension<Scheme>>,
-);
+/// Who asks, as the server says.
+type Sender = Option<Extension<Client>>;
 
 /// A pair of handlers for one path: looks, for scope read, and what steers, for scope operate. The
 /// document knows one path a handler, so each of the paths has its own pair.
@@ -107,7 +104,7 @@ pub(super) async fn look_at(
     host: &Host,
     caller: Caller,
     program: &ProgramId,
-    client: Client,
+    client: &Client,
     request: &mut Request,
 ) -> Result<Response, Failure> {
     let entry = host.get(&caller, program)?;
@@ -118,22 +115,21 @@ async fn forward(
     State(host): State<Host>,
     (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
     Owned(entry): Owned,
-    (peer, scheme): Sender,
+    client: Sender,
     mut request: Request,
 ) -> Result<Response, Failure> {
     // What the program makes of it is the program's.
     particulars.changes_nothing();
-    let client = peer.zip(scheme);
-    let client = client
-        .map(|(Extension(ConnectInfo(address)), Extension(scheme))| Client { address, scheme });
-    pass_on(&host, caller, (&entry.id(), &entry), client, &mut request).await
+    let client = client.map(|Extension(client)| client);
+    let program = (&entry.id(), &entry);
+    pass_on(&host, caller, program, client.as_ref(), &mut request).await
 }
 
 async fn pass_on(
     host: &Host,
     caller: Caller,
     (id, entry): (&ProgramId, &Arc<Entry>),
-    client: Option<Client>,
+    client: Option<&Client>,
     request: &mut Request,
 ) -> Result<Response, Failure> {
     let path =
@@ -144,6 +140,8 @@ async fn pass_on(
     };
     Ok(host
         .proxy()
-        .forward(request, &path, upstream, client, || host.grant(caller))
+        .forward(request, &path, upstream, client, || {
+            host.grant(caller.clone())
+        })
         .await?)
 }

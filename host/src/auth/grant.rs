@@ -32,6 +32,12 @@ impl Grant {
         &self.caller.user
     }
 
+    /// Whether the caller would be let in now as it was then.
+    pub(crate) fn holds(&self) -> bool {
+        let now_ms = self.surroundings.now_ms();
+        self.accounts.still_admits(&self.caller, now_ms)
+    }
+
     /// The role in which.
     pub(crate) fn role(&self) -> Role {
         self.caller.role
@@ -51,8 +57,7 @@ impl Grant {
         let mut looks = tokio::time::interval(GRANT_INTERVAL);
         loop {
             looks.tick().await;
-            let now_ms = self.surroundings.now_ms();
-            if !self.accounts.still_admits(&self.caller, now_ms) {
+            if !self.holds() {
                 return;
             }
         }

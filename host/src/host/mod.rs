@@ -31,7 +31,7 @@ use crate::{
     proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
-    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, Seats, UPLOADS_MAX},
+    seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, Seats, UPLOADS_MAX, WAITS_MAX},
     space::Space,
     storage::Storage,
     surroundings::Surroundings,
@@ -67,6 +67,8 @@ pub(crate) struct AllSeats {
     pub(crate) downloads: Seats,
     pub(crate) readers: Seats,
     pub(crate) streams: Seats,
+    pub(crate) lines: Seats,
+    pub(crate) waits: Seats,
 }
 
 impl Default for AllSeats {
@@ -76,6 +78,8 @@ impl Default for AllSeats {
             downloads: Seats::new(DOWNLOADS_MAX),
             readers: Seats::new(READERS_MAX),
             streams: Seats::new(STREAMS_MAX),
+            lines: Seats::new(LINES_MAX),
+            waits: Seats::new(WAITS_MAX),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The body of an answer on its way to the client: as fast as the client takes it, and no longer
-//! than the program says something and the client would still be let in.
+//! than the program says something. That the client would still be let in is seen to by its
+//! [`Line`](crate::line::Line), since a body that nobody reads does nothing.
 
 use std::{
     pin::Pin,
@@ -9,20 +10,21 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
 use hyper::{
     body::{Frame, SizeHint},
     header::{HeaderName, HeaderValue},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     error::LinkError,
     events::{self, Events},
     keep_alive,
-    link::{GivenUp, Link},
+    link::Link,
     upstream::Permit,
+    wait::GivenUp,
 };
-use crate::auth::Grant;
+use crate::line::Open;
 
 /// Why a body ended early. The client sees its connection close.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +35,7 @@ pub(super) enum DownloadError {
     Silent,
     #[error("the program ended")]
     Ended,
-    #[error("the token that asked for it is not valid any more, or its user has another role")]
-    Revoked,
 }
-
-/// From so many pieces on a body is a long one, whether or not the program was ever waited for.
-const PIECES_FEW: u32 = 16;
 
 /// A body that is read from a program.
 struct Download {
@@ -48,28 +45,23 @@ struct Download {
     silence: Duration,
     /// Where a stream of events stands: between two of them the host itself may say something.
     events: Option<Events>,
-    /// What revokes it; made when the program is waited for the first time, or the body is long.
-    revoked: Option<BoxFuture<'static, ()>>,
     is_waiting: bool,
-    /// Pieces passed on, counted up to [`PIECES_FEW`].
-    pieces: u32,
 }
 
 /// What an answer's body needs until its end.
 struct Held {
     link: Box<Link>,
     permit: Permit,
-    /// What lets the client read on, until it is waited for.
-    grant: Option<Grant>,
+    _open: Option<Open>,
 }
 
 /// The body of the answer that `link` has begun to read; the link is given back once it is through.
-/// Whoever reads on for longer does so by `grant`. `headers` tell what the body is.
+/// `headers` tell what the body is. One that is not there yet is `open` with the container's end.
 pub(super) fn stream(
     mut link: Box<Link>,
     permit: Permit,
-    grant: impl FnOnce() -> Grant,
     headers: &[(HeaderName, HeaderValue)],
+    open: impl FnOnce(CancellationToken) -> Option<Open>,
 ) -> Body {
     if let Some(body) = link.whole() {
         give_back(link, &permit);
@@ -81,12 +73,10 @@ pub(super) fn stream(
         events: (!has_length && events::are_told(headers)).then(Events::default),
         held: Some(Held {
             link,
+            _open: open(permit.upstream().ended().clone()),
             permit,
-            grant: Some(grant()),
         }),
-        revoked: None,
         is_waiting: false,
-        pieces: 0,
     })
 }
 
@@ -98,16 +88,12 @@ fn give_back(link: Box<Link>, permit: &Permit) {
 
 impl Download {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DownloadError>>> {
-        if let Poll::Ready(error) = self.poll_revoked(cx) {
-            return Poll::Ready(Some(Err(error)));
-        }
         let Some(held) = &mut self.held else {
             return Poll::Ready(None);
         };
         match held.link.poll_body(cx) {
             Poll::Ready(Some(Ok(data))) => {
                 self.is_waiting = false;
-                self.pieces = (self.pieces + 1).min(PIECES_FEW);
                 if let Some(events) = &mut self.events {
                     events.pass(&data);
                 }
@@ -119,23 +105,7 @@ impl Download {
         }
     }
 
-    /// Whether what lets the client read on is over. A short answer that is there is not asked:
-    /// it was let in a moment ago.
-    fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<DownloadError> {
-        if self.revoked.is_none() {
-            if self.pieces < PIECES_FEW && !self.is_waiting {
-                return Poll::Pending;
-            }
-            let grant = self.held.as_mut().and_then(|held| held.grant.take());
-            self.revoked = grant.map(|grant| grant.over().boxed());
-        }
-        let Some(revoked) = &mut self.revoked else {
-            return Poll::Pending;
-        };
-        revoked.as_mut().poll(cx).map(|()| DownloadError::Revoked)
-    }
-
-    /// What comes of it that the program has been waited for long enough, or by whoever may not.
+    /// What comes of it that the program has been waited for long enough.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
         let may_speak = self.events.as_ref().is_some_and(Events::is_between);
@@ -158,7 +128,7 @@ impl Download {
                 Poll::Pending => {}
             }
         }
-        self.poll_revoked(cx).map(Err)
+        Poll::Pending
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) enum ForwardError {
     /// The connection broke before an answer, or the answer is none.
     #[error("the program gave no proper answer: {0}; look at its logs")]
     Broken(String),
+    /// Whoever asks would not be let in any more.
+    #[error("the token that asked for this is not valid any more, or its user has another role")]
+    Revoked,
     /// The program was stopped or ended meanwhile.
     #[error("the program ended before it answered")]
     Ended,

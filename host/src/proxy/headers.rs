@@ -30,7 +30,7 @@ pub(super) enum Passing {
 pub(super) fn write_toward_program(
     asked: &HeaderMap,
     extra: &Extra,
-    client: Option<Client>,
+    client: Option<&Client>,
     out: &mut BytesMut,
 ) {
     let usual = &*OF_REQUESTS;

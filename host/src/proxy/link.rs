@@ -15,10 +15,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::SizeHint;
-use tokio_util::{
-    io::poll_read_buf,
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-};
+use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
 use super::{
     ForwardError,
@@ -30,9 +27,9 @@ use super::{
     request::Asked,
     rules::Rules,
     upload::{Upload, UploadError},
+    wait::{GivenUp, Wait},
 };
 use crate::{
-    deadline::Deadline,
     lanes::{self, LaneId},
     place::{ConnectError, Place, Wire},
 };
@@ -52,21 +49,10 @@ pub(super) struct Link {
     framing: Framing,
     /// The connection may carry another request.
     keeps_alive: bool,
-    /// Goes off when whoever is waited for has taken too long.
-    deadline: Deadline,
-    /// Fires when the container is not the program's any more.
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    wait: Wait,
     uses: usize,
     /// Whose reactor tells of it.
     lane: LaneId,
-}
-
-/// Why a program is waited for no longer.
-pub(super) enum GivenUp {
-    /// Its container is not the program's any more.
-    Ended,
-    /// The deadline has passed.
-    Late,
 }
 
 impl Link {
@@ -94,14 +80,14 @@ impl Link {
             outbox: Outbox::default(),
             framing: Framing::Length(0),
             keeps_alive: true,
-            deadline: Deadline::after(limit),
-            ended: Box::pin(ended.cancelled_owned()),
+            wait: Wait::new(limit, ended),
             uses: 0,
             lane: lanes::here(),
         }))
     }
 
-    /// Sends a request with `upload`, which it takes, and waits for what the program says to it.
+    /// Sends a request with `upload`, which it takes, and waits for what the program says to it, as
+    /// long as `may_go_on` says so: a wait is looked at every few seconds.
     ///
     /// # Errors
     /// [`AskError`]; the connection is closed then.
@@ -109,6 +95,7 @@ impl Link {
         mut self: Box<Self>,
         asked: &Asked<'_>,
         upload: &mut Option<Upload>,
+        may_go_on: impl Fn() -> bool,
     ) -> Result<(Said, Box<Self>), AskError> {
         if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
             // Closed, or something came that nobody asked for.
@@ -128,26 +115,27 @@ impl Link {
         } else {
             patience.upload
         };
-        self.deadline.set(first);
+        self.wait.set_with_looks(first);
         let outcome = poll_fn(|cx| {
             match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => return failed(error.into()),
                 Poll::Ready(Ok(())) if !is_sent => {
                     is_sent = true;
-                    self.deadline.set(patience.answer);
+                    self.wait.set_with_looks(patience.answer);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             if let Poll::Ready(said) = self.poll_said(&mut hearing, cx) {
                 return Poll::Ready(said.map_err(|error| self.explain(error, &hearing)));
             }
-            self.poll_given_up(cx).map(|why| {
+            self.wait.poll_looking(&may_go_on, cx).map(|why| {
                 Err(AskError::Failed(match why {
-                    GivenUp::Ended => ForwardError::Ended,
-                    GivenUp::Late if self.outbox.waits_for_client() => {
+                    None => ForwardError::Revoked,
+                    Some(GivenUp::Ended) => ForwardError::Ended,
+                    Some(GivenUp::Late) if self.outbox.waits_for_client() => {
                         ForwardError::BodyLate(patience.upload.as_secs())
                     }
-                    GivenUp::Late => ForwardError::Late(patience.answer.as_secs()),
+                    Some(GivenUp::Late) => ForwardError::Late(patience.answer.as_secs()),
                 }))
             })
         })
@@ -197,15 +185,12 @@ impl Link {
 
     /// From now on the program has so long to say something.
     pub(super) fn wait_at_most(&mut self, time: Duration) {
-        self.deadline.set(time);
+        self.wait.set(time);
     }
 
     /// Why the program is waited for no longer.
     pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
-        if self.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(GivenUp::Ended);
-        }
-        self.deadline.poll(cx).map(|()| GivenUp::Late)
+        self.wait.poll(cx)
     }
 
     /// True once the answer's body is known to be through.

@@ -30,6 +30,7 @@ mod rules;
 mod tunnel;
 mod upload;
 mod upstream;
+mod wait;
 mod websocket;
 
 use std::{mem, sync::Arc, time::Duration};
@@ -70,6 +71,7 @@ pub(crate) use self::{
 
 use crate::{
     auth::Grant,
+    line::Line,
     seats::{Seats, TUNNELS_MAX},
     server::Client,
 };
@@ -96,7 +98,7 @@ impl Default for Proxy {
 
 impl Proxy {
     /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
-    /// `grant` is asked for if more than an answer that is there comes of it, and ends that.
+    /// `grant` is asked for if it takes a while, and ends that.
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
@@ -105,8 +107,8 @@ impl Proxy {
         request: &mut Request,
         path: &str,
         upstream: Arc<Upstream>,
-        client: Option<Client>,
-        grant: impl FnOnce() -> Grant,
+        client: Option<&Client>,
+        grant: impl Fn() -> Grant,
     ) -> Result<Response, ForwardError> {
         let body_bytes_max = upstream.rules().body_bytes_max;
         request::check(request, body_bytes_max)?;
@@ -125,11 +127,12 @@ impl Proxy {
             handshake: handshake.as_deref().map(Handshake::headers),
             rules: upstream.rules(),
         };
-        let (said, link) = self.ask(&asked, upload, upstream).await?;
+        let (said, link) = self.ask(&asked, upload, upstream, &grant).await?;
         match said {
             Said::Answer(head) => {
+                let open = |container| Some(client?.line.open(grant(), container));
                 let references = lead(head.references, &asked, request.uri().path());
-                let body = download::stream(link, permit, grant, &head.headers);
+                let body = download::stream(link, permit, &head.headers, open);
                 let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;
                 // The request's map, which the HTTP library takes for the next request again.
@@ -144,7 +147,7 @@ impl Proxy {
             Said::Switch(switched) => {
                 let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
                 let handshake = handshake.ok_or_else(unasked)?;
-                let client =
+                let client_side =
                     upgrade.ok_or(ForwardError::Upgrade("this connection can't switch"))?;
                 let headers = handshake
                     .confirm(&switched)
@@ -154,7 +157,8 @@ impl Proxy {
                     grant: grant(),
                     silence: upstream.rules().patience.silence,
                 };
-                self.open(link, client, ends, permit)?;
+                let line = client.map(|client| client.line.clone());
+                self.open(link, client_side, ends, (permit, line))?;
                 let mut answer = Response::new(Body::empty());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = headers;
@@ -169,6 +173,7 @@ impl Proxy {
         asked: &Asked<'_>,
         mut upload: Option<Upload>,
         upstream: &Upstream,
+        grant: impl Fn() -> Grant,
     ) -> Result<(Said, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take(may_ask_again);
@@ -179,10 +184,14 @@ impl Proxy {
                 // Boxed as everything that is rare, so that a request is small.
                 None => Box::pin(self.dial(upstream)).await?,
             };
-            match link.ask(asked, &mut upload).await {
+            match link.ask(asked, &mut upload, || grant().holds()).await {
                 Ok(answered) => return Ok(answered),
                 Err(AskError::Unsent) => pooled = upstream.take(may_ask_again),
                 Err(AskError::Stale(_)) if may_ask_again => {}
+                // Whoever passes the body on has looked first.
+                Err(AskError::Failed(ForwardError::BodyBroken)) if !grant().holds() => {
+                    return Err(ForwardError::Revoked);
+                }
                 Err(AskError::Stale(error) | AskError::Failed(error)) => return Err(error),
             }
         }
@@ -193,13 +202,13 @@ impl Proxy {
         Link::dial(upstream.place(), upstream.rules(), ended).await
     }
 
-    /// Opens a tunnel between both sides of a handshake.
+    /// Opens a tunnel between both sides of a handshake, which has `places` until its end.
     fn open(
         &self,
         link: Box<Link>,
         client: OnUpgrade,
         ends: Ends,
-        permit: Permit,
+        places: (Permit, Option<Line>),
     ) -> Result<(), ForwardError> {
         let seat = self.tunnels.take(ends.grant.user(), ends.grant.role());
         let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
@@ -212,7 +221,7 @@ impl Proxy {
         };
         tokio::spawn(async move {
             tunnel.run().await;
-            drop((permit, seat));
+            drop((places, seat));
         });
         Ok(())
     }

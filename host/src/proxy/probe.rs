@@ -37,7 +37,7 @@ pub(crate) async fn probe(
         handshake: None,
         rules,
     };
-    let seen = match link.ask(&asked, &mut None).await {
+    let seen = match link.ask(&asked, &mut None, || true).await {
         Ok((Said::Answer(head), _)) if head.status.is_success() => return Ok(()),
         Ok((Said::Answer(head), mut link)) => {
             let excerpt = excerpt(&mut link).await;

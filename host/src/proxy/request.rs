@@ -58,7 +58,7 @@ pub(super) struct Asked<'a> {
     /// What the program is called toward itself.
     pub(super) authority: &'a str,
     /// Who asks; unknown only without a server.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<&'a Client>,
     /// Headers that only a WebSocket's handshake carries.
     pub(super) handshake: Option<&'a HeaderMap>,
     /// What the program's manifest says of the way.

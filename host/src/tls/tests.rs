@@ -18,7 +18,7 @@ use tokio_rustls::{
 use super::*;
 use crate::lanes::Lanes;
 use crate::metrics::ConnectionMetrics;
-use crate::server::{Door, Scheme, serve};
+use crate::server::{Client, Door, serve};
 
 /// A folder with a certificate and its key.
 struct Folder(tempfile::TempDir);
@@ -67,7 +67,7 @@ fn refused(files: Files) -> String {
 async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let scheme = get(|Extension(scheme): Extension<Scheme>| async move { scheme.as_str() });
+    let scheme = get(|Extension(client): Extension<Client>| async move { client.scheme.as_str() });
     let router = Router::new().route("/scheme", scheme);
     let door = Door {
         tls: Some(tls.clone()),

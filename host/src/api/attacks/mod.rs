@@ -3,6 +3,8 @@
 //! program saw and what the client got.
 
 mod clock;
+mod crowds;
+mod dead;
 mod framing;
 mod hostile;
 mod large;

@@ -3,7 +3,7 @@
 use super::clock::StoppedClock;
 use super::speech::{Client, Conversation, closed, request, say};
 use super::world::{Running, Seen, World};
-use crate::auth::{NewToken, Quota, Role, Scope, TokenId, User, UserId};
+use crate::auth::{Role, TokenId, UserId};
 
 const HANDSHAKE: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -39,22 +39,8 @@ fn ann() -> UserId {
 }
 
 async fn token_of_ann(world: &World) -> (TokenId, String) {
-    let accounts = world.host.accounts();
-    let user = User {
-        id: ann(),
-        role: Role::Admin,
-        quota: Quota::usual(Role::Admin),
-        created_at_ms: 1,
-    };
-    accounts.add_user(user).await.unwrap();
-    let asked = NewToken {
-        user: ann(),
-        scope: Scope::Operate,
-        label: String::new(),
-        expires_at_ms: None,
-    };
-    let (info, token) = accounts.add_token(asked, 1).await.unwrap();
-    (info.id, token.reveal().to_owned())
+    world.add_user("ann", Role::Admin).await;
+    world.add_token(&ann()).await
 }
 
 /// Opens something as the second admin, takes the right to it away, and sees it end.
@@ -122,4 +108,112 @@ async fn the_hosts_own_streams_end_with_their_users_role() {
     world.seen.note("nothing comes to the program");
     world.seen.note("");
     ends_within_5_s(&world, events, user_demoted).await;
+}
+
+/// Lets nothing but a whole request be seen, and says nothing to it.
+fn listens(mut stream: Conversation, seen: Seen) -> Running {
+    Box::pin(async move {
+        let Some(whole) = request(&mut stream).await else {
+            return seen.note("cut");
+        };
+        seen.note(whole);
+        closed(&mut stream).await;
+        seen.note("closed");
+    })
+}
+
+/// Asks as the second admin, takes the right to it away, and is told so; what the program saw.
+async fn refused_within_10_s(
+    asks: &str,
+    sees: usize,
+    loses: impl AsyncFnOnce(&World, TokenId),
+) -> Vec<String> {
+    let world = World::in_one_runtime(listens).await;
+    let (id, token) = token_of_ann(&world).await;
+    let mut client = world.connect_as(&token).await;
+    client.send(asks).await;
+    let clock = StoppedClock::new(&world);
+    clock.move_on().await;
+    loses(&world, id).await;
+    let answer = clock.until(client.answer_late()).await;
+    let got = (answer.status, answer.code());
+    assert_eq!(got, (401, "unauthorized".to_owned()), "{answer:?}");
+    assert!(clock.seconds() <= 10, "{} s", clock.seconds());
+    world.seen.until(sees).await
+}
+
+#[tokio::test]
+async fn a_half_sent_request_does_not_outlive_its_token() {
+    let half =
+        "POST /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\nContent-Length: 5\r\n\r\nhell";
+    assert_eq!(refused_within_10_s(half, 1, token_removed).await, ["cut"]);
+    assert_eq!(refused_within_10_s(half, 1, user_removed).await, ["cut"]);
+    assert_eq!(refused_within_10_s(half, 1, user_demoted).await, ["cut"]);
+}
+
+#[tokio::test]
+async fn a_late_answer_does_not_outlive_the_token_that_asked() {
+    let seen = refused_within_10_s(GET, 2, token_removed).await;
+    assert_eq!(seen[1], "closed");
+    // The way through the router, which a request that may change something takes.
+    let post = GET.replacen("GET", "POST", 1);
+    let seen = refused_within_10_s(&post, 2, user_demoted).await;
+    assert_eq!(seen[1], "closed");
+}
+
+/// Answers, and goes on with large pieces for as long as they are taken.
+fn pours(mut stream: Conversation, seen: Seen) -> Running {
+    Box::pin(async move {
+        let Some(request) = request(&mut stream).await else {
+            return;
+        };
+        seen.note(request);
+        say(&mut stream, STREAM).await;
+        let piece = "x".repeat(64 * 1024);
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, piece.as_bytes())
+            .await
+            .is_ok()
+        {
+            seen.note("taken");
+        }
+        seen.note("closed");
+    })
+}
+
+/// Opens something as the second admin that it then does not read; does something that ends it, and
+/// waits until the program has seen that.
+async fn ends_unread(loses: impl AsyncFnOnce(&World, TokenId)) {
+    let world = World::in_one_runtime(pours).await;
+    let (id, token) = token_of_ann(&world).await;
+    let mut client = world.connect_as(&token).await;
+    client.send(GET).await;
+    assert!(!client.bytes().await.is_empty());
+    let mut clock = StoppedClock::new(&world);
+    // The kernel has much room for a client that takes nothing.
+    let (mut taken, mut steps) = (0, 0);
+    while steps < 5 {
+        clock.move_on().await;
+        let now = world.seen.all().len();
+        steps = if now == taken { steps + 1 } else { 0 };
+        taken = now;
+    }
+    loses(&world, id).await;
+    clock.begin();
+    while world.seen.all().last().is_none_or(|last| last != "closed") {
+        clock.move_on().await;
+        assert!(clock.seconds() <= 10, "it goes on");
+    }
+    drop(client);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut_off_with_the_token() {
+    ends_unread(token_removed).await;
+    ends_unread(user_demoted).await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_keeps_no_place_of_a_stopped_program() {
+    let stopped = async |world: &World, _| world.stop().await;
+    ends_unread(stopped).await;
 }

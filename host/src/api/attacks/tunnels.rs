@@ -3,7 +3,7 @@
 use tokio::io::AsyncReadExt;
 
 use super::clock::StoppedClock;
-use super::speech::{Client, Conversation, request, say};
+use super::speech::{Client, Conversation, PATIENCE, request, say};
 use super::world::{Running, Seen, World, decent, dictated, obedient};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
@@ -121,6 +121,41 @@ async fn a_tunnel_holds_its_place_among_the_requests_under_way() {
     drop(open.pop());
     world.seen.until(crate::proxy::IN_FLIGHT_MAX + 1).await;
     opened(&world).await;
+}
+
+/// Waits until the host has so many connections, beside the one that asks.
+async fn connections(world: &World, count: usize) {
+    let ask = "GET /metrics HTTP/1.1
+Host: h
+Connection: close
+AUTH
+
+";
+    let since = std::time::Instant::now();
+    loop {
+        let metrics = world.exchange(ask).await[0].body.clone();
+        let mut lines = metrics.lines();
+        let open = lines.find_map(|line| line.strip_prefix("hersh_connections "));
+        if open.unwrap() == (count + 1).to_string() {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{count}, not {open:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_its_places_among_the_connections() {
+    let world = World::new(shouting).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..3 {
+        tunnels.push(opened(&world).await);
+    }
+    // More than once, since the connection ends a moment after the handshake.
+    for _ in 0..10 {
+        connections(&world, 3).await;
+    }
+    tunnels.pop();
+    connections(&world, 2).await;
 }
 
 #[tokio::test]

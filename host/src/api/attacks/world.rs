@@ -8,7 +8,7 @@ use std::{
 };
 
 use hersh_machine::driver::Clock;
-use hersh_program::ProgramId;
+use hersh_program::{Program, ProgramId};
 use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say};
 use crate::{
     api::{router, site},
-    auth,
+    auth::{self, NewToken, Quota, Role, Scope, TokenId, User, UserId},
     compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
     journal::Journal,
@@ -206,6 +206,15 @@ impl World {
         self.command(Command::Start).await;
     }
 
+    /// Lets the engine say that the program's container is dead, and nothing more.
+    pub(super) fn died(&self) {
+        let entry = self.host.registry().get(&ProgramId::parse("p").unwrap());
+        let entry = entry.unwrap();
+        let container = |program: &Program| program.state.container().cloned();
+        let container = entry.supervisor().with_state(container);
+        entry.died(&container.unwrap());
+    }
+
     /// Stops the program, so that its container is over.
     pub(super) async fn stop(&self) {
         self.command(Command::Stop).await;
@@ -216,6 +225,32 @@ impl World {
         let entry = entry.unwrap();
         let settled = self.host.command(&entry, command, Some(PATIENCE));
         settled.await.unwrap();
+    }
+
+    /// A further user.
+    pub(super) async fn add_user(&self, name: &str, role: Role) -> UserId {
+        let id = UserId::parse(name).unwrap();
+        let user = User {
+            id: id.clone(),
+            role,
+            quota: Quota::usual(role),
+            created_at_ms: 1,
+        };
+        self.host.accounts().add_user(user).await.unwrap();
+        id
+    }
+
+    /// A token of that user with scope operate.
+    pub(super) async fn add_token(&self, user: &UserId) -> (TokenId, String) {
+        let asked = NewToken {
+            user: user.clone(),
+            scope: Scope::Operate,
+            label: String::new(),
+            expires_at_ms: None,
+        };
+        let added = self.host.accounts().add_token(asked, 1).await;
+        let (info, token) = added.unwrap();
+        (info.id, token.reveal().to_owned())
     }
 
     /// What the end of the host does.

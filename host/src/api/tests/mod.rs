@@ -40,6 +40,7 @@ use super::*;
 use crate::{
     auth,
     journal::Journal,
+    line::Line,
     server::{Client, Scheme},
     storage::Storage,
     supervise::{self, Foundation},
@@ -106,6 +107,7 @@ impl Fixture {
         let client = Client {
             address,
             scheme: Scheme::Http,
+            line: Line::default(),
         };
         let answered = Arc::new(site(self.host.clone())).answer(request, client);
         answered.await.unwrap()

@@ -10,7 +10,8 @@ use crate::{
     auth::UserId,
     host::{Command, CommandError},
     runtime::logs::{LogLine, Stream},
-    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX},
+    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
+    testkit::{Operation, Plan},
 };
 
 type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
@@ -193,6 +194,57 @@ async fn a_stream_of_lines_reads_only_with_a_seat() {
     }
     drop(open);
     assert_eq!(seats.streams.taken(), 0);
+}
+
+#[tokio::test]
+async fn who_waits_a_lot_keeps_nobody_else_waiting() {
+    // A stop does not end while the test goes on.
+    let engine = FakeEngine::scripted(|operation| Plan {
+        before: if matches!(operation, Operation::Stop(_)) {
+            std::time::Duration::from_secs(3_600)
+        } else {
+            std::time::Duration::ZERO
+        },
+        ..Plan::default()
+    });
+    let fixture = Fixture::over(engine).await;
+    fixture.user("ann").await;
+    let (ann, _) = fixture.token("ann", "operate").await;
+    let (status, body) = fixture.json_as(&ann, "/programs", &program("p")).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    fixture
+        .ask_as(&ann, Method::POST, "/programs/p/start?wait=30s")
+        .await;
+    fixture.ask_as(&ann, Method::POST, "/programs/p/stop").await;
+    let look = |path| {
+        let request = fixture.request_as(&ann, Method::GET, path);
+        fixture.answer(request.body(Body::empty()).unwrap())
+    };
+    let mut waits = Vec::new();
+    for _ in 0..WAITS_MAX.one_user {
+        let mut wait = Box::pin(look("/programs/p?wait=1h"));
+        assert!((&mut wait).now_or_never().is_none());
+        waits.push(wait);
+    }
+    for path in ["/programs/p?wait=1h", "/programs/p/start?wait=1s"] {
+        let method = if path.contains("start") {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let (status, body) = fixture.ask_as(&ann, method, path).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("queue_full")),
+            "{path}"
+        );
+    }
+    assert_eq!(look("/programs/p").await.status(), StatusCode::OK);
+    let of_admin = fixture.request(Method::GET, "/programs/p?wait=1h");
+    let of_admin = fixture.answer(of_admin.body(Body::empty()).unwrap());
+    assert!(of_admin.now_or_never().is_none(), "others may wait");
+    waits.pop();
+    assert!(look("/programs/p?wait=1h").now_or_never().is_none());
 }
 
 #[tokio::test]

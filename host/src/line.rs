@@ -1,0 +1,156 @@
+//! A client's connection as those see it who serve it: the places that it takes, and what is open
+//! on it by somebody's right.
+//!
+//! ```text
+//! connection, tunnel ─► hold the line ─► places, given back with the last of them
+//! body of an answer ──► Claim ────────► looked at every few seconds, by the connection itself
+//! ```
+//! A body is asked for more once its client has taken what came before. So it can't see to its own
+//! end: whoever reads nothing would be let in for ever, and keep what the body holds.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{GRANT_INTERVAL, Grant, Role, UserId},
+    seats::{Seat, Seats},
+};
+
+/// A client's connection; clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Line(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// One answer is under way at a time, so these are as many as those who see to one.
+    claims: Mutex<Vec<Arc<Claim>>>,
+    /// Of the member whose request came last.
+    seat: Mutex<Option<Seat>>,
+    /// What is given back when nobody has the line any more.
+    _places: Option<Box<dyn Send + Sync>>,
+}
+
+/// By what something is open.
+struct Claim {
+    /// What let the client in.
+    grant: Grant,
+    /// Fires when the container that is asked is over.
+    container: Option<CancellationToken>,
+}
+
+/// Something open on a line, until it is dropped.
+pub(crate) struct Open {
+    line: Line,
+    claim: Arc<Claim>,
+}
+
+impl Line {
+    /// A connection that takes `places`.
+    pub(crate) fn new(places: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner {
+            claims: Mutex::default(),
+            seat: Mutex::default(),
+            _places: Some(Box::new(places)),
+        }))
+    }
+
+    /// Counts the connection among the member `user`'s until somebody else's request comes by it, or it ends;
+    /// false if the user may have no more. A user who has it already costs no look at the others.
+    pub(crate) fn count_for(&self, user: &UserId, seats: &Seats) -> bool {
+        let mut seat = self.0.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if seat.as_ref().is_none_or(|seat| seat.user() != user) {
+            // The older one is given back first, since it may be the last.
+            drop(seat.take());
+            *seat = seats.take(user, Role::Member);
+        }
+        seat.is_some()
+    }
+
+    /// Notes that something is open by `grant` and until the end of `container`.
+    pub(crate) fn open(&self, grant: Grant, container: CancellationToken) -> Open {
+        let container = Some(container);
+        self.hold(Claim { grant, container })
+    }
+
+    fn hold(&self, claim: Claim) -> Open {
+        let claim = Arc::new(claim);
+        self.claims().push(Arc::clone(&claim));
+        let line = self.clone();
+        Open { line, claim }
+    }
+
+    /// The same body, open by `grant` until its end.
+    pub(crate) fn carry(&self, body: Body, grant: Grant) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        let container = None;
+        let _open = self.hold(Claim { grant, container });
+        Body::new(Carried { body, _open })
+    }
+
+    /// Waits until something is open that must not be, at most [`GRANT_INTERVAL`] longer than it may.
+    pub(crate) async fn over(&self) {
+        let mut looks = tokio::time::interval(GRANT_INTERVAL);
+        loop {
+            looks.tick().await;
+            let claims = self.claims().clone();
+            if !claims.iter().all(|claim| claim.holds()) {
+                return;
+            }
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Vec<Arc<Claim>>> {
+        let claims = &self.0.claims;
+        claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    fn holds(&self) -> bool {
+        let is_over = |container: &CancellationToken| container.is_cancelled();
+        self.grant.holds() && !self.container.as_ref().is_some_and(is_over)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut claims = self.line.claims();
+        claims.retain(|claim| !Arc::ptr_eq(claim, &self.claim));
+    }
+}
+
+/// The body of an answer of the host's own.
+struct Carried {
+    body: Body,
+    _open: Open,
+}
+
+impl hyper::body::Body for Carried {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
