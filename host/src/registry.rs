@@ -20,7 +20,7 @@ use crate::{
     proxy::{InFlight, Rules, Upstream},
     quota::Looks,
     reading::LastReading,
-    runtime::{Making, OnDeath},
+    runtime::Making,
 };
 
 /// One program of this host.
@@ -327,19 +327,6 @@ impl Registry {
         };
         let slots = ids.iter().filter_map(|id| programs.by_id.get(id));
         (ids.len() as u64, slots.filter_map(taken).cloned().collect())
-    }
-
-    /// Tells programs of containers that are dead.
-    pub(crate) fn on_death(this: &Arc<Self>) -> OnDeath {
-        let registry = Arc::downgrade(this);
-        Box::new(move |program, container| {
-            let entry = registry
-                .upgrade()
-                .and_then(|registry| registry.get(program));
-            if let Some(entry) = entry {
-                entry.died(container);
-            }
-        })
     }
 
     /// Keeps `id` for a program of `owner` to come; false if it is taken.

@@ -177,7 +177,13 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
 
 /// Has deaths of containers told to programs at once; how each ended comes later.
 fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
-    runtime.on_death(Registry::on_death(registry));
+    let registry = Arc::downgrade(registry);
+    runtime.on_death(Box::new(move |program, container| {
+        let entry = registry.upgrade().and_then(|all| all.get(program));
+        if let Some(entry) = entry {
+            entry.died(container);
+        }
+    }));
     runtime.events()
 }
 
