@@ -200,7 +200,7 @@ async fn open_journal(
     if let Some(nothing) = before {
         unclaimed::refuse(storage, engine, nothing).await?;
     }
-    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
+    let journal = Journal::open_with_reserve(&storage.data_dir().join(JOURNAL_FILE))?;
     let programs = Remembered::read(&journal).map_err(recover_failed)?;
     if before.is_none() && programs.is_empty() {
         unclaimed::refuse(storage, engine, Journalled::NoProgram).await?;

@@ -1,7 +1,13 @@
 //! Room on the disks that a host writes to.
 //!
 //! Below the floor nothing new is taken in and nothing is built, while programs that run go on:
-//! what is left is theirs, and the journal's. It is over by itself once there is room again.
+//! what is left is theirs, and the journal's. Below a quarter of that, all is refused that does not
+//! free room, so that what does is possible still. It is over by itself once there is room again.
+//!
+//! ```text
+//! free ──── disk.free_min ───────────── a quarter of it ─────────── nothing
+//!   all is taken │ no source, no builds, no copies │ stop, remove, revoke │ the journal's reserve
+//! ```
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +21,8 @@ use crate::surroundings::{Room, Surroundings};
 /// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
 pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
 const FLOOR_PERCENT: u64 = 5;
+/// The last floor is this part of the floor.
+const LAST_PART: u64 = 4;
 /// How often a build's disks are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -30,11 +38,22 @@ pub(crate) struct NoSpace {
     floor_bytes: u64,
 }
 
+impl NoSpace {
+    /// How much there is and should be, without where.
+    pub(crate) fn amounts(&self) -> String {
+        let [free, floor] =
+            [self.free_bytes, self.floor_bytes].map(|it| String::from(ByteSize(it)));
+        format!("{free} are free, less than the {floor} that must stay free")
+    }
+}
+
 /// The disks of one host.
 #[derive(Clone)]
 pub(crate) struct Space {
     surroundings: Surroundings,
-    folders: Vec<PathBuf>,
+    /// The host's own.
+    own: Vec<PathBuf>,
+    engine: Option<PathBuf>,
     free_bytes_min: u64,
 }
 
@@ -46,43 +65,53 @@ impl Space {
         engine: Option<PathBuf>,
         free_bytes_min: u64,
     ) -> Self {
-        let mut folders = vec![data.to_owned()];
-        folders.extend(engine.filter(|folder| folder.is_dir()));
         Self {
             surroundings,
-            folders,
+            own: vec![data.to_owned()],
+            engine: engine.filter(|folder| folder.is_dir()),
             free_bytes_min,
         }
     }
 
-    /// Whether every disk has room.
+    /// Whether every disk has room for what takes much of it.
     ///
     /// # Errors
     /// [`NoSpace`] names the first that has none. One that can't be asked is not in the way.
     pub(crate) fn check(&self) -> Result<(), NoSpace> {
-        for folder in &self.folders {
-            let Some(room) = self.surroundings.room(folder) else {
-                continue;
-            };
+        self.all_have(self.own.iter().chain(&self.engine), |floor| floor)
+    }
+
+    /// Whether the host's own disks have room for anything that doesn't free room.
+    ///
+    /// # Errors
+    /// As [`Space::check`].
+    pub(crate) fn check_last(&self) -> Result<(), NoSpace> {
+        self.all_have(self.own.iter(), |floor| floor / LAST_PART)
+    }
+
+    fn all_have<'a>(
+        &self,
+        mut folders: impl Iterator<Item = &'a PathBuf>,
+        part: impl Fn(u64) -> u64,
+    ) -> Result<(), NoSpace> {
+        let lacks = |folder: &PathBuf| {
             let Room {
                 all_bytes,
                 free_bytes,
-            } = room;
-            let floor_bytes = floor(all_bytes, self.free_bytes_min);
-            if free_bytes < floor_bytes {
-                return Err(NoSpace {
-                    folder: folder.clone(),
-                    free_bytes,
-                    floor_bytes,
-                });
-            }
-        }
-        Ok(())
+            } = self.surroundings.room(folder)?;
+            let floor_bytes = part(floor(all_bytes, self.free_bytes_min));
+            (free_bytes < floor_bytes).then(|| NoSpace {
+                folder: folder.clone(),
+                free_bytes,
+                floor_bytes,
+            })
+        };
+        folders.find_map(lacks).map_or(Ok(()), Err)
     }
 
     /// What must stay free on the disk of the data folder, bytes.
     pub(crate) fn floor_bytes(&self) -> u64 {
-        let data = self.folders.first();
+        let data = self.own.first();
         let room = data.and_then(|folder| self.surroundings.room(folder));
         room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
     }
@@ -145,6 +174,6 @@ mod tests {
             FREE_BYTES_MIN,
         );
         assert_eq!(space.check(), Ok(()));
-        assert_eq!(space.folders.len(), 1);
+        assert_eq!(space.engine, None);
     }
 }

@@ -12,7 +12,9 @@ use axum::{
 };
 use hersh_wire::Code;
 
-use super::{document, guard::guarded, problem::Failure, rules::Access, watcher};
+use super::{
+    document, footprint::Footprint, guard::guarded, problem::Failure, rules::Access, watcher,
+};
 use crate::{
     auth::{Caller, Role, Scope, Token, audit},
     host::Host,
@@ -91,6 +93,7 @@ struct Change {
     action: String,
     /// What the path names.
     object: String,
+    footprint: Footprint,
 }
 
 /// Whether the request may be answered by its handler; `None` if that needs no caller.
@@ -135,6 +138,7 @@ fn admit(
                 change: changes.then(|| Change {
                     action: format!("{method} {path}"),
                     object: object(path, request.uri().path()),
+                    footprint: Footprint::of(method, path),
                 }),
             }))
         }
@@ -157,7 +161,14 @@ async fn run(
     let Admitted { caller, change } = admitted;
     let attempt = match change {
         None => None,
-        Some(Change { action, object }) => {
+        Some(Change {
+            action,
+            object,
+            footprint,
+        }) => {
+            if let Err(full) = footprint.check(host.space()) {
+                return Failure::from(full).into_response();
+            }
             let plan = audit::Plan {
                 at_ms: host.now_ms(),
                 peer: peer.map_or_else(String::new, |peer| peer.to_string()),
@@ -165,7 +176,8 @@ async fn run(
                 target: cut(request.uri().path()),
                 object,
             };
-            match audit::attempt(host.journal(), &caller, plan).await {
+            let journal = (host.journal(), footprint.purpose());
+            match audit::attempt(journal, &caller, plan).await {
                 Ok(attempt) => Some(attempt),
                 Err(error) => return Failure::from(error).into_response(),
             }

@@ -1,10 +1,13 @@
 //! Whether the host lives and can work.
 
 use axum::{Json, extract::State};
-use hersh_wire::{Code, Health};
+use hersh_wire::{Code, Health, Problem};
 
 use super::problem::Failure;
-use crate::host::Host;
+use crate::{
+    host::{Host, Unready},
+    journal::JournalError,
+};
 
 /// Whether the host is alive.
 #[utoipa::path(
@@ -18,23 +21,47 @@ pub(super) async fn healthz() -> Json<Health> {
     Json(health("ok"))
 }
 
-/// Whether the host can start programs.
+/// Whether the host can start programs: there is room, the journal can be written, the engine answers.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "host",
     security(()),
-    responses((status = 200, description = "It can", body = Health)),
+    responses(
+        (status = 200, description = "It can", body = Health),
+        (status = 500, description = "The journal can't be written", body = Problem),
+        (status = 503, description = "The container engine can't start programs", body = Problem),
+        (status = 507, description = "A disk is nearly full", body = Problem),
+    ),
 )]
 pub(super) async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Failure> {
-    host.check_engine().await.map_err(|error| {
-        // Anybody may ask, so what the engine said is for the log.
-        tracing::debug!(%error, "not ready");
-        let detail =
-            "the container engine can't start programs; the host's log and 'hersh doctor' say why";
-        Failure::new(Code::EngineUnavailable, detail)
-    })?;
+    host.check_ready()
+        .await
+        .map_err(|error| not_ready(&error))?;
     Ok(Json(health("ok")))
+}
+
+/// Anybody may ask, so names of folders and what engine and journal said are for the log.
+fn not_ready(error: &Unready) -> Failure {
+    tracing::debug!(%error, "not ready");
+    match error {
+        Unready::Engine(_) => Failure::new(
+            Code::EngineUnavailable,
+            "the container engine can't start programs; the host's log and 'hersh doctor' say why",
+        ),
+        Unready::Space(error) => Failure::new(
+            Code::StorageFull,
+            format!("a disk is nearly full: {}", error.amounts()),
+        ),
+        Unready::Journal(JournalError::Full) => Failure::new(
+            Code::StorageFull,
+            "the disk that holds the journal is full: only what frees room is taken",
+        ),
+        Unready::Journal(_) => Failure::new(
+            Code::Internal,
+            "the journal can't be written; the host's log says why",
+        ),
+    }
 }
 
 fn health(status: &str) -> Health {

@@ -36,6 +36,7 @@ mod builds;
 mod document;
 mod events;
 mod extract;
+mod footprint;
 mod gate;
 mod guard;
 mod health;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::Caller;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Purpose};
 
 /// Repeats are counted for this long in one row.
 const REPEATS_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -106,12 +106,12 @@ pub(crate) struct Attempt {
     is_noted: bool,
 }
 
-/// Notes that `caller` is about to make a change.
+/// Notes that `caller` is about to make a change, for whose row there is room as for its purpose.
 ///
 /// # Errors
 /// As the disk says: the change must not be made then.
 pub(crate) async fn attempt(
-    journal: &Journal,
+    (journal, purpose): (&Journal, Purpose),
     caller: &Caller,
     plan: Plan,
 ) -> Result<Attempt, JournalError> {
@@ -120,7 +120,7 @@ pub(crate) async fn attempt(
     // A task of its own: a client that goes away now leaves a row that still gets its outcome.
     let noted = tokio::spawn(async move {
         let seq = journal
-            .write(move |transaction| {
+            .write_for(purpose, move |transaction| {
                 let Plan {
                     at_ms,
                     peer,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     convert,
-    journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
+    journal::{JOURNAL_FILE, Journal, JournalError, OpenError, Purpose},
     lock::{DataLock, LockError},
 };
 
@@ -105,7 +105,7 @@ pub async fn issue_admin_token(
         target: TOKEN_FILE.to_owned(),
         object: format!("user {admin}"),
     };
-    let attempt = audit::attempt(&journal, &on_the_machine, plan).await?;
+    let attempt = audit::attempt((&journal, Purpose::Freeing), &on_the_machine, plan).await?;
     let particulars = attempt.particulars();
     let issued = issue(&journal, data, admin, now_ms, revoke_others).await;
     if let Ok(issued) = &issued {

@@ -177,7 +177,7 @@ impl Accounts {
         let gone = id.clone();
         self.0
             .journal
-            .write(move |transaction| rows::delete_token(transaction, &gone))
+            .write_freeing(move |transaction| rows::delete_token(transaction, &gone))
             .await?;
         let mut known = self.known_mut();
         if let Some(held) = known.tokens.remove(id) {

@@ -103,7 +103,7 @@ impl Accounts {
         let programs = self
             .0
             .journal
-            .write(move |transaction| rows::delete_user(transaction, &gone))
+            .write_freeing(move |transaction| rows::delete_user(transaction, &gone))
             .await?;
         if programs > 0 {
             return Err(AccountError::HasPrograms {

@@ -1,8 +1,9 @@
 //! What a host can be asked: the one place behind the API.
 
 mod create;
-mod engine_check;
 mod error;
+mod ready;
+mod recent;
 mod room;
 mod state_copy;
 
@@ -13,8 +14,9 @@ use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Ref
 use tokio::task::JoinError;
 
 pub(crate) use self::create::NewProgram;
-pub(crate) use self::engine_check::EngineCheck;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
+pub(crate) use self::ready::Unready;
+pub(crate) use self::recent::Recent;
 pub(crate) use self::state_copy::CopyError;
 pub(crate) use crate::registry::Entry;
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     convert,
     effects::Effects,
     idempotency::Claims,
-    journal::{Journal, Right},
+    journal::{Journal, JournalError, Right},
     lanes,
     metrics::{Measured, Metrics},
     place::Place,
@@ -102,7 +104,8 @@ pub(crate) struct Parts {
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
     pub(crate) build_queue: TurnQueue,
-    pub(crate) engine_check: EngineCheck,
+    pub(crate) engine_check: Recent<Result<(), Unavailable>>,
+    pub(crate) journal_check: Recent<Result<(), JournalError>>,
 }
 
 impl Host {
@@ -132,11 +135,6 @@ impl Host {
 
     pub(crate) fn runtime(&self) -> &dyn Runtime {
         &*self.0.runtime
-    }
-
-    /// Whether the engine can start programs.
-    pub(crate) async fn check_engine(&self) -> Result<(), Unavailable> {
-        self.0.engine_check.get(self.runtime()).await
     }
 
     pub(crate) fn proxy(&self) -> &Proxy {

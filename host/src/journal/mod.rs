@@ -17,6 +17,7 @@ mod fold;
 mod probed;
 mod program_journal;
 mod programs;
+mod reserve;
 mod retention;
 mod right;
 mod schema;
@@ -28,6 +29,7 @@ pub use error::{JournalError, OpenError};
 pub use probed::{CommitPoint, Verdict};
 pub(crate) use program_journal::ProgramJournal;
 pub(crate) use programs::Page;
+pub(crate) use reserve::Purpose;
 pub use retention::{
     AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
     IDEMPOTENCY_MS, RECORDS_BYTES_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
@@ -44,6 +46,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::JournalMetrics;
+use reserve::Reserve;
 use writer::{Job, Write};
 
 /// The journal's file in the data folder.
@@ -96,18 +99,31 @@ impl Journal {
     /// # Errors
     /// [`OpenError`]; nothing is changed then.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let writer = schema::open(path)?;
-        let reader = schema::open_reader(path)?;
+        Self::open_with(path, None)
+    }
+
+    /// Like [`Journal::open`], with room kept for what frees room: for a host that serves, whose
+    /// programs may fill the disk.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_with_reserve(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, Some(Reserve::new(path)))
+    }
+
+    fn open_with(path: &Path, reserve: Option<Reserve>) -> Result<Self, OpenError> {
+        let (writer, index) = schema::open(path)?;
+        let reader = Arc::new(Mutex::new(schema::open_reader(path, index)?));
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
         let metrics = JournalMetrics::default();
         let measured = metrics.clone();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer::run(writer, jobs, &measured))
+            .spawn(move || writer::run(writer, jobs, &measured, reserve))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             writer: Writer::Thread(queue),
-            reader: Arc::new(Mutex::new(reader)),
+            reader,
             metrics,
         })
     }
@@ -122,10 +138,11 @@ impl Journal {
         path: &Path,
         probe: impl Fn(CommitPoint) -> Verdict + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let writer = probed::Probed::new(schema::open(path)?, Box::new(probe));
+        let (writer, index) = schema::open(path)?;
+        let writer = probed::Probed::new(writer, Box::new(probe));
         Ok(Self {
             writer: Writer::Probed(Arc::new(writer)),
-            reader: Arc::new(Mutex::new(schema::open_reader(path)?)),
+            reader: Arc::new(Mutex::new(schema::open_reader(path, index)?)),
             metrics: JournalMetrics::default(),
         })
     }
@@ -165,7 +182,7 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub async fn remove_meta(&self, key: &'static str) -> Result<(), JournalError> {
-        self.write(move |transaction| {
+        self.write_freeing(move |transaction| {
             transaction.execute("DELETE FROM meta WHERE key = ?1", [key])?;
             Ok(())
         })
@@ -187,8 +204,8 @@ impl Journal {
         })
     }
 
-    /// Hands `work` to the writer without waiting for it: it is carried out after everything handed
-    /// over before and before everything handed over later.
+    /// Hands `work`, which says what came of something, to the writer without waiting for it: it is
+    /// carried out after everything handed over before and before everything handed over later.
     ///
     /// # Errors
     /// [`JournalError::Closed`]; what `work` itself says goes to the log.
@@ -201,7 +218,8 @@ impl Journal {
                 tracing::error!(%error, "something that nobody waits for was not written");
             }
         };
-        self.hand_over(Box::new(Write::new(work, tell))).await
+        self.hand_over(Box::new(Write::new(Purpose::Freeing, work, tell)))
+            .await
     }
 
     /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
@@ -215,12 +233,37 @@ impl Journal {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        self.write_by(Right::carried().as_ref(), work).await
+        self.write_for(Purpose::Ordinary, work).await
     }
 
-    /// Like [`Journal::write`], by this right instead of the task's.
+    /// Like [`Journal::write`], for what frees room: it may use the room that is kept for that.
+    ///
+    /// # Errors
+    /// As [`Journal::write`].
+    pub(crate) async fn write_freeing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.write_for(Purpose::Freeing, work).await
+    }
+
+    /// Like [`Journal::write`], for `purpose`.
+    ///
+    /// # Errors
+    /// As [`Journal::write`].
+    pub(crate) async fn write_for<T: Send + 'static>(
+        &self,
+        purpose: Purpose,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.write_by(purpose, Right::carried().as_ref(), work)
+            .await
+    }
+
+    /// Like [`Journal::write_for`], by this right instead of the task's.
     async fn write_by<T: Send + 'static>(
         &self,
+        purpose: Purpose,
         right: Option<&Right>,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
@@ -234,7 +277,8 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         // The one who asked may have gone away; what was written stands.
         let tell = move |outcome| drop(reply.send(outcome));
-        self.hand_over(Box::new(Write::new(work, tell))).await?;
+        self.hand_over(Box::new(Write::new(purpose, work, tell)))
+            .await?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
@@ -244,7 +288,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Revoked`], or as the disk says.
     pub(crate) async fn flush(&self) -> Result<(), JournalError> {
-        self.write(|_| Ok(())).await
+        self.write_freeing(|_| Ok(())).await
     }
 
     /// Waits until the writer has ended, which it does only by a defect while there is a handle.

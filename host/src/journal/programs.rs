@@ -1,9 +1,9 @@
 //! The rows of programs: created, appended to, read, removed.
 
-use hersh_program::{Program, ProgramId, ProgramRecord};
+use hersh_program::{Event, Program, ProgramId, ProgramRecord};
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Journal, JournalError, ProgramRow, Right, StoredProgram, fold, to_json};
+use super::{Journal, JournalError, ProgramRow, Purpose, Right, StoredProgram, fold, to_json};
 use crate::{auth::UserId, idempotency::Kept};
 
 /// The most that one page of records takes as text, bytes, but for its first record. A record holds
@@ -86,9 +86,10 @@ impl Journal {
         right: Option<&Right>,
     ) -> Result<(), JournalError> {
         let (seq, now_ms) = (record.seq, record.now_ms);
+        let purpose = purpose(&record.event);
         let event = to_json(&record.event)?;
         let effects = to_json(&record.effects)?;
-        self.write_by(right, move |transaction| {
+        self.write_by(purpose, right, move |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO records (program, seq, now_ms, event, effects)
@@ -107,7 +108,7 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub async fn remove(&self, row: ProgramRow) -> Result<(), JournalError> {
-        self.write(move |transaction| {
+        self.write_freeing(move |transaction| {
             transaction.execute("DELETE FROM programs WHERE row = ?1", [row.0])?;
             Ok(())
         })
@@ -195,6 +196,30 @@ impl Journal {
         let records = stored.iter().map(|record| record.parse(&program));
         let records = records.collect::<Result<_, _>>()?;
         Ok(Page { records, has_more })
+    }
+}
+
+/// What somebody asks for can wait until there is room, unless it ends something. All else is what
+/// came of that, of a start of the host or of the end of a container.
+fn purpose(event: &Event) -> Purpose {
+    match event {
+        Event::UserStartRequested | Event::UserRestartRequested | Event::SourceReplaced { .. } => {
+            Purpose::Ordinary
+        }
+        Event::UserStopRequested
+        | Event::UserDeleteRequested
+        | Event::HostStarted
+        | Event::FoldersEnsured { .. }
+        | Event::BuildFinished { .. }
+        | Event::RuntimeStarted { .. }
+        | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
+        | Event::StopFinished { .. }
+        | Event::StatusFetched { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::RetryDue { .. }
+        | Event::Removed { .. }
+        | Event::HandlerPanicked { .. } => Purpose::Freeing,
     }
 }
 

@@ -39,7 +39,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::load`]; nothing is changed then.
     pub async fn compact(&self, row: ProgramRow, until: u64) -> Result<(), JournalError> {
-        self.write(move |transaction| compact(transaction, row, until))
+        self.write_freeing(move |transaction| compact(transaction, row, until))
             .await
     }
 
@@ -52,7 +52,7 @@ impl Journal {
         let oldest_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
         let mut removed = 0;
         loop {
-            let pruned = self.write(move |transaction| prune(transaction, oldest_ms));
+            let pruned = self.write_freeing(move |transaction| prune(transaction, oldest_ms));
             let pruned = pruned.await?;
             removed += pruned;
             if pruned < PRUNED_ROWS_MAX {

@@ -5,14 +5,22 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::mpsc;
 
-use super::JournalError;
+use super::{
+    JournalError, Purpose,
+    reserve::{Level, Reserve, fold_log},
+};
 use crate::metrics::JournalMetrics;
 
 /// Writes that share one transaction. Bounds how long the first of them waits.
 const BATCH_LENGTH_MAX: usize = 512;
+/// The same while the disk is full: what they write must fit into the log as it is.
+const BATCH_LENGTH_MAX_ON_RESERVE: usize = 32;
 
 /// One write: carried out inside a transaction, answered once that is on the disk.
 pub(super) trait Job: Send {
+    /// What it is for.
+    fn purpose(&self) -> Purpose;
+
     /// Carries the write out and keeps its outcome.
     ///
     /// # Errors
@@ -25,6 +33,7 @@ pub(super) trait Job: Send {
 
 /// A write as a function over the transaction, and who is told of its outcome.
 pub(super) struct Write<T, F, D> {
+    purpose: Purpose,
     work: Option<F>,
     outcome: Result<T, JournalError>,
     tell: D,
@@ -36,8 +45,9 @@ where
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
     D: FnOnce(Result<T, JournalError>) + Send,
 {
-    pub(super) fn new(work: F, tell: D) -> Self {
+    pub(super) fn new(purpose: Purpose, work: F, tell: D) -> Self {
         Self {
+            purpose,
             work: Some(work),
             outcome: Err(JournalError::Closed),
             tell,
@@ -51,6 +61,10 @@ where
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
     D: FnOnce(Result<T, JournalError>) + Send,
 {
+    fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     fn execute(&mut self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
         if let Some(work) = self.work.take() {
             self.outcome = alone(transaction, work);
@@ -91,21 +105,55 @@ pub(super) fn run(
     mut connection: Connection,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     metrics: &JournalMetrics,
+    mut reserve: Option<Reserve>,
 ) {
+    look(&mut reserve, &connection);
     let mut batch = Vec::new();
     while let Some(job) = jobs.blocking_recv() {
+        let level = look(&mut reserve, &connection);
+        let length_max = match level {
+            Level::Whole => BATCH_LENGTH_MAX,
+            Level::Short => BATCH_LENGTH_MAX_ON_RESERVE,
+        };
         batch.push(job);
-        while batch.len() < BATCH_LENGTH_MAX {
+        while batch.len() < length_max {
             match jobs.try_recv() {
                 Ok(job) => batch.push(job),
                 Err(_) => break,
             }
+        }
+        if level == Level::Short {
+            refuse_ordinary(&mut batch);
         }
         let (began, writes) = (Instant::now(), batch.len());
         let done = commit(&mut connection, &mut batch, |job, outcome| {
             job.answer(outcome)
         });
         metrics.committed(writes, began.elapsed(), done);
+        if level == Level::Short {
+            // The log must not grow: the next transaction begins at its start again.
+            say_if_failed(fold_log(&connection));
+        }
+    }
+    // The log stays when the connection is closed, because a start on a full disk could make no other.
+    say_if_failed(fold_log(&connection));
+}
+
+fn look(reserve: &mut Option<Reserve>, connection: &Connection) -> Level {
+    let reserve = reserve.as_mut();
+    reserve.map_or(Level::Whole, |reserve| reserve.keep(connection))
+}
+
+fn refuse_ordinary(batch: &mut Vec<Box<dyn Job>>) {
+    let ordinary = batch.extract_if(.., |job| job.purpose() == Purpose::Ordinary);
+    for job in ordinary {
+        job.answer(Err(JournalError::Full));
+    }
+}
+
+fn say_if_failed(folded: Result<(), JournalError>) {
+    if let Err(error) = folded {
+        tracing::warn!(%error, "the journal's log was not folded");
     }
 }
 
@@ -144,10 +192,23 @@ fn carry_out(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<
 
 /// Says what SQLite said, with the full disk told from the rest.
 pub(crate) fn explain(error: &rusqlite::Error) -> JournalError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => JournalError::Full,
-        _ => JournalError::Sqlite(error.to_string()),
+    match has_no_room(error) {
+        true => JournalError::Full,
+        false => JournalError::Sqlite(error.to_string()),
     }
+}
+
+/// Whether the disk had no room for what SQLite wanted, the index of its log among it.
+pub(super) fn has_no_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
+    let said = error.sqlite_error();
+    said.is_some_and(|said| {
+        said.code == ErrorCode::DiskFull
+            || matches!(
+                said.extended_code,
+                SQLITE_IOERR_SHMSIZE | SQLITE_IOERR_SHMMAP | SQLITE_IOERR_SHMOPEN
+            )
+    })
 }
 
 impl From<rusqlite::Error> for JournalError {

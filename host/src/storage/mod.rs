@@ -114,7 +114,7 @@ impl Storage {
         };
         let staging = storage.staging();
         if is_alone {
-            remove::remove_tree(&staging).map_err(StorageError::at("clean", &staging))?;
+            remove::empty_folder(&staging).map_err(StorageError::at("clean", &staging))?;
         }
         make_private(&staging)?;
         make_private(&storage.data.join("programs"))?;

@@ -35,9 +35,24 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    let mut moved = 0;
-    while empty(&root, &root, DEPTH, &mut moved)? {}
+    empty_whole(&root)?;
     Ok(unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes what is in a folder and keeps the folder: on a full disk no other could be made. Else as
+/// [`remove_tree`].
+pub(super) fn empty_folder(path: &Path) -> io::Result<()> {
+    match open_folder(CWD, path) {
+        Ok(folder) => empty_whole(&folder),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn empty_whole(root: &OwnedFd) -> io::Result<()> {
+    let mut moved = 0;
+    while empty(root, root, DEPTH, &mut moved)? {}
+    Ok(())
 }
 
 /// Empties `folder`; true when something deep was moved to `root` and another round is due.

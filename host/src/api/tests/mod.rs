@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod build_logs;
+mod disk;
 mod ids;
 mod pages;
 mod programs;

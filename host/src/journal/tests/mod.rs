@@ -1,5 +1,6 @@
 mod backup;
 mod recovery;
+mod reserve;
 mod retention;
 
 use std::sync::Arc;
