@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     building::Builds,
     compose::{Spec, to_compose_yaml},
+    overuse,
     place::Place,
     probes::Probes,
     quota,
@@ -80,7 +81,11 @@ impl EffectHandler for Effects {
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
         let spec = self.spec(&task.program, image, manifest);
-        tokio::try_join!(self.write_compose(&spec), self.remove_socket(&task.program))?;
+        tokio::try_join!(
+            self.write_compose(&spec),
+            self.remove_socket(&task.program),
+            self.forget_end(&task.program)
+        )?;
         let turn = self.turn_to_start(task).await?;
         self.has_room(&task.program, manifest.limits.state_bytes)
             .await?;
@@ -109,7 +114,18 @@ impl EffectHandler for Effects {
     }
 
     async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
-        Ok(self.runtime.observe(&task.program).await?)
+        let observed = self.runtime.observe(&task.program).await?;
+        if matches!(observed, Observed::Running(_)) {
+            return Ok(observed);
+        }
+        let (storage, id) = (self.storage.clone(), task.program.clone());
+        let noted = self
+            .surroundings
+            .blocking(move || overuse::noted_end(&storage, &id));
+        let noted = noted.await.ok().flatten();
+        Ok(noted.map_or(observed, |(container, exit)| {
+            Observed::Exited(container, exit)
+        }))
     }
 
     async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
@@ -168,6 +184,14 @@ impl Effects {
             Ok(removed) => removed.map_err(|error| start_failed(error.to_string())),
             Err(error) => Err(start_failed(error.to_string())),
         }
+    }
+
+    /// What was noted of an earlier container says nothing of the next.
+    async fn forget_end(&self, program: &ProgramId) -> Result<(), Cause> {
+        let id = program.clone();
+        self.on_storage(move |storage| storage.forget_end(&id))
+            .await
+            .map_err(start_failed)
     }
 
     async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {

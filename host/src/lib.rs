@@ -32,6 +32,7 @@ mod line;
 mod linger;
 mod lock;
 mod metrics;
+mod overuse;
 mod pace;
 mod partial;
 mod peers;

@@ -7,7 +7,7 @@
 //! Ready ─► ended, `StateQuotaExceeded`
 //! Stopping, Error that was not stopped ─► killed at once, whatever grace is left
 //! ```
-//! Between two looks it can write as much as the disk takes. One that is over its limit is not started
+//! While the disk is nearly full the one that fills it is ended too, with `DiskFilled`. Between two looks it can write as much as the disk takes. One that is over its limit is not started
 //! again.
 
 use std::{
@@ -18,9 +18,14 @@ use std::{
     time::Duration,
 };
 
-use hersh_program::{ContainerId, Event, Exit, ExitReason, Program, ProgramId, State, StopStep};
+use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
 
-use crate::{host::Host, registry::Entry, storage::Usage};
+use crate::{
+    host::Host,
+    overuse::{self, Growth, TooMuch},
+    registry::Entry,
+    storage::Usage,
+};
 
 /// How often every running program is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
@@ -106,6 +111,7 @@ pub(crate) async fn check_all(host: &Host) {
 }
 
 async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
+    let mut grown = Vec::new();
     for entry in host.list() {
         let seen = entry.supervisor().with_state(|program| {
             let limit = program.manifest().limits.state_bytes;
@@ -118,19 +124,23 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
         let usage = host
             .blocking(move |host| host.storage().state_usage(&program, limit))
             .await;
+        let before = entry.state_looks().bytes();
         match usage {
-            Ok(Ok(usage)) if entry.state_looks().take(usage, limit) => {
-                tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
-                match phase {
-                    Phase::Up(container) => end(&entry, container, limit),
-                    Phase::Stopping | Phase::Left => kill(host, &id).await,
+            Ok(Ok(usage)) if entry.state_looks().take(usage, limit) => match phase {
+                Phase::Up(container) => {
+                    overuse::end(host, &entry, container, TooMuch::State { limit });
                 }
-            }
-            Ok(Ok(_)) => {}
+                Phase::Stopping | Phase::Left => {
+                    tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
+                    kill(host, &id).await;
+                }
+            },
+            Ok(Ok(usage)) => grown.extend(growth(entry, phase, before, usage)),
             Ok(Err(error)) => tracing::warn!(program = %id, %error, "state can't be measured"),
             Err(error) => tracing::warn!(program = %id, %error, "state was not measured"),
         }
     }
+    overuse::look_at_disk(host, grown);
 }
 
 fn phase(program: &Program) -> Option<Phase> {
@@ -150,19 +160,17 @@ fn phase(program: &Program) -> Option<Phase> {
     }
 }
 
-/// Tells the program that it is over; that stops and removes its container.
-fn end(entry: &Arc<Entry>, container: ContainerId, limit: u64) {
-    let logs = vec![format!(
-        "hersh: /state is larger than its limit of {limit} bytes"
-    )];
-    let exit = Exit {
-        reason: ExitReason::StateQuota,
-        logs,
-    };
-    // A full queue is no loss: the next look finds the same.
-    let _ = entry
-        .supervisor()
-        .send(Event::RuntimeExited { container, exit });
+/// By how much the `/state` of a running program grew since it was measured `before`. One that was not
+/// measured before may have held all of it for long.
+fn growth(entry: Arc<Entry>, phase: Phase, before: Option<u64>, usage: Usage) -> Option<Growth> {
+    match (phase, usage) {
+        (Phase::Up(container), Usage::Bytes(used)) => Some(Growth {
+            bytes: used.saturating_sub(before.unwrap_or(used)),
+            entry,
+            container,
+        }),
+        (Phase::Up(_), Usage::Unsettled) | (Phase::Stopping | Phase::Left, _) => None,
+    }
 }
 
 /// What is to end anyway ends now.

@@ -39,6 +39,14 @@ pub(crate) struct NoSpace {
 }
 
 impl NoSpace {
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes
+    }
+
+    pub(crate) fn floor_bytes(&self) -> u64 {
+        self.floor_bytes
+    }
+
     /// How much there is and should be, without where.
     pub(crate) fn amounts(&self) -> String {
         let [free, floor] =
@@ -87,6 +95,14 @@ impl Space {
     /// As [`Space::check`].
     pub(crate) fn check_last(&self) -> Result<(), NoSpace> {
         self.all_have(self.own.iter(), |floor| floor / LAST_PART)
+    }
+
+    /// As [`Space::check_last`], for the disk that programs keep their state on.
+    ///
+    /// # Errors
+    /// As [`Space::check`].
+    pub(crate) fn check_data(&self) -> Result<(), NoSpace> {
+        self.all_have(self.own.iter().take(1), |floor| floor / LAST_PART)
     }
 
     fn all_have<'a>(

@@ -18,7 +18,7 @@ pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
 use crate::{
     collect,
     host::{Entry, Host},
-    quota,
+    overuse, quota,
     runtime::RuntimeEvent,
     story::one_line,
 };
@@ -127,6 +127,7 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
         let Some(entry) = host.registry().get(&program) else {
             continue;
         };
+        let exit = as_noted(&host, &program, &container, exit).await;
         tell_end(&entry, &program, &container, &exit);
         let mut event = Event::RuntimeExited { container, exit };
         let mut changes = entry.supervisor().subscribe();
@@ -137,6 +138,19 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
                 break;
             }
         }
+    }
+}
+
+/// The end of a container, with the reason of a host that ended it and could not say so.
+async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exit: Exit) -> Exit {
+    let id = program.clone();
+    let noted = host.blocking(move |host| overuse::noted_end(host.storage(), &id));
+    match noted.await {
+        Ok(Some((of, noted))) if of == *container => Exit {
+            reason: noted.reason,
+            ..exit
+        },
+        Ok(_) | Err(_) => exit,
     }
 }
 

@@ -74,6 +74,7 @@ fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
         | Cause::ContractViolated { .. }
         | Cause::StateQuotaExceeded
         | Cause::StateTooLarge { .. }
+        | Cause::DiskFilled
         | Cause::RemoveFailed { .. } => false,
     }
 }

@@ -66,6 +66,8 @@ pub enum ExitReason {
     },
     /// `/state` grew past its limit and the host ended it.
     StateQuota,
+    /// It was filling the disk and the host ended it.
+    DiskFull,
     /// The container is not there any more and nobody saw it end.
     Vanished,
 }
@@ -204,6 +206,11 @@ pub enum Cause {
         /// What it may.
         limit_bytes: u64,
     },
+    /// `/state` grew within its limit until the disk was nearly full.
+    #[error(
+        "it was filling the disk, so the host ended it: keep less in /state, lower its limit, or make room on the disk"
+    )]
+    DiskFilled,
     /// Containers could not be removed.
     #[error("stop failed: {message}")]
     StopFailed {
@@ -261,6 +268,7 @@ impl From<&Exit> for Cause {
                 message: message.clone(),
             },
             ExitReason::StateQuota => Self::StateQuotaExceeded,
+            ExitReason::DiskFull => Self::DiskFilled,
             ExitReason::Vanished => Self::Vanished,
         }
     }
@@ -283,6 +291,7 @@ impl Cause {
                 | ExitReason::OutOfProcesses { .. }
                 | ExitReason::NotRunnable { .. }
                 | ExitReason::StateQuota
+                | ExitReason::DiskFull
                 | ExitReason::Vanished,
                 _any,
             ) => Self::from(exit),

@@ -71,6 +71,7 @@ fn causes() -> Vec<Cause> {
             used_bytes: 3 << 30,
             limit_bytes: 64 << 20,
         },
+        Cause::DiskFilled,
         Cause::StopFailed { message: message() },
         Cause::RemoveFailed { message: message() },
         Cause::RuntimeUnavailable { message: message() },
@@ -165,6 +166,7 @@ fn exits_read_back() {
             message: String::from("no /app"),
         },
         ExitReason::StateQuota,
+        ExitReason::DiskFull,
         ExitReason::Vanished,
     ] {
         round_trip(&Event::RuntimeExited {

@@ -439,6 +439,10 @@ fn a_failed_run_is_an_error_with_its_cause() {
         ),
         (ExitReason::StateQuota, "state is larger than its limit"),
         (
+            ExitReason::DiskFull,
+            "it was filling the disk, so the host ended it: keep less in /state, lower its limit, or make room on the disk",
+        ),
+        (
             ExitReason::Vanished,
             "the container disappeared and nobody saw it end",
         ),

@@ -217,6 +217,7 @@ impl Weather {
             | Cause::OutOfProcesses { .. }
             | Cause::StateQuotaExceeded
             | Cause::StateTooLarge { .. }
+            | Cause::DiskFilled
             | Cause::HostRestarted
             | Cause::Internal { .. } => false,
         }

@@ -229,6 +229,13 @@ impl Host {
     }
 }
 
+/// One look at `path` of the host that listens at `address`.
+pub(crate) fn get_at(address: &str, path: &str, token: &str) -> (u16, String) {
+    let headers = format!("Authorization: Bearer {token}\r\n");
+    let stream = TcpStream::connect(address).unwrap();
+    exchange(stream, "GET", path, &headers, b"")
+}
+
 /// What a host said, kept for `scripts/test`, which looks for secrets in it.
 struct HostLog {
     file: std::fs::File,

@@ -100,7 +100,7 @@ pub const KEYS: [Key; 15] = [
     text(
         "disk.free_min",
         "1GiB",
-        "Free room on the disk below which new programs, source and builds are refused.",
+        "Free room on the disk below which new source and builds are refused, and below a quarter of it all but what frees room.",
     ),
 ];
 

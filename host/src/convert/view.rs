@@ -83,6 +83,7 @@ fn last_exit_code(state: &State) -> Option<i32> {
         | ExitReason::OutOfProcesses { .. }
         | ExitReason::NotRunnable { .. }
         | ExitReason::StateQuota
+        | ExitReason::DiskFull
         | ExitReason::Vanished => None,
     }
 }
@@ -177,6 +178,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::OutOfProcesses { logs, .. } => ("out_of_processes", Some(logs)),
         Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
         Cause::StateTooLarge { .. } => ("state_too_large", None),
+        Cause::DiskFilled => ("disk_filled", None),
         Cause::StopFailed { .. } => ("stop_failed", None),
         Cause::RemoveFailed { .. } => ("remove_failed", None),
         Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),

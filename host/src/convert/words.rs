@@ -65,6 +65,7 @@ fn exit_words(exit: &Exit, mattered: bool) -> String {
         | ExitReason::OutOfProcesses { .. }
         | ExitReason::NotRunnable { .. }
         | ExitReason::StateQuota
+        | ExitReason::DiskFull
         | ExitReason::Vanished => said(&Cause::from(exit)),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     idempotency::Claim,
     journal::{JournalError, ProgramJournal},
     registry::Entry,
-    storage::StagedSource,
+    storage::{StagedSource, Usage},
     story::Story,
     whole::whole,
 };
@@ -129,6 +129,8 @@ impl Host {
         );
         let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
+        // Its `/state` is empty: what it keeps at the first look, it has written since.
+        entry.state_looks().take(Usage::Bytes(0), u64::MAX);
         self.0.registry.insert(id.clone(), Arc::clone(&entry));
         tracing::info!(program = %id, owner = %entry.owner(), "created");
         Ok(entry)

@@ -11,6 +11,7 @@
 //! and never wait for the writer. What is old is folded into snapshots or forgotten (`retention`).
 
 mod backup;
+mod connections;
 mod error;
 mod fold;
 #[cfg(any(test, feature = "testkit"))]
@@ -46,6 +47,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::JournalMetrics;
+use connections::Connections;
 use reserve::Reserve;
 use writer::{Job, Write};
 
@@ -112,14 +114,14 @@ impl Journal {
     }
 
     fn open_with(path: &Path, reserve: Option<Reserve>) -> Result<Self, OpenError> {
-        let (writer, index) = schema::open(path)?;
-        let reader = Arc::new(Mutex::new(schema::open_reader(path, index)?));
+        let connections = Connections::open(path)?;
+        let reader = connections.reader();
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH_MAX);
         let metrics = JournalMetrics::default();
         let measured = metrics.clone();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer::run(writer, jobs, &measured, reserve))
+            .spawn(move || writer::run(connections, jobs, &measured, reserve))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             writer: Writer::Thread(queue),

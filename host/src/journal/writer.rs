@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     JournalError, Purpose,
+    connections::Connections,
     reserve::{Level, Reserve, fold_log},
 };
 use crate::metrics::JournalMetrics;
@@ -102,53 +103,63 @@ fn alone<T>(
 
 /// Writes until every handle is dropped.
 pub(super) fn run(
-    mut connection: Connection,
+    mut connections: Connections,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     metrics: &JournalMetrics,
     mut reserve: Option<Reserve>,
 ) {
-    look(&mut reserve, &connection);
+    look(&mut reserve, &connections.writer);
     let mut batch = Vec::new();
     while let Some(job) = jobs.blocking_recv() {
-        let level = look(&mut reserve, &connection);
-        let length_max = match level {
-            Level::Whole => BATCH_LENGTH_MAX,
-            Level::Short => BATCH_LENGTH_MAX_ON_RESERVE,
-        };
-        batch.push(job);
-        while batch.len() < length_max {
-            match jobs.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => break,
-            }
+        if let Err(error) = connections.share() {
+            return tracing::error!(%error, "the journal can't be opened again");
         }
-        if level == Level::Short {
-            refuse_ordinary(&mut batch);
-        }
+        let level = look(&mut reserve, &connections.writer);
+        gather(&mut batch, job, &mut jobs, level);
         let (began, writes) = (Instant::now(), batch.len());
-        let done = commit(&mut connection, &mut batch, |job, outcome| {
+        let done = commit(&mut connections.writer, &mut batch, |job, outcome| {
             job.answer(outcome)
         });
         metrics.committed(writes, began.elapsed(), done);
         if level == Level::Short {
             // The log must not grow: the next transaction begins at its start again.
-            say_if_failed(fold_log(&connection));
+            say_if_failed(fold_log(&connections.writer));
         }
     }
     // The log stays when the connection is closed, because a start on a full disk could make no other.
-    say_if_failed(fold_log(&connection));
+    say_if_failed(fold_log(&connections.writer));
+}
+
+/// Fills a batch with `first` and what waits behind it. What may wait until there is room is refused
+/// while there is none.
+fn gather(
+    batch: &mut Vec<Box<dyn Job>>,
+    first: Box<dyn Job>,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    level: Level,
+) {
+    let length_max = match level {
+        Level::Whole => BATCH_LENGTH_MAX,
+        Level::Short => BATCH_LENGTH_MAX_ON_RESERVE,
+    };
+    batch.push(first);
+    while batch.len() < length_max {
+        match jobs.try_recv() {
+            Ok(job) => batch.push(job),
+            Err(_) => break,
+        }
+    }
+    if level == Level::Short {
+        let ordinary = batch.extract_if(.., |job| job.purpose() == Purpose::Ordinary);
+        for job in ordinary {
+            job.answer(Err(JournalError::Full));
+        }
+    }
 }
 
 fn look(reserve: &mut Option<Reserve>, connection: &Connection) -> Level {
     let reserve = reserve.as_mut();
     reserve.map_or(Level::Whole, |reserve| reserve.keep(connection))
-}
-
-fn refuse_ordinary(batch: &mut Vec<Box<dyn Job>>) {
-    let ordinary = batch.extract_if(.., |job| job.purpose() == Purpose::Ordinary);
-    for job in ordinary {
-        job.answer(Err(JournalError::Full));
-    }
 }
 
 fn say_if_failed(folded: Result<(), JournalError>) {

@@ -23,6 +23,7 @@ mod aside;
 mod attributes;
 mod builds;
 mod durable;
+mod end_note;
 mod error;
 mod inside;
 mod names;
@@ -43,6 +44,7 @@ mod write;
 
 pub(crate) use added::{added_files, tree_bytes};
 pub use builds::StoredBuild;
+pub(crate) use end_note::EndNote;
 pub use error::{SourceError, StorageError};
 pub(crate) use inside::{is_plain_file, read_inside};
 pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
@@ -118,6 +120,8 @@ impl Storage {
         }
         make_private(&staging)?;
         make_private(&storage.data.join("programs"))?;
+        // Now, since a removal on a full disk could make none.
+        make_private(&storage.data.join("removing"))?;
         Ok(storage)
     }
 

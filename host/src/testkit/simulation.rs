@@ -3,7 +3,10 @@
 use hersh_program::{Program, ProgramId, ProgramRecord};
 
 use super::TestHost;
-use crate::journal::{JournalError, StoredProgram};
+use crate::{
+    journal::{JournalError, StoredProgram},
+    quota,
+};
 
 /// A program as the journal holds it, with its history.
 pub struct Stored {
@@ -38,6 +41,11 @@ impl TestHost {
         if let Some(simulated) = self.host.surroundings().as_simulated() {
             simulated.set_disk_full(is_full);
         }
+    }
+
+    /// Looks at what running programs keep, as a host does every ten seconds.
+    pub async fn look_at_state(&self) {
+        quota::check(&self.host).await;
     }
 
     /// What the journal holds, folded anew: every program, by id.

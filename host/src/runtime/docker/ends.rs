@@ -97,6 +97,7 @@ impl Inner {
             | ExitReason::OutOfProcesses { .. }
             | ExitReason::NotRunnable { .. }
             | ExitReason::StateQuota
+            | ExitReason::DiskFull
             | ExitReason::Vanished => reason,
         };
         Ok(Some(Exit { reason, logs }))

@@ -1,0 +1,124 @@
+//! Why the host ended a program, for as long as the journal can't say so.
+//!
+//! The note is an empty file whose name says all, `meta/ended.disk_full.CONTAINER`: a full disk has
+//! room for a name, but not for what is in a file.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use hersh_program::{ContainerId, ProgramId};
+
+use super::{Storage, StorageError};
+
+const PREFIX: &str = "ended.";
+
+/// Why a host ended a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndNote {
+    /// It kept more than its limit.
+    StateQuota,
+    /// It filled the disk.
+    DiskFull,
+}
+
+impl EndNote {
+    const ALL: [Self; 2] = [Self::StateQuota, Self::DiskFull];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::StateQuota => "state_quota",
+            Self::DiskFull => "disk_full",
+        }
+    }
+}
+
+impl Storage {
+    /// Notes that the host ends this container of the program, and why.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing is noted then.
+    pub(crate) fn note_end(
+        &self,
+        program: &ProgramId,
+        container: &ContainerId,
+        note: EndNote,
+    ) -> Result<(), StorageError> {
+        let meta = self.paths(program).meta;
+        let path = meta.join(format!("{PREFIX}{}.{container}", note.name()));
+        fs::File::create(&path)
+            .and_then(|_| fs::File::open(&meta)?.sync_all())
+            .map_err(StorageError::at("make", &path))
+    }
+
+    /// The container that was noted last, and why it was ended.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder can't be read.
+    pub(crate) fn read_end(
+        &self,
+        program: &ProgramId,
+    ) -> Result<Option<(ContainerId, EndNote)>, StorageError> {
+        let mut notes = notes(&self.paths(program).meta)?;
+        Ok(notes.pop().map(|(_, container, note)| (container, note)))
+    }
+
+    /// Forgets what is noted; nothing is a success.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it is still there.
+    pub(crate) fn forget_end(&self, program: &ProgramId) -> Result<(), StorageError> {
+        for (path, ..) in notes(&self.paths(program).meta)? {
+            fs::remove_file(&path).map_err(StorageError::at("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+fn notes(meta: &Path) -> Result<Vec<(PathBuf, ContainerId, EndNote)>, StorageError> {
+    let failed = StorageError::at("list", meta);
+    let entries = match fs::read_dir(meta) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(&failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some((container, note)) = name.and_then(parse) {
+            found.push((path, container, note));
+        }
+    }
+    Ok(found)
+}
+
+fn parse(name: &str) -> Option<(ContainerId, EndNote)> {
+    let (why, container) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    let note = EndNote::ALL.into_iter().find(|note| note.name() == why)?;
+    Some((ContainerId::parse(container).ok()?, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_an_end_is_read_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open(folder.path()).unwrap();
+        let program = ProgramId::parse("a").unwrap();
+        assert_eq!(storage.read_end(&program).unwrap(), None);
+        storage.forget_end(&program).unwrap();
+        storage.ensure_folders(&program).unwrap();
+        let container = ContainerId::parse("0123456789ab").unwrap();
+        for note in EndNote::ALL {
+            storage.note_end(&program, &container, note).unwrap();
+            let found = storage.read_end(&program).unwrap();
+            assert_eq!(found, Some((container.clone(), note)));
+            storage.forget_end(&program).unwrap();
+            assert_eq!(storage.read_end(&program).unwrap(), None);
+        }
+    }
+}
