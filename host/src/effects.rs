@@ -195,10 +195,12 @@ impl Effects {
     }
 
     async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
-        let receipt = running.receipt.clone();
-        self.on_storage(move |storage| storage.write_receipt(&receipt))
-            .await
-            .map_err(start_failed)
+        let mut receipt = running.receipt.clone();
+        let write = move |storage: &Storage| {
+            receipt.state = Some(storage.state_bound(&receipt.program));
+            storage.write_receipt(&receipt)
+        };
+        self.on_storage(write).await.map_err(start_failed)
     }
 
     /// Probes until the program is up, its container ends, its time is over, or nobody wants it.

@@ -215,6 +215,10 @@ pub struct ReceiptView {
     pub runtime: String,
     /// What the sandbox's kernel says of itself.
     pub kernel: String,
+    /// Whether `/state` is confined by the machine or watched by the host, and what it lies on; left out
+    /// by older hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Every contract with what was verified.
     pub contracts: Vec<VerifiedContract>,
 }

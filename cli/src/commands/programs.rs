@@ -191,6 +191,7 @@ fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str,
         ("runtime", receipt.runtime.clone()),
         ("kernel", receipt.kernel.clone()),
     ];
+    rows.extend(receipt.state.clone().map(|state| ("state", state)));
     for contract in &receipt.contracts {
         // What there is none of is in the JSON.
         let told = contract.verified.iter();

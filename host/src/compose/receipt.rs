@@ -20,6 +20,25 @@ pub struct Receipt {
     pub kernel: String,
     /// Each contract with the values seen.
     pub contracts: Vec<Verified>,
+    /// What bounds `/state`; `None` in receipts of older hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateBound>,
     /// When, milliseconds since the Unix epoch.
     pub made_at_ms: u64,
+}
+
+/// What bounds a program's `/state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateBound {
+    /// The machine: no more is written than fits.
+    Confined {
+        /// By what.
+        found: String,
+    },
+    /// The host, which looks at it from time to time and ends a program past its limit.
+    Watched {
+        /// What it lies on.
+        found: String,
+    },
 }

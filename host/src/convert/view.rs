@@ -10,7 +10,7 @@ use hersh_wire as wire;
 
 use super::{folders::without_folders, reach, words::record_words};
 use crate::{
-    compose::{Receipt, RuntimeMode},
+    compose::{Receipt, RuntimeMode, StateBound},
     registry::Entry,
     runtime::LogLine,
     storage::StoredBuild,
@@ -250,6 +250,7 @@ pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
             RuntimeMode::RuncForDevelopment => "runc: NOT SANDBOXED".to_string(),
         },
         kernel: receipt.kernel.clone(),
+        state: receipt.state.as_ref().map(state_bound),
         contracts: receipt
             .contracts
             .iter()
@@ -258,6 +259,13 @@ pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
                 verified: verified.values.clone(),
             })
             .collect(),
+    }
+}
+
+fn state_bound(bound: &StateBound) -> String {
+    match bound {
+        StateBound::Confined { found } => format!("confined by {found}"),
+        StateBound::Watched { found } => format!("watched: on {found}"),
     }
 }
 

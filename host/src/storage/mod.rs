@@ -21,6 +21,7 @@ mod added;
 mod archive;
 mod aside;
 mod attributes;
+mod bound;
 mod builds;
 mod durable;
 mod end_note;

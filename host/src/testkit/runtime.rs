@@ -162,6 +162,7 @@ impl FakeRuntime {
             mode: RuntimeMode::Runsc,
             kernel: "gVisor".into(),
             contracts: Vec::new(),
+            state: None,
             made_at_ms: 1,
         };
         Ok(Running {

@@ -272,6 +272,7 @@ mod tests {
                     values: Vec::new(),
                 })
                 .into(),
+            state: None,
             made_at_ms: 0,
         };
         assert!(!tells_of(&receipt, &image(1)), "an older host's");

@@ -205,6 +205,7 @@ async fn run(
             mode: spec.mode,
             kernel,
             contracts,
+            state: None,
             made_at_ms: now_ms(),
         },
         container,
