@@ -123,12 +123,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         bounds,
     } = foundation;
     let registry = Arc::new(Registry::default());
-    let space = Space::new(
-        surroundings.clone(),
-        storage.data_dir(),
-        runtime.folder(),
-        bounds.disk_free_bytes_min,
-    );
+    let space = space_of(&surroundings, &storage, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = listen(&*runtime, &registry);
@@ -186,6 +181,21 @@ fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<Run
         }
     }));
     runtime.events()
+}
+
+/// The disks that a host writes to.
+fn space_of(
+    surroundings: &Surroundings,
+    storage: &Storage,
+    runtime: &dyn Runtime,
+    bounds: Bounds,
+) -> Space {
+    Space::new(
+        surroundings.clone(),
+        storage.data_dir(),
+        runtime.folder(),
+        bounds.disk_free_bytes_min,
+    )
 }
 
 /// Whom a program's builds are for, and how many of theirs run at once.
