@@ -105,7 +105,7 @@ async fn every<F: Future<Output = ()>>(interval: Duration, look: impl Fn() -> F)
 }
 
 /// Looks once at every program of which something may run.
-#[cfg(test)]
+#[cfg(any(test, feature = "testkit"))]
 pub(crate) async fn check_all(host: &Host) {
     check(host, |_| true).await;
 }

@@ -135,7 +135,9 @@ impl Space {
     /// What a build may write until the engine's disk is nearly full, bytes, as far as it can be seen from
     /// here.
     pub(crate) fn left_bytes(&self) -> Option<u64> {
-        let room = self.surroundings.room(self.folders.last()?)?;
+        let room = self
+            .surroundings
+            .room(self.engine.as_ref().or(self.own.last())?)?;
         let floor_bytes = floor(room.all_bytes, self.free_bytes_min);
         Some(room.free_bytes.saturating_sub(floor_bytes))
     }

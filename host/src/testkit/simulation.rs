@@ -45,7 +45,7 @@ impl TestHost {
 
     /// Looks at what running programs keep, as a host does every ten seconds.
     pub async fn look_at_state(&self) {
-        quota::check(&self.host).await;
+        quota::check_all(&self.host).await;
     }
 
     /// What the journal holds, folded anew: every program, by id.

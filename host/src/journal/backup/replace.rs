@@ -107,7 +107,7 @@ fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, 
     options.write(true).create_new(true).mode(0o600);
     options.open(restoring).map_err(at("make", restoring))?;
     copy(backup, restoring)?;
-    let connection = schema::open(restoring)?;
+    let (connection, _index) = schema::open(restoring)?;
     let revoked = match tokens {
         Tokens::Keep => Ok(0),
         Tokens::Revoke => revoke(&connection),
