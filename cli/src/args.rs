@@ -237,10 +237,13 @@ pub(crate) enum TokenTask {
         #[arg(long)]
         user: Option<String>,
     },
-    /// Make a token invalid.
+    /// Make a token invalid, and those that its user made with it.
     Rm {
         /// The token's id, as `hersh token ls` shows it.
         token: String,
+        /// Leave the tokens that were made with it.
+        #[arg(long)]
+        keep_made: bool,
     },
 }
 

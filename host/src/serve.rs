@@ -181,6 +181,7 @@ pub async fn serve(
         service::ending();
     };
     server::serve(listener, door, api::site(host.clone()), stop).await;
+    host.end_pauses().await;
     fresh.abort();
     living.abort();
     workers::close_books(&host).await;

@@ -12,14 +12,14 @@ use std::{
 
 use hersh_machine::driver::Config;
 use hersh_program::{ContainerId, ProgramId, State, Supervisor};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle, UserId},
     building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
     effects::{Effects, STARTS_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX},
-    host::{AllSeats, Host, Parts, Recent},
+    host::{AllSeats, Host, PAUSES_MAX, Parts, Recent},
     idempotency::Claims,
     journal::{Journal, JournalError, ProgramJournal, ProgramRow, StoredProgram},
     metrics::{Measured, Metrics},
@@ -162,6 +162,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         seats: AllSeats::default(),
         engine_check: Recent::default(),
         journal_check: Recent::default(),
+        pauses: Semaphore::new(PAUSES_MAX as usize),
         surroundings,
         space,
         build_queue,

@@ -143,6 +143,9 @@ pub struct TokenView {
     /// When it was used last, a minute late at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at_ms: Option<u64>,
+    /// The token that it was made with; left out for those that the host itself made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
 }
 
 /// `GET /tokens`.

@@ -92,8 +92,11 @@ pub(crate) async fn token(client: &Client, task: TokenTask, format: Output) -> R
                 }
             }
         }
-        TokenTask::Rm { token } => {
-            let request = client.request(Method::DELETE, &["tokens", &token]);
+        TokenTask::Rm { token, keep_made } => {
+            let mut request = client.request(Method::DELETE, &["tokens", &token]);
+            if keep_made {
+                request = request.query(&[("made", "keep")]);
+            }
             client.send(request).await?;
             match format {
                 Output::Json => output::json(&json!({ "removed": token })),

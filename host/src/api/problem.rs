@@ -232,6 +232,7 @@ impl From<CopyError> for Failure {
             | CopyError::NotAtRest { state }
             | CopyError::Changed { state } => Some(*state),
             CopyError::BeingCopied
+            | CopyError::Ending
             | CopyError::File(_)
             | CopyError::NotPaused(_)
             | CopyError::NotWoken(_)
@@ -250,6 +251,7 @@ impl From<CopyError> for Failure {
             | CopyError::File(StateFileError::IsFolder(_) | StateFileError::NoRoom(_)) => {
                 Code::Conflict
             }
+            CopyError::Ending => Code::ShuttingDown,
             CopyError::File(StateFileError::Path(_)) => Code::BadRequest,
             CopyError::File(StateFileError::NoFolder(_)) => Code::NotFound,
             CopyError::NotPaused(StopError::Unavailable(_))
@@ -287,6 +289,7 @@ impl From<AccountError> for Failure {
             AccountError::UserExists(_) => Code::AlreadyExists,
             AccountError::HasPrograms { .. } | AccountError::LastAdmin(_) => Code::Conflict,
             AccountError::MemberScope(_) => Code::Forbidden,
+            AccountError::TokenMadeOthers { .. } => Code::Conflict,
             AccountError::TooManyTokens(_) | AccountError::TooManyUsers => Code::QuotaExceeded,
             AccountError::Random(error) => return Self::internal(&error),
             AccountError::Interrupted(error) => return Self::internal(&error),

@@ -7,7 +7,7 @@ use axum::{
 };
 use hersh_wire::{Code, CreateToken, Span, TokenCreated, TokenList, Whoami};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     extract::{Body, Params},
@@ -15,7 +15,7 @@ use super::{
     users,
 };
 use crate::{
-    auth::{Caller, NewToken, Role, Scope, Token, TokenId, UserId, audit::Particulars},
+    auth::{Caller, NewToken, Offspring, Role, Scope, Token, TokenId, UserId, audit::Particulars},
     convert,
     host::Host,
 };
@@ -95,20 +95,44 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Makes a token invalid from now on.
+/// What becomes of the tokens that the user made with the one that is removed, and with those in turn.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Made {
+    /// They end with it, but for the caller's and those that were made with that.
+    #[default]
+    End,
+    /// They stay.
+    Keep,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RemoveTokenQuery {
+    /// What becomes of the tokens that were made with this one: `end`, the default, or `keep`.
+    #[serde(default)]
+    #[param(inline)]
+    made: Made,
+}
+
+/// Makes a token invalid from now on, and those that its user made with it. Those that it made for others
+/// stay; they go with the user.
 #[utoipa::path(
     delete,
     path = "/tokens/{token}",
     tag = "tokens",
     security(("bearer" = ["operate"])),
-    params(("token" = String, Path, description = "The token's id")),
-    responses((status = 204, description = "It is no longer valid")),
+    params(("token" = String, Path, description = "The token's id"), RemoveTokenQuery),
+    responses((status = 204, description = "It is no longer valid"),
+        (status = 409, description = "It is the caller's own, and others were made with it")),
 )]
 pub(super) async fn remove(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
     Path(id): Path<String>,
+    Params(query): Params<RemoveTokenQuery>,
 ) -> Result<StatusCode, Failure> {
     let id = TokenId::new(&id);
     let token = host.accounts().token(&id)?;
@@ -127,8 +151,20 @@ pub(super) async fn remove(
         );
         return Err(Failure::new(Code::Forbidden, detail));
     }
-    host.accounts().remove_token(&id).await?;
-    tracing::info!(user = %token.user, token = %id, "token removed");
+    let offspring = match query.made {
+        Made::End => Offspring::End,
+        Made::Keep => Offspring::Keep,
+    };
+    let accounts = host.accounts();
+    let also = accounts.remove_token(&id, offspring, Some(&caller.token));
+    let also = also.await?;
+    if !also.is_empty() {
+        let ids: Vec<&str> = also.iter().map(TokenId::as_str).collect();
+        let scope = token.scope.name();
+        let change = format!("removed, scope {scope}; with it {}", ids.join(" "));
+        particulars.change(&change);
+    }
+    tracing::info!(user = %token.user, token = %id, also = also.len(), "token removed");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -195,5 +231,6 @@ fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken
         scope,
         label: asked.label.clone(),
         expires_at_ms: Some(expires_at_ms),
+        made_by: Some(caller.token.clone()),
     })
 }

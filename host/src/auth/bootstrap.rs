@@ -71,6 +71,7 @@ pub(crate) async fn open(
         scope: Scope::Admin,
         label: label.to_owned(),
         expires_at_ms: None,
+        made_by: None,
     };
     if let Some(hash) = journal
         .meta(META_ADMIN_TOKEN)?
@@ -129,6 +130,7 @@ impl From<AccountError> for BootstrapError {
             | AccountError::LastAdmin(_)
             | AccountError::MemberScope(_)
             | AccountError::TooManyTokens(_)
+            | AccountError::TokenMadeOthers { .. }
             | AccountError::TooManyUsers
             | AccountError::Interrupted(_) => refused(&error),
         }
@@ -159,6 +161,7 @@ pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Offspring;
 
     async fn start(data: &Path) -> (Journal, Accounts, Option<WrittenToken>) {
         let journal = Journal::open(&data.join("journal.db")).unwrap();
@@ -202,6 +205,7 @@ mod tests {
             scope: Scope::Operate,
             label: String::new(),
             expires_at_ms: Some(500_000),
+            made_by: None,
         };
         let (_, token) = accounts.add_token(asked, 1_000).await.unwrap();
         let bearer = format!("Bearer {}", token.reveal());
@@ -264,7 +268,10 @@ mod tests {
         let (_, accounts, _) = start(data.path()).await;
         let lost = bearer(data.path());
         let token = accounts.tokens(None)[0].id.clone();
-        accounts.remove_token(&token).await.unwrap();
+        accounts
+            .remove_token(&token, Offspring::Keep, None)
+            .await
+            .unwrap();
         assert_eq!(accounts.authenticate(Some(&lost), 2_000), None);
         let (_, accounts, written) = start(data.path()).await;
         assert!(written.is_some());

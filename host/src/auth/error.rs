@@ -2,7 +2,7 @@
 
 use tokio::task::JoinError;
 
-use super::{TokenError, UserId, tokens::TOKENS_MAX, users::USERS_MAX};
+use super::{TokenError, TokenId, UserId, tokens::TOKENS_MAX, users::USERS_MAX};
 use crate::journal::JournalError;
 
 /// Why users or tokens were not changed. Nothing has changed then.
@@ -22,6 +22,10 @@ pub(crate) enum AccountError {
     MemberScope(UserId),
     #[error("{0} has {TOKENS_MAX} tokens, which is the most; remove one first")]
     TooManyTokens(UserId),
+    #[error(
+        "{count} other tokens were made with {id} and would end with it, so that none might be left; remove it with another token, or say 'made=keep' ('hersh token rm --keep-made')"
+    )]
+    TokenMadeOthers { id: TokenId, count: usize },
     #[error("there are {USERS_MAX} users, which is the most")]
     TooManyUsers,
     #[error(transparent)]

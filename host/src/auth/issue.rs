@@ -14,8 +14,8 @@ use std::{
 use hersh_wire::TokenView;
 
 use super::{
-    Accounts, BootstrapError, Caller, NewToken, Role, Scope, Token, TokenError, TokenId, UserId,
-    audit,
+    Accounts, BootstrapError, Caller, NewToken, Offspring, Role, Scope, Token, TokenError, TokenId,
+    UserId, audit,
     bootstrap::{TOKEN_FILE, make_admin, refused, write_private},
     user::FIRST_ADMIN,
 };
@@ -161,6 +161,7 @@ async fn issue(
         scope: Scope::Admin,
         label: "made by hersh host token".to_owned(),
         expires_at_ms: None,
+        made_by: None,
     };
     let put = accounts.put_token(asked, token.hash(), now_ms).await;
     let made = put.map_err(BootstrapError::from)?;
@@ -172,7 +173,7 @@ async fn issue(
     if revoke_others {
         let others = accounts.tokens(None).into_iter().map(|token| token.id);
         for other in others.filter(|id| *id != made.id) {
-            let removed = accounts.remove_token(&other).await;
+            let removed = accounts.remove_token(&other, Offspring::Keep, None).await;
             removed.map_err(BootstrapError::from)?;
             revoked += 1;
         }

@@ -35,5 +35,5 @@ pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;
 pub(crate) use token::{Token, TokenError, TokenHash};
-pub(crate) use tokens::{NewToken, TokenId, TokenInfo};
+pub(crate) use tokens::{NewToken, Offspring, TokenId, TokenInfo};
 pub(crate) use user::{Quota, Role, User, UserId};

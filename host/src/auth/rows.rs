@@ -1,5 +1,7 @@
 //! Users and tokens as rows.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Row, Transaction, types::Type};
 
 use super::{Quota, Role, Scope, TokenHash, TokenId, User, UserId};
@@ -15,6 +17,8 @@ pub(super) struct StoredToken {
     pub(super) label: String,
     pub(super) created_at_ms: u64,
     pub(super) expires_at_ms: Option<u64>,
+    /// The token that it was made with; none for the host's own and those of older hosts.
+    pub(super) made_by: Option<TokenId>,
 }
 
 impl StoredToken {
@@ -32,10 +36,10 @@ pub(super) fn load(reader: &Connection) -> Result<Loaded, JournalError> {
     let mut users = reader.prepare("SELECT id, role, quota, created_at_ms FROM users")?;
     let users = users.query_map([], user)?.collect::<Result<_, _>>()?;
     let mut tokens = reader.prepare(
-        "SELECT id, user, sha256, scope, label, created_at_ms, expires_at_ms, last_used_at_ms
-         FROM tokens",
+        "SELECT id, user, sha256, scope, label, created_at_ms, expires_at_ms, made_by,
+         last_used_at_ms FROM tokens",
     )?;
-    let tokens = tokens.query_map([], |row| Ok((token(row)?, row.get(7)?)))?;
+    let tokens = tokens.query_map([], |row| Ok((token(row)?, row.get(8)?)))?;
     Ok((users, tokens.collect::<Result<_, _>>()?))
 }
 
@@ -73,8 +77,8 @@ pub(super) fn insert_token(
     token: &StoredToken,
 ) -> Result<(), JournalError> {
     transaction.execute(
-        "INSERT INTO tokens (id, user, sha256, scope, label, created_at_ms, expires_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO tokens (id, user, sha256, scope, label, created_at_ms, expires_at_ms, made_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             token.id.as_str(),
             token.user.as_str(),
@@ -83,16 +87,20 @@ pub(super) fn insert_token(
             &token.label,
             token.created_at_ms,
             token.expires_at_ms,
+            token.made_by.as_ref().map(TokenId::as_str),
         ),
     )?;
     Ok(())
 }
 
-pub(super) fn delete_token(
+pub(super) fn delete_tokens(
     transaction: &Transaction<'_>,
-    id: &TokenId,
+    ids: &BTreeSet<TokenId>,
 ) -> Result<(), JournalError> {
-    transaction.execute("DELETE FROM tokens WHERE id = ?1", [id.as_str()])?;
+    let mut statement = transaction.prepare_cached("DELETE FROM tokens WHERE id = ?1")?;
+    for id in ids {
+        statement.execute([id.as_str()])?;
+    }
     Ok(())
 }
 
@@ -130,6 +138,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
         label: row.get(4)?,
         created_at_ms: row.get(5)?,
         expires_at_ms: row.get(6)?,
+        made_by: row.get::<_, Option<String>>(7)?.map(|id| TokenId::new(&id)),
     })
 }
 

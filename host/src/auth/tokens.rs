@@ -1,6 +1,7 @@
 //! Tokens: made, listed, ended.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, atomic::Ordering},
     time::{Duration, UNIX_EPOCH},
@@ -8,7 +9,7 @@ use std::{
 
 use super::{
     AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash, UserId,
-    accounts::Held,
+    accounts::{Held, Known},
     rows::{self, StoredToken},
     time::META_NEWEST,
 };
@@ -54,6 +55,17 @@ pub(crate) struct TokenInfo {
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: Option<u64>,
     pub(crate) last_used_at_ms: Option<u64>,
+    /// The token that it was made with.
+    pub(crate) made_by: Option<TokenId>,
+}
+
+/// What becomes of the tokens that were made with one that is removed, and with those in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offspring {
+    /// They end with it: who stole a token may have made some that nobody sees in time.
+    End,
+    /// They stay.
+    Keep,
 }
 
 /// What a new token is to be.
@@ -63,6 +75,8 @@ pub(crate) struct NewToken {
     pub(crate) scope: Scope,
     pub(crate) label: String,
     pub(crate) expires_at_ms: Option<u64>,
+    /// The token that it is made with; none for the host itself.
+    pub(crate) made_by: Option<TokenId>,
 }
 
 impl NewToken {
@@ -106,7 +120,17 @@ impl Accounts {
         let hash = token.hash();
         let made = self.alone(move |accounts| async move {
             let user = &asked.user;
-            if accounts.tokens(Some(user)).len() >= TOKENS_MAX {
+            let mut own = accounts.tokens(Some(user));
+            if own.len() >= TOKENS_MAX {
+                // Those that are over make room: otherwise a hundred that ended long ago, made by a thief
+                // or a program for each of its runs, would keep their owner from making one.
+                let time_ms = accounts.time_ms(now_ms);
+                let is_over = |it: &TokenInfo| it.expires_at_ms.is_some_and(|end| end <= time_ms);
+                let ended: Vec<TokenInfo> = own.extract_if(.., |it| is_over(it)).collect();
+                let ended = ended.into_iter().map(|it| it.id).collect();
+                accounts.delete_tokens(&ended).await?;
+            }
+            if own.len() >= TOKENS_MAX {
                 return Err(AccountError::TooManyTokens(user.clone()));
             }
             accounts.insert_token(asked, hash, now_ms).await
@@ -144,6 +168,7 @@ impl Accounts {
             label: asked.label,
             created_at_ms: now_ms,
             expires_at_ms: asked.expires_at_ms,
+            made_by: asked.made_by,
         };
         let row = stored.clone();
         self.0
@@ -162,27 +187,47 @@ impl Accounts {
         info.ok_or_else(|| AccountError::NoToken(id.to_string()))
     }
 
-    /// Makes a token invalid from now on.
+    /// Makes a token invalid from now on, and those of the same user that were made with it, as
+    /// `offspring` says. The token that asks for it, `asking`, stays, unless it is the one, and so do those
+    /// that were made with it: otherwise nobody could exchange a token for a new one. Returns what ended
+    /// beside it.
     ///
     /// # Errors
-    /// [`AccountError::NoToken`].
-    pub(crate) async fn remove_token(&self, id: &TokenId) -> Result<(), AccountError> {
-        let id = id.clone();
-        self.alone(move |accounts| async move { accounts.delete_token(&id).await })
-            .await
+    /// [`AccountError::NoToken`]; [`AccountError::TokenMadeOthers`] when a token that has offspring would
+    /// end itself with all of them.
+    pub(crate) async fn remove_token(
+        &self,
+        id: &TokenId,
+        offspring: Offspring,
+        asking: Option<&TokenId>,
+    ) -> Result<BTreeSet<TokenId>, AccountError> {
+        let (id, asking) = (id.clone(), asking.cloned());
+        self.alone(move |accounts| async move {
+            let user = accounts.token(&id)?.user;
+            let is_meant = |it: &StoredToken| it.user == user && asking.as_ref() != Some(&it.id);
+            let mut gone = match offspring {
+                Offspring::End => accounts.known().made_with([id.clone()].into(), is_meant),
+                Offspring::Keep => BTreeSet::new(),
+            };
+            if asking.as_ref() == Some(&id) && !gone.is_empty() {
+                let count = gone.len();
+                return Err(AccountError::TokenMadeOthers { id, count });
+            }
+            gone.insert(id.clone());
+            accounts.delete_tokens(&gone).await?;
+            gone.remove(&id);
+            Ok(gone)
+        })
+        .await
     }
 
-    async fn delete_token(&self, id: &TokenId) -> Result<(), AccountError> {
-        self.token(id)?;
-        let gone = id.clone();
+    async fn delete_tokens(&self, ids: &BTreeSet<TokenId>) -> Result<(), AccountError> {
+        let gone = ids.clone();
         self.0
             .journal
-            .write_freeing(move |transaction| rows::delete_token(transaction, &gone))
+            .write_freeing(move |transaction| rows::delete_tokens(transaction, &gone))
             .await?;
-        let mut known = self.known_mut();
-        if let Some(held) = known.tokens.remove(id) {
-            known.by_hash.remove(&held.stored.hash);
-        }
+        self.known_mut().forget_tokens(ids);
         Ok(())
     }
 
@@ -258,6 +303,41 @@ impl Accounts {
     }
 }
 
+impl Known {
+    /// The tokens that were made with one of `makers`, and with those in turn, as far as `is_meant`.
+    pub(super) fn made_with(
+        &self,
+        makers: BTreeSet<TokenId>,
+        is_meant: impl Fn(&StoredToken) -> bool,
+    ) -> BTreeSet<TokenId> {
+        let mut made = BTreeSet::new();
+        let mut newest = makers;
+        while !newest.is_empty() {
+            let is_next = |held: &&Arc<Held>| {
+                let stored = &held.stored;
+                stored
+                    .made_by
+                    .as_ref()
+                    .is_some_and(|by| newest.contains(by))
+                    && is_meant(stored)
+                    && !made.contains(&stored.id)
+            };
+            let next = self.tokens.values().filter(is_next);
+            newest = next.map(|held| held.stored.id.clone()).collect();
+            made.extend(newest.iter().cloned());
+        }
+        made
+    }
+
+    pub(super) fn forget_tokens(&mut self, ids: &BTreeSet<TokenId>) {
+        for id in ids {
+            if let Some(held) = self.tokens.remove(id) {
+                self.by_hash.remove(&held.stored.hash);
+            }
+        }
+    }
+}
+
 impl Held {
     fn info(&self) -> TokenInfo {
         let last_used_at_ms = self.last_used_at_ms.load(Ordering::Relaxed);
@@ -269,6 +349,7 @@ impl Held {
             created_at_ms: self.stored.created_at_ms,
             expires_at_ms: self.stored.expires_at_ms,
             last_used_at_ms: (last_used_at_ms > 0).then_some(last_used_at_ms),
+            made_by: self.stored.made_by.clone(),
         }
     }
 }

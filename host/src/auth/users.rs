@@ -1,6 +1,8 @@
 //! Users: added, changed, removed.
 
-use super::{AccountError, Accounts, Quota, Role, User, UserId, rows};
+use std::collections::BTreeSet;
+
+use super::{AccountError, Accounts, Quota, Role, TokenId, User, UserId, rows};
 
 /// Users of one host.
 pub(super) const USERS_MAX: usize = 10_000;
@@ -70,21 +72,38 @@ impl Accounts {
         quota: Option<Quota>,
     ) -> Result<User, AccountError> {
         let mut user = self.user(id)?;
+        let before = user.clone();
         user.role = role.unwrap_or(user.role);
-        user.quota = quota.unwrap_or(user.quota);
+        // Who was an admin had no bounds, and would keep that as a member.
+        let had_usual = before.quota == Quota::usual(before.role);
+        let usual = had_usual.then(|| Quota::usual(user.role));
+        user.quota = quota.or(usual).unwrap_or(before.quota);
         if user.role == Role::Member && self.is_last_admin(id) {
             return Err(AccountError::LastAdmin(id.clone()));
         }
-        let row = user.clone();
+        // What it made for others as an admin is no longer its to give: it knows their text.
+        let ended = match (before.role, user.role) {
+            (Role::Admin, Role::Member) => self.made_for_others(id),
+            (Role::Admin, Role::Admin) | (Role::Member, Role::Admin | Role::Member) => {
+                BTreeSet::new()
+            }
+        };
+        let (row, tokens) = (user.clone(), ended.clone());
         self.0
             .journal
-            .write(move |transaction| rows::put_user(transaction, &row))
+            .write(move |transaction| {
+                rows::put_user(transaction, &row)?;
+                rows::delete_tokens(transaction, &tokens)
+            })
             .await?;
-        self.known_mut().users.insert(id.clone(), user.clone());
+        let mut known = self.known_mut();
+        known.users.insert(id.clone(), user.clone());
+        known.forget_tokens(&ended);
         Ok(user)
     }
 
-    /// Removes a user with all tokens; from now on none of them is valid.
+    /// Removes a user with all tokens, and those that it made for others; from now on none of them is
+    /// valid.
     ///
     /// # Errors
     /// [`AccountError::HasPrograms`], [`AccountError::LastAdmin`], [`AccountError::NoUser`].
@@ -99,11 +118,18 @@ impl Accounts {
         if self.is_last_admin(id) {
             return Err(AccountError::LastAdmin(id.clone()));
         }
-        let gone = id.clone();
+        let ended = self.made_for_others(id);
+        let (gone, tokens) = (id.clone(), ended.clone());
         let programs = self
             .0
             .journal
-            .write_freeing(move |transaction| rows::delete_user(transaction, &gone))
+            .write_freeing(move |transaction| {
+                let programs = rows::delete_user(transaction, &gone)?;
+                if programs == 0 {
+                    rows::delete_tokens(transaction, &tokens)?;
+                }
+                Ok(programs)
+            })
             .await?;
         if programs > 0 {
             return Err(AccountError::HasPrograms {
@@ -113,9 +139,25 @@ impl Accounts {
         }
         let mut known = self.known_mut();
         known.users.remove(id);
+        known.forget_tokens(&ended);
         known.tokens.retain(|_, held| held.stored.user != *id);
         known.by_hash.retain(|_, held| held.stored.user != *id);
         Ok(())
+    }
+
+    /// The tokens of other users that were made with this one's.
+    fn made_for_others(&self, id: &UserId) -> BTreeSet<TokenId> {
+        let known = self.known();
+        let own = known.tokens.values().filter(|it| it.stored.user == *id);
+        let own = own.map(|held| held.stored.id.clone()).collect();
+        let mut made = known.made_with(own, |_any| true);
+        made.retain(|token| {
+            known
+                .tokens
+                .get(token)
+                .is_some_and(|it| it.stored.user != *id)
+        });
+        made
     }
 
     fn is_last_admin(&self, id: &UserId) -> bool {
@@ -133,8 +175,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        auth::NewToken,
-        auth::Scope,
+        auth::{NewToken, Offspring, Scope},
         journal::{CommitPoint, Journal, Verdict},
     };
 
@@ -178,11 +219,16 @@ mod tests {
             scope: Scope::Operate,
             label: String::new(),
             expires_at_ms: None,
+            made_by: None,
         };
         dropped(&written, accounts.add_token(asked, 1)).await;
         alone().await;
         let token = accounts.tokens(Some(&ann))[0].id.clone();
-        dropped(&written, accounts.remove_token(&token)).await;
+        dropped(
+            &written,
+            accounts.remove_token(&token, Offspring::Keep, None),
+        )
+        .await;
         alone().await;
         assert_eq!(accounts.tokens(None), []);
 

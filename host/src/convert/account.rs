@@ -47,6 +47,7 @@ pub(crate) fn token_view(token: &TokenInfo) -> wire::TokenView {
         created_at_ms: token.created_at_ms,
         expires_at_ms: token.expires_at_ms,
         last_used_at_ms: token.last_used_at_ms,
+        made_by: token.made_by.as_ref().map(ToString::to_string),
     }
 }
 

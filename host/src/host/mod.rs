@@ -11,13 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_machine::driver::{self, Clock};
 use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Refusal, State};
-use tokio::task::JoinError;
+use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
 pub(crate) use self::ready::Unready;
 pub(crate) use self::recent::Recent;
-pub(crate) use self::state_copy::CopyError;
+pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
@@ -106,6 +106,8 @@ pub(crate) struct Parts {
     pub(crate) build_queue: TurnQueue,
     pub(crate) engine_check: Recent<Result<(), Unavailable>>,
     pub(crate) journal_check: Recent<Result<(), JournalError>>,
+    /// One permit for each program that is paused for a copy, of [`state_copy::PAUSES_MAX`].
+    pub(crate) pauses: Semaphore,
 }
 
 impl Host {

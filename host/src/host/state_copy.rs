@@ -30,6 +30,8 @@ use crate::{
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 /// A state that grew past its limit is copied up to this, bytes.
 const KEPT_BYTES_MAX: u64 = 1 << 40;
+/// Programs that are paused at once: more than copies can be under way.
+pub(crate) const PAUSES_MAX: u32 = 64;
 /// How often waking a program is tried before it is left to the next start of the host.
 const WAKE_ATTEMPTS: u32 = 60;
 const WAKE_PAUSE: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub(crate) enum CopyError {
     NotAtRest { state: &'static str },
     #[error("it did not stay {state} while its state was copied; try again")]
     Changed { state: &'static str },
+    #[error("the host is ending; copy its state when it is up again")]
+    Ending,
     #[error("it can't be paused: {0}; stop it, copy, and start it again")]
     NotPaused(StopError),
     #[error("it was paused for the copy and can't be woken: {0}; 'hersh restart' ends that")]
@@ -186,12 +190,32 @@ impl Host {
         Ok(copied.await??)
     }
 
+    /// Waits until no program is paused for a copy any more, and lets none be paused from now on: for
+    /// the end of the host, which would leave one standing still until the next start. Waits no longer
+    /// than a copy may take.
+    pub(crate) async fn end_pauses(&self) {
+        let ended = tokio::time::timeout(
+            PAUSE_MAX + WAKE_PAUSE * 2,
+            self.0.pauses.acquire_many(PAUSES_MAX),
+        );
+        match ended.await {
+            Ok(Ok(all)) => all.forget(),
+            // Nothing closes them.
+            Ok(Err(_closed)) => {}
+            Err(_elapsed) => {
+                tracing::warn!("a program stays paused for a copy; the next start wakes it");
+            }
+        }
+    }
+
     async fn copy_paused(
         &self,
         id: &ProgramId,
         container: &ContainerId,
         bounds: CopyBounds,
     ) -> Result<StateCopy, CopyError> {
+        let pause = self.0.pauses.try_acquire();
+        let _paused = pause.map_err(|_none| CopyError::Ending)?;
         let (program, paused) = (id.clone(), container.clone());
         self.blocking(move |host| host.storage().note_paused(&program, &paused))
             .await??;

@@ -7,11 +7,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 use super::{OpenError, fold, writer::has_no_room};
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("0001.sql"),
     include_str!("0002.sql"),
     include_str!("0003.sql"),
     include_str!("0004.sql"),
+    include_str!("0005.sql"),
 ];
 
 /// The log is cut back to this size once it was folded into the database.

@@ -44,6 +44,8 @@ struct Paused {
     count: u64,
     /// Those that were to go on, oldest first.
     woken: Vec<ContainerId>,
+    /// How often waking one will fail.
+    refusals: u32,
 }
 
 enum Link {
@@ -85,6 +87,11 @@ impl FakeRuntime {
     /// The containers that were to go on, oldest first.
     pub fn woken(&self) -> Vec<ContainerId> {
         self.paused().woken.clone()
+    }
+
+    /// From now on waking a container fails so often.
+    pub fn refuse_waking(&self, times: u32) {
+        self.paused().refusals = times;
     }
 
     fn paused(&self) -> MutexGuard<'_, Paused> {
@@ -343,6 +350,11 @@ impl Runtime for FakeRuntime {
 
     fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
         let mut paused = self.paused();
+        if paused.refusals > 0 {
+            paused.refusals -= 1;
+            let message = "not now".to_owned();
+            return std::future::ready(Err(StopError::Failed { message })).boxed();
+        }
         paused.containers.remove(container);
         paused.woken.push(container.clone());
         std::future::ready(Ok(())).boxed()

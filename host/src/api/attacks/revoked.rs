@@ -3,7 +3,7 @@
 use super::clock::StoppedClock;
 use super::speech::{Client, Conversation, closed, request, say};
 use super::world::{Running, Seen, World};
-use crate::auth::{Role, TokenId, UserId};
+use crate::auth::{Offspring, Role, TokenId, UserId};
 
 const HANDSHAKE: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -62,7 +62,12 @@ async fn drained(client: &mut Client) {
 }
 
 async fn token_removed(world: &World, id: TokenId) {
-    world.host.accounts().remove_token(&id).await.unwrap();
+    world
+        .host
+        .accounts()
+        .remove_token(&id, Offspring::Keep, None)
+        .await
+        .unwrap();
 }
 
 async fn user_demoted(world: &World, _: TokenId) {

@@ -247,6 +247,7 @@ impl World {
             scope: Scope::Operate,
             label: String::new(),
             expires_at_ms: None,
+            made_by: None,
         };
         let added = self.host.accounts().add_token(asked, 1).await;
         let (info, token) = added.unwrap();

@@ -461,3 +461,84 @@ async fn a_change_whose_client_hangs_up_ends_as_that_in_the_audit_log() {
         (&json!("DELETE /programs/{id}"), &json!(499))
     );
 }
+
+impl Fixture {
+    /// A token made with another one.
+    async fn token_by(&self, maker: &str, asked: &Value) -> (String, String) {
+        let (status, body) = self.json_as(maker, "/tokens", asked).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&body["secret"]), text(&body["token"]["token_id"]))
+    }
+
+    async fn is_valid(&self, token: &str) -> bool {
+        self.ask_as(token, Method::GET, "/whoami").await.0 == StatusCode::OK
+    }
+}
+
+#[tokio::test]
+async fn tokens_end_with_the_one_that_made_them() {
+    let host = Fixture::new().await;
+    host.json("/users", &json!({ "user_id": "ann" })).await;
+    let operate = json!({ "scope": "operate" });
+    let (first, first_id) = host.token("ann", "operate").await;
+    let (second, second_id) = host.token_by(&first, &operate).await;
+    let (third, _) = host.token_by(&second, &operate).await;
+    let (_, listed) = host.ask_as(&third, Method::GET, "/tokens").await;
+    let listed = listed["tokens"].as_array().unwrap();
+    let of = |id: &str| listed.iter().find(|it| it["token_id"] == id).unwrap();
+    assert_eq!(of(&second_id)["made_by"], json!(first_id));
+    // To end itself with all of them would leave ann without any.
+    let path = format!("/tokens/{first_id}");
+    let (status, body) = host.ask_as(&first, Method::DELETE, &path).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    assert!(host.is_valid(&first).await && host.is_valid(&third).await);
+    // Who exchanges a token for the one that it made keeps that, and what that made.
+    let (other, _) = host.token_by(&first, &operate).await;
+    let (status, _) = host.ask_as(&second, Method::DELETE, &path).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert!(!host.is_valid(&first).await && !host.is_valid(&other).await);
+    assert!(host.is_valid(&second).await && host.is_valid(&third).await);
+    let path = format!("/tokens/{second_id}?made=keep");
+    host.ask(Method::DELETE, &path).await;
+    assert!(!host.is_valid(&second).await && host.is_valid(&third).await);
+}
+
+#[tokio::test]
+async fn tokens_of_a_former_admin_for_others_end() {
+    let host = Fixture::new().await;
+    for user in ["eve", "mallory"] {
+        let admin = json!({ "user_id": user, "role": "admin" });
+        assert_eq!(host.json("/users", &admin).await.0, StatusCode::CREATED);
+    }
+    for (user, path) in [("eve", "/users/eve"), ("mallory", "/users/mallory")] {
+        let (own, _) = host.token(user, "admin").await;
+        let asked = json!({ "user_id": "admin", "scope": "admin" });
+        let (foreign, _) = host.token_by(&own, &asked).await;
+        assert!(host.is_valid(&foreign).await);
+        if user == "eve" {
+            host.patch(path, &json!({ "role": "member" })).await;
+            // An admin has no bounds, a member has.
+            let (_, view) = host.ask(Method::GET, path).await;
+            assert_eq!(view["quota"]["programs"], 10, "{view}");
+        } else {
+            host.ask(Method::DELETE, path).await;
+        }
+        assert!(!host.is_valid(&foreign).await, "{user}");
+    }
+    assert!(host.ask(Method::GET, "/whoami").await.0.is_success());
+}
+
+#[tokio::test]
+async fn tokens_that_are_over_make_room_for_new_ones() {
+    let host = Fixture::new().await;
+    host.json("/users", &json!({ "user_id": "ann" })).await;
+    let (valid, _) = host.token("ann", "operate").await;
+    for _ in 1..100 {
+        host.expired_token("ann").await;
+    }
+    let (next, _) = host.token("ann", "operate").await;
+    assert!(host.is_valid(&valid).await && host.is_valid(&next).await);
+    let (_, listed) = host.ask_as(&next, Method::GET, "/tokens").await;
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 2);
+}

@@ -203,6 +203,7 @@ impl Fixture {
             scope: auth::Scope::Operate,
             label: String::new(),
             expires_at_ms: Some(2),
+            made_by: None,
         };
         let (_, token) = self.host.accounts().add_token(new, 1).await.unwrap();
         token.reveal().to_owned()

@@ -174,7 +174,11 @@ async fn no_route_goes_on_after_the_token_that_opened_it() {
     assert!(waiting >= 9, "only {waiting} of {} wait", routes.len());
 
     let id = auth::TokenId::new(&id);
-    host.host.accounts().remove_token(&id).await.unwrap();
+    host.host
+        .accounts()
+        .remove_token(&id, auth::Offspring::Keep, None)
+        .await
+        .unwrap();
     tokio::time::pause();
     tokio::time::advance(GRANT_INTERVAL).await;
     tokio::time::resume();
@@ -254,7 +258,7 @@ async fn no_route_changes_anything_by_a_right_that_is_over() {
     let accounts = host.host.accounts();
     let caller = accounts.authenticate(Some(&bearer), 1).unwrap();
     accounts
-        .remove_token(&auth::TokenId::new(&id))
+        .remove_token(&auth::TokenId::new(&id), auth::Offspring::Keep, None)
         .await
         .unwrap();
     let (routed, _) = super::super::routes().split_for_parts();

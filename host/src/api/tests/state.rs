@@ -135,6 +135,29 @@ async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_host_that_ends_leaves_nothing_paused() {
+    let fixture = Fixture::new().await;
+    fixture.ready("p").await;
+    fixture.runtime.refuse_waking(1);
+    let request = fixture.request(Method::POST, COPY).body(Body::empty());
+    let ending = async {
+        while fixture.runtime.pauses() == 0 {
+            tokio::task::yield_now().await;
+        }
+        fixture.host.end_pauses().await;
+        assert!(fixture.runtime.paused_now().is_empty());
+    };
+    let (copied, ()) = tokio::join!(fixture.answer(request.unwrap()), ending);
+    assert_eq!(copied.status(), StatusCode::OK);
+    let (status, problem) = fixture.ask(Method::POST, COPY).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (503, &json!("shutting_down"))
+    );
+    assert_eq!(fixture.runtime.pauses(), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_yours_is_not_copied() {
     let fixture = Fixture::new().await;
     fixture.ready("p").await;

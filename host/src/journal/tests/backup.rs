@@ -309,7 +309,7 @@ async fn put_tokens(journal: &Journal, ids: &'static [&'static str]) {
         )?;
         for id in ids {
             transaction.execute(
-                "INSERT INTO tokens VALUES (?1, 'ann', ?1, 'read', '', 1, NULL, NULL)",
+                "INSERT INTO tokens VALUES (?1, 'ann', ?1, 'read', '', 1, NULL, NULL, NULL)",
                 [id],
             )?;
         }

@@ -128,7 +128,7 @@ async fn damage_is_told_and_a_newer_schema_refused() {
             error,
             OpenError::TooNew {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -170,8 +170,10 @@ fn files(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     named.filter(|(name, _)| !name.ends_with("-shm")).collect()
 }
 
-/// Takes a journal back to where it was before its audit log told changes from repeats.
+/// Takes a journal back to where it was before its audit log told changes from repeats, and tokens who
+/// made them.
 const OLDER: &str = "PRAGMA user_version = 3;
+    ALTER TABLE tokens DROP COLUMN made_by;
     DROP INDEX audit_by_user; DROP INDEX audit_by_age; DROP INDEX audit_repeats;
     ALTER TABLE audit DROP COLUMN object; ALTER TABLE audit DROP COLUMN change;
     ALTER TABLE audit DROP COLUMN is_change; ALTER TABLE audit DROP COLUMN count;
@@ -231,7 +233,7 @@ async fn an_older_journal_that_fits_is_brought_up_to_date() {
     let journal = open(folder.path());
     assert_eq!(journal.load().unwrap().len(), 1);
     let version = |reader: &Connection| Ok(schema::version(reader)?);
-    assert_eq!(journal.read(version).unwrap(), 4);
+    assert_eq!(journal.read(version).unwrap(), 5);
     let rows = audit::page(&journal, None, 10).unwrap();
     let told = |row: &audit::AuditRow| (row.target.clone(), row.count, row.first_ms, row.status);
     let rows: Vec<_> = rows.iter().map(told).collect();
