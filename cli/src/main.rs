@@ -5,6 +5,7 @@
 //!                    └──► output: tables for people, -o json for programs, exit code by failure
 //! ```
 
+mod account_args;
 mod args;
 mod build_options;
 mod client;

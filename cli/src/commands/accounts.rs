@@ -8,7 +8,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    args::{Output, QuotaOptions, TokenTask, UserTask},
+    account_args::{QuotaOptions, TokenTask, UserTask},
+    args::Output,
     client::Client,
     failure::Failure,
     output,

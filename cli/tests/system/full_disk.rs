@@ -236,19 +236,27 @@ fn a_program_that_fills_the_disk_ends_alone_and_all_is_undone() {
     host.run(&["rm", "greedy"]);
     load.end();
 
-    // All is as it was.
     host.run(&["start", "steady-9"]);
-    for (name, before) in names.iter().zip(before) {
+    is_as_it_was(&host, &data, names.iter().zip(before));
+    drop(host);
+}
+
+/// Every program is up and its history goes on from what it was `before`; and a backup can be made.
+fn is_as_it_was<'a>(
+    host: &Host,
+    data: &Path,
+    before: impl Iterator<Item = (&'a String, Vec<serde_json::Value>)>,
+) {
+    for (name, before) in before {
         assert_eq!(host.state(name), "Ready");
-        let now = history(&host, name);
+        let now = history(host, name);
         assert_eq!(now[..before.len()], before, "{name}");
     }
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("backup");
     until("a backup can be made", || {
         let mut backup = hersh();
-        backup.args(["host", "backup", "--data-dir"]).arg(&data);
+        backup.args(["host", "backup", "--data-dir"]).arg(data);
         backup.arg(&file).output().unwrap().status.success()
     });
-    drop(host);
 }

@@ -108,7 +108,7 @@ mod tests {
             found: found.to_owned(),
         };
         assert_eq!(
-            found("/home/a/state"),
+            found("/srv/a/state"),
             watched("ext4 without project quotas")
         );
         assert_eq!(

@@ -252,11 +252,12 @@ impl Runtime for FakeRuntime {
         container: &'a ContainerId,
     ) -> BoxFuture<'a, Result<Observed, Unavailable>> {
         async move {
-            Ok(match self.look(program).await? {
-                Observed::Running(one) if one != *container => Observed::Absent,
-                Observed::Exited(one, _) if one != *container => Observed::Absent,
-                observed => observed,
-            })
+            let observed = self.look(program).await?;
+            let is_other = match &observed {
+                Observed::Running(one) | Observed::Exited(one, _) => one != container,
+                Observed::Absent => false,
+            };
+            Ok(if is_other { Observed::Absent } else { observed })
         }
         .boxed()
     }

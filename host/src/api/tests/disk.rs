@@ -56,7 +56,7 @@ async fn settled(host: &TestHost, name: &str) -> (Value, Value) {
             if is_at_rest(&view) {
                 break (view["state"].take(), view["cause"]["code"].take());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), end)
@@ -155,7 +155,7 @@ async fn who_keeps_too_much_ends_though_no_record_is_taken() {
     first.look_at_state().await;
     let ended = async {
         while !engine.running().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), ended)
