@@ -90,20 +90,20 @@ pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> String {
     format!("no host answers at {url}: {cause}; {mend}")
 }
 
-/// What rustls said, wherever in the chain it stands: an error of input and output hides what it
-/// was made from.
+/// What rustls said, wherever in the chain it stands. An error of input and output hides what it was
+/// made from, and there may be several around each other.
 fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>();
-        let inner = inner.and_then(|error| error.get_ref());
-        let inner = inner.and_then(|error| error.downcast_ref::<rustls::Error>());
-        if let Some(found) = error.downcast_ref::<rustls::Error>().or(inner) {
+    let mut cause = error;
+    loop {
+        if let Some(found) = cause.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        cause = error.source();
+        let wrapped = cause.downcast_ref::<std::io::Error>();
+        cause = match wrapped.and_then(std::io::Error::get_ref) {
+            Some(inner) => inner,
+            None => cause.source()?,
+        };
     }
-    None
 }
 
 /// What is wrong with a certificate, and what to do about it.
@@ -121,18 +121,21 @@ fn certificate(error: &rustls::Error) -> String {
         wrong,
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. }
     );
-    if is_late {
-        "its certificate has expired; have it renewed on the host, and look at this machine's clock"
+    let said = if is_late {
+        "its certificate has expired: have it renewed on the host, and look at this machine's clock"
             .to_owned()
     } else if is_early {
-        "its certificate is not valid yet; look at the clocks of both machines".to_owned()
+        "its certificate is not valid yet: look at the clocks of both machines".to_owned()
     } else if is_other {
-        "its certificate is for another name; write the name that stands in it with --host or HERSH_HOST".to_owned()
+        "its certificate is for another name: write the name that stands in it with --host or HERSH_HOST".to_owned()
     } else if *wrong == Wrong::UnknownIssuer {
-        "its certificate comes from an authority that is not known here; name that authority's PEM file with --ca-file or HERSH_CA_FILE".to_owned()
+        "its certificate comes from an authority that is not known here".to_owned()
     } else {
-        format!("{error}; an authority of your own is named with --ca-file or HERSH_CA_FILE")
-    }
+        error.to_string()
+    };
+    format!(
+        "{said}; the PEM file of an authority of your own is named with --ca-file or HERSH_CA_FILE"
+    )
 }
 
 #[cfg(test)]
@@ -144,16 +147,20 @@ mod tests {
     #[test]
     fn a_wrong_certificate_is_told_as_such_with_the_remedy() {
         for (wrong, expected) in [
-            (CertificateError::UnknownIssuer, "--ca-file"),
+            (CertificateError::UnknownIssuer, "not known here"),
             (CertificateError::Expired, "expired"),
             (CertificateError::NotValidForName, "another name"),
-            (CertificateError::BadSignature, "--ca-file"),
+            (CertificateError::BadSignature, "BadSignature"),
         ] {
             let said = certificate(&Error::InvalidCertificate(wrong));
-            assert!(said.contains(expected), "{said}");
+            assert!(
+                said.contains(expected) && said.contains("--ca-file"),
+                "{said}"
+            );
         }
         let wrapped = std::io::Error::other(Error::InvalidCertificate(CertificateError::Expired));
         assert!(rustls_error(&wrapped).is_some());
+        assert!(rustls_error(&std::io::Error::other(wrapped)).is_some());
         assert!(rustls_error(&std::io::Error::other("refused")).is_none());
     }
 

@@ -6,6 +6,7 @@
     reason = "a test that fails says where"
 )]
 
+mod certificates;
 mod deploys;
 mod failures;
 mod made_up;
