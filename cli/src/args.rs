@@ -16,8 +16,8 @@ use crate::{
 /// Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 input refused (manifest, source,
 /// name, quota); 4 no such program; 5 token missing or refused; 6 host not reachable; 7 host can't do it
 /// now (engine down, runsc missing, disk full, queue full, shutting down); 8 the host's journal or
-/// folders need a person; 130 interrupted. With -o json a failure other than wrong usage prints an
-/// object on the standard output too: {"error": {"code", "message", "exit_code"}}.
+/// folders need a person; 130 interrupted. With -o json a failure prints an object on the standard
+/// output too: {"error": {"code", "message", "exit_code"}}.
 #[derive(Debug, Parser)]
 #[command(name = "hersh", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {

@@ -8,6 +8,8 @@ use serde_json::json;
 pub(crate) enum Failure {
     /// The operation failed.
     Failed(String),
+    /// The command line can't be read.
+    Usage(String),
     /// What was given can't be used.
     Input(String),
     /// No token, or none that can be read.
@@ -29,6 +31,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
             Self::Input(_) => 3,
             Self::Token(_) => 5,
             Self::Unreachable(_) => 6,
@@ -69,6 +72,7 @@ impl Failure {
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let code = match self {
             Self::Failed(_) => "failed",
+            Self::Usage(_) => "wrong_usage",
             Self::Input(_) => "bad_input",
             Self::Token(_) => "no_token",
             Self::Unreachable(_) => "unreachable",
@@ -80,6 +84,7 @@ impl Failure {
         let state = match self {
             Self::Refused(problem) => problem.state.as_deref(),
             Self::Failed(_)
+            | Self::Usage(_)
             | Self::Input(_)
             | Self::Token(_)
             | Self::Unreachable(_)
@@ -103,6 +108,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(message)
+            | Self::Usage(message)
             | Self::Input(message)
             | Self::Token(message)
             | Self::Unreachable(message)

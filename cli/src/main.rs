@@ -15,6 +15,7 @@ mod failure;
 mod output;
 mod setting_flags;
 mod token;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -25,8 +26,10 @@ use client::Client;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    // Clap ends the process with code 2 on wrong usage, and 0 after help.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::tell(&error),
+    };
     let output = arguments.output;
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,11 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
 /// where the result would have been.
 pub(crate) fn failure(failure: &Failure, format: Output) {
     note(&format!("hersh: {failure}"));
+    object(failure, format);
+}
+
+/// Tells it to programs alone.
+pub(crate) fn object(failure: &Failure, format: Output) {
     match format {
         Output::Json if !ANSWERED.load(Ordering::Relaxed) => {
             // Who can't be written to learns it from the exit code.

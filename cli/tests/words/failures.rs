@@ -123,3 +123,36 @@ fn a_program_that_is_not_there_is_the_hosts_word() {
     let output = gone.run(home.path(), &["vars", "p"]);
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
 }
+
+#[test]
+fn wrong_usage_is_an_object_for_programs_too() {
+    let home = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&["-o", "json", "frobnicate"][..], "frobnicate"),
+        (&["ps", "--output=json", "--wrong"], "--wrong"),
+        (&["rm", "-ojson"], "<PROGRAM>"),
+        (&["-o", "json"], "no command"),
+        (&["logs", "-fo", "json", "p", "-n", "many"], "many"),
+    ] {
+        let output = hersh(home.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+        let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(error["error"]["code"], "wrong_usage", "{error}");
+        assert_eq!(error["error"]["exit_code"], 2);
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{message}");
+        assert!(!message.contains("Usage:"), "{message}");
+        assert!(told(&output).contains("--help"), "{}", told(&output));
+    }
+    for arguments in [
+        &["frobnicate"][..],
+        &["-o", "table", "frobnicate"],
+        &["send", "p", "--wrong-o", "--", "-o", "json"],
+        &["ps", "--wrong", "--", "-o", "json"],
+    ] {
+        let output = hersh(home.path()).args(arguments).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+    }
+    let help = hersh(home.path()).args(["-o", "json", "--help"]).output();
+    assert!(help.unwrap().status.success());
+}
