@@ -15,9 +15,10 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     building::Builds,
     compose::{Spec, to_compose_yaml},
-    overuse,
+    elsewhere, overuse,
     place::Place,
     probes::Probes,
+    proxy::Miss,
     quota,
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
@@ -223,9 +224,7 @@ impl Effects {
                 Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe: format!(
-                        "{last_probe}; if it answers elsewhere or not at all, say so under [readiness] in hersh.toml"
-                    ),
+                    last_probe: self.told(&task.program, manifest, &place, &last_probe).await,
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
@@ -233,6 +232,25 @@ impl Effects {
             cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+        }
+    }
+
+    /// What the last probe saw, and where the program listens instead.
+    async fn told(
+        &self,
+        program: &ProgramId,
+        manifest: &Manifest,
+        place: &Place,
+        last_probe: &Miss,
+    ) -> String {
+        let seen = last_probe.words();
+        match (place, last_probe) {
+            (Place::Address(_), Miss::Unreached(_)) => {
+                let listeners = self.runtime.listeners(program).await;
+                let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
+                format!("{seen}; {advice}")
+            }
+            (Place::Socket { .. }, _) | (Place::Address(_), Miss::Unready(_)) => seen.to_owned(),
         }
     }
 

@@ -23,6 +23,7 @@ mod dial;
 pub mod dockerfile;
 pub mod doctor;
 mod effects;
+mod elsewhere;
 mod head_timer;
 mod host;
 mod idempotency;

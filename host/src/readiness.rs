@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     place::Place,
-    proxy::{self, Rules},
+    proxy::{self, Miss, Rules},
 };
 
 /// Between looks at the container itself while its program is probed: those that end before they are
@@ -35,7 +35,7 @@ pub(crate) fn observe_interval(since: Duration) -> Duration {
 #[derive(Debug)]
 pub(crate) struct NotReady {
     /// What the last probe saw.
-    pub(crate) last_probe: String,
+    pub(crate) last_probe: Miss,
 }
 
 /// Probes the program at `place` until it is up, at most for `limit`, and tells `saw` what each probe
@@ -50,16 +50,19 @@ pub(crate) async fn wait(
 ) -> Result<(), NotReady> {
     let rules = Rules::new(manifest);
     let began = Instant::now();
-    let mut last_probe = "no probe was made".to_string();
+    let mut last_probe = Miss::Unready("no probe was made".to_string());
     let outcome = tokio::time::timeout(limit, async {
         loop {
             match tokio::time::timeout(PROBE_TIMEOUT, probe(program, manifest, &rules, place)).await
             {
                 Ok(Ok(())) => return,
-                Ok(Err(message)) => last_probe = message,
-                Err(_) => last_probe = format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
+                Ok(Err(miss)) => last_probe = miss,
+                Err(_) => {
+                    let seen = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
+                    last_probe = Miss::Unready(seen);
+                }
             }
-            saw(&last_probe);
+            saw(last_probe.words());
             let interval = if began.elapsed() < EARLY {
                 INTERVAL_EARLY
             } else {
@@ -76,12 +79,14 @@ async fn probe(
     manifest: &Manifest,
     rules: &Rules,
     place: &Place,
-) -> Result<(), String> {
+) -> Result<(), Miss> {
     match &manifest.readiness {
         Readiness::None { .. } => Ok(()),
         Readiness::Tcp { port } => {
             let connected = place.connect(*port).await;
-            connected.map(drop).map_err(|error| error.to_string())
+            connected
+                .map(drop)
+                .map_err(|error| Miss::Unreached(error.to_string()))
         }
         Readiness::Http { path, .. } => proxy::probe(place, rules, program.as_str(), path).await,
     }
@@ -108,7 +113,7 @@ mod tests {
             ..Manifest::default()
         };
         let waited = wait(&program, &manifest, place, limit, |_| {}).await;
-        waited.map_err(|not| not.last_probe)
+        waited.map_err(|not| not.last_probe.words().to_owned())
     }
 
     fn http(port: u16, path: &str) -> Readiness {

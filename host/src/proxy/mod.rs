@@ -63,7 +63,7 @@ pub(crate) use self::{
     error::ForwardError,
     names::addable,
     path::{PathError, watcher_path},
-    probe::probe,
+    probe::{Miss, probe},
     rules::Rules,
     upstream::{InFlight, Upstream},
     websocket::is_offered,

@@ -12,18 +12,35 @@ use crate::place::Place;
 /// Characters of an answer that says no, for a person to read.
 const EXCERPT_LENGTH_MAX: usize = 200;
 
+/// What was seen instead of a program that is up, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// Nobody took the connection.
+    Unreached(String),
+    /// Somebody did.
+    Unready(String),
+}
+
+impl Miss {
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::Unreached(words) | Self::Unready(words) => words,
+        }
+    }
+}
+
 /// Asks for `path` as a client of the program called `host` does.
 ///
 /// # Errors
-/// What was seen instead of a 2xx status, in words.
+/// What was seen instead of a 2xx status.
 pub(crate) async fn probe(
     place: &Place,
     rules: &Rules,
     host: &str,
     path: &str,
-) -> Result<(), String> {
+) -> Result<(), Miss> {
     let link = Link::dial(place, rules, CancellationToken::new());
-    let link = link.await.map_err(|error| words(&error))?;
+    let link = link.await.map_err(|error| Miss::Unreached(words(&error)))?;
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");
     headers.insert(header::USER_AGENT, agent);
@@ -48,7 +65,7 @@ pub(crate) async fn probe(
         // Only a connection that served before is found closed.
         Err(AskError::Unsent) => "connection closed without an answer".to_owned(),
     };
-    Err(format!("GET {path}: {seen}"))
+    Err(Miss::Unready(format!("GET {path}: {seen}")))
 }
 
 /// What the probe saw, without advice for clients.

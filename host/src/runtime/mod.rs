@@ -29,7 +29,11 @@ pub use types::{
     RuntimeEvent, StartTurn, Stats,
 };
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
@@ -131,6 +135,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
     fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
+
+    /// The addresses on which the running program listens, as far as they can be seen from the
+    /// machine; those of a sandbox with a network stack of its own can't.
+    fn listeners(&self, _program: &ProgramId) -> BoxFuture<'_, Vec<SocketAddr>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// Every container that carries this host's label.
     ///

@@ -32,6 +32,7 @@ mod images;
 mod inspect;
 mod kernel_log;
 mod lines;
+mod listeners;
 mod look;
 mod machine;
 mod narrator;
@@ -68,7 +69,7 @@ pub(crate) use strays::{remove as remove_stray, strays};
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -244,6 +245,11 @@ impl Runtime for DockerRuntime {
     fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
         let program = program.clone();
         Box::pin(async move { self.inner.address(&program).await })
+    }
+
+    fn listeners(&self, program: &ProgramId) -> BoxFuture<'_, Vec<SocketAddr>> {
+        let program = program.clone();
+        Box::pin(async move { self.inner.listeners(&program).await })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>> {

@@ -1,0 +1,113 @@
+//! On which addresses a sandbox listens, as the machine's kernel lists it.
+//!
+//! A sandbox that uses the machine's network stack has its sockets in the network namespace of its
+//! container. One with gVisor's own stack shows none there.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::{IpAddr, SocketAddr},
+};
+
+use hersh_program::ProgramId;
+
+use super::{Inner, listed};
+
+/// The most that is read of one list, bytes: a program may have any number of connections.
+const LIST_BYTES_MAX: u64 = 256 * 1024;
+/// The kernel's number for a socket that listens.
+const LISTENS: &str = "0A";
+
+impl Inner {
+    /// The addresses on which the program listens, as far as they can be seen; none otherwise.
+    pub(super) async fn listeners(&self, program: &ProgramId) -> Vec<SocketAddr> {
+        let Some(process) = self.first_process(program).await else {
+            return Vec::new();
+        };
+        let read = tokio::task::spawn_blocking(move || of_process(process));
+        let seen = read.await.unwrap_or_default();
+        // If it ended meanwhile, its number may stand for a process of somebody else.
+        let is_same = self.first_process(program).await == Some(process);
+        if is_same { seen } else { Vec::new() }
+    }
+
+    /// The machine's number of the program's first process.
+    async fn first_process(&self, program: &ProgramId) -> Option<i64> {
+        let containers = self.containers(Some(program)).await.ok()?;
+        let running = containers.iter().filter_map(listed).find(|it| it.running)?;
+        let client = self.engine.client().await.ok()?;
+        let inspected = client.inspect_container(running.container.as_str(), None);
+        let state = inspected.await.ok()?.state?;
+        state.pid.filter(|pid| *pid > 0)
+    }
+}
+
+/// What listens in the network namespace of a process.
+fn of_process(process: i64) -> Vec<SocketAddr> {
+    let list = |name: &str| -> io::Result<String> {
+        let file = File::open(format!("/proc/{process}/net/{name}"))?;
+        let mut list = String::new();
+        file.take(LIST_BYTES_MAX).read_to_string(&mut list)?;
+        Ok(list)
+    };
+    // A machine without IPv6 has no such list.
+    let lists = ["tcp", "tcp6"].map(|name| list(name).unwrap_or_default());
+    lists.iter().flat_map(|list| listening(list)).collect()
+}
+
+/// Reads the kernel's list of sockets.
+fn listening(list: &str) -> impl Iterator<Item = SocketAddr> {
+    list.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (own, _peer, state) = (words.next()?, words.next()?, words.next()?);
+        (state == LISTENS).then(|| address(own)).flatten()
+    })
+}
+
+/// Reads `0100007F:1F90`: the words of an address as they lie in memory, and a port.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let word = |at: usize| {
+        let word = u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    let ip = match address.len() {
+        8 => IpAddr::from(word(0)?),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+        }
+        _odd => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn sockets_that_listen_are_seen_with_their_addresses() {
+        let bound =
+            ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"].map(|at| TcpListener::bind(at).unwrap());
+        let seen = of_process(std::process::id().into());
+        for listener in bound {
+            let address = listener.local_addr().unwrap();
+            assert!(seen.contains(&address), "{address}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_listener_or_no_list_is_passed_over() {
+        let list = "  sl  local_address rem_address   st\n\
+                    \u{20}  0: 0100007F:1F90 00000000:0000 0A 0 0\n\
+                    \u{20}  1: 0100007F:1F91 0100007F:C350 01 0 0\n\
+                    \u{20}  2: 0100007F 00000000:0000 0A\n   3: x:y z 0A\n   4:\n";
+        let seen: Vec<SocketAddr> = listening(list).collect();
+        assert_eq!(seen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(listening("").count(), 0);
+        assert_eq!(of_process(0), []);
+    }
+}
