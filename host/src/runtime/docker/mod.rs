@@ -41,6 +41,8 @@ mod notices;
 mod pace;
 mod pause;
 mod places;
+#[cfg(test)]
+mod played;
 mod ports;
 mod probe;
 mod processes;
