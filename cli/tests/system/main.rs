@@ -9,6 +9,7 @@
 mod bad_input;
 mod config;
 mod crash;
+mod daily;
 mod engine_restart;
 mod examples;
 mod follow;
