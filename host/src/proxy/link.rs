@@ -24,7 +24,7 @@ use super::{
     head::{Said, Spoken},
     hearing::Hearing,
     outbox::{Outbox, SendError},
-    request::Asked,
+    request::Question,
     rules::Rules,
     upload::{Upload, UploadError},
     wait::{GivenUp, Wait},
@@ -93,7 +93,7 @@ impl Link {
     /// [`AskError`]; the connection is closed then.
     pub(super) async fn ask(
         mut self: Box<Self>,
-        asked: &Asked<'_>,
+        asked: &Question<'_>,
         upload: &mut Option<Upload>,
         may_go_on: impl Fn() -> bool,
     ) -> Result<(Said, Box<Self>), AskError> {

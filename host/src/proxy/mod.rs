@@ -53,7 +53,7 @@ use self::{
     head::Said,
     link::Link,
     references::Base,
-    request::Asked,
+    request::Question,
     tunnel::{Ends, Tunnel},
     upload::Upload,
     upstream::Permit,
@@ -117,7 +117,7 @@ impl Proxy {
         let upstream = permit.upstream();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let upload = Upload::new(mem::take(request.body_mut()), body_bytes_max);
-        let asked = Asked {
+        let asked = Question {
             method: request.method(),
             path,
             query: request.uri().query(),
@@ -170,7 +170,7 @@ impl Proxy {
     /// Asks over a connection that waits, or a new one when none does or the program closed it.
     async fn ask(
         &self,
-        asked: &Asked<'_>,
+        asked: &Question<'_>,
         mut upload: Option<Upload>,
         upstream: &Upstream,
         grant: impl Fn() -> Grant,
@@ -230,7 +230,7 @@ impl Proxy {
 /// The references of an answer as the client may see them; `target` is the path that it asked for.
 fn lead(
     references: Vec<(HeaderName, HeaderValue)>,
-    asked: &Asked<'_>,
+    asked: &Question<'_>,
     target: &str,
 ) -> Vec<(HeaderName, HeaderValue)> {
     if references.is_empty() {

@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::{
-    request::Asked,
+    request::Question,
     upload::{Sending, Upload, UploadError},
 };
 
@@ -35,7 +35,7 @@ pub(super) enum SendError {
 
 impl Outbox {
     /// Puts a request in, and takes its upload.
-    pub(super) fn put(&mut self, asked: &Asked<'_>, upload: &mut Option<Upload>) {
+    pub(super) fn put(&mut self, asked: &Question<'_>, upload: &mut Option<Upload>) {
         asked.write(upload.as_ref(), &mut self.bytes);
         self.upload = upload.take();
     }

@@ -6,7 +6,7 @@ use hyper::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, Rules, error::AskError, head::Said, link::Link, request::Asked};
+use super::{ForwardError, Rules, error::AskError, head::Said, link::Link, request::Question};
 use crate::place::Place;
 
 /// Characters of an answer that says no, for a person to read.
@@ -44,7 +44,7 @@ pub(crate) async fn probe(
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");
     headers.insert(header::USER_AGENT, agent);
-    let asked = Asked {
+    let asked = Question {
         method: &Method::GET,
         path,
         query: None,

@@ -49,7 +49,7 @@ pub(super) fn check<B>(request: &Request<B>, body_bytes_max: u64) -> Result<(), 
 }
 
 /// What is asked of the program, as often as it has to be said.
-pub(super) struct Asked<'a> {
+pub(super) struct Question<'a> {
     pub(super) method: &'a Method,
     /// From [`super::watcher_path`].
     pub(super) path: &'a str,
@@ -65,7 +65,7 @@ pub(super) struct Asked<'a> {
     pub(super) rules: &'a Rules,
 }
 
-impl Asked<'_> {
+impl Question<'_> {
     /// Whether asking twice is the same as asking once.
     pub(super) fn is_safe(&self) -> bool {
         [Method::GET, Method::HEAD, Method::OPTIONS].contains(self.method)
