@@ -15,12 +15,12 @@ use reqwest::{
 use crate::{build_options::BuildOptions, failure::Failure};
 
 /// What the request that brings the source says of the build.
-pub(super) struct Asked {
+pub(super) struct BuildQuery {
     pub(super) query: Vec<(&'static str, String)>,
     headers: HeaderMap,
 }
 
-impl Asked {
+impl BuildQuery {
     /// The request, with that.
     pub(super) fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
         request.query(&self.query).headers(self.headers.clone())
@@ -31,7 +31,7 @@ impl Asked {
 ///
 /// # Errors
 /// [`Failure::Input`] for what can't be asked.
-pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<Asked, Failure> {
+pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<BuildQuery, Failure> {
     let mut query = Vec::new();
     if let Some(file) = &options.file {
         query.push(("dockerfile", inside(folder, file)?));
@@ -48,7 +48,7 @@ pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<Asked, Failure
     if !options.args.is_empty() {
         headers.insert(BUILD_ARGS_HEADER, header(&args_of(options)?)?);
     }
-    Ok(Asked { query, headers })
+    Ok(BuildQuery { query, headers })
 }
 
 /// Values as the host reads them; they may be secrets, and are told to nobody else.

@@ -33,7 +33,7 @@ const NOTES_MAX: usize = 5;
 
 /// What is sent although the folder or its `.dockerignore` may say otherwise.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Roles {
     /// Where the Dockerfile is, relative to the folder.
     pub(crate) dockerfile: String,
     /// A manifest to send in place of the folder's own.
@@ -143,7 +143,7 @@ impl Entry {
 ///
 /// # Errors
 /// [`Failure::Input`] names what can't be read, and the line of a `.dockerignore` that is no pattern.
-pub(crate) fn list(folder: &Path, wanted: &Wanted) -> Result<Listing, Failure> {
+pub(crate) fn list(folder: &Path, wanted: &Roles) -> Result<Listing, Failure> {
     let walk = Walk {
         folder,
         ignore: read_ignore_file(folder)?,
@@ -158,7 +158,7 @@ pub(crate) fn list(folder: &Path, wanted: &Wanted) -> Result<Listing, Failure> {
 struct Walk<'a> {
     folder: &'a Path,
     ignore: Ignore,
-    wanted: &'a Wanted,
+    wanted: &'a Roles,
     found: BTreeMap<String, Entry>,
     /// Folders that are left out, and walked because an exception may name something in them.
     above: BTreeMap<String, Metadata>,

@@ -9,8 +9,8 @@ use super::env_file;
 use crate::{
     args::DeployOptions,
     commands::{
-        archive::{self, Listing, Wanted},
-        build_query::{self, Asked},
+        archive::{self, Listing, Roles},
+        build_query::{self, BuildQuery},
     },
     failure::Failure,
 };
@@ -23,7 +23,7 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) listing: Listing,
     /// What is asked of the build beside the manifest.
-    pub(super) build: Asked,
+    pub(super) build: BuildQuery,
 }
 
 /// Reads and checks: name, manifest, Dockerfile, what of the folder goes and how much it is.
@@ -50,7 +50,7 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     let named = named
         .map(|(_, path)| path)
         .or(manifest.build.dockerfile.as_ref());
-    let wanted = Wanted {
+    let wanted = Roles {
         dockerfile: named.map_or("Dockerfile", String::as_str).to_owned(),
         manifest: match manifest == read {
             true => None,

@@ -12,7 +12,7 @@ use crate::{
     client::Client,
     commands::{
         archive::{self, Listing, Sink},
-        build_query::Asked,
+        build_query::BuildQuery,
     },
     failure::Failure,
     output,
@@ -62,7 +62,7 @@ async fn put(
     folder: &Path,
     name: &str,
     listing: Arc<Listing>,
-    build: &Asked,
+    build: &BuildQuery,
 ) -> Result<ProgramCreated, Failure> {
     let request = client.request(Method::PUT, &["programs", name, "source"]);
     stream(client, build.add_to(request), folder, listing).await
