@@ -164,6 +164,44 @@ async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
 }
 
 #[tokio::test]
+async fn connections_to_the_outside_are_bounded_and_end_with_it() {
+    let world = World::new();
+    let _events = world.runtime.events();
+    let internet = std::env::var("HERSH_TEST_INTERNET").unwrap();
+    let ask = format!("nc -w 5 {} </dev/null", internet.replace(':', " "));
+    let wait = "while [ ! -e /state/go ]; do sleep 0.1; done";
+    let image = world.script(&format!("{ask}; {wait}")).await;
+    let egress = |manifest: &mut hersh_program::Manifest| manifest.network = NetworkMode::Egress;
+    for ends_by_itself in [false, true] {
+        let running = world.runtime.start(world.spec(&image, egress)).await;
+        let address = running.unwrap().address.unwrap();
+        let rules = std::process::Command::new("iptables")
+            .args(["--wait", "5", "-t", "mangle", "-S", "FORWARD"])
+            .output()
+            .unwrap();
+        let rules = String::from_utf8(rules.stdout).unwrap();
+        // Once, however often a start sees to it.
+        let bounds = rules.matches("--connlimit-above 4096 ").count();
+        assert_eq!(bounds, 1, "{rules}");
+        until("the kernel knows of it", || async {
+            known_flows(address) > 0
+        })
+        .await;
+        if ends_by_itself {
+            let state = world.storage.paths(&world.program).state;
+            std::fs::write(state.join("go"), "").unwrap();
+        } else {
+            world.stop().await;
+        }
+        until("the kernel forgot it", || async {
+            known_flows(address) == 0
+        })
+        .await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn when_a_network_is_full_the_next_one_is_made_and_neither_reaches_the_other() {
     let world = World::with(|config| config.network_members = 1);
     let neighbour = world.neighbour();
@@ -239,6 +277,44 @@ async fn without_a_network_there_is_only_loopback() {
     let names: Vec<&str> = interfaces.lines().skip(2).map(str::trim).collect();
     assert_eq!(names, ["lo"]);
     world.stop().await;
+}
+
+/// How many connections the kernel knows in which this address takes part.
+fn known_flows(address: IpAddr) -> usize {
+    use rustix::net::{
+        AddressFamily, RecvFlags, SendFlags, SocketType, netlink, recv, sendto, socket,
+    };
+    let IpAddr::V4(address) = address else {
+        panic!("{address} is no IPv4 address");
+    };
+    let kernel = socket(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        Some(netlink::NETFILTER),
+    )
+    .unwrap();
+    // "List what is tracked", with nothing else said.
+    let mut list = [0; 20];
+    list[..8].copy_from_slice(&[20, 0, 0, 0, 1, 1, 1, 3]);
+    list[16] = 2;
+    let to = netlink::SocketAddrNetlink::new(0, 0);
+    sendto(&kernel, &list, SendFlags::empty(), &to).unwrap();
+    let (mut count, mut buffer) = (0, vec![0; 65_536]);
+    loop {
+        let (length, _) = recv(&kernel, buffer.as_mut_slice(), RecvFlags::empty()).unwrap();
+        let mut rest = &buffer[..length];
+        while rest.len() >= 16 {
+            let length = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
+            match rest[4] {
+                2 => panic!("the kernel does not list connections"),
+                3 => return count,
+                _ => {}
+            }
+            let takes_part = |bytes: &[u8]| *bytes == address.octets();
+            count += usize::from(rest[..length].windows(4).any(takes_part));
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+    }
 }
 
 /// What the engine does when it makes a network and other firewalls when they reload: a rule that

@@ -63,6 +63,7 @@ fn the_uninstall_of_readme_removes_the_rules_and_no_others() {
         "ip link set lo up 2>/dev/null || true
          iptables -t mangle -I INPUT -i hersh+ -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
          iptables -t mangle -I FORWARD -i hersh+ -d 169.254.0.0/16 -j DROP
+         iptables -t mangle -I FORWARD -i hersh+ -m conntrack --ctstate NEW -m connlimit --connlimit-saddr --connlimit-mask 32 --connlimit-above 4096 -j DROP
          iptables -t mangle -I INPUT -i eth7 -j DROP
          ip6tables -t mangle -I INPUT -i hersh+ -j DROP
          ip6tables -t mangle -I FORWARD -i hersh+ -j DROP

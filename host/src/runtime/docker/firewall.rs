@@ -56,6 +56,26 @@ const V4_LINK_LOCAL: &[&str] = &[
     "-j",
     "DROP",
 ];
+/// The machine has one table for the connections of all, and a full one takes in no more: one address
+/// has a bounded part of it. Only who opens a connection is counted.
+const V4_FLOWS: &[&str] = &[
+    "FORWARD",
+    "-i",
+    BRIDGES,
+    "-m",
+    "conntrack",
+    "--ctstate",
+    "NEW",
+    "-m",
+    "connlimit",
+    "--connlimit-saddr",
+    "--connlimit-mask",
+    "32",
+    "--connlimit-above",
+    "4096",
+    "-j",
+    "DROP",
+];
 const V6_INPUT: &[&str] = &["INPUT", "-i", BRIDGES, "-j", "DROP"];
 const V6_FORWARD: &[&str] = &["FORWARD", "-i", BRIDGES, "-j", "DROP"];
 
@@ -112,6 +132,7 @@ fn has_bridges() -> bool {
 
 async fn ensure_all() -> Result<(), StartError> {
     let v4 = async {
+        ensure("iptables", V4_FLOWS).await?;
         ensure("iptables", V4_LINK_LOCAL).await?;
         ensure("iptables", V4_INPUT).await
     };

@@ -26,6 +26,7 @@ mod fetched;
 mod files;
 mod firewall;
 mod first_process;
+mod flows;
 mod from_engine;
 mod from_files;
 mod images;
@@ -82,7 +83,7 @@ use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
 use tokio::sync::mpsc;
 
-use self::{capture::Captures, engine::Engine, fetched::Fetched, work::Work};
+use self::{capture::Captures, engine::Engine, fetched::Fetched, flows::Flows, work::Work};
 use super::{
     BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, LogStore,
     OnDeath, Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
@@ -108,6 +109,7 @@ struct Inner {
     probe: PathBuf,
     work: Work,
     captures: Captures,
+    flows: Flows,
     /// Read by builds while they run, written by who collects what they left.
     building: tokio::sync::RwLock<()>,
     /// Containers that this process started and nobody is known to have ended.
@@ -140,6 +142,7 @@ impl DockerRuntime {
                 logs: LogStore::new(storage.clone()),
                 work: Work::default(),
                 captures: Captures::default(),
+                flows: Flows::default(),
                 building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
                 fetched: Arc::new(Fetched::open(storage.clone())),

@@ -26,6 +26,7 @@ pub(super) async fn exit(
     notice: Notice,
 ) -> Result<Option<Exit>, Unavailable> {
     let id = container.as_str();
+    inner.flows.end(id).await;
     let reason = match notice {
         Notice::List => return inner.exit(program, id).await,
         Notice::Absence => ExitReason::Vanished,
@@ -54,6 +55,9 @@ pub(super) async fn capture(
     let client = inner.engine.client().await?;
     match client.inspect_container(id, None).await {
         Ok(inspected) => {
+            inner
+                .flows
+                .note(container, inspected.network_settings.as_ref());
             let config = inspected.host_config.unwrap_or_default();
             let limit_bytes = super::inspect::log_bytes(&config);
             inner.captures.ensure(inner, program, id, limit_bytes);

@@ -120,6 +120,7 @@ pub(super) async fn force(inner: &Inner, id: &str) -> Result<(), StopError> {
         .started()
         .retain(|container, _| container.as_str() != id);
     inner.captures.forget(id);
+    inner.flows.end(id).await;
     processes::end(id).await;
     Ok(())
 }

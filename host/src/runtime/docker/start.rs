@@ -193,7 +193,9 @@ async fn run(
     places::add_to(&mut contracts);
     let kernel = kernel(inner, spec, id, &inspected, &mut contracts).await;
     let kernel = kernel.map_err(NotRun::NotSeen)?;
-    let attached = inspected.network_settings.and_then(|it| it.networks);
+    let settings = inspected.network_settings;
+    inner.flows.note(&container, settings.as_ref());
+    let attached = settings.and_then(|it| it.networks);
     let endpoint = attached.and_then(|mut it| it.remove(&known.name));
     let address = endpoint.and_then(|it| it.ip_address);
     Ok(Running {
