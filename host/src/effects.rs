@@ -35,6 +35,9 @@ const LOG_TAIL_LINES: usize = 50;
 pub(crate) const STARTS_AT_ONCE: usize = 8;
 /// Of those, as many may be one owner's: a start can be made slow by what is started.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
+/// States that are measured at once before a start, each on a thread of its own: more than starts, since
+/// what was written can make one slow. Of one owner's they are as few as starts.
+pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
@@ -47,6 +50,8 @@ pub(crate) struct Effects {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) surroundings: Surroundings,
     pub(crate) builds: Builds,
+    /// Whose state is measured before it waits for its turn to start.
+    pub(crate) measures: TurnQueue,
     pub(crate) starts: TurnQueue,
     /// Whom a program's start counts for.
     pub(crate) starter: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
@@ -87,8 +92,8 @@ impl EffectHandler for Effects {
             self.remove_socket(&task.program),
             self.forget_end(&task.program)
         )?;
-        let turn = self.turn_to_start(task).await?;
-        self.has_room(&task.program, manifest.limits.state_bytes)
+        let turn = self
+            .turn_to_start(task, manifest.limits.state_bytes)
             .await?;
         let began = Instant::now();
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
@@ -146,15 +151,21 @@ impl Effects {
         Spec::new(program, image, manifest, &self.runtime.environment(program))
     }
 
-    /// Waits until the program's container may be started.
-    async fn turn_to_start(&self, task: &Task) -> Result<Turn, Cause> {
+    /// Waits until the program keeps no more than it may and its container may be started. Measured
+    /// first: a slow measure would keep a place from those who could start meanwhile.
+    async fn turn_to_start(&self, task: &Task, state_bytes: u64) -> Result<Turn, Cause> {
         let owner = (self.starter)(&task.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
+        let turn = async {
+            let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
+            let measuring = measuring.map_err(|error| start_failed(error.to_string()))?;
+            self.has_room(&task.program, state_bytes, measuring).await?;
+            let turn = self.starts.turn(owner, |_first| ()).await;
+            turn.map_err(|error| start_failed(error.to_string()))
+        };
         tokio::select! {
             biased;
-            turn = self.starts.turn(owner, |_first| ()) => {
-                turn.map_err(|error| start_failed(error.to_string()))
-            }
+            turn = turn => turn,
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed(format!(
                 "no place to start came free within {} minutes; start it again later",
@@ -271,10 +282,15 @@ impl Effects {
     }
 
     /// Refuses what keeps too much already: it would add to it until the first look, start by start.
-    async fn has_room(&self, program: &ProgramId, limit_bytes: u64) -> Result<(), Cause> {
+    async fn has_room(
+        &self,
+        program: &ProgramId,
+        limit_bytes: u64,
+        turn: Turn,
+    ) -> Result<(), Cause> {
         // Counted further than the limit, to tell how much there is.
         let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
-        match self.state_usage(program, enough).await? {
+        match self.state_usage(program, enough, Some(turn)).await? {
             Usage::Bytes(used) if used <= limit_bytes => Ok(()),
             Usage::Bytes(used) => Err(Cause::StateTooLarge {
                 used_bytes: used.min(enough),
@@ -293,7 +309,7 @@ impl Effects {
         let looks = quota::Looks::default();
         loop {
             tokio::time::sleep(quota::INTERVAL).await;
-            if let Ok(usage) = self.state_usage(program, limit_bytes).await
+            if let Ok(usage) = self.state_usage(program, limit_bytes, None).await
                 && looks.take(usage, limit_bytes)
             {
                 return Cause::StateQuotaExceeded;
@@ -301,11 +317,20 @@ impl Effects {
         }
     }
 
-    async fn state_usage(&self, program: &ProgramId, enough: u64) -> Result<Usage, Cause> {
+    /// Measures a `/state`. The turn to do so is held by the thread that does: it goes on when nobody
+    /// waits for it any more.
+    async fn state_usage(
+        &self,
+        program: &ProgramId,
+        enough: u64,
+        turn: Option<Turn>,
+    ) -> Result<Usage, Cause> {
         let (storage, id) = (self.storage.clone(), program.clone());
-        let measured = self
-            .surroundings
-            .blocking(move || storage.state_usage(&id, enough));
+        let measured = self.surroundings.blocking(move || {
+            let usage = storage.state_usage(&id, enough);
+            drop(turn);
+            usage
+        });
         match measured.await {
             Ok(measured) => measured.map_err(|error| start_failed(error.to_string())),
             Err(error) => Err(start_failed(error.to_string())),

@@ -1,4 +1,4 @@
-//! Whose turn it is, at what a host does few of at once: builds and starts.
+//! Whose turn it is, at what a host does few of at once: builds, starts, and measures of states before them.
 //!
 //! ```text
 //! turn(owner) ─► told how many go first ─► Turn, held while it lasts ─► dropped: the next one's

@@ -73,6 +73,47 @@ async fn starts_that_hang_hold_up_their_owner_only() {
     host.put_down();
 }
 
+/// A measure that holds a place would keep it, however slow, from who could start.
+#[tokio::test(start_paused = true)]
+async fn a_state_is_measured_before_a_turn_to_start() {
+    let data = tempfile::tempdir().unwrap();
+    let engine = Arc::new(FakeEngine::scripted(|operation| {
+        let hangs = matches!(operation, Operation::Start(..));
+        Plan {
+            before: Duration::from_secs(if hangs { 100 } else { 0 }),
+            ..Plan::default()
+        }
+    }));
+    let host = host(data.path(), &engine).await;
+    let admin = host.token().to_owned();
+    for name in ["slow0", "slow1"] {
+        asked(&host, &admin, "/programs", &program(name)).await;
+        let start = format!("/programs/{name}/start");
+        asked(&host, &admin, &start, &Value::Null).await;
+    }
+    let mut large = program("large");
+    large["resources"] = json!({ "state": "1MiB" });
+    asked(&host, &admin, "/programs", &large).await;
+    let state = data.path().join("programs/large/state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("much"), vec![1; 3 << 20]).unwrap();
+    for _ in 0..10_000 {
+        if engine.under_way().len() >= 2 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    let start = "/programs/large/start?wait=30m";
+    let (_, ended) = host.ask("POST", start, b"").await;
+    let ended: Value = serde_json::from_slice(&ended).unwrap();
+    assert_eq!(ended["cause"]["code"], "state_too_large", "{ended}");
+    let starting = engine.under_way();
+    assert_eq!(starting.len(), 2, "{starting:?}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{starting:?}");
+    host.put_down();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_start_that_is_long_in_coming_asks_seldom() {
     static LOOKS: AtomicUsize = AtomicUsize::new(0);
