@@ -228,7 +228,8 @@ pub(crate) enum HostTask {
     Check,
     /// Begin anew where the journal is lost and there is no backup; the host must be stopped.
     ///
-    /// Moves folders of programs and a damaged journal to DATA/set-aside, and removes the containers.
+    /// Moves folders of programs to DATA/set-aside and a damaged journal to set-aside in its own folder,
+    /// and removes the containers.
     Adopt,
     /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
     ///

@@ -9,14 +9,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
+    journal::{Home, Journal, JournalError, OpenError},
     lock::{DataLock, LockError},
     runtime::{
         Unavailable,
         docker::{self, Stray},
     },
     serve::META_HOST_ID,
-    storage::{Storage, StorageError},
+    storage::{Storage, StorageError, set_file_aside},
     unclaimed::Journalled,
 };
 
@@ -62,20 +62,30 @@ pub struct Adopted {
     pub journal: Option<PathBuf>,
 }
 
-/// Sets aside what the journal on the folder `data` does not know, and removes its containers from the
-/// engine behind the socket `engine`, so that the next host begins anew there. No host may run on the
-/// folder. A journal that is whole stays, with its users and tokens.
+/// Sets aside what the journal at `home`, such as a data folder, does not know, and removes its
+/// containers from the engine behind the socket `engine`, so that the next host begins anew there. No
+/// host may run on the folder. A journal that is whole stays, with its users and tokens.
 ///
 /// # Errors
 /// [`AdoptError`].
-pub async fn adopt(data: &Path, engine: &Path, now_ms: u64) -> Result<Adopted, AdoptError> {
+pub async fn adopt(
+    home: impl Into<Home>,
+    engine: &Path,
+    now_ms: u64,
+) -> Result<Adopted, AdoptError> {
+    let home = home.into();
+    let data = home.data();
     if !data.is_dir() {
         return Err(AdoptError::Missing(data.to_owned()));
     }
     // Before the folder is opened, which takes what is on its way in for leftovers.
     let _lock = DataLock::take(data)?;
+    home.check()?;
+    home.make()
+        .map_err(StorageError::at("make", home.folder()))?;
+    let _journal_lock = home.lock()?;
     let storage = Storage::open(data)?;
-    let is_lost = is_lost(&storage)?;
+    let is_lost = is_lost(&home)?;
     let containers = docker::strays(engine, &storage.programs_dir()).await?;
     let programs = storage.programs()?;
     for stray in &containers {
@@ -86,14 +96,14 @@ pub async fn adopt(data: &Path, engine: &Path, now_ms: u64) -> Result<Adopted, A
         folders.push(storage.set_aside(program, now_ms)?);
     }
     let journal = match is_lost {
-        true => storage.set_file_aside(JOURNAL_FILE, now_ms)?,
+        true => set_file_aside(&home.file(), now_ms)?,
         false => None,
     };
     if folders.is_empty() && containers.is_empty() && journal.is_none() {
         return Err(AdoptError::Nothing(data.to_owned()));
     }
     if is_lost {
-        keep_host_id(&storage, &containers).await?;
+        keep_host_id(&home, &containers).await?;
     }
     Ok(Adopted {
         folders,
@@ -103,11 +113,11 @@ pub async fn adopt(data: &Path, engine: &Path, now_ms: u64) -> Result<Adopted, A
 }
 
 /// Whether the journal is gone or damaged; false for one that is whole and knows no program.
-fn is_lost(storage: &Storage) -> Result<bool, AdoptError> {
-    if Journalled::of_file(storage.data_dir()) == Some(Journalled::Nothing) {
+fn is_lost(home: &Home) -> Result<bool, AdoptError> {
+    if Journalled::of_file(home) == Some(Journalled::Nothing) {
         return Ok(true);
     }
-    match Journal::open(&storage.data_dir().join(JOURNAL_FILE)) {
+    match Journal::open(&home.file()) {
         Ok(journal) => match journal.load()?.len() {
             0 => Ok(false),
             known => Err(AdoptError::Known(known)),
@@ -117,6 +127,7 @@ fn is_lost(storage: &Storage) -> Result<bool, AdoptError> {
             error @ (OpenError::Sqlite { .. }
             | OpenError::TooNew { .. }
             | OpenError::Unfit { .. }
+            | OpenError::Elsewhere { .. }
             | OpenError::Thread(_)),
         ) => Err(error.into()),
     }
@@ -124,14 +135,14 @@ fn is_lost(storage: &Storage) -> Result<bool, AdoptError> {
 
 /// Goes on under the id that the containers tell: images and networks on the engine have it too, and the
 /// new host will collect them.
-async fn keep_host_id(storage: &Storage, containers: &[Stray]) -> Result<(), AdoptError> {
+async fn keep_host_id(home: &Home, containers: &[Stray]) -> Result<(), AdoptError> {
     let mut ids: Vec<&str> = containers.iter().map(|it| it.host_id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
     let [id] = ids[..] else {
         return Ok(());
     };
-    let journal = Journal::open(&storage.data_dir().join(JOURNAL_FILE))?;
+    let journal = Journal::open(&home.file())?;
     journal.set_meta(META_HOST_ID, id.to_owned()).await?;
     Ok(())
 }

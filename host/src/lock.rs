@@ -12,7 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another host has it.
-    #[error("another host uses {0}; stop it, or start this one with another --data-dir")]
+    #[error(
+        "another host uses {0}; stop it, or start this one with another --data-dir or --journal-dir"
+    )]
     Taken(String),
     /// Another backup is being made.
     #[error("another backup of {0} is being made; try again when it has ended")]

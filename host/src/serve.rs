@@ -9,7 +9,7 @@ use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
-    journal::{JOURNAL_FILE, Journal, JournalError, OpenError},
+    journal::{Home, Journal, JournalError, OpenError},
     lanes::Lanes,
     lock::{DataLock, LockError},
     runtime::{
@@ -145,7 +145,7 @@ pub async fn serve(
     let fresh = tls::keep_fresh(tls.clone()).map_err(HostError::Signals)?;
     let storage = Storage::open(&config.settings.data_dir)?;
     let _lock = DataLock::take(storage.data_dir())?;
-    let (journal, programs) = open_journal(&config, &storage).await?;
+    let (journal, programs, _journal_lock) = open_journal(&config, &storage).await?;
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
@@ -195,18 +195,24 @@ pub async fn serve(
 async fn open_journal(
     config: &Config,
     storage: &Storage,
-) -> Result<(Journal, Remembered), HostError> {
+) -> Result<(Journal, Remembered, Option<DataLock>), HostError> {
     let engine = config.settings.engine.path();
-    let before = Journalled::of_file(storage.data_dir());
+    let home = Home::new(storage.data_dir(), config.settings.journal_dir.as_deref());
+    home.check()?;
+    let before = Journalled::of_file(&home);
     if let Some(nothing) = before {
-        unclaimed::refuse(storage, engine, nothing).await?;
+        unclaimed::refuse(storage, &home, engine, nothing).await?;
     }
-    let journal = Journal::open_with_reserve(&storage.data_dir().join(JOURNAL_FILE))?;
+    // Only now: a disk that is not mounted must not get a folder in its place.
+    home.make()
+        .map_err(StorageError::at("make", home.folder()))?;
+    let lock = home.lock()?;
+    let journal = Journal::open_with_reserve(&home.file())?;
     let programs = Remembered::read(&journal).map_err(recover_failed)?;
     if before.is_none() && programs.is_empty() {
-        unclaimed::refuse(storage, engine, Journalled::NoProgram).await?;
+        unclaimed::refuse(storage, &home, engine, Journalled::NoProgram).await?;
     }
-    Ok((journal, programs))
+    Ok((journal, programs, lock))
 }
 
 async fn connect(
@@ -288,11 +294,19 @@ mod tests {
     use hersh_program::{BuildId, Event, Manifest, Program, ProgramId, ProgramStepper, Source};
 
     use super::*;
-    use crate::{Settings, journal::OpenError};
+    use crate::{
+        Settings,
+        journal::{JOURNAL_FILE, OpenError},
+    };
 
     async fn serve_on(data: &Path) -> HostError {
+        serve_with(data, None).await
+    }
+
+    async fn serve_with(data: &Path, journal: Option<&Path>) -> HostError {
         let mut settings = Settings::defaults().unwrap();
         settings.data_dir = data.to_owned();
+        settings.journal_dir = journal.map(Path::to_owned);
         settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         settings.engine = format!("unix://{}", data.join("no.sock").display())
             .parse()
@@ -383,6 +397,67 @@ mod tests {
         let error = serve_on(&folder.path().join("data")).await;
         assert!(matches!(error, HostError::Engine(_)), "{error}");
         assert!(!error.needs_person());
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_was_not_moved_along_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+        std::fs::create_dir(&data).unwrap();
+        drop(Journal::open(&data.join(JOURNAL_FILE)).unwrap());
+        let error = serve_with(&data, Some(&other)).await;
+        assert!(error.needs_person(), "{error}");
+        assert!(error.to_string().contains("move it there"), "{error}");
+        assert!(!other.exists());
+        // Nor is what is done without a host begun in the other place.
+        let home = Home::new(&data, Some(&other));
+        let tokens = auth::valid_tokens(home.clone(), 5).unwrap_err().to_string();
+        assert!(tokens.contains("move it there"), "{tokens}");
+        let engine = data.join("no.sock");
+        let adopted = crate::adopt(home, &engine, 5).await.unwrap_err();
+        assert!(adopted.to_string().contains("move it there"), "{adopted}");
+        assert!(!other.exists());
+        for name in [JOURNAL_FILE, "journal.db-wal", "journal.db-shm"] {
+            std::fs::create_dir_all(&other).unwrap();
+            std::fs::rename(data.join(name), other.join(name)).unwrap();
+        }
+        let error = serve_with(&data, Some(&other)).await;
+        assert!(matches!(error, HostError::Engine(_)), "{error}");
+        assert!(!data.join(JOURNAL_FILE).exists());
+        // The last events may stand in a log that was forgotten.
+        std::fs::write(data.join("journal.db-wal"), "events").unwrap();
+        let error = serve_with(&data, Some(&other)).await;
+        assert!(
+            error.to_string().contains("journal.db-wal was left"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_disk_of_the_journal_that_is_away_is_no_new_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+        std::fs::create_dir_all(data.join("programs/a/src")).unwrap();
+        let error = serve_with(&data, Some(&other)).await;
+        assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
+        let place = other.display().to_string();
+        assert!(error.to_string().contains(&place), "{error}");
+        assert!(!other.exists(), "nothing is made where it is mounted");
+    }
+
+    #[tokio::test]
+    async fn two_hosts_do_not_write_to_one_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal");
+        let first = Home::new(folder.path(), Some(&journal));
+        first.make().unwrap();
+        drop(Journal::open(&first.file()).unwrap());
+        let lock = first.lock().unwrap();
+        let error = serve_with(&folder.path().join("data"), Some(&journal)).await;
+        assert!(matches!(error, HostError::Lock(_)), "{error}");
+        drop(lock);
+        let error = serve_with(&folder.path().join("data"), Some(&journal)).await;
+        assert!(matches!(error, HostError::Engine(_)), "{error}");
     }
 
     #[test]

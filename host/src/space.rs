@@ -59,23 +59,24 @@ impl NoSpace {
 #[derive(Clone)]
 pub(crate) struct Space {
     surroundings: Surroundings,
-    /// The host's own.
-    own: Vec<PathBuf>,
+    /// The data folder, and that of the journal.
+    own: [PathBuf; 2],
     engine: Option<PathBuf>,
     free_bytes_min: u64,
 }
 
 impl Space {
-    /// The disk of the data folder, and that of the engine's if it can be seen from here.
+    /// The disks of the data folder and of the journal's, and that of the engine's if it can be seen
+    /// from here.
     pub(crate) fn new(
         surroundings: Surroundings,
-        data: &Path,
+        own: [&Path; 2],
         engine: Option<PathBuf>,
         free_bytes_min: u64,
     ) -> Self {
         Self {
             surroundings,
-            own: vec![data.to_owned()],
+            own: own.map(Path::to_owned),
             engine: engine.filter(|folder| folder.is_dir()),
             free_bytes_min,
         }
@@ -187,7 +188,7 @@ mod tests {
     fn a_folder_that_cannot_be_asked_is_not_in_the_way() {
         let space = Space::new(
             Surroundings::System,
-            Path::new("/nowhere"),
+            [Path::new("/nowhere"); 2],
             Some("/nowhere".into()),
             FREE_BYTES_MIN,
         );

@@ -125,7 +125,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         bounds,
     } = foundation;
     let registry = Arc::new(Registry::default());
-    let space = space_of(&surroundings, &storage, &*runtime, bounds);
+    let space = space_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = listen(&*runtime, &registry);
@@ -191,12 +191,13 @@ fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<Run
 fn space_of(
     surroundings: &Surroundings,
     storage: &Storage,
+    journal: &Journal,
     runtime: &dyn Runtime,
     bounds: Bounds,
 ) -> Space {
     Space::new(
         surroundings.clone(),
-        storage.data_dir(),
+        [storage.data_dir(), journal.folder()],
         runtime.folder(),
         bounds.disk_free_bytes_min,
     )

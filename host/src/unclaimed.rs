@@ -13,7 +13,7 @@ use std::{fmt, path::Path};
 use hersh_program::ProgramId;
 
 use crate::{
-    journal::JOURNAL_FILE,
+    journal::{Home, JOURNAL_FILE},
     runtime::{
         Unavailable,
         docker::{self, Stray},
@@ -35,8 +35,8 @@ pub(crate) enum Journalled {
 
 impl Journalled {
     /// What the file tells before it is opened; `None` for one that has something in it.
-    pub(crate) fn of_file(data: &Path) -> Option<Self> {
-        (file_bytes(&data.join(JOURNAL_FILE)) == 0).then_some(Self::Nothing)
+    pub(crate) fn of_file(home: &Home) -> Option<Self> {
+        (file_bytes(&home.file()) == 0).then_some(Self::Nothing)
     }
 }
 
@@ -49,7 +49,8 @@ fn file_bytes(path: &Path) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclaimed {
     pub(crate) journalled: Journalled,
-    pub(crate) data: String,
+    /// That of the journal.
+    pub(crate) folder: String,
     /// Whether a journal's log is there without it.
     pub(crate) has_log: bool,
     pub(crate) folders: Vec<ProgramId>,
@@ -60,10 +61,10 @@ impl std::error::Error for Unclaimed {}
 
 impl fmt::Display for Unclaimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let data = &self.data;
+        let folder = &self.folder;
         match self.journalled {
-            Journalled::Nothing => write!(f, "there is no journal in {data}, or an empty one")?,
-            Journalled::NoProgram => write!(f, "the journal in {data} knows no program")?,
+            Journalled::Nothing => write!(f, "there is no journal in {folder}, or an empty one")?,
+            Journalled::NoProgram => write!(f, "the journal in {folder} knows no program")?,
         }
         let log = if self.has_log { "its log, " } else { "" };
         write!(
@@ -84,7 +85,7 @@ impl fmt::Display for Unclaimed {
         }
         write!(
             f,
-            "; nothing was changed: mount the disk that {data} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host adopt', which sets the folders aside and removes the containers"
+            "; nothing was changed: mount the disk that {folder} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host adopt', which sets the folders aside and removes the containers"
         )
     }
 }
@@ -106,6 +107,7 @@ pub(crate) enum ClaimError {
 /// [`ClaimError`]; nothing was changed.
 pub(crate) async fn refuse(
     storage: &Storage,
+    home: &Home,
     engine: &Path,
     journalled: Journalled,
 ) -> Result<(), ClaimError> {
@@ -114,7 +116,7 @@ pub(crate) async fn refuse(
     match journalled {
         // SQLite removes a log that it finds without its database.
         Journalled::Nothing => {
-            let log = storage.data_dir().join(format!("{JOURNAL_FILE}-wal"));
+            let log = home.folder().join(format!("{JOURNAL_FILE}-wal"));
             has_log = file_bytes(&log) > 0;
         }
         Journalled::NoProgram => {
@@ -143,7 +145,7 @@ pub(crate) async fn refuse(
     }
     Err(ClaimError::Unclaimed(Unclaimed {
         journalled,
-        data: storage.data_dir().display().to_string(),
+        folder: home.folder().display().to_string(),
         has_log,
         folders,
         containers,
@@ -159,7 +161,7 @@ mod tests {
         let id = |n: u32| ProgramId::parse(&format!("p{n}")).unwrap();
         let unclaimed = Unclaimed {
             journalled: Journalled::Nothing,
-            data: "/var/lib/hersh".to_owned(),
+            folder: "/var/lib/hersh".to_owned(),
             has_log: false,
             folders: (0..7).map(id).collect(),
             containers: Vec::new(),

@@ -7,7 +7,7 @@ use crate::{args::Output, failure::Failure, output};
 
 pub(crate) async fn adopt(settings: &Settings, format: Output) -> Result<(), Failure> {
     let engine = settings.engine.path();
-    let adopted = hersh_host::adopt(&settings.data_dir, engine, output::now_ms()).await;
+    let adopted = hersh_host::adopt(settings.home(), engine, output::now_ms()).await;
     show(&adopted.map_err(failed)?, format)
 }
 

@@ -1,11 +1,10 @@
 //! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows what it would serve
 //! with.
 
-use std::path::{Path, PathBuf};
-
 use hersh_host::{
     Config, ConfigError, HostError, IssueError, Issued, Settings,
     config::{Effective, Sources, defaults_file},
+    journal::Home,
     telemetry::Telemetry,
 };
 use serde_json::json;
@@ -27,22 +26,22 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
     match options.task {
         Some(HostTask::Config { defaults: true }) => output::line(defaults_file().trim_end()),
         Some(HostTask::Config { defaults: false }) => show(sources, format),
-        Some(HostTask::Backup { file }) => journal::back_up(&data_dir(sources)?, &file, format),
+        Some(HostTask::Backup { file }) => journal::back_up(home(sources)?, &file, format),
         Some(HostTask::Restore {
             file,
             revoke_tokens,
-        }) => journal::restore(&data_dir(sources)?, &file, revoke_tokens, format).await,
-        Some(HostTask::Check) => journal::check(&data_dir(sources)?, format),
+        }) => journal::restore(home(sources)?, &file, revoke_tokens, format).await,
+        Some(HostTask::Check) => journal::check(home(sources)?, format),
         Some(HostTask::Adopt) => adopt::adopt(&settings(sources)?, format).await,
         Some(HostTask::Token { revoke_others }) => {
-            issue_token(&data_dir(sources)?, revoke_others, format).await
+            issue_token(home(sources)?, revoke_others, format).await
         }
         None => serve(sources).await,
     }
 }
 
-fn data_dir(sources: Sources) -> Result<PathBuf, Failure> {
-    Ok(settings(sources)?.data_dir)
+fn home(sources: Sources) -> Result<Home, Failure> {
+    Ok(settings(sources)?.home())
 }
 
 fn settings(sources: Sources) -> Result<Settings, Failure> {
@@ -51,8 +50,8 @@ fn settings(sources: Sources) -> Result<Settings, Failure> {
 }
 
 /// A new admin token, made without a host.
-pub(super) async fn issue(data: &Path, revoke_others: bool) -> Result<Issued, Failure> {
-    let issued = hersh_host::issue_admin_token(data, output::now_ms(), revoke_others).await;
+pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<Issued, Failure> {
+    let issued = hersh_host::issue_admin_token(home, output::now_ms(), revoke_others).await;
     issued.map_err(not_issued)
 }
 
@@ -65,8 +64,8 @@ pub(super) fn not_issued(error: IssueError) -> Failure {
     }
 }
 
-async fn issue_token(data: &Path, revoke_others: bool, format: Output) -> Result<(), Failure> {
-    let issued = issue(data, revoke_others).await?;
+async fn issue_token(home: Home, revoke_others: bool, format: Output) -> Result<(), Failure> {
+    let issued = issue(home, revoke_others).await?;
     let path = issued.path.display().to_string();
     if format == Output::Json {
         return output::json(&json!({

@@ -2,29 +2,29 @@
 
 use std::{io, path::Path};
 
-use hersh_host::journal::{self, BackupError, Contents, Restored, Tokens};
+use hersh_host::journal::{self, BackupError, Contents, Home, Restored, Tokens};
 use hersh_wire::TokenView;
 use serde_json::json;
 
 use super::{accounts, host::not_issued};
 use crate::{args::Output, failure::Failure, output};
 
-pub(crate) fn back_up(data: &Path, file: &Path, format: Output) -> Result<(), Failure> {
+pub(crate) fn back_up(home: Home, file: &Path, format: Output) -> Result<(), Failure> {
     const LEFT_OUT: &str = "sources, /state, logs and the admin-token file are not in it";
     if file == Path::new("-") {
         output::refuse_terminal("the journal", "hersh host backup - > FILE")?;
-        journal::backup_to(data, &mut io::stdout().lock()).map_err(failed)?;
+        journal::backup_to(home, &mut io::stdout().lock()).map_err(failed)?;
         // What is printed is the copy alone.
         output::note(LEFT_OUT);
         return Ok(());
     }
-    let contents = journal::backup(data, file).map_err(failed)?;
+    let contents = journal::backup(home, file).map_err(failed)?;
     output::note(LEFT_OUT);
     show(&contents, &file.display().to_string(), None, format)
 }
 
 pub(crate) async fn restore(
-    data: &Path,
+    home: Home,
     file: &Path,
     revoke_tokens: bool,
     format: Output,
@@ -34,17 +34,16 @@ pub(crate) async fn restore(
         true => Tokens::Revoke,
         false => Tokens::Keep,
     };
-    let restored = journal::restore(data, file, tokens, now_s).map_err(failed)?;
+    let restored = journal::restore(home.clone(), file, tokens, now_s).map_err(failed)?;
     let kept = restored.kept.as_ref();
     let kept = kept.map(|path| path.display().to_string());
     if let Some(kept) = &kept {
         output::note(&format!("the journal that was there is kept as {kept}"));
     }
-    let place = data.join(journal::JOURNAL_FILE);
-    let place = place.display().to_string();
-    let valid = || hersh_host::valid_tokens(data, output::now_ms()).map_err(not_issued);
+    let place = home.file().display().to_string();
+    let valid = || hersh_host::valid_tokens(home.clone(), output::now_ms()).map_err(not_issued);
     let issued = match tokens {
-        Tokens::Revoke => Some(super::host::issue(data, true).await?),
+        Tokens::Revoke => Some(super::host::issue(home.clone(), true).await?),
         Tokens::Keep => None,
     };
     if format == Output::Json {
@@ -83,9 +82,9 @@ fn revived(restored: &Restored, valid: &[TokenView]) -> Option<String> {
     })
 }
 
-pub(crate) fn check(data: &Path, format: Output) -> Result<(), Failure> {
-    let contents = journal::check(data).map_err(failed)?;
-    let place = data.join(journal::JOURNAL_FILE);
+pub(crate) fn check(home: Home, format: Output) -> Result<(), Failure> {
+    let place = home.file();
+    let contents = journal::check(home).map_err(failed)?;
     show(&contents, &place.display().to_string(), None, format)
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     convert,
-    journal::{JOURNAL_FILE, Journal, JournalError, OpenError, Purpose},
+    journal::{Home, Journal, JournalError, OpenError, Purpose},
     lock::{DataLock, LockError},
 };
 
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// There is no journal.
-    #[error("there is no journal at {}; name the host's data folder with --data-dir", .0.display())]
+    #[error("there is no journal at {}; name the host's data folder with --data-dir, and --journal-dir if it has one", .0.display())]
     Missing(PathBuf),
     /// A host runs.
     #[error(transparent)]
@@ -65,12 +65,12 @@ pub struct Issued {
     pub valid: Vec<TokenView>,
 }
 
-/// The tokens that a host on the folder `data` would take. No host may run on it. Blocks on the disk.
+/// The tokens that a host at `home`, such as its data folder, would take. No host may run on it. Blocks on the disk.
 ///
 /// # Errors
 /// [`IssueError`].
-pub fn valid_tokens(data: &Path, now_ms: u64) -> Result<Vec<TokenView>, IssueError> {
-    let (_lock, journal) = open_alone(data)?;
+pub fn valid_tokens(home: impl Into<Home>, now_ms: u64) -> Result<Vec<TokenView>, IssueError> {
+    let (_lock, journal) = open_alone(&home.into())?;
     Ok(valid(&Accounts::load(journal)?, now_ms))
 }
 
@@ -81,11 +81,12 @@ pub fn valid_tokens(data: &Path, now_ms: u64) -> Result<Vec<TokenView>, IssueErr
 /// # Errors
 /// [`IssueError`]; the file is as it was.
 pub async fn issue_admin_token(
-    data: &Path,
+    home: impl Into<Home>,
     now_ms: u64,
     revoke_others: bool,
 ) -> Result<Issued, IssueError> {
-    let (_lock, journal) = open_alone(data)?;
+    let home = home.into();
+    let (_lock, journal) = open_alone(&home)?;
     let admin = UserId::parse(FIRST_ADMIN).map_err(|error| refused(&error))?;
     let on_the_machine = Caller {
         user: admin.clone(),
@@ -107,7 +108,7 @@ pub async fn issue_admin_token(
     };
     let attempt = audit::attempt((&journal, Purpose::Freeing), &on_the_machine, plan).await?;
     let particulars = attempt.particulars();
-    let issued = issue(&journal, data, admin, now_ms, revoke_others).await;
+    let issued = issue(&journal, home.data(), admin, now_ms, revoke_others).await;
     if let Ok(issued) = &issued {
         let revoked = issued.revoked;
         particulars.change(&format!(
@@ -120,16 +121,20 @@ pub async fn issue_admin_token(
     issued
 }
 
-fn open_alone(data: &Path) -> Result<(DataLock, Journal), IssueError> {
-    let journal = data.join(JOURNAL_FILE);
+/// Of the data folder, and of the journal's.
+type Locks = (DataLock, Option<DataLock>);
+
+fn open_alone(home: &Home) -> Result<(Locks, Journal), IssueError> {
+    home.check()?;
+    let journal = home.file();
     if !journal.is_file() {
         return Err(IssueError::Missing(journal));
     }
-    let lock = DataLock::take(data)?;
+    let locks = (DataLock::take(home.data())?, home.lock()?);
     let journal = Journal::open(&journal)?;
     // A journal that no host would serve is left as it is.
     journal.load()?;
-    Ok((lock, journal))
+    Ok((locks, journal))
 }
 
 fn valid(accounts: &Accounts, now_ms: u64) -> Vec<TokenView> {
@@ -190,6 +195,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::{super::open, *};
+    use crate::journal::JOURNAL_FILE;
 
     fn bearer(data: &Path) -> String {
         let text = fs::read_to_string(data.join(TOKEN_FILE)).unwrap();

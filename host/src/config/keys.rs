@@ -28,11 +28,16 @@ enum Kind {
 }
 
 /// Every setting. Those without a dot come first, as TOML asks.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 16] = [
     text(
         "data_dir",
         "/var/lib/hersh",
-        "Folder of programs, their state and the journal.",
+        "Folder of programs and their state, and of the journal unless that has its own.",
+    ),
+    text(
+        "journal_dir",
+        "",
+        "Folder of the journal, on a disk that no program can fill; the data folder if none is named.",
     ),
     text(
         "listen",

@@ -5,13 +5,14 @@ use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf
 use hersh_wire::ByteSize;
 
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
-use crate::dockerfile::Registries;
+use crate::{dockerfile::Registries, journal::Home};
 
 /// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "KEYS documents every setting, in one place")]
 pub struct Settings {
     pub data_dir: PathBuf,
+    pub journal_dir: Option<PathBuf>,
     pub listen: SocketAddr,
     pub behind_tls_proxy: bool,
     pub engine: EngineSocket,
@@ -29,6 +30,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the journal is.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        Home::new(&self.data_dir, self.journal_dir.as_deref())
+    }
+
     /// What a host does when nothing is set.
     ///
     /// # Errors
@@ -42,6 +49,7 @@ impl Settings {
             data_dir: from
                 .path("data_dir")
                 .ok_or_else(|| from.refuse("data_dir", "write a folder"))?,
+            journal_dir: from.path("journal_dir"),
             listen: from.parse(
                 "listen",
                 "write an address and a port such as 127.0.0.1:7700",

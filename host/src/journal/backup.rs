@@ -20,7 +20,7 @@ use std::{
 use hersh_program::State;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{JOURNAL_FILE, JournalError, OpenError, StoredProgram, fold, schema};
+use super::{Home, JournalError, OpenError, StoredProgram, fold, schema};
 use crate::{
     lock::{self, LockError},
     partial::{Partial, PartialError},
@@ -30,10 +30,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is no journal.
-    #[error("there is no journal at {}; name the host's data folder with --data-dir", .0.display())]
+    #[error("there is no journal at {}; name the host's data folder with --data-dir, and --journal-dir if it has one", .0.display())]
     Missing(PathBuf),
     /// The copy would lie where the host keeps its own files.
-    #[error("{} lies in the host's data folder; keep backups outside of it, best on another disk", .0.display())]
+    #[error("{} lies in a folder of the host; keep backups outside of it, best on another disk", .0.display())]
     InDataFolder(PathBuf),
     /// Another one is at work, or a host runs.
     #[error(transparent)]
@@ -81,23 +81,23 @@ pub struct Contents {
     pub bytes: u64,
 }
 
-/// Copies the journal of the host on the folder `data` to `target`, which may be a plain file and is
-/// replaced at once then. A host may run meanwhile; all that it had acknowledged when this began is in
-/// the copy. Blocks on the disk.
+/// Copies the journal of the host at `home`, such as its data folder, to `target`, which may be a
+/// plain file and is replaced at once then. A host may run meanwhile; all that it had acknowledged
+/// when this began is in the copy. Blocks on the disk.
 ///
 /// # Errors
 /// [`BackupError`]; `target` is as it was.
-pub fn backup(data: &Path, target: &Path) -> Result<Contents, BackupError> {
-    let source = existing_journal(data)?;
+pub fn backup(home: impl Into<Home>, target: &Path) -> Result<Contents, BackupError> {
+    let home = home.into();
+    let source = existing_journal(&home)?;
     let folder = folder_of(target);
-    let at_home = fs::canonicalize(data).map_err(at("open", data))?;
-    if fs::canonicalize(folder)
-        .map_err(at("open", folder))?
-        .starts_with(&at_home)
-    {
-        return Err(BackupError::InDataFolder(target.to_owned()));
+    let place = fs::canonicalize(folder).map_err(at("open", folder))?;
+    for own in [home.data(), home.folder()] {
+        if place.starts_with(fs::canonicalize(own).map_err(at("open", own))?) {
+            return Err(BackupError::InDataFolder(target.to_owned()));
+        }
     }
-    let _lock = lock::take_for_backup(data)?;
+    let _lock = lock::take_for_backup(home.data())?;
     let partial = Partial::beside(target)?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
@@ -105,14 +105,15 @@ pub fn backup(data: &Path, target: &Path) -> Result<Contents, BackupError> {
     Ok(contents)
 }
 
-/// Like [`backup`], to a reader: the copy is made whole and checked in the data folder first, and goes
-/// from there once it was read.
+/// Like [`backup`], to a reader: the copy is made whole and checked in the journal's folder first, and
+/// goes from there once it was read.
 ///
 /// # Errors
 /// [`BackupError`]; nothing was written to `reader` unless it is [`BackupError::Reader`].
-pub fn backup_to(data: &Path, reader: &mut impl Write) -> Result<Contents, BackupError> {
-    let source = existing_journal(data)?;
-    let _lock = lock::take_for_backup(data)?;
+pub fn backup_to(home: impl Into<Home>, reader: &mut impl Write) -> Result<Contents, BackupError> {
+    let home = home.into();
+    let source = existing_journal(&home)?;
+    let _lock = lock::take_for_backup(home.data())?;
     let mut partial = Partial::beside(&beside(&source, ".backup"))?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
@@ -124,17 +125,18 @@ pub fn backup_to(data: &Path, reader: &mut impl Write) -> Result<Contents, Backu
     Ok(contents)
 }
 
-/// Looks at every page and every event of the journal on the folder `data`. A host may run
-/// meanwhile. Changes nothing; blocks on the disk.
+/// Looks at every page and every event of the journal at `home`. A host may run meanwhile. Changes
+/// nothing; blocks on the disk.
 ///
 /// # Errors
 /// [`BackupError`] says what is wrong with it.
-pub fn check(data: &Path) -> Result<Contents, BackupError> {
-    examine(&existing_journal(data)?)
+pub fn check(home: impl Into<Home>) -> Result<Contents, BackupError> {
+    examine(&existing_journal(&home.into())?)
 }
 
-fn existing_journal(data: &Path) -> Result<PathBuf, BackupError> {
-    let path = data.join(JOURNAL_FILE);
+fn existing_journal(home: &Home) -> Result<PathBuf, BackupError> {
+    home.check()?;
+    let path = home.file();
     if path.is_file() {
         Ok(path)
     } else {

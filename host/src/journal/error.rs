@@ -45,6 +45,16 @@ pub enum OpenError {
         /// What was found.
         source: JournalError,
     },
+    /// It lies in the data folder, and is to be in a folder of its own.
+    #[error(
+        "{path} was left behind, and journal_dir names {folder}: while no host runs, move it there with journal.db, journal.db-wal and journal.db-shm as far as they lie beside it"
+    )]
+    Elsewhere {
+        /// Where it is.
+        path: String,
+        /// Where it is to be.
+        folder: String,
+    },
     /// The writer thread could not be started.
     #[error("journal writer can't be started: {0}")]
     Thread(std::io::Error),
@@ -117,7 +127,10 @@ impl OpenError {
     pub(crate) fn needs_person(&self) -> bool {
         use rusqlite::ErrorCode;
         match self {
-            Self::Damaged { .. } | Self::TooNew { .. } | Self::Unfit { .. } => true,
+            Self::Damaged { .. }
+            | Self::TooNew { .. }
+            | Self::Unfit { .. }
+            | Self::Elsewhere { .. } => true,
             Self::Sqlite { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly)

@@ -14,6 +14,7 @@ mod backup;
 mod connections;
 mod error;
 mod fold;
+mod home;
 #[cfg(any(test, feature = "testkit"))]
 mod probed;
 mod program_journal;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use backup::{BackupError, Contents, Restored, Tokens, backup, backup_to, check, restore};
 pub use error::{JournalError, OpenError};
+pub use home::Home;
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
 pub(crate) use program_journal::ProgramJournal;
@@ -51,7 +53,7 @@ use connections::Connections;
 use reserve::Reserve;
 use writer::{Job, Write};
 
-/// The journal's file in the data folder.
+/// The journal's file in its folder.
 pub const JOURNAL_FILE: &str = "journal.db";
 
 /// Writes that wait for the writer thread. A full queue makes the next writer wait.
@@ -83,6 +85,7 @@ pub struct Journal {
     writer: Writer,
     reader: Arc<Mutex<Connection>>,
     metrics: JournalMetrics,
+    folder: Arc<Path>,
 }
 
 /// Who writes.
@@ -127,6 +130,7 @@ impl Journal {
             writer: Writer::Thread(queue),
             reader,
             metrics,
+            folder: folder_of(path),
         })
     }
 
@@ -146,7 +150,13 @@ impl Journal {
             writer: Writer::Probed(Arc::new(writer)),
             reader: Arc::new(Mutex::new(schema::open_reader(path, index)?)),
             metrics: JournalMetrics::default(),
+            folder: folder_of(path),
         })
+    }
+
+    /// The folder that it lies in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What the writer measures.
@@ -328,6 +338,10 @@ impl Journal {
         // A reader that panicked left nothing half-done: it holds no transaction.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn folder_of(path: &Path) -> Arc<Path> {
+    path.parent().unwrap_or(Path::new(".")).into()
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {

@@ -1,6 +1,7 @@
 //! Folders that nobody owns: what a program may have kept is set aside, the rest is removed.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -57,51 +58,51 @@ impl Storage {
         now_ms: u64,
     ) -> Result<PathBuf, StorageError> {
         let root = self.paths(program).root;
-        self.put_aside(&root, &format!("{program}-{now_ms}"))
+        let name = format!("{program}-{now_ms}");
+        put_aside(self.data_dir(), &root, Path::new(&name))
     }
+}
 
-    /// Moves a file of the data folder, with those whose names begin with its own and a dash, into
-    /// `{data}/set-aside/{name}-{now_ms}/`. None there is a success.
-    ///
-    /// # Errors
-    /// [`StorageError`] naming what could not be moved.
-    pub(crate) fn set_file_aside(
-        &self,
-        name: &str,
-        now_ms: u64,
-    ) -> Result<Option<PathBuf>, StorageError> {
-        let data = self.data_dir();
-        let failed = StorageError::at("list", data);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(data).map_err(&failed)? {
-            let entry = entry.map_err(&failed)?.file_name();
-            let rest = entry.to_str().and_then(|entry| entry.strip_prefix(name));
-            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
-                found.push(entry);
-            }
+/// Moves a file, with those beside it whose names begin with its own and a dash, into
+/// `set-aside/{name}-{now_ms}/` of its folder, and thus on its disk. None there is a success.
+///
+/// # Errors
+/// [`StorageError`] naming what could not be moved.
+pub(crate) fn set_file_aside(file: &Path, now_ms: u64) -> Result<Option<PathBuf>, StorageError> {
+    let (Some(home), Some(name)) = (file.parent(), file.file_name().and_then(OsStr::to_str)) else {
+        return Ok(None);
+    };
+    let failed = StorageError::at("list", home);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(home).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?.file_name();
+        let rest = entry.to_str().and_then(|entry| entry.strip_prefix(name));
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+            found.push(entry);
         }
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let folder = format!("{name}-{now_ms}");
-        make_private(&data.join("set-aside").join(&folder))?;
-        for entry in found {
-            let target = Path::new(&folder).join(&entry);
-            self.put_aside(&data.join(&entry), &target.to_string_lossy())?;
-        }
-        Ok(Some(data.join("set-aside").join(folder)))
     }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let folder = format!("{name}-{now_ms}");
+    make_private(&home.join("set-aside").join(&folder))?;
+    for entry in found {
+        let target = Path::new(&folder).join(&entry);
+        put_aside(home, &home.join(&entry), &target)?;
+    }
+    Ok(Some(home.join("set-aside").join(folder)))
+}
 
-    fn put_aside(&self, from: &Path, to: &str) -> Result<PathBuf, StorageError> {
-        let aside = self.data_dir().join("set-aside");
-        make_private(&aside)?;
-        let target = aside.join(to);
-        fs::rename(from, &target).map_err(StorageError::at("set aside", from))?;
-        for folder in [target.parent(), from.parent()].into_iter().flatten() {
-            sync_folder(folder)?;
-        }
-        Ok(target)
+/// Moves something to `to` in `{home}/set-aside`.
+fn put_aside(home: &Path, from: &Path, to: &Path) -> Result<PathBuf, StorageError> {
+    let aside = home.join("set-aside");
+    make_private(&aside)?;
+    let target = aside.join(to);
+    fs::rename(from, &target).map_err(StorageError::at("set aside", from))?;
+    for folder in [target.parent(), from.parent()].into_iter().flatten() {
+        sync_folder(folder)?;
     }
+    Ok(target)
 }
 
 /// Whether there is something in a folder; in one that is not there, there is not.
@@ -110,5 +111,31 @@ fn has_entries(folder: &Path) -> Result<bool, StorageError> {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StorageError::at("list", folder)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_set_aside_on_its_own_disk_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(set_file_aside(&at("journal.db"), 7).unwrap(), None);
+        for name in [
+            "journal.db",
+            "journal.db-wal",
+            "journal.db.before-restore-1",
+        ] {
+            fs::write(at(name), name).unwrap();
+        }
+        let aside = set_file_aside(&at("journal.db"), 7).unwrap().unwrap();
+        assert_eq!(aside, at("set-aside/journal.db-7"));
+        for name in ["journal.db", "journal.db-wal"] {
+            assert_eq!(fs::read_to_string(aside.join(name)).unwrap(), name);
+            assert!(!at(name).exists());
+        }
+        assert!(at("journal.db.before-restore-1").exists());
     }
 }

@@ -5,7 +5,6 @@
 //! {data}/fetched-images.json              base images that builds had fetched
 //! {data}/removing/{id}-{n}/               what is being removed; emptied after the start
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
-//!                  journal.db-{ms}/       a journal that could not be used
 //! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
@@ -44,6 +43,7 @@ mod whole;
 mod write;
 
 pub(crate) use added::{added_files, tree_bytes};
+pub(crate) use aside::set_file_aside;
 pub use builds::StoredBuild;
 pub(crate) use end_note::EndNote;
 pub use error::{SourceError, StorageError};

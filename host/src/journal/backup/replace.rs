@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     auth::META_ADMIN_TOKEN,
-    journal::{JOURNAL_FILE, OpenError, schema},
+    journal::{Home, JOURNAL_FILE, OpenError, schema},
     lock::{self, DataLock},
     partial,
 };
@@ -47,24 +47,29 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
 }
 
-/// Puts the copy `backup` in the place of the journal on the folder `data`, which is made if it is
+/// Puts the copy `backup` in the place of the journal at `home`, whose folders are made if they are
 /// not there. `now_s` names what is kept of the old one: seconds since the Unix epoch. Blocks on
 /// the disk.
 ///
 /// # Errors
 /// [`BackupError`], also while a host uses the folder; the journal is as it was.
 pub fn restore(
-    data: &Path,
+    home: impl Into<Home>,
     backup: &Path,
     tokens: Tokens,
     now_s: u64,
 ) -> Result<Restored, BackupError> {
+    let home = home.into();
+    let (data, folder) = (home.data(), home.folder());
     partial::is_readable(backup)?;
+    home.check()?;
     fs::create_dir_all(data).map_err(at("make", data))?;
+    home.make().map_err(at("make", folder))?;
     let _lock = DataLock::take(data)?;
+    let _journal_lock = home.lock()?;
     let _no_copy = lock::take_for_backup(data)?;
-    let journal = data.join(JOURNAL_FILE);
-    let restoring = data.join(format!("{JOURNAL_FILE}.restoring"));
+    let journal = home.file();
+    let restoring = folder.join(format!("{JOURNAL_FILE}.restoring"));
     let prepared = prepare(backup, &restoring, tokens);
     if prepared.is_err() {
         // Why it failed matters more than a leftover, which the next restore replaces.
@@ -82,9 +87,9 @@ pub fn restore(
     };
     // A log without its database must not be taken for the new one's.
     remove_logs(&journal)?;
-    sync(data)?;
+    sync(folder)?;
     fs::rename(&restoring, &journal).map_err(at("name", &journal))?;
-    sync(data)?;
+    sync(folder)?;
     Ok(Restored {
         contents: prepared.contents,
         revoked: prepared.revoked,

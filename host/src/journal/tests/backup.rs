@@ -341,3 +341,21 @@ async fn a_restore_tells_of_tokens_that_were_removed_since() {
     assert_eq!((restored.revoked, tokens(&place.data())), (2, 0));
     assert!(restored.revived.is_empty(), "{restored:?}");
 }
+
+#[tokio::test]
+async fn a_journal_on_another_disk_is_copied_and_put_back_there() {
+    let place = Place::new();
+    let folder = place.folder.path().join("journal");
+    let home = Home::new(&place.data(), Some(&folder));
+    home.make().unwrap();
+    add(&open(&folder), "a").await;
+    let inside = backup(home.clone(), &folder.join("copy")).unwrap_err();
+    assert!(matches!(inside, BackupError::InDataFolder(_)), "{inside}");
+    assert_eq!(backup(home.clone(), &place.file()).unwrap().programs, 1);
+    assert_eq!(check(home.clone()).unwrap().programs, 1);
+    closed(&home.file());
+    let restored = restore(home.clone(), &place.file(), Tokens::Keep, 7).unwrap();
+    assert_eq!(restored.kept.unwrap().parent(), Some(&*folder));
+    assert_eq!(names(&place.data()), ["backup.lock", "lock"]);
+    assert_eq!(ids(&open(&folder)), ["a"]);
+}
