@@ -67,7 +67,10 @@ use std::{
 
 use hersh_program::{BuildId, ProgramId};
 
-use self::durable::{make_private, set_mode};
+use self::{
+    durable::{make_private, set_mode},
+    removal::Removals,
+};
 use crate::compose::SANDBOX_ID;
 
 /// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
@@ -95,6 +98,7 @@ pub struct Storage {
     data: PathBuf,
     /// Held while any clone lives, so that no other process takes uploads for leftovers.
     _lock: Arc<fs::File>,
+    removals: Removals,
 }
 
 impl Storage {
@@ -114,6 +118,7 @@ impl Storage {
         let storage = Self {
             data,
             _lock: Arc::new(lock),
+            removals: Removals::default(),
         };
         let staging = storage.staging();
         if is_alone {

@@ -8,15 +8,37 @@
 //! the program's place in one step: what the program is given afterwards is never touched by a removal
 //! that was given up and goes on.
 
-use std::{fs, io};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use hersh_program::ProgramId;
 
-use super::{
-    Storage, StorageError,
-    durable::{make_private, sync_folder},
-    remove::remove_tree,
-};
+use super::{Storage, StorageError, durable::sync_folder, remove::remove_tree};
+
+/// The trees that are being removed right now; clones are the same ones. Each has one remover: two would
+/// meet each other's gaps, and call a removal failed that is done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Removals(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Removals {
+    fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a tree, unless somebody does already.
+    fn carry_out(&self, path: &Path) -> Result<(), StorageError> {
+        if !self.paths().insert(path.to_owned()) {
+            return Ok(());
+        }
+        let removed = remove_tree(path).map_err(StorageError::at("remove", path));
+        self.paths().remove(path);
+        removed
+    }
+}
 
 impl Storage {
     /// Removes all that is stored of the program, whatever it left in its state folder. Nothing
@@ -27,14 +49,18 @@ impl Storage {
     /// removed by the next call, or by [`Storage::finish_removals`].
     pub fn remove(&self, program: &ProgramId) -> Result<(), StorageError> {
         let root = self.paths(program).root;
-        let removing = self.data_dir().join("removing");
-        make_private(&removing)?;
         let mut number = 0_u64;
         loop {
-            match fs::rename(&root, removing.join(format!("{program}-{number}"))) {
+            let target = self.removing().join(format!("{program}-{number}"));
+            // One that was emptied and is about to go could be replaced by the rename.
+            if self.removals.paths().contains(&target) {
+                number += 1;
+                continue;
+            }
+            match fs::rename(&root, target) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                // An earlier removal is not over, or was given up. There are finitely many.
+                // An earlier removal was given up. There are finitely many.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => number += 1,
                 Err(error) => return Err(StorageError::at("remove", &root)(error)),
             }
@@ -51,20 +77,19 @@ impl Storage {
         self.empty_removing(|_any| true)
     }
 
+    fn removing(&self) -> PathBuf {
+        self.data_dir().join("removing")
+    }
+
     fn empty_removing(&self, is_chosen: impl Fn(&str) -> bool) -> Result<(), StorageError> {
-        let removing = self.data_dir().join("removing");
+        let removing = self.removing();
         let failed = StorageError::at("list", &removing);
-        let entries = match fs::read_dir(&removing) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        for entry in entries {
+        for entry in fs::read_dir(&removing).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let program = name.and_then(|name| name.rsplit_once('-'));
             if program.is_some_and(|(program, _number)| is_chosen(program)) {
-                remove_tree(&path).map_err(StorageError::at("remove", &path))?;
+                self.removals.carry_out(&path)?;
             }
         }
         Ok(())
@@ -99,6 +124,20 @@ mod tests {
         storage.finish_removals().unwrap();
         assert_eq!(left(&storage), 0);
         assert!(paths.state.join("new").exists());
+    }
+
+    #[test]
+    fn a_removal_leaves_a_tree_to_the_one_that_is_at_it() {
+        let (_folder, storage) = storage();
+        let id = ProgramId::parse("shop").unwrap();
+        let held = storage.removing().join("shop-0");
+        fs::create_dir(&held).unwrap();
+        storage.removals.paths().insert(held.clone());
+        let paths = storage.ensure_folders(&id).unwrap();
+        storage.remove(&id).unwrap();
+        storage.finish_removals().unwrap();
+        assert!(held.exists() && !paths.root.exists());
+        assert_eq!(left(&storage), 1);
     }
 
     #[test]
