@@ -66,6 +66,15 @@ pub(crate) struct Known {
     perhaps: BTreeMap<Deed, u64>,
 }
 
+impl Known {
+    /// Whether somebody asked for this deed, with or without success.
+    pub(crate) fn may_have_been(&self, deed: Deed) -> bool {
+        [&self.done, &self.perhaps]
+            .iter()
+            .any(|deeds| deeds.contains_key(&deed))
+    }
+}
+
 /// A command that has no answer yet.
 #[derive(Debug)]
 struct Asked {

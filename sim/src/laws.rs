@@ -7,7 +7,7 @@ use hersh_program::{Cause, ContainerId, Effect, Event, Observed, Program, Progra
 use serde_json::Value;
 
 use crate::{
-    book::Deed,
+    book::{Deed, Known},
     scene::{ADMIN, Ask, Scene},
     weather::Fault,
 };
@@ -171,14 +171,22 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
     Ok(())
 }
 
+/// Whether a program can't start because somebody had it removed and a fault ended that late: its source
+/// went first. Without such a wish no source may ever be missing.
+fn is_half_removed(known: &Known, cause: &Cause) -> bool {
+    let lacks_source = matches!(cause, Cause::BuildFailed { message, .. }
+        if message.contains("its source is not on this machine"));
+    lacks_source && known.may_have_been(Deed::Delete)
+}
+
 /// Once all is quiet: each program is where its last wish leads, or a fault that was made says why
 /// not.
 pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
     let running = scene.engine.running();
     let book = scene.book();
     for program in host.programs() {
-        let wish = book.programs.get(program.id.as_str());
-        let wish = wish.and_then(|known| known.wish);
+        let known = book.programs.get(program.id.as_str());
+        let wish = known.and_then(|known| known.wish);
         let runs = running.contains_key(&program.id);
         let made = |fault| scene.weather.has_made(&program.id, fault);
         let is_fulfilled = match (&program.state, wish) {
@@ -187,7 +195,10 @@ pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
             (State::Stopped(_), Some(Deed::Start | Deed::Restart)) => {
                 made(Fault::ExitsClean) && !runs
             }
-            (State::Error(failed), _) => scene.weather.explains(&program.id, &failed.cause),
+            (State::Error(failed), _) => {
+                scene.weather.explains(&program.id, &failed.cause)
+                    || known.is_some_and(|known| is_half_removed(known, &failed.cause))
+            }
             _elsewhere => false,
         };
         if !is_fulfilled {
