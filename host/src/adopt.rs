@@ -53,7 +53,7 @@ pub enum AdoptError {
 
 /// What was done.
 #[derive(Debug)]
-pub struct Adopted {
+pub struct Adoption {
     /// Where folders of programs are now.
     pub folders: Vec<PathBuf>,
     /// Containers that were removed.
@@ -72,7 +72,7 @@ pub async fn adopt(
     home: impl Into<Home>,
     engine: &Path,
     now_ms: u64,
-) -> Result<Adopted, AdoptError> {
+) -> Result<Adoption, AdoptError> {
     let home = home.into();
     let data = home.data();
     if !data.is_dir() {
@@ -105,7 +105,7 @@ pub async fn adopt(
     if is_lost {
         keep_host_id(&home, &containers).await?;
     }
-    Ok(Adopted {
+    Ok(Adoption {
         folders,
         containers,
         journal,

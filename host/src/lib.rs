@@ -64,7 +64,7 @@ mod unclaimed;
 mod whole;
 mod workers;
 
-pub use adopt::{AdoptError, Adopted, adopt};
+pub use adopt::{AdoptError, Adoption, adopt};
 pub use auth::{IssueError, Issued, issue_admin_token, valid_tokens};
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use lock::LockError;

@@ -1,6 +1,6 @@
 //! `hersh host adopt`: begins anew where a journal is lost.
 
-use hersh_host::{AdoptError, Adopted, Settings};
+use hersh_host::{AdoptError, Adoption, Settings};
 use serde_json::json;
 
 use crate::{args::Output, failure::Failure, output};
@@ -11,7 +11,7 @@ pub(crate) async fn adopt(settings: &Settings, format: Output) -> Result<(), Fai
     show(&adopted.map_err(failed)?, format)
 }
 
-fn show(adopted: &Adopted, format: Output) -> Result<(), Failure> {
+fn show(adopted: &Adoption, format: Output) -> Result<(), Failure> {
     if format == Output::Json {
         let containers = adopted.containers.iter();
         let containers = containers

@@ -11,7 +11,7 @@ use crate::support::{Host, containers, shell_program, until};
 const MANIFEST: &str = "restart = \"always\"\n[resources]\nstate = \"1MiB\"\n[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"10m\"\n";
 
 #[test]
-fn one_that_writes_while_it_is_stopped_is_killed_before_its_grace() {
+fn a_program_that_fills_state_while_stopped_is_killed_early() {
     let host = Host::start();
     let script = "b=/bin/busybox; trap '$b dd if=/dev/zero of=/state/big bs=1024 count=3000; while :; do $b sleep 1; done' TERM; while :; do $b sleep 0.1; done";
     host.run(&["deploy", shell_program("defies", script, MANIFEST).path()]);

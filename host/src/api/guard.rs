@@ -36,7 +36,7 @@ pub(super) async fn guarded<F: Future<Output = Response>>(
 ) -> Response {
     let body = std::mem::take(request.body_mut());
     if !body.is_end_stream() {
-        *request.body_mut() = Guarded::over(body, &grant, End::Broken);
+        *request.body_mut() = GuardedBody::over(body, &grant, End::Broken);
     }
     let right = grant.right();
     let answer = right.carry(answer(request));
@@ -46,7 +46,7 @@ pub(super) async fn guarded<F: Future<Output = Response>>(
             answer.map(|body| match body.size_hint().exact() {
                 // What is short and there goes out at once anyway.
                 Some(length) if length <= PIECE_BYTES as u64 => body,
-                Some(_) | None => Guarded::over(body, &grant, end),
+                Some(_) | None => GuardedBody::over(body, &grant, end),
             })
         }
         Err(error) => Failure::from(error).into_response(),
@@ -103,7 +103,7 @@ impl End {
 }
 
 /// A body that ends with what lets it go on.
-struct Guarded {
+struct GuardedBody {
     body: Body,
     end: End,
     /// Taken when the body is waited for the first time, or is long.
@@ -117,9 +117,9 @@ struct Guarded {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the token that asked for it is not valid any more, or its user has another role")]
-struct Revoked;
+struct Revocation;
 
-impl Guarded {
+impl GuardedBody {
     fn over(body: Body, grant: &Grant, end: End) -> Body {
         Body::new(Self {
             body,
@@ -150,7 +150,7 @@ impl Guarded {
     }
 }
 
-impl HttpBody for Guarded {
+impl HttpBody for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -185,7 +185,7 @@ impl HttpBody for Guarded {
         this.is_over = true;
         this.body = Body::empty();
         Poll::Ready(match this.end {
-            End::Broken => Some(Err(axum::Error::new(Revoked))),
+            End::Broken => Some(Err(axum::Error::new(Revocation))),
             End::Plain => None,
         })
     }

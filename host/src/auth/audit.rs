@@ -61,10 +61,10 @@ pub(crate) struct Plan {
 
 /// What a handler tells about the change that it makes; clones tell of the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Particulars(Arc<Mutex<Told>>);
+pub(crate) struct Particulars(Arc<Mutex<ChangeDetails>>);
 
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct ChangeDetails {
     object: Option<String>,
     change: String,
     changes_nothing: bool,
@@ -88,7 +88,7 @@ impl Particulars {
         self.with(|told| told.changes_nothing = true);
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut ChangeDetails) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -190,7 +190,7 @@ impl Drop for Attempt {
 struct Outcome {
     seq: i64,
     status: u16,
-    told: Told,
+    told: ChangeDetails,
 }
 
 impl Outcome {
@@ -202,7 +202,7 @@ impl Outcome {
     }
 
     fn write(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let Told {
+        let ChangeDetails {
             object,
             change,
             changes_nothing,

@@ -14,10 +14,10 @@ pub(super) const META_NEWEST: &str = "newest_ms";
 /// Never before what was seen, and never standing still: behind a clock that stepped back it goes on
 /// by the monotonic one until the other has caught up.
 #[derive(Debug)]
-pub(super) struct TokenTime(Mutex<Seen>);
+pub(super) struct TokenTime(Mutex<NewestTime>);
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct NewestTime {
     newest_ms: u64,
     /// When it was `newest_ms`.
     at: Instant,
@@ -26,7 +26,7 @@ struct Seen {
 impl TokenTime {
     /// Begins at `least_ms`, milliseconds since the Unix epoch.
     pub(super) fn starting_at(least_ms: u64) -> Self {
-        Self(Mutex::new(Seen {
+        Self(Mutex::new(NewestTime {
             newest_ms: least_ms,
             at: Instant::now(),
         }))

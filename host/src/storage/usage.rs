@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_ends_once_it_is_enough_and_many_empty_files_are_too_much() {
+    fn counting_ends_at_enough_and_counts_empty_files() {
         let root = tempfile::tempdir().unwrap();
         for n in 0..1_000 {
             fs::write(root.path().join(n.to_string()), "").unwrap();

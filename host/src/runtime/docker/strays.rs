@@ -23,7 +23,7 @@ const STATE: &str = "/state";
 /// A container of programs of a data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Which.
+    /// The engine's id of it.
     pub container: ContainerId,
     /// The program that it says it is of.
     pub program: String,
