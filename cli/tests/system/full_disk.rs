@@ -61,8 +61,8 @@ fn a_full_disk_refuses_source_and_builds_while_programs_go_on() {
     // Dropped after the host, which lives on it.
     let disk = Disk::new(128);
     let host = Host::start_in(disk.0.path().join("data"));
-    host.run(&["deploy", web_program("steady").path()]);
-    let before = host.inspect("steady")["program"]["container_id"].clone();
+    host.run(&["deploy", web_program("undeterred").path()]);
+    let before = host.inspect("undeterred")["program"]["container_id"].clone();
     let manifest = "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
     let other = shell_program("other", "exec busybox sleep 600", manifest);
     // Taken in while there was room, never built.
@@ -85,10 +85,13 @@ fn a_full_disk_refuses_source_and_builds_while_programs_go_on() {
     assert!(containers("other").is_empty());
 
     // What runs goes on, and starts again without a build.
-    host.run(&["send", "steady", "add 1"]);
-    assert_eq!(host.inspect("steady")["program"]["container_id"], before);
-    host.run(&["restart", "steady"]);
-    assert_eq!(host.state("steady"), "Ready");
+    host.run(&["send", "undeterred", "add 1"]);
+    assert_eq!(
+        host.inspect("undeterred")["program"]["container_id"],
+        before
+    );
+    host.run(&["restart", "undeterred"]);
+    assert_eq!(host.state("undeterred"), "Ready");
 
     std::fs::remove_file(&filler).unwrap();
     host.run(&["start", "other"]);

@@ -181,7 +181,7 @@ fn sqlite_loses_no_commit_when_its_sandbox_is_killed() {
 
 /// What each writer has noted as committed, read on the machine: a note is one write to a plain file.
 fn noted(host: &Host) -> Vec<u64> {
-    let state = host.data().join("programs/writers/state");
+    let state = host.data().join("programs/copied/state");
     let newest = |writer| {
         let notes = std::fs::read_to_string(state.join(format!("committed.{writer}")));
         let notes = notes.unwrap_or_default();
@@ -206,7 +206,7 @@ const LOOK: &str = "import json, sqlite3, sys\n\
 #[test]
 fn sqlite_copied_under_load_is_whole_and_loses_nothing() {
     let host = Host::start();
-    let folder = python("writers", include_str!("../programs/writers.py"));
+    let folder = python("copied", include_str!("../programs/writers.py"));
     host.run(&["deploy", folder.path()]);
     let mut last = vec![0; 4];
     for _ in 0..3 {
@@ -217,7 +217,7 @@ fn sqlite_copied_under_load_is_whole_and_loses_nothing() {
         let before = noted(&host);
         let place = tempfile::tempdir().unwrap();
         let copy = place.path().join("copy.tar");
-        host.run(&["state", "copy", "writers", copy.to_str().unwrap()]);
+        host.run(&["state", "copy", "copied", copy.to_str().unwrap()]);
         last = noted(&host);
         let archive = std::fs::File::open(&copy).unwrap();
         tar::Archive::new(archive).unpack(place.path()).unwrap();
@@ -235,8 +235,8 @@ fn sqlite_copied_under_load_is_whole_and_loses_nothing() {
             assert_eq!(rows[0], rows[1], "{seen}");
         }
     }
-    host.run(&["restart", "writers"]);
-    let (_, body) = host.get(&format!("/programs/writers/{STATUS}"));
+    host.run(&["restart", "copied"]);
+    let (_, body) = host.get(&format!("/programs/copied/{STATUS}"));
     let seen: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
         (&seen["integrity"], &seen["lost"]),

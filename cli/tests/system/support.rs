@@ -333,6 +333,9 @@ impl Folder {
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) {
+        if path == "hersh.toml" {
+            claim_name(text);
+        }
         let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -347,6 +350,28 @@ impl Folder {
         let mut archive = tar::Builder::new(Vec::new());
         archive.append_dir_all("", self.0.path()).unwrap();
         archive.into_inner().unwrap()
+    }
+}
+
+/// Fails the test whose program has the name of another test's: all tests share one engine, where the
+/// later of two containers of one name cannot be made.
+fn claim_name(manifest: &str) {
+    let Some((_, rest)) = manifest.split_once("name = \"") else {
+        return;
+    };
+    let name = rest.split('"').next().unwrap();
+    let test = std::thread::current().name().unwrap().to_owned();
+    let claims = Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-names");
+    std::fs::create_dir_all(&claims).unwrap();
+    let claim = claims.join(name);
+    let claimed = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&claim)
+        .and_then(|mut file| file.write_all(test.as_bytes()));
+    if claimed.is_err() {
+        let owner = std::fs::read_to_string(&claim).unwrap();
+        assert_eq!(owner, test, "both tests deploy a program named {name}");
     }
 }
 
