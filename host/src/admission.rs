@@ -9,13 +9,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hersh_program::{Limits, Program, ProgramId, State};
+use hersh_program::{Limits, Program, ProgramId, State, UserId};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{
-    auth::{Quota, UserId},
-    registry::Registry,
-};
+use crate::{auth::Quota, registry::Registry};
 
 /// What a user's programs ask for together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,9 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
+use hersh_base::lock::{DataLock, LockError};
+
 use crate::{
     journal::{Home, Journal, JournalError, OpenError},
-    lock::{DataLock, LockError},
     runtime::{
         Unavailable,
         docker::{self, Stray},

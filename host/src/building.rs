@@ -6,6 +6,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use hersh_base::turns::{Owner, Turn, TurnQueue};
 use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, ProgramId, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use crate::{
     runtime::{BuildError, BuildRequest, Hold, Making, Runtime},
     space::Space,
     storage::Storage,
-    turns::{Owner, Turn, TurnQueue},
 };
 
 /// Builds of a host at once.

@@ -6,6 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hersh_base::{
+    surroundings::Surroundings,
+    turns::{Owner, Turn, TurnQueue},
+};
 use hersh_program::{
     BuildId, BuildRules, Cause, ContainerId, EffectHandler, ImageId, Manifest, Observed, ProgramId,
     Readiness, START_QUEUE_MS, Started, Task,
@@ -23,8 +27,6 @@ use crate::{
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
     storage::{Storage, StorageError, Usage, remove_socket},
-    surroundings::Surroundings,
-    turns::{Owner, Turn, TurnQueue},
 };
 
 /// The last lines that travel with a cause.

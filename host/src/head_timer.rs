@@ -7,9 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hersh_base::deadline::Deadline;
 use hyper::rt::{Sleep, Timer};
-
-use crate::deadline::Deadline;
 
 /// The timer of one connection. All its sleeps are one [`Deadline`], since a timer of its own for
 /// each request costs more than to read the request.

@@ -12,11 +12,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hersh_program::UserId;
 use rusqlite::{OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    auth::{Token, UserId},
+    auth::Token,
     journal::{IDEMPOTENCY_MS, Journal, JournalError},
 };
 

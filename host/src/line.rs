@@ -16,13 +16,12 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use hersh_base::seats::{Seat, Seats, Share};
+use hersh_program::UserId;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    auth::{GRANT_INTERVAL, Grant, Role, UserId},
-    seats::{Seat, Seats},
-};
+use crate::auth::{GRANT_INTERVAL, Grant};
 
 /// A client's connection; clones are the same one.
 #[derive(Clone, Default)]
@@ -69,7 +68,7 @@ impl Line {
         if seat.as_ref().is_none_or(|seat| seat.user() != user) {
             // The older one is given back first, since it may be the last.
             drop(seat.take());
-            *seat = seats.take(user, Role::Member);
+            *seat = seats.take(user, Share::Fair);
         }
         seat.is_some()
     }

@@ -14,10 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use hersh_base::deadline::Deadline;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::deadline::Deadline;
 
 /// How long a client may go on sending what nobody reads, and how much of it, bytes.
 const TIME_MAX: Duration = Duration::from_secs(10);

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hersh_base::whole::whole;
 use hersh_program::ContainerId;
 use tokio::sync::Mutex;
 
 use crate::{
     host::Host,
     runtime::{Stats, Unavailable},
-    whole::whole,
 };
 
 /// How long a reading is good for.

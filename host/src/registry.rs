@@ -9,11 +9,10 @@ use std::{
     },
 };
 
-use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then};
+use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::UserId,
     convert,
     journal::ProgramRow,
     place::Place,

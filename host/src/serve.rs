@@ -2,6 +2,10 @@
 
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
+use hersh_base::{
+    lock::{DataLock, LockError},
+    surroundings::Surroundings,
+};
 use hersh_machine::driver::Clock;
 use tokio::net::TcpListener;
 
@@ -11,7 +15,6 @@ use crate::{
     compose::RuntimeMode,
     journal::{Home, Journal, JournalError, OpenError},
     lanes::Lanes,
-    lock::{DataLock, LockError},
     runtime::{
         Runtime, Unavailable,
         docker::{DockerConfig, DockerRuntime},
@@ -20,7 +23,6 @@ use crate::{
     service,
     storage::{Storage, StorageError},
     supervise::{self, Bounds, Foundation, RecoverError, Remembered},
-    surroundings::Surroundings,
     tls::{self, Tls, TlsError},
     unclaimed::{self, ClaimError, Journalled, Unclaimed},
     workers::{self, WorkerEnded},

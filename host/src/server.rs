@@ -7,6 +7,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
+use hersh_base::pace::Paced;
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -27,7 +28,6 @@ use crate::{
     line::Line,
     linger::{Lingering, Unread, Watched},
     metrics::ConnectionMetrics,
-    pace::Paced,
     peers::{self, Peers},
     tls::Tls,
 };

@@ -14,9 +14,8 @@ use std::{
     time::Duration,
 };
 
+use hersh_base::surroundings::{Room, Surroundings};
 use hersh_wire::ByteSize;
-
-use crate::surroundings::{Room, Surroundings};
 
 /// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
 pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;

@@ -10,13 +10,17 @@ use std::{
     time::Duration,
 };
 
+use hersh_base::{
+    surroundings::Surroundings,
+    turns::{Owner, TurnQueue},
+};
 use hersh_machine::driver::Config;
-use hersh_program::{ContainerId, ProgramId, State, Supervisor};
+use hersh_program::{ContainerId, ProgramId, State, Supervisor, UserId};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     admission::Admission,
-    auth::{Accounts, Throttle, UserId},
+    auth::{Accounts, Throttle},
     building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
     effects::{
         Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
@@ -32,8 +36,6 @@ use crate::{
     space::{FREE_BYTES_MIN, Space},
     storage::{Storage, StorageError},
     story::Story,
-    surroundings::Surroundings,
-    turns::{Owner, TurnQueue},
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
 

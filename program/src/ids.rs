@@ -40,6 +40,11 @@ pub struct ImageId(pub(crate) Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerId(pub(crate) Arc<str>);
 
+/// Names a user: a DNS label (1 to 63 of `a-z`, `0-9`, `-`, no hyphen at an end).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(Arc<str>);
+
 macro_rules! identifier {
     ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {
         impl $name {
@@ -93,14 +98,7 @@ identifier!(
     ProgramId,
     "program id",
     "use 1 to 63 of a-z, 0-9 and '-', without '-' at either end",
-    |text| {
-        (1..=63).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-    }
+    is_dns_label
 );
 identifier!(BuildId, "build id", "'build-' and 64 hex digits", |text| {
     text.strip_prefix("build-")
@@ -114,7 +112,39 @@ identifier!(ContainerId, "container id", "12 to 64 hex digits", |text| {
     (12..=64).contains(&text.len()) && is_hex(text)
 });
 
+identifier!(
+    UserId,
+    "user id",
+    "use 1 to 63 of a-z, 0-9 and '-', with no '-' at an end",
+    is_dns_label
+);
+
+fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 fn is_hex(text: &str) -> bool {
     text.bytes()
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_a_dns_label() {
+        for good in ["a", "ann-2", "0x"] {
+            assert_eq!(UserId::parse(good).unwrap().as_str(), good);
+        }
+        let long = "a".repeat(64);
+        for bad in ["", "-a", "a-", "Ann", "a b", "a/b", "ä", &long] {
+            assert!(UserId::parse(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use hersh_host::{Partial, PartialError};
+use hersh_base::partial::{Partial, PartialError};
 use hersh_wire::ByteSize;
 use reqwest::{Method, Response};
 use serde_json::json;

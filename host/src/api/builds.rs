@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt, stream};
+use hersh_base::seats::Seat;
 use hersh_program::{BuildId, IdError};
 use hersh_wire::{BuildList, Code, LogLine, Problem};
 use serde::Deserialize;
@@ -30,7 +31,6 @@ use crate::{
     auth::Caller,
     convert,
     host::{Entry, Host},
-    seats::Seat,
 };
 
 /// How often the log file of a running build is looked at.

@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
     http::{StatusCode, header, request::Parts},
 };
+use hersh_base::seats::Seat;
 use hersh_program::ProgramId;
 use hersh_wire::{Code, Span};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,7 +18,6 @@ use super::{JSON_BYTES_MAX, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
     host::{Entry, Host},
-    seats::Seat,
 };
 
 /// The program that the path names, if it is there for the caller.
@@ -67,7 +67,7 @@ impl Wait {
         let seat = host
             .seats()
             .waits
-            .take(&caller.user, caller.role)
+            .take(&caller.user, caller.role.share())
             .ok_or_else(|| {
                 let detail =
                     "too many requests wait for programs; leave wait out, or try again later";

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response, sse::Event},
 };
 use futures_util::{Stream, StreamExt, stream};
+use hersh_base::seats::Seat;
 use hersh_wire::{Code, LogLine, Problem, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +24,6 @@ use crate::{
     convert,
     host::Host,
     runtime::{self, Followed, Marks, logs::normal_time},
-    seats::Seat,
 };
 
 /// Lines of one reply.

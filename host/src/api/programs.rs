@@ -1,7 +1,7 @@
 //! Showing and steering programs.
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
-use hersh_program::ProgramId;
+use hersh_program::{ProgramId, UserId};
 use hersh_wire::{Code, Problem, ProgramList, ProgramView, ReceiptView};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,7 +11,7 @@ use super::{
     problem::Failure,
 };
 use crate::{
-    auth::{Caller, UserId, audit::Particulars},
+    auth::{Caller, audit::Particulars},
     convert,
     host::{Command, CommandError, Host, Outcome},
 };

@@ -163,7 +163,11 @@ pub(super) async fn fetch(
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
-    let Some(seat) = host.seats().downloads.take(&caller.user, caller.role) else {
+    let Some(seat) = host
+        .seats()
+        .downloads
+        .take(&caller.user, caller.role.share())
+    else {
         let detail = "too many downloads of source are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };

@@ -51,7 +51,11 @@ pub(super) async fn copy(
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
     particulars.change("a copy was made");
-    let Some(seat) = host.seats().downloads.take(&caller.user, caller.role) else {
+    let Some(seat) = host
+        .seats()
+        .downloads
+        .take(&caller.user, caller.role.share())
+    else {
         let detail = "too many downloads of source and state are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -107,7 +111,7 @@ pub(super) async fn put_file(
     request: Request,
 ) -> Result<StatusCode, Failure> {
     particulars.change(&format!("file {}", query.path));
-    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role) else {
+    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role.share()) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };

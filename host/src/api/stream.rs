@@ -10,11 +10,12 @@ use axum::{
     },
 };
 use futures_util::{Stream, StreamExt};
+use hersh_base::seats::Seat;
 use hersh_wire::Code;
 use serde::Serialize;
 
 use super::problem::Failure;
-use crate::{auth::Caller, host::Host, seats::Seat};
+use crate::{auth::Caller, host::Host};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -26,7 +27,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
     host.seats()
         .streams
-        .take(&caller.user, caller.role)
+        .take(&caller.user, caller.role.share())
         .ok_or_else(|| {
             let detail = "too many live streams are open; close one, or try again later";
             Failure::new(Code::QueueFull, detail)
@@ -40,7 +41,7 @@ pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
 pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
     host.seats()
         .readers
-        .take(&caller.user, caller.role)
+        .take(&caller.user, caller.role.share())
         .ok_or_else(|| {
             let detail = "too many logs and histories are being read; try again shortly";
             Failure::new(Code::QueueFull, detail)

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use hersh_program::UserId;
 use hersh_wire::{Code, CreateToken, Span, TokenCreated, TokenList, Whoami};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +16,7 @@ use super::{
     users,
 };
 use crate::{
-    auth::{Caller, NewToken, Offspring, Role, Scope, Token, TokenId, UserId, audit::Particulars},
+    auth::{Caller, NewToken, Offspring, Role, Scope, Token, TokenId, audit::Particulars},
     convert,
     host::Host,
 };

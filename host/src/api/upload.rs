@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use hersh_base::{pace::Pace, seats::Seat};
 use hersh_program::Manifest;
 use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
 use tokio::time::{Instant, timeout};
@@ -24,8 +25,6 @@ use crate::{
     auth::Caller,
     convert,
     host::Host,
-    pace::Pace,
-    seats::Seat,
     storage::{MANIFEST, SourceLimits, StagedSource},
 };
 
@@ -55,7 +54,7 @@ pub(super) async fn take(
 ) -> Result<Taken, Failure> {
     let asked = query.with(request.headers())?;
     host.space().check()?;
-    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role) else {
+    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role.share()) else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };

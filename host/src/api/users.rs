@@ -7,11 +7,12 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use hersh_program::UserId;
 use hersh_wire::{ChangeUser, Code, CreateUser, UserList, UserView};
 
 use super::{extract::Body, problem::Failure};
 use crate::{
-    auth::{Quota, Role, User, UserId, audit::Particulars},
+    auth::{Quota, Role, User, audit::Particulars},
     convert,
     host::Host,
 };

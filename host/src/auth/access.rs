@@ -1,6 +1,8 @@
 //! Who asks, and what a route asks of them.
 
-use super::{Role, TokenId, UserId};
+use hersh_program::UserId;
+
+use super::{Role, TokenId};
 
 /// What a token may be used for; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,12 +8,15 @@ use std::{
     },
 };
 
+use hersh_base::right::Right;
+use hersh_program::UserId;
+
 use super::{
-    AccountError, Caller, Token, TokenHash, TokenId, User, UserId,
+    AccountError, Caller, Token, TokenHash, TokenId, User,
     rows::{self, StoredToken},
     time::{META_NEWEST, TokenTime},
 };
-use crate::journal::{Journal, JournalError, Right};
+use crate::journal::{Journal, JournalError};
 
 /// Users and tokens of one host; clones are the same ones.
 #[derive(Clone)]

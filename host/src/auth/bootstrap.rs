@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_program::UserId;
+
 use super::{
     AccountError, Accounts, NewToken, Quota, Role, Scope, Token, TokenError, TokenHash, User,
-    UserId, user::FIRST_ADMIN,
+    user::FIRST_ADMIN,
 };
 use crate::journal::{Journal, JournalError};
 

@@ -1,8 +1,9 @@
 //! How changes of users and tokens are refused.
 
+use hersh_program::UserId;
 use tokio::task::JoinError;
 
-use super::{TokenError, TokenId, UserId, tokens::TOKENS_MAX, users::USERS_MAX};
+use super::{TokenError, TokenId, tokens::TOKENS_MAX, users::USERS_MAX};
 use crate::journal::JournalError;
 
 /// Why users or tokens were not changed. Nothing has changed then.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use hersh_base::{right::Right, surroundings::Surroundings};
 use hersh_machine::driver::Clock;
+use hersh_program::UserId;
 
-use super::{Accounts, Caller, Role, UserId};
-use crate::{journal::Right, surroundings::Surroundings};
+use super::{Accounts, Caller, Role};
 
 /// How often whoever opened a stream or a tunnel is looked at.
 pub(crate) const GRANT_INTERVAL: Duration = Duration::from_secs(5);

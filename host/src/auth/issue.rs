@@ -11,18 +11,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_base::lock::{DataLock, LockError};
+use hersh_program::UserId;
 use hersh_wire::TokenView;
 
 use super::{
     Accounts, BootstrapError, Caller, NewToken, Offspring, Role, Scope, Token, TokenError, TokenId,
-    UserId, audit,
+    audit,
     bootstrap::{TOKEN_FILE, make_admin, refused, write_private},
     user::FIRST_ADMIN,
 };
 use crate::{
     convert,
     journal::{Home, Journal, JournalError, OpenError, Purpose},
-    lock::{DataLock, LockError},
 };
 
 /// Why no token was issued. Those that were valid are still.

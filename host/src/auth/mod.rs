@@ -36,4 +36,4 @@ pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;
 pub(crate) use token::{Token, TokenError, TokenHash};
 pub(crate) use tokens::{NewToken, Offspring, TokenId, TokenInfo};
-pub(crate) use user::{Quota, Role, User, UserId};
+pub(crate) use user::{Quota, Role, User};

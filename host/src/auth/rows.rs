@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use hersh_program::UserId;
 use rusqlite::{Connection, Row, Transaction, types::Type};
 
-use super::{Quota, Role, Scope, TokenHash, TokenId, User, UserId};
+use super::{Quota, Role, Scope, TokenHash, TokenId, User};
 use crate::journal::JournalError;
 
 /// A token as it is stored.

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use hersh_program::UserId;
+
 use super::{
-    AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash, UserId,
+    AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash,
     accounts::{Held, Known},
     rows::{self, StoredToken},
     time::META_NEWEST,

@@ -1,51 +1,13 @@
 //! Users: who owns programs, and how much they may have.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
+use hersh_base::seats::Share;
+use hersh_program::UserId;
 use serde::{Deserialize, Serialize};
 
 /// The user that a host's first start makes.
 pub(crate) const FIRST_ADMIN: &str = "admin";
-
-const USER_ID_LENGTH_MAX: usize = 63;
-
-/// Names a user: a DNS label (1 to 63 of `a-z`, `0-9`, `-`, no hyphen at an end).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct UserId(Arc<str>);
-
-/// A text that names no user.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("user id {0:?} is not valid: use 1 to 63 of a-z, 0-9 and '-', with no '-' at an end")]
-pub(crate) struct UserIdError(String);
-
-impl UserId {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// [`UserIdError`] with the text, cut to 80 characters.
-    pub(crate) fn parse(text: &str) -> Result<Self, UserIdError> {
-        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=USER_ID_LENGTH_MAX).contains(&text.len())
-            && text.bytes().all(is_plain)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
-        if fits {
-            Ok(Self(text.into()))
-        } else {
-            Err(UserIdError(text.chars().take(80).collect()))
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a user may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +24,14 @@ impl Role {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
+        }
+    }
+
+    /// Which of the free seats its user may have.
+    pub(crate) const fn share(self) -> Share {
+        match self {
+            Self::Member => Share::Fair,
+            Self::Admin => Share::Any,
         }
     }
 
@@ -147,20 +117,4 @@ pub(crate) struct User {
     pub(crate) quota: Quota,
     /// Milliseconds since the Unix epoch.
     pub(crate) created_at_ms: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_id_is_a_dns_label() {
-        for good in ["a", "ann-2", "0x"] {
-            assert_eq!(UserId::parse(good).unwrap().as_str(), good);
-        }
-        let long = "a".repeat(64);
-        for bad in ["", "-a", "a-", "Ann", "a b", "a/b", "ä", &long] {
-            assert!(UserId::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{AccountError, Accounts, Quota, Role, TokenId, User, UserId, rows};
+use hersh_program::UserId;
+
+use super::{AccountError, Accounts, Quota, Role, TokenId, User, rows};
 
 /// Users of one host.
 pub(super) const USERS_MAX: usize = 10_000;

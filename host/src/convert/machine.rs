@@ -1,10 +1,10 @@
 //! What a program asks for against what the machine has.
 
+use hersh_base::surroundings::MachineSize;
 use hersh_program::Limits;
 use hersh_wire::ByteSize;
 
 use super::ManifestError;
-use crate::surroundings::MachineSize;
 
 /// Checks that no program is promised more than the machine has: it could never get it, and an engine
 /// tells so only at the start.

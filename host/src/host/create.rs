@@ -2,20 +2,19 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use hersh_base::whole::whole;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
-    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor,
+    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor, UserId,
 };
 
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
-    auth::UserId,
     idempotency::Claim,
     journal::{JournalError, ProgramJournal},
     registry::Entry,
     storage::{StagedSource, Usage},
     story::Story,
-    whole::whole,
 };
 
 /// A program that is to be.

@@ -9,8 +9,13 @@ mod state_copy;
 
 use std::{sync::Arc, time::Duration};
 
+use hersh_base::{
+    right::Right, seats::Seats, surroundings::Surroundings, turns::TurnQueue, whole::whole,
+};
 use hersh_machine::driver::{self, Clock};
-use hersh_program::{CommandError as ProgramError, Event, Program, ProgramId, Refusal, State};
+use hersh_program::{
+    CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
+};
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
@@ -21,11 +26,11 @@ pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
 pub(crate) use crate::registry::Entry;
 use crate::{
     admission::{self, Admission, Usage},
-    auth::{Accounts, Caller, Grant, Throttle, UserId},
+    auth::{Accounts, Caller, Grant, Throttle},
     convert,
     effects::Effects,
     idempotency::Claims,
-    journal::{Journal, JournalError, Right},
+    journal::{Journal, JournalError},
     lanes,
     metrics::{Measured, Metrics},
     place::Place,
@@ -33,12 +38,9 @@ use crate::{
     proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
-    seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, Seats, UPLOADS_MAX, WAITS_MAX},
+    seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     space::Space,
     storage::Storage,
-    surroundings::Surroundings,
-    turns::TurnQueue,
-    whole::whole,
 };
 
 /// What a user can ask of a program.

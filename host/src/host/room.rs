@@ -1,12 +1,12 @@
 //! Room within a user's quota, for a program that is to ask for more.
 
-use hersh_program::Limits;
+use hersh_program::{Limits, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Host, QuotaUnknown};
 use crate::{
     admission::{self, QuotaError},
-    auth::{Quota, UserId},
+    auth::Quota,
     registry::Entry,
 };
 

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hersh_base::{seats::Seat, whole::whole};
 use hersh_program::{ContainerId, Program, ProgramId, State};
 use tokio::task::JoinError;
 
@@ -20,10 +21,8 @@ use super::{Entry, Host};
 use crate::{
     journal::JournalError,
     runtime::StopError,
-    seats::Seat,
     space::NoSpace,
     storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage},
-    whole::whole,
 };
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.

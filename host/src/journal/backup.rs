@@ -17,14 +17,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_base::{
+    lock::{self, LockError},
+    partial::{Partial, PartialError},
+};
 use hersh_program::State;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Home, JournalError, OpenError, StoredProgram, fold, schema};
-use crate::{
-    lock::{self, LockError},
-    partial::{Partial, PartialError},
-};
 
 /// Why a journal was not copied, checked or put back. What was there before is there still.
 #[derive(Debug, thiserror::Error)]

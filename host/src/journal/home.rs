@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_base::lock::{DataLock, LockError};
+
 use super::{JOURNAL_FILE, OpenError};
-use crate::lock::{DataLock, LockError};
 
 /// Where a host keeps its journal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,13 +37,13 @@ pub use retention::{
     AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
     IDEMPOTENCY_MS, RECORDS_BYTES_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
 };
-pub(crate) use right::Right;
 
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use hersh_base::right::Right;
 use hersh_program::ProgramStepper;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
@@ -282,7 +282,7 @@ impl Journal {
         let right = right.map(|right| (right.clone(), right.now_ms()));
         let work = move |transaction: &Transaction<'_>| {
             if let Some((right, now_ms)) = right {
-                right.check(transaction, now_ms)?;
+                right::check(&right, transaction, now_ms)?;
             }
             work(transaction)
         };

@@ -5,10 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use hersh_base::right::Right;
 use hersh_machine::driver;
 use hersh_program::{Lifecycle, Program, ProgramRecord};
 
-use super::{Journal, JournalError, ProgramRow, Right, SNAPSHOT_EVERY};
+use super::{Journal, JournalError, ProgramRow, SNAPSHOT_EVERY};
 use crate::{
     metrics::{Metrics, event_name},
     story::Story,

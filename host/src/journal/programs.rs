@@ -1,10 +1,11 @@
 //! The rows of programs: created, appended to, read, removed.
 
-use hersh_program::{Event, Program, ProgramId, ProgramRecord};
+use hersh_base::right::Right;
+use hersh_program::{Event, Program, ProgramId, ProgramRecord, UserId};
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Journal, JournalError, ProgramRow, Purpose, Right, StoredProgram, fold, to_json};
-use crate::{auth::UserId, idempotency::Kept};
+use super::{Journal, JournalError, ProgramRow, Purpose, StoredProgram, fold, to_json};
+use crate::idempotency::Kept;
 
 /// The most that one page of records takes as text, bytes, but for its first record. A record holds
 /// the manifest with its environment, up to half a megabyte; a thousand of them would be the host's memory.

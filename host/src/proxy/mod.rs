@@ -40,6 +40,7 @@ use axum::{
     extract::Request,
     response::Response,
 };
+use hersh_base::seats::Seats;
 use hyper::{
     StatusCode,
     header::{self, HeaderName, HeaderValue},
@@ -69,12 +70,7 @@ pub(crate) use self::{
     websocket::is_offered,
 };
 
-use crate::{
-    auth::Grant,
-    line::Line,
-    seats::{Seats, TUNNELS_MAX},
-    server::Client,
-};
+use crate::{auth::Grant, line::Line, seats::TUNNELS_MAX, server::Client};
 
 /// Requests that one program may have in flight, streams and tunnels included.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
@@ -210,7 +206,9 @@ impl Proxy {
         ends: Ends,
         places: (Permit, Option<Line>),
     ) -> Result<(), ForwardError> {
-        let seat = self.tunnels.take(ends.grant.user(), ends.grant.role());
+        let seat = self
+            .tunnels
+            .take(ends.grant.user(), ends.grant.role().share());
         let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
         let (program, early) = link.into_wire();
         let tunnel = Tunnel {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use hersh_base::deadline::Deadline;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -22,7 +23,7 @@ use super::{
     frames::{self, Frames},
     keep_alive,
 };
-use crate::{auth::Grant, deadline::Deadline, place::Wire};
+use crate::{auth::Grant, place::Wire};
 
 /// Bytes that wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;

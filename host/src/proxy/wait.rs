@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use hersh_base::deadline::Deadline;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{auth::GRANT_INTERVAL, deadline::Deadline};
+use crate::auth::GRANT_INTERVAL;
 
 /// The wait of one connection's user, set anew for each thing that is waited for.
 pub(super) struct Wait {

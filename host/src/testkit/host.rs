@@ -12,6 +12,10 @@ use axum::{
     extract::ConnectInfo,
     http::Request,
 };
+use hersh_base::{
+    lock::DataLock,
+    surroundings::{Surroundings, simulated::BEGINS_MS},
+};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
 use hyper::service::Service;
@@ -24,11 +28,9 @@ use crate::{
     host::Host,
     journal::{JOURNAL_FILE, Journal},
     lanes::Lanes,
-    lock::DataLock,
     server::{self, Door},
     storage::{Storage, StorageError},
     supervise::{self, Foundation},
-    surroundings::{Surroundings, simulated::BEGINS_MS},
     workers::Workers,
 };
 

@@ -7,6 +7,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use hersh_base::whole::whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 use super::{Ended, FakeEngine, Operation, Reply, Trouble, turns::Turns};
-use crate::{runtime::EVENT_QUEUE, whole::whole};
+use crate::runtime::EVENT_QUEUE;
 
 #[derive(Serialize, Deserialize)]
 enum Request {

@@ -4,6 +4,7 @@
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
 //!                          host ◄── sim
 //! ```
+//! Inside `host/`: base ◄── host.
 
 use serde_json::Value;
 
@@ -24,14 +25,15 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 5] = [
+const OURS: [(&str, &[&str]); 6] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
+    ("hersh-base", &["hersh-machine", "hersh-program"]),
     (
         "hersh-host",
-        &["hersh-machine", "hersh-program", "hersh-wire"],
+        &["hersh-base", "hersh-machine", "hersh-program", "hersh-wire"],
     ),
-    ("hersh-cli", &["hersh-host", "hersh-wire"]),
+    ("hersh-cli", &["hersh-base", "hersh-host", "hersh-wire"]),
     (
         "hersh-sim",
         &["hersh-host", "hersh-machine", "hersh-program", "hersh-wire"],
@@ -200,6 +202,11 @@ mod tests {
             ["direction"]
         );
         assert!(broken("hersh-host", &json!({"name": "hersh-program"})).is_empty());
+        assert!(broken("hersh-host", &json!({"name": "hersh-base"})).is_empty());
+        assert_eq!(
+            broken("hersh-base", &json!({"name": "hersh-host"})),
+            ["direction"]
+        );
         assert!(broken("counter", &json!({"name": "hersh"})).is_empty());
         assert!(broken("hersh-sim", &json!({"name": "hersh-host"})).is_empty());
         assert_eq!(

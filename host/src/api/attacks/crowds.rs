@@ -1,5 +1,7 @@
 //! Connections by the thousand: one member has a part of them, and admins are always let in.
 
+use hersh_base::seats::Share;
+
 use super::world::{World, decent};
 use crate::{auth::Role, seats::LINES_MAX};
 
@@ -16,7 +18,7 @@ async fn one_member_leaves_connections_for_others() {
     let (_, of_ann) = world.add_token(&ann).await;
     let (_, of_bob) = world.add_token(&bob).await;
     let seats = &world.host.seats().lines;
-    let mut held: Vec<_> = std::iter::from_fn(|| seats.take(&ann, Role::Member)).collect();
+    let mut held: Vec<_> = std::iter::from_fn(|| seats.take(&ann, Share::Fair)).collect();
     assert_eq!(held.len(), LINES_MAX.one_user);
     for get in GETS {
         let mut client = world.connect_as(&of_ann).await;
@@ -40,7 +42,7 @@ async fn one_member_leaves_connections_for_others() {
         client.send(get).await;
         assert_ne!(client.answer().await.unwrap().status, 503, "{get}");
     }
-    assert!(seats.take(&ann, Role::Member).is_none());
+    assert!(seats.take(&ann, Share::Fair).is_none());
 }
 
 #[tokio::test]
@@ -51,7 +53,7 @@ async fn admins_are_let_in_when_members_have_all_they_may() {
     for n in 0.. {
         let user = world.add_user(&format!("u{n}"), Role::Member).await;
         let before = held.len();
-        held.extend(std::iter::from_fn(|| seats.take(&user, Role::Member)));
+        held.extend(std::iter::from_fn(|| seats.take(&user, Share::Fair)));
         if held.len() == before {
             break;
         }

@@ -1,9 +1,11 @@
 //! What was opened with a token ends with it, however much goes on moving, and with its user's role.
 
+use hersh_program::UserId;
+
 use super::clock::StoppedClock;
 use super::speech::{Client, Conversation, closed, request, say};
 use super::world::{Running, Seen, World};
-use crate::auth::{Offspring, Role, TokenId, UserId};
+use crate::auth::{Offspring, Role, TokenId};
 
 const HANDSHAKE: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\n\

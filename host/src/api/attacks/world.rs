@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use hersh_base::surroundings::Surroundings;
 use hersh_machine::driver::Clock;
-use hersh_program::{Program, ProgramId};
+use hersh_program::{Program, ProgramId, UserId};
 use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
@@ -19,7 +20,7 @@ use tower::ServiceExt;
 use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say};
 use crate::{
     api::{router, site},
-    auth::{self, NewToken, Quota, Role, Scope, TokenId, User, UserId},
+    auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
     compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
     journal::Journal,
@@ -27,7 +28,6 @@ use crate::{
     server::{self, Door},
     storage::Storage,
     supervise::{self, Foundation},
-    surroundings::Surroundings,
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };

@@ -32,6 +32,7 @@ use axum::{
     extract::ConnectInfo,
     http::{Method, Request, StatusCode},
 };
+use hersh_base::surroundings::Surroundings;
 use hersh_machine::driver::Clock;
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
@@ -45,7 +46,6 @@ use crate::{
     server::{Client, Scheme},
     storage::Storage,
     supervise::{self, Foundation},
-    surroundings::Surroundings,
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };
@@ -199,7 +199,7 @@ impl Fixture {
     /// A token of the user that was valid once.
     async fn expired_token(&self, user: &str) -> String {
         let new = auth::NewToken {
-            user: auth::UserId::parse(user).unwrap(),
+            user: hersh_program::UserId::parse(user).unwrap(),
             scope: auth::Scope::Operate,
             label: String::new(),
             expires_at_ms: Some(2),

@@ -1,11 +1,11 @@
 //! `/state` is copied while nobody writes to it, and nothing stays paused.
 
 use futures_util::FutureExt;
-use hersh_program::{ContainerId, ProgramId};
+use hersh_base::seats::Share;
+use hersh_program::{ContainerId, ProgramId, UserId};
 
 use super::*;
 use crate::{
-    auth::UserId,
     host::CopyError,
     testkit::{Operation, Plan},
 };
@@ -201,7 +201,7 @@ async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
     let entry = fixture.host.registry().get(&id()).unwrap();
     let admin = UserId::parse("admin").unwrap();
     let seats = fixture.host.seats();
-    let seat = seats.downloads.take(&admin, auth::Role::Admin).unwrap();
+    let seat = seats.downloads.take(&admin, Share::Any).unwrap();
     let mut copying = Box::pin(fixture.host.copy_state(Arc::clone(&entry), seat));
     assert!((&mut copying).now_or_never().is_none());
     drop(copying);
@@ -209,7 +209,7 @@ async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
     while seats.downloads.taken() > 0 {
         tokio::task::yield_now().await;
     }
-    let seat = seats.uploads.take(&admin, auth::Role::Admin).unwrap();
+    let seat = seats.uploads.take(&admin, Share::Any).unwrap();
     let putting = fixture
         .host
         .put_state_file(entry, "new".into(), vec![1], seat);
@@ -278,7 +278,7 @@ async fn no_copy_begins_while_a_program_is_woken() {
         .host
         .seats()
         .downloads
-        .take(entry.owner(), auth::Role::Admin)
+        .take(entry.owner(), Share::Any)
         .unwrap();
     let copied = fixture.host.copy_state(Arc::clone(&entry), seat).await;
     assert!(matches!(copied, Err(CopyError::BeingCopied)), "{copied:?}");

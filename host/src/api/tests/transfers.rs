@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
+use hersh_base::seats::Share;
+use hersh_program::UserId;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::{
-    auth::UserId,
     host::{Command, CommandError},
     runtime::logs::{LogLine, Stream},
     seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
@@ -181,8 +182,7 @@ async fn a_stream_of_lines_reads_only_with_a_seat() {
     };
     let admin = UserId::parse("admin").unwrap();
     let seats = fixture.host.seats();
-    let readers: Vec<_> =
-        std::iter::from_fn(|| seats.readers.take(&admin, crate::auth::Role::Admin)).collect();
+    let readers: Vec<_> = std::iter::from_fn(|| seats.readers.take(&admin, Share::Any)).collect();
     assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(seats.streams.taken(), 0, "nothing of the refused is left");
     drop(readers);
@@ -283,7 +283,7 @@ async fn histories_and_build_logs_are_read_by_few_at_once() {
     let user = UserId::parse("admin").unwrap();
     let take = |_| {
         let readers = &fixture.host.seats().readers;
-        readers.take(&user, crate::auth::Role::Admin).unwrap()
+        readers.take(&user, Share::Any).unwrap()
     };
     let taken: Vec<_> = (0..READERS_MAX.one_user).map(take).collect();
     let paths = ["/programs/p/events", "/programs/p/builds/latest/logs"];

@@ -12,6 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_base::{
+    lock::{self, DataLock},
+    partial,
+};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
@@ -20,8 +24,6 @@ use super::{
 use crate::{
     auth::META_ADMIN_TOKEN,
     journal::{Home, JOURNAL_FILE, OpenError, schema},
-    lock::{self, DataLock},
-    partial,
 };
 
 /// What becomes of the tokens in a backup.

@@ -232,7 +232,7 @@ async fn a_restore_that_can_not_be_refuses_and_changes_nothing() {
     damage("PRAGMA foreign_keys = OFF; DELETE FROM programs");
     refused(&other, "records names what is not there");
 
-    let host = crate::lock::DataLock::take(&place.data()).unwrap();
+    let host = hersh_base::lock::DataLock::take(&place.data()).unwrap();
     refused(&place.file(), "another host uses");
     drop(host);
 }
@@ -253,7 +253,7 @@ async fn a_backup_that_can_not_be_is_refused() {
     refused(&place.data().join(JOURNAL_FILE), "outside of it");
     refused(&place.data().join("backup"), "outside of it");
     refused(&place.folder.path().join("nowhere/backup"), "nowhere");
-    let lock = crate::lock::take_for_backup(&place.data()).unwrap();
+    let lock = hersh_base::lock::take_for_backup(&place.data()).unwrap();
     refused(&place.file(), "another backup");
     drop(lock);
     backup(&place.data(), &place.file()).unwrap();

@@ -10,10 +10,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hersh_base::whole::whole;
 use hersh_program::ProgramId;
 use tokio_util::sync::CancellationToken;
-
-use crate::whole::whole;
 
 /// The operations in progress, by program.
 #[derive(Default)]

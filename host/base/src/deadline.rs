@@ -10,31 +10,34 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A timer that stays set when its time is put off, and is set anew only if it goes off early.
 #[derive(Debug)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     at: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    pub(crate) fn after(time: Duration) -> Self {
+    /// A deadline that is `time` from now.
+    pub fn after(time: Duration) -> Self {
         let timer = Box::pin(sleep(time));
         let at = timer.deadline();
         Self { at, timer }
     }
 
     /// Sets it to `time` from now.
-    pub(crate) fn set(&mut self, time: Duration) {
+    pub fn set(&mut self, time: Duration) {
         self.set_at(Instant::now() + time);
     }
 
-    pub(crate) fn set_at(&mut self, at: Instant) {
+    /// Sets it to that point in time.
+    pub fn set_at(&mut self, at: Instant) {
         self.at = at;
         if self.timer.deadline() > self.at {
             self.timer.as_mut().reset(self.at);
         }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Is ready once the time that was set last has come.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             if self.timer.deadline() >= self.at {

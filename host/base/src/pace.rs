@@ -21,18 +21,18 @@ use tokio::{
 use crate::deadline::Deadline;
 
 /// Bytes of a second in the long run, either way: 128 kbit/s.
-pub(crate) const LEAST_BYTES_PER_SECOND: u32 = 16 * 1024;
+pub const LEAST_BYTES_PER_SECOND: u32 = 16 * 1024;
 
 /// How long a client has kept the host waiting, less what it paid for by bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     patience: Duration,
     owed: Duration,
 }
 
 impl Pace {
     /// A client that may owe this much.
-    pub(crate) fn new(patience: Duration) -> Self {
+    pub fn new(patience: Duration) -> Self {
         Self {
             patience,
             owed: Duration::ZERO,
@@ -40,12 +40,12 @@ impl Pace {
     }
 
     /// How long the next bytes may be waited for.
-    pub(crate) fn left(&self) -> Duration {
+    pub fn left(&self) -> Duration {
         self.patience.saturating_sub(self.owed)
     }
 
     /// So many bytes went through after so long a wait.
-    pub(crate) fn went(&mut self, waited: Duration, bytes: usize) {
+    pub fn went(&mut self, waited: Duration, bytes: usize) {
         // Most clients never owe anything.
         if self.owed.is_zero() && waited.is_zero() {
             return;
@@ -57,7 +57,7 @@ impl Pace {
 }
 
 /// A connection whose other side has to take what is written at a least pace.
-pub(crate) struct Paced<T> {
+pub struct Paced<T> {
     stream: T,
     pace: Pace,
     /// Since when a write waits, and until when at most.
@@ -65,7 +65,8 @@ pub(crate) struct Paced<T> {
 }
 
 impl<T> Paced<T> {
-    pub(crate) fn new(stream: T, patience: Duration) -> Self {
+    /// A connection that may owe as much as `patience`.
+    pub fn new(stream: T, patience: Duration) -> Self {
         Self {
             stream,
             pace: Pace::new(patience),

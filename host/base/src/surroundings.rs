@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 
 /// Where a host takes time, randomness and threads from. Clones share one source.
 #[derive(Clone)]
-pub(crate) enum Surroundings {
+pub enum Surroundings {
     /// The operating system.
     System,
     /// A seed and tokio's clock.
@@ -22,7 +22,10 @@ pub(crate) enum Surroundings {
 
 impl Surroundings {
     /// A random number.
-    pub(crate) fn random(&self) -> Result<u64, getrandom::Error> {
+    ///
+    /// # Errors
+    /// As the system says that gives none.
+    pub fn random(&self) -> Result<u64, getrandom::Error> {
         match self {
             Self::System => getrandom::u64(),
             #[cfg(any(test, feature = "testkit"))]
@@ -31,7 +34,10 @@ impl Surroundings {
     }
 
     /// Does blocking work on a thread made for it.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// [`JoinError`] if it panics, or the runtime ends before it began.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
@@ -45,14 +51,16 @@ impl Surroundings {
 
 /// How large a disk is and what is free of it, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
-    pub(crate) all_bytes: u64,
-    pub(crate) free_bytes: u64,
+pub struct Room {
+    /// How large it is.
+    pub all_bytes: u64,
+    /// What is free of it for a user without privileges.
+    pub free_bytes: u64,
 }
 
 impl Surroundings {
     /// The disk that `folder` is on; `None` if it can't be asked.
-    pub(crate) fn room(&self, folder: &Path) -> Option<Room> {
+    pub fn room(&self, folder: &Path) -> Option<Room> {
         match self {
             Self::System => {
                 let disk = rustix::fs::statvfs(folder).ok()?;
@@ -70,14 +78,16 @@ impl Surroundings {
 
 /// How large a machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MachineSize {
-    pub(crate) memory_bytes: u64,
-    pub(crate) cpus: u64,
+pub struct MachineSize {
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// Its processors.
+    pub cpus: u64,
 }
 
 impl Surroundings {
     /// The machine that programs run on; `None` if it can't be told.
-    pub(crate) fn machine(&self) -> Option<MachineSize> {
+    pub fn machine(&self) -> Option<MachineSize> {
         match self {
             Self::System => {
                 let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -121,7 +131,9 @@ impl Clock for Surroundings {
 }
 
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) mod simulated {
+pub mod simulated {
+    //! A clock, randomness and disks that a seed and a test decide.
+
     use std::sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -136,11 +148,12 @@ pub(crate) mod simulated {
 
     /// Simulated time begins here unless told otherwise: 2026-01-01, milliseconds since the Unix
     /// epoch.
-    pub(crate) const BEGINS_MS: u64 = 1_767_225_600_000;
+    pub const BEGINS_MS: u64 = 1_767_225_600_000;
     /// How large a simulated disk is, bytes.
     const DISK_BYTES: u64 = 1 << 40;
 
-    pub(crate) struct Simulated {
+    /// What a simulated host takes from outside.
+    pub struct Simulated {
         begins_ms: AtomicU64,
         elapsed: TokioClock,
         random: Mutex<SplitMix64>,
@@ -166,13 +179,13 @@ pub(crate) mod simulated {
         }
 
         /// Sets the clock, milliseconds since the Unix epoch. It may jump back.
-        pub(crate) fn set_clock(&self, now_ms: u64) {
+        pub fn set_clock(&self, now_ms: u64) {
             let begins_ms = now_ms.saturating_sub(self.elapsed.now_ms());
             self.begins_ms.store(begins_ms, Ordering::Relaxed);
         }
 
         /// From now on the disks have no room, or have room again.
-        pub(crate) fn set_disk_full(&self, is_full: bool) {
+        pub fn set_disk_full(&self, is_full: bool) {
             self.is_disk_full.store(is_full, Ordering::Relaxed);
         }
     }
@@ -180,7 +193,7 @@ pub(crate) mod simulated {
     impl Surroundings {
         /// Everything from `seed` and tokio's clock, which counts on from `begins_ms`, milliseconds
         /// since the Unix epoch.
-        pub(crate) fn simulated(seed: u64, begins_ms: u64) -> Self {
+        pub fn simulated(seed: u64, begins_ms: u64) -> Self {
             Self::Simulated(Arc::new(Simulated {
                 begins_ms: AtomicU64::new(begins_ms),
                 elapsed: TokioClock::starting_at(0),
@@ -189,7 +202,8 @@ pub(crate) mod simulated {
             }))
         }
 
-        pub(crate) fn as_simulated(&self) -> Option<&Simulated> {
+        /// What it was made of if it is simulated, so that a test can turn it.
+        pub fn as_simulated(&self) -> Option<&Simulated> {
             match self {
                 Self::System => None,
                 Self::Simulated(simulated) => Some(simulated),

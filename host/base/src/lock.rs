@@ -31,13 +31,16 @@ pub enum LockError {
 
 /// Held as long as the host lives; the kernel lets go of it however the host ends.
 #[derive(Debug)]
-pub(crate) struct DataLock {
+pub struct DataLock {
     _file: File,
 }
 
 impl DataLock {
     /// Locks `{data}/lock`.
-    pub(crate) fn take(data: &Path) -> Result<Self, LockError> {
+    ///
+    /// # Errors
+    /// [`LockError`], also while another host has it.
+    pub fn take(data: &Path) -> Result<Self, LockError> {
         let file = lock(&data.join("lock"))?;
         file.map(|file| Self { _file: file })
             .ok_or_else(|| LockError::Taken(data.display().to_string()))
@@ -45,7 +48,10 @@ impl DataLock {
 }
 
 /// Locks `{data}/backup.lock`, whether or not a host runs, until the file is dropped.
-pub(crate) fn take_for_backup(data: &Path) -> Result<File, LockError> {
+///
+/// # Errors
+/// [`LockError`], also while another backup is made.
+pub fn take_for_backup(data: &Path) -> Result<File, LockError> {
     lock(&data.join("backup.lock"))?
         .ok_or_else(|| LockError::BeingCopied(data.display().to_string()))
 }

@@ -20,24 +20,24 @@ const TELL: Duration = Duration::from_secs(1);
 
 /// Whose it is: whoever the host counts by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub struct Owner {
     /// Tells owners apart.
-    pub(crate) name: String,
+    pub name: String,
     /// How many places they may have at once, at least one.
-    pub(crate) at_once: usize,
+    pub at_once: usize,
 }
 
 /// As many wait already as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} others wait already; start it again later")]
-pub(crate) struct QueueFull(usize);
+pub struct QueueFull(usize);
 
 /// The places of one host; clones are the same.
 #[derive(Clone)]
-pub(crate) struct TurnQueue(Arc<Mutex<Places>>);
+pub struct TurnQueue(Arc<Mutex<Places>>);
 
 /// A place, held until it is dropped.
-pub(crate) struct Turn {
+pub struct Turn {
     queue: TurnQueue,
     owner: String,
     number: u64,
@@ -72,13 +72,13 @@ enum Rank {
 
 impl TurnQueue {
     /// How many wait for a place.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         let places = self.places();
         places.waiting.iter().map(|line| line.all.len()).sum()
     }
 
     /// A queue before `at_once` places, at least one, in which `waiting_max` may wait.
-    pub(crate) fn new(at_once: usize, waiting_max: usize) -> Self {
+    pub fn new(at_once: usize, waiting_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Places {
             at_once: at_once.max(1),
             waiting_max,
@@ -93,11 +93,7 @@ impl TurnQueue {
     ///
     /// # Errors
     /// [`QueueFull`].
-    pub(crate) async fn turn(
-        &self,
-        owner: Owner,
-        mut tell: impl FnMut(usize),
-    ) -> Result<Turn, QueueFull> {
+    pub async fn turn(&self, owner: Owner, mut tell: impl FnMut(usize)) -> Result<Turn, QueueFull> {
         let (turn, mut rank) = self.enter(owner)?;
         loop {
             let seen = *rank.borrow_and_update();

@@ -115,7 +115,10 @@ impl Drop for Partial {
 
 /// Refuses to read what a person named, if it is no plain file and no link to one: a pipe would be waited
 /// for.
-pub(crate) fn is_readable(path: &Path) -> Result<(), PartialError> {
+///
+/// # Errors
+/// [`PartialError`].
+pub fn is_readable(path: &Path) -> Result<(), PartialError> {
     let metadata = fs::metadata(path).map_err(at("open", path))?;
     plain(path, metadata.file_type())
 }

@@ -1,0 +1,141 @@
+//! Seats for what holds a thread or room for as long as a client likes: so many at once, fewer of one
+//! user, and some for admins only. A member takes a seat only while more than twice as many are free
+//! as it has, so that the first few leave room for those who come later: of 24 uploads it
+//! takes seven members to have all that are for them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hersh_program::UserId;
+
+/// How many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// How many of all users together.
+    pub all: usize,
+    /// How many of one user.
+    pub one_user: usize,
+    /// Of all, those that members leave free.
+    pub for_admins: usize,
+}
+
+/// Which of the free seats a user may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Those that leave room for others, as a member's do.
+    Fair,
+    /// Any, as an admin may.
+    Any,
+}
+
+/// The seats that are taken, by user; clones are the same ones.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    bound: Bound,
+    taken: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+/// One seat; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Seats,
+    user: UserId,
+}
+
+impl Seats {
+    /// As many seats as `bound` says, all of them free.
+    pub fn new(bound: Bound) -> Self {
+        let taken = Arc::default();
+        Self { bound, taken }
+    }
+
+    /// A place for `user`; `None` when there is none.
+    pub fn take(&self, user: &UserId, share: Share) -> Option<Seat> {
+        let mut taken = self.lock();
+        let free = self.bound.all.saturating_sub(taken.values().sum());
+        let own = taken.get(user).copied().unwrap_or(0);
+        let is_fair = match share {
+            Share::Any => free > 0,
+            Share::Fair => free.saturating_sub(self.bound.for_admins) > 2 * own,
+        };
+        if !is_fair || own >= self.bound.one_user {
+            return None;
+        }
+        taken.insert(user.clone(), own + 1);
+        Some(Seat {
+            seats: self.clone(),
+            user: user.clone(),
+        })
+    }
+
+    /// How many one user may have.
+    pub fn one_user(&self) -> usize {
+        self.bound.one_user
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.lock().values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Whose it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        if let Some(own) = taken.get_mut(&self.user) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(number: usize) -> UserId {
+        UserId::parse(&format!("u{number}")).unwrap()
+    }
+
+    /// As many seats as the user gets.
+    fn all_of(seats: &Seats, number: usize, share: Share) -> Vec<Seat> {
+        std::iter::from_fn(|| seats.take(&user(number), share)).collect()
+    }
+
+    #[test]
+    fn neither_one_user_nor_all_together_have_more_than_there_are() {
+        let (all, one_user) = (24, 8);
+        let seats = Seats::new(Bound {
+            all,
+            one_user,
+            for_admins: 2,
+        });
+        let first = all_of(&seats, 0, Share::Any);
+        assert_eq!(first.len(), one_user);
+        let others: Vec<_> = (1..all)
+            .map(|number| all_of(&seats, number, Share::Any))
+            .collect();
+        let held: usize = others.iter().map(Vec::len).sum();
+        assert_eq!(held, all - one_user);
+        assert!(seats.take(&user(all), Share::Any).is_none());
+        drop(first);
+        assert!(seats.take(&user(all), Share::Any).is_some());
+        drop(others);
+        assert!(seats.lock().is_empty());
+    }
+}
