@@ -9,9 +9,9 @@
 use std::path::{Path, PathBuf};
 
 use hersh_base::lock::{DataLock, LockError};
+use hersh_journal::{Home, Journal, JournalError, OpenError};
 
 use crate::{
-    journal::{Home, Journal, JournalError, OpenError},
     runtime::{
         Unavailable,
         docker::{self, Stray},

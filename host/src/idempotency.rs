@@ -12,14 +12,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hersh_journal::{IDEMPOTENCY_MS, Journal, JournalError, KeptAnswer};
 use hersh_program::UserId;
-use rusqlite::{OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    auth::Token,
-    journal::{IDEMPOTENCY_MS, Journal, JournalError},
-};
+use crate::auth::Token;
 
 /// Keys are this long at most.
 const KEY_LENGTH_MAX: usize = 255;
@@ -90,66 +87,25 @@ impl Claim {
     pub(crate) fn look_up(&self, journal: &Journal, now_ms: u64) -> Result<Known, JournalError> {
         let (user, key) = &self.owner;
         let since_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
-        let found: Option<(String, String, u64)> = journal.read(|reader| {
-            reader
-                .query_row(
-                    "SELECT fingerprint, answer, at_ms FROM idempotency
-                     WHERE user = ?1 AND key = ?2 AND at_ms >= ?3",
-                    (user.as_str(), &*key.0, since_ms),
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .optional()
-                .map_err(JournalError::from)
-        })?;
+        let found = journal.kept_answer(user.as_str(), &key.0, since_ms)?;
         Ok(match found {
             None => Known::New,
-            Some((fingerprint, answer, at_ms)) if fingerprint == self.fingerprint => {
-                Known::Answered(answer, at_ms)
+            Some(kept) if kept.fingerprint == self.fingerprint => {
+                Known::Answered(kept.answer, kept.at_ms)
             }
             Some(_) => Known::Mismatch,
         })
     }
 
-    /// What [`Claim::keep`] needs, so that it can go to the writer's thread.
-    pub(crate) fn kept(&self, answer: String, now_ms: u64) -> Kept {
-        Kept {
+    /// What is to be kept once the call is carried out with that answer.
+    pub(crate) fn kept(&self, answer: String, now_ms: u64) -> KeptAnswer {
+        KeptAnswer {
             user: self.owner.0.to_string(),
             key: self.owner.1.0.to_string(),
             fingerprint: self.fingerprint.clone(),
             answer,
             at_ms: now_ms,
         }
-    }
-}
-
-/// An answer to be kept.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    user: String,
-    key: String,
-    fingerprint: String,
-    answer: String,
-    at_ms: u64,
-}
-
-impl Kept {
-    /// Keeps it, in the transaction of what it is the answer to.
-    pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
-        transaction
-            .prepare_cached(
-                "INSERT INTO idempotency (user, key, fingerprint, answer, at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (user, key) DO UPDATE SET fingerprint = excluded.fingerprint,
-                 answer = excluded.answer, at_ms = excluded.at_ms",
-            )?
-            .execute((
-                &self.user,
-                &self.key,
-                &self.fingerprint,
-                &self.answer,
-                self.at_ms,
-            ))?;
-        Ok(())
     }
 }
 

@@ -9,12 +9,12 @@ use std::{
     },
 };
 
+use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     convert,
-    journal::ProgramRow,
     place::Place,
     proxy::{InFlight, Rules, Upstream},
     quota::Looks,
@@ -76,7 +76,7 @@ impl Entry {
     /// Which program of its name it is.
     pub(crate) fn making(&self) -> Making {
         let seed = self.supervisor.with_state(|program| program.seed);
-        Making::new(self.row.0, seed)
+        Making::new(self.row.number(), seed)
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {

@@ -6,6 +6,7 @@ use hersh_base::{
     lock::{DataLock, LockError},
     surroundings::Surroundings,
 };
+use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_machine::driver::Clock;
 use tokio::net::TcpListener;
 
@@ -13,7 +14,6 @@ use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
-    journal::{Home, Journal, JournalError, OpenError},
     lanes::Lanes,
     runtime::{
         Runtime, Unavailable,
@@ -293,13 +293,11 @@ fn recover_failed(error: RecoverError) -> HostError {
 mod tests {
     use std::path::Path;
 
+    use hersh_journal::{JOURNAL_FILE, OpenError};
     use hersh_program::{BuildId, Event, Manifest, Program, ProgramId, ProgramStepper, Source};
 
     use super::*;
-    use crate::{
-        Settings,
-        journal::{JOURNAL_FILE, OpenError},
-    };
+    use crate::Settings;
 
     async fn serve_on(data: &Path) -> HostError {
         serve_with(data, None).await

@@ -14,6 +14,7 @@ use hersh_base::{
     surroundings::Surroundings,
     turns::{Owner, TurnQueue},
 };
+use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
 use hersh_program::{ContainerId, ProgramId, State, Supervisor, UserId};
 use tokio::sync::{Semaphore, mpsc};
@@ -27,9 +28,9 @@ use crate::{
     },
     host::{AllSeats, Host, PAUSES_MAX, Parts, Recent},
     idempotency::Claims,
-    journal::{Journal, JournalError, ProgramJournal, ProgramRow, StoredProgram},
     metrics::{Measured, Metrics},
     probes::Probes,
+    program_journal::ProgramJournal,
     proxy::Proxy,
     registry::{Entry, Registry},
     runtime::{Making, Runtime, RuntimeEvent, Unavailable},
@@ -364,7 +365,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) -> Entry {
         Story::of(stored.stepper.state()),
     );
     // Its effects may be carried out before it is among the others, and ask whose it is.
-    let making = Making::new(stored.row.0, stored.stepper.state().seed);
+    let making = Making::new(stored.row.number(), stored.stepper.state().seed);
     host.registry().expect_back(&id, &owner, making);
     let supervisor = Supervisor::run(
         stored.stepper,

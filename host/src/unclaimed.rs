@@ -10,10 +10,10 @@
 
 use std::{fmt, path::Path};
 
+use hersh_journal::{Home, JOURNAL_FILE};
 use hersh_program::ProgramId;
 
 use crate::{
-    journal::{Home, JOURNAL_FILE},
     runtime::{
         Unavailable,
         docker::{self, Stray},

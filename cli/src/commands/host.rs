@@ -4,9 +4,9 @@
 use hersh_host::{
     Config, ConfigError, HostError, IssueError, Issued, Settings,
     config::{Effective, Sources, defaults_file},
-    journal::Home,
     telemetry::Telemetry,
 };
+use hersh_journal::Home;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use hersh_host::journal::{self, BackupError, Contents, Home, Restored, Tokens};
+use hersh_journal::{self as journal, BackupError, Contents, Home, Restored, Tokens};
 use hersh_wire::TokenView;
 use serde_json::json;
 

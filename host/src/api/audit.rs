@@ -1,6 +1,7 @@
 //! Who changed what, for admins.
 
 use axum::{Json, extract::State};
+use hersh_journal::AuditRow;
 use hersh_wire::{AuditList, AuditView, Code};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -9,10 +10,7 @@ use super::{
     extract::{Limit, Params},
     problem::Failure,
 };
-use crate::{
-    auth::audit::{self, AuditRow},
-    host::Host,
-};
+use crate::host::Host;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +40,7 @@ pub(super) async fn list(
     let before = query.cursor.as_deref().map(str::parse).transpose();
     let before = before.map_err(|_| Failure::new(Code::BadRequest, "cursor is not from here"))?;
     let rows = host
-        .blocking(move |host| audit::page(host.journal(), before, limit + 1))
+        .blocking(move |host| host.journal().audit_page(before, limit + 1))
         .await
         .map_err(|error| Failure::internal(&error))??;
     let more = rows.len() > limit;

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
+use hersh_journal::Page;
 use hersh_program::{ProgramRecord, Subscription};
 use hersh_wire::{Code, EventList, EventView, Problem};
 use serde::Deserialize;
@@ -23,7 +24,6 @@ use crate::{
     auth::Caller,
     convert,
     host::{Entry, Host},
-    journal::Page,
 };
 
 /// Records that a live stream reads at once.

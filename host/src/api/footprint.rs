@@ -1,11 +1,9 @@
 //! What a change does to the room on the disk, and so whether it is let in while there is little.
 
 use axum::http::Method;
+use hersh_journal::Purpose;
 
-use crate::{
-    journal::Purpose,
-    space::{NoSpace, Space},
-};
+use crate::space::{NoSpace, Space};
 
 /// What a change does to the room on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

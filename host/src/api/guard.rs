@@ -15,13 +15,11 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use hersh_journal::JournalError;
 use hyper::body::{Frame, SizeHint};
 
 use super::problem::Failure;
-use crate::{
-    auth::{GRANT_INTERVAL, Grant},
-    journal::JournalError,
-};
+use crate::auth::{GRANT_INTERVAL, Grant};
 
 /// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
 const PIECE_BYTES: usize = 64 * 1024;

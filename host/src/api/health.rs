@@ -1,13 +1,11 @@
 //! Whether the host lives and can work.
 
 use axum::{Json, extract::State};
+use hersh_journal::JournalError;
 use hersh_wire::{Code, Health, Problem};
 
 use super::problem::Failure;
-use crate::{
-    host::{Host, Unready},
-    journal::JournalError,
-};
+use crate::host::{Host, Unready};
 
 /// Whether the host is alive.
 #[utoipa::path(

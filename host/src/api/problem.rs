@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hersh_journal::JournalError;
 use hersh_machine::driver;
 use hersh_program::Cause;
 use hersh_wire::{Code, Problem};
@@ -13,7 +14,6 @@ use crate::{
     auth::AccountError,
     convert::{ManifestError, without_folders},
     host::{CommandError, CopyError, CreateError, ReplaceError},
-    journal::JournalError,
     proxy::ForwardError,
     runtime::{StopError, Unavailable},
     space::NoSpace,
@@ -155,6 +155,7 @@ impl From<JournalError> for Failure {
                 "the host is shutting down; nothing has changed, try again when it is back",
             ),
             JournalError::Sqlite(_)
+            | JournalError::BadRow { .. }
             | JournalError::Unreadable { .. }
             | JournalError::Diverged { .. } => Self::internal(&error),
         }

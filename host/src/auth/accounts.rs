@@ -9,6 +9,7 @@ use std::{
 };
 
 use hersh_base::right::Right;
+use hersh_journal::{Journal, JournalError};
 use hersh_program::UserId;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     rows::{self, StoredToken},
     time::{META_NEWEST, TokenTime},
 };
-use crate::journal::{Journal, JournalError};
 
 /// Users and tokens of one host; clones are the same ones.
 #[derive(Clone)]
@@ -54,7 +54,9 @@ impl Accounts {
     /// # Errors
     /// As the disk says.
     pub(super) fn load(journal: Journal) -> Result<Self, JournalError> {
-        let (users, tokens) = journal.read(rows::load)?;
+        let (users, tokens) = journal.accounts()?;
+        let users = users.into_iter().map(rows::user);
+        let users = users.collect::<Result<Vec<_>, _>>()?;
         let noted = journal.meta(META_NEWEST)?;
         let noted_ms = noted.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut known = Known {
@@ -64,8 +66,9 @@ impl Accounts {
                 .collect(),
             ..Known::default()
         };
-        for (stored, last_used_at_ms) in tokens {
-            known.hold(stored, last_used_at_ms);
+        for row in tokens {
+            let last_used_at_ms = row.last_used_at_ms;
+            known.hold(StoredToken::read(row)?, last_used_at_ms);
         }
         Ok(Self(Arc::new(Inner {
             journal,

@@ -7,19 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_journal::{Journal, JournalError, META_ADMIN_TOKEN};
 use hersh_program::UserId;
 
 use super::{
     AccountError, Accounts, NewToken, Quota, Role, Scope, Token, TokenError, TokenHash, User,
     user::FIRST_ADMIN,
 };
-use crate::journal::{Journal, JournalError};
 
 /// The first admin's token, in the data folder.
 pub(super) const TOKEN_FILE: &str = "admin-token";
-
-/// Where hosts before users kept the one token's hash.
-pub(crate) const META_ADMIN_TOKEN: &str = "admin_token_sha256";
 
 /// Why the first admin's token could not be prepared.
 #[derive(Debug, thiserror::Error)]

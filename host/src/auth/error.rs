@@ -1,10 +1,10 @@
 //! How changes of users and tokens are refused.
 
+use hersh_journal::JournalError;
 use hersh_program::UserId;
 use tokio::task::JoinError;
 
 use super::{TokenError, TokenId, tokens::TOKENS_MAX, users::USERS_MAX};
-use crate::journal::JournalError;
 
 /// Why users or tokens were not changed. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]

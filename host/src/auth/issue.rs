@@ -12,6 +12,7 @@ use std::{
 };
 
 use hersh_base::lock::{DataLock, LockError};
+use hersh_journal::{Home, Journal, JournalError, OpenError, Purpose};
 use hersh_program::UserId;
 use hersh_wire::TokenView;
 
@@ -21,10 +22,7 @@ use super::{
     bootstrap::{TOKEN_FILE, make_admin, refused, write_private},
     user::FIRST_ADMIN,
 };
-use crate::{
-    convert,
-    journal::{Home, Journal, JournalError, OpenError, Purpose},
-};
+use crate::convert;
 
 /// Why no token was issued. Those that were valid are still.
 #[derive(Debug, thiserror::Error)]
@@ -195,8 +193,9 @@ async fn issue(
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use hersh_journal::JOURNAL_FILE;
+
     use super::{super::open, *};
-    use crate::journal::JOURNAL_FILE;
 
     fn bearer(data: &Path) -> String {
         let text = fs::read_to_string(data.join(TOKEN_FILE)).unwrap();
@@ -228,7 +227,7 @@ mod tests {
         let caller = accounts.authenticate(Some(&bearer(data)), 6).unwrap();
         assert_eq!((caller.role, caller.scope), (Role::Admin, Scope::Admin));
         assert!(accounts.authenticate(Some(&old), 6).is_some());
-        let rows = audit::page(&journal, None, 10).unwrap();
+        let rows = journal.audit_page(None, 10).unwrap();
         let row = (rows[0].action.as_str(), rows[0].at_ms, rows[0].status);
         assert_eq!((row, rows.len()), (("hersh host token", 5, Some(201)), 1));
     }
@@ -246,7 +245,7 @@ mod tests {
         let (journal, accounts) = start(data).await;
         assert!(accounts.authenticate(Some(&old), 6).is_none());
         assert!(accounts.authenticate(Some(&bearer(data)), 6).is_some());
-        let rows = audit::page(&journal, None, 10).unwrap();
+        let rows = journal.audit_page(None, 10).unwrap();
         assert_eq!(rows[0].action, "hersh host token --revoke-others");
     }
 

@@ -27,7 +27,7 @@ mod users;
 
 pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
-pub(crate) use bootstrap::{BootstrapError, META_ADMIN_TOKEN, WrittenToken, open};
+pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
 pub(crate) use grant::{GRANT_INTERVAL, Grant};
 pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};

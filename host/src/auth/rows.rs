@@ -1,12 +1,9 @@
-//! Users and tokens as rows.
+//! Users and tokens as the journal holds them, and back.
 
-use std::collections::BTreeSet;
-
+use hersh_journal::{JournalError, TokenRow, UserRow};
 use hersh_program::UserId;
-use rusqlite::{Connection, Row, Transaction, types::Type};
 
 use super::{Quota, Role, Scope, TokenHash, TokenId, User};
-use crate::journal::JournalError;
 
 /// A token as it is stored.
 #[derive(Clone, Debug)]
@@ -27,122 +24,77 @@ impl StoredToken {
         self.expires_at_ms
             .is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
     }
-}
 
-/// Every user, and every token with the time of its last use.
-pub(super) type Loaded = (Vec<User>, Vec<(StoredToken, Option<u64>)>);
-
-/// Reads all.
-pub(super) fn load(reader: &Connection) -> Result<Loaded, JournalError> {
-    let mut users = reader.prepare("SELECT id, role, quota, created_at_ms FROM users")?;
-    let users = users.query_map([], user)?.collect::<Result<_, _>>()?;
-    let mut tokens = reader.prepare(
-        "SELECT id, user, sha256, scope, label, created_at_ms, expires_at_ms, made_by,
-         last_used_at_ms FROM tokens",
-    )?;
-    let tokens = tokens.query_map([], |row| Ok((token(row)?, row.get(8)?)))?;
-    Ok((users, tokens.collect::<Result<_, _>>()?))
-}
-
-/// Adds a user, or changes one.
-pub(super) fn put_user(transaction: &Transaction<'_>, user: &User) -> Result<(), JournalError> {
-    let quota = serde_json::to_string(&user.quota)
-        .map_err(|error| JournalError::Sqlite(error.to_string()))?;
-    transaction.execute(
-        "INSERT INTO users (id, role, quota, created_at_ms) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (id) DO UPDATE SET role = excluded.role, quota = excluded.quota",
-        (
-            user.id.as_str(),
-            user.role.name(),
-            quota,
-            user.created_at_ms,
-        ),
-    )?;
-    Ok(())
-}
-
-/// Removes a user, its tokens and the answers that are kept for it, unless it owns programs; how many
-/// it owns. Whoever gets the name next must not be answered in its stead.
-pub(super) fn delete_user(transaction: &Transaction<'_>, id: &UserId) -> Result<u64, JournalError> {
-    let count = "SELECT count(*) FROM programs WHERE owner = ?1";
-    let programs: u64 = transaction.query_row(count, [id.as_str()], |row| row.get(0))?;
-    if programs == 0 {
-        transaction.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])?;
-        transaction.execute("DELETE FROM idempotency WHERE user = ?1", [id.as_str()])?;
+    /// The row of a token that was not used yet.
+    pub(super) fn row(&self) -> TokenRow {
+        TokenRow {
+            id: self.id.to_string(),
+            user: self.user.clone(),
+            sha256: self.hash.to_string(),
+            scope: self.scope.name().to_owned(),
+            label: self.label.clone(),
+            created_at_ms: self.created_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            made_by: self.made_by.as_ref().map(TokenId::to_string),
+            last_used_at_ms: None,
+        }
     }
-    Ok(programs)
-}
 
-pub(super) fn insert_token(
-    transaction: &Transaction<'_>,
-    token: &StoredToken,
-) -> Result<(), JournalError> {
-    transaction.execute(
-        "INSERT INTO tokens (id, user, sha256, scope, label, created_at_ms, expires_at_ms, made_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        (
-            token.id.as_str(),
-            token.user.as_str(),
-            token.hash.to_string(),
-            token.scope.name(),
-            &token.label,
-            token.created_at_ms,
-            token.expires_at_ms,
-            token.made_by.as_ref().map(TokenId::as_str),
-        ),
-    )?;
-    Ok(())
-}
-
-pub(super) fn delete_tokens(
-    transaction: &Transaction<'_>,
-    ids: &BTreeSet<TokenId>,
-) -> Result<(), JournalError> {
-    let mut statement = transaction.prepare_cached("DELETE FROM tokens WHERE id = ?1")?;
-    for id in ids {
-        statement.execute([id.as_str()])?;
+    /// The token in `row`, without the time of its last use.
+    ///
+    /// # Errors
+    /// [`JournalError::BadRow`].
+    pub(super) fn read(row: TokenRow) -> Result<Self, JournalError> {
+        let unreadable = |message: String| unreadable("tokens", message);
+        let (hash, scope) = (TokenHash::parse(&row.sha256), Scope::parse(&row.scope));
+        Ok(Self {
+            id: TokenId::new(&row.id),
+            user: row.user,
+            hash: hash.ok_or_else(|| unreadable("not a SHA-256".to_owned()))?,
+            scope: scope.ok_or_else(|| unreadable(format!("scope {:?}", row.scope)))?,
+            label: row.label,
+            created_at_ms: row.created_at_ms,
+            expires_at_ms: row.expires_at_ms,
+            made_by: row.made_by.as_deref().map(TokenId::new),
+        })
     }
-    Ok(())
 }
 
-/// Notes when tokens were used last, milliseconds since the Unix epoch.
-pub(super) fn note_uses(
-    transaction: &Transaction<'_>,
-    uses: &[(TokenId, u64)],
-) -> Result<(), JournalError> {
-    let mut statement =
-        transaction.prepare_cached("UPDATE tokens SET last_used_at_ms = ?2 WHERE id = ?1")?;
-    for (id, used_ms) in uses {
-        statement.execute((id.as_str(), used_ms))?;
-    }
-    Ok(())
+/// The row of a user.
+///
+/// # Errors
+/// [`JournalError::BadRow`], which no quota causes.
+pub(super) fn user_row(user: &User) -> Result<UserRow, JournalError> {
+    let quota = serde_json::to_string(&user.quota);
+    Ok(UserRow {
+        id: user.id.clone(),
+        role: user.role.name().to_owned(),
+        quota: quota.map_err(|error| unreadable("users", error.to_string()))?,
+        created_at_ms: user.created_at_ms,
+    })
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
-    let (id, role, quota): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+/// The user in `row`.
+///
+/// # Errors
+/// [`JournalError::BadRow`].
+pub(super) fn user(row: UserRow) -> Result<User, JournalError> {
+    let unreadable = |message: String| unreadable("users", message);
+    let role = Role::parse(&row.role);
+    let quota = serde_json::from_str::<Quota>(&row.quota);
     Ok(User {
-        id: UserId::parse(&id).map_err(|error| unreadable(0, error))?,
-        role: Role::parse(&role).ok_or_else(|| unreadable(1, format!("role {role:?}")))?,
-        quota: serde_json::from_str::<Quota>(&quota).map_err(|error| unreadable(2, error))?,
-        created_at_ms: row.get(3)?,
+        id: row.id,
+        role: role.ok_or_else(|| unreadable(format!("role {:?}", row.role)))?,
+        quota: quota.map_err(|error| unreadable(error.to_string()))?,
+        created_at_ms: row.created_at_ms,
     })
 }
 
-fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
-    let (id, user, hash): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let scope: String = row.get(3)?;
-    Ok(StoredToken {
-        id: TokenId::new(&id),
-        user: UserId::parse(&user).map_err(|error| unreadable(1, error))?,
-        hash: TokenHash::parse(&hash).ok_or_else(|| unreadable(2, "not a SHA-256"))?,
-        scope: Scope::parse(&scope).ok_or_else(|| unreadable(3, format!("scope {scope:?}")))?,
-        label: row.get(4)?,
-        created_at_ms: row.get(5)?,
-        expires_at_ms: row.get(6)?,
-        made_by: row.get::<_, Option<String>>(7)?.map(|id| TokenId::new(&id)),
-    })
+/// The ids of tokens as the journal takes them.
+pub(super) fn ids<'a>(tokens: impl IntoIterator<Item = &'a TokenId>) -> Vec<String> {
+    tokens.into_iter().map(TokenId::to_string).collect()
 }
 
-fn unreadable(column: usize, what: impl ToString) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.to_string().into())
+fn unreadable(table: &'static str, message: String) -> JournalError {
+    JournalError::BadRow { table, message }
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use hersh_journal::JournalError;
 use hersh_program::UserId;
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
     rows::{self, StoredToken},
     time::META_NEWEST,
 };
-use crate::journal::JournalError;
 
 /// Tokens that one user can have.
 pub(super) const TOKENS_MAX: usize = 100;
@@ -172,11 +172,7 @@ impl Accounts {
             expires_at_ms: asked.expires_at_ms,
             made_by: asked.made_by,
         };
-        let row = stored.clone();
-        self.0
-            .journal
-            .write(move |transaction| rows::insert_token(transaction, &row))
-            .await?;
+        self.0.journal.add_token(stored.row()).await?;
         Ok(self.known_mut().hold(stored, None).info())
     }
 
@@ -224,11 +220,7 @@ impl Accounts {
     }
 
     async fn delete_tokens(&self, ids: &BTreeSet<TokenId>) -> Result<(), AccountError> {
-        let gone = ids.clone();
-        self.0
-            .journal
-            .write_freeing(move |transaction| rows::delete_tokens(transaction, &gone))
-            .await?;
+        self.0.journal.remove_tokens(rows::ids(ids)).await?;
         self.known_mut().forget_tokens(ids);
         Ok(())
     }
@@ -272,14 +264,11 @@ impl Accounts {
         if used.is_empty() {
             return Ok(());
         }
-        let rows: Vec<(TokenId, u64)> = used
+        let rows = used
             .iter()
-            .map(|(held, used_ms)| (held.stored.id.clone(), *used_ms))
+            .map(|(held, used_ms)| (held.stored.id.to_string(), *used_ms))
             .collect();
-        self.0
-            .journal
-            .write(move |transaction| rows::note_uses(transaction, &rows))
-            .await?;
+        self.0.journal.note_token_uses(rows).await?;
         for (held, used_ms) in used {
             held.noted_ms.store(used_ms, Ordering::Relaxed);
         }

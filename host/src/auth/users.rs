@@ -43,11 +43,8 @@ impl Accounts {
                 return Err(AccountError::TooManyUsers);
             }
         }
-        let row = user.clone();
-        self.0
-            .journal
-            .write(move |transaction| rows::put_user(transaction, &row))
-            .await?;
+        let row = rows::user_row(&user)?;
+        self.0.journal.put_user(row, Vec::new()).await?;
         self.known_mut().users.insert(user.id.clone(), user);
         Ok(())
     }
@@ -90,14 +87,8 @@ impl Accounts {
                 BTreeSet::new()
             }
         };
-        let (row, tokens) = (user.clone(), ended.clone());
-        self.0
-            .journal
-            .write(move |transaction| {
-                rows::put_user(transaction, &row)?;
-                rows::delete_tokens(transaction, &tokens)
-            })
-            .await?;
+        let row = rows::user_row(&user)?;
+        self.0.journal.put_user(row, rows::ids(&ended)).await?;
         let mut known = self.known_mut();
         known.users.insert(id.clone(), user.clone());
         known.forget_tokens(&ended);
@@ -121,18 +112,8 @@ impl Accounts {
             return Err(AccountError::LastAdmin(id.clone()));
         }
         let ended = self.made_for_others(id);
-        let (gone, tokens) = (id.clone(), ended.clone());
-        let programs = self
-            .0
-            .journal
-            .write_freeing(move |transaction| {
-                let programs = rows::delete_user(transaction, &gone)?;
-                if programs == 0 {
-                    rows::delete_tokens(transaction, &tokens)?;
-                }
-                Ok(programs)
-            })
-            .await?;
+        let removed = self.0.journal.remove_user(id.clone(), rows::ids(&ended));
+        let programs = removed.await?;
         if programs > 0 {
             return Err(AccountError::HasPrograms {
                 user: id.clone(),
@@ -173,13 +154,11 @@ impl Accounts {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use hersh_journal::{CommitPoint, Journal, Verdict};
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::{
-        auth::{NewToken, Offspring, Scope},
-        journal::{CommitPoint, Journal, Verdict},
-    };
+    use crate::auth::{NewToken, Offspring, Scope};
 
     /// Begins a change and goes away while it is on the disk and not yet in memory.
     async fn dropped<T>(written: &Notify, change: impl Future<Output = T>) {

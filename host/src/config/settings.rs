@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
+use hersh_journal::Home;
 use hersh_wire::ByteSize;
 
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
-use crate::{dockerfile::Registries, journal::Home};
+use crate::dockerfile::Registries;
 
 /// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use hersh_base::whole::whole;
+use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
     Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor, UserId,
@@ -11,7 +12,7 @@ use hersh_program::{
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
     idempotency::Claim,
-    journal::{JournalError, ProgramJournal},
+    program_journal::ProgramJournal,
     registry::Entry,
     storage::{StagedSource, Usage},
     story::Story,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use hersh_journal::JournalError;
 use hersh_machine::driver;
 use hersh_program::{Cause, ProgramId, Refusal};
 use tokio::task::JoinError;
 
-use crate::{admission::QuotaError, journal::JournalError, storage::StorageError};
+use crate::{admission::QuotaError, storage::StorageError};
 
 /// The owner is not among the users any more.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use hersh_base::{
     right::Right, seats::Seats, surroundings::Surroundings, turns::TurnQueue, whole::whole,
 };
+use hersh_journal::{Journal, JournalError};
 use hersh_machine::driver::{self, Clock};
 use hersh_program::{
     CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
@@ -30,7 +31,6 @@ use crate::{
     convert,
     effects::Effects,
     idempotency::Claims,
-    journal::{Journal, JournalError},
     lanes,
     metrics::{Measured, Metrics},
     place::Place,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use hersh_journal::JournalError;
+
 use super::Host;
-use crate::{journal::JournalError, runtime::Unavailable, space::NoSpace};
+use crate::{runtime::Unavailable, space::NoSpace};
 
 /// How long engine and journal may take to answer: an engine that locked up takes questions and
 /// answers none, and so does a disk that hangs.

@@ -14,12 +14,12 @@ use std::{
 };
 
 use hersh_base::{seats::Seat, whole::whole};
+use hersh_journal::JournalError;
 use hersh_program::{ContainerId, Program, ProgramId, State};
 use tokio::task::JoinError;
 
 use super::{Entry, Host};
 use crate::{
-    journal::JournalError,
     runtime::StopError,
     space::NoSpace,
     storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage},

@@ -16,7 +16,6 @@ mod events;
 #[cfg(test)]
 pub(crate) mod exposition;
 mod gather;
-mod journal;
 mod labels;
 mod measured;
 mod snapshot;
@@ -27,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use hersh_journal::JournalMetrics;
 use hersh_wire::Code;
 use prometheus_client::{
     encoding::prometheus_text,
@@ -34,9 +34,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-pub(crate) use self::{
-    events::event_name, gather::gather, journal::JournalMetrics, measured::Measured,
-};
+pub(crate) use self::{events::event_name, gather::gather, measured::Measured};
 use self::{
     labels::{
         EffectEnd, EffectKind, EventKind, Label, ProxyEnd, Refused, RequestEnd, Route, status_class,

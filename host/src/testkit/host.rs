@@ -16,6 +16,7 @@ use hersh_base::{
     lock::DataLock,
     surroundings::{Surroundings, simulated::BEGINS_MS},
 };
+use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
 use hyper::service::Service;
@@ -26,7 +27,6 @@ use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
 use crate::{
     HostError, api, auth,
     host::Host,
-    journal::{JOURNAL_FILE, Journal},
     lanes::Lanes,
     server::{self, Door},
     storage::{Storage, StorageError},

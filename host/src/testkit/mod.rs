@@ -29,8 +29,8 @@ mod trouble;
 mod turns;
 mod world;
 
-pub use crate::journal::{CommitPoint, Verdict};
 pub use engine::FakeEngine;
+pub use hersh_journal::{CommitPoint, Verdict};
 pub use host::{Setup, TestHost};
 pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
 pub use readers::{

@@ -1,12 +1,10 @@
 //! What a simulation does to a host and sees of it that no user could.
 
+use hersh_journal::{JournalError, StoredProgram};
 use hersh_program::{Program, ProgramId, ProgramRecord};
 
 use super::TestHost;
-use crate::{
-    journal::{JournalError, StoredProgram},
-    quota,
-};
+use crate::quota;
 
 /// A program as the journal holds it, with its history.
 pub struct Stored {

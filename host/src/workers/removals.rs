@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use hersh_journal::ProgramRow;
 use hersh_program::{Program, ProgramId, State};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{host::Host, journal::ProgramRow};
+use crate::host::Host;
 
 /// Removals that wait to be taken up, which is done at once; a further one waits in its effect.
 pub(crate) const REMOVALS_QUEUED_MAX: usize = 256;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_host::journal::{self, JOURNAL_FILE, Journal, Tokens};
+use hersh_journal::{self as journal, JOURNAL_FILE, Journal, Tokens};
 use hersh_machine::SplitMix64;
 use hersh_program::{BuildId, Manifest, Program, ProgramId, Source};
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -7,10 +7,10 @@ use std::{
 };
 
 use hersh_host::{
-    journal::{JOURNAL_FILE, Journal},
     storage::Storage,
     testkit::{FakeEngine, Setup, TestHost},
 };
+use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_program::{
     BuildId, ContainerId, Event, ImageId, Manifest, Program, ProgramId, ProgramRecord,
     ProgramStepper, Readiness, Source, Started,

@@ -13,10 +13,8 @@ use std::{
     },
 };
 
-use hersh_host::{
-    journal::Journal,
-    testkit::{CommitPoint, FakeEngine, Setup, TestHost, Verdict},
-};
+use hersh_host::testkit::{CommitPoint, FakeEngine, Setup, TestHost, Verdict};
+use hersh_journal::Journal;
 use hersh_program::{ContainerId, ProgramId, State};
 use serde_json::Value;
 use tokio::sync::Notify;

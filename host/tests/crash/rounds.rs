@@ -11,10 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_host::{
-    journal::Journal,
-    testkit::{FakeEngine, Plan, serve_engine},
-};
+use hersh_host::testkit::{FakeEngine, Plan, serve_engine};
+use hersh_journal::Journal;
 use hersh_machine::SplitMix64;
 use hersh_program::{ContainerId, ProgramId, ProgramRecord, State};
 use serde_json::Value;

@@ -4,7 +4,7 @@
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
 //!                          host ◄── sim
 //! ```
-//! Inside `host/`: base ◄── host.
+//! Inside `host/`: base ◄── journal ◄── host.
 
 use serde_json::Value;
 
@@ -25,24 +25,41 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 6] = [
+const OURS: [(&str, &[&str]); 7] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
     (
-        "hersh-host",
-        &["hersh-base", "hersh-machine", "hersh-program", "hersh-wire"],
+        "hersh-journal",
+        &["hersh-base", "hersh-machine", "hersh-program"],
     ),
-    ("hersh-cli", &["hersh-base", "hersh-host", "hersh-wire"]),
+    (
+        "hersh-host",
+        &[
+            "hersh-base",
+            "hersh-journal",
+            "hersh-machine",
+            "hersh-program",
+            "hersh-wire",
+        ],
+    ),
+    (
+        "hersh-cli",
+        &["hersh-base", "hersh-host", "hersh-journal", "hersh-wire"],
+    ),
     (
         "hersh-sim",
         &["hersh-host", "hersh-machine", "hersh-program", "hersh-wire"],
     ),
 ];
 
-/// Libraries that belong to one place. `axum` also serves `hersh` and the benchmarks, each behind
+/// Libraries that belong to one crate. `axum` also serves `hersh` and the benchmarks, each behind
 /// a feature.
-const ONLY_IN_HOST: [&str; 3] = ["axum", "bollard", "rusqlite"];
+const ONLY_IN: [(&str, &str); 3] = [
+    ("axum", "hersh-host"),
+    ("bollard", "hersh-host"),
+    ("rusqlite", "hersh-journal"),
+];
 
 /// Checks what `cargo metadata --no-deps` says.
 pub(super) fn check(metadata: &Value, findings: &mut Vec<Finding>) {
@@ -61,7 +78,7 @@ pub(super) fn check(metadata: &Value, findings: &mut Vec<Finding>) {
         check_licence(package, &mut report);
         check_pure(package, &mut report);
         check_ours(package, &mut report);
-        check_host_only(package, &mut report);
+        check_only_in(package, &mut report);
     }
 }
 
@@ -122,14 +139,18 @@ fn check_ours(package: &Value, report: &mut impl FnMut(&'static str, String)) {
     }
 }
 
-fn check_host_only(package: &Value, report: &mut impl FnMut(&'static str, String)) {
+fn check_only_in(package: &Value, report: &mut impl FnMut(&'static str, String)) {
     let name = text(package, "name");
     for dependency in list(package, "dependencies").filter(|d| text(d, "kind") != "dev") {
         let used = text(dependency, "name");
         let behind_feature =
             ["hersh", "xtask"].contains(&name) && used == "axum" && flag(dependency, "optional");
-        if ONLY_IN_HOST.contains(&used) && name != "hersh-host" && !behind_feature {
-            report("direction", format!("only hersh-host may use {used}"));
+        let owner = ONLY_IN.iter().find(|(library, _)| *library == used);
+        if let Some((_, owner)) = owner
+            && name != *owner
+            && !behind_feature
+        {
+            report("direction", format!("only {owner} may use {used}"));
         }
     }
 }
@@ -220,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_and_engines_stay_in_the_host() {
+    fn servers_engines_and_sql_stay_in_their_crates() {
         assert_eq!(broken("hersh-cli", &json!({"name": "axum"})), ["direction"]);
         assert_eq!(broken("hersh", &json!({"name": "axum"})), ["direction"]);
         let optional = json!({"name": "axum", "optional": true});
@@ -228,5 +249,10 @@ mod tests {
         assert!(broken("xtask", &optional).is_empty());
         assert_eq!(broken("hersh-cli", &optional), ["direction"]);
         assert!(broken("hersh-host", &json!({"name": "bollard"})).is_empty());
+        assert!(broken("hersh-journal", &json!({"name": "rusqlite"})).is_empty());
+        assert_eq!(
+            broken("hersh-host", &json!({"name": "rusqlite"})),
+            ["direction"]
+        );
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use hersh_base::surroundings::Surroundings;
+use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId, UserId};
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use crate::{
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
     compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
-    journal::Journal,
     lanes::Lanes,
     server::{self, Door},
     storage::Storage,

@@ -33,6 +33,7 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use hersh_base::surroundings::Surroundings;
+use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
@@ -41,7 +42,6 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     auth,
-    journal::Journal,
     line::Line,
     server::{Client, Scheme},
     storage::Storage,

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::json;
 
 use super::*;
-use crate::{host::Host, journal::JournalError, workers};
+use crate::{host::Host, workers};
 
 async fn ends(host: &Host, workers: &mut Workers) -> String {
     let held = workers.hold(host, std::future::pending());
@@ -25,10 +25,7 @@ async fn a_host_ends_as_asked_or_with_the_first_of_its_workers() {
 #[tokio::test]
 async fn a_host_ends_when_nothing_can_be_written_any_more() {
     let mut host = Fixture::new().await;
-    let defect = host.host.journal().write(|_| -> Result<(), JournalError> {
-        panic!("a defect");
-    });
-    assert!(matches!(defect.await, Err(JournalError::Closed)));
+    host.host.journal().break_writer().await;
     let error = ends(&host.host, &mut host.workers).await;
     assert!(error.contains("writes the journal"), "{error}");
     let (status, body) = host.json("/programs", &program("a")).await;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hersh_machine::driver;
 use hersh_program::ProgramId;
 
 /// Why the journal could not be opened.
@@ -90,6 +91,14 @@ pub enum JournalError {
         /// Why.
         message: String,
     },
+    /// A stored user or token can't be read.
+    #[error("journal: a row of {table} can't be read: {message}")]
+    BadRow {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        message: String,
+    },
     /// This host decides otherwise than the one that wrote the journal.
     #[error(
         "record {seq} of program {program} was written by a host that decided otherwise; start the version that wrote it"
@@ -124,7 +133,7 @@ impl OpenError {
     }
 
     /// True for what the next start meets again.
-    pub(crate) fn needs_person(&self) -> bool {
+    pub fn needs_person(&self) -> bool {
         use rusqlite::ErrorCode;
         match self {
             Self::Damaged { .. }
@@ -142,15 +151,31 @@ impl OpenError {
 
 impl JournalError {
     /// True for what the next start meets again.
-    pub(crate) fn needs_person(&self) -> bool {
+    pub fn needs_person(&self) -> bool {
         match self {
-            Self::Unreadable { .. } | Self::Diverged { .. } => true,
+            Self::BadRow { .. } | Self::Unreadable { .. } | Self::Diverged { .. } => true,
             Self::Exists(_)
             | Self::NoOwner(_)
             | Self::Revoked
             | Self::Full
             | Self::Sqlite(_)
             | Self::Closed => false,
+        }
+    }
+}
+
+impl From<JournalError> for driver::JournalError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Full => Self::Full,
+            JournalError::Closed => Self::Closed,
+            JournalError::Revoked => Self::Revoked,
+            JournalError::Exists(_)
+            | JournalError::NoOwner(_)
+            | JournalError::Sqlite(_)
+            | JournalError::BadRow { .. }
+            | JournalError::Unreadable { .. }
+            | JournalError::Diverged { .. } => Self::Other(error.to_string()),
         }
     }
 }

@@ -9,15 +9,21 @@
 //! One thread writes. Whatever waits when it comes round goes into one transaction, so that many
 //! programs share the price of one `fsync` (group commit). Readers use a connection of their own
 //! and never wait for the writer. What is old is folded into snapshots or forgotten (`retention`).
+//!
+//! All SQL of a host is here, and nothing but SQL: who may do what, what an answer looks like and what
+//! a program does next are decided by others. They give and get rows, and never see a transaction.
 
+mod accounts;
+mod answers;
+mod audit;
 mod backup;
 mod connections;
 mod error;
 mod fold;
 mod home;
+mod metrics;
 #[cfg(any(test, feature = "testkit"))]
 mod probed;
-mod program_journal;
 mod programs;
 mod reserve;
 mod retention;
@@ -25,14 +31,17 @@ mod right;
 mod schema;
 mod writer;
 
+pub use accounts::{AccountRows, META_ADMIN_TOKEN, TokenRow, UserRow};
+pub use answers::KeptAnswer;
+pub use audit::{AuditAttempt, AuditOutcome, AuditRow};
 pub use backup::{BackupError, Contents, Restored, Tokens, backup, backup_to, check, restore};
 pub use error::{JournalError, OpenError};
 pub use home::Home;
+pub use metrics::JournalMetrics;
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
-pub(crate) use program_journal::ProgramJournal;
-pub(crate) use programs::Page;
-pub(crate) use reserve::Purpose;
+pub use programs::Page;
+pub use reserve::Purpose;
 pub use retention::{
     AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
     IDEMPOTENCY_MS, RECORDS_BYTES_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
@@ -48,7 +57,6 @@ use hersh_program::ProgramStepper;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::metrics::JournalMetrics;
 use connections::Connections;
 use reserve::Reserve;
 use writer::{Job, Write};
@@ -61,7 +69,15 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 
 /// Names a program's rows. A name that is used again gets new rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProgramRow(pub(crate) i64);
+pub struct ProgramRow(i64);
+
+impl ProgramRow {
+    /// The number of its row, which no other program of the host has or had.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
 
 /// A program as the journal holds it.
 pub struct StoredProgram {
@@ -155,17 +171,17 @@ impl Journal {
     }
 
     /// The folder that it lies in.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// What the writer measures.
-    pub(crate) fn metrics(&self) -> &JournalMetrics {
+    pub fn metrics(&self) -> &JournalMetrics {
         &self.metrics
     }
 
     /// Writes that wait.
-    pub(crate) fn queue_length(&self) -> usize {
+    pub fn queue_length(&self) -> usize {
         match &self.writer {
             Writer::Thread(queue) => queue.max_capacity() - queue.capacity(),
             #[cfg(any(test, feature = "testkit"))]
@@ -299,17 +315,25 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Revoked`], or as the disk says.
-    pub(crate) async fn flush(&self) -> Result<(), JournalError> {
+    pub async fn flush(&self) -> Result<(), JournalError> {
         self.write_freeing(|_| Ok(())).await
     }
 
     /// Waits until the writer has ended, which it does only by a defect while there is a handle.
-    pub(crate) async fn writer_ended(&self) {
+    pub async fn writer_ended(&self) {
         match &self.writer {
             Writer::Thread(queue) => queue.closed().await,
             #[cfg(any(test, feature = "testkit"))]
             Writer::Probed(_) => std::future::pending().await,
         }
+    }
+
+    /// Ends the writer as a defect in it would, for tests.
+    #[cfg(any(test, feature = "testkit"))]
+    pub async fn break_writer(&self) {
+        let defect = self.write(|_| -> Result<(), JournalError> { panic!("a defect") });
+        // The writer that answers is gone.
+        let _ = defect.await;
     }
 
     async fn hand_over(&self, job: Box<dyn Job>) -> Result<(), JournalError> {

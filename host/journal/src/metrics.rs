@@ -16,7 +16,7 @@ const BATCH_WRITES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 25
 
 /// What the journal's writer measures; clones count together.
 #[derive(Clone, Debug)]
-pub(crate) struct JournalMetrics {
+pub struct JournalMetrics {
     commit_seconds: Histogram,
     batch_writes: Histogram,
     failures: Counter,
@@ -34,7 +34,7 @@ impl Default for JournalMetrics {
 
 impl JournalMetrics {
     /// One transaction of `writes` writes is over.
-    pub(crate) fn committed(&self, writes: usize, took: Duration, done: bool) {
+    pub fn committed(&self, writes: usize, took: Duration, done: bool) {
         self.commit_seconds.observe(took.as_secs_f64());
         self.batch_writes
             .observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
@@ -43,7 +43,8 @@ impl JournalMetrics {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers it, so that it is collected with the rest.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "journal_commit_duration_seconds",
             "How long the journal's transactions took, their sync included",

@@ -21,10 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     BackupError, Contents, at, beside, copy, examine, open_read_only, remove_if_there, sync,
 };
-use crate::{
-    auth::META_ADMIN_TOKEN,
-    journal::{Home, JOURNAL_FILE, OpenError, schema},
-};
+use crate::{Home, JOURNAL_FILE, META_ADMIN_TOKEN, OpenError, schema};
 
 /// What becomes of the tokens in a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

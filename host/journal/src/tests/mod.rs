@@ -8,7 +8,6 @@ use std::sync::Arc;
 use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source};
 
 use super::*;
-use crate::auth::audit;
 
 fn program(name: &str) -> Program {
     let source = Source {
@@ -234,8 +233,8 @@ async fn an_older_journal_that_fits_is_brought_up_to_date() {
     assert_eq!(journal.load().unwrap().len(), 1);
     let version = |reader: &Connection| Ok(schema::version(reader)?);
     assert_eq!(journal.read(version).unwrap(), 5);
-    let rows = audit::page(&journal, None, 10).unwrap();
-    let told = |row: &audit::AuditRow| (row.target.clone(), row.count, row.first_ms, row.status);
+    let rows = journal.audit_page(None, 10).unwrap();
+    let told = |row: &AuditRow| (row.target.clone(), row.count, row.first_ms, row.status);
     let rows: Vec<_> = rows.iter().map(told).collect();
     let expected = [
         ("y".to_owned(), 1, 8, Some(200)),

@@ -50,7 +50,7 @@ impl Home {
     ///
     /// # Errors
     /// [`OpenError::Elsewhere`].
-    pub(crate) fn check(&self) -> Result<(), OpenError> {
+    pub fn check(&self) -> Result<(), OpenError> {
         let (before, now) = (self.data.join(JOURNAL_FILE), self.file());
         let log = self.data.join(format!("{JOURNAL_FILE}-wal"));
         let left = match (before.is_file(), now.is_file()) {
@@ -66,7 +66,10 @@ impl Home {
 
     /// Keeps hosts with another data folder from the journal. One that lies in the data folder needs no
     /// lock beside that one's.
-    pub(crate) fn lock(&self) -> Result<Option<DataLock>, LockError> {
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&self) -> Result<Option<DataLock>, LockError> {
         if fs::canonicalize(&self.folder).ok() == fs::canonicalize(&self.data).ok() {
             return Ok(None);
         }
@@ -74,7 +77,10 @@ impl Home {
     }
 
     /// Makes the folder, which only the host's user can enter.
-    pub(crate) fn make(&self) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn make(&self) -> std::io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&self.folder)

@@ -5,12 +5,12 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::mpsc;
 
+use super::metrics::JournalMetrics;
 use super::{
     JournalError, Purpose,
     connections::Connections,
     reserve::{Level, Reserve, fold_log},
 };
-use crate::metrics::JournalMetrics;
 
 /// Writes that share one transaction. Bounds how long the first of them waits.
 const BATCH_LENGTH_MAX: usize = 512;

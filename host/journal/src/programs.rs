@@ -4,18 +4,18 @@ use hersh_base::right::Right;
 use hersh_program::{Event, Program, ProgramId, ProgramRecord, UserId};
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Journal, JournalError, ProgramRow, Purpose, StoredProgram, fold, to_json};
-use crate::idempotency::Kept;
+use super::{Journal, JournalError, KeptAnswer, ProgramRow, Purpose, StoredProgram, fold, to_json};
 
 /// The most that one page of records takes as text, bytes, but for its first record. A record holds
 /// the manifest with its environment, up to half a megabyte; a thousand of them would be the host's memory.
-pub(crate) const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Records in a row.
-pub(crate) struct Page {
-    pub(crate) records: Vec<ProgramRecord>,
+pub struct Page {
+    /// The records, oldest first.
+    pub records: Vec<ProgramRecord>,
     /// There are others behind them.
-    pub(crate) has_more: bool,
+    pub has_more: bool,
 }
 
 impl Journal {
@@ -39,12 +39,12 @@ impl Journal {
     ///
     /// # Errors
     /// Like [`Journal::create`], and [`JournalError::NoOwner`].
-    pub(crate) async fn create_once(
+    pub async fn create_once(
         &self,
         owner: &UserId,
         created_at_ms: u64,
         initial: &Program,
-        kept: Option<Kept>,
+        kept: Option<KeptAnswer>,
     ) -> Result<ProgramRow, JournalError> {
         let (id, owner) = (initial.id.clone(), owner.clone());
         let initial = to_json(initial)?;
@@ -80,7 +80,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::append`], and [`JournalError::Revoked`].
-    pub(super) async fn append_by(
+    pub async fn append_by(
         &self,
         row: ProgramRow,
         record: &ProgramRecord,
@@ -131,7 +131,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::load`].
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) fn load_until(
+    pub fn load_until(
         &self,
         row: ProgramRow,
         until: u64,
@@ -153,11 +153,11 @@ impl Journal {
         Ok(page.records)
     }
 
-    /// Like [`Journal::records`], and no more than [`PAGE_BYTES_MAX`] beside the first.
+    /// Like [`Journal::records`], and no more than 2 MiB of text beside the first.
     ///
     /// # Errors
     /// As [`Journal::records`].
-    pub(crate) fn page(
+    pub fn page(
         &self,
         row: ProgramRow,
         after_seq: u64,

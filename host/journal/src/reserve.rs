@@ -23,7 +23,7 @@ use super::{JournalError, writer::explain};
 
 /// What a write is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// It may wait until there is room.
     Ordinary,
     /// It ends something, frees room, or says what came of what was begun.

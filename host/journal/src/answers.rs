@@ -1,0 +1,75 @@
+//! The rows of answers to creating calls, which are given again to whoever repeats one.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::{Journal, JournalError};
+
+/// An answer that is kept for a call that may be repeated.
+#[derive(Clone, Debug)]
+pub struct KeptAnswer {
+    /// The user whose key it is.
+    pub user: String,
+    /// The key, as the user chose it.
+    pub key: String,
+    /// Tells the request from others by a hash.
+    pub fingerprint: String,
+    /// The answer.
+    pub answer: String,
+    /// When the call was carried out, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+impl Journal {
+    /// The answer that is kept for the key of a user, if the call was carried out at `since_ms`, milliseconds
+    /// since the Unix epoch, or later. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn kept_answer(
+        &self,
+        user: &str,
+        key: &str,
+        since_ms: u64,
+    ) -> Result<Option<KeptAnswer>, JournalError> {
+        self.read(|reader| {
+            reader
+                .query_row(
+                    "SELECT fingerprint, answer, at_ms FROM idempotency
+                     WHERE user = ?1 AND key = ?2 AND at_ms >= ?3",
+                    (user, key, since_ms),
+                    |row| {
+                        Ok(KeptAnswer {
+                            user: user.to_owned(),
+                            key: key.to_owned(),
+                            fingerprint: row.get(0)?,
+                            answer: row.get(1)?,
+                            at_ms: row.get(2)?,
+                        })
+                    },
+                )
+                .optional()
+                .map_err(JournalError::from)
+        })
+    }
+}
+
+impl KeptAnswer {
+    /// Keeps it, in the transaction of what it is the answer to.
+    pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
+        transaction
+            .prepare_cached(
+                "INSERT INTO idempotency (user, key, fingerprint, answer, at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (user, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+                 answer = excluded.answer, at_ms = excluded.at_ms",
+            )?
+            .execute((
+                &self.user,
+                &self.key,
+                &self.fingerprint,
+                &self.answer,
+                self.at_ms,
+            ))?;
+        Ok(())
+    }
+}
