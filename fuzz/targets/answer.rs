@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use hersh_host::testkit::{HeardAnswer, heard_answer};
+use hersh_proxy::testkit::{HeardAnswer, heard_answer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, u8, &[u8])| {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use hersh_host::testkit::forwarded_path;
+use hersh_proxy::testkit::forwarded_path;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|asked: &str| {

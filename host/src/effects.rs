@@ -14,19 +14,18 @@ use hersh_program::{
     BuildId, BuildRules, Cause, ContainerId, EffectHandler, ImageId, Manifest, Observed, ProgramId,
     Readiness, START_QUEUE_MS, Started, Task,
 };
+use hersh_proxy::{Miss, place::Place, socket::remove_socket};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     building::Builds,
     compose::{Spec, to_compose_yaml},
     elsewhere, overuse,
-    place::Place,
     probes::Probes,
-    proxy::Miss,
     quota,
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
-    storage::{Storage, StorageError, Usage, remove_socket},
+    storage::{Storage, StorageError, Usage},
 };
 
 /// The last lines that travel with a cause.

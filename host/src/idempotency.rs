@@ -12,11 +12,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hersh_base::token_text;
 use hersh_journal::{IDEMPOTENCY_MS, Journal, JournalError, KeptAnswer};
 use hersh_program::UserId;
 use sha2::{Digest, Sha256};
-
-use crate::auth::Token;
 
 /// Keys are this long at most.
 const KEY_LENGTH_MAX: usize = 255;
@@ -30,7 +29,7 @@ impl Key {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let fits = (1..=KEY_LENGTH_MAX).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_graphic())
-            && !Token::is_spelled_in(text.as_bytes());
+            && !token_text::is_spelled_in(text.as_bytes());
         fits.then(|| Self(text.into()))
     }
 }

@@ -16,12 +16,15 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use hersh_base::seats::{Seat, Seats, Share};
+use hersh_base::{
+    right::CHECK_INTERVAL,
+    seats::{Seat, Seats, Share},
+};
 use hersh_program::UserId;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{GRANT_INTERVAL, Grant};
+use crate::auth::Grant;
 
 /// A client's connection; clones are the same one.
 #[derive(Clone, Default)]
@@ -96,9 +99,9 @@ impl Line {
         Body::new(Carried { body, _open })
     }
 
-    /// Waits until something is open that must not be, at most [`GRANT_INTERVAL`] longer than it may.
+    /// Waits until something is open that must not be, at most [`CHECK_INTERVAL`] longer than it may.
     pub(crate) async fn over(&self) {
-        let mut looks = tokio::time::interval(GRANT_INTERVAL);
+        let mut looks = tokio::time::interval(CHECK_INTERVAL);
         loop {
             looks.tick().await;
             let claims = self.claims().clone();

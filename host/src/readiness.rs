@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use hersh_program::{Manifest, ProgramId, Readiness};
+use hersh_proxy::{Miss, Rules, place::Place};
 use tokio::time::Instant;
-
-use crate::{
-    place::Place,
-    proxy::{self, Miss, Rules},
-};
 
 /// Between looks at the container itself while its program is probed: those that end before they are
 /// ready mostly do so soon, and the engine tells of later ends by itself.
@@ -88,7 +84,9 @@ async fn probe(
                 .map(drop)
                 .map_err(|error| Miss::Unreached(error.to_string()))
         }
-        Readiness::Http { path, .. } => proxy::probe(place, rules, program.as_str(), path).await,
+        Readiness::Http { path, .. } => {
+            hersh_proxy::probe(place, rules, program.as_str(), path).await
+        }
     }
 }
 
@@ -96,13 +94,13 @@ async fn probe(
 mod tests {
     use std::net::IpAddr;
 
+    use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
     use tokio::{
         io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
         net::{TcpListener, UnixListener},
     };
 
     use super::*;
-    use crate::compose::{SANDBOX_ID, SOCKET_NAME};
 
     const ENOUGH: Duration = Duration::from_secs(5);
 

@@ -11,16 +11,10 @@ use std::{
 
 use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
+use hersh_proxy::{InFlight, Rules, Upstream, place::Place};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    convert,
-    place::Place,
-    proxy::{InFlight, Rules, Upstream},
-    quota::Looks,
-    reading::LastReading,
-    runtime::Making,
-};
+use crate::{convert, quota::Looks, reading::LastReading, runtime::Making};
 
 /// One program of this host.
 pub(crate) struct Entry {

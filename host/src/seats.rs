@@ -41,17 +41,12 @@ pub(crate) const WAITS_MAX: Bound = Bound {
     one_user: 64,
     for_admins: 32,
 };
-/// Tunnels to programs.
-pub(crate) const TUNNELS_MAX: Bound = Bound {
-    all: 1_024,
-    one_user: 512,
-    for_admins: 32,
-};
 
 #[cfg(test)]
 mod tests {
     use hersh_base::seats::{Seat, Seats, Share};
     use hersh_program::UserId;
+    use hersh_proxy::TUNNELS_MAX;
 
     use super::*;
 

@@ -8,13 +8,13 @@ use hersh_base::{
 };
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_machine::driver::Clock;
+use hersh_proxy::lanes::Lanes;
 use tokio::net::TcpListener;
 
 use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     compose::RuntimeMode,
-    lanes::Lanes,
     runtime::{
         Runtime, Unavailable,
         docker::{DockerConfig, DockerRuntime},

@@ -8,6 +8,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hersh_base::pace::Paced;
+use hersh_proxy::lanes::Lanes;
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -24,7 +25,6 @@ use tokio::{
 use crate::{
     api::Site,
     head_timer::HeadTimer,
-    lanes::Lanes,
     line::Line,
     linger::{Lingering, Unread, Watched},
     metrics::ConnectionMetrics,
@@ -68,6 +68,16 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
     pub(crate) line: Line,
+}
+
+impl Client {
+    /// The client as programs are told of it.
+    pub(crate) fn as_told(&self) -> hersh_proxy::Client {
+        hersh_proxy::Client {
+            address: self.address.ip(),
+            scheme: self.scheme.as_str(),
+        }
+    }
 }
 
 /// What stands between the listener and the router.

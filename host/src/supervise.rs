@@ -17,6 +17,7 @@ use hersh_base::{
 use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
 use hersh_program::{ContainerId, ProgramId, State, Supervisor, UserId};
+use hersh_proxy::Proxy;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
@@ -31,7 +32,6 @@ use crate::{
     metrics::{Measured, Metrics},
     probes::Probes,
     program_journal::ProgramJournal,
-    proxy::Proxy,
     registry::{Entry, Registry},
     runtime::{Making, Runtime, RuntimeEvent, Unavailable},
     space::{FREE_BYTES_MIN, Space},

@@ -1,15 +1,18 @@
 //! What every room of a host takes for granted: time and randomness, work that nobody cuts short, turns,
-//! bounds by user, the pace of a client, files that appear whole.
+//! bounds by user, the pace of a client, files that appear whole, and how a token is written.
 //!
 //! Nothing of what a host is about comes in here: no program's state, no runtime, no SQL, no HTTP. Of ours
 //! it knows the engine's clock and the ids that users and programs go by.
 
 pub mod deadline;
+pub mod hex;
 pub mod lock;
 pub mod pace;
 pub mod partial;
 pub mod right;
+pub mod sandbox;
 pub mod seats;
 pub mod surroundings;
+pub mod token_text;
 pub mod turns;
 pub mod whole;

@@ -8,7 +8,10 @@
 //! A task carries its right, so that no route has to think of it; whoever works for the host itself
 //! has none and needs none.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// How often it is asked whether the right still holds by which a stream or a tunnel is open.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
     static CARRIED: Right;

@@ -10,13 +10,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use hersh_base::token_text;
 use hersh_wire::Code;
 
 use super::{
     document, footprint::Footprint, guard::guarded, problem::Failure, rules::Access, watcher,
 };
 use crate::{
-    auth::{Caller, Role, Scope, Token, audit},
+    auth::{Caller, Role, Scope, audit},
     host::Host,
     line::Line,
     server::Client,
@@ -281,7 +282,7 @@ fn check_authority(request: &Request) -> Result<(), Failure> {
 /// A token in an address would come into logs, into answers and before the program that is asked.
 fn check_address(request: &Request) -> Result<(), Failure> {
     let target = request.uri().path_and_query().map_or("", |it| it.as_str());
-    if !Token::is_spelled_in(target.as_bytes()) {
+    if !token_text::is_spelled_in(target.as_bytes()) {
         return Ok(());
     }
     let detail = "there is a token in the address, or what could hide one; remove that token, since \

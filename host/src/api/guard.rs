@@ -15,11 +15,12 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use hersh_base::right::CHECK_INTERVAL;
 use hersh_journal::JournalError;
 use hyper::body::{Frame, SizeHint};
 
 use super::problem::Failure;
-use crate::auth::{GRANT_INTERVAL, Grant};
+use crate::auth::Grant;
 
 /// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -70,7 +71,7 @@ pub(super) async fn while_holds<T>(
         if let Some(grant) = grant.take() {
             let grant = grant();
             let over_later = async move {
-                tokio::time::sleep(GRANT_INTERVAL).await;
+                tokio::time::sleep(CHECK_INTERVAL).await;
                 grant.over().await;
             };
             over = Some(over_later.boxed());

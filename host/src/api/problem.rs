@@ -8,13 +8,13 @@ use axum::{
 use hersh_journal::JournalError;
 use hersh_machine::driver;
 use hersh_program::Cause;
+use hersh_proxy::ForwardError;
 use hersh_wire::{Code, Problem};
 
 use crate::{
     auth::AccountError,
     convert::{ManifestError, without_folders},
     host::{CommandError, CopyError, CreateError, ReplaceError},
-    proxy::ForwardError,
     runtime::{StopError, Unavailable},
     space::NoSpace,
     storage::{SourceError, StateCopyError, StateFileError, StorageError},

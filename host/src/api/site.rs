@@ -17,10 +17,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hersh_program::ProgramId;
+use hersh_proxy::lanes;
 use tower_service::Service;
 
 use super::{gate, observe::Observer, watcher};
-use crate::{host::Host, lanes, proxy, server::Client};
+use crate::{host::Host, server::Client};
 
 /// The route that the short way stands for.
 const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
@@ -77,7 +78,7 @@ impl Site {
 /// without escapes. What asks for a tunnel is no mere look.
 fn watched(request: &Request) -> Option<ProgramId> {
     let is_look = [Method::GET, Method::HEAD].contains(request.method());
-    if !is_look || proxy::is_offered(request.headers()) {
+    if !is_look || hersh_proxy::is_offered(request.headers()) {
         return None;
     }
     let rest = request.uri().path().strip_prefix("/programs/")?;

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use hersh_base::token_text;
 use hersh_program::UserId;
 use hersh_wire::{Code, CreateToken, Span, TokenCreated, TokenList, Whoami};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use super::{
     users,
 };
 use crate::{
-    auth::{Caller, NewToken, Offspring, Role, Scope, Token, TokenId, audit::Particulars},
+    auth::{Caller, NewToken, Offspring, Role, Scope, TokenId, audit::Particulars},
     convert,
     host::Host,
 };
@@ -216,7 +217,7 @@ fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken
             format!("a label has at most {LABEL_LENGTH_MAX} characters, none of them hidden ones");
         return refuse(Code::BadRequest, detail);
     }
-    if Token::is_spelled_in(asked.label.as_bytes()) {
+    if token_text::is_spelled_in(asked.label.as_bytes()) {
         let detail = "there is a token in the label; remove that token, since labels are kept";
         return refuse(Code::BadRequest, detail.to_owned());
     }

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
+    body::Body,
     extract::{Request, State},
     http::HeaderMap,
     response::Response,
 };
 use hersh_program::ProgramId;
+use hersh_proxy::{Admittance, Guard, TunnelRight};
 use hersh_wire::Code;
+use tokio_util::sync::CancellationToken;
 
 use super::{extract::Owned, problem::Failure};
 use crate::{
-    auth::{Caller, audit::Particulars},
+    auth::{Caller, Grant, audit::Particulars},
     convert,
     host::{Entry, Host},
-    proxy,
     server::Client,
 };
 
@@ -96,7 +98,7 @@ ways!(
 /// Whether a request on the route `path` asks for a tunnel to a program: what goes through one can
 /// steer the program, so it counts as a change.
 pub(super) fn opens_tunnel(path: &str, headers: &HeaderMap) -> bool {
-    proxy::is_offered(headers) && path.split('/').any(|part| part == "watcher")
+    hersh_proxy::is_offered(headers) && path.split('/').any(|part| part == "watcher")
 }
 
 /// A look at what is below a WatcherAPI's root, by whoever may.
@@ -132,16 +134,53 @@ async fn pass_on(
     client: Option<&Client>,
     request: &mut Request,
 ) -> Result<Response, Failure> {
-    let path =
-        proxy::watcher_path(request.uri(), id.as_str()).map_err(proxy::ForwardError::from)?;
+    let path = hersh_proxy::watcher_path(request.uri(), id.as_str())
+        .map_err(hersh_proxy::ForwardError::from)?;
     let Some(upstream) = host.upstream(entry).await? else {
         let detail = entry.supervisor().with_state(convert::not_ready);
         return Err(Failure::new(Code::NotReady, detail).in_state(entry.state_name()));
     };
-    Ok(host
-        .proxy()
-        .forward(request, &path, upstream, client, || {
-            host.grant(caller.clone())
-        })
-        .await?)
+    let passing = Passing {
+        host,
+        caller,
+        client,
+    };
+    let told = client.map(Client::as_told);
+    let proxy = host.proxy();
+    let forwarded = proxy.forward(request, &path, upstream, told, &passing);
+    Ok(forwarded.await?.map(Body::new))
+}
+
+/// A request that is passed on, as the proxy asks about it.
+struct Passing<'a> {
+    host: &'a Host,
+    caller: Caller,
+    client: Option<&'a Client>,
+}
+
+impl Passing<'_> {
+    fn grant(&self) -> Grant {
+        self.host.grant(self.caller.clone())
+    }
+}
+
+impl Admittance for Passing<'_> {
+    fn holds(&self) -> bool {
+        self.grant().holds()
+    }
+
+    fn watch(&self, container: CancellationToken) -> Option<Guard> {
+        let open = self.client?.line.open(self.grant(), container);
+        Some(Box::new(open))
+    }
+
+    fn tunnel(&self) -> TunnelRight {
+        let line = self.client.map(|client| client.line.clone());
+        TunnelRight {
+            user: self.caller.user.clone(),
+            share: self.caller.role.share(),
+            revoked: Box::pin(self.grant().over()),
+            connection: line.map(|line| Box::new(line) as Guard),
+        }
+    }
 }

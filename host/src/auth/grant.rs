@@ -1,15 +1,12 @@
 //! What a request was let in by, for as long as what it opened is open.
 
-use std::time::Duration;
-
-use hersh_base::{right::Right, surroundings::Surroundings};
+use hersh_base::{
+    right::{CHECK_INTERVAL, Right},
+    surroundings::Surroundings,
+};
 use hersh_machine::driver::Clock;
-use hersh_program::UserId;
 
-use super::{Accounts, Caller, Role};
-
-/// How often whoever opened a stream or a tunnel is looked at.
-pub(crate) const GRANT_INTERVAL: Duration = Duration::from_secs(5);
+use super::{Accounts, Caller};
 
 /// What a request was let in by. To make one costs nothing but counts.
 #[derive(Clone)]
@@ -28,20 +25,10 @@ impl Grant {
         }
     }
 
-    /// Who was let in.
-    pub(crate) fn user(&self) -> &UserId {
-        &self.caller.user
-    }
-
     /// Whether the caller would be let in now as it was then.
     pub(crate) fn holds(&self) -> bool {
         let now_ms = self.surroundings.now_ms();
         self.accounts.still_admits(&self.caller, now_ms)
-    }
-
-    /// The role in which.
-    pub(crate) fn role(&self) -> Role {
-        self.caller.role
     }
 
     /// What the journal is to go by in whatever it changes for the caller.
@@ -53,9 +40,9 @@ impl Grant {
     }
 
     /// Waits until the caller's token is valid no longer, or its user has another role: what was
-    /// opened by it ends then, at most [`GRANT_INTERVAL`] later.
+    /// opened by it ends then, at most [`CHECK_INTERVAL`] later.
     pub(crate) async fn over(self) {
-        let mut looks = tokio::time::interval(GRANT_INTERVAL);
+        let mut looks = tokio::time::interval(CHECK_INTERVAL);
         loop {
             looks.tick().await;
             if !self.holds() {

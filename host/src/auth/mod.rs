@@ -17,7 +17,6 @@ mod error;
 mod grant;
 mod issue;
 mod rows;
-mod spelling;
 mod throttle;
 mod time;
 mod token;
@@ -29,7 +28,7 @@ pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
-pub(crate) use grant::{GRANT_INTERVAL, Grant};
+pub(crate) use grant::Grant;
 pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;

@@ -18,8 +18,7 @@ pub use receipt::{Receipt, StateBound};
 pub use rules::{MIN_MEMORY_BYTES, MIN_PIDS, validate};
 pub use spec::{
     CACHE_LABEL, ENGINE_DEFAULT, Environment, HOME, HOST_LABEL, LAYER_LABEL, MEMORY_FOLDERS, Mount,
-    Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode, SANDBOX_ID, SOCKET_NAME, Sandbox, Spec,
-    Tmpfs,
+    Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode, Sandbox, Spec, Tmpfs,
 };
 pub(crate) use spec::{container_name, network_name};
 pub use verify::{Inspected, verify};

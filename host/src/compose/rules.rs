@@ -2,11 +2,12 @@
 
 use std::path::{Component, Path};
 
+use hersh_base::sandbox::SANDBOX_ID;
 use hersh_program::{NetworkMode, ProgramId};
 
 use super::{
-    Contract, ENGINE_DEFAULT, MEMORY_FOLDERS, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Sandbox, Spec,
-    Violation, spec::NO_NAME_SERVER,
+    Contract, ENGINE_DEFAULT, MEMORY_FOLDERS, PROBE_TARGET, RuntimeMode, Sandbox, Spec, Violation,
+    spec::NO_NAME_SERVER,
 };
 
 /// The least memory in which a sandbox starts, bytes.

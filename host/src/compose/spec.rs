@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
 use hersh_program::{ImageId, Manifest, NetworkMode, ProgramId};
 use serde::{Deserialize, Serialize};
 
@@ -14,14 +15,9 @@ pub const LAYER_LABEL: &str = "hersh.layer";
 /// Label of every layer of a build: for which making of which program, and with which network, it was
 /// made.
 pub const CACHE_LABEL: &str = "hersh.cache";
-/// User and group id of every program, and the owner of its `/state`.
-pub const SANDBOX_ID: u32 = 65_532;
 /// Where the host's kernel probe is mounted, read-only: images may hold nothing but the program,
 /// so what looks at the kernel from inside has to be brought along.
 pub const PROBE_TARGET: &str = "/.hersh/probe";
-
-/// The file in `/state` on which a program without a network listens.
-pub const SOCKET_NAME: &str = "watcher.sock";
 
 /// Tells a program how long it has from the stop signal to its end, milliseconds.
 const STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";

@@ -58,7 +58,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// What is logged: a level, or directives such as `info,hersh_host::proxy=debug`.
+/// What is logged: a level, or directives such as `info,hersh_proxy=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLevel(String);
 
@@ -70,7 +70,7 @@ impl FromStr for LogLevel {
             // A misspelt level would else be taken for the name of a part of the code.
             Ok(_) if text.contains('=') || LEVELS.contains(&text) => Ok(Self(text.to_owned())),
             Ok(_) | Err(_) => Err(
-                "write error, warn, info, debug or trace, or for one part of the code info,hersh_host::proxy=debug",
+                "write error, warn, info, debug or trace, or for one part of the code info,hersh_proxy=debug",
             ),
         }
     }

@@ -4,7 +4,6 @@ use hersh_program::{ProxyRules, Readiness};
 use hersh_wire as wire;
 
 use super::manifest::{GIB, KIB, ManifestError, size, span};
-use crate::proxy;
 
 /// Headers that a manifest adds, each way.
 const EXTRA_HEADERS_MAX: usize = 32;
@@ -105,7 +104,7 @@ fn headers(key: &str, asked: Option<&str>) -> Result<Vec<String>, ManifestError>
     }
     let mut parsed = Vec::new();
     for name in names {
-        match proxy::addable(name) {
+        match hersh_proxy::addable(name) {
             Ok(name) => parsed.push(name.to_string()),
             Err(rule) => return refuse(format!("{name:?}"), rule.into()),
         }

@@ -17,6 +17,7 @@ use hersh_machine::driver::{self, Clock};
 use hersh_program::{
     CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
 };
+use hersh_proxy::{Proxy, Upstream, lanes, place::Place};
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
@@ -31,11 +32,8 @@ use crate::{
     convert,
     effects::Effects,
     idempotency::Claims,
-    lanes,
     metrics::{Measured, Metrics},
-    place::Place,
     probes::Probes,
-    proxy::{Proxy, Upstream},
     registry::Registry,
     runtime::{Runtime, Unavailable},
     seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},

@@ -31,7 +31,6 @@ mod paths;
 mod records;
 mod removal;
 mod remove;
-mod socket;
 mod source;
 mod state_copy;
 mod state_file;
@@ -49,7 +48,6 @@ pub(crate) use end_note::EndNote;
 pub use error::{SourceError, StorageError};
 pub(crate) use inside::{is_plain_file, read_inside};
 pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
-pub use socket::{SocketError, open_socket, remove_socket};
 pub use source::{SourceLimits, StagedSource};
 pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
@@ -65,13 +63,13 @@ use std::{
     sync::Arc,
 };
 
+use hersh_base::sandbox::SANDBOX_ID;
 use hersh_program::{BuildId, ProgramId};
 
 use self::{
     durable::{make_private, set_mode},
     removal::Removals,
 };
-use crate::compose::SANDBOX_ID;
 
 /// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
     path::{Component, Path},
 };
 
+use hersh_base::sandbox::SANDBOX_ID;
 use hersh_program::ProgramId;
 use hersh_wire::ByteSize;
 use rustix::{
@@ -20,7 +21,6 @@ use rustix::{
 };
 
 use super::{Storage, StorageError, Usage};
-use crate::compose::SANDBOX_ID;
 
 /// Bytes of one such file.
 pub(crate) const STATE_FILE_BYTES_MAX: usize = 16 << 20;

@@ -19,6 +19,7 @@ use hersh_base::{
 use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
+use hersh_proxy::lanes::Lanes;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -27,7 +28,6 @@ use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
 use crate::{
     HostError, api, auth,
     host::Host,
-    lanes::Lanes,
     server::{self, Door},
     storage::{Storage, StorageError},
     supervise::{self, Foundation},

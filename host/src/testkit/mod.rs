@@ -33,10 +33,7 @@ pub use engine::FakeEngine;
 pub use hersh_journal::{CommitPoint, Verdict};
 pub use host::{Setup, TestHost};
 pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
-pub use readers::{
-    HeardAnswer, forwarded_path, heard_answer, manifest_from_json, manifest_from_toml,
-    shown_manifest,
-};
+pub use readers::{manifest_from_json, manifest_from_toml, shown_manifest};
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
 pub use simulation::Stored;

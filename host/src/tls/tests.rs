@@ -1,6 +1,7 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use axum::{Router, extract::Extension, routing::get};
+use hersh_proxy::lanes::Lanes;
 use rcgen::{CertifiedKey as Generated, generate_simple_self_signed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,7 +17,6 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::lanes::Lanes;
 use crate::metrics::ConnectionMetrics;
 use crate::server::{Client, Door, serve};
 

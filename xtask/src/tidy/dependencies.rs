@@ -4,7 +4,7 @@
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
 //!                          host ◄── sim
 //! ```
-//! Inside `host/`: base ◄── journal ◄── host.
+//! Inside `host/`: base ◄── journal, proxy ◄── host; none of those in the middle knows another.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 7] = [
+const OURS: [(&str, &[&str]); 8] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
@@ -33,6 +33,7 @@ const OURS: [(&str, &[&str]); 7] = [
         "hersh-journal",
         &["hersh-base", "hersh-machine", "hersh-program"],
     ),
+    ("hersh-proxy", &["hersh-base", "hersh-program"]),
     (
         "hersh-host",
         &[
@@ -40,6 +41,7 @@ const OURS: [(&str, &[&str]); 7] = [
             "hersh-journal",
             "hersh-machine",
             "hersh-program",
+            "hersh-proxy",
             "hersh-wire",
         ],
     ),

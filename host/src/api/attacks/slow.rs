@@ -1,10 +1,11 @@
 //! Whoever is slow, or says nothing, or takes nothing, holds a place for a known time. The clock is
 //! stopped once the world stands, and moved on while a test waits.
 
+use hersh_proxy::IN_FLIGHT_MAX;
+
 use super::clock::StoppedClock;
 use super::speech::{Conversation, closed, request, say};
 use super::world::{Running, Script, Seen, World, decent};
-use crate::proxy::IN_FLIGHT_MAX;
 
 /// Bytes of a request's body, unless a manifest says otherwise.
 const BODY_BYTES_MAX: usize = 1 << 20;

@@ -113,13 +113,13 @@ async fn a_tunnel_in_which_nothing_moves_ends_after_two_to_four_minutes() {
 async fn a_tunnel_holds_its_place_among_the_requests_under_way() {
     let world = World::new(shouting).await;
     let mut open = Vec::new();
-    for _ in 0..crate::proxy::IN_FLIGHT_MAX {
+    for _ in 0..hersh_proxy::IN_FLIGHT_MAX {
         open.push(opened(&world).await);
     }
     let refused = world.exchange(&format!("{GET}{UPGRADE}{KEY}\r\n")).await;
     assert_eq!(refused[0].status, 503);
     drop(open.pop());
-    world.seen.until(crate::proxy::IN_FLIGHT_MAX + 1).await;
+    world.seen.until(hersh_proxy::IN_FLIGHT_MAX + 1).await;
     opened(&world).await;
 }
 

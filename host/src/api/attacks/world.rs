@@ -7,10 +7,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hersh_base::surroundings::Surroundings;
+use hersh_base::{
+    sandbox::{SANDBOX_ID, SOCKET_NAME},
+    surroundings::Surroundings,
+};
 use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId, UserId};
+use hersh_proxy::lanes::Lanes;
 use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
@@ -22,9 +26,7 @@ use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say}
 use crate::{
     api::{router, site},
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
-    compose::{SANDBOX_ID, SOCKET_NAME},
     host::{Command, Host},
-    lanes::Lanes,
     server::{self, Door},
     storage::Storage,
     supervise::{self, Foundation},

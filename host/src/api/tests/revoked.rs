@@ -4,13 +4,14 @@ use axum::{extract::Request as AxumRequest, middleware::Next, response::Response
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
+use hersh_base::right::CHECK_INTERVAL;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::{
     api::{document, rules::Access},
-    auth::{Caller, GRANT_INTERVAL, Grant, Scope, audit::Particulars},
+    auth::{Caller, Grant, Scope, audit::Particulars},
     testkit::{Operation, Plan},
 };
 
@@ -180,7 +181,7 @@ async fn no_route_goes_on_after_the_token_that_opened_it() {
         .await
         .unwrap();
     tokio::time::pause();
-    tokio::time::advance(GRANT_INTERVAL).await;
+    tokio::time::advance(CHECK_INTERVAL).await;
     tokio::time::resume();
     for Open { what, asked, .. } in open {
         let ended = tokio::time::timeout(PATIENCE, asked).await;

@@ -2,7 +2,7 @@
 //!
 //! They come from whoever made the image: what does not look like such a file is left alone.
 
-use crate::compose::SANDBOX_ID;
+use hersh_base::sandbox::SANDBOX_ID;
 
 /// The most of one file that is read, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 1024 * 1024;

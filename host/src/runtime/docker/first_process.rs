@@ -8,7 +8,7 @@
 //! The engine's sentence says what failed and seldom why, so the file itself is looked at. Nothing of it
 //! is run here, and only its first bytes are read.
 
-use crate::compose::SANDBOX_ID;
+use hersh_base::sandbox::SANDBOX_ID;
 
 /// The bytes of a file that tell what it is.
 pub(super) const HEAD_BYTES: usize = 4_096;

@@ -12,10 +12,11 @@ use bollard::{
     exec::{CreateExecOptions, StartExecResults},
 };
 use futures_util::StreamExt;
+use hersh_base::sandbox::SANDBOX_ID;
 use tokio::{io::AsyncReadExt, process::Command};
 
 use super::machine::{Sandbox, Sight};
-use crate::compose::{Contract, PROBE_TARGET, RuntimeMode, SANDBOX_ID, Violation};
+use crate::compose::{Contract, PROBE_TARGET, RuntimeMode, Violation};
 
 /// How long the probe may take.
 const LOOK: Duration = Duration::from_secs(20);

@@ -9,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use hersh_base::sandbox::SANDBOX_ID;
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat,
@@ -18,7 +19,6 @@ use rustix::{
 };
 
 use super::{CopyBounds, StateCopy, StateCopyError, Stopped, content::Content, meter::Meter};
-use crate::compose::SANDBOX_ID;
 
 /// The deepest folder that is copied: the watch over `/state` takes a deeper one for too much.
 pub(super) const DEPTH_MAX: usize = 128;

@@ -28,10 +28,10 @@ const IDLE_MAX_FOR_CHANGES: Duration = Duration::from_secs(1);
 
 /// How many requests one program has under way; clones count together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+pub struct InFlight(Arc<AtomicUsize>);
 
 /// One container of a program.
-pub(crate) struct Upstream {
+pub struct Upstream {
     container: ContainerId,
     place: Place,
     /// What requests name as their host: the program's id.
@@ -46,7 +46,9 @@ pub(crate) struct Upstream {
 pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
-    pub(crate) fn new(
+    /// The container of `program` at `place`, over no connection yet. Its requests count with the others
+    /// of `in_flight`.
+    pub fn new(
         program: &ProgramId,
         container: ContainerId,
         place: Place,
@@ -66,7 +68,7 @@ impl Upstream {
 
     /// Closes connections that nobody needs, until `gone` resolves: then everything that still
     /// goes on with this container ends.
-    pub(crate) async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
+    pub async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
         let mut gone = pin!(gone);
         while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
             .await
@@ -80,12 +82,13 @@ impl Upstream {
     }
 
     /// Ends everything that still goes on with this container.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.ended.cancel();
         self.idle().clear();
     }
 
-    pub(crate) fn container(&self) -> &ContainerId {
+    /// Which container it is.
+    pub fn container(&self) -> &ContainerId {
         &self.container
     }
 

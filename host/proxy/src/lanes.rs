@@ -44,7 +44,7 @@ thread_local! {
 }
 
 /// The lanes of one host. Dropped, they end with all that goes on in them.
-pub(crate) struct Lanes(Vec<Lane>);
+pub struct Lanes(Vec<Lane>);
 
 struct Lane {
     handle: Handle,
@@ -54,15 +54,15 @@ struct Lane {
 }
 
 /// A place in a lane, taken until it is dropped.
-pub(crate) struct Seat {
+pub struct Seat {
     handle: Handle,
     connections: Arc<AtomicUsize>,
 }
 
 impl Lanes {
     /// None: everything runs where it is asked for.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn none() -> Self {
         Self(Vec::new())
     }
 
@@ -71,7 +71,7 @@ impl Lanes {
     ///
     /// # Errors
     /// As the system says that gives no more threads or descriptors.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::start_so_many(processors.min(LANES_MAX))
     }
@@ -82,7 +82,7 @@ impl Lanes {
     }
 
     /// A place in the lane with the fewest connections.
-    pub(crate) fn enter(&self) -> Seat {
+    pub fn enter(&self) -> Seat {
         let count = |lane: &&Lane| lane.connections.load(Ordering::Relaxed);
         let (handle, connections) = match self.0.iter().min_by_key(count) {
             Some(lane) => (lane.handle.clone(), Arc::clone(&lane.connections)),
@@ -140,7 +140,7 @@ fn run(
 
 impl Seat {
     /// The lane's runtime.
-    pub(crate) fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }
@@ -158,7 +158,7 @@ pub(crate) fn here() -> LaneId {
 
 /// Does something on the main runtime's threads, so that it holds up no lane. It ends when this is
 /// dropped, and panics here if it panics there.
-pub(crate) async fn beside<F>(work: F) -> F::Output
+pub async fn beside<F>(work: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {

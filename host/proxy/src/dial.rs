@@ -17,7 +17,7 @@ const PAUSE_LAST: Duration = Duration::from_millis(250);
 
 /// Those who found one socket full; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Dials(Arc<Mutex<()>>);
+pub struct Dials(Arc<Mutex<()>>);
 
 impl Dials {
     /// Connects by `dial`, again while the queue is full; one of all does so at a time. Waits for as

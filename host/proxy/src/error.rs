@@ -9,7 +9,7 @@ use crate::place::ConnectError;
 
 /// Why a request got no answer from the program.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ForwardError {
+pub enum ForwardError {
     /// The path is not one that may be asked for.
     #[error(transparent)]
     Path(#[from] PathError),

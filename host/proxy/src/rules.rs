@@ -12,7 +12,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// What one program's manifest says of the way to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// Where it listens, unless that is a socket.
     pub(crate) port: u16,
     pub(crate) patience: Patience,
@@ -45,7 +45,8 @@ pub(crate) struct Extra {
 }
 
 impl Rules {
-    pub(crate) fn new(manifest: &Manifest) -> Self {
+    /// The rules in `manifest`.
+    pub fn new(manifest: &Manifest) -> Self {
         let rules = &manifest.proxy;
         // They were checked when the manifest came in; the list of what never passes may be longer
         // today.

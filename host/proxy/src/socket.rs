@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::compose::{SANDBOX_ID, SOCKET_NAME};
+use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
 
 /// Why a program's socket is not connected to.
 #[derive(Debug, thiserror::Error)]

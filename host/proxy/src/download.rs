@@ -1,6 +1,6 @@
 //! The body of an answer on its way to the client: as fast as the client takes it, and no longer
-//! than the program says something. That the client would still be let in is seen to by its
-//! [`Line`](crate::line::Line), since a body that nobody reads does nothing.
+//! than the program says something. That the client would still be let in is seen to by
+//! [`Admittance::watch`](crate::Admittance::watch), since a body that nobody reads does nothing.
 
 use std::{
     pin::Pin,
@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
 use bytes::Bytes;
 use hyper::{
     body::{Frame, SizeHint},
@@ -24,7 +23,7 @@ use super::{
     upstream::Permit,
     wait::GivenUp,
 };
-use crate::line::Open;
+use crate::Guard;
 
 /// Why a body ended early. The client sees its connection close.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,59 @@ pub(super) enum DownloadError {
     Silent,
     #[error("the program ended")]
     Ended,
+}
+
+/// Why the body of an answer ended early. The client sees its connection close.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct BodyError(#[from] DownloadError);
+
+/// The body of a program's answer.
+pub struct Body(Content);
+
+enum Content {
+    /// All of it; empty once it was taken.
+    Whole(Bytes),
+    Download(Download),
+}
+
+impl Body {
+    /// A body without content.
+    pub(super) fn empty() -> Self {
+        Self(Content::Whole(Bytes::new()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().0 {
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Content::Download(download) => download.poll_frame(cx).map_err(BodyError),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Download(download) => download.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Download(download) => download.size_hint(),
+        }
+    }
 }
 
 /// A body that is read from a program.
@@ -52,7 +104,7 @@ struct Download {
 struct Held {
     link: Box<Link>,
     permit: Permit,
-    _open: Option<Open>,
+    _open: Option<Guard>,
 }
 
 /// The body of the answer that `link` has begun to read; the link is given back once it is through.
@@ -61,14 +113,14 @@ pub(super) fn stream(
     mut link: Box<Link>,
     permit: Permit,
     headers: &[(HeaderName, HeaderValue)],
-    open: impl FnOnce(CancellationToken) -> Option<Open>,
+    open: impl FnOnce(CancellationToken) -> Option<Guard>,
 ) -> Body {
     if let Some(body) = link.whole() {
         give_back(link, &permit);
-        return Body::from(body);
+        return Body(Content::Whole(body));
     }
     let has_length = link.size_hint().exact().is_some();
-    Body::new(Download {
+    Body(Content::Download(Download {
         silence: permit.upstream().rules().patience.silence,
         events: (!has_length && events::are_told(headers)).then(Events::default),
         held: Some(Held {
@@ -77,7 +129,7 @@ pub(super) fn stream(
             permit,
         }),
         is_waiting: false,
-    })
+    }))
 }
 
 fn give_back(link: Box<Link>, permit: &Permit) {
@@ -132,23 +184,19 @@ impl Download {
     }
 }
 
-impl hyper::body::Body for Download {
-    type Data = Bytes;
-    type Error = DownloadError;
-
+impl Download {
     fn poll_frame(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        let this = self.get_mut();
-        let next = this.poll_next(cx);
+        let next = self.poll_next(cx);
         let held = match &next {
             Poll::Ready(Some(Err(_))) => {
-                this.held = None;
+                self.held = None;
                 None
             }
-            Poll::Ready(None) => this.held.take(),
-            Poll::Ready(Some(Ok(_))) => this.held.take_if(|held| held.link.is_through()),
+            Poll::Ready(None) => self.held.take(),
+            Poll::Ready(Some(Ok(_))) => self.held.take_if(|held| held.link.is_through()),
             Poll::Pending => None,
         };
         if let Some(held) = held {

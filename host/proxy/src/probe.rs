@@ -14,7 +14,7 @@ const EXCERPT_LENGTH_MAX: usize = 200;
 
 /// What was seen instead of a program that is up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Miss {
+pub enum Miss {
     /// Nobody took the connection.
     Unreached(String),
     /// Somebody did.
@@ -22,7 +22,8 @@ pub(crate) enum Miss {
 }
 
 impl Miss {
-    pub(crate) fn words(&self) -> &str {
+    /// The words.
+    pub fn words(&self) -> &str {
         match self {
             Self::Unreached(words) | Self::Unready(words) => words,
         }
@@ -33,12 +34,7 @@ impl Miss {
 ///
 /// # Errors
 /// What was seen instead of a 2xx status.
-pub(crate) async fn probe(
-    place: &Place,
-    rules: &Rules,
-    host: &str,
-    path: &str,
-) -> Result<(), Miss> {
+pub async fn probe(place: &Place, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
     let link = Link::dial(place, rules, CancellationToken::new());
     let link = link.await.map_err(|error| Miss::Unreached(words(&error)))?;
     let mut headers = HeaderMap::new();

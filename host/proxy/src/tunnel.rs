@@ -23,7 +23,7 @@ use super::{
     frames::{self, Frames},
     keep_alive,
 };
-use crate::{auth::Grant, place::Wire};
+use crate::place::Wire;
 
 /// Bytes that wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -49,7 +49,7 @@ pub(super) struct Ends {
     /// The container is over.
     pub(super) program: CancellationToken,
     /// Whoever opened it would not be let in any more.
-    pub(super) grant: Grant,
+    pub(super) revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How long nobody may be heard of; at most half as long again is waited.
     pub(super) silence: Duration,
 }
@@ -77,7 +77,7 @@ impl Tunnel {
         let over = tokio::select! {
             over = poll_fn(|cx| relay.poll(cx)) => over,
             () = self.ends.program.cancelled() => Over::Ended,
-            () = self.ends.grant.over() => Over::Revoked,
+            () = self.ends.revoked => Over::Revoked,
         };
         if let Over::Broken(error) = &over {
             tracing::debug!(%error, "tunnel broke");

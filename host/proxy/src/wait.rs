@@ -7,11 +7,9 @@ use std::{
     time::Duration,
 };
 
-use hersh_base::deadline::Deadline;
+use hersh_base::{deadline::Deadline, right::CHECK_INTERVAL};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-use crate::auth::GRANT_INTERVAL;
 
 /// The wait of one connection's user, set anew for each thing that is waited for.
 pub(super) struct Wait {
@@ -46,7 +44,7 @@ impl Wait {
         self.late_at = None;
     }
 
-    /// The same, with a look every [`GRANT_INTERVAL`]. It costs no timer: the one there is goes off
+    /// The same, with a look every [`CHECK_INTERVAL`]. It costs no timer: the one there is goes off
     /// earlier.
     pub(super) fn set_with_looks(&mut self, time: Duration) {
         let now = Instant::now();
@@ -54,7 +52,7 @@ impl Wait {
     }
 
     fn look_until(&mut self, now: Instant, late_at: Instant) {
-        let look_at = now + GRANT_INTERVAL;
+        let look_at = now + CHECK_INTERVAL;
         self.deadline.set_at(look_at.min(late_at));
         self.late_at = (look_at < late_at).then_some(late_at);
     }

@@ -57,7 +57,7 @@ impl Names {
 ///
 /// # Errors
 /// Why it can't pass.
-pub(crate) fn addable(name: &str) -> Result<HeaderName, &'static str> {
+pub fn addable(name: &str) -> Result<HeaderName, &'static str> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err("a header's name has letters, digits and '-'");
     };

@@ -23,26 +23,34 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{
-    dial::Dials,
-    storage::{SocketError, open_socket},
-};
+pub use crate::dial::Dials;
+use crate::socket::{SocketError, open_socket};
 
 /// Where the host reaches a program.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub enum Place {
     /// On the network of its sandbox.
     Address(IpAddr),
     /// By the socket in this folder, its `/state`: it has no network.
-    Socket { state: PathBuf, dials: Dials },
+    Socket {
+        /// The folder.
+        state: PathBuf,
+        /// Who connects to it, one at a time.
+        dials: Dials,
+    },
 }
 
 /// Why there is no connection to a program.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub enum ConnectError {
     /// Nobody listens on its port.
     #[error("connect to port {port}: {source}")]
-    Port { port: u16, source: io::Error },
+    Port {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Nobody listens on its socket.
     #[error("connect to its socket: {0}")]
     Listener(#[source] io::Error),
@@ -53,7 +61,7 @@ pub(crate) enum ConnectError {
 
 impl Place {
     /// By the socket in the folder `state`.
-    pub(crate) fn socket(state: PathBuf) -> Self {
+    pub fn socket(state: PathBuf) -> Self {
         let dials = Dials::default();
         Self::Socket { state, dials }
     }
@@ -62,7 +70,7 @@ impl Place {
     ///
     /// # Errors
     /// [`ConnectError`] says what was tried.
-    pub(crate) async fn connect(&self, port: u16) -> Result<Wire, ConnectError> {
+    pub async fn connect(&self, port: u16) -> Result<Wire, ConnectError> {
         match self {
             Self::Address(address) => {
                 let failed = |source| ConnectError::Port { port, source };
@@ -87,8 +95,10 @@ impl Place {
 
 /// A connection to a program.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub enum Wire {
+    /// Over the network of its sandbox.
     Tcp(TcpStream),
+    /// By its socket.
     Unix(UnixStream),
 }
 

@@ -6,13 +6,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::body::{Body, HttpBody};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hyper::body::Body;
 
 /// A body that is still to be sent, or what is left of it.
 #[derive(Debug)]
 pub(super) struct Upload {
-    body: Body,
+    body: UnsyncBoxBody<Bytes, UploadError>,
     framing: Framing,
     /// Bytes that it may still have, and might have had at first.
     left: u64,
@@ -43,13 +44,16 @@ pub(super) enum UploadError {
 
 impl Upload {
     /// The client's body, if it has one; more than `bytes_max` of it are not sent.
-    pub(super) fn new(body: Body, bytes_max: u64) -> Option<Self> {
+    pub(super) fn new(
+        body: impl Body<Data = Bytes> + Send + 'static,
+        bytes_max: u64,
+    ) -> Option<Self> {
         if body.is_end_stream() {
             return None;
         }
         let length = body.size_hint().exact();
         Some(Self {
-            body,
+            body: body.map_err(|_| UploadError::Broken).boxed_unsync(),
             framing: length.map_or(Framing::Chunked, Framing::Length),
             left: bytes_max,
             bytes_max,
@@ -77,9 +81,8 @@ impl Upload {
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
             return Poll::Ready(self.end(out));
         };
-        let frame = frame.map_err(|_| UploadError::Broken)?;
         // Trailers end here: nobody lists which of them may pass.
-        if let Ok(data) = frame.into_data() {
+        if let Ok(data) = frame?.into_data() {
             self.write(&data, out)?;
         }
         Poll::Ready(if self.body.is_end_stream() {
@@ -123,8 +126,7 @@ impl Upload {
 mod tests {
     use std::{collections::VecDeque, convert::Infallible, task::Waker};
 
-    use bytes::Bytes;
-    use http_body_util::Full;
+    use http_body_util::{Empty, Full};
     use hyper::body::{Frame, SizeHint};
 
     use super::*;
@@ -148,12 +150,12 @@ mod tests {
         }
     }
 
-    fn frames(data: &[&'static str], length: Option<u64>) -> Body {
+    fn frames(data: &[&'static str], length: Option<u64>) -> Frames {
         let frame = |data: &&'static str| Frame::data(Bytes::from(*data));
-        Body::new(Frames(data.iter().map(frame).collect(), length))
+        Frames(data.iter().map(frame).collect(), length)
     }
 
-    fn sent(body: Body) -> Result<String, UploadError> {
+    fn sent(body: impl Body<Data = Bytes> + Send + 'static) -> Result<String, UploadError> {
         let mut out = BytesMut::new();
         let mut upload = Upload::new(body, 100).unwrap();
         upload.write_framing(&mut out);
@@ -170,14 +172,14 @@ mod tests {
 
     #[test]
     fn a_body_is_framed_by_what_is_known_of_it() {
-        let full = sent(Body::new(Full::from("hello")));
+        let full = sent(Full::from("hello"));
         assert_eq!(full.unwrap(), "content-length: 5\r\nhello");
         let known = sent(frames(&["he", "", "llo"], Some(5)));
         assert_eq!(known.unwrap(), "content-length: 5\r\nhello");
         let unknown = sent(frames(&["he", "", "llo"], None));
         let chunks = "transfer-encoding: chunked\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
         assert_eq!(unknown.unwrap(), chunks);
-        assert!(Upload::new(Body::empty(), 100).is_none());
+        assert!(Upload::new(Empty::new(), 100).is_none());
     }
 
     #[test]
@@ -185,7 +187,7 @@ mod tests {
         let mut trailers = hyper::HeaderMap::new();
         trailers.insert("x", hyper::header::HeaderValue::from_static("y"));
         let frames = VecDeque::from([Frame::data("ok".into()), Frame::trailers(trailers)]);
-        let text = sent(Body::new(Frames(frames, None))).unwrap();
+        let text = sent(Frames(frames, None)).unwrap();
         assert!(text.ends_with("\r\n2\r\nok\r\n0\r\n\r\n"), "{text}");
     }
 
@@ -195,8 +197,8 @@ mod tests {
         assert_eq!(short, Err(UploadError::Broken));
         let long = sent(frames(&["hello", "!"], Some(5)));
         assert_eq!(long, Err(UploadError::Broken));
-        assert!(sent(Body::from(vec![b'x'; 100])).is_ok());
-        let large = Body::from(vec![b'x'; 101]);
+        assert!(sent(Full::from(vec![b'x'; 100])).is_ok());
+        let large = Full::from(vec![b'x'; 101]);
         assert_eq!(sent(large), Err(UploadError::TooLarge(100)));
     }
 }

@@ -4,7 +4,7 @@ use hyper::Uri;
 
 /// A path that is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PathError {
+pub enum PathError {
     /// It is not the program's.
     #[error("only paths under /watcher/ are forwarded")]
     Elsewhere,
@@ -32,7 +32,7 @@ pub(crate) enum PathError {
 ///
 /// # Errors
 /// [`PathError`] says what is in the way.
-pub(crate) fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError> {
+pub fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError> {
     let rest = uri
         .path()
         .strip_prefix("/programs/")

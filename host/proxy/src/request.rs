@@ -7,7 +7,7 @@ use hyper::{
 };
 
 use super::{ForwardError, headers, rules::Rules, upload::Upload};
-use crate::server::Client;
+use crate::Client;
 
 const METHODS: [Method; 7] = [
     Method::GET,

@@ -10,7 +10,12 @@
 //! own. A slow one holds a bounded number of requests, each for a bounded time, never the host.
 //! Whoever waits for the program drives the connection to it, so that a request costs no task and
 //! its end is the end of everything done for it.
+//!
+//! Who lets a request in, what is counted and where a program runs are decided elsewhere: the proxy gets
+//! an [`Admittance`], which it asks whether the request may still go on, and an [`Upstream`].
 
+mod admittance;
+mod dial;
 mod download;
 mod error;
 mod events;
@@ -19,14 +24,19 @@ mod framing;
 mod head;
 mod headers;
 mod hearing;
+pub mod lanes;
 mod link;
 mod names;
 mod outbox;
 mod path;
+pub mod place;
 mod probe;
 mod references;
 mod request;
 mod rules;
+pub mod socket;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod tunnel;
 mod upload;
 mod upstream;
@@ -35,32 +45,18 @@ mod websocket;
 
 use std::{mem, sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, HttpBody},
-    extract::Request,
-    response::Response,
-};
-use hersh_base::seats::Seats;
+use bytes::Bytes;
+use hersh_base::seats::{Bound, Seats};
 use hyper::{
-    StatusCode,
+    Request, Response, StatusCode,
+    body::Body as HttpBody,
     header::{self, HeaderName, HeaderValue},
     upgrade::OnUpgrade,
 };
 
-#[cfg(any(test, feature = "testkit"))]
-pub(crate) use self::hearing::hear_out;
-use self::{
-    error::AskError,
-    head::Said,
-    link::Link,
-    references::Base,
-    request::Question,
-    tunnel::{Ends, Tunnel},
-    upload::Upload,
-    upstream::Permit,
-    websocket::Handshake,
-};
-pub(crate) use self::{
+pub use self::{
+    admittance::{Admittance, Client, Guard, TunnelRight},
+    download::{Body, BodyError},
     error::ForwardError,
     names::addable,
     path::{PathError, watcher_path},
@@ -69,11 +65,26 @@ pub(crate) use self::{
     upstream::{InFlight, Upstream},
     websocket::is_offered,
 };
-
-use crate::{auth::Grant, line::Line, seats::TUNNELS_MAX, server::Client};
+use self::{
+    error::AskError,
+    head::Said,
+    link::Link,
+    references::Base,
+    request::Question,
+    tunnel::{Ends, Tunnel},
+    upload::Upload,
+    websocket::Handshake,
+};
 
 /// Requests that one program may have in flight, streams and tunnels included.
-pub(crate) const IN_FLIGHT_MAX: usize = 256;
+pub const IN_FLIGHT_MAX: usize = 256;
+
+/// Tunnels to programs.
+pub const TUNNELS_MAX: Bound = Bound {
+    all: 1_024,
+    one_user: 512,
+    for_admins: 32,
+};
 
 /// Whoever sits between a client and this host takes a connection for dead that is silent for as
 /// long as this, and some for half as long.
@@ -81,7 +92,7 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 
 /// Forwards requests to programs; clones share its bounds.
 #[derive(Clone, Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     tunnels: Seats,
 }
 
@@ -94,18 +105,21 @@ impl Default for Proxy {
 
 impl Proxy {
     /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
-    /// `grant` is asked for if it takes a while, and ends that.
+    /// `admittance` is asked if it takes a while, and ends that.
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
-    pub(crate) async fn forward(
+    pub async fn forward<B>(
         &self,
-        request: &mut Request,
+        request: &mut Request<B>,
         path: &str,
         upstream: Arc<Upstream>,
-        client: Option<&Client>,
-        grant: impl Fn() -> Grant,
-    ) -> Result<Response, ForwardError> {
+        client: Option<Client>,
+        admittance: &impl Admittance,
+    ) -> Result<Response<Body>, ForwardError>
+    where
+        B: HttpBody<Data = Bytes> + Default + Send + 'static,
+    {
         let body_bytes_max = upstream.rules().body_bytes_max;
         request::check(request, body_bytes_max)?;
         let handshake = websocket::asked(request, !request.body().is_end_stream())?.map(Box::new);
@@ -119,14 +133,14 @@ impl Proxy {
             query: request.uri().query(),
             headers: request.headers(),
             authority: upstream.authority(),
-            client,
+            client: client.as_ref(),
             handshake: handshake.as_deref().map(Handshake::headers),
             rules: upstream.rules(),
         };
-        let (said, link) = self.ask(&asked, upload, upstream, &grant).await?;
+        let (said, link) = self.ask(&asked, upload, upstream, admittance).await?;
         match said {
             Said::Answer(head) => {
-                let open = |container| Some(client?.line.open(grant(), container));
+                let open = |container| admittance.watch(container);
                 let references = lead(head.references, &asked, request.uri().path());
                 let body = download::stream(link, permit, &head.headers, open);
                 let mut answer = Response::new(body);
@@ -148,13 +162,15 @@ impl Proxy {
                 let headers = handshake
                     .confirm(&switched)
                     .map_err(|what| ForwardError::Broken(what.into()))?;
+                let right = admittance.tunnel();
                 let ends = Ends {
                     program: upstream.ended().clone(),
-                    grant: grant(),
+                    revoked: right.revoked,
                     silence: upstream.rules().patience.silence,
                 };
-                let line = client.map(|client| client.line.clone());
-                self.open(link, client_side, ends, (permit, line))?;
+                let seat = self.tunnels.take(&right.user, right.share);
+                let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
+                open(link, client_side, ends, (permit, right.connection, seat));
                 let mut answer = Response::new(Body::empty());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = headers;
@@ -169,7 +185,7 @@ impl Proxy {
         asked: &Question<'_>,
         mut upload: Option<Upload>,
         upstream: &Upstream,
-        grant: impl Fn() -> Grant,
+        admittance: &impl Admittance,
     ) -> Result<(Said, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take(may_ask_again);
@@ -180,12 +196,12 @@ impl Proxy {
                 // Boxed as everything that is rare, so that a request is small.
                 None => Box::pin(self.dial(upstream)).await?,
             };
-            match link.ask(asked, &mut upload, || grant().holds()).await {
+            match link.ask(asked, &mut upload, || admittance.holds()).await {
                 Ok(answered) => return Ok(answered),
                 Err(AskError::Unsent) => pooled = upstream.take(may_ask_again),
                 Err(AskError::Stale(_)) if may_ask_again => {}
                 // Whoever passes the body on has looked first.
-                Err(AskError::Failed(ForwardError::BodyBroken)) if !grant().holds() => {
+                Err(AskError::Failed(ForwardError::BodyBroken)) if !admittance.holds() => {
                     return Err(ForwardError::Revoked);
                 }
                 Err(AskError::Stale(error) | AskError::Failed(error)) => return Err(error),
@@ -197,32 +213,21 @@ impl Proxy {
         let ended = upstream.ended().clone();
         Link::dial(upstream.place(), upstream.rules(), ended).await
     }
+}
 
-    /// Opens a tunnel between both sides of a handshake, which has `places` until its end.
-    fn open(
-        &self,
-        link: Box<Link>,
-        client: OnUpgrade,
-        ends: Ends,
-        places: (Permit, Option<Line>),
-    ) -> Result<(), ForwardError> {
-        let seat = self
-            .tunnels
-            .take(ends.grant.user(), ends.grant.role().share());
-        let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
-        let (program, early) = link.into_wire();
-        let tunnel = Tunnel {
-            client,
-            program,
-            early,
-            ends,
-        };
-        tokio::spawn(async move {
-            tunnel.run().await;
-            drop((places, seat));
-        });
-        Ok(())
-    }
+/// Opens a tunnel between both sides of a handshake, which has `places` until its end.
+fn open(link: Box<Link>, client: OnUpgrade, ends: Ends, places: impl Send + 'static) {
+    let (program, early) = link.into_wire();
+    let tunnel = Tunnel {
+        client,
+        program,
+        early,
+        ends,
+    };
+    tokio::spawn(async move {
+        tunnel.run().await;
+        drop(places);
+    });
 }
 
 /// The references of an answer as the client may see them; `target` is the path that it asked for.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
+use hersh_base::token_text;
 use hyper::{
     HeaderMap,
     header::{self, HeaderName, HeaderValue},
@@ -12,7 +13,7 @@ use super::{
     names::{OF_ANSWERS, OF_REQUESTS},
     rules::Extra,
 };
-use crate::{auth::Token, server::Client};
+use crate::Client;
 
 /// What a program's `WWW-Authenticate` is called here: a browser would answer the real one with
 /// its user's password, and clients would take it for the host's.
@@ -43,7 +44,7 @@ pub(super) fn write_toward_program(
         }
     }
     if let Some(client) = client {
-        let (address, scheme) = (client.address.ip(), client.scheme.as_str());
+        let (address, scheme) = (client.address, client.scheme);
         // Memory takes all that is written to it.
         let _ = write!(
             out,
@@ -59,7 +60,7 @@ pub(super) fn write_toward_program(
 
 /// Whether a token of this host stands in a header's value, where it would be the program's to use.
 fn holds_token(value: &HeaderValue) -> bool {
-    Token::is_spelled_in(value.as_bytes())
+    token_text::is_spelled_in(value.as_bytes())
 }
 
 /// Writes one header.

@@ -30,7 +30,7 @@ pub(super) struct Handshake {
 
 /// Whether a request offers to go on as a WebSocket. Any other offer, such as HTTP/2 without TLS, is
 /// left alone, as RFC 9110 allows: the request is a plain one then.
-pub(crate) fn is_offered(headers: &HeaderMap) -> bool {
+pub fn is_offered(headers: &HeaderMap) -> bool {
     lists(headers, &header::UPGRADE, "websocket")
 }
 

@@ -90,53 +90,6 @@ impl<'a> Hearing<'a> {
     }
 }
 
-/// What a client would get of an answer whose bytes come in these pieces and then the end of the
-/// connection, head and body. `None` if it would not get all of one.
-#[cfg(any(test, feature = "testkit"))]
-pub(crate) fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(super::head::Head, Vec<u8>)> {
-    use super::{
-        framing::{Framing, Piece},
-        head::Said,
-        references::Base,
-    };
-    let rules = Rules::new(&hersh_program::Manifest::default());
-    let base = Base {
-        prefix: "/programs/p",
-        path: "/watcher/a/b",
-        program: "p",
-        host: Some("host.example:7700"),
-    };
-    let mut hearing = Hearing::new(is_head, &rules);
-    let (mut came, mut body) = (bytes::BytesMut::new(), Vec::new());
-    let mut head = None;
-    for piece in pieces {
-        came.extend_from_slice(piece);
-        if head.is_none() {
-            hearing.take_in(piece.len()).ok()?;
-        }
-        while head.is_none()
-            && let Some((length, spoken)) = hearing.read(&came).ok()?
-        {
-            let _ = came.split_to(length);
-            match spoken {
-                Spoken::Interim => {}
-                Spoken::Final(Said::Answer(answer)) => head = Some(answer),
-                Spoken::Final(Said::Switch(_)) => return None,
-            }
-        }
-        let Some(head) = &mut head else {
-            continue;
-        };
-        while let Piece::Data(data) = head.framing.take(&mut came).ok()? {
-            body.extend_from_slice(&data);
-        }
-    }
-    let mut head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
-    let references = std::mem::take(&mut head.references);
-    head.headers.extend(base.lead_all(references));
-    Some((head, body))
-}
-
 /// Whether an empty line ends in `bytes`, or may.
 fn ends_a_head(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|&byte| byte == b'\n');
@@ -150,7 +103,7 @@ mod tests {
     use hersh_program::Manifest;
 
     use super::*;
-    use crate::proxy::head::Said;
+    use crate::head::Said;
 
     #[test]
     fn a_head_is_heard_wherever_it_is_cut() {

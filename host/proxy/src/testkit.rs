@@ -1,0 +1,86 @@
+//! Readers of what strangers send, by themselves: for those who send them anything.
+
+use bytes::BytesMut;
+use hersh_program::Manifest;
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::{
+    Rules,
+    framing::{Framing, Piece},
+    head::{Head, Said, Spoken},
+    hearing::Hearing,
+    references::Base,
+    watcher_path,
+};
+
+/// What `program` is asked for by a request for `target`; `None` if that is not forwarded.
+#[must_use]
+pub fn forwarded_path(target: &str, program: &str) -> Option<String> {
+    watcher_path(&target.parse().ok()?, program).ok()
+}
+
+/// What a client gets of a program's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardAnswer {
+    /// The status.
+    pub status: u16,
+    /// Names and values of headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What a client gets of an answer whose bytes come in these pieces and then the end of the
+/// connection; `None` if that is not all of one. `is_head` tells that it answers a HEAD.
+#[must_use]
+pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
+    let (head, body) = hear_out(pieces, is_head)?;
+    let header =
+        |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+    Some(HeardAnswer {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(header).collect(),
+        body,
+    })
+}
+
+/// What a client would get of an answer whose bytes come in these pieces and then the end of the
+/// connection, head and body. `None` if it would not get all of one.
+fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
+    let rules = Rules::new(&Manifest::default());
+    let base = Base {
+        prefix: "/programs/p",
+        path: "/watcher/a/b",
+        program: "p",
+        host: Some("host.example:7700"),
+    };
+    let mut hearing = Hearing::new(is_head, &rules);
+    let (mut came, mut body) = (BytesMut::new(), Vec::new());
+    let mut head = None;
+    for piece in pieces {
+        came.extend_from_slice(piece);
+        if head.is_none() {
+            hearing.take_in(piece.len()).ok()?;
+        }
+        while head.is_none()
+            && let Some((length, spoken)) = hearing.read(&came).ok()?
+        {
+            let _ = came.split_to(length);
+            match spoken {
+                Spoken::Interim => {}
+                Spoken::Final(Said::Answer(answer)) => head = Some(answer),
+                Spoken::Final(Said::Switch(_)) => return None,
+            }
+        }
+        let Some(head) = &mut head else {
+            continue;
+        };
+        while let Piece::Data(data) = head.framing.take(&mut came).ok()? {
+            body.extend_from_slice(&data);
+        }
+    }
+    let mut head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
+    let references = std::mem::take(&mut head.references);
+    head.headers.extend(base.lead_all(references));
+    Some((head, body))
+}
