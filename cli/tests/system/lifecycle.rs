@@ -126,7 +126,7 @@ fn a_stop_during_starting_leaves_no_container() {
 fn a_program_that_ends_is_an_error_with_its_last_lines_and_a_retry_by_policy() {
     let host = Host::start();
     let folder = shell_program(
-        "ends",
+        "runs-out",
         "echo out of cheese; exit 3",
         "restart = \"never\"\n[readiness]\nkind = \"tcp\"\n",
     );
@@ -136,15 +136,15 @@ fn a_program_that_ends_is_an_error_with_its_last_lines_and_a_retry_by_policy() {
         told.contains("out of cheese"),
         "the last lines travel with the cause: {told}"
     );
-    let view = host.inspect("ends");
+    let view = host.inspect("runs-out");
     assert_eq!(view["program"]["cause"]["code"], "exited");
     assert!(view["program"]["retry"].is_null());
     assert!(
-        containers("ends").is_empty(),
+        containers("runs-out").is_empty(),
         "the dead container is removed"
     );
     assert!(
-        host.run(&["logs", "ends"]).contains("out of cheese"),
+        host.run(&["logs", "runs-out"]).contains("out of cheese"),
         "its log is kept"
     );
 }

@@ -273,6 +273,9 @@ async fn no_copy_begins_while_a_program_is_woken() {
         .unwrap();
     let storage = fixture.host.storage();
     storage.note_paused(&id(), &container).unwrap();
+    // The next try comes once nothing else can go on, so the copy is asked for before that.
+    tokio::time::pause();
+    fixture.runtime.refuse_waking(1);
     supervise::wake(&fixture.host, &entry, id(), container);
     let seat = fixture
         .host
@@ -282,9 +285,7 @@ async fn no_copy_begins_while_a_program_is_woken() {
         .unwrap();
     let copied = fixture.host.copy_state(Arc::clone(&entry), seat).await;
     assert!(matches!(copied, Err(CopyError::BeingCopied)), "{copied:?}");
-    while entry.copying().try_lock().is_err() {
-        tokio::task::yield_now().await;
-    }
+    drop(entry.copying().lock().await);
     assert_eq!(storage.read_paused(&id()).unwrap(), None);
     assert_eq!(fixture.runtime.pauses(), 0);
 }
