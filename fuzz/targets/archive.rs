@@ -5,8 +5,8 @@
 
 use std::{fs, path::Path, sync::OnceLock};
 
-use hersh_host::storage::{SourceLimits, Storage};
 use libfuzzer_sys::fuzz_target;
+use hersh_storage::{SourceLimits, Storage};
 
 /// Small, so that inputs reach every one of them.
 const LIMITS: SourceLimits = SourceLimits {

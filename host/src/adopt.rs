@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hersh_base::lock::{DataLock, LockError};
 use hersh_journal::{Home, Journal, JournalError, OpenError};
+use hersh_storage::{Storage, StorageError, set_file_aside};
 
 use crate::{
     runtime::{
@@ -17,7 +18,6 @@ use crate::{
         docker::{self, Stray},
     },
     serve::META_HOST_ID,
-    storage::{Storage, StorageError, set_file_aside},
     unclaimed::Journalled,
 };
 

@@ -8,12 +8,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use hersh_base::turns::{Owner, Turn, TurnQueue};
 use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, ProgramId, Task};
+use hersh_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     runtime::{BuildError, BuildRequest, Hold, Making, Runtime},
     space::Space,
-    storage::Storage,
 };
 
 /// Builds of a host at once.

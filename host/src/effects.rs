@@ -15,6 +15,7 @@ use hersh_program::{
     Readiness, START_QUEUE_MS, Started, Task,
 };
 use hersh_proxy::{Miss, place::Place, socket::remove_socket};
+use hersh_storage::{Storage, StorageError, Usage};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
@@ -25,7 +26,6 @@ use crate::{
     quota,
     readiness::{self, NotReady},
     runtime::{Running, Runtime, StartError},
-    storage::{Storage, StorageError, Usage},
 };
 
 /// The last lines that travel with a cause.
@@ -211,7 +211,7 @@ impl Effects {
         let mut receipt = running.receipt.clone();
         let write = move |storage: &Storage| {
             receipt.state = Some(storage.state_bound(&receipt.program));
-            storage.write_receipt(&receipt)
+            storage.write_receipt(&receipt.program, &receipt)
         };
         self.on_storage(write).await.map_err(start_failed)
     }

@@ -43,7 +43,6 @@ mod serve;
 mod server;
 mod service;
 mod space;
-pub mod storage;
 mod story;
 mod supervise;
 pub mod telemetry;

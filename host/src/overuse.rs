@@ -10,14 +10,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hersh_program::{ContainerId, Event, Exit, ExitReason, Program, ProgramId};
+use hersh_program::{ContainerId, Event, Exit, Program, ProgramId};
+use hersh_storage::{EndNote, Storage};
 
-use crate::{
-    host::Host,
-    registry::Entry,
-    space::NoSpace,
-    storage::{EndNote, Storage},
-};
+use crate::{host::Host, registry::Entry, space::NoSpace};
 
 /// How long the journal may take to store the end of a program before that is ended regardless.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -123,15 +119,6 @@ impl TooMuch {
         match self {
             Self::State { .. } => EndNote::StateQuota,
             Self::Disk => EndNote::DiskFull,
-        }
-    }
-}
-
-impl EndNote {
-    fn reason(self) -> ExitReason {
-        match self {
-            Self::StateQuota => ExitReason::StateQuota,
-            Self::DiskFull => ExitReason::DiskFull,
         }
     }
 }

@@ -19,12 +19,12 @@ use std::{
 };
 
 use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
+use hersh_storage::Usage;
 
 use crate::{
     host::Host,
     overuse::{self, Growth, TooMuch},
     registry::Entry,
-    storage::Usage,
 };
 
 /// How often every running program is looked at.

@@ -9,6 +9,7 @@ use hersh_base::{
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_machine::driver::Clock;
 use hersh_proxy::lanes::Lanes;
+use hersh_storage::{Storage, StorageError};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
     },
     server::{self, Door, Scheme},
     service,
-    storage::{Storage, StorageError},
     supervise::{self, Bounds, Foundation, RecoverError, Remembered},
     tls::{self, Tls, TlsError},
     unclaimed::{self, ClaimError, Journalled, Unclaimed},

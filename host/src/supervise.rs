@@ -18,6 +18,7 @@ use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
 use hersh_program::{ContainerId, ProgramId, State, Supervisor, UserId};
 use hersh_proxy::Proxy;
+use hersh_storage::{Storage, StorageError};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
@@ -35,7 +36,6 @@ use crate::{
     registry::{Entry, Registry},
     runtime::{Making, Runtime, RuntimeEvent, Unavailable},
     space::{FREE_BYTES_MIN, Space},
-    storage::{Storage, StorageError},
     story::Story,
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };

@@ -12,13 +12,11 @@ use std::{fmt, path::Path};
 
 use hersh_journal::{Home, JOURNAL_FILE};
 use hersh_program::ProgramId;
+use hersh_storage::{Storage, StorageError};
 
-use crate::{
-    runtime::{
-        Unavailable,
-        docker::{self, Stray},
-    },
-    storage::{Storage, StorageError},
+use crate::runtime::{
+    Unavailable,
+    docker::{self, Stray},
 };
 
 /// So many names of programs are told.

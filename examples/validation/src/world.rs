@@ -4,14 +4,14 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use hersh_host::{
-    compose::{Contract, Spec, validate},
+    compose::{Contract, Receipt, Spec, validate},
     runtime::{
         BuildRequest, Making, Running, Runtime, StartError,
         docker::{DockerConfig, DockerRuntime},
     },
-    storage::{SourceLimits, Storage},
 };
 use hersh_program::{BuildId, ImageId, Limits, Manifest, Observed, ProgramId};
+use hersh_storage::{SourceLimits, Storage};
 use tempfile::TempDir;
 
 use crate::{
@@ -178,8 +178,9 @@ impl World {
     }
 
     pub(crate) fn read_receipt(&self, running: &Running) -> Result<Seen<()>> {
-        self.storage.write_receipt(&running.receipt)?;
-        let stored = self.storage.read_receipt(&self.program)?;
+        self.storage
+            .write_receipt(&self.program, &running.receipt)?;
+        let stored = self.storage.read_receipt::<Receipt>(&self.program)?;
         let receipt = stored.context("no receipt is stored")?;
         same("stored receipt", &receipt, &running.receipt)?;
         let verified: Vec<_> = receipt.contracts.iter().map(|it| it.contract).collect();

@@ -1,6 +1,24 @@
 //! What a sandbox and the host agree on, so that each knows the other's files.
 
+use serde::{Deserialize, Serialize};
+
 /// User and group id of every program, and the owner of its `/state`.
 pub const SANDBOX_ID: u32 = 65_532;
 /// The file in `/state` on which a program without a network listens.
 pub const SOCKET_NAME: &str = "watcher.sock";
+
+/// What bounds a program's `/state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateBound {
+    /// The machine: no more is written than fits.
+    Confined {
+        /// By what.
+        found: String,
+    },
+    /// The host, which looks at it from time to time and ends a program past its limit.
+    Watched {
+        /// What it lies on.
+        found: String,
+    },
+}

@@ -9,6 +9,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use hersh_base::seats::Seat;
+use hersh_storage::output::{self, Followed, Marks, normal_time};
 use hersh_wire::{Code, LogLine, Problem, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,12 +20,7 @@ use super::{
     problem::Failure,
     stream::{event, last_event_id, live, reader, seat},
 };
-use crate::{
-    auth::Caller,
-    convert,
-    host::Host,
-    runtime::{self, Followed, Marks, logs::normal_time},
-};
+use crate::{auth::Caller, convert, host::Host};
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
@@ -129,7 +125,7 @@ fn resumed(
 fn gap() -> Event {
     let line = LogLine {
         at: None,
-        stream: Some(runtime::Stream::Host.name().to_owned()),
+        stream: Some(output::Stream::Host.name().to_owned()),
         line: "lines may be missing here: what came next is not kept any more".to_owned(),
     };
     event(None, &line)
@@ -178,7 +174,7 @@ struct Places(Place);
 impl Places {
     /// The place of the next line; what the host says has none, since not all of it is kept.
     fn of(&mut self, line: &LogLine) -> Option<Place> {
-        if line.stream.as_deref() == Some(runtime::Stream::Host.name()) {
+        if line.stream.as_deref() == Some(output::Stream::Host.name()) {
             return None;
         }
         let at = line.at.clone().unwrap_or_default();

@@ -9,6 +9,7 @@ use hersh_journal::JournalError;
 use hersh_machine::driver;
 use hersh_program::Cause;
 use hersh_proxy::ForwardError;
+use hersh_storage::{SourceError, StateCopyError, StateFileError, StorageError};
 use hersh_wire::{Code, Problem};
 
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
     host::{CommandError, CopyError, CreateError, ReplaceError},
     runtime::{StopError, Unavailable},
     space::NoSpace,
-    storage::{SourceError, StateCopyError, StateFileError, StorageError},
 };
 
 /// A problem as a reply.

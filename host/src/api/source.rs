@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hersh_program::{Manifest, Program, ProgramId};
+use hersh_storage::{Purpose, SourceTree, StagedSource, tar_stream};
 use hersh_wire::{Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -25,7 +26,6 @@ use crate::{
     convert,
     host::{Entry, Host, NewProgram, Outcome},
     idempotency::{Claim, Key, Known},
-    storage::{Purpose, SourceTree, StagedSource, tar_stream},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

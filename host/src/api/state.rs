@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
+use hersh_storage::STATE_FILE_BYTES_MAX;
 use hersh_wire::{Code, Problem};
 use serde::Deserialize;
 use tokio_util::io::ReaderStream;
@@ -22,7 +23,6 @@ use super::{
 use crate::{
     auth::{Caller, audit::Particulars},
     host::Host,
-    storage::STATE_FILE_BYTES_MAX,
 };
 
 /// Bytes of one piece on its way out.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use hersh_base::{pace::Pace, seats::Seat};
 use hersh_program::Manifest;
+use hersh_storage::{MANIFEST, SourceLimits, StagedSource};
 use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
 use tokio::time::{Instant, timeout};
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -21,12 +22,7 @@ use super::{
     lists::NoLists,
     problem::Failure,
 };
-use crate::{
-    auth::Caller,
-    convert,
-    host::Host,
-    storage::{MANIFEST, SourceLimits, StagedSource},
-};
+use crate::{auth::Caller, convert, host::Host};
 
 /// How long a sender may keep the host waiting, less what it sends at the least pace.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ mod verify;
 
 pub use contracts::{Contract, Verified, Violation};
 pub use file::to_compose_yaml;
-pub use receipt::{Receipt, StateBound};
+pub use receipt::Receipt;
 pub use rules::{MIN_MEMORY_BYTES, MIN_PIDS, validate};
 pub use spec::{
     CACHE_LABEL, ENGINE_DEFAULT, Environment, HOME, HOST_LABEL, LAYER_LABEL, MEMORY_FOLDERS, Mount,

@@ -1,5 +1,6 @@
 //! What a start leaves behind as evidence.
 
+use hersh_base::sandbox::StateBound;
 use hersh_program::{ContainerId, ImageId, ProgramId};
 use serde::{Deserialize, Serialize};
 
@@ -25,20 +26,4 @@ pub struct Receipt {
     pub state: Option<StateBound>,
     /// When, milliseconds since the Unix epoch.
     pub made_at_ms: u64,
-}
-
-/// What bounds a program's `/state`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StateBound {
-    /// The machine: no more is written than fits.
-    Confined {
-        /// By what.
-        found: String,
-    },
-    /// The host, which looks at it from time to time and ends a program past its limit.
-    Watched {
-        /// What it lies on.
-        found: String,
-    },
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use hersh_base::sandbox::StateBound;
 use hersh_program::{
     BuildId, Cause, ExitReason, Failed, Logs, Manifest, NetworkMode, Program, ProgramRecord,
     RestartPolicy, State,
 };
+use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
 use super::{folders::without_folders, reach, words::record_words};
 use crate::{
-    compose::{Receipt, RuntimeMode, StateBound},
+    compose::{Receipt, RuntimeMode},
     registry::Entry,
-    runtime::LogLine,
-    storage::StoredBuild,
 };
 
 /// A program as it stands now.

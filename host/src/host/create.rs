@@ -8,15 +8,10 @@ use hersh_machine::driver::{self, Config};
 use hersh_program::{
     Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor, UserId,
 };
+use hersh_storage::{StagedSource, Usage};
 
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
-use crate::{
-    idempotency::Claim,
-    program_journal::ProgramJournal,
-    registry::Entry,
-    storage::{StagedSource, Usage},
-    story::Story,
-};
+use crate::{idempotency::Claim, program_journal::ProgramJournal, registry::Entry, story::Story};
 
 /// A program that is to be.
 pub(crate) struct NewProgram {

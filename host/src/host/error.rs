@@ -5,9 +5,10 @@ use std::sync::Arc;
 use hersh_journal::JournalError;
 use hersh_machine::driver;
 use hersh_program::{Cause, ProgramId, Refusal};
+use hersh_storage::StorageError;
 use tokio::task::JoinError;
 
-use crate::{admission::QuotaError, storage::StorageError};
+use crate::admission::QuotaError;
 
 /// The owner is not among the users any more.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,7 @@ use hersh_program::{
     CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
 };
 use hersh_proxy::{Proxy, Upstream, lanes, place::Place};
+use hersh_storage::Storage;
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
@@ -38,7 +39,6 @@ use crate::{
     runtime::{Runtime, Unavailable},
     seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     space::Space,
-    storage::Storage,
 };
 
 /// What a user can ask of a program.

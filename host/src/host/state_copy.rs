@@ -16,14 +16,11 @@ use std::{
 use hersh_base::{seats::Seat, whole::whole};
 use hersh_journal::JournalError;
 use hersh_program::{ContainerId, Program, ProgramId, State};
+use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage};
 use tokio::task::JoinError;
 
 use super::{Entry, Host};
-use crate::{
-    runtime::StopError,
-    space::NoSpace,
-    storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage},
-};
+use crate::{runtime::StopError, space::NoSpace};
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(20);

@@ -11,19 +11,11 @@
 //! left, `stop` of a program that does not run is a success, `build` of a tree that is built
 //! already answers with the image that stands.
 
-mod build_log;
 pub mod docker;
 mod error;
-mod log_file;
-mod log_store;
-pub mod logs;
 mod types;
 
-pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use error::{BuildError, StartError, StopError, Unavailable};
-pub use log_file::Marks;
-pub use log_store::{FOLLOW_LINES, Followed, LogStore, TAIL_BYTES_MAX};
-pub use logs::{LogLine, Stream};
 pub use types::{
     BuildRequest, Collected, EngineInfo, Hold, InUse, Kept, Listed, Making, OnDeath, Running,
     RuntimeEvent, StartTurn, Stats,
@@ -37,6 +29,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use hersh_storage::output::LogStore;
 use tokio::sync::mpsc;
 
 use crate::compose::{Environment, Spec};

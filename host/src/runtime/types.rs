@@ -5,12 +5,10 @@ use std::{
 };
 
 use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, ProgramId};
+use hersh_storage::DOCKERFILE;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    compose::{Receipt, RuntimeMode},
-    storage::DOCKERFILE,
-};
+use crate::compose::{Receipt, RuntimeMode};
 
 /// Which of all programs that ever had a name one is. A name is given again once its program was
 /// removed, a making never: what one program left in an engine's cache is not for the next.

@@ -20,6 +20,7 @@ use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
 use hersh_proxy::lanes::Lanes;
+use hersh_storage::{Storage, StorageError};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -29,7 +30,6 @@ use crate::{
     HostError, api, auth,
     host::Host,
     server::{self, Door},
-    storage::{Storage, StorageError},
     supervise::{self, Foundation},
     workers::Workers,
 };

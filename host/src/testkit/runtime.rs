@@ -10,17 +10,16 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, Logs, Observed, ProgramId};
+use hersh_storage::{Storage, output::LogStore};
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use crate::{
     compose::{Environment, Receipt, RuntimeMode, Spec},
     runtime::{
-        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed,
-        LogStore, Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError,
-        Unavailable,
+        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, Running,
+        Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
     },
-    storage::Storage,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.

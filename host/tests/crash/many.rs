@@ -6,15 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_host::{
-    storage::Storage,
-    testkit::{FakeEngine, Setup, TestHost},
-};
+use hersh_host::testkit::{FakeEngine, Setup, TestHost};
 use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_program::{
     BuildId, ContainerId, Event, ImageId, Manifest, Program, ProgramId, ProgramRecord,
     ProgramStepper, Readiness, Source, Started,
 };
+use hersh_storage::Storage;
 use serde_json::Value;
 
 const PROGRAMS: u64 = 10_000;

@@ -1,8 +1,9 @@
 //! What programs print is kept: whole, bounded, after their end, across restarts.
 
-use hersh_host::runtime::{LogLine, Runtime, Stream, logs::LINE_BYTES};
+use hersh_host::runtime::Runtime;
 
 use hersh_program::Observed;
+use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
 use crate::world::{PATIENCE, World, until};
 

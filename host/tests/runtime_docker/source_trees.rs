@@ -2,7 +2,8 @@
 
 use std::{io::Write, path::Path};
 
-use hersh_host::{runtime::Runtime, storage::SourceLimits};
+use hersh_host::runtime::Runtime;
+use hersh_storage::SourceLimits;
 use tar::{Builder, EntryType, Header};
 
 use crate::world::{World, add_file, busybox_archive};

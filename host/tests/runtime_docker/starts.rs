@@ -36,7 +36,10 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
         seen("stack the machine's") || seen("stack gVisor's"),
         "{told:?}"
     );
-    world.storage.write_receipt(receipt).unwrap();
+    world
+        .storage
+        .write_receipt(&world.program, receipt)
+        .unwrap();
     assert_eq!(
         world.storage.read_receipt(&world.program).unwrap().as_ref(),
         Some(receipt)

@@ -19,9 +19,9 @@ use hersh_host::{
         BuildError, BuildRequest, Hold, Making, Running, Runtime,
         docker::{DockerConfig, DockerRuntime},
     },
-    storage::{SourceLimits, Storage},
 };
 use hersh_program::{BuildId, BuildRules, ImageId, Manifest, ProgramId, Readiness};
+use hersh_storage::{SourceLimits, Storage};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything that the tests wait for may take.

@@ -4,7 +4,7 @@
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
 //!                          host ◄── sim
 //! ```
-//! Inside `host/`: base ◄── journal, proxy ◄── host; none of those in the middle knows another.
+//! Inside `host/`: base ◄── journal, proxy, storage ◄── host; none of those in the middle knows another.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 8] = [
+const OURS: [(&str, &[&str]); 9] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
@@ -35,6 +35,10 @@ const OURS: [(&str, &[&str]); 8] = [
     ),
     ("hersh-proxy", &["hersh-base", "hersh-program"]),
     (
+        "hersh-storage",
+        &["hersh-base", "hersh-program", "hersh-wire"],
+    ),
+    (
         "hersh-host",
         &[
             "hersh-base",
@@ -42,12 +46,19 @@ const OURS: [(&str, &[&str]); 8] = [
             "hersh-machine",
             "hersh-program",
             "hersh-proxy",
+            "hersh-storage",
             "hersh-wire",
         ],
     ),
     (
         "hersh-cli",
-        &["hersh-base", "hersh-host", "hersh-journal", "hersh-wire"],
+        &[
+            "hersh-base",
+            "hersh-host",
+            "hersh-journal",
+            "hersh-storage",
+            "hersh-wire",
+        ],
     ),
     (
         "hersh-sim",

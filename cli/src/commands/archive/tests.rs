@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hersh_host::storage::{SourceLimits, Storage};
+use hersh_storage::{SourceLimits, Storage};
 use tokio::sync::mpsc;
 
 use super::*;

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use hersh_program::ProgramId;
+use hersh_storage::output::{FOLLOW_LINES, LogLine, Stream};
 
 use super::{
     clock::StoppedClock,
     speech::Client,
     world::{World, decent},
 };
-use crate::runtime::{FOLLOW_LINES, LogLine, Stream};
 
 /// Lines that a program prints at once.
 const BURST: usize = 500;

@@ -15,6 +15,7 @@ use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId, UserId};
 use hersh_proxy::lanes::Lanes;
+use hersh_storage::Storage;
 use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
@@ -28,7 +29,6 @@ use crate::{
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
     host::{Command, Host},
     server::{self, Door},
-    storage::Storage,
     supervise::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,

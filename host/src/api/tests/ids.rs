@@ -1,7 +1,8 @@
 //! What tells programs and builds apart for as long as anything of them is left.
 
+use hersh_storage::StoredBuild;
+
 use super::*;
-use crate::storage::StoredBuild;
 
 fn making(host: &Fixture, name: &str) -> String {
     let id = ProgramId::parse(name).unwrap();

@@ -36,6 +36,7 @@ use hersh_base::surroundings::Surroundings;
 use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::ProgramId;
+use hersh_storage::Storage;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -44,7 +45,6 @@ use crate::{
     auth,
     line::Line,
     server::{Client, Scheme},
-    storage::Storage,
     supervise::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,

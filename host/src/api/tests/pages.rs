@@ -5,10 +5,10 @@ use axum::{
     http::{Method, StatusCode},
 };
 use futures_util::StreamExt;
+use hersh_storage::output::Stream;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::runtime::Stream;
 
 #[tokio::test]
 async fn a_list_is_read_page_by_page_and_filtered() {
@@ -132,9 +132,9 @@ async fn a_stream_of_lines_goes_on_after_the_last_id() {
     let host = Fixture::new().await;
     host.ready("a").await;
     let id = ProgramId::parse("a").unwrap();
-    let line = |second: u64, text: &str| crate::runtime::LogLine {
+    let line = |second: u64, text: &str| hersh_storage::output::LogLine {
         at: format!("2026-01-01T00:00:{second:02}.000000000Z"),
-        stream: crate::runtime::Stream::Stdout,
+        stream: hersh_storage::output::Stream::Stdout,
         text: text.to_owned(),
     };
     let lines = vec![
@@ -175,7 +175,7 @@ async fn a_stream_goes_on_where_it_was_though_times_are_out_of_order() {
     let host = Fixture::new().await;
     host.ready("a").await;
     let id = ProgramId::parse("a").unwrap();
-    let line = |second: u64, stream, text: &str| crate::runtime::LogLine {
+    let line = |second: u64, stream, text: &str| hersh_storage::output::LogLine {
         at: format!("2026-01-01T00:00:{second:02}.000000000Z"),
         stream,
         text: text.to_owned(),

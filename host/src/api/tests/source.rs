@@ -3,11 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::FutureExt;
 use hersh_program::{BuildId, Manifest, Program, Refusal};
+use hersh_storage::{SourceLimits, StagedSource};
 
 use super::*;
 use crate::{
     host::{CommandError, Entry, ReplaceError},
-    storage::{SourceLimits, StagedSource},
     testkit::{Operation, Plan},
 };
 

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use hersh_base::seats::Share;
 use hersh_program::UserId;
+use hersh_storage::output::{LogLine, Stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::{
     host::{Command, CommandError},
-    runtime::logs::{LogLine, Stream},
     seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     testkit::{Operation, Plan},
 };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bollard::models::ImageInspect;
+use hersh_storage::{output::BuildLog, read_inside};
 
 use super::{
     Inner,
@@ -20,8 +21,7 @@ use crate::{
         Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild,
         is_mounted_over,
     },
-    runtime::{BuildError, BuildLog, BuildRequest},
-    storage::read_inside,
+    runtime::{BuildError, BuildRequest},
 };
 
 /// The text that the engine is to build.

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt;
 use hersh_program::ImageId;
+use hersh_storage::{BUILD_DOCKERFILE, Purpose, SourceTree, output::BuildLog, tar_stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,8 +23,7 @@ use super::{
 };
 use crate::{
     dockerfile::ToBuild,
-    runtime::{BuildError, BuildLog, BuildRequest, Unavailable},
-    storage::{BUILD_DOCKERFILE, Purpose, SourceTree, tar_stream},
+    runtime::{BuildError, BuildRequest, Unavailable},
 };
 
 /// Builds end by cancellation, never by a limit on one request.

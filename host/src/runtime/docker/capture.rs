@@ -14,11 +14,11 @@ use std::{
 
 use bollard::models::ContainerInspectResponse;
 use hersh_program::ProgramId;
+use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, engine::Fault, from_engine, from_files, pace::Pace, spool::Spool};
-use crate::runtime::logs::{LogLine, Stream, normal_time};
 
 /// How many stored lines are looked through for where a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;

@@ -316,14 +316,12 @@ mod tests {
     use axum::{Router, body::Body, http::Uri, response::IntoResponse};
     use futures_util::stream;
     use hersh_program::ExitReason;
+    use hersh_storage::Storage;
     use serde_json::json;
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::{
-        runtime::docker::{DockerConfig, DockerRuntime},
-        storage::Storage,
-    };
+    use crate::runtime::docker::{DockerConfig, DockerRuntime};
 
     fn container(program: &str) -> String {
         program.repeat(64)

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
+use hersh_storage::StorageError;
 
 use super::{Inner, base::find, build::NO_LIMIT, engine::Fault, fetched::Fetched, images::ago_ms};
-use crate::{runtime::BuildError, storage::StorageError};
+use crate::runtime::BuildError;
 
 /// Whether an image has to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::storage::{Storage, StorageError};
+use hersh_storage::{Storage, StorageError};
 
 /// A use is written down again when the last one that was is older than this, milliseconds.
 const NOTED_EVERY_MS: u64 = 60 * 60 * 1_000;

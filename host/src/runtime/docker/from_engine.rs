@@ -6,6 +6,7 @@ use std::{collections::HashSet, time::Duration};
 
 use bollard::{container::LogOutput, query_parameters::LogsOptions};
 use futures_util::StreamExt;
+use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     lines::{Lines, key},
     spool::Piece,
 };
-use crate::runtime::logs::{LogLine, Stream, normal_time};
 
 /// The most lines that are written at once.
 const BATCH: usize = 256;

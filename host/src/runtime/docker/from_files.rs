@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use hersh_storage::output::{LogLine, Stream};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     pace::Pace,
     spool::{Next, Piece, Spool},
 };
-use crate::runtime::logs::{LogLine, Stream};
 
 /// How long to wait for more: soon at first, then at ease.
 const WAIT_FIRST: Duration = Duration::from_millis(20);

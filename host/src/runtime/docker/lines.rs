@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
+
 use super::spool::Piece;
-use crate::runtime::logs::{LINE_BYTES, LogLine, Stream};
 
 /// Room for the words that say how much of a line was left out, bytes.
 const NOTE_BYTES: usize = 64;

@@ -81,18 +81,18 @@ use std::{
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use hersh_storage::{
+    Storage,
+    output::{CAUSE_LINES, LogStore, for_cause},
+};
 use tokio::sync::mpsc;
 
 use self::{capture::Captures, engine::Engine, fetched::Fetched, flows::Flows, work::Work};
 use super::{
-    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, LogStore,
-    OnDeath, Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
-    logs::{CAUSE_LINES, for_cause},
+    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, OnDeath,
+    Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
 };
-use crate::{
-    compose::{Environment, PROGRAM_LABEL, Spec, container_name},
-    storage::Storage,
-};
+use crate::compose::{Environment, PROGRAM_LABEL, Spec, container_name};
 
 /// The Docker Engine. Cheap to clone.
 #[derive(Clone)]

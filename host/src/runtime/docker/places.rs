@@ -105,7 +105,7 @@ pub(super) fn add_to(contracts: &mut [Verified]) {
 
 async fn was_seen(inner: &Inner, spec: &Spec) -> bool {
     let (storage, program) = (inner.storage.clone(), spec.program.clone());
-    let read = tokio::task::spawn_blocking(move || storage.read_receipt(&program)).await;
+    let read = tokio::task::spawn_blocking(move || storage.read_receipt::<Receipt>(&program)).await;
     let receipt = read.ok().and_then(Result::ok).flatten();
     receipt.is_some_and(|receipt| tells_of(&receipt, &spec.image))
 }

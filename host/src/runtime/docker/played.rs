@@ -150,6 +150,7 @@ mod tests {
 
     use bollard::models::SystemInfo;
     use hersh_program::{BuildId, BuildRules, ImageId, ProgramId};
+    use hersh_storage::Storage;
     use tokio_util::sync::CancellationToken;
 
     use super::{
@@ -161,10 +162,7 @@ mod tests {
         },
         *,
     };
-    use crate::{
-        runtime::{BuildRequest, Hold, Making},
-        storage::Storage,
-    };
+    use crate::runtime::{BuildRequest, Hold, Making};
 
     const VERSION: &str = "{\"ApiVersion\":\"1.41\",\"Version\":\"20.10.27\"}";
     const IMAGE: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -4,14 +4,12 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptions};
 use hersh_program::{ContainerId, Logs, Observed, ProgramId};
+use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
 
 use super::{Inner, engine::Fault, listed, start};
 use crate::{
     compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
-    runtime::{
-        EngineInfo, Unavailable,
-        logs::{CAUSE_LINES, for_cause, normal_time},
-    },
+    runtime::{EngineInfo, Unavailable},
 };
 
 impl Inner {

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
+use hersh_storage::{MeasureError, added_files, tree_bytes, unpacked_bytes};
 use hersh_wire::{ByteSize, SOURCE_BYTES_MAX};
 
-use crate::{
-    dockerfile::Dockerfile,
-    runtime::BuildRequest,
-    storage::{MeasureError, added_files, tree_bytes, unpacked_bytes},
-};
+use crate::{dockerfile::Dockerfile, runtime::BuildRequest};
 
 /// The most that all archives of a file may hold together, bytes: as much as a source tree.
 const UNPACKED_BYTES_MAX: u64 = SOURCE_BYTES_MAX;

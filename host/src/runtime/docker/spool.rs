@@ -19,9 +19,8 @@ use std::{
     time::Duration,
 };
 
+use hersh_storage::output::{Stream, normal_time};
 use serde::Deserialize;
-
-use crate::runtime::logs::{Stream, normal_time};
 
 /// How much is read at once, bytes.
 const BLOCK_BYTES: u64 = 256 * 1024;

@@ -11,13 +11,13 @@ use std::{
 
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
+use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
 
 use super::{Inner, build::NO_LIMIT, engine::Fault};
 use crate::{
     compose::LAYER_LABEL,
     dockerfile::Dockerfile,
     runtime::{BuildError, BuildRequest},
-    storage::{Purpose, SourceTree, is_plain_file, tar_stream},
 };
 
 /// The most modes that one file may ask for: each is a copy of the whole tree.

@@ -27,7 +27,7 @@ const SUM_AT: std::ops::Range<usize> = 148..156;
 
 /// Why nobody can say beforehand what an archive becomes.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MeasureError {
+pub enum MeasureError {
     /// It is too much.
     #[error("it holds more than may be unpacked")]
     TooLarge,
@@ -47,7 +47,7 @@ pub(crate) enum MeasureError {
 ///
 /// # Errors
 /// [`MeasureError`].
-pub(crate) fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
+pub fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
     let plain = decompressed(BufReader::with_capacity(64 * 1024, file))?;
     let mut plain = Meter {
         plain,

@@ -15,6 +15,9 @@
 //!
 //! Source comes in whole or not at all: staged beside the programs, checked against
 //! [`SourceLimits`] while it is read, named by its content, renamed into place.
+//!
+//! What a program is, whether it runs and who may have its files are decided elsewhere: here are folders of
+//! ids, and evidence that is kept as it was given.
 
 mod added;
 mod archive;
@@ -27,6 +30,7 @@ mod end_note;
 mod error;
 mod inside;
 mod names;
+pub mod output;
 mod paths;
 mod records;
 mod removal;
@@ -41,18 +45,18 @@ mod usage;
 mod whole;
 mod write;
 
-pub(crate) use added::{added_files, tree_bytes};
-pub(crate) use aside::set_file_aside;
+pub use added::{added_files, tree_bytes};
+pub use aside::set_file_aside;
 pub use builds::StoredBuild;
-pub(crate) use end_note::EndNote;
+pub use end_note::EndNote;
 pub use error::{SourceError, StorageError};
-pub(crate) use inside::{is_plain_file, read_inside};
-pub(crate) use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
+pub use inside::{is_plain_file, read_inside};
+pub use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use source::{SourceLimits, StagedSource};
-pub(crate) use state_copy::{CopyBounds, StateCopy, StateCopyError};
-pub(crate) use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
-pub(crate) use tar_stream::{Purpose, SourceTree, tar_stream};
-pub(crate) use unpacked::{MeasureError, unpacked_bytes};
+pub use state_copy::{CopyBounds, StateCopy, StateCopyError};
+pub use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
+pub use tar_stream::{Purpose, SourceTree, tar_stream};
+pub use unpacked::{MeasureError, unpacked_bytes};
 pub use usage::Usage;
 
 use std::{
@@ -222,7 +226,7 @@ impl Storage {
 
     /// Where all programs have their folders.
     #[must_use]
-    pub(crate) fn programs_dir(&self) -> PathBuf {
+    pub fn programs_dir(&self) -> PathBuf {
         self.data.join("programs")
     }
 

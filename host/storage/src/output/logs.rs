@@ -51,7 +51,7 @@ pub const LINE_BYTES: usize = 16 * 1024;
 /// The most lines that travel with a cause.
 pub const CAUSE_LINES: usize = 50;
 /// The longest line that travels with a cause, characters.
-pub const CAUSE_CHARS: usize = 500;
+const CAUSE_CHARS: usize = 500;
 
 impl LogLine {
     /// Adds the line as it is stored, with its line end.
@@ -99,7 +99,7 @@ const TIME_LENGTH: usize = "2026-01-01T00:00:00.000000000Z".len();
 
 /// Brings an engine's time to the form of [`LogLine::at`]; engines leave trailing zeros of the
 /// fraction out. `None` for anything that is not a UTC time.
-pub(crate) fn normal_time(text: &str) -> Option<String> {
+pub fn normal_time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z')?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
@@ -116,7 +116,7 @@ pub(crate) fn normal_time(text: &str) -> Option<String> {
 }
 
 /// Cuts lines to what may travel with a cause: the last 50, 500 characters each.
-pub(super) fn for_cause<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> Logs {
+pub fn for_cause<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> Logs {
     let mut kept: Vec<String> = lines
         .into_iter()
         .map(|line| line.as_ref().chars().take(CAUSE_CHARS).collect())

@@ -14,9 +14,7 @@ use super::{
     log_file::{Kept, LogFile, Marks},
     logs::{LogLine, Stream},
 };
-use crate::storage::Storage;
-
-pub use super::log_file::TAIL_BYTES_MAX;
+use crate::Storage;
 
 /// How many lines a follower may be behind before some are dropped for it (and it is told).
 pub const FOLLOW_LINES: usize = 4_096;
@@ -92,7 +90,7 @@ impl LogStore {
         result
     }
 
-    /// The last `count` lines, oldest first; fewer if those would take more than [`TAIL_BYTES_MAX`].
+    /// The last `count` lines, oldest first; fewer if those would take more than 4 MiB.
     ///
     /// # Errors
     /// What the file system said; no file is no error.
@@ -325,7 +323,7 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::*;
+    use super::{super::log_file::TAIL_BYTES_MAX, *};
 
     const LIMIT_BYTES: u64 = 1024 * 1024;
 

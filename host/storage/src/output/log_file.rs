@@ -9,7 +9,7 @@ use std::{
 use super::logs::{LogLine, Stream, is_mark};
 
 /// Bytes that one tail reads at most, however many lines are asked for.
-pub const TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Appends to one file and rotates it to a second one, so that both together stay below a limit.
 pub(super) struct LogFile {

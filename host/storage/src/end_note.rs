@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hersh_program::{ContainerId, ProgramId};
+use hersh_program::{ContainerId, ExitReason, ProgramId};
 
 use super::{Storage, StorageError};
 
@@ -16,7 +16,7 @@ const PREFIX: &str = "ended.";
 
 /// Why a host ended a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndNote {
+pub enum EndNote {
     /// It kept more than its limit.
     StateQuota,
     /// It filled the disk.
@@ -25,6 +25,14 @@ pub(crate) enum EndNote {
 
 impl EndNote {
     const ALL: [Self; 2] = [Self::StateQuota, Self::DiskFull];
+
+    /// How such a program has ended.
+    pub fn reason(self) -> ExitReason {
+        match self {
+            Self::StateQuota => ExitReason::StateQuota,
+            Self::DiskFull => ExitReason::DiskFull,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -39,7 +47,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`]; nothing is noted then.
-    pub(crate) fn note_end(
+    pub fn note_end(
         &self,
         program: &ProgramId,
         container: &ContainerId,
@@ -56,7 +64,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when the folder can't be read.
-    pub(crate) fn read_end(
+    pub fn read_end(
         &self,
         program: &ProgramId,
     ) -> Result<Option<(ContainerId, EndNote)>, StorageError> {
@@ -68,7 +76,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when it is still there.
-    pub(crate) fn forget_end(&self, program: &ProgramId) -> Result<(), StorageError> {
+    pub fn forget_end(&self, program: &ProgramId) -> Result<(), StorageError> {
         for (path, ..) in notes(&self.paths(program).meta)? {
             fs::remove_file(&path).map_err(StorageError::at("remove", &path))?;
         }

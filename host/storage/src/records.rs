@@ -10,22 +10,28 @@ use hersh_program::{ContainerId, ProgramId};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Storage, StorageError, durable::write_whole};
-use crate::compose::Receipt;
 
 impl Storage {
     /// Stores the evidence of the last start.
     ///
     /// # Errors
     /// [`StorageError`]; the one before stays then.
-    pub fn write_receipt(&self, receipt: &Receipt) -> Result<(), StorageError> {
-        write_json(&self.receipt(&receipt.program), receipt)
+    pub fn write_receipt(
+        &self,
+        program: &ProgramId,
+        receipt: &impl Serialize,
+    ) -> Result<(), StorageError> {
+        write_json(&self.receipt(program), receipt)
     }
 
     /// The evidence of the last start; `None` when there was none.
     ///
     /// # Errors
     /// [`StorageError`] when it can't be read.
-    pub fn read_receipt(&self, program: &ProgramId) -> Result<Option<Receipt>, StorageError> {
+    pub fn read_receipt<R: DeserializeOwned>(
+        &self,
+        program: &ProgramId,
+    ) -> Result<Option<R>, StorageError> {
         read_json(&self.receipt(program))
     }
 
@@ -43,7 +49,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when the record can't be read.
-    pub(crate) fn read_fetched_images(&self) -> Result<BTreeMap<String, u64>, StorageError> {
+    pub fn read_fetched_images(&self) -> Result<BTreeMap<String, u64>, StorageError> {
         Ok(read_json(&self.fetched_images())?.unwrap_or_default())
     }
 
@@ -51,10 +57,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`]; the one before stays then.
-    pub(crate) fn write_fetched_images(
-        &self,
-        images: &BTreeMap<String, u64>,
-    ) -> Result<(), StorageError> {
+    pub fn write_fetched_images(&self, images: &BTreeMap<String, u64>) -> Result<(), StorageError> {
         write_json(&self.fetched_images(), images)
     }
 
@@ -62,7 +65,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`]; nothing is noted then.
-    pub(crate) fn note_paused(
+    pub fn note_paused(
         &self,
         program: &ProgramId,
         container: &ContainerId,
@@ -74,10 +77,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when the note can't be read.
-    pub(crate) fn read_paused(
-        &self,
-        program: &ProgramId,
-    ) -> Result<Option<ContainerId>, StorageError> {
+    pub fn read_paused(&self, program: &ProgramId) -> Result<Option<ContainerId>, StorageError> {
         read_json(&self.paused(program))
     }
 
@@ -85,7 +85,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when it is still there.
-    pub(crate) fn forget_paused(&self, program: &ProgramId) -> Result<(), StorageError> {
+    pub fn forget_paused(&self, program: &ProgramId) -> Result<(), StorageError> {
         let path = self.paused(program);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -7,17 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hersh_base::sandbox::StateBound;
 use hersh_program::ProgramId;
 
 use super::Storage;
-use crate::compose::StateBound;
 
 /// What the kernel says of every mount that this process sees.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 impl Storage {
     /// What bounds the program's `/state` besides the host's looks at it.
-    pub(crate) fn state_bound(&self, program: &ProgramId) -> StateBound {
+    pub fn state_bound(&self, program: &ProgramId) -> StateBound {
         let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
         bound(&mounts, &self.paths(program).state)
     }

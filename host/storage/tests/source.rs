@@ -14,8 +14,8 @@ use std::{
     path::Path,
 };
 
-use hersh_host::storage::{SourceError, SourceLimits, Storage};
 use hersh_program::{BuildRules, ProgramId};
+use hersh_storage::{SourceError, SourceLimits, Storage};
 use hersh_wire::{ARCHIVE_COUNTED, ARCHIVE_ENTRIES, ARCHIVE_SHA256};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};

@@ -9,11 +9,11 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use hersh_host::{
-    runtime::{BUILD_LOG_BYTES, BuildLog, FOLLOW_LINES, LogLine, LogStore, Marks, Stream},
-    storage::Storage,
-};
 use hersh_program::ProgramId;
+use hersh_storage::{
+    Storage,
+    output::{BUILD_LOG_BYTES, BuildLog, FOLLOW_LINES, LogLine, LogStore, Marks, Stream},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MIB: u64 = 1024 * 1024;

@@ -31,7 +31,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const FOLDER_MODE: u32 = 0o755;
 
 /// What a tree is sent for.
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// To be kept: all of it.
     Keep,
     /// To be built by this Dockerfile, which stands at [`BUILD_DOCKERFILE`]. What `COPY` can see is
@@ -55,14 +55,14 @@ pub(crate) enum Purpose {
 
 /// A stored tree that is open. All of it is read through the open folder: a path would lead a slow
 /// reader into the tree of whoever takes the program's name after it was removed.
-pub(crate) struct SourceTree(OwnedFd);
+pub struct SourceTree(OwnedFd);
 
 impl SourceTree {
     /// Opens the folder at `path`.
     ///
     /// # Errors
     /// What the file system said; [`io::ErrorKind::NotFound`] when there is none.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
@@ -78,7 +78,7 @@ impl SourceTree {
 /// same stored tree gives the same bytes. A failure to open or read ends the stream with an error, which
 /// ends the build. A thread waits for who takes the stream, however slow; `held` is dropped when it is
 /// done.
-pub(crate) fn tar_stream(
+pub fn tar_stream(
     open: impl FnOnce() -> io::Result<SourceTree> + Send + 'static,
     purpose: Purpose,
     held: impl Send + 'static,

@@ -30,44 +30,50 @@ use super::{Storage, StorageError, error::is_disk_full};
 
 /// What a copy may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CopyBounds {
+pub struct CopyBounds {
     /// Bytes of all files, as they are read: holes count.
-    pub(crate) bytes_max: u64,
+    pub bytes_max: u64,
     /// What stays free on the disk, bytes.
-    pub(crate) free_bytes_min: u64,
+    pub free_bytes_min: u64,
     /// When it must be done, if somebody waits.
-    pub(crate) deadline: Option<Instant>,
+    pub deadline: Option<Instant>,
 }
 
 /// A tar on the host's disk, under no name: it goes when it is closed.
 #[derive(Debug)]
-pub(crate) struct StateCopy {
+pub struct StateCopy {
     /// At its first byte.
-    pub(crate) file: File,
+    pub file: File,
     /// Its length.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Why a state was not copied. Nothing of the copy is left.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StateCopyError {
+pub enum StateCopyError {
+    /// It holds more than may be copied, bytes.
     #[error("its /state holds more than {}, its limit: holes in files count here", String::from(ByteSize(*.0)))]
     TooLarge(u64),
+    /// It has too many entries, or too long names.
     #[error(
         "its /state has more than {ENTRIES_MAX} files and folders, folders nested deeper than {DEPTH_MAX}, or names that take more than {}; remove some of them in the program",
         String::from(ByteSize(HEAD_BYTES_MAX))
     )]
     TooMany,
+    /// The deadline has passed.
     #[error(
         "its /state can't be copied in the time that it may be paused; stop it, copy, and start it again"
     )]
     TooSlow,
+    /// The disk would have less room than must stay free.
     #[error(
         "the host's disk has no room for the copy; make some, or copy DATA/programs while the program is stopped"
     )]
     DiskFull,
+    /// A file has grown or shrunk meanwhile.
     #[error("a file in its /state changed while it was copied; try again")]
     Changed,
+    /// A folder or file of the host can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -78,7 +84,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StateCopyError`].
-    pub(crate) fn copy_state(
+    pub fn copy_state(
         &self,
         program: &ProgramId,
         bounds: CopyBounds,

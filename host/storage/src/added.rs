@@ -13,7 +13,7 @@ use super::inside::open_as_root;
 ///
 /// # Errors
 /// What the file system said.
-pub(crate) fn added_files(root: &Path, source: &str) -> io::Result<Vec<File>> {
+pub fn added_files(root: &Path, source: &str) -> io::Result<Vec<File>> {
     let path = clean(source);
     let paths = match path.find(['*', '?', '[']) {
         None => vec![path],
@@ -39,7 +39,7 @@ pub(crate) fn added_files(root: &Path, source: &str) -> io::Result<Vec<File>> {
 ///
 /// # Errors
 /// What the file system said.
-pub(crate) fn tree_bytes(root: &Path) -> io::Result<u64> {
+pub fn tree_bytes(root: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     walk(root, |_, metadata| {
         bytes += if metadata.is_file() {

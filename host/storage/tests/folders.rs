@@ -16,8 +16,8 @@ use std::{
     process::Command,
 };
 
-use hersh_host::storage::{SourceError, SourceLimits, Storage};
 use hersh_program::ProgramId;
+use hersh_storage::{SourceError, SourceLimits, Storage};
 
 const FILES: [(&str, &str); 1] = [("Dockerfile", "FROM scratch\n")];
 

@@ -51,7 +51,7 @@ pub(super) fn is_file(root: &Path, path: &str) -> bool {
 
 /// Whether a plain file stands at `path` below `root`, by its own name and not by a link. In a
 /// Dockerfile the tree is the root.
-pub(crate) fn is_plain_file(root: &Path, path: &str) -> bool {
+pub fn is_plain_file(root: &Path, path: &str) -> bool {
     let path = path.trim_start_matches('/');
     let is_down = |it: Component<'_>| matches!(it, Component::Normal(_) | Component::CurDir);
     if path.is_empty() || !Path::new(path).components().all(is_down) {
@@ -65,7 +65,7 @@ pub(crate) fn is_plain_file(root: &Path, path: &str) -> bool {
 /// # Errors
 /// What the file system said; [`io::ErrorKind::NotFound`] when there is nothing. A link that leads
 /// out of the tree is not followed.
-pub(crate) fn read_inside(root: &Path, path: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+pub fn read_inside(root: &Path, path: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     open_file(root, path)?.take(limit).read_to_end(&mut bytes)?;

@@ -32,7 +32,7 @@ impl StorageError {
     }
 
     /// For `map_err`: the failure of `action` on `path`.
-    pub(crate) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+    pub fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self {
             action,

@@ -38,7 +38,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
-    pub(crate) fn was_lived_in(&self, program: &ProgramId) -> Result<bool, StorageError> {
+    pub fn was_lived_in(&self, program: &ProgramId) -> Result<bool, StorageError> {
         let paths = self.paths(program);
         for folder in [paths.state, paths.logs, paths.meta] {
             if has_entries(&folder)? {
@@ -52,11 +52,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be moved.
-    pub(crate) fn set_aside(
-        &self,
-        program: &ProgramId,
-        now_ms: u64,
-    ) -> Result<PathBuf, StorageError> {
+    pub fn set_aside(&self, program: &ProgramId, now_ms: u64) -> Result<PathBuf, StorageError> {
         let root = self.paths(program).root;
         let name = format!("{program}-{now_ms}");
         put_aside(self.data_dir(), &root, Path::new(&name))
@@ -68,7 +64,7 @@ impl Storage {
 ///
 /// # Errors
 /// [`StorageError`] naming what could not be moved.
-pub(crate) fn set_file_aside(file: &Path, now_ms: u64) -> Result<Option<PathBuf>, StorageError> {
+pub fn set_file_aside(file: &Path, now_ms: u64) -> Result<Option<PathBuf>, StorageError> {
     let (Some(home), Some(name)) = (file.parent(), file.file_name().and_then(OsStr::to_str)) else {
         return Ok(None);
     };

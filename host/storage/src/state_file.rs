@@ -23,24 +23,29 @@ use rustix::{
 use super::{Storage, StorageError, Usage};
 
 /// Bytes of one such file.
-pub(crate) const STATE_FILE_BYTES_MAX: usize = 16 << 20;
+pub const STATE_FILE_BYTES_MAX: usize = 16 << 20;
 /// The longest path below `/state`, bytes.
 const PATH_BYTES_MAX: usize = 1_024;
 
 /// Why a file of a state was not replaced. It is as it was.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StateFileError {
+pub enum StateFileError {
+    /// The path leads nowhere below `/state`.
     #[error("{0:?} is no path below /state: use one such as context.json, without '..'")]
     Path(String),
+    /// The folder for it is not there, or a link leads to it.
     #[error("there is no folder for {0:?} in its /state, or a link leads there")]
     NoFolder(String),
+    /// A folder has its name.
     #[error("{0:?} is a folder")]
     IsFolder(String),
+    /// The state would hold more than its limit, bytes.
     #[error(
         "its /state would hold more than {}, its limit; remove some of what it keeps, or raise resources.state",
         String::from(ByteSize(*.0))
     )]
     NoRoom(u64),
+    /// A folder or file of the host can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -52,7 +57,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StateFileError`].
-    pub(crate) fn put_state_file(
+    pub fn put_state_file(
         &self,
         program: &ProgramId,
         path: &str,
