@@ -21,7 +21,7 @@ use tokio::{
 use crate::deadline::Deadline;
 
 /// Bytes of a second in the long run, either way: 128 kbit/s.
-pub const LEAST_BYTES_PER_SECOND: u32 = 16 * 1024;
+const LEAST_BYTES_PER_SECOND: u32 = 16 * 1024;
 
 /// How long a client has kept the host waiting, less what it paid for by bytes.
 #[derive(Clone, Copy, Debug)]

@@ -42,10 +42,7 @@ pub use metrics::JournalMetrics;
 pub use probed::{CommitPoint, Verdict};
 pub use programs::Page;
 pub use reserve::Purpose;
-pub use retention::{
-    AUDIT_REPEATS_MAX, AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_MAX, AUDIT_ROWS_PER_USER_MAX,
-    IDEMPOTENCY_MS, RECORDS_BYTES_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
-};
+pub use retention::{IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY};
 
 use std::{
     path::Path,

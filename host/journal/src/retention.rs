@@ -15,17 +15,17 @@ use super::{Journal, JournalError, ProgramRow, fold, to_json};
 pub const RECORDS_MAX: u64 = 1_000;
 /// Nor more bytes of them, as text, but for those since its last snapshot: the journal is on one disk for
 /// all, and a record may hold a manifest of half a megabyte.
-pub const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A program's state is stored anew after this many records: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
 /// The newest entries of the audit log about changes stay.
-pub const AUDIT_ROWS_MAX: u64 = 500_000;
+pub(super) const AUDIT_ROWS_MAX: u64 = 500_000;
 /// Of these, the newest of one user: whoever makes many pushes out none but its own.
-pub const AUDIT_ROWS_PER_USER_MAX: u64 = 25_000;
+pub(super) const AUDIT_ROWS_PER_USER_MAX: u64 = 25_000;
 /// The newest entries of the audit log about what changed nothing; beside those about changes.
-pub const AUDIT_REPEATS_MAX: u64 = 50_000;
+pub(super) const AUDIT_REPEATS_MAX: u64 = 50_000;
 /// Of these, the newest of one user.
-pub const AUDIT_REPEATS_PER_USER_MAX: u64 = 2_500;
+pub(super) const AUDIT_REPEATS_PER_USER_MAX: u64 = 2_500;
 /// An answer is repeated to the same idempotency key for this long.
 pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Rows that one transaction removes, so that no write waits long behind it.

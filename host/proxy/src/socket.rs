@@ -35,7 +35,7 @@ pub enum SocketError {
 ///
 /// # Errors
 /// [`SocketError`]: absent, or a link, another kind of file, or somebody else's.
-pub fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
+pub(crate) fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
     let folder = open_folder(state)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;

@@ -1,6 +1,7 @@
 //! Histories stay bounded, and no crash on the way shows.
 
 use super::*;
+use crate::retention::{AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_PER_USER_MAX};
 
 /// A program's life without a host: what an eager user does, as records.
 struct Life {
