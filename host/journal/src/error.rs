@@ -179,3 +179,33 @@ impl From<JournalError> for driver::JournalError {
         }
     }
 }
+
+/// Says what SQLite said, with the full disk told from the rest.
+pub(super) fn explain(error: &rusqlite::Error) -> JournalError {
+    match has_no_room(error) {
+        true => JournalError::Full,
+        false => JournalError::Sqlite(error.to_string()),
+    }
+}
+
+/// Whether the disk had no room for what SQLite wanted, the index of its log among it.
+pub(super) fn has_no_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::{
+        ErrorCode,
+        ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE},
+    };
+    let said = error.sqlite_error();
+    said.is_some_and(|said| {
+        said.code == ErrorCode::DiskFull
+            || matches!(
+                said.extended_code,
+                SQLITE_IOERR_SHMSIZE | SQLITE_IOERR_SHMMAP | SQLITE_IOERR_SHMOPEN
+            )
+    })
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        explain(&error)
+    }
+}

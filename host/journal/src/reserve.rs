@@ -19,7 +19,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{JournalError, writer::explain};
+use super::{JournalError, error::explain};
 
 /// What a write is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

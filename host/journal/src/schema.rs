@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::{OpenError, fold, writer::has_no_room};
+use super::{OpenError, error::has_no_room, fold};
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
 const MIGRATIONS: [&str; 5] = [

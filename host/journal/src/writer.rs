@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode, Transaction};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
 use super::metrics::JournalMetrics;
 use super::{
     JournalError, Purpose,
     connections::Connections,
+    error::explain,
     reserve::{Level, Reserve, fold_log},
 };
 
@@ -199,31 +200,4 @@ fn carry_out(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<
         }
     }
     Ok(transaction.commit()?)
-}
-
-/// Says what SQLite said, with the full disk told from the rest.
-pub(crate) fn explain(error: &rusqlite::Error) -> JournalError {
-    match has_no_room(error) {
-        true => JournalError::Full,
-        false => JournalError::Sqlite(error.to_string()),
-    }
-}
-
-/// Whether the disk had no room for what SQLite wanted, the index of its log among it.
-pub(super) fn has_no_room(error: &rusqlite::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
-    let said = error.sqlite_error();
-    said.is_some_and(|said| {
-        said.code == ErrorCode::DiskFull
-            || matches!(
-                said.extended_code,
-                SQLITE_IOERR_SHMSIZE | SQLITE_IOERR_SHMMAP | SQLITE_IOERR_SHMOPEN
-            )
-    })
-}
-
-impl From<rusqlite::Error> for JournalError {
-    fn from(error: rusqlite::Error) -> Self {
-        explain(&error)
-    }
 }
