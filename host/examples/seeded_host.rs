@@ -60,7 +60,7 @@ fn plan(operation: &Operation) -> Plan {
         Operation::Check
         | Operation::Build(..)
         | Operation::Start(..)
-        | Operation::Stop(_)
+        | Operation::Stop(..)
         | Operation::Observe(_)
         | Operation::List
         | Operation::Image(..)

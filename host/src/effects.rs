@@ -11,8 +11,8 @@ use hersh_base::{
     turns::{Owner, Turn, TurnQueue},
 };
 use hersh_program::{
-    BuildId, BuildRules, Cause, ContainerId, EffectHandler, ImageId, Manifest, Observed, ProgramId,
-    Readiness, START_QUEUE_MS, Started, Task,
+    BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, Instances,
+    Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
 };
 use hersh_proxy::{Miss, place::Place, socket::remove_socket};
 use hersh_storage::{Storage, StorageError, Usage};
@@ -84,10 +84,12 @@ impl EffectHandler for Effects {
     async fn start_runtime(
         &self,
         task: &Task,
+        instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
-        let spec = self.spec(&task.program, image, manifest);
+        let instance = task.instance(instance);
+        let spec = self.spec(&instance, image, manifest);
         tokio::try_join!(
             self.write_compose(&spec),
             self.remove_socket(&task.program),
@@ -106,22 +108,30 @@ impl EffectHandler for Effects {
         };
         tokio::try_join!(
             self.write_receipt(&running),
-            self.wait_until_ready(task, &running, manifest, began)
+            self.wait_until_ready(task, &instance, &running, manifest, began)
         )?;
-        self.still_running(&task.program, &running.container, &manifest.readiness)
-            .await?;
+        self.still_running(&instance, &manifest.readiness).await?;
         Ok(Started {
             container: running.container,
         })
     }
 
-    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
+    async fn stop_runtime(
+        &self,
+        task: &Task,
+        instances: Instances,
+        grace_ms: u64,
+    ) -> Result<(), Cause> {
         let grace = Duration::from_millis(grace_ms);
-        Ok(self.runtime.stop(&task.program, grace).await?)
+        Ok(self.runtime.stop(&task.program, instances, grace).await?)
     }
 
-    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
-        let observed = self.runtime.observe(&task.program).await?;
+    async fn fetch_runtime_status(
+        &self,
+        task: &Task,
+        instance: InstanceNumber,
+    ) -> Result<Observed, Cause> {
+        let observed = self.runtime.observe(&task.instance(instance)).await?;
         if matches!(observed, Observed::Running(_)) {
             return Ok(observed);
         }
@@ -148,8 +158,9 @@ impl EffectHandler for Effects {
 }
 
 impl Effects {
-    fn spec(&self, program: &ProgramId, image: &ImageId, manifest: &Manifest) -> Spec {
-        Spec::new(program, image, manifest, &self.runtime.environment(program))
+    fn spec(&self, instance: &InstanceId, image: &ImageId, manifest: &Manifest) -> Spec {
+        let environment = self.runtime.environment(&instance.program);
+        Spec::new(instance, image, manifest, &environment)
     }
 
     /// Waits until the program keeps no more than it may and its container may be started. Measured
@@ -176,7 +187,7 @@ impl Effects {
     }
 
     async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {
-        let (id, text) = (spec.program.clone(), to_compose_yaml(spec));
+        let (id, text) = (spec.instance.program.clone(), to_compose_yaml(spec));
         self.on_storage(move |storage| storage.write_compose(&id, &text))
             .await
             .map_err(start_failed)
@@ -220,6 +231,7 @@ impl Effects {
     async fn wait_until_ready(
         &self,
         task: &Task,
+        instance: &InstanceId,
         running: &Running,
         manifest: &Manifest,
         began: Instant,
@@ -236,11 +248,11 @@ impl Effects {
                 Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe: self.told(&task.program, manifest, &place, &last_probe).await,
+                    last_probe: self.told(instance, manifest, &place, &last_probe).await,
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
-            cause = self.ended(&task.program, &running.container, &manifest.readiness) => Err(cause),
+            cause = self.ended(instance, &manifest.readiness) => Err(cause),
             cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
@@ -250,7 +262,7 @@ impl Effects {
     /// What the last probe saw, and where the program listens instead.
     async fn told(
         &self,
-        program: &ProgramId,
+        instance: &InstanceId,
         manifest: &Manifest,
         place: &Place,
         last_probe: &Miss,
@@ -258,7 +270,7 @@ impl Effects {
         let seen = last_probe.words();
         match (place, last_probe) {
             (Place::Address(_), Miss::Unreached(_)) => {
-                let listeners = self.runtime.listeners(program).await;
+                let listeners = self.runtime.listeners(instance).await;
                 let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
                 format!("{seen}; {advice}")
             }
@@ -266,17 +278,12 @@ impl Effects {
         }
     }
 
-    /// Waits for the end of the container, as the cause that it is for a start.
-    async fn ended(
-        &self,
-        program: &ProgramId,
-        container: &ContainerId,
-        readiness: &Readiness,
-    ) -> Cause {
+    /// Waits for the end of the instance, as the cause that it is for a start.
+    async fn ended(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
         let began = Instant::now();
         loop {
             tokio::time::sleep(readiness::observe_interval(began.elapsed())).await;
-            if let Err(cause) = self.still_running(program, container, readiness).await {
+            if let Err(cause) = self.still_running(instance, readiness).await {
                 return cause;
             }
         }
@@ -340,11 +347,10 @@ impl Effects {
 
     async fn still_running(
         &self,
-        program: &ProgramId,
-        container: &ContainerId,
+        instance: &InstanceId,
         readiness: &Readiness,
     ) -> Result<(), Cause> {
-        match self.runtime.observe_container(program, container).await? {
+        match self.runtime.observe(instance).await? {
             Observed::Running(_) => Ok(()),
             Observed::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
             Observed::Absent => Err(Cause::Vanished),

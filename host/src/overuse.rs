@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hersh_program::{ContainerId, Event, Exit, Program, ProgramId};
+use hersh_program::{ContainerId, Event, Exit, Instances, Program, ProgramId};
 use hersh_storage::{EndNote, Storage};
 
 use crate::{host::Host, registry::Entry, space::NoSpace};
@@ -50,8 +50,13 @@ pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what:
         reason: what.note().reason(),
         logs: vec![format!("hersh: {said}")],
     };
+    let up = |program: &Program| Some(program.state.ready()?.instance);
+    let Some(instance) = entry.supervisor().with_state(up) else {
+        return;
+    };
     // A full queue is no loss: the next look finds the same.
     let _ = entry.supervisor().send(Event::RuntimeExited {
+        instance,
         container: container.clone(),
         exit,
     });
@@ -74,7 +79,8 @@ async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: To
     if let Ok(Err(error)) = noted.await {
         tracing::warn!(program = %id, %error, "why it is stopped is not noted");
     }
-    if let Err(error) = host.runtime().stop(&id, Duration::ZERO).await {
+    let stopped = host.runtime().stop(&id, Instances::All, Duration::ZERO);
+    if let Err(error) = stopped.await {
         tracing::error!(program = %id, %error, "it may still run; the next look ends it");
     }
 }

@@ -122,7 +122,9 @@ mod tests {
             let event = match self.now_ms % 3 {
                 0 => Event::UserStopRequested,
                 1 => Event::UserStartRequested,
-                _other => Event::HostStarted,
+                _other => Event::HostStarted {
+                    numbers_instances: true,
+                },
             };
             self.stepper.step(event, self.now_ms).unwrap()
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hersh_base::whole::whole;
-use hersh_program::ContainerId;
+use hersh_program::InstanceId;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// How long a reading is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What one container uses, and when that was, milliseconds since the Unix epoch; `None` when it
+/// What one instance uses, and when that was, milliseconds since the Unix epoch; `None` when it
 /// does not run.
 type Reading = Result<Option<(Stats, u64)>, Unavailable>;
 
@@ -28,31 +28,31 @@ pub(crate) struct LastReading(Arc<Mutex<Option<Known>>>);
 
 #[derive(Debug)]
 struct Known {
-    container: ContainerId,
+    instance: InstanceId,
     read_at: Instant,
     reading: Reading,
 }
 
 impl LastReading {
-    /// What the container uses, as of at most a second ago. One question is under way at a time, and
+    /// What the instance uses, as of at most a second ago. One question is under way at a time, and
     /// goes on when whoever asked goes away: those who come next wait for its answer.
     ///
     /// # Errors
     /// [`Unavailable`] as the engine says.
-    pub(crate) async fn get(&self, host: &Host, container: &ContainerId) -> Reading {
+    pub(crate) async fn get(&self, host: &Host, instance: &InstanceId) -> Reading {
         let mut last = Arc::clone(&self.0).lock_owned().await;
         if let Some(known) = &*last
-            && known.container == *container
+            && known.instance == *instance
             && known.read_at.elapsed() < FRESH
         {
             return known.reading.clone();
         }
-        let (host, container) = (host.clone(), container.clone());
+        let (host, instance) = (host.clone(), instance.clone());
         whole(async move {
-            let stats = host.runtime().stats(&container).await;
+            let stats = host.runtime().stats(&instance).await;
             let reading = stats.map(|stats| Some((stats?, host.now_ms())));
             *last = Some(Known {
-                container,
+                instance,
                 read_at: Instant::now(),
                 reading: reading.clone(),
             });

@@ -5,7 +5,7 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use hersh_base::{
 };
 use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
-use hersh_program::{ContainerId, ProgramId, State, Supervisor, UserId};
+use hersh_program::{InstanceId, Instances, Program, ProgramId, State, Supervisor, UserId};
 use hersh_proxy::Proxy;
 use hersh_storage::{Storage, StorageError};
 use tokio::sync::{Semaphore, mpsc};
@@ -181,8 +181,9 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
 /// Has deaths of containers told to programs at once; how each ended comes later.
 fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
     let registry = Arc::downgrade(registry);
-    runtime.on_death(Box::new(move |program, container| {
-        let entry = registry.upgrade().and_then(|all| all.get(program));
+    runtime.on_death(Box::new(move |instance, container| {
+        let entry = registry.upgrade();
+        let entry = entry.and_then(|all| all.get(&instance.program));
         if let Some(entry) = entry {
             entry.died(container);
         }
@@ -266,44 +267,58 @@ async fn recover(
             left.push((id, stored.row));
         }
     }
-    let known: BTreeSet<ProgramId> = living
-        .iter()
-        .map(|(_, stored)| stored.stepper.state().id.clone())
-        .collect();
-    remove_orphans(host, &known).await?;
+    remove_orphans(
+        host,
+        living.iter().map(|(_, stored)| stored.stepper.state()),
+    )
+    .await?;
+    let programs = living.len();
     for (owner, stored) in living {
         let id = stored.stepper.state().id.clone();
         let program = id.clone();
         let paused = host.blocking(move |host| host.storage().read_paused(&program));
         let paused = paused.await??;
         let entry = Arc::new(resume(host, owner, stored));
-        if let Some(container) = paused {
-            wake(host, &entry, id.clone(), container);
+        if let Some(instance) = paused {
+            wake(host, &entry, instance);
         }
         host.registry().insert(id, entry);
     }
-    tracing::info!(programs = known.len(), "recovered");
+    tracing::info!(programs, "recovered");
     Ok(left)
 }
 
-/// Removes containers and folders of programs that the journal does not know: of a create that
-/// a crash cut short, of a removal that it came after, or that an older journal never saw. State is
-/// never removed by that.
-async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), RecoverError> {
-    let listed = host.runtime().list().await?;
-    let orphans: BTreeSet<ProgramId> = listed
+/// Removes instances and folders that no program of the journal accounts for: of a create that a crash
+/// cut short, of a removal that it came after, or that an older journal never saw. State is never
+/// removed by that.
+///
+/// An instance that is left would go on writing to the `/state` of its program beside the next one:
+/// a start removes nothing but an earlier attempt at the same instance.
+async fn remove_orphans(
+    host: &Host,
+    programs: impl Iterator<Item = &Box<Program>>,
+) -> Result<(), RecoverError> {
+    let known: BTreeMap<&ProgramId, &Program> =
+        programs.map(|program| (&program.id, &**program)).collect();
+    for InstanceId { program, number } in host
+        .runtime()
+        .list()
+        .await?
         .into_iter()
-        .map(|listed| listed.program)
-        .filter(|id| !known.contains(id))
-        .collect();
-    for id in orphans {
-        tracing::warn!(program = %id, "removing containers that no program owns");
-        if let Err(error) = host.runtime().stop(&id, ORPHAN_GRACE).await {
-            tracing::error!(program = %id, %error, "containers that no program owns are left");
+        .map(|it| it.instance)
+    {
+        let owner = known.get(&program);
+        if owner.is_some_and(|owner| owner.accounts_for(number)) {
+            continue;
+        }
+        tracing::warn!(%program, instance = %number, "removing an instance that no program accounts for");
+        let one = Instances::One(number);
+        if let Err(error) = host.runtime().stop(&program, one, ORPHAN_GRACE).await {
+            tracing::error!(%program, instance = %number, %error, "an instance that no program accounts for is left");
         }
     }
     let folders = host.blocking(|host| host.storage().programs()).await??;
-    for id in folders.into_iter().filter(|id| !known.contains(id)) {
+    for id in folders.into_iter().filter(|id| !known.contains_key(id)) {
         tracing::warn!(program = %id, "clearing folders that no program owns");
         if let Err(error) = host.runtime().forget(&id).await {
             tracing::error!(program = %id, %error, "images that no program owns are left");
@@ -328,8 +343,8 @@ async fn remove_orphans(host: &Host, known: &BTreeSet<ProgramId>) -> Result<(), 
 /// Lets a program go on that a host paused for a copy of its state and could not wake any more. An
 /// engine that does not do so at once is asked again beside. No copy begins until that is over: it
 /// would be woken in the middle, and its own note would be lost.
-pub(crate) fn wake(host: &Host, entry: &Entry, id: ProgramId, container: ContainerId) {
-    tracing::warn!(program = %id, "it was paused for a copy of its state when a host ended: waking it");
+pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
+    tracing::warn!(%instance, "it was paused for a copy of its state when a host ended: waking it");
     let host = host.clone();
     let copying = Arc::clone(entry.copying());
     // Taken before the program is among the others, so that no copy comes first.
@@ -339,8 +354,8 @@ pub(crate) fn wake(host: &Host, entry: &Entry, id: ProgramId, container: Contain
             Ok(alone) => alone,
             Err(_) => copying.lock_owned().await,
         };
-        if let Err(error) = host.wake(&id, &container).await {
-            tracing::error!(program = %id, %error, "it is still paused; 'hersh restart' ends that");
+        if let Err(error) = host.wake(&instance).await {
+            tracing::error!(%instance, %error, "it is still paused; 'hersh restart' ends that");
         }
     });
 }

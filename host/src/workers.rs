@@ -11,7 +11,10 @@ mod removals;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use hersh_machine::driver::SendError;
-use hersh_program::{Cause, ContainerId, Event, Exit, ExitReason, Program, ProgramId, State};
+use hersh_program::{
+    Cause, ContainerId, Event, Exit, ExitReason, InstanceId, InstanceNumber, Program, ProgramId,
+    State,
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
@@ -116,20 +119,24 @@ pub(crate) async fn close_books(host: &Host) {
     }
 }
 
-/// Tells programs how their containers ended, until the host ends.
+/// Tells programs how their instances ended, until the host ends.
 async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
     while let Some(RuntimeEvent {
-        program,
+        instance,
         container,
         exit,
     }) = exits.recv().await
     {
-        let Some(entry) = host.registry().get(&program) else {
+        let Some(entry) = host.registry().get(&instance.program) else {
             continue;
         };
-        let exit = as_noted(&host, &program, &container, exit).await;
-        tell_end(&entry, &program, &container, &exit);
-        let mut event = Event::RuntimeExited { container, exit };
+        let exit = as_noted(&host, &instance.program, &container, exit).await;
+        tell_end(&entry, &instance, &container, &exit);
+        let mut event = Event::RuntimeExited {
+            instance: instance.number,
+            container,
+            exit,
+        };
         let mut changes = entry.supervisor().subscribe();
         // A full queue moves on with the next change of state; the event waits for it.
         while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
@@ -154,7 +161,7 @@ async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exi
     }
 }
 
-/// What the host says of the end of a container.
+/// What the host says of the end of an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     /// It ended because somebody asked for that.
@@ -165,11 +172,11 @@ enum Told {
     How(String),
 }
 
-fn told(program: &Program, container: &ContainerId, exit: &Exit) -> Told {
+fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> Told {
     let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
     match &program.state {
-        State::Ready(ready) if ready.container == *container => {}
-        // Its end is what the stop is about, or it is that of an earlier container.
+        State::Ready(ready) if ready.instance == instance => {}
+        // Its end is what the stop is about, or it is that of an earlier instance.
         State::Ready(_)
         | State::Stopping(_)
         | State::Created
@@ -177,22 +184,22 @@ fn told(program: &Program, container: &ContainerId, exit: &Exit) -> Told {
         | State::Stopped(_)
         | State::Error(_)
         | State::Removed => return Told::Asked,
-        // A restart is over before its stop is told, and the next container not known yet.
+        // A restart is over before its stop is told, and the next instance not known yet.
         State::Starting(_) if engine_stopped => return Told::Ended,
         State::Starting(_) => {}
     }
     Told::How(one_line(&Cause::from(exit).to_string()))
 }
 
-/// One line in the log for the end of a container.
-fn tell_end(entry: &Entry, id: &ProgramId, container: &ContainerId, exit: &Exit) {
-    let told = entry
-        .supervisor()
-        .with_state(|it| told(it, container, exit));
+/// Writes one line to the host's log for the end of an instance.
+fn tell_end(entry: &Entry, instance: &InstanceId, container: &ContainerId, exit: &Exit) {
+    let InstanceId { program, number } = instance;
+    let told = entry.supervisor().with_state(|it| told(it, *number, exit));
+    let instance = number.0;
     match told {
-        Told::Asked => tracing::info!(program = %id, %container, "container ended, as asked"),
-        Told::Ended => tracing::info!(program = %id, %container, "container ended"),
-        Told::How(how) => tracing::info!(program = %id, %container, how, "container ended"),
+        Told::Asked => tracing::info!(%program, instance, %container, "instance ended, as asked"),
+        Told::Ended => tracing::info!(%program, instance, %container, "instance ended"),
+        Told::How(how) => tracing::info!(%program, instance, %container, how, "instance ended"),
     }
 }
 
@@ -233,24 +240,26 @@ mod tests {
 
     #[test]
     fn a_restart_that_somebody_asked_for_is_not_the_engines_doing() {
-        let container = |text: &str| ContainerId::parse(text).unwrap();
-        let (own, other) = (container("0123456789ab"), container("ba9876543210"));
+        let (own, other) = (InstanceNumber(2), InstanceNumber(1));
         let image = ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
         let stopping = State::Stopping(Stopping {
             op: OpId(1),
             deadline_ms: 1,
             step: StopStep::Containers,
+            instance: Some(own),
             then: Then::Start,
         });
         let starting = State::Starting(Starting {
             op: OpId(1),
             deadline_ms: 1,
+            instance: own,
             image: image.clone(),
             exits: Vec::new(),
         });
         let ready = State::Ready(Ready {
+            instance: own,
             image,
-            container: own.clone(),
+            container: ContainerId::parse("0123456789ab").unwrap(),
             since_ms: 1,
             check: None,
         });
@@ -260,18 +269,18 @@ mod tests {
         };
         let stopped = end(ExitReason::EngineStopped { code: 143 });
         for (state, expected) in [(stopping, Told::Asked), (starting.clone(), Told::Ended)] {
-            assert_eq!(told(&program(state), &own, &stopped), expected);
+            assert_eq!(told(&program(state), own, &stopped), expected);
         }
         let ready = program(ready);
-        assert_eq!(told(&ready, &other, &stopped), Told::Asked);
-        let Told::How(how) = told(&ready, &own, &stopped) else {
+        assert_eq!(told(&ready, other, &stopped), Told::Asked);
+        let Told::How(how) = told(&ready, own, &stopped) else {
             panic!("nobody asked for that end");
         };
         assert!(how.contains("container engine"), "{how}");
         let crashed = end(ExitReason::Code(139));
         for state in [ready, program(starting)] {
             let how = Told::How("exited with code 139 (SIGSEGV)".to_owned());
-            assert_eq!(told(&state, &own, &crashed), how);
+            assert_eq!(told(&state, own, &crashed), how);
         }
     }
 }

@@ -14,10 +14,15 @@ use hersh_host::{
     },
     runtime::StartError,
 };
-use hersh_program::{Cause, ContainerId, ImageId, Manifest, NetworkMode, ProgramId};
+use hersh_program::{
+    Cause, ContainerId, ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId,
+};
 
 fn spec_with(mode: RuntimeMode, manifest: &Manifest) -> Spec {
-    let program = ProgramId::parse("counter").unwrap();
+    let instance = InstanceId {
+        program: ProgramId::parse("counter").unwrap(),
+        number: InstanceNumber(3),
+    };
     let image = ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
     let environment = Environment {
         host_id: "h1".to_owned(),
@@ -25,7 +30,7 @@ fn spec_with(mode: RuntimeMode, manifest: &Manifest) -> Spec {
         state_dir: "/data/programs/counter/state".into(),
         probe: "/data/probe".into(),
     };
-    Spec::new(&program, &image, manifest, &environment)
+    Spec::new(&instance, &image, manifest, &environment)
 }
 
 fn spec() -> Spec {
@@ -359,7 +364,7 @@ fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
         "{yaml}"
     );
     for line in [
-        "container_name: \"hersh-counter\"",
+        "container_name: \"hersh-h1-counter.3\"",
         "runtime: \"runsc\"",
         "user: \"65532:65532\"",
         "read_only: true",

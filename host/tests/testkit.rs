@@ -45,7 +45,7 @@ async fn life(data: &Path, seed: u64) -> String {
     let bad = fails.clone();
     let engine = FakeEngine::scripted(move |operation| Plan {
         before: Duration::from_millis(30),
-        fate: match matches!(operation, Operation::Start(program, ..) if *program == bad) {
+        fate: match matches!(operation, Operation::Start(instance, ..) if instance.program == bad) {
             true => Fate::Failed("no".into()),
             false => Fate::Done,
         },

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, ImageId, Manifest, ProgramId, Recipe, Refusal};
+use crate::{BuildId, ImageId, InstanceNumber, Instances, Manifest, ProgramId, Recipe, Refusal};
 
 /// What a program asks of the host: complete data, so that a handler makes no choices. Every
 /// effect is idempotent, keyed by program and operation.
@@ -33,28 +33,36 @@ pub enum Effect {
         /// [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
         timeout_ms: u64,
     },
-    /// Create, verify and start a container, and wait until it is ready. Ends in
+    /// Create, verify and start an instance, and wait until it is ready. Ends in
     /// `RuntimeStarted` or `StartFailed`.
     StartRuntime {
-        /// Whose.
+        /// The program.
         program: ProgramId,
+        /// The instance's number: none before it had this one.
+        #[serde(default)]
+        instance: InstanceNumber,
         /// What runs.
         image: ImageId,
         /// How.
         manifest: Arc<Manifest>,
     },
-    /// Stop and remove every container that carries the program's label. Ends in
-    /// `StopFinished`.
+    /// Stop and remove instances of the program. Ends in `StopFinished`.
     StopRuntime {
-        /// Whose.
+        /// The program.
         program: ProgramId,
+        /// Which of its instances.
+        #[serde(default)]
+        instances: Instances,
         /// From the stop signal to the kill, milliseconds.
         grace_ms: u64,
     },
-    /// Ask the runtime what it knows. Ends in `StatusFetched`.
+    /// Ask the runtime what it knows of an instance. Ends in `StatusFetched`.
     FetchRuntimeStatus {
-        /// Whose.
+        /// The program.
         program: ProgramId,
+        /// The instance's number.
+        #[serde(default)]
+        instance: InstanceNumber,
     },
     /// Wait. Ends in `RetryDue`.
     ScheduleRetry {

@@ -9,8 +9,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    BuildId, BuildRules, Cause, Effect, Event, ImageId, Lifecycle, Manifest, Observed, ProgramId,
-    Started,
+    BuildId, BuildRules, Cause, Effect, Event, ImageId, InstanceId, InstanceNumber, Instances,
+    Lifecycle, Manifest, Observed, ProgramId, Started,
 };
 
 /// Which operation a handler is carrying out, for whom, and whether it is still wanted.
@@ -18,10 +18,21 @@ use crate::{
 pub struct Task {
     /// The operation.
     pub op: OpId,
-    /// Whose it is.
+    /// The program it is carried out for.
     pub program: ProgramId,
     /// Fires when nobody wants the outcome any more.
     pub cancel: Cancel,
+}
+
+impl Task {
+    /// Returns the program's instance with this number.
+    #[must_use]
+    pub fn instance(&self, number: InstanceNumber) -> InstanceId {
+        InstanceId {
+            program: self.program.clone(),
+            number,
+        }
+    }
 }
 
 /// Does what programs ask for. One value serves all programs of a host.
@@ -62,43 +73,46 @@ pub trait EffectHandler: Send + Sync + 'static {
         timeout_ms: u64,
     ) -> impl Future<Output = Result<ImageId, Cause>> + Send;
 
-    /// Removes every container that carries the program's label, then creates one from `image`,
-    /// verifies it against the contracts, starts it and waits until it is ready, within
-    /// `manifest.timeouts.start_ms` from its turn on; it waits for that at most
-    /// [`START_QUEUE_MS`](crate::START_QUEUE_MS). So there are never two, whatever was half-started before.
+    /// Creates `instance` from `image`, verifies it against the contracts, starts it and waits until it
+    /// is ready, within `manifest.timeouts.start_ms` from its turn on; it waits for that at most
+    /// [`START_QUEUE_MS`](crate::START_QUEUE_MS). What an earlier attempt at the same instance left is
+    /// removed first; other instances go on.
     ///
-    /// From its success on, the end of the container is reported as `RuntimeExited`. An end
+    /// From its success on, the end of the instance is reported as `RuntimeExited`. An end
     /// before that is a failure with its exit and last lines ([`Cause::Exited`],
     /// [`Cause::OutOfMemory`]). Other failures: [`Cause::StartFailed`],
     /// [`Cause::ContractViolated`], [`Cause::NotReadyInTime`], [`Cause::RuntimeUnavailable`].
-    /// Cancelled or failed: it may leave a container behind, `StopRuntime` always follows.
+    /// Cancelled or failed: it may leave something of the instance behind, `StopRuntime` always follows.
     fn start_runtime(
         &self,
         task: &Task,
+        instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> impl Future<Output = Result<Started, Cause>> + Send;
 
-    /// Stops and removes every container that carries the program's label: signal, `grace_ms`
-    /// milliseconds, kill. None being there is success. Logs are kept.
+    /// Stops and removes instances: signal, `grace_ms` milliseconds, kill. None being there is success.
+    /// Logs are kept.
     ///
     /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when something may still
     /// run.
     fn stop_runtime(
         &self,
         task: &Task,
+        instances: Instances,
         grace_ms: u64,
     ) -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// Tells what the runtime knows of the program's container. Changes nothing.
+    /// Tells what the runtime knows of an instance. Changes nothing.
     ///
     /// Fails with [`Cause::RuntimeUnavailable`].
     fn fetch_runtime_status(
         &self,
         task: &Task,
+        instance: InstanceNumber,
     ) -> impl Future<Output = Result<Observed, Cause>> + Send;
 
-    /// Removes the program's folders and images. None being there is success. No container of
+    /// Removes the program's folders and images. None being there is success. No instance of
     /// the program exists any more when this is asked.
     ///
     /// Fails with [`Cause::RemoveFailed`] or [`Cause::RuntimeUnavailable`].
@@ -150,21 +164,29 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
             }
             Effect::StartRuntime {
                 program,
+                instance,
                 image,
                 manifest,
             } => {
                 let task = task(program);
-                Some(match self.0.start_runtime(&task, &image, &manifest).await {
+                let started = self.0.start_runtime(&task, instance, &image, &manifest);
+                Some(match started.await {
                     Ok(started) => Event::RuntimeStarted { op, started },
                     Err(cause) => Event::StartFailed { op, cause },
                 })
             }
-            Effect::StopRuntime { program, grace_ms } => {
-                let result = self.0.stop_runtime(&task(program), grace_ms).await;
+            Effect::StopRuntime {
+                program,
+                instances,
+                grace_ms,
+            } => {
+                let task = task(program);
+                let result = self.0.stop_runtime(&task, instances, grace_ms).await;
                 Some(Event::StopFinished { op, result })
             }
-            Effect::FetchRuntimeStatus { program } => {
-                let result = self.0.fetch_runtime_status(&task(program)).await;
+            Effect::FetchRuntimeStatus { program, instance } => {
+                let task = task(program);
+                let result = self.0.fetch_runtime_status(&task, instance).await;
                 Some(Event::StatusFetched { op, result })
             }
             Effect::RemoveProgram { program } => {

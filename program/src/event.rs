@@ -5,7 +5,7 @@ use alloc::string::String;
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, ContainerId, Exit, ImageId, Observed, Source, Started};
+use crate::{Cause, ContainerId, Exit, ImageId, InstanceNumber, Observed, Source, Started};
 
 /// What can happen to a program. Events are facts: they are journalled before anything is done
 /// about them.
@@ -27,7 +27,13 @@ pub enum Event {
     },
     /// The host began to serve this program, after a restart of the host or of its journal.
     /// Deadlines count anew from here, and a Ready program is looked up in the runtime.
-    HostStarted,
+    HostStarted {
+        /// Whether that host numbers instances, as every host does that writes this event today. Hosts
+        /// before it wrote the event without this field; folding what they wrote must give what they
+        /// had, so numbers are given from the first host on that says so.
+        #[serde(default)]
+        numbers_instances: bool,
+    },
     /// Outcome of `EnsureProgramFolders`.
     FoldersEnsured {
         /// The operation that ended.
@@ -56,9 +62,12 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
-    /// A container of this program ended by itself.
+    /// An instance of this program ended by itself.
     RuntimeExited {
         /// Which one. An exit of any other than the current one is stale.
+        #[serde(default)]
+        instance: InstanceNumber,
+        /// What the runtime calls it, which also tells unnumbered instances apart.
         container: ContainerId,
         /// How.
         exit: Exit,

@@ -16,8 +16,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, Manifest,
-    Observed, ProgramId, Started, Supervisor, Task,
+    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, InstanceNumber,
+    Instances, Manifest, Observed, ProgramId, Started, Supervisor, Task,
 };
 
 /// Does in memory what programs ask for.
@@ -192,6 +192,7 @@ impl EffectHandler for FakeHandler {
     async fn start_runtime(
         &self,
         task: &Task,
+        instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
@@ -201,6 +202,7 @@ impl EffectHandler for FakeHandler {
         }
         let effect = Effect::StartRuntime {
             program: task.program.clone(),
+            instance,
             image: image.clone(),
             manifest: Arc::clone(manifest),
         };
@@ -211,29 +213,39 @@ impl EffectHandler for FakeHandler {
         }
     }
 
-    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
+    async fn stop_runtime(
+        &self,
+        task: &Task,
+        instances: Instances,
+        grace_ms: u64,
+    ) -> Result<(), Cause> {
         if self.script.is_none() {
             return Ok(());
         }
-        let program = task.program.clone();
-        match self
-            .play(task, Effect::StopRuntime { program, grace_ms })
-            .await
-        {
+        let effect = Effect::StopRuntime {
+            program: task.program.clone(),
+            instances,
+            grace_ms,
+        };
+        match self.play(task, effect).await {
             Some(Event::StopFinished { result, .. }) => result,
             other => Err(unexpected(other)),
         }
     }
 
-    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
+    async fn fetch_runtime_status(
+        &self,
+        task: &Task,
+        instance: InstanceNumber,
+    ) -> Result<Observed, Cause> {
         if self.script.is_none() {
             return Ok(Observed::Absent);
         }
-        let program = task.program.clone();
-        match self
-            .play(task, Effect::FetchRuntimeStatus { program })
-            .await
-        {
+        let effect = Effect::FetchRuntimeStatus {
+            program: task.program.clone(),
+            instance,
+        };
+        match self.play(task, effect).await {
             Some(Event::StatusFetched { result, .. }) => result,
             other => Err(unexpected(other)),
         }

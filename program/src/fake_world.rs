@@ -9,22 +9,25 @@ use alloc::{
 
 use hersh_machine::{OpId, SplitMix64, sim::World};
 
-use crate::{Cause, ContainerId, Effect, Event, ImageId, Lifecycle, Observed, ProgramId, Started};
+use crate::{
+    Cause, ContainerId, Effect, Event, ImageId, InstanceNumber, Instances, Lifecycle, Observed,
+    ProgramId, Started,
+};
 
-/// Folders, builds and containers of any number of programs.
+/// Folders, builds and instances of any number of programs.
 #[derive(Clone, Debug, Default)]
 pub struct FakeWorld {
     folders: BTreeSet<ProgramId>,
     builds: BTreeSet<(ProgramId, OpId)>,
-    containers: BTreeMap<ProgramId, Vec<ContainerId>>,
+    instances: BTreeMap<ProgramId, Vec<(InstanceNumber, ContainerId)>>,
     most: usize,
 }
 
 impl FakeWorld {
-    /// The containers of `program`, oldest first.
+    /// The instances of `program` and what the runtime calls them, oldest first.
     #[must_use]
-    pub fn containers(&self, program: &ProgramId) -> &[ContainerId] {
-        self.containers.get(program).map_or(&[], Vec::as_slice)
+    pub fn instances(&self, program: &ProgramId) -> &[(InstanceNumber, ContainerId)] {
+        self.instances.get(program).map_or(&[], Vec::as_slice)
     }
 
     /// Builds that run.
@@ -39,15 +42,15 @@ impl FakeWorld {
         self.folders.contains(program)
     }
 
-    /// The most containers that one program ever had at once.
+    /// The most instances that one program ever had at once.
     #[must_use]
-    pub fn most_containers(&self) -> usize {
+    pub fn most_instances(&self) -> usize {
         self.most
     }
 
-    /// The containers of `program` end by themselves, or somebody removes them.
-    pub fn lose_containers(&mut self, program: &ProgramId) {
-        self.containers.remove(program);
+    /// The instances of `program` end by themselves, or somebody removes them.
+    pub fn lose_instances(&mut self, program: &ProgramId) {
+        self.instances.remove(program);
     }
 
     /// The container that operation `op` of `program` makes.
@@ -83,13 +86,18 @@ impl FakeWorld {
                     container: Self::container_of(program, op),
                 },
             }),
-            Effect::StopRuntime { program, .. } => {
-                self.containers.remove(program);
+            Effect::StopRuntime {
+                program, instances, ..
+            } => {
+                self.stop(program, *instances);
                 Some(Event::StopFinished { op, result: Ok(()) })
             }
-            Effect::FetchRuntimeStatus { program } => {
-                let running = self.containers(program).first().cloned();
-                let observed = running.map_or(Observed::Absent, Observed::Running);
+            Effect::FetchRuntimeStatus { program, instance } => {
+                let mut all = self.instances(program).iter();
+                let running = all.find(|(number, _)| number == instance);
+                let observed = running.map_or(Observed::Absent, |(_, container)| {
+                    Observed::Running(container.clone())
+                });
                 Some(Event::StatusFetched {
                     op,
                     result: Ok(observed),
@@ -100,6 +108,27 @@ impl FakeWorld {
                 Some(Event::Removed { op, result: Ok(()) })
             }
             Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => None,
+        }
+    }
+}
+
+impl FakeWorld {
+    fn start(&mut self, program: &ProgramId, instance: InstanceNumber, container: ContainerId) {
+        let all = self.instances.entry(program.clone()).or_default();
+        // What an earlier attempt at the same instance left goes first, as the contract asks.
+        all.retain(|(number, _)| *number != instance);
+        all.push((instance, container));
+        self.most = self.most.max(all.len());
+    }
+
+    fn stop(&mut self, program: &ProgramId, instances: Instances) {
+        match instances {
+            Instances::All => drop(self.instances.remove(program)),
+            Instances::One(instance) => {
+                if let Some(all) = self.instances.get_mut(program) {
+                    all.retain(|(number, _)| *number != instance);
+                }
+            }
         }
     }
 }
@@ -156,14 +185,10 @@ impl World<Lifecycle> for FakeWorld {
             Effect::BuildRuntime { program, .. } => {
                 self.builds.insert((program.clone(), op));
             }
-            Effect::StartRuntime { program, .. } => {
-                // Leftovers go first, as the contract asks; then something exists from the very
-                // beginning, however the start ends.
-                let container = Self::container_of(program, op);
-                self.containers
-                    .insert(program.clone(), alloc::vec![container]);
-                self.most = self.most.max(self.containers(program).len());
-            }
+            // Something exists from the very beginning, however the start ends.
+            Effect::StartRuntime {
+                program, instance, ..
+            } => self.start(program, *instance, Self::container_of(program, op)),
             Effect::EnsureProgramFolders { .. }
             | Effect::StopRuntime { .. }
             | Effect::FetchRuntimeStatus { .. }

@@ -45,6 +45,55 @@ pub struct ContainerId(pub(crate) Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct UserId(Arc<str>);
 
+/// Numbers the instances of one program: 1, 2, 3 … in the order in which they were started.
+///
+/// Instances that a host started before it numbered them are all [`InstanceNumber::UNNUMBERED`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct InstanceNumber(pub u64);
+
+impl InstanceNumber {
+    /// The number of every instance of a journal that does not number them.
+    pub const UNNUMBERED: Self = Self(0);
+}
+
+impl core::fmt::Display for InstanceNumber {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names one execution of one program, from its start to its end, such as `counter.3`.
+///
+/// A program's number is never given twice, so what one instance left behind, or is told of late, is
+/// never taken for another's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InstanceId {
+    /// The program that is executed.
+    pub program: ProgramId,
+    /// Which of its executions it is.
+    pub number: InstanceNumber,
+}
+
+impl core::fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", self.program, self.number)
+    }
+}
+
+/// Tells which instances of a program an effect is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instances {
+    /// Every one, whoever knows of it.
+    #[default]
+    All,
+    /// This one; others of the program go on.
+    One(InstanceNumber),
+}
+
 macro_rules! identifier {
     ($name:ident, $kind:literal, $rule:literal, $valid:expr) => {
         impl $name {

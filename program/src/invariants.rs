@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String};
 
-use crate::{Program, Starting, State, StopStep, Then, recovery::MAX_ATTEMPTS};
+use crate::{InstanceNumber, Program, Starting, State, StopStep, Then, recovery::MAX_ATTEMPTS};
 
 /// Checks a state that the reducer made. The types hold the rest: a container id exists only in
 /// Ready, operation and deadline exist in every transient state.
@@ -16,6 +16,7 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
             program.attempts
         ));
     }
+    check_instance(program)?;
     let rests = match &program.state {
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => true,
         State::Stopping(held) => held.step == StopStep::Files,
@@ -52,6 +53,28 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
     }
 }
 
+/// What runs has a number that was given.
+fn check_instance(program: &Program) -> Result<(), String> {
+    let held = match &program.state {
+        State::Starting(held) => Some(held.instance),
+        State::Ready(held) => Some(held.instance),
+        State::Stopping(held) => held.instance,
+        State::Created
+        | State::Building(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => None,
+    };
+    let newest = program.instances.unwrap_or(InstanceNumber::UNNUMBERED.0);
+    match held {
+        Some(held) if held.0 > newest => Err(format!(
+            "instance {held} is {} and only {newest} were started",
+            program.state.name()
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn operation(op: u64, deadline_ms: u64) -> Result<(), String> {
     if op == 0 {
         return Err(String::from("an operation was never issued"));
@@ -71,8 +94,8 @@ mod tests {
     use super::check;
     use crate::{
         BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason, Failed, ImageId,
-        Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State, StopStep, Stopped,
-        Stopping, Then, recovery::MAX_ATTEMPTS,
+        InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State,
+        StopStep, Stopped, Stopping, Then, recovery::MAX_ATTEMPTS,
     };
 
     fn program(state: State) -> Program {
@@ -120,6 +143,7 @@ mod tests {
                 op: OpId(op),
                 deadline_ms,
                 step: StopStep::Containers,
+                instance: None,
                 then: Then::Start,
             }))
         };
@@ -138,6 +162,7 @@ mod tests {
         );
         breaks(
             &program(State::Ready(Ready {
+                instance: InstanceNumber::UNNUMBERED,
                 image: image(),
                 container: ContainerId(Arc::from("0")),
                 since_ms: 1,
@@ -151,6 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_has_a_number_that_was_given() {
+        let mut ready = program(State::Ready(Ready {
+            instance: InstanceNumber(3),
+            image: image(),
+            container: ContainerId(Arc::from("0")),
+            since_ms: 1,
+            check: None,
+        }));
+        breaks(&ready, "only 0 were started");
+        ready.instances = Some(3);
+        assert_eq!(check(&ready), Ok(()));
+    }
+
+    #[test]
     fn remembered_exits_are_bounded() {
         let exit = Arc::new(Exit {
             reason: ExitReason::Vanished,
@@ -160,6 +199,7 @@ mod tests {
         let starting = State::Starting(Starting {
             op: OpId(1),
             deadline_ms: 1,
+            instance: InstanceNumber::UNNUMBERED,
             image: image(),
             exits: vec![seen; Starting::MAX_EXITS + 1],
         });
@@ -180,6 +220,7 @@ mod tests {
             op: OpId(1),
             deadline_ms: 1,
             step: StopStep::Files,
+            instance: None,
             then: Then::Start,
         });
         breaks(&program(stopping), "a program that stays");

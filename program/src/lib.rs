@@ -74,7 +74,10 @@ pub use fake_handler::FakeHandler;
 #[cfg(feature = "fake")]
 pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
-pub use ids::{BuildId, ContainerId, IdError, ImageId, ProgramId, UserId};
+pub use ids::{
+    BuildId, ContainerId, IdError, ImageId, InstanceId, InstanceNumber, Instances, ProgramId,
+    UserId,
+};
 pub use manifest::{
     BuildRules, Limits, Manifest, NetworkMode, ProxyRules, Readiness, Recipe, RestartPolicy,
     Timeouts,

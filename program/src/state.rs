@@ -18,7 +18,10 @@ use alloc::{sync::Arc, vec::Vec};
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, Cause, ContainerId, Exit, ImageId, Manifest, ProgramId, Source};
+use crate::{
+    BuildId, Cause, ContainerId, Exit, ImageId, InstanceId, InstanceNumber, Manifest, ProgramId,
+    Source,
+};
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,10 @@ pub struct Program {
     /// of older journals have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_build: Option<BuildId>,
+    /// How many instances it has had, which is the number of the newest; `None` for programs of older
+    /// journals, whose instances have no numbers, until a host that numbers them starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u64>,
     /// Retries since the last command or the last long run.
     pub attempts: u32,
     /// Where the jitter of its retries comes from.
@@ -56,6 +63,7 @@ impl Program {
             image: None,
             running: None,
             running_build: None,
+            instances: Some(0),
             attempts: 0,
             seed,
             state: State::Created,
@@ -68,6 +76,31 @@ impl Program {
     pub fn manifest(&self) -> &Arc<Manifest> {
         self.running.as_ref().unwrap_or(&self.source.manifest)
     }
+
+    /// Returns the instance that is up, when one is.
+    #[must_use]
+    pub fn ready_instance(&self) -> Option<InstanceId> {
+        let number = self.state.ready()?.instance;
+        Some(InstanceId {
+            program: self.id.clone(),
+            number,
+        })
+    }
+
+    /// Whether the program accounts for an instance, so that it will be stopped when its time comes.
+    /// What it does not account for is left of an earlier life.
+    #[must_use]
+    pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
+        match &self.state {
+            State::Starting(held) => held.instance == instance,
+            State::Ready(held) => held.instance == instance,
+            // It ends in a stop of all.
+            State::Stopping(held) => held.step == StopStep::Containers,
+            // What could not be stopped waits for a retry or for a person.
+            State::Error(_) => self.running.is_some(),
+            State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,
+        }
+    }
 }
 
 /// Where a program is in its life. Times are milliseconds since the Unix epoch.
@@ -78,7 +111,7 @@ pub enum State {
     Created,
     /// Folders and image are being made.
     Building(Building),
-    /// A container is being made, verified and brought up.
+    /// An instance is being made, verified and brought up.
     Starting(Starting),
     /// Up.
     Ready(Ready),
@@ -105,13 +138,16 @@ pub struct Building {
     pub source: Source,
 }
 
-/// A program whose container is being brought up.
+/// A program whose newest instance is being brought up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starting {
     /// The operation it waits for.
     pub op: OpId,
     /// When it gives up.
     pub deadline_ms: u64,
+    /// The instance that is being brought up.
+    #[serde(default)]
+    pub instance: InstanceNumber,
     /// What it runs.
     pub image: ImageId,
     /// Exits seen since the start began, newest last, at most [`Starting::MAX_EXITS`]. They may
@@ -127,9 +163,12 @@ impl Starting {
 /// A program that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
+    /// The instance that is up.
+    #[serde(default)]
+    pub instance: InstanceNumber,
     /// What it runs.
     pub image: ImageId,
-    /// The container that runs it.
+    /// What the runtime calls the instance.
     pub container: ContainerId,
     /// Since when.
     pub since_ms: u64,
@@ -146,6 +185,9 @@ pub struct Stopping {
     pub deadline_ms: u64,
     /// Which operation.
     pub step: StopStep,
+    /// The instance that was on its way up or up, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceNumber>,
     /// What comes after.
     pub then: Then,
 }
@@ -255,11 +297,17 @@ impl State {
         }
     }
 
-    /// The container that runs, when one is known to.
+    /// What the runtime calls the instance that is up, when one is.
     #[must_use]
     pub fn container(&self) -> Option<&ContainerId> {
+        Some(&self.ready()?.container)
+    }
+
+    /// Returns what holds while the program is up.
+    #[must_use]
+    pub fn ready(&self) -> Option<&Ready> {
         match self {
-            Self::Ready(ready) => Some(&ready.container),
+            Self::Ready(ready) => Some(ready),
             Self::Created
             | Self::Building(_)
             | Self::Starting(_)

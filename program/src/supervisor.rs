@@ -104,14 +104,19 @@ impl Supervisor {
         J: Journal<Lifecycle>,
         C: Clock,
     {
-        let tell = stepper.seq() > 0 && concerns_restart(&stepper.state().state);
+        let program = stepper.state();
+        // One that was made just now has nothing to be told of.
+        let tell =
+            program.instances.is_none() || stepper.seq() > 0 && concerns_restart(&program.state);
         let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
             .with_clock(clock)
             .with_config(config)
             .start();
         if tell {
             // The mailbox is new and empty: there is room for one event.
-            drop(handle.send(Event::HostStarted));
+            drop(handle.send(Event::HostStarted {
+                numbers_instances: true,
+            }));
         }
         tokio::spawn(run);
         Self { handle }
@@ -246,7 +251,7 @@ fn refusal(reply: Effect) -> Option<CommandError> {
     }
 }
 
-/// Whether `HostStarted` changes anything, so that the many programs at rest cost no record.
+/// Whether `HostStarted` changes anything for a program in this state, so that the many programs at rest cost no record.
 fn concerns_restart(state: &State) -> bool {
     match state {
         State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,

@@ -11,7 +11,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Walk, id, program, program_with};
+use common::{Walk, end_of, host_started, id, program, program_with};
 use hersh_machine::{
     Capacity, Stepper,
     driver::{Config, NoJournal, SendError, TokioClock},
@@ -78,8 +78,11 @@ async fn restart_restarts() {
     assert_eq!(supervisor.state().state.name(), "stopping");
     let second = reach(&supervisor, "ready").await.state.container().cloned();
     assert_ne!(first, second);
-    let containers = world(&handler, |world| world.containers(&id()).to_vec());
-    assert_eq!(containers.first(), second.as_ref());
+    let containers = world(&handler, |world| world.instances(&id()).to_vec());
+    assert_eq!(
+        containers.first().map(|(_, container)| container),
+        second.as_ref()
+    );
     assert_eq!(containers.len(), 1);
 }
 
@@ -88,13 +91,11 @@ async fn stop_during_starting_leaves_no_container() {
     let (handler, supervisor) = fake(slow(1_000));
     supervisor.call(Event::UserStartRequested).await.unwrap();
     reach(&supervisor, "starting").await;
-    let half_started = world(&handler, |world| world.containers(&id()).len());
+    let half_started = world(&handler, |world| world.instances(&id()).len());
     assert_eq!(half_started, 1);
     supervisor.call(Event::UserStopRequested).await.unwrap();
     assert_eq!(supervisor.settled().await.state.name(), "stopped");
-    world(&handler, |world| {
-        assert!(world.containers(&id()).is_empty())
-    });
+    world(&handler, |world| assert!(world.instances(&id()).is_empty()));
     // And nothing blocks the next start.
     supervisor.call(Event::UserStartRequested).await.unwrap();
     assert_eq!(supervisor.settled().await.state.name(), "ready");
@@ -178,19 +179,16 @@ async fn an_exited_container_is_removed() {
     supervisor.call(Event::UserStartRequested).await.unwrap();
     let program = reach(&supervisor, "ready").await;
     let container = program.state.container().unwrap().clone();
-    let exit = common::exit(0);
     supervisor
-        .send(Event::RuntimeExited { container, exit })
+        .send(end_of(&program, container, common::exit(0)))
         .unwrap();
     assert_eq!(reach(&supervisor, "stopped").await.state.name(), "stopped");
-    world(&handler, |world| {
-        assert!(world.containers(&id()).is_empty())
-    });
+    world(&handler, |world| assert!(world.instances(&id()).is_empty()));
 }
 
 #[test]
 fn an_unreachable_runtime_leaves_a_healthy_program_ready() {
-    let mut walk = Walk::new(program()).ready().event(Event::HostStarted);
+    let mut walk = Walk::new(program()).ready().event(host_started());
     for _ in 0..100 {
         let op = walk.op();
         let message = String::from("connection refused");
@@ -286,7 +284,7 @@ async fn a_container_already_gone_does_not_make_stop_fail() {
     let (handler, supervisor) = fake(slow(10));
     supervisor.call(Event::UserStartRequested).await.unwrap();
     reach(&supervisor, "ready").await;
-    world(&handler, |world| world.lose_containers(&id()));
+    world(&handler, |world| world.lose_instances(&id()));
     supervisor.call(Event::UserStopRequested).await.unwrap();
     assert_eq!(supervisor.settled().await.state.name(), "stopped");
 }
@@ -300,7 +298,7 @@ async fn delete_frees_everything() {
     supervisor.stopped().await;
     assert_eq!(supervisor.state().state, State::Removed);
     world(&handler, |world| {
-        assert!(world.containers(&id()).is_empty());
+        assert!(world.instances(&id()).is_empty());
         assert!(!world.has_folders(&id()));
     });
     let late = supervisor.call(Event::UserStartRequested).await;
@@ -318,10 +316,8 @@ async fn a_crash_loop_backs_off_and_ends() {
         let program = supervisor.settled().await;
         match &program.state {
             State::Ready(ready) => {
-                let (container, exit) = (ready.container.clone(), common::exit(1));
-                supervisor
-                    .send(Event::RuntimeExited { container, exit })
-                    .unwrap();
+                let event = end_of(&program, ready.container.clone(), common::exit(1));
+                supervisor.send(event).unwrap();
                 exits += 1;
                 let mut states = supervisor.subscribe();
                 while states.current().state.name() == "ready" {

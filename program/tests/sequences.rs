@@ -13,7 +13,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Walk, container, exit, image, program_with, source, stop_failed};
+use common::{
+    Walk, container, end_of, exit, host_started, image, program_with, source, stop_failed,
+};
 use hersh_machine::Machine;
 use hersh_program::{
     Cause, Event, Exit, ExitReason, Lifecycle, Observed, OpId, RestartPolicy, Started, State,
@@ -36,10 +38,7 @@ fn held(state: &State) -> Option<OpId> {
 
 /// Commands, facts, and every outcome of the operation that is held and of one that is not.
 fn alphabet(walk: &Walk) -> Vec<Event> {
-    let exits = |code| Event::RuntimeExited {
-        container: container('c'),
-        exit: exit(code),
-    };
+    let ends = |exit| end_of(&walk.program, container('c'), exit);
     let source = source('e', RestartPolicy::OnFailure);
     let mut events = vec![
         Event::UserStartRequested,
@@ -47,16 +46,13 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::UserRestartRequested,
         Event::UserDeleteRequested,
         Event::SourceReplaced { source },
-        Event::HostStarted,
-        exits(0),
-        exits(1),
-        Event::RuntimeExited {
-            container: container('c'),
-            exit: Exit {
-                reason: ExitReason::EngineStopped { code: 0 },
-                logs: Vec::new(),
-            },
-        },
+        host_started(),
+        ends(exit(0)),
+        ends(exit(1)),
+        ends(Exit {
+            reason: ExitReason::EngineStopped { code: 0 },
+            logs: Vec::new(),
+        }),
     ];
     let ops = [held(&walk.program.state), Some(OpId(0))];
     events.extend(ops.into_iter().flatten().flat_map(outcomes));

@@ -10,11 +10,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Walk, container, exit, id, image, program, source, stop_failed};
+use common::{Walk, container, exit, host_started, id, image, program, source, stop_failed};
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
-    BuildRules, Cause, Effect, Event, Exit, ExitReason, Lifecycle, Manifest, Observed, OpId,
-    ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, Started,
+    BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Instances, Lifecycle,
+    Manifest, Observed, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, Started,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -107,7 +107,7 @@ fn events_read_back() {
         Event::SourceReplaced {
             source: source('e', RestartPolicy::Always),
         },
-        Event::HostStarted,
+        host_started(),
         Event::FoldersEnsured { op, result: Ok(()) },
         Event::FoldersEnsured {
             op,
@@ -129,6 +129,7 @@ fn events_read_back() {
             result: Ok(Observed::Exited(container('c'), exit(0))),
         },
         Event::RuntimeExited {
+            instance: InstanceNumber(3),
             container: container('c'),
             exit: Exit {
                 reason: ExitReason::EngineStopped { code: 143 },
@@ -170,6 +171,7 @@ fn exits_read_back() {
         ExitReason::Vanished,
     ] {
         round_trip(&Event::RuntimeExited {
+            instance: InstanceNumber(3),
             container: container('c'),
             exit: Exit {
                 reason,
@@ -196,15 +198,18 @@ fn effects_read_back() {
         },
         Effect::StartRuntime {
             program: program.clone(),
+            instance: InstanceNumber(3),
             image: image('b'),
             manifest,
         },
         Effect::StopRuntime {
             program: program.clone(),
+            instances: Instances::One(InstanceNumber(3)),
             grace_ms: 1,
         },
         Effect::FetchRuntimeStatus {
             program: program.clone(),
+            instance: InstanceNumber(3),
         },
         Effect::ScheduleRetry {
             after_ms: 1,
@@ -225,7 +230,7 @@ fn effects_read_back() {
         round_trip(&Record {
             seq: 1,
             now_ms: 2,
-            event: Event::HostStarted,
+            event: host_started(),
             effects: vec![(OpId(1), effect)],
         });
     }
@@ -240,7 +245,7 @@ fn states_read_back() {
         new().building(),
         new().starting().exited('d', 1),
         new().ready(),
-        new().ready().event(Event::HostStarted),
+        new().ready().event(host_started()),
         new().ready().stop(),
         new().ready().restart(),
         new().ready().delete(),

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{NOW_MS, exit, program_with, source};
+use common::{NOW_MS, end_of, exit, host_started, program_with, source};
 use hersh_machine::sim::{Faults, Simulation};
 use hersh_program::{
     Event, FakeWorld, Lifecycle, Program, RestartPolicy, State, recovery::MAX_ATTEMPTS,
@@ -75,11 +75,9 @@ fn policy() -> impl Strategy<Value = RestartPolicy> {
 
 fn exits(world: &mut World, code: i32) {
     if let Some(container) = world.state().state.container().cloned() {
-        world.world.lose_containers(&world.state().id.clone());
-        let exit = exit(code);
-        world
-            .offer(Event::RuntimeExited { container, exit })
-            .unwrap();
+        world.world.lose_instances(&world.state().id.clone());
+        let event = end_of(world.state(), container, exit(code));
+        world.offer(event).unwrap();
     }
 }
 
@@ -99,14 +97,14 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
             offer(world, Event::SourceReplaced { source });
         }
         Act::Exit(code) => exits(world, code),
-        Act::Lose => world.world.lose_containers(&common::id()),
+        Act::Lose => world.world.lose_instances(&common::id()),
         Act::StrangerExits => {
-            let (container, exit) = (common::container('f'), exit(1));
-            offer(world, Event::RuntimeExited { container, exit });
+            let event = end_of(world.state(), common::container('f'), exit(1));
+            offer(world, event);
         }
         Act::HostRestarts => {
             world.crash().unwrap();
-            offer(world, Event::HostStarted);
+            offer(world, host_started());
         }
         Act::Steps(count) => {
             world.run(count).unwrap();
@@ -135,17 +133,14 @@ fn settle(world: &mut World) -> u32 {
 
 fn nothing_left(world: &World) {
     let program: &Program = world.state();
-    let containers = world.world.containers(&program.id);
+    let instances = world.world.instances(&program.id);
     assert_eq!(world.world.builds(), 0, "a build goes on");
-    assert!(world.world.most_containers() <= 1, "two containers at once");
+    assert!(world.world.most_instances() <= 1, "two instances at once");
     if let State::Ready(ready) = &program.state {
-        assert!(containers.iter().all(|id| *id == ready.container));
+        let own = (ready.instance, ready.container.clone());
+        assert!(instances.iter().all(|instance| *instance == own));
     } else if !matches!(program.state, State::Error(_)) {
-        assert!(
-            containers.is_empty(),
-            "{containers:?} in {:?}",
-            program.state
-        );
+        assert!(instances.is_empty(), "{instances:?} in {:?}", program.state);
     }
     if matches!(program.state, State::Removed) {
         assert!(!world.world.has_folders(&program.id));
@@ -178,7 +173,7 @@ proptest! {
         settle(&mut world);
         nothing_left(&world);
         prop_assert!(!matches!(world.state().state, State::Error(_)));
-        prop_assert!(world.world.containers(&world.state().id).is_empty());
+        prop_assert!(world.world.instances(&world.state().id).is_empty());
 
         world.offer(Event::UserDeleteRequested).unwrap();
         settle(&mut world);
@@ -249,7 +244,7 @@ fn a_crash_after_any_record_changes_nothing_in_the_end() {
             if durable {
                 settle(&mut world);
                 assert_eq!(world.state().state.name(), end, "crash after {crash_after}");
-                let count = world.world.containers(&common::id()).len();
+                let count = world.world.instances(&common::id()).len();
                 assert_eq!(count, usize::from(end == "ready"));
                 nothing_left(&world);
             }

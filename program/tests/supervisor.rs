@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::{NOW_MS, id, image, program, program_with};
+use common::{NOW_MS, host_started, id, image, program, program_with};
 use hersh_machine::{
     OpId, Stepper,
     driver::{Cancel, Config, Journal, JournalError, NoJournal, Recovery, TokioClock},
@@ -22,10 +22,13 @@ use hersh_machine::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, CommandError, Effect, EffectHandler, Event, FakeHandler, ImageId,
-    Lifecycle, Manifest, Observed, Program, ProgramRecord, ProgramStepper, Refusal, RestartPolicy,
-    Started, State, Supervisor, Task,
+    InstanceNumber, Instances, Lifecycle, Manifest, Observed, Program, ProgramRecord,
+    ProgramStepper, Refusal, RestartPolicy, Started, State, Supervisor, Task,
 };
 use proptest::prelude::*;
+
+/// The first instance of a program.
+const FIRST: InstanceNumber = InstanceNumber(1);
 
 /// A journal in memory, which a crash leaves behind.
 #[derive(Clone, Default)]
@@ -104,7 +107,7 @@ async fn a_program_goes_through_its_life() {
         Err(CommandError::Refused(Refusal::Already { state }))
     );
     assert!(already.unwrap_err().to_string().contains("already ready"));
-    supervisor.call(Event::HostStarted).await.unwrap();
+    supervisor.call(host_started()).await.unwrap();
     // An instant handler keeps no containers, so the runtime knows of none.
     reach(&supervisor, "error").await;
     supervisor.call(Event::UserStopRequested).await.unwrap();
@@ -160,7 +163,7 @@ async fn a_host_that_dies_in_the_middle_goes_on_where_it_was() {
         assert_eq!(program.state.name(), "ready", "after {state}");
         let container = program.state.container().cloned().unwrap();
         handler.with_world(|world| {
-            assert_eq!(world.containers(&id()), [container]);
+            assert_eq!(world.instances(&id()), [(FIRST, container)]);
             assert_eq!(world.builds(), 0);
         });
     }
@@ -172,7 +175,7 @@ async fn a_host_that_dies_in_the_middle_goes_on_where_it_was() {
         let (handler, supervisor, _) = crash_in("stopping", Some(wish)).await;
         let program = supervisor.settled().await;
         assert_eq!(program.state.name(), end);
-        let count = handler.with_world(|world| world.containers(&id()).len());
+        let count = handler.with_world(|world| world.instances(&id()).len());
         assert_eq!(count, Some(usize::from(end == "ready")));
     }
 }
@@ -186,7 +189,7 @@ async fn a_ready_program_is_adopted_untouched() {
     common::pass(Duration::from_secs(5)).await;
     assert_eq!(supervisor.state().state, before.state);
     let container = before.state.container().cloned().unwrap();
-    handler.with_world(|world| assert_eq!(world.containers(&id()), [container]));
+    handler.with_world(|world| assert_eq!(world.instances(&id()), [(FIRST, container)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +201,7 @@ async fn a_program_that_died_with_the_host_is_settled() {
     reach(&supervisor, "ready").await;
     supervisor.stop();
     supervisor.stopped().await;
-    handler.with_world(|world| world.lose_containers(&id()));
+    handler.with_world(|world| world.lose_instances(&id()));
     let resumed = run(book.fold(), &handler, book.clone());
     let program = reach(&resumed, "error").await;
     assert!(matches!(&program.state, State::Error(held) if *held.cause == Cause::Vanished));
@@ -246,17 +249,18 @@ impl EffectHandler for Knowing {
     async fn start_runtime(
         &self,
         _: &Task,
+        _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
         Err(Cause::HostRestarted)
     }
 
-    async fn stop_runtime(&self, _: &Task, _: u64) -> Result<(), Cause> {
+    async fn stop_runtime(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn fetch_runtime_status(&self, _: &Task) -> Result<Observed, Cause> {
+    async fn fetch_runtime_status(&self, _: &Task, _: InstanceNumber) -> Result<Observed, Cause> {
         Ok(Observed::Absent)
     }
 
@@ -317,7 +321,7 @@ async fn the_contract_says_rerun_when_a_handler_does_not_know() {
         cancel: Cancel::never(),
     };
     assert_eq!(
-        handler.fetch_runtime_status(&task).await,
+        handler.fetch_runtime_status(&task, FIRST).await,
         Ok(Observed::Absent)
     );
 }
@@ -360,9 +364,9 @@ async fn storm(seed: u64, faults_of_seed: Faults, acts: Vec<u8>) {
         assert!(matches!(stopped, Ok(()) | Err(CommandError::Refused(_))));
         supervisor.settled().await;
         handler.with_world(|world| {
-            assert!(world.containers(&id()).is_empty());
+            assert!(world.instances(&id()).is_empty());
             assert_eq!(world.builds(), 0);
-            assert!(world.most_containers() <= 1);
+            assert!(world.most_instances() <= 1);
         });
         supervisor.call(Event::UserDeleteRequested).await.unwrap();
         supervisor.stopped().await;

@@ -9,7 +9,8 @@
 mod common;
 
 use common::{
-    NOW_MS, Walk, container, exit, id, image, program, program_with, source, stop_failed,
+    NOW_MS, Walk, container, end_of, exit, host_started, id, image, program, program_with, source,
+    stop_failed,
 };
 use hersh_machine::Machine;
 use hersh_program::{
@@ -390,13 +391,11 @@ fn what_was_up_when_the_engine_went_down_is_up_again_unless_the_policy_is_never(
         logs: vec![],
     };
     let told = |walk: Walk| {
-        walk.event(Event::RuntimeExited {
-            container: container('c'),
-            exit: stopped.clone(),
-        })
+        let event = end_of(&walk.program, container('c'), stopped.clone());
+        walk.event(event)
     };
     let found = |walk: Walk| {
-        let walk = walk.event(Event::HostStarted);
+        let walk = walk.event(host_started());
         let (op, exit) = (walk.op(), stopped.clone());
         let result = Ok(Observed::Exited(container('c'), exit));
         walk.event(Event::StatusFetched { op, result })
@@ -451,10 +450,9 @@ fn a_failed_run_is_an_error_with_its_cause() {
             reason,
             logs: vec![String::from("boom")],
         };
-        let container = container('c');
-        let walk = new()
-            .ready()
-            .event(Event::RuntimeExited { container, exit });
+        let walk = new().ready();
+        let event = end_of(&walk.program, container('c'), exit);
+        let walk = walk.event(event);
         expect(&walk, "stopping", &["stop"]);
         let walk = walk.stop_finished();
         assert_eq!(cause(&walk).to_string(), named);
@@ -504,9 +502,9 @@ fn a_stop_that_fails_hides_no_cause_and_retries_nothing_that_must_not_be() {
         reason: ExitReason::StateQuota,
         logs: vec![],
     };
-    let container = container('c');
-    let too_large = Event::RuntimeExited { container, exit };
-    let walk = stop_fails(new().ready().event(too_large));
+    let walk = new().ready();
+    let too_large = end_of(&walk.program, container('c'), exit);
+    let walk = stop_fails(walk.event(too_large));
     expect(&walk, "error", &[]);
     assert_eq!(cause(&walk), &Cause::StateQuotaExceeded);
     assert_eq!(not_stopped(&walk), Some(stop_failed()));
@@ -568,7 +566,7 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
 
     // So do deadlines, and a build that fails.
     let old = Lifecycle::wake(&new().starting().program).unwrap().0;
-    let walk = replace(new().starting()).event(Event::HostStarted);
+    let walk = replace(new().starting()).event(host_started());
     assert_eq!(Lifecycle::wake(&walk.program).unwrap().0, old);
     let walk = replace(new().building());
     let (op, message) = (new().building().op(), String::from("bang"));
@@ -739,7 +737,7 @@ fn all_states() -> Vec<Walk> {
         new().building(),
         new().starting(),
         new().ready(),
-        new().ready().event(Event::HostStarted),
+        new().ready().event(host_started()),
         new().ready().stop(),
         new().ready().delete(),
         new().ready().delete().stop_finished(),
@@ -823,11 +821,7 @@ fn a_panic_is_a_failure_of_its_operation() {
     expect(&panics(new().starting()), "stopping", &["stop"]);
     expect(&panics(new().ready().stop()), "error", &[]);
     expect(&panics(crashed()), "starting", &["start"]);
-    expect(
-        &panics(new().ready().event(Event::HostStarted)),
-        "ready",
-        &[],
-    );
+    expect(&panics(new().ready().event(host_started())), "ready", &[]);
 }
 
 #[test]
@@ -840,7 +834,7 @@ fn a_host_start_gives_what_is_under_way_its_time_again() {
     ] {
         let deadline = |walk: &Walk| Lifecycle::wake(&walk.program).unwrap().0;
         let old = deadline(&walk);
-        let walk = walk.wait(3_600_000).event(Event::HostStarted);
+        let walk = walk.wait(3_600_000).event(host_started());
         assert!(walk.effects.is_empty());
         assert_eq!(deadline(&walk), old + 3_600_000);
     }
@@ -851,14 +845,14 @@ fn a_host_start_gives_what_is_under_way_its_time_again() {
         crashed(),
         new().delete().removed(),
     ] {
-        let next = walk.clone().event(Event::HostStarted);
+        let next = walk.clone().event(host_started());
         assert_eq!(next.program, walk.program);
     }
 }
 
 #[test]
 fn a_host_start_asks_whether_a_ready_program_still_runs() {
-    let asked = new().ready().event(Event::HostStarted);
+    let asked = new().ready().event(host_started());
     expect(&asked, "ready", &["status"]);
     let answer = |result| {
         let op = asked.op();
@@ -885,11 +879,7 @@ fn a_host_start_asks_whether_a_ready_program_still_runs() {
     expect(&unknown.wake(), "ready", &["cancel", "status"]);
     // Leaving Ready takes the question back.
     expect(&asked.clone().stop(), "stopping", &["cancel", "stop"]);
-    expect(
-        &asked.event(Event::HostStarted),
-        "ready",
-        &["cancel", "status"],
-    );
+    expect(&asked.event(host_started()), "ready", &["cancel", "status"]);
 }
 
 #[test]

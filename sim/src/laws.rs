@@ -20,6 +20,10 @@ const MIB: u64 = 1 << 20;
 pub(crate) fn at_any_time(scene: &Scene, host: &TestHost) -> Outcome {
     let programs = host.programs();
     let running = scene.engine.running();
+    let instances = scene.engine.instances();
+    if instances.len() != running.len() {
+        return Err(format!("a program runs twice: {instances:?}"));
+    }
     for program in &programs {
         check_container(scene, program, running.get(&program.id))?;
     }
@@ -144,7 +148,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
                 }
                 Event::UserStartRequested
                 | Event::SourceReplaced { .. }
-                | Event::HostStarted
+                | Event::HostStarted { .. }
                 | Event::FoldersEnsured { .. }
                 | Event::BuildFinished { .. }
                 | Event::RuntimeStarted { .. }

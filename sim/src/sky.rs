@@ -81,7 +81,7 @@ impl Sky {
     }
 
     fn note(&self, ended: &Ended, fault: Fault) {
-        self.scene.weather.note(&ended.program, fault);
+        self.scene.weather.note(&ended.instance.program, fault);
         self.scene.weather.note_ended(&ended.container);
         self.scene.trace.say(&format!("it ends: {ended:?}"));
     }

@@ -234,9 +234,9 @@ impl Inner {
             // A host that gets no answer to these does not come up, and is started again.
             Operation::Check | Operation::List => return Plan::default(),
             Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
-            Operation::Start(program, ..) => (program, Some(Fault::StartFails)),
-            Operation::Stop(program)
-            | Operation::Observe(program)
+            Operation::Start(instance, ..) => (&instance.program, Some(Fault::StartFails)),
+            Operation::Observe(instance) => (&instance.program, None),
+            Operation::Stop(program, _)
             | Operation::Image(program, _)
             | Operation::Forget(program) => (program, None),
         };

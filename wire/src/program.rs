@@ -119,7 +119,11 @@ pub struct ProgramView {
     /// The image that runs or ran last, by content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    /// The container that runs.
+    /// The number of the instance that is up: its starts are counted from 1. Left out when none is; 0
+    /// for one that an older host started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u64>,
+    /// The container of that instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
     /// Why it is in `Error`.
@@ -203,8 +207,11 @@ pub struct BuildList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptView {
-    /// Whose.
+    /// The program that was started.
     pub program_id: String,
+    /// The number of the instance that was started; 0 where an older host started it.
+    #[serde(default)]
+    pub instance: u64,
     /// The container that was started.
     pub container_id: String,
     /// What runs, by content.

@@ -172,6 +172,8 @@ fn rows(
         rows.push(("newer", newer));
     }
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
+    let instance = view.instance.iter();
+    rows.extend(instance.map(|number| ("instance", number.to_string())));
     let container = view.container_id.iter();
     rows.extend(container.map(|container| ("container", container.clone())));
     rows.push(("limits", limits(&view.manifest.resources)));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use hersh_machine::Machine;
 use hersh_program::{
-    BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, Lifecycle, Manifest,
-    Observed, OpId, Program, ProgramId, ProgramRecord, ProgramStepper, RestartPolicy, Source,
-    Started, State,
+    BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
+    Lifecycle, Manifest, Observed, OpId, Program, ProgramId, ProgramRecord, ProgramStepper,
+    RestartPolicy, Source, Started, State,
 };
 
 /// Any moment: the machine knows no other clock.
@@ -119,12 +119,16 @@ impl Life {
     /// # Errors
     /// When none runs, and as [`Life::settle`].
     pub(crate) fn crash(&mut self, code: i32) -> Result<()> {
-        let container = self.container()?;
+        let (instance, container) = (self.instance()?, self.container()?);
         let exit = Exit {
             reason: ExitReason::Code(code),
             logs: vec!["the last line".to_owned()],
         };
-        self.event(Event::RuntimeExited { container, exit })?;
+        self.event(Event::RuntimeExited {
+            instance,
+            container,
+            exit,
+        })?;
         self.settle()
     }
 
@@ -150,6 +154,12 @@ impl Life {
     pub(crate) fn container(&self) -> Result<ContainerId> {
         let found = self.state().container().cloned();
         found.with_context(|| format!("no container runs in {}", self.state().name()))
+    }
+
+    fn instance(&self) -> Result<InstanceNumber> {
+        let ready = self.state().ready();
+        let instance = ready.map(|ready| ready.instance);
+        instance.with_context(|| format!("no instance is up in {}", self.state().name()))
     }
 
     /// Its cause and the delay of its retry in milliseconds, when it is in Error.

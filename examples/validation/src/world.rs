@@ -10,7 +10,9 @@ use hersh_host::{
         docker::{DockerConfig, DockerRuntime},
     },
 };
-use hersh_program::{BuildId, ImageId, Limits, Manifest, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ImageId, InstanceId, InstanceNumber, Instances, Limits, Manifest, Observed, ProgramId,
+};
 use hersh_storage::{SourceLimits, Storage};
 use tempfile::TempDir;
 
@@ -59,7 +61,10 @@ impl World {
     /// Ends with nothing left, whatever the checks came to.
     pub(crate) async fn close(self, engine: &Engine) -> Result<Seen<()>> {
         // What is under way ends before anything is looked at. A failure shows in what is left.
-        let _ = self.runtime.stop(&self.program, Duration::ZERO).await;
+        let _ = self
+            .runtime
+            .stop(&self.program, Instances::All, Duration::ZERO)
+            .await;
         drop((self.runtime, self.storage));
         engine.clean_up(self.program.as_str(), self.folder).await
     }
@@ -215,9 +220,11 @@ impl World {
     }
 
     pub(crate) async fn stop(&self) -> Result<Seen<()>> {
-        self.runtime.stop(&self.program, STOP_GRACE).await?;
+        self.runtime
+            .stop(&self.program, Instances::All, STOP_GRACE)
+            .await?;
         self.no_container().await?;
-        let observed = self.runtime.observe(&self.program).await?;
+        let observed = self.runtime.observe(&self.instance()).await?;
         same("observed", &observed, &Observed::Absent)?;
         seen((), "the runtime and the engine know none")
     }
@@ -233,6 +240,13 @@ impl World {
         seen((), "storage lists no program, the engine nothing of it")
     }
 
+    fn instance(&self) -> InstanceId {
+        InstanceId {
+            program: self.program.clone(),
+            number: InstanceNumber(1),
+        }
+    }
+
     fn spec(&self, image: &ImageId) -> Spec {
         let manifest = Manifest {
             limits: Limits {
@@ -242,7 +256,7 @@ impl World {
             ..Manifest::default()
         };
         let environment = self.runtime.environment(&self.program);
-        Spec::new(&self.program, image, &manifest, &environment)
+        Spec::new(&self.instance(), image, &manifest, &environment)
     }
 
     fn store(&self, archive: &[u8]) -> Result<BuildId> {

@@ -209,7 +209,7 @@ fn purpose(event: &Event) -> Purpose {
         }
         Event::UserStopRequested
         | Event::UserDeleteRequested
-        | Event::HostStarted
+        | Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }

@@ -1,6 +1,7 @@
 //! What a program uses.
 
 use axum::{Json, extract::State};
+use hersh_program::Program;
 use hersh_wire::{Code, StatsView};
 
 use super::{extract::Owned, problem::Failure};
@@ -19,11 +20,9 @@ pub(super) async fn show(
     State(host): State<Host>,
     Owned(entry): Owned,
 ) -> Result<Json<StatsView>, Failure> {
-    let container = entry
-        .supervisor()
-        .with_state(|program| program.state.container().cloned());
-    let reading = match &container {
-        Some(container) => entry.last_reading().get(&host, container).await?,
+    let instance = entry.supervisor().with_state(Program::ready_instance);
+    let reading = match &instance {
+        Some(instance) => entry.last_reading().get(&host, instance).await?,
         None => None,
     };
     reading

@@ -19,7 +19,11 @@ pub fn to_compose_yaml(spec: &Spec) -> String {
 
 fn write_service(out: &mut String, spec: &Spec) -> std::fmt::Result {
     let sandbox = &spec.sandbox;
-    writeln!(out, "services:\n  {}:", quoted(spec.program.as_str()))?;
+    writeln!(
+        out,
+        "services:\n  {}:",
+        quoted(spec.instance.program.as_str())
+    )?;
     field(out, "container_name", &spec.name)?;
     field(out, "image", spec.image.as_str())?;
     field(out, "runtime", &sandbox.runtime)?;

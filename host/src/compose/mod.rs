@@ -17,8 +17,9 @@ pub use file::to_compose_yaml;
 pub use receipt::Receipt;
 pub use rules::{MIN_MEMORY_BYTES, MIN_PIDS, validate};
 pub use spec::{
-    CACHE_LABEL, ENGINE_DEFAULT, Environment, HOME, HOST_LABEL, LAYER_LABEL, MEMORY_FOLDERS, Mount,
-    Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode, Sandbox, Spec, Tmpfs,
+    CACHE_LABEL, ENGINE_DEFAULT, Environment, HOME, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL,
+    MEMORY_FOLDERS, Mount, Namespaces, PROBE_TARGET, PROGRAM_LABEL, RuntimeMode, Sandbox, Spec,
+    Tmpfs,
 };
 pub(crate) use spec::{container_name, network_name};
 pub use verify::{Inspected, verify};

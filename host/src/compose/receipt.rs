@@ -1,7 +1,7 @@
 //! What a start leaves behind as evidence.
 
 use hersh_base::sandbox::StateBound;
-use hersh_program::{ContainerId, ImageId, ProgramId};
+use hersh_program::{ContainerId, ImageId, InstanceNumber, ProgramId};
 use serde::{Deserialize, Serialize};
 
 use super::{RuntimeMode, Verified};
@@ -9,8 +9,11 @@ use super::{RuntimeMode, Verified};
 /// Evidence of one start: what runs, and what was verified about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Whose.
+    /// The program that was started.
     pub program: ProgramId,
+    /// Which of its instances that was.
+    #[serde(default)]
+    pub instance: InstanceNumber,
     /// The container that was verified.
     pub container: ContainerId,
     /// The image's content digest.

@@ -24,7 +24,7 @@ pub const MIN_PIDS: u32 = 16;
 pub fn validate(spec: &Spec) -> Result<(), Violation> {
     Contract::ALL
         .into_iter()
-        .try_for_each(|contract| check(contract, &spec.program, spec.mode, &spec.sandbox))
+        .try_for_each(|contract| check(contract, &spec.instance.program, spec.mode, &spec.sandbox))
 }
 
 /// Checks one contract of a sandbox, whether asked for or found.

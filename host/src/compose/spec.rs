@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
-use hersh_program::{ImageId, Manifest, NetworkMode, ProgramId};
+use hersh_program::{ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode};
 use serde::{Deserialize, Serialize};
 
 /// Label that names the program of a container or an image.
 pub const PROGRAM_LABEL: &str = "hersh.program";
+/// Label that numbers the instance of a container among those of its program. Containers of hosts that
+/// did not number instances have none.
+pub const INSTANCE_LABEL: &str = "hersh.instance";
 /// Label that names the host that made it: several hosts can share one engine.
 pub const HOST_LABEL: &str = "hersh.host";
 /// The label of every layer that a host builds, of failed builds too: the host's id.
@@ -84,8 +87,8 @@ pub struct Environment {
 /// Everything about the container that would run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Whose.
-    pub program: ProgramId,
+    /// The instance that it is.
+    pub instance: InstanceId,
     /// The container's name.
     pub name: String,
     /// What runs.
@@ -179,9 +182,15 @@ pub struct Tmpfs {
     pub inert: bool,
 }
 
-/// The name of a program's container, and of nothing else on an engine.
-pub(crate) fn container_name(program: &ProgramId) -> String {
-    format!("hersh-{program}")
+/// Names the container of an instance of a host, and nothing else on an engine: program ids have no
+/// dots, and hosts that share an engine have ids of their own. Hosts that did not number instances
+/// named containers after programs alone.
+pub(crate) fn container_name(host_id: &str, instance: &InstanceId) -> String {
+    let InstanceId { program, number } = instance;
+    match *number {
+        InstanceNumber::UNNUMBERED => format!("hersh-{program}"),
+        InstanceNumber(_) => format!("hersh-{host_id}-{instance}"),
+    }
 }
 
 /// Says of the user namespace that the container asks for none but the engine's usual one.
@@ -206,27 +215,32 @@ impl Spec {
     /// What runs for `manifest`.
     #[must_use]
     pub fn new(
-        program: &ProgramId,
+        instance: &InstanceId,
         image: &ImageId,
         manifest: &Manifest,
         environment: &Environment,
     ) -> Self {
-        let labels = [
-            (PROGRAM_LABEL, program.as_str()),
-            (HOST_LABEL, environment.host_id.as_str()),
-        ];
         Self {
-            program: program.clone(),
-            name: container_name(program),
+            instance: instance.clone(),
+            name: container_name(&environment.host_id, instance),
             image: image.clone(),
-            labels: labels
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
+            labels: labels(instance, &environment.host_id),
             env: env(manifest),
             mode: environment.mode,
             sandbox: Sandbox::new(manifest, environment),
         }
     }
+}
+
+fn labels(instance: &InstanceId, host_id: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (PROGRAM_LABEL.to_owned(), instance.program.to_string()),
+        (HOST_LABEL.to_owned(), host_id.to_owned()),
+    ]);
+    if instance.number != InstanceNumber::UNNUMBERED {
+        labels.insert(INSTANCE_LABEL.to_owned(), instance.number.to_string());
+    }
+    labels
 }
 
 /// The manifest's environment, and what a program of the `hersh` library has to know: when the kill

@@ -24,7 +24,12 @@ pub fn verify(spec: &Spec, inspected: &Inspected) -> Result<Vec<Verified>, Viola
     Contract::ALL
         .into_iter()
         .map(|contract| {
-            check(contract, &spec.program, spec.mode, &inspected.sandbox)?;
+            check(
+                contract,
+                &spec.instance.program,
+                spec.mode,
+                &inspected.sandbox,
+            )?;
             if contract == Contract::OneWritableVolume {
                 same_folders(&spec.sandbox, &inspected.sandbox)?;
             }

@@ -66,6 +66,7 @@ mod tests {
             op: OpId(1),
             deadline_ms: 1,
             step: StopStep::Containers,
+            instance: None,
             then,
         })
     }
@@ -92,6 +93,7 @@ mod tests {
             State::Starting(Starting {
                 op: OpId(1),
                 deadline_ms: 1,
+                instance: hersh_program::InstanceNumber(1),
                 image: hersh_program::ImageId::parse(&format!("sha256:{}", "a".repeat(64)))
                     .unwrap(),
                 exits: Vec::new(),

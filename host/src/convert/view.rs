@@ -27,6 +27,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         run_build_id: run_build(program).map(ToString::to_string),
         has_newer_source: has_newer_source(program),
         image_id: image(program),
+        instance: program.ready_instance().map(|instance| instance.number.0),
         container_id: program.state.container().map(ToString::to_string),
         cause: failed(&program.state).map(cause_view),
         last_exit_code: last_exit_code(&program.state),
@@ -242,6 +243,7 @@ pub(crate) fn build_view(build: &StoredBuild, current: &BuildId) -> wire::BuildV
 pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
     wire::ReceiptView {
         program_id: receipt.program.to_string(),
+        instance: receipt.instance.0,
         container_id: receipt.container.to_string(),
         image_id: receipt.image.to_string(),
         made_at_ms: receipt.made_at_ms,

@@ -1,6 +1,8 @@
 //! Journalled events in plain words, for people who read what happened to a program.
 
-use hersh_program::{Cause, Effect, Event, Exit, ExitReason, Lasting, Observed, ProgramRecord};
+use hersh_program::{
+    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Lasting, Observed, ProgramRecord,
+};
 
 use super::folders::without_folders;
 use crate::story::one_line;
@@ -29,7 +31,7 @@ fn event_words(event: &Event, mattered: bool) -> String {
         Event::UserRestartRequested => "somebody asked to restart it".to_owned(),
         Event::UserDeleteRequested => "somebody asked to remove it".to_owned(),
         Event::SourceReplaced { source } => format!("new source or settings: {}", source.build),
-        Event::HostStarted => "the host started".to_owned(),
+        Event::HostStarted { .. } => "the host started".to_owned(),
         Event::FoldersEnsured { result, .. } => done("its folders are there", result),
         Event::BuildFinished { result, .. } => match result {
             Ok(_) => "its image is there".to_owned(),
@@ -78,7 +80,11 @@ fn effect_words(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::EnsureProgramFolders { .. } => "prepares its folders".to_owned(),
         Effect::BuildRuntime { build, .. } => format!("builds {build}"),
-        Effect::StartRuntime { .. } => "starts it".to_owned(),
+        Effect::StartRuntime {
+            instance: InstanceNumber::UNNUMBERED,
+            ..
+        } => "starts it".to_owned(),
+        Effect::StartRuntime { instance, .. } => format!("starts it as instance {instance}"),
         Effect::StopRuntime { .. } => "stops what runs of it".to_owned(),
         Effect::FetchRuntimeStatus { .. } => "asks the engine about it".to_owned(),
         Effect::ScheduleRetry { after_ms, .. } => {
@@ -93,7 +99,7 @@ fn effect_words(effect: &Effect) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use hersh_program::{ContainerId, OpId, ProgramId, Refusal};
+    use hersh_program::{ContainerId, Instances, OpId, ProgramId, Refusal};
 
     use super::*;
 
@@ -108,6 +114,7 @@ mod tests {
 
     fn exited(reason: ExitReason) -> Event {
         Event::RuntimeExited {
+            instance: InstanceNumber(1),
             container: ContainerId::parse("0123456789ab").unwrap(),
             exit: Exit {
                 reason,
@@ -119,6 +126,7 @@ mod tests {
     fn stop() -> Effect {
         Effect::StopRuntime {
             program: ProgramId::parse("a").unwrap(),
+            instances: Instances::All,
             grace_ms: 10_000,
         }
     }

@@ -334,15 +334,17 @@ impl Host {
     }
 
     async fn find_upstream(&self, entry: &Entry) -> Result<Option<Arc<Upstream>>, Unavailable> {
-        let ready = |program: &Program| program.state.container().cloned();
-        let Some(container) = entry.supervisor().with_state(ready) else {
+        let ready = |program: &Program| {
+            let container = program.state.container()?.clone();
+            Some((program.ready_instance()?, container))
+        };
+        let Some((instance, container)) = entry.supervisor().with_state(ready) else {
             return Ok(None);
         };
-        let id = entry.id();
         // Without a network, a program is reached by the socket in its state folder.
-        let place = match self.0.runtime.address(&id).await? {
+        let place = match self.0.runtime.address(&instance).await? {
             Some(address) => Place::Address(address),
-            None => Place::socket(self.0.storage.paths(&id).state),
+            None => Place::socket(self.0.storage.paths(&instance.program).state),
         };
         Ok(entry.adopt(container, place))
     }

@@ -15,7 +15,7 @@ use std::{
 
 use hersh_base::{seats::Seat, whole::whole};
 use hersh_journal::JournalError;
-use hersh_program::{ContainerId, Program, ProgramId, State};
+use hersh_program::{InstanceId, Program, ProgramId, State};
 use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage};
 use tokio::task::JoinError;
 
@@ -68,7 +68,7 @@ pub(crate) enum CopyError {
 /// What a program does while it is copied.
 enum Phase {
     AtRest,
-    Runs(ContainerId),
+    Runs(InstanceId),
     OnItsWay,
 }
 
@@ -118,7 +118,7 @@ impl Host {
                 )
                 .await
             }
-            Phase::Runs(container) => self.copy_paused(&program.id, &container, bounds).await,
+            Phase::Runs(instance) => self.copy_paused(&instance, bounds).await,
         };
         states.current();
         if states.generation() != seen {
@@ -206,27 +206,25 @@ impl Host {
 
     async fn copy_paused(
         &self,
-        id: &ProgramId,
-        container: &ContainerId,
+        instance: &InstanceId,
         bounds: CopyBounds,
     ) -> Result<StateCopy, CopyError> {
         let pause = self.0.pauses.try_acquire();
         let _paused = pause.map_err(|_none| CopyError::Ending)?;
-        let (program, paused) = (id.clone(), container.clone());
-        self.blocking(move |host| host.storage().note_paused(&program, &paused))
+        let paused = instance.clone();
+        self.blocking(move |host| host.storage().note_paused(&paused))
             .await??;
-        let paused = self.runtime().pause(container).await;
+        let paused = self.runtime().pause(instance).await;
         let copied = match paused {
             Ok(()) => {
                 let deadline = Some(Instant::now() + PAUSE_MAX);
-                self.copy(id, CopyBounds { deadline, ..bounds }).await
+                self.copy(&instance.program, CopyBounds { deadline, ..bounds })
+                    .await
             }
             // Its answer may be lost, so it is woken all the same.
             Err(error) => Err(CopyError::NotPaused(error)),
         };
-        self.wake(id, container)
-            .await
-            .map_err(CopyError::NotWoken)?;
+        self.wake(instance).await.map_err(CopyError::NotWoken)?;
         copied
     }
 
@@ -234,13 +232,10 @@ impl Host {
     ///
     /// # Errors
     /// [`StopError`] when it may still be paused: that stays noted.
-    pub(crate) async fn wake(
-        &self,
-        id: &ProgramId,
-        container: &ContainerId,
-    ) -> Result<(), StopError> {
+    pub(crate) async fn wake(&self, instance: &InstanceId) -> Result<(), StopError> {
+        let id = &instance.program;
         let mut attempts = 0;
-        while let Err(error) = self.runtime().unpause(container).await {
+        while let Err(error) = self.runtime().unpause(instance).await {
             attempts += 1;
             tracing::warn!(program = %id, %error, attempts, "a program that was paused for a copy is not awake yet");
             if attempts == WAKE_ATTEMPTS {
@@ -258,13 +253,16 @@ impl Host {
 }
 
 fn phase(program: &Program) -> Phase {
+    if let Some(instance) = program.ready_instance() {
+        return Phase::Runs(instance);
+    }
     match &program.state {
-        State::Ready(ready) => Phase::Runs(ready.container.clone()),
         State::Created | State::Stopped(_) => Phase::AtRest,
         State::Error(failed) if failed.retry.is_none() && program.running.is_none() => {
             Phase::AtRest
         }
-        State::Error(_)
+        State::Ready(_)
+        | State::Error(_)
         | State::Building(_)
         | State::Starting(_)
         | State::Stopping(_)

@@ -10,7 +10,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::UserRestartRequested => "user_restart_requested",
         Event::UserDeleteRequested => "user_delete_requested",
         Event::SourceReplaced { .. } => "source_replaced",
-        Event::HostStarted => "host_started",
+        Event::HostStarted { .. } => "host_started",
         Event::FoldersEnsured { .. } => "folders_ensured",
         Event::BuildFinished { .. } => "build_finished",
         Event::RuntimeStarted { .. } => "runtime_started",

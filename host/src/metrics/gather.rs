@@ -39,12 +39,11 @@ pub(crate) async fn gather(host: &Host) -> Snapshot {
 async fn usage(host: &Host) -> Vec<Usage> {
     let deadline = tokio::time::Instant::now() + STATS_TIMEOUT;
     let running = host.list().into_iter().filter_map(|entry| {
-        let container = |program: &Program| program.state.container().cloned();
-        let container = entry.supervisor().with_state(container)?;
-        Some((entry, container))
+        let instance = entry.supervisor().with_state(Program::ready_instance)?;
+        Some((entry, instance))
     });
-    let readings = futures_util::stream::iter(running).map(|(entry, container)| async move {
-        let reading = entry.last_reading().get(host, &container);
+    let readings = futures_util::stream::iter(running).map(|(entry, instance)| async move {
+        let reading = entry.last_reading().get(host, &instance);
         let (stats, _at_ms) = tokio::time::timeout_at(deadline, reading)
             .await
             .ok()?
@@ -64,14 +63,20 @@ fn count_programs(host: &Host, snapshot: &mut Snapshot) {
     for entry in host.list() {
         let seen = entry.supervisor().with_state(|program| {
             let attempts = (program.attempts > 0).then(|| (program.id.clone(), program.attempts));
+            let instance = program.instances.filter(|number| *number > 0);
+            let instance = instance.map(|number| (program.id.clone(), number));
             let gone = matches!(program.state, State::Removed);
             let gave_up = matches!(&program.state, State::Error(failed) if failed.retry.is_none());
             let gave_up = gave_up.then(|| program.id.clone());
-            (!gone).then(|| (convert::state_name(&program.state), attempts, gave_up))
+            (!gone).then(|| {
+                let state = convert::state_name(&program.state);
+                (state, attempts, instance, gave_up)
+            })
         });
-        if let Some((state, attempts, gave_up)) = seen {
+        if let Some((state, attempts, instance, gave_up)) = seen {
             *states.entry(state).or_default() += 1;
             snapshot.attempts.extend(attempts);
+            snapshot.instances.extend(instance);
             snapshot.gave_up.extend(gave_up);
         }
     }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use hersh_machine::{OpId, driver::Recovery};
 use hersh_program::{
-    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, Manifest, Observed, Started,
-    Task,
+    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, InstanceNumber, Instances,
+    Manifest, Observed, Started, Task,
 };
 
 use super::Metrics;
@@ -61,20 +61,30 @@ impl<H: EffectHandler> EffectHandler for Measured<H> {
     async fn start_runtime(
         &self,
         task: &Task,
+        instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
-        let work = self.handler.start_runtime(task, image, manifest);
+        let work = self.handler.start_runtime(task, instance, image, manifest);
         self.measure("start_runtime", task, work).await
     }
 
-    async fn stop_runtime(&self, task: &Task, grace_ms: u64) -> Result<(), Cause> {
-        let work = self.handler.stop_runtime(task, grace_ms);
+    async fn stop_runtime(
+        &self,
+        task: &Task,
+        instances: Instances,
+        grace_ms: u64,
+    ) -> Result<(), Cause> {
+        let work = self.handler.stop_runtime(task, instances, grace_ms);
         self.measure("stop_runtime", task, work).await
     }
 
-    async fn fetch_runtime_status(&self, task: &Task) -> Result<Observed, Cause> {
-        let work = self.handler.fetch_runtime_status(task);
+    async fn fetch_runtime_status(
+        &self,
+        task: &Task,
+        instance: InstanceNumber,
+    ) -> Result<Observed, Cause> {
+        let work = self.handler.fetch_runtime_status(task, instance);
         self.measure("fetch_runtime_status", task, work).await
     }
 

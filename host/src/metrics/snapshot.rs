@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(super) states: Vec<(&'static str, u64)>,
     /// Programs that were started by themselves since they last ran well, and how often.
     pub(super) attempts: Vec<(ProgramId, u32)>,
+    /// The number of the newest instance of each program that had one.
+    pub(super) instances: Vec<(ProgramId, u64)>,
     /// Programs that failed and are not tried again.
     pub(super) gave_up: Vec<ProgramId>,
     /// What running programs use.
@@ -101,6 +103,13 @@ impl Snapshot {
             "Automatic starts since the program last ran well, of programs that had any",
             "program",
             attempts.map(|(program, attempts)| (program.as_str(), u64::from(*attempts))),
+        )?;
+        let instances = self.instances.iter();
+        page.gauges(
+            "program_instance",
+            "Number of the program's newest instance, which is how often it was started",
+            "program",
+            instances.map(|(program, number)| (program.as_str(), *number)),
         )?;
         let gave_up = self.gave_up.iter();
         page.gauges(

@@ -7,8 +7,8 @@
 //!                    └► Running { container, address, receipt }
 //! ```
 //!
-//! Every operation is idempotent and keyed by the program: `start` removes what an earlier one
-//! left, `stop` of a program that does not run is a success, `build` of a tree that is built
+//! Every operation is idempotent. Starting an instance removes what an earlier attempt at the same one
+//! left, and no other; `stop` of what does not run is a success; `build` of a tree that is built
 //! already answers with the image that stands.
 
 pub mod docker;
@@ -28,7 +28,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{BuildId, ImageId, InstanceId, Instances, Logs, Observed, ProgramId};
 use hersh_storage::output::LogStore;
 use tokio::sync::mpsc;
 
@@ -52,12 +52,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`BuildError`]; after any of them nothing of the build is left in the engine.
     fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>>;
 
-    /// Removes what an earlier start left, creates the container, verifies it by inspection,
-    /// starts it and looks at its kernel from inside. Does not wait until it is ready.
+    /// Removes what an earlier attempt at the same instance left, creates the container, verifies it by
+    /// inspection, starts it and looks at its kernel from inside. Does not wait until it is ready.
     ///
     /// # Errors
-    /// [`StartError`]; after any of them no container of the program is left, unless the engine
-    /// itself does not answer.
+    /// [`StartError`]; after any of them nothing of the instance is left, unless the engine itself does
+    /// not answer.
     fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
         self.start_in_turn(spec, Box::new(()))
     }
@@ -73,44 +73,38 @@ pub trait Runtime: Send + Sync + 'static {
         turn: StartTurn,
     ) -> BoxFuture<'_, Result<Running, StartError>>;
 
-    /// Cancels what is in progress for the program, a build too, waits for its end, and stops and
-    /// removes every container of the program. `grace` is
-    /// the time from the stop signal to the kill.
+    /// Cancels what is in progress for these instances (for all of them, a build of the program too),
+    /// waits for its end, and stops and removes them. `grace` is the time from the stop signal to the
+    /// kill.
     ///
     /// # Errors
-    /// [`StopError`] when something of the program may still be there.
-    fn stop(&self, program: &ProgramId, grace: Duration) -> BoxFuture<'_, Result<(), StopError>>;
+    /// [`StopError`] when something of them may still be there.
+    fn stop(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+        grace: Duration,
+    ) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Ends every container of the program at once, beside what is in progress for it: a stop that
+    /// Ends every instance of the program at once, beside what is in progress for it: a stop that
     /// waits for its grace has nothing to wait for any more. They are left for `stop` to remove.
     ///
     /// # Errors
     /// [`StopError`] when something of the program may still run.
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// What the engine knows of the program's container.
+    /// What the engine knows of an instance.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
-    fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
 
-    /// What the engine knows of one container of the program. Unlike [`observe`](Self::observe) it
-    /// costs the engine no look at all others.
-    ///
-    /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
-    fn observe_container<'a>(
-        &'a self,
-        program: &'a ProgramId,
-        container: &'a ContainerId,
-    ) -> BoxFuture<'a, Result<Observed, Unavailable>>;
-
-    /// Exits of this host's containers from now on, and those of all that are found dead when
+    /// Ends of this host's instances from now on, and those of all that are found dead when
     /// the connection to the engine is made (again): an exit can be told twice, never lost.
     /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
 
-    /// Has `tell` called for each container that the engine says is dead, at once: what it printed last
+    /// Has `tell` called for each instance that the engine says is dead, at once: what it printed last
     /// is stored before [`Runtime::events`] says how it ended, and nothing may be sent to it meanwhile.
     /// Asked for once, before [`Runtime::events`].
     fn on_death(&self, _tell: OnDeath) {}
@@ -122,20 +116,20 @@ pub trait Runtime: Send + Sync + 'static {
     /// What programs printed, to read and to follow, across restarts of the program.
     fn log_store(&self) -> &LogStore;
 
-    /// The address at which the host reaches the running program; `None` without a network or
-    /// when it does not run.
+    /// The address at which the host reaches a running instance; `None` without a network or when it
+    /// does not run.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
-    fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
+    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
 
-    /// The addresses on which the running program listens, as far as they can be seen from the
-    /// machine; those of a sandbox with a network stack of its own can't.
-    fn listeners(&self, _program: &ProgramId) -> BoxFuture<'_, Vec<SocketAddr>> {
+    /// The addresses on which a running instance listens, as far as they can be seen from the machine;
+    /// those of a sandbox with a network stack of its own can't.
+    fn listeners(&self, _instance: &InstanceId) -> BoxFuture<'_, Vec<SocketAddr>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    /// Every container that carries this host's label.
+    /// Every instance of this host, dead ones too.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
@@ -170,23 +164,23 @@ pub trait Runtime: Send + Sync + 'static {
         kept: Kept,
     ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
 
-    /// What a program's container uses at this moment; `None` when it does not run.
+    /// What an instance uses at this moment; `None` when it does not run.
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
-    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
+    fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
-    /// Holds a container still: nothing in it runs until [`Runtime::unpause`].
+    /// Holds an instance still: nothing in it runs until [`Runtime::unpause`].
     ///
     /// # Errors
     /// [`StopError`]; it may be paused all the same if the engine did not answer.
-    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>>;
+    fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Lets a container go on; one that is not paused, or not there, is a success.
+    /// Lets an instance go on; one that is not paused, or not there, is a success.
     ///
     /// # Errors
     /// [`StopError`] when it may still be paused.
-    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>>;
+    fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
     /// Where the engine keeps images and containers, as far as a [`check`](Self::check) told.
     fn folder(&self) -> Option<PathBuf>;

@@ -4,7 +4,7 @@ use std::{
     any::Any, collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
 };
 
-use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, ProgramId};
+use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, InstanceId, ProgramId};
 use hersh_storage::DOCKERFILE;
 use tokio_util::sync::CancellationToken;
 
@@ -88,10 +88,10 @@ impl BuildRequest {
 /// A place among the starts that are under way; whoever drops it gives it to the next.
 pub type StartTurn = Box<dyn Send>;
 
-/// A program that was started.
+/// An instance that was started.
 #[derive(Clone, Debug)]
 pub struct Running {
-    /// Its container.
+    /// What the runtime calls it.
     pub container: ContainerId,
     /// Where the host reaches it; `None` without a network.
     pub address: Option<IpAddr>,
@@ -99,26 +99,26 @@ pub struct Running {
     pub receipt: Receipt,
 }
 
-/// A container ended by itself or by order.
+/// An instance ended by itself or by order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeEvent {
-    /// Whose.
-    pub program: ProgramId,
-    /// Which.
+    /// The instance.
+    pub instance: InstanceId,
+    /// What the runtime calls it.
     pub container: ContainerId,
     /// How, with its last lines.
     pub exit: Exit,
 }
 
-/// Told of a container that is dead.
-pub type OnDeath = Box<dyn Fn(&ProgramId, &ContainerId) + Send + Sync>;
+/// Told of an instance that is dead, with what the runtime calls it.
+pub type OnDeath = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
 
-/// One container of this host.
+/// One instance of this host, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Whose.
-    pub program: ProgramId,
-    /// Which.
+    /// The instance.
+    pub instance: InstanceId,
+    /// What the runtime calls it.
     pub container: ContainerId,
     /// Whether it runs now.
     pub running: bool,

@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, ProgramId};
+use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, InstanceId, ProgramId};
 use tokio::sync::mpsc;
 
 use super::{Ended, Fate, Operation, Plan, Reply, Trouble, turns::Turns, world::World};
@@ -81,9 +81,17 @@ impl FakeEngine {
         self.world().is_down = is_down;
     }
 
-    /// The programs that run, and in which container.
+    /// The programs that run, and what their newest instance is called.
     pub fn running(&self) -> BTreeMap<ProgramId, ContainerId> {
-        self.world().running()
+        let running = self.world().running().into_iter();
+        running
+            .map(|(instance, container)| (instance.program, container))
+            .collect()
+    }
+
+    /// The instances that run.
+    pub fn instances(&self) -> Vec<InstanceId> {
+        self.world().running().into_keys().collect()
     }
 
     /// How much memory each program that runs was given, bytes.
@@ -101,12 +109,17 @@ impl FakeEngine {
         self.world().starts.get(program).copied().unwrap_or(0)
     }
 
-    /// Puts a container there that no host asked for.
-    pub fn plant(&self, program: &ProgramId) {
-        self.world().start(program, 0);
+    /// Puts an instance there, called `container`, that no host asked for.
+    pub fn plant(&self, instance: InstanceId, container: ContainerId) {
+        self.world().place(instance, container, 0);
     }
 
-    /// Ends a program's container with `code`, as its own doing; false if none runs. Who observes the engine is told.
+    /// Puts an image there, as an earlier build of the program made it.
+    pub fn plant_image(&self, program: ProgramId, build: BuildId, image: ImageId) {
+        self.world().images.insert((program, build), image);
+    }
+
+    /// Ends a program's newest instance with `code`, as its own doing; false if none runs. Who observes the engine is told.
     pub async fn end(&self, program: &ProgramId, code: i32) -> bool {
         let Some(ended) = self.end_unseen(program, ExitReason::Code(code)) else {
             return false;

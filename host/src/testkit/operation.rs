@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hersh_program::{BuildId, ContainerId, Exit, ImageId, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, Exit, ImageId, InstanceId, Instances, Observed, ProgramId,
+};
 use serde::{Deserialize, Serialize};
 
 /// One request to the engine.
@@ -12,13 +14,14 @@ pub enum Operation {
     Check,
     /// Build an image; one that stands is answered with.
     Build(ProgramId, BuildId),
-    /// Remove the program's container and make another, of an image and with as much memory, bytes.
-    Start(ProgramId, ImageId, u64),
-    /// Remove the program's container.
-    Stop(ProgramId),
-    /// Look at the program's container.
-    Observe(ProgramId),
-    /// Every container.
+    /// Make an instance, of an image and with as much memory, bytes, in place of what an earlier attempt
+    /// at the same one left.
+    Start(InstanceId, ImageId, u64),
+    /// Remove instances of a program.
+    Stop(ProgramId, Instances),
+    /// Look at an instance.
+    Observe(InstanceId),
+    /// Every instance.
     List,
     /// Look for an image.
     Image(ProgramId, BuildId),
@@ -31,10 +34,10 @@ impl Operation {
     #[must_use]
     pub fn changes(&self) -> Option<&ProgramId> {
         match self {
-            Self::Build(program, _)
-            | Self::Start(program, ..)
-            | Self::Stop(program)
-            | Self::Forget(program) => Some(program),
+            Self::Build(program, _) | Self::Stop(program, _) | Self::Forget(program) => {
+                Some(program)
+            }
+            Self::Start(instance, ..) => Some(&instance.program),
             Self::Check | Self::Observe(_) | Self::List | Self::Image(..) => None,
         }
     }
@@ -50,12 +53,12 @@ pub enum Answer {
     Done,
     /// An image, where there is one.
     Image(Option<ImageId>),
-    /// The container that was made.
+    /// What the instance is called that was made.
     Started(ContainerId),
     /// What was seen of a program.
     Observed(Observed),
-    /// Every container, and whether it runs.
-    Listed(Vec<(ProgramId, ContainerId, bool)>),
+    /// Every instance, and whether it runs.
+    Listed(Vec<(InstanceId, ContainerId, bool)>),
 }
 
 /// Why a request brought nothing.
@@ -69,12 +72,12 @@ pub enum Trouble {
     Unavailable(String),
 }
 
-/// The end of a container.
+/// The end of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Whose.
-    pub program: ProgramId,
-    /// Which.
+    /// The instance.
+    pub instance: InstanceId,
+    /// What it is called in the engine.
     pub container: ContainerId,
     /// How.
     pub exit: Exit,

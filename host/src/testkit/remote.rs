@@ -168,7 +168,7 @@ mod tests {
         everybody_else().await;
         let mut first = arrived().expect("the first change");
         forgotten.abort();
-        let stopped = asks(Operation::Stop(program));
+        let stopped = asks(Operation::Stop(program, hersh_program::Instances::All));
         everybody_else().await;
         assert!(arrived().is_none(), "the next change did not wait");
 

@@ -9,7 +9,9 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Logs, Observed, ProgramId,
+};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::sync::mpsc;
 
@@ -38,11 +40,11 @@ pub struct FakeRuntime {
 #[derive(Debug, Default)]
 struct Paused {
     /// Those that are right now.
-    containers: BTreeSet<ContainerId>,
+    instances: BTreeSet<InstanceId>,
     /// How often one was.
     count: u64,
     /// Those that were to go on, oldest first.
-    woken: Vec<ContainerId>,
+    woken: Vec<InstanceId>,
     /// How often waking one will fail.
     refusals: u32,
 }
@@ -73,22 +75,22 @@ impl FakeRuntime {
         }
     }
 
-    /// The containers that are paused.
-    pub fn paused_now(&self) -> BTreeSet<ContainerId> {
-        self.paused().containers.clone()
+    /// The instances that are paused.
+    pub fn paused_now(&self) -> BTreeSet<InstanceId> {
+        self.paused().instances.clone()
     }
 
-    /// How often a container was paused.
+    /// How often an instance was paused.
     pub fn pauses(&self) -> u64 {
         self.paused().count
     }
 
-    /// The containers that were to go on, oldest first.
-    pub fn woken(&self) -> Vec<ContainerId> {
+    /// The instances that were to go on, oldest first.
+    pub fn woken(&self) -> Vec<InstanceId> {
         self.paused().woken.clone()
     }
 
-    /// From now on waking a container fails so often.
+    /// From now on waking an instance fails so often.
     pub fn refuse_waking(&self, times: u32) {
         self.paused().refusals = times;
     }
@@ -122,8 +124,8 @@ impl FakeRuntime {
         }
     }
 
-    async fn look(&self, program: &ProgramId) -> Result<Observed, Trouble> {
-        match self.ask(Operation::Observe(program.clone())).await? {
+    async fn look(&self, instance: &InstanceId) -> Result<Observed, Trouble> {
+        match self.ask(Operation::Observe(instance.clone())).await? {
             Answer::Observed(observed) => Ok(observed),
             Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Listed(_) => {
                 Err(strange())
@@ -132,8 +134,8 @@ impl FakeRuntime {
     }
 
     async fn find_all(&self) -> Result<Vec<Listed>, Trouble> {
-        let listed = |(program, container, running)| Listed {
-            program,
+        let listed = |(instance, container, running)| Listed {
+            instance,
             container,
             running,
         };
@@ -146,10 +148,10 @@ impl FakeRuntime {
     }
 
     async fn start_container(&self, spec: &Spec) -> Result<ContainerId, Trouble> {
-        let (program, image) = (spec.program.clone(), spec.image.clone());
+        let (instance, image) = (spec.instance.clone(), spec.image.clone());
         let memory_bytes = spec.sandbox.memory_bytes;
         match self
-            .ask(Operation::Start(program, image, memory_bytes))
+            .ask(Operation::Start(instance, image, memory_bytes))
             .await?
         {
             Answer::Started(container) => Ok(container),
@@ -162,7 +164,8 @@ impl FakeRuntime {
     async fn run(&self, spec: Spec) -> Result<Running, StartError> {
         let container = self.start_container(&spec).await?;
         let receipt = Receipt {
-            program: spec.program,
+            program: spec.instance.program,
+            instance: spec.instance.number,
             container: container.clone(),
             image: spec.image,
             mode: RuntimeMode::Runsc,
@@ -226,8 +229,13 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn stop(&self, program: &ProgramId, _: Duration) -> BoxFuture<'_, Result<(), StopError>> {
-        let operation = Operation::Stop(program.clone());
+    fn stop(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<(), StopError>> {
+        let operation = Operation::Stop(program.clone(), instances);
         async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
     }
 
@@ -240,25 +248,9 @@ impl Runtime for FakeRuntime {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
-        let program = program.clone();
-        async move { Ok(self.look(&program).await?) }.boxed()
-    }
-
-    fn observe_container<'a>(
-        &'a self,
-        program: &'a ProgramId,
-        container: &'a ContainerId,
-    ) -> BoxFuture<'a, Result<Observed, Unavailable>> {
-        async move {
-            let observed = self.look(program).await?;
-            let is_other = match &observed {
-                Observed::Running(one) | Observed::Exited(one, _) => one != container,
-                Observed::Absent => false,
-            };
-            Ok(if is_other { Observed::Absent } else { observed })
-        }
-        .boxed()
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
+        let instance = instance.clone();
+        async move { Ok(self.look(&instance).await?) }.boxed()
     }
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
@@ -270,7 +262,7 @@ impl Runtime for FakeRuntime {
         tokio::spawn(async move {
             while let Some(ended) = exits.recv().await {
                 let event = RuntimeEvent {
-                    program: ended.program,
+                    instance: ended.instance,
                     container: ended.container,
                     exit: ended.exit,
                 };
@@ -290,10 +282,10 @@ impl Runtime for FakeRuntime {
         &self.logs
     }
 
-    fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
-        let program = program.clone();
+    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
+        let instance = instance.clone();
         async move {
-            Ok(match self.look(&program).await? {
+            Ok(match self.look(&instance).await? {
                 Observed::Running(_) => self.reached_at(),
                 Observed::Exited(..) | Observed::Absent => None,
             })
@@ -331,32 +323,32 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
-        let asked = container.clone();
+    fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let asked = instance.clone();
         async move {
             let all = self.find_all().await?;
-            let runs = all.iter().any(|it| it.container == asked && it.running);
+            let runs = all.iter().any(|it| it.instance == asked && it.running);
             Ok(runs.then(Stats::default))
         }
         .boxed()
     }
 
-    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+    fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
         let mut paused = self.paused();
-        paused.containers.insert(container.clone());
+        paused.instances.insert(instance.clone());
         paused.count += 1;
         std::future::ready(Ok(())).boxed()
     }
 
-    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
+    fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
         let mut paused = self.paused();
         if paused.refusals > 0 {
             paused.refusals -= 1;
             let message = "not now".to_owned();
             return std::future::ready(Err(StopError::Failed { message })).boxed();
         }
-        paused.containers.remove(container);
-        paused.woken.push(container.clone());
+        paused.instances.remove(instance);
+        paused.woken.push(instance.clone());
         std::future::ready(Ok(())).boxed()
     }
 

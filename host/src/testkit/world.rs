@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hersh_program::{BuildId, ContainerId, Exit, ExitReason, ImageId, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, Exit, ExitReason, ImageId, InstanceId, Instances, Observed, ProgramId,
+};
 use tokio::sync::mpsc;
 
 use super::{Answer, Ended, Operation, Reply, Trouble};
@@ -13,16 +15,16 @@ pub(super) struct World {
     made: u64,
     pub(super) starts: BTreeMap<ProgramId, u64>,
     pub(super) images: BTreeMap<(ProgramId, BuildId), ImageId>,
-    pub(super) containers: BTreeMap<ProgramId, Container>,
+    instances: BTreeMap<InstanceId, Container>,
     pub(super) exits: Option<mpsc::Sender<Ended>>,
     begun: u64,
     under_way: BTreeMap<u64, Operation>,
 }
 
-pub(super) struct Container {
-    pub(super) id: ContainerId,
+struct Container {
+    id: ContainerId,
     memory_bytes: u64,
-    pub(super) ended: Option<Exit>,
+    ended: Option<Exit>,
 }
 
 impl World {
@@ -35,23 +37,23 @@ impl World {
                 let image = self.images.entry((program, build)).or_insert(fresh);
                 Answer::Image(Some(image.clone()))
             }
-            Operation::Start(program, image, memory_bytes) => {
+            Operation::Start(instance, image, memory_bytes) => {
                 if !self.images.values().any(|it| *it == image) {
                     return Err(Trouble::ImageGone(image));
                 }
-                Answer::Started(self.start(&program, memory_bytes))
+                Answer::Started(self.start(&instance, memory_bytes))
             }
-            Operation::Stop(program) => {
-                self.containers.remove(&program);
+            Operation::Stop(program, instances) => {
+                self.stop(&program, instances);
                 Answer::Done
             }
-            Operation::Observe(program) => Answer::Observed(self.look(&program)),
+            Operation::Observe(instance) => Answer::Observed(self.look(&instance)),
             Operation::List => {
-                let listed = |(program, container): (&ProgramId, &Container)| {
+                let listed = |(instance, container): (&InstanceId, &Container)| {
                     let runs = container.ended.is_none();
-                    (program.clone(), container.id.clone(), runs)
+                    (instance.clone(), container.id.clone(), runs)
                 };
-                Answer::Listed(self.containers.iter().map(listed).collect())
+                Answer::Listed(self.instances.iter().map(listed).collect())
             }
             Operation::Image(program, build) => {
                 Answer::Image(self.images.get(&(program, build)).cloned())
@@ -63,21 +65,36 @@ impl World {
         })
     }
 
-    pub(super) fn start(&mut self, program: &ProgramId, memory_bytes: u64) -> ContainerId {
+    fn start(&mut self, instance: &InstanceId, memory_bytes: u64) -> ContainerId {
         self.made += 1;
-        *self.starts.entry(program.clone()).or_default() += 1;
+        *self.starts.entry(instance.program.clone()).or_default() += 1;
         let id = container_id(self.made);
-        let container = Container {
-            id: id.clone(),
-            memory_bytes,
-            ended: None,
-        };
-        self.containers.insert(program.clone(), container);
+        self.place(instance.clone(), id.clone(), memory_bytes);
         id
     }
 
-    fn look(&self, program: &ProgramId) -> Observed {
-        match self.containers.get(program) {
+    /// Puts an instance there that is called `id`.
+    pub(super) fn place(&mut self, instance: InstanceId, id: ContainerId, memory_bytes: u64) {
+        let container = Container {
+            id,
+            memory_bytes,
+            ended: None,
+        };
+        self.instances.insert(instance, container);
+    }
+
+    fn stop(&mut self, program: &ProgramId, instances: Instances) {
+        self.instances.retain(|instance, _| {
+            let is_meant = match instances {
+                Instances::All => true,
+                Instances::One(number) => instance.number == number,
+            };
+            instance.program != *program || !is_meant
+        });
+    }
+
+    fn look(&self, instance: &InstanceId) -> Observed {
+        match self.instances.get(instance) {
             None => Observed::Absent,
             Some(Container {
                 id, ended: None, ..
@@ -90,45 +107,46 @@ impl World {
         }
     }
 
-    /// Ends a container that runs, if there is one.
+    /// Ends the newest instance of a program that runs, if one does.
     pub(super) fn end(&mut self, program: &ProgramId, reason: ExitReason) -> Option<Ended> {
-        let container = self.containers.get_mut(program)?;
-        if container.ended.is_some() {
-            return None;
-        }
+        let mut newest_first = self.instances.iter_mut().rev();
+        let (instance, container) = newest_first
+            .find(|(instance, it)| instance.program == *program && it.ended.is_none())?;
         let exit = Exit {
             reason,
             logs: vec!["last words".into()],
         };
         container.ended = Some(exit.clone());
         Some(Ended {
-            program: program.clone(),
+            instance: instance.clone(),
             container: container.id.clone(),
             exit,
         })
     }
 
-    /// Takes a container away that runs, if there is one.
+    /// Takes the newest instance away that runs, if one does.
     pub(super) fn take_away(&mut self, program: &ProgramId) -> Option<Ended> {
         let ended = self.end(program, ExitReason::Vanished)?;
-        self.containers.remove(program);
+        self.instances.remove(&ended.instance);
         Some(ended)
     }
 
-    /// The programs that run, and in which container.
-    pub(super) fn running(&self) -> BTreeMap<ProgramId, ContainerId> {
-        let all = self.containers.iter();
+    /// The instances that run, and what each is called.
+    pub(super) fn running(&self) -> BTreeMap<InstanceId, ContainerId> {
+        let all = self.instances.iter();
         all.filter(|(_, container)| container.ended.is_none())
-            .map(|(program, container)| (program.clone(), container.id.clone()))
+            .map(|(instance, container)| (instance.clone(), container.id.clone()))
             .collect()
     }
 
-    /// How much memory each program that runs was given, bytes.
+    /// How much memory the instances of each program that run were given, bytes.
     pub(super) fn memory_bytes(&self) -> BTreeMap<ProgramId, u64> {
-        let all = self.containers.iter();
-        all.filter(|(_, container)| container.ended.is_none())
-            .map(|(program, container)| (program.clone(), container.memory_bytes))
-            .collect()
+        let mut given = BTreeMap::new();
+        let all = self.instances.iter();
+        for (instance, container) in all.filter(|(_, it)| it.ended.is_none()) {
+            *given.entry(instance.program.clone()).or_default() += container.memory_bytes;
+        }
+        given
     }
 
     /// Notes that an operation has begun; the number that ends it.
@@ -149,14 +167,14 @@ impl World {
     }
 
     pub(super) fn ended(&self) -> Vec<Ended> {
-        let told = |(program, container): (&ProgramId, &Container)| {
+        let told = |(instance, container): (&InstanceId, &Container)| {
             container.ended.clone().map(|exit| Ended {
-                program: program.clone(),
+                instance: instance.clone(),
                 container: container.id.clone(),
                 exit,
             })
         };
-        self.containers.iter().filter_map(told).collect()
+        self.instances.iter().filter_map(told).collect()
     }
 }
 

@@ -6,10 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hersh_program::{ContainerId, ProgramId};
+use hersh_program::{InstanceId, InstanceNumber, ProgramId};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Storage, StorageError, durable::write_whole};
+
+/// A note of what was paused, as this host or one before it writes it.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Paused {
+    Instance(InstanceNumber),
+    /// A host that did not number instances wrote what the runtime called them.
+    Container(serde::de::IgnoredAny),
+}
 
 impl Storage {
     /// Stores the evidence of the last start.
@@ -61,24 +70,27 @@ impl Storage {
         write_json(&self.fetched_images(), images)
     }
 
-    /// Notes that the program's container is about to be paused.
+    /// Notes that the instance is about to be paused.
     ///
     /// # Errors
     /// [`StorageError`]; nothing is noted then.
-    pub fn note_paused(
-        &self,
-        program: &ProgramId,
-        container: &ContainerId,
-    ) -> Result<(), StorageError> {
-        write_json(&self.paused(program), container)
+    pub fn note_paused(&self, instance: &InstanceId) -> Result<(), StorageError> {
+        write_json(&self.paused(&instance.program), &instance.number)
     }
 
-    /// The container of the program that a host paused and may not have woken.
+    /// The instance of the program that a host paused and may not have woken.
     ///
     /// # Errors
     /// [`StorageError`] when the note can't be read.
-    pub fn read_paused(&self, program: &ProgramId) -> Result<Option<ContainerId>, StorageError> {
-        read_json(&self.paused(program))
+    pub fn read_paused(&self, program: &ProgramId) -> Result<Option<InstanceId>, StorageError> {
+        let noted: Option<Paused> = read_json(&self.paused(program))?;
+        Ok(noted.map(|noted| InstanceId {
+            program: program.clone(),
+            number: match noted {
+                Paused::Instance(number) => number,
+                Paused::Container(_) => InstanceNumber::UNNUMBERED,
+            },
+        }))
     }
 
     /// Forgets that note; none is a success.

@@ -39,7 +39,7 @@ impl Deed {
             Event::UserRestartRequested => Some(Self::Restart),
             Event::UserDeleteRequested => Some(Self::Delete),
             Event::SourceReplaced { .. } => Some(Self::Replace),
-            Event::HostStarted
+            Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
             | Event::RuntimeStarted { .. }

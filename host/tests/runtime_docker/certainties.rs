@@ -22,7 +22,7 @@ async fn cause(world: &World, tail: &str) -> Cause {
         Err(error) => error.into(),
         // The look from inside came first: its end is found by who watches.
         Ok(_running) => {
-            let seen = async || world.runtime.observe(&world.program).await.unwrap();
+            let seen = async || world.runtime.observe(&world.instance()).await.unwrap();
             until("it ended", async || {
                 matches!(seen().await, Observed::Exited(..))
             })

@@ -170,7 +170,7 @@ async fn what_is_in_memory_counts_as_memory() {
         Err(error) => panic!("{error:?}"),
         Ok(_running) => {
             until("it is out of memory", || async {
-                let seen = world.runtime.observe(&world.program).await.unwrap();
+                let seen = world.runtime.observe(&world.instance()).await.unwrap();
                 matches!(seen, Observed::Exited(_, exit) if exit.reason == ExitReason::OutOfMemory)
             })
             .await;

@@ -2,8 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bollard::{
+    models::ContainerCreateBody,
+    query_parameters::{CreateContainerOptions, RemoveContainerOptions},
+};
 use hersh_host::runtime::{BuildError, Runtime, StartError, StopError};
-use hersh_program::ImageId;
+use hersh_program::{ImageId, Instances, Observed};
 
 use crate::world::{World, unsandboxed};
 
@@ -17,7 +21,7 @@ async fn an_engine_that_is_down_is_named_in_every_answer() {
         world.runtime.list().await.unwrap_err().message,
         world
             .runtime
-            .observe(&world.program)
+            .observe(&world.instance())
             .await
             .unwrap_err()
             .message,
@@ -29,7 +33,11 @@ async fn an_engine_that_is_down_is_named_in_every_answer() {
             Err(StartError::Unavailable(error)) => error.message,
             other => panic!("{other:?}"),
         },
-        match world.runtime.stop(&world.program, Duration::ZERO).await {
+        match world
+            .runtime
+            .stop(&world.program, Instances::All, Duration::ZERO)
+            .await
+        {
             Err(StopError::Unavailable(error)) => error.message,
             other => panic!("{other:?}"),
         },
@@ -61,22 +69,55 @@ async fn a_runtime_that_the_engine_does_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
+async fn two_hosts_on_one_engine_run_programs_of_one_name() {
     let world = World::new();
-    let stranger = World::with(|config| config.host_id = "stranger".to_owned());
+    let stranger = World::with(|config| config.host_id = format!("{}s", config.host_id));
     let image = world.script("sleep 1000").await;
     let spec = stranger.spec_of(&world.program, &image, |_| {});
     stranger.storage.ensure_folders(&world.program).unwrap();
     let theirs = stranger.runtime.start(spec).await.unwrap().container;
-    let result = world.runtime.start(world.spec(&image, |_| {})).await;
+    let ours = world.runtime.start(world.spec(&image, |_| {})).await;
+    let ours = ours.unwrap().container;
+    world.stop().await;
+    assert_ne!(ours, theirs);
+    assert_eq!(stranger.containers().await, [theirs.to_string()]);
+    let seen = stranger.runtime.observe(&world.instance()).await.unwrap();
+    assert_eq!(seen, Observed::Running(theirs));
+    stranger
+        .runtime
+        .stop(&world.program, Instances::All, Duration::ZERO)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
+    let world = World::new();
+    let image = world.script("sleep 1000").await;
+    let spec = world.spec(&image, |_| {});
+    let options = CreateContainerOptions {
+        name: Some(spec.name.clone()),
+        ..CreateContainerOptions::default()
+    };
+    let body = ContainerCreateBody {
+        image: Some(image.to_string()),
+        ..ContainerCreateBody::default()
+    };
+    let theirs = world.engine.create_container(Some(options), body).await;
+    let theirs = theirs.unwrap().id;
+    let result = world.runtime.start(spec).await;
     let Err(StartError::Failed { message, .. }) = result else {
         panic!("{result:?}");
     };
     assert!(message.contains("did not make"), "{message}");
-    assert_eq!(stranger.containers().await, [theirs.to_string()]);
-    stranger
-        .runtime
-        .stop(&world.program, Duration::ZERO)
+    let seen = world.runtime.observe(&world.instance()).await.unwrap();
+    assert_eq!(seen, Observed::Absent, "it is none of ours");
+    world.stop().await;
+    world.inspect(&theirs).await;
+    let options = None::<RemoveContainerOptions>;
+    world
+        .engine
+        .remove_container(&theirs, options)
         .await
         .unwrap();
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hersh_host::runtime::{Runtime, RuntimeEvent};
-use hersh_program::{ExitReason, Observed};
+use hersh_program::{ExitReason, Instances, Observed};
 use tokio::sync::mpsc;
 
 use crate::world::{PATIENCE, World, until};
@@ -20,7 +20,11 @@ async fn stop_lets_a_program_end_by_itself() {
     let script = "trap 'echo bye > /state/bye; exit 0' TERM; echo up; while :; do sleep 0.1; done";
     world.start(script).await;
     until_says(&world, "up").await;
-    world.runtime.stop(&world.program, PATIENCE).await.unwrap();
+    world
+        .runtime
+        .stop(&world.program, Instances::All, PATIENCE)
+        .await
+        .unwrap();
     assert!(
         world
             .storage
@@ -42,7 +46,7 @@ async fn stop_kills_a_program_that_does_not_listen() {
     let since = Instant::now();
     world
         .runtime
-        .stop(&world.program, Duration::from_secs(1))
+        .stop(&world.program, Instances::All, Duration::from_secs(1))
         .await
         .unwrap();
     let took = since.elapsed();
@@ -82,12 +86,12 @@ async fn an_exit_is_told_with_its_code_and_last_lines() {
     std::fs::write(state.join("go"), "").unwrap();
     let event = exit_of(&mut events).await;
     assert_eq!(
-        (event.program.clone(), event.container),
+        (event.instance.program.clone(), event.container),
         (world.program.clone(), id.clone())
     );
     assert_eq!(event.exit.reason, ExitReason::Code(5));
     assert_eq!(event.exit.logs.first().map(String::as_str), Some("up"));
-    let observed = world.runtime.observe(&world.program).await.unwrap();
+    let observed = world.runtime.observe(&world.instance()).await.unwrap();
     assert_eq!(observed, Observed::Exited(id, event.exit));
     world.stop().await;
 }
@@ -125,10 +129,14 @@ async fn a_flood_of_lines_holds_up_no_other_end() {
     while told.is_none() {
         let event = exit_of(&mut events).await;
         told = (event.container == quiet).then(|| since.elapsed());
-        order.push(event.program);
+        order.push(event.instance.program);
     }
     assert!(told < Some(Duration::from_secs(5)), "{told:?}: {order:?}");
-    world.runtime.stop(&flood, Duration::ZERO).await.unwrap();
+    world
+        .runtime
+        .stop(&flood, Instances::All, Duration::ZERO)
+        .await
+        .unwrap();
     world.stop().await;
 }
 
@@ -156,7 +164,7 @@ async fn an_exit_while_nobody_listened_is_told_at_the_start() {
     let id = world.start("sleep 0.5; exit 4").await.container;
     until("it ended", || async {
         matches!(
-            world.runtime.observe(&world.program).await.unwrap(),
+            world.runtime.observe(&world.instance()).await.unwrap(),
             Observed::Exited(..)
         )
     })
@@ -181,7 +189,7 @@ async fn a_clean_end_without_a_kill_is_the_programs_own() {
     // Told live, found by looking, and told to a host that comes later.
     let told = exit_of(&mut events).await;
     assert_eq!(told.exit.reason, ExitReason::Code(0));
-    let observed = world.runtime.observe(&world.program).await.unwrap();
+    let observed = world.runtime.observe(&world.instance()).await.unwrap();
     assert_eq!(observed, Observed::Exited(id, told.exit));
     let later = exit_of(&mut world.restarted().events()).await;
     assert_eq!(later.exit.reason, ExitReason::Code(0));
@@ -221,7 +229,7 @@ async fn a_container_that_somebody_removes_is_told() {
         .unwrap();
     assert_eq!(exit_of(&mut events).await.container, id);
     assert_eq!(
-        world.runtime.observe(&world.program).await.unwrap(),
+        world.runtime.observe(&world.instance()).await.unwrap(),
         Observed::Absent
     );
 }

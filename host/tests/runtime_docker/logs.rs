@@ -2,7 +2,7 @@
 
 use hersh_host::runtime::Runtime;
 
-use hersh_program::Observed;
+use hersh_program::{Instances, Observed};
 use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
 use crate::world::{PATIENCE, World, until};
@@ -112,9 +112,14 @@ async fn lines_of_one_byte_cost_the_host_little() {
     let world = World::new();
     let image = world.script("yes ''").await;
     let spec = world.spec(&image, |manifest| manifest.limits.cpu_millis = 200);
-    let container = world.runtime.start(spec).await.unwrap().container;
+    world.runtime.start(spec).await.unwrap();
     let used = async || {
-        let program = world.runtime.stats(&container).await.unwrap().unwrap();
+        let program = world
+            .runtime
+            .stats(&world.instance())
+            .await
+            .unwrap()
+            .unwrap();
         (own_cpu_us(), program.cpu_us)
     };
     let (own, program) = used().await;
@@ -144,7 +149,7 @@ async fn what_is_printed_while_no_host_is_there_is_kept() {
         .start("echo before; sleep 2; echo after; exit 3")
         .await;
     until("it ended", || async {
-        let seen = world.runtime.observe(&world.program).await.unwrap();
+        let seen = world.runtime.observe(&world.instance()).await.unwrap();
         matches!(seen, Observed::Exited(..))
     })
     .await;
@@ -164,17 +169,19 @@ async fn what_is_printed_while_no_host_is_there_is_kept() {
     let back =
         hersh_host::runtime::docker::DockerRuntime::new(config, other.storage.clone()).unwrap();
     let grace = std::time::Duration::ZERO;
-    back.stop(&world.program, grace).await.unwrap();
+    back.stop(&world.program, Instances::All, grace)
+        .await
+        .unwrap();
     let shown = back.log_store().tail_with_marks(&world.program, 10).await;
     let texts: Vec<String> = shown.unwrap().into_iter().map(|it| it.text).collect();
     let short = &id.container.as_str()[..12];
     assert_eq!(
         texts,
         [
-            format!("instance {short} began"),
+            format!("instance 1 ({short}) began"),
             "before".to_owned(),
             "after".to_owned(),
-            format!("instance {short} ended with code 3"),
+            format!("instance 1 ({short}) ended with code 3"),
         ]
     );
 }

@@ -16,6 +16,7 @@ mod confinement;
 mod engine_faults;
 mod forged;
 mod ignore;
+mod instances;
 mod life;
 mod logs;
 mod meddler;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hersh_host::runtime::Runtime;
-use hersh_program::NetworkMode;
+use hersh_program::{Instances, NetworkMode};
 
 use crate::world::{World, until};
 
@@ -97,7 +97,7 @@ async fn neighbours_the_host_and_the_internet_are_out_of_reach() {
     assert!(!resolved.contains("Name:\texample.org"), "{resolved}");
     world
         .runtime
-        .stop(&neighbour, Duration::ZERO)
+        .stop(&neighbour, Instances::All, Duration::ZERO)
         .await
         .unwrap();
     world.stop().await;
@@ -157,7 +157,7 @@ async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
     }
     world
         .runtime
-        .stop(&neighbour, Duration::ZERO)
+        .stop(&neighbour, Instances::All, Duration::ZERO)
         .await
         .unwrap();
     world.stop().await;
@@ -225,7 +225,7 @@ async fn when_a_network_is_full_the_next_one_is_made_and_neither_reaches_the_oth
     );
     world
         .runtime
-        .stop(&neighbour, Duration::ZERO)
+        .stop(&neighbour, Instances::All, Duration::ZERO)
         .await
         .unwrap();
     world.stop().await;
@@ -251,7 +251,9 @@ async fn an_address_that_was_just_left_is_not_the_next_ones() {
         let spec = world.spec_of(&neighbour, &image, |_| {});
         let other = world.runtime.start(spec).await.unwrap();
         assert_ne!(other.address.unwrap().to_string(), address);
-        let stopped = world.runtime.stop(&neighbour, Duration::ZERO);
+        let stopped = world
+            .runtime
+            .stop(&neighbour, Instances::All, Duration::ZERO);
         stopped.await.unwrap();
     }
     // The engine knows which one it had, so no round of all addresses comes by it either.

@@ -1,7 +1,7 @@
 //! Processes: how many there may be, what happens to one too many, and who waits for orphans.
 
 use hersh_host::{compose::MIN_PIDS, runtime::Runtime};
-use hersh_program::{ExitReason, ImageId, Observed};
+use hersh_program::{ExitReason, ImageId, Instances, Observed};
 
 use crate::world::{World, until};
 
@@ -42,10 +42,10 @@ async fn the_number_asked_means_the_programs_own_processes() {
         Observed::Running(_) | Observed::Absent => None,
     };
     until("the shell is refused one more", || async {
-        ended(world.runtime.observe(&world.program).await.unwrap()).is_some()
+        ended(world.runtime.observe(&world.instance()).await.unwrap()).is_some()
     })
     .await;
-    let exit = ended(world.runtime.observe(&world.program).await.unwrap()).unwrap();
+    let exit = ended(world.runtime.observe(&world.instance()).await.unwrap()).unwrap();
     // A busybox shell ends when it can't fork.
     assert_eq!(
         exit.reason,
@@ -113,7 +113,11 @@ async fn signals_reach_the_program_and_its_code_comes_back() {
     })
     .await;
     let grace = std::time::Duration::from_secs(10);
-    world.runtime.stop(&world.program, grace).await.unwrap();
+    world
+        .runtime
+        .stop(&world.program, Instances::All, grace)
+        .await
+        .unwrap();
     let said = world.runtime.logs(&world.program, 10).await;
     assert_eq!(said, ["up", "saving", "saved"]);
 }

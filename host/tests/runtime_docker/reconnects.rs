@@ -36,7 +36,7 @@ async fn an_exit_and_the_last_lines_come_through_a_broken_connection() {
 
     // It goes on to run: the capture picks up where it was cut off.
     meddler.set_open(false);
-    assert!(runtime.observe(&world.program).await.is_err());
+    assert!(runtime.observe(&world.instance()).await.is_err());
     touch(&world, "on");
     meddler.set_open(true);
     says("two").await;
@@ -46,7 +46,7 @@ async fn an_exit_and_the_last_lines_come_through_a_broken_connection() {
     touch(&world, "end");
     until("it ended", || async {
         matches!(
-            world.runtime.observe(&world.program).await.unwrap(),
+            world.runtime.observe(&world.instance()).await.unwrap(),
             Observed::Exited(..)
         )
     })

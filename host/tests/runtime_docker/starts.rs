@@ -48,15 +48,15 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     let log = world.inside(running.container.as_str(), "dmesg").await;
     assert!(log.contains("Starting gVisor"), "{log}");
     assert_eq!(
-        world.runtime.address(&world.program).await.unwrap(),
+        world.runtime.address(&world.instance()).await.unwrap(),
         running.address
     );
     assert!(running.address.is_some());
-    let observed = world.runtime.observe(&world.program).await.unwrap();
+    let observed = world.runtime.observe(&world.instance()).await.unwrap();
     assert_eq!(observed, Observed::Running(running.container));
     world.stop().await;
     assert_eq!(
-        world.runtime.observe(&world.program).await.unwrap(),
+        world.runtime.observe(&world.instance()).await.unwrap(),
         Observed::Absent
     );
 }

@@ -9,7 +9,7 @@ async fn use_is_told_while_a_program_runs_and_not_after() {
     let world = World::new();
     let running = world.start("while :; do :; done").await;
     let read = async || -> Stats {
-        let stats = world.runtime.stats(&running.container).await.unwrap();
+        let stats = world.runtime.stats(&world.instance()).await.unwrap();
         stats.expect("it runs")
     };
     let first = read().await;
@@ -30,5 +30,5 @@ async fn use_is_told_while_a_program_runs_and_not_after() {
     let last = read().await;
     assert!(last.sent_bytes > 0, "{last:?}");
     world.stop().await;
-    assert_eq!(world.runtime.stats(&running.container).await.unwrap(), None);
+    assert_eq!(world.runtime.stats(&world.instance()).await.unwrap(), None);
 }

@@ -20,7 +20,10 @@ use hersh_host::{
         docker::{DockerConfig, DockerRuntime},
     },
 };
-use hersh_program::{BuildId, BuildRules, ImageId, Manifest, ProgramId, Readiness};
+use hersh_program::{
+    BuildId, BuildRules, ImageId, InstanceId, InstanceNumber, Instances, Manifest, ProgramId,
+    Readiness,
+};
 use hersh_storage::{SourceLimits, Storage};
 use tokio_util::sync::CancellationToken;
 
@@ -126,6 +129,11 @@ impl World {
         self.engine.inspect_image(name).await.is_ok()
     }
 
+    /// The first instance of the program.
+    pub fn instance(&self) -> InstanceId {
+        first(&self.program)
+    }
+
     /// A further program of the same host.
     pub fn neighbour(&self) -> ProgramId {
         let program = ProgramId::parse(&format!("{}-n", self.program)).unwrap();
@@ -197,12 +205,8 @@ impl World {
         };
         manifest.limits.memory_bytes = 64 * 1024 * 1024;
         change(&mut manifest);
-        Spec::new(
-            program,
-            image,
-            &manifest,
-            &self.runtime.environment(program),
-        )
+        let environment = self.runtime.environment(program);
+        Spec::new(&first(program), image, &manifest, &environment)
     }
 
     /// Starts a shell script in a sandbox.
@@ -213,7 +217,7 @@ impl World {
 
     pub async fn stop(&self) {
         self.runtime
-            .stop(&self.program, Duration::ZERO)
+            .stop(&self.program, Instances::All, Duration::ZERO)
             .await
             .unwrap();
     }
@@ -254,6 +258,14 @@ impl World {
     pub async fn containers(&self) -> Vec<String> {
         let listed = self.runtime.list().await.unwrap();
         listed.iter().map(|one| one.container.to_string()).collect()
+    }
+}
+
+/// The first instance of a program.
+pub fn first(program: &ProgramId) -> InstanceId {
+    InstanceId {
+        program: program.clone(),
+        number: InstanceNumber(1),
     }
 }
 

@@ -36,7 +36,7 @@ fn at_rest(facts: &mut Facts<'_>, state: State, event: Event, cx: &mut Cx<Effect
             state
         }
         // Nothing is under way: whatever is reported is of an earlier life.
-        Event::HostStarted
+        Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -59,7 +59,7 @@ pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
         | Event::UserRestartRequested
         | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
         Event::UserDeleteRequested => already(State::Removed.name(), cx),
-        Event::HostStarted
+        Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }

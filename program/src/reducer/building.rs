@@ -28,7 +28,7 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Building(held)
         }
-        Event::HostStarted => {
+        Event::HostStarted { .. } => {
             let deadline_ms =
                 build_deadline_ms(&held.source.manifest, cx.now_ms()).max(held.deadline_ms);
             State::Building(Building {
@@ -52,7 +52,7 @@ pub(super) fn reduce(
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, &held, internal(message), cx)
         }
-        // Outcomes of other operations are stale; no container of this start exists yet.
+        // Outcomes of other operations are stale; no instance of this start exists yet.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -83,5 +83,5 @@ fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<E
 }
 
 fn abandon(facts: &Facts<'_>, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {
-    facts.abandon(held.op, then, cx)
+    facts.abandon(held.op, None, then, cx)
 }

@@ -20,11 +20,11 @@ pub(super) fn reduce(
         Event::UserStopRequested => {
             forget_retry(&held, cx);
             facts.forget_attempts();
-            facts.stop(Then::Stop { last_exit: None }, cx)
+            facts.stop(None, Then::Stop { last_exit: None }, cx)
         }
         Event::UserDeleteRequested => {
             forget_retry(&held, cx);
-            facts.stop(Then::Remove, cx)
+            facts.stop(None, Then::Remove, cx)
         }
         Event::SourceReplaced { source } => {
             facts.replace(source);
@@ -35,7 +35,7 @@ pub(super) fn reduce(
         Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
         // Nothing but a retry is under way: whatever else is reported is of an earlier life. A
         // retry keeps its due time over a restart of the host.
-        Event::HostStarted
+        Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -57,13 +57,13 @@ fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     }
     // So that it goes on with a build, which finds the image if that stands.
     facts.forget_image();
-    facts.stop(Then::Start, cx)
+    facts.stop(None, Then::Start, cx)
 }
 
 /// A retry; what an earlier start may have left goes first.
 fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     match facts.may_run() {
-        true => facts.stop(Then::Start, cx),
+        true => facts.stop(None, Then::Start, cx),
         false => facts.start_or_build(cx),
     }
 }

@@ -10,8 +10,9 @@ use alloc::{
 use hersh_machine::{Cx, OpId};
 
 use crate::{
-    BuildStep, Building, Cause, Effect, Failed, ImageId, Manifest, Program, ProgramId, Refusal,
-    RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping, Then, recovery,
+    BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances, Manifest,
+    Program, ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping,
+    Then, recovery,
 };
 
 /// What a handler gets beyond the time an effect names before it is given up, milliseconds: one
@@ -67,6 +68,20 @@ impl Facts<'_> {
         self.0.running_build = None;
     }
 
+    /// The host numbers instances, and every one from now on has a number.
+    pub(super) fn number_instances(&mut self) {
+        self.0.instances.get_or_insert(0);
+    }
+
+    /// Mints the number of the next instance.
+    fn next_instance(&mut self) -> InstanceNumber {
+        let Some(minted) = &mut self.0.instances else {
+            return InstanceNumber::UNNUMBERED;
+        };
+        *minted += 1;
+        InstanceNumber(*minted)
+    }
+
     /// A person's wish forgets what failed before it.
     pub(super) fn forget_attempts(&mut self) {
         self.0.attempts = 0;
@@ -117,14 +132,17 @@ impl Facts<'_> {
         let manifest = &source.manifest;
         self.0.running = Some(Arc::clone(manifest));
         self.0.running_build = Some(source.build.clone());
+        let instance = self.next_instance();
         let op = cx.emit(Effect::StartRuntime {
             program: self.0.id.clone(),
+            instance,
             image: image.clone(),
             manifest: Arc::clone(manifest),
         });
         State::Starting(Starting {
             op,
             deadline_ms: start_deadline_ms(manifest, cx.now_ms()),
+            instance,
             image,
             exits: Vec::new(),
         })
@@ -141,25 +159,38 @@ impl Facts<'_> {
         }
     }
 
-    /// To Stopping, removing every container of the program.
-    pub(super) fn stop(&self, then: Then, cx: &mut Cx<Effect>) -> State {
+    /// To Stopping, ending `instance` and whatever else there is of the program.
+    pub(super) fn stop(
+        &self,
+        instance: Option<InstanceNumber>,
+        then: Then,
+        cx: &mut Cx<Effect>,
+    ) -> State {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopRuntime {
             program: self.0.id.clone(),
+            instances: Instances::All,
             grace_ms,
         });
         State::Stopping(Stopping {
             op,
             deadline_ms: self.stop_deadline_ms(StopStep::Containers, cx.now_ms()),
             step: StopStep::Containers,
+            instance,
             then,
         })
     }
 
     /// Gives up `op` and goes to Stopping.
-    pub(super) fn abandon(&self, op: OpId, then: Then, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn abandon(
+        &self,
+        op: OpId,
+        instance: Option<InstanceNumber>,
+        then: Then,
+        cx: &mut Cx<Effect>,
+    ) -> State {
         cx.emit(Effect::Cancel { op });
-        self.stop(then, cx)
+        self.stop(instance, then, cx)
     }
 
     /// To the last step before Removed. Nothing of the program runs.
@@ -171,6 +202,7 @@ impl Facts<'_> {
             op,
             deadline_ms: self.stop_deadline_ms(StopStep::Files, cx.now_ms()),
             step: StopStep::Files,
+            instance: None,
             then: Then::Remove,
         })
     }

@@ -46,7 +46,7 @@ impl Machine for Lifecycle {
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
             | Event::SourceReplaced { .. } => Lane::User,
-            Event::HostStarted
+            Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
             | Event::RuntimeStarted { .. }
@@ -77,7 +77,7 @@ impl Machine for Lifecycle {
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
             | Event::SourceReplaced { .. }
-            | Event::HostStarted
+            | Event::HostStarted { .. }
             | Event::RuntimeExited { .. }
             | Event::DeadlinePassed { .. } => None,
         }
@@ -125,6 +125,12 @@ impl Machine for Lifecycle {
         // Each state's function takes its state out and puts the next one in.
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);
+        if let Event::HostStarted {
+            numbers_instances: true,
+        } = &event
+        {
+            facts.number_instances();
+        }
         let next = match state {
             State::Created => at_rest::created(facts, event, cx),
             State::Building(held) => building::reduce(facts, held, event, cx),

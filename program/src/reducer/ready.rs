@@ -1,4 +1,4 @@
-//! Ready: one container runs, its end is observed.
+//! Ready: one instance runs, its end is observed.
 //!
 //! After a restart of the host nobody has watched for a while, so `HostStarted` asks the runtime
 //! with `FetchRuntimeStatus`. An answer that the container is gone, ended or replaced is its end;
@@ -35,8 +35,12 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Ready(held)
         }
-        Event::HostStarted => ask(facts, held, cx),
-        Event::RuntimeExited { container, exit } if container == held.container => {
+        Event::HostStarted { .. } => ask(facts, held, cx),
+        Event::RuntimeExited {
+            instance,
+            container,
+            exit,
+        } if instance == held.instance && container == held.container => {
             ended(facts, &held, exit, cx)
         }
         Event::StatusFetched { op, result } if held.check.is_some_and(|check| check.op == op) => {
@@ -49,7 +53,7 @@ pub(super) fn reduce(
         Event::DeadlinePassed { op } if held.check.is_some_and(|check| check.op == op) => {
             ask(facts, held, cx)
         }
-        // Outcomes of other operations, and exits of other containers, are stale; a question whose
+        // Outcomes of other operations, and exits of other instances, are stale; a question whose
         // handler panicked is asked again at its deadline.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
@@ -70,6 +74,7 @@ fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
     forget_check(&held, cx);
     let op = cx.emit(Effect::FetchRuntimeStatus {
         program: facts.program(),
+        instance: held.instance,
     });
     State::Ready(Ready {
         check: Some(Check {
@@ -126,7 +131,7 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
 
 fn leave(facts: &Facts<'_>, held: &Ready, then: Then, cx: &mut Cx<Effect>) -> State {
     forget_check(held, cx);
-    facts.stop(then, cx)
+    facts.stop(Some(held.instance), then, cx)
 }
 
 fn forget_check(held: &Ready, cx: &mut Cx<Effect>) {

@@ -1,9 +1,8 @@
-//! Starting: one container is on its way up.
+//! Starting: one instance is on its way up.
 //!
-//! An exit that comes now may be of a container from before, reported late, or of the one that
-//! is on its way, reported before `RuntimeStarted`. It is kept, and counts when the container
-//! that came up is the one that ended. `StartRuntime` itself sees the end of its container
-//! before that.
+//! An exit of that instance may be reported before `RuntimeStarted`. It is kept, and counts when the
+//! instance comes up all the same: what came up has ended. An unnumbered instance is told from those
+//! before it by what the runtime calls it. `StartRuntime` itself sees an end before that.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
@@ -26,28 +25,34 @@ pub(super) fn reduce(
             already("starting", cx);
             State::Starting(held)
         }
-        Event::UserStopRequested => facts.abandon(held.op, Then::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => abandon(facts, &held, Then::Stop { last_exit: None }, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            facts.abandon(held.op, Then::Start, cx)
+            abandon(facts, &held, Then::Start, cx)
         }
-        Event::UserDeleteRequested => facts.abandon(held.op, Then::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &held, Then::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
             State::Starting(held)
         }
-        Event::HostStarted => {
+        Event::HostStarted { .. } => {
             held.deadline_ms = facts.start_deadline_ms(cx.now_ms()).max(held.deadline_ms);
             State::Starting(held)
         }
         Event::RuntimeStarted { op, started } if op == held.op => {
             came_up(facts, held, started.container, cx)
         }
-        Event::StartFailed { op, cause } if op == held.op => did_not_come_up(facts, cause, cx),
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            fail(facts, internal(message), cx)
+        Event::StartFailed { op, cause } if op == held.op => {
+            did_not_come_up(facts, &held, cause, cx)
         }
-        Event::RuntimeExited { container, exit } => {
+        Event::HandlerPanicked { op, message } if op == held.op => {
+            fail(facts, &held, internal(message), cx)
+        }
+        Event::RuntimeExited {
+            instance,
+            container,
+            exit,
+        } if instance == held.instance => {
             remember(&mut held.exits, container, exit);
             State::Starting(held)
         }
@@ -57,13 +62,14 @@ pub(super) fn reduce(
                 last_probe: String::from("the start did not report back"),
                 logs: Vec::new(),
             });
-            facts.abandon(held.op, Then::Fail { cause }, cx)
+            abandon(facts, &held, Then::Fail { cause }, cx)
         }
-        // Outcomes of other operations are stale.
+        // Outcomes of other operations, and exits of other instances, are stale.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
         | Event::StartFailed { .. }
+        | Event::RuntimeExited { .. }
         | Event::StopFinished { .. }
         | Event::StatusFetched { .. }
         | Event::DeadlinePassed { .. }
@@ -73,7 +79,12 @@ pub(super) fn reduce(
     }
 }
 
-fn did_not_come_up(facts: &mut Facts<'_>, cause: Cause, cx: &mut Cx<Effect>) -> State {
+fn did_not_come_up(
+    facts: &mut Facts<'_>,
+    held: &Starting,
+    cause: Cause,
+    cx: &mut Cx<Effect>,
+) -> State {
     if matches!(cause, Cause::ImageGone { .. }) {
         facts.forget_image();
     }
@@ -85,10 +96,10 @@ fn did_not_come_up(facts: &mut Facts<'_>, cause: Cause, cx: &mut Cx<Effect>) -> 
                 logs,
             };
             let last_exit = Some(Arc::new(exit));
-            facts.stop(Then::Stop { last_exit }, cx)
+            facts.stop(Some(held.instance), Then::Stop { last_exit }, cx)
         }
         (cause, RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always) => {
-            fail(facts, Arc::new(cause), cx)
+            fail(facts, held, Arc::new(cause), cx)
         }
     }
 }
@@ -101,8 +112,9 @@ fn came_up(
 ) -> State {
     let ended = held.exits.iter().find(|(id, _)| *id == container);
     match ended {
-        Some((_, exit)) => fail(facts, Arc::new(Cause::from(&**exit)), cx),
+        Some((_, exit)) => fail(facts, &held, Arc::new(Cause::from(&**exit)), cx),
         None => State::Ready(Ready {
+            instance: held.instance,
             image: held.image,
             container,
             since_ms: cx.now_ms(),
@@ -119,6 +131,10 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
 }
 
 /// Nothing may be left behind, so a failed start stops before it is an error.
-fn fail(facts: &Facts<'_>, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-    facts.stop(Then::Fail { cause }, cx)
+fn fail(facts: &Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+    facts.stop(Some(held.instance), Then::Fail { cause }, cx)
+}
+
+fn abandon(facts: &Facts<'_>, held: &Starting, then: Then, cx: &mut Cx<Effect>) -> State {
+    facts.abandon(held.op, Some(held.instance), then, cx)
 }

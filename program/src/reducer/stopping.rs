@@ -35,7 +35,7 @@ pub(super) fn reduce(
             }
             State::Stopping(held)
         }
-        Event::HostStarted => {
+        Event::HostStarted { .. } => {
             held.deadline_ms = facts
                 .stop_deadline_ms(held.step, cx.now_ms())
                 .max(held.deadline_ms);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hersh_machine::{Cx, Machine};
 use hersh_program::{
-    BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, Lifecycle, Manifest,
-    OpId, Program, ProgramId, RestartPolicy, Source, Started,
+    BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
+    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Source, Started,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -51,6 +51,22 @@ pub(crate) fn exit(code: i32) -> Exit {
 pub(crate) fn stop_failed() -> Cause {
     Cause::StopFailed {
         message: String::from("busy"),
+    }
+}
+
+/// What a host says when it starts.
+pub(crate) fn host_started() -> Event {
+    Event::HostStarted {
+        numbers_instances: true,
+    }
+}
+
+/// The end of the newest instance of a program.
+pub(crate) fn end_of(program: &Program, container: ContainerId, exit: Exit) -> Event {
+    Event::RuntimeExited {
+        instance: InstanceNumber(program.instances.unwrap_or_default()),
+        container,
+        exit,
     }
 }
 
@@ -151,8 +167,8 @@ impl Walk {
     }
 
     pub(crate) fn exited(self, digit: char, code: i32) -> Self {
-        let (container, exit) = (container(digit), exit(code));
-        self.event(Event::RuntimeExited { container, exit })
+        let event = end_of(&self.program, container(digit), exit(code));
+        self.event(event)
     }
 
     /// What time alone causes, when it does.

@@ -9,6 +9,12 @@ use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source}
 
 use super::*;
 
+fn host_started() -> Event {
+    Event::HostStarted {
+        numbers_instances: true,
+    }
+}
+
 fn program(name: &str) -> Program {
     let source = Source {
         build: hersh_program::BuildId::parse("build-0123456789ab").unwrap(),

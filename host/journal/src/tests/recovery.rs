@@ -19,7 +19,7 @@ async fn crashed(folder: &Path) -> (Vec<u8>, Vec<u8>) {
         .unwrap();
     let mut stepper = ProgramStepper::new(program("a"));
     for n in 0..RECORDS {
-        let record = stepper.step(Event::HostStarted, n).unwrap();
+        let record = stepper.step(host_started(), n).unwrap();
         journal.append(row, &record).await.unwrap();
     }
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
@@ -81,7 +81,7 @@ async fn a_full_disk_is_told_and_passes() {
     let mut stepper = ProgramStepper::new(program("a"));
     let mut stored = 0;
     let refused = loop {
-        let record = stepper.step(Event::HostStarted, stored).unwrap();
+        let record = stepper.step(host_started(), stored).unwrap();
         match journal.append(row, &record).await {
             Ok(()) => stored += 1,
             Err(error) => break (error, record),

@@ -66,7 +66,7 @@ async fn a_full_disk_takes_what_frees_room_and_nothing_else() {
     for n in 0..200 {
         let event = match n % 2 {
             0 => Event::UserStopRequested,
-            _ => Event::HostStarted,
+            _ => host_started(),
         };
         let record = stepper.step(event, n).unwrap();
         journal.append(row, &record).await.unwrap();

@@ -22,7 +22,7 @@ impl Life {
         let event = match self.now_ms % 3 {
             0 => Event::UserStopRequested,
             1 => Event::UserStartRequested,
-            _other => Event::HostStarted,
+            _other => host_started(),
         };
         self.stepper.step(event, self.now_ms).unwrap()
     }

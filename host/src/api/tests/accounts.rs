@@ -430,7 +430,7 @@ async fn a_websocket_is_in_the_audit_log_and_asks_for_operate_by_every_way() {
 #[tokio::test]
 async fn a_change_whose_client_hangs_up_ends_as_that_in_the_audit_log() {
     let engine = FakeEngine::scripted(|operation| Plan {
-        before: if matches!(operation, Operation::Stop(_)) {
+        before: if matches!(operation, Operation::Stop(..)) {
             Duration::from_secs(3_600)
         } else {
             Duration::ZERO

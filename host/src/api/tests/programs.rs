@@ -1,7 +1,7 @@
 //! Programs over the API: created, steered, refused, recovered.
 
 use axum::http::{Method, Request, StatusCode};
-use hersh_program::ProgramId;
+use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId};
 use serde_json::json;
 
 use super::*;
@@ -220,7 +220,13 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
     supervise::put_down(&host.host, &host.workers);
     host.engine.forget_observer();
     host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
-    host.engine.plant(&orphan);
+    host.engine.plant(
+        InstanceId {
+            program: orphan.clone(),
+            number: InstanceNumber(7),
+        },
+        ContainerId::parse("0123456789ab").unwrap(),
+    );
     std::fs::create_dir_all(host.data().join("programs/left-behind/src")).unwrap();
     std::fs::create_dir_all(host.data().join("programs/unknown/state/kept")).unwrap();
 

@@ -35,7 +35,7 @@ async fn a_program_that_keeps_too_much_is_ended() {
 async fn one_that_fills_its_state_while_stopping_is_killed() {
     let engine = FakeEngine::scripted(|operation| match operation {
         // Its grace.
-        Operation::Stop(_) => Plan {
+        Operation::Stop(..) => Plan {
             before: Duration::from_secs(3_600),
             ..Plan::default()
         },

@@ -27,7 +27,7 @@ async fn failing(fails: fn(&Operation) -> bool, fate: Fate) -> (Fixture, Arc<Mut
 
 #[tokio::test]
 async fn a_removal_that_failed_is_told_with_its_cause_and_can_be_repeated() {
-    let stops = |operation: &Operation| matches!(operation, Operation::Stop(_));
+    let stops = |operation: &Operation| matches!(operation, Operation::Stop(..));
     let forgets = |operation: &Operation| matches!(operation, Operation::Forget(_));
     for fails in [stops as fn(&Operation) -> bool, forgets] {
         let (host, fate) = failing(fails, Fate::Unavailable).await;
@@ -54,7 +54,7 @@ async fn a_removal_that_failed_is_told_with_its_cause_and_can_be_repeated() {
 #[tokio::test]
 async fn a_removal_that_failed_for_another_reason_is_a_conflict() {
     let engine = FakeEngine::scripted(|operation| {
-        assert!(!matches!(operation, Operation::Stop(_)), "a defect");
+        assert!(!matches!(operation, Operation::Stop(..)), "a defect");
         Plan::default()
     });
     let host = Fixture::over(engine).await;

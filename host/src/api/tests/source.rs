@@ -63,7 +63,7 @@ async fn source_is_replaced_as_a_whole_though_nobody_waits_for_it() {
 async fn source_is_not_stored_for_a_program_that_is_being_removed() {
     // The stop on the way to removal does not end.
     let engine = FakeEngine::scripted(|operation| Plan {
-        before: match matches!(operation, Operation::Stop(_)) {
+        before: match matches!(operation, Operation::Stop(..)) {
             true => Duration::from_secs(3_600),
             false => Duration::ZERO,
         },

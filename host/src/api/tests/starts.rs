@@ -37,8 +37,7 @@ async fn asked(host: &TestHost, token: &str, path: &str, body: &Value) -> Value 
 async fn starts_that_hang_hold_up_their_owner_only() {
     let data = tempfile::tempdir().unwrap();
     let engine = Arc::new(FakeEngine::scripted(|operation| {
-        let hangs =
-            matches!(operation, Operation::Start(of, ..) if of.as_str().starts_with("slow"));
+        let hangs = matches!(operation, Operation::Start(of, ..) if of.program.as_str().starts_with("slow"));
         Plan {
             before: Duration::from_secs(if hangs { 100 } else { 0 }),
             ..Plan::default()

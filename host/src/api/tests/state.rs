@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use hersh_base::seats::Share;
-use hersh_program::{ContainerId, ProgramId, UserId};
+use hersh_program::{Program, ProgramId, UserId};
 
 use super::*;
 use crate::{
@@ -115,12 +115,10 @@ async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
     let mut fixture = Fixture::new().await;
     fixture.ready("p").await;
     let entry = fixture.host.registry().get(&id()).unwrap();
-    let container: ContainerId = entry
-        .supervisor()
-        .with_state(|program| program.state.container().cloned())
-        .unwrap();
+    let ready = entry.supervisor().with_state(Program::ready_instance);
+    let instance = ready.unwrap();
     let storage = fixture.host.storage();
-    storage.note_paused(&id(), &container).unwrap();
+    storage.note_paused(&instance).unwrap();
     fixture.restart().await;
     let (host, program) = (fixture.host.clone(), id());
     let woken = async move {
@@ -131,7 +129,7 @@ async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
     tokio::time::timeout(Duration::from_secs(30), woken)
         .await
         .unwrap();
-    assert_eq!(fixture.runtime.woken(), [container]);
+    assert_eq!(fixture.runtime.woken(), [instance]);
 }
 
 #[tokio::test]
@@ -267,16 +265,14 @@ async fn no_copy_begins_while_a_program_is_woken() {
     let fixture = Fixture::new().await;
     fixture.ready("p").await;
     let entry = fixture.host.registry().get(&id()).unwrap();
-    let container: ContainerId = entry
-        .supervisor()
-        .with_state(|program| program.state.container().cloned())
-        .unwrap();
+    let ready = entry.supervisor().with_state(Program::ready_instance);
+    let instance = ready.unwrap();
     let storage = fixture.host.storage();
-    storage.note_paused(&id(), &container).unwrap();
+    storage.note_paused(&instance).unwrap();
     // The next try comes once nothing else can go on, so the copy is asked for before that.
     tokio::time::pause();
     fixture.runtime.refuse_waking(1);
-    supervise::wake(&fixture.host, &entry, id(), container);
+    supervise::wake(&fixture.host, &entry, instance);
     let seat = fixture
         .host
         .seats()

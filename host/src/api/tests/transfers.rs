@@ -200,7 +200,7 @@ async fn a_stream_of_lines_reads_only_with_a_seat() {
 async fn who_waits_a_lot_keeps_nobody_else_waiting() {
     // A stop does not end while the test goes on.
     let engine = FakeEngine::scripted(|operation| Plan {
-        before: if matches!(operation, Operation::Stop(_)) {
+        before: if matches!(operation, Operation::Stop(..)) {
             std::time::Duration::from_secs(3_600)
         } else {
             std::time::Duration::ZERO

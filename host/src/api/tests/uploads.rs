@@ -196,7 +196,7 @@ async fn the_log_of_a_failed_build_is_gone_once_the_next_is_asked_for() {
             Operation::Build(..) => crate::testkit::Fate::Failed("no".into()),
             Operation::Check
             | Operation::Start(..)
-            | Operation::Stop(_)
+            | Operation::Stop(..)
             | Operation::Observe(_)
             | Operation::List
             | Operation::Image(..)

@@ -16,7 +16,7 @@ use super::{
     trees::{self, Trees},
 };
 use crate::{
-    compose::{CACHE_LABEL, HOST_LABEL, LAYER_LABEL, PROGRAM_LABEL},
+    compose::{CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM_LABEL},
     dockerfile::{
         Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild,
         is_mounted_over,
@@ -175,7 +175,7 @@ async fn history(inner: &Inner, name: &str) -> Result<usize, BuildError> {
 fn base(name: &str, image: ImageInspect, history_bytes: usize) -> Result<Base, BuildError> {
     let config = image.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
-    if [HOST_LABEL, PROGRAM_LABEL, LAYER_LABEL]
+    if [HOST_LABEL, PROGRAM_LABEL, INSTANCE_LABEL, LAYER_LABEL]
         .iter()
         .any(|label| labels.contains_key(*label))
     {

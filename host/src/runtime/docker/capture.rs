@@ -19,6 +19,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, engine::Fault, from_engine, from_files, pace::Pace, spool::Spool};
+use crate::compose::INSTANCE_LABEL;
 
 /// How many stored lines are looked through for where a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;
@@ -239,13 +240,18 @@ impl Capture {
 
     /// Says that the output of one more instance begins.
     pub(super) async fn mark_begin(&mut self, stored: &[LogLine]) {
-        let began = self.inspected().await.and_then(|it| it.state?.started_at);
-        let text = format!("instance {} began", self.short());
+        let inspected = self.inspected().await.unwrap_or_default();
+        let text = format!("instance {} began", self.named(&inspected));
+        let began = inspected.state.and_then(|state| state.started_at);
         self.mark(began.as_deref(), text, stored).await;
     }
 
     async fn mark_end(&mut self) -> bool {
-        let Some(state) = self.inspected().await.and_then(|it| it.state) else {
+        let Some(inspected) = self.inspected().await else {
+            return false;
+        };
+        let named = self.named(&inspected);
+        let Some(state) = inspected.state else {
             return false;
         };
         if state.running.unwrap_or(false) {
@@ -256,7 +262,7 @@ impl Capture {
         } else {
             format!("ended with code {}", state.exit_code.unwrap_or(-1))
         };
-        let text = format!("instance {} {how}", self.short());
+        let text = format!("instance {named} {how}");
         let stored = self.stored().await;
         self.mark(state.finished_at.as_deref(), text, &stored).await;
         true
@@ -297,7 +303,17 @@ impl Capture {
         client.inspect_container(&self.container, None).await.ok()
     }
 
-    /// Enough of its name to tell it from others.
+    /// The number of the instance, where it has one, with enough of its container's name to tell it from
+    /// others.
+    fn named(&self, inspected: &ContainerInspectResponse) -> String {
+        let labels = inspected.config.as_ref().and_then(|it| it.labels.as_ref());
+        match labels.and_then(|labels| labels.get(INSTANCE_LABEL)) {
+            Some(number) => format!("{number} ({})", self.short()),
+            None => self.short().to_owned(),
+        }
+    }
+
+    /// Enough of its container's name to tell it from others.
     fn short(&self) -> &str {
         self.container.get(..12).unwrap_or(&self.container)
     }

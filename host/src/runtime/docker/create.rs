@@ -19,7 +19,7 @@ pub(super) const PROCESSES: &str = "nproc";
 pub(super) fn body(spec: &Spec, network: &str, address: Option<Ipv4Addr>) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
-        hostname: Some(spec.program.to_string()),
+        hostname: Some(spec.instance.program.to_string()),
         user: Some(spec.sandbox.user.clone()),
         env: Some(
             spec.env

@@ -20,7 +20,7 @@ use bollard::{
     query_parameters::EventsOptions,
 };
 use futures_util::{Stream, StreamExt};
-use hersh_program::{ContainerId, ProgramId};
+use hersh_program::{ContainerId, InstanceId};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinError,
@@ -29,11 +29,11 @@ use tokio::{
 use super::{
     Inner,
     errands::Errands,
-    listed,
+    instance_of, listed,
     notices::{self, Notice},
 };
 use crate::{
-    compose::{HOST_LABEL, container_name},
+    compose::HOST_LABEL,
     runtime::{Listed, RuntimeEvent, Unavailable},
 };
 
@@ -105,7 +105,7 @@ struct Watch {
     inner: Arc<Inner>,
     sender: mpsc::Sender<RuntimeEvent>,
     /// The containers that were seen to run, so that one that vanished while nobody looked is told.
-    seen: HashMap<ContainerId, ProgramId>,
+    seen: HashMap<ContainerId, InstanceId>,
     errands: Errands<(ContainerId, Errand), Outcome>,
     looks: Arc<Semaphore>,
 }
@@ -193,7 +193,7 @@ impl Watch {
         for container in self.inner.containers(None).await? {
             let state = container.state;
             let Some(Listed {
-                program,
+                instance,
                 container,
                 running,
             }) = listed(&container)
@@ -202,21 +202,21 @@ impl Watch {
             };
             vanished.remove(&container);
             if running {
-                self.capture(program, container);
+                self.capture(instance, container);
                 continue;
             }
             // One that is only made yet has not ended.
             if let Some(EXITED | DEAD) = state {
-                self.died(&program, &container);
+                self.died(&instance, &container);
             }
-            self.tell_end(program, container, Notice::List);
+            self.tell_end(instance, container, Notice::List);
         }
-        for (container, program) in vanished {
-            self.died(&program, &container);
+        for (container, instance) in vanished {
+            self.died(&instance, &container);
             // Whoever tells its end already knows more of it.
             let telling = (container, Errand::TellEnd);
             if !self.errands.is_under_way(&telling) {
-                self.tell_end(program, telling.0, Notice::Absence);
+                self.tell_end(instance, telling.0, Notice::Absence);
             }
         }
         Ok(())
@@ -225,23 +225,20 @@ impl Watch {
     fn take(&mut self, event: EventMessage) {
         let actor = event.actor.unwrap_or_default();
         let attributes = actor.attributes.unwrap_or_default();
-        let program = attributes.get(crate::compose::PROGRAM_LABEL);
-        let program = program.and_then(|text| ProgramId::parse(text).ok());
+        // Among the attributes are the labels.
+        let name = attributes.get("name").map(String::as_str);
+        let instance = instance_of(&attributes, name.into_iter());
         let container = actor.id.and_then(|id| ContainerId::parse(&id).ok());
-        let (Some(program), Some(container)) = (program, container) else {
+        let (Some(instance), Some(container)) = (instance, container) else {
             return;
         };
-        // A step of a build may carry the labels, never the name.
-        if attributes.get("name") != Some(&container_name(&program)) {
-            return;
-        }
         if event.action.as_deref() == Some("start") {
-            self.capture(program, container);
+            self.capture(instance, container);
         } else {
-            self.died(&program, &container);
+            self.died(&instance, &container);
             let code = attributes.get("exitCode");
             let code = code.and_then(|code| code.parse().ok());
-            self.tell_end(program, container, Notice::Event(code));
+            self.tell_end(instance, container, Notice::Event(code));
         }
     }
 
@@ -261,34 +258,34 @@ impl Watch {
 
     /// Says at once that nothing may be sent to a container any more: what it printed last is waited
     /// for before its end is told.
-    fn died(&self, program: &ProgramId, container: &ContainerId) {
+    fn died(&self, instance: &InstanceId, container: &ContainerId) {
         if let Some(tell) = self.inner.on_death.get() {
-            tell(program, container);
+            tell(instance, container);
         }
     }
 
-    fn capture(&mut self, program: ProgramId, container: ContainerId) {
-        self.seen.insert(container.clone(), program.clone());
+    fn capture(&mut self, instance: InstanceId, container: ContainerId) {
+        self.seen.insert(container.clone(), instance.clone());
         let (inner, looks) = (Arc::clone(&self.inner), Arc::clone(&self.looks));
         let key = (container.clone(), Errand::Capture);
         self.errands.begin(key, async move {
             // Nobody closes it.
             let _look = looks.acquire().await;
-            notices::capture(&inner, &program, &container).await?;
+            notices::capture(&inner, &instance.program, &container).await?;
             Ok(None)
         });
     }
 
-    fn tell_end(&mut self, program: ProgramId, container: ContainerId, notice: Notice) {
+    fn tell_end(&mut self, instance: InstanceId, container: ContainerId, notice: Notice) {
         let (inner, sender) = (Arc::clone(&self.inner), self.sender.clone());
         let key = (container.clone(), Errand::TellEnd);
         self.errands.begin(key, async move {
-            let exit = notices::exit(&inner, &program, &container, notice).await?;
+            let exit = notices::exit(&inner, &instance.program, &container, notice).await?;
             let Some(exit) = exit else {
                 return Ok(None);
             };
             let event = RuntimeEvent {
-                program,
+                instance,
                 container: container.clone(),
                 exit,
             };
@@ -332,7 +329,9 @@ mod tests {
     fn serve(socket: &Path) {
         let end = |program: &str| {
             let attributes = json!({
-                "name": container_name(&ProgramId::parse(program).unwrap()),
+                "name": format!("hersh-host-{program}.1"),
+                HOST_LABEL: "host",
+                crate::compose::INSTANCE_LABEL: "1",
                 crate::compose::PROGRAM_LABEL: program,
                 "exitCode": "3",
             });
@@ -380,7 +379,7 @@ mod tests {
         tokio::spawn(run(Arc::clone(&runtime.inner), sender));
         let told = tokio::time::timeout(Duration::from_secs(30), ends.recv()).await;
         let told = told.expect("b is told of").unwrap();
-        assert_eq!(told.program.as_str(), "b");
+        assert_eq!(told.instance.to_string(), "b.1");
         assert_eq!(told.exit.reason, ExitReason::Code(3));
     }
 }

@@ -9,9 +9,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use hersh_program::ProgramId;
+use hersh_program::InstanceId;
 
-use super::{Inner, listed};
+use super::Inner;
 
 /// The most that is read of one list, bytes: a program may have any number of connections.
 const LIST_BYTES_MAX: u64 = 256 * 1024;
@@ -19,25 +19,21 @@ const LIST_BYTES_MAX: u64 = 256 * 1024;
 const LISTENS: &str = "0A";
 
 impl Inner {
-    /// The addresses on which the program listens, as far as they can be seen; none otherwise.
-    pub(super) async fn listeners(&self, program: &ProgramId) -> Vec<SocketAddr> {
-        let Some(process) = self.first_process(program).await else {
+    /// The addresses on which the instance listens, as far as they can be seen; none otherwise.
+    pub(super) async fn listeners(&self, instance: &InstanceId) -> Vec<SocketAddr> {
+        let Some(process) = self.first_process(instance).await else {
             return Vec::new();
         };
         let read = tokio::task::spawn_blocking(move || of_process(process));
         let seen = read.await.unwrap_or_default();
         // If it ended meanwhile, its number may stand for a process of somebody else.
-        let is_same = self.first_process(program).await == Some(process);
+        let is_same = self.first_process(instance).await == Some(process);
         if is_same { seen } else { Vec::new() }
     }
 
-    /// The machine's number of the program's first process.
-    async fn first_process(&self, program: &ProgramId) -> Option<i64> {
-        let containers = self.containers(Some(program)).await.ok()?;
-        let running = containers.iter().filter_map(listed).find(|it| it.running)?;
-        let client = self.engine.client().await.ok()?;
-        let inspected = client.inspect_container(running.container.as_str(), None);
-        let state = inspected.await.ok()?.state?;
+    /// The machine's number of the instance's first process, while it runs.
+    async fn first_process(&self, instance: &InstanceId) -> Option<i64> {
+        let state = self.find(instance).await.ok()??.inspected.state?;
         state.pid.filter(|pid| *pid > 0)
     }
 }

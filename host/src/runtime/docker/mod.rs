@@ -80,19 +80,29 @@ use std::{
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::future::BoxFuture;
-use hersh_program::{BuildId, ContainerId, ImageId, Logs, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, ImageId, InstanceId, InstanceNumber, Instances, Logs, Observed, ProgramId,
+};
 use hersh_storage::{
     Storage,
     output::{CAUSE_LINES, LogStore, for_cause},
 };
 use tokio::sync::mpsc;
 
-use self::{capture::Captures, engine::Engine, fetched::Fetched, flows::Flows, work::Work};
+use self::{
+    capture::Captures,
+    engine::Engine,
+    fetched::Fetched,
+    flows::Flows,
+    work::{About, Work},
+};
 use super::{
     BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, OnDeath,
     Running, Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
 };
-use crate::compose::{Environment, PROGRAM_LABEL, Spec, container_name};
+use crate::compose::{
+    Environment, HOST_LABEL, INSTANCE_LABEL, PROGRAM_LABEL, Spec, container_name,
+};
 
 /// The Docker Engine. Cheap to clone.
 #[derive(Clone)]
@@ -113,7 +123,7 @@ struct Inner {
     /// Read by builds while they run, written by who collects what they left.
     building: tokio::sync::RwLock<()>,
     /// Containers that this process started and nobody is known to have ended.
-    started: Mutex<HashMap<ContainerId, ProgramId>>,
+    started: Mutex<HashMap<ContainerId, InstanceId>>,
     fetched: Arc<Fetched>,
     proved: trial::Proved,
     runscs: runsc::Known,
@@ -179,7 +189,7 @@ impl Runtime for DockerRuntime {
             let inner = Arc::clone(&self.inner);
             let program = request.program.clone();
             let job = |cancel| build::build(inner, request, cancel);
-            self.inner.work.run(&program, job).await
+            self.inner.work.run(&program, About::Build, job).await
         })
     }
 
@@ -190,17 +200,23 @@ impl Runtime for DockerRuntime {
     ) -> BoxFuture<'_, Result<Running, StartError>> {
         Box::pin(async move {
             let inner = Arc::clone(&self.inner);
-            let program = spec.program.clone();
+            let InstanceId { program, number } = spec.instance.clone();
             let job = |cancel| start::start(inner, spec, turn, cancel);
-            self.inner.work.run(&program, job).await
+            let about = About::Instance(number);
+            self.inner.work.run(&program, about, job).await
         })
     }
 
-    fn stop(&self, program: &ProgramId, grace: Duration) -> BoxFuture<'_, Result<(), StopError>> {
+    fn stop(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+        grace: Duration,
+    ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         Box::pin(async move {
-            let job = remove::all(Arc::clone(&self.inner), program.clone(), grace);
-            self.inner.work.run_instead(&program, job).await
+            let job = remove::stop(Arc::clone(&self.inner), program.clone(), instances, grace);
+            self.inner.work.run_instead(&program, instances, job).await
         })
     }
 
@@ -209,22 +225,14 @@ impl Runtime for DockerRuntime {
         Box::pin(async move { remove::kill(&self.inner, &program).await })
     }
 
-    fn observe(&self, program: &ProgramId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
-        let program = program.clone();
-        Box::pin(async move { self.inner.observe(&program).await })
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.observe(&instance).await })
     }
 
     fn on_death(&self, tell: OnDeath) {
         // A further one would be told nothing.
         let _ = self.inner.on_death.set(tell);
-    }
-
-    fn observe_container<'a>(
-        &'a self,
-        program: &'a ProgramId,
-        container: &'a ContainerId,
-    ) -> BoxFuture<'a, Result<Observed, Unavailable>> {
-        Box::pin(self.inner.observe_container(program, container))
     }
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
@@ -247,14 +255,14 @@ impl Runtime for DockerRuntime {
         &self.inner.logs
     }
 
-    fn address(&self, program: &ProgramId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
-        let program = program.clone();
-        Box::pin(async move { self.inner.address(&program).await })
+    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.address(&instance).await })
     }
 
-    fn listeners(&self, program: &ProgramId) -> BoxFuture<'_, Vec<SocketAddr>> {
-        let program = program.clone();
-        Box::pin(async move { self.inner.listeners(&program).await })
+    fn listeners(&self, instance: &InstanceId) -> BoxFuture<'_, Vec<SocketAddr>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.listeners(&instance).await })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>> {
@@ -290,19 +298,19 @@ impl Runtime for DockerRuntime {
         Box::pin(self.inner.collect(in_use, kept))
     }
 
-    fn stats(&self, container: &ContainerId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
-        let container = container.clone();
-        Box::pin(async move { self.inner.stats(&container).await })
+    fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.stats(&instance).await })
     }
 
-    fn pause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
-        let container = container.clone();
-        Box::pin(async move { self.inner.pause(&container).await })
+    fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.pause(&instance).await })
     }
 
-    fn unpause(&self, container: &ContainerId) -> BoxFuture<'_, Result<(), StopError>> {
-        let container = container.clone();
-        Box::pin(async move { self.inner.unpause(&container).await })
+    fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.unpause(&instance).await })
     }
 
     fn folder(&self) -> Option<PathBuf> {
@@ -311,7 +319,7 @@ impl Runtime for DockerRuntime {
 }
 
 impl Inner {
-    fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, ProgramId>> {
+    fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, InstanceId>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,24 +334,34 @@ fn image_tag(host_id: &str, program: &ProgramId, build: &BuildId) -> String {
     format!("{}:{build}", repository(host_id, program))
 }
 
-/// A program's own container. Labels alone don't make one: a step of a build carries those that
-/// its Dockerfile sets, so the name, which nobody but the host gives, has to fit.
+/// Reads the container of an instance from the engine's list; `None` for any other.
 fn listed(container: &ContainerSummary) -> Option<Listed> {
-    let program = program_of(container)?;
-    let name = format!("/{}", container_name(&program));
-    if !container.names.iter().flatten().any(|given| *given == name) {
-        return None;
-    }
+    let names = container.names.iter().flatten();
+    let names = names.filter_map(|name| name.strip_prefix('/'));
+    let instance = instance_of(container.labels.as_ref()?, names)?;
     Some(Listed {
-        program,
+        instance,
         container: ContainerId::parse(container.id.as_deref()?).ok()?,
         running: is_running(container),
     })
 }
 
-fn program_of(container: &ContainerSummary) -> Option<ProgramId> {
-    let labels = container.labels.as_ref()?;
-    ProgramId::parse(labels.get(PROGRAM_LABEL)?).ok()
+/// Reads which instance a container is from its labels and names. Labels alone don't tell: a step of a
+/// build carries those that its Dockerfile sets, so the name, which nobody but the host gives, has to
+/// fit.
+fn instance_of<'a>(
+    labels: &HashMap<String, String>,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Option<InstanceId> {
+    let number = labels.get(INSTANCE_LABEL);
+    let instance = InstanceId {
+        program: ProgramId::parse(labels.get(PROGRAM_LABEL)?).ok()?,
+        number: number.map_or(Some(InstanceNumber::UNNUMBERED), |text| {
+            text.parse().ok().map(InstanceNumber)
+        })?,
+    };
+    let name = container_name(labels.get(HOST_LABEL)?, &instance);
+    names.any(|given| given == name).then_some(instance)
 }
 
 fn is_running(container: &ContainerSummary) -> bool {

@@ -1,15 +1,19 @@
 //! Holding a program still, so that its files can be read.
 
-use hersh_program::ContainerId;
+use hersh_program::InstanceId;
 
 use super::{Inner, engine::Fault};
 use crate::runtime::StopError;
 
 impl Inner {
     /// Freezes the sandbox: none of its tasks runs until [`Inner::unpause`].
-    pub(super) async fn pause(&self, container: &ContainerId) -> Result<(), StopError> {
+    pub(super) async fn pause(&self, instance: &InstanceId) -> Result<(), StopError> {
+        let Some(found) = self.find(instance).await? else {
+            let message = format!("instance {instance} is not there");
+            return Err(StopError::Failed { message });
+        };
         let client = self.engine.client().await?;
-        match client.pause_container(container.as_str()).await {
+        match client.pause_container(found.container.as_str()).await {
             Ok(()) => Ok(()),
             Err(error) => match self.engine.fault(&error) {
                 Fault::Unavailable(error) => Err(error.into()),
@@ -21,9 +25,12 @@ impl Inner {
     }
 
     /// Lets it go on. One that is not paused, or not there, is a success.
-    pub(super) async fn unpause(&self, container: &ContainerId) -> Result<(), StopError> {
+    pub(super) async fn unpause(&self, instance: &InstanceId) -> Result<(), StopError> {
+        let Some(found) = self.find(instance).await? else {
+            return Ok(());
+        };
         let client = self.engine.client().await?;
-        let id = container.as_str();
+        let id = found.container.as_str();
         let Err(error) = client.unpause_container(id).await else {
             return Ok(());
         };

@@ -76,7 +76,7 @@ pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> 
         return Ok(());
     }
     let _kept = inner.building.read().await;
-    let found = find(inner, &spec.program, spec.image.as_str()).await;
+    let found = find(inner, &spec.instance.program, spec.image.as_str()).await;
     match found.map_err(not_looked)? {
         None => {
             inner.sound.add(spec.image.clone());
@@ -104,7 +104,7 @@ pub(super) fn add_to(contracts: &mut [Verified]) {
 }
 
 async fn was_seen(inner: &Inner, spec: &Spec) -> bool {
-    let (storage, program) = (inner.storage.clone(), spec.program.clone());
+    let (storage, program) = (inner.storage.clone(), spec.instance.program.clone());
     let read = tokio::task::spawn_blocking(move || storage.read_receipt::<Receipt>(&program)).await;
     let receipt = read.ok().and_then(Result::ok).flatten();
     receipt.is_some_and(|receipt| tells_of(&receipt, &spec.image))
@@ -262,6 +262,7 @@ mod tests {
     fn a_receipt_tells_of_its_own_image_once_it_was_seen() {
         let mut receipt = Receipt {
             program: ProgramId::parse("p").unwrap(),
+            instance: hersh_program::InstanceNumber(1),
             container: hersh_program::ContainerId::parse(&format!("{:064x}", 1)).unwrap(),
             image: image(1),
             mode: crate::compose::RuntimeMode::Runsc,

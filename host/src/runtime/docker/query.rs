@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptions};
-use hersh_program::{ContainerId, Logs, Observed, ProgramId};
+use bollard::{
+    Docker,
+    models::{ContainerInspectResponse, ContainerSummary},
+    query_parameters::ListContainersOptions,
+};
+use hersh_program::{ContainerId, InstanceId, Logs, Observed, ProgramId};
 use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
 
-use super::{Inner, engine::Fault, listed, start};
+use super::{Inner, engine::Fault, instance_of, start};
 use crate::{
-    compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode},
+    compose::{HOST_LABEL, PROGRAM_LABEL, RuntimeMode, container_name},
     runtime::{EngineInfo, Unavailable},
 };
 
@@ -61,52 +65,35 @@ impl Inner {
         self.engine.list(ask).await
     }
 
-    pub(super) async fn observe(
-        self: &Arc<Self>,
-        program: &ProgramId,
-    ) -> Result<Observed, Unavailable> {
-        let containers = self.containers(Some(program)).await?;
-        let mut dead = None;
-        for container in &containers {
-            let Some(one) = listed(container) else {
-                continue;
-            };
-            if one.running {
-                return Ok(Observed::Running(one.container));
-            }
-            dead = dead.or(Some(one.container));
-        }
-        let Some(container) = dead else {
-            return Ok(Observed::Absent);
-        };
-        Ok(match self.exit(program, container.as_str()).await? {
-            Some(exit) => Observed::Exited(container, exit),
-            None => Observed::Absent,
-        })
-    }
-
-    pub(super) async fn observe_container(
-        self: &Arc<Self>,
-        program: &ProgramId,
-        container: &ContainerId,
-    ) -> Result<Observed, Unavailable> {
+    /// The container of an instance; `None` when there is none. It costs the engine no look at others.
+    pub(super) async fn find(&self, instance: &InstanceId) -> Result<Option<Found>, Unavailable> {
         let client = self.engine.client().await?;
-        let id = container.as_str();
-        let running = match client.inspect_container(id, None).await {
-            Ok(inspected) => inspected.state.and_then(|state| state.running),
+        let name = container_name(&self.config.host_id, instance);
+        match client.inspect_container(&name, None).await {
+            Ok(inspected) => Ok(Found::read(inspected, &self.config.host_id, instance)),
             Err(error) => {
                 let absent = self.engine.fault(&error).unless_absent();
-                absent.map_err(Fault::into_unavailable)?;
-                return Ok(Observed::Absent);
+                absent.map(|()| None).map_err(Fault::into_unavailable)
             }
-        };
-        if running.unwrap_or(false) {
-            return Ok(Observed::Running(container.clone()));
         }
-        Ok(match self.exit(program, id).await? {
-            Some(exit) => Observed::Exited(container.clone(), exit),
-            None => Observed::Absent,
-        })
+    }
+
+    pub(super) async fn observe(
+        self: &Arc<Self>,
+        instance: &InstanceId,
+    ) -> Result<Observed, Unavailable> {
+        let Some(Found {
+            container,
+            inspected,
+        }) = self.find(instance).await?
+        else {
+            return Ok(Observed::Absent);
+        };
+        if inspected.state.and_then(|state| state.running) == Some(true) {
+            return Ok(Observed::Running(container));
+        }
+        let exit = self.exit(&instance.program, container.as_str()).await?;
+        Ok(exit.map_or(Observed::Absent, |exit| Observed::Exited(container, exit)))
     }
 
     /// The last lines printed by a container created at `created_at`, the engine's form of a time.
@@ -121,10 +108,12 @@ impl Inner {
         for_cause(lines.map(|line| &line.text))
     }
 
-    pub(super) async fn address(&self, program: &ProgramId) -> Result<Option<IpAddr>, Unavailable> {
-        let containers = self.containers(Some(program)).await?;
-        let runs = |container: &ContainerSummary| listed(container).is_some_and(|it| it.running);
-        let running = containers.into_iter().find(runs);
+    pub(super) async fn address(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Option<IpAddr>, Unavailable> {
+        let found = self.find(instance).await?.map(|found| found.inspected);
+        let running = found.filter(|it| it.state.as_ref().and_then(|it| it.running) == Some(true));
         let networks = running
             .and_then(|container| container.network_settings)
             .and_then(|settings| settings.networks)
@@ -132,5 +121,33 @@ impl Inner {
         Ok(networks
             .into_values()
             .find_map(|network| network.ip_address?.parse().ok()))
+    }
+}
+
+/// The container of an instance.
+pub(super) struct Found {
+    pub(super) container: ContainerId,
+    pub(super) inspected: ContainerInspectResponse,
+}
+
+impl Found {
+    /// Reads what an engine says of the container with the name of `instance`; `None` if somebody else
+    /// gave that name to another.
+    fn read(
+        inspected: ContainerInspectResponse,
+        host_id: &str,
+        instance: &InstanceId,
+    ) -> Option<Self> {
+        let labels = inspected.config.as_ref()?.labels.as_ref()?;
+        let name = inspected.name.as_deref()?.strip_prefix('/')?;
+        let is_own = labels.get(HOST_LABEL).map(String::as_str) == Some(host_id);
+        let is_it = instance_of(labels, [name].into_iter()).as_ref() == Some(instance);
+        if !is_own || !is_it {
+            return None;
+        }
+        Some(Self {
+            container: ContainerId::parse(inspected.id.as_deref()?).ok()?,
+            inspected,
+        })
     }
 }

@@ -7,7 +7,7 @@ use bollard::{
     query_parameters::{RemoveContainerOptions, StopContainerOptions},
 };
 use futures_util::future::join_all;
-use hersh_program::ProgramId;
+use hersh_program::{InstanceId, Instances, ProgramId};
 
 use super::{
     Inner,
@@ -20,13 +20,14 @@ use crate::runtime::{StopError, Unavailable};
 const VANISH: Duration = Duration::from_secs(20);
 const VANISH_POLL: Duration = Duration::from_millis(50);
 
-/// Stops and removes every container of the program.
-pub(super) async fn all(
+/// Stops and removes the containers of these instances.
+pub(super) async fn stop(
     inner: Arc<Inner>,
     program: ProgramId,
+    instances: Instances,
     grace: Duration,
 ) -> Result<(), StopError> {
-    let containers = own(&inner, &program).await?;
+    let containers = own(&inner, &program, instances).await?;
     let ended = join_all(
         containers
             .iter()
@@ -38,7 +39,7 @@ pub(super) async fn all(
 /// Kills every container of the program that runs, and leaves them there.
 pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
     let client = inner.engine.client().await?;
-    for container in own(inner, program).await? {
+    for container in own(inner, program, Instances::All).await? {
         if !super::is_running(&container) {
             continue;
         }
@@ -61,9 +62,10 @@ pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopE
     Ok(())
 }
 
-/// Removes every container of the program without asking it to stop.
-pub(super) async fn leftovers(inner: &Arc<Inner>, program: &ProgramId) -> Result<(), StopError> {
-    let containers = own(inner, program).await?;
+/// Removes what an earlier attempt to start the instance left, without asking it to stop.
+pub(super) async fn leftovers(inner: &Arc<Inner>, instance: &InstanceId) -> Result<(), StopError> {
+    let InstanceId { program, number } = instance;
+    let containers = own(inner, program, Instances::One(*number)).await?;
     let ids = containers.iter().filter_map(|it| it.id.as_deref());
     join_all(ids.map(async |id| {
         last_words(inner, program, id).await;
@@ -91,10 +93,19 @@ async fn last_words(inner: &Arc<Inner>, program: &ProgramId, id: &str) {
     }
 }
 
-/// The program's own containers, and no step of a build that only says that it is one.
-async fn own(inner: &Inner, program: &ProgramId) -> Result<Vec<ContainerSummary>, Unavailable> {
+/// The containers of these instances, and no step of a build that only says that it is one.
+async fn own(
+    inner: &Inner,
+    program: &ProgramId,
+    instances: Instances,
+) -> Result<Vec<ContainerSummary>, Unavailable> {
     let mut containers = inner.containers(Some(program)).await?;
-    containers.retain(|container| super::listed(container).is_some());
+    containers.retain(|container| {
+        super::listed(container).is_some_and(|listed| match instances {
+            Instances::All => true,
+            Instances::One(number) => listed.instance.number == number,
+        })
+    });
     Ok(containers)
 }
 

@@ -82,7 +82,7 @@ async fn attempt(
     let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
     let (removed, known, image, places, containers) = tokio::join!(
-        remove::leftovers(inner, &spec.program),
+        remove::leftovers(inner, &spec.instance),
         network::ensure(&client, fault, &inner.config, mode),
         client.inspect_image(spec.image.as_str()),
         places::check(inner, &spec),
@@ -124,7 +124,7 @@ async fn attempt(
     if result.is_err() {
         inner.captures.finish(&id).await;
         if let Err(error) = remove::force(inner, &id).await {
-            tracing::warn!(%error, program = %spec.program, "a container that failed to start may be left");
+            tracing::warn!(%error, instance = %spec.instance, "a container that failed to start may be left");
         }
     }
     result
@@ -176,16 +176,15 @@ async fn run(
     let client = inner.engine.client().await?;
     let id = container.as_str();
     let (made, _verified) = check(inner, spec, known, &container).await?;
-    inner
-        .started()
-        .insert(container.clone(), spec.program.clone());
+    let instance = &spec.instance;
+    inner.started().insert(container.clone(), instance.clone());
     if let Err(error) = client.start_container(id, None).await {
         let fault = inner.engine.fault(&error);
         return Err(not_run(&client, fault, spec, &made).await.into());
     }
     inner
         .captures
-        .ensure(inner, &spec.program, id, spec.sandbox.log_bytes);
+        .ensure(inner, &instance.program, id, spec.sandbox.log_bytes);
     if let Some(bridge) = &known.bridge {
         firewall::isolate(bridge).await?;
     }
@@ -201,7 +200,8 @@ async fn run(
     Ok(Running {
         address: address.and_then(|it| it.parse::<IpAddr>().ok()),
         receipt: Receipt {
-            program: spec.program.clone(),
+            program: instance.program.clone(),
+            instance: instance.number,
             container: container.clone(),
             image: spec.image.clone(),
             mode: spec.mode,
@@ -270,7 +270,7 @@ async fn check(
 
 /// A probe that could not run, or said nothing, mostly died with the program: that breaks no contract.
 async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, error: StartError) -> StartError {
-    match inner.exit(&spec.program, id).await {
+    match inner.exit(&spec.instance.program, id).await {
         Ok(Some(exit)) => StartError::Ended(exit),
         Ok(None) => error,
         Err(unavailable) => match error {
@@ -298,7 +298,7 @@ fn not_created(fault: Fault, spec: &Spec) -> StartError {
     match fault {
         Fault::Unavailable(error) => error.into(),
         Fault::Conflict(message) => failed(format!(
-            "the name {} is taken by a container that this host did not make ({message}): another host on this engine may run a program of that name; choose another name, or remove that container",
+            "the name {} is taken by a container that this host did not make ({message}): remove that container",
             spec.name
         )),
         Fault::NotFound(_) => StartError::ImageGone(spec.image.clone()),

@@ -6,26 +6,19 @@ use bollard::{
     query_parameters::StatsOptions,
 };
 use futures_util::StreamExt;
-use hersh_program::ContainerId;
+use hersh_program::InstanceId;
 
 use super::{Inner, counters, engine::Fault};
 use crate::runtime::{Stats, Unavailable};
 
 impl Inner {
-    pub(super) async fn stats(
-        &self,
-        container: &ContainerId,
-    ) -> Result<Option<Stats>, Unavailable> {
-        let client = self.engine.client().await?;
-        let id = container.as_str();
-        let inspected = match client.inspect_container(id, None).await {
-            Ok(inspected) => inspected,
-            Err(error) => {
-                let absent = self.engine.fault(&error).unless_absent();
-                return absent.map(|()| None).map_err(Fault::into_unavailable);
-            }
+    pub(super) async fn stats(&self, instance: &InstanceId) -> Result<Option<Stats>, Unavailable> {
+        let Some(found) = self.find(instance).await? else {
+            return Ok(None);
         };
-        let pid = inspected.state.and_then(|state| state.pid);
+        let client = self.engine.client().await?;
+        let id = found.container.as_str();
+        let pid = found.inspected.state.and_then(|state| state.pid);
         let Some(pid) = pid.filter(|pid| *pid > 0) else {
             return Ok(None);
         };

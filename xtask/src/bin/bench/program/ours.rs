@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use hersh_machine::driver::NoJournal;
 use hersh_program::{
-    BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, Manifest, Observed,
-    ProgramId, Source, Started, State, Supervisor, Task,
+    BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, InstanceNumber,
+    Instances, Manifest, Observed, ProgramId, Source, Started, State, Supervisor, Task,
 };
 
 use super::Subject;
@@ -97,6 +97,7 @@ impl EffectHandler for Instantly {
     async fn start_runtime(
         &self,
         _: &Task,
+        _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
     ) -> Result<Started, Cause> {
@@ -105,11 +106,11 @@ impl EffectHandler for Instantly {
         })
     }
 
-    async fn stop_runtime(&self, _: &Task, _: u64) -> Result<(), Cause> {
+    async fn stop_runtime(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn fetch_runtime_status(&self, _: &Task) -> Result<Observed, Cause> {
+    async fn fetch_runtime_status(&self, _: &Task, _: InstanceNumber) -> Result<Observed, Cause> {
         Ok(Observed::Running(self.container.clone()))
     }
 

@@ -1,0 +1,190 @@
+//! Every execution of a program has a number of its own, and nothing of one counts for another.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
+
+mod common;
+
+use common::{Walk, container, exit, host_started, program};
+use hersh_program::{
+    Effect, Event, InstanceNumber, Instances, Observed, OpId, Program, State, StopStep, Then,
+};
+
+fn new() -> Walk {
+    Walk::new(program())
+}
+
+/// A program as a host left it that did not number instances.
+fn unnumbered() -> Walk {
+    let mut stored = serde_json::to_value(program()).unwrap();
+    stored.as_object_mut().unwrap().remove("instances");
+    let program: Program = serde_json::from_value(stored).unwrap();
+    assert_eq!(program.instances, None);
+    Walk::new(program)
+}
+
+/// The number in the last start that was asked for.
+fn asked_to_start(walk: &Walk) -> InstanceNumber {
+    match walk.effects.as_slice() {
+        [.., (_, Effect::StartRuntime { instance, .. })] => *instance,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn exited(instance: u64, digit: char) -> Event {
+    Event::RuntimeExited {
+        instance: InstanceNumber(instance),
+        container: container(digit),
+        exit: exit(1),
+    }
+}
+
+#[test]
+fn every_start_has_the_next_number() {
+    let first = new().starting();
+    assert_eq!(asked_to_start(&first), InstanceNumber(1));
+    let again = first.started('c').restart().stop_finished();
+    assert_eq!(asked_to_start(&again), InstanceNumber(2));
+    // A retry too is a new execution.
+    let failed = again.started('d').exited('d', 1).stop_finished();
+    let retried = failed.wake();
+    assert_eq!(asked_to_start(&retried), InstanceNumber(3));
+    let third = retried.started('e');
+    assert_eq!(
+        third.program.ready_instance().unwrap().to_string(),
+        "counter.3"
+    );
+}
+
+#[test]
+fn the_end_of_an_earlier_instance_is_stale() {
+    let second = new().ready().restart().stop_finished();
+    let second = second.event(exited(1, 'd'));
+    match &second.program.state {
+        State::Starting(held) => assert_eq!(held.exits, []),
+        other => panic!("{other:?}"),
+    }
+    // Even of one that the runtime calls the same.
+    let op = match &second.program.state {
+        State::Starting(held) => held.op,
+        other => panic!("{other:?}"),
+    };
+    let started = hersh_program::Started {
+        container: container('d'),
+    };
+    let second = second.event(Event::RuntimeStarted { op, started });
+    let second = second.event(exited(1, 'd'));
+    assert_eq!(second.state(), "ready");
+    assert_eq!(second.event(exited(2, 'd')).state(), "stopping");
+}
+
+#[test]
+fn questions_and_stops_name_their_instance() {
+    let asked = new().ready().event(host_started());
+    match asked.effects.as_slice() {
+        [(_, Effect::FetchRuntimeStatus { instance, .. })] => {
+            assert_eq!(*instance, InstanceNumber(1));
+        }
+        other => panic!("{other:?}"),
+    }
+    let stopping = asked.stop();
+    match &stopping.program.state {
+        State::Stopping(held) => assert_eq!(held.instance, Some(InstanceNumber(1))),
+        other => panic!("{other:?}"),
+    }
+    // Whatever else is there of the program goes too.
+    match stopping.effects.as_slice() {
+        [.., (_, Effect::StopRuntime { instances, .. })] => {
+            assert_eq!(*instances, Instances::All);
+        }
+        other => panic!("{other:?}"),
+    }
+    match &new().building().stop().program.state {
+        State::Stopping(held) => assert_eq!(held.instance, None),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_program_accounts_for_what_it_will_stop() {
+    let (first, other) = (InstanceNumber(1), InstanceNumber(2));
+    let accounts = |walk: &Walk| {
+        let program = &walk.program;
+        (program.accounts_for(first), program.accounts_for(other))
+    };
+    assert_eq!(accounts(&new()), (false, false));
+    assert_eq!(accounts(&new().building()), (false, false));
+    assert_eq!(accounts(&new().starting()), (true, false));
+    assert_eq!(accounts(&new().ready()), (true, false));
+    let stopping = new().ready().stop();
+    assert_eq!(accounts(&stopping), (true, true));
+    let op = stopping.op();
+    let result = Err(common::stop_failed());
+    let left = stopping.clone().event(Event::StopFinished { op, result });
+    assert_eq!((left.state(), accounts(&left)), ("error", (true, true)));
+    assert_eq!(accounts(&stopping.stop_finished()), (false, false));
+    let removing = new().ready().delete().stop_finished();
+    match &removing.program.state {
+        State::Stopping(held) => {
+            assert_eq!((held.step, &held.then), (StopStep::Files, &Then::Remove));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(accounts(&removing), (false, false));
+}
+
+#[test]
+fn an_older_journal_folds_without_numbers() {
+    let old_start = Event::HostStarted {
+        numbers_instances: false,
+    };
+    let ready = unnumbered().ready().event(old_start);
+    let named = ready.effects.iter().find_map(|(_, effect)| match effect {
+        Effect::FetchRuntimeStatus { instance, .. } => Some(*instance),
+        _ => None,
+    });
+    assert_eq!(named, Some(InstanceNumber::UNNUMBERED));
+    let again = ready.restart().stop_finished();
+    assert_eq!(asked_to_start(&again), InstanceNumber::UNNUMBERED);
+    // What it was told of ends is told apart by what the runtime calls them.
+    let again = again.started('d');
+    assert_eq!(again.clone().event(exited(0, 'c')).state(), "ready");
+    assert_eq!(again.event(exited(0, 'd')).state(), "stopping");
+}
+
+#[test]
+fn numbers_begin_with_the_first_host_that_gives_them() {
+    let adopted = unnumbered().ready().event(host_started());
+    assert_eq!(
+        adopted.program.ready_instance().unwrap().number,
+        InstanceNumber::UNNUMBERED
+    );
+    let op = adopted.op();
+    let result = Ok(Observed::Running(container('c')));
+    let adopted = adopted.event(Event::StatusFetched { op, result });
+    assert_eq!(adopted.state(), "ready", "what runs is not disturbed");
+    let next = adopted.restart().stop_finished();
+    assert_eq!(asked_to_start(&next), InstanceNumber(1));
+    assert_ne!(op, OpId(0));
+}
+
+#[test]
+fn events_without_numbers_are_read() {
+    let old = r#"{"event":"runtime_exited","container":"0123456789ab","exit":{"reason":"vanished","logs":[]}}"#;
+    match serde_json::from_str(old).unwrap() {
+        Event::RuntimeExited { instance, .. } => {
+            assert_eq!(instance, InstanceNumber::UNNUMBERED);
+        }
+        other => panic!("{other:?}"),
+    }
+    let old: Event = serde_json::from_str(r#"{"event":"host_started"}"#).unwrap();
+    assert_eq!(
+        old,
+        Event::HostStarted {
+            numbers_instances: false
+        }
+    );
+}
