@@ -30,7 +30,8 @@
 //! // What the host observes:
 //! # let container = ContainerId::parse("0123456789ab")?;
 //! # let exit = Exit { reason: ExitReason::Code(0), logs: Vec::new() };
-//! supervisor.send(Event::RuntimeExited { container, exit })?;
+//! let instance = InstanceNumber(1);
+//! supervisor.send(Event::RuntimeExited { instance, container, exit })?;
 //!
 //! // After a restart of the host:
 //! let mut stepper = ProgramStepper::new(created);
