@@ -55,8 +55,9 @@ impl Place {
         let folder = self.folder.path();
         assert_eq!(names(folder), ["bystander", "data"]);
         let data = folder.join("data");
-        assert_eq!(names(&data), ["programs", "staging", "staging.lock"]);
-        for empty in ["programs", "staging"] {
+        let all = ["programs", "removing", "staging", "staging.lock"];
+        assert_eq!(names(&data), all);
+        for empty in ["programs", "removing", "staging"] {
             assert!(
                 names(&data.join(empty)).is_empty(),
                 "{empty} holds something"
