@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hersh_host::dockerfile::{Base, Dockerfile};
+use hersh_docker::dockerfile::{Base, Dockerfile};
 use libfuzzer_sys::fuzz_target;
 
 /// Stands for an id. No id itself, since a Dockerfile that names one is refused.

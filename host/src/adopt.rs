@@ -12,14 +12,9 @@ use hersh_base::lock::{DataLock, LockError};
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_storage::{Storage, StorageError, set_file_aside};
 
-use crate::{
-    runtime::{
-        Unavailable,
-        docker::{self, Stray},
-    },
-    serve::META_HOST_ID,
-    unclaimed::Journalled,
-};
+use crate::{serve::META_HOST_ID, unclaimed::Journalled};
+use hersh_docker::Stray;
+use hersh_sandbox::Unavailable;
 
 /// Why nothing was adopted. What is stored is as it was, but for what was set aside already.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +82,10 @@ pub async fn adopt(
     let _journal_lock = home.lock()?;
     let storage = Storage::open(data)?;
     let is_lost = is_lost(&home)?;
-    let containers = docker::strays(engine, &storage.programs_dir()).await?;
+    let containers = hersh_docker::strays(engine, &storage.programs_dir()).await?;
     let programs = storage.programs()?;
     for stray in &containers {
-        docker::remove_stray(engine, stray).await?;
+        hersh_docker::remove_stray(engine, stray).await?;
     }
     let mut folders = Vec::new();
     for program in &programs {

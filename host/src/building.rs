@@ -11,10 +11,8 @@ use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, Program
 use hersh_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    runtime::{BuildError, BuildRequest, Hold, Making, Runtime},
-    space::Space,
-};
+use crate::space::Space;
+use hersh_sandbox::{BuildError, BuildRequest, Hold, Making, Runtime};
 
 /// Builds of a host at once.
 pub(crate) const BUILDS_AT_ONCE: usize = 2;

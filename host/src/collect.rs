@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use hersh_program::{Program, State};
 
-use crate::{
-    host::Host,
-    runtime::{Collected, InUse, Kept, Unavailable},
-};
+use crate::host::Host;
+use hersh_sandbox::{Collected, InUse, Kept, Unavailable};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);

@@ -20,20 +20,16 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     building::Builds,
-    compose::{Spec, to_compose_yaml},
     elsewhere, overuse,
     probes::Probes,
     quota,
     readiness::{self, NotReady},
-    runtime::{Running, Runtime, StartError},
 };
+use hersh_sandbox::{Running, Runtime, Spec, StartError, to_compose_yaml};
 
 /// The last lines that travel with a cause.
 const LOG_TAIL_LINES: usize = 50;
 
-/// Containers that are started at once: more would only slow each other down until their time is
-/// over. What a program does until it is ready does not count.
-pub(crate) const STARTS_AT_ONCE: usize = 8;
 /// Of those, as many may be one owner's: a start can be made slow by what is started.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
 /// States that are measured at once before a start, each on a thread of its own: more than starts, since

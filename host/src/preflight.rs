@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use hersh_program::ProgramId;
 
-use crate::{
-    convert,
-    dockerfile::{Asked, Dockerfile},
-};
+use crate::convert;
+use hersh_docker::dockerfile::{Asked, Dockerfile};
 
 /// Checks the name of a program.
 ///

@@ -10,10 +10,8 @@ use hersh_base::whole::whole;
 use hersh_program::InstanceId;
 use tokio::sync::Mutex;
 
-use crate::{
-    host::Host,
-    runtime::{Stats, Unavailable},
-};
+use crate::host::Host;
+use hersh_sandbox::{Stats, Unavailable};
 
 /// How long a reading is good for.
 const FRESH: Duration = Duration::from_secs(1);

@@ -14,7 +14,8 @@ use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor,
 use hersh_proxy::{InFlight, Rules, Upstream, place::Place};
 use tokio_util::sync::CancellationToken;
 
-use crate::{convert, quota::Looks, reading::LastReading, runtime::Making};
+use crate::{convert, quota::Looks, reading::LastReading};
+use hersh_sandbox::Making;
 
 /// One program of this host.
 pub(crate) struct Entry {

@@ -9,17 +9,12 @@ use hersh_base::{
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_machine::driver::Clock;
 use hersh_proxy::lanes::Lanes;
-use hersh_storage::{Storage, StorageError};
+use hersh_storage::{Storage, StorageError, output::LogStore};
 use tokio::net::TcpListener;
 
 use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
-    compose::RuntimeMode,
-    runtime::{
-        Runtime, Unavailable,
-        docker::{DockerConfig, DockerRuntime},
-    },
     server::{self, Door, Scheme},
     service,
     supervise::{self, Bounds, Foundation, RecoverError, Remembered},
@@ -27,6 +22,8 @@ use crate::{
     unclaimed::{self, ClaimError, Journalled, Unclaimed},
     workers::{self, WorkerEnded},
 };
+use hersh_docker::{DockerConfig, DockerRuntime};
+use hersh_sandbox::{Runtime, RuntimeMode, Unavailable};
 
 pub(crate) const META_HOST_ID: &str = "host_id";
 
@@ -151,13 +148,15 @@ pub async fn serve(
     let host_id = host_id(&journal).await?;
     let (accounts, new_token) =
         auth::open(&journal, storage.data_dir(), Surroundings::System.now_ms()).await?;
-    let runtime = connect(&config, &storage, host_id).await?;
+    let output = LogStore::new(storage.clone());
+    let runtime = connect(&config, &storage, &output, host_id).await?;
     let listener = listen(config.settings.listen).await?;
     let foundation = Foundation {
         programs,
         storage,
         journal,
         runtime,
+        output,
         accounts,
         surroundings: Surroundings::System,
         bounds: Bounds {
@@ -220,6 +219,7 @@ async fn open_journal(
 async fn connect(
     config: &Config,
     storage: &Storage,
+    output: &LogStore,
     host_id: String,
 ) -> Result<Arc<dyn Runtime>, HostError> {
     let settings = &config.settings;
@@ -237,7 +237,8 @@ async fn connect(
         build_memory_bytes: settings.builds_memory_bytes,
         ..DockerConfig::default()
     };
-    let runtime = DockerRuntime::new(docker, storage.clone()).map_err(HostError::Engine)?;
+    let runtime =
+        DockerRuntime::new(docker, storage.clone(), output.clone()).map_err(HostError::Engine)?;
     let info = runtime.check().await.map_err(HostError::Engine)?;
     tracing::info!(engine = %info.version, api = %info.api_version, "container engine");
     match mode {

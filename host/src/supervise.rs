@@ -4,11 +4,7 @@
 //! journal ─► fold ─► runtime: list ─► orphans removed ─► supervisors resumed ─► exits observed
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use hersh_base::{
     surroundings::Surroundings,
@@ -16,32 +12,28 @@ use hersh_base::{
 };
 use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
-use hersh_program::{InstanceId, Instances, Program, ProgramId, State, Supervisor, UserId};
+use hersh_program::{InstanceId, ProgramId, State, Supervisor, UserId};
 use hersh_proxy::Proxy;
-use hersh_storage::{Storage, StorageError};
+use hersh_storage::{Storage, StorageError, output::LogStore};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     admission::Admission,
     auth::{Accounts, Throttle},
     building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
-    effects::{
-        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
-    },
+    effects::{Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX},
     host::{AllSeats, Host, PAUSES_MAX, Parts, Recent},
     idempotency::Claims,
     metrics::{Measured, Metrics},
+    orphans,
     probes::Probes,
     program_journal::ProgramJournal,
     registry::{Entry, Registry},
-    runtime::{Making, Runtime, RuntimeEvent, Unavailable},
     space::{FREE_BYTES_MIN, Space},
     story::Story,
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
-
-/// What nobody owns any more is not waited for.
-const ORPHAN_GRACE: Duration = Duration::ZERO;
+use hersh_sandbox::{Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
 
 /// Why a host's programs could not be brought back. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +86,7 @@ pub(crate) struct Foundation {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) output: LogStore,
     pub(crate) accounts: Accounts,
     pub(crate) surroundings: Surroundings,
     pub(crate) bounds: Bounds,
@@ -123,6 +116,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         storage,
         journal,
         runtime,
+        output,
         accounts,
         surroundings,
         bounds,
@@ -135,17 +129,12 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
     let metrics = Metrics::new(journal.metrics());
     let probes = Probes::default();
+    let tenancy = tenancy_of(Arc::clone(&registry), accounts.clone());
     let effects = Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
         surroundings: surroundings.clone(),
-        builds: Builds {
-            storage: storage.clone(),
-            runtime: Arc::clone(&runtime),
-            queue: build_queue.clone(),
-            space: space.clone(),
-            tenancy: tenancy_of(Arc::clone(&registry), accounts.clone()),
-        },
+        builds: builds_of(&storage, &runtime, &build_queue, &space, tenancy),
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         starter: starter_of(Arc::clone(&registry)),
@@ -156,6 +145,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         storage,
         journal,
         runtime,
+        output,
         registry,
         effects: Arc::new(Measured::new(effects, metrics.clone())),
         metrics,
@@ -176,6 +166,23 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let left = recover(&host, programs).await?;
     let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
     Ok((host, workers))
+}
+
+/// What builds images, by turns.
+fn builds_of(
+    storage: &Storage,
+    runtime: &Arc<dyn Runtime>,
+    queue: &TurnQueue,
+    space: &Space,
+    tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+) -> Builds {
+    Builds {
+        storage: storage.clone(),
+        runtime: Arc::clone(runtime),
+        queue: queue.clone(),
+        space: space.clone(),
+        tenancy,
+    }
 }
 
 /// Has deaths of containers told to programs at once; how each ended comes later.
@@ -267,7 +274,7 @@ async fn recover(
             left.push((id, stored.row));
         }
     }
-    remove_orphans(
+    orphans::remove(
         host,
         living.iter().map(|(_, stored)| stored.stepper.state()),
     )
@@ -286,58 +293,6 @@ async fn recover(
     }
     tracing::info!(programs, "recovered");
     Ok(left)
-}
-
-/// Removes instances and folders that no program of the journal accounts for: of a create that a crash
-/// cut short, of a removal that it came after, or that an older journal never saw. State is never
-/// removed by that.
-///
-/// An instance that is left would go on writing to the `/state` of its program beside the next one:
-/// a start removes nothing but an earlier attempt at the same instance.
-async fn remove_orphans(
-    host: &Host,
-    programs: impl Iterator<Item = &Box<Program>>,
-) -> Result<(), RecoverError> {
-    let known: BTreeMap<&ProgramId, &Program> =
-        programs.map(|program| (&program.id, &**program)).collect();
-    for InstanceId { program, number } in host
-        .runtime()
-        .list()
-        .await?
-        .into_iter()
-        .map(|it| it.instance)
-    {
-        let owner = known.get(&program);
-        if owner.is_some_and(|owner| owner.accounts_for(number)) {
-            continue;
-        }
-        tracing::warn!(%program, instance = %number, "removing an instance that no program accounts for");
-        let one = Instances::One(number);
-        if let Err(error) = host.runtime().stop(&program, one, ORPHAN_GRACE).await {
-            tracing::error!(%program, instance = %number, %error, "an instance that no program accounts for is left");
-        }
-    }
-    let folders = host.blocking(|host| host.storage().programs()).await??;
-    for id in folders.into_iter().filter(|id| !known.contains_key(id)) {
-        tracing::warn!(program = %id, "clearing folders that no program owns");
-        if let Err(error) = host.runtime().forget(&id).await {
-            tracing::error!(program = %id, %error, "images that no program owns are left");
-        }
-        let program = id.clone();
-        let disowned = host
-            .blocking(move |host| host.storage().disown(&program, host.now_ms()))
-            .await?;
-        match disowned {
-            Ok(None) => {}
-            Ok(Some(aside)) => {
-                tracing::warn!(program = %id, folder = %aside.display(), "it has state: set aside");
-            }
-            Err(error) => {
-                tracing::error!(program = %id, %error, "folders that no program owns are left");
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Lets a program go on that a host paused for a copy of its state and could not wake any more. An

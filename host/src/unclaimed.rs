@@ -14,10 +14,8 @@ use hersh_journal::{Home, JOURNAL_FILE};
 use hersh_program::ProgramId;
 use hersh_storage::{Storage, StorageError};
 
-use crate::runtime::{
-    Unavailable,
-    docker::{self, Stray},
-};
+use hersh_docker::Stray;
+use hersh_sandbox::Unavailable;
 
 /// So many names of programs are told.
 const NAMES_MAX: usize = 5;
@@ -127,7 +125,7 @@ pub(crate) async fn refuse(
             folders = lived_in;
         }
     }
-    let mut containers = match docker::strays(engine, &storage.programs_dir()).await {
+    let mut containers = match hersh_docker::strays(engine, &storage.programs_dir()).await {
         Ok(found) => found,
         // The folders are enough to refuse.
         Err(_) if has_log || !folders.is_empty() => Vec::new(),

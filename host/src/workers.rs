@@ -22,9 +22,9 @@ use crate::{
     collect,
     host::{Entry, Host},
     overuse, quota,
-    runtime::RuntimeEvent,
     story::one_line,
 };
+use hersh_sandbox::RuntimeEvent;
 
 /// How often last uses of tokens are written down, and the journal forgets what is too old: its
 /// bounds hold but for what came since.

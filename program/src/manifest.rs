@@ -86,6 +86,12 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Returns where in the tree the Dockerfile stands.
+    #[must_use]
+    pub fn dockerfile(&self) -> &str {
+        self.dockerfile.as_deref().unwrap_or("Dockerfile")
+    }
+
     /// Whether an image that stands is made anew all the same.
     #[must_use]
     pub fn is_fresh(&self) -> bool {

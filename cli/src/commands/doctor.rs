@@ -1,6 +1,6 @@
 //! `hersh doctor`.
 
-use hersh_host::doctor::{Finding, Verdict};
+use hersh_sandbox::{Finding, Verdict};
 use serde_json::json;
 
 use crate::{

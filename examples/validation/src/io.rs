@@ -5,7 +5,7 @@
 //! archive ─► Storage ─► build ─► Spec ─► validate ─► start in gVisor ─► Receipt ─► stop
 //! ```
 
-use hersh_host::compose::Contract;
+use hersh_sandbox::Contract;
 
 use crate::{
     engine::Engine,

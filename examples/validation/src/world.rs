@@ -3,17 +3,14 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use hersh_host::{
-    compose::{Contract, Receipt, Spec, validate},
-    runtime::{
-        BuildRequest, Making, Running, Runtime, StartError,
-        docker::{DockerConfig, DockerRuntime},
-    },
-};
+use hersh_docker::{DockerConfig, DockerRuntime};
 use hersh_program::{
     BuildId, ImageId, InstanceId, InstanceNumber, Instances, Limits, Manifest, Observed, ProgramId,
 };
-use hersh_storage::{SourceLimits, Storage};
+use hersh_sandbox::{
+    BuildRequest, Contract, Making, Receipt, Running, Runtime, Spec, StartError, validate,
+};
+use hersh_storage::{SourceLimits, Storage, output::LogStore};
 use tempfile::TempDir;
 
 use crate::{
@@ -48,7 +45,7 @@ impl World {
             ..DockerConfig::default()
         };
         let world = Self {
-            runtime: DockerRuntime::new(config, storage.clone())?,
+            runtime: DockerRuntime::new(config, storage.clone(), LogStore::new(storage.clone()))?,
             storage,
             program,
             engine: engine.clone(),

@@ -73,7 +73,7 @@ pub(super) async fn program(
         .as_deref()
         .map(|text| since(text, host.now_ms()))
         .transpose()?;
-    let (id, store) = (entry.id(), host.runtime().log_store());
+    let (id, store) = (entry.id(), host.output());
     let marks = if query.marks {
         Marks::Shown
     } else {

@@ -16,9 +16,9 @@ use crate::{
     auth::AccountError,
     convert::{ManifestError, without_folders},
     host::{CommandError, CopyError, CreateError, ReplaceError},
-    runtime::{StopError, Unavailable},
     space::NoSpace,
 };
+use hersh_sandbox::{StopError, Unavailable};
 
 /// A problem as a reply.
 #[derive(Debug)]

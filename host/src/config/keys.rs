@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::dockerfile::Registries;
+use hersh_docker::dockerfile::Registries;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use hersh_journal::Home;
 use hersh_wire::ByteSize;
 
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
-use crate::dockerfile::Registries;
+use hersh_docker::dockerfile::Registries;
 
 /// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]

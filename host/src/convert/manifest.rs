@@ -6,7 +6,7 @@ use hersh_program::{BuildRules, Limits, Manifest, NetworkMode, RestartPolicy, Ti
 use hersh_wire as wire;
 
 use super::{reach, recipe::recipe};
-use crate::compose::MIN_PIDS;
+use hersh_sandbox::MIN_PIDS;
 
 pub(super) const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -2,7 +2,8 @@
 
 use hersh_wire as wire;
 
-use crate::{registry::Entry, runtime::Stats};
+use crate::registry::Entry;
+use hersh_sandbox::Stats;
 
 /// A reading of `at_ms`, with the last measure of `/state`.
 pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::StatsView {

@@ -11,10 +11,8 @@ use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
 use super::{folders::without_folders, reach, words::record_words};
-use crate::{
-    compose::{Receipt, RuntimeMode},
-    registry::Entry,
-};
+use crate::registry::Entry;
+use hersh_sandbox::{Receipt, RuntimeMode};
 
 /// A program as it stands now.
 pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {

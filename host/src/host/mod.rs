@@ -18,7 +18,7 @@ use hersh_program::{
     CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
 };
 use hersh_proxy::{Proxy, Upstream, lanes, place::Place};
-use hersh_storage::Storage;
+use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
@@ -36,10 +36,10 @@ use crate::{
     metrics::{Measured, Metrics},
     probes::Probes,
     registry::Registry,
-    runtime::{Runtime, Unavailable},
     seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     space::Space,
 };
+use hersh_sandbox::{Runtime, Unavailable};
 
 /// What a user can ask of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) output: LogStore,
     pub(crate) registry: Arc<Registry>,
     pub(crate) effects: Arc<Measured<Effects>>,
     pub(crate) metrics: Metrics,
@@ -133,6 +134,11 @@ impl Host {
 
     pub(crate) fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    /// What programs printed, to read and to follow, across their instances.
+    pub(crate) fn output(&self) -> &LogStore {
+        &self.0.output
     }
 
     pub(crate) fn runtime(&self) -> &dyn Runtime {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hersh_journal::JournalError;
 
 use super::Host;
-use crate::{runtime::Unavailable, space::NoSpace};
+use crate::space::NoSpace;
+use hersh_sandbox::Unavailable;
 
 /// How long engine and journal may take to answer: an engine that locked up takes questions and
 /// answers none, and so does a disk that hangs.

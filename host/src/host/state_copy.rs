@@ -20,7 +20,8 @@ use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, Stora
 use tokio::task::JoinError;
 
 use super::{Entry, Host};
-use crate::{runtime::StopError, space::NoSpace};
+use crate::space::NoSpace;
+use hersh_sandbox::StopError;
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(20);

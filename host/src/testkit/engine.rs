@@ -14,7 +14,7 @@ use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, InstanceId, Progr
 use tokio::sync::mpsc;
 
 use super::{Ended, Fate, Operation, Plan, Reply, Trouble, turns::Turns, world::World};
-use crate::runtime::{EVENT_QUEUE, InUse};
+use hersh_sandbox::{EVENT_QUEUE, InUse};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
 

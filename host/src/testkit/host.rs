@@ -20,7 +20,7 @@ use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
 use hersh_proxy::lanes::Lanes;
-use hersh_storage::{Storage, StorageError};
+use hersh_storage::{Storage, StorageError, output::LogStore};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -155,6 +155,7 @@ impl TestHost {
             programs,
             storage,
             journal,
+            output: LogStore::new(setup.storage.clone()),
             runtime: setup.runtime,
             accounts,
             surroundings,

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Ended, FakeEngine, Operation, Reply, Trouble, turns::Turns};
-use crate::runtime::EVENT_QUEUE;
+use hersh_sandbox::EVENT_QUEUE;
 
 #[derive(Serialize, Deserialize)]
 enum Request {

@@ -12,16 +12,14 @@ use futures_util::{FutureExt, future::BoxFuture};
 use hersh_program::{
     BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Logs, Observed, ProgramId,
 };
-use hersh_storage::{Storage, output::LogStore};
+use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
-use crate::{
-    compose::{Environment, Receipt, RuntimeMode, Spec},
-    runtime::{
-        BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, InUse, Kept, Listed, Running,
-        Runtime, RuntimeEvent, StartError, StartTurn, Stats, StopError, Unavailable,
-    },
+use hersh_sandbox::{
+    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, Environment, InUse, Kept, Listed,
+    Receipt, Running, Runtime, RuntimeEvent, RuntimeMode, Spec, StartError, StartTurn, Stats,
+    StopError, Unavailable,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -31,7 +29,6 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct FakeRuntime {
     link: Link,
     storage: Storage,
-    logs: LogStore,
     address: Mutex<Option<IpAddr>>,
     paused: Mutex<Paused>,
 }
@@ -68,7 +65,6 @@ impl FakeRuntime {
     fn over(link: Link, storage: Storage) -> Self {
         Self {
             link,
-            logs: LogStore::new(storage.clone()),
             storage,
             address: Mutex::new(Some(ADDRESS)),
             paused: Mutex::default(),
@@ -276,10 +272,6 @@ impl Runtime for FakeRuntime {
 
     fn logs(&self, _: &ProgramId, _: usize) -> BoxFuture<'_, Logs> {
         std::future::ready(Vec::new()).boxed()
-    }
-
-    fn log_store(&self) -> &LogStore {
-        &self.logs
     }
 
     fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {

@@ -1,7 +1,7 @@
 //! What a fake engine's trouble is to a host.
 
 use super::Trouble;
-use crate::runtime::{BuildError, StartError, StopError, Unavailable};
+use hersh_sandbox::{BuildError, StartError, StopError, Unavailable};
 
 impl Trouble {
     fn message(self) -> String {

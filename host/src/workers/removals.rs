@@ -77,7 +77,7 @@ async fn forget(host: Host, id: ProgramId) -> ProgramId {
         // is gone, and would else be given what the name's next owner puts there.
         entry.gone().cancel();
         // Somebody may have asked for its output while it went.
-        host.runtime().log_store().forget(&id);
+        host.output().forget(&id);
         host.registry().remove(&id);
         tracing::info!(program = %id, "removed");
     }

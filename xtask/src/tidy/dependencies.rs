@@ -25,7 +25,7 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 9] = [
+const OURS: [(&str, &[&str]); 11] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
@@ -39,13 +39,29 @@ const OURS: [(&str, &[&str]); 9] = [
         &["hersh-base", "hersh-program", "hersh-wire"],
     ),
     (
+        "hersh-sandbox",
+        &["hersh-base", "hersh-program", "hersh-wire"],
+    ),
+    (
+        "hersh-docker",
+        &[
+            "hersh-base",
+            "hersh-program",
+            "hersh-sandbox",
+            "hersh-storage",
+            "hersh-wire",
+        ],
+    ),
+    (
         "hersh-host",
         &[
             "hersh-base",
+            "hersh-docker",
             "hersh-journal",
             "hersh-machine",
             "hersh-program",
             "hersh-proxy",
+            "hersh-sandbox",
             "hersh-storage",
             "hersh-wire",
         ],
@@ -56,6 +72,7 @@ const OURS: [(&str, &[&str]); 9] = [
             "hersh-base",
             "hersh-host",
             "hersh-journal",
+            "hersh-sandbox",
             "hersh-storage",
             "hersh-wire",
         ],
@@ -70,7 +87,7 @@ const OURS: [(&str, &[&str]); 9] = [
 /// a feature.
 const ONLY_IN: [(&str, &str); 3] = [
     ("axum", "hersh-host"),
-    ("bollard", "hersh-host"),
+    ("bollard", "hersh-docker"),
     ("rusqlite", "hersh-journal"),
 ];
 
@@ -261,7 +278,7 @@ mod tests {
         assert!(broken("hersh", &optional).is_empty());
         assert!(broken("xtask", &optional).is_empty());
         assert_eq!(broken("hersh-cli", &optional), ["direction"]);
-        assert!(broken("hersh-host", &json!({"name": "bollard"})).is_empty());
+        assert!(broken("hersh-docker", &json!({"name": "bollard"})).is_empty());
         assert!(broken("hersh-journal", &json!({"name": "rusqlite"})).is_empty());
         assert_eq!(
             broken("hersh-host", &json!({"name": "rusqlite"})),

@@ -22,7 +22,7 @@ async fn print(world: &World, numbers: Range<usize>, padding: &str) {
         text: format!("{number} {padding}"),
     });
     let program = ProgramId::parse("p").unwrap();
-    let store = world.host.runtime().log_store();
+    let store = world.host.output();
     let printed = store.append(&program, lines.collect(), 1 << 20);
     printed.await.unwrap();
 }

@@ -151,6 +151,7 @@ impl World {
         let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
         let foundation = Foundation {
             programs,
+            output: hersh_storage::output::LogStore::new(storage.clone()),
             storage,
             journal,
             runtime: Arc::<FakeRuntime>::clone(&runtime),

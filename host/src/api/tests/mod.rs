@@ -253,6 +253,7 @@ async fn bring_up(
     let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
     let foundation = Foundation {
         programs,
+        output: hersh_storage::output::LogStore::new(storage.clone()),
         storage,
         journal,
         runtime: Arc::<FakeRuntime>::clone(&runtime),

@@ -144,8 +144,7 @@ async fn a_stream_of_lines_goes_on_after_the_last_id() {
         line(2, "four"),
     ];
     host.host
-        .runtime()
-        .log_store()
+        .output()
         .append(&id, lines, 1 << 20)
         .await
         .unwrap();
@@ -187,7 +186,7 @@ async fn a_stream_goes_on_where_it_was_though_times_are_out_of_order() {
         line(5, Stream::Host, "lines are missing here"),
         line(6, Stream::Stdout, "after"),
     ];
-    let store = host.host.runtime().log_store();
+    let store = host.host.output();
     store.append(&id, lines, 1 << 20).await.unwrap();
     let texts = |events: &[(String, Value)]| -> Vec<String> {
         let text = |value: &Value| value["line"].as_str().unwrap().to_owned();

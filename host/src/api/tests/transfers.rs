@@ -133,7 +133,7 @@ async fn slow_readers_of_logs_are_few_and_get_every_line() {
     let read = || fixture.ask(Method::GET, "/programs/p/logs");
     assert_eq!(read().await, (StatusCode::OK, json!([])));
     fixture.host.storage().ensure_folders(&id).unwrap();
-    let store = fixture.host.runtime().log_store();
+    let store = fixture.host.output();
     let lines = texts.iter().map(|text| line(text)).collect();
     store.append(&id, lines, 1 << 20).await.unwrap();
     let (_, all) = read().await;

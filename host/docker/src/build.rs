@@ -1,0 +1,296 @@
+//! Builds. The engine's classic builder: every engine since 20.10 has it, a closed connection ends
+//! it, and its steps can be told from all other containers.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use futures_util::StreamExt;
+use hersh_program::ImageId;
+use hersh_storage::{BUILD_DOCKERFILE, Purpose, SourceTree, output::BuildLog, tar_stream};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Inner, base, build_connection, build_network,
+    build_steps::{self, Watched},
+    culprit,
+    engine::Fault,
+    image_tag,
+    narrator::{Bounds, Narrator},
+    places,
+    trees::Trees,
+    trial::TrialError,
+    user_entry,
+};
+use crate::dockerfile::ToBuild;
+use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
+
+/// Builds end by cancellation, never by a limit on one request.
+pub(super) const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The period of the scheduler by which processor time is bounded, microseconds.
+const CPU_PERIOD_US: i32 = 100_000;
+/// How often a build is begun that fails over somebody else's removals, see [`met_a_removal`].
+pub(super) const ATTEMPTS_MAX: usize = 10;
+
+pub(super) async fn build(
+    inner: Arc<Inner>,
+    request: BuildRequest,
+    cancel: CancellationToken,
+) -> Result<ImageId, BuildError> {
+    // Nothing is collected meanwhile: not the image that stands, nor a layer that is built on.
+    let _kept = inner.building.read().await;
+    // One that a start would refuse is built again, so that its line is told.
+    if let Some(image) = inner.built(&request.program, &request.build).await?
+        && !places::is_obstructed(&inner, &request.program, &image).await
+    {
+        return Ok(image);
+    }
+    tokio::select! {
+        proved = inner.prove_steps() => proved.map_err(not_proved)?,
+        () = cancel.cancelled() => return Err(BuildError::Cancelled),
+        () = request.cancel.cancelled() => return Err(BuildError::Cancelled),
+    }
+    let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
+        message: format!("the log of {}: {error}", request.build),
+    })?;
+    let trees = Trees::default();
+    let result = tokio::select! {
+        result = follow(&inner, &request, &trees, &mut log) => result,
+        () = cancel.cancelled() => Err(BuildError::Cancelled),
+        () = request.cancel.cancelled() => Err(BuildError::Cancelled),
+    };
+    if matches!(
+        result,
+        Err(BuildError::Cancelled | BuildError::Unavailable(_))
+    ) {
+        // The connection is closed by now and the engine ends the build by itself, some time later.
+        if let Err(error) = build_steps::remove_all(&inner, &request.program).await {
+            tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
+        }
+    }
+    trees.remove(&inner).await;
+    if request.rules.network
+        && let Err(error) = build_network::remove(&inner, &request.program).await
+    {
+        tracing::warn!(%error, program = %request.program, "a build's network stays until it is collected");
+    }
+    if result.is_ok() {
+        // Nothing runs while a program is built, so no container needs an older image.
+        let pruned = inner
+            .remove_images(&request.program, Some(&request.build))
+            .await;
+        if let Err(error) = pruned {
+            tracing::warn!(%error, program = %request.program, "older images stay until the next build");
+        }
+    }
+    let result = result.map_err(|error| with_tail(error, &log));
+    if let Err(error) = log.finish() {
+        tracing::warn!(%error, program = %request.program, "the end of a build's log is not kept");
+    }
+    result
+}
+
+/// Checks the Dockerfile, and has the tree built on the network that it may have.
+async fn follow(
+    inner: &Inner,
+    request: &BuildRequest,
+    trees: &Trees,
+    log: &mut BuildLog,
+) -> Result<ImageId, BuildError> {
+    let dockerfile = base::prepare(inner, request, trees, log).await?;
+    let network = if request.rules.network {
+        build_network::make(inner, &request.program).await?
+    } else {
+        "none".to_owned()
+    };
+    let sending = Sending {
+        inner,
+        request,
+        dockerfile: &dockerfile,
+        network: &network,
+        watched: Watched::default(),
+    };
+    let (built, layers) = tokio::select! {
+        result = send_until_taken(&sending, log) => result?,
+        lost = build_steps::bound(inner, &request.program, &sending.watched) => {
+            return Err(lost.into());
+        }
+    };
+    culprit::refuse(inner, request, &built, &dockerfile, &layers).await?;
+    let image = user_entry::complete(inner, request, built).await?;
+    // The entry in /etc is no obstacle.
+    inner.sound.add(image.clone());
+    let tag = image_tag(&inner.config.host_id, &request.program, &request.build);
+    write(log, request, &format!("Successfully tagged {tag}\n"))?;
+    Ok(image)
+}
+
+/// A tree on its way to the engine.
+struct Sending<'a> {
+    inner: &'a Inner,
+    request: &'a BuildRequest,
+    dockerfile: &'a ToBuild,
+    network: &'a str,
+    watched: Watched,
+}
+
+/// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
+/// were done stand in its cache. The image, and those after each step.
+async fn send_until_taken(
+    sending: &Sending<'_>,
+    log: &mut BuildLog,
+) -> Result<(ImageId, Vec<Option<String>>), BuildError> {
+    let mut attempt = 1;
+    loop {
+        let mut narrator = Narrator::new(sending.dockerfile, sending.bounds());
+        let sent = send(sending, &mut narrator, log).await;
+        if attempt < ATTEMPTS_MAX && sent.as_ref().is_err_and(met_a_removal) {
+            attempt += 1;
+            let said = "(again: an image was removed while the engine looked at it)\n";
+            write(log, sending.request, said)?;
+            continue;
+        }
+        return match sent {
+            Ok(image) => Ok((image, narrator.layers())),
+            Err(BuildError::Failed { message, logs }) => Err(BuildError::Failed {
+                message: narrator.failure(&message, sending.watched.ran_out_of_memory()),
+                logs,
+            }),
+            Err(
+                error @ (BuildError::Cancelled
+                | BuildError::Files { .. }
+                | BuildError::Unavailable(_)),
+            ) => Err(error),
+        };
+    }
+}
+
+/// Whether the engine stumbled over the removal of an image that has nothing to do with the build.
+/// In search of a step that it has done already it reads every image with the same parent, and
+/// fails when one of them, found a moment ago, is gone. Messages of steps begin differently.
+fn met_a_removal(error: &BuildError) -> bool {
+    match error {
+        BuildError::Failed { message, .. } => is_of_a_removal(message),
+        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => false,
+    }
+}
+
+pub(super) fn is_of_a_removal(message: &str) -> bool {
+    message.starts_with("unable to find image \"sha256:")
+}
+
+/// Sends the tree and reads what the builder says until it is done; the image, which has no name yet.
+async fn send(
+    sending: &Sending<'_>,
+    narrator: &mut Narrator<'_>,
+    log: &mut BuildLog,
+) -> Result<ImageId, BuildError> {
+    let (inner, request) = (sending.inner, sending.request);
+    let known = inner.engine.client().await?;
+    let (socket, held) = (inner.config.socket.clone(), request.held.clone());
+    let client = build_connection::client(&known, socket, held, NO_LIMIT)
+        .map_err(|error| refused(inner.engine.fault(&error)))?;
+    let packed = Purpose::Build {
+        text: sending.dockerfile.text.clone(),
+        path: request.dockerfile().to_owned(),
+    };
+    let root = request.context_dir.clone();
+    let context = tar_stream(move || SourceTree::open(&root), packed, ());
+    let context = bollard::body_try_stream(context);
+    let options = sending.options();
+    let mut said = std::pin::pin!(client.build_image(options, None, Some(context)));
+    let mut image = None;
+    while let Some(said) = said.next().await {
+        let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
+        // One for each stage; the last is the whole.
+        image = said.aux.and_then(|aux| aux.id).or(image);
+        let Some(text) = said.stream else { continue };
+        for line in log.complete(&text) {
+            if let Some(line) = narrator.line(line) {
+                write(log, request, &format!("{line}\n"))?;
+            }
+        }
+    }
+    image
+        .and_then(|id| ImageId::parse(&id).ok())
+        .ok_or_else(|| BuildError::Failed {
+            message: "the builder ended without an image and without a reason".to_owned(),
+            logs: Vec::new(),
+        })
+}
+
+fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), BuildError> {
+    log.write(text).map_err(|error| BuildError::Files {
+        message: format!("the log of {}: {error}", request.build),
+    })
+}
+
+impl Sending<'_> {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            network: self.request.rules.network,
+            memory_bytes: self.inner.config.build_memory_bytes,
+        }
+    }
+
+    fn options(&self) -> BuildImageOptions {
+        let (config, request) = (&self.inner.config, self.request);
+        let recipe = &request.rules.recipe;
+        let args = recipe.args.clone().into_iter().collect();
+        // A step that may have more gets it when it has begun.
+        let memory_bytes = i32::try_from(config.build_memory_bytes).unwrap_or(i32::MAX);
+        BuildImageOptions {
+            dockerfile: BUILD_DOCKERFILE.to_owned(),
+            rm: true,
+            forcerm: true,
+            nocache: recipe.no_cache,
+            buildargs: Some(args),
+            memory: Some(memory_bytes),
+            memswap: Some(memory_bytes),
+            cpuperiod: Some(CPU_PERIOD_US),
+            cpuquota: Some(
+                config
+                    .build_cpu_millis
+                    .saturating_mul(CPU_PERIOD_US / 1_000),
+            ),
+            networkmode: Some(self.network.to_owned()),
+            extrahosts: Some(build_steps::marker(self.inner, &request.program)),
+            version: BuilderVersion::BuilderV1,
+            ..BuildImageOptions::default()
+        }
+    }
+}
+
+fn refused(fault: Fault) -> BuildError {
+    match fault.message() {
+        Ok(message) => BuildError::Failed {
+            message,
+            logs: Vec::new(),
+        },
+        Err(error) => error.into(),
+    }
+}
+
+/// An engine that loses what steps write builds nothing: the image would lack files, silently.
+fn not_proved(error: TrialError) -> BuildError {
+    match error {
+        TrialError::Unavailable(error) => error.into(),
+        // A machine that is too busy for a trial is no machine that can't build.
+        TrialError::Late { .. } => BuildError::Unavailable(Unavailable {
+            message: error.to_string(),
+        }),
+        TrialError::Lost { .. } | TrialError::Failed { .. } => BuildError::Failed {
+            message: format!("this machine can't build: {error}"),
+            logs: Vec::new(),
+        },
+    }
+}
+
+fn with_tail(error: BuildError, log: &BuildLog) -> BuildError {
+    match error {
+        BuildError::Failed { message, .. } => BuildError::Failed {
+            message,
+            logs: log.tail(),
+        },
+        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => error,
+    }
+}

@@ -1,0 +1,126 @@
+//! The connection of one build, by which its end is known.
+//!
+//! ```text
+//! client ─ pair of sockets ─ copied ─► engine        given up: closed for writing, read on ─► held let go
+//! ```
+//!
+//! The engine's builder looks only between two instructions whether somebody still waits, and nothing tells
+//! of one that goes on. But its answer ends with it. So a connection that is given up is not closed at once:
+//! the engine is told that nobody sends any more, which it takes for the end of its client, and what it
+//! still says is dropped until it closes. Until then the build holds its owner's place.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use bollard::{BollardRequest, Docker, errors::Error};
+use hyper::{
+    client::conn::http1,
+    header::{HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncWriteExt, copy, sink},
+    net::UnixStream,
+};
+
+use hersh_sandbox::Hold;
+
+/// How long a build that nobody waits for may hold its owner's place: an engine that does not end one has
+/// come to a stop as a whole.
+const GIVEN_UP: Duration = Duration::from_secs(10 * 60);
+
+/// A client whose every request has a connection of its own, at whose end `held` is let go.
+pub(super) fn client(
+    known: &Docker,
+    socket: PathBuf,
+    held: Hold,
+    limit: Duration,
+) -> Result<Docker, Error> {
+    let transport = move |request| {
+        let (socket, held) = (socket.clone(), held.clone());
+        async move {
+            let near = connect(socket, held).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await?;
+            // Ends with the request, or with who waits for its answer.
+            tokio::spawn(connection);
+            Ok(sender.send_request(plain(request)).await?)
+        }
+    };
+    let version = known.client_version();
+    Docker::connect_with_custom_transport(
+        transport,
+        Some("http://localhost"),
+        limit.as_secs(),
+        &version,
+    )
+}
+
+/// The request without the name of a server in its first line, as everybody sends it.
+fn plain(mut request: BollardRequest) -> BollardRequest {
+    if let Some(path) = request.uri().path_and_query() {
+        *request.uri_mut() = path.clone().into();
+    }
+    let host = HeaderValue::from_static("localhost");
+    request.headers_mut().insert(HOST, host);
+    request
+}
+
+/// The near end of a connection to the engine.
+async fn connect(socket: PathBuf, held: Hold) -> io::Result<UnixStream> {
+    let engine = UnixStream::connect(socket).await?;
+    let (near, far) = UnixStream::pair()?;
+    tokio::spawn(async move {
+        carry(far, engine).await;
+        drop(held);
+    });
+    Ok(near)
+}
+
+/// Carries what both say until the engine is done.
+async fn carry(client: UnixStream, engine: UnixStream) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_engine, mut to_engine) = engine.into_split();
+    let request = async {
+        let _ = copy(&mut from_client, &mut to_engine).await;
+        let _ = to_engine.shutdown().await;
+        tokio::time::sleep(GIVEN_UP).await;
+    };
+    let answer = async {
+        // Fails when nobody takes it any more.
+        let _ = copy(&mut from_engine, &mut to_client).await;
+        let _ = copy(&mut from_engine, &mut sink()).await;
+    };
+    tokio::select! {
+        () = answer => {}
+        () = request => tracing::warn!("the engine does not end a build that nobody waits for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_is_held_until_the_engine_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let place = Arc::new(());
+        let near = connect(socket, Hold::new(Arc::clone(&place)))
+            .await
+            .unwrap();
+        let (mut engine, _) = listener.accept().await.unwrap();
+        drop(near);
+        // The engine sees that nobody waits, and has not ended yet.
+        assert_eq!(engine.read(&mut [0; 9]).await.unwrap(), 0);
+        engine.write_all(&[b'x'; 1_000]).await.unwrap();
+        assert_eq!(Arc::strong_count(&place), 2);
+        drop(engine);
+        while Arc::strong_count(&place) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

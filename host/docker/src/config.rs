@@ -1,0 +1,42 @@
+//! What a host is told about its engine.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use crate::dockerfile::Registries;
+use hersh_sandbox::RuntimeMode;
+
+/// Where the engine is and what this host allows.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// The engine's Unix socket.
+    pub socket: PathBuf,
+    /// Names this host among those that share the engine: a DNS label.
+    pub host_id: String,
+    /// What programs run on.
+    pub mode: RuntimeMode,
+    /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
+    pub subnet_pool: Ipv4Addr,
+    /// Where base images may be fetched from.
+    pub registries: Registries,
+    /// Members of one network; at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
+    pub network_members: usize,
+    /// Memory of one step of a build, bytes.
+    pub build_memory_bytes: u64,
+    /// Processor time of one step of a build, thousandths of one core.
+    pub build_cpu_millis: i32,
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/docker.sock"),
+            host_id: "local".to_owned(),
+            mode: RuntimeMode::Runsc,
+            subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
+            registries: Registries::default(),
+            network_members: super::MEMBERS_MAX,
+            build_memory_bytes: 2 * 1024 * 1024 * 1024,
+            build_cpu_millis: 2_000,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The line of a Dockerfile that put something in the way of a mount ([`places`](super::places)).
+//!
+//! The builder leaves an image after each step. Only when there is something to be told are they looked
+//! into, by halves: a handful of them, however many steps there are.
+
+use hersh_program::{ImageId, ProgramId};
+
+use super::{
+    Inner,
+    places::{Obstacle, asked, find, in_the_way},
+    still::Still,
+    user_entry::within,
+    user_files::EntryError,
+};
+use crate::dockerfile::ToBuild;
+use hersh_sandbox::{BuildError, BuildRequest};
+
+/// Refuses an image that was just built and has an obstacle, by the line that made it. `layers` are
+/// the images after each step, as far as the builder named them.
+///
+/// # Errors
+/// [`BuildError`] with the line.
+pub(super) async fn refuse(
+    inner: &Inner,
+    request: &BuildRequest,
+    image: &ImageId,
+    dockerfile: &ToBuild,
+    layers: &[Option<String>],
+) -> Result<(), BuildError> {
+    let found = find(inner, &request.program, image.as_str()).await;
+    let Some(obstacle) = found.map_err(not_seen)? else {
+        return Ok(());
+    };
+    let steps = Steps {
+        inner,
+        program: &request.program,
+        dockerfile,
+        layers,
+    };
+    let made = steps.that_made(&obstacle).await.map_err(not_seen)?;
+    let line = made.and_then(|step| dockerfile.steps.get(step)?.as_ref());
+    let line = line.map_or_else(String::new, |shown| {
+        format!("Dockerfile, line {}: after '{}' ", shown.line, shown.text)
+    });
+    let asked = asked(&obstacle);
+    Err(BuildError::Failed {
+        message: format!(
+            "{line}the image has {obstacle}, where every program gets its own: asked is {asked}"
+        ),
+        logs: Vec::new(),
+    })
+}
+
+/// The steps of a build that succeeded.
+struct Steps<'a> {
+    inner: &'a Inner,
+    program: &'a ProgramId,
+    dockerfile: &'a ToBuild,
+    layers: &'a [Option<String>],
+}
+
+impl Steps<'_> {
+    /// The step since which the last stage has the obstacle, found by halves: an image after each
+    /// step is looked into. Its first step is the base image.
+    async fn that_made(&self, obstacle: &Obstacle) -> Result<Option<usize>, EntryError> {
+        let Some(mut last) = self.layers.len().checked_sub(1) else {
+            return Ok(None);
+        };
+        let mut first = (0..=last)
+            .rev()
+            .find(|step| self.dockerfile.begins_stage(*step))
+            .unwrap_or(0);
+        if self.has(first, obstacle).await? {
+            return Ok(Some(first));
+        }
+        while last - first > 1 {
+            let middle = first.midpoint(last);
+            if self.has(middle, obstacle).await? {
+                last = middle;
+            } else {
+                first = middle;
+            }
+        }
+        Ok(Some(last))
+    }
+
+    async fn has(&self, step: usize, obstacle: &Obstacle) -> Result<bool, EntryError> {
+        let Some(image) = self.layers.get(step).and_then(Option::as_ref) else {
+            return Ok(false);
+        };
+        let still = Still::of(self.inner, self.program, image).await?;
+        let look = still.look();
+        let seen = within(look.seen(&obstacle.place)).await;
+        still.remove().await?;
+        Ok(in_the_way(&obstacle.place, seen?).is_some())
+    }
+}
+
+fn not_seen(error: EntryError) -> BuildError {
+    match error {
+        EntryError::Unavailable(error) => error.into(),
+        EntryError::Failed { .. } | EntryError::Late => BuildError::Failed {
+            message: format!("the image that was built could not be looked into: {error}"),
+            logs: Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,266 @@
+//! How containers ended: by themselves, or because the engine stopped them.
+//!
+//! An engine that goes down stops what runs, one that comes up after a crash stops what still runs,
+//! and programs that shut down well end with code 0. That end is told like any other. But the engine
+//! keeps its newest events in the memory of its process, and says `kill` before it signals a
+//! container, under the same lock as the `die` that follows. So:
+//!
+//! ```text
+//! code 0, 137, 143 ─► "die" remembered, no "kill" ─► the program's own: Code
+//!                ├─► "oom" besides ────────────────► OutOfMemory
+//!                ├─► "kill" remembered ────────────► the engine's doing: EngineStopped
+//!                ├─► neither: another process ─────► nobody knows: EngineStopped
+//!                └─► no answer: it goes down ──────► asked again when it is back
+//! ```
+//! The engine hears of an end and of the memory that ran out in two ways, and on a busy machine of
+//! the end first: it then never sets its mark `OOMKilled`, and says `oom` after `die`. So the end of
+//! a program that the kernel killed, code 137, is waited for a moment longer.
+//!
+//! It is asked over a new connection: dockerd closes its listening sockets before it stops
+//! containers, so that one that goes down is not even asked, however much it has forgotten.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{
+    models::{ContainerInspectResponse, ContainerStateStatusEnum, EventMessage},
+    query_parameters::EventsOptions,
+};
+use futures_util::StreamExt;
+use hersh_program::{Exit, ExitReason, ProgramId};
+
+use super::{Inner, engine::Fault, files, first_process, inspect, kernel_log};
+use hersh_sandbox::Unavailable;
+
+/// How long the engine may take to say what it remembers. A socket that a service manager
+/// holds open takes connections while nobody answers.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long after an end the engine may say that memory ran out: up to 0.26 s were seen, on two
+/// processors with four busy processes beside four programs that ran out of memory at once.
+const OOM_LATE: Duration = Duration::from_secs(1);
+/// The code of a process that was ended by SIGKILL.
+const KILLED: i32 = 137;
+
+/// The code of a sandbox that died of itself, as one does that is refused a thread.
+const SANDBOX_DIED: i32 = 2;
+
+/// What the engine remembers of an end.
+enum Remembered {
+    /// The program ended then, since the epoch, and nobody asked for it.
+    ByItself(Duration),
+    /// The kernel ended it for want of memory.
+    OutOfMemory,
+    /// The engine was asked to end it, or knows nothing.
+    Stopped,
+}
+
+impl Inner {
+    /// How a container ended; `None` when it runs or is not there.
+    pub(super) async fn exit(
+        self: &Arc<Self>,
+        program: &ProgramId,
+        id: &str,
+    ) -> Result<Option<Exit>, Unavailable> {
+        let client = self.engine.client().await?;
+        let inspected = match client.inspect_container(id, None).await {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                return absent.map(|()| None).map_err(Fault::into_unavailable);
+            }
+        };
+        let state = inspected.state.clone().unwrap_or_default();
+        // One that is made and not started yet has no end either, though it does not run.
+        let is_made_only = state.status == Some(ContainerStateStatusEnum::CREATED);
+        if state.running.unwrap_or(false) || is_made_only {
+            return Ok(None);
+        }
+        // Its last words may still be on their way, and tell why it ended; of one that ended while no
+        // host was there, nothing was taken over yet.
+        let config = inspected.host_config.clone().unwrap_or_default();
+        self.captures
+            .ensure(self, program, id, inspect::log_bytes(&config));
+        self.captures.finish(id).await;
+        let code = i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1);
+        let logs = self.last_lines(program, inspected.created.as_deref()).await;
+        let reason = if state.oom_killed.unwrap_or(false) {
+            ExitReason::OutOfMemory
+        } else {
+            self.reason(id, code).await?
+        };
+        let reason = match reason {
+            ExitReason::Code(code) => self.closer(code, &inspected, &logs).await,
+            ExitReason::EngineStopped { .. }
+            | ExitReason::OutOfMemory
+            | ExitReason::OutOfProcesses { .. }
+            | ExitReason::NotRunnable { .. }
+            | ExitReason::StateQuota
+            | ExitReason::DiskFull
+            | ExitReason::Vanished => reason,
+        };
+        Ok(Some(Exit { reason, logs }))
+    }
+
+    /// What a code that is the program's own means, as far as more than the code tells.
+    async fn closer(
+        &self,
+        code: i32,
+        inspected: &ContainerInspectResponse,
+        logs: &[String],
+    ) -> ExitReason {
+        let Ok(client) = self.engine.client().await else {
+            return ExitReason::Code(code);
+        };
+        let refusal = logs
+            .last()
+            .and_then(|line| first_process::said_by_init(line));
+        if let Some(refusal) = refusal.filter(|_| code != 0) {
+            let message = files::explain(&client, inspected, &refusal).await;
+            return ExitReason::NotRunnable { message };
+        }
+        // What a shell gives that takes a file for a script, and an init that found no shell.
+        if let 2 | 126 | 127 = code
+            && let Some(message) = files::foreign_program(&client, inspected).await
+        {
+            return ExitReason::NotRunnable { message };
+        }
+        let id = inspected.id.as_deref().unwrap_or_default();
+        let was_refused = code != 0 && tells_of_no_process(logs)
+            || code == SANDBOX_DIED && kernel_log::refused_threads(id).await;
+        if was_refused {
+            ExitReason::OutOfProcesses { code }
+        } else {
+            ExitReason::Code(code)
+        }
+    }
+
+    /// What an end with `code` is, after it has come.
+    pub(super) async fn reason(&self, id: &str, code: i32) -> Result<ExitReason, Unavailable> {
+        // How a process ends that is told to (SIGTERM), and one that did not listen (SIGKILL).
+        let may_be_told = matches!(code, 0 | KILLED | 143);
+        if !may_be_told {
+            return Ok(ExitReason::Code(code));
+        }
+        let asked = tokio::time::timeout(ANSWER, async {
+            let first = self.remembered(id, now()).await?;
+            match first {
+                Remembered::ByItself(ended) if code == KILLED && ended + OOM_LATE > now() => {
+                    self.remembered(id, ended + OOM_LATE).await
+                }
+                Remembered::ByItself(_) | Remembered::OutOfMemory | Remembered::Stopped => {
+                    Ok(first)
+                }
+            }
+        })
+        .await;
+        let answer = asked.unwrap_or_else(|_| {
+            Err(Unavailable {
+                message: format!(
+                    "the container engine did not say within {ANSWER:?} how a container ended"
+                ),
+            })
+        });
+        Ok(match answer? {
+            Remembered::ByItself(_) => ExitReason::Code(code),
+            Remembered::OutOfMemory => ExitReason::OutOfMemory,
+            Remembered::Stopped => ExitReason::EngineStopped { code },
+        })
+    }
+
+    /// What the engine says of a container's end until that time, since the epoch.
+    async fn remembered(&self, id: &str, until: Duration) -> Result<Remembered, Unavailable> {
+        // A connection from before the end may be one that a closing engine still serves.
+        let client = self.engine.connect().await?;
+        let filters = [
+            ("type", vec!["container"]),
+            ("event", vec!["die", "kill", "oom"]),
+            ("container", vec![id]),
+        ];
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        let options = EventsOptions {
+            since: Some("0".to_owned()),
+            until: Some(format!("{}.{:09}", until.as_secs(), until.subsec_nanos())),
+            filters: Some(
+                filters
+                    .map(|(key, texts)| (key.to_owned(), owned(texts)))
+                    .into(),
+            ),
+        };
+        let mut events = client.events(Some(options));
+        let (mut ended, mut killed) = (None, false);
+        while let Some(event) = events.next().await {
+            let event = event.map_err(|error| self.engine.fault(&error).into_unavailable())?;
+            match event.action.as_deref() {
+                Some("die") => ended = Some(time_of(&event)),
+                Some("oom") => return Ok(Remembered::OutOfMemory),
+                _kill => killed = true,
+            }
+        }
+        Ok(match ended {
+            Some(at) if !killed => Remembered::ByItself(at),
+            Some(_) | None => Remembered::Stopped,
+        })
+    }
+}
+
+/// Whether one of the last lines tells in a well-known way that a process or thread could not be made.
+fn tells_of_no_process(logs: &[String]) -> bool {
+    const LINES: usize = 20;
+    logs.iter().rev().take(LINES).any(|line| {
+        let line = line.to_ascii_lowercase();
+        let is_refusal = ["resource temporarily unavailable", "eagain", "code: 11,"]
+            .iter()
+            .any(|words| line.contains(words));
+        let is_about_one = ["fork", "thread", "spawn", "blockingioerror", "clone"]
+            .iter()
+            .any(|words| line.contains(words));
+        let is_plain = [
+            "can't start new thread",
+            "failed to create new os thread",
+            "unable to create native thread",
+            "unable to create new native thread",
+        ]
+        .iter()
+        .any(|words| line.contains(words));
+        is_plain || is_refusal && is_about_one
+    })
+}
+
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// When it happened, since the epoch.
+fn time_of(event: &EventMessage) -> Duration {
+    Duration::from_nanos(event.time_nano.unwrap_or_default().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells_of_no_process;
+
+    #[test]
+    fn the_ways_to_say_that_no_process_was_made_are_known() {
+        for line in [
+            "sh: can't fork: Resource temporarily unavailable",
+            "bash: fork: retry: Resource temporarily unavailable",
+            "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+            "RuntimeError: can't start new thread",
+            "runtime: failed to create new OS thread (have 5 already; errno=11)",
+            "java.lang.OutOfMemoryError: unable to create native thread: possibly",
+            "Error: spawn /bin/ls EAGAIN",
+            "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource\" }",
+        ] {
+            assert!(
+                tells_of_no_process(&[line.to_owned(), "end".into()]),
+                "{line}"
+            );
+        }
+        for line in ["read: Resource temporarily unavailable", "threads: 4", ""] {
+            assert!(!tells_of_no_process(&[line.to_owned()]), "{line}");
+        }
+    }
+}

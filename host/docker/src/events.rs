@@ -1,0 +1,382 @@
+//! Exits, as the engine tells them.
+//!
+//! ```text
+//! connect ─► subscribe ─► list: the dead are told, the living are captured ─► read events
+//!    ▲                                                                           │
+//!    └──────────────── back off ◄──────────────── connection lost ◄──────────────┘
+//! ```
+//!
+//! Subscribing before listing means that an exit at any moment is seen by one or by both. Whether an
+//! end was the program's own is asked in [`ends`](super::ends); an engine that goes down does not
+//! answer that, and the end is told once it is back.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bollard::{
+    models::{
+        ContainerSummaryStateEnum::{DEAD, EXITED},
+        EventMessage,
+    },
+    query_parameters::EventsOptions,
+};
+use futures_util::{Stream, StreamExt};
+use hersh_program::{ContainerId, InstanceId};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinError,
+};
+
+use super::{
+    Inner,
+    errands::Errands,
+    instance_of, listed,
+    notices::{self, Notice},
+};
+use hersh_sandbox::{HOST_LABEL, Listed, RuntimeEvent, Unavailable};
+
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+/// Containers that are looked at at once to be captured: after a lost connection, all that run.
+const LOOKS_AT_ONCE: usize = 64;
+
+/// Why reading stopped.
+#[derive(Debug)]
+enum Stop {
+    /// Nobody listens any more.
+    Closed,
+    /// The engine does not answer.
+    Lost(Unavailable),
+}
+
+impl From<Unavailable> for Stop {
+    fn from(error: Unavailable) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// What is done about a container beside the reading, one of each kind at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Errand {
+    Capture,
+    TellEnd,
+}
+
+/// How an errand went: the container whose end was told, if one was.
+type Outcome = Result<Option<ContainerId>, Stop>;
+
+/// Tells exits until nobody listens.
+pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
+    let mut watch = Watch {
+        inner: Arc::clone(&inner),
+        sender: sender.clone(),
+        seen: HashMap::new(),
+        errands: Errands::new(),
+        looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+    };
+    let mut back_off = BACK_OFF_FIRST;
+    loop {
+        let mut connected = false;
+        let stopped = tokio::select! {
+            stopped = watch.read(&mut connected) => stopped,
+            () = sender.closed() => Stop::Closed,
+        };
+        match stopped {
+            Stop::Closed => return,
+            Stop::Lost(error) => tracing::warn!(%error, "no events from the container engine"),
+        }
+        if connected {
+            back_off = BACK_OFF_FIRST;
+        }
+        inner.engine.forget().await;
+        tokio::select! {
+            () = tokio::time::sleep(back_off) => {}
+            () = sender.closed() => return,
+        }
+        back_off = (back_off * 2).min(BACK_OFF_LAST);
+    }
+}
+
+/// What the reading knows. It only reads: whatever a container can make slow is an errand beside it,
+/// or one program's end would hold up what is told of all others.
+struct Watch {
+    inner: Arc<Inner>,
+    sender: mpsc::Sender<RuntimeEvent>,
+    /// The containers that were seen to run, so that one that vanished while nobody looked is told.
+    seen: HashMap<ContainerId, InstanceId>,
+    errands: Errands<(ContainerId, Errand), Outcome>,
+    looks: Arc<Semaphore>,
+}
+
+impl Watch {
+    async fn read(&mut self, connected: &mut bool) -> Stop {
+        // What they could not find out is found by the list.
+        while let Some(ended) = self.errands.ended_already() {
+            if let Err(Stop::Closed) = self.take_outcome(ended) {
+                return Stop::Closed;
+            }
+        }
+        let client = match self.inner.engine.client().await {
+            Ok(client) => client,
+            Err(error) => return Stop::Lost(error),
+        };
+        let filters = [
+            ("type", vec!["container".to_owned()]),
+            ("event", vec!["die".to_owned(), "start".to_owned()]),
+            (
+                "label",
+                vec![format!("{HOST_LABEL}={}", self.inner.config.host_id)],
+            ),
+        ];
+        let options = EventsOptions {
+            filters: Some(filters.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..EventsOptions::default()
+        };
+        let inner = Arc::clone(&self.inner);
+        let events = client
+            .events(Some(options))
+            .map(|event| event.map_err(|error| lost(&inner, &error)));
+        let mut events = std::pin::pin!(events);
+        // At most as many as containers change while one list is made.
+        let mut early = Vec::new();
+        {
+            // The subscription is sent by the first poll, so both are polled together.
+            let mut listed = std::pin::pin!(self.list());
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.next() => match event {
+                        Some(Ok(event)) => early.push(event),
+                        Some(Err(stop)) => return stop,
+                        None => return closed(),
+                    },
+                    result = &mut listed => match result {
+                        Ok(()) => break,
+                        Err(stop) => return stop,
+                    },
+                }
+            }
+        }
+        *connected = true;
+        early.into_iter().for_each(|event| self.take(event));
+        self.attend(events, connected).await
+    }
+
+    /// Takes what the engine tells and what errands find out, until either can't go on.
+    async fn attend(
+        &mut self,
+        mut events: impl Stream<Item = Result<EventMessage, Stop>> + Unpin,
+        connected: &mut bool,
+    ) -> Stop {
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(stop)) => return stop,
+                    None => return closed(),
+                },
+                ended = self.errands.ended() => if let Err(stop) = self.take_outcome(ended) {
+                    // It would fail again at once: the next list comes later and later.
+                    *connected = false;
+                    return stop;
+                },
+            }
+        }
+    }
+
+    /// Tells all that are dead, captures all that live.
+    async fn list(&mut self) -> Result<(), Stop> {
+        let mut vanished = self.seen.clone();
+        vanished.extend(self.inner.started().clone());
+        for container in self.inner.containers(None).await? {
+            let state = container.state;
+            let Some(Listed {
+                instance,
+                container,
+                running,
+            }) = listed(&container)
+            else {
+                continue;
+            };
+            vanished.remove(&container);
+            if running {
+                self.capture(instance, container);
+                continue;
+            }
+            // One that is only made yet has not ended.
+            if let Some(EXITED | DEAD) = state {
+                self.died(&instance, &container);
+            }
+            self.tell_end(instance, container, Notice::List);
+        }
+        for (container, instance) in vanished {
+            self.died(&instance, &container);
+            // Whoever tells its end already knows more of it.
+            let telling = (container, Errand::TellEnd);
+            if !self.errands.is_under_way(&telling) {
+                self.tell_end(instance, telling.0, Notice::Absence);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: EventMessage) {
+        let actor = event.actor.unwrap_or_default();
+        let attributes = actor.attributes.unwrap_or_default();
+        // Among the attributes are the labels.
+        let name = attributes.get("name").map(String::as_str);
+        let instance = instance_of(&attributes, name.into_iter());
+        let container = actor.id.and_then(|id| ContainerId::parse(&id).ok());
+        let (Some(instance), Some(container)) = (instance, container) else {
+            return;
+        };
+        if event.action.as_deref() == Some("start") {
+            self.capture(instance, container);
+        } else {
+            self.died(&instance, &container);
+            let code = attributes.get("exitCode");
+            let code = code.and_then(|code| code.parse().ok());
+            self.tell_end(instance, container, Notice::Event(code));
+        }
+    }
+
+    /// Takes note of how an errand went.
+    fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), Stop> {
+        let outcome = ended.unwrap_or_else(|error| {
+            let message = format!("an end could not be told: {error}");
+            Err(Stop::Lost(Unavailable { message }))
+        });
+        // Only now: an end that the engine said nothing about is found by the next list.
+        if let Some(container) = outcome? {
+            self.seen.remove(&container);
+            self.inner.started().remove(&container);
+        }
+        Ok(())
+    }
+
+    /// Says at once that nothing may be sent to a container any more: what it printed last is waited
+    /// for before its end is told.
+    fn died(&self, instance: &InstanceId, container: &ContainerId) {
+        if let Some(tell) = self.inner.on_death.get() {
+            tell(instance, container);
+        }
+    }
+
+    fn capture(&mut self, instance: InstanceId, container: ContainerId) {
+        self.seen.insert(container.clone(), instance.clone());
+        let (inner, looks) = (Arc::clone(&self.inner), Arc::clone(&self.looks));
+        let key = (container.clone(), Errand::Capture);
+        self.errands.begin(key, async move {
+            // Nobody closes it.
+            let _look = looks.acquire().await;
+            notices::capture(&inner, &instance.program, &container).await?;
+            Ok(None)
+        });
+    }
+
+    fn tell_end(&mut self, instance: InstanceId, container: ContainerId, notice: Notice) {
+        let (inner, sender) = (Arc::clone(&self.inner), self.sender.clone());
+        let key = (container.clone(), Errand::TellEnd);
+        self.errands.begin(key, async move {
+            let exit = notices::exit(&inner, &instance.program, &container, notice).await?;
+            let Some(exit) = exit else {
+                return Ok(None);
+            };
+            let event = RuntimeEvent {
+                instance,
+                container: container.clone(),
+                exit,
+            };
+            let sent = sender.send(event).await;
+            sent.map_err(|_closed| Stop::Closed)?;
+            Ok(Some(container))
+        });
+    }
+}
+
+fn lost(inner: &Inner, error: &bollard::errors::Error) -> Stop {
+    Stop::Lost(inner.engine.fault(error).into_unavailable())
+}
+
+fn closed() -> Stop {
+    Stop::Lost(Unavailable {
+        message: "the container engine closed its event stream".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use axum::{Router, body::Body, http::Uri, response::IntoResponse};
+    use futures_util::stream;
+    use hersh_program::ExitReason;
+    use hersh_storage::{Storage, output::LogStore};
+    use serde_json::json;
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::{DockerConfig, DockerRuntime};
+
+    fn container(program: &str) -> String {
+        program.repeat(64)
+    }
+
+    /// Serves an engine that tells of the end of program a, then of b, and never answers when asked
+    /// about a.
+    fn serve(socket: &Path) {
+        let end = |program: &str| {
+            let attributes = json!({
+                "name": format!("hersh-host-{program}.1"),
+                HOST_LABEL: "host",
+                hersh_sandbox::INSTANCE_LABEL: "1",
+                hersh_sandbox::PROGRAM_LABEL: program,
+                "exitCode": "3",
+            });
+            let actor = json!({"ID": container(program), "Attributes": attributes});
+            let event = json!({"Type": "container", "Action": "die", "Actor": actor});
+            Ok::<_, std::io::Error>(format!("{event}\n"))
+        };
+        let ends = Mutex::new(vec![end("a"), end("b")]);
+        let answer = Arc::new(move |uri: Uri| {
+            let ends = uri.path().ends_with("/events").then(|| {
+                let ends = std::mem::take(&mut *ends.lock().unwrap());
+                stream::iter(ends).chain(stream::pending())
+            });
+            async move {
+                let path = uri.path();
+                if let Some(ends) = ends {
+                    Body::from_stream(ends).into_response()
+                } else if path.ends_with("/version") {
+                    axum::Json(json!({"ApiVersion": "1.41"})).into_response()
+                } else if path.ends_with("/containers/json") {
+                    axum::Json(json!([])).into_response()
+                } else if path.contains(&container("a")) {
+                    std::future::pending().await
+                } else {
+                    axum::http::StatusCode::NOT_FOUND.into_response()
+                }
+            }
+        });
+        let router = Router::new().fallback(move |uri: Uri| answer(uri));
+        let listener = UnixListener::bind(socket).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_never_found_out_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = DockerConfig {
+            socket: folder.path().join("engine.sock"),
+            ..DockerConfig::default()
+        };
+        serve(&config.socket);
+        let storage = Storage::open(&folder.path().join("data")).unwrap();
+        let runtime = DockerRuntime::new(config, storage.clone(), LogStore::new(storage)).unwrap();
+        let (sender, mut ends) = mpsc::channel(1);
+        tokio::spawn(run(Arc::clone(&runtime.inner), sender));
+        let told = tokio::time::timeout(Duration::from_secs(30), ends.recv()).await;
+        let told = told.expect("b is told of").unwrap();
+        assert_eq!(told.instance.to_string(), "b.1");
+        assert_eq!(told.exit.reason, ExitReason::Code(3));
+    }
+}

@@ -1,0 +1,99 @@
+//! Base images that the engine is sent out for.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
+use futures_util::StreamExt;
+use hersh_storage::StorageError;
+
+use super::{Inner, base::find, build::NO_LIMIT, engine::Fault, fetched::Fetched, images::ago_ms};
+use hersh_sandbox::BuildError;
+
+/// Whether an image has to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It is there.
+    Nothing,
+    /// A newer one is asked for, but somebody put this one there: whoever builds must not replace
+    /// for everybody what a person chose.
+    NotOurs,
+    /// It is not there, or a newer one is asked for.
+    Fetch,
+}
+
+/// Whether `name`, found as that, has to be fetched; `pull` asks for the newest.
+pub(super) fn need(inner: &Inner, name: &str, found: Option<&ImageInspect>, pull: bool) -> Need {
+    match (found, pull) {
+        (None, _) => Need::Fetch,
+        (Some(_), false) => Need::Nothing,
+        (Some(_), true) if inner.fetched.knows(name) => Need::Fetch,
+        (Some(_), true) => Need::NotOurs,
+    }
+}
+
+/// Notes that `name` is built from.
+pub(super) async fn used(inner: &Inner, name: &str) -> Result<(), BuildError> {
+    let (name, now_ms) = (name.to_owned(), ago_ms(Duration::ZERO));
+    note(inner, move |fetched| fetched.used(&name, now_ms)).await
+}
+
+/// Fetches `name`, noted before, in the place of the image `older`, which goes some time later:
+/// another build may be about to use it. The image that has the name now.
+pub(super) async fn fetch(
+    inner: &Inner,
+    name: &str,
+    older: Option<String>,
+) -> Result<Option<ImageInspect>, BuildError> {
+    let now_ms = ago_ms(Duration::ZERO);
+    let names = [Some(name.to_owned()), older.clone()];
+    note(inner, move |fetched| {
+        let mut names = names.iter().flatten();
+        names.try_for_each(|name| fetched.add(name, now_ms))
+    })
+    .await?;
+    let pulled = pull(inner, name).await;
+    let current = find(inner, name).await?;
+    let is_replaced = current.as_ref().is_none_or(|image| image.id != older);
+    if let Some(older) = older.filter(|_| !is_replaced) {
+        note(inner, move |fetched| fetched.gone(&older)).await?;
+    }
+    pulled.map(|()| current)
+}
+
+/// Changes the record of what was fetched.
+async fn note(
+    inner: &Inner,
+    change: impl FnOnce(&Fetched) -> Result<(), StorageError> + Send + 'static,
+) -> Result<(), BuildError> {
+    let fetched = Arc::clone(&inner.fetched);
+    let noted = tokio::task::spawn_blocking(move || change(&fetched)).await;
+    let files = |message| BuildError::Files { message };
+    noted
+        .map_err(|error| files(error.to_string()))?
+        .map_err(|error| files(error.to_string()))
+}
+
+async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
+    let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
+    // Without a tag or digest an engine fetches all tags.
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    let tag = (!last.contains([':', '@'])).then(|| "latest".to_owned());
+    let options = CreateImageOptions {
+        from_image: Some(name.to_owned()),
+        tag,
+        ..CreateImageOptions::default()
+    };
+    let mut said = std::pin::pin!(client.create_image(Some(options), None, None));
+    while let Some(said) = said.next().await {
+        said.map_err(|error| match inner.engine.fault(&error) {
+            Fault::Unavailable(error) => error.into(),
+            Fault::NotFound(message) | Fault::Conflict(message) | Fault::Refused(message) => {
+                BuildError::Failed {
+                    message: format!("{name} could not be fetched: {message}"),
+                    logs: Vec::new(),
+                }
+            }
+        })?;
+    }
+    Ok(())
+}

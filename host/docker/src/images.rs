@@ -1,0 +1,252 @@
+//! The images that this host builds: found, and removed when nobody needs them.
+//!
+//! An image is this host's by its name, `hersh/HOST/PROGRAM:BUILD`; the layers of a build that failed
+//! have no name and are its by their label; base images that it had fetched are noted. What has a name that somebody else gave, or is used by a
+//! container, stays.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{
+    Docker,
+    models::{ImageInspect, ImageSummary},
+    query_parameters::{ListImagesOptions, RemoveImageOptions},
+};
+use hersh_program::{BuildId, ImageId, ProgramId};
+
+use super::{Inner, build_network, build_steps, engine::Fault, image_tag, repository};
+use hersh_sandbox::{Collected, InUse, Kept, LAYER_LABEL, StopError, Unavailable};
+
+/// More steps than an engine takes of one build, each a layer on that of the step before.
+const LAYERS_MAX: usize = 256;
+
+impl Inner {
+    /// Removes images and layers that nobody needs, and networks of builds. See
+    /// [`Runtime::collect`](hersh_sandbox::Runtime::collect).
+    pub(super) async fn collect(
+        &self,
+        in_use: &(dyn Fn() -> InUse + Send + Sync),
+        kept: Kept,
+    ) -> Result<Collected, Unavailable> {
+        // A build relies on layers that nobody names, so this waits for no build and no build
+        // begins meanwhile.
+        let Ok(_alone) = self.building.try_write() else {
+            return Ok(Collected::default());
+        };
+        build_network::remove_all(self).await?;
+        build_steps::remove_left(self).await?;
+        let prefix = format!("hersh/{}/", self.config.host_id);
+        let named = self.list_images([("reference", format!("{prefix}*"))]);
+        let named = named.await?;
+        let unnamed = self.unnamed().await?;
+        // Asked last, so that whatever came to be needed meanwhile is among it.
+        let in_use = in_use();
+        let is_used = |image: &ImageSummary| {
+            ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
+        };
+        let mut collected = Collected::default();
+        for image in named.iter().filter(|image| !is_used(image)) {
+            let ours = image.repo_tags.iter().filter_map(|tag| {
+                let (program, build) = tag.strip_prefix(&prefix)?.split_once(':')?;
+                let program = ProgramId::parse(program).ok()?;
+                Some((tag, (program, BuildId::parse(build).ok()?)))
+            });
+            for (tag, of) in ours {
+                if !in_use.builds.contains(&of) {
+                    collected.images += usize::from(self.remove_unused(tag).await?);
+                }
+            }
+        }
+        let until_s = i64::try_from(ago_ms(kept.failed_layers) / 1_000).unwrap_or(i64::MAX);
+        let failed = |image: &ImageSummary| image.created <= until_s && !is_used(image);
+        collected.layers = self.remove_layers(unnamed, failed).await?;
+        for name in self.fetched.idle_since(ago_ms(kept.fetched_images)) {
+            collected.fetched += usize::from(self.remove_fetched(&name).await?);
+        }
+        Ok(collected)
+    }
+
+    /// Layers of this host's builds that no image with a name has.
+    async fn unnamed(&self) -> Result<Vec<ImageSummary>, Unavailable> {
+        let label = format!("{LAYER_LABEL}={}", self.config.host_id);
+        self.list_images([("dangling", "true".to_owned()), ("label", label)])
+            .await
+    }
+
+    /// Removes those of the layers that are `failed`; how many. An engine with the containerd image
+    /// store removes no layer below another one, and lists it only once that is gone, so it is
+    /// asked again until a round removes nothing.
+    async fn remove_layers(
+        &self,
+        mut listed: Vec<ImageSummary>,
+        failed: impl Fn(&ImageSummary) -> bool,
+    ) -> Result<usize, Unavailable> {
+        let mut removed = 0;
+        for _round in 0..LAYERS_MAX {
+            let before = removed;
+            for image in listed.iter().filter(|image| failed(image)) {
+                removed += usize::from(self.remove_unused(&image.id).await?);
+            }
+            if removed == before {
+                break;
+            }
+            listed = self.unnamed().await?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes a base image that was fetched; false when something uses it.
+    async fn remove_fetched(&self, name: &str) -> Result<bool, Unavailable> {
+        let may_go = |image: &ImageInspect| may_go(name, image);
+        let removed = match self.fetched_image(name).await? {
+            Some(image) if may_go(&image) => self.remove_unused(name).await?,
+            Some(_) | None => false,
+        };
+        let left = self.fetched_image(name).await?;
+        if !left.as_ref().is_some_and(may_go)
+            && let Err(error) = self.fetched.gone(name)
+        {
+            tracing::warn!(%error, name, "a base image that is gone is still noted");
+        }
+        Ok(removed)
+    }
+
+    async fn fetched_image(&self, name: &str) -> Result<Option<ImageInspect>, Unavailable> {
+        let client = self.engine.client().await?;
+        match client.inspect_image(name).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
+    }
+
+    async fn list_images<const N: usize>(
+        &self,
+        filters: [(&str, String); N],
+    ) -> Result<Vec<ImageSummary>, Unavailable> {
+        let filters = filters.map(|(key, value)| (key.to_owned(), vec![value]));
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from(filters)),
+            ..ListImagesOptions::default()
+        };
+        let ask = |client: Docker| {
+            let options = options.clone();
+            async move { client.list_images(Some(options)).await }
+        };
+        self.engine.list(ask).await
+    }
+
+    /// Removes an image by name or id, with the unnamed layers below it; false when something
+    /// uses it.
+    pub(super) async fn remove_unused(&self, image: &str) -> Result<bool, Unavailable> {
+        let client = self.engine.client().await?;
+        let removed = client.remove_image(image, None::<RemoveImageOptions>, None);
+        match removed.await {
+            Ok(_) => Ok(true),
+            Err(error) => match self.engine.fault(&error) {
+                Fault::Unavailable(error) => Err(error),
+                Fault::NotFound(_) | Fault::Conflict(_) => Ok(false),
+                Fault::Refused(message) => {
+                    tracing::warn!(image, message, "an image that nobody needs stays");
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    pub(super) async fn built(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> Result<Option<ImageId>, Unavailable> {
+        let client = self.engine.client().await?;
+        match client
+            .inspect_image(&image_tag(&self.config.host_id, program, build))
+            .await
+        {
+            Ok(image) => Ok(image.id.and_then(|id| ImageId::parse(&id).ok())),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
+    }
+
+    /// Removes the program's images, all but that of `kept`.
+    pub(super) async fn remove_images(
+        &self,
+        program: &ProgramId,
+        kept: Option<&BuildId>,
+    ) -> Result<(), StopError> {
+        let client = self.engine.client().await?;
+        let refuse = |error| match self.engine.fault(&error).message() {
+            Ok(message) => StopError::Failed {
+                message: format!("the images of {program} could not be removed: {message}"),
+            },
+            Err(error) => error.into(),
+        };
+        let repository = repository(&self.config.host_id, program);
+        let images = self
+            .list_images([("reference", repository.clone())])
+            .await?;
+        let prefix = format!("{repository}:");
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        let kept = kept.map(|build| format!("{prefix}{build}"));
+        for tag in tags.filter(|tag| tag.starts_with(&prefix) && Some(tag) != kept.as_ref()) {
+            let options = RemoveImageOptions {
+                force: true,
+                ..RemoveImageOptions::default()
+            };
+            if let Err(error) = client.remove_image(&tag, Some(options), None).await
+                && !matches!(self.engine.fault(&error), Fault::NotFound(_))
+            {
+                return Err(refuse(error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an image that was noted as `noted` may be removed. What lost its name to a newer one is
+/// noted by its id; by that, an engine would take an image's only other name with it, which is one
+/// that somebody gave or that is noted itself.
+fn may_go(noted: &str, image: &ImageInspect) -> bool {
+    let is_id = image.id.as_deref() == Some(noted);
+    !is_id || image.repo_tags.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn ago_ms(span: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let then = now.unwrap_or_default().saturating_sub(span);
+    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_noted_by_id_goes_only_while_it_has_no_name() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let image = |tags: Option<&[&str]>| ImageInspect {
+            id: Some(id.clone()),
+            repo_tags: tags.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect()),
+            ..ImageInspect::default()
+        };
+        for (noted, tags, expected) in [
+            (id.as_str(), None, true),
+            (&id, Some(&[][..]), true),
+            (&id, Some(&["mine:1"][..]), false),
+            (&id, Some(&["mine:1", "base:1"][..]), false),
+            ("base:1", Some(&["base:1"][..]), true),
+            ("base:1", Some(&["base:1", "mine:1"][..]), true),
+        ] {
+            assert_eq!(may_go(noted, &image(tags)), expected, "{noted} {tags:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A sandbox as this machine shows it, beside what is said inside of it.
+//!
+//! What a program answers can be made up wherever its sandbox has a hole. So the process that the
+//! engine calls the container's is looked at from outside as well, in `/proc`: it must run the file of
+//! gVisor's `runsc` that is installed here (`runsc.rs`), and be the container's by its control group.
+//! Whoever runs on the machine's own kernel runs a file of its image.
+//!
+//! ```text
+//! /proc/PID/cgroup, cmdline ─► name the container?  no ─► another pid namespace: not looked at
+//! /proc/PID/exe ─► the same file as an installed runsc, which says that it is one?  no ─► refused
+//! /proc/PID/cmdline ─► --network=… : whose network stack
+//! ```
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Inner,
+    runsc::{FileId, Runsc},
+};
+use hersh_sandbox::{Contract, Spec, StartError, Verified, Violation};
+
+/// The most that is read of a command line or of a list of control groups, bytes.
+const TEXT_BYTES: u64 = 64 * 1024;
+
+/// What the machine's side shows of a container that runs.
+pub(super) enum Sight {
+    /// Its process.
+    Sandbox(Sandbox),
+    /// There is nothing to be seen from here, and why.
+    NotLookedAt(&'static str),
+}
+
+/// The process of a sandbox.
+pub(super) struct Sandbox {
+    /// The file that it runs.
+    pub(super) runsc: Runsc,
+    /// Where runsc keeps its state, as the argument that says so.
+    pub(super) root: Option<OsString>,
+    stack: Stack,
+}
+
+/// Whose network stack a sandbox uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stack {
+    Gvisor,
+    Machine,
+    None,
+}
+
+impl Sight {
+    /// Adds what was seen to the contracts that it is about.
+    pub(super) fn add_to(&self, contracts: &mut [Verified]) {
+        let (process, stack) = match self {
+            Self::Sandbox(sandbox) => (
+                format!("process on the machine {}", sandbox.runsc.version),
+                match sandbox.stack {
+                    Stack::Gvisor => "stack gVisor's".to_owned(),
+                    Stack::Machine => "stack the machine's".to_owned(),
+                    Stack::None => "stack loopback only".to_owned(),
+                },
+            ),
+            Self::NotLookedAt(why) => (
+                format!("process on the machine not looked at ({why})"),
+                "stack not looked at".to_owned(),
+            ),
+        };
+        for verified in contracts {
+            match verified.contract {
+                Contract::Gvisor => verified.values.push(process.clone()),
+                Contract::Network => verified.values.push(stack.clone()),
+                Contract::ReadOnlyRoot
+                | Contract::OneWritableVolume
+                | Contract::NoPublishedPort
+                | Contract::Privileges
+                | Contract::Limits => {}
+            }
+        }
+    }
+}
+
+/// Looks at the process that the engine names as the container's.
+///
+/// # Errors
+/// A [`Violation`] when the container's process is seen and is not gVisor's;
+/// [`Unavailable`](StartError::Unavailable) when nobody says what gVisor's is.
+pub(super) async fn look(
+    inner: &Inner,
+    spec: &Spec,
+    container: &str,
+    pid: Option<i64>,
+) -> Result<Sight, StartError> {
+    let Some(pid) = pid.filter(|pid| *pid > 0) else {
+        return Ok(Sight::NotLookedAt("the engine names no process"));
+    };
+    let (folder, name) = (PathBuf::from(format!("/proc/{pid}")), container.to_owned());
+    let read = tokio::task::spawn_blocking(move || Process::read(&folder, &name));
+    let read = read
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+    let process = match read {
+        Ok(Some(process)) => process,
+        Ok(None) => {
+            return Ok(Sight::NotLookedAt(
+                "the engine's processes are not seen here",
+            ));
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Ok(Sight::NotLookedAt("this user may not look at it"));
+        }
+        Err(error) => {
+            tracing::warn!(%error, container, "a sandbox could not be looked at from outside");
+            return Ok(Sight::NotLookedAt("it could not be read"));
+        }
+    };
+    let runsc = inner.runsc_that_is(&spec.sandbox.runtime, process.file);
+    match runsc.await? {
+        Some(runsc) => Ok(Sight::Sandbox(Sandbox {
+            runsc,
+            root: process.root,
+            stack: process.stack,
+        })),
+        None => {
+            let runs = process.runs.display();
+            tracing::error!(container, %runs, "a container's process is not gVisor's runsc");
+            Err(Violation {
+                contract: Contract::Gvisor,
+                found: "a process on the machine that does not run gVisor's runsc".to_owned(),
+                asked: "gVisor's kernel: check what the engine's runtime 'runsc' really runs"
+                    .to_owned(),
+            }
+            .into())
+        }
+    }
+}
+
+/// What `/proc` says of one process.
+#[derive(Debug)]
+struct Process {
+    file: FileId,
+    /// The file's name, for whoever runs the machine.
+    runs: PathBuf,
+    root: Option<OsString>,
+    stack: Stack,
+}
+
+impl Process {
+    /// Reads the folder of a process; `None` when it is not there or not of that container.
+    fn read(folder: &Path, container: &str) -> io::Result<Option<Self>> {
+        let (Some(groups), Some(line)) = (
+            text(&folder.join("cgroup"))?,
+            text(&folder.join("cmdline"))?,
+        ) else {
+            return Ok(None);
+        };
+        // A process calls itself what it likes, but neither can it leave its control group, nor would
+        // it gain by a name that has it looked at.
+        if !holds(&groups, container.as_bytes()) && !holds(&line, container.as_bytes()) {
+            return Ok(None);
+        }
+        let exe = folder.join("exe");
+        let file = match fs::metadata(&exe) {
+            Ok(metadata) => FileId::of(&metadata),
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let root = words.iter().find(|word| word.starts_with(b"--root="));
+        Ok(Some(Self {
+            file,
+            runs: fs::read_link(&exe).unwrap_or_default(),
+            root: root.map(|word| std::ffi::OsStr::from_bytes(word).to_owned()),
+            stack: stack(&words),
+        }))
+    }
+}
+
+/// runsc hands on to a sandbox what differs from its defaults, and its own stack is the default.
+fn stack(words: &[&[u8]]) -> Stack {
+    let told = words.iter().rev().find_map(|word| {
+        let word = word
+            .strip_prefix(b"--")
+            .or_else(|| word.strip_prefix(b"-"))?;
+        word.strip_prefix(b"network=")
+    });
+    match told {
+        Some(b"host") => Stack::Machine,
+        Some(b"none") => Stack::None,
+        Some(_) | None => Stack::Gvisor,
+    }
+}
+
+/// The content of a file of a process; `None` when that ended.
+fn text(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    use io::Read as _;
+    let mut content = Vec::new();
+    let read = fs::File::open(path).and_then(|it| it.take(TEXT_BYTES).read_to_end(&mut content));
+    match read {
+        Ok(_length) => Ok(Some(content)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that the process ended meanwhile.
+fn is_gone(error: &io::Error) -> bool {
+    let ended = Some(rustix::io::Errno::SRCH);
+    error.kind() == ErrorKind::NotFound || rustix::io::Errno::from_io_error(error) == ended
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len().max(1)).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTAINER: &str = "0123456789abcdef";
+
+    /// The folder of a process with this list of groups and command line, which runs `/bin/sh`.
+    fn process(groups: &str, words: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("cgroup"), groups).unwrap();
+        fs::write(at("cmdline"), words.join("\0")).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", at("exe")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_process_counts_by_group_or_name_and_by_its_file() {
+        let sh = FileId::of(&fs::metadata("/bin/sh").unwrap());
+        let group = format!("0::/docker/{CONTAINER}\n");
+        for (groups, words, is_its) in [
+            (group.as_str(), &["sh"][..], true),
+            ("0::/\n", &["runsc-sandbox", "boot", CONTAINER], true),
+            ("0::/docker/another\n", &["runsc-sandbox"], false),
+        ] {
+            let folder = process(groups, words);
+            let read = Process::read(folder.path(), CONTAINER).unwrap();
+            assert_eq!(read.map(|it| it.file), is_its.then_some(sh), "{groups}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_ended_is_not_there() {
+        let folder = process("", &[]);
+        fs::remove_file(folder.path().join("cgroup")).unwrap();
+        assert!(Process::read(folder.path(), CONTAINER).unwrap().is_none());
+        let folder = process(CONTAINER, &["sh"]);
+        fs::remove_file(folder.path().join("exe")).unwrap();
+        assert!(Process::read(folder.path(), CONTAINER).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_stack_is_told_by_the_last_word_about_it() {
+        for (words, expected) in [
+            (&["runsc-sandbox", "boot"][..], Stack::Gvisor),
+            (&["--network=host", "boot"], Stack::Machine),
+            (&["-network=host", "--network=sandbox"], Stack::Gvisor),
+            (&["--network=none"], Stack::None),
+        ] {
+            let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+            assert_eq!(stack(&words), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_stands_in_the_contracts_it_is_about() {
+        let mut contracts = Contract::ALL.map(|contract| Verified {
+            contract,
+            values: Vec::new(),
+        });
+        Sight::NotLookedAt("far away").add_to(&mut contracts);
+        let told: Vec<&String> = contracts.iter().flat_map(|it| &it.values).collect();
+        assert_eq!(
+            told,
+            [
+                "process on the machine not looked at (far away)",
+                "stack not looked at"
+            ]
+        );
+    }
+}

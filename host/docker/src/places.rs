@@ -1,0 +1,293 @@
+//! What an image has at the places where something is mounted into its sandbox.
+//!
+//! Whoever mounts follows the links of the image. One at `/tmp`, or above it, puts a folder in memory
+//! elsewhere; one at `/.hersh` that leads to `/state` lets a program put its own file in place of the
+//! probe. So each place, and each folder above one, must be what it is taken for, or not be there. An
+//! image never changes, so it is looked at once.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::future::join_all;
+use hersh_program::{ImageId, ProgramId};
+
+use super::{
+    Inner,
+    still::Still,
+    user_entry::within,
+    user_files::{EntryError, Look, Seen},
+};
+use hersh_sandbox::{
+    Contract, MEMORY_FOLDERS, PROBE_TARGET, Receipt, Spec, StartError, Verified, Violation,
+};
+
+/// Folders that an engine mounts to by itself.
+const OF_ENGINES: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
+/// The most images that are remembered; all are looked at again after that.
+const SOUND_MAX: usize = 4_096;
+
+/// What a receipt says of an image that was looked into.
+const SEEN: &str = "places of mounts in the image are folders or free";
+
+/// Something in an image that would move a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) place: String,
+    what: String,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, self.place)
+    }
+}
+
+/// Images without an obstacle.
+#[derive(Default)]
+pub(super) struct Sound(Mutex<HashSet<ImageId>>);
+
+impl Sound {
+    /// Remembers an image.
+    pub(super) fn add(&self, image: ImageId) {
+        let mut sound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sound.len() >= SOUND_MAX {
+            sound.clear();
+        }
+        sound.insert(image);
+    }
+
+    fn has(&self, image: &ImageId) -> bool {
+        let sound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sound.contains(image)
+    }
+}
+
+/// Makes sure before a start that nothing in its image moves a mount. After a restart of the host the
+/// last receipt spares the look, so that a machine full of programs comes up as fast as before.
+///
+/// # Errors
+/// A [`Violation`] that names what is in the way.
+pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
+    if inner.sound.has(&spec.image) || was_seen(inner, spec).await {
+        return Ok(());
+    }
+    let _kept = inner.building.read().await;
+    let found = find(inner, &spec.instance.program, spec.image.as_str()).await;
+    match found.map_err(not_looked)? {
+        None => {
+            inner.sound.add(spec.image.clone());
+            Ok(())
+        }
+        Some(obstacle) => Err(Violation {
+            contract: Contract::OneWritableVolume,
+            found: format!("{obstacle} in the image"),
+            asked: format!(
+                "{}; a new build ('hersh deploy --no-cache') names the line of the Dockerfile that made it",
+                asked(&obstacle)
+            ),
+        }
+        .into()),
+    }
+}
+
+/// Says in a receipt that the image was looked into.
+pub(super) fn add_to(contracts: &mut [Verified]) {
+    for verified in contracts {
+        if verified.contract == Contract::OneWritableVolume {
+            verified.values.push(SEEN.to_owned());
+        }
+    }
+}
+
+async fn was_seen(inner: &Inner, spec: &Spec) -> bool {
+    let (storage, program) = (inner.storage.clone(), spec.instance.program.clone());
+    let read = tokio::task::spawn_blocking(move || storage.read_receipt::<Receipt>(&program)).await;
+    let receipt = read.ok().and_then(Result::ok).flatten();
+    receipt.is_some_and(|receipt| tells_of(&receipt, &spec.image))
+}
+
+fn tells_of(receipt: &Receipt, image: &ImageId) -> bool {
+    let mut values = receipt
+        .contracts
+        .iter()
+        .filter(|it| it.contract == Contract::OneWritableVolume)
+        .flat_map(|it| &it.values);
+    receipt.image == *image && values.any(|value| value == SEEN)
+}
+
+/// Whether an image that stands has an obstacle, as far as it can be told.
+pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &ImageId) -> bool {
+    if inner.sound.has(image) {
+        return false;
+    }
+    match find(inner, program, image.as_str()).await {
+        Ok(Some(_obstacle)) => true,
+        Ok(None) => {
+            inner.sound.add(image.clone());
+            false
+        }
+        // The start looks again.
+        Err(_) => false,
+    }
+}
+
+/// Each place with the folders above it; a folder comes before what is in it.
+fn places() -> BTreeSet<String> {
+    let own = [PROBE_TARGET, "/state"].into_iter().chain(MEMORY_FOLDERS);
+    let mut places = BTreeSet::new();
+    for place in own.chain(OF_ENGINES) {
+        let above = place.match_indices('/').map(|(at, _)| &place[..at]);
+        places.extend(above.filter(|it| !it.is_empty()).map(str::to_owned));
+        places.insert(place.to_owned());
+    }
+    places
+}
+
+/// The first obstacle of an image.
+pub(super) async fn find(
+    inner: &Inner,
+    program: &ProgramId,
+    image: &str,
+) -> Result<Option<Obstacle>, EntryError> {
+    let still = Still::of(inner, program, image).await?;
+    let found = within(first_in(&still.look())).await;
+    still.remove().await.and(found)
+}
+
+async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
+    let places = places();
+    let seen = join_all(places.iter().map(|place| look.seen(place))).await;
+    // "Not there" is what an engine says of a container that is gone, too.
+    match look.seen("/").await? {
+        Seen::Folder => {}
+        Seen::Nothing | Seen::Plain { .. } | Seen::Link(_) | Seen::Other => {
+            return Err(EntryError::Failed {
+                message: "the container to look into the image was removed meanwhile".to_owned(),
+            });
+        }
+    }
+    for (place, seen) in places.into_iter().zip(seen) {
+        if let Some(what) = in_the_way(&place, seen?) {
+            return Ok(Some(Obstacle { place, what }));
+        }
+    }
+    Ok(None)
+}
+
+/// What is wrong with what is at a place.
+pub(super) fn in_the_way(place: &str, seen: Seen) -> Option<String> {
+    match seen {
+        Seen::Nothing => None,
+        Seen::Folder if place == PROBE_TARGET => Some("a folder".to_owned()),
+        Seen::Folder => None,
+        Seen::Plain { .. } if place == PROBE_TARGET => None,
+        Seen::Plain { .. } => Some("a file".to_owned()),
+        Seen::Link(target) => Some(format!("a link to {target:?}")),
+        Seen::Other => Some("a device, pipe or socket".to_owned()),
+    }
+}
+
+pub(super) fn asked(obstacle: &Obstacle) -> String {
+    let place = &obstacle.place;
+    if place == PROBE_TARGET || PROBE_TARGET.starts_with(&format!("{place}/")) {
+        format!("nothing there (RUN rm -rf {place})")
+    } else {
+        format!("a folder there (RUN rm -rf {place} && mkdir {place})")
+    }
+}
+
+fn not_looked(error: EntryError) -> StartError {
+    match error {
+        EntryError::Unavailable(error) => error.into(),
+        EntryError::Failed { .. } | EntryError::Late => StartError::Failed {
+            message: format!("the image could not be looked into: {error}"),
+            logs: Vec::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_and_what_is_above_it_is_looked_at() {
+        let places: Vec<String> = places().into_iter().collect();
+        assert_eq!(
+            places,
+            [
+                "/.hersh",
+                "/.hersh/probe",
+                "/dev",
+                "/dev/shm",
+                "/etc",
+                "/proc",
+                "/run",
+                "/state",
+                "/sys",
+                "/tmp",
+                "/var",
+                "/var/tmp"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_a_place_is_taken_for_is_not_in_the_way() {
+        let plain = || Seen::Plain { mode: 0o644 };
+        let link = || Seen::Link("/state".to_owned());
+        for (place, seen, is_in_the_way) in [
+            ("/tmp", Seen::Nothing, false),
+            ("/tmp", Seen::Folder, false),
+            ("/tmp", plain(), true),
+            ("/tmp", link(), true),
+            ("/tmp", Seen::Other, true),
+            (PROBE_TARGET, plain(), false),
+            (PROBE_TARGET, Seen::Folder, true),
+            (PROBE_TARGET, link(), true),
+        ] {
+            assert_eq!(in_the_way(place, seen).is_some(), is_in_the_way, "{place}");
+        }
+    }
+
+    fn image(number: usize) -> ImageId {
+        ImageId::parse(&format!("sha256:{number:064x}")).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_tells_of_its_own_image_once_it_was_seen() {
+        let mut receipt = Receipt {
+            program: ProgramId::parse("p").unwrap(),
+            instance: hersh_program::InstanceNumber(1),
+            container: hersh_program::ContainerId::parse(&format!("{:064x}", 1)).unwrap(),
+            image: image(1),
+            mode: hersh_sandbox::RuntimeMode::Runsc,
+            kernel: String::new(),
+            contracts: Contract::ALL
+                .map(|contract| Verified {
+                    contract,
+                    values: Vec::new(),
+                })
+                .into(),
+            state: None,
+            made_at_ms: 0,
+        };
+        assert!(!tells_of(&receipt, &image(1)), "an older host's");
+        add_to(&mut receipt.contracts);
+        assert!(tells_of(&receipt, &image(1)));
+        assert!(!tells_of(&receipt, &image(2)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let sound = Sound::default();
+        for number in 0..=SOUND_MAX {
+            sound.add(image(number));
+        }
+        assert!(!sound.has(&image(0)));
+        assert!(sound.has(&image(SOUND_MAX)));
+    }
+}

@@ -1,0 +1,152 @@
+//! Questions to the engine.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use bollard::{
+    Docker,
+    models::{ContainerInspectResponse, ContainerSummary},
+    query_parameters::ListContainersOptions,
+};
+use hersh_program::{ContainerId, InstanceId, Logs, Observed, ProgramId};
+use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
+
+use super::{Inner, engine::Fault, instance_of, start};
+use hersh_sandbox::{
+    EngineInfo, HOST_LABEL, PROGRAM_LABEL, RuntimeMode, Unavailable, container_name,
+};
+
+impl Inner {
+    pub(super) async fn check(&self) -> Result<EngineInfo, Unavailable> {
+        let client = self.engine.client().await?;
+        let unavailable = |error| self.engine.fault(&error).into_unavailable();
+        let version = client.version().await.map_err(unavailable)?;
+        let info = client.info().await.map_err(unavailable)?;
+        if let Some(folder) = info.docker_root_dir {
+            let _ = self.folder.set(folder.into());
+        }
+        let registered = info.runtimes.unwrap_or_default();
+        let mut runtimes: Vec<String> = registered.into_keys().collect();
+        runtimes.sort();
+        let needed = match self.config.mode {
+            RuntimeMode::Runsc => "runsc",
+            RuntimeMode::RuncForDevelopment => "runc",
+        };
+        if !runtimes.iter().any(|name| name == needed) {
+            return Err(Unavailable {
+                message: start::missing_runtime(needed, self.config.mode),
+            });
+        }
+        let api = client.client_version();
+        Ok(EngineInfo {
+            version: version.version.unwrap_or_default(),
+            api_version: format!("{}.{}", api.major_version, api.minor_version),
+            runtimes,
+            mode: self.config.mode,
+        })
+    }
+
+    /// This host's containers, dead ones too; of one program or of all.
+    pub(super) async fn containers(
+        &self,
+        program: Option<&ProgramId>,
+    ) -> Result<Vec<ContainerSummary>, Unavailable> {
+        let mut labels = vec![format!("{HOST_LABEL}={}", self.config.host_id)];
+        labels.extend(program.map(|program| format!("{PROGRAM_LABEL}={program}")));
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([("label".to_owned(), labels)])),
+            ..ListContainersOptions::default()
+        };
+        let ask = |client: Docker| {
+            let options = options.clone();
+            async move { client.list_containers(Some(options)).await }
+        };
+        self.engine.list(ask).await
+    }
+
+    /// The container of an instance; `None` when there is none. It costs the engine no look at others.
+    pub(super) async fn find(&self, instance: &InstanceId) -> Result<Option<Found>, Unavailable> {
+        let client = self.engine.client().await?;
+        let name = container_name(&self.config.host_id, instance);
+        match client.inspect_container(&name, None).await {
+            Ok(inspected) => Ok(Found::read(inspected, &self.config.host_id, instance)),
+            Err(error) => {
+                let absent = self.engine.fault(&error).unless_absent();
+                absent.map(|()| None).map_err(Fault::into_unavailable)
+            }
+        }
+    }
+
+    pub(super) async fn observe(
+        self: &Arc<Self>,
+        instance: &InstanceId,
+    ) -> Result<Observed, Unavailable> {
+        let Some(Found {
+            container,
+            inspected,
+        }) = self.find(instance).await?
+        else {
+            return Ok(Observed::Absent);
+        };
+        if inspected.state.and_then(|state| state.running) == Some(true) {
+            return Ok(Observed::Running(container));
+        }
+        let exit = self.exit(&instance.program, container.as_str()).await?;
+        Ok(exit.map_or(Observed::Absent, |exit| Observed::Exited(container, exit)))
+    }
+
+    /// The last lines printed by a container created at `created_at`, the engine's form of a time.
+    pub(super) async fn last_lines(&self, program: &ProgramId, created_at: Option<&str>) -> Logs {
+        let since = created_at.and_then(normal_time).unwrap_or_default();
+        let lines = self
+            .logs
+            .tail(program, CAUSE_LINES)
+            .await
+            .unwrap_or_default();
+        let lines = lines.iter().filter(|line| line.at >= since);
+        for_cause(lines.map(|line| &line.text))
+    }
+
+    pub(super) async fn address(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Option<IpAddr>, Unavailable> {
+        let found = self.find(instance).await?.map(|found| found.inspected);
+        let running = found.filter(|it| it.state.as_ref().and_then(|it| it.running) == Some(true));
+        let networks = running
+            .and_then(|container| container.network_settings)
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        Ok(networks
+            .into_values()
+            .find_map(|network| network.ip_address?.parse().ok()))
+    }
+}
+
+/// The container of an instance.
+pub(super) struct Found {
+    pub(super) container: ContainerId,
+    pub(super) inspected: ContainerInspectResponse,
+}
+
+impl Found {
+    /// Reads what an engine says of the container with the name of `instance`; `None` if somebody else
+    /// gave that name to another.
+    fn read(
+        inspected: ContainerInspectResponse,
+        host_id: &str,
+        instance: &InstanceId,
+    ) -> Option<Self> {
+        let labels = inspected.config.as_ref()?.labels.as_ref()?;
+        let name = inspected.name.as_deref()?.strip_prefix('/')?;
+        let is_own = labels.get(HOST_LABEL).map(String::as_str) == Some(host_id);
+        let is_it = instance_of(labels, [name].into_iter()).as_ref() == Some(instance);
+        if !is_own || !is_it {
+            return None;
+        }
+        Some(Self {
+            container: ContainerId::parse(inspected.id.as_deref()?).ok()?,
+            inspected,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Containers whose `/state` lies in a data folder, whatever host they say that they are of.
+//!
+//! A host knows its own by the id in its journal. Where that is lost, what a container has mounted still
+//! tells whose it was.
+
+use std::{collections::HashMap, path::Path};
+
+use bollard::{
+    models::ContainerSummary,
+    query_parameters::{ListContainersOptions, RemoveContainerOptions},
+};
+use hersh_program::ContainerId;
+
+use super::{engine::Engine, is_running};
+use hersh_sandbox::{HOST_LABEL, PROGRAM_LABEL, Unavailable};
+
+/// Where a program finds its state.
+const STATE: &str = "/state";
+
+/// A container of programs of a data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The engine's id of it.
+    pub container: ContainerId,
+    /// The program that it says it is of.
+    pub program: String,
+    /// The host that it says it is of.
+    pub host_id: String,
+    /// Whether it runs now.
+    pub running: bool,
+}
+
+/// Those whose state is below `programs`, on the engine behind `socket`.
+///
+/// # Errors
+/// [`Unavailable`] when the engine does not answer.
+pub async fn strays(socket: &Path, programs: &Path) -> Result<Vec<Stray>, Unavailable> {
+    let engine = Engine::new(socket.to_owned());
+    let labels = vec![HOST_LABEL.to_owned()];
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(HashMap::from([("label".to_owned(), labels)])),
+        ..ListContainersOptions::default()
+    };
+    let client = engine.client().await?;
+    let all = client.list_containers(Some(options)).await;
+    let all = all.map_err(|error| engine.fault(&error).into_unavailable())?;
+    let strays = all.iter().filter(|it| keeps_below(it, programs));
+    Ok(strays.filter_map(stray).collect())
+}
+
+/// Kills and removes a container; not there is a success.
+///
+/// # Errors
+/// [`Unavailable`] when the engine does not answer, or does not do so.
+pub async fn remove(socket: &Path, stray: &Stray) -> Result<(), Unavailable> {
+    let engine = Engine::new(socket.to_owned());
+    let client = engine.client().await?;
+    let options = RemoveContainerOptions {
+        force: true,
+        ..RemoveContainerOptions::default()
+    };
+    let id = stray.container.as_str();
+    match client.remove_container(id, Some(options)).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let fault = engine.fault(&error).unless_absent();
+            fault.map_err(super::engine::Fault::into_unavailable)
+        }
+    }
+}
+
+fn keeps_below(container: &ContainerSummary, programs: &Path) -> bool {
+    container.mounts.iter().flatten().any(|mount| {
+        let source = mount.source.as_deref().unwrap_or_default();
+        mount.destination.as_deref() == Some(STATE) && Path::new(source).starts_with(programs)
+    })
+}
+
+fn stray(container: &ContainerSummary) -> Option<Stray> {
+    let labels = container.labels.as_ref()?;
+    Some(Stray {
+        container: ContainerId::parse(container.id.as_deref()?).ok()?,
+        program: labels.get(PROGRAM_LABEL).cloned().unwrap_or_default(),
+        host_id: labels.get(HOST_LABEL)?.clone(),
+        running: is_running(container),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::MountPoint;
+
+    use super::*;
+
+    #[test]
+    fn a_container_belongs_where_its_state_lies() {
+        let mounted = |destination: &str, source: &str| ContainerSummary {
+            mounts: Some(vec![MountPoint {
+                destination: Some(destination.to_owned()),
+                source: Some(source.to_owned()),
+                ..MountPoint::default()
+            }]),
+            ..ContainerSummary::default()
+        };
+        for (container, expected) in [
+            (mounted("/state", "/data/programs/a/state"), true),
+            (mounted("/state", "/data/programs-2/a/state"), false),
+            (mounted("/state", "/other/programs/a/state"), false),
+            (mounted("/tmp", "/data/programs/a/state"), false),
+            (ContainerSummary::default(), false),
+        ] {
+            let found = keeps_below(&container, Path::new("/data/programs"));
+            assert_eq!(found, expected, "{container:?}");
+        }
+    }
+}

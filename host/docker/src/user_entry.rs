@@ -1,0 +1,169 @@
+//! The entry of `/etc/passwd` and `/etc/group` for the user that every program runs as, added to an
+//! image as one more layer.
+//!
+//! ```text
+//! image without a name ─► a container that never starts: read both files ─► FROM image, COPY ─► named
+//! ```
+//!
+//! The name comes last, so that no image stands whose layer was not tried. Nothing of the image runs,
+//! and only plain files in a plain `/etc` are replaced: links in an image lead wherever it likes.
+
+use bollard::query_parameters::{
+    BuildImageOptions, BuilderVersion, RemoveImageOptions, TagImageOptions,
+};
+use futures_util::StreamExt;
+use hersh_program::ImageId;
+
+use super::{
+    Inner,
+    build::{ATTEMPTS_MAX, is_of_a_removal},
+    build_steps, repository,
+    still::Still,
+    trial,
+    user_files::{EntryError, LIMIT, Merged, failed},
+};
+use hersh_sandbox::{BuildRequest, Unavailable};
+
+/// The mode of a file that was not there.
+const MODE: u32 = 0o644;
+
+/// Gives a built image the entry, if it lacks one, and its name. An image for which that fails gets its
+/// name without it.
+///
+/// # Errors
+/// [`Unavailable`] when the engine does not answer, or does not name the image.
+pub(super) async fn complete(
+    inner: &Inner,
+    request: &BuildRequest,
+    image: ImageId,
+) -> Result<ImageId, Unavailable> {
+    let image = match add(inner, request, &image).await {
+        Ok(with_layer) => with_layer.unwrap_or(image),
+        Err(EntryError::Unavailable(error)) => return Err(error),
+        Err(error @ (EntryError::Failed { .. } | EntryError::Late)) => {
+            tracing::warn!(%error, program = %request.program, "the user of the program has no entry in /etc/passwd");
+            image
+        }
+    };
+    let client = inner.engine.client().await?;
+    let options = TagImageOptions {
+        repo: Some(repository(&inner.config.host_id, &request.program)),
+        tag: Some(request.build.to_string()),
+    };
+    client
+        .tag_image(image.as_str(), Some(options))
+        .await
+        .map_err(|error| inner.engine.fault(&error).into_unavailable())?;
+    Ok(image)
+}
+
+/// The image with one more layer; `None` when it needs none.
+async fn add(
+    inner: &Inner,
+    request: &BuildRequest,
+    image: &ImageId,
+) -> Result<Option<ImageId>, EntryError> {
+    let files = lacking(inner, request, image).await?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut attempt = 1;
+    let layer = loop {
+        match within(add_layer(inner, request, image, &files)).await {
+            Err(EntryError::Failed { message })
+                if attempt < ATTEMPTS_MAX && is_of_a_removal(&message) =>
+            {
+                attempt += 1;
+            }
+            result => break result?,
+        }
+    };
+    // A container has a folder where its image has a link as /etc, and the copy went behind that.
+    if files.iter().all(|file| file.mode.is_none())
+        && !lacking(inner, request, &layer).await?.is_empty()
+    {
+        drop_layer(inner, &layer).await;
+        return Ok(None);
+    }
+    Ok(Some(layer))
+}
+
+/// Removes a layer, and not the image below, which has no name yet either. One that stays is collected.
+async fn drop_layer(inner: &Inner, layer: &ImageId) {
+    let options = RemoveImageOptions {
+        noprune: true,
+        ..RemoveImageOptions::default()
+    };
+    let Ok(client) = inner.engine.client().await else {
+        return;
+    };
+    if let Err(error) = client
+        .remove_image(layer.as_str(), Some(options), None)
+        .await
+    {
+        tracing::warn!(%error, %layer, "a layer stays until it is collected");
+    }
+}
+
+pub(super) async fn within<T>(
+    work: impl Future<Output = Result<T, EntryError>>,
+) -> Result<T, EntryError> {
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .unwrap_or(Err(EntryError::Late))
+}
+
+/// The files that lack the entry, with it.
+async fn lacking(
+    inner: &Inner,
+    request: &BuildRequest,
+    image: &ImageId,
+) -> Result<Vec<Merged>, EntryError> {
+    let still = Still::of(inner, &request.program, image.as_str()).await?;
+    let found = within(still.look().lacking()).await;
+    still.remove().await.and(found)
+}
+
+/// Builds the layer.
+async fn add_layer(
+    inner: &Inner,
+    request: &BuildRequest,
+    image: &ImageId,
+    files: &[Merged],
+) -> Result<ImageId, EntryError> {
+    let names: Vec<&str> = files.iter().map(|it| it.accounts.file()).collect();
+    // Labels come from the image, by which the layer counts as one of the build.
+    let dockerfile = format!("FROM {image}\nCOPY {} /etc/\n", names.join(" "));
+    let mut tree = vec![("Dockerfile", MODE, dockerfile.as_bytes())];
+    tree.extend(files.iter().map(|it| {
+        (
+            it.accounts.file(),
+            it.mode.unwrap_or(MODE),
+            it.content.as_slice(),
+        )
+    }));
+    let tree = trial::tree(&tree).map_err(|error| EntryError::Failed {
+        message: error.to_string(),
+    })?;
+    let options = BuildImageOptions {
+        dockerfile: "Dockerfile".to_owned(),
+        rm: true,
+        forcerm: true,
+        networkmode: Some("none".to_owned()),
+        extrahosts: Some(build_steps::marker(inner, &request.program)),
+        version: BuilderVersion::BuilderV1,
+        ..BuildImageOptions::default()
+    };
+    let client = inner.engine.client().await?;
+    let mut said =
+        std::pin::pin!(client.build_image(options, None, Some(bollard::body_full(tree))));
+    let mut layer = None;
+    while let Some(said) = said.next().await {
+        let said = said.map_err(|error| failed(inner.engine.fault(&error)))?;
+        layer = said.aux.and_then(|aux| aux.id).or(layer);
+    }
+    let layer = layer.and_then(|id| ImageId::parse(&id).ok());
+    layer.ok_or_else(|| EntryError::Failed {
+        message: "the builder ended without an image and without a reason".to_owned(),
+    })
+}
