@@ -110,14 +110,12 @@ async fn a_flood_of_lines_holds_up_no_other_end() {
         manifest.limits.log_bytes = 256 * 1024 * 1024;
         manifest.limits.cpu_millis = 1_000;
     });
-    world.runtime.start(printing).await.unwrap();
+    let printing = world.runtime.start(printing).await.unwrap().container;
     let quiet = world.spec(&image, |_| {});
     let quiet = world.runtime.start(quiet).await.unwrap().container;
     let engine = &world.engine;
     until("all is printed", || async {
-        let inspected = engine
-            .inspect_container(&format!("hersh-{flood}"), None)
-            .await;
+        let inspected = engine.inspect_container(printing.as_str(), None).await;
         let state = inspected.unwrap().state.unwrap();
         state.running == Some(false)
     })
