@@ -16,7 +16,7 @@ BASE = os.environ["HERSH_FUZZ_HOST"]
 HEADERS = {"Authorization": "Bearer " + os.environ["HERSH_FUZZ_TOKEN"]}
 USER = os.environ["HERSH_FUZZ_USER"]
 
-# As the host is seeded: host/examples/seeded_host.rs.
+# As the host is seeded: host/server/examples/seeded_host.rs.
 PROGRAMS = [f"{USER}-{state}" for state in ("created", "starting", "ready", "stopped", "error")]
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SPAN = re.compile(r"[0-9.]+ ?(d|h|m|s|ms)")

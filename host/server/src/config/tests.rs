@@ -69,7 +69,7 @@ fn the_defaults_are_right_and_the_file_that_lists_them_says_the_same() {
         debug(&Settings::defaults().unwrap())
     );
     Config::new(Settings::defaults().unwrap()).unwrap();
-    let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/host.toml");
+    let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/host.toml");
     assert_eq!(
         std::fs::read_to_string(deployed).unwrap(),
         written,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::tests::everything;
 
-const DASHBOARD: &str = include_str!("../../../deploy/grafana-dashboard.json");
-const ALERTS: &str = include_str!("../../../deploy/prometheus-alerts.yaml");
+const DASHBOARD: &str = include_str!("../../../../deploy/grafana-dashboard.json");
+const ALERTS: &str = include_str!("../../../../deploy/prometheus-alerts.yaml");
 
 /// The metrics that a query names.
 fn named(query: &str) -> BTreeSet<String> {
