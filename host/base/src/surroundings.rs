@@ -24,7 +24,7 @@ impl Surroundings {
     /// A random number.
     ///
     /// # Errors
-    /// As the system says that gives none.
+    /// When the system gives none.
     pub fn random(&self) -> Result<u64, getrandom::Error> {
         match self {
             Self::System => getrandom::u64(),

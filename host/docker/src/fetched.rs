@@ -35,7 +35,7 @@ impl Fetched {
     /// Notes an image before it is fetched, so that none is there that is not noted.
     ///
     /// # Errors
-    /// As the disk says: it must not be fetched then.
+    /// When the record of fetched images can't be read or written: it must not be fetched then.
     pub(super) fn add(&self, name: &str, now_ms: u64) -> Result<(), StorageError> {
         self.change(|uses| {
             uses.insert(name.to_owned(), now_ms);
@@ -46,7 +46,7 @@ impl Fetched {
     /// Notes that it is built from, if it was fetched.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the record of fetched images can't be read or written.
     pub(super) fn used(&self, name: &str, now_ms: u64) -> Result<(), StorageError> {
         self.change(|uses| match uses.get_mut(name) {
             Some(last_ms) if last_ms.saturating_add(NOTED_EVERY_MS) <= now_ms => {
@@ -73,7 +73,7 @@ impl Fetched {
     /// Notes that it is gone.
     ///
     /// # Errors
-    /// As the disk says; it is removed once more then, some time.
+    /// When the record of fetched images can't be read or written; it is removed once more then, some time.
     pub(super) fn gone(&self, name: &str) -> Result<(), StorageError> {
         self.change(|uses| uses.remove(name).is_some())
     }

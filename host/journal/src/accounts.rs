@@ -52,7 +52,7 @@ impl Journal {
     /// Every user, and every token. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub fn accounts(&self) -> Result<AccountRows, JournalError> {
         self.read(load)
     }
@@ -60,7 +60,7 @@ impl Journal {
     /// Adds a user, or changes its role and quota; ends the tokens of the ids `ended` with it.
     ///
     /// # Errors
-    /// As the disk says; nothing has changed then.
+    /// When the journal can't be read or written; nothing has changed then.
     pub async fn put_user(&self, user: UserRow, ended: Vec<String>) -> Result<(), JournalError> {
         self.write(move |transaction| {
             put_user(transaction, &user)?;
@@ -74,7 +74,7 @@ impl Journal {
     /// answered in its stead.
     ///
     /// # Errors
-    /// As the disk says; nothing has changed then.
+    /// When the journal can't be read or written; nothing has changed then.
     pub async fn remove_user(&self, id: UserId, ended: Vec<String>) -> Result<u64, JournalError> {
         self.write_freeing(move |transaction| {
             let programs = delete_user(transaction, &id)?;
@@ -89,7 +89,7 @@ impl Journal {
     /// Adds a token.
     ///
     /// # Errors
-    /// As the disk says; it is not valid then.
+    /// When the journal can't be read or written; it is not valid then.
     pub async fn add_token(&self, token: TokenRow) -> Result<(), JournalError> {
         self.write(move |transaction| insert_token(transaction, &token))
             .await
@@ -98,7 +98,7 @@ impl Journal {
     /// Removes the tokens of these ids, as far as there are any.
     ///
     /// # Errors
-    /// As the disk says; none of them is removed then.
+    /// When the journal can't be read or written; none of them is removed then.
     pub async fn remove_tokens(&self, ids: Vec<String>) -> Result<(), JournalError> {
         self.write_freeing(move |transaction| delete_tokens(transaction, &ids))
             .await
@@ -107,7 +107,7 @@ impl Journal {
     /// Notes when the tokens of these ids were used last, milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// As the disk says; nothing is noted then.
+    /// When the journal can't be read or written; nothing is noted then.
     pub async fn note_token_uses(&self, uses: Vec<(String, u64)>) -> Result<(), JournalError> {
         self.write(move |transaction| note_uses(transaction, &uses))
             .await

@@ -24,7 +24,7 @@ impl Journal {
     /// since the Unix epoch, or later. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub fn kept_answer(
         &self,
         user: &str,

@@ -77,7 +77,7 @@ impl Journal {
     /// returns its number.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub async fn begin_audit(
         &self,
         purpose: Purpose,
@@ -116,7 +116,7 @@ impl Journal {
     /// At most `limit` rows before `before`, newest first. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub fn audit_page(
         &self,
         before: Option<u64>,

@@ -189,7 +189,7 @@ impl Journal {
     /// Keeps a value of the host under `key`.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub async fn set_meta(&self, key: &'static str, value: String) -> Result<(), JournalError> {
         self.write(move |transaction| {
             transaction.execute(
@@ -205,7 +205,7 @@ impl Journal {
     /// Forgets the host's value under `key`.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub async fn remove_meta(&self, key: &'static str) -> Result<(), JournalError> {
         self.write_freeing(move |transaction| {
             transaction.execute("DELETE FROM meta WHERE key = ?1", [key])?;
@@ -217,7 +217,7 @@ impl Journal {
     /// The host's value under `key`. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub fn meta(&self, key: &str) -> Result<Option<String>, JournalError> {
         self.read(|reader| {
             reader

@@ -67,7 +67,7 @@ impl Journal {
     /// by an attempt whose outcome nobody learned, is replaced.
     ///
     /// # Errors
-    /// As the disk says; the record is then not in the journal.
+    /// When the journal can't be read or written; the record is then not in the journal.
     pub async fn append(
         &self,
         row: ProgramRow,
@@ -107,7 +107,7 @@ impl Journal {
     /// Forgets a program and its records.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub async fn remove(&self, row: ProgramRow) -> Result<(), JournalError> {
         self.write_freeing(move |transaction| {
             transaction.execute("DELETE FROM programs WHERE row = ?1", [row.0])?;

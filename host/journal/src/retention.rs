@@ -47,7 +47,7 @@ impl Journal {
     /// (milliseconds since the Unix epoch); how many.
     ///
     /// # Errors
-    /// As the disk says; what was removed before stays removed.
+    /// When the journal can't be read or written; what was removed before stays removed.
     pub async fn prune(&self, now_ms: u64) -> Result<u64, JournalError> {
         let oldest_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
         let mut removed = 0;

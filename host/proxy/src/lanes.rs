@@ -70,7 +70,7 @@ impl Lanes {
     /// this is called in is the main one.
     ///
     /// # Errors
-    /// As the system says that gives no more threads or descriptors.
+    /// When the system gives no more threads or descriptors.
     pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::start_so_many(processors.min(LANES_MAX))

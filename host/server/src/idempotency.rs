@@ -82,7 +82,7 @@ impl Claim {
     /// Looks the key up. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub(crate) fn look_up(&self, journal: &Journal, now_ms: u64) -> Result<Known, JournalError> {
         let (user, key) = &self.owner;
         let since_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);

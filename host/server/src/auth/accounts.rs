@@ -52,7 +52,7 @@ impl Accounts {
     /// Reads them. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
+    /// When the journal can't be read or written.
     pub(super) fn load(journal: Journal) -> Result<Self, JournalError> {
         let (users, tokens) = journal.accounts()?;
         let users = users.into_iter().map(rows::user);

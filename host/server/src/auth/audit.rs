@@ -78,7 +78,7 @@ pub(crate) struct Attempt {
 /// Notes that `caller` is about to make a change, for whose row there is room as for its purpose.
 ///
 /// # Errors
-/// As the disk says: the change must not be made then.
+/// When the journal can't be read or written: the change must not be made then.
 pub(crate) async fn attempt(
     (journal, purpose): (&Journal, Purpose),
     caller: &Caller,

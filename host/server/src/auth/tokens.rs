@@ -246,7 +246,7 @@ impl Accounts {
     /// later start lets it in, whatever the clock says then. What a crash loses of that is one interval.
     ///
     /// # Errors
-    /// As the disk says; the next call tries again.
+    /// When the journal can't be read or written; the next call tries again.
     pub(crate) async fn note_uses(&self, now_ms: u64) -> Result<(), JournalError> {
         self.note_time(now_ms).await?;
         let used: Vec<(Arc<Held>, u64)> = {

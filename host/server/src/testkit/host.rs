@@ -216,7 +216,7 @@ impl TestHost {
     /// Serves the API over HTTP until `stop` resolves.
     ///
     /// # Errors
-    /// As the system says that gives no threads for it.
+    /// When the system gives no threads for it.
     pub async fn serve(
         &self,
         listener: TcpListener,
