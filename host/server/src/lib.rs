@@ -4,7 +4,7 @@
 //! HTTP request ─► api ─► Host ─► Supervisor (pure machine, crate hersh-program)
 //!                                  │ journal first (journal), then effects (effects)
 //!                                  ▼
-//!                     storage · compose · runtime ─► events ─► Supervisor
+//!                     storage · sandbox · docker  ─► events ─► Supervisor
 //! ```
 //!
 //! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects.rs`.
