@@ -1,9 +1,8 @@
 //! What can never run is told once, in words: what, for whom, and what to do.
 
-use hersh_program::{Cause, ExitReason, Observed};
-use hersh_sandbox::{Runtime, StartError};
+use hersh_program::{Cause, ExitReason};
 
-use crate::world::{World, until};
+use crate::world::World;
 
 /// Files that can't be run, made from the busybox beside them. Its names are links, so that there is a
 /// shell that could take a file for a script.
@@ -17,21 +16,9 @@ const FILES: &str = "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n\
 /// Why `command` did not run, as the cause that its program has.
 async fn cause(world: &World, tail: &str) -> Cause {
     let image = world.try_build(&format!("{FILES}{tail}")).await.unwrap();
-    match world.runtime.start(world.spec(&image, |_| {})).await {
-        Err(StartError::Ended(exit)) => Cause::from(&exit),
+    match world.end(world.spec(&image, |_| {})).await {
+        Ok(exit) => Cause::from(&exit),
         Err(error) => error.into(),
-        // The look from inside came first: its end is found by who watches.
-        Ok(_running) => {
-            let seen = async || world.runtime.observe(&world.instance()).await.unwrap();
-            until("it ended", async || {
-                matches!(seen().await, Observed::Exited(..))
-            })
-            .await;
-            let Observed::Exited(_, exit) = seen().await else {
-                panic!("it is there until it is removed");
-            };
-            Cause::from(&exit)
-        }
     }
 }
 
@@ -115,9 +102,8 @@ async fn a_program_that_ends_with_such_a_code_is_no_certainty() {
     let world = World::new();
     for code in [2, 126, 127] {
         let image = world.script(&format!("echo no luck; exit {code}")).await;
-        match world.runtime.start(world.spec(&image, |_| {})).await {
-            Err(StartError::Ended(exit)) => assert_eq!(exit.reason, ExitReason::Code(code)),
-            other => panic!("{other:?}"),
-        }
+        let exit = world.end(world.spec(&image, |_| {})).await.unwrap();
+        assert_eq!(exit.reason, ExitReason::Code(code));
+        world.stop().await;
     }
 }

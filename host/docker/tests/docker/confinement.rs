@@ -1,7 +1,7 @@
 //! What a program finds when it tries the walls.
 
-use hersh_program::{ExitReason, Observed};
-use hersh_sandbox::{MEMORY_FOLDERS, Runtime, StartError};
+use hersh_program::ExitReason;
+use hersh_sandbox::{MEMORY_FOLDERS, Runtime};
 
 use crate::world::{World, until};
 
@@ -162,17 +162,8 @@ async fn what_is_in_memory_counts_as_memory() {
     let spec = world.spec(&image, |manifest| {
         manifest.limits.memory_bytes = 96 * 1024 * 1024;
     });
-    match world.runtime.start(spec).await {
-        Err(StartError::Ended(exit)) => assert_eq!(exit.reason, ExitReason::OutOfMemory),
-        Err(error) => panic!("{error:?}"),
-        Ok(_running) => {
-            until("it is out of memory", || async {
-                let seen = world.runtime.observe(&world.instance()).await.unwrap();
-                matches!(seen, Observed::Exited(_, exit) if exit.reason == ExitReason::OutOfMemory)
-            })
-            .await;
-        }
-    }
+    let exit = world.end(spec).await.unwrap();
+    assert_eq!(exit.reason, ExitReason::OutOfMemory);
     world.stop().await;
 }
 

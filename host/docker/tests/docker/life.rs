@@ -12,7 +12,7 @@ use hersh_program::{ExitReason, Instances, Observed};
 use hersh_sandbox::{Runtime, RuntimeEvent};
 use tokio::sync::mpsc;
 
-use crate::world::{PATIENCE, World, until};
+use crate::world::{PATIENCE, UNTIL_GO, World, until};
 
 #[tokio::test]
 async fn stop_lets_a_program_end_by_itself() {
@@ -78,12 +78,10 @@ async fn stop_ends_a_start_whose_future_was_dropped() {
 async fn an_exit_is_told_with_its_code_and_last_lines() {
     let world = World::new();
     let mut events = world.runtime.events();
-    let script = "echo up; while [ ! -e /state/go ]; do sleep 0.1; done; echo 'no more'; exit 5";
-    let id = world.start(script).await.container;
+    let script = format!("echo up; {UNTIL_GO}; echo 'no more'; exit 5");
+    let id = world.start(&script).await.container;
     until_says(&world, "up").await;
-    // Told by a file: a command beside it may never be answered once the container is gone.
-    let state = world.storage.paths(&world.program).state;
-    std::fs::write(state.join("go"), "").unwrap();
+    world.go();
     let event = exit_of(&mut events).await;
     assert_eq!(
         (event.instance.program.clone(), event.container),
@@ -145,9 +143,9 @@ async fn running_out_of_memory_is_told_by_name() {
     let ends = (0..4).map(|_| async {
         let world = World::new();
         let mut events = world.runtime.events();
-        world
-            .start("sleep 1; x=0123456789abcdef; while :; do x=$x$x; done")
-            .await;
+        let script = format!("{UNTIL_GO}; x=0123456789abcdef; while :; do x=$x$x; done");
+        world.start(&script).await;
+        world.go();
         let event = exit_of(&mut events).await;
         world.stop().await;
         event.exit.reason
@@ -159,14 +157,10 @@ async fn running_out_of_memory_is_told_by_name() {
 #[tokio::test]
 async fn an_exit_while_nobody_listened_is_told_at_the_start() {
     let world = World::new();
-    let id = world.start("sleep 0.5; exit 4").await.container;
-    until("it ended", || async {
-        matches!(
-            world.runtime.observe(&world.instance()).await.unwrap(),
-            Observed::Exited(..)
-        )
-    })
-    .await;
+    let script = format!("{UNTIL_GO}; exit 4");
+    let id = world.start(&script).await.container;
+    world.go();
+    world.exit().await;
     let event = exit_of(&mut world.restarted().events()).await;
     assert_eq!(
         (event.container, event.exit.reason),
@@ -179,11 +173,10 @@ async fn an_exit_while_nobody_listened_is_told_at_the_start() {
 async fn a_clean_end_without_a_kill_is_the_programs_own() {
     let world = World::new();
     let mut events = world.runtime.events();
-    let script = "echo up; while [ ! -e /state/go ]; do sleep 0.1; done; exit 0";
-    let id = world.start(script).await.container;
+    let script = format!("echo up; {UNTIL_GO}; exit 0");
+    let id = world.start(&script).await.container;
     until_says(&world, "up").await;
-    let state = world.storage.paths(&world.program).state;
-    std::fs::write(state.join("go"), "").unwrap();
+    world.go();
     // Told live, found by looking, and told to a host that comes later.
     let told = exit_of(&mut events).await;
     assert_eq!(told.exit.reason, ExitReason::Code(0));

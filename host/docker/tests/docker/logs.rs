@@ -2,17 +2,18 @@
 
 use hersh_sandbox::Runtime;
 
-use hersh_program::{Instances, Observed};
+use hersh_program::Instances;
 use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
-use crate::world::{PATIENCE, World, until};
+use crate::world::{PATIENCE, UNTIL_GO, World, until};
 
 #[tokio::test]
 async fn both_streams_are_kept_without_frame_headers() {
     let world = World::new();
-    world
-        .start("echo out; echo err >&2; printf 'no end'; sleep 1")
+    let image = world
+        .script("echo out; echo err >&2; printf 'no end'")
         .await;
+    world.end(world.spec(&image, |_| {})).await.unwrap();
     until("all is stored", || async { lines(&world).await.len() == 3 }).await;
     let lines = lines(&world).await;
     let mut found: Vec<(Stream, &str)> = lines
@@ -145,14 +146,10 @@ fn own_cpu_us() -> u64 {
 #[tokio::test]
 async fn what_is_printed_while_no_host_is_there_is_kept() {
     let world = World::new();
-    let id = world
-        .start("echo before; sleep 2; echo after; exit 3")
-        .await;
-    until("it ended", || async {
-        let seen = world.runtime.observe(&world.instance()).await.unwrap();
-        matches!(seen, Observed::Exited(..))
-    })
-    .await;
+    let script = format!("echo before; {UNTIL_GO}; echo after; exit 3");
+    let id = world.start(&script).await;
+    world.go();
+    world.exit().await;
     // A host that was stopped after the first line, and comes back when all is over.
     let other = World::new();
     let folder = other.storage.paths(&world.program);

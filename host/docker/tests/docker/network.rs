@@ -9,7 +9,7 @@ use std::{
 use hersh_program::{Instances, NetworkMode};
 use hersh_sandbox::Runtime;
 
-use crate::world::{World, until};
+use crate::world::{UNTIL_GO, World, until};
 
 /// Answers every connection to port 8080 with a word.
 const SERVER: &str = "nc -ll -p 8080 -e echo served";
@@ -169,8 +169,7 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
     let _events = world.runtime.events();
     let internet = std::env::var("HERSH_TEST_INTERNET").unwrap();
     let ask = format!("nc -w 5 {} </dev/null", internet.replace(':', " "));
-    let wait = "while [ ! -e /state/go ]; do sleep 0.1; done";
-    let image = world.script(&format!("{ask}; {wait}")).await;
+    let image = world.script(&format!("{ask}; {UNTIL_GO}")).await;
     let egress = |manifest: &mut hersh_program::Manifest| manifest.network = NetworkMode::Egress;
     for ends_by_itself in [false, true] {
         let running = world.runtime.start(world.spec(&image, egress)).await;
@@ -188,8 +187,7 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
         })
         .await;
         if ends_by_itself {
-            let state = world.storage.paths(&world.program).state;
-            std::fs::write(state.join("go"), "").unwrap();
+            world.go();
         } else {
             world.stop().await;
         }

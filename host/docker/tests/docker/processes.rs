@@ -1,7 +1,7 @@
 //! Processes: how many there may be, what happens to one too many, and who waits for orphans.
 
-use hersh_program::{ExitReason, ImageId, Instances, Observed};
-use hersh_sandbox::{MIN_PIDS, Runtime};
+use hersh_program::{ExitReason, ImageId, Instances};
+use hersh_sandbox::{MIN_PIDS, Runtime, Spec};
 
 use crate::world::{World, until};
 
@@ -9,11 +9,15 @@ use crate::world::{World, until};
 const AS_MANY_AS_MAY_BE: &str = "n=0; while [ $n -lt 400 ] && /bin/true; do sleep 1000 & n=$((n+1)); \
     echo started $n; done";
 
-async fn start_with(world: &World, image: &ImageId, pids: u32) -> String {
-    let spec = world.spec(image, |manifest| {
+fn with_pids(world: &World, image: &ImageId, pids: u32) -> Spec {
+    world.spec(image, |manifest| {
         manifest.limits.pids = pids;
         manifest.limits.memory_bytes = 256 * 1024 * 1024;
-    });
+    })
+}
+
+async fn start_with(world: &World, image: &ImageId, pids: u32) -> String {
+    let spec = with_pids(world, image, pids);
     let running = world.runtime.start(spec).await.unwrap();
     running.container.to_string()
 }
@@ -36,16 +40,7 @@ async fn the_fewest_processes_run_a_shell_that_starts_others() {
 async fn the_number_asked_means_the_programs_own_processes() {
     let world = World::new();
     let image = world.script(AS_MANY_AS_MAY_BE).await;
-    start_with(&world, &image, 120).await;
-    let ended = |exit: Observed| match exit {
-        Observed::Exited(_, exit) => Some(exit),
-        Observed::Running(_) | Observed::Absent => None,
-    };
-    until("the shell is refused one more", || async {
-        ended(world.runtime.observe(&world.instance()).await.unwrap()).is_some()
-    })
-    .await;
-    let exit = ended(world.runtime.observe(&world.instance()).await.unwrap()).unwrap();
+    let exit = world.end(with_pids(&world, &image, 120)).await.unwrap();
     // A busybox shell ends when it can't fork.
     assert_eq!(
         exit.reason,

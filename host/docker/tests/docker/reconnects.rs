@@ -1,7 +1,7 @@
 //! An engine whose connections break: exits and output that came meanwhile are not lost.
 
 use bollard::query_parameters::RemoveContainerOptions;
-use hersh_program::{ExitReason, Observed};
+use hersh_program::ExitReason;
 use hersh_sandbox::Runtime;
 
 use crate::{
@@ -44,13 +44,7 @@ async fn an_exit_and_the_last_lines_come_through_a_broken_connection() {
     // It ends while nobody can look.
     meddler.set_open(false);
     touch(&world, "end");
-    until("it ended", || async {
-        matches!(
-            world.runtime.observe(&world.instance()).await.unwrap(),
-            Observed::Exited(..)
-        )
-    })
-    .await;
+    world.exit().await;
     meddler.set_open(true);
     let event = exit_of(&mut events).await;
     assert_eq!(

@@ -88,13 +88,10 @@ async fn a_second_start_replaces_the_first() {
 async fn a_program_that_ends_at_once_gives_its_last_words() {
     let world = World::new();
     let image = world.script("echo no luck >&2; exit 7").await;
-    let result = world.runtime.start(world.spec(&image, |_| {})).await;
-    let Err(StartError::Ended(exit)) = result else {
-        panic!("{result:?}");
-    };
+    let exit = world.end(world.spec(&image, |_| {})).await.unwrap();
     assert_eq!(exit.reason, ExitReason::Code(7));
     assert_eq!(exit.logs, ["no luck"]);
-    assert!(world.containers().await.is_empty());
+    world.stop().await;
 }
 
 #[tokio::test]

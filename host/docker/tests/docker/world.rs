@@ -15,15 +15,21 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_docker::{DockerConfig, DockerRuntime};
 use hersh_program::{
-    BuildId, BuildRules, ImageId, InstanceId, InstanceNumber, Instances, Manifest, ProgramId,
-    Readiness,
+    BuildId, BuildRules, Exit, ImageId, InstanceId, InstanceNumber, Instances, Manifest, Observed,
+    ProgramId, Readiness,
 };
-use hersh_sandbox::{BuildError, BuildRequest, Hold, Making, Running, Runtime, RuntimeMode, Spec};
+use hersh_sandbox::{
+    BuildError, BuildRequest, Hold, Making, Running, Runtime, RuntimeMode, Spec, StartError,
+};
 use hersh_storage::{SourceLimits, Storage, output::LogStore};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything that the tests wait for may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until [`World::go`], in a shell script: a program that ends by the clock may end before its
+/// start is through.
+pub const UNTIL_GO: &str = "while [ ! -e /state/go ]; do sleep 0.1; done";
 
 /// A host with one program.
 pub struct World {
@@ -212,6 +218,41 @@ impl World {
     pub async fn start(&self, script: &str) -> Running {
         let image = self.script(script).await;
         self.runtime.start(self.spec(&image, |_| {})).await.unwrap()
+    }
+
+    /// Starts what is to end by itself, and waits for how it ended. Whether its start or whoever watches
+    /// is told depends on how quick the machine is: both are right.
+    pub async fn end(&self, spec: Spec) -> Result<Exit, StartError> {
+        let started = self.runtime.start(spec).await;
+        if started.is_err() {
+            assert!(self.containers().await.is_empty(), "left by a failed start");
+        }
+        if let Err(StartError::Ended(exit)) = started {
+            return Ok(exit);
+        }
+        started?;
+        Ok(self.exit().await)
+    }
+
+    /// Waits until the program's first instance has ended.
+    pub async fn exit(&self) -> Exit {
+        let seen = async || self.runtime.observe(&self.instance()).await.unwrap();
+        until("it ended", async || {
+            matches!(seen().await, Observed::Exited(..))
+        })
+        .await;
+        let Observed::Exited(_, exit) = seen().await else {
+            panic!("it is there until it is removed");
+        };
+        exit
+    }
+
+    /// Lets a program go on that waits for it.
+    ///
+    /// A file tells it: a command inside may never be answered once the container is gone.
+    pub fn go(&self) {
+        let state = self.storage.paths(&self.program).state;
+        std::fs::write(state.join("go"), "").unwrap();
     }
 
     pub async fn stop(&self) {
