@@ -33,6 +33,10 @@ pub enum Event {
         /// had, so numbers are given from the first host on that says so.
         #[serde(default)]
         numbers_instances: bool,
+        /// Why an instance that the program does not account for could not be removed before. It may
+        /// write to the program's state, so everything is stopped before anything is started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_behind: Option<Cause>,
     },
     /// Outcome of `EnsureProgramFolders`.
     FoldersEnsured {

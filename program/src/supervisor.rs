@@ -15,7 +15,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    Effect, EffectHandler, Event, Lifecycle, Program, Refusal, State, effect_handler::Adapter,
+    Cause, Effect, EffectHandler, Event, Lifecycle, Program, Refusal, State,
+    effect_handler::Adapter,
 };
 
 /// What a journal stores of a program.
@@ -104,10 +105,33 @@ impl Supervisor {
         J: Journal<Lifecycle>,
         C: Clock,
     {
+        Self::run_beside(stepper, None, handler, journal, clock, config)
+    }
+
+    /// Like [`Supervisor::run`], for a program beside which something may run: `left_behind` says why
+    /// an instance that it does not account for could not be removed. The program hears of it before
+    /// its open operations are recovered, so that none of them starts another instance beside it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn run_beside<H, J, C>(
+        stepper: ProgramStepper,
+        left_behind: Option<Cause>,
+        handler: Arc<H>,
+        journal: J,
+        clock: C,
+        config: Config,
+    ) -> Self
+    where
+        H: EffectHandler,
+        J: Journal<Lifecycle>,
+        C: Clock,
+    {
         let program = stepper.state();
         // One that was made just now has nothing to be told of.
-        let tell =
-            program.instances.is_none() || stepper.seq() > 0 && concerns_restart(&program.state);
+        let tell = program.instances.is_none()
+            || left_behind.is_some()
+            || stepper.seq() > 0 && concerns_restart(&program.state);
         let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
             .with_clock(clock)
             .with_config(config)
@@ -116,6 +140,7 @@ impl Supervisor {
             // The mailbox is new and empty: there is room for one event.
             drop(handle.send(Event::HostStarted {
                 numbers_instances: true,
+                left_behind,
             }));
         }
         tokio::spawn(run);

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Walk, container, exit, host_started, program};
+use common::{Walk, container, exit, host_started, left_behind, program};
 use hersh_program::{
     Effect, Event, InstanceNumber, Instances, Observed, OpId, Program, State, StopStep, Then,
 };
@@ -140,6 +140,7 @@ fn a_program_accounts_for_what_it_will_stop() {
 fn an_older_journal_folds_without_numbers() {
     let old_start = Event::HostStarted {
         numbers_instances: false,
+        left_behind: None,
     };
     let ready = unnumbered().ready().event(old_start);
     let named = ready.effects.iter().find_map(|(_, effect)| match effect {
@@ -184,7 +185,61 @@ fn events_without_numbers_are_read() {
     assert_eq!(
         old,
         Event::HostStarted {
-            numbers_instances: false
+            numbers_instances: false,
+            left_behind: None,
         }
     );
+}
+
+#[test]
+fn nothing_starts_beside_what_was_left_behind() {
+    for (before, effects, after) in [
+        (new(), &["stop"][..], "stopped"),
+        (new().ready().stop().stop_finished(), &["stop"], "stopped"),
+        (new().building(), &["cancel", "stop"], "building"),
+        (new().starting(), &["cancel", "stop"], "starting"),
+        (new().ready(), &["stop"], "starting"),
+        (
+            new().ready().delete().stop_finished(),
+            &["cancel", "stop"],
+            "stopping",
+        ),
+    ] {
+        let walk = before.event(left_behind());
+        assert_eq!((walk.state(), &walk.asked()[..]), ("stopping", effects));
+        assert!(walk.program.accounts_for(InstanceNumber(77)));
+        assert_eq!(walk.clone().stop_finished().state(), after);
+        // An engine that does not stop it now either leaves it for a person, or for a retry.
+        let op = walk.op();
+        let result = Err(common::stop_failed());
+        let failed = walk.event(Event::StopFinished { op, result });
+        assert_eq!(failed.state(), "error");
+        assert_eq!(failed.start().asked().last(), Some(&"stop"));
+    }
+}
+
+#[test]
+fn a_failed_program_is_stopped_before_it_is_tried_again() {
+    let failed = new().ready().exited('c', 1).stop_finished();
+    assert!(!failed.program.accounts_for(InstanceNumber(77)));
+    let warned = failed.event(left_behind());
+    match &warned.program.state {
+        State::Error(held) => assert!(held.not_stopped.is_some() && held.retry.is_some()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(warned.clone().wake().asked(), ["stop"]);
+    assert_eq!(warned.wake().stop_finished().asked(), ["start"]);
+}
+
+#[test]
+fn a_stop_of_all_that_is_under_way_ends_what_was_left_behind() {
+    let stopping = new().ready().stop();
+    let told = stopping.clone().event(left_behind());
+    assert!(told.effects.is_empty());
+    assert_eq!(told.program.state.name(), "stopping");
+    let finished = Event::StopFinished {
+        op: stopping.op(),
+        result: Ok(()),
+    };
+    assert_eq!(told.event(finished).state(), "stopped");
 }

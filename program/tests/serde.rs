@@ -10,7 +10,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Walk, container, exit, host_started, id, image, program, source, stop_failed};
+use common::{
+    Walk, container, exit, host_started, id, image, left_behind, program, source, stop_failed,
+};
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
     BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Instances, Lifecycle,
@@ -108,6 +110,7 @@ fn events_read_back() {
             source: source('e', RestartPolicy::Always),
         },
         host_started(),
+        left_behind(),
         Event::FoldersEnsured { op, result: Ok(()) },
         Event::FoldersEnsured {
             op,

@@ -28,8 +28,11 @@ pub(crate) fn at_any_time(scene: &Scene, host: &TestHost) -> Outcome {
         check_container(scene, program, running.get(&program.id))?;
     }
     let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
-    match running.keys().find(|id| !is_known(id)) {
-        Some(id) => Err(format!("{id} runs and no program owns it")),
+    let is_unowned = |(id, container): &(&ProgramId, &ContainerId)| {
+        !is_known(id) && !scene.weather.was_left_behind(container)
+    };
+    match running.iter().find(is_unowned) {
+        Some((id, _)) => Err(format!("{id} runs and no program owns it")),
         None => check_quotas(scene, host, &programs),
     }
 }
@@ -49,7 +52,9 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
         {
             Err(format!("{id} goes on with an image that is gone"))
         }
-        State::Created | State::Stopped(_) | State::Removed if runs.is_some() => {
+        State::Created | State::Stopped(_) | State::Removed
+            if runs.is_some_and(|it| !scene.weather.was_left_behind(it)) =>
+        {
             Err(format!("{id} is {} and runs", program.state.name()))
         }
         State::Created
@@ -141,14 +146,20 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
                 Event::UserStopRequested
                 | Event::UserRestartRequested
                 | Event::UserDeleteRequested => true,
-                Event::RuntimeExited { .. } => scene.weather.has_ended(container),
+                Event::RuntimeExited { .. }
+                | Event::HostStarted {
+                    left_behind: Some(_),
+                    ..
+                } => scene.weather.has_ended(container),
                 Event::StatusFetched { result, .. } => {
                     !matches!(result, Ok(Observed::Running(same)) if same == container)
                         && scene.weather.has_ended(container)
                 }
                 Event::UserStartRequested
                 | Event::SourceReplaced { .. }
-                | Event::HostStarted { .. }
+                | Event::HostStarted {
+                    left_behind: None, ..
+                }
                 | Event::FoldersEnsured { .. }
                 | Event::BuildFinished { .. }
                 | Event::RuntimeStarted { .. }

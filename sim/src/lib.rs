@@ -95,6 +95,7 @@ pub fn run(seed: u64) -> io::Result<Report> {
         data: data.path(),
         random,
         now_ms: BEGINS_MS,
+        left_behind: 0,
     };
     live(&mut lives, disturbed)?;
     let (trace, lines, last) = scene.trace.end();

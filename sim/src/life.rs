@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use hersh_host::testkit::{Setup, TestHost};
 use hersh_machine::SplitMix64;
-use hersh_program::State;
+use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId, State};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +27,10 @@ const LIFE_MS: u64 = 90_000;
 const GAP_MS: u64 = 10 * 60_000;
 /// Once faults have stopped, everything settles within this time.
 const SETTLES_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+/// How many of the programs that don't run have an instance that no journal knows, percent.
+const LEFT_BEHIND_PERCENT: u8 = 10;
+/// Higher than the number of any instance that a host started.
+const FAR: u64 = 1_000_000;
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -39,6 +43,8 @@ pub(crate) struct Lives<'a> {
     pub(crate) random: SplitMix64,
     /// What the next host's clock shows at first, milliseconds since the Unix epoch.
     pub(crate) now_ms: u64,
+    /// Instances that were left behind so far.
+    pub(crate) left_behind: u64,
 }
 
 impl Lives<'_> {
@@ -88,6 +94,7 @@ impl Lives<'_> {
     async fn try_disturbed(&mut self) -> Outcome {
         let died = self.scene.weather.begin_life();
         self.scene.weather.set_calm(false);
+        self.leave_behind();
         let refusals = self.scene.weather.refusals();
         let host = tokio::select! {
             biased;
@@ -114,6 +121,28 @@ impl Lives<'_> {
         self.now_ms = host.now_ms() + self.random.below(GAP_MS);
         laws::at_any_time(&self.scene, &host)?;
         laws::is_fold(&host, &stored(&host)?)
+    }
+
+    /// Puts instances there that no journal knows, as after a backup that was restored: of programs of
+    /// which nothing else runs, as no host would have let them begin otherwise.
+    fn leave_behind(&mut self) {
+        let running = self.scene.engine.running();
+        for name in self.scene.book().names(None) {
+            let Ok(program) = ProgramId::parse(&name) else {
+                continue;
+            };
+            if running.contains_key(&program) || !self.random.chance(LEFT_BEHIND_PERCENT) {
+                continue;
+            }
+            self.left_behind += 1;
+            let container = ContainerId::parse(&format!("{:064x}", u64::MAX - self.left_behind));
+            let Ok(container) = container else { continue };
+            self.scene.weather.note_left_behind(&container);
+            let number = InstanceNumber(FAR + self.left_behind);
+            let instance = InstanceId { program, number };
+            self.scene.trace.say(&format!("{instance} is left behind"));
+            self.scene.engine.plant(instance, container);
+        }
     }
 
     fn act(&mut self, host: &Arc<TestHost>) {

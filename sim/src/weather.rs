@@ -59,6 +59,7 @@ struct Inner {
     made: BTreeMap<ProgramId, BTreeSet<Fault>>,
     wide: BTreeSet<Wide>,
     ended: BTreeSet<ContainerId>,
+    left_behind: BTreeSet<ContainerId>,
 }
 
 /// How often what goes wrong, percent.
@@ -99,6 +100,7 @@ impl Weather {
             made: BTreeMap::new(),
             wide: BTreeSet::new(),
             ended: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
         }))
     }
 
@@ -176,6 +178,15 @@ impl Weather {
 
     pub(crate) fn has_ended(&self, container: &ContainerId) -> bool {
         self.lock().ended.contains(container)
+    }
+
+    /// An instance is there that no host knows of.
+    pub(crate) fn note_left_behind(&self, container: &ContainerId) {
+        self.lock().left_behind.insert(container.clone());
+    }
+
+    pub(crate) fn was_left_behind(&self, container: &ContainerId) -> bool {
+        self.lock().left_behind.contains(container)
     }
 
     pub(crate) fn has_made(&self, program: &ProgramId, fault: Fault) -> bool {

@@ -124,6 +124,7 @@ mod tests {
                 1 => Event::UserStartRequested,
                 _other => Event::HostStarted {
                     numbers_instances: true,
+                    left_behind: None,
                 },
             };
             self.stepper.step(event, self.now_ms).unwrap()

@@ -12,7 +12,7 @@ use hersh_base::{
 };
 use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
-use hersh_program::{InstanceId, ProgramId, State, Supervisor, UserId};
+use hersh_program::{Cause, InstanceId, ProgramId, State, Supervisor, UserId};
 use hersh_proxy::Proxy;
 use hersh_storage::{Storage, StorageError, output::LogStore};
 use tokio::sync::{Semaphore, mpsc};
@@ -274,18 +274,15 @@ async fn recover(
             left.push((id, stored.row));
         }
     }
-    orphans::remove(
-        host,
-        living.iter().map(|(_, stored)| stored.stepper.state()),
-    )
-    .await?;
+    let known = living.iter().map(|(_, stored)| stored.stepper.state());
+    let mut left_behind = orphans::remove(host, known).await?;
     let programs = living.len();
     for (owner, stored) in living {
         let id = stored.stepper.state().id.clone();
         let program = id.clone();
         let paused = host.blocking(move |host| host.storage().read_paused(&program));
         let paused = paused.await??;
-        let entry = Arc::new(resume(host, owner, stored));
+        let entry = Arc::new(resume(host, owner, stored, left_behind.remove(&id)));
         if let Some(instance) = paused {
             wake(host, &entry, instance);
         }
@@ -323,7 +320,7 @@ fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError>
     Ok((owner, stored))
 }
 
-fn resume(host: &Host, owner: UserId, stored: StoredProgram) -> Entry {
+fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option<Cause>) -> Entry {
     let id = stored.stepper.state().id.clone();
     let last_event_ms = Arc::new(AtomicU64::new(stored.last_event_ms));
     let journal = ProgramJournal::new(
@@ -337,8 +334,9 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram) -> Entry {
     // Its effects may be carried out before it is among the others, and ask whose it is.
     let making = Making::new(stored.row.number(), stored.stepper.state().seed);
     host.registry().expect_back(&id, &owner, making);
-    let supervisor = Supervisor::run(
+    let supervisor = Supervisor::run_beside(
         stored.stepper,
+        left_behind,
         host.effects(),
         journal,
         host.surroundings(),

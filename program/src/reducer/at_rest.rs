@@ -1,13 +1,15 @@
 //! Created, Stopped and Removed: nothing runs and nothing is under way.
 
+use alloc::sync::Arc;
+
 use hersh_machine::Cx;
 
 use super::facts::{Facts, already, refuse};
-use crate::{Effect, Event, Refusal, State, Stopped};
+use crate::{Effect, Event, Exit, Refusal, State, Stopped, Then};
 
 /// Created: waits for its first start.
 pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
-    at_rest(facts, State::Created, event, cx)
+    at_rest(facts, State::Created, None, event, cx)
 }
 
 /// Stopped: waits for its next start.
@@ -17,10 +19,17 @@ pub(super) fn stopped(
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
-    at_rest(facts, State::Stopped(held), event, cx)
+    let last_exit = held.last_exit.clone();
+    at_rest(facts, State::Stopped(held), last_exit, event, cx)
 }
 
-fn at_rest(facts: &mut Facts<'_>, state: State, event: Event, cx: &mut Cx<Effect>) -> State {
+fn at_rest(
+    facts: &mut Facts<'_>,
+    state: State,
+    last_exit: Option<Arc<Exit>>,
+    event: Event,
+    cx: &mut Cx<Effect>,
+) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
             facts.forget_attempts();
@@ -34,6 +43,13 @@ fn at_rest(facts: &mut Facts<'_>, state: State, event: Event, cx: &mut Cx<Effect
         Event::SourceReplaced { source } => {
             facts.replace(source);
             state
+        }
+        Event::HostStarted {
+            left_behind: Some(_),
+            ..
+        } => {
+            facts.something_runs();
+            facts.stop(None, Then::Stop { last_exit }, cx)
         }
         // Nothing is under way: whatever is reported is of an earlier life.
         Event::HostStarted { .. }

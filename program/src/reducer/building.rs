@@ -28,6 +28,13 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Building(held)
         }
+        Event::HostStarted {
+            left_behind: Some(_),
+            ..
+        } => {
+            facts.something_runs();
+            abandon(facts, &held, Then::Start, cx)
+        }
         Event::HostStarted { .. } => {
             let deadline_ms =
                 build_deadline_ms(&held.source.manifest, cx.now_ms()).max(held.deadline_ms);

@@ -1,5 +1,7 @@
 //! Error: it failed, and waits for its retry or for a person. There is always a way out.
 
+use alloc::sync::Arc;
+
 use hersh_machine::{Cx, OpId};
 
 use super::facts::Facts;
@@ -33,6 +35,16 @@ pub(super) fn reduce(
         Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
         // The handler of a wait that panics: the wait is over.
         Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
+        Event::HostStarted {
+            left_behind: Some(cause),
+            ..
+        } => {
+            facts.something_runs();
+            State::Error(Failed {
+                not_stopped: Some(Arc::new(cause)),
+                ..held
+            })
+        }
         // Nothing but a retry is under way: whatever else is reported is of an earlier life. A
         // retry keeps its due time over a restart of the host.
         Event::HostStarted { .. }

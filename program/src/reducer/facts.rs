@@ -62,6 +62,12 @@ impl Facts<'_> {
         self.0.running.is_some()
     }
 
+    /// Something of an earlier life may run, which only a stop of all can end.
+    pub(super) fn something_runs(&mut self) {
+        let manifest = &self.0.source.manifest;
+        self.0.running.get_or_insert_with(|| Arc::clone(manifest));
+    }
+
     /// All that ran is stopped and removed.
     pub(super) fn nothing_runs(&mut self) {
         self.0.running = None;

@@ -127,6 +127,7 @@ impl Machine for Lifecycle {
         let facts = &mut Facts(&mut program);
         if let Event::HostStarted {
             numbers_instances: true,
+            ..
         } = &event
         {
             facts.number_instances();

@@ -35,6 +35,11 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Ready(held)
         }
+        // Two instances on one state would spoil it, and the other can't be ended alone.
+        Event::HostStarted {
+            left_behind: Some(_),
+            ..
+        } => leave(facts, &held, Then::Start, cx),
         Event::HostStarted { .. } => ask(facts, held, cx),
         Event::RuntimeExited {
             instance,

@@ -35,6 +35,10 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Starting(held)
         }
+        Event::HostStarted {
+            left_behind: Some(_),
+            ..
+        } => abandon(facts, &held, Then::Start, cx),
         Event::HostStarted { .. } => {
             held.deadline_ms = facts.start_deadline_ms(cx.now_ms()).max(held.deadline_ms);
             State::Starting(held)

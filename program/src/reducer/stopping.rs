@@ -35,11 +35,8 @@ pub(super) fn reduce(
             }
             State::Stopping(held)
         }
-        Event::HostStarted { .. } => {
-            held.deadline_ms = facts
-                .stop_deadline_ms(held.step, cx.now_ms())
-                .max(held.deadline_ms);
-            State::Stopping(held)
+        Event::HostStarted { left_behind, .. } => {
+            host_started(facts, held, left_behind.is_some(), cx)
         }
         Event::StopFinished { op, result } if is(&held, op, StopStep::Containers) => match result {
             Ok(()) => next(facts, held.then, cx),
@@ -70,6 +67,22 @@ pub(super) fn reduce(
         | Event::Removed { .. }
         | Event::HandlerPanicked { .. } => State::Stopping(held),
     }
+}
+
+/// Counts the deadline anew. Files are removed last: what is left behind would go on without them.
+fn host_started(
+    facts: &mut Facts<'_>,
+    mut held: Stopping,
+    is_left_behind: bool,
+    cx: &mut Cx<Effect>,
+) -> State {
+    if is_left_behind && held.step == StopStep::Files {
+        facts.something_runs();
+        return facts.abandon(held.op, None, held.then, cx);
+    }
+    let deadline_ms = facts.stop_deadline_ms(held.step, cx.now_ms());
+    held.deadline_ms = held.deadline_ms.max(deadline_ms);
+    State::Stopping(held)
 }
 
 fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
