@@ -94,7 +94,6 @@ impl Lives<'_> {
     async fn try_disturbed(&mut self) -> Outcome {
         let died = self.scene.weather.begin_life();
         self.scene.weather.set_calm(false);
-        self.leave_behind();
         let refusals = self.scene.weather.refusals();
         let host = tokio::select! {
             biased;
@@ -267,6 +266,9 @@ impl Lives<'_> {
     /// Brings a host up; what it knows is what was there before, and what users know.
     async fn bring_up(&mut self) -> Result<TestHost, String> {
         self.scene.trace.begin_life();
+        if !self.scene.weather.is_calm() {
+            self.leave_behind();
+        }
         let scene = Arc::clone(&self.scene);
         let said = |error: &dyn std::fmt::Display| error.to_string();
         let setup = Setup::new(self.data, &self.scene.engine).map_err(|error| said(&error))?;

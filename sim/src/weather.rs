@@ -109,6 +109,10 @@ impl Weather {
         self.lock().is_calm = is_calm;
     }
 
+    pub(crate) fn is_calm(&self) -> bool {
+        self.lock().is_calm
+    }
+
     /// A new host. What is returned fires when its journal dies.
     pub(crate) fn begin_life(&self) -> Arc<Notify> {
         let mut inner = self.lock();
