@@ -2,50 +2,14 @@
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
-use std::vec::Vec;
 
 use tokio::sync::oneshot;
 
 use super::{
-    JournalError, Right,
+    Answer, CallError, Right, SendError,
     shared::{Queued, Shared},
 };
 use crate::Machine;
-
-/// An event that was not accepted. It comes back in the error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError<E> {
-    /// The event's lane is full: try again later.
-    #[error("the machine's queue is full, try again later")]
-    QueueFull(E),
-    /// The machine's life is over, or its loop was stopped.
-    #[error("the machine is stopped")]
-    Stopped(E),
-}
-
-/// An event that was not taken in. Where it did not get lost with the loop it comes back.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError<E> {
-    /// The event's lane is full: try again later.
-    #[error("the machine's queue is full, try again later")]
-    QueueFull(E),
-    /// The machine's life is over, or its loop was stopped. Without the event when the loop
-    /// ended in the middle of it: it may or may not be in the journal.
-    #[error("the machine is stopped")]
-    Stopped(Option<E>),
-    /// The event could not be made durable. Nothing has changed.
-    #[error(transparent)]
-    Journal(JournalError),
-}
-
-/// How an event was taken in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer<F> {
-    /// The number of its record; 0 for an event that was stale and left none.
-    pub seq: u64,
-    /// The effects of [`Machine::is_reply`].
-    pub replies: Vec<F>,
-}
 
 /// The outside of a running machine. Cheap to clone; dropping every handle does not stop it.
 pub struct Handle<M: Machine> {
@@ -82,7 +46,7 @@ impl<M: Machine> Handle<M> {
     /// Like [`Handle::call`], by a right that the journal goes by when it stores the record.
     ///
     /// # Errors
-    /// As [`Handle::call`]; [`JournalError::Revoked`] if the right does not hold then.
+    /// As [`Handle::call`]; [`JournalError::Revoked`](super::JournalError::Revoked) if the right does not hold then.
     pub async fn call_by(
         &self,
         event: M::Event,

@@ -20,6 +20,7 @@
 //! - A panic in a handler becomes an event.
 //! - Every wait ends by an event, a timer or [`Handle::stop`].
 
+mod answer;
 mod cancel;
 mod clock;
 mod engine;
@@ -27,15 +28,15 @@ mod handle;
 mod journal;
 mod runner;
 mod shared;
-mod store;
 
 use alloc::sync::Arc;
 use core::{future::Future, time::Duration};
 use std::string::String;
 
+pub use answer::{Answer, CallError, SendError};
 pub use cancel::Cancel;
 pub use clock::{Clock, SystemClock, TokioClock};
-pub use handle::{Answer, CallError, Handle, SendError, Subscription};
+pub use handle::{Handle, Subscription};
 pub use journal::{Journal, JournalError, NoJournal, Right};
 
 use crate::{Capacity, Machine, OpId, Stepper};

@@ -11,8 +11,11 @@ use core::{
 use tokio::time::sleep;
 
 use super::{
-    CallError, Clock, Driven, Handler, Journal, JournalError, Right, engine::Engine,
-    shared::Queued, shared::Reply,
+    super::{
+        CallError, Clock, Driven, Handler, Journal, JournalError, Right,
+        shared::{Queued, Reply},
+    },
+    Engine,
 };
 use crate::{Machine, Step};
 

@@ -1,6 +1,8 @@
 //! The loop itself: one hand-written future that owns the stepper. By hand, because it is most of
 //! what an idle machine costs.
 
+mod store;
+
 use alloc::{boxed::Box, sync::Arc};
 use core::{
     future::Future,
@@ -13,12 +15,12 @@ use std::vec::Vec;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::store::Storing;
 use super::{
     Answer, Clock, Config, Driven, Driver, Handle, Handler, Journal,
     clock::Time,
     runner::Runner,
     shared::{Queued, Reply, Shared},
-    store::Storing,
 };
 use crate::{Machine, Mailbox, OpId, Stepper};
 
@@ -39,7 +41,7 @@ pub(super) struct Engine<M: Machine, H, J, C> {
     pub(super) batch: Mailbox<Queued<M>>,
     /// An outcome that came while a record was being stored.
     pub(super) outcome: Option<Box<M::Event>>,
-    pub(super) storing: Storing<M, J>,
+    storing: Storing<M, J>,
     timer: Option<Pin<Box<Sleep>>>,
     pub(super) time: Time<C>,
     config: Config,
