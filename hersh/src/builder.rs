@@ -1,6 +1,8 @@
 //! Settings of a watcher, and its start.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "api")]
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -348,4 +350,44 @@ fn millis(duration: Duration) -> u64 {
 /// randomness is no reason not to start.
 fn random_number() -> u64 {
     getrandom::u64().unwrap_or_else(|_| crate::clock::epoch_ns(std::time::SystemTime::now()))
+}
+
+#[cfg(feature = "api")]
+impl Builder {
+    /// Serves the WatcherAPI on this address; port 0 takes a free one
+    /// ([`crate::Watcher::api_address`]). There is no authentication: use a loopback address, or a
+    /// network that only a proxy reaches.
+    pub fn api(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.api.address = Some(crate::api::Address::Socket(address.into()));
+        self
+    }
+
+    /// Serves the WatcherAPI on a Unix socket at this path, beside or instead of an address. Only
+    /// the own user may connect. A socket that a dead process left there is replaced; the file is
+    /// removed at the end.
+    pub fn api_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.api.socket = Some(path.into());
+        self
+    }
+
+    /// The most connections that the API serves at a time; further ones wait. A client of the
+    /// event stream holds one. Default 512.
+    pub fn api_connection_limit(mut self, connections: usize) -> Self {
+        self.api.connection_limit = connections;
+        self
+    }
+
+    /// How long a client of the API may take no bytes of an answer before it is cut off. Default
+    /// 30 s.
+    pub fn api_write_timeout(mut self, timeout: Duration) -> Self {
+        self.api.write_timeout = timeout;
+        self
+    }
+}
+
+impl Watcher {
+    /// Settings for a watcher with this name, to be started inside a larger program.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder::new(name)
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Ending;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
-use crate::managed::panic_text;
+use crate::panics::panic_text;
 use crate::shared::Shared;
 
 /// Most runs, and most milliseconds of runs, before the runtime's timers and tasks get their

@@ -13,18 +13,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::engine::Event;
 use crate::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
-use crate::var::Var;
-use crate::{EndKind, Ending, SendError};
-
-/// Messages that may wait, unless configured otherwise.
-pub const MESSAGE_CAPACITY: usize = 50_000;
-/// Longest message, bytes.
-pub const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
-/// Most bytes of all waiting messages together.
-pub const MESSAGE_TOTAL_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+use crate::var::{Var, Watchable};
+use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError};
 
 /// The queues in front of one engine.
 #[derive(Debug)]
@@ -285,6 +279,35 @@ impl Inbox {
         self.queued.store(queue.len(), Ordering::Relaxed);
         self.queued_bytes.store(bytes, Ordering::Relaxed);
         count as u64
+    }
+}
+
+impl Var {
+    /// Leaves a value for the next run, replacing one that waits: a burst costs a slot.
+    pub(crate) fn offer<T: Watchable>(
+        self: &Arc<Self>,
+        value: Arc<T>,
+        at: SystemTime,
+        inbox: &Inbox,
+    ) {
+        offered(self, self.leave(Some(value), None, at), inbox);
+    }
+
+    /// Leaves an error for the next run, beside a value that waits.
+    pub(crate) fn offer_error(self: &Arc<Self>, error: Arc<str>, at: SystemTime, inbox: &Inbox) {
+        offered(self, self.leave(None, Some(error), at), inbox);
+    }
+
+    /// Leaves for the next run that the last error is over, beside a value that waits.
+    pub(crate) fn offer_well(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
+        offered(self, self.leave(None, None, at), inbox);
+    }
+}
+
+/// Has the next run look at a variable for which nothing waited before.
+fn offered(var: &Arc<Var>, is_first: bool, inbox: &Inbox) {
+    if is_first {
+        inbox.mark_changed(var.clone());
     }
 }
 

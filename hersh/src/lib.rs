@@ -120,15 +120,18 @@ mod feed;
 mod hook_error;
 mod inbox;
 mod journal;
+mod limits;
 mod logbook;
 mod managed;
 mod memo;
+mod panics;
 mod prepared;
 mod program;
 mod recorder;
 mod recovery;
 mod rehearsal;
 mod replay;
+mod returned;
 mod runner;
 mod shared;
 mod signals;
@@ -159,12 +162,12 @@ pub use hook_error::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT,
     NAME_LIMIT_BYTES, WATCH_LIMIT,
 };
-pub use inbox::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
 pub use journal::JournalLimits;
+pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
-pub use program::main;
+pub use program::{main, replay};
 pub use recovery::{Recovery, Verdict};
-pub use replay::{Difference, Divergence, ReplayError, Replayed, replay};
+pub use replay::{Difference, Divergence, ReplayError, Replayed};
 pub use shared::Status;
 pub use start_error::{SendError, StartError};
 pub use var::{Shown, Watchable};

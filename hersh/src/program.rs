@@ -1,7 +1,7 @@
 //! A watcher as the whole of a program: environment, signals, exit code.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -68,6 +68,38 @@ where
     E: Into<Error> + 'static,
 {
     Watcher::from_env().main(managed)
+}
+
+/// Replays a journal with this managed function, as fast as it can, and compares every run:
+/// its outcome, what it changed in the durable context, what it logged, how many random numbers
+/// it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
+///
+/// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]; its newest
+/// session is replayed) or a part of it, from which on its session is replayed. [`Context::env`] shows this process's
+/// environment.
+///
+/// **Whatever a run does to the world, a replay does again**: guard it with [`Context::is_live`], or
+/// replay where nothing can be reached. Time that is paused does not wait for an answer either.
+///
+/// A named part is replayed with those of its session that follow. That agrees when what the function keeps from run to run
+/// is in the durable context, not in variables that its closure captured.
+///
+/// ```no_run
+/// # async fn managed(_: &mut hersh::Context) -> hersh::Result { Ok(()) }
+/// let replayed = hersh::replay("/state/journal", managed)?;
+/// println!("{} runs, all as recorded", replayed.runs);
+/// # Ok::<(), hersh::ReplayError>(())
+/// ```
+///
+/// # Errors
+/// [`ReplayError::Diverged`] at the first run that differs: its number, its signal, what was
+/// recorded and what was seen. [`ReplayError::Unreadable`] when the journal is damaged or none.
+pub fn replay<F, E>(journal: impl AsRef<Path>, managed: F) -> Result<Replayed, ReplayError>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+    E: Into<Error> + 'static,
+{
+    Watcher::from_env().replay(journal, managed)
 }
 
 impl Watcher {

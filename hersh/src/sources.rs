@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::logbook::{Level, LogKind};
-use crate::managed::panic_text;
+use crate::panics::panic_text;
 use crate::shared::Shared;
 use crate::var::{Var, Watchable};
 use crate::{Error, Tick};

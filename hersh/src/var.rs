@@ -7,9 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Watched;
-use crate::inbox::Inbox;
-use crate::managed::discard;
+use crate::panics::discard;
 use crate::sync::{Mutex, locked};
 
 /// A value whose type only its variable knows.
@@ -97,33 +95,14 @@ impl Var {
         }
     }
 
-    /// Leaves a value for the next run, replacing one that waits: a burst costs a slot.
-    pub(crate) fn offer<T: Watchable>(
-        self: &Arc<Self>,
-        value: Arc<T>,
-        at: SystemTime,
-        inbox: &Inbox,
-    ) {
-        self.leave(Some(value), None, at, inbox);
-    }
-
-    /// Leaves an error for the next run, beside a value that waits.
-    pub(crate) fn offer_error(self: &Arc<Self>, error: Arc<str>, at: SystemTime, inbox: &Inbox) {
-        self.leave(None, Some(error), at, inbox);
-    }
-
-    /// Leaves for the next run that the last error is over, beside a value that waits.
-    pub(crate) fn offer_well(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
-        self.leave(None, None, at, inbox);
-    }
-
-    fn leave(
-        self: &Arc<Self>,
+    /// Leaves a value or an error for the next run; true if nothing waited for it before. A value
+    /// replaces one that waits, so a burst costs a slot.
+    pub(crate) fn leave(
+        &self,
         value: Option<Value>,
         error: Option<Arc<str>>,
         at: SystemTime,
-        inbox: &Inbox,
-    ) {
+    ) -> bool {
         let mut pending = locked(&self.pending);
         let waiting = pending.take();
         let is_first = waiting.is_none();
@@ -135,9 +114,7 @@ impl Var {
         *pending = Some(Update { value, error, at });
         drop(pending);
         discard(replaced);
-        if is_first {
-            inbox.mark_changed(self.clone());
-        }
+        is_first
     }
 
     /// Makes what waits current and hands it out.
@@ -169,11 +146,6 @@ impl Var {
     /// What runs see now.
     pub(crate) fn current(&self) -> Current {
         locked(&self.current).clone()
-    }
-
-    /// What runs see now, if it is of type `T`.
-    pub(crate) fn read_current<T: Watchable>(&self) -> Option<Watched<T>> {
-        Watched::read(&locked(&self.current))
     }
 
     /// A value of this variable as JSON text. Panics of its `Serialize` are errors.
@@ -230,7 +202,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::inbox::Intake;
+    use crate::inbox::{Inbox, Intake};
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
 

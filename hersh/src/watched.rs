@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Context;
 use crate::clock::{in_whole_ms, rfc3339_serde};
 use crate::var::Current;
 
@@ -17,10 +16,10 @@ pub struct Watched<T> {
     error: Option<Arc<str>>,
     updated_at: SystemTime,
     initial: bool,
-    changed_in_run: u64,
+    pub(crate) changed_in_run: u64,
 }
 
-/// The value of a tick: see [`Context::watch_tick`].
+/// The value of a tick: see [`Context::watch_tick`](crate::Context::watch_tick).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// Intervals that have passed since the variable was registered. Several may pass during one
@@ -81,12 +80,6 @@ impl<T> Watched<T> {
     #[must_use]
     pub fn is_initial(&self) -> bool {
         self.initial
-    }
-
-    /// True when an update of this variable is among what caused this run.
-    #[must_use]
-    pub fn is_triggered(&self, cx: &Context) -> bool {
-        cx.took_in(self.changed_in_run)
     }
 }
 

@@ -11,14 +11,12 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::logbook::{Level, LogKind};
-use crate::managed::{discard, panic_text};
+use crate::panics::{discard, panic_text};
 use crate::prepared::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
 use crate::var::Shown;
-use crate::{
-    Builder, Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status,
-};
+use crate::{Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status};
 
 /// A running watcher. Clones are handles to the same one; when the last is dropped, the watcher
 /// is asked to stop.
@@ -41,11 +39,6 @@ impl Drop for StopOnDrop {
 }
 
 impl Watcher {
-    /// Settings for a watcher with this name, to be started inside a larger program.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder::new(name)
-    }
-
     /// Queues a message: it has exactly one run, after those that were queued before it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::query::{NoQuery, bad};
 use super::reply::{ErrorReply, Failure};
-use super::routes::Api;
+use super::state::Api;
 use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, WatcherState};
 
 /// How long the body of a request may take to arrive.
@@ -172,7 +172,7 @@ mod tests {
             let (clock, inbox) = (Clock::paused(0), Inbox::new(1));
             let shared = Shared::new("x".into(), clock, inbox, Logbook::new(None));
             shared.publish(state, 0, 0);
-            let api = Arc::new(Api::new(Arc::new(shared), 0));
+            let api = Arc::new(Api::new(Arc::new(shared), 0, Vec::new));
             let answer = stop(State(api.clone()), NoQuery, Request::default()).await;
             let is_over = matches!(
                 state,

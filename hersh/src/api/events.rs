@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::clients::Client;
 use super::frames;
-use super::hub::{Client, Told};
+use super::hub::Told;
 use super::query::NoQuery;
 use super::reply::ErrorReply;
-use super::routes::Api;
+use super::state::Api;
 
 /// How far a client's stream has come.
 enum Stage {

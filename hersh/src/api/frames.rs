@@ -7,8 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::reply::Timestamp;
-use super::signals::kind_name;
+use super::reply::{Timestamp, kind_name};
 use crate::feed::Item;
 use crate::logbook::{LOG_MESSAGE_LIMIT_BYTES, LogLine};
 use crate::shared::Status;

@@ -7,24 +7,17 @@
 //! Nothing here waits for a client: one that does not keep up loses its place and is told so.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
-use tokio::time::{sleep, timeout};
 
 use super::frames;
-use super::routes::Api;
 use crate::feed::Item;
 
-/// How long items gather before they are told.
-const GATHER: Duration = Duration::from_millis(10);
 /// Batches that a client may be behind.
 const BEHIND_LIMIT: usize = 32;
-/// After how much silence a comment shows that the stream is alive.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// Most bytes of a batch, for all clients together: a crowd of them gets shorter batches, and a
 /// `gap` for the rest, so that telling never takes the whole processor.
 const BATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -33,11 +26,11 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 1024 * 1024);
 
 /// The way to all clients.
 pub(super) struct Hub {
-    batches: broadcast::Sender<Told>,
+    pub(super) batches: broadcast::Sender<Told>,
     /// The last event, once the watcher is over.
-    end: OnceLock<Bytes>,
-    clients: AtomicUsize,
-    dropped: AtomicU64,
+    pub(super) end: OnceLock<Bytes>,
+    pub(super) clients: AtomicUsize,
+    pub(super) dropped: AtomicU64,
     lost: AtomicU64,
     told: AtomicU64,
 }
@@ -49,12 +42,6 @@ pub(super) enum Told {
     Batch(Bytes),
     /// The last event.
     End(Bytes),
-}
-
-/// A client that is counted, and for whom the engine leaves items, until this is dropped.
-pub(super) struct Client {
-    api: Arc<Api>,
-    pub(super) batches: broadcast::Receiver<Told>,
 }
 
 impl Hub {
@@ -95,7 +82,8 @@ impl Hub {
         self.end.get().cloned()
     }
 
-    fn tell(&self, items: VecDeque<Item>, lost: u64) {
+    /// Tells a batch of items to all clients.
+    pub(super) fn tell(&self, items: VecDeque<Item>, lost: u64) {
         let clients = self.clients().max(1);
         let (least, most) = BATCH_BYTES;
         let limit_bytes = (BATCH_LIMIT_BYTES / clients).clamp(least, most);
@@ -107,62 +95,8 @@ impl Hub {
         }
     }
 
-    fn send(&self, told: Told) {
+    pub(super) fn send(&self, told: Told) {
         // Without clients there is nobody to tell.
         let _ = self.batches.send(told);
-    }
-}
-
-impl Client {
-    /// One more client.
-    pub(super) fn join(api: Arc<Api>) -> Self {
-        api.hub.clients.fetch_add(1, Ordering::Relaxed);
-        api.shared.feed.join();
-        Self {
-            batches: api.hub.batches.subscribe(),
-            api,
-        }
-    }
-
-    /// Notes that this client did not keep up.
-    pub(super) fn drop_behind(&self) {
-        self.api.hub.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.api.shared.feed.leave();
-        self.api.hub.clients.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Tells all clients what happens, until the watcher is over.
-pub(super) async fn tell(api: Arc<Api>) {
-    let (shared, hub) = (&api.shared, &api.hub);
-    let mut ended = std::pin::pin!(shared.ended());
-    loop {
-        let ending = tokio::select! {
-            ending = ended.as_mut() => Some(ending),
-            news = timeout(KEEP_ALIVE_EVERY, shared.feed.news()) => match news {
-                Ok(()) => {
-                    sleep(GATHER).await;
-                    None
-                }
-                Err(_) => {
-                    hub.send(Told::Batch(Bytes::from_static(frames::KEEP_ALIVE)));
-                    continue;
-                }
-            },
-        };
-        let (items, lost) = shared.feed.take();
-        hub.tell(items, lost);
-        if let Some(ending) = ending {
-            let end = frames::end(&ending);
-            // In this order: who subscribes in between gets it from either.
-            let _ = hub.end.set(end.clone());
-            hub.send(Told::End(end));
-            return;
-        }
     }
 }

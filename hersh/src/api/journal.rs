@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp};
-use super::routes::Api;
+use super::state::Api;
 use crate::shared::Shared;
 use crate::sync::locked;
 

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::kept_logs::Request;
 use super::query::{bad, pairs, shown};
 use super::reply::{ErrorReply, Failure, Timestamp};
-use super::routes::Api;
+use super::state::Api;
 use crate::LOG_LINE_LIMIT;
 use crate::logbook::{LogKind, LogLine};
 use crate::shared::Shared;
-use crate::sync::{Mutex, locked};
+use crate::sync::locked;
 
 /// Lines of each kind, unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -83,18 +84,6 @@ impl From<LogLine> for Line {
         }
     }
 }
-
-/// What is asked for. Equal requests have equal answers until there is a newer line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Request {
-    /// One kind, `None` for all.
-    kind: Option<LogKind>,
-    limit: usize,
-}
-
-/// The last answer, and up to which line it is good.
-#[derive(Default)]
-pub(super) struct Kept(Mutex<Option<(Request, u64, Bytes)>>);
 
 /// The newest lines of the log.
 #[utoipa::path(

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use super::journal::{self, JournalShown};
 use super::query::NoQuery;
 use super::reply::ErrorReply;
-use super::routes::Api;
+use super::state::Api;
 use crate::{Status, WatcherState};
 
 const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";

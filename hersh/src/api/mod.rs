@@ -27,11 +27,13 @@
 //!           (bounded)           └─► events ◄── broadcast ◄── hub ◄── feed ◄── engine
 //! ```
 
+mod clients;
 mod commands;
 mod events;
 mod frames;
 mod hub;
 mod journal;
+mod kept_logs;
 mod listeners;
 mod logs;
 mod metrics;
@@ -42,6 +44,7 @@ mod server;
 mod settings;
 mod signals;
 mod socket;
+mod state;
 mod status;
 mod values;
 

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::signals::SignalKind;
+
 use crate::SendError;
 use crate::clock::rfc3339;
 
@@ -77,5 +79,14 @@ impl IntoResponse for Failure {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+/// The name of a kind of signal, as clients read it.
+pub(super) fn kind_name(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Var => "var",
+        SignalKind::User => "user",
+        SignalKind::Watcher => "watcher",
     }
 }

@@ -1,8 +1,6 @@
-//! The routes, the OpenAPI document that is made from them, and what they share.
+//! The routes, and the OpenAPI document that is made from them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -14,65 +12,11 @@ use bytes::Bytes;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::hub::Hub;
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure};
+use super::state::Api;
 use super::{commands, events, journal, logs, metrics, signals, status, values};
-use crate::logbook::{Level, LogKind};
 use crate::shared::Shared;
-
-/// Least time between two log lines about clients that were cut off: a crowd of them must not push
-/// everything else out of the log.
-const CUT_OFF_NOTE_EVERY_MS: u64 = 1_000;
-
-/// What the handlers of one watcher share.
-pub(super) struct Api {
-    pub(super) shared: Arc<Shared>,
-    pub(super) hub: Hub,
-    pub(super) logs: logs::Kept,
-    /// The TCP port, 0 without one.
-    pub(super) port: u16,
-    /// The OpenAPI document, as JSON, once somebody has asked for it.
-    document: OnceLock<Bytes>,
-    /// Connections whose peer took no bytes.
-    cut_off: AtomicU64,
-    /// When the log was last told, engine time.
-    cut_off_noted_ms: AtomicU64,
-}
-
-impl Api {
-    /// An API that nobody has asked anything.
-    pub(super) fn new(shared: Arc<Shared>, port: u16) -> Self {
-        Self {
-            shared,
-            hub: Hub::new(),
-            logs: logs::Kept::default(),
-            port,
-            document: OnceLock::new(),
-            cut_off: AtomicU64::new(0),
-            cut_off_noted_ms: AtomicU64::new(0),
-        }
-    }
-
-    /// Connections that were cut off since the start.
-    pub(super) fn cut_off_count(&self) -> u64 {
-        self.cut_off.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a peer took no bytes for too long.
-    pub(super) fn cut_off(&self, after: Duration) {
-        let count = self.cut_off.fetch_add(1, Ordering::Relaxed) + 1;
-        let now_ms = self.shared.clock.now_ms();
-        let noted_ms = self.cut_off_noted_ms.load(Ordering::Relaxed);
-        if now_ms.saturating_sub(noted_ms) >= CUT_OFF_NOTE_EVERY_MS {
-            self.cut_off_noted_ms.store(now_ms, Ordering::Relaxed);
-            let text = format!(
-                "an API client took no bytes for {after:?} and was cut off ({count} so far)"
-            );
-            self.shared.note(Level::Warn, LogKind::Reduce, 0, &text);
-        }
-    }
-}
 
 /// Every endpoint, once. The router and the document are both made from this list, so that neither
 /// can miss one; the document only when somebody asks for it, because it takes half a megabyte to
@@ -118,13 +62,13 @@ macro_rules! names_of {
 }
 
 /// Method and path of every endpoint.
-pub(super) fn endpoints() -> Vec<String> {
+fn endpoints() -> Vec<String> {
     endpoints!(names_of)
 }
 
 /// All routes of one watcher, and what they share.
 pub(super) fn router(shared: Arc<Shared>, port: u16) -> (Router, Arc<Api>) {
-    let api = Arc::new(Api::new(shared, port));
+    let api = Arc::new(Api::new(shared, port, endpoints));
     let router = endpoints!(router_of)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -13,10 +13,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
-use super::hub;
+use super::clients;
 use super::listeners::{Listeners, Stream};
-use super::routes::{Api, router};
+use super::routes::router;
 use super::settings::Settings;
+use super::state::Api;
 use crate::shared::Shared;
 
 /// Most bytes of a request's head, and of what is read ahead.
@@ -75,7 +76,7 @@ pub(crate) fn serve(shared: Arc<Shared>, listeners: Listeners, settings: &Settin
     // Every connection holds a permit: all of them back means that all are closed.
     let all = u32::try_from(settings.connection_limit).unwrap_or(u32::MAX);
     let permits = Arc::new(Semaphore::new(all as usize));
-    tokio::spawn(hub::tell(api.clone()));
+    tokio::spawn(clients::tell(api.clone()));
     tokio::spawn(async move {
         tokio::select! {
             _ = api.shared.ended() => {}
@@ -183,7 +184,7 @@ mod tests {
         let (_close, closing) = watch::channel(());
         let serving = serving(closing);
         let api = serving.api.clone();
-        tokio::spawn(hub::tell(api.clone()));
+        tokio::spawn(clients::tell(api.clone()));
         let (mut client, server) = duplex(4096);
         tokio::spawn(converse(Box::new(server), serving));
         let request = b"GET /watcher/events HTTP/1.0\r\n\r\n";

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Builder, StartError};
+use crate::StartError;
 
 /// Connections at a time, unless configured otherwise.
 const CONNECTION_LIMIT: usize = 512;
@@ -66,37 +66,5 @@ impl Settings {
             return Err(refused("api_socket (HERSH_WATCHER_SOCKET)", "\"\"", rule));
         }
         Ok(())
-    }
-}
-
-impl Builder {
-    /// Serves the WatcherAPI on this address; port 0 takes a free one
-    /// ([`crate::Watcher::api_address`]). There is no authentication: use a loopback address, or a
-    /// network that only a proxy reaches.
-    pub fn api(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.api.address = Some(Address::Socket(address.into()));
-        self
-    }
-
-    /// Serves the WatcherAPI on a Unix socket at this path, beside or instead of an address. Only
-    /// the own user may connect. A socket that a dead process left there is replaced; the file is
-    /// removed at the end.
-    pub fn api_socket(mut self, path: impl Into<PathBuf>) -> Self {
-        self.api.socket = Some(path.into());
-        self
-    }
-
-    /// The most connections that the API serves at a time; further ones wait. A client of the
-    /// event stream holds one. Default 512.
-    pub fn api_connection_limit(mut self, connections: usize) -> Self {
-        self.api.connection_limit = connections;
-        self
-    }
-
-    /// How long a client of the API may take no bytes of an answer before it is cut off. Default
-    /// 30 s.
-    pub fn api_write_timeout(mut self, timeout: Duration) -> Self {
-        self.api.write_timeout = timeout;
-        self
     }
 }

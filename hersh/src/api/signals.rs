@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::NoQuery;
-use super::reply::{ErrorReply, Timestamp};
-use super::routes::Api;
+use super::reply::{ErrorReply, Timestamp, kind_name};
+use super::state::Api;
 use crate::signals::{RECENT_LIMIT, Signal, SignalKind};
 
 #[derive(Serialize, ToSchema)]
@@ -49,15 +49,6 @@ impl From<Signal> for SignalShown {
             content: signal.content,
             created_at: Timestamp::from_ms(signal.at_ms),
         }
-    }
-}
-
-/// The name of a lane, as clients read it.
-pub(super) fn kind_name(kind: SignalKind) -> &'static str {
-    match kind {
-        SignalKind::Var => "var",
-        SignalKind::User => "user",
-        SignalKind::Watcher => "watcher",
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp};
-use super::routes::{Api, endpoints};
+use super::state::Api;
 use crate::clock::duration_text;
 use crate::{LOG_LINE_LIMIT, MEMO_LIMIT, WatcherState};
 
@@ -72,7 +72,7 @@ pub(super) async fn index(State(api): State<Arc<Api>>) -> Json<IndexReply> {
     Json(IndexReply {
         watcher_id: status.watcher_id,
         state: status.state.as_str(),
-        endpoints: endpoints(),
+        endpoints: (api.endpoints)(),
     })
 }
 

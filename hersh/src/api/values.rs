@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure, Timestamp};
-use super::routes::Api;
+use super::state::Api;
 use crate::var::{Shown, Var};
 
 #[derive(Serialize, ToSchema)]

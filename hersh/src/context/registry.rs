@@ -150,7 +150,7 @@ impl Context {
         if watch.source != *asked {
             return Some(Err(clash()));
         }
-        Some(watch.var.read_current().ok_or_else(clash))
+        Some(Watched::read(&watch.var.current()).ok_or_else(clash))
     }
 }
 

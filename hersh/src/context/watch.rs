@@ -203,3 +203,11 @@ fn check_interval(hook: &'static str, name: &str, every: Duration) -> Result<(),
         every,
     })
 }
+
+impl<T> Watched<T> {
+    /// True when an update of this variable is among what caused this run.
+    #[must_use]
+    pub fn is_triggered(&self, cx: &Context) -> bool {
+        cx.took_in(self.changed_in_run)
+    }
+}

@@ -13,6 +13,7 @@
 //! sync begins, and until it ends. The durable context does not depend on it: that has a file and a sync of its own.
 
 mod frame;
+mod parts;
 mod reader;
 mod record;
 mod taken;

@@ -1,13 +1,12 @@
 //! Reads a journal back: one part, or the parts of the newest session.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, MAGIC, Read};
+use super::parts::{part_number, part_path, parts_in};
 use super::record::{Entry, Part, VERSION};
-use super::writer::part_path;
 
 /// A journal to be read.
 #[derive(Debug)]
@@ -210,24 +209,6 @@ impl Entries<'_> {
     pub(crate) fn torn_bytes(&self) -> usize {
         self.torn_bytes
     }
-}
-
-/// The numbers of the parts in a folder, in order.
-pub(super) fn parts_in(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        numbers.extend(part_number(&entry?.file_name()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// The number of a part by its name, if it is one as we name them.
-fn part_number(name: &OsStr) -> Option<u64> {
-    let name = name.to_str()?;
-    let digits = name.strip_suffix(".journal")?;
-    let number = digits.parse::<u64>().ok()?;
-    (digits.len() == 12 && part_path(Path::new(""), number) == Path::new(name)).then_some(number)
 }
 
 /// How a part begins.

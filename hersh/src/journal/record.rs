@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::EndKind;
 use crate::clock::epoch_ns;
 use crate::engine::RunKind;
-use crate::managed::Returned;
+use crate::returned::Returned;
 use crate::var::{Current, Update, Value, Var};
 
 /// The form of the entries. A later form gets the next number.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::frame::{self, MAGIC};
-use super::reader::parts_in;
+use super::parts::{part_path, parts_in};
 use super::record::{Entry, Part};
 use super::{BUFFER_BYTES, JournalLimits};
 use crate::StartError;
@@ -235,11 +235,6 @@ impl JournalWriter {
         }
         Ok(())
     }
-}
-
-/// The file of a part.
-pub(super) fn part_path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:012}.journal"))
 }
 
 fn create(folder: &Path, number: u64) -> io::Result<File> {

@@ -6,7 +6,7 @@ use tokio::task::LocalSet;
 
 use super::{BEGINNING, paused};
 use crate::clock::Clock;
-use crate::managed::discard;
+use crate::panics::discard;
 use crate::watcher::finish;
 use crate::{Builder, Context, Ending, Error, Watcher};
 
