@@ -2,7 +2,7 @@
 //! with.
 
 use hersh_host::{
-    Config, ConfigError, HostError, IssueError, Issued, Settings,
+    Config, ConfigError, HostError, Settings,
     config::{Effective, Sources, defaults_file},
     telemetry::Telemetry,
 };
@@ -10,7 +10,7 @@ use hersh_journal::Home;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{accounts, adopt, journal};
+use super::{accounts, admin_token::issue, adopt, journal};
 use crate::{
     args::{HostOptions, HostTask, Output},
     failure::Failure,
@@ -47,21 +47,6 @@ fn home(sources: Sources) -> Result<Home, Failure> {
 fn settings(sources: Sources) -> Result<Settings, Failure> {
     let settings = Effective::gather(sources).and_then(|effective| effective.settings());
     settings.map_err(refused)
-}
-
-/// A new admin token, made without a host.
-pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<Issued, Failure> {
-    let issued = hersh_host::issue_admin_token(home, output::now_ms(), revoke_others).await;
-    issued.map_err(not_issued)
-}
-
-pub(super) fn not_issued(error: IssueError) -> Failure {
-    match error {
-        IssueError::Missing(_) => Failure::Input(error.to_string()),
-        IssueError::Lock(_) | IssueError::Open(_) | IssueError::Bootstrap(_) => {
-            Failure::Failed(error.to_string())
-        }
-    }
 }
 
 async fn issue_token(home: Home, revoke_others: bool, format: Output) -> Result<(), Failure> {

@@ -6,7 +6,10 @@ use hersh_journal::{self as journal, BackupError, Contents, Home, Restored, Toke
 use hersh_wire::TokenView;
 use serde_json::json;
 
-use super::{accounts, host::not_issued};
+use super::{
+    accounts,
+    admin_token::{issue, not_issued},
+};
 use crate::{args::Output, failure::Failure, output};
 
 pub(crate) fn back_up(home: Home, file: &Path, format: Output) -> Result<(), Failure> {
@@ -43,7 +46,7 @@ pub(crate) async fn restore(
     let place = home.file().display().to_string();
     let valid = || hersh_host::valid_tokens(home.clone(), output::now_ms()).map_err(not_issued);
     let issued = match tokens {
-        Tokens::Revoke => Some(super::host::issue(home.clone(), true).await?),
+        Tokens::Revoke => Some(issue(home.clone(), true).await?),
         Tokens::Keep => None,
     };
     if format == Output::Json {

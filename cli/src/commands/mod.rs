@@ -1,6 +1,7 @@
 //! One file per group of commands.
 
 pub(crate) mod accounts;
+mod admin_token;
 mod adopt;
 pub(crate) mod archive;
 mod build_query;

@@ -17,7 +17,10 @@ use kameo::{
     message::{Context, Message},
 };
 
-use super::{messages, runtime};
+use super::{
+    flood::{self, join},
+    runtime,
+};
 
 /// Does nothing, this often.
 struct Counter {
@@ -53,7 +56,7 @@ pub(crate) fn flood(count: u64) -> Result<Duration> {
         let sender = actor.clone();
         let start = Instant::now();
         let thread = thread::spawn(move || {
-            messages::flood(count, |message| match sender.tell(message).try_send() {
+            flood::flood(count, |message| match sender.tell(message).try_send() {
                 Ok(()) => Ok(true),
                 Err(SendError::MailboxFull(_)) => Ok(false),
                 Err(error) => Err(anyhow!("the actor took no message: {error}")),
@@ -61,7 +64,7 @@ pub(crate) fn flood(count: u64) -> Result<Duration> {
         });
         actor.wait_for_shutdown().await;
         let took = start.elapsed();
-        messages::join(thread)?;
+        join(thread)?;
         Ok(took)
     })
 }

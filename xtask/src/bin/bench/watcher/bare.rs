@@ -13,7 +13,10 @@ use anyhow::{Result, bail};
 use hersh::MESSAGE_CAPACITY;
 use tokio::sync::mpsc::{self, Sender, error::TrySendError};
 
-use super::{messages, runtime};
+use super::{
+    flood::{self, join},
+    runtime,
+};
 
 /// As long as a watcher's runs may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,8 +25,8 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn flood(count: u64) -> Result<Duration> {
     let start = Instant::now();
     let (queue, receiver) = spawn(count, Arc::default());
-    messages::flood(count, |message| send(&queue, message))?;
-    messages::join(receiver)?;
+    flood::flood(count, |message| send(&queue, message))?;
+    join(receiver)?;
     Ok(start.elapsed())
 }
 

@@ -1,15 +1,18 @@
 //! A flood: one thread sends as fast as there is room, the managed function does nothing.
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use hersh::{Builder, Context, EndKind, SendError, Watcher, WatcherState};
 
-use super::{GO, SUITE, actor, bare, builder, runtime, seen_all};
+use super::{
+    GO, SUITE, actor, bare, builder,
+    flood::{flood, join},
+    runtime, seen_all,
+};
 use crate::{
     row::{Goal, Row},
     turns::{RUNS, turn_by_turn},
@@ -60,17 +63,6 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             Goal::RatioAtMost(1.2),
         ),
     ])
-}
-
-/// Sends `count` messages, each one a new string as a real sender makes it. `is_sent` says
-/// whether there was room.
-pub(crate) fn flood(count: u64, is_sent: impl Fn(Arc<str>) -> Result<bool>) -> Result<()> {
-    for _ in 0..count {
-        while !is_sent("message".into())? {
-            thread::yield_now();
-        }
-    }
-    Ok(())
 }
 
 /// Sends `count` messages to a watcher.
@@ -140,14 +132,6 @@ pub(crate) fn through(builder: Builder, variables: usize) -> Result<[f64; 1]> {
         join(thread)?;
         per_second(MESSAGES, took)
     })
-}
-
-/// What the thread returned.
-pub(crate) fn join<T>(thread: thread::JoinHandle<Result<T>>) -> Result<T> {
-    match thread.join() {
-        Ok(result) => result,
-        Err(_) => bail!("a thread of the measurement panicked"),
-    }
 }
 
 /// A rate.

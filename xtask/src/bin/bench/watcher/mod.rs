@@ -16,6 +16,7 @@
 mod actor;
 mod api;
 mod bare;
+mod flood;
 mod flow;
 mod growth;
 mod idle;

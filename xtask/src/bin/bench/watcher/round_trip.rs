@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use hersh::Context;
 
-use super::{GO, SUITE, bare, builder, messages, runtime, seen_all};
+use super::{GO, SUITE, bare, builder, flood::join, messages, runtime, seen_all};
 use crate::{
     row::{Goal, Row},
     turns::{RUNS, turn_by_turn},
@@ -70,7 +70,7 @@ fn through_bare_loop() -> Result<[f64; 2]> {
         ensure!(bare::send(&queue, "message".into())?, "the queue is full");
         Ok(())
     })?;
-    messages::join(receiver)?;
+    join(receiver)?;
     Ok(percentiles)
 }
 

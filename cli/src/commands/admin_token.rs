@@ -1,0 +1,21 @@
+//! A new admin token of a host that does not run.
+
+use hersh_host::{IssueError, Issued};
+use hersh_journal::Home;
+
+use crate::{failure::Failure, output};
+
+/// A new admin token, made without a host.
+pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<Issued, Failure> {
+    let issued = hersh_host::issue_admin_token(home, output::now_ms(), revoke_others).await;
+    issued.map_err(not_issued)
+}
+
+pub(super) fn not_issued(error: IssueError) -> Failure {
+    match error {
+        IssueError::Missing(_) => Failure::Input(error.to_string()),
+        IssueError::Lock(_) | IssueError::Open(_) | IssueError::Bootstrap(_) => {
+            Failure::Failed(error.to_string())
+        }
+    }
+}
