@@ -5,6 +5,9 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use crate::dockerfile::Registries;
 use hersh_sandbox::RuntimeMode;
 
+/// The most members of one network, before those that are being started.
+pub const MEMBERS_MAX: usize = 1_000;
+
 /// Where the engine is and what this host allows.
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
@@ -18,7 +21,7 @@ pub struct DockerConfig {
     pub subnet_pool: Ipv4Addr,
     /// Where base images may be fetched from.
     pub registries: Registries,
-    /// Members of one network; at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
+    /// Members of one network; at most [`MEMBERS_MAX`].
     pub network_members: usize,
     /// Memory of one step of a build, bytes.
     pub build_memory_bytes: u64,
@@ -34,7 +37,7 @@ impl Default for DockerConfig {
             mode: RuntimeMode::Runsc,
             subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
             registries: Registries::default(),
-            network_members: super::MEMBERS_MAX,
+            network_members: MEMBERS_MAX,
             build_memory_bytes: 2 * 1024 * 1024 * 1024,
             build_cpu_millis: 2_000,
         }

@@ -4,70 +4,41 @@
 //! everything is found again after a crash of either side: nothing here is kept that the engine
 //! could not tell.
 
-mod accounts;
-mod addresses;
-mod base;
 mod build;
-mod build_connection;
-mod build_network;
-mod build_steps;
-mod capture;
 mod config;
 mod counters;
 mod create;
-mod culprit;
-mod diagnose;
 pub mod dockerfile;
+mod doctor;
 mod ends;
 mod engine;
 mod errands;
 mod events;
-mod fetch;
-mod fetched;
 mod files;
-mod firewall;
 mod first_process;
-mod flows;
-mod from_engine;
-mod from_files;
-mod images;
 mod inspect;
 mod kernel_log;
-mod lines;
-mod listeners;
 mod look;
 mod machine;
-mod narrator;
 mod network;
+mod not_started;
 mod notices;
-mod pace;
+mod output;
 mod pause;
-mod places;
 #[cfg(test)]
 mod played;
-mod ports;
 mod probe;
 mod processes;
 mod query;
 mod remove;
-mod room;
 mod runsc;
-mod spool;
 mod start;
 mod stats;
-mod still;
 mod strays;
-mod subnets;
-mod trees;
-mod trial;
-mod trial_network;
-mod user_entry;
-mod user_files;
 mod work;
 
-pub use config::DockerConfig;
-pub use diagnose::diagnose;
-pub use network::MEMBERS_MAX;
+pub use config::{DockerConfig, MEMBERS_MAX};
+pub use doctor::diagnose;
 pub use strays::Stray;
 pub use strays::{remove as remove_stray, strays};
 
@@ -91,10 +62,11 @@ use hersh_storage::{
 use tokio::sync::mpsc;
 
 use self::{
-    capture::Captures,
+    build::{fetched::Fetched, places},
+    doctor::trial,
     engine::Engine,
-    fetched::Fetched,
-    flows::Flows,
+    network::{addresses::Addresses, firewall, flows::Flows},
+    output::Captures,
     work::{About, Work},
 };
 use hersh_sandbox::{
@@ -127,7 +99,7 @@ struct Inner {
     proved: trial::Proved,
     runscs: runsc::Known,
     sound: places::Sound,
-    addresses: addresses::Addresses,
+    addresses: Addresses,
     /// Told of containers that are dead.
     on_death: OnceLock<OnDeath>,
     /// Where the engine keeps images, once it was asked for.
@@ -163,7 +135,7 @@ impl DockerRuntime {
                 proved: trial::Proved::default(),
                 runscs: runsc::Known::default(),
                 sound: places::Sound::default(),
-                addresses: addresses::Addresses::default(),
+                addresses: Addresses::default(),
                 on_death: OnceLock::new(),
                 folder: OnceLock::new(),
                 config,

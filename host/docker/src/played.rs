@@ -153,14 +153,12 @@ mod tests {
     use hersh_storage::{Storage, output::LogStore};
     use tokio_util::sync::CancellationToken;
 
-    use super::{
-        super::{
-            DockerConfig, DockerRuntime,
-            engine::Engine,
-            trial::{self, TrialError},
-            user_entry,
-        },
-        *,
+    use super::*;
+    use crate::{
+        DockerConfig, DockerRuntime,
+        build::user_entry,
+        doctor::trial::{self, TrialError},
+        engine::Engine,
     };
     use hersh_sandbox::{BuildRequest, Hold, Making};
 

@@ -10,7 +10,7 @@ use bollard::{
 use hersh_program::{ContainerId, InstanceId, Logs, Observed, ProgramId};
 use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
 
-use super::{Inner, engine::Fault, instance_of, start};
+use super::{Inner, engine::Fault, instance_of, not_started};
 use hersh_sandbox::{
     EngineInfo, HOST_LABEL, PROGRAM_LABEL, RuntimeMode, Unavailable, container_name,
 };
@@ -33,7 +33,7 @@ impl Inner {
         };
         if !runtimes.iter().any(|name| name == needed) {
             return Err(Unavailable {
-                message: start::missing_runtime(needed, self.config.mode),
+                message: not_started::missing_runtime(needed, self.config.mode),
             });
         }
         let api = client.client_version();

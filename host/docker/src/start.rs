@@ -8,7 +8,6 @@ use std::{
 };
 
 use bollard::{
-    Docker,
     models::{ContainerInspectResponse, ImageConfig},
     query_parameters::CreateContainerOptions,
 };
@@ -16,24 +15,18 @@ use hersh_program::{ContainerId, ImageId, NetworkMode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inner, addresses, create,
-    engine::Fault,
-    files, firewall, first_process, inspect, look,
+    Inner,
+    build::places,
+    create, first_process, inspect, look,
     machine::{self, Sight},
-    network::{self, Known},
-    places, remove,
+    network::{self, Known, addresses, firewall},
+    not_started::{failed, not_created, not_removed, not_run, refused},
+    remove,
 };
 use hersh_sandbox::{
-    HOME, Inspected, Receipt, Running, RuntimeMode, Spec, StartError, StartTurn, StopError,
-    Verified, validate, verify,
+    HOME, Inspected, Receipt, Running, RuntimeMode, Spec, StartError, StartTurn, Verified,
+    validate, verify,
 };
-
-/// How an engine says that a working folder is a file.
-const NO_FOLDER: &str = "is not a directory";
-/// How an engine begins to say that it can't read the files of users and groups of an image.
-const NO_USERS: [&str; 2] = ["unable to find user ", "unable to find groups for spec "];
-/// The name of the engine's own init, in what it says when it has none.
-const NO_INIT: &str = "docker-init";
 
 /// Why a container that is there is not one that runs under the contracts.
 enum NotRun {
@@ -291,106 +284,6 @@ async fn unless_cancelled<T>(
     tokio::select! {
         result = job => result,
         () = cancel.cancelled() => Err(failed("the start was cancelled".to_owned())),
-    }
-}
-
-fn not_created(fault: Fault, spec: &Spec) -> StartError {
-    match fault {
-        Fault::Unavailable(error) => error.into(),
-        Fault::Conflict(message) => failed(format!(
-            "the name {} is taken by a container that this host did not make ({message}): remove that container",
-            spec.name
-        )),
-        Fault::NotFound(_) => StartError::ImageGone(spec.image.clone()),
-        Fault::Refused(message) => not_started(Fault::Refused(message), spec),
-    }
-}
-
-/// A container that is there and was not started: mostly the program's own fault.
-async fn not_run(
-    client: &Docker,
-    fault: Fault,
-    spec: &Spec,
-    made: &ContainerInspectResponse,
-) -> StartError {
-    match fault.message() {
-        Ok(message) => match first_process::said_by_engine(&message) {
-            Some(refusal) => StartError::NotRunnable {
-                message: files::explain(client, made, &refusal).await,
-            },
-            None => not_started(Fault::Refused(message), spec),
-        },
-        Err(error) => error.into(),
-    }
-}
-
-fn not_started(fault: Fault, spec: &Spec) -> StartError {
-    match fault.message() {
-        Ok(message) if is_unknown_runtime(&message) => {
-            failed(missing_runtime(&spec.sandbox.runtime, spec.mode))
-        }
-        Ok(message) if message.contains(NO_FOLDER) => StartError::NotRunnable {
-            message: format!("WORKDIR of the image can't be used ({message}): name a folder"),
-        },
-        Ok(message) if NO_USERS.iter().any(|words| message.contains(words)) => {
-            StartError::NotRunnable {
-                message: no_users(&message),
-            }
-        }
-        Ok(message) if message.contains(NO_INIT) => failed(format!(
-            "the container engine has no init for its programs ({message}): install the package tini, or docker-init beside dockerd"
-        )),
-        Ok(message) => failed(format!(
-            "the engine could not start the container: {message}"
-        )),
-        Err(error) => error.into(),
-    }
-}
-
-/// What the engine said of files that it reads in the image, without where those lie on the machine.
-fn no_users(message: &str) -> String {
-    let file = ["/etc/group", "/etc/passwd"]
-        .into_iter()
-        .find(|file| message.contains(file))
-        .unwrap_or("/etc/passwd");
-    let reason = message.rsplit(": ").next().unwrap_or_default();
-    format!("{file} of the image can't be read ({reason}): make it a plain file, or leave it out")
-}
-
-fn is_unknown_runtime(message: &str) -> bool {
-    let message = message.to_lowercase();
-    message.contains("unknown runtime") || message.contains("unknown or invalid runtime")
-}
-
-/// What to say when the engine does not know a runtime.
-pub(super) fn missing_runtime(name: &str, mode: RuntimeMode) -> String {
-    let remedy = match mode {
-        RuntimeMode::Runsc => {
-            "install gVisor's runsc, run 'runsc install' and restart the engine; 'hersh doctor' checks it"
-        }
-        RuntimeMode::RuncForDevelopment => "install runc and restart the engine",
-    };
-    format!("the container engine knows no runtime {name:?}: {remedy}")
-}
-
-fn refused(fault: Fault) -> StartError {
-    match fault.message() {
-        Ok(message) => failed(message),
-        Err(error) => error.into(),
-    }
-}
-
-fn not_removed(error: StopError) -> StartError {
-    match error {
-        StopError::Failed { message } => failed(message),
-        StopError::Unavailable(error) => error.into(),
-    }
-}
-
-fn failed(message: String) -> StartError {
-    StartError::Failed {
-        message,
-        logs: Vec::new(),
     }
 }
 

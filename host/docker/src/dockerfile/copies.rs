@@ -2,11 +2,10 @@
 
 use super::{
     Image, Refused, Step,
-    flags::{Flags, flags, words, written},
-    lines::Line,
+    flags::{Flags, flags, unknown_flag, words, written},
+    lines::{Line, as_is},
     names::{Stages, base_image, is_number},
     report::{Report, refused},
-    steps::{as_is, unknown_flag},
 };
 
 /// The mode with which folders are made in any case, so that it may be asked for whole trees.

@@ -50,3 +50,9 @@ pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refu
     }
     Ok((list, true))
 }
+
+/// Why an option is refused that the instruction does not have.
+pub(super) fn unknown_flag(line: &Line, name: &str) -> Refused {
+    let reason = format!("{} takes no option --{name} here", line.keyword);
+    refused(line.number, reason)
+}

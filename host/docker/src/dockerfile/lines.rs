@@ -1,7 +1,7 @@
 //! From text to instructions: directives, comments and continued lines.
 
 use super::{
-    INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused,
+    INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused, Step,
     here_documents::{self, HereDocument},
     report::{Report, refused},
 };
@@ -18,6 +18,19 @@ pub(super) struct Line {
     /// In capitals.
     pub(super) keyword: String,
     pub(super) arguments: String,
+}
+
+/// The step that hands a line on as it is.
+pub(super) fn as_is(line: &Line) -> Step {
+    Step {
+        line: line.number,
+        shown: format!("{} {}", line.keyword, line.arguments),
+        keyword: line.keyword.clone(),
+        before: line.arguments.clone(),
+        image: None,
+        after: String::new(),
+        unpacked: Vec::new(),
+    }
 }
 
 /// The character that continues lines, and the instructions that can be read.

@@ -5,10 +5,9 @@ use super::{
     Refused, Step,
     copies::copy,
     flags::flags,
-    lines::Line,
+    lines::{Line, as_is},
     names::Stages,
     report::{Report, refused},
-    steps::as_is,
 };
 
 /// What a mount brings.

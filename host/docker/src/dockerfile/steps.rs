@@ -3,8 +3,8 @@
 use super::{
     Asked, Image, Refused, Step,
     copies::{add, copy},
-    flags::{flags, words},
-    lines::Line,
+    flags::{flags, unknown_flag, words},
+    lines::{Line, as_is},
     mounts,
     names::{Arguments, Stages, base_image},
     report::{Report, refused},
@@ -97,23 +97,6 @@ fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Vec<S
         }
     };
     Ok(vec![step])
-}
-
-pub(super) fn as_is(line: &Line) -> Step {
-    Step {
-        line: line.number,
-        shown: format!("{} {}", line.keyword, line.arguments),
-        keyword: line.keyword.clone(),
-        before: line.arguments.clone(),
-        image: None,
-        after: String::new(),
-        unpacked: Vec::new(),
-    }
-}
-
-pub(super) fn unknown_flag(line: &Line, name: &str) -> Refused {
-    let reason = format!("{} takes no option --{name} here", line.keyword);
-    refused(line.number, reason)
 }
 
 /// The words of a `FROM` behind its options: image and name.

@@ -10,9 +10,10 @@ use bollard::{
 use hersh_program::ProgramId;
 
 use super::{
-    Inner, build_steps, remove,
+    steps,
     user_files::{EntryError, Look, failed},
 };
+use crate::{Inner, remove};
 use hersh_sandbox::{LAYER_LABEL, StopError};
 
 /// What has to be [removed](Self::remove) after the look.
@@ -42,7 +43,7 @@ impl<'a> Still<'a> {
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 // By this it is removed with what a cancelled build left.
-                extra_hosts: Some(vec![build_steps::marker(inner, program)]),
+                extra_hosts: Some(vec![steps::marker(inner, program)]),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()

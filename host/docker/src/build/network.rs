@@ -13,12 +13,10 @@ use bollard::{
 };
 use hersh_program::ProgramId;
 
-use super::{
+use crate::{
     Inner,
     engine::Fault,
-    firewall,
-    network::{BRIDGE, ICC, NETWORK_LABEL},
-    subnets,
+    network::{BRIDGE, ICC, NETWORK_LABEL, firewall, subnets},
 };
 use hersh_sandbox::{BuildError, HOST_LABEL, StartError, Unavailable};
 

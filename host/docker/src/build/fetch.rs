@@ -6,7 +6,8 @@ use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use hersh_storage::StorageError;
 
-use super::{Inner, base::find, build::NO_LIMIT, engine::Fault, fetched::Fetched, images::ago_ms};
+use super::{NO_LIMIT, fetched::Fetched, images::ago_ms};
+use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 
 /// Whether an image has to be fetched.
@@ -96,4 +97,32 @@ async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
         })?;
     }
     Ok(())
+}
+
+/// What the engine has by that name.
+pub(super) async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
+    let client = inner.engine.client().await?;
+    match client.inspect_image(name).await {
+        Ok(image) => Ok(Some(image)),
+        Err(error) => match inner.engine.fault(&error) {
+            Fault::NotFound(_) => Ok(None),
+            fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Refused(_)) => {
+                Err(refused(fault))
+            }
+        },
+    }
+}
+
+pub(super) fn refused(fault: Fault) -> BuildError {
+    match fault.message() {
+        Ok(message) => failed(message),
+        Err(error) => error.into(),
+    }
+}
+
+pub(super) fn failed(message: String) -> BuildError {
+    BuildError::Failed {
+        message,
+        logs: Vec::new(),
+    }
 }

@@ -15,11 +15,11 @@ use futures_util::future::join_all;
 use hersh_program::{ImageId, ProgramId};
 
 use super::{
-    Inner,
     still::Still,
     user_entry::within,
     user_files::{EntryError, Look, Seen},
 };
+use crate::Inner;
 use hersh_sandbox::{
     Contract, MEMORY_FOLDERS, PROBE_TARGET, Receipt, Spec, StartError, Verified, Violation,
 };
@@ -47,7 +47,7 @@ impl fmt::Display for Obstacle {
 
 /// Images without an obstacle.
 #[derive(Default)]
-pub(super) struct Sound(Mutex<HashSet<ImageId>>);
+pub(crate) struct Sound(Mutex<HashSet<ImageId>>);
 
 impl Sound {
     /// Remembers an image.
@@ -70,7 +70,7 @@ impl Sound {
 ///
 /// # Errors
 /// A [`Violation`] that names what is in the way.
-pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
+pub(crate) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
     if inner.sound.has(&spec.image) || was_seen(inner, spec).await {
         return Ok(());
     }
@@ -94,7 +94,7 @@ pub(super) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> 
 }
 
 /// Says in a receipt that the image was looked into.
-pub(super) fn add_to(contracts: &mut [Verified]) {
+pub(crate) fn add_to(contracts: &mut [Verified]) {
     for verified in contracts {
         if verified.contract == Contract::OneWritableVolume {
             verified.values.push(SEEN.to_owned());

@@ -14,7 +14,7 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_program::ProgramId;
 
-use super::{Inner, counters, listed, remove};
+use crate::{Inner, counters, listed, remove};
 use hersh_sandbox::{LAYER_LABEL, StopError, Unavailable};
 
 /// Processes and threads of one step.

@@ -13,8 +13,8 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
 
-use super::{Inner, build::NO_LIMIT, engine::Fault};
-use crate::dockerfile::Dockerfile;
+use super::NO_LIMIT;
+use crate::{Inner, dockerfile::Dockerfile, engine::Fault};
 use hersh_sandbox::{BuildError, BuildRequest, LAYER_LABEL};
 
 /// The most modes that one file may ask for: each is a copy of the whole tree.

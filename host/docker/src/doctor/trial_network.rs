@@ -4,11 +4,10 @@ use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 
-use super::{
+use super::trial::TrialError;
+use crate::{
     engine::{Engine, Fault},
-    network::{BRIDGE, ICC, NETWORK_LABEL},
-    subnets,
-    trial::TrialError,
+    network::{BRIDGE, ICC, NETWORK_LABEL, subnets},
 };
 use hersh_sandbox::StartError;
 

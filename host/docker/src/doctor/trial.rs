@@ -22,7 +22,7 @@ use bollard::{
 use futures_util::StreamExt;
 use tokio::sync::Mutex;
 
-use super::{
+use crate::{
     Inner,
     engine::{Engine, Fault},
     look, probe, runsc,
@@ -47,7 +47,7 @@ pub(super) const MEND: &str = "give builds a registration of their own that keep
 
 /// Why a trial did not show what it was made for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TrialError {
+pub(crate) enum TrialError {
     /// A step ended well, and what it wrote is not in the image.
     #[error(
         "what a step of a build writes is not in the image (steps run by the engine's runtime '{runtime}'): {MEND}"
@@ -77,7 +77,7 @@ pub(super) enum TrialError {
 
 /// The last engine that a trial build succeeded on, by its [`key`].
 #[derive(Default)]
-pub(super) struct Proved(Mutex<Option<String>>);
+pub(crate) struct Proved(Mutex<Option<String>>);
 
 impl Inner {
     /// Makes sure that what steps of builds write is in the image, by a trial build on each engine
@@ -85,7 +85,7 @@ impl Inner {
     ///
     /// # Errors
     /// [`TrialError`]; the next call tries again.
-    pub(super) async fn prove_steps(self: &Arc<Self>) -> Result<(), TrialError> {
+    pub(crate) async fn prove_steps(self: &Arc<Self>) -> Result<(), TrialError> {
         // Run detached: if the build that asks is cancelled, dropping the trial would leave its
         // container to nobody, and the next build would have to begin it again.
         let inner = Arc::clone(self);
@@ -137,7 +137,7 @@ fn key(info: &SystemInfo) -> String {
 }
 
 /// What the kernel says that ran a step, once the file that the step made was found in the image.
-pub(super) async fn steps(
+pub(crate) async fn steps(
     engine: &Engine,
     info: &SystemInfo,
     label: &str,
@@ -281,7 +281,7 @@ async fn import(engine: &Engine, label: &str) -> Result<String, TrialError> {
 }
 
 /// A tar of files by name, mode and content.
-pub(super) fn tree(files: &[(&str, u32, &[u8])]) -> Result<bytes::Bytes, TrialError> {
+pub(crate) fn tree(files: &[(&str, u32, &[u8])]) -> Result<bytes::Bytes, TrialError> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, mode, content) in files {
         let mut header = tar::Header::new_gnu();

@@ -77,7 +77,7 @@ const V6_INPUT: &[&str] = &["INPUT", "-i", BRIDGES, "-j", "DROP"];
 const V6_FORWARD: &[&str] = &["FORWARD", "-i", BRIDGES, "-j", "DROP"];
 
 /// Sees to it that nothing behind `bridge` reaches the host.
-pub(super) async fn close(bridge: &str) -> Result<(), StartError> {
+pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
     let folder = bridge_folder(bridge);
     if !folder.is_dir() {
         return Err(violated(
@@ -104,7 +104,7 @@ pub(super) async fn close(bridge: &str) -> Result<(), StartError> {
 }
 
 /// Sets the rules again when somebody's reload forgot them while programs run, until `closed`.
-pub(super) async fn keep(closed: impl Future<Output = ()>) {
+pub(crate) async fn keep(closed: impl Future<Output = ()>) {
     let mut closed = std::pin::pin!(closed);
     let mut rounds = tokio::time::interval(KEEP);
     loop {
@@ -145,12 +145,12 @@ async fn ensure_all() -> Result<(), StartError> {
 }
 
 /// Whether rules can be read at all.
-pub(super) async fn usable() -> Result<(), String> {
+pub(crate) async fn usable() -> Result<(), String> {
     run("iptables", "-S", &["INPUT"]).await
 }
 
 /// Isolates every port of the bridge from every other one. The host itself is no port.
-pub(super) async fn isolate(bridge: &str) -> Result<(), StartError> {
+pub(crate) async fn isolate(bridge: &str) -> Result<(), StartError> {
     let listed = bridge_folder(bridge).with_file_name("brif");
     let result = tokio::task::spawn_blocking(move || ports::isolate(&listed)).await;
     result

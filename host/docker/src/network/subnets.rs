@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bollard::{Docker, models::NetworkCreateRequest};
 
-use super::engine::Fault;
+use crate::engine::Fault;
 use hersh_sandbox::StartError;
 
 /// How many /22 there are in the pool.
@@ -14,7 +14,7 @@ pub(super) const SUBNETS: u8 = 64;
 /// The prefix length of the pool.
 const POOL_BITS: u32 = 16;
 /// The prefix length of what one network gets.
-pub(super) const SUBNET_BITS: u32 = 22;
+pub(crate) const SUBNET_BITS: u32 = 22;
 /// How long a network that somebody else makes may take to be there.
 const APPEAR: Duration = Duration::from_secs(5);
 const APPEAR_POLL: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ const APPEAR_POLL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// What the engine said to the last request.
-pub(super) async fn create(
+pub(crate) async fn create(
     client: &Docker,
     fault: &impl Fn(&bollard::errors::Error) -> Fault,
     pool: Ipv4Addr,

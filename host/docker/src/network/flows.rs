@@ -64,11 +64,11 @@ const SOURCE_ONLY: u32 = 1;
 
 /// The addresses of the containers that may open connections to the outside.
 #[derive(Default)]
-pub(super) struct Flows(Mutex<HashMap<ContainerId, Ipv4Addr>>);
+pub(crate) struct Flows(Mutex<HashMap<ContainerId, Ipv4Addr>>);
 
 impl Flows {
     /// Remembers where a running container is, if it may open any.
-    pub(super) fn note(&self, container: &ContainerId, settings: Option<&NetworkSettings>) {
+    pub(crate) fn note(&self, container: &ContainerId, settings: Option<&NetworkSettings>) {
         let networks = settings.and_then(|it| it.networks.as_ref());
         let egress = format!("hersh-{}-", network_name(NetworkMode::Egress));
         let address = networks.into_iter().flatten().find_map(|(name, endpoint)| {
@@ -81,7 +81,7 @@ impl Flows {
     }
 
     /// Lets the kernel forget the connections of a container that has ended.
-    pub(super) async fn end(&self, container: &str) {
+    pub(crate) async fn end(&self, container: &str) {
         let mut found = None;
         self.addresses().retain(|id, address| {
             let is_it = id.as_str() == container;

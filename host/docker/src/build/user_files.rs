@@ -8,11 +8,8 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-use super::{
-    Inner,
-    accounts::{Accounts, FILE_BYTES_MAX},
-    engine::Fault,
-};
+use super::accounts::{Accounts, FILE_BYTES_MAX};
+use crate::{Inner, engine::Fault};
 use hersh_sandbox::Unavailable;
 
 /// How long reading both files, or adding the layer, may take. An image goes without after that.

@@ -10,7 +10,7 @@ use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::time::Instant;
 
 use super::{
-    capture::{Capture, Life, REMEMBERED},
+    Capture, Life, REMEMBERED,
     lines::{Lines, key},
     spool::Piece,
 };

@@ -17,16 +17,16 @@ use hersh_sandbox::StartError;
 
 /// How often a start tries another address when somebody else has taken the one it was given, such as
 /// another host on the same engine.
-pub(super) const ATTEMPTS: usize = 4;
+pub(crate) const ATTEMPTS: usize = 4;
 
 /// Where the addresses of each network stand; it begins anywhere, so that hosts on one engine don't
 /// meet.
 #[derive(Debug, Default)]
-pub(super) struct Addresses(Mutex<HashMap<String, u32>>);
+pub(crate) struct Addresses(Mutex<HashMap<String, u32>>);
 
 /// The addresses of one network, and which of them somebody has.
 #[derive(Clone, Debug)]
-pub(super) struct Subnet {
+pub(crate) struct Subnet {
     /// The address of the network itself.
     base: u32,
     /// How many addresses there are.
@@ -69,7 +69,7 @@ impl Subnet {
     }
 
     /// Leaves out what these containers have or had, whether or not they run.
-    pub(super) fn leave_out(&mut self, containers: &[ContainerSummary]) {
+    pub(crate) fn leave_out(&mut self, containers: &[ContainerSummary]) {
         let settings = containers
             .iter()
             .filter_map(|it| it.network_settings.as_ref());
@@ -83,7 +83,7 @@ impl Subnet {
 }
 
 /// Whether a start failed since somebody else has the address.
-pub(super) fn is_taken(error: &StartError) -> bool {
+pub(crate) fn is_taken(error: &StartError) -> bool {
     matches!(error, StartError::Failed { message, .. } if message.contains("ddress already in use"))
 }
 

@@ -6,13 +6,12 @@
 use hersh_program::{ImageId, ProgramId};
 
 use super::{
-    Inner,
     places::{Obstacle, asked, find, in_the_way},
     still::Still,
     user_entry::within,
     user_files::EntryError,
 };
-use crate::dockerfile::ToBuild;
+use crate::{Inner, dockerfile::ToBuild};
 use hersh_sandbox::{BuildError, BuildRequest};
 
 /// Refuses an image that was just built and has an obstacle, by the line that made it. `layers` are

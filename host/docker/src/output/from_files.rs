@@ -6,7 +6,7 @@ use hersh_storage::output::{LogLine, Stream};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    capture::{Capture, Life, blocking},
+    Capture, Life, blocking,
     lines::Lines,
     pace::Pace,
     spool::{Next, Piece, Spool},

@@ -10,13 +10,16 @@ use bollard::models::ImageInspect;
 use hersh_storage::{output::BuildLog, read_inside};
 
 use super::{
-    Inner,
-    engine::Fault,
-    fetch, room,
+    fetch::{self, failed, find, refused},
+    room,
     trees::{self, Trees},
 };
-use crate::dockerfile::{
-    Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild, is_mounted_over,
+use crate::{
+    Inner,
+    dockerfile::{
+        Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild,
+        is_mounted_over,
+    },
 };
 use hersh_sandbox::{
     BuildError, BuildRequest, CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM_LABEL,
@@ -211,32 +214,4 @@ fn base(name: &str, image: ImageInspect, history_bytes: usize) -> Result<Base, B
             .sum::<usize>()
             + history_bytes,
     })
-}
-
-/// What the engine has by that name.
-pub(super) async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
-    let client = inner.engine.client().await?;
-    match client.inspect_image(name).await {
-        Ok(image) => Ok(Some(image)),
-        Err(error) => match inner.engine.fault(&error) {
-            Fault::NotFound(_) => Ok(None),
-            fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Refused(_)) => {
-                Err(refused(fault))
-            }
-        },
-    }
-}
-
-fn refused(fault: Fault) -> BuildError {
-    match fault.message() {
-        Ok(message) => failed(message),
-        Err(error) => error.into(),
-    }
-}
-
-fn failed(message: String) -> BuildError {
-    BuildError::Failed {
-        message,
-        logs: Vec::new(),
-    }
 }

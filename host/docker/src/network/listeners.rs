@@ -11,7 +11,7 @@ use std::{
 
 use hersh_program::InstanceId;
 
-use super::Inner;
+use crate::Inner;
 
 /// The most that is read of one list, bytes: a program may have any number of connections.
 const LIST_BYTES_MAX: u64 = 256 * 1024;
@@ -20,7 +20,7 @@ const LISTENS: &str = "0A";
 
 impl Inner {
     /// The addresses on which the instance listens, as far as they can be seen; none otherwise.
-    pub(super) async fn listeners(&self, instance: &InstanceId) -> Vec<SocketAddr> {
+    pub(crate) async fn listeners(&self, instance: &InstanceId) -> Vec<SocketAddr> {
         let Some(process) = self.first_process(instance).await else {
             return Vec::new();
         };

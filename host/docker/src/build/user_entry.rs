@@ -15,13 +15,11 @@ use futures_util::StreamExt;
 use hersh_program::ImageId;
 
 use super::{
-    Inner,
-    build::{ATTEMPTS_MAX, is_of_a_removal},
-    build_steps, repository,
+    ATTEMPTS_MAX, is_of_a_removal, steps,
     still::Still,
-    trial,
     user_files::{EntryError, LIMIT, Merged, failed},
 };
+use crate::{Inner, doctor::trial, repository};
 use hersh_sandbox::{BuildRequest, Unavailable};
 
 /// The mode of a file that was not there.
@@ -32,7 +30,7 @@ const MODE: u32 = 0o644;
 ///
 /// # Errors
 /// [`Unavailable`] when the engine does not answer, or does not name the image.
-pub(super) async fn complete(
+pub(crate) async fn complete(
     inner: &Inner,
     request: &BuildRequest,
     image: ImageId,
@@ -150,7 +148,7 @@ async fn add_layer(
         rm: true,
         forcerm: true,
         networkmode: Some("none".to_owned()),
-        extrahosts: Some(build_steps::marker(inner, &request.program)),
+        extrahosts: Some(steps::marker(inner, &request.program)),
         version: BuilderVersion::BuilderV1,
         ..BuildImageOptions::default()
     };

@@ -6,6 +6,12 @@
 //! finish ◄── read to its end ◄── the container ended ◄───────────────────────┘
 //! ```
 
+mod from_engine;
+mod from_files;
+mod lines;
+mod pace;
+mod spool;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -18,7 +24,8 @@ use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, engine::Fault, from_engine, from_files, pace::Pace, spool::Spool};
+use self::{pace::Pace, spool::Spool};
+use crate::{Inner, engine::Fault};
 use hersh_sandbox::INSTANCE_LABEL;
 
 /// How many stored lines are looked through for where a capture goes on.
@@ -199,7 +206,7 @@ impl Capture {
     }
 
     /// The pace at which it is taken over.
-    pub(super) async fn pace(&self) -> Pace {
+    async fn pace(&self) -> Pace {
         let config = self.inspected().await.and_then(|it| it.host_config);
         Pace::new(config.and_then(|it| it.nano_cpus), Instant::now())
     }

@@ -1,6 +1,23 @@
 //! Builds. The engine's classic builder: every engine since 20.10 has it, a closed connection ends
 //! it, and its steps can be told from all other containers.
 
+mod accounts;
+mod base;
+mod connection;
+mod culprit;
+mod fetch;
+pub(crate) mod fetched;
+mod images;
+mod narrator;
+mod network;
+pub(crate) mod places;
+mod room;
+pub(crate) mod steps;
+mod still;
+mod trees;
+pub(crate) mod user_entry;
+mod user_files;
+
 use std::{sync::Arc, time::Duration};
 
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
@@ -9,19 +26,12 @@ use hersh_program::ImageId;
 use hersh_storage::{BUILD_DOCKERFILE, Purpose, SourceTree, output::BuildLog, tar_stream};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Inner, base, build_connection, build_network,
-    build_steps::{self, Watched},
-    culprit,
-    engine::Fault,
-    image_tag,
+use self::{
     narrator::{Bounds, Narrator},
-    places,
+    steps::Watched,
     trees::Trees,
-    trial::TrialError,
-    user_entry,
 };
-use crate::dockerfile::ToBuild;
+use crate::{Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, image_tag};
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
 /// Builds end by cancellation, never by a limit on one request.
@@ -63,13 +73,13 @@ pub(super) async fn build(
         Err(BuildError::Cancelled | BuildError::Unavailable(_))
     ) {
         // The connection is closed by now and the engine ends the build by itself, some time later.
-        if let Err(error) = build_steps::remove_all(&inner, &request.program).await {
+        if let Err(error) = steps::remove_all(&inner, &request.program).await {
             tracing::warn!(%error, program = %request.program, "a container of a cancelled build may be left");
         }
     }
     trees.remove(&inner).await;
     if request.rules.network
-        && let Err(error) = build_network::remove(&inner, &request.program).await
+        && let Err(error) = network::remove(&inner, &request.program).await
     {
         tracing::warn!(%error, program = %request.program, "a build's network stays until it is collected");
     }
@@ -98,7 +108,7 @@ async fn follow(
 ) -> Result<ImageId, BuildError> {
     let dockerfile = base::prepare(inner, request, trees, log).await?;
     let network = if request.rules.network {
-        build_network::make(inner, &request.program).await?
+        network::make(inner, &request.program).await?
     } else {
         "none".to_owned()
     };
@@ -111,7 +121,7 @@ async fn follow(
     };
     let (built, layers) = tokio::select! {
         result = send_until_taken(&sending, log) => result?,
-        lost = build_steps::bound(inner, &request.program, &sending.watched) => {
+        lost = steps::bound(inner, &request.program, &sending.watched) => {
             return Err(lost.into());
         }
     };
@@ -187,7 +197,7 @@ async fn send(
     let (inner, request) = (sending.inner, sending.request);
     let known = inner.engine.client().await?;
     let (socket, held) = (inner.config.socket.clone(), request.held.clone());
-    let client = build_connection::client(&known, socket, held, NO_LIMIT)
+    let client = connection::client(&known, socket, held, NO_LIMIT)
         .map_err(|error| refused(inner.engine.fault(&error)))?;
     let packed = Purpose::Build {
         text: sending.dockerfile.text.clone(),
@@ -253,7 +263,7 @@ impl Sending<'_> {
                     .saturating_mul(CPU_PERIOD_US / 1_000),
             ),
             networkmode: Some(self.network.to_owned()),
-            extrahosts: Some(build_steps::marker(self.inner, &request.program)),
+            extrahosts: Some(steps::marker(self.inner, &request.program)),
             version: BuilderVersion::BuilderV1,
             ..BuildImageOptions::default()
         }

@@ -16,14 +16,14 @@ const NOTED_EVERY_MS: u64 = 60 * 60 * 1_000;
 type Uses = BTreeMap<String, u64>;
 
 /// The record; it outlasts the process.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     storage: Storage,
     uses: Mutex<Uses>,
 }
 
 impl Fetched {
     /// As it was left. Blocks on the disk, as everything here.
-    pub(super) fn open(storage: Storage) -> Self {
+    pub(crate) fn open(storage: Storage) -> Self {
         let uses = storage.read_fetched_images().unwrap_or_else(|error| {
             tracing::warn!(%error, "base images that were fetched earlier stay on the engine");
             Uses::new()

@@ -16,7 +16,8 @@ use bollard::{
 };
 use hersh_program::{BuildId, ImageId, ProgramId};
 
-use super::{Inner, build_network, build_steps, engine::Fault, image_tag, repository};
+use super::{network, steps};
+use crate::{Inner, engine::Fault, image_tag, repository};
 use hersh_sandbox::{Collected, InUse, Kept, LAYER_LABEL, StopError, Unavailable};
 
 /// More steps than an engine takes of one build, each a layer on that of the step before.
@@ -25,7 +26,7 @@ const LAYERS_MAX: usize = 256;
 impl Inner {
     /// Removes images and layers that nobody needs, and networks of builds. See
     /// [`Runtime::collect`](hersh_sandbox::Runtime::collect).
-    pub(super) async fn collect(
+    pub(crate) async fn collect(
         &self,
         in_use: &(dyn Fn() -> InUse + Send + Sync),
         kept: Kept,
@@ -35,8 +36,8 @@ impl Inner {
         let Ok(_alone) = self.building.try_write() else {
             return Ok(Collected::default());
         };
-        build_network::remove_all(self).await?;
-        build_steps::remove_left(self).await?;
+        network::remove_all(self).await?;
+        steps::remove_left(self).await?;
         let prefix = format!("hersh/{}/", self.config.host_id);
         let named = self.list_images([("reference", format!("{prefix}*"))]);
         let named = named.await?;
@@ -158,7 +159,7 @@ impl Inner {
         }
     }
 
-    pub(super) async fn built(
+    pub(crate) async fn built(
         &self,
         program: &ProgramId,
         build: &BuildId,
@@ -177,7 +178,7 @@ impl Inner {
     }
 
     /// Removes the program's images, all but that of `kept`.
-    pub(super) async fn remove_images(
+    pub(crate) async fn remove_images(
         &self,
         program: &ProgramId,
         kept: Option<&BuildId>,

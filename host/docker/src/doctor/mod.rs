@@ -1,16 +1,19 @@
 //! What `doctor` says about the engine.
 
+pub(crate) mod trial;
+mod trial_network;
+
 use std::{io::ErrorKind, path::Path};
 
 use bollard::models::{Runtime, SystemInfo};
 use tokio::process::Command;
 
-use super::{
+use self::trial::TrialError;
+use crate::{
     DockerConfig,
     engine::{Engine, Fault},
-    firewall, look,
-    trial::{self, TrialError},
-    trial_network,
+    look,
+    network::firewall,
 };
 use hersh_sandbox::Finding;
 

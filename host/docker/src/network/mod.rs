@@ -6,10 +6,17 @@
 //! | `hersh-internal-N`, bridge `hershN` | nobody | an internal network, no traffic between members, firewall |
 //! | `hersh-egress-N`, bridge `hersheN` | the internet | no traffic between members, firewall |
 //!
-//! The host reaches all of them. One network holds [`MEMBERS_MAX`]: a Linux bridge takes 1,023
+//! The host reaches all of them. One network holds [`MEMBERS_MAX`](crate::MEMBERS_MAX): a Linux bridge takes 1,023
 //! ports, a /22 has 1,021 addresses for members, and starts under way are not among the members yet.
 //! The next network is made when one is full, each a /22 of the pool. Which address a member gets is
 //! said in [`addresses`](super::addresses).
+
+pub(crate) mod addresses;
+pub(crate) mod firewall;
+pub(crate) mod flows;
+pub(crate) mod listeners;
+mod ports;
+pub(crate) mod subnets;
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -19,17 +26,13 @@ use bollard::{
 };
 use hersh_program::NetworkMode;
 
-use super::{
-    DockerConfig,
+use self::{
     addresses::{Addresses, Subnet},
-    engine::Fault,
-    firewall,
-    subnets::{self, failed},
+    subnets::failed,
 };
+use crate::{DockerConfig, engine::Fault};
 use hersh_sandbox::{Contract, StartError, Violation, network_name};
 
-/// The most members of one network, before those that are being started.
-pub const MEMBERS_MAX: usize = 1_000;
 /// The most networks of one kind.
 const NETWORKS: u8 = subnets::SUBNETS;
 /// How often one start makes a network that is gone when it is looked at.
