@@ -7,47 +7,31 @@
 //!                     storage · sandbox · docker  ─► events ─► Supervisor
 //! ```
 //!
-//! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects.rs`.
+//! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects/mod.rs`.
 
-mod admission;
 mod adopt;
 mod api;
 mod auth;
-mod building;
-mod collect;
 pub mod config;
-mod convert;
+mod connections;
 pub mod doctor;
 mod effects;
-mod elsewhere;
-mod head_timer;
 mod host;
 mod idempotency;
-mod line;
-mod linger;
 mod metrics;
-mod orphans;
-mod overuse;
-mod peers;
 pub mod preflight;
-mod probes;
-mod program_journal;
-mod quota;
-mod readiness;
-mod reading;
-mod registry;
+mod programs;
+mod recover;
 mod seats;
 mod serve;
-mod server;
 mod service;
 mod space;
-mod story;
-mod supervise;
 pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tls;
 mod unclaimed;
+mod words;
 mod workers;
 
 pub use adopt::{AdoptError, Adoption, adopt};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use hersh_program::ProgramId;
 
-use crate::convert;
 use hersh_docker::dockerfile::{Asked, Dockerfile};
 
 /// Checks the name of a program.
@@ -21,7 +20,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 /// # Errors
 /// The key that can't be used, and what it may be.
 pub fn check_manifest(manifest: &hersh_wire::Manifest) -> Result<(), String> {
-    let checked = convert::manifest(manifest);
+    let checked = hersh_manifest::read(manifest);
     checked.map(drop).map_err(|error| error.to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use hersh_base::seats::Bound;
 
-use crate::server::CONNECTIONS_MAX;
+use crate::connections::CONNECTIONS_MAX;
 
 /// Source that comes in: at once, and of one user. Each holds a thread and room in staging.
 pub(crate) const UPLOADS_MAX: Bound = Bound {

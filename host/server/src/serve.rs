@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
-    server::{self, Door, Scheme},
+    connections::{self, Door, Scheme},
+    recover::{self, Bounds, Foundation, RecoverError, Remembered},
     service,
-    supervise::{self, Bounds, Foundation, RecoverError, Remembered},
     tls::{self, Tls, TlsError},
     unclaimed::{self, ClaimError, Journalled, Unclaimed},
     workers::{self, WorkerEnded},
@@ -165,7 +165,7 @@ pub async fn serve(
         },
     };
 
-    let (host, mut workers) = supervise::bring_up(foundation)
+    let (host, mut workers) = recover::bring_up(foundation)
         .await
         .map_err(recover_failed)?;
     let door = Door {
@@ -181,12 +181,12 @@ pub async fn serve(
         outcome = workers.hold(&host, stop).await;
         service::ending();
     };
-    server::serve(listener, door, api::site(host.clone()), stop).await;
+    connections::serve(listener, door, api::site(host.clone()), stop).await;
     host.end_pauses().await;
     fresh.abort();
     living.abort();
     workers::close_books(&host).await;
-    supervise::put_down(&host, &workers);
+    recover::put_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(outcome?)
 }

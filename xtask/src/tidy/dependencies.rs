@@ -25,7 +25,7 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
 ];
 
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 11] = [
+const OURS: [(&str, &[&str]); 12] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
@@ -41,6 +41,16 @@ const OURS: [(&str, &[&str]); 11] = [
     (
         "hersh-sandbox",
         &["hersh-base", "hersh-program", "hersh-wire"],
+    ),
+    (
+        "hersh-manifest",
+        &[
+            "hersh-base",
+            "hersh-program",
+            "hersh-proxy",
+            "hersh-sandbox",
+            "hersh-wire",
+        ],
     ),
     (
         "hersh-docker",
@@ -59,6 +69,7 @@ const OURS: [(&str, &[&str]); 11] = [
             "hersh-docker",
             "hersh-journal",
             "hersh-machine",
+            "hersh-manifest",
             "hersh-program",
             "hersh-proxy",
             "hersh-sandbox",

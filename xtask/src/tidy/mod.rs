@@ -1,19 +1,23 @@
 //! Style rules that no other tool checks.
 //!
 //! ```text
-//! git ls-files ──► text rules (each line of each file) ─┐
-//! cargo metadata ► dependency rules (who may use whom)  ─┴─► file:line: rule: what to do
+//! git ls-files ──► text rules (each line of each file)   ─┐
+//! cargo metadata ► dependency rules (who may use whom)    ─┼─► file:line: rule: what to do
+//!                └► circles (modules that know each other) ─┘
 //! ```
 //!
 //! A line that has a reason to break a rule says so, on itself or on the line above:
 //! `tidy: allow(rule) reason`.
 
+mod circles;
 mod dependencies;
+mod imports;
 mod text;
 
 use std::{fmt, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +86,9 @@ pub fn check(folder: &Path) -> Result<Report> {
         &cargo,
         &["metadata", "--format-version=1", "--no-deps", "--offline"],
     )?;
-    let metadata = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
     dependencies::check(&metadata, &mut report.findings);
+    circles::check(&metadata, root, &mut report.findings)?;
     Ok(report)
 }
 

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::Failure;
-use crate::convert;
 
 /// Of the header with values for `ARG`s, of the 64 KiB that a request's head may have: enough for all
 /// that a manifest may have.
@@ -67,7 +66,7 @@ impl BuildAsked {
         build.dockerfile = self.query.dockerfile.or(build.dockerfile.take());
         build.target = self.query.target.or(build.target.take());
         build.args.extend(self.args);
-        let mut manifest = convert::manifest(&manifest)?;
+        let mut manifest = hersh_manifest::read(&manifest)?;
         manifest.build.recipe = Arc::new(Recipe {
             pull: self.query.pull,
             no_cache: self.query.no_cache,

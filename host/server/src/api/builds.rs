@@ -26,10 +26,10 @@ use super::{
     extract::{Owned, Params},
     problem::Failure,
     stream::{event, live, reader, seat},
+    view,
 };
 use crate::{
     auth::Caller,
-    convert,
     host::{Entry, Host},
 };
 
@@ -65,9 +65,7 @@ pub(super) async fn list(
         .blocking(move |host| host.storage().builds(&id))
         .await
         .map_err(|error| Failure::internal(&error))??;
-    let builds = builds
-        .iter()
-        .map(|build| convert::build_view(build, &current));
+    let builds = builds.iter().map(|build| view::build_view(build, &current));
     Ok(Json(BuildList {
         builds: builds.collect(),
     }))

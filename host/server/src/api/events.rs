@@ -19,10 +19,10 @@ use super::{
     extract::{Limit, Owned, Params},
     problem::Failure,
     stream::{event, last_event_id, live, reader, seat},
+    view,
 };
 use crate::{
     auth::Caller,
-    convert,
     host::{Entry, Host},
 };
 
@@ -92,7 +92,7 @@ async fn read(host: &Host, entry: &Arc<Entry>, after: u64, limit: usize) -> Resu
 }
 
 fn views(records: &[ProgramRecord]) -> Result<Vec<EventView>, Failure> {
-    let views = records.iter().map(convert::event_view);
+    let views = records.iter().map(view::event_view);
     views
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::internal(&error))

@@ -18,9 +18,8 @@ use super::{
 };
 use crate::{
     auth::{Caller, Role, Scope, audit},
+    connections::{Client, Line},
     host::Host,
-    line::Line,
-    server::Client,
 };
 
 const API_VERSION: &str = "1";

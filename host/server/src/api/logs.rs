@@ -19,8 +19,9 @@ use super::{
     extract::{Owned, Params},
     problem::Failure,
     stream::{event, last_event_id, live, reader, seat},
+    view,
 };
-use crate::{auth::Caller, convert, host::Host};
+use crate::{auth::Caller, host::Host};
 
 /// Lines of one reply.
 const TAIL_MAX: usize = 10_000;
@@ -83,7 +84,7 @@ pub(super) async fn program(
         let seat = reader(&host, &caller)?;
         let lines = store.tail_of(&id, tail, marks).await;
         let lines = lines.map_err(|error| Failure::internal(&error))?;
-        let lines = lines.into_iter().map(convert::log_line);
+        let lines = lines.into_iter().map(view::log_line);
         let lines = lines.filter(move |line| is_since(line, since.as_deref()));
         return Ok(list(lines, seat));
     }
@@ -109,14 +110,14 @@ fn resumed(
     place: Option<Place>,
     is_shown: impl Fn(&LogLine) -> bool + Send,
 ) -> impl Stream<Item = Event> + Send {
-    let kept: Vec<_> = followed.kept.into_iter().map(convert::log_line).collect();
+    let kept: Vec<_> = followed.kept.into_iter().map(view::log_line).collect();
     let found = place.as_ref().map(|place| position(&kept, place));
     let (sent, gap) = match found {
         Some(Some(position)) => (position + 1, None),
         Some(None) => (0, Some(gap())),
         None => (0, None),
     };
-    let live = ReceiverStream::new(followed.live).map(convert::log_line);
+    let live = ReceiverStream::new(followed.live).map(view::log_line);
     let lines = stream::iter(kept).chain(live);
     stream::iter(gap).chain(numbered(lines, sent, is_shown))
 }

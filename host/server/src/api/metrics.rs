@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::problem::Failure;
+use super::{gather::gather, problem::Failure};
 use crate::{host::Host, metrics};
 
 /// Programs, events, effects, journal, requests, engine, disk and memory, as Prometheus reads them.
@@ -18,7 +18,7 @@ use crate::{host::Host, metrics};
     responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn show(State(host): State<Host>) -> Result<Response, Failure> {
-    let snapshot = metrics::gather(&host).await;
+    let snapshot = gather(&host).await;
     let text = host
         .metrics()
         .text(snapshot)

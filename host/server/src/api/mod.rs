@@ -38,6 +38,7 @@ mod events;
 mod extract;
 mod footprint;
 mod gate;
+mod gather;
 mod guard;
 mod health;
 mod lists;
@@ -58,6 +59,7 @@ mod tests;
 mod tokens;
 mod upload;
 mod users;
+mod view;
 mod watcher;
 
 use axum::{

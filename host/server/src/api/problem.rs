@@ -14,10 +14,11 @@ use hersh_wire::{Code, Problem};
 
 use crate::{
     auth::AccountError,
-    convert::{ManifestError, without_folders},
     host::{CommandError, CopyError, CreateError, ReplaceError},
     space::NoSpace,
+    words::without_folders,
 };
+use hersh_manifest::ManifestError;
 use hersh_sandbox::{StopError, Unavailable};
 
 /// A problem as a reply.

@@ -9,11 +9,12 @@ use utoipa::IntoParams;
 use super::{
     extract::{Limit, Owned, Params, Wait},
     problem::Failure,
+    view,
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    convert,
     host::{Command, CommandError, Host, Outcome},
+    words,
 };
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -61,7 +62,7 @@ pub(super) async fn list(
     let programs: Vec<ProgramView> = entries
         .iter()
         .take(limit)
-        .map(|entry| convert::program_view(entry))
+        .map(|entry| view::program_view(entry))
         .collect();
     let last = programs.last().map(|program| program.program_id.clone());
     Ok(Json(ProgramList {
@@ -71,9 +72,9 @@ pub(super) async fn list(
 }
 
 fn known_state(text: &str) -> Result<&'static str, Failure> {
-    let known = convert::STATE_NAMES.iter().find(|name| **name == text);
+    let known = words::STATE_NAMES.iter().find(|name| **name == text);
     known.copied().ok_or_else(|| {
-        let names = convert::STATE_NAMES.join(", ");
+        let names = words::STATE_NAMES.join(", ");
         Failure::new(
             Code::BadRequest,
             format!("state = {text:?}: use one of {names}"),
@@ -99,7 +100,7 @@ pub(super) async fn show(
     if let Some(hold) = wait.hold(&host, &caller)? {
         host.settle(&entry, hold.time).await?;
     }
-    let mut view = convert::program_view(&entry);
+    let mut view = view::program_view(&entry);
     view.last_probe = host.probes().last(&entry.id());
     Ok(Json(view))
 }
@@ -190,7 +191,7 @@ async fn command(
         (Outcome::Accepted, None) => StatusCode::ACCEPTED,
         (Outcome::Accepted, Some(_)) | (Outcome::Already, _) => StatusCode::OK,
     };
-    Ok((status, Json(convert::program_view(&entry))))
+    Ok((status, Json(view::program_view(&entry))))
 }
 
 /// Stops and removes a program with its source, logs and state.
@@ -252,7 +253,7 @@ pub(super) async fn receipt(
     };
     receipt
         .as_ref()
-        .map(convert::receipt_view)
+        .map(view::receipt_view)
         .map(Json)
         .ok_or_else(|| {
             Failure::new(

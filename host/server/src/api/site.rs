@@ -21,7 +21,10 @@ use hersh_proxy::lanes;
 use tower_service::Service;
 
 use super::{gate, observe::Observer, watcher};
-use crate::{host::Host, server::Client};
+use crate::{
+    connections::{Client, RequestHandler},
+    host::Host,
+};
 
 /// The route that the short way stands for.
 const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
@@ -45,13 +48,14 @@ impl Site {
         let short = Some((host, observer));
         Self { short, router }
     }
+}
 
-    /// Answers one request.
+impl RequestHandler for Site {
     #[expect(
         clippy::manual_async_fn,
         reason = "a function would hold the request twice, and all of it moves with each request"
     )]
-    pub(crate) fn answer(
+    fn answer(
         self: Arc<Self>,
         mut request: Request,
         client: Client,

@@ -20,10 +20,10 @@ use super::{
     extract::{Owned, Params},
     problem::Failure,
     upload::{Taken, take},
+    view,
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    convert,
     host::{Entry, Host, NewProgram, Outcome},
     idempotency::{Claim, Key, Known},
 };
@@ -211,7 +211,7 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
 }
 
 fn created(entry: &Entry) -> ProgramCreated {
-    let view = convert::program_view(entry);
+    let view = view::program_view(entry);
     ProgramCreated {
         program_id: view.program_id,
         build_id: view.build_id,

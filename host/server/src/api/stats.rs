@@ -4,8 +4,8 @@ use axum::{Json, extract::State};
 use hersh_program::Program;
 use hersh_wire::{Code, StatsView};
 
-use super::{extract::Owned, problem::Failure};
-use crate::{convert, host::Host};
+use super::{extract::Owned, problem::Failure, view};
+use crate::{host::Host, words};
 
 /// What a running program uses, as of at most a second ago.
 #[utoipa::path(
@@ -22,13 +22,13 @@ pub(super) async fn show(
 ) -> Result<Json<StatsView>, Failure> {
     let instance = entry.supervisor().with_state(Program::ready_instance);
     let reading = match &instance {
-        Some(instance) => entry.last_reading().get(&host, instance).await?,
+        Some(instance) => host.reading(&entry, instance).await?,
         None => None,
     };
     reading
-        .map(|(stats, at_ms)| Json(convert::stats_view(&entry, &stats, at_ms)))
+        .map(|(stats, at_ms)| Json(view::stats_view(&entry, &stats, at_ms)))
         .ok_or_else(|| {
-            let detail = entry.supervisor().with_state(convert::not_ready);
+            let detail = entry.supervisor().with_state(words::not_ready);
             Failure::new(Code::NotReady, detail).in_state(entry.state_name())
         })
 }

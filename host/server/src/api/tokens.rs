@@ -14,11 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Body, Params},
     problem::Failure,
-    users,
+    users, view,
 };
 use crate::{
-    auth::{Caller, NewToken, Offspring, Role, Scope, TokenId, audit::Particulars},
-    convert,
+    auth::{self, Caller, NewToken, Offspring, Role, Scope, TokenId, audit::Particulars},
     host::Host,
 };
 
@@ -63,7 +62,7 @@ pub(super) async fn list(
         Role::Member => Some(caller.user),
     };
     let tokens = host.accounts().tokens(user.as_ref());
-    let tokens = tokens.iter().map(convert::token_view).collect();
+    let tokens = tokens.iter().map(auth::token_view).collect();
     Ok(Json(TokenList { tokens }))
 }
 
@@ -92,7 +91,7 @@ pub(super) async fn create(
     tracing::info!(user = %info.user, token = %info.id, scope = info.scope.name(), "token made");
     let created = TokenCreated {
         secret: token.reveal().to_owned(),
-        token: convert::token_view(&info),
+        token: auth::token_view(&info),
     };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -186,7 +185,7 @@ pub(super) async fn whoami(
     let token = host.accounts().token(&caller.token)?;
     Ok(Json(Whoami {
         user: users::view(&host, &user),
-        token: convert::token_view(&token),
+        token: auth::token_view(&token),
     }))
 }
 
@@ -202,7 +201,7 @@ fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken
         let detail = "only an admin's token with scope 'admin' makes tokens for others";
         return refuse(Code::Forbidden, detail.to_owned());
     }
-    let scope = convert::scope(asked.scope);
+    let scope = view::scope(asked.scope);
     if scope > caller.scope {
         let detail = format!(
             "this token has scope '{}' and can't make one with '{}'",

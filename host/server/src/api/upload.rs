@@ -22,7 +22,7 @@ use super::{
     lists::NoLists,
     problem::Failure,
 };
-use crate::{auth::Caller, convert, host::Host};
+use crate::{auth::Caller, host::Host};
 
 /// How long a sender may keep the host waiting, less what it sends at the least pace.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -163,7 +163,7 @@ fn taken(
     name: Option<String>,
 ) -> Result<Taken, Failure> {
     if let Some(machine) = host.surroundings().machine() {
-        convert::fits(&manifest.limits, machine)?;
+        hersh_manifest::fits(&manifest.limits, machine)?;
     }
     Ok(Taken {
         _seat: seat,

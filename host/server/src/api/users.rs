@@ -10,10 +10,9 @@ use axum::{
 use hersh_program::UserId;
 use hersh_wire::{ChangeUser, Code, CreateUser, UserList, UserView};
 
-use super::{extract::Body, problem::Failure};
+use super::{extract::Body, problem::Failure, view};
 use crate::{
     auth::{Quota, Role, User, audit::Particulars},
-    convert,
     host::Host,
 };
 
@@ -47,9 +46,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<UserView>), Failure> {
     let id = UserId::parse(&asked.user_id)
         .map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
-    let role = asked.role.map_or(Role::Member, convert::role);
+    let role = asked.role.map_or(Role::Member, view::role);
     let quota = match &asked.quota {
-        Some(quota) => convert::quota(quota)?,
+        Some(quota) => view::quota(quota)?,
         None => Quota::usual(role),
     };
     let user = User {
@@ -98,8 +97,8 @@ pub(super) async fn change(
     Path(id): Path<Arc<str>>,
     Body(asked): Body<ChangeUser>,
 ) -> Result<Json<UserView>, Failure> {
-    let quota = asked.quota.as_ref().map(convert::quota).transpose()?;
-    let role = asked.role.map(convert::role);
+    let quota = asked.quota.as_ref().map(view::quota).transpose()?;
+    let role = asked.role.map(view::role);
     let id = known(&id)?;
     let before = host.accounts().user(&id)?;
     particulars.change(&difference(&before, role, quota));
@@ -134,7 +133,7 @@ pub(super) async fn remove(
 
 /// A user and what its programs ask for.
 pub(super) fn view(host: &Host, user: &User) -> UserView {
-    convert::user_view(user, &host.usage(&user.id))
+    view::user_view(user, &host.usage(&user.id))
 }
 
 /// What becomes of a user, in words.

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{extract::Owned, problem::Failure};
 use crate::{
     auth::{Caller, Grant, audit::Particulars},
-    convert,
+    connections::Client,
     host::{Entry, Host},
-    server::Client,
+    words,
 };
 
 /// Who asks, as the server says.
@@ -137,7 +137,7 @@ async fn pass_on(
     let path = hersh_proxy::watcher_path(request.uri(), id.as_str())
         .map_err(hersh_proxy::ForwardError::from)?;
     let Some(upstream) = host.upstream(entry).await? else {
-        let detail = entry.supervisor().with_state(convert::not_ready);
+        let detail = entry.supervisor().with_state(words::not_ready);
         return Err(Failure::new(Code::NotReady, detail).in_state(entry.state_name()));
     };
     let passing = Passing {

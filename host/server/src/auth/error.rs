@@ -4,7 +4,10 @@ use hersh_journal::JournalError;
 use hersh_program::UserId;
 use tokio::task::JoinError;
 
-use super::{TokenError, TokenId, tokens::TOKENS_MAX, users::USERS_MAX};
+use super::{
+    TokenError, TokenId,
+    user::{TOKENS_MAX, USERS_MAX},
+};
 
 /// Why users or tokens were not changed. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]

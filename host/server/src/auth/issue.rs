@@ -20,9 +20,9 @@ use super::{
     Accounts, BootstrapError, Caller, NewToken, Offspring, Role, Scope, Token, TokenError, TokenId,
     audit,
     bootstrap::{TOKEN_FILE, make_admin, refused, write_private},
+    token_view,
     user::FIRST_ADMIN,
 };
-use crate::convert;
 
 /// Why no token was issued. Those that were valid are still.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +140,7 @@ fn valid(accounts: &Accounts, now_ms: u64) -> Vec<TokenView> {
     let now_ms = accounts.time_ms(now_ms);
     let tokens = accounts.tokens(None).into_iter();
     let valid = tokens.filter(|token| token.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms));
-    valid.map(|token| convert::token_view(&token)).collect()
+    valid.map(|token| token_view(&token)).collect()
 }
 
 async fn issue(
@@ -254,7 +254,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let data = data.path();
         start(data).await;
-        for _ in 0..super::super::tokens::TOKENS_MAX {
+        for _ in 0..super::super::user::TOKENS_MAX {
             issue_admin_token(data, 5, false).await.unwrap();
         }
         let (_, accounts) = start(data).await;

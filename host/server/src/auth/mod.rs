@@ -20,9 +20,11 @@ mod rows;
 mod throttle;
 mod time;
 mod token;
+mod token_info;
 mod tokens;
 mod user;
 mod users;
+mod view;
 
 pub(crate) use access::{Caller, Reach, Rule, Scope};
 pub(crate) use accounts::Accounts;
@@ -33,6 +35,7 @@ pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;
-pub(crate) use token::{Token, TokenError, TokenHash};
-pub(crate) use tokens::{NewToken, Offspring, TokenId, TokenInfo};
+pub(crate) use token::{Token, TokenError, TokenHash, TokenId};
+pub(crate) use token_info::{NewToken, Offspring, TokenInfo};
 pub(crate) use user::{Quota, Role, User};
+pub(crate) use view::token_view;

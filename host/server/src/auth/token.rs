@@ -1,6 +1,6 @@
 //! Bearer tokens, and what is stored of them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use hersh_base::{
     hex::hex,
@@ -102,6 +102,33 @@ impl fmt::Display for TokenHash {
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash(hidden)")
+    }
+}
+
+/// Names a token without giving it away: `t-` and 16 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TokenId(pub(super) Arc<str>);
+
+impl TokenId {
+    /// The id in `text`, whether or not there is such a token.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<TokenId> for Arc<str> {
+    fn from(id: TokenId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

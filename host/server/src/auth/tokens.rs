@@ -2,101 +2,20 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use hersh_journal::JournalError;
 use hersh_program::UserId;
 
 use super::{
-    AccountError, Accounts, Role, Scope, Token, TokenError, TokenHash,
+    AccountError, Accounts, NewToken, Offspring, Role, Scope, Token, TokenError, TokenHash,
+    TokenId, TokenInfo,
     accounts::{Held, Known},
     rows::{self, StoredToken},
     time::META_NEWEST,
+    user::TOKENS_MAX,
 };
-
-/// Tokens that one user can have.
-pub(super) const TOKENS_MAX: usize = 100;
-
-/// Names a token without giving it away: `t-` and 16 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TokenId(pub(super) Arc<str>);
-
-impl TokenId {
-    /// The id in `text`, whether or not there is such a token.
-    pub(crate) fn new(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<TokenId> for Arc<str> {
-    fn from(id: TokenId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A token as its owner sees it. Times are milliseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenInfo {
-    pub(crate) id: TokenId,
-    pub(crate) user: UserId,
-    pub(crate) scope: Scope,
-    pub(crate) label: String,
-    pub(crate) created_at_ms: u64,
-    pub(crate) expires_at_ms: Option<u64>,
-    pub(crate) last_used_at_ms: Option<u64>,
-    /// The token that it was made with.
-    pub(crate) made_by: Option<TokenId>,
-}
-
-/// What becomes of the tokens that were made with one that is removed, and with those in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offspring {
-    /// They end with it: who stole a token may have made some that nobody sees in time.
-    End,
-    /// They stay.
-    Keep,
-}
-
-/// What a new token is to be.
-#[derive(Clone, Debug)]
-pub(crate) struct NewToken {
-    pub(crate) user: UserId,
-    pub(crate) scope: Scope,
-    pub(crate) label: String,
-    pub(crate) expires_at_ms: Option<u64>,
-    /// The token that it is made with; none for the host itself.
-    pub(crate) made_by: Option<TokenId>,
-}
-
-impl NewToken {
-    /// What it may do and for how long, in words.
-    pub(crate) fn words(&self) -> String {
-        // The calendar ends with the year 9999.
-        let end = self
-            .expires_at_ms
-            .filter(|end_ms| *end_ms < 253_402_300_800_000);
-        let end = end.map(Duration::from_millis);
-        let end = end.and_then(|since| UNIX_EPOCH.checked_add(since));
-        let end = end.map_or_else(
-            || "without end".to_owned(),
-            |end| format!("until {}", humantime::format_rfc3339_seconds(end)),
-        );
-        format!("scope {}, {end}, label {:?}", self.scope.name(), self.label)
-    }
-}
 
 impl Accounts {
     /// The tokens of one user, or of all, by id.

@@ -6,6 +6,11 @@ use hersh_base::seats::Share;
 use hersh_program::UserId;
 use serde::{Deserialize, Serialize};
 
+/// Users of one host.
+pub(super) const USERS_MAX: usize = 10_000;
+/// Tokens that one user can have.
+pub(super) const TOKENS_MAX: usize = 100;
+
 /// The user that a host's first start makes.
 pub(crate) const FIRST_ADMIN: &str = "admin";
 

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use hersh_program::UserId;
 
-use super::{AccountError, Accounts, Quota, Role, TokenId, User, rows};
-
-/// Users of one host.
-pub(super) const USERS_MAX: usize = 10_000;
+use super::{AccountError, Accounts, Quota, Role, TokenId, User, rows, user::USERS_MAX};
 
 impl Accounts {
     /// Every user, by id.

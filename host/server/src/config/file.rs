@@ -10,7 +10,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, KEYS, sources::suggestion};
+use super::{ConfigError, KEYS, keys::suggestion};
 
 /// Bytes of a settings file. One with every key and its explanation has about 3,000.
 const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -177,6 +177,27 @@ pub fn defaults_file() -> String {
     file
 }
 
+/// The name of a setting, or of a table, that `written` was probably meant to be.
+pub(super) fn suggestion(written: &str) -> Option<&'static str> {
+    let leaf = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let likeness = |name: &'static str| {
+        strsim::jaro_winkler(written, name).max(strsim::jaro_winkler(written, leaf(name)))
+    };
+    let tables = KEYS
+        .iter()
+        .filter_map(|key| Some(key.name.split_once('.')?.0));
+    KEYS.iter()
+        .map(|key| key.name)
+        .chain(tables)
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// How alike two names are, from 0 to 1, before one is taken for a slip of the other.
+const ALIKE_MIN: f64 = 0.8;
+
 const HEAD: &str = "\
 # Settings of a Hersh host, with their defaults. Take the # away to change one.
 #

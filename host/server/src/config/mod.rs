@@ -9,6 +9,7 @@
 mod error;
 mod file;
 mod keys;
+mod origin;
 mod settings;
 mod sources;
 mod values;
@@ -18,8 +19,9 @@ use std::net::SocketAddr;
 pub use self::{
     error::ConfigError,
     keys::{KEYS, Key, defaults_file},
+    origin::Origin,
     settings::Settings,
-    sources::{DEFAULT_FILE, Effective, Origin, Sources, Value},
+    sources::{DEFAULT_FILE, Effective, Sources, Value},
     values::{EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool},
 };
 

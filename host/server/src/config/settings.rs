@@ -79,6 +79,14 @@ const SWITCH: &str = "write true or false";
 const NUMBER: &str = "write a whole number from 1 on";
 
 impl Effective {
+    /// Parses every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first that can't be used, and where it was written.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::read(self)
+    }
+
     fn parse<T: FromStr>(&self, key: &'static str, advice: &str) -> Result<T, ConfigError> {
         self.text(key).parse().map_err(|_| self.refuse(key, advice))
     }

@@ -2,11 +2,10 @@
 
 use std::{
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, KEYS, Key, Settings, file};
+use super::{ConfigError, KEYS, Key, Origin, file};
 
 /// The settings file that is read when none is named; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/hersh/host.toml";
@@ -23,9 +22,6 @@ const OTHERS: [&str; 8] = [
     "HERSH_WATCHER_SOCKET",
 ];
 
-/// How alike two names are, from 0 to 1, before one is taken for a slip of the other.
-const ALIKE_MIN: f64 = 0.8;
-
 /// All that may say something about settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -35,35 +31,6 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Flags by [`Key::flag`], and their values.
     pub flags: Vec<(String, OsString)>,
-}
-
-/// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nowhere.
-    Default,
-    /// In the settings file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// In this environment variable.
-    Environment(String),
-    /// In this flag, without its dashes.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "file {} line {line}", path.display()),
-            Self::Environment(variable) => write!(f, "environment {variable}"),
-            Self::Flag(flag) => write!(f, "flag --{flag}"),
-        }
-    }
 }
 
 /// A value and where it was written.
@@ -108,14 +75,6 @@ impl Effective {
         }
         effective.unknown_variables.sort();
         Ok(effective)
-    }
-
-    /// Parses every value.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] names the first that can't be used, and where it was written.
-    pub fn settings(&self) -> Result<Settings, ConfigError> {
-        Settings::read(self)
     }
 
     pub(super) fn defaults() -> Self {
@@ -168,22 +127,4 @@ impl Effective {
         }
         Ok(())
     }
-}
-
-/// The name of a setting, or of a table, that `written` was probably meant to be.
-pub(super) fn suggestion(written: &str) -> Option<&'static str> {
-    let leaf = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
-    let likeness = |name: &'static str| {
-        strsim::jaro_winkler(written, name).max(strsim::jaro_winkler(written, leaf(name)))
-    };
-    let tables = KEYS
-        .iter()
-        .filter_map(|key| Some(key.name.split_once('.')?.0));
-    KEYS.iter()
-        .map(|key| key.name)
-        .chain(tables)
-        .map(|name| (likeness(name), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE_MIN)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }

@@ -11,7 +11,10 @@ use hersh_program::{
 use hersh_storage::{StagedSource, Usage};
 
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
-use crate::{idempotency::Claim, program_journal::ProgramJournal, registry::Entry, story::Story};
+use crate::{
+    idempotency::Claim,
+    programs::{Entry, ProgramJournal, Story},
+};
 
 /// A program that is to be.
 pub(crate) struct NewProgram {

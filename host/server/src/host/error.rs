@@ -8,7 +8,7 @@ use hersh_program::{Cause, ProgramId, Refusal};
 use hersh_storage::StorageError;
 use tokio::task::JoinError;
 
-use crate::admission::QuotaError;
+use crate::programs::admission::QuotaError;
 
 /// The owner is not among the users any more.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use hersh_base::{
 use hersh_journal::{Journal, JournalError};
 use hersh_machine::driver::{self, Clock};
 use hersh_program::{
-    CommandError as ProgramError, Event, Program, ProgramId, Refusal, State, UserId,
+    CommandError as ProgramError, Event, InstanceId, Program, ProgramId, Refusal, State, UserId,
 };
 use hersh_proxy::{Proxy, Upstream, lanes, place::Place};
 use hersh_storage::{Storage, output::LogStore};
@@ -26,18 +26,20 @@ pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceErr
 pub(crate) use self::ready::Unready;
 pub(crate) use self::recent::Recent;
 pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
-pub(crate) use crate::registry::Entry;
+pub(crate) use crate::programs::Entry;
 use crate::{
-    admission::{self, Admission, Usage},
     auth::{Accounts, Caller, Grant, Throttle},
-    convert,
-    effects::Effects,
+    effects::{Effects, probes::Probes},
     idempotency::Claims,
     metrics::{Measured, Metrics},
-    probes::Probes,
-    registry::Registry,
+    programs::{
+        Registry,
+        admission::{self, Admission, Usage},
+        last_reading::Reading,
+    },
     seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     space::Space,
+    words,
 };
 use hersh_sandbox::{Runtime, Unavailable};
 
@@ -186,6 +188,16 @@ impl Host {
     ) -> Result<T, JoinError> {
         let host = self.clone();
         self.0.surroundings.blocking(move || work(&host)).await
+    }
+
+    /// What an instance uses, as of at most a second ago.
+    ///
+    /// # Errors
+    /// [`Unavailable`] as the engine says.
+    pub(crate) async fn reading(&self, entry: &Entry, instance: &InstanceId) -> Reading {
+        let runtime = Arc::clone(&self.0.runtime);
+        let last = entry.last_reading();
+        last.get(runtime, self.surroundings(), instance).await
     }
 
     /// Where this host takes time and randomness from.
@@ -372,7 +384,7 @@ fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
     if cause.is_none() && entry.supervisor().is_stopped() {
         return Err(CommandError::ShuttingDown);
     }
-    let state = convert::state_name(&settled.state);
+    let state = words::state_name(&settled.state);
     Err(CommandError::NotRemoved { cause, state })
 }
 

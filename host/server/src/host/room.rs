@@ -5,9 +5,11 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Host, QuotaUnknown};
 use crate::{
-    admission::{self, QuotaError},
     auth::Quota,
-    registry::Entry,
+    programs::{
+        Entry,
+        admission::{self, QuotaError},
+    },
 };
 
 impl Host {

@@ -15,7 +15,6 @@ mod deployed;
 mod events;
 #[cfg(test)]
 pub(crate) mod exposition;
-mod gather;
 mod labels;
 mod measured;
 mod snapshot;
@@ -34,12 +33,16 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-pub(crate) use self::{events::event_name, gather::gather, measured::Measured};
+pub(crate) use self::{
+    events::event_name,
+    measured::Measured,
+    snapshot::{Snapshot, Usage},
+};
 use self::{
     labels::{
         EffectEnd, EffectKind, EventKind, Label, ProxyEnd, Refused, RequestEnd, Route, status_class,
     },
-    snapshot::{Looked, Snapshot},
+    snapshot::Looked,
 };
 
 /// What a reply's `Content-Type` says.

@@ -16,24 +16,24 @@ use prometheus_client::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     /// How many programs are in each state, all states named.
-    pub(super) states: Vec<(&'static str, u64)>,
+    pub(crate) states: Vec<(&'static str, u64)>,
     /// Programs that were started by themselves since they last ran well, and how often.
-    pub(super) attempts: Vec<(ProgramId, u32)>,
+    pub(crate) attempts: Vec<(ProgramId, u32)>,
     /// The number of the newest instance of each program that had one.
-    pub(super) instances: Vec<(ProgramId, u64)>,
+    pub(crate) instances: Vec<(ProgramId, u64)>,
     /// Programs that failed and are not tried again.
-    pub(super) gave_up: Vec<ProgramId>,
+    pub(crate) gave_up: Vec<ProgramId>,
     /// What running programs use.
-    pub(super) usage: Vec<Usage>,
+    pub(crate) usage: Vec<Usage>,
     /// Writes that wait for the journal.
-    pub(super) journal_queue_length: u64,
+    pub(crate) journal_queue_length: u64,
     /// Builds that wait for a place.
-    pub(super) builds_waiting: Option<u64>,
-    pub(super) engine_up: bool,
+    pub(crate) builds_waiting: Option<u64>,
+    pub(crate) engine_up: bool,
     /// Room on the disk of the data folder, bytes; `None` if the disk does not say.
-    pub(super) disk_free_bytes: Option<u64>,
+    pub(crate) disk_free_bytes: Option<u64>,
     /// Memory of the host's own process, bytes.
-    pub(super) memory_bytes: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 /// What one running program uses.

@@ -28,9 +28,9 @@ use tokio::net::TcpListener;
 use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
 use crate::{
     HostError, api, auth,
+    connections::{self, Door},
     host::Host,
-    server::{self, Door},
-    supervise::{self, Foundation},
+    recover::{self, Foundation},
     workers::Workers,
 };
 
@@ -145,7 +145,7 @@ impl TestHost {
         let data = storage.data_dir().to_path_buf();
         let lock = DataLock::take(&data)?;
         let journal = setup.journal()?;
-        let programs = supervise::Remembered::read(&journal).map_err(HostError::Recover)?;
+        let programs = recover::Remembered::read(&journal).map_err(HostError::Recover)?;
         let begins_ms = setup.begins_ms;
         let simulated = |seed| Surroundings::simulated(seed, begins_ms);
         let surroundings = setup.seed.map_or(Surroundings::System, simulated);
@@ -159,9 +159,9 @@ impl TestHost {
             runtime: setup.runtime,
             accounts,
             surroundings,
-            bounds: supervise::Bounds::default(),
+            bounds: recover::Bounds::default(),
         };
-        let (host, workers) = supervise::bring_up(foundation)
+        let (host, workers) = recover::bring_up(foundation)
             .await
             .map_err(HostError::Recover)?;
         let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
@@ -228,7 +228,7 @@ impl TestHost {
             metrics: self.host.metrics().connections().clone(),
             lanes: Lanes::start()?,
         };
-        server::serve(listener, door, api::site(self.host.clone()), stop).await;
+        connections::serve(listener, door, api::site(self.host.clone()), stop).await;
         Ok(())
     }
 
@@ -250,6 +250,6 @@ impl TestHost {
 
     /// Ends the host; what runs goes on running in the engine.
     pub fn put_down(self) {
-        supervise::put_down(&self.host, &self.workers);
+        recover::put_down(&self.host, &self.workers);
     }
 }

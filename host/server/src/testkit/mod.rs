@@ -21,7 +21,6 @@
 mod engine;
 mod host;
 mod operation;
-mod readers;
 mod remote;
 mod runtime;
 mod simulation;
@@ -33,7 +32,6 @@ pub use engine::FakeEngine;
 pub use hersh_journal::{CommitPoint, Verdict};
 pub use host::{Setup, TestHost};
 pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
-pub use readers::{manifest_from_json, manifest_from_toml, shown_manifest};
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
 pub use simulation::Stored;

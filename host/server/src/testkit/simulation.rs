@@ -4,7 +4,7 @@ use hersh_journal::{JournalError, StoredProgram};
 use hersh_program::{Program, ProgramId, ProgramRecord};
 
 use super::TestHost;
-use crate::quota;
+use crate::workers;
 
 /// A program as the journal holds it, with its history.
 pub struct Stored {
@@ -43,7 +43,7 @@ impl TestHost {
 
     /// Looks at what running programs keep, as a host does every ten seconds.
     pub async fn look_at_state(&self) {
-        quota::check_all(&self.host).await;
+        workers::look_at_all_states(&self.host).await;
     }
 
     /// What the journal holds, folded anew: every program, by id.

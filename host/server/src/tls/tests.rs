@@ -17,8 +17,8 @@ use tokio_rustls::{
 };
 
 use super::*;
+use crate::connections::{Client, Door, serve};
 use crate::metrics::ConnectionMetrics;
-use crate::server::{Client, Door, serve};
 
 /// A folder with a certificate and its key.
 struct Folder(tempfile::TempDir);
@@ -79,7 +79,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
     tokio::spawn(serve(
         listener,
         door,
-        router,
+        crate::api::Site::from(router),
         async move { drop(ended.await) },
     ));
     (address, end)

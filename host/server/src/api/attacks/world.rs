@@ -27,9 +27,9 @@ use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say}
 use crate::{
     api::{router, site},
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
+    connections::{self, Door},
     host::{Command, Host},
-    server::{self, Door},
-    supervise::{self, Foundation},
+    recover::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };
@@ -143,7 +143,7 @@ impl World {
         let engine = Arc::new(FakeEngine::default());
         let runtime = Arc::new(FakeRuntime::new(engine, storage.clone()));
         let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-        let programs = supervise::Remembered::read(&journal).unwrap();
+        let programs = recover::Remembered::read(&journal).unwrap();
         let now_ms = Surroundings::System.now_ms();
         let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
             .await
@@ -157,9 +157,9 @@ impl World {
             runtime: Arc::<FakeRuntime>::clone(&runtime),
             accounts,
             surroundings: Surroundings::System,
-            bounds: supervise::Bounds::default(),
+            bounds: recover::Bounds::default(),
         };
-        let (host, workers) = supervise::bring_up(foundation).await.unwrap();
+        let (host, workers) = recover::bring_up(foundation).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let never = std::future::pending::<()>();
@@ -169,7 +169,12 @@ impl World {
             metrics: host.metrics().connections().clone(),
             lanes,
         };
-        tokio::spawn(server::serve(listener, door, site(host.clone()), never));
+        tokio::spawn(connections::serve(
+            listener,
+            door,
+            site(host.clone()),
+            never,
+        ));
         let world = Self {
             host,
             seen: Seen::default(),
@@ -259,7 +264,7 @@ impl World {
 
     /// What the end of the host does.
     pub(super) fn put_down(&self) {
-        supervise::put_down(&self.host, &self.workers);
+        recover::put_down(&self.host, &self.workers);
     }
 
     pub(super) async fn connect(&self) -> Client {

@@ -43,9 +43,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     auth,
-    line::Line,
-    server::{Client, Scheme},
-    supervise::{self, Foundation},
+    connections::{Client, Line, RequestHandler as _, Scheme},
+    recover::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };
@@ -81,7 +80,7 @@ impl Fixture {
 
     /// Another host process on the same data and the same engine.
     async fn restart(&mut self) {
-        supervise::put_down(&self.host, &self.workers);
+        recover::put_down(&self.host, &self.workers);
         let storage = Storage::open(&self.data()).unwrap();
         (self.runtime, self.host, self.workers, self.token) = bring_up(storage, &self.engine).await;
     }
@@ -245,7 +244,7 @@ async fn bring_up(
 ) -> (Arc<FakeRuntime>, Host, Workers, String) {
     let runtime = Arc::new(FakeRuntime::new(Arc::clone(engine), storage.clone()));
     let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-    let programs = supervise::Remembered::read(&journal).unwrap();
+    let programs = recover::Remembered::read(&journal).unwrap();
     let now_ms = Surroundings::System.now_ms();
     let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
         .await
@@ -259,9 +258,9 @@ async fn bring_up(
         runtime: Arc::<FakeRuntime>::clone(&runtime),
         accounts,
         surroundings: Surroundings::System,
-        bounds: supervise::Bounds::default(),
+        bounds: recover::Bounds::default(),
     };
-    let (host, workers) = supervise::bring_up(foundation).await.unwrap();
+    let (host, workers) = recover::bring_up(foundation).await.unwrap();
     (runtime, host, workers, token.trim().to_string())
 }
 

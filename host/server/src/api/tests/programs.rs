@@ -5,7 +5,7 @@ use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId};
 use serde_json::json;
 
 use super::*;
-use crate::{config::LogFormat, supervise, telemetry::capture::Capture};
+use crate::{config::LogFormat, recover, telemetry::capture::Capture};
 
 #[tokio::test]
 async fn a_program_is_created_started_shown_and_removed() {
@@ -217,7 +217,7 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
         .await;
     let (_, before) = host.ask(Method::GET, "/programs/runs").await;
     let orphan = ProgramId::parse("orphan").unwrap();
-    supervise::put_down(&host.host, &host.workers);
+    recover::put_down(&host.host, &host.workers);
     host.engine.forget_observer();
     host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
     host.engine.plant(
@@ -421,7 +421,7 @@ async fn stats_are_told_of_a_program_that_runs() {
     fixture
         .ask(Method::POST, "/programs/one/start?wait=30s")
         .await;
-    crate::quota::check_all(&fixture.host).await;
+    crate::workers::look_at_all_states(&fixture.host).await;
     let (status, body) = fixture.ask(Method::GET, "/programs/one/stats").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(body["state_bytes"], 0);
@@ -438,7 +438,7 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
     let running = entry
         .supervisor()
         .with_state(|program| program.image.clone());
-    let in_use = crate::collect::in_use(&fixture.host);
+    let in_use = crate::workers::collect::in_use(&fixture.host);
     assert_eq!(in_use.builds, [(id.clone(), first)].into());
     assert_eq!(in_use.images, running.iter().cloned().collect());
 
@@ -451,7 +451,7 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
     let request = request.body(Body::from(newer.to_string())).unwrap();
     let (status, body) = fixture.send(request).await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    let in_use = crate::collect::in_use(&fixture.host);
+    let in_use = crate::workers::collect::in_use(&fixture.host);
     let builds: Vec<String> = in_use.builds.iter().map(|(_, it)| it.to_string()).collect();
     assert_eq!(builds, [body["build_id"].as_str().unwrap()]);
     assert_eq!(in_use.images, running.into_iter().collect());

@@ -74,7 +74,7 @@ async fn a_removal_that_failed_for_another_reason_is_a_conflict() {
 #[tokio::test]
 async fn a_host_that_ends_says_so_and_not_that_the_program_is_gone() {
     let (host, _) = failing(|_| false, Fate::Done).await;
-    supervise::put_down(&host.host, &host.workers);
+    recover::put_down(&host.host, &host.workers);
     for path in ["/programs/a", "/programs/a?wait=30s"] {
         let (status, body) = host.ask(Method::DELETE, path).await;
         assert_eq!(

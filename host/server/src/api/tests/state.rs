@@ -272,7 +272,7 @@ async fn no_copy_begins_while_a_program_is_woken() {
     // The next try comes once nothing else can go on, so the copy is asked for before that.
     tokio::time::pause();
     fixture.runtime.refuse_waking(1);
-    supervise::wake(&fixture.host, &entry, instance);
+    recover::wake(&fixture.host, &entry, instance);
     let seat = fixture
         .host
         .seats()

@@ -1,0 +1,63 @@
+//! The manifest that runs, as people write it.
+
+use std::collections::BTreeMap;
+
+use hersh_program::{Manifest, NetworkMode, RestartPolicy};
+use hersh_wire as wire;
+
+use crate::reach;
+
+/// Stands where a value is not shown.
+pub const HIDDEN: &str = "(hidden)";
+
+/// The names, without their values.
+fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let names = values.keys();
+    names
+        .map(|name| (name.clone(), HIDDEN.to_string()))
+        .collect()
+}
+
+/// The manifest in force as people write it, every key set. Values of environment variables and of a
+/// build may be secrets and are hidden.
+#[must_use]
+pub fn shown(manifest: &Manifest) -> wire::Manifest {
+    let limits = &manifest.limits;
+    let timeouts = &manifest.timeouts;
+    wire::Manifest {
+        name: None,
+        env: hidden(&manifest.env),
+        resources: wire::Resources {
+            memory: Some(wire::ByteSize(limits.memory_bytes)),
+            cpus: Some(f64::from(limits.cpu_millis) / 1_000.0),
+            pids: Some(limits.pids),
+            tmp: Some(wire::ByteSize(limits.tmp_bytes)),
+            state: Some(wire::ByteSize(limits.state_bytes)),
+            logs: Some(wire::ByteSize(limits.log_bytes)),
+        },
+        network: Some(match manifest.network {
+            NetworkMode::Internal => wire::Network::Internal,
+            NetworkMode::None => wire::Network::None,
+            NetworkMode::Egress => wire::Network::Egress,
+        }),
+        build: wire::Build {
+            network: Some(manifest.build.network),
+            dockerfile: manifest.build.recipe.dockerfile.clone(),
+            target: manifest.build.recipe.target.clone(),
+            args: hidden(&manifest.build.recipe.args),
+        },
+        restart: Some(match manifest.restart {
+            RestartPolicy::Never => wire::Restart::Never,
+            RestartPolicy::OnFailure => wire::Restart::OnFailure,
+            RestartPolicy::Always => wire::Restart::Always,
+        }),
+        port: Some(manifest.readiness.port()),
+        readiness: Some(reach::readiness_view(&manifest.readiness)),
+        proxy: reach::proxy_view(&manifest.proxy),
+        timeouts: wire::Timeouts {
+            build: Some(wire::Span(timeouts.build_ms)),
+            start: Some(wire::Span(timeouts.start_ms)),
+            stop: Some(wire::Span(timeouts.stop_grace_ms)),
+        },
+    }
+}

@@ -1,0 +1,261 @@
+//! What the API shows of programs.
+
+use hersh_base::sandbox::StateBound;
+use hersh_program::{
+    BuildId, Cause, ExitReason, Failed, Logs, Manifest, Program, ProgramRecord, State,
+};
+use hersh_storage::{StoredBuild, output::LogLine};
+use hersh_wire as wire;
+
+use crate::{
+    programs::Entry,
+    words::{record_words, state_name, without_folders},
+};
+use hersh_manifest::{HIDDEN, shown};
+use hersh_sandbox::{Receipt, RuntimeMode};
+
+/// A program as it stands now.
+pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
+    let changed_at_ms = entry.changed_at_ms();
+    entry.supervisor().with_state(|program| wire::ProgramView {
+        program_id: program.id.to_string(),
+        owner: entry.owner().to_string(),
+        state: state_name(&program.state).to_string(),
+        build_id: program.source.build.to_string(),
+        run_build_id: run_build(program).map(ToString::to_string),
+        has_newer_source: has_newer_source(program),
+        image_id: image(program),
+        instance: program.ready_instance().map(|instance| instance.number.0),
+        container_id: program.state.container().map(ToString::to_string),
+        cause: failed(&program.state).map(cause_view),
+        last_exit_code: last_exit_code(&program.state),
+        last_probe: None,
+        retry: retry(&program.state),
+        attempts: program.attempts,
+        proxy_url: format!("/programs/{}/watcher/", program.id),
+        created_at_ms: entry.created_at_ms(),
+        changed_at_ms,
+        manifest: shown(run_manifest(program)),
+    })
+}
+
+/// The source tree of the run at hand.
+fn run_build(program: &Program) -> Option<&BuildId> {
+    match &program.state {
+        State::Building(held) => Some(&held.source.build),
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.running_build.as_ref(),
+    }
+}
+
+/// The manifest of the run at hand, or of the next one.
+fn run_manifest(program: &Program) -> &Manifest {
+    match &program.state {
+        State::Building(held) => &held.source.manifest,
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.manifest(),
+    }
+}
+
+fn has_newer_source(program: &Program) -> bool {
+    let is_other_tree = run_build(program).is_some_and(|build| *build != program.source.build);
+    is_other_tree || *run_manifest(program) != *program.source.manifest
+}
+
+fn last_exit_code(state: &State) -> Option<i32> {
+    let State::Stopped(stopped) = state else {
+        return None;
+    };
+    match stopped.last_exit.as_ref()?.reason {
+        ExitReason::Code(code) | ExitReason::EngineStopped { code } => Some(code),
+        ExitReason::OutOfMemory
+        | ExitReason::OutOfProcesses { .. }
+        | ExitReason::NotRunnable { .. }
+        | ExitReason::StateQuota
+        | ExitReason::DiskFull
+        | ExitReason::Vanished => None,
+    }
+}
+
+fn image(program: &Program) -> Option<String> {
+    match &program.state {
+        State::Starting(starting) => Some(starting.image.to_string()),
+        State::Ready(ready) => Some(ready.image.to_string()),
+        State::Created
+        | State::Building(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.image.as_ref().map(ToString::to_string),
+    }
+}
+
+fn failed(state: &State) -> Option<&Failed> {
+    match state {
+        State::Error(failed) => Some(failed),
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
+}
+
+fn retry(state: &State) -> Option<wire::RetryView> {
+    match state {
+        State::Error(failed) => failed.retry.map(|retry| wire::RetryView {
+            due_at_ms: retry.due_ms,
+        }),
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
+}
+
+fn cause_view(failed: &Failed) -> wire::CauseView {
+    let (code, logs) = code_and_logs(&failed.cause);
+    let mut message = failed.cause.to_string();
+    if let Some(not_stopped) = &failed.not_stopped {
+        message = format!("{message}; it may still run: {not_stopped}");
+    }
+    wire::CauseView {
+        code: code.to_string(),
+        message: without_folders(&message),
+        logs: logs.cloned().unwrap_or_default(),
+    }
+}
+
+fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
+    match cause {
+        Cause::FoldersFailed { .. } => ("folders_failed", None),
+        Cause::BuildFailed { logs, .. } => ("build_failed", Some(logs)),
+        Cause::BuildTimedOut { .. } => ("build_timed_out", None),
+        Cause::StartFailed { logs, .. } => ("start_failed", Some(logs)),
+        Cause::NotRunnable { .. } => ("not_runnable", None),
+        Cause::EndedBeforeReady { logs } => ("ended_before_ready", Some(logs)),
+        Cause::Finished { logs } => ("finished", Some(logs)),
+        Cause::ImageGone { .. } => ("image_gone", None),
+        Cause::ContractViolated { .. } => ("contract_violated", None),
+        Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
+        Cause::Exited { logs, .. } => ("exited", Some(logs)),
+        Cause::EngineStopped { logs, .. } => ("engine_stopped", Some(logs)),
+        Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
+        Cause::OutOfProcesses { logs, .. } => ("out_of_processes", Some(logs)),
+        Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
+        Cause::StateTooLarge { .. } => ("state_too_large", None),
+        Cause::DiskFilled => ("disk_filled", None),
+        Cause::StopFailed { .. } => ("stop_failed", None),
+        Cause::RemoveFailed { .. } => ("remove_failed", None),
+        Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),
+        Cause::Vanished => ("vanished", None),
+        Cause::HostRestarted => ("host_restarted", None),
+        Cause::Internal { .. } => ("internal", None),
+    }
+}
+
+/// A journalled event. Its manifest, if it carries one, shows no values of the environment.
+pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serde_json::Error> {
+    let mut event = serde_json::to_value(&record.event)?;
+    let mut effects = serde_json::to_value(&record.effects)?;
+    hide(&mut event);
+    hide(&mut effects);
+    Ok(wire::EventView {
+        seq: record.seq,
+        at_ms: record.now_ms,
+        text: record_words(record),
+        event,
+        effects,
+    })
+}
+
+/// Hides the values under every key `env` and `args`, and the host's folders in every `message`,
+/// however deep.
+fn hide(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::Object(env) if matches!(key.as_str(), "env" | "args") => {
+                        env.values_mut().for_each(|value| *value = HIDDEN.into());
+                    }
+                    Value::String(text) if key == "message" => *text = without_folders(text),
+                    Value::Object(_)
+                    | Value::Array(_)
+                    | Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_) => hide(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// One build of a program whose next start runs `current`.
+pub(crate) fn build_view(build: &StoredBuild, current: &BuildId) -> wire::BuildView {
+    wire::BuildView {
+        build_id: build.id.to_string(),
+        current: build.id == *current,
+        logged_at_ms: build.logged_at_ms,
+    }
+}
+
+/// What the last start proved.
+pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
+    wire::ReceiptView {
+        program_id: receipt.program.to_string(),
+        instance: receipt.instance.0,
+        container_id: receipt.container.to_string(),
+        image_id: receipt.image.to_string(),
+        made_at_ms: receipt.made_at_ms,
+        runtime: match receipt.mode {
+            RuntimeMode::Runsc => "runsc (gVisor)".to_string(),
+            RuntimeMode::RuncForDevelopment => "runc: NOT SANDBOXED".to_string(),
+        },
+        kernel: receipt.kernel.clone(),
+        state: receipt.state.as_ref().map(state_bound),
+        contracts: receipt
+            .contracts
+            .iter()
+            .map(|verified| wire::VerifiedContract {
+                name: verified.contract.name().to_string(),
+                verified: verified.values.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn state_bound(bound: &StateBound) -> String {
+    match bound {
+        StateBound::Confined { found } => format!("confined by {found}"),
+        StateBound::Watched { found } => format!("watched: on {found}"),
+    }
+}
+
+/// One line of a program's output.
+pub(crate) fn log_line(line: LogLine) -> wire::LogLine {
+    wire::LogLine {
+        at: Some(line.at),
+        stream: Some(line.stream.name().to_string()),
+        line: line.text,
+    }
+}

@@ -1,0 +1,58 @@
+//! What is known of a token, and what a new one is to be.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use hersh_program::UserId;
+
+use super::{Scope, TokenId};
+
+/// A token as its owner sees it. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenInfo {
+    pub(crate) id: TokenId,
+    pub(crate) user: UserId,
+    pub(crate) scope: Scope,
+    pub(crate) label: String,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: Option<u64>,
+    pub(crate) last_used_at_ms: Option<u64>,
+    /// The token that it was made with.
+    pub(crate) made_by: Option<TokenId>,
+}
+
+/// What becomes of the tokens that were made with one that is removed, and with those in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offspring {
+    /// They end with it: who stole a token may have made some that nobody sees in time.
+    End,
+    /// They stay.
+    Keep,
+}
+
+/// What a new token is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct NewToken {
+    pub(crate) user: UserId,
+    pub(crate) scope: Scope,
+    pub(crate) label: String,
+    pub(crate) expires_at_ms: Option<u64>,
+    /// The token that it is made with; none for the host itself.
+    pub(crate) made_by: Option<TokenId>,
+}
+
+impl NewToken {
+    /// What it may do and for how long, in words.
+    pub(crate) fn words(&self) -> String {
+        // The calendar ends with the year 9999.
+        let end = self
+            .expires_at_ms
+            .filter(|end_ms| *end_ms < 253_402_300_800_000);
+        let end = end.map(Duration::from_millis);
+        let end = end.and_then(|since| UNIX_EPOCH.checked_add(since));
+        let end = end.map_or_else(
+            || "without end".to_owned(),
+            |end| format!("until {}", humantime::format_rfc3339_seconds(end)),
+        );
+        format!("scope {}, {end}, label {:?}", self.scope.name(), self.label)
+    }
+}

@@ -1,0 +1,387 @@
+//! Does what programs ask for: effects in, outcomes out, nothing decided here.
+//!
+//! ```text
+//! StartRuntime ─► Spec ─► compose file ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
+//! ```
+
+pub(crate) mod building;
+mod elsewhere;
+pub(crate) mod noted_end;
+pub(crate) mod probes;
+mod readiness;
+
+use std::{sync::Arc, time::Duration};
+
+use hersh_base::{
+    surroundings::Surroundings,
+    turns::{Owner, Turn, TurnQueue},
+};
+use hersh_program::{
+    BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, Instances,
+    Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
+};
+use hersh_proxy::{Miss, place::Place, socket::remove_socket};
+use hersh_storage::{Storage, StorageError, Usage};
+use tokio::{sync::mpsc, time::Instant};
+
+use self::{building::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
+use crate::programs::{LOOK_INTERVAL, Looks};
+use hersh_sandbox::{Running, Runtime, Spec, StartError, to_compose_yaml};
+
+/// The last lines that travel with a cause.
+const LOG_TAIL_LINES: usize = 50;
+
+/// Of those, as many may be one owner's: a start can be made slow by what is started.
+pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
+/// States that are measured at once before a start, each on a thread of its own: more than starts, since
+/// what was written can make one slow. Of one owner's they are as few as starts.
+pub(crate) const MEASURES_AT_ONCE: usize = 32;
+/// Starts that wait at once, one for each program at most. One more is refused.
+pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
+
+/// A state past its limit is counted up to so many times that, for whoever reads why it is refused.
+const TOLD_TIMES_LIMIT: u64 = 64;
+
+/// The real effect handler.
+pub(crate) struct Effects {
+    pub(crate) storage: Storage,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) builds: Builds,
+    /// Whose state is measured before it waits for its turn to start.
+    pub(crate) measures: TurnQueue,
+    pub(crate) starts: TurnQueue,
+    /// Whom a program's start counts for.
+    pub(crate) starter: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
+    pub(crate) probes: Probes,
+    /// Programs whose files are gone; the host forgets them once that is in the journal.
+    pub(crate) removed: mpsc::Sender<ProgramId>,
+}
+
+impl EffectHandler for Effects {
+    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
+        let id = task.program.clone();
+        let folders_failed = |message| Cause::FoldersFailed { message };
+        self.on_storage(move |storage| storage.ensure_folders(&id).map(drop))
+            .await
+            .map_err(folders_failed)
+    }
+
+    async fn build_runtime(
+        &self,
+        task: &Task,
+        build: &BuildId,
+        rules: &BuildRules,
+        timeout_ms: u64,
+    ) -> Result<ImageId, Cause> {
+        let timeout = Duration::from_millis(timeout_ms);
+        self.builds.image(task, build, rules, timeout).await
+    }
+
+    async fn start_runtime(
+        &self,
+        task: &Task,
+        instance: InstanceNumber,
+        image: &ImageId,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Started, Cause> {
+        let instance = task.instance(instance);
+        let spec = self.spec(&instance, image, manifest);
+        tokio::try_join!(
+            self.write_compose(&spec),
+            self.remove_socket(&task.program),
+            self.forget_end(&task.program)
+        )?;
+        let turn = self
+            .turn_to_start(task, manifest.limits.state_bytes)
+            .await?;
+        let began = Instant::now();
+        // Dropped when cancelled: the stop that follows waits for the end of what was begun.
+        let running = tokio::select! {
+            biased;
+            running = self.runtime.start_in_turn(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
+            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => return Err(cause),
+            () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
+        };
+        tokio::try_join!(
+            self.write_receipt(&running),
+            self.wait_until_ready(task, &instance, &running, manifest, began)
+        )?;
+        self.still_running(&instance, &manifest.readiness).await?;
+        Ok(Started {
+            container: running.container,
+        })
+    }
+
+    async fn stop_runtime(
+        &self,
+        task: &Task,
+        instances: Instances,
+        grace_ms: u64,
+    ) -> Result<(), Cause> {
+        let grace = Duration::from_millis(grace_ms);
+        Ok(self.runtime.stop(&task.program, instances, grace).await?)
+    }
+
+    async fn fetch_runtime_status(
+        &self,
+        task: &Task,
+        instance: InstanceNumber,
+    ) -> Result<Observed, Cause> {
+        let observed = self.runtime.observe(&task.instance(instance)).await?;
+        if matches!(observed, Observed::Running(_)) {
+            return Ok(observed);
+        }
+        let (storage, id) = (self.storage.clone(), task.program.clone());
+        let noted = self.surroundings.blocking(move || noted_end(&storage, &id));
+        let noted = noted.await.ok().flatten();
+        Ok(noted.map_or(observed, |(container, exit)| {
+            Observed::Exited(container, exit)
+        }))
+    }
+
+    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
+        self.runtime.forget(&task.program).await?;
+        let id = task.program.clone();
+        self.on_storage(move |storage| storage.remove(&id))
+            .await
+            .map_err(|message| Cause::RemoveFailed { message })?;
+        // Nobody listens any more only while the host ends; the next start finishes the removal.
+        let _ = self.removed.send(task.program.clone()).await;
+        Ok(())
+    }
+}
+
+impl Effects {
+    fn spec(&self, instance: &InstanceId, image: &ImageId, manifest: &Manifest) -> Spec {
+        let environment = self.runtime.environment(&instance.program);
+        Spec::new(instance, image, manifest, &environment)
+    }
+
+    /// Waits until the program keeps no more than it may and its container may be started. Measured
+    /// first: a slow measure would keep a place from those who could start meanwhile.
+    async fn turn_to_start(&self, task: &Task, state_bytes: u64) -> Result<Turn, Cause> {
+        let owner = (self.starter)(&task.program);
+        let waited = Duration::from_millis(START_QUEUE_MS);
+        let turn = async {
+            let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
+            let measuring = measuring.map_err(|error| start_failed(error.to_string()))?;
+            self.has_room(&task.program, state_bytes, measuring).await?;
+            let turn = self.starts.turn(owner, |_first| ()).await;
+            turn.map_err(|error| start_failed(error.to_string()))
+        };
+        tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = tokio::time::sleep(waited) => Err(start_failed(format!(
+                "no place to start came free within {} minutes; start it again later",
+                waited.as_secs() / 60
+            ))),
+        }
+    }
+
+    async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {
+        let (id, text) = (spec.instance.program.clone(), to_compose_yaml(spec));
+        self.on_storage(move |storage| storage.write_compose(&id, &text))
+            .await
+            .map_err(start_failed)
+    }
+
+    /// Without a network, a program is reached by the socket in its state folder.
+    fn place(&self, program: &ProgramId, running: &Running) -> Place {
+        running.address.map_or_else(
+            || Place::socket(self.storage.paths(program).state),
+            Place::Address,
+        )
+    }
+
+    async fn remove_socket(&self, program: &ProgramId) -> Result<(), Cause> {
+        let state = self.storage.paths(program).state;
+        let removed = self.surroundings.blocking(move || remove_socket(&state));
+        match removed.await {
+            Ok(removed) => removed.map_err(|error| start_failed(error.to_string())),
+            Err(error) => Err(start_failed(error.to_string())),
+        }
+    }
+
+    /// What was noted of an earlier container says nothing of the next.
+    async fn forget_end(&self, program: &ProgramId) -> Result<(), Cause> {
+        let id = program.clone();
+        self.on_storage(move |storage| storage.forget_end(&id))
+            .await
+            .map_err(start_failed)
+    }
+
+    async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
+        let mut receipt = running.receipt.clone();
+        let write = move |storage: &Storage| {
+            receipt.state = Some(storage.state_bound(&receipt.program));
+            storage.write_receipt(&receipt.program, &receipt)
+        };
+        self.on_storage(write).await.map_err(start_failed)
+    }
+
+    /// Probes until the program is up, its container ends, its time is over, or nobody wants it.
+    async fn wait_until_ready(
+        &self,
+        task: &Task,
+        instance: &InstanceId,
+        running: &Running,
+        manifest: &Manifest,
+        began: Instant,
+    ) -> Result<(), Cause> {
+        let limit = Duration::from_millis(manifest.timeouts.start_ms);
+        let left = limit.saturating_sub(began.elapsed());
+        let place = self.place(&task.program, running);
+        let seen = self.probes.begin(&task.program);
+        let saw = |what: &str| seen.saw(what);
+        let probing = readiness::wait(&task.program, manifest, &place, left, saw);
+        tokio::select! {
+            biased;
+            ready = probing => match ready {
+                Ok(()) => Ok(()),
+                Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
+                    after_ms: manifest.timeouts.start_ms,
+                    last_probe: self.told(instance, manifest, &place, &last_probe).await,
+                    logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
+                }),
+            },
+            cause = self.ended(instance, &manifest.readiness) => Err(cause),
+            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
+            // The outcome of a cancelled start is discarded; what it started is stopped next.
+            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+        }
+    }
+
+    /// What the last probe saw, and where the program listens instead.
+    async fn told(
+        &self,
+        instance: &InstanceId,
+        manifest: &Manifest,
+        place: &Place,
+        last_probe: &Miss,
+    ) -> String {
+        let seen = last_probe.words();
+        match (place, last_probe) {
+            (Place::Address(_), Miss::Unreached(_)) => {
+                let listeners = self.runtime.listeners(instance).await;
+                let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
+                format!("{seen}; {advice}")
+            }
+            (Place::Socket { .. }, _) | (Place::Address(_), Miss::Unready(_)) => seen.to_owned(),
+        }
+    }
+
+    /// Waits for the end of the instance, as the cause that it is for a start.
+    async fn ended(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
+        let began = Instant::now();
+        loop {
+            tokio::time::sleep(readiness::observe_interval(began.elapsed())).await;
+            if let Err(cause) = self.still_running(instance, readiness).await {
+                return cause;
+            }
+        }
+    }
+
+    /// Refuses what keeps too much already: it would add to it until the first look, start by start.
+    async fn has_room(
+        &self,
+        program: &ProgramId,
+        limit_bytes: u64,
+        turn: Turn,
+    ) -> Result<(), Cause> {
+        // Counted further than the limit, to tell how much there is.
+        let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
+        match self.state_usage(program, enough, Some(turn)).await? {
+            Usage::Bytes(used) if used <= limit_bytes => Ok(()),
+            Usage::Bytes(used) => Err(Cause::StateTooLarge {
+                used_bytes: used.min(enough),
+                limit_bytes,
+            }),
+            Usage::Unsettled => Err(start_failed(
+                "its /state changes although nothing of it runs; look what on the machine writes there"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Waits until the program keeps more than it may: the watch over running programs begins
+    /// only when they are ready.
+    async fn keeps_too_much(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
+        let looks = Looks::default();
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if let Ok(usage) = self.state_usage(program, limit_bytes, None).await
+                && looks.take(usage, limit_bytes)
+            {
+                return Cause::StateQuotaExceeded;
+            }
+        }
+    }
+
+    /// Measures a `/state`. The turn to do so is held by the thread that does: it goes on when nobody
+    /// waits for it any more.
+    async fn state_usage(
+        &self,
+        program: &ProgramId,
+        enough: u64,
+        turn: Option<Turn>,
+    ) -> Result<Usage, Cause> {
+        let (storage, id) = (self.storage.clone(), program.clone());
+        let measured = self.surroundings.blocking(move || {
+            let usage = storage.state_usage(&id, enough);
+            drop(turn);
+            usage
+        });
+        match measured.await {
+            Ok(measured) => measured.map_err(|error| start_failed(error.to_string())),
+            Err(error) => Err(start_failed(error.to_string())),
+        }
+    }
+
+    async fn still_running(
+        &self,
+        instance: &InstanceId,
+        readiness: &Readiness,
+    ) -> Result<(), Cause> {
+        match self.runtime.observe(instance).await? {
+            Observed::Running(_) => Ok(()),
+            Observed::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
+            Observed::Absent => Err(Cause::Vanished),
+        }
+    }
+
+    async fn on_storage(
+        &self,
+        work: impl FnOnce(&Storage) -> Result<(), StorageError> + Send + 'static,
+    ) -> Result<(), String> {
+        let storage = self.storage.clone();
+        match self.surroundings.blocking(move || work(&storage)).await {
+            Ok(outcome) => outcome.map_err(|error| {
+                tracing::error!(%error, "a program's folders can't be used");
+                error.without_path()
+            }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A program that ended before it could be looked at was not ready either.
+fn not_started(error: StartError, manifest: &Manifest) -> Cause {
+    match error {
+        StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),
+        StartError::Violated(_)
+        | StartError::Failed { .. }
+        | StartError::NotRunnable { .. }
+        | StartError::ImageGone(_)
+        | StartError::Unavailable(_) => error.into(),
+    }
+}
+
+fn start_failed(message: String) -> Cause {
+    Cause::StartFailed {
+        message,
+        logs: Vec::new(),
+    }
+}

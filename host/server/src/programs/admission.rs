@@ -1,0 +1,173 @@
+//! What the programs of one user may ask for together.
+//!
+//! Asked before a change that could ask for more: create, start, restart and new source. One user's
+//! changes are looked at one at a time, from the look to the durable change, so that two of them
+//! can't both take the last place. A user without bounds never waits.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hersh_program::{Limits, Program, ProgramId, State, UserId};
+use tokio::sync::OwnedMutexGuard;
+
+use super::Registry;
+use crate::auth::Quota;
+
+/// What a user's programs ask for together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Programs, those that are being created too.
+    pub(crate) programs: u64,
+    /// Memory of the started ones, bytes.
+    pub(crate) memory_bytes: u64,
+    /// Processor time of the started ones, thousandths of one core.
+    pub(crate) cpu_millis: u64,
+    /// `/state` of all, bytes.
+    pub(crate) state_bytes: u64,
+}
+
+/// A change that would ask for more than the user may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{user} may have {most} {unit}, and this would make it {wanted}; stop or remove a program, ask for less, or have an admin raise the quota"
+)]
+pub(crate) struct QuotaError {
+    user: UserId,
+    unit: &'static str,
+    wanted: String,
+    most: String,
+}
+
+/// The turns of users who change something.
+#[derive(Debug, Default)]
+pub(crate) struct Admission(Mutex<HashMap<UserId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Admission {
+    /// Waits for the user's turn; it lasts until the guard is dropped.
+    pub(crate) async fn turn(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that nobody waits for go, so that there are as many as users at work.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(user.clone()).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// What the programs of `owner` ask for now, `except` one.
+pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&ProgramId>) -> Usage {
+    let (programs, entries) = registry.of(owner);
+    let mut usage = Usage {
+        // Those that are being created; the others are added one by one.
+        programs: programs.saturating_sub(entries.len() as u64),
+        ..Usage::default()
+    };
+    for entry in &entries {
+        let (limits, started) = entry.supervisor().with_state(|program| {
+            let limits = asks(program, &program.source.manifest.limits);
+            let counts = except != Some(&program.id);
+            (counts.then_some(limits), is_started(program))
+        });
+        if let Some(limits) = limits {
+            usage = usage.with(&limits, started);
+        }
+    }
+    usage
+}
+
+impl Usage {
+    /// With one more program of `limits`, started or not.
+    #[must_use]
+    pub(crate) fn with(mut self, limits: &Limits, started: bool) -> Self {
+        self.programs += 1;
+        self.state_bytes = self.state_bytes.saturating_add(limits.state_bytes);
+        if started {
+            self.add_started(limits);
+        }
+        self
+    }
+
+    /// Whether `quota` allows it.
+    ///
+    /// # Errors
+    /// [`QuotaError`] names the first bound that it passes.
+    pub(crate) fn fits(&self, user: &UserId, quota: &Quota) -> Result<(), QuotaError> {
+        let bounds = [
+            ("programs", self.programs, quota.programs, count as Told),
+            ("of memory", self.memory_bytes, quota.memory_bytes, size),
+            ("cores", self.cpu_millis, quota.cpu_millis, cores),
+            ("of /state", self.state_bytes, quota.state_bytes, size),
+        ];
+        for (unit, wanted, most, told) in bounds {
+            if let Some(most) = most.filter(|most| wanted > *most) {
+                return Err(QuotaError {
+                    user: user.clone(),
+                    unit,
+                    wanted: told(wanted),
+                    most: told(most),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_started(&mut self, limits: &Limits) {
+        self.memory_bytes = self.memory_bytes.saturating_add(limits.memory_bytes);
+        self.cpu_millis = self.cpu_millis.saturating_add(u64::from(limits.cpu_millis));
+    }
+}
+
+/// Whether the program runs, may still run, is on its way to run, or comes back by itself.
+pub(crate) fn is_started(program: &Program) -> bool {
+    match &program.state {
+        State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
+        State::Error(failed) => failed.retry.is_some() || program.running.is_some(),
+        State::Created | State::Stopped(_) | State::Removed => false,
+    }
+}
+
+/// What the program asks for with `newest` as its limits: the larger of these and of what its run was
+/// begun with, because the next run may come by itself.
+pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
+    let begun = match &program.state {
+        State::Building(building) => Some(&building.source.manifest),
+        State::Created
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => program.running.as_ref(),
+    };
+    begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
+}
+
+/// The larger of each that a quota counts.
+fn larger(one: &Limits, other: &Limits) -> Limits {
+    Limits {
+        memory_bytes: one.memory_bytes.max(other.memory_bytes),
+        cpu_millis: one.cpu_millis.max(other.cpu_millis),
+        state_bytes: one.state_bytes.max(other.state_bytes),
+        ..other.clone()
+    }
+}
+
+/// How a bound is told to people.
+type Told = fn(u64) -> String;
+
+fn count(number: u64) -> String {
+    number.to_string()
+}
+
+fn size(bytes: u64) -> String {
+    String::from(hersh_wire::ByteSize(bytes))
+}
+
+fn cores(millis: u64) -> String {
+    let (whole, part) = (millis / 1_000, millis % 1_000);
+    let text = format!("{whole}.{part:03}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

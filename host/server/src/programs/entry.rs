@@ -1,0 +1,247 @@
+//! One program of this host, with what the host keeps beside its state.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hersh_journal::ProgramRow;
+use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
+use hersh_proxy::{InFlight, Rules, Upstream, place::Place};
+use hersh_sandbox::Making;
+use tokio_util::sync::CancellationToken;
+
+use super::{last_reading::LastReading, state_looks::Looks};
+use crate::words;
+
+/// One program of this host.
+pub(crate) struct Entry {
+    row: ProgramRow,
+    owner: UserId,
+    created_at_ms: u64,
+    last_event_ms: Arc<AtomicU64>,
+    supervisor: Supervisor,
+    in_flight: InFlight,
+    way: Mutex<Way>,
+    state_looks: Looks,
+    gone: CancellationToken,
+    /// Held while source is stored, told to the program, and older source removed; and while a
+    /// removal is asked for, so that none begins in between.
+    replacing: tokio::sync::Mutex<()>,
+    /// Held while `/state` is copied, and while the program is woken after a copy.
+    copying: Arc<tokio::sync::Mutex<()>>,
+    last_reading: LastReading,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        row: ProgramRow,
+        owner: UserId,
+        created_at_ms: u64,
+        last_event_ms: Arc<AtomicU64>,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self {
+            row,
+            owner,
+            created_at_ms,
+            last_event_ms,
+            supervisor,
+            in_flight: InFlight::default(),
+            way: Mutex::default(),
+            state_looks: Looks::default(),
+            gone: CancellationToken::new(),
+            replacing: tokio::sync::Mutex::new(()),
+            copying: Arc::default(),
+            last_reading: LastReading::default(),
+        }
+    }
+
+    pub(crate) fn owner(&self) -> &UserId {
+        &self.owner
+    }
+
+    pub(crate) fn row(&self) -> ProgramRow {
+        self.row
+    }
+
+    /// Which program of its name it is.
+    pub(crate) fn making(&self) -> Making {
+        let seed = self.supervisor.with_state(|program| program.seed);
+        Making::new(self.row.number(), seed)
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    pub(crate) fn created_at_ms(&self) -> u64 {
+        self.created_at_ms
+    }
+
+    /// Since when it is Ready, else when its last event was taken in, milliseconds since the Unix
+    /// epoch.
+    pub(crate) fn changed_at_ms(&self) -> u64 {
+        let ready_since_ms = self.supervisor.with_state(|program| match &program.state {
+            State::Ready(ready) => Some(ready.since_ms),
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Stopping(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => None,
+        });
+        if let Some(since_ms) = ready_since_ms {
+            return since_ms;
+        }
+        self.last_event_ms
+            .load(Ordering::Relaxed)
+            .max(self.created_at_ms)
+    }
+
+    /// True from the wish to remove it on.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.supervisor.with_state(|program| match &program.state {
+            State::Stopping(stopping) => stopping.then == Then::Remove,
+            State::Removed => true,
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopped(_)
+            | State::Error(_) => false,
+        })
+    }
+
+    /// Keeps others from replacing the source, and from asking for removal, meanwhile.
+    pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.replacing.lock().await
+    }
+
+    /// What keeps two copies of `/state` apart.
+    pub(crate) fn copying(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.copying
+    }
+
+    /// What it used when it was last looked at.
+    pub(crate) fn last_reading(&self) -> &LastReading {
+        &self.last_reading
+    }
+
+    /// Fires once the program is removed, before its name is free for another.
+    pub(crate) fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
+    pub(crate) fn id(&self) -> ProgramId {
+        self.supervisor.with_state(|program| program.id.clone())
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.supervisor
+            .with_state(|program| words::state_name(&program.state))
+    }
+
+    /// The build that is under way or was last: what `latest` means for build logs.
+    pub(crate) fn build_id(&self) -> BuildId {
+        self.supervisor.with_state(|program| match &program.state {
+            State::Building(building) => building.source.build.clone(),
+            State::Created
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopping(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => program.source.build.clone(),
+        })
+    }
+
+    /// The newest source tree, when no image of it is known and none is being built.
+    pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
+        self.supervisor.with_state(|program| {
+            let is_building = matches!(program.state, State::Building(_));
+            let is_unbuilt = program.image.is_none() && !is_building;
+            is_unbuilt.then(|| (program.id.clone(), program.source.build.clone()))
+        })
+    }
+
+    /// True while a build is under way or about to be: a restart builds after it has stopped.
+    pub(crate) fn is_building(&self) -> bool {
+        self.supervisor.with_state(|program| match &program.state {
+            State::Building(_) => true,
+            State::Stopping(_) => program.image.is_none(),
+            State::Created
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => false,
+        })
+    }
+
+    /// What was seen of its `/state`.
+    pub(crate) fn state_looks(&self) -> &Looks {
+        &self.state_looks
+    }
+
+    /// The container that requests go to, if the program still has it.
+    pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
+        let known = self.way().upstream.clone()?;
+        let is_current = self
+            .supervisor
+            .with_state(|program| program.state.container() == Some(known.container()));
+        is_current.then_some(known)
+    }
+
+    /// From now on requests go to this container, unless it is dead; once it is not the program's any
+    /// more, all that was begun with it ends.
+    pub(crate) fn adopt(&self, container: ContainerId, place: Place) -> Option<Arc<Upstream>> {
+        let mut way = self.way();
+        if way.dead.as_ref() == Some(&container) {
+            return None;
+        }
+        let known = way.upstream.as_ref();
+        if let Some(same) = known.filter(|it| *it.container() == container) {
+            return Some(Arc::clone(same));
+        }
+        let (id, rules) = self.supervisor.with_state(|program| {
+            let rules = Rules::new(program.manifest());
+            (program.id.clone(), rules)
+        });
+        let in_flight = self.in_flight.clone();
+        let upstream = Upstream::new(&id, container.clone(), place, rules, in_flight);
+        way.upstream = Some(Arc::clone(&upstream));
+        let supervisor = self.supervisor.clone();
+        let gone = async move {
+            let is_over = |program: &Program| program.state.container() != Some(&container);
+            supervisor.until(is_over).await;
+        };
+        tokio::spawn(Arc::clone(&upstream).keep(gone));
+        Some(upstream)
+    }
+
+    /// Ends what goes on with a container that is dead. The program's state may name it for a while
+    /// still, and nothing is sent to it meanwhile.
+    pub(crate) fn died(&self, container: &ContainerId) {
+        let mut way = self.way();
+        let known = &mut way.upstream;
+        if let Some(upstream) = known.take_if(|it| it.container() == container) {
+            upstream.end();
+        }
+        way.dead = Some(container.clone());
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to a program.
+#[derive(Default)]
+struct Way {
+    /// The container that requests go to; of use as long as the program has it.
+    upstream: Option<Arc<Upstream>>,
+    /// The container of which it is known that it is dead.
+    dead: Option<ContainerId>,
+}

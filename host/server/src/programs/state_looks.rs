@@ -1,0 +1,74 @@
+//! What looks at one `/state` saw.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use hersh_storage::Usage;
+
+/// How often every running program is looked at.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// So many looks in a row without a figure are too much: what evades them is hidden on purpose.
+const UNSETTLED_LOOKS_MAX: u32 = 3;
+/// What [`Looks`] holds before the first.
+const UNKNOWN: u64 = u64::MAX;
+
+/// What looks at one `/state` saw.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    bytes: AtomicU64,
+    unsettled: AtomicU32,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            bytes: AtomicU64::new(UNKNOWN),
+            unsettled: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Looks {
+    /// What it held when it was last measured, bytes.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        (bytes != UNKNOWN).then_some(bytes)
+    }
+
+    /// Takes in what the newest look saw; true if that is too much for `limit`, bytes.
+    pub(crate) fn take(&self, seen: Usage, limit: u64) -> bool {
+        match seen {
+            Usage::Bytes(bytes) => {
+                self.bytes.store(bytes, Ordering::Relaxed);
+                self.unsettled.store(0, Ordering::Relaxed);
+                bytes > limit
+            }
+            Usage::Unsettled => {
+                let before = self.unsettled.fetch_add(1, Ordering::Relaxed);
+                before.saturating_add(1) >= UNSETTLED_LOOKS_MAX
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_evades_every_look_is_too_much() {
+        let looks = Looks::default();
+        assert_eq!(looks.bytes(), None);
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Bytes(10), 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(Usage::Unsettled, 10));
+        assert!(looks.take(Usage::Unsettled, 10));
+        assert!(looks.take(Usage::Unsettled, 10));
+        assert_eq!(looks.bytes(), Some(10));
+        assert!(looks.take(Usage::Bytes(11), 10));
+    }
+}

@@ -1,0 +1,113 @@
+//! One line in the host's log for each change of a program's state.
+//!
+//! ```text
+//! INFO changed state program=counter from="Starting" to="Ready"
+//! WARN changed state program=counter from="Stopping" to="Error" cause="exited with code 3" next="tried again in 2 s"
+//! ```
+
+use hersh_program::{Lasting, Program, ProgramId, State};
+
+use crate::words::{one_line, state_name};
+
+/// Remembers the state that a program's log line told last.
+#[derive(Debug)]
+pub(crate) struct Story {
+    program: ProgramId,
+    told: &'static str,
+}
+
+impl Story {
+    /// The story of a program from here on.
+    pub(crate) fn of(program: &Program) -> Self {
+        Self {
+            program: program.id.clone(),
+            told: state_name(&program.state),
+        }
+    }
+
+    /// Tells the change to what the program is at `now_ms`, if it is one.
+    pub(crate) fn goes_on(&mut self, program: &Program, now_ms: u64) {
+        let to = state_name(&program.state);
+        let from = std::mem::replace(&mut self.told, to);
+        if from == to {
+            return;
+        }
+        let (id, removed) = (&self.program, matches!(program.state, State::Removed));
+        let State::Error(failed) = &program.state else {
+            let to = if removed { "Removed" } else { to };
+            tracing::info!(program = %id, from, to, "changed state");
+            return;
+        };
+        let cause = one_line(&failed.cause.to_string());
+        let next = match &failed.retry {
+            Some(retry) => {
+                let wait = Lasting(retry.due_ms.saturating_sub(now_ms));
+                format!("tried again in {wait}")
+            }
+            None => "gave up; it waits for a person".to_owned(),
+        };
+        tracing::warn!(program = %id, from, to, cause, next, "changed state");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hersh_program::{BuildId, Cause, Failed, Manifest, OpId, Retry, Source};
+
+    use super::*;
+    use crate::{config::LogFormat, telemetry::capture::Capture};
+
+    fn program(state: State) -> Program {
+        let source = Source {
+            build: BuildId::parse("build-0123456789ab").unwrap(),
+            manifest: Arc::new(Manifest::default()),
+        };
+        let mut program = Program::new(ProgramId::parse("counter").unwrap(), source, 7);
+        program.state = state;
+        program
+    }
+
+    fn failed(message: &str, retry: Option<Retry>) -> Program {
+        let message = message.to_owned();
+        program(State::Error(Failed {
+            cause: Arc::new(Cause::RuntimeUnavailable { message }),
+            retry,
+            not_stopped: None,
+        }))
+    }
+
+    #[test]
+    fn each_change_of_state_is_one_line() {
+        let (log, _guard) = Capture::start("info", LogFormat::Text);
+        let mut story = Story::of(&program(State::Created));
+        story.goes_on(&program(State::Created), 1);
+        story.goes_on(
+            &program(State::Stopped(hersh_program::Stopped::default())),
+            2,
+        );
+        story.goes_on(
+            &program(State::Stopped(hersh_program::Stopped::default())),
+            3,
+        );
+        let retry = Retry {
+            op: OpId(1),
+            due_ms: 2_004,
+        };
+        story.goes_on(&failed("\n gone\r\nforged line\n", Some(retry)), 4);
+        story.goes_on(&program(State::Created), 5);
+        story.goes_on(&failed("gone", None), 6);
+        let text = log.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(
+            lines[0].contains("from=\"Created\" to=\"Stopped\""),
+            "{text}"
+        );
+        assert!(lines[1].contains("WARN"), "{text}");
+        assert!(lines[1].contains("next=\"tried again in 2 s\""), "{text}");
+        assert!(lines[1].contains("gone forged line"), "{text}");
+        assert!(lines[3].contains("gave up"), "{text}");
+    }
+}

@@ -1,0 +1,352 @@
+//! A host's start: everything that the journal knows comes back to life, nothing else stays.
+//!
+//! ```text
+//! journal ─► fold ─► runtime: list ─► orphans removed ─► supervisors resumed ─► exits observed
+//! ```
+
+mod orphans;
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use hersh_base::{
+    surroundings::Surroundings,
+    turns::{Owner, TurnQueue},
+};
+use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
+use hersh_machine::driver::Config;
+use hersh_program::{Cause, InstanceId, ProgramId, State, Supervisor, UserId};
+use hersh_proxy::Proxy;
+use hersh_storage::{Storage, StorageError, output::LogStore};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    auth::{Accounts, Throttle},
+    effects::{
+        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
+        building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
+        probes::Probes,
+    },
+    host::{AllSeats, Host, PAUSES_MAX, Parts, Recent},
+    idempotency::Claims,
+    metrics::{Measured, Metrics},
+    programs::{Entry, ProgramJournal, Registry, Story, admission::Admission},
+    space::{FREE_BYTES_MIN, Space},
+    workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
+};
+use hersh_sandbox::{Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
+
+/// Why a host's programs could not be brought back. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The journal can't be read, or does not fit this version of the host.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A program belongs to nobody.
+    #[error("program {program} in the journal has no owner: {message}; restore a backup")]
+    Owner {
+        /// Which.
+        program: ProgramId,
+        /// What is wrong with the owner's name.
+        message: String,
+    },
+    /// The folders can't be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] Unavailable),
+    /// A worker thread died.
+    #[error("start was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// The programs that a journal knows, each with its owner. Read before anything is written, so that
+/// a journal that this host refuses stays as it was.
+pub(crate) struct Remembered(Vec<(UserId, StoredProgram)>);
+
+impl Remembered {
+    /// Reads them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RecoverError::Journal`] and [`RecoverError::Owner`].
+    pub(crate) fn read(journal: &Journal) -> Result<Self, RecoverError> {
+        let stored = journal.load()?.into_iter();
+        Ok(Self(stored.map(owned).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether it knows none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What a host stands on.
+pub(crate) struct Foundation {
+    pub(crate) programs: Remembered,
+    pub(crate) storage: Storage,
+    pub(crate) journal: Journal,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) output: LogStore,
+    pub(crate) accounts: Accounts,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) bounds: Bounds,
+}
+
+/// What a host's settings bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) builds_at_once: usize,
+    pub(crate) disk_free_bytes_min: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            builds_at_once: BUILDS_AT_ONCE,
+            disk_free_bytes_min: FREE_BYTES_MIN,
+        }
+    }
+}
+
+/// Puts a host together and brings its programs back; the workers go with it until
+/// [`put_down`].
+pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), RecoverError> {
+    let Foundation {
+        programs,
+        storage,
+        journal,
+        runtime,
+        output,
+        accounts,
+        surroundings,
+        bounds,
+    } = foundation;
+    let registry = Arc::new(Registry::default());
+    let space = space_of(&surroundings, &storage, &journal, &*runtime, bounds);
+    let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
+    // Listened to before anything is resumed, so that no exit falls in between.
+    let exits = listen(&*runtime, &registry);
+    let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
+    let metrics = Metrics::new(journal.metrics());
+    let probes = Probes::default();
+    let tenancy = tenancy_of(Arc::clone(&registry), accounts.clone());
+    let effects = Effects {
+        storage: storage.clone(),
+        runtime: Arc::clone(&runtime),
+        surroundings: surroundings.clone(),
+        builds: builds_of(&storage, &runtime, &build_queue, &space, tenancy),
+        measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
+        starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
+        starter: starter_of(Arc::clone(&registry)),
+        probes: probes.clone(),
+        removed,
+    };
+    let host = Host::new(Parts {
+        storage,
+        journal,
+        runtime,
+        output,
+        registry,
+        effects: Arc::new(Measured::new(effects, metrics.clone())),
+        metrics,
+        accounts,
+        throttle: Throttle::default(),
+        admission: Admission::default(),
+        claims: Claims::default(),
+        proxy: Proxy::default(),
+        probes,
+        seats: AllSeats::default(),
+        engine_check: Recent::default(),
+        journal_check: Recent::default(),
+        pauses: Semaphore::new(PAUSES_MAX as usize),
+        surroundings,
+        space,
+        build_queue,
+    });
+    let left = recover(&host, programs).await?;
+    let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
+    Ok((host, workers))
+}
+
+/// What builds images, by turns.
+fn builds_of(
+    storage: &Storage,
+    runtime: &Arc<dyn Runtime>,
+    queue: &TurnQueue,
+    space: &Space,
+    tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+) -> Builds {
+    Builds {
+        storage: storage.clone(),
+        runtime: Arc::clone(runtime),
+        queue: queue.clone(),
+        space: space.clone(),
+        tenancy,
+    }
+}
+
+/// Has deaths of containers told to programs at once; how each ended comes later.
+fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
+    let registry = Arc::downgrade(registry);
+    runtime.on_death(Box::new(move |instance, container| {
+        let entry = registry.upgrade();
+        let entry = entry.and_then(|all| all.get(&instance.program));
+        if let Some(entry) = entry {
+            entry.died(container);
+        }
+    }));
+    runtime.events()
+}
+
+/// The disks that a host writes to.
+fn space_of(
+    surroundings: &Surroundings,
+    storage: &Storage,
+    journal: &Journal,
+    runtime: &dyn Runtime,
+    bounds: Bounds,
+) -> Space {
+    Space::new(
+        surroundings.clone(),
+        [storage.data_dir(), journal.folder()],
+        runtime.folder(),
+        bounds.disk_free_bytes_min,
+    )
+}
+
+/// Whom a program's builds are for, and how many of theirs run at once.
+fn tenancy_of(
+    registry: Arc<Registry>,
+    accounts: Accounts,
+) -> Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync> {
+    Box::new(move |program| {
+        let owner = registry.owner(program);
+        let builds = owner
+            .as_ref()
+            .and_then(|owner| accounts.user(owner).ok()?.quota.builds);
+        let owner = Owner {
+            name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
+            at_once: builds.map_or(usize::MAX, |builds| {
+                usize::try_from(builds).unwrap_or(usize::MAX)
+            }),
+        };
+        Tenancy {
+            owner,
+            making: registry.making(program),
+        }
+    })
+}
+
+/// Whom a program's starts count for.
+fn starter_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
+    Box::new(move |program| {
+        let owner = registry.owner(program);
+        Owner {
+            name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
+            at_once: STARTS_AT_ONCE_OF_ONE,
+        }
+    })
+}
+
+/// Ends supervision; what runs goes on running.
+pub(crate) fn put_down(host: &Host, workers: &Workers) {
+    for entry in host.list() {
+        entry.supervisor().stop();
+    }
+    workers.stop();
+}
+
+/// Brings every stored program back. Programs that run are not disturbed. What is left of removed
+/// ones is returned: only rows, which the journal does not let go of now.
+async fn recover(
+    host: &Host,
+    Remembered(stored): Remembered,
+) -> Result<Vec<(ProgramId, ProgramRow)>, RecoverError> {
+    let (removed, living): (Vec<_>, Vec<_>) = stored
+        .into_iter()
+        .partition(|(_, stored)| matches!(stored.stepper.state().state, State::Removed));
+    let mut left = Vec::new();
+    for (owner, stored) in removed {
+        let id = stored.stepper.state().id.clone();
+        if let Err(error) = host.journal().remove(stored.row).await {
+            tracing::warn!(program = %id, %error, "a removed program keeps its name for now");
+            host.registry().reserve(&id, &owner);
+            left.push((id, stored.row));
+        }
+    }
+    let known = living.iter().map(|(_, stored)| stored.stepper.state());
+    let mut left_behind = orphans::remove(host, known).await?;
+    let programs = living.len();
+    for (owner, stored) in living {
+        let id = stored.stepper.state().id.clone();
+        let program = id.clone();
+        let paused = host.blocking(move |host| host.storage().read_paused(&program));
+        let paused = paused.await??;
+        let entry = Arc::new(resume(host, owner, stored, left_behind.remove(&id)));
+        if let Some(instance) = paused {
+            wake(host, &entry, instance);
+        }
+        host.registry().insert(id, entry);
+    }
+    tracing::info!(programs, "recovered");
+    Ok(left)
+}
+
+/// Lets a program go on that a host paused for a copy of its state and could not wake any more. An
+/// engine that does not do so at once is asked again beside. No copy begins until that is over: it
+/// would be woken in the middle, and its own note would be lost.
+pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
+    tracing::warn!(%instance, "it was paused for a copy of its state when a host ended: waking it");
+    let host = host.clone();
+    let copying = Arc::clone(entry.copying());
+    // Taken before the program is among the others, so that no copy comes first.
+    let alone = Arc::clone(&copying).try_lock_owned();
+    tokio::spawn(async move {
+        let _alone = match alone {
+            Ok(alone) => alone,
+            Err(_) => copying.lock_owned().await,
+        };
+        if let Err(error) = host.wake(&instance).await {
+            tracing::error!(%instance, %error, "it is still paused; 'hersh restart' ends that");
+        }
+    });
+}
+
+fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError> {
+    let owner = UserId::parse(&stored.owner).map_err(|error| RecoverError::Owner {
+        program: stored.stepper.state().id.clone(),
+        message: error.to_string(),
+    })?;
+    Ok((owner, stored))
+}
+
+fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option<Cause>) -> Entry {
+    let id = stored.stepper.state().id.clone();
+    let last_event_ms = Arc::new(AtomicU64::new(stored.last_event_ms));
+    let journal = ProgramJournal::new(
+        host.journal().clone(),
+        stored.row,
+        Arc::clone(&last_event_ms),
+        stored.snapshot_seq,
+        host.metrics().clone(),
+        Story::of(stored.stepper.state()),
+    );
+    // Its effects may be carried out before it is among the others, and ask whose it is.
+    let making = Making::new(stored.row.number(), stored.stepper.state().seed);
+    host.registry().expect_back(&id, &owner, making);
+    let supervisor = Supervisor::run_beside(
+        stored.stepper,
+        left_behind,
+        host.effects(),
+        journal,
+        host.surroundings(),
+        Config::default(),
+    );
+    Entry::new(
+        stored.row,
+        owner,
+        stored.created_at_ms,
+        last_event_ms,
+        supervisor,
+    )
+}

@@ -1,0 +1,97 @@
+//! What is there of programs that the journal does not know.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hersh_program::{Cause, InstanceId, Instances, Program, ProgramId};
+
+use super::RecoverError;
+use crate::host::Host;
+
+/// What nobody owns any more is not waited for.
+const ORPHAN_GRACE: Duration = Duration::ZERO;
+/// How long the engine may take to remove one instance before the host's start goes on without.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why something of a program could not be removed, by program.
+pub(crate) type LeftBehind = BTreeMap<ProgramId, Cause>;
+
+/// Removes instances and folders that no program of the journal accounts for: of a create that a crash
+/// cut short, of a removal that it came after, or that an older journal never saw. State is never
+/// removed by that.
+///
+/// Returns what is left of programs: such an instance would go on writing to the `/state` of its program
+/// beside the next one, as a start removes nothing but an earlier attempt at the same instance. The
+/// program has to hear of it before anything of it is started.
+pub(crate) async fn remove(
+    host: &Host,
+    programs: impl Iterator<Item = &Box<Program>>,
+) -> Result<LeftBehind, RecoverError> {
+    let known: BTreeMap<&ProgramId, &Program> =
+        programs.map(|program| (&program.id, &**program)).collect();
+    let left = remove_instances(host, &known).await?;
+    remove_folders(host, &known).await?;
+    Ok(left)
+}
+
+async fn remove_instances(
+    host: &Host,
+    known: &BTreeMap<&ProgramId, &Program>,
+) -> Result<LeftBehind, RecoverError> {
+    let mut left = LeftBehind::new();
+    for instance in host
+        .runtime()
+        .list()
+        .await?
+        .into_iter()
+        .map(|it| it.instance)
+    {
+        let owner = known.get(&instance.program);
+        if owner.is_some_and(|owner| owner.accounts_for(instance.number)) {
+            continue;
+        }
+        tracing::warn!(%instance, "removing an instance that no program accounts for");
+        if let Err(cause) = remove_instance(host, &instance).await {
+            tracing::error!(%instance, %cause, "an instance that no program accounts for is left");
+            left.insert(instance.program, cause);
+        }
+    }
+    Ok(left)
+}
+
+async fn remove_instance(host: &Host, instance: &InstanceId) -> Result<(), Cause> {
+    let one = Instances::One(instance.number);
+    let stop = host.runtime().stop(&instance.program, one, ORPHAN_GRACE);
+    match tokio::time::timeout(ORPHAN_PATIENCE, stop).await {
+        Ok(stopped) => stopped.map_err(Cause::from),
+        Err(_late) => Err(Cause::StopFailed {
+            message: format!("{instance} was not removed within {ORPHAN_PATIENCE:?}"),
+        }),
+    }
+}
+
+async fn remove_folders(
+    host: &Host,
+    known: &BTreeMap<&ProgramId, &Program>,
+) -> Result<(), RecoverError> {
+    let folders = host.blocking(|host| host.storage().programs()).await??;
+    for id in folders.into_iter().filter(|id| !known.contains_key(id)) {
+        tracing::warn!(program = %id, "clearing folders that no program owns");
+        if let Err(error) = host.runtime().forget(&id).await {
+            tracing::error!(program = %id, %error, "images that no program owns are left");
+        }
+        let program = id.clone();
+        let disowned = host
+            .blocking(move |host| host.storage().disown(&program, host.now_ms()))
+            .await?;
+        match disowned {
+            Ok(None) => {}
+            Ok(Some(aside)) => {
+                tracing::warn!(program = %id, folder = %aside.display(), "it has state: set aside");
+            }
+            Err(error) => {
+                tracing::error!(program = %id, %error, "folders that no program owns are left");
+            }
+        }
+    }
+    Ok(())
+}

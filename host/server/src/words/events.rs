@@ -1,0 +1,196 @@
+//! Journalled events in plain words, for people who read what happened to a program.
+
+use hersh_program::{
+    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Lasting, Observed, ProgramRecord,
+};
+
+use super::{folders::without_folders, line::one_line};
+
+/// What happened, and what the host does about it: `build failed: no such step`, or `exited with
+/// code 139 (SIGSEGV); stops its container`.
+pub(crate) fn record_words(record: &ProgramRecord) -> String {
+    let effects: Vec<&Effect> = record.effects.iter().map(|(_, effect)| effect).collect();
+    let mut words = event_words(&record.event, !effects.is_empty());
+    for next in effects.into_iter().filter_map(effect_words) {
+        words.push_str("; ");
+        words.push_str(&next);
+    }
+    words
+}
+
+/// What happened. `mattered` says that the host does something about it.
+fn event_words(event: &Event, mattered: bool) -> String {
+    let done = |done: &str, result: &Result<(), Cause>| match result {
+        Ok(()) => done.to_owned(),
+        Err(cause) => said(cause),
+    };
+    match event {
+        Event::UserStartRequested => "somebody asked to start it".to_owned(),
+        Event::UserStopRequested => "somebody asked to stop it".to_owned(),
+        Event::UserRestartRequested => "somebody asked to restart it".to_owned(),
+        Event::UserDeleteRequested => "somebody asked to remove it".to_owned(),
+        Event::SourceReplaced { source } => format!("new source or settings: {}", source.build),
+        Event::HostStarted {
+            left_behind: None, ..
+        } => "the host started".to_owned(),
+        Event::HostStarted {
+            left_behind: Some(cause),
+            ..
+        } => format!(
+            "the host started and could not remove an instance of an earlier life: {}",
+            said(cause)
+        ),
+        Event::FoldersEnsured { result, .. } => done("its folders are there", result),
+        Event::BuildFinished { result, .. } => match result {
+            Ok(_) => "its image is there".to_owned(),
+            Err(cause) => said(cause),
+        },
+        Event::RuntimeStarted { .. } => "it is Ready".to_owned(),
+        Event::StartFailed { cause, .. } => said(cause),
+        Event::RuntimeExited { exit, .. } => exit_words(exit, mattered),
+        Event::StopFinished { result, .. } => done("nothing of it runs", result),
+        Event::StatusFetched { result, .. } => match result {
+            Ok(Observed::Running(_)) => "the engine says that it runs".to_owned(),
+            Ok(Observed::Absent) => "the engine knows no container of it".to_owned(),
+            Ok(Observed::Exited(_, exit)) => exit_words(exit, mattered),
+            Err(cause) => said(cause),
+        },
+        Event::DeadlinePassed { .. } => "that took too long".to_owned(),
+        Event::RetryDue { .. } => "an automatic start is due".to_owned(),
+        Event::Removed { result, .. } => done("it is removed", result),
+        Event::HandlerPanicked { message, .. } => {
+            format!("internal error: {}", one_line(message))
+        }
+    }
+}
+
+/// How a container ended. An engine is asked to end one in every stop: that is no end by the engine
+/// unless the host had to do something about it.
+fn exit_words(exit: &Exit, mattered: bool) -> String {
+    match &exit.reason {
+        ExitReason::EngineStopped { .. } if !mattered => "its container ended".to_owned(),
+        ExitReason::Code(_)
+        | ExitReason::EngineStopped { .. }
+        | ExitReason::OutOfMemory
+        | ExitReason::OutOfProcesses { .. }
+        | ExitReason::NotRunnable { .. }
+        | ExitReason::StateQuota
+        | ExitReason::DiskFull
+        | ExitReason::Vanished => said(&Cause::from(exit)),
+    }
+}
+
+fn said(cause: &Cause) -> String {
+    one_line(&without_folders(&cause.to_string()))
+}
+
+fn effect_words(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::EnsureProgramFolders { .. } => "prepares its folders".to_owned(),
+        Effect::BuildRuntime { build, .. } => format!("builds {build}"),
+        Effect::StartRuntime {
+            instance: InstanceNumber::UNNUMBERED,
+            ..
+        } => "starts it".to_owned(),
+        Effect::StartRuntime { instance, .. } => format!("starts it as instance {instance}"),
+        Effect::StopRuntime { .. } => "stops what runs of it".to_owned(),
+        Effect::FetchRuntimeStatus { .. } => "asks the engine about it".to_owned(),
+        Effect::ScheduleRetry { after_ms, .. } => {
+            format!("tries again in {}", Lasting(*after_ms))
+        }
+        Effect::RemoveProgram { .. } => "removes its files and images".to_owned(),
+        Effect::Refuse { refusal } => format!("refused: {refusal}"),
+        // What is cancelled was said when it began; what comes instead is said beside it.
+        Effect::Cancel { .. } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hersh_program::{ContainerId, Instances, OpId, ProgramId, Refusal};
+
+    use super::*;
+
+    fn words(event: Event, effects: Vec<Effect>) -> String {
+        record_words(&ProgramRecord {
+            seq: 1,
+            now_ms: 1,
+            event,
+            effects: effects.into_iter().map(|it| (OpId(1), it)).collect(),
+        })
+    }
+
+    fn exited(reason: ExitReason) -> Event {
+        Event::RuntimeExited {
+            instance: InstanceNumber(1),
+            container: ContainerId::parse("0123456789ab").unwrap(),
+            exit: Exit {
+                reason,
+                logs: Vec::new(),
+            },
+        }
+    }
+
+    fn stop() -> Effect {
+        Effect::StopRuntime {
+            program: ProgramId::parse("a").unwrap(),
+            instances: Instances::All,
+            grace_ms: 10_000,
+        }
+    }
+
+    #[test]
+    fn an_end_that_was_asked_for_is_not_the_engines() {
+        let asked = words(exited(ExitReason::EngineStopped { code: 143 }), vec![]);
+        assert_eq!(asked, "its container ended");
+        let unasked = words(
+            exited(ExitReason::EngineStopped { code: 143 }),
+            vec![stop()],
+        );
+        assert!(unasked.contains("by the container engine"), "{unasked}");
+        assert!(unasked.contains("SIGTERM"), "{unasked}");
+        assert!(unasked.ends_with("; stops what runs of it"), "{unasked}");
+    }
+
+    #[test]
+    fn what_happened_is_told_in_plain_words() {
+        let retry = Effect::ScheduleRetry {
+            after_ms: 1_900,
+            due_ms: 5_000,
+        };
+        for (event, effects, expected) in [
+            (
+                Event::UserStartRequested,
+                vec![Effect::EnsureProgramFolders {
+                    program: ProgramId::parse("a").unwrap(),
+                }],
+                "somebody asked to start it; prepares its folders",
+            ),
+            (
+                Event::BuildFinished {
+                    op: OpId(1),
+                    result: Err(Cause::BuildFailed {
+                        message: "\nline 3: no such step\nmore".to_owned(),
+                        logs: Vec::new(),
+                    }),
+                },
+                vec![retry],
+                "build failed: line 3: no such step more; tries again in 2 s",
+            ),
+            (
+                exited(ExitReason::Code(139)),
+                vec![stop(), Effect::Cancel { op: OpId(1) }],
+                "exited with code 139 (SIGSEGV); stops what runs of it",
+            ),
+            (
+                Event::UserStopRequested,
+                vec![Effect::Refuse {
+                    refusal: Refusal::BeingRemoved,
+                }],
+                "somebody asked to stop it; refused: the program is being removed",
+            ),
+        ] {
+            assert_eq!(words(event, effects), expected);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What runs beside the supervisors for as long as the host does. One that ends before is a defect,
+//! and the host must not go on as if nothing were missing: it ends too, and is started anew.
+//!
+//! ```text
+//! observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
+//!                         └── any of them ends ─► WorkerEnded ─► the host ends, not with success
+//! ```
+
+pub(crate) mod collect;
+mod overuse;
+mod removals;
+mod state_watch;
+
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+
+use hersh_machine::driver::SendError;
+use hersh_program::{
+    Cause, ContainerId, Event, Exit, ExitReason, InstanceId, InstanceNumber, Program, ProgramId,
+    State,
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use self::state_watch::look_at_all_states;
+use crate::{
+    effects::noted_end::noted_end,
+    host::{Entry, Host},
+    words::one_line,
+};
+use hersh_sandbox::RuntimeEvent;
+
+/// How often last uses of tokens are written down, and the journal forgets what is too old: its
+/// bounds hold but for what came since.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A part of the host that should have run as long as the host did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the worker that {0} ended unexpectedly, so the host ends; start it again and report what its log says"
+)]
+pub struct WorkerEnded(&'static str);
+
+/// The tasks, each with what it does.
+pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
+
+impl Workers {
+    pub(crate) fn put_to_work(
+        host: &Host,
+        exits: mpsc::Receiver<RuntimeEvent>,
+        removals: Removals,
+    ) -> Self {
+        Self(vec![
+            (
+                "tells programs of exits",
+                tokio::spawn(observe_exits(host.clone(), exits)),
+            ),
+            (
+                "forgets removed programs",
+                tokio::spawn(removals.forget(host.clone())),
+            ),
+            (
+                "watches the size of state",
+                tokio::spawn(state_watch::watch(host.clone())),
+            ),
+            ("keeps the books", tokio::spawn(keep_books(host.clone()))),
+            (
+                "collects images",
+                tokio::spawn(collect::watch(host.clone())),
+            ),
+        ])
+    }
+
+    /// Waits until one of them, or the journal's writer, has ended.
+    async fn ended(&mut self, host: &Host) -> WorkerEnded {
+        let any = poll_fn(|cx| {
+            for (name, worker) in &mut self.0 {
+                if Pin::new(worker).poll(cx).is_ready() {
+                    return Poll::Ready(WorkerEnded(name));
+                }
+            }
+            Poll::Pending
+        });
+        tokio::select! {
+            biased;
+            ended = any => ended,
+            () = host.journal().writer_ended() => WorkerEnded("writes the journal"),
+        }
+    }
+
+    /// Waits for `stop`, the wish that the host ends, or until it must.
+    ///
+    /// # Errors
+    /// [`WorkerEnded`] if it must.
+    pub(crate) async fn hold(
+        &mut self,
+        host: &Host,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), WorkerEnded> {
+        tokio::select! {
+            biased;
+            () = stop => Ok(()),
+            ended = self.ended(host) => {
+                tracing::error!("{ended}");
+                Err(ended)
+            }
+        }
+    }
+
+    /// Ends them.
+    pub(crate) fn stop(&self) {
+        self.0.iter().for_each(|(_, worker)| worker.abort());
+    }
+}
+
+/// Writes down what is only in memory; what was queued before is on the disk then, too.
+pub(crate) async fn close_books(host: &Host) {
+    if let Err(error) = host.accounts().note_uses(host.now_ms()).await {
+        tracing::warn!(%error, "the last use of tokens was not written down");
+    }
+    if let Err(error) = host.journal().flush().await {
+        tracing::warn!(%error, "outcomes may be missing in the audit log");
+    }
+}
+
+/// Tells programs how their instances ended, until the host ends.
+async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
+    while let Some(RuntimeEvent {
+        instance,
+        container,
+        exit,
+    }) = exits.recv().await
+    {
+        let Some(entry) = host.registry().get(&instance.program) else {
+            continue;
+        };
+        let exit = as_noted(&host, &instance.program, &container, exit).await;
+        tell_end(&entry, &instance, &container, &exit);
+        let mut event = Event::RuntimeExited {
+            instance: instance.number,
+            container,
+            exit,
+        };
+        let mut changes = entry.supervisor().subscribe();
+        // A full queue moves on with the next change of state; the event waits for it.
+        while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
+            event = back;
+            if changes.changed().await.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// The end of a container, with the reason of a host that ended it and could not say so.
+async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exit: Exit) -> Exit {
+    let id = program.clone();
+    let noted = host.blocking(move |host| noted_end(host.storage(), &id));
+    match noted.await {
+        Ok(Some((of, noted))) if of == *container => Exit {
+            reason: noted.reason,
+            ..exit
+        },
+        Ok(_) | Err(_) => exit,
+    }
+}
+
+/// What the host says of the end of an instance.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It ended because somebody asked for that.
+    Asked,
+    /// It ended; whose doing that was is not known.
+    Ended,
+    /// It ended like this, and nobody asked.
+    How(String),
+}
+
+fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> Told {
+    let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
+    match &program.state {
+        State::Ready(ready) if ready.instance == instance => {}
+        // Its end is what the stop is about, or it is that of an earlier instance.
+        State::Ready(_)
+        | State::Stopping(_)
+        | State::Created
+        | State::Building(_)
+        | State::Stopped(_)
+        | State::Error(_)
+        | State::Removed => return Told::Asked,
+        // A restart is over before its stop is told, and the next instance not known yet.
+        State::Starting(_) if engine_stopped => return Told::Ended,
+        State::Starting(_) => {}
+    }
+    Told::How(one_line(&Cause::from(exit).to_string()))
+}
+
+/// Writes one line to the host's log for the end of an instance.
+fn tell_end(entry: &Entry, instance: &InstanceId, container: &ContainerId, exit: &Exit) {
+    let InstanceId { program, number } = instance;
+    let told = entry.supervisor().with_state(|it| told(it, *number, exit));
+    let instance = number.0;
+    match told {
+        Told::Asked => tracing::info!(%program, instance, %container, "instance ended, as asked"),
+        Told::Ended => tracing::info!(%program, instance, %container, "instance ended"),
+        Told::How(how) => tracing::info!(%program, instance, %container, how, "instance ended"),
+    }
+}
+
+/// Writes down now and then what is only in memory, until the host ends.
+async fn keep_books(host: Host) {
+    let mut rounds = tokio::time::interval(BOOKS_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = host.accounts().note_uses(host.now_ms()).await {
+            tracing::warn!(%error, "the last use of tokens was not written down");
+        }
+        if let Err(error) = host.journal().prune(host.now_ms()).await {
+            tracing::warn!(%error, "old rows of the journal stay until the next look");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hersh_program::{
+        BuildId, ImageId, Manifest, OpId, Ready, Source, Starting, StopStep, Stopping, Then,
+    };
+
+    use super::*;
+
+    fn program(state: State) -> Program {
+        let source = Source {
+            build: BuildId::parse("build-0123456789ab").unwrap(),
+            manifest: Arc::new(Manifest::default()),
+        };
+        let mut program = Program::new(ProgramId::parse("counter").unwrap(), source, 7);
+        program.state = state;
+        program
+    }
+
+    #[test]
+    fn a_restart_that_somebody_asked_for_is_not_the_engines_doing() {
+        let (own, other) = (InstanceNumber(2), InstanceNumber(1));
+        let image = ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
+        let stopping = State::Stopping(Stopping {
+            op: OpId(1),
+            deadline_ms: 1,
+            step: StopStep::Containers,
+            instance: Some(own),
+            then: Then::Start,
+        });
+        let starting = State::Starting(Starting {
+            op: OpId(1),
+            deadline_ms: 1,
+            instance: own,
+            image: image.clone(),
+            exits: Vec::new(),
+        });
+        let ready = State::Ready(Ready {
+            instance: own,
+            image,
+            container: ContainerId::parse("0123456789ab").unwrap(),
+            since_ms: 1,
+            check: None,
+        });
+        let end = |reason| Exit {
+            reason,
+            logs: Vec::new(),
+        };
+        let stopped = end(ExitReason::EngineStopped { code: 143 });
+        for (state, expected) in [(stopping, Told::Asked), (starting.clone(), Told::Ended)] {
+            assert_eq!(told(&program(state), own, &stopped), expected);
+        }
+        let ready = program(ready);
+        assert_eq!(told(&ready, other, &stopped), Told::Asked);
+        let Told::How(how) = told(&ready, own, &stopped) else {
+            panic!("nobody asked for that end");
+        };
+        assert!(how.contains("container engine"), "{how}");
+        let crashed = end(ExitReason::Code(139));
+        for state in [ready, program(starting)] {
+            let how = Told::How("exited with code 139 (SIGSEGV)".to_owned());
+            assert_eq!(told(&state, own, &crashed), how);
+        }
+    }
+}

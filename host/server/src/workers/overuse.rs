@@ -1,0 +1,137 @@
+//! Ends programs that take more of the disk than they may, also when the journal can't be written.
+//!
+//! ```text
+//! too much ─► told to its machine ─► in the journal ─► stopped, as after any end
+//!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is room
+//! ```
+//! The second way is the one effect that runs before its record is on the disk: the record is what the
+//! disk has no room for, and the stop is what makes room. A host that ends in between finds the note,
+//! an empty file whose name says it all, and takes that for the end that nobody saw.
+
+use std::{sync::Arc, time::Duration};
+
+use hersh_program::{ContainerId, Event, Exit, Instances, Program, ProgramId};
+use hersh_storage::EndNote;
+
+use crate::{host::Host, programs::Entry, space::NoSpace};
+
+/// How long the journal may take to store the end of a program before that is ended regardless.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+/// Who fills the disk within so many looks is ended, if it grew by at least [`SHARE`] of what must
+/// stay free: one that writes little is not why.
+const LOOKS: u64 = 6;
+const SHARE: u64 = 8;
+
+/// What a program takes too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMuch {
+    /// Of its own `/state`: its limit in bytes.
+    State { limit: u64 },
+    /// Of the disk, within its limit.
+    Disk,
+}
+
+/// A running program, and by how much its `/state` grew since the last look, bytes.
+pub(crate) struct Growth {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) container: ContainerId,
+    pub(crate) bytes: u64,
+}
+
+/// Ends a program: its machine is told that its container is over.
+pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what: TooMuch) {
+    let id = entry.id();
+    let said = match what {
+        TooMuch::State { limit } => format!("/state is larger than its limit of {limit} bytes"),
+        TooMuch::Disk => "the disk is nearly full, and this program was filling it".to_owned(),
+    };
+    tracing::warn!(program = %id, "ending it: {said}");
+    let exit = Exit {
+        reason: what.note().reason(),
+        logs: vec![format!("hersh: {said}")],
+    };
+    let up = |program: &Program| Some(program.state.ready()?.instance);
+    let Some(instance) = entry.supervisor().with_state(up) else {
+        return;
+    };
+    // A full queue is no loss: the next look finds the same.
+    let _ = entry.supervisor().send(Event::RuntimeExited {
+        instance,
+        container: container.clone(),
+        exit,
+    });
+    let (host, entry) = (host.clone(), Arc::clone(entry));
+    tokio::spawn(async move {
+        let is_over = |program: &Program| program.state.container() != Some(&container);
+        let told = entry.supervisor().until(is_over);
+        if tokio::time::timeout(JOURNAL_PATIENCE, told).await.is_err() {
+            stop_first(&host, id, container, what).await;
+        }
+    });
+}
+
+/// Stops it though its end is not in the journal yet.
+async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: TooMuch) {
+    tracing::warn!(program = %id, "the journal does not take its end: it is stopped before that");
+    let program = id.clone();
+    let noted =
+        host.blocking(move |host| host.storage().note_end(&program, &container, what.note()));
+    if let Ok(Err(error)) = noted.await {
+        tracing::warn!(program = %id, %error, "why it is stopped is not noted");
+    }
+    let stopped = host.runtime().stop(&id, Instances::All, Duration::ZERO);
+    if let Err(error) = stopped.await {
+        tracing::error!(program = %id, %error, "it may still run; the next look ends it");
+    }
+}
+
+/// Ends the program that fills the disk, if there is one.
+pub(crate) fn look_at_disk(host: &Host, grown: Vec<Growth>) {
+    let Err(left) = host.space().check_data() else {
+        return;
+    };
+    if let Some(Growth {
+        entry, container, ..
+    }) = filler(grown, &left)
+    {
+        end(host, &entry, container, TooMuch::Disk);
+    }
+}
+
+/// The one that grew most, if what is left would be gone in a few looks more.
+fn filler(grown: Vec<Growth>, left: &NoSpace) -> Option<Growth> {
+    let most = grown.into_iter().max_by_key(|growth| growth.bytes)?;
+    fills(most.bytes, left.free_bytes(), left.floor_bytes()).then_some(most)
+}
+
+fn fills(grown_bytes: u64, free_bytes: u64, floor_bytes: u64) -> bool {
+    grown_bytes.saturating_mul(LOOKS) >= free_bytes && grown_bytes >= floor_bytes / SHARE
+}
+
+impl TooMuch {
+    fn note(self) -> EndNote {
+        match self {
+            Self::State { .. } => EndNote::StateQuota,
+            Self::Disk => EndNote::DiskFull,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_little_does_not_fill_the_disk() {
+        const MIB: u64 = 1 << 20;
+        for (grown, free, expected) in [
+            (900 * MIB, 0, true),
+            (40 * MIB, 200 * MIB, true),
+            (40 * MIB, 250 * MIB, false),
+            (4_096, 0, false),
+            (0, 0, false),
+        ] {
+            assert_eq!(fills(grown, free, 256 * MIB), expected, "{grown} of {free}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Watches how much programs keep in `/state` while something of them may run.
+//!
+//! The file system itself sets no bound on one folder, so the host looks from time to time:
+//!
+//! ```text
+//! Starting ─► its start fails           (the effect that starts it looks)
+//! Ready ─► ended, `StateQuotaExceeded`
+//! Stopping, Error that was not stopped ─► killed at once, whatever grace is left
+//! ```
+//! While the disk is nearly full the one that fills it is ended too, with `DiskFilled`. Between two looks it can write as much as the disk takes. One that is over its limit is not started
+//! again.
+
+use std::{sync::Arc, time::Duration};
+
+use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
+use hersh_storage::Usage;
+
+use super::overuse::{self, Growth, TooMuch};
+use crate::{
+    host::Host,
+    programs::{Entry, LOOK_INTERVAL},
+};
+
+/// How often one is looked at that was asked to end: it knows that, and has its grace to write.
+const STOPPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What may run of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// This container, and it is meant to.
+    Up(ContainerId),
+    /// Something that is to end.
+    Stopping,
+    /// Something that could not be ended.
+    Left,
+}
+
+/// Looks at every program of which something may run again and again, until the host ends.
+pub(crate) async fn watch(host: Host) {
+    let all = every(LOOK_INTERVAL, || check(&host, |_| true));
+    let stopping = every(STOPPING_INTERVAL, || {
+        check(&host, |phase| *phase == Phase::Stopping)
+    });
+    tokio::join!(all, stopping);
+}
+
+async fn every<F: Future<Output = ()>>(interval: Duration, look: impl Fn() -> F) {
+    let mut looks = tokio::time::interval(interval);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        look().await;
+    }
+}
+
+/// Looks once at every program of which something may run.
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) async fn look_at_all_states(host: &Host) {
+    check(host, |_| true).await;
+}
+
+async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
+    let mut grown = Vec::new();
+    for entry in host.list() {
+        let seen = entry.supervisor().with_state(|program| {
+            let limit = program.manifest().limits.state_bytes;
+            phase(program).map(|phase| (program.id.clone(), phase, limit))
+        });
+        let Some((id, phase, limit)) = seen.filter(|(_, phase, _)| of_interest(phase)) else {
+            continue;
+        };
+        let program = id.clone();
+        let usage = host
+            .blocking(move |host| host.storage().state_usage(&program, limit))
+            .await;
+        let before = entry.state_looks().bytes();
+        match usage {
+            Ok(Ok(usage)) if entry.state_looks().take(usage, limit) => match phase {
+                Phase::Up(container) => {
+                    overuse::end(host, &entry, container, TooMuch::State { limit });
+                }
+                Phase::Stopping | Phase::Left => {
+                    tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
+                    kill(host, &id).await;
+                }
+            },
+            Ok(Ok(usage)) => grown.extend(growth(entry, phase, before, usage)),
+            Ok(Err(error)) => tracing::warn!(program = %id, %error, "state can't be measured"),
+            Err(error) => tracing::warn!(program = %id, %error, "state was not measured"),
+        }
+    }
+    overuse::look_at_disk(host, grown);
+}
+
+fn phase(program: &Program) -> Option<Phase> {
+    match &program.state {
+        State::Ready(ready) => Some(Phase::Up(ready.container.clone())),
+        State::Stopping(stopping) => match stopping.step {
+            StopStep::Containers => Some(Phase::Stopping),
+            StopStep::Files => None,
+        },
+        State::Error(_) => program.running.is_some().then_some(Phase::Left),
+        // Who starts it looks, since its container is not known here.
+        State::Starting(_)
+        | State::Created
+        | State::Building(_)
+        | State::Stopped(_)
+        | State::Removed => None,
+    }
+}
+
+/// By how much the `/state` of a running program grew since it was measured `before`. One that was not
+/// measured before may have held all of it for long.
+fn growth(entry: Arc<Entry>, phase: Phase, before: Option<u64>, usage: Usage) -> Option<Growth> {
+    match (phase, usage) {
+        (Phase::Up(container), Usage::Bytes(used)) => Some(Growth {
+            bytes: used.saturating_sub(before.unwrap_or(used)),
+            entry,
+            container,
+        }),
+        (Phase::Up(_), Usage::Unsettled) | (Phase::Stopping | Phase::Left, _) => None,
+    }
+}
+
+/// What is to end anyway ends now.
+async fn kill(host: &Host, id: &ProgramId) {
+    if let Err(error) = host.runtime().kill(id).await {
+        tracing::error!(program = %id, %error, "it keeps too much and can't be killed");
+    }
+}
