@@ -169,6 +169,11 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             "install gVisor's runsc anew and correct its path in the engine's daemon.json",
         );
     };
+    // What it does counts: a script may stand between, and give it what it lacks.
+    let error = match run_sandbox(engine).await {
+        Ok(said) => return ran(release, &said),
+        Err(error) => error,
+    };
     let clashes = release < REPAIRED_RELEASE && is_from_6_11(kernel) && !shares_network(runtime);
     if clashes {
         return Finding::broken(
@@ -182,14 +187,11 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             ),
         );
     }
-    match run_sandbox(engine).await {
-        Ok(said) => ran(release, &said),
-        Err(error) => Finding::broken(
-            RUNTIME,
-            format!("runsc {release} runs no sandbox: {error}"),
-            "look for the reason in the engine's log (journalctl -u docker) and run 'hersh doctor' again",
-        ),
-    }
+    Finding::broken(
+        RUNTIME,
+        format!("runsc {release} runs no sandbox: {error}"),
+        "look for the reason in the engine's log (journalctl -u docker) and run 'hersh doctor' again",
+    )
 }
 
 /// The way to a registration that the next look has nothing against, whichever release a
