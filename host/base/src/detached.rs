@@ -6,7 +6,9 @@ use crate::right::Right;
 
 /// Runs `change` to its end on a task of its own: dropping the returned future, as the end of a
 /// client's connection does, takes nothing back. It is made by the right of whoever asks. A panic goes on in whoever waits.
-pub async fn whole<T: Send + 'static>(change: impl Future<Output = T> + Send + 'static) -> T {
+pub async fn run_detached<T: Send + 'static>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> T {
     match tokio::spawn(Right::handed_on(change)).await {
         Ok(made) => made,
         Err(error) => match error.try_into_panic() {

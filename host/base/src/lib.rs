@@ -6,14 +6,14 @@
 //! it knows the engine's clock and the ids that users and programs go by.
 
 pub mod deadline;
+pub mod detached;
 pub mod hex;
 pub mod lock;
 pub mod pace;
 pub mod partial;
+pub mod permits;
 pub mod right;
 pub mod sandbox;
-pub mod seats;
 pub mod surroundings;
 pub mod token_text;
 pub mod turns;
-pub mod whole;

@@ -1,5 +1,5 @@
-//! Seats for what holds a thread or room for as long as a client likes: so many at once, fewer of one
-//! user, and some for admins only. A member takes a seat only while more than twice as many are free
+//! Permits for what holds a thread or room for as long as a client likes: so many at once, fewer of one
+//! user, and some for admins only. A member takes a permit only while more than twice as many are free
 //! as it has, so that the first few leave room for those who come later: of 24 uploads it
 //! takes seven members to have all that are for them.
 
@@ -12,7 +12,7 @@ use hersh_program::UserId;
 
 /// How many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct Limit {
     /// How many of all users together.
     pub all: usize,
     /// How many of one user.
@@ -21,7 +21,7 @@ pub struct Bound {
     pub for_admins: usize,
 }
 
-/// Which of the free seats a user may have.
+/// Which of the free permits a user may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// Those that leave room for others, as a member's do.
@@ -30,49 +30,49 @@ pub enum Share {
     Any,
 }
 
-/// The seats that are taken, by user; clones are the same ones.
+/// The permits that are taken, by user; clones are the same ones.
 #[derive(Clone, Debug)]
-pub struct Seats {
-    bound: Bound,
+pub struct Permits {
+    limit: Limit,
     taken: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-/// One seat; it is free again when this is dropped.
+/// One permit; it is free again when this is dropped.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Seats,
+pub struct Permit {
+    permits: Permits,
     user: UserId,
 }
 
-impl Seats {
-    /// As many seats as `bound` says, all of them free.
-    pub fn new(bound: Bound) -> Self {
+impl Permits {
+    /// As many permits as `limit` says, all of them free.
+    pub fn new(limit: Limit) -> Self {
         let taken = Arc::default();
-        Self { bound, taken }
+        Self { limit, taken }
     }
 
     /// A place for `user`; `None` when there is none.
-    pub fn take(&self, user: &UserId, share: Share) -> Option<Seat> {
+    pub fn take(&self, user: &UserId, share: Share) -> Option<Permit> {
         let mut taken = self.lock();
-        let free = self.bound.all.saturating_sub(taken.values().sum());
+        let free = self.limit.all.saturating_sub(taken.values().sum());
         let own = taken.get(user).copied().unwrap_or(0);
         let is_fair = match share {
             Share::Any => free > 0,
-            Share::Fair => free.saturating_sub(self.bound.for_admins) > 2 * own,
+            Share::Fair => free.saturating_sub(self.limit.for_admins) > 2 * own,
         };
-        if !is_fair || own >= self.bound.one_user {
+        if !is_fair || own >= self.limit.one_user {
             return None;
         }
         taken.insert(user.clone(), own + 1);
-        Some(Seat {
-            seats: self.clone(),
+        Some(Permit {
+            permits: self.clone(),
             user: user.clone(),
         })
     }
 
     /// How many one user may have.
     pub fn one_user(&self) -> usize {
-        self.bound.one_user
+        self.limit.one_user
     }
 
     /// How many are taken.
@@ -85,16 +85,16 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl Permit {
     /// Whose it is.
     pub fn user(&self) -> &UserId {
         &self.user
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self.seats.lock();
+        let mut taken = self.permits.lock();
         if let Some(own) = taken.get_mut(&self.user) {
             *own -= 1;
             if *own == 0 {
@@ -112,30 +112,30 @@ mod tests {
         UserId::parse(&format!("u{number}")).unwrap()
     }
 
-    /// As many seats as the user gets.
-    fn all_of(seats: &Seats, number: usize, share: Share) -> Vec<Seat> {
-        std::iter::from_fn(|| seats.take(&user(number), share)).collect()
+    /// As many permits as the user gets.
+    fn all_of(permits: &Permits, number: usize, share: Share) -> Vec<Permit> {
+        std::iter::from_fn(|| permits.take(&user(number), share)).collect()
     }
 
     #[test]
     fn neither_one_user_nor_all_together_have_more_than_there_are() {
         let (all, one_user) = (24, 8);
-        let seats = Seats::new(Bound {
+        let permits = Permits::new(Limit {
             all,
             one_user,
             for_admins: 2,
         });
-        let first = all_of(&seats, 0, Share::Any);
+        let first = all_of(&permits, 0, Share::Any);
         assert_eq!(first.len(), one_user);
         let others: Vec<_> = (1..all)
-            .map(|number| all_of(&seats, number, Share::Any))
+            .map(|number| all_of(&permits, number, Share::Any))
             .collect();
         let held: usize = others.iter().map(Vec::len).sum();
         assert_eq!(held, all - one_user);
-        assert!(seats.take(&user(all), Share::Any).is_none());
+        assert!(permits.take(&user(all), Share::Any).is_none());
         drop(first);
-        assert!(seats.take(&user(all), Share::Any).is_some());
+        assert!(permits.take(&user(all), Share::Any).is_some());
         drop(others);
-        assert!(seats.lock().is_empty());
+        assert!(permits.lock().is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hersh_base::whole::whole;
+use hersh_base::detached::run_detached;
 use hersh_program::{InstanceNumber, Instances, ProgramId};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -133,7 +133,7 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    whole(async move {
+    run_detached(async move {
         // The gate before the turn: in the other order, an operation that holds its turn and waits at
         // the gate behind a stop of all would keep the turn from one that is let through already, for
         // which that stop waits.
@@ -153,7 +153,7 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    whole(async move {
+    run_detached(async move {
         let gate = Arc::clone(&operations.gate);
         let _alone = gate.write().await;
         let result = job.await;

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, pin::Pin};
 
-use hersh_base::seats::Share;
+use hersh_base::permits::Share;
 use hersh_program::UserId;
 use tokio_util::sync::CancellationToken;
 

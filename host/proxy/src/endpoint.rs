@@ -28,7 +28,7 @@ use crate::socket::{SocketError, open_socket};
 
 /// Where the host reaches a program.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Endpoint {
     /// On the network of its sandbox.
     Address(IpAddr),
     /// By the socket in this folder, its `/state`: it has no network.
@@ -59,7 +59,7 @@ pub enum ConnectError {
     Socket(#[from] SocketError),
 }
 
-impl Place {
+impl Endpoint {
     /// By the socket in the folder `state`.
     pub fn socket(state: PathBuf) -> Self {
         let dials = Dials::default();

@@ -5,7 +5,7 @@ use std::io;
 use super::{
     IN_FLIGHT_MAX, PathError, framing::FramingError, hearing::HearingError, upload::UploadError,
 };
-use crate::place::ConnectError;
+use crate::endpoint::ConnectError;
 
 /// Why a request got no answer from the program.
 #[derive(Debug, thiserror::Error)]

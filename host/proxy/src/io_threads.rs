@@ -2,7 +2,7 @@
 //! its own, and shares none of them while it answers.
 //!
 //! ```text
-//! accept ──► the lane with the fewest connections ──► looks at programs are answered there
+//! accept ──► the I/O thread with the fewest connections ──► looks at programs are answered there
 //!                                                 └─► everything else, beside it by the main runtime
 //! ```
 //! A runtime that moves work between threads serves the host's many kinds of work well. A proxy
@@ -28,82 +28,82 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Lanes of one host; it has one for each processor, up to this.
-const LANES_MAX: usize = 16;
+/// The most I/O threads of one host, which has one for each processor.
+const IO_THREADS_MAX: usize = 16;
 
-/// Which lane a thread is.
+/// Names an I/O thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LaneId(usize);
+pub(crate) struct IoThreadId(usize);
 
-/// No lane: the main runtime's threads.
-const MAIN: LaneId = LaneId(0);
+/// The main runtime's threads, which are no I/O threads.
+const MAIN: IoThreadId = IoThreadId(0);
 
 thread_local! {
-    /// The lane that this thread is, and the main runtime.
-    static HERE: RefCell<Option<(LaneId, Handle)>> = const { RefCell::new(None) };
+    /// The I/O thread that this thread is, and the main runtime.
+    static HERE: RefCell<Option<(IoThreadId, Handle)>> = const { RefCell::new(None) };
 }
 
-/// The lanes of one host. Dropped, they end with all that goes on in them.
-pub struct Lanes(Vec<Lane>);
+/// The I/O threads of one host. Dropped, they end with all that goes on in them.
+pub struct IoThreads(Vec<IoThread>);
 
-struct Lane {
+struct IoThread {
     handle: Handle,
     connections: Arc<AtomicUsize>,
     /// Its thread ends when this is dropped.
     _end: oneshot::Sender<()>,
 }
 
-/// A place in a lane, taken until it is dropped.
-pub struct Seat {
+/// One connection of an I/O thread, counted until this is dropped.
+pub struct ThreadShare {
     handle: Handle,
     connections: Arc<AtomicUsize>,
 }
 
-impl Lanes {
+impl IoThreads {
     /// None: everything runs where it is asked for.
     #[cfg(any(test, feature = "testkit"))]
     pub fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// Starts one for each processor; a lane with nothing to do takes none of it. The runtime that
+    /// Starts one for each processor; an I/O thread with nothing to do takes none of it. The runtime that
     /// this is called in is the main one.
     ///
     /// # Errors
     /// When the system gives no more threads or descriptors.
     pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::start_so_many(processors.min(LANES_MAX))
+        Self::start_so_many(processors.min(IO_THREADS_MAX))
     }
 
     fn start_so_many(count: usize) -> io::Result<Self> {
-        let lanes = (1..=count).map(|number| Lane::start(LaneId(number)));
-        lanes.collect::<io::Result<_>>().map(Self)
+        let io_threads = (1..=count).map(|number| IoThread::start(IoThreadId(number)));
+        io_threads.collect::<io::Result<_>>().map(Self)
     }
 
-    /// A place in the lane with the fewest connections.
-    pub fn enter(&self) -> Seat {
-        let count = |lane: &&Lane| lane.connections.load(Ordering::Relaxed);
+    /// Takes the I/O thread with the fewest connections.
+    pub fn enter(&self) -> ThreadShare {
+        let count = |io_thread: &&IoThread| io_thread.connections.load(Ordering::Relaxed);
         let (handle, connections) = match self.0.iter().min_by_key(count) {
-            Some(lane) => (lane.handle.clone(), Arc::clone(&lane.connections)),
+            Some(io_thread) => (io_thread.handle.clone(), Arc::clone(&io_thread.connections)),
             None => (Handle::current(), Arc::default()),
         };
         connections.fetch_add(1, Ordering::Relaxed);
-        Seat {
+        ThreadShare {
             handle,
             connections,
         }
     }
 }
 
-impl Lane {
-    fn start(id: LaneId) -> io::Result<Self> {
+impl IoThread {
+    fn start(id: IoThreadId) -> io::Result<Self> {
         let main = Handle::current();
         let (end, ended) = oneshot::channel();
         let (built, building) = mpsc::channel();
-        let LaneId(number) = id;
+        let IoThreadId(number) = id;
         thread::Builder::new()
-            .name(format!("lane-{number}"))
+            .name(format!("io-{number}"))
             .spawn(move || run(id, main, &built, ended))?;
         // Blocks for as long as a thread takes to start.
         let handle = building.recv().map_err(io::Error::other)?;
@@ -115,10 +115,10 @@ impl Lane {
     }
 }
 
-/// A lane's thread. It builds its runtime itself: where a thread can't be had, one that was built
+/// What an I/O thread does. It builds its runtime itself: where a thread can't be had, one that was built
 /// before could not be dropped, for whoever asks is in a runtime already.
 fn run(
-    id: LaneId,
+    id: IoThreadId,
     main: Handle,
     built: &mpsc::Sender<io::Result<Handle>>,
     ended: oneshot::Receiver<()>,
@@ -138,25 +138,25 @@ fn run(
     runtime.shutdown_background();
 }
 
-impl Seat {
-    /// The lane's runtime.
+impl ThreadShare {
+    /// The I/O thread's runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Seat {
+impl Drop for ThreadShare {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The lane of this thread.
-pub(crate) fn here() -> LaneId {
+/// The I/O thread of this thread.
+pub(crate) fn here() -> IoThreadId {
     HERE.with_borrow(|here| here.as_ref().map_or(MAIN, |(id, _)| *id))
 }
 
-/// Does something on the main runtime's threads, so that it holds up no lane. It ends when this is
+/// Does something on the main runtime's threads, so that it holds up no I/O thread. It ends when this is
 /// dropped, and panics here if it panics there.
 pub async fn beside<F>(work: F) -> F::Output
 where
@@ -184,44 +184,47 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    async fn in_lane<T: Send + 'static>(
-        seat: &Seat,
+    async fn in_io_thread<T: Send + 'static>(
+        share: &ThreadShare,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        let joined = tokio::time::timeout(PATIENCE, seat.handle().spawn(work)).await;
+        let joined = tokio::time::timeout(PATIENCE, share.handle().spawn(work)).await;
         joined.expect("done in time").unwrap()
     }
 
     #[tokio::test]
     async fn connections_are_spread_and_places_come_free() {
-        let lanes = Lanes::start_so_many(3).unwrap();
-        let mut seats: Vec<Seat> = (0..9).map(|_| lanes.enter()).collect();
+        let io_threads = IoThreads::start_so_many(3).unwrap();
+        let mut permits: Vec<ThreadShare> = (0..9).map(|_| io_threads.enter()).collect();
         let mut taken = [0; 4];
-        for seat in &seats {
-            let LaneId(number) = in_lane(seat, async { here() }).await;
+        for share in &permits {
+            let IoThreadId(number) = in_io_thread(share, async { here() }).await;
             taken[number] += 1;
         }
         assert_eq!(taken, [0, 3, 3, 3], "none of them runs on the main runtime");
-        let left = seats.remove(4);
-        let lane = in_lane(&left, async { here() }).await;
+        let left = permits.remove(4);
+        let io_thread = in_io_thread(&left, async { here() }).await;
         drop(left);
-        assert_eq!(in_lane(&lanes.enter(), async { here() }).await, lane);
+        assert_eq!(
+            in_io_thread(&io_threads.enter(), async { here() }).await,
+            io_thread
+        );
     }
 
     #[tokio::test]
     async fn what_is_done_beside_a_lane_is_done_by_the_main_runtime_and_ends_with_who_asks() {
-        let lanes = Lanes::start().unwrap();
-        let seat = lanes.enter();
+        let io_threads = IoThreads::start().unwrap();
+        let share = io_threads.enter();
         assert_eq!(here(), MAIN);
         assert_eq!(
-            in_lane(&seat, async { beside(async { here() }).await }).await,
+            in_io_thread(&share, async { beside(async { here() }).await }).await,
             MAIN
         );
         assert_eq!(beside(async { here() }).await, MAIN);
 
         let (held, dropped) = oneshot::channel::<()>();
         let (begun, began) = oneshot::channel();
-        let asking = seat.handle().spawn(beside(async move {
+        let asking = share.handle().spawn(beside(async move {
             begun.send(()).unwrap();
             std::future::pending::<()>().await;
             drop(held);
@@ -234,20 +237,20 @@ mod tests {
             "dropped, not sent to"
         );
 
-        let panicked = seat.handle().spawn(beside(async { panic!("on purpose") }));
+        let panicked = share.handle().spawn(beside(async { panic!("on purpose") }));
         assert!(panicked.await.unwrap_err().is_panic());
     }
 
     #[tokio::test]
     async fn a_lane_ends_with_what_goes_on_in_it() {
-        let lanes = Lanes::start().unwrap();
-        let seat = lanes.enter();
+        let io_threads = IoThreads::start().unwrap();
+        let share = io_threads.enter();
         let (held, dropped) = oneshot::channel::<()>();
-        seat.handle().spawn(async move {
+        share.handle().spawn(async move {
             std::future::pending::<()>().await;
             drop(held);
         });
-        drop(lanes);
+        drop(io_threads);
         let ended = tokio::time::timeout(PATIENCE, dropped).await;
         assert!(ended.expect("ended in time").is_err());
     }

@@ -17,6 +17,7 @@
 mod admittance;
 mod dial;
 mod download;
+pub mod endpoint;
 mod error;
 mod events;
 mod frames;
@@ -24,12 +25,11 @@ mod framing;
 mod head;
 mod headers;
 mod hearing;
-pub mod lanes;
+pub mod io_threads;
 mod link;
 mod names;
 mod outbox;
 mod path;
-pub mod place;
 mod probe;
 mod references;
 mod request;
@@ -46,7 +46,7 @@ mod websocket;
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hersh_base::seats::{Bound, Seats};
+use hersh_base::permits::{Limit, Permits};
 use hyper::{
     Request, Response, StatusCode,
     body::Body as HttpBody,
@@ -80,7 +80,7 @@ use self::{
 pub const IN_FLIGHT_MAX: usize = 256;
 
 /// Tunnels to programs.
-pub const TUNNELS_MAX: Bound = Bound {
+pub const TUNNELS_MAX: Limit = Limit {
     all: 1_024,
     one_user: 512,
     for_admins: 32,
@@ -93,12 +93,12 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 /// Forwards requests to programs; clones share its bounds.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    tunnels: Seats,
+    tunnels: Permits,
 }
 
 impl Default for Proxy {
     fn default() -> Self {
-        let tunnels = Seats::new(TUNNELS_MAX);
+        let tunnels = Permits::new(TUNNELS_MAX);
         Self { tunnels }
     }
 }
@@ -168,9 +168,9 @@ impl Proxy {
                     revoked: right.revoked,
                     silence: upstream.rules().patience.silence,
                 };
-                let seat = self.tunnels.take(&right.user, right.share);
-                let seat = seat.ok_or(ForwardError::TunnelsBusy)?;
-                open(link, client_side, ends, (permit, right.connection, seat));
+                let tunnel = self.tunnels.take(&right.user, right.share);
+                let tunnel = tunnel.ok_or(ForwardError::TunnelsBusy)?;
+                open(link, client_side, ends, (permit, right.connection, tunnel));
                 let mut answer = Response::new(Body::empty());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = headers;
@@ -211,7 +211,7 @@ impl Proxy {
 
     async fn dial(&self, upstream: &Upstream) -> Result<Box<Link>, ForwardError> {
         let ended = upstream.ended().clone();
-        Link::dial(upstream.place(), upstream.rules(), ended).await
+        Link::dial(upstream.endpoint(), upstream.rules(), ended).await
     }
 }
 

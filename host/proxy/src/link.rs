@@ -30,8 +30,8 @@ use super::{
     wait::{GivenUp, Wait},
 };
 use crate::{
-    lanes::{self, LaneId},
-    place::{ConnectError, Place, Wire},
+    endpoint::{ConnectError, Endpoint, Wire},
+    io_threads::{self, IoThreadId},
 };
 
 /// Bytes read at once, at first and of a long answer.
@@ -52,7 +52,7 @@ pub(super) struct Link {
     wait: Wait,
     uses: usize,
     /// Whose reactor tells of it.
-    lane: LaneId,
+    io_thread: IoThreadId,
 }
 
 impl Link {
@@ -61,12 +61,12 @@ impl Link {
     /// # Errors
     /// [`ForwardError::Unreachable`].
     pub(super) async fn dial(
-        place: &Place,
+        endpoint: &Endpoint,
         rules: &Rules,
         ended: CancellationToken,
     ) -> Result<Box<Self>, ForwardError> {
         let (port, limit) = (rules.port, rules.patience.connect);
-        let wire = tokio::time::timeout(limit, place.connect(port))
+        let wire = tokio::time::timeout(limit, endpoint.connect(port))
             .await
             .map_err(|_| {
                 let source = io::Error::from(io::ErrorKind::TimedOut);
@@ -82,7 +82,7 @@ impl Link {
             keeps_alive: true,
             wait: Wait::new(limit, ended),
             uses: 0,
-            lane: lanes::here(),
+            io_thread: io_threads::here(),
         }))
     }
 
@@ -218,9 +218,9 @@ impl Link {
         is_free.then_some(self)
     }
 
-    /// The lane that it was dialled in: elsewhere each of its events would cross threads.
-    pub(super) fn lane(&self) -> LaneId {
-        self.lane
+    /// The I/O thread that it was dialled in: elsewhere each of its events would cross threads.
+    pub(super) fn io_thread(&self) -> IoThreadId {
+        self.io_thread
     }
 
     /// The connection itself after [`Said::Switch`], with what came behind that.

@@ -7,7 +7,7 @@ use hyper::{
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, Rules, error::AskError, head::Said, link::Link, request::Question};
-use crate::place::Place;
+use crate::endpoint::Endpoint;
 
 /// Characters of an answer that says no, for a person to read.
 const EXCERPT_LENGTH_MAX: usize = 200;
@@ -34,8 +34,8 @@ impl Miss {
 ///
 /// # Errors
 /// What was seen instead of a 2xx status.
-pub async fn probe(place: &Place, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
-    let link = Link::dial(place, rules, CancellationToken::new());
+pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
+    let link = Link::dial(endpoint, rules, CancellationToken::new());
     let link = link.await.map_err(|error| Miss::Unreached(words(&error)))?;
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");

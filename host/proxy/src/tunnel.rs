@@ -23,7 +23,7 @@ use super::{
     frames::{self, Frames},
     keep_alive,
 };
-use crate::place::Wire;
+use crate::endpoint::Wire;
 
 /// Bytes that wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;

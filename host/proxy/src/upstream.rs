@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, IN_FLIGHT_MAX, link::Link, rules::Rules};
-use crate::{lanes, place::Place};
+use crate::{endpoint::Endpoint, io_threads};
 
 /// Connections to one program that wait for the next request.
 const IDLE_MAX: usize = 32;
@@ -33,7 +33,7 @@ pub struct InFlight(Arc<AtomicUsize>);
 /// One container of a program.
 pub struct Upstream {
     container: ContainerId,
-    place: Place,
+    endpoint: Endpoint,
     /// What requests name as their host: the program's id.
     authority: String,
     rules: Rules,
@@ -42,7 +42,7 @@ pub struct Upstream {
     ended: CancellationToken,
 }
 
-/// A place among the requests under way, until it is dropped.
+/// A permit for one request under way, until it is dropped.
 pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
@@ -51,7 +51,7 @@ impl Upstream {
     pub fn new(
         program: &ProgramId,
         container: ContainerId,
-        place: Place,
+        endpoint: Endpoint,
         rules: Rules,
         in_flight: InFlight,
     ) -> Arc<Self> {
@@ -59,7 +59,7 @@ impl Upstream {
             container,
             authority: program.to_string(),
             rules,
-            place,
+            endpoint,
             in_flight,
             idle: Mutex::default(),
             ended: CancellationToken::new(),
@@ -92,8 +92,8 @@ impl Upstream {
         &self.container
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// What requests name as their host.
@@ -111,7 +111,7 @@ impl Upstream {
         &self.ended
     }
 
-    /// A place among the requests under way.
+    /// Takes a permit for one request under way.
     pub(super) fn permit(self: Arc<Self>) -> Result<Permit, ForwardError> {
         let another = |count: usize| (count < IN_FLIGHT_MAX).then_some(count + 1);
         let count = &self.in_flight.0;
@@ -121,12 +121,14 @@ impl Upstream {
         Ok(Permit(self))
     }
 
-    /// A connection of this lane that waits, the last one that served first; for a request that
+    /// A connection of this I/O thread that waits, the last one that served first; for a request that
     /// may be sent twice or not.
     pub(super) fn take(&self, may_ask_again: bool) -> Option<Box<Link>> {
-        let here = lanes::here();
+        let here = io_threads::here();
         let mut idle = self.idle();
-        let at = idle.iter().rposition(|(_, link)| link.lane() == here)?;
+        let at = idle
+            .iter()
+            .rposition(|(_, link)| link.io_thread() == here)?;
         let waited = idle[at].0.elapsed();
         if !may_ask_again && waited >= IDLE_MAX_FOR_CHANGES {
             // Those before it have waited for longer, and serve who may ask again.

@@ -1,18 +1,18 @@
 //! A creating call that is sent twice is carried out once.
 //!
 //! ```text
-//! Idempotency-Key ─► claim (nobody else has it in hand) ─► answered before? the same answer
+//! Idempotency-Key ─► claim (nobody else has it in hand) ─► answered before? the body is hashed, not stored:
+//!                                                      │      the same answer, or refused as another request
 //!                                                      └─► create and keep the answer, in one transaction
 //! ```
-//! A key belongs to its user and to one request: the same key with another request is refused. Answers
-//! are kept for a day.
+//! A key belongs to its user and to one request, byte for byte. Answers are kept for a day.
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_base::token_text;
+use hersh_base::{hex::hex, token_text};
 use hersh_journal::{IDEMPOTENCY_MS, Journal, JournalError, KeptAnswer};
 use hersh_program::UserId;
 use sha2::{Digest, Sha256};
@@ -43,19 +43,16 @@ pub(crate) struct Claims(Arc<Mutex<HashSet<(UserId, Key)>>>);
 pub(crate) struct Claim {
     claims: Claims,
     owner: (UserId, Key),
-    fingerprint: String,
 }
 
 impl Claims {
-    /// Takes a key in hand for the request that `parts` tell from others; `None` if it is in
-    /// somebody's hand.
-    pub(crate) fn claim(&self, user: &UserId, key: &Key, parts: &[&[u8]]) -> Option<Claim> {
+    /// Takes a key in hand; `None` if it is in somebody's hand.
+    pub(crate) fn claim(&self, user: &UserId, key: &Key) -> Option<Claim> {
         let owner = (user.clone(), key.clone());
         let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         claimed.insert(owner.clone()).then(|| Claim {
             claims: self.clone(),
             owner,
-            fingerprint: fingerprint(parts),
         })
     }
 }
@@ -67,40 +64,38 @@ impl Drop for Claim {
     }
 }
 
-/// What is known of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// Nothing: the call is to be carried out.
-    New,
-    /// It was carried out then, milliseconds since the Unix epoch; this was the answer.
-    Answered(String, u64),
-    /// It was used for another request.
-    Mismatch,
-}
-
 impl Claim {
-    /// Looks the key up. Blocks on the disk.
+    /// Looks up what was answered to the key. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
-    pub(crate) fn look_up(&self, journal: &Journal, now_ms: u64) -> Result<Known, JournalError> {
+    pub(crate) fn answered(
+        &self,
+        journal: &Journal,
+        now_ms: u64,
+    ) -> Result<Option<KeptAnswer>, JournalError> {
         let (user, key) = &self.owner;
         let since_ms = now_ms.saturating_sub(IDEMPOTENCY_MS);
-        let found = journal.kept_answer(user.as_str(), &key.0, since_ms)?;
-        Ok(match found {
-            None => Known::New,
-            Some(kept) if kept.fingerprint == self.fingerprint => {
-                Known::Answered(kept.answer, kept.at_ms)
-            }
-            Some(_) => Known::Mismatch,
-        })
+        journal.kept_answer(user.as_str(), &key.0, since_ms)
     }
+}
 
+/// A key in hand, with the request that it is for.
+#[derive(Debug)]
+pub(crate) struct ClaimedRequest {
+    /// The key.
+    pub(crate) claim: Claim,
+    /// What tells the request from others.
+    pub(crate) fingerprint: String,
+}
+
+impl ClaimedRequest {
     /// What is to be kept once the call is carried out with that answer.
     pub(crate) fn kept(&self, answer: String, now_ms: u64) -> KeptAnswer {
+        let (user, key) = &self.claim.owner;
         KeptAnswer {
-            user: self.owner.0.to_string(),
-            key: self.owner.1.0.to_string(),
+            user: user.to_string(),
+            key: key.0.to_string(),
             fingerprint: self.fingerprint.clone(),
             answer,
             at_ms: now_ms,
@@ -108,15 +103,33 @@ impl Claim {
     }
 }
 
-/// A hash over all parts, each with its length, so that no two lists of parts look alike.
-fn fingerprint(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
+/// A hash that tells one request from others: over what its head asks for, then over its body as that
+/// comes. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Fingerprint(Arc<Mutex<Sha256>>);
+
+impl Fingerprint {
+    /// Begins with `parts`, each with its length, so that no two lists of parts look alike.
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Self(Arc::new(Mutex::new(hash)))
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+
+    /// Goes on with a piece of the body.
+    pub(crate) fn take_in(&self, piece: &[u8]) {
+        self.hash().update(piece);
+    }
+
+    /// The hash of all so far, in hex.
+    pub(crate) fn text(&self) -> String {
+        hex(&self.hash().clone().finalize())
+    }
+
+    fn hash(&self) -> MutexGuard<'_, Sha256> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,42 +1,42 @@
 //! How many may hold a thread or room of a host for as long as they like.
 
-use hersh_base::seats::Bound;
+use hersh_base::permits::Limit;
 
 use crate::connections::CONNECTIONS_MAX;
 
 /// Source that comes in: at once, and of one user. Each holds a thread and room in staging.
-pub(crate) const UPLOADS_MAX: Bound = Bound {
+pub(crate) const UPLOADS_MAX: Limit = Limit {
     all: 24,
     one_user: 8,
     for_admins: 2,
 };
 /// Source that goes out. Each holds a thread.
-pub(crate) const DOWNLOADS_MAX: Bound = Bound {
+pub(crate) const DOWNLOADS_MAX: Limit = Limit {
     all: 16,
     one_user: 4,
     for_admins: 2,
 };
 
 /// Logs, build logs and histories that are being read. Each holds a thread, and then its lines until the client took them.
-pub(crate) const READERS_MAX: Bound = Bound {
+pub(crate) const READERS_MAX: Limit = Limit {
     all: 32,
     one_user: 8,
     for_admins: 2,
 };
 /// Live streams of the host's own. Each holds the lines that it begins with until the client took them.
-pub(crate) const STREAMS_MAX: Bound = Bound {
+pub(crate) const STREAMS_MAX: Limit = Limit {
     all: 256,
     one_user: 64,
     for_admins: 8,
 };
 /// Connections that members' requests come by, whatever they wait for. Admins' are not counted.
-pub(crate) const LINES_MAX: Bound = Bound {
+pub(crate) const MEMBER_CONNECTIONS_MAX: Limit = Limit {
     all: CONNECTIONS_MAX,
     one_user: 1_024,
     for_admins: 512,
 };
 /// Answers that wait for a program to settle, each for an hour at most.
-pub(crate) const WAITS_MAX: Bound = Bound {
+pub(crate) const WAITS_MAX: Limit = Limit {
     all: 1_024,
     one_user: 64,
     for_admins: 32,
@@ -44,7 +44,7 @@ pub(crate) const WAITS_MAX: Bound = Bound {
 
 #[cfg(test)]
 mod tests {
-    use hersh_base::seats::{Seat, Seats, Share};
+    use hersh_base::permits::{Permit, Permits, Share};
     use hersh_program::UserId;
     use hersh_proxy::TUNNELS_MAX;
 
@@ -54,9 +54,9 @@ mod tests {
         UserId::parse(&format!("u{number}")).unwrap()
     }
 
-    /// As many seats as the user gets.
-    fn all_of(seats: &Seats, number: usize, share: Share) -> Vec<Seat> {
-        std::iter::from_fn(|| seats.take(&user(number), share)).collect()
+    /// As many permits as the user gets.
+    fn all_of(permits: &Permits, number: usize, share: Share) -> Vec<Permit> {
+        std::iter::from_fn(|| permits.take(&user(number), share)).collect()
     }
 
     #[test]
@@ -68,16 +68,16 @@ mod tests {
             STREAMS_MAX,
             TUNNELS_MAX,
         ] {
-            let seats = Seats::new(bound);
+            let permits = Permits::new(bound);
             let greedy: Vec<_> = (0..4)
-                .map(|number| all_of(&seats, number, Share::Fair))
+                .map(|number| all_of(&permits, number, Share::Fair))
                 .collect();
             assert!(greedy.iter().all(|held| !held.is_empty()), "{bound:?}");
-            assert!(seats.take(&user(4), Share::Fair).is_some(), "{bound:?}");
+            assert!(permits.take(&user(4), Share::Fair).is_some(), "{bound:?}");
             let crowd: Vec<_> = (5..2_000)
-                .map(|number| all_of(&seats, number, Share::Fair))
+                .map(|number| all_of(&permits, number, Share::Fair))
                 .collect();
-            let admins = all_of(&seats, 2_000, Share::Any);
+            let admins = all_of(&permits, 2_000, Share::Any);
             assert!(admins.len() >= bound.for_admins, "{bound:?}");
             drop((greedy, crowd));
         }

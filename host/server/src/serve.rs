@@ -8,7 +8,7 @@ use hersh_base::{
 };
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_machine::driver::Clock;
-use hersh_proxy::lanes::Lanes;
+use hersh_proxy::io_threads::IoThreads;
 use hersh_storage::{Storage, StorageError, output::LogStore};
 use tokio::net::TcpListener;
 
@@ -40,7 +40,7 @@ pub enum HostError {
     #[error(
         "can't start threads for connections: {0}; raise the limits of processes and open files"
     )]
-    Lanes(std::io::Error),
+    IoThreads(std::io::Error),
     /// The data folder can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -105,7 +105,7 @@ impl HostError {
             | Self::Engine(_)
             | Self::Bootstrap(_)
             | Self::Signals(_)
-            | Self::Lanes(_)
+            | Self::IoThreads(_)
             | Self::Random(_)
             | Self::Worker(_) => false,
         }
@@ -172,7 +172,7 @@ pub async fn serve(
         tls,
         behind_tls_proxy: config.settings.behind_tls_proxy,
         metrics: host.metrics().connections().clone(),
-        lanes: Lanes::start().map_err(HostError::Lanes)?,
+        io_threads: IoThreads::start().map_err(HostError::IoThreads)?,
     };
     announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
     let (fresh, living) = (tokio::spawn(fresh), tokio::spawn(service::live()));

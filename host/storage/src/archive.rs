@@ -8,8 +8,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use tar::{Archive, EntryType, PaxExtensions};
 
 use super::{
-    SourceLimits, attributes::Attributes, error::SourceError, paths::refused, tree::Tree,
-    whole::Whole, write::unreadable,
+    attributes::Attributes, error::SourceError, paths::refused, tree::Tree, whole::Whole,
+    write::unreadable,
 };
 
 /// The longest name or extension header that is read, bytes.
@@ -42,7 +42,7 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
     };
     let whole = Whole::new();
     // What is skipped is unpacked too, so the bound is on the stream and not only on what is kept.
-    let mut archive = Archive::new(whole.watch(plain, stream_bytes_max(tree.limits())));
+    let mut archive = Archive::new(whole.watch(plain, tree.limits().archive_bytes_max()));
     entries(&mut archive, tree, &whole)?;
     whole.finish(&mut archive.into_inner())
 }
@@ -82,18 +82,6 @@ fn entries(
         ));
     }
     Ok(())
-}
-
-/// The most that an honest archive within `limits` takes: its files, and for each entry its
-/// headers and padding, with room for long names.
-fn stream_bytes_max(limits: SourceLimits) -> u64 {
-    const ENTRY_BYTES: u64 = 8 * 1024;
-    const REST_BYTES: u64 = 1024 * 1024;
-    let entries = limits.entries.saturating_mul(ENTRY_BYTES);
-    limits
-        .total_bytes
-        .saturating_add(entries)
-        .saturating_add(REST_BYTES)
 }
 
 fn take(

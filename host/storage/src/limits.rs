@@ -17,6 +17,20 @@ pub struct SourceLimits {
     pub free_bytes_min: u64,
 }
 
+impl SourceLimits {
+    /// The most that an honest archive within these limits takes, bytes: its files, and for each entry
+    /// its headers and padding, with room for long names.
+    #[must_use]
+    pub fn archive_bytes_max(&self) -> u64 {
+        const ENTRY_BYTES: u64 = 8 * 1024;
+        const REST_BYTES: u64 = 1024 * 1024;
+        let entries = self.entries.saturating_mul(ENTRY_BYTES);
+        self.total_bytes
+            .saturating_add(entries)
+            .saturating_add(REST_BYTES)
+    }
+}
+
 impl Default for SourceLimits {
     fn default() -> Self {
         Self {

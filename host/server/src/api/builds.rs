@@ -1,12 +1,6 @@
 //! A program's builds and what they printed.
 
-use std::{
-    io::{Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -16,8 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt, stream};
-use hersh_base::seats::Seat;
+use hersh_base::permits::Permit;
 use hersh_program::{BuildId, IdError};
+use hersh_storage::output::BuildLogReader;
 use hersh_wire::{BuildList, Code, LogLine, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -25,7 +20,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, live, reader, seat},
+    stream::{event, live, permit, reader},
     view,
 };
 use crate::{
@@ -39,8 +34,6 @@ const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
 const PIECE_BYTES: usize = 64 * 1024;
 /// How much of a build's id names it, bytes: as much as is shown to people.
 const SHORT_BYTES_MIN: usize = "build-".len() + 12;
-/// Bytes of a build log that are read at once.
-const CHUNK_BYTES: u64 = 64 * 1024;
 
 /// The builds whose source or log is kept.
 #[utoipa::path(
@@ -102,34 +95,37 @@ pub(super) async fn logs(
 ) -> Result<Response, Failure> {
     let build = named(&host, &entry, build).await?;
     let id = entry.id();
-    let path = host.storage().build_log_path(&id, &build);
     if query.follow {
-        let seat = seat(&host, &caller)?;
-        return Ok(live(seat, follow_build(entry, path)));
+        let permit = permit(&host, &caller)?;
+        let log = host.storage().follow_build_log(&id, &build);
+        return Ok(live(permit, follow_build(entry, log)));
     }
-    let seat = reader(&host, &caller)?;
-    let text = tokio::fs::read(&path).await.map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return Failure::new(Code::NotFound, format!("{build} of {id} was not built yet"));
-        }
-        Failure::internal(&error)
-    })?;
+    let permit = reader(&host, &caller)?;
+    let (program, wanted) = (id.clone(), build.clone());
+    let text = host
+        .blocking(move |host| host.storage().read_build_log(&program, &wanted))
+        .await
+        .map_err(|error| Failure::internal(&error))?
+        .map_err(|error| Failure::internal(&error))?
+        .ok_or_else(|| {
+            let detail = format!("{build} of {id} was not built yet");
+            Failure::new(Code::NotFound, detail)
+        })?;
     // Asked after reading: by then the path may be that of another program with this name.
     if entry.gone().is_cancelled() {
         return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    let text = Bytes::from(String::from_utf8_lossy(&text).into_owned());
-    Ok((kind, Body::from_stream(in_pieces(text, seat))).into_response())
+    Ok((kind, Body::from_stream(in_pieces(text.into(), permit))).into_response())
 }
 
-/// A text in pieces; the seat is free when the last was taken.
+/// A text in pieces; the permit is free when the last was taken.
 fn in_pieces(
     mut text: Bytes,
-    seat: Seat,
+    permit: Permit,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
     stream::iter(std::iter::from_fn(move || {
-        let _held = &seat;
+        let _held = &permit;
         let piece = text.split_to(text.len().min(PIECE_BYTES));
         (!piece.is_empty()).then_some(Ok(piece))
     }))
@@ -167,19 +163,15 @@ fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, Id
 /// The lines of a build from its first, until it is over and all are told.
 fn follow_build(
     entry: Arc<Entry>,
-    path: PathBuf,
+    log: BuildLogReader,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
-    let reading = BuildLog {
+    let following = Following {
         entry,
-        path,
-        file: None,
-        offset: 0,
-        partial: Vec::new(),
-        over: false,
+        log: Some(log),
     };
-    stream::unfold(reading, |mut reading| async move {
-        let lines = reading.next_lines().await?;
-        Some((stream::iter(lines), reading))
+    stream::unfold(following, |mut following| async move {
+        let lines = following.next_lines().await?;
+        Some((stream::iter(lines), following))
     })
     .flatten()
     .map(|text| {
@@ -192,82 +184,39 @@ fn follow_build(
     })
 }
 
-struct BuildLog {
+/// A build whose log is followed.
+struct Following {
     entry: Arc<Entry>,
-    path: PathBuf,
-    /// Which file was read, by number and birth: each build makes its own, and numbers are used again.
-    file: Option<(u64, Option<SystemTime>)>,
-    offset: u64,
-    partial: Vec<u8>,
-    over: bool,
+    /// `None` once all is told.
+    log: Option<BuildLogReader>,
 }
 
-impl BuildLog {
+impl Following {
     /// The next lines; `None` when the build is over and nothing is left to tell.
     async fn next_lines(&mut self) -> Option<Vec<String>> {
         loop {
-            if self.over {
-                return None;
-            }
+            let mut log = self.log.take()?;
             // Asked before reading: what a build that is over has written is all there.
-            let building = self.entry.is_building();
-            let chunk = self.read_chunk().await;
+            let is_building = self.entry.is_building();
+            let read = tokio::task::spawn_blocking(move || {
+                let lines = log.next_lines();
+                (log, lines)
+            });
+            let (mut log, lines) = read.await.ok()?;
             // Asked after reading: by then the path may be that of another program with this name.
             if self.entry.gone().is_cancelled() {
                 return None;
             }
-            if chunk.is_empty() && !building {
-                self.over = true;
-                let rest = std::mem::take(&mut self.partial);
-                return (!rest.is_empty())
-                    .then(|| vec![String::from_utf8_lossy(&rest).into_owned()]);
+            match lines {
+                None if !is_building => return log.rest().map(|rest| vec![rest]),
+                None => tokio::time::sleep(BUILD_LOG_POLL).await,
+                Some(_) => {}
             }
-            let lines = self.split(&chunk);
-            if !lines.is_empty() {
+            self.log = Some(log);
+            if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
                 return Some(lines);
             }
-            if chunk.is_empty() {
-                tokio::time::sleep(BUILD_LOG_POLL).await;
-            }
         }
-    }
-
-    /// What was written since; nothing if the file is not there yet or can't be read.
-    async fn read_chunk(&mut self) -> Vec<u8> {
-        let (path, known, offset) = (self.path.clone(), self.file, self.offset);
-        let read = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
-            let mut file = std::fs::File::open(path)?;
-            let metadata = file.metadata()?;
-            // Another file, or one shorter than what was read: another build has begun anew.
-            let file_id = (metadata.ino(), metadata.created().ok());
-            let is_same = known == Some(file_id) && metadata.len() >= offset;
-            let offset = if is_same { offset } else { 0 };
-            file.seek(SeekFrom::Start(offset))?;
-            let mut chunk = Vec::new();
-            file.take(CHUNK_BYTES).read_to_end(&mut chunk)?;
-            Ok((file_id, offset, chunk))
-        });
-        let Ok(Ok((file_id, offset, chunk))) = read.await else {
-            return Vec::new();
-        };
-        if offset == 0 {
-            self.partial.clear();
-        }
-        self.file = Some(file_id);
-        self.offset = offset + chunk.len() as u64;
-        chunk
-    }
-
-    fn split(&mut self, chunk: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
-            if self.partial.ends_with(b"\n") || self.partial.len() as u64 > CHUNK_BYTES {
-                let line = std::mem::take(&mut self.partial);
-                lines.push(String::from_utf8_lossy(&line).trim_end().to_string());
-            }
-        }
-        lines
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Limit, Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live, reader, seat},
+    stream::{event, last_event_id, live, permit, reader},
     view,
 };
 use crate::{
@@ -70,9 +70,9 @@ pub(super) async fn events(
             let bad = |_| Failure::new(Code::BadRequest, "Last-Event-ID is not from here");
             after = id.parse().map_err(bad)?;
         }
-        let seat = seat(&host, &caller)?;
+        let permit = permit(&host, &caller)?;
         let events = follow(host.clone(), entry, after);
-        return Ok(live(seat, events));
+        return Ok(live(permit, events));
     }
     let _seat = reader(&host, &caller)?;
     let page = read(&host, &entry, after, limit).await?;

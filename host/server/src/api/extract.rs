@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
     http::{StatusCode, header, request::Parts},
 };
-use hersh_base::seats::Seat;
+use hersh_base::permits::Permit;
 use hersh_program::ProgramId;
 use hersh_wire::{Code, Span};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -44,11 +44,11 @@ pub(super) struct Wait {
 /// The longest that a request may hold for a program to settle.
 const WAIT_MAX_MS: u64 = 60 * 60_000;
 
-/// An answer that is held, with its seat among those of the caller.
+/// An answer that is held, with its permit among those of the caller.
 pub(super) struct Hold {
     /// How long at most.
     pub(super) time: Duration,
-    _seat: Seat,
+    _seat: Permit,
 }
 
 impl Wait {
@@ -64,8 +64,8 @@ impl Wait {
             let detail = "wait is longer than an hour; use at most 1h";
             return Err(Failure::new(Code::BadRequest, detail));
         }
-        let seat = host
-            .seats()
+        let permit = host
+            .permits()
             .waits
             .take(&caller.user, caller.role.share())
             .ok_or_else(|| {
@@ -74,7 +74,10 @@ impl Wait {
                 Failure::new(Code::QueueFull, detail)
             })?;
         let time = Duration::from_millis(ms);
-        Ok(Some(Hold { time, _seat: seat }))
+        Ok(Some(Hold {
+            time,
+            _seat: permit,
+        }))
     }
 }
 

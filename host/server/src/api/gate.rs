@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, Role, Scope, audit},
-    connections::{Client, Line},
+    connections::{Client, ClientConnection},
     host::Host,
 };
 
@@ -40,8 +40,8 @@ pub(super) async fn pass(
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
     let path = matched.as_ref().map(MatchedPath::as_str);
     let client = request.extensions().get::<Client>();
-    let line = client.map(|client| &client.line);
-    versioned(match admit(&host, path, peer, line, &request) {
+    let connection = client.map(|client| &client.connection);
+    versioned(match admit(&host, path, peer, connection, &request) {
         Ok(None) => next.run(request).await,
         Ok(Some(admitted)) => run(&host, admitted, peer, request, next).await,
         Err(refusal) => refusal.into_response(),
@@ -58,8 +58,8 @@ pub(super) fn admit_look(
     client: &Client,
     request: &Request,
 ) -> Result<Caller, Failure> {
-    let (peer, line) = (client.address.ip(), &client.line);
-    match admit(host, Some(path), Some(peer), Some(line), request)? {
+    let (peer, connection) = (client.address.ip(), &client.connection);
+    match admit(host, Some(path), Some(peer), Some(connection), request)? {
         Some(Admitted {
             caller,
             change: None,
@@ -101,7 +101,7 @@ fn admit(
     host: &Host,
     path: Option<&str>,
     peer: Option<IpAddr>,
-    line: Option<&Line>,
+    connection: Option<&ClientConnection>,
     request: &Request,
 ) -> Result<Option<Admitted>, Failure> {
     check_authority(request)?;
@@ -113,7 +113,7 @@ fn admit(
     }
     // Without a token nobody learns so much as whether a route exists.
     let caller = authenticate(host, peer, request.headers())?;
-    count(host, &caller, line)?;
+    count(host, &caller, connection)?;
     check_version(request.headers())?;
     check_address(request)?;
     let Some(path) = path else {
@@ -185,7 +185,7 @@ async fn run(
     };
     tracing::Span::current().record("user", caller.user.as_str());
     let client = request.extensions().get::<Client>();
-    let line = client.map(|client| client.line.clone());
+    let connection = client.map(|client| client.connection.clone());
     let grant = host.grant(caller.clone());
     let particulars = attempt.as_ref().map(audit::Attempt::particulars);
     request
@@ -196,8 +196,8 @@ async fn run(
     if let Some(attempt) = attempt {
         attempt.ended(answer.status().as_u16()).await;
     }
-    match line {
-        Some(line) => answer.map(|body| line.carry(body, grant)),
+    match connection {
+        Some(connection) => answer.map(|body| connection.carry(body, grant)),
         None => answer,
     }
 }
@@ -229,18 +229,22 @@ fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Resul
 
 /// Counts the connection among the caller's. An admin's is let in however many there are: nobody
 /// else could help a host that is full.
-fn count(host: &Host, caller: &Caller, line: Option<&Line>) -> Result<(), Failure> {
-    let seats = &host.seats().lines;
-    let has_place = match (caller.role, line) {
+fn count(
+    host: &Host,
+    caller: &Caller,
+    connection: Option<&ClientConnection>,
+) -> Result<(), Failure> {
+    let permits = &host.permits().connections;
+    let has_place = match (caller.role, connection) {
         (Role::Admin, _) | (Role::Member, None) => true,
-        (Role::Member, Some(line)) => line.count_for(&caller.user, seats),
+        (Role::Member, Some(connection)) => connection.count_for(&caller.user, permits),
     };
     if has_place {
         return Ok(());
     }
     let detail = format!(
         "{} connections of {} are open, or all that members may have; close one, or try again later",
-        seats.one_user(),
+        permits.one_user(),
         caller.user,
     );
     Err(Failure::new(Code::QueueFull, detail).closing())

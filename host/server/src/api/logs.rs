@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response, sse::Event},
 };
 use futures_util::{Stream, StreamExt, stream};
-use hersh_base::seats::Seat;
+use hersh_base::permits::Permit;
 use hersh_storage::output::{self, Followed, Marks, normal_time};
 use hersh_wire::{Code, LogLine, Problem, Span};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{Owned, Params},
     problem::Failure,
-    stream::{event, last_event_id, live, reader, seat},
+    stream::{event, last_event_id, live, permit, reader},
     view,
 };
 use crate::{auth::Caller, host::Host};
@@ -81,37 +81,39 @@ pub(super) async fn program(
         Marks::Hidden
     };
     if !query.follow {
-        let seat = reader(&host, &caller)?;
+        let permit = reader(&host, &caller)?;
         let lines = store.tail_of(&id, tail, marks).await;
         let lines = lines.map_err(|error| Failure::internal(&error))?;
         let lines = lines.into_iter().map(view::log_line);
         let lines = lines.filter(move |line| is_since(line, since.as_deref()));
-        return Ok(list(lines, seat));
+        return Ok(list(lines, permit));
     }
-    let place = last_event_id(&headers)?.map(Place::parse).transpose()?;
-    // To go on, all that is kept is read again up to the place.
-    let tail = if place.is_some() { TAIL_MAX } else { tail };
-    let seat = seat(&host, &caller)?;
+    let position = last_event_id(&headers)?
+        .map(LogPosition::parse)
+        .transpose()?;
+    // To go on, all that is kept is read again up to the position.
+    let tail = if position.is_some() { TAIL_MAX } else { tail };
+    let permit = permit(&host, &caller)?;
     // It is the read's: a client that hangs up meanwhile makes no room for another read.
     let reading = reader(&host, &caller)?;
     let followed = store.follow_of(&id, tail, marks, reading).await;
     let followed = followed.map_err(|error| Failure::internal(&error))?;
     let gone = entry.gone().clone().cancelled_owned();
     let is_shown = move |line: &LogLine| is_since(line, since.as_deref());
-    let lines = resumed(followed, place, is_shown).take_until(gone);
-    Ok(live(seat, lines))
+    let lines = resumed(followed, position, is_shown).take_until(gone);
+    Ok(live(permit, lines))
 }
 
-/// What is kept from behind `place` on, and what comes after it; all of it, behind a word about the
-/// gap, when the place is not among what is kept. That is decided on the very lines that are sent:
-/// with those of another read, a place that is no longer kept would be waited for, for ever.
+/// What is kept from behind `position` on, and what comes after it; all of it, behind a word about the
+/// gap, when the position is not among what is kept. That is decided on the very lines that are sent:
+/// with those of another read, a position that is no longer kept would be waited for, for ever.
 fn resumed(
     followed: Followed,
-    place: Option<Place>,
+    position: Option<LogPosition>,
     is_shown: impl Fn(&LogLine) -> bool + Send,
 ) -> impl Stream<Item = Event> + Send {
     let kept: Vec<_> = followed.kept.into_iter().map(view::log_line).collect();
-    let found = place.as_ref().map(|place| position(&kept, place));
+    let found = position.as_ref().map(|wanted| index_of(&kept, wanted));
     let (sent, gap) = match found {
         Some(Some(position)) => (position + 1, None),
         Some(None) => (0, Some(gap())),
@@ -122,7 +124,7 @@ fn resumed(
     stream::iter(gap).chain(numbered(lines, sent, is_shown))
 }
 
-/// Says that the place where a stream is to go on is not kept any more.
+/// Says that the position where a stream is to go on is not kept any more.
 fn gap() -> Event {
     let line = LogLine {
         at: None,
@@ -134,10 +136,10 @@ fn gap() -> Event {
 
 /// Lines as a list in JSON, each written when the client takes it, so that lines of control characters
 /// don't stand in memory six times as long.
-fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, seat: Seat) -> Response {
+fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, permit: Permit) -> Response {
     let mut separator = "[";
     let lines = lines.map(move |line| {
-        let _held = &seat;
+        let _held = &permit;
         let line = serde_json::to_string(&line)?;
         Ok::<_, serde_json::Error>(format!("{}{line}", std::mem::replace(&mut separator, ",")))
     });
@@ -150,68 +152,68 @@ fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, seat: Seat) -> Re
 
 /// Where a stream of lines was: the time of a line, and how many of that same time came before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Place {
+struct LogPosition {
     at: String,
     number: u64,
 }
 
-impl Place {
+impl LogPosition {
     fn parse(text: &str) -> Result<Self, Failure> {
         let parts = text.split_once('/');
-        let place = parts.and_then(|(at, number)| {
+        let position = parts.and_then(|(at, number)| {
             Some(Self {
                 at: normal_time(at)?,
                 number: number.parse().ok()?,
             })
         });
-        place.ok_or_else(|| Failure::new(Code::BadRequest, "Last-Event-ID is not from here"))
+        position.ok_or_else(|| Failure::new(Code::BadRequest, "Last-Event-ID is not from here"))
     }
 }
 
 /// Numbers lines of one time.
 #[derive(Debug, Default)]
-struct Places(Place);
+struct LogPositions(LogPosition);
 
-impl Places {
-    /// The place of the next line; what the host says has none, since not all of it is kept.
-    fn of(&mut self, line: &LogLine) -> Option<Place> {
+impl LogPositions {
+    /// The position of the next line; what the host says has none, since not all of it is kept.
+    fn of(&mut self, line: &LogLine) -> Option<LogPosition> {
         if line.stream.as_deref() == Some(output::Stream::Host.name()) {
             return None;
         }
         let at = line.at.clone().unwrap_or_default();
         self.0 = if at == self.0.at {
-            Place {
+            LogPosition {
                 at,
                 number: self.0.number + 1,
             }
         } else {
-            Place { at, number: 0 }
+            LogPosition { at, number: 0 }
         };
         Some(self.0.clone())
     }
 }
 
-/// Where the line at `place` stands: by its number, since a clock may step back and two streams have
+/// Where the line at `position` stands: by its number, since a clock may step back and two streams have
 /// times that are not in order.
-fn position(lines: &[LogLine], place: &Place) -> Option<usize> {
-    let mut places = Places::default();
+fn index_of(lines: &[LogLine], wanted: &LogPosition) -> Option<usize> {
+    let mut positions = LogPositions::default();
     lines
         .iter()
-        .position(|line| places.of(line).as_ref() == Some(place))
+        .position(|line| positions.of(line).as_ref() == Some(wanted))
 }
 
-/// Lines as events with their places as ids, but for the first `sent` and those that are not shown,
+/// Lines as events with their positions as ids, but for the first `sent` and those that are not shown,
 /// which count all the same: an id means the same line whatever was asked for.
 fn numbered(
     lines: impl Stream<Item = LogLine> + Send,
     sent: usize,
     is_shown: impl Fn(&LogLine) -> bool + Send,
 ) -> impl Stream<Item = Event> + Send {
-    let mut places = Places::default();
+    let mut positions = LogPositions::default();
     lines.enumerate().filter_map(move |(number, line)| {
-        let place = places.of(&line);
+        let position = positions.of(&line);
         let event = (number >= sent && is_shown(&line)).then(|| {
-            let id = place.map(|place| format!("{}/{}", place.at, place.number));
+            let id = position.map(|position| format!("{}/{}", position.at, position.number));
             event(id.as_deref(), &line)
         });
         std::future::ready(event)

@@ -1,7 +1,7 @@
 //! What a connection is served from: the router, and a short way for what is asked most.
 //!
 //! ```text
-//! GET /programs/{id}/watcher/... ──► observer ─► gate ─► proxy                (in the lane)
+//! GET /programs/{id}/watcher/... ──► observer ─► gate ─► proxy                (in the I/O thread)
 //! everything else ──► router ──────► observer ─► gate ─► handler, or proxy    (beside it)
 //! ```
 //! Both ways are seen by one observer and pass the same gate and the same proxy. The short one
@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hersh_program::ProgramId;
-use hersh_proxy::lanes;
+use hersh_proxy::io_threads;
 use tower_service::Service;
 
 use super::{gate, observe::Observer, watcher};
@@ -73,7 +73,7 @@ impl RequestHandler for Site {
             extensions.insert(client);
             let mut router = self.router.clone();
             // A router is always ready.
-            lanes::beside(async move { router.call(request).await }).await
+            io_threads::beside(async move { router.call(request).await }).await
         }
     }
 }

@@ -9,9 +9,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hersh_journal::KeptAnswer;
 use hersh_program::{Manifest, Program, ProgramId};
 use hersh_storage::{Purpose, SourceTree, StagedSource, tar_stream};
-use hersh_wire::{Code, CreateProgram, ProgramCreated};
+use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -19,13 +20,13 @@ use super::{
     build_query::{ARGS_HEADER_IS, BuildQuery},
     extract::{Owned, Params},
     problem::Failure,
-    upload::{Taken, take},
+    upload::{read_over, take},
     view,
 };
 use crate::{
     auth::{Caller, audit::Particulars},
     host::{Entry, Host, NewProgram, Outcome},
-    idempotency::{Claim, Key, Known},
+    idempotency::{Claim, ClaimedRequest, Fingerprint, Key},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -80,23 +81,25 @@ pub(super) async fn create(
     Params(query): Params<CreateQuery>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let key = key(request.headers())?;
-    let taken = take(&host, &caller, request, query.build()).await?;
-    let claim = match key {
-        Some(key) => Some(claim(&host, &caller, &key, &query, &taken)?),
+    let fingerprint = Fingerprint::of(&[
+        request.uri().query().unwrap_or_default().as_bytes(),
+        header_bytes(&request, header::CONTENT_TYPE.as_str()),
+        header_bytes(&request, BUILD_ARGS_HEADER),
+    ]);
+    let claim = match key(request.headers())? {
+        Some(key) => Some(claim(&host, &caller, &key)?),
         None => None,
     };
-    let claim = match claim {
-        Some(claim) => match repeated(&host, claim).await? {
-            Repeated::No(claim) => Some(claim),
-            Repeated::Answered(id, at_ms) => {
-                particulars.object(format!("program {id}"));
-                particulars.changes_nothing();
-                return again(&host, &caller, &id, at_ms);
-            }
-        },
-        None => None,
-    };
+    let (claim, answered) = answered(&host, claim).await?;
+    if let Some(answered) = answered {
+        read_over(&host, &caller, request, &fingerprint).await?;
+        let program = again(&host, &caller, &answered, &fingerprint.text())?;
+        particulars.object(format!("program {}", program.id()));
+        particulars.changes_nothing();
+        return Ok(replayed(&program));
+    }
+    let hashed = claim.is_some().then_some(&fingerprint);
+    let taken = take(&host, &caller, request, query.build(), hashed).await?;
     let id = match query.name.or(taken.name) {
         Some(name) => ProgramId::parse(&name)
             .map_err(|error| Failure::new(Code::BadManifest, error.to_string()))?,
@@ -109,7 +112,9 @@ pub(super) async fn create(
         owner: caller.user,
         staged: named(&host, taken.staged, &taken.manifest)?,
         manifest: taken.manifest,
-        claim,
+        claimed: claim
+            .zip(taken.fingerprint)
+            .map(|(claim, fingerprint)| ClaimedRequest { claim, fingerprint }),
     };
     let entry = host.create(new).await?;
     Ok((StatusCode::CREATED, Json(created(&entry))).into_response())
@@ -134,7 +139,7 @@ pub(super) async fn replace(
     Params(query): Params<BuildQuery>,
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
-    let taken = take(&host, &caller, request, query).await?;
+    let taken = take(&host, &caller, request, query, None).await?;
     let staged = named(&host, taken.staged, &taken.manifest)?;
     let earlier = |program: &Program| program.source.build.clone();
     let (from, to) = (
@@ -163,8 +168,8 @@ pub(super) async fn fetch(
     Extension(caller): Extension<Caller>,
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
-    let Some(seat) = host
-        .seats()
+    let Some(permit) = host
+        .permits()
         .downloads
         .take(&caller.user, caller.role.share())
     else {
@@ -186,7 +191,7 @@ pub(super) async fn fetch(
     if entry.gone().is_cancelled() {
         return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
-    let tree = tar_stream(move || Ok(tree), Purpose::Keep, seat);
+    let tree = tar_stream(move || Ok(tree), Purpose::Keep, permit);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(
@@ -234,67 +239,66 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Failure> {
     })
 }
 
-/// Takes the key in hand for this request: what is asked for, down to the content of the source.
-fn claim(
+fn header_bytes<'a>(request: &'a Request, name: &str) -> &'a [u8] {
+    let value = request.headers().get(name);
+    value.map_or(&[], HeaderValue::as_bytes)
+}
+
+/// Takes the key in hand.
+fn claim(host: &Host, caller: &Caller, key: &Key) -> Result<Claim, Failure> {
+    host.claims().claim(&caller.user, key).ok_or_else(|| {
+        let detail = "a call with this Idempotency-Key is under way; wait for its end";
+        Failure::new(Code::Conflict, detail)
+    })
+}
+
+/// Looks up what was answered to the key in hand, before anything of the body is stored.
+async fn answered(
     host: &Host,
-    caller: &Caller,
-    key: &Key,
-    query: &CreateQuery,
-    taken: &Taken,
-) -> Result<Claim, Failure> {
-    let manifest =
-        serde_json::to_vec(&taken.manifest).map_err(|error| Failure::internal(&error))?;
-    let name = query.name.as_ref().or(taken.name.as_ref());
-    let parts: [&[u8]; 3] = [
-        name.map_or(&[], |name| name.as_bytes()),
-        taken.staged.build_id().as_str().as_bytes(),
-        &manifest,
-    ];
-    host.claims()
-        .claim(&caller.user, key, &parts)
-        .ok_or_else(|| {
-            let detail = "a call with this Idempotency-Key is under way; wait for its end";
-            Failure::new(Code::Conflict, detail)
-        })
-}
-
-enum Repeated {
-    No(Claim),
-    /// The program that the first call made, and when, milliseconds since the Unix epoch.
-    Answered(String, u64),
-}
-
-async fn repeated(host: &Host, claim: Claim) -> Result<Repeated, Failure> {
-    let (claim, known) = host
+    claim: Option<Claim>,
+) -> Result<(Option<Claim>, Option<KeptAnswer>), Failure> {
+    let Some(claim) = claim else {
+        return Ok((None, None));
+    };
+    let (claim, answered) = host
         .blocking(move |host| {
-            let known = claim.look_up(host.journal(), host.now_ms());
-            (claim, known)
+            let answered = claim.answered(host.journal(), host.now_ms());
+            (claim, answered)
         })
         .await
         .map_err(|error| Failure::internal(&error))?;
-    match known? {
-        Known::New => Ok(Repeated::No(claim)),
-        Known::Answered(id, at_ms) => Ok(Repeated::Answered(id, at_ms)),
-        Known::Mismatch => Err(Failure::new(
-            Code::IdempotencyMismatch,
-            "this Idempotency-Key was used for another request; take a new one",
-        )),
-    }
+    Ok((Some(claim), answered?))
 }
 
-/// Answers a repeated call: as the first one, but with the program as it is by now. A program that
-/// got the name after that one was removed is another one.
-fn again(host: &Host, caller: &Caller, id: &str, at_ms: u64) -> Result<Response, Failure> {
-    let id = ProgramId::parse(id).map_err(|error| Failure::internal(&error))?;
+/// The program that the first call with this key made, if this is the same call. A program that got the
+/// name after that one was removed is another one.
+fn again(
+    host: &Host,
+    caller: &Caller,
+    answered: &KeptAnswer,
+    fingerprint: &str,
+) -> Result<Arc<Entry>, Failure> {
+    if answered.fingerprint != fingerprint {
+        return Err(Failure::new(
+            Code::IdempotencyMismatch,
+            "this Idempotency-Key was used for another request; take a new one",
+        ));
+    }
+    let id = ProgramId::parse(&answered.answer).map_err(|error| Failure::internal(&error))?;
     let entry = host.get(caller, &id)?;
-    if entry.created_at_ms() != at_ms || *entry.owner() != caller.user {
+    if entry.created_at_ms() != answered.at_ms || *entry.owner() != caller.user {
         let detail = format!(
             "the program {id} that this Idempotency-Key made was removed; take a new key to make another"
         );
         return Err(Failure::new(Code::NotFound, detail));
     }
-    let mut answer = (StatusCode::CREATED, Json(created(&entry))).into_response();
+    Ok(entry)
+}
+
+/// Answers a repeated call: as the first one, but with the program as it is by now.
+fn replayed(entry: &Entry) -> Response {
+    let mut answer = (StatusCode::CREATED, Json(created(entry))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(answer)
+    answer
 }

@@ -51,8 +51,8 @@ pub(super) async fn copy(
     Owned(entry): Owned,
 ) -> Result<Response, Failure> {
     particulars.change("a copy was made");
-    let Some(seat) = host
-        .seats()
+    let Some(permit) = host
+        .permits()
         .downloads
         .take(&caller.user, caller.role.share())
     else {
@@ -60,11 +60,11 @@ pub(super) async fn copy(
         return Err(Failure::new(Code::QueueFull, detail));
     };
     let id = entry.id();
-    let (copy, seat) = host.copy_state(entry, seat).await?;
+    let (copy, permit) = host.copy_state(entry, permit).await?;
     let file = tokio::fs::File::from_std(copy.file);
-    // The seat is free again when the last piece is taken, or the client is gone.
+    // The permit is free again when the last piece is taken, or the client is gone.
     let pieces = ReaderStream::with_capacity(file, PIECE_BYTES).map(move |piece| {
-        let _held = &seat;
+        let _held = &permit;
         piece
     });
     let mut answer = Body::from_stream(pieces).into_response();
@@ -111,7 +111,11 @@ pub(super) async fn put_file(
     request: Request,
 ) -> Result<StatusCode, Failure> {
     particulars.change(&format!("file {}", query.path));
-    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role.share()) else {
+    let Some(permit) = host
+        .permits()
+        .uploads
+        .take(&caller.user, caller.role.share())
+    else {
         let detail = "too many uploads are under way; try again shortly";
         return Err(Failure::new(Code::QueueFull, detail));
     };
@@ -126,7 +130,7 @@ pub(super) async fn put_file(
         let detail = "the file did not come whole, or is larger than 16 MiB; nothing has changed";
         Failure::new(Code::TooLarge, detail)
     })?;
-    host.put_state_file(entry, query.path, body.to_vec(), seat)
+    host.put_state_file(entry, query.path, body.to_vec(), permit)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,7 +10,7 @@ use axum::{
     },
 };
 use futures_util::{Stream, StreamExt};
-use hersh_base::seats::Seat;
+use hersh_base::permits::Permit;
 use hersh_wire::Code;
 use serde::Serialize;
 
@@ -19,13 +19,13 @@ use crate::{auth::Caller, host::Host};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A seat for a live stream, taken before anything is read for it: otherwise callers that are refused
+/// A permit for a live stream, taken before anything is read for it: otherwise callers that are refused
 /// or hang up would make the host read without a bound.
 ///
 /// # Errors
 /// A [`Failure`] when too many streams are open.
-pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
-    host.seats()
+pub(super) fn permit(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
+    host.permits()
         .streams
         .take(&caller.user, caller.role.share())
         .ok_or_else(|| {
@@ -34,12 +34,12 @@ pub(super) fn seat(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
         })
 }
 
-/// A seat for one read of a log or of a history, which is in the host's memory until the client took it.
+/// A permit for one read of a log or of a history, which is in the host's memory until the client took it.
 ///
 /// # Errors
 /// A [`Failure`] when too many are being read.
-pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
-    host.seats()
+pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
+    host.permits()
         .readers
         .take(&caller.user, caller.role.share())
         .ok_or_else(|| {
@@ -49,9 +49,9 @@ pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Seat, Failure> {
 }
 
 /// Sends events until there are no more.
-pub(super) fn live(seat: Seat, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+pub(super) fn live(permit: Permit, events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(move |event| {
-        let _held = &seat;
+        let _held = &permit;
         Ok::<_, Infallible>(event)
     });
     Sse::new(events)

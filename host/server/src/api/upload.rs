@@ -9,10 +9,11 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hersh_base::{pace::Pace, seats::Seat};
+use hersh_base::{pace::Pace, permits::Permit};
 use hersh_program::Manifest;
 use hersh_storage::{MANIFEST, SourceLimits, StagedSource};
 use hersh_wire::{Code, CreateProgram, IGNORE_BYTES_MAX, Ignore};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -22,7 +23,7 @@ use super::{
     lists::NoLists,
     problem::Failure,
 };
-use crate::{auth::Caller, host::Host};
+use crate::{auth::Caller, host::Host, idempotency::Fingerprint};
 
 /// How long a sender may keep the host waiting, less what it sends at the least pace.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +33,9 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Source that is checked and staged, with its manifest.
 pub(super) struct Taken {
     /// Held by the work itself and not by who waits for it: a sender that hangs up has not made room.
-    _seat: Seat,
+    _seat: Permit,
+    /// Of the request that it came with, if that has a key.
+    pub(super) fingerprint: Option<String>,
     pub(super) staged: StagedSource,
     pub(super) manifest: Manifest,
     pub(super) name: Option<String>,
@@ -47,26 +50,82 @@ pub(super) async fn take(
     caller: &Caller,
     request: Request,
     query: BuildQuery,
+    fingerprint: Option<&Fingerprint>,
 ) -> Result<Taken, Failure> {
     let asked = query.with(request.headers())?;
     host.space().check()?;
-    let Some(seat) = host.seats().uploads.take(&caller.user, caller.role.share()) else {
-        let detail = "too many uploads are under way; try again shortly";
-        return Err(Failure::new(Code::QueueFull, detail));
+    let permit = permit(host, caller)?;
+    let request = match fingerprint {
+        Some(fingerprint) => request.map(|body| hashed(body, fingerprint.clone())),
+        None => request,
     };
-    match media_type(request.headers()).as_str() {
-        "application/json" => take_json(host, seat, request, asked).await,
+    let mut taken = match media_type(request.headers()).as_str() {
+        "application/json" => take_json(host, permit, request, asked).await?,
         "application/x-tar"
         | "application/gzip"
         | "application/zstd"
-        | "application/octet-stream" => take_archive(host, seat, request.into_body(), asked).await,
-        other => Err(Failure::new(
-            Code::BadRequest,
-            format!(
-                "content type {other:?} is not known; send application/json or application/x-tar"
-            ),
-        )),
+        | "application/octet-stream" => {
+            take_archive(host, permit, request.into_body(), asked).await?
+        }
+        other => {
+            return Err(Failure::new(
+                Code::BadRequest,
+                format!(
+                    "content type {other:?} is not known; send application/json or application/x-tar"
+                ),
+            ));
+        }
+    };
+    taken.fingerprint = fingerprint.map(Fingerprint::text);
+    Ok(taken)
+}
+
+/// Reads a request's body for its fingerprint alone: nothing of it is stored.
+///
+/// # Errors
+/// A [`Failure`] when it does not come whole, or is longer than any source.
+pub(super) async fn read_over(
+    host: &Host,
+    caller: &Caller,
+    request: Request,
+    fingerprint: &Fingerprint,
+) -> Result<(), Failure> {
+    let _seat = permit(host, caller)?;
+    let mut left = SourceLimits::default().archive_bytes_max();
+    let mut pieces = std::pin::pin!(paced(request.into_body()));
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            Failure::new(Code::BadSource, format!("the source did not come: {error}"))
+        })?;
+        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(length).ok_or_else(|| {
+            let detail = "the source is larger than any that is taken";
+            Failure::new(Code::TooLarge, detail)
+        })?;
+        fingerprint.take_in(&piece);
     }
+    Ok(())
+}
+
+fn permit(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
+    let permit = host
+        .permits()
+        .uploads
+        .take(&caller.user, caller.role.share());
+    permit.ok_or_else(|| {
+        let detail = "too many uploads are under way; try again shortly";
+        Failure::new(Code::QueueFull, detail)
+    })
+}
+
+/// The body, each piece of which goes into the fingerprint as it is read.
+fn hashed(body: Body, fingerprint: Fingerprint) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        if let Some(piece) = frame.data_ref() {
+            fingerprint.take_in(piece);
+        }
+        frame
+    }))
 }
 
 fn media_type(headers: &HeaderMap) -> String {
@@ -84,14 +143,14 @@ fn media_type(headers: &HeaderMap) -> String {
 
 async fn take_json(
     host: &Host,
-    seat: Seat,
+    permit: Permit,
     request: Request,
     build: BuildAsked,
 ) -> Result<Taken, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let name = asked.manifest.name.clone();
     let manifest = build.manifest(asked.manifest)?;
-    let (seat, staged) = host
+    let (permit, staged) = host
         .blocking(move |host| {
             let dockerfile = Some(("Dockerfile", asked.dockerfile.as_str()))
                 .filter(|(_, text)| !text.is_empty());
@@ -103,32 +162,32 @@ async fn take_json(
                 .storage()
                 .stage_files(files.chain(dockerfile), limits(host))?;
             check_patterns(&staged)?;
-            Ok::<_, Failure>((seat, staged))
+            Ok::<_, Failure>((permit, staged))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(host, seat, staged, manifest, name)
+    taken(host, permit, staged, manifest, name)
 }
 
 async fn take_archive(
     host: &Host,
-    seat: Seat,
+    permit: Permit,
     body: Body,
     build: BuildAsked,
 ) -> Result<Taken, Failure> {
     let reader = SyncIoBridge::new(StreamReader::new(Box::pin(paced(body))));
-    let (seat, staged, manifest, name) = host
+    let (permit, staged, manifest, name) = host
         .blocking(move |host| {
             let staged = host.storage().stage_archive(reader, limits(host))?;
             check_patterns(&staged)?;
             let asked = read_manifest(&staged)?;
             let name = asked.name.clone();
             let manifest = build.manifest(asked)?;
-            Ok::<_, Failure>((seat, staged, manifest, name))
+            Ok::<_, Failure>((permit, staged, manifest, name))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
-    taken(host, seat, staged, manifest, name)
+    taken(host, permit, staged, manifest, name)
 }
 
 /// What comes of a body, for as long as it comes at the least pace.
@@ -157,7 +216,7 @@ fn paced(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
 /// Source and manifest together: how it is built is part of what is built.
 fn taken(
     host: &Host,
-    seat: Seat,
+    permit: Permit,
     staged: StagedSource,
     manifest: Manifest,
     name: Option<String>,
@@ -166,7 +225,8 @@ fn taken(
         hersh_manifest::fits(&manifest.limits, machine)?;
     }
     Ok(Taken {
-        _seat: seat,
+        _seat: permit,
+        fingerprint: None,
         staged: staged.built_by(&manifest.build)?,
         manifest,
         name,

@@ -170,17 +170,17 @@ impl Admittance for Passing<'_> {
     }
 
     fn watch(&self, container: CancellationToken) -> Option<Guard> {
-        let open = self.client?.line.open(self.grant(), container);
+        let open = self.client?.connection.open(self.grant(), container);
         Some(Box::new(open))
     }
 
     fn tunnel(&self) -> TunnelRight {
-        let line = self.client.map(|client| client.line.clone());
+        let connection = self.client.map(|client| client.connection.clone());
         TunnelRight {
             user: self.caller.user.clone(),
             share: self.caller.role.share(),
             revoked: Box::pin(self.grant().over()),
-            connection: line.map(|line| Box::new(line) as Guard),
+            connection: connection.map(|held| Box::new(held) as Guard),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hersh_base::seats::Share;
+use hersh_base::permits::Share;
 use hersh_program::UserId;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ impl Role {
         }
     }
 
-    /// Which of the free seats its user may have.
+    /// Which of the free permits its user may have.
     pub(crate) const fn share(self) -> Share {
         match self {
             Self::Member => Share::Fair,

@@ -2,7 +2,7 @@
 //! on it by somebody's right.
 //!
 //! ```text
-//! connection, tunnel ─► hold the line ─► places, given back with the last of them
+//! connection, tunnel ─► hold the connection ─► places, given back with the last of them
 //! body of an answer ──► Claim ────────► looked at every few seconds, by the connection itself
 //! ```
 //! A body is asked for more once its client has taken what came before. So it can't see to its own
@@ -17,8 +17,8 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use hersh_base::{
+    permits::{Permit, Permits, Share},
     right::CHECK_INTERVAL,
-    seats::{Seat, Seats, Share},
 };
 use hersh_program::UserId;
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -28,15 +28,15 @@ use crate::auth::Grant;
 
 /// A client's connection; clones are the same one.
 #[derive(Clone, Default)]
-pub(crate) struct Line(Arc<Inner>);
+pub(crate) struct ClientConnection(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     /// One answer is under way at a time, so these are as many as those who see to one.
     claims: Mutex<Vec<Arc<Claim>>>,
     /// Of the member whose request came last.
-    seat: Mutex<Option<Seat>>,
-    /// What is given back when nobody has the line any more.
+    permit: Mutex<Option<Permit>>,
+    /// What is given back when nobody has the connection any more.
     _places: Option<Box<dyn Send + Sync>>,
 }
 
@@ -48,32 +48,32 @@ struct Claim {
     container: Option<CancellationToken>,
 }
 
-/// Something open on a line, until it is dropped.
+/// Something open on a connection, until it is dropped.
 pub(crate) struct Open {
-    line: Line,
+    connection: ClientConnection,
     claim: Arc<Claim>,
 }
 
-impl Line {
+impl ClientConnection {
     /// A connection that takes `places`.
     pub(crate) fn new(places: impl Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             claims: Mutex::default(),
-            seat: Mutex::default(),
+            permit: Mutex::default(),
             _places: Some(Box::new(places)),
         }))
     }
 
     /// Counts the connection among the member `user`'s until somebody else's request comes by it, or it ends;
     /// false if the user may have no more. A user who has it already costs no look at the others.
-    pub(crate) fn count_for(&self, user: &UserId, seats: &Seats) -> bool {
-        let mut seat = self.0.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if seat.as_ref().is_none_or(|seat| seat.user() != user) {
+    pub(crate) fn count_for(&self, user: &UserId, permits: &Permits) -> bool {
+        let mut permit = self.0.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        if permit.as_ref().is_none_or(|permit| permit.user() != user) {
             // The older one is given back first, since it may be the last.
-            drop(seat.take());
-            *seat = seats.take(user, Share::Fair);
+            drop(permit.take());
+            *permit = permits.take(user, Share::Fair);
         }
-        seat.is_some()
+        permit.is_some()
     }
 
     /// Notes that something is open by `grant` and until the end of `container`.
@@ -85,8 +85,8 @@ impl Line {
     fn hold(&self, claim: Claim) -> Open {
         let claim = Arc::new(claim);
         self.claims().push(Arc::clone(&claim));
-        let line = self.clone();
-        Open { line, claim }
+        let connection = self.clone();
+        Open { connection, claim }
     }
 
     /// The same body, open by `grant` until its end.
@@ -126,7 +126,7 @@ impl Claim {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut claims = self.line.claims();
+        let mut claims = self.connection.claims();
         claims.retain(|claim| !Arc::ptr_eq(claim, &self.claim));
     }
 }

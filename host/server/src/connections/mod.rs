@@ -1,11 +1,11 @@
 //! Accepts connections and serves the router over HTTP/1.1, with every wait and buffer bounded.
 //!
 //! ```text
-//! accept ──► places (of all, of the peer, in a lane) ──► TLS handshake ──► requests, each with its client
+//! accept ──► places (of all, of the peer, in an I/O thread) ──► TLS handshake ──► requests, each with its client
 //! ```
 
+mod client;
 mod head_timer;
-mod line;
 mod linger;
 mod peers;
 
@@ -13,7 +13,7 @@ use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time:
 
 use axum::{body::Body, extract::Request, response::Response};
 use hersh_base::pace::Paced;
-use hersh_proxy::lanes::Lanes;
+use hersh_proxy::io_threads::IoThreads;
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{metrics::ConnectionMetrics, tls::Tls};
 
-pub(crate) use self::line::Line;
+pub(crate) use self::client::ClientConnection;
 
 /// Connections at once, streams included. The next one waits in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 4_096;
@@ -71,7 +71,7 @@ impl Scheme {
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
-    pub(crate) line: Line,
+    pub(crate) connection: ClientConnection,
 }
 
 impl Client {
@@ -102,7 +102,7 @@ pub(crate) struct Door {
     pub(crate) behind_tls_proxy: bool,
     pub(crate) metrics: ConnectionMetrics,
     /// The threads that carry connections.
-    pub(crate) lanes: Lanes,
+    pub(crate) io_threads: IoThreads,
 }
 
 impl Door {
@@ -142,18 +142,18 @@ pub(crate) async fn serve(
             door.metrics.turned_away();
             continue;
         };
-        let seat = door.lanes.enter();
-        let lane = seat.handle().clone();
+        let permit = door.io_threads.enter();
+        let io_thread = permit.handle().clone();
         let connection = Connection {
             peer,
             scheme: door.scheme(),
             behind_proxy: door.behind_tls_proxy,
             handler: Arc::clone(&handler),
             draining: draining.clone(),
-            line: Line::new((slot, place, door.metrics.opened(), seat)),
+            connection: ClientConnection::new((slot, place, door.metrics.opened(), permit)),
         };
         let tls = door.tls.clone();
-        connections.spawn_on(connection.run(stream, tls), &lane);
+        connections.spawn_on(connection.run(stream, tls), &io_thread);
     }
     drop(drain);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -168,8 +168,8 @@ struct Connection<H> {
     behind_proxy: bool,
     handler: Arc<H>,
     draining: watch::Receiver<()>,
-    /// Has its places among all connections, among its peer's and in its lane.
-    line: Line,
+    /// Has its places among all connections, among its peer's and in its I/O thread.
+    connection: ClientConnection,
 }
 
 impl<H: RequestHandler> Connection<H> {
@@ -194,7 +194,7 @@ impl<H: RequestHandler> Connection<H> {
         let unread = Unread::default();
         let stream = Paced::new(Lingering::new(stream, unread.clone()), WRITE_PATIENCE);
         let (peer, scheme, handler) = (self.peer, self.scheme, self.handler);
-        let line = self.line.clone();
+        let held = self.connection.clone();
         let behind_proxy = self.behind_proxy;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let address = if behind_proxy {
@@ -212,7 +212,7 @@ impl<H: RequestHandler> Connection<H> {
             let client = Client {
                 address,
                 scheme,
-                line: line.clone(),
+                connection: held.clone(),
             };
             Arc::clone(&handler).answer(request, client)
         });
@@ -228,7 +228,7 @@ impl<H: RequestHandler> Connection<H> {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.line.over() => {
+            () = self.connection.over() => {
                 tracing::debug!(%peer, "connection cut: what was open on it is over");
                 return;
             }
@@ -250,7 +250,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     loop {
         let accepted = listener.accept().await;
-        // Out of this runtime's reactor, for the lane's.
+        // Out of this runtime's reactor, for the I/O thread's.
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);

@@ -20,7 +20,7 @@ use hersh_program::{
     BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, Instances,
     Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
 };
-use hersh_proxy::{Miss, place::Place, socket::remove_socket};
+use hersh_proxy::{Miss, endpoint::Endpoint, socket::remove_socket};
 use hersh_storage::{Storage, StorageError, Usage};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -189,10 +189,10 @@ impl Effects {
     }
 
     /// Without a network, a program is reached by the socket in its state folder.
-    fn place(&self, program: &ProgramId, running: &Running) -> Place {
+    fn place(&self, program: &ProgramId, running: &Running) -> Endpoint {
         running.address.map_or_else(
-            || Place::socket(self.storage.paths(program).state),
-            Place::Address,
+            || Endpoint::socket(self.storage.paths(program).state),
+            Endpoint::Address,
         )
     }
 
@@ -233,17 +233,17 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let place = self.place(&task.program, running);
+        let endpoint = self.place(&task.program, running);
         let seen = self.probes.begin(&task.program);
         let saw = |what: &str| seen.saw(what);
-        let probing = readiness::wait(&task.program, manifest, &place, left, saw);
+        let probing = readiness::wait(&task.program, manifest, &endpoint, left, saw);
         tokio::select! {
             biased;
             ready = probing => match ready {
                 Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe: self.told(instance, manifest, &place, &last_probe).await,
+                    last_probe: self.told(instance, manifest, &endpoint, &last_probe).await,
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
@@ -259,17 +259,19 @@ impl Effects {
         &self,
         instance: &InstanceId,
         manifest: &Manifest,
-        place: &Place,
+        endpoint: &Endpoint,
         last_probe: &Miss,
     ) -> String {
         let seen = last_probe.words();
-        match (place, last_probe) {
-            (Place::Address(_), Miss::Unreached(_)) => {
+        match (endpoint, last_probe) {
+            (Endpoint::Address(_), Miss::Unreached(_)) => {
                 let listeners = self.runtime.listeners(instance).await;
                 let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
                 format!("{seen}; {advice}")
             }
-            (Place::Socket { .. }, _) | (Place::Address(_), Miss::Unready(_)) => seen.to_owned(),
+            (Endpoint::Socket { .. }, _) | (Endpoint::Address(_), Miss::Unready(_)) => {
+                seen.to_owned()
+            }
         }
     }
 

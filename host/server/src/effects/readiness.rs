@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hersh_program::{Manifest, ProgramId, Readiness};
-use hersh_proxy::{Miss, Rules, place::Place};
+use hersh_proxy::{Miss, Rules, endpoint::Endpoint};
 use tokio::time::Instant;
 
 /// Between looks at the container itself while its program is probed: those that end before they are
@@ -40,7 +40,7 @@ pub(crate) struct NotReady {
 pub(crate) async fn wait(
     program: &ProgramId,
     manifest: &Manifest,
-    place: &Place,
+    endpoint: &Endpoint,
     limit: Duration,
     saw: impl Fn(&str),
 ) -> Result<(), NotReady> {
@@ -49,7 +49,8 @@ pub(crate) async fn wait(
     let mut last_probe = Miss::Unready("no probe was made".to_string());
     let outcome = tokio::time::timeout(limit, async {
         loop {
-            match tokio::time::timeout(PROBE_TIMEOUT, probe(program, manifest, &rules, place)).await
+            match tokio::time::timeout(PROBE_TIMEOUT, probe(program, manifest, &rules, endpoint))
+                .await
             {
                 Ok(Ok(())) => return,
                 Ok(Err(miss)) => last_probe = miss,
@@ -74,18 +75,18 @@ async fn probe(
     program: &ProgramId,
     manifest: &Manifest,
     rules: &Rules,
-    place: &Place,
+    endpoint: &Endpoint,
 ) -> Result<(), Miss> {
     match &manifest.readiness {
         Readiness::None { .. } => Ok(()),
         Readiness::Tcp { port } => {
-            let connected = place.connect(*port).await;
+            let connected = endpoint.connect(*port).await;
             connected
                 .map(drop)
                 .map_err(|error| Miss::Unreached(error.to_string()))
         }
         Readiness::Http { path, .. } => {
-            hersh_proxy::probe(place, rules, program.as_str(), path).await
+            hersh_proxy::probe(endpoint, rules, program.as_str(), path).await
         }
     }
 }
@@ -104,13 +105,17 @@ mod tests {
 
     const ENOUGH: Duration = Duration::from_secs(5);
 
-    async fn probed(readiness: Readiness, place: &Place, limit: Duration) -> Result<(), String> {
+    async fn probed(
+        readiness: Readiness,
+        endpoint: &Endpoint,
+        limit: Duration,
+    ) -> Result<(), String> {
         let program = ProgramId::parse("shop").unwrap();
         let manifest = Manifest {
             readiness,
             ..Manifest::default()
         };
-        let waited = wait(&program, &manifest, place, limit, |_| {}).await;
+        let waited = wait(&program, &manifest, endpoint, limit, |_| {}).await;
         waited.map_err(|not| not.last_probe.words().to_owned())
     }
 
@@ -119,8 +124,8 @@ mod tests {
         Readiness::Http { port, path }
     }
 
-    fn loopback() -> Place {
-        Place::Address(IpAddr::from([127, 0, 0, 1]))
+    fn loopback() -> Endpoint {
+        Endpoint::Address(IpAddr::from([127, 0, 0, 1]))
     }
 
     /// Reads a request's head and answers with these bytes and the end of the connection.
@@ -198,10 +203,10 @@ mod tests {
                 answer(stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
             }
         });
-        let place = Place::socket(state.path().into());
-        assert_eq!(probed(http(8080, "/"), &place, ENOUGH).await, Ok(()));
+        let endpoint = Endpoint::socket(state.path().into());
+        assert_eq!(probed(http(8080, "/"), &endpoint, ENOUGH).await, Ok(()));
         let tcp = Readiness::Tcp { port: 8080 };
-        assert_eq!(probed(tcp, &place, ENOUGH).await, Ok(()));
+        assert_eq!(probed(tcp, &endpoint, ENOUGH).await, Ok(()));
     }
 
     #[tokio::test]
@@ -238,10 +243,10 @@ mod tests {
             "{said}"
         );
         let state = tempfile::tempdir().unwrap();
-        let place = Place::socket(state.path().into());
-        let said = probed(http(port, "/"), &place, soon).await.unwrap_err();
+        let endpoint = Endpoint::socket(state.path().into());
+        let said = probed(http(port, "/"), &endpoint, soon).await.unwrap_err();
         assert!(said.contains("$HERSH_WATCHER_SOCKET"), "{said}");
         let none = Readiness::None { port };
-        assert_eq!(probed(none, &place, soon).await, Ok(()));
+        assert_eq!(probed(none, &endpoint, soon).await, Ok(()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use hersh_base::whole::whole;
+use hersh_base::detached::run_detached;
 use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
@@ -12,7 +12,7 @@ use hersh_storage::{StagedSource, Usage};
 
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
-    idempotency::Claim,
+    idempotency::ClaimedRequest,
     programs::{Entry, ProgramJournal, Story},
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct NewProgram {
     pub(crate) staged: StagedSource,
     pub(crate) manifest: Manifest,
     /// The key in hand, if the call may be repeated.
-    pub(crate) claim: Option<Claim>,
+    pub(crate) claimed: Option<ClaimedRequest>,
 }
 
 impl Host {
@@ -46,7 +46,7 @@ impl Host {
     /// [`CreateError`], before anything is stored if the owner's quota is why.
     pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
         let host = self.clone();
-        whole(async move { host.create_whole(new).await }).await
+        run_detached(async move { host.create_whole(new).await }).await
     }
 
     async fn create_whole(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
@@ -83,7 +83,7 @@ impl Host {
             owner,
             staged,
             manifest,
-            claim,
+            claimed,
         } = new;
         let program = id.clone();
         let build = self
@@ -102,8 +102,8 @@ impl Host {
         let program = Program::new(id.clone(), source, seed);
         let created_at_ms = self.now_ms();
         // The claim is held on to: nobody else may look the key up before the answer is kept.
-        let kept = claim.as_ref();
-        let kept = kept.map(|claim| claim.kept(id.to_string(), created_at_ms));
+        let kept = claimed.as_ref();
+        let kept = kept.map(|claimed| claimed.kept(id.to_string(), created_at_ms));
         let row = self
             .0
             .journal
@@ -147,7 +147,7 @@ impl Host {
         manifest: Manifest,
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
-        whole(async move { host.replace_whole(&entry, staged, manifest).await }).await
+        run_detached(async move { host.replace_whole(&entry, staged, manifest).await }).await
     }
 
     async fn replace_whole(

@@ -2,6 +2,7 @@
 
 mod create;
 mod error;
+mod permits;
 mod ready;
 mod recent;
 mod room;
@@ -10,19 +11,20 @@ mod state_copy;
 use std::{sync::Arc, time::Duration};
 
 use hersh_base::{
-    right::Right, seats::Seats, surroundings::Surroundings, turns::TurnQueue, whole::whole,
+    detached::run_detached, right::Right, surroundings::Surroundings, turns::TurnQueue,
 };
 use hersh_journal::{Journal, JournalError};
 use hersh_machine::driver::{self, Clock};
 use hersh_program::{
     CommandError as ProgramError, Event, InstanceId, Program, ProgramId, Refusal, State, UserId,
 };
-use hersh_proxy::{Proxy, Upstream, lanes, place::Place};
+use hersh_proxy::{Proxy, Upstream, endpoint::Endpoint, io_threads};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
+pub(crate) use self::permits::AllPermits;
 pub(crate) use self::ready::Unready;
 pub(crate) use self::recent::Recent;
 pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
@@ -37,7 +39,6 @@ use crate::{
         admission::{self, Admission, Usage},
         last_reading::Reading,
     },
-    seats::{DOWNLOADS_MAX, LINES_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     space::Space,
     words,
 };
@@ -65,29 +66,6 @@ pub(crate) enum Outcome {
 #[derive(Clone)]
 pub(crate) struct Host(Arc<Parts>);
 
-/// Who holds a thread or memory of this host for as long as a client likes.
-pub(crate) struct AllSeats {
-    pub(crate) uploads: Seats,
-    pub(crate) downloads: Seats,
-    pub(crate) readers: Seats,
-    pub(crate) streams: Seats,
-    pub(crate) lines: Seats,
-    pub(crate) waits: Seats,
-}
-
-impl Default for AllSeats {
-    fn default() -> Self {
-        Self {
-            uploads: Seats::new(UPLOADS_MAX),
-            downloads: Seats::new(DOWNLOADS_MAX),
-            readers: Seats::new(READERS_MAX),
-            streams: Seats::new(STREAMS_MAX),
-            lines: Seats::new(LINES_MAX),
-            waits: Seats::new(WAITS_MAX),
-        }
-    }
-}
-
 /// What a host is made of.
 pub(crate) struct Parts {
     pub(crate) storage: Storage,
@@ -103,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
     pub(crate) probes: Probes,
-    pub(crate) seats: AllSeats,
+    pub(crate) permits: AllPermits,
     pub(crate) surroundings: Surroundings,
     pub(crate) space: Space,
     pub(crate) build_queue: TurnQueue,
@@ -157,8 +135,8 @@ impl Host {
     }
 
     /// Who holds what right now.
-    pub(crate) fn seats(&self) -> &AllSeats {
-        &self.0.seats
+    pub(crate) fn permits(&self) -> &AllPermits {
+        &self.0.permits
     }
 
     pub(crate) fn build_queue(&self) -> &TurnQueue {
@@ -244,7 +222,7 @@ impl Host {
     ) -> Result<Outcome, CommandError> {
         let (host, of) = (self.clone(), Arc::clone(entry));
         // Whoever hangs up must not end its user's turn before the command is seen by the next.
-        let outcome = whole(async move { host.give(&of, command).await }).await?;
+        let outcome = run_detached(async move { host.give(&of, command).await }).await?;
         if let Some(wait) = wait {
             let settled = self.settle(entry, wait).await?;
             if command == Command::Delete {
@@ -346,9 +324,9 @@ impl Host {
             return Ok(Some(upstream));
         }
         let (host, entry) = (self.clone(), Arc::clone(entry));
-        // Beside, since what begins there, such as a connection to the engine, outlives a lane.
+        // Beside, since what begins there, such as a connection to the engine, outlives an I/O thread.
         let finding = async move { host.find_upstream(&entry).await };
-        Box::pin(lanes::beside(finding)).await
+        Box::pin(io_threads::beside(finding)).await
     }
 
     async fn find_upstream(&self, entry: &Entry) -> Result<Option<Arc<Upstream>>, Unavailable> {
@@ -360,11 +338,11 @@ impl Host {
             return Ok(None);
         };
         // Without a network, a program is reached by the socket in its state folder.
-        let place = match self.0.runtime.address(&instance).await? {
-            Some(address) => Place::Address(address),
-            None => Place::socket(self.0.storage.paths(&instance.program).state),
+        let endpoint = match self.0.runtime.address(&instance).await? {
+            Some(address) => Endpoint::Address(address),
+            None => Endpoint::socket(self.0.storage.paths(&instance.program).state),
         };
-        Ok(entry.adopt(container, place))
+        Ok(entry.adopt(container, endpoint))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_base::{seats::Seat, whole::whole};
+use hersh_base::{detached::run_detached, permits::Permit};
 use hersh_journal::JournalError;
 use hersh_program::{InstanceId, Program, ProgramId, State};
 use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage};
@@ -74,7 +74,7 @@ enum Phase {
 }
 
 impl Host {
-    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused. The seat is
+    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused. The permit is
     /// the work's, and comes back with the copy: else those who hang up would make room for more work.
     ///
     /// # Errors
@@ -82,12 +82,12 @@ impl Host {
     pub(crate) async fn copy_state(
         &self,
         entry: Arc<Entry>,
-        seat: Seat,
-    ) -> Result<(StateCopy, Seat), CopyError> {
+        permit: Permit,
+    ) -> Result<(StateCopy, Permit), CopyError> {
         let host = self.clone();
-        whole(async move {
+        run_detached(async move {
             let copied = host.copy_whole(&entry).await;
-            copied.map(|copy| (copy, seat))
+            copied.map(|copy| (copy, permit))
         })
         .await
     }
@@ -128,7 +128,7 @@ impl Host {
         copied
     }
 
-    /// Replaces one file of the `/state` of a program at rest. The seat is the work's.
+    /// Replaces one file of the `/state` of a program at rest. The permit is the work's.
     ///
     /// # Errors
     /// [`CopyError`]; the file is as it was, unless the program did not stay at rest.
@@ -137,11 +137,11 @@ impl Host {
         entry: Arc<Entry>,
         path: String,
         content: Vec<u8>,
-        seat: Seat,
+        permit: Permit,
     ) -> Result<(), CopyError> {
         let host = self.clone();
-        whole(async move {
-            let _held = seat;
+        run_detached(async move {
+            let _held = permit;
             let Ok(_alone) = entry.copying().try_lock() else {
                 return Err(CopyError::BeingCopied);
             };

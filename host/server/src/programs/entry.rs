@@ -7,7 +7,7 @@ use std::sync::{
 
 use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
-use hersh_proxy::{InFlight, Rules, Upstream, place::Place};
+use hersh_proxy::{InFlight, Rules, Upstream, endpoint::Endpoint};
 use hersh_sandbox::Making;
 use tokio_util::sync::CancellationToken;
 
@@ -196,7 +196,11 @@ impl Entry {
 
     /// From now on requests go to this container, unless it is dead; once it is not the program's any
     /// more, all that was begun with it ends.
-    pub(crate) fn adopt(&self, container: ContainerId, place: Place) -> Option<Arc<Upstream>> {
+    pub(crate) fn adopt(
+        &self,
+        container: ContainerId,
+        endpoint: Endpoint,
+    ) -> Option<Arc<Upstream>> {
         let mut way = self.way();
         if way.dead.as_ref() == Some(&container) {
             return None;
@@ -210,7 +214,7 @@ impl Entry {
             (program.id.clone(), rules)
         });
         let in_flight = self.in_flight.clone();
-        let upstream = Upstream::new(&id, container.clone(), place, rules, in_flight);
+        let upstream = Upstream::new(&id, container.clone(), endpoint, rules, in_flight);
         way.upstream = Some(Arc::clone(&upstream));
         let supervisor = self.supervisor.clone();
         let gone = async move {

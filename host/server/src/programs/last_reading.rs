@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_base::{surroundings::Surroundings, whole::whole};
+use hersh_base::{detached::run_detached, surroundings::Surroundings};
 use hersh_machine::driver::Clock as _;
 use hersh_program::InstanceId;
 use tokio::sync::Mutex;
@@ -51,7 +51,7 @@ impl LastReading {
             return known.reading.clone();
         }
         let instance = instance.clone();
-        whole(async move {
+        run_detached(async move {
             let stats = runtime.stats(&instance).await;
             let reading = stats.map(|stats| Some((stats?, clock.now_ms())));
             *last = Some(Known {

@@ -19,7 +19,7 @@ use hersh_base::{
 use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId};
-use hersh_proxy::lanes::Lanes;
+use hersh_proxy::io_threads::IoThreads;
 use hersh_storage::{Storage, StorageError, output::LogStore};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -226,7 +226,7 @@ impl TestHost {
             tls: None,
             behind_tls_proxy: false,
             metrics: self.host.metrics().connections().clone(),
-            lanes: Lanes::start()?,
+            io_threads: IoThreads::start()?,
         };
         connections::serve(listener, door, api::site(self.host.clone()), stop).await;
         Ok(())

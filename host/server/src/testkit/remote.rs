@@ -7,7 +7,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use hersh_base::whole::whole;
+use hersh_base::detached::run_detached;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -75,7 +75,7 @@ impl Remote {
     pub(super) async fn carry_out(&self, operation: Operation) -> Reply {
         let turn = self.turns.take(&operation).await;
         let remote = self.clone();
-        whole(async move {
+        run_detached(async move {
             let answer = remote.ask(&Request::CarryOut(operation)).await;
             drop(turn);
             match answer {

@@ -1,7 +1,7 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use axum::{Router, extract::Extension, routing::get};
-use hersh_proxy::lanes::Lanes;
+use hersh_proxy::io_threads::IoThreads;
 use rcgen::{CertifiedKey as Generated, generate_simple_self_signed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -73,7 +73,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
         tls: Some(tls.clone()),
         behind_tls_proxy: false,
         metrics: ConnectionMetrics::default(),
-        lanes: Lanes::start().unwrap(),
+        io_threads: IoThreads::start().unwrap(),
     };
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(serve(

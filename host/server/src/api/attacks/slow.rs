@@ -110,7 +110,7 @@ async fn an_upload_of_a_byte_now_and_then_is_given_up_after_60_s() {
         )
         .await;
     let clock = StoppedClock::new(&world);
-    let uploads = &world.host.seats().uploads;
+    let uploads = &world.host.permits().uploads;
     while uploads.taken() == 0 {
         clock.move_on().await;
     }

@@ -14,7 +14,7 @@ use hersh_base::{
 use hersh_journal::Journal;
 use hersh_machine::driver::Clock;
 use hersh_program::{Program, ProgramId, UserId};
-use hersh_proxy::lanes::Lanes;
+use hersh_proxy::io_threads::IoThreads;
 use hersh_storage::Storage;
 use serde_json::{Value, json};
 use tokio::{
@@ -87,23 +87,23 @@ pub(super) struct World {
 impl World {
     /// The program does this with each connection.
     pub(super) async fn new(script: Script) -> Self {
-        Self::over(Lanes::start().unwrap(), script, json!({})).await
+        Self::over(IoThreads::start().unwrap(), script, json!({})).await
     }
 
     /// The same, with more in its manifest.
     pub(super) async fn with_manifest(script: Script, manifest: Value) -> Self {
-        Self::over(Lanes::start().unwrap(), script, manifest).await
+        Self::over(IoThreads::start().unwrap(), script, manifest).await
     }
 
     /// The same, with all of the host in the test's own runtime, so that its clock is the only one.
     pub(super) async fn in_one_runtime(script: Script) -> Self {
-        Self::over(Lanes::none(), script, json!({})).await
+        Self::over(IoThreads::none(), script, json!({})).await
     }
 
-    async fn over(lanes: Lanes, script: Script, manifest: Value) -> Self {
+    async fn over(io_threads: IoThreads, script: Script, manifest: Value) -> Self {
         let port = manifest["port"].as_u64().unwrap_or(8080);
         let (listener, address) = loopback(port.try_into().unwrap()).await;
-        let (world, runtime) = Self::without_program(lanes).await;
+        let (world, runtime) = Self::without_program(io_threads).await;
         runtime.reach_at(Some(address));
         let seen = world.seen.clone();
         tokio::spawn(async move {
@@ -119,7 +119,7 @@ impl World {
 
     /// The same, reached by a socket in its state folder.
     pub(super) async fn on_socket(script: Script) -> Self {
-        let (world, runtime) = Self::without_program(Lanes::start().unwrap()).await;
+        let (world, runtime) = Self::without_program(IoThreads::start().unwrap()).await;
         runtime.reach_at(None);
         world.start(json!({})).await;
         listen(&world.socket(), script, &world.seen);
@@ -137,7 +137,7 @@ impl World {
         state.join(SOCKET_NAME)
     }
 
-    async fn without_program(lanes: Lanes) -> (Self, Arc<FakeRuntime>) {
+    async fn without_program(io_threads: IoThreads) -> (Self, Arc<FakeRuntime>) {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
         let engine = Arc::new(FakeEngine::default());
@@ -167,7 +167,7 @@ impl World {
             tls: None,
             behind_tls_proxy: false,
             metrics: host.metrics().connections().clone(),
-            lanes,
+            io_threads,
         };
         tokio::spawn(connections::serve(
             listener,

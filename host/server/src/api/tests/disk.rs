@@ -172,3 +172,35 @@ async fn who_keeps_too_much_ends_though_no_record_is_taken() {
     assert_eq!((state, cause), expected);
     second.put_down();
 }
+
+/// Nothing of the source is stored for an answer that is known already.
+#[tokio::test]
+async fn a_repeated_create_stores_nothing_of_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_engine, host) = bring_up(folder.path()).await;
+    let create = async |key: &str, body: &Value| {
+        let body = body.to_string();
+        let (status, answer) = host
+            .ask_as(
+                host.token(),
+                Some(key),
+                "POST",
+                "/programs",
+                body.as_bytes(),
+            )
+            .await;
+        (status, serde_json::from_slice::<Value>(&answer).unwrap())
+    };
+    let asked = super::program("once");
+    let (status, first) = create("key", &asked).await;
+    assert_eq!(status, 201, "{first}");
+    // Where nothing can be stored.
+    std::fs::remove_dir(folder.path().join("staging")).unwrap();
+    assert_eq!(create("key", &asked).await, (201, first));
+    let (status, refused) = create("key", &super::program("other")).await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (422, &json!("idempotency_mismatch"))
+    );
+    assert_eq!(create("new", &asked).await.0, 500);
+}

@@ -43,7 +43,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     auth,
-    connections::{Client, Line, RequestHandler as _, Scheme},
+    connections::{Client, ClientConnection, RequestHandler as _, Scheme},
     recover::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
@@ -107,7 +107,7 @@ impl Fixture {
         let client = Client {
             address,
             scheme: Scheme::Http,
-            line: Line::default(),
+            connection: ClientConnection::default(),
         };
         let answered = Arc::new(site(self.host.clone())).answer(request, client);
         answered.await.unwrap()

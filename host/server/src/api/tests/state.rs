@@ -1,7 +1,7 @@
 //! `/state` is copied while nobody writes to it, and nothing stays paused.
 
 use futures_util::FutureExt;
-use hersh_base::seats::Share;
+use hersh_base::permits::Share;
 use hersh_program::{Program, ProgramId, UserId};
 
 use super::*;
@@ -198,24 +198,24 @@ async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
     write(&fixture, "data.db");
     let entry = fixture.host.registry().get(&id()).unwrap();
     let admin = UserId::parse("admin").unwrap();
-    let seats = fixture.host.seats();
-    let seat = seats.downloads.take(&admin, Share::Any).unwrap();
-    let mut copying = Box::pin(fixture.host.copy_state(Arc::clone(&entry), seat));
+    let permits = fixture.host.permits();
+    let permit = permits.downloads.take(&admin, Share::Any).unwrap();
+    let mut copying = Box::pin(fixture.host.copy_state(Arc::clone(&entry), permit));
     assert!((&mut copying).now_or_never().is_none());
     drop(copying);
-    assert_eq!(seats.downloads.taken(), 1);
-    while seats.downloads.taken() > 0 {
+    assert_eq!(permits.downloads.taken(), 1);
+    while permits.downloads.taken() > 0 {
         tokio::task::yield_now().await;
     }
-    let seat = seats.uploads.take(&admin, Share::Any).unwrap();
+    let permit = permits.uploads.take(&admin, Share::Any).unwrap();
     let putting = fixture
         .host
-        .put_state_file(entry, "new".into(), vec![1], seat);
+        .put_state_file(entry, "new".into(), vec![1], permit);
     let mut putting = Box::pin(putting);
     assert!((&mut putting).now_or_never().is_none());
     drop(putting);
-    assert_eq!(seats.uploads.taken(), 1);
-    while seats.uploads.taken() > 0 {
+    assert_eq!(permits.uploads.taken(), 1);
+    while permits.uploads.taken() > 0 {
         tokio::task::yield_now().await;
     }
     assert!(
@@ -273,13 +273,13 @@ async fn no_copy_begins_while_a_program_is_woken() {
     tokio::time::pause();
     fixture.runtime.refuse_waking(1);
     recover::wake(&fixture.host, &entry, instance);
-    let seat = fixture
+    let permit = fixture
         .host
-        .seats()
+        .permits()
         .downloads
         .take(entry.owner(), Share::Any)
         .unwrap();
-    let copied = fixture.host.copy_state(Arc::clone(&entry), seat).await;
+    let copied = fixture.host.copy_state(Arc::clone(&entry), permit).await;
     assert!(matches!(copied, Err(CopyError::BeingCopied)), "{copied:?}");
     drop(entry.copying().lock().await);
     assert_eq!(storage.read_paused(&id()).unwrap(), None);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use hersh_base::seats::Share;
+use hersh_base::permits::Share;
 use hersh_program::UserId;
 use hersh_storage::output::{LogLine, Stream};
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::*;
 use crate::{
     host::{Command, CommandError},
-    seats::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
+    limits::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
     testkit::{Operation, Plan},
 };
 
@@ -79,7 +79,7 @@ async fn a_sender_that_hangs_up_has_its_place_until_its_work_is_over() {
     );
     // All have hung up; their archives end now, and with them their work.
     drop(open);
-    while fixture.host.seats().uploads.taken() > 0 {
+    while fixture.host.permits().uploads.taken() > 0 {
         tokio::task::yield_now().await;
     }
     let (request, pieces) = upload(&fixture, "late");
@@ -113,7 +113,7 @@ async fn slow_readers_of_source_are_few() {
     }
     assert!(read > 4 << 20, "{read}");
     drop(unread);
-    while fixture.host.seats().downloads.taken() > 0 {
+    while fixture.host.permits().downloads.taken() > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(fetch().await.status(), StatusCode::OK);
@@ -181,19 +181,19 @@ async fn a_stream_of_lines_reads_only_with_a_seat() {
         fixture.answer(request.unwrap())
     };
     let admin = UserId::parse("admin").unwrap();
-    let seats = fixture.host.seats();
-    let readers: Vec<_> = std::iter::from_fn(|| seats.readers.take(&admin, Share::Any)).collect();
+    let permits = fixture.host.permits();
+    let readers: Vec<_> = std::iter::from_fn(|| permits.readers.take(&admin, Share::Any)).collect();
     assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(seats.streams.taken(), 0, "nothing of the refused is left");
+    assert_eq!(permits.streams.taken(), 0, "nothing of the refused is left");
     drop(readers);
     let open = ask().await;
     assert_eq!(open.status(), StatusCode::OK);
-    assert_eq!(seats.streams.taken(), 1);
-    while seats.readers.taken() > 0 {
+    assert_eq!(permits.streams.taken(), 1);
+    while permits.readers.taken() > 0 {
         tokio::task::yield_now().await;
     }
     drop(open);
-    assert_eq!(seats.streams.taken(), 0);
+    assert_eq!(permits.streams.taken(), 0);
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn histories_and_build_logs_are_read_by_few_at_once() {
     create(&fixture, "x").await;
     let user = UserId::parse("admin").unwrap();
     let take = |_| {
-        let readers = &fixture.host.seats().readers;
+        let readers = &fixture.host.permits().readers;
         readers.take(&user, Share::Any).unwrap()
     };
     let taken: Vec<_> = (0..READERS_MAX.one_user).map(take).collect();
@@ -300,5 +300,5 @@ async fn histories_and_build_logs_are_read_by_few_at_once() {
         let (status, _) = fixture.ask(Method::GET, path).await;
         assert_ne!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
-    assert_eq!(fixture.host.seats().readers.taken(), 0);
+    assert_eq!(fixture.host.permits().readers.taken(), 0);
 }
