@@ -90,6 +90,9 @@ pub(crate) enum Task {
     Inspect {
         /// The program's name.
         program: String,
+        /// Print how it is confined as a compose file, to read or to run it by hand with docker compose.
+        #[arg(long)]
+        compose: bool,
     },
     /// Start a program.
     Start(CommandOptions),

@@ -53,8 +53,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Doctor(options) => commands::doctor::examine(options, output).await,
             Task::Deploy(options) => commands::deploy::deploy(&client()?, options, output).await,
             Task::Ps => commands::programs::list(&client()?, output).await,
-            Task::Inspect { program } => {
-                commands::programs::inspect(&client()?, &program, output).await
+            Task::Inspect { program, compose } => {
+                commands::programs::inspect(&client()?, &program, compose, output).await
             }
             Task::Start(command) => {
                 commands::programs::command(&client()?, "start", &command, output).await

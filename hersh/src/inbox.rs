@@ -25,7 +25,7 @@ use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, Sen
 pub(crate) struct Inbox {
     arrivals: Mutex<Arrivals>,
     queue: Mutex<VecDeque<Message>>,
-    /// Messages and bytes in `queue`, for those who hold only the other lock.
+    /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
     /// True while a wish to end waits: looked at before every run without taking the lock.
@@ -153,7 +153,7 @@ impl Inbox {
         self.bell.ring();
     }
 
-    /// The wish to end that waits, strongest first.
+    /// Takes the waiting requests to end as one event; a kill takes precedence over a stop.
     pub(crate) fn take_end(&self) -> Option<Event> {
         if !self.end_asked.load(Ordering::Acquire) {
             return None;
@@ -170,7 +170,7 @@ impl Inbox {
         })
     }
 
-    /// What came in since the last call, as one event of the highest lane that has any.
+    /// Takes what came in since the last call as one event: a request to end, else messages, else variables.
     pub(crate) fn take_event(&self) -> Option<Event> {
         if !self.bell.answer() {
             return None;
@@ -299,7 +299,7 @@ impl Var {
     }
 
     /// Leaves for the next run that the last error is over, beside a value that waits.
-    pub(crate) fn offer_well(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
+    pub(crate) fn offer_error_over(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
         offered(self, self.leave(None, None, at), inbox);
     }
 }

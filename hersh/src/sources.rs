@@ -173,7 +173,7 @@ impl Target {
     /// Shows that the last error is over.
     fn well(&self) {
         let at = self.shared.clock.wall();
-        self.var.offer_well(at, &self.shared.inbox);
+        self.var.offer_error_over(at, &self.shared.inbox);
     }
 
     /// Shows an error, and logs it unless it is the one that stands already.

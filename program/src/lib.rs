@@ -58,6 +58,7 @@ mod fake_world;
 mod ids;
 mod invariants;
 mod manifest;
+mod queries;
 pub mod recovery;
 mod reducer;
 mod state;

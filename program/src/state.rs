@@ -19,8 +19,7 @@ use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, Cause, ContainerId, Exit, ImageId, InstanceId, InstanceNumber, Manifest, ProgramId,
-    Source,
+    BuildId, Cause, ContainerId, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Source,
 };
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
@@ -67,38 +66,6 @@ impl Program {
             attempts: 0,
             seed,
             state: State::Created,
-        }
-    }
-
-    /// What counts for the run at hand: the manifest that it was begun with; the newest when nothing
-    /// runs.
-    #[must_use]
-    pub fn manifest(&self) -> &Arc<Manifest> {
-        self.running.as_ref().unwrap_or(&self.source.manifest)
-    }
-
-    /// Returns the instance that is up, when one is.
-    #[must_use]
-    pub fn ready_instance(&self) -> Option<InstanceId> {
-        let number = self.state.ready()?.instance;
-        Some(InstanceId {
-            program: self.id.clone(),
-            number,
-        })
-    }
-
-    /// Whether the program accounts for an instance, so that it will be stopped when its time comes.
-    /// What it does not account for is left of an earlier life.
-    #[must_use]
-    pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
-        match &self.state {
-            State::Starting(held) => held.instance == instance,
-            State::Ready(held) => held.instance == instance,
-            // It ends in a stop of all.
-            State::Stopping(held) => held.step == StopStep::Containers,
-            // What could not be stopped waits for a retry or for a person.
-            State::Error(_) => self.running.is_some(),
-            State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,
         }
     }
 }
@@ -294,27 +261,6 @@ impl State {
             Self::Created | Self::Ready(_) | Self::Stopped(_) | Self::Error(_) | Self::Removed => {
                 true
             }
-        }
-    }
-
-    /// What the runtime calls the instance that is up, when one is.
-    #[must_use]
-    pub fn container(&self) -> Option<&ContainerId> {
-        Some(&self.ready()?.container)
-    }
-
-    /// Returns what holds while the program is up.
-    #[must_use]
-    pub fn ready(&self) -> Option<&Ready> {
-        match self {
-            Self::Ready(ready) => Some(ready),
-            Self::Created
-            | Self::Building(_)
-            | Self::Starting(_)
-            | Self::Stopping(_)
-            | Self::Stopped(_)
-            | Self::Error(_)
-            | Self::Removed => None,
         }
     }
 }

@@ -36,7 +36,7 @@ def filter_failure(ctx, failure, case, response):
     """Drops the failure that a 5xx is, if that 5xx is an announced problem, and that of a program's
     receipt which is not there: one that was never started has none."""
     if type(failure).__name__ == "EnsureResourceAvailability":
-        return case.operation.path != "/programs/{id}/receipt"
+        return case.operation.path not in ("/programs/{id}/receipt", "/programs/{id}/compose")
     if type(failure).__name__ != "ServerError":
         return True
     if not response.headers.get("content-type", [""])[0].startswith("application/problem+json"):

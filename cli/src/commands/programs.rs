@@ -109,7 +109,16 @@ pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
     }
 }
 
-pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
+/// Shows one program, or with `as_compose` only how it is confined.
+pub(crate) async fn inspect(
+    client: &Client,
+    program: &str,
+    as_compose: bool,
+    format: Output,
+) -> Result<(), Failure> {
+    if as_compose {
+        return compose(client, program, format).await;
+    }
     let mut view: ProgramView = client.get(&["programs", program]).await?;
     let receipt: Option<ReceiptView> = match client.get(&["programs", program, "receipt"]).await {
         Ok(receipt) => Some(receipt),
@@ -130,6 +139,17 @@ pub(crate) async fn inspect(client: &Client, program: &str, format: Output) -> R
         output::line(&format!("  | {line}"))?;
     }
     Ok(())
+}
+
+/// Prints how a program is confined as a compose file.
+async fn compose(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
+    let request = client.request(Method::GET, &["programs", program, "compose"]);
+    let text = client.send(request).await?.text().await;
+    let text = text.map_err(|error| Failure::Failed(format!("the file did not come: {error}")))?;
+    match format {
+        Output::Json => output::json(&json!({ "compose": text })),
+        Output::Table => output::line(text.trim_end()),
+    }
 }
 
 /// What `inspect` shows to people: how it is, where it is, how it is run, what was proved.

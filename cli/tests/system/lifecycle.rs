@@ -24,6 +24,8 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
     let kernel = inspected["receipt"]["kernel"].as_str().unwrap();
     assert!(kernel.to_lowercase().contains("gvisor"), "{kernel}");
 
+    let compose = host.run(&["inspect", "counter", "--compose"]);
+    assert!(compose.contains("runtime: \"runsc\""), "{compose}");
     host.run(&["send", "counter", "add 1000"]);
     until("the message is counted", || {
         total(&host).as_u64().unwrap_or(0) >= 1000

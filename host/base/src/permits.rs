@@ -1,4 +1,4 @@
-//! Permits for what holds a thread or room for as long as a client likes: so many at once, fewer of one
+//! Permits for what a client can hold open as long as it likes, such as an upload: few in all, fewer for one
 //! user, and some for admins only. A member takes a permit only while more than twice as many are free
 //! as it has, so that the first few leave room for those who come later: of 24 uploads it
 //! takes seven members to have all that are for them.
@@ -17,7 +17,7 @@ pub struct Limit {
     pub all: usize,
     /// How many of one user.
     pub one_user: usize,
-    /// Of all, those that members leave free.
+    /// How many of `all` the members must leave free, for admins.
     pub for_admins: usize,
 }
 
@@ -51,16 +51,16 @@ impl Permits {
         Self { limit, taken }
     }
 
-    /// A place for `user`; `None` when there is none.
+    /// Takes a permit for `user`; `None` when it may have none at the moment.
     pub fn take(&self, user: &UserId, share: Share) -> Option<Permit> {
         let mut taken = self.lock();
         let free = self.limit.all.saturating_sub(taken.values().sum());
         let own = taken.get(user).copied().unwrap_or(0);
-        let is_fair = match share {
+        let is_free = match share {
             Share::Any => free > 0,
             Share::Fair => free.saturating_sub(self.limit.for_admins) > 2 * own,
         };
-        if !is_fair || own >= self.limit.one_user {
+        if !is_free || own >= self.limit.one_user {
             return None;
         }
         taken.insert(user.clone(), own + 1);

@@ -37,7 +37,7 @@ enum NotRun {
 
 impl NotRun {
     /// Whether it would run at another address.
-    fn meets_another(&self) -> bool {
+    fn is_address_taken(&self) -> bool {
         matches!(self, Self::Failed(error) if addresses::is_taken(error))
     }
 }
@@ -55,11 +55,11 @@ pub(super) async fn start(
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
-    let (mut left, mut turn) = (addresses::ATTEMPTS, Some(turn));
+    let (mut attempts_left, mut turn) = (addresses::ATTEMPTS, Some(turn));
     loop {
-        left -= 1;
+        attempts_left -= 1;
         match attempt(&inner, spec.clone(), &mut turn, &cancel).await {
-            Err(error) if left > 0 && addresses::is_taken(&error) => {}
+            Err(error) if attempts_left > 0 && addresses::is_taken(&error) => {}
             result => return result,
         }
     }
@@ -92,13 +92,13 @@ async fn attempt(
     let (created, closed) = tokio::join!(create(inner, &spec, &known), known.close());
     let container = created?;
     let id = container.to_string();
-    // From here on a container is there, and any way out but the good one removes it.
+    // From here on a container exists. Every failure has to remove it, or it would be left in the engine.
     let result = match closed {
         Ok(()) => {
             let run = async {
                 let run = run(inner, &spec, &known, container).await;
-                // The rest waits for what the container printed.
-                if !run.as_ref().is_err_and(NotRun::meets_another) {
+                // Ends the turn, unless another address is tried: waiting for the output below may take long.
+                if !run.as_ref().is_err_and(NotRun::is_address_taken) {
                     drop(turn.take());
                 }
                 match run {
@@ -261,7 +261,7 @@ async fn check(
     Ok((response, contracts))
 }
 
-/// A probe that could not run, or said nothing, mostly died with the program: that breaks no contract.
+/// Replaces the error of a failed kernel probe by the program's exit, if it ended: that breaks no contract.
 async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, error: StartError) -> StartError {
     match inner.exit(&spec.instance.program, id).await {
         Ok(Some(exit)) => StartError::Ended(exit),

@@ -80,7 +80,7 @@ impl ProgramRow {
 pub struct StoredProgram {
     /// Its rows.
     pub row: ProgramRow,
-    /// Whose it is.
+    /// The id of the user who owns it.
     pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
@@ -240,7 +240,7 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let tell = |outcome| {
             if let Err(error) = outcome {
-                tracing::error!(%error, "something that nobody waits for was not written");
+                tracing::error!(%error, "a queued write failed, and its caller did not wait for the result");
             }
         };
         self.hand_over(Box::new(Write::new(Purpose::Freeing, work, tell)))
@@ -248,8 +248,8 @@ impl Journal {
     }
 
     /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
-    /// what it wrote is on the disk when this returns. Work that a token asked for is carried out only
-    /// if that gives the right to it in that very transaction.
+    /// what it wrote is on the disk when this returns. If the task acts for a token, its right is checked in
+    /// the same transaction, so that a token that was revoked meanwhile changes nothing.
     ///
     /// # Errors
     /// What `work` says, of which nothing is left then, [`JournalError::Revoked`], or what the disk
@@ -307,8 +307,8 @@ impl Journal {
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    /// Waits until all that was handed over before is on the disk, and asks whether whoever this
-    /// task works for still may: for what is changed beside the journal.
+    /// Waits until every write queued before is on the disk, and checks that the right of this task still
+    /// holds. Call it before a change outside the journal, which no transaction checks.
     ///
     /// # Errors
     /// [`JournalError::Revoked`], or as the disk says.

@@ -2,7 +2,7 @@
 //! its own, and shares none of them while it answers.
 //!
 //! ```text
-//! accept ──► the I/O thread with the fewest connections ──► looks at programs are answered there
+//! accept ──► the I/O thread with the fewest connections ──► reads of a program's watcher are answered there
 //!                                                 └─► everything else, beside it by the main runtime
 //! ```
 //! A runtime that moves work between threads serves the host's many kinds of work well. A proxy
@@ -115,8 +115,8 @@ impl IoThread {
     }
 }
 
-/// What an I/O thread does. It builds its runtime itself: where a thread can't be had, one that was built
-/// before could not be dropped, for whoever asks is in a runtime already.
+/// Runs one I/O thread until `ended` fires. It builds its runtime itself: if the caller built it and no thread
+/// started, the caller would have to drop it inside another runtime, which panics.
 fn run(
     id: IoThreadId,
     main: Handle,
@@ -158,7 +158,7 @@ pub(crate) fn here() -> IoThreadId {
 
 /// Does something on the main runtime's threads, so that it holds up no I/O thread. It ends when this is
 /// dropped, and panics here if it panics there.
-pub async fn beside<F>(work: F) -> F::Output
+pub async fn run_on_main<F>(work: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -217,14 +217,14 @@ mod tests {
         let share = io_threads.enter();
         assert_eq!(here(), MAIN);
         assert_eq!(
-            in_io_thread(&share, async { beside(async { here() }).await }).await,
+            in_io_thread(&share, async { run_on_main(async { here() }).await }).await,
             MAIN
         );
-        assert_eq!(beside(async { here() }).await, MAIN);
+        assert_eq!(run_on_main(async { here() }).await, MAIN);
 
         let (held, dropped) = oneshot::channel::<()>();
         let (begun, began) = oneshot::channel();
-        let asking = share.handle().spawn(beside(async move {
+        let asking = share.handle().spawn(run_on_main(async move {
             begun.send(()).unwrap();
             std::future::pending::<()>().await;
             drop(held);
@@ -237,7 +237,9 @@ mod tests {
             "dropped, not sent to"
         );
 
-        let panicked = share.handle().spawn(beside(async { panic!("on purpose") }));
+        let panicked = share
+            .handle()
+            .spawn(run_on_main(async { panic!("on purpose") }));
         assert!(panicked.await.unwrap_err().is_panic());
     }
 

@@ -46,7 +46,7 @@ pub struct Upstream {
 pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
-    /// The container of `program` at `place`, over no connection yet. Its requests count with the others
+    /// The container of `program` at `endpoint`, without any connection yet. Its requests count with the others
     /// of `in_flight`.
     pub fn new(
         program: &ProgramId,
@@ -121,8 +121,8 @@ impl Upstream {
         Ok(Permit(self))
     }
 
-    /// A connection of this I/O thread that waits, the last one that served first; for a request that
-    /// may be sent twice or not.
+    /// Takes this I/O thread's most recently used idle connection. `may_ask_again` says whether the request
+    /// may be sent twice; if not, a connection that was idle for `IDLE_MAX_FOR_CHANGES` is not used.
     pub(super) fn take(&self, may_ask_again: bool) -> Option<Box<Link>> {
         let here = io_threads::here();
         let mut idle = self.idle();
@@ -131,7 +131,7 @@ impl Upstream {
             .rposition(|(_, link)| link.io_thread() == here)?;
         let waited = idle[at].0.elapsed();
         if !may_ask_again && waited >= IDLE_MAX_FOR_CHANGES {
-            // Those before it have waited for longer, and serve who may ask again.
+            // The others of this thread were idle even longer. They stay for requests that may be sent twice.
             return None;
         }
         let (_, link) = idle.remove(at);

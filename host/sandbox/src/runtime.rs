@@ -78,8 +78,8 @@ pub trait Runtime: Send + Sync + 'static {
         grace: Duration,
     ) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Ends every instance of the program at once, beside what is in progress for it: a stop that
-    /// waits for its grace has nothing to wait for any more. They are left for `stop` to remove.
+    /// Kills every instance of the program at once, without waiting for operations in progress: a stop that
+    /// waits out its grace period then ends early. The dead instances are left for `stop` to remove.
     ///
     /// # Errors
     /// [`StopError`] when something of the program may still run.
@@ -96,9 +96,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
 
-    /// Has `tell` called for each instance that the engine says is dead, at once: what it printed last
+    /// Calls `tell` at once for each instance that the engine reports as dead: its last output
     /// is stored before [`Runtime::events`] says how it ended, and nothing may be sent to it meanwhile.
-    /// Asked for once, before [`Runtime::events`].
+    /// Call it once, before [`Runtime::events`]: deaths reported before this call are not passed to `tell`.
     fn on_death(&self, _tell: OnDeath) {}
 
     /// The last `tail` lines that the program's containers printed, oldest first; at most 50

@@ -7,6 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
 use hersh_program::{
     Cause, ContainerId, ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId,
 };
@@ -291,7 +296,8 @@ fn violation_names_its_contract_once_and_no_machine_path() {
 #[test]
 fn development_mode_wants_runc_and_says_so() {
     let mut spec = spec_with(RuntimeMode::RuncForDevelopment, &Manifest::default());
-    assert!(to_compose_yaml(&spec).contains("NOT SANDBOXED"));
+    let shown = to_compose_yaml(&spec, &Manifest::default());
+    assert!(shown.contains("NOT SANDBOXED"));
     spec.sandbox.runtime = "crun".to_owned();
     assert_eq!(validate(&spec).unwrap_err().contract, Contract::Gvisor);
 }
@@ -355,21 +361,21 @@ fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
     let hostile = "x\"\n    privileged: true\n#\u{2028}";
     manifest.env.insert("EVIL".to_owned(), hostile.to_owned());
     manifest.env.insert(hostile.to_owned(), "y".to_owned());
-    let yaml = to_compose_yaml(&spec_with(RuntimeMode::Runsc, &manifest));
+    let spec = spec_with(RuntimeMode::Runsc, &manifest);
+    let yaml = to_compose_yaml(&spec, &manifest);
     assert!(
         !yaml.lines().any(|line| line.trim() == "privileged: true"),
         "{yaml}"
     );
     for line in [
-        "container_name: \"hersh-h1-counter.3\"",
         "runtime: \"runsc\"",
         "user: \"65532:65532\"",
         "read_only: true",
         "privileged: false",
         "- \"ALL\"",
         "- \"no-new-privileges\"",
-        "ports: []",
-        "- \"internal\"",
+        "networks: [internal]",
+        "\"EVIL\": null",
         "mem_limit: 268435456",
         "cpus: 1.000",
         "pids_limit: 9216",
@@ -381,5 +387,64 @@ fn the_compose_file_is_whole_and_nothing_can_add_a_line_to_it() {
             "{line} is not in\n{yaml}"
         );
     }
-    assert!(yaml.contains("/data/programs/counter/state") && yaml.contains("\"/state\""));
+    assert!(!yaml.contains("/data"), "no path of the machine: {yaml}");
+    assert!(
+        !yaml.contains("\"EVIL\": \"x"),
+        "no value of a variable: {yaml}"
+    );
+}
+
+/// The command is docker compose's own, in a root of Debian 13 that the set-up lays.
+#[test]
+fn docker_compose_accepts_the_compose_file() {
+    let compose = std::env::var("HERSH_TEST_COMPOSE")
+        .expect("HERSH_TEST_COMPOSE names no docker compose: run these tests with `make test`");
+    let words: Vec<&str> = compose.split_whitespace().collect();
+    for network in [
+        NetworkMode::Internal,
+        NetworkMode::Egress,
+        NetworkMode::None,
+    ] {
+        let mut manifest = Manifest {
+            network,
+            ..Manifest::default()
+        };
+        let own = ("spring.datasource.url", "jdbc:secret$1");
+        manifest.env.insert(own.0.to_owned(), own.1.to_owned());
+        let spec = spec_with(RuntimeMode::Runsc, &manifest);
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .args([
+                "--project-name",
+                "hersh",
+                "-f",
+                "-",
+                "config",
+                "--format",
+                "json",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input
+            .write_all(to_compose_yaml(&spec, &manifest).as_bytes())
+            .unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{network:?}: {said}");
+        let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let service = &read["services"]["counter"];
+        assert_eq!(service["runtime"], "runsc");
+        assert_eq!(service["read_only"], true);
+        assert_eq!(service["cap_drop"][0], "ALL");
+        assert_eq!(service["pids_limit"], 9_216);
+        assert!(
+            !said.contains("WARN") && !said.contains("level=warning"),
+            "{said}"
+        );
+    }
 }

@@ -8,7 +8,6 @@
 //! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
-//!                      compose/           compose.yaml
 //!                      logs/              output of the program and of its builds
 //!                      runtime/           what the runtime keeps for it
 //! ```
@@ -88,8 +87,6 @@ pub struct ProgramPaths {
     pub meta: PathBuf,
     /// Its `/state`.
     pub state: PathBuf,
-    /// The compose file of its last start.
-    pub compose: PathBuf,
     /// Its output and that of its builds.
     pub logs: PathBuf,
     /// What the runtime keeps for it.
@@ -149,7 +146,6 @@ impl Storage {
             src: root.join("src"),
             meta: root.join("meta"),
             state: root.join("state"),
-            compose: root.join("compose"),
             logs: root.join("logs"),
             runtime: root.join("runtime"),
             root,
@@ -180,7 +176,6 @@ impl Storage {
             &paths.src,
             &paths.meta,
             &paths.state,
-            &paths.compose,
             &paths.logs,
             &paths.runtime,
         ] {

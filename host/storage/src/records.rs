@@ -1,4 +1,4 @@
-//! What the host writes down beside the journal: evidence of starts, compose files, fetched images.
+//! What the host writes down beside the journal: evidence of starts, fetched images.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +21,24 @@ enum Paused {
 }
 
 impl Storage {
+    /// Removes the compose files that older hosts wrote at each start: the values of environment variables
+    /// stand in them.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming what could not be removed.
+    pub fn remove_compose_files(&self) -> Result<(), StorageError> {
+        for program in self.programs()? {
+            let folder = self.paths(&program).root.join("compose");
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StorageError::at("remove", &folder)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Stores the evidence of the last start.
     ///
     /// # Errors
@@ -42,15 +60,6 @@ impl Storage {
         program: &ProgramId,
     ) -> Result<Option<R>, StorageError> {
         read_json(&self.receipt(program))
-    }
-
-    /// Stores the compose file of the coming start.
-    ///
-    /// # Errors
-    /// [`StorageError`]; the one before stays then.
-    pub fn write_compose(&self, program: &ProgramId, text: &str) -> Result<(), StorageError> {
-        let path = self.paths(program).compose.join("compose.yaml");
-        write_whole(&path, text.as_bytes())
     }
 
     /// Base images that were fetched, by name, with when each was last built from, milliseconds

@@ -156,9 +156,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Checks the whole, makes it durable, and gives what its name is made of: a SHA-256 over what a
-    /// build can see, all entries sorted by path but the manifest. Of each go in the kind, the path,
-    /// the permission bits, and for a file its length and the SHA-256 of its content, for a link its
+    /// Sets modes and times, syncs the tree, and returns the hash that names it: a SHA-256 over what a
+    /// build can see: all entries but the manifest, sorted by path. Hashed are the kind and the path, then
+    /// for a folder or file the permission bits, for a file its length and its content's hash, for a link its
     /// target; not its time, which differs from one copy of the same source to the next. Every text
     /// goes in with its length, so no two trees give the same input.
     pub(super) fn finish(self) -> Result<[u8; 32], SourceError> {

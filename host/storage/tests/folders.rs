@@ -35,7 +35,6 @@ fn folders_are_private_and_state_belongs_to_the_sandbox() {
         &paths.root,
         &paths.src,
         &paths.meta,
-        &paths.compose,
         &paths.logs,
         &paths.runtime,
     ] {

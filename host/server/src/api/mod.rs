@@ -18,6 +18,7 @@
 //! | `POST /programs/{id}/state/copy` | a consistent copy of `/state` as a tar |
 //! | `PUT /programs/{id}/state/file` | replaces one file of `/state`, `?path=`, of a program at rest |
 //! | `GET /programs/{id}/receipt` | what the last start proved |
+//! | `GET /programs/{id}/compose` | how it is confined, as a compose file |
 //! | `GET /programs/{id}/stats` | processor time, memory, network and `/state` of now |
 //! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
 //! | `GET`, `POST /users`, `GET`, `PATCH`, `DELETE /users/{user}` | users, for admins |
@@ -115,6 +116,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(programs::stop))
         .routes(routes!(programs::restart))
         .routes(routes!(programs::receipt))
+        .routes(routes!(programs::compose))
         .routes(routes!(stats::show))
         .routes(routes!(state::copy))
         .routes(routes!(state::put_file))

@@ -1,6 +1,11 @@
 //! Showing and steering programs.
 
-use axum::{Extension, Json, extract::State, http::StatusCode};
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use hersh_program::{ProgramId, UserId};
 use hersh_wire::{Code, Problem, ProgramList, ProgramView, ReceiptView};
 use serde::Deserialize;
@@ -261,4 +266,28 @@ pub(super) async fn receipt(
                 format!("{id} was never started, so there is no receipt"),
             )
         })
+}
+
+/// How the program is confined, as a compose file: without the values that its manifest gives to
+/// environment variables, and without paths of the host's machine.
+#[utoipa::path(
+    get,
+    path = "/programs/{id}/compose",
+    tag = "programs",
+    security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "The program's id")),
+    responses((status = 200, description = "The file", body = String, content_type = "application/yaml")),
+)]
+pub(super) async fn compose(
+    State(host): State<Host>,
+    Owned(entry): Owned,
+) -> Result<impl IntoResponse, Failure> {
+    let text = host.compose_file(&entry).ok_or_else(|| {
+        let detail = format!(
+            "{} was not built yet, so there is nothing to run",
+            entry.id()
+        );
+        Failure::new(Code::NotFound, detail)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], text))
 }

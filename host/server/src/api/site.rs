@@ -73,7 +73,7 @@ impl RequestHandler for Site {
             extensions.insert(client);
             let mut router = self.router.clone();
             // A router is always ready.
-            io_threads::beside(async move { router.call(request).await }).await
+            io_threads::run_on_main(async move { router.call(request).await }).await
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Does what programs ask for: effects in, outcomes out, nothing decided here.
 //!
 //! ```text
-//! StartRuntime ─► Spec ─► compose file ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
+//! StartRuntime ─► Spec ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
 //! ```
 
 pub(crate) mod building;
@@ -26,12 +26,12 @@ use tokio::{sync::mpsc, time::Instant};
 
 use self::{building::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
 use crate::programs::{LOOK_INTERVAL, Looks};
-use hersh_sandbox::{Running, Runtime, Spec, StartError, to_compose_yaml};
+use hersh_sandbox::{Running, Runtime, Spec, StartError};
 
 /// The last lines that travel with a cause.
 const LOG_TAIL_LINES: usize = 50;
 
-/// Of those, as many may be one owner's: a start can be made slow by what is started.
+/// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
 /// States that are measured at once before a start, each on a thread of its own: more than starts, since
 /// what was written can make one slow. Of one owner's they are as few as starts.
@@ -39,7 +39,7 @@ pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
-/// A state past its limit is counted up to so many times that, for whoever reads why it is refused.
+/// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
 const TOLD_TIMES_LIMIT: u64 = 64;
 
 /// The real effect handler.
@@ -52,7 +52,7 @@ pub(crate) struct Effects {
     pub(crate) measures: TurnQueue,
     pub(crate) starts: TurnQueue,
     /// Whom a program's start counts for.
-    pub(crate) starter: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
+    pub(crate) start_owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
     pub(crate) probes: Probes,
     /// Programs whose files are gone; the host forgets them once that is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
@@ -88,7 +88,6 @@ impl EffectHandler for Effects {
         let instance = task.instance(instance);
         let spec = self.spec(&instance, image, manifest);
         tokio::try_join!(
-            self.write_compose(&spec),
             self.remove_socket(&task.program),
             self.forget_end(&task.program)
         )?;
@@ -158,10 +157,10 @@ impl Effects {
         Spec::new(instance, image, manifest, &environment)
     }
 
-    /// Waits until the program keeps no more than it may and its container may be started. Measured
-    /// first: a slow measure would keep a place from those who could start meanwhile.
+    /// Fails if the program's `/state` is over its limit, then waits for its turn to start. Measures
+    /// first: a slow measurement would otherwise hold a turn that another program could use.
     async fn turn_to_start(&self, task: &Task, state_bytes: u64) -> Result<Turn, Cause> {
-        let owner = (self.starter)(&task.program);
+        let owner = (self.start_owner)(&task.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
         let turn = async {
             let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
@@ -181,15 +180,8 @@ impl Effects {
         }
     }
 
-    async fn write_compose(&self, spec: &Spec) -> Result<(), Cause> {
-        let (id, text) = (spec.instance.program.clone(), to_compose_yaml(spec));
-        self.on_storage(move |storage| storage.write_compose(&id, &text))
-            .await
-            .map_err(start_failed)
-    }
-
     /// Without a network, a program is reached by the socket in its state folder.
-    fn place(&self, program: &ProgramId, running: &Running) -> Endpoint {
+    fn endpoint_of(&self, program: &ProgramId, running: &Running) -> Endpoint {
         running.address.map_or_else(
             || Endpoint::socket(self.storage.paths(program).state),
             Endpoint::Address,
@@ -233,7 +225,7 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let endpoint = self.place(&task.program, running);
+        let endpoint = self.endpoint_of(&task.program, running);
         let seen = self.probes.begin(&task.program);
         let saw = |what: &str| seen.saw(what);
         let probing = readiness::wait(&task.program, manifest, &endpoint, left, saw);
@@ -243,7 +235,7 @@ impl Effects {
                 Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe: self.told(instance, manifest, &endpoint, &last_probe).await,
+                    last_probe: self.last_probe_text(instance, manifest, &endpoint, &last_probe).await,
                     logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
                 }),
             },
@@ -255,7 +247,7 @@ impl Effects {
     }
 
     /// What the last probe saw, and where the program listens instead.
-    async fn told(
+    async fn last_probe_text(
         &self,
         instance: &InstanceId,
         manifest: &Manifest,
@@ -286,7 +278,7 @@ impl Effects {
         }
     }
 
-    /// Refuses what keeps too much already: it would add to it until the first look, start by start.
+    /// Refuses a program whose `/state` is over its limit: each start would let it write more for a while.
     async fn has_room(
         &self,
         program: &ProgramId,
@@ -302,7 +294,7 @@ impl Effects {
                 limit_bytes,
             }),
             Usage::Unsettled => Err(start_failed(
-                "its /state changes although nothing of it runs; look what on the machine writes there"
+                "its /state keeps changing although it does not run; find out what on this machine writes there"
                     .to_owned(),
             )),
         }
@@ -322,8 +314,8 @@ impl Effects {
         }
     }
 
-    /// Measures a `/state`. The turn to do so is held by the thread that does: it goes on when nobody
-    /// waits for it any more.
+    /// Measures a `/state`. The measuring thread holds the turn, for it goes on when the caller is cancelled:
+    /// a turn released earlier would let too many threads measure at once.
     async fn state_usage(
         &self,
         program: &ProgramId,

@@ -16,7 +16,8 @@ use hersh_base::{
 use hersh_journal::{Journal, JournalError};
 use hersh_machine::driver::{self, Clock};
 use hersh_program::{
-    CommandError as ProgramError, Event, InstanceId, Program, ProgramId, Refusal, State, UserId,
+    CommandError as ProgramError, Event, InstanceId, InstanceNumber, Program, ProgramId, Refusal,
+    State, UserId,
 };
 use hersh_proxy::{Proxy, Upstream, endpoint::Endpoint, io_threads};
 use hersh_storage::{Storage, output::LogStore};
@@ -42,7 +43,7 @@ use crate::{
     space::Space,
     words,
 };
-use hersh_sandbox::{Runtime, Unavailable};
+use hersh_sandbox::{Runtime, Spec, Unavailable, to_compose_yaml};
 
 /// What a user can ask of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +177,21 @@ impl Host {
         let runtime = Arc::clone(&self.0.runtime);
         let last = entry.last_reading();
         last.get(runtime, self.surroundings(), instance).await
+    }
+
+    /// The compose file of the run at hand, or of the next one; `None` before the first build.
+    pub(crate) fn compose_file(&self, entry: &Entry) -> Option<String> {
+        entry.supervisor().with_state(|program| {
+            let image = program.run_image()?;
+            let instance = InstanceId {
+                program: program.id.clone(),
+                number: InstanceNumber(program.instances.unwrap_or_default()),
+            };
+            let environment = self.0.runtime.environment(&program.id);
+            let manifest = program.run_manifest();
+            let spec = Spec::new(&instance, image, manifest, &environment);
+            Some(to_compose_yaml(&spec, manifest))
+        })
     }
 
     /// Where this host takes time and randomness from.
@@ -326,7 +342,7 @@ impl Host {
         let (host, entry) = (self.clone(), Arc::clone(entry));
         // Beside, since what begins there, such as a connection to the engine, outlives an I/O thread.
         let finding = async move { host.find_upstream(&entry).await };
-        Box::pin(io_threads::beside(finding)).await
+        Box::pin(io_threads::run_on_main(finding)).await
     }
 
     async fn find_upstream(&self, entry: &Entry) -> Result<Option<Arc<Upstream>>, Unavailable> {

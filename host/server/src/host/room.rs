@@ -39,7 +39,7 @@ impl Host {
             return Ok(());
         }
         let (id, wanted, started) = entry.supervisor().with_state(|program| {
-            let started = limits.is_none() || admission::is_started(program);
+            let started = limits.is_none() || program.is_started();
             let newest = limits.unwrap_or(&program.source.manifest.limits);
             let wanted = admission::asks(program, newest);
             (program.id.clone(), wanted, started)

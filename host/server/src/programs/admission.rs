@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hersh_program::{Limits, Program, ProgramId, State, UserId};
+use hersh_program::{Limits, Program, ProgramId, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Registry;
@@ -69,7 +69,7 @@ pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&Program
         let (limits, started) = entry.supervisor().with_state(|program| {
             let limits = asks(program, &program.source.manifest.limits);
             let counts = except != Some(&program.id);
-            (counts.then_some(limits), is_started(program))
+            (counts.then_some(limits), program.is_started())
         });
         if let Some(limits) = limits {
             usage = usage.with(&limits, started);
@@ -120,28 +120,12 @@ impl Usage {
     }
 }
 
-/// Whether the program runs, may still run, is on its way to run, or comes back by itself.
-pub(crate) fn is_started(program: &Program) -> bool {
-    match &program.state {
-        State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
-        State::Error(failed) => failed.retry.is_some() || program.running.is_some(),
-        State::Created | State::Stopped(_) | State::Removed => false,
-    }
-}
-
 /// What the program asks for with `newest` as its limits: the larger of these and of what its run was
 /// begun with, because the next run may come by itself.
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
-    let begun = match &program.state {
-        State::Building(building) => Some(&building.source.manifest),
-        State::Created
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => program.running.as_ref(),
-    };
+    let building = program.state.building();
+    let begun = building.map(|building| &building.source.manifest);
+    let begun = begun.or(program.running.as_ref());
     begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
 }
 

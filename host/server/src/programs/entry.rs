@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use hersh_journal::ProgramRow;
-use hersh_program::{BuildId, ContainerId, Program, ProgramId, State, Supervisor, Then, UserId};
+use hersh_program::{BuildId, ContainerId, Program, ProgramId, Supervisor, UserId};
 use hersh_proxy::{InFlight, Rules, Upstream, endpoint::Endpoint};
 use hersh_sandbox::Making;
 use tokio_util::sync::CancellationToken;
@@ -82,16 +82,8 @@ impl Entry {
     /// Since when it is Ready, else when its last event was taken in, milliseconds since the Unix
     /// epoch.
     pub(crate) fn changed_at_ms(&self) -> u64 {
-        let ready_since_ms = self.supervisor.with_state(|program| match &program.state {
-            State::Ready(ready) => Some(ready.since_ms),
-            State::Created
-            | State::Building(_)
-            | State::Starting(_)
-            | State::Stopping(_)
-            | State::Stopped(_)
-            | State::Error(_)
-            | State::Removed => None,
-        });
+        let since = |program: &Program| program.state.ready().map(|ready| ready.since_ms);
+        let ready_since_ms = self.supervisor.with_state(since);
         if let Some(since_ms) = ready_since_ms {
             return since_ms;
         }
@@ -102,16 +94,7 @@ impl Entry {
 
     /// True from the wish to remove it on.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.supervisor.with_state(|program| match &program.state {
-            State::Stopping(stopping) => stopping.then == Then::Remove,
-            State::Removed => true,
-            State::Created
-            | State::Building(_)
-            | State::Starting(_)
-            | State::Ready(_)
-            | State::Stopped(_)
-            | State::Error(_) => false,
-        })
+        self.supervisor.with_state(Program::is_leaving)
     }
 
     /// Keeps others from replacing the source, and from asking for removal, meanwhile.
@@ -145,22 +128,16 @@ impl Entry {
 
     /// The build that is under way or was last: what `latest` means for build logs.
     pub(crate) fn build_id(&self) -> BuildId {
-        self.supervisor.with_state(|program| match &program.state {
-            State::Building(building) => building.source.build.clone(),
-            State::Created
-            | State::Starting(_)
-            | State::Ready(_)
-            | State::Stopping(_)
-            | State::Stopped(_)
-            | State::Error(_)
-            | State::Removed => program.source.build.clone(),
+        self.supervisor.with_state(|program| {
+            let source = program.state.building().map(|building| &building.source);
+            source.unwrap_or(&program.source).build.clone()
         })
     }
 
     /// The newest source tree, when no image of it is known and none is being built.
     pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
         self.supervisor.with_state(|program| {
-            let is_building = matches!(program.state, State::Building(_));
+            let is_building = program.state.building().is_some();
             let is_unbuilt = program.image.is_none() && !is_building;
             is_unbuilt.then(|| (program.id.clone(), program.source.build.clone()))
         })
@@ -168,16 +145,7 @@ impl Entry {
 
     /// True while a build is under way or about to be: a restart builds after it has stopped.
     pub(crate) fn is_building(&self) -> bool {
-        self.supervisor.with_state(|program| match &program.state {
-            State::Building(_) => true,
-            State::Stopping(_) => program.image.is_none(),
-            State::Created
-            | State::Starting(_)
-            | State::Ready(_)
-            | State::Stopped(_)
-            | State::Error(_)
-            | State::Removed => false,
-        })
+        self.supervisor.with_state(Program::is_building)
     }
 
     /// What was seen of its `/state`.

@@ -35,16 +35,16 @@ use crate::{
 };
 use hersh_sandbox::{Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
 
-/// Why a host's programs could not be brought back. Nothing was changed.
+/// Why a host's programs could not be brought back. None was resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The journal can't be read, or does not fit this version of the host.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A program belongs to nobody.
-    #[error("program {program} in the journal has no owner: {message}; restore a backup")]
+    #[error("the owner of program {program} in the journal can't be read: {message}; restore a backup")]
     Owner {
-        /// Which.
+        /// The program whose owner is not valid.
         program: ProgramId,
         /// What is wrong with the owner's name.
         message: String,
@@ -137,7 +137,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         builds: builds_of(&storage, &runtime, &build_queue, &space, tenancy),
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
-        starter: starter_of(Arc::clone(&registry)),
+        start_owner: start_owner_of(Arc::clone(&registry)),
         probes: probes.clone(),
         removed,
     };
@@ -238,7 +238,7 @@ fn tenancy_of(
 }
 
 /// Whom a program's starts count for.
-fn starter_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
+fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
     Box::new(move |program| {
         let owner = registry.owner(program);
         Owner {
@@ -256,8 +256,8 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
     workers.stop();
 }
 
-/// Brings every stored program back. Programs that run are not disturbed. What is left of removed
-/// ones is returned: only rows, which the journal does not let go of now.
+/// Resumes every stored program without disturbing those that run. Returns the removed programs
+/// whose rows the journal could not delete; their names stay reserved until it can.
 async fn recover(
     host: &Host,
     Remembered(stored): Remembered,
@@ -269,7 +269,7 @@ async fn recover(
     for (owner, stored) in removed {
         let id = stored.stepper.state().id.clone();
         if let Err(error) = host.journal().remove(stored.row).await {
-            tracing::warn!(program = %id, %error, "a removed program keeps its name for now");
+            tracing::warn!(program = %id, %error, "a removed program could not be deleted from the journal; its name stays taken");
             host.registry().reserve(&id, &owner);
             left.push((id, stored.row));
         }
@@ -292,9 +292,9 @@ async fn recover(
     Ok(left)
 }
 
-/// Lets a program go on that a host paused for a copy of its state and could not wake any more. An
-/// engine that does not do so at once is asked again beside. No copy begins until that is over: it
-/// would be woken in the middle, and its own note would be lost.
+/// Resumes a program that an earlier host paused for a copy of its state and did not resume before it ended. An
+/// engine that fails is asked again in the background. No copy may begin before that ends: the program
+/// would be resumed in the middle of the copy, and the copy's own pause note would be deleted.
 pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
     tracing::warn!(%instance, "it was paused for a copy of its state when a host ended: waking it");
     let host = host.clone();
@@ -331,7 +331,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
         host.metrics().clone(),
         Story::of(stored.stepper.state()),
     );
-    // Its effects may be carried out before it is among the others, and ask whose it is.
+    // Its effects may run before its entry is in the registry, and ask who owns it.
     let making = Making::new(stored.row.number(), stored.stepper.state().seed);
     host.registry().expect_back(&id, &owner, making);
     let supervisor = Supervisor::run_beside(

@@ -73,6 +73,10 @@ async fn remove_folders(
     host: &Host,
     known: &BTreeMap<&ProgramId, &Program>,
 ) -> Result<(), RecoverError> {
+    let removed = host.blocking(|host| host.storage().remove_compose_files());
+    if let Err(error) = removed.await? {
+        tracing::error!(%error, "a compose file of an older host is left; it shows values of variables");
+    }
     let folders = host.blocking(|host| host.storage().programs()).await??;
     for id in folders.into_iter().filter(|id| !known.contains_key(id)) {
         tracing::warn!(program = %id, "clearing folders that no program owns");

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use hersh_program::{Program, State};
-
 use crate::host::Host;
 use hersh_sandbox::{Collected, InUse, Kept, Unavailable};
 
@@ -69,38 +67,14 @@ pub(crate) fn in_use(host: &Host) -> InUse {
     let mut in_use = InUse::default();
     for entry in host.list() {
         entry.supervisor().with_state(|program| {
-            let builds = [Some(&program.source.build), under_way(program)];
+            let building = program.state.building();
+            let under_way = building.map(|building| &building.source.build);
+            let builds = [Some(&program.source.build), under_way];
             let of = |build: &hersh_program::BuildId| (program.id.clone(), build.clone());
             in_use.builds.extend(builds.into_iter().flatten().map(of));
-            let images = [program.image.as_ref(), running(program)];
+            let images = [program.image.as_ref(), program.state.image()];
             in_use.images.extend(images.into_iter().flatten().cloned());
         });
     }
     in_use
-}
-
-fn under_way(program: &Program) -> Option<&hersh_program::BuildId> {
-    match &program.state {
-        State::Building(building) => Some(&building.source.build),
-        State::Created
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => None,
-    }
-}
-
-fn running(program: &Program) -> Option<&hersh_program::ImageId> {
-    match &program.state {
-        State::Starting(starting) => Some(&starting.image),
-        State::Ready(ready) => Some(&ready.image),
-        State::Created
-        | State::Building(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => None,
-    }
 }

@@ -175,6 +175,40 @@ async fn values_of_the_environment_never_leave_the_host() {
 }
 
 #[tokio::test]
+async fn a_compose_file_shows_names_of_variables_and_no_values() {
+    let mut host = Fixture::new().await;
+    let compose = async |host: &Fixture| {
+        let request = host.request(Method::GET, "/programs/a/compose");
+        let answer = host.answer(request.body(Body::empty()).unwrap()).await;
+        let status = answer.status();
+        let text = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(text.into()).unwrap())
+    };
+    host.json("/programs", &program("a")).await;
+    let (status, said) = compose(&host).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{said}");
+    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    let (status, file) = compose(&host).await;
+    assert_eq!(status, StatusCode::OK, "{file}");
+    assert!(
+        file.contains("services:") && file.contains(": null"),
+        "{file}"
+    );
+    let data = host.data().display().to_string();
+    assert!(
+        !file.contains("canary-value") && !file.contains(&data),
+        "{file}"
+    );
+
+    // What an older host wrote goes with the next start of the host.
+    let old = host.data().join("programs/a/compose");
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::write(old.join("compose.yaml"), "canary-value").unwrap();
+    host.restart().await;
+    assert!(!old.exists());
+}
+
+#[tokio::test]
 async fn an_engine_that_is_down_is_an_error_with_a_retry_and_readyz_says_so() {
     let host = Fixture::new().await;
     host.json("/programs", &program("a")).await;

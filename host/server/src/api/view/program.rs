@@ -1,9 +1,7 @@
 //! What the API shows of programs.
 
 use hersh_base::sandbox::StateBound;
-use hersh_program::{
-    BuildId, Cause, ExitReason, Failed, Logs, Manifest, Program, ProgramRecord, State,
-};
+use hersh_program::{BuildId, Cause, ExitReason, Failed, Logs, Program, ProgramRecord, State};
 use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
@@ -22,54 +20,28 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
-        run_build_id: run_build(program).map(ToString::to_string),
+        run_build_id: program.run_build().map(ToString::to_string),
         has_newer_source: has_newer_source(program),
-        image_id: image(program),
+        image_id: program.run_image().map(ToString::to_string),
         instance: program.ready_instance().map(|instance| instance.number.0),
         container_id: program.state.container().map(ToString::to_string),
-        cause: failed(&program.state).map(cause_view),
+        cause: program.state.failed().map(cause_view),
         last_exit_code: last_exit_code(&program.state),
         last_probe: None,
-        retry: retry(&program.state),
+        retry: retry(program),
         attempts: program.attempts,
         proxy_url: format!("/programs/{}/watcher/", program.id),
         created_at_ms: entry.created_at_ms(),
         changed_at_ms,
-        manifest: shown(run_manifest(program)),
+        manifest: shown(program.run_manifest()),
     })
 }
 
-/// The source tree of the run at hand.
-fn run_build(program: &Program) -> Option<&BuildId> {
-    match &program.state {
-        State::Building(held) => Some(&held.source.build),
-        State::Created
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => program.running_build.as_ref(),
-    }
-}
-
-/// The manifest of the run at hand, or of the next one.
-fn run_manifest(program: &Program) -> &Manifest {
-    match &program.state {
-        State::Building(held) => &held.source.manifest,
-        State::Created
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => program.manifest(),
-    }
-}
-
 fn has_newer_source(program: &Program) -> bool {
-    let is_other_tree = run_build(program).is_some_and(|build| *build != program.source.build);
-    is_other_tree || *run_manifest(program) != *program.source.manifest
+    let is_other_tree = program
+        .run_build()
+        .is_some_and(|build| *build != program.source.build);
+    is_other_tree || program.run_manifest() != &program.source.manifest
 }
 
 fn last_exit_code(state: &State) -> Option<i32> {
@@ -87,45 +59,11 @@ fn last_exit_code(state: &State) -> Option<i32> {
     }
 }
 
-fn image(program: &Program) -> Option<String> {
-    match &program.state {
-        State::Starting(starting) => Some(starting.image.to_string()),
-        State::Ready(ready) => Some(ready.image.to_string()),
-        State::Created
-        | State::Building(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Error(_)
-        | State::Removed => program.image.as_ref().map(ToString::to_string),
-    }
-}
-
-fn failed(state: &State) -> Option<&Failed> {
-    match state {
-        State::Error(failed) => Some(failed),
-        State::Created
-        | State::Building(_)
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Removed => None,
-    }
-}
-
-fn retry(state: &State) -> Option<wire::RetryView> {
-    match state {
-        State::Error(failed) => failed.retry.map(|retry| wire::RetryView {
-            due_at_ms: retry.due_ms,
-        }),
-        State::Created
-        | State::Building(_)
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_)
-        | State::Removed => None,
-    }
+fn retry(program: &Program) -> Option<wire::RetryView> {
+    let retry = program.state.failed()?.retry?;
+    Some(wire::RetryView {
+        due_at_ms: retry.due_ms,
+    })
 }
 
 fn cause_view(failed: &Failed) -> wire::CauseView {

@@ -1,0 +1,163 @@
+//! What is asked of a program, each question in one place.
+
+use alloc::sync::Arc;
+
+use crate::{
+    BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber, Manifest, Program,
+    Ready, State, StopStep, Then,
+};
+
+impl Program {
+    /// What counts for the run at hand: the manifest that it was begun with; the newest when nothing
+    /// runs.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        self.running.as_ref().unwrap_or(&self.source.manifest)
+    }
+
+    /// Returns the manifest of the run at hand, from the beginning of its build on; the newest when there
+    /// is none.
+    #[must_use]
+    pub fn run_manifest(&self) -> &Arc<Manifest> {
+        let building = self.state.building();
+        building.map_or_else(|| self.manifest(), |building| &building.source.manifest)
+    }
+
+    /// Returns the source tree of the run at hand, from the beginning of its build on.
+    #[must_use]
+    pub fn run_build(&self) -> Option<&BuildId> {
+        let building = self.state.building().map(|building| &building.source.build);
+        building.or(self.running_build.as_ref())
+    }
+
+    /// Returns the image of the run at hand; that of the newest source when there is none.
+    #[must_use]
+    pub fn run_image(&self) -> Option<&ImageId> {
+        self.state.image().or(self.image.as_ref())
+    }
+
+    /// Whether a build is under way or about to be: a restart builds after it has stopped.
+    #[must_use]
+    pub fn is_building(&self) -> bool {
+        let is_stopping = matches!(self.state, State::Stopping(_));
+        self.state.building().is_some() || is_stopping && self.image.is_none()
+    }
+
+    /// Whether it runs, may still run, is on its way to run, or comes back by itself.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        match &self.state {
+            State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
+            State::Error(failed) => failed.retry.is_some() || self.running.is_some(),
+            State::Created | State::Stopped(_) | State::Removed => false,
+        }
+    }
+
+    /// Whether it is to be removed, from the wish on.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        match &self.state {
+            State::Stopping(stopping) => stopping.then == Then::Remove,
+            State::Removed => true,
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopped(_)
+            | State::Error(_) => false,
+        }
+    }
+
+    /// Returns the instance that is up, when one is.
+    #[must_use]
+    pub fn ready_instance(&self) -> Option<InstanceId> {
+        let number = self.state.ready()?.instance;
+        Some(InstanceId {
+            program: self.id.clone(),
+            number,
+        })
+    }
+
+    /// Whether the program accounts for an instance, so that it will be stopped when its time comes.
+    /// What it does not account for is left of an earlier life.
+    #[must_use]
+    pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
+        match &self.state {
+            State::Starting(held) => held.instance == instance,
+            State::Ready(held) => held.instance == instance,
+            // It ends in a stop of all.
+            State::Stopping(held) => held.step == StopStep::Containers,
+            // What could not be stopped waits for a retry or for a person.
+            State::Error(_) => self.running.is_some(),
+            State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,
+        }
+    }
+}
+
+impl State {
+    /// Returns what holds while folders and image are being made.
+    #[must_use]
+    pub fn building(&self) -> Option<&Building> {
+        match self {
+            Self::Building(building) => Some(building),
+            Self::Created
+            | Self::Starting(_)
+            | Self::Ready(_)
+            | Self::Stopping(_)
+            | Self::Stopped(_)
+            | Self::Error(_)
+            | Self::Removed => None,
+        }
+    }
+
+    /// Returns what holds while the program is up.
+    #[must_use]
+    pub fn ready(&self) -> Option<&Ready> {
+        match self {
+            Self::Ready(ready) => Some(ready),
+            Self::Created
+            | Self::Building(_)
+            | Self::Starting(_)
+            | Self::Stopping(_)
+            | Self::Stopped(_)
+            | Self::Error(_)
+            | Self::Removed => None,
+        }
+    }
+
+    /// Returns what failed, while the program waits for a retry or a person.
+    #[must_use]
+    pub fn failed(&self) -> Option<&Failed> {
+        match self {
+            Self::Error(failed) => Some(failed),
+            Self::Created
+            | Self::Building(_)
+            | Self::Starting(_)
+            | Self::Ready(_)
+            | Self::Stopping(_)
+            | Self::Stopped(_)
+            | Self::Removed => None,
+        }
+    }
+
+    /// Returns what the instance runs that is up or on its way up.
+    #[must_use]
+    pub fn image(&self) -> Option<&ImageId> {
+        match self {
+            Self::Starting(starting) => Some(&starting.image),
+            Self::Ready(ready) => Some(&ready.image),
+            Self::Created
+            | Self::Building(_)
+            | Self::Stopping(_)
+            | Self::Stopped(_)
+            | Self::Error(_)
+            | Self::Removed => None,
+        }
+    }
+
+    /// What the runtime calls the instance that is up, when one is.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerId> {
+        Some(&self.ready()?.container)
+    }
+}
