@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod detached;
 pub mod hex;
 pub mod lock;
+pub mod locked;
 pub mod pace;
 pub mod partial;
 pub mod permits;

@@ -5,10 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use hersh_program::UserId;
+
+use crate::locked::locked;
 
 /// How many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Permits {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.taken)
     }
 }
 

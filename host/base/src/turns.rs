@@ -9,11 +9,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::watch;
+
+use crate::locked::locked;
 
 /// Whoever waits is told of a new rank at most this often.
 const TELL: Duration = Duration::from_secs(1);
@@ -145,7 +147,7 @@ impl TurnQueue {
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

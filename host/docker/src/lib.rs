@@ -46,12 +46,13 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::future::BoxFuture;
+use hersh_base::locked::locked;
 use hersh_program::{
     BuildId, ContainerId, ImageId, InstanceId, InstanceNumber, Instances, Logs, Observed, ProgramId,
 };
@@ -292,7 +293,7 @@ impl Runtime for DockerRuntime {
 
 impl Inner {
     fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, InstanceId>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.started)
     }
 }
 

@@ -9,10 +9,11 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
+use hersh_base::locked::locked;
 use tokio::process::Command;
 
 use super::Inner;
@@ -102,13 +103,13 @@ impl Inner {
 
 impl Known {
     fn find(&self, id: FileId) -> Option<Runsc> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = locked(&self.0);
         let found = known.iter().find(|(known, _)| *known == id);
         found.map(|(_, runsc)| runsc.clone())
     }
 
     fn add(&self, id: FileId, runsc: Runsc) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.0);
         if known.len() == KNOWN_MAX {
             known.remove(0);
         }

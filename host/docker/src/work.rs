@@ -8,10 +8,10 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use hersh_base::detached::run_detached;
+use hersh_base::{detached::run_detached, locked::locked};
 use hersh_program::{InstanceNumber, Instances, ProgramId};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,7 @@ impl Work {
     {
         let operations = self.operations(program);
         let slot = operations.slot(about);
-        let token = lock(&slot.cancel).child_token();
+        let token = locked(&slot.cancel).child_token();
         let guard = token.clone().drop_guard();
         let result = in_turn(operations, slot, job(token)).await;
         guard.disarm();
@@ -98,14 +98,14 @@ impl Work {
     }
 
     fn operations(&self, program: &ProgramId) -> Arc<Operations> {
-        let mut programs = lock(&self.programs);
+        let mut programs = locked(&self.programs);
         Arc::clone(programs.entry(program.clone()).or_default())
     }
 
     /// Drops what nobody uses, so that this is bounded by what is in progress.
     fn tidy(&self) {
-        lock(&self.programs).retain(|_, operations| {
-            lock(&operations.slots).retain(|_, slot| Arc::strong_count(slot) > 1);
+        locked(&self.programs).retain(|_, operations| {
+            locked(&operations.slots).retain(|_, slot| Arc::strong_count(slot) > 1);
             Arc::strong_count(operations) > 1
         });
     }
@@ -113,18 +113,18 @@ impl Work {
 
 impl Operations {
     fn slot(&self, about: About) -> Arc<Slot> {
-        Arc::clone(lock(&self.slots).entry(about).or_default())
+        Arc::clone(locked(&self.slots).entry(about).or_default())
     }
 
     fn cancel_all(&self) {
-        lock(&self.slots).values().for_each(|slot| slot.cancel());
+        locked(&self.slots).values().for_each(|slot| slot.cancel());
     }
 }
 
 impl Slot {
     /// Cancels what is in progress, and nothing that is asked for later.
     fn cancel(&self) {
-        std::mem::take(&mut *lock(&self.cancel)).cancel();
+        std::mem::take(&mut *locked(&self.cancel)).cancel();
     }
 }
 
@@ -161,10 +161,6 @@ where
         result
     })
     .await
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -216,7 +212,7 @@ mod tests {
         assert!(!second.is_finished());
         work.run_instead(&program(), Instances::All, async {}).await;
         assert_eq!(second.await.unwrap(), "cancelled");
-        assert!(lock(&work.programs).is_empty(), "nothing is kept");
+        assert!(locked(&work.programs).is_empty(), "nothing is kept");
     }
 
     #[tokio::test]

@@ -6,10 +6,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use hersh_base::locked::locked;
 use rusqlite::Connection;
 
 use super::{
@@ -68,7 +69,7 @@ impl Connections {
             source,
         };
         let reader = Arc::clone(&self.reader);
-        let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = locked(&reader);
         // Both are closed first: while one is open, its way is that of the whole process.
         *reader = Connection::open_in_memory().map_err(closed)?;
         self.writer = Connection::open_in_memory().map_err(closed)?;

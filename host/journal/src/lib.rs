@@ -46,10 +46,10 @@ pub use retention::{IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY};
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use hersh_base::right::Right;
+use hersh_base::{locked::locked, right::Right};
 use hersh_program::ProgramStepper;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{mpsc, oneshot};
@@ -357,7 +357,7 @@ impl Journal {
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         // A reader that panicked left nothing half-done: it holds no transaction.
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.reader)
     }
 }
 

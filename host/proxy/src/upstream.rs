@@ -5,12 +5,13 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use hersh_base::locked::locked;
 use hersh_program::{ContainerId, ProgramId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -147,7 +148,7 @@ impl Upstream {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.idle)
     }
 }
 

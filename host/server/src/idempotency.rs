@@ -9,10 +9,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use hersh_base::{hex::hex, token_text};
+use hersh_base::{hex::hex, locked::locked, token_text};
 use hersh_journal::{IDEMPOTENCY_MS, Journal, JournalError, KeptAnswer};
 use hersh_program::UserId;
 use sha2::{Digest, Sha256};
@@ -49,7 +49,7 @@ impl Claims {
     /// Takes a key in hand; `None` if it is in somebody's hand.
     pub(crate) fn claim(&self, user: &UserId, key: &Key) -> Option<Claim> {
         let owner = (user.clone(), key.clone());
-        let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claimed = locked(&self.0);
         claimed.insert(owner.clone()).then(|| Claim {
             claims: self.clone(),
             owner,
@@ -59,7 +59,7 @@ impl Claims {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut claimed = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claimed = locked(&self.claims.0);
         claimed.remove(&self.owner);
     }
 }
@@ -130,6 +130,6 @@ impl Fingerprint {
     }
 
     fn hash(&self) -> MutexGuard<'_, Sha256> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }

@@ -12,9 +12,10 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 
 use super::{Storage, StorageError, durable::sync_folder, remove::remove_tree};
@@ -26,7 +27,7 @@ pub(super) struct Removals(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 impl Removals {
     fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Removes a tree, unless somebody does already.

@@ -3,11 +3,9 @@
 //! They go again once nobody built from them for a while: whoever may build could otherwise fill the
 //! disk with other people's images. What a person put on the engine is not among them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
+use hersh_base::locked::locked;
 use hersh_storage::{Storage, StorageError};
 
 /// A use is written down again when the last one that was is older than this, milliseconds.
@@ -59,13 +57,13 @@ impl Fetched {
 
     /// Whether it was fetched.
     pub(super) fn knows(&self, name: &str) -> bool {
-        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = locked(&self.uses);
         uses.contains_key(name)
     }
 
     /// Those that nobody built from since `until_ms`.
     pub(super) fn idle_since(&self, until_ms: u64) -> Vec<String> {
-        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = locked(&self.uses);
         let idle = uses.iter().filter(|(_, last_ms)| **last_ms <= until_ms);
         idle.map(|(name, _)| name.clone()).collect()
     }
@@ -79,7 +77,7 @@ impl Fetched {
     }
 
     fn change(&self, change: impl FnOnce(&mut Uses) -> bool) -> Result<(), StorageError> {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = locked(&self.uses);
         let mut changed = uses.clone();
         if !change(&mut changed) {
             return Ok(());

@@ -8,10 +8,11 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use futures_util::future::join_all;
+use hersh_base::locked::locked;
 use hersh_program::{ImageId, ProgramId};
 
 use super::{
@@ -52,7 +53,7 @@ pub(crate) struct Sound(Mutex<HashSet<ImageId>>);
 impl Sound {
     /// Remembers an image.
     pub(super) fn add(&self, image: ImageId) {
-        let mut sound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sound = locked(&self.0);
         if sound.len() >= SOUND_MAX {
             sound.clear();
         }
@@ -60,7 +61,7 @@ impl Sound {
     }
 
     fn has(&self, image: &ImageId) -> bool {
-        let sound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sound = locked(&self.0);
         sound.contains(image)
     }
 }

@@ -6,11 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
+use hersh_base::locked::locked;
 use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
 
 use super::NO_LIMIT;
@@ -85,7 +86,7 @@ impl Trees {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -8,11 +8,12 @@
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv4Addr,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use bollard::models::{ContainerSummary, NetworkInspect};
 
+use hersh_base::locked::locked;
 use hersh_sandbox::StartError;
 
 /// How often a start tries another address when somebody else has taken the one it was given, such as
@@ -39,7 +40,7 @@ impl Addresses {
     pub(super) fn next(&self, network: &str, subnet: &Subnet) -> Option<Ipv4Addr> {
         // All but the network's own, the bridge's, which is the first, and the broadcast's.
         let count = subnet.size.checked_sub(3).filter(|count| *count > 0)?;
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = locked(&self.0);
         let place = places
             .entry(network.to_owned())
             .or_insert_with(|| getrandom::u32().unwrap_or(0) % count);

@@ -13,11 +13,12 @@ use std::{
     collections::HashMap,
     io,
     net::Ipv4Addr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use bollard::models::NetworkSettings;
+use hersh_base::locked::locked;
 use hersh_program::{ContainerId, NetworkMode};
 use rustix::{
     fd::OwnedFd,
@@ -99,7 +100,7 @@ impl Flows {
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<ContainerId, Ipv4Addr>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -14,11 +14,12 @@ mod spool;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use bollard::models::ContainerInspectResponse;
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::{sync::watch, time::Instant};
@@ -147,7 +148,7 @@ impl Captures {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, States> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.states)
     }
 }
 

@@ -9,8 +9,9 @@
 //! A change whose row can't be written is not made. What changed nothing can be repeated by anybody as
 //! often as they like, so it is counted: it must not push out what was changed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use hersh_base::locked::locked;
 use hersh_journal::{AuditAttempt, AuditOutcome, Journal, JournalError, Purpose};
 
 use super::Caller;
@@ -58,7 +59,7 @@ impl Particulars {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut ChangeDetails) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut locked(&self.0))
     }
 }
 

@@ -8,8 +8,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
+
+use hersh_base::locked::locked;
 
 /// Failures that one address has in a window.
 pub(crate) const FAILURES_MAX: u32 = 20;
@@ -32,7 +34,7 @@ struct Window {
 impl Throttle {
     /// Notes a failure; once there were too many, the time until the next window, milliseconds.
     pub(crate) fn failed(&self, peer: IpAddr, now_ms: u64) -> Option<u64> {
-        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = locked(&self.0);
         if windows.len() >= ADDRESSES_MAX {
             windows.retain(|_, window| !window.is_over(now_ms));
             if windows.len() >= ADDRESSES_MAX {

@@ -1,10 +1,8 @@
 //! The time by which tokens end. The system's clock may step back; what has ended stays so.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
+use hersh_base::locked::locked;
 use tokio::time::Instant;
 
 /// Where the journal keeps the time after which some token had ended, milliseconds since the Unix
@@ -34,7 +32,7 @@ impl TokenTime {
 
     /// The time, with the clock at `clock_ms`; both milliseconds since the Unix epoch.
     pub(super) fn at(&self, clock_ms: u64) -> u64 {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = locked(&self.0);
         let elapsed_ms = u64::try_from(seen.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Whole milliseconds: what is left of one counts the next time.
         seen.at += Duration::from_millis(elapsed_ms);

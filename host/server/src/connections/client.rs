@@ -10,13 +10,14 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use hersh_base::{
+    locked::locked,
     permits::{Permit, Permits, Share},
     right::CHECK_INTERVAL,
 };
@@ -67,7 +68,7 @@ impl ClientConnection {
     /// Counts the connection among the member `user`'s until somebody else's request comes by it, or it ends;
     /// false if the user may have no more. A user who has it already costs no look at the others.
     pub(crate) fn count_for(&self, user: &UserId, permits: &Permits) -> bool {
-        let mut permit = self.0.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut permit = locked(&self.0.permit);
         if permit.as_ref().is_none_or(|permit| permit.user() != user) {
             // The older one is given back first, since it may be the last.
             drop(permit.take());
@@ -113,7 +114,7 @@ impl ClientConnection {
 
     fn claims(&self) -> MutexGuard<'_, Vec<Arc<Claim>>> {
         let claims = &self.0.claims;
-        claims.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(claims)
     }
 }
 

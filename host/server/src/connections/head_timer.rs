@@ -2,12 +2,12 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use hersh_base::deadline::Deadline;
+use hersh_base::{deadline::Deadline, locked::locked};
 use hyper::rt::{Sleep, Timer};
 
 /// The timer of one connection. All its sleeps are one [`Deadline`], since a timer of its own for
@@ -21,7 +21,7 @@ impl HeadTimer {
     }
 
     fn deadline(&self) -> MutexGuard<'_, Deadline> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use hersh_base::locked::locked;
 use hyper::HeaderMap;
 
 /// Connections at once from one address; for IPv6 from one /64, which one customer has.
@@ -57,9 +58,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.connections)
     }
 }
 

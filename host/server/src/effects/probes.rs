@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 
 /// What the last probe of each program saw that is on its way up: one line for each start under way.
@@ -33,7 +34,7 @@ impl Probes {
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<ProgramId, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -21,10 +21,11 @@ mod snapshot;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
+use hersh_base::locked::locked;
 use hersh_journal::JournalMetrics;
 use hersh_wire::Code;
 use prometheus_client::{
@@ -178,11 +179,7 @@ impl Metrics {
     /// # Errors
     /// None that a text can cause.
     pub(crate) fn text(&self, snapshot: Snapshot) -> Result<String, fmt::Error> {
-        let _alone = self
-            .0
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = locked(&self.0.writing);
         self.0.looked.set(snapshot);
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.0.registry)?;

@@ -2,9 +2,10 @@
 
 use std::{
     fmt::Error,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 use prometheus_client::{
     collector::Collector,
@@ -51,13 +52,13 @@ pub(super) struct Looked(Arc<Mutex<Snapshot>>);
 
 impl Looked {
     pub(super) fn set(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *locked(&self.0) = snapshot;
     }
 }
 
 impl Collector for Looked {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = locked(&self.0);
         snapshot.encode(&mut Page(encoder))
     }
 }

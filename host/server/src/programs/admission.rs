@@ -6,9 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::{Limits, Program, ProgramId, UserId};
 use tokio::sync::OwnedMutexGuard;
 
@@ -48,7 +49,7 @@ impl Admission {
     /// Waits for the user's turn; it lasts until the guard is dropped.
     pub(crate) async fn turn(&self, user: &UserId) -> OwnedMutexGuard<()> {
         let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turns = locked(&self.0);
             // Those that nobody waits for go, so that there are as many as users at work.
             turns.retain(|_, turn| Arc::strong_count(turn) > 1);
             Arc::clone(turns.entry(user.clone()).or_default())

@@ -1,10 +1,11 @@
 //! One program of this host, with what the host keeps beside its state.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},
 };
 
+use hersh_base::locked::locked;
 use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, Supervisor, UserId};
 use hersh_proxy::{InFlight, Rules, Upstream, endpoint::Endpoint};
@@ -205,7 +206,7 @@ impl Entry {
     }
 
     fn way(&self) -> MutexGuard<'_, Way> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.way)
     }
 }
 

@@ -42,7 +42,9 @@ pub enum RecoverError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A program belongs to nobody.
-    #[error("the owner of program {program} in the journal can't be read: {message}; restore a backup")]
+    #[error(
+        "the owner of program {program} in the journal can't be read: {message}; restore a backup"
+    )]
     Owner {
         /// The program whose owner is not valid.
         program: ProgramId,

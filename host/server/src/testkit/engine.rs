@@ -7,9 +7,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, InstanceId, ProgramId};
 use tokio::sync::mpsc;
 
@@ -186,7 +187,7 @@ impl FakeEngine {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.world)
     }
 }
 

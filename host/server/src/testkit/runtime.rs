@@ -4,11 +4,12 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use hersh_base::locked::locked;
 use hersh_program::{
     BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Logs, Observed, ProgramId,
 };
@@ -92,16 +93,16 @@ impl FakeRuntime {
     }
 
     fn paused(&self) -> MutexGuard<'_, Paused> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.paused)
     }
 
     /// From now on programs are reached there; without an address, by their sockets.
     pub fn reach_at(&self, address: Option<IpAddr>) {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        *locked(&self.address) = address;
     }
 
     fn reached_at(&self) -> Option<IpAddr> {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.address)
     }
 
     async fn ask(&self, operation: Operation) -> Reply {

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 use tokio::sync::OwnedMutexGuard;
 
@@ -20,7 +21,7 @@ impl Turns {
     pub(super) async fn take(&self, operation: &Operation) -> Option<OwnedMutexGuard<()>> {
         let program = operation.changes()?.clone();
         let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turns = locked(&self.0);
             Arc::clone(turns.entry(program).or_default())
         };
         Some(turn.lock_owned().await)

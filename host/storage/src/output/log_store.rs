@@ -4,9 +4,10 @@ use std::{
     collections::HashMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -310,11 +311,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(job)
         .await
         .map_err(io::Error::other)?
-}
-
-/// A panic while a lock was held leaves a line too few at worst.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
