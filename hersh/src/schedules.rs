@@ -48,7 +48,7 @@ fn engine(inbox: &Inbox, mut done: impl FnMut(Option<Event>, &Intake) -> bool) {
 }
 
 #[test]
-fn every_message_of_two_senders_has_one_run_in_its_senders_order() {
+fn messages_of_two_senders_run_once_in_each_senders_order() {
     every_schedule(|| {
         let inbox = Arc::new(Inbox::new(10));
         let sender = inbox.clone();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_owner_may_read_it_and_nothing_is_written_through_a_link() {
+    fn the_state_file_is_private_and_no_link_is_followed() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = folder.path().join("elsewhere");

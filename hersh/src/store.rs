@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn staged_values_are_seen_by_the_run_and_forgotten_when_it_fails() {
+    fn staged_values_are_forgotten_when_the_run_fails() {
         let mut store = store();
         store.set("set", "a", &1).unwrap();
         store.commit();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_errors_that_name_the_key_and_leave_the_context_as_it_was() {
+    fn limits_name_the_key_and_leave_the_context_as_it_was() {
         let mut store = store();
         for n in 0..CONTEXT_KEY_LIMIT {
             store.set("set", &format!("{n}"), &n).unwrap();

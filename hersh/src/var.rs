@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_stands_beside_the_last_good_value_and_a_value_ends_it() {
+    fn a_value_ends_the_error_beside_the_last_good_value() {
         let (var, inbox) = (var(), Inbox::new(1));
         var.offer(Arc::new(1_u64), AT, &inbox);
         var.offer_error("late".into(), AT, &inbox);

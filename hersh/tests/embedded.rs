@@ -21,7 +21,7 @@ async fn ended(watcher: &Watcher) -> hersh::Ending {
 }
 
 #[tokio::test]
-async fn messages_of_many_senders_have_one_run_each_in_the_order_of_each_sender() {
+async fn messages_of_many_senders_run_once_in_each_senders_order() {
     const SENDERS: usize = 8;
     const EACH: usize = 125_000;
     let mut last = BTreeMap::<String, usize>::new();
@@ -194,7 +194,7 @@ async fn a_watcher_without_handles_stops() {
 }
 
 #[tokio::test]
-async fn a_blocking_function_keeps_neither_status_nor_send_from_answering() {
+async fn a_blocking_function_holds_up_neither_status_nor_send() {
     let (entered, enters) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let watcher = Watcher::builder("blocking")

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use hersh::{Context, Result, Watcher};
 
 #[test]
-fn a_run_that_waits_for_ever_leaves_the_cleanup_its_half_of_the_grace() {
+fn a_run_that_never_ends_leaves_the_cleanup_half_the_grace() {
     let (waiting, waits) = mpsc::channel();
     let terminate = std::thread::spawn(move || {
         waits.recv().unwrap();

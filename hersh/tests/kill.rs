@@ -31,7 +31,7 @@ const MARK: &str = "found: ";
 const LENGTH: usize = 1_000;
 
 #[test]
-fn a_kill_at_any_moment_leaves_one_committed_run_and_loses_none_that_was_acknowledged() {
+fn a_kill_at_any_moment_loses_no_acknowledged_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = SplitMix64::new(SEED);
     let mut acknowledged = 0;

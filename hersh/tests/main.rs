@@ -56,7 +56,7 @@ fn an_api_needs_a_runtime_around_the_start() {
 }
 
 #[test]
-fn a_journal_from_the_environment_is_recorded_and_replayed_with_codes_of_its_own() {
+fn a_journal_from_the_environment_replays_with_its_own_codes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let wish = |text: &'static str| {

@@ -131,7 +131,7 @@ fn building_past_its_deadline_is_given_up_and_stopped() {
 }
 
 #[test]
-fn the_deadline_of_a_build_lies_behind_its_turn_and_its_own_time() {
+fn a_builds_deadline_lies_behind_its_turn_and_time() {
     let (deadline_ms, _) = Lifecycle::wake(&new().start().program).unwrap();
     let own_ms = 900_000 + HANDLER_SLACK_MS;
     assert_eq!(deadline_ms, NOW_MS + BUILD_QUEUE_MS + own_ms);
@@ -267,7 +267,7 @@ fn other_ends_before_ready_are_what_they_always_are() {
 }
 
 #[test]
-fn the_deadline_of_a_start_lies_behind_its_turn_and_its_own_time() {
+fn a_starts_deadline_lies_behind_its_turn_and_time() {
     let walk = new().starting();
     let (deadline_ms, _) = Lifecycle::wake(&walk.program).unwrap();
     let own_ms = 60_000 + HANDLER_SLACK_MS;
@@ -284,7 +284,7 @@ fn a_start_past_its_deadline_is_given_up_and_stopped() {
 }
 
 #[test]
-fn an_exit_during_the_start_counts_for_the_container_that_comes_up() {
+fn an_exit_during_the_start_counts_for_what_comes_up() {
     let walk = new().starting();
     let op = walk.op();
     let walk = walk.exited('c', 9);
@@ -384,7 +384,7 @@ fn always_starts_again_after_a_clean_exit_and_does_not_spin() {
 }
 
 #[test]
-fn what_was_up_when_the_engine_went_down_is_up_again_unless_the_policy_is_never() {
+fn what_the_engine_took_down_is_up_again_by_policy() {
     let reason = ExitReason::EngineStopped { code: 0 };
     let stopped = Exit {
         reason,
@@ -493,7 +493,7 @@ fn stop_fails(walk: Walk) -> Walk {
 }
 
 #[test]
-fn a_stop_that_fails_hides_no_cause_and_retries_nothing_that_must_not_be() {
+fn a_failed_stop_hides_no_cause_and_adds_no_retry() {
     let not_stopped = |walk: &Walk| match &walk.program.state {
         State::Error(held) => held.not_stopped.as_deref().cloned(),
         other => panic!("{other:?}"),
@@ -764,7 +764,7 @@ fn exits_of_other_containers_change_nothing_but_in_starting() {
 }
 
 #[test]
-fn a_new_source_is_taken_in_every_state_and_counts_from_the_next_start() {
+fn a_new_source_is_taken_in_every_state() {
     for walk in all_states() {
         let source = source('e', RestartPolicy::Never);
         let next = walk.clone().event(Event::SourceReplaced {

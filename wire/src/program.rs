@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_create_request_carries_the_manifest_beside_its_fields_and_names_a_wrong_key() {
+    fn a_create_request_names_a_wrong_key_of_its_manifest() {
         let request: CreateProgram = serde_json::from_str(
             r#"{"name": "a", "dockerfile": "FROM scratch", "src_files": {"x": "y"}, "network": "none"}"#,
         )

@@ -50,7 +50,7 @@ fn a_broken_dockerfile_is_told_with_the_line_and_the_log() {
 }
 
 #[test]
-fn a_missing_dockerfile_or_folder_is_refused_before_anything_is_stored() {
+fn a_missing_dockerfile_is_refused_before_anything_is_stored() {
     let host = Host::start();
     let folder = Folder::new(&[("hersh.toml", "name = \"bare\"\n")]);
     let message = host.refused(3, &["deploy", folder.path()]);

@@ -26,7 +26,7 @@ fn shown(output: &Output, key: &str) -> (String, String) {
 }
 
 #[test]
-fn file_environment_and_flags_are_read_in_this_order_and_shown_with_their_origins() {
+fn settings_are_read_from_file_environment_and_flags_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("host.toml");
     std::fs::write(&file, "listen = \"127.0.0.1:1\"\n").unwrap();
@@ -79,7 +79,7 @@ fn file_environment_and_flags_are_read_in_this_order_and_shown_with_their_origin
 }
 
 #[test]
-fn what_cant_be_is_refused_with_its_place_and_before_anything_is_served() {
+fn bad_settings_are_refused_with_their_place_before_serving() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("host.toml");
     std::fs::write(&file, "\nlistne = \"127.0.0.1:1\"\n").unwrap();

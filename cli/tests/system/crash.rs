@@ -144,7 +144,7 @@ fn a_second_host_on_the_same_folder_is_refused() {
 }
 
 #[test]
-fn a_journal_is_backed_up_beside_a_host_and_put_back_without_one() {
+fn a_journal_is_backed_up_beside_a_host_and_restored_without() {
     let mut host = Host::start();
     host.run(&["deploy", web_program("kept").path()]);
     let folder = tempfile::tempdir().unwrap();

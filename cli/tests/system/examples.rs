@@ -11,7 +11,7 @@ fn vars(host: &Host, program: &str) -> Value {
 }
 
 #[test]
-fn the_trader_records_its_runs_in_its_sandbox_and_they_replay_outside() {
+fn runs_recorded_in_the_sandbox_replay_outside() {
     let host = Host::start();
     let folder = example("trader");
     host.run(&["deploy", &folder]);
@@ -41,7 +41,7 @@ fn the_trader_records_its_runs_in_its_sandbox_and_they_replay_outside() {
 }
 
 #[test]
-fn uptime_is_ready_though_its_targets_are_out_of_reach_and_says_so() {
+fn uptime_is_ready_though_its_targets_are_out_of_reach() {
     let host = Host::start();
     let folder = example("uptime");
     let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).unwrap();

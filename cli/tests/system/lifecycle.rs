@@ -16,7 +16,7 @@ fn total(host: &Host) -> Value {
 }
 
 #[test]
-fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts() {
+fn the_counter_in_gvisor_keeps_its_total_across_restarts() {
     let host = Host::start();
     host.run(&["deploy", &counter()]);
     let inspected = host.inspect("counter");
@@ -60,7 +60,7 @@ fn the_counter_runs_in_gvisor_takes_messages_and_keeps_its_total_across_restarts
 }
 
 #[test]
-fn a_stop_during_a_long_build_answers_at_once_and_the_build_is_gone() {
+fn a_stop_during_a_long_build_ends_the_build_at_once() {
     let host = Host::start();
     let folder = Folder::new(&[
         (
@@ -125,7 +125,7 @@ fn a_stop_during_starting_leaves_no_container() {
 }
 
 #[test]
-fn a_program_that_ends_is_an_error_with_its_last_lines_and_a_retry_by_policy() {
+fn an_ended_program_shows_its_last_lines_and_is_retried() {
     let host = Host::start();
     let folder = shell_program(
         "runs-out",
@@ -169,7 +169,7 @@ fn a_ready_program_that_is_killed_comes_back_by_itself() {
 }
 
 #[test]
-fn new_source_counts_from_the_next_start_and_an_unchanged_tree_is_not_built_again() {
+fn an_unchanged_tree_is_not_built_again() {
     let host = Host::start();
     let folder = web_program("edits");
     host.run(&["deploy", folder.path()]);
@@ -323,7 +323,7 @@ fn ctrl_c_during_a_deploy_says_that_the_host_goes_on() {
 }
 
 #[test]
-fn a_program_without_a_network_is_ready_heard_and_found_again_by_its_socket() {
+fn a_program_without_a_network_is_found_again_by_its_socket() {
     let host = Host::start();
     let folder = web_program("offline");
     let manifest = "name = \"offline\"\nnetwork = \"none\"\n[resources]\nmemory = \"64MiB\"\n";

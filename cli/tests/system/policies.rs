@@ -64,7 +64,7 @@ fn each_policy_does_what_it_says_after_each_end() {
 }
 
 #[test]
-fn running_out_of_memory_is_told_and_is_a_failure_for_the_policy() {
+fn running_out_of_memory_is_a_failure_for_the_policy() {
     let host = Host::start();
     let script = "x=0123456789abcdef; /bin/busybox sleep 2; while :; do x=$x$x; done";
     let manifest = format!("restart = \"never\"\n[resources]\nmemory = \"64MiB\"\n{NO_PROBE}");

@@ -108,7 +108,7 @@ impl Drop for Service {
 }
 
 #[test]
-fn a_host_with_the_powers_of_the_unit_runs_programs_and_tells_how_it_fares() {
+fn a_host_with_the_units_powers_runs_programs() {
     let folder = tempfile::tempdir().unwrap();
     let mut service = Service::start(folder.path());
     let (ready, before) = service.until("READY=1");

@@ -30,7 +30,7 @@ fn ps(host: &Host, authorities: &Path) -> std::process::Output {
 }
 
 #[test]
-fn client_and_host_speak_tls_and_a_renewed_certificate_counts_after_a_signal() {
+fn a_renewed_certificate_counts_after_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     renew(folder.path());
@@ -71,7 +71,7 @@ fn client_and_host_speak_tls_and_a_renewed_certificate_counts_after_a_signal() {
 }
 
 #[test]
-fn a_signal_to_read_certificates_does_not_end_a_host_without_one() {
+fn a_signal_for_certificates_ends_no_host_without_one() {
     let host = Host::start();
     host.signal("HUP");
     host.run(&["ps"]);
@@ -80,7 +80,7 @@ fn a_signal_to_read_certificates_does_not_end_a_host_without_one() {
 }
 
 #[test]
-fn a_public_address_is_served_under_tls_only_and_a_bad_key_is_refused() {
+fn a_public_address_is_served_under_tls_only() {
     let folder = tempfile::tempdir().unwrap();
     renew(folder.path());
     let (cert, key) = (

@@ -175,7 +175,7 @@ fn kill_9_at_any_moment_loses_no_acknowledged_addition() {
 }
 
 #[test]
-fn a_taken_port_and_a_damaged_context_are_told_and_have_exit_code_2() {
+fn a_taken_port_and_a_damaged_context_exit_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();

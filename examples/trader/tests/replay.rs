@@ -188,7 +188,7 @@ fn record_minutes(folder: &Path, message: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn cut_at_any_byte_of_its_last_run_a_journal_replays_what_is_before() {
+async fn a_journal_cut_anywhere_replays_what_is_before() {
     let folder = tempfile::tempdir().unwrap();
     let (runs, _) = record(folder.path(), trader, 20).await;
     let part = folder.path().join("000000000001.journal");

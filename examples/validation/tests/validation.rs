@@ -50,7 +50,7 @@ fn every_check_of_every_phase_holds() {
 }
 
 #[test]
-fn without_an_engine_it_fails_and_says_what_could_not_be_checked() {
+fn doctor_without_an_engine_says_what_it_could_not_check() {
     let output = validation("/nowhere/docker.sock").output().unwrap();
     let text = printed(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_variable_only_the_newest_value_is_told_and_the_others_are_not_lost() {
+    fn only_the_newest_value_of_a_variable_is_told() {
         let var = |name: &str| Arc::new(Var::new(name.into(), Arc::new(5), SystemTime::UNIX_EPOCH));
         let (a, b) = (var("a"), var("b"));
         let items = [&a, &b, &a, &a].map(|var| Item::Value(var.clone()));

@@ -8,7 +8,7 @@ use super::*;
 use crate::{EndKind, Ending, WatcherState};
 
 #[test]
-fn a_program_that_always_fails_crashes_after_exactly_the_configured_number() {
+fn a_failing_program_crashes_after_the_configured_number() {
     let mut bench = Bench::ready();
     bench.step(Event::VariablesChanged);
     let mut delays = Vec::new();
@@ -42,7 +42,7 @@ fn success_resets_the_count_of_failures() {
 }
 
 #[test]
-fn an_always_timing_out_function_recovers_and_crashes_like_any_other() {
+fn a_function_that_times_out_recovers_and_crashes() {
     let mut bench = Bench::ready();
     bench.step(Event::VariablesChanged);
     for failures in 1..=5 {
@@ -81,7 +81,7 @@ fn signals_wait_out_a_delay_and_stop_does_not() {
 }
 
 #[test]
-fn a_set_up_failure_in_the_first_run_crashes_at_once_and_later_is_retried() {
+fn only_a_set_up_failure_in_the_first_run_crashes_at_once() {
     let set_up = || Outcome::Failed {
         reason: "no".into(),
         set_up: true,
@@ -95,7 +95,7 @@ fn a_set_up_failure_in_the_first_run_crashes_at_once_and_later_is_retried() {
 }
 
 #[test]
-fn a_stop_lets_the_run_finish_within_the_grace_and_begins_no_other() {
+fn a_stop_lets_the_run_finish_within_the_grace() {
     let mut bench = Bench::ready();
     bench.step(Event::MessagesArrived { count: 3 });
     bench.ask(EndKind::Stopped);

@@ -53,7 +53,7 @@ fn a_change_during_a_run_has_a_run_of_its_own_after_it() {
 }
 
 #[test]
-fn a_message_run_takes_in_the_changes_so_messages_starve_no_variable() {
+fn a_message_run_takes_in_changes_of_variables() {
     let mut bench = Bench::ready();
     bench.step(Event::VariablesChanged);
     bench.step(Event::MessagesArrived { count: 1 });
@@ -66,7 +66,7 @@ fn a_message_run_takes_in_the_changes_so_messages_starve_no_variable() {
 }
 
 #[test]
-fn a_changed_context_is_saved_before_the_run_counts_as_successful() {
+fn a_changed_context_is_saved_before_its_run_succeeds() {
     let mut bench = Bench::ready();
     bench.step(Event::MessagesArrived { count: 2 });
     bench.succeed(true);

@@ -123,7 +123,7 @@ async fn live_through(seed: u64) -> (EndKind, Rc<Counts>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_runs_never_overlap_and_the_cleanup_runs_once() {
+async fn runs_never_overlap_and_the_cleanup_runs_once() {
     // Panics are expected here by the hundred.
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();

@@ -21,7 +21,7 @@ fn wish(message: &str) -> crate::Result {
 }
 
 #[tokio::test(start_paused = true)]
-async fn control_is_seen_however_deep_and_the_cleanup_runs_once_on_every_way_out() {
+async fn control_is_seen_however_deep_and_cleans_up_once() {
     for (message, kind) in [
         ("stop", EndKind::Stopped),
         ("kill", EndKind::Killed),
@@ -200,7 +200,7 @@ async fn what_the_cleanup_sets_is_kept_and_it_registers_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_asked_during_a_run_that_never_awaits_comes_before_the_next_message() {
+async fn a_stop_during_a_run_comes_before_the_next_message() {
     let handle = Rc::new(RefCell::new(None::<Watcher>));
     let held = handle.clone();
     let notes = Notes::new();

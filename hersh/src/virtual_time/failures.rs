@@ -6,7 +6,7 @@ use super::*;
 use crate::{EndKind, HookError, Recovery, WatcherState};
 
 #[tokio::test(start_paused = true)]
-async fn a_program_that_always_fails_crashes_to_the_millisecond_of_the_table() {
+async fn a_failing_program_crashes_on_time_to_the_millisecond() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |_: &mut Context| {
@@ -43,7 +43,7 @@ async fn a_stop_during_a_retry_delay_is_served_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timed_out_run_is_gone_before_the_next_begins_and_leaves_no_trace() {
+async fn a_timed_out_run_is_gone_before_the_next_begins() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -89,7 +89,7 @@ async fn an_always_timing_out_function_crashes_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_failed_run_and_state_captured_by_the_function_lives_on() {
+async fn a_panic_fails_the_run_and_captured_state_lives_on() {
     let mut runs = 0;
     let managed = async move |cx: &mut Context| -> crate::Result {
         runs += 1;
@@ -198,7 +198,7 @@ impl std::fmt::Display for Unspeakable {
 impl std::error::Error for Unspeakable {}
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_panics_when_it_is_told_is_a_failure_like_any_other() {
+async fn an_error_whose_text_panics_fails_the_run() {
     let managed = async |cx: &mut Context| -> crate::Result {
         let poll = async || Err::<u8, _>(Unspeakable);
         cx.watch_call("call", Duration::from_secs(1), 0, poll)?;

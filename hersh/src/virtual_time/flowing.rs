@@ -80,7 +80,7 @@ async fn a_stream_that_panics_takes_no_value_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flow_that_never_waits_holds_up_neither_messages_nor_the_end() {
+async fn a_flow_that_never_waits_holds_up_nothing() {
     let managed = async |cx: &mut Context| -> crate::Result {
         let open = || stream::iter(0_u64..).map(Ok::<_, Infallible>);
         cx.watch_flow("endless", 0, open)?;
@@ -154,7 +154,7 @@ impl<'de> serde::Deserialize<'de> for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flow_at_full_speed_keeps_a_handful_of_values_and_its_end_frees_them() {
+async fn a_flow_at_full_speed_keeps_few_values_and_frees_them() {
     let managed = async |cx: &mut Context| -> crate::Result {
         let open = || stream::iter(0..200_000).map(|_| Ok::<_, Infallible>(Counted::new()));
         let value = cx.watch_flow("counted", Counted::new(), open)?;

@@ -18,7 +18,7 @@ async fn adder(cx: &mut Context) -> crate::Result {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_context_survives_a_restart_and_a_failed_run_leaves_no_trace() {
+async fn the_context_survives_a_restart_but_no_failed_run() {
     let folder = tempfile::tempdir().unwrap();
     let builder = || plain().state_dir(folder.path());
     play(builder(), adder, async |watcher| {
@@ -61,7 +61,7 @@ async fn the_context_is_on_disk_before_it_is_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_cannot_be_saved_fails_the_run_and_keeps_the_old_one() {
+async fn a_context_that_cannot_be_saved_fails_the_run() {
     let folder = tempfile::tempdir().unwrap();
     play(plain().state_dir(folder.path()), adder, async |watcher| {
         watcher.send("5").unwrap();
@@ -83,7 +83,7 @@ async fn a_context_that_cannot_be_saved_fails_the_run_and_keeps_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_context_may_be_read_before_and_after_an_update_and_nothing_deadlocks() {
+async fn reading_the_context_around_an_update_never_deadlocks() {
     let managed = async |cx: &mut Context| -> crate::Result {
         let before: u32 = cx.value("n")?.unwrap_or(1);
         let after = cx.update("n", |n: u32| n + before)?;

@@ -271,7 +271,7 @@ async fn a_journal_folder_serves_one_watcher_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unsaved_run_is_recorded_as_such_and_leaves_no_trace_in_the_replay() {
+async fn an_unsaved_run_leaves_no_trace_in_the_replay() {
     let (state, journal) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let builder = plain().state_dir(state.path()).journal_dir(journal.path());
     play(builder, everything, async |watcher| {
@@ -320,7 +320,7 @@ async fn a_large_context_makes_no_part_of_every_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn older_sessions_and_a_beginning_that_never_came_to_the_disk_are_no_concern() {
+async fn older_sessions_and_an_unwritten_beginning_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &["a", "stop"]).await;
     let older = parts(folder.path());
@@ -347,7 +347,7 @@ async fn older_sessions_and_a_beginning_that_never_came_to_the_disk_are_no_conce
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_watcher_syncs_what_it_wrote_and_a_part_taken_away_ends_nothing() {
+async fn an_idle_watcher_syncs_and_survives_a_missing_part() {
     let folder = tempfile::tempdir().unwrap();
     let limits = JournalLimits {
         part_bytes: 1,

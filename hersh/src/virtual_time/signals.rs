@@ -6,7 +6,7 @@ use super::*;
 use crate::{SendError, WatcherState};
 
 #[tokio::test(start_paused = true)]
-async fn each_message_has_exactly_one_run_in_order_whether_it_succeeds_or_fails() {
+async fn each_message_has_one_run_whether_it_fails_or_not() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| {
@@ -95,7 +95,7 @@ async fn ticks_come_on_time_and_their_first_value_is_initial() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_during_a_long_run_cost_one_run_and_none_is_lost_from_the_count() {
+async fn ticks_during_a_long_run_cost_one_run_and_are_counted() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -149,7 +149,7 @@ async fn a_sleep_is_caught_up_with_by_one_tick_and_one_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_run_takes_in_the_variables_that_wait_and_names_every_cause() {
+async fn a_message_run_names_every_cause_it_takes_in() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -184,7 +184,7 @@ async fn a_message_run_takes_in_the_variables_that_wait_and_names_every_cause() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_is_a_typed_error_and_so_is_a_watcher_that_is_over() {
+async fn a_full_queue_and_an_ended_watcher_are_typed_errors() {
     let builder = plain().message_capacity(2);
     let managed = async |_: &mut Context| -> crate::Result {
         pass(1_000).await;

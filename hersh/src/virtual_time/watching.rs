@@ -23,7 +23,7 @@ fn answers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_made_at_once_and_then_on_time_and_an_error_keeps_the_last_value() {
+async fn a_call_is_made_at_once_then_on_time_and_keeps_its_value() {
     let notes = Notes::new();
     let noted = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -57,7 +57,7 @@ async fn a_call_is_made_at_once_and_then_on_time_and_an_error_keeps_the_last_val
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fold_sees_every_answer_in_order_and_may_say_that_nothing_happened() {
+async fn a_fold_sees_every_answer_in_order() {
     let notes = Notes::new();
     let noted = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -95,7 +95,7 @@ async fn a_fold_sees_every_answer_in_order_and_may_say_that_nothing_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn polls_that_hang_or_panic_are_errors_and_the_next_is_made_all_the_same() {
+async fn polls_that_hang_or_panic_are_errors_and_go_on() {
     let notes = Notes::new();
     let noted = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {
@@ -158,7 +158,7 @@ async fn a_value_whose_end_panics_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lifecycle_beats_messages_and_messages_beat_variables_under_load() {
+async fn lifecycle_beats_messages_and_messages_beat_variables() {
     let notes = Notes::new();
     let noted = notes.clone();
     let managed = async move |cx: &mut Context| -> crate::Result {

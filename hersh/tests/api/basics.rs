@@ -205,7 +205,7 @@ async fn heads_are_bounded() {
 }
 
 #[tokio::test]
-async fn idle_connections_beyond_the_bound_wait_and_the_end_closes_them() {
+async fn idle_connections_beyond_the_bound_wait() {
     let (watcher, address) = up(builder()).await;
     let mut idle = Vec::new();
     for _ in 0..520 {

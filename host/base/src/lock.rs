@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_host_on_the_same_folder_is_refused_until_the_first_ends() {
+    fn a_second_host_on_one_folder_is_refused() {
         let data = tempfile::tempdir().unwrap();
         let first = DataLock::take(data.path()).unwrap();
         assert!(matches!(

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_answer_the_clients_headers_are_kept_and_of_a_switch_all() {
+    fn an_answer_keeps_the_clients_headers_and_a_switch_all() {
         let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
         let head = answer(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n"), false);
         let names: Vec<&str> = head.headers.iter().map(|(name, _)| name.as_str()).collect();

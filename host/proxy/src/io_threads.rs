@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_done_beside_a_lane_is_done_by_the_main_runtime_and_ends_with_who_asks() {
+    async fn work_on_the_main_runtime_ends_with_who_asks() {
         let io_threads = IoThreads::start().unwrap();
         let share = io_threads.enter();
         assert_eq!(here(), MAIN);

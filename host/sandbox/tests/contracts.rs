@@ -327,7 +327,7 @@ fn names_of_contracts_are_stable() {
 }
 
 #[test]
-fn a_program_is_told_when_it_has_to_be_gone_unless_its_manifest_says_so() {
+fn a_program_is_told_its_grace_unless_its_manifest_says() {
     let mut manifest = Manifest::default();
     manifest.timeouts.stop_grace_ms = 3_000;
     let told = |manifest: &Manifest| {
@@ -341,7 +341,7 @@ fn a_program_is_told_when_it_has_to_be_gone_unless_its_manifest_says_so() {
 }
 
 #[test]
-fn a_program_without_a_network_is_told_its_socket_whatever_its_manifest_says() {
+fn a_program_without_a_network_is_told_its_socket() {
     let mut manifest = Manifest::default();
     let told = |manifest: &Manifest| {
         let spec = spec_with(RuntimeMode::Runsc, manifest);

@@ -47,7 +47,7 @@ async fn the_loop_answers_while_an_effect_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_waits_for_the_end_before_the_next_effect_begins() {
+async fn a_cancellation_waits_before_the_next_effect_begins() {
     let clerk = Clerk::new();
     let desk = spawn(&clerk);
     desk.call(ask("tidy")).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_cancellation_waits_for_the_end_before_the_next_effect_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_effect_that_ignores_its_cancellation_is_dropped_after_the_grace() {
+async fn an_effect_that_ignores_its_cancellation_is_dropped() {
     for deaf in ["deaf", "moody"] {
         let clerk = Clerk::new();
         let config = Config {

@@ -4,6 +4,8 @@ use super::{Finding, Report};
 
 const WARN_LINES: usize = 300;
 const MAX_LINES: usize = 400;
+/// The longest name of a test, characters.
+const TEST_NAME_MAX: usize = 60;
 
 /// Folders that exist only on one person's machine.
 const MACHINE_PATHS: [&str; 3] = ["/home/", "/root/", "/Users/"];
@@ -166,6 +168,13 @@ impl<'a> File<'a> {
             {
                 self.report(index, "sleep", "wait for the thing itself (a channel, a watch, a poll with a deadline), not for time");
             }
+            if self.names_a_long_test(index) {
+                self.report(
+                    index,
+                    "test-name",
+                    "say subject and result in at most 60 characters",
+                );
+            }
             if line.contains("allow(unsafe_code)") {
                 self.report(
                     index,
@@ -174,6 +183,20 @@ impl<'a> File<'a> {
                 );
             }
         }
+    }
+
+    /// Whether the line begins a test whose name is too long.
+    fn names_a_long_test(&self, index: usize) -> bool {
+        let above = &self.lines[..index];
+        let mut attributes = above.iter().rev().map(|line| line.trim_start());
+        let is_test = attributes
+            .by_ref()
+            .take_while(|line| line.starts_with("#["))
+            .any(|line| line.starts_with("#[test") || line.starts_with("#[tokio::test"));
+        let line = self.lines[index].trim_start();
+        let name = line.trim_start_matches("async ").strip_prefix("fn ");
+        let name = name.and_then(|rest| rest.split('(').next());
+        is_test && name.is_some_and(|name| name.len() > TEST_NAME_MAX)
     }
 
     fn check_length(&self, report: &mut Report) {
@@ -276,6 +299,15 @@ mod tests {
         let code = "//! x\nfn a() { std::thread::sleep(D); }\n#[cfg(test)]\nmod tests {\n    fn b() { tokio::time::sleep(D).await }\n}\n";
         assert_eq!(broken("a/src/a.rs", code), [(5, "sleep")]);
         assert_eq!(broken("a/tests/a.rs", code).len(), 2);
+    }
+
+    #[test]
+    fn long_names_of_tests_are_found() {
+        let name = "a".repeat(61);
+        let code = format!(
+            "//! x\n#[tokio::test(x)]\n#[ignore]\nasync fn {name}() {{}}\nfn {name}() {{}}\n"
+        );
+        assert_eq!(broken("a/tests/a.rs", &code), [(4, "test-name")]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ wide 0000000A 00000000 0001 0 0 0 000000FF 0 0 0
 ";
 
     #[test]
-    fn a_thousand_programs_and_all_starts_at_once_have_addresses_and_ports() {
+    fn a_thousand_programs_have_addresses_and_ports() {
         // All but the network's own, the broadcast's and the bridge's.
         let addresses = (1 << (32 - SUBNET_BITS)) - 3;
         let ports = 1_023;

@@ -128,7 +128,7 @@ async fn a_base_from_the_engine_is_used_and_one_with_triggers_is_not() {
 }
 
 #[tokio::test]
-async fn a_step_runs_in_gvisor_when_the_engine_uses_it_by_default_and_sees_no_engine() {
+async fn a_step_in_gvisor_sees_no_engine() {
     let world = World::new();
     let look = "dmesg | grep -i gvisor; ls /run/docker.sock /var/run/docker.sock /dev/mem; true";
     let build = world.store(&format!("{HEAD}RUN {look}\n"));

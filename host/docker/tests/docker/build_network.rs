@@ -10,7 +10,7 @@ use hersh_sandbox::Runtime;
 use crate::world::{World, until};
 
 #[tokio::test]
-async fn a_build_reaches_the_internet_if_it_may_and_neither_host_nor_programs() {
+async fn a_build_may_reach_the_internet_but_no_host_or_program() {
     let world = World::new();
     let neighbour = World::new();
     let running = neighbour.start("nc -ll -p 8080 -e echo served").await;

@@ -484,7 +484,7 @@ async fn what_mounts_bring_is_there_for_the_step() {
 
 /// The engine reads all images that are made from nothing when it looks for a step that it knows.
 #[tokio::test]
-async fn a_build_survives_the_removal_of_images_that_it_has_nothing_to_do_with() {
+async fn a_build_survives_the_removal_of_foreign_images() {
     let world = World::new();
     let others = ["a", "b", "c"].map(|letter| format!("{}-{letter}", world.program));
     let removals = futures_util::future::join_all(others.iter().map(|name| async {

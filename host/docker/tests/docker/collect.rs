@@ -222,7 +222,7 @@ async fn layers(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn a_base_image_that_was_fetched_goes_once_nobody_builds_from_it() {
+async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
     let world = World::new();
     let [fetched, a_persons] = ["fetched", "mine"].map(|kind| format!("{kind}-{}", world.program));
     for name in [&fetched, &a_persons] {

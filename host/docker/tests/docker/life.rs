@@ -188,7 +188,7 @@ async fn a_clean_end_without_a_kill_is_the_programs_own() {
 }
 
 #[tokio::test]
-async fn a_clean_end_that_the_engine_asked_for_is_not_the_programs_own() {
+async fn a_clean_end_that_the_engine_asked_for_is_told_as_such() {
     let world = World::new();
     let mut events = world.runtime.events();
     let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";

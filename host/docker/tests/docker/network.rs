@@ -200,7 +200,7 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
 }
 
 #[tokio::test]
-async fn when_a_network_is_full_the_next_one_is_made_and_neither_reaches_the_other() {
+async fn a_full_network_is_followed_by_another_one_apart() {
     let world = World::with(|config| config.network_members = 1);
     let neighbour = world.neighbour();
     let image = world.script(SERVER).await;

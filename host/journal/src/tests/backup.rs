@@ -99,7 +99,7 @@ async fn a_backup_beside_a_running_host_is_whole_private_and_one_file() {
 }
 
 #[tokio::test]
-async fn backups_under_load_hold_all_that_was_acknowledged_before_and_nothing_half() {
+async fn backups_under_load_hold_all_acknowledged_changes() {
     let place = Place::new();
     let journal = place.open();
     let writing = {

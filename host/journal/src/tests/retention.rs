@@ -106,7 +106,7 @@ async fn what_is_gone_or_does_not_fit_is_not_compacted() {
 }
 
 #[tokio::test]
-async fn audit_and_answers_are_forgotten_when_they_are_too_many_or_too_old() {
+async fn audit_and_answers_are_bounded_by_number_and_age() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
     let (few, many) = (10, AUDIT_ROWS_PER_USER_MAX + 12_345);

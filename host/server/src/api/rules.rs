@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_what_the_document_says_and_nothing_said_is_nothing_allowed() {
+    fn a_route_without_a_rule_allows_nothing() {
         let document = json!({ "paths": {
             "/a": {
                 "get": { "security": [{ "bearer": ["read"] }] },

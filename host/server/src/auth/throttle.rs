@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_network_count_together_and_memory_is_bounded() {
+    fn addresses_of_one_network_count_together() {
         let throttle = Throttle::default();
         for n in 0..FAILURES_MAX {
             throttle.failed(address(&format!("2001:db8::{n:x}")), 0);

@@ -50,7 +50,7 @@ fn debug(value: &impl Debug) -> String {
 }
 
 #[test]
-fn the_defaults_are_right_and_the_file_that_lists_them_says_the_same() {
+fn the_listed_defaults_are_those_in_force() {
     let written = defaults_file();
     let everything = written
         .lines()
@@ -140,7 +140,7 @@ fn later_sources_win_and_every_value_knows_its_origin() {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_its_line_and_what_was_probably_meant() {
+fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {
     for (text, line, meant) in [
         ("\nlistne = \"127.0.0.1:1\"", 2, "did you mean listen?"),
         ("[log]\nlevle = \"info\"", 2, "did you mean log.level?"),
@@ -203,7 +203,7 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
 }
 
 #[test]
-fn a_file_is_there_when_it_is_named_and_nobody_else_can_change_it() {
+fn a_settings_file_must_exist_and_be_protected() {
     let file = SettingsFile::new("");
     let missing = Sources {
         file: Some(file.0.path().join("missing.toml")),

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_without_a_network_is_ready_once_it_answers_on_its_socket() {
+    async fn a_program_without_a_network_is_ready_by_its_socket() {
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join(SOCKET_NAME);
         let listener = UnixListener::bind(&path).unwrap();

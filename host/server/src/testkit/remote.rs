@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_was_given_up_is_over_before_the_next_one_is_sent() {
+    async fn a_given_up_change_is_over_before_the_next_is_sent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
         let engine = std::os::unix::net::UnixListener::bind(&path).unwrap();

@@ -164,7 +164,7 @@ async fn a_new_certificate_serves_new_connections_and_old_ones_stay() {
 }
 
 #[tokio::test]
-async fn a_bad_new_certificate_leaves_the_old_in_force_until_it_is_mended() {
+async fn a_bad_new_certificate_leaves_the_old_in_force() {
     let folder = Folder::new();
     let first = folder.renew();
     let tls = Tls::load(folder.files()).unwrap();

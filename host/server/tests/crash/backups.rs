@@ -45,7 +45,7 @@ async fn a_backup_that_is_killed_leaves_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_restore_that_is_killed_leaves_the_old_journal_or_the_new_one() {
+async fn a_killed_restore_leaves_the_old_journal_or_the_new() {
     let place = Place::new();
     for (name, programs) in [("data", 300), ("few", 100)] {
         place.fill(name, programs).await;

@@ -44,7 +44,7 @@ const LIFE: [Step; 9] = [
 ];
 
 #[test]
-fn a_host_that_dies_at_any_commit_loses_repeats_and_interrupts_nothing() {
+fn a_host_that_dies_at_any_commit_loses_nothing() {
     let undisturbed = World::new();
     let commits = undisturbed.live(usize::MAX, CommitPoint::Before);
     assert_eq!(undisturbed.acknowledged(), LIFE.len());

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_removed_program_nothing_stays_however_late_somebody_asks() {
+    async fn a_removed_program_leaves_nothing_however_late_one_asks() {
         let (data, store, program) = store();
         store.forget(&program);
         fs::remove_dir_all(data.path().join("programs")).unwrap();

@@ -178,7 +178,7 @@ async fn requests_in_a_row_are_answered_in_a_row_by_http_1_0_too() {
 }
 
 #[tokio::test]
-async fn a_stream_without_a_length_ends_with_the_connection_for_http_1_0() {
+async fn a_stream_without_a_length_ends_the_http_1_0_connection() {
     let world = World::new(|mut stream, seen| {
         Box::pin(async move {
             seen.note(request(&mut stream).await.unwrap());
@@ -225,7 +225,7 @@ fn hasty(mut stream: Conversation, seen: Seen) -> Running {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_bodys_end_passes_and_the_body_becomes_no_request() {
+async fn an_early_answer_passes_and_its_body_is_no_request() {
     let world = World::new(hasty).await;
     // The body is a request, and most of it is still to come when the program answers.
     let body = SMUGGLED.repeat(2_000);

@@ -211,7 +211,7 @@ async fn events_come_as_they_are_sent() {
 }
 
 #[tokio::test]
-async fn a_program_without_a_network_is_reached_by_its_socket_and_by_no_other() {
+async fn a_program_without_a_network_is_reached_by_its_socket() {
     let world = World::on_socket(decent).await;
     let mut client = world.connect().await;
     client.send(&format!("{GET}\r\n")).await;

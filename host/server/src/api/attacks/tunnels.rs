@@ -100,7 +100,7 @@ async fn a_tunnel_ends_with_its_program_and_with_the_host() {
 }
 
 #[tokio::test]
-async fn a_tunnel_in_which_nothing_moves_ends_after_two_to_four_minutes() {
+async fn a_silent_tunnel_ends_after_two_to_four_minutes() {
     let world = World::in_one_runtime(shouting).await;
     let mut client = opened(&world).await;
     let clock = StoppedClock::new(&world);

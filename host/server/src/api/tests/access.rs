@@ -252,7 +252,7 @@ fn a_route_that_says_nothing_is_a_route_that_nobody_may_use() {
 }
 
 #[tokio::test]
-async fn guesses_are_slowed_down_and_a_valid_token_is_let_in_all_the_same() {
+async fn a_valid_token_is_let_in_while_guesses_are_slowed_down() {
     let host = Fixture::new().await;
     let from = |token: &str| {
         let peer: std::net::SocketAddr = "192.0.2.7:1234".parse().unwrap();

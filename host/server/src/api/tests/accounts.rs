@@ -7,7 +7,7 @@ use super::*;
 use crate::testkit::{Operation, Plan};
 
 #[tokio::test]
-async fn a_user_is_added_changed_and_removed_and_its_tokens_go_with_it() {
+async fn a_removed_user_takes_its_tokens_along() {
     let host = Fixture::new().await;
     let (status, user) = host.json("/users", &json!({ "user_id": "ann" })).await;
     assert_eq!(
@@ -181,7 +181,7 @@ async fn a_quota_holds_however_many_ask_at_once() {
 }
 
 #[tokio::test]
-async fn new_source_counts_as_what_it_asks_for_and_what_runs_as_what_it_was_given() {
+async fn a_quota_counts_new_source_and_what_runs() {
     let host = Fixture::new().await;
     host.user("ann").await;
     host.patch("/users/ann", &json!({ "quota": { "memory": "64MiB" } }))
@@ -248,7 +248,7 @@ async fn what_runs_counts_as_what_it_was_given_after_a_restart_too() {
 }
 
 #[tokio::test]
-async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_ended() {
+async fn every_change_is_in_the_audit_log_with_its_end() {
     let host = Fixture::new().await;
     host.user("ann").await;
     let (token, id) = host.token("ann", "operate").await;
@@ -382,7 +382,7 @@ async fn the_audit_log_names_each_object_and_what_was_changed() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_in_the_audit_log_and_asks_for_operate_by_every_way() {
+async fn a_websocket_is_audited_and_needs_operate() {
     let host = Fixture::new().await;
     host.ready("a").await;
     let (read, _) = host.token("admin", "read").await;

@@ -209,7 +209,7 @@ async fn a_compose_file_shows_names_of_variables_and_no_values() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_down_is_an_error_with_a_retry_and_readyz_says_so() {
+async fn an_engine_that_is_down_shows_in_readyz_and_is_retried() {
     let host = Fixture::new().await;
     host.json("/programs", &program("a")).await;
     host.engine.set_down(true);
@@ -242,7 +242,7 @@ async fn a_program_that_dies_is_started_again_by_its_policy() {
 }
 
 #[tokio::test]
-async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns() {
+async fn another_start_adopts_what_runs_and_removes_orphans() {
     let mut host = Fixture::new().await;
     for name in ["runs", "dies", "stopped"] {
         host.ready(name).await;
@@ -289,7 +289,7 @@ async fn another_start_of_the_host_adopts_what_runs_and_removes_what_nobody_owns
 }
 
 #[tokio::test]
-async fn replaced_source_goes_and_the_new_one_counts_from_the_next_start() {
+async fn replaced_source_counts_from_the_next_start() {
     let host = Fixture::new().await;
     host.ready("a").await;
     let first = host.ask(Method::GET, "/programs/a").await.1["build_id"].clone();

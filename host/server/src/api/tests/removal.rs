@@ -26,7 +26,7 @@ async fn failing(fails: fn(&Operation) -> bool, fate: Fate) -> (Fixture, Arc<Mut
 }
 
 #[tokio::test]
-async fn a_removal_that_failed_is_told_with_its_cause_and_can_be_repeated() {
+async fn a_failed_removal_tells_its_cause_and_can_be_repeated() {
     let stops = |operation: &Operation| matches!(operation, Operation::Stop(..));
     let forgets = |operation: &Operation| matches!(operation, Operation::Forget(_));
     for fails in [stops as fn(&Operation) -> bool, forgets] {
@@ -86,7 +86,7 @@ async fn a_host_that_ends_says_so_and_not_that_the_program_is_gone() {
 }
 
 #[tokio::test]
-async fn who_follows_the_output_of_a_program_is_let_go_when_it_is_gone() {
+async fn followers_of_a_removed_program_are_let_go() {
     let (host, _) = failing(|_| false, Fate::Done).await;
     let request = host.request(Method::GET, "/programs/a/logs?follow=true");
     let following = host.answer(request.body(Body::empty()).unwrap()).await;
