@@ -7,7 +7,7 @@
 //! flow   ── stream, newest of a burst ──────────┘   (one slot)
 //! ```
 //! A source that fails, panics or hangs shows as the error of its variable, beside the last good
-//! value; the next attempt is made all the same.
+//! value. `call` tries again at its next interval; a stream that panics is over.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -119,7 +119,7 @@ where
         let mut failure = None;
         let more = std::future::poll_fn(|cx| {
             for _ in 0..BURST {
-                // One by one, so that a panic takes no value with it that came before.
+                // Each poll catches its own panic, so that values received before it are kept.
                 let next = catch_unwind(AssertUnwindSafe(|| {
                     let next = stream.as_mut().poll_next(cx);
                     next.map(|item| item.map(|item| item.map_err(text)))
@@ -159,7 +159,7 @@ where
     }
 }
 
-/// What an error says. A user's code, so called only where panics are caught.
+/// Returns an error's text. Runs the user's code for it, so call this only where panics are caught.
 fn text(error: impl Into<Error>) -> String {
     error.into().to_string()
 }
@@ -205,7 +205,7 @@ async fn guarded<T>(
     }
 }
 
-/// `every` times `count`, for intervals within the limits of the timed hooks.
+/// Returns `every` times `count`, at most `u64::MAX` nanoseconds.
 pub(crate) fn times(every: Duration, count: u64) -> Duration {
     let nanos = every.as_nanos().saturating_mul(u128::from(count));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
 
 use super::frames;
-use super::hub::Told;
+use super::hub::HubMessage;
 use super::state::Api;
 
 /// How long items gather before they are told.
@@ -20,7 +20,7 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// A client that is counted, and for whom the engine leaves items, until this is dropped.
 pub(super) struct Client {
     api: Arc<Api>,
-    pub(super) batches: broadcast::Receiver<Told>,
+    pub(super) batches: broadcast::Receiver<HubMessage>,
 }
 
 impl Client {
@@ -60,7 +60,7 @@ pub(super) async fn tell(api: Arc<Api>) {
                     None
                 }
                 Err(_) => {
-                    hub.send(Told::Batch(Bytes::from_static(frames::KEEP_ALIVE)));
+                    hub.send(HubMessage::Batch(Bytes::from_static(frames::KEEP_ALIVE)));
                     continue;
                 }
             },
@@ -71,7 +71,7 @@ pub(super) async fn tell(api: Arc<Api>) {
             let end = frames::end(&ending);
             // In this order: who subscribes in between gets it from either.
             let _ = hub.end.set(end.clone());
-            hub.send(Told::End(end));
+            hub.send(HubMessage::End(end));
             return;
         }
     }

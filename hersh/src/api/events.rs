@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::clients::Client;
 use super::frames;
-use super::hub::Told;
+use super::hub::HubMessage;
 use super::query::NoQuery;
 use super::reply::ErrorReply;
 use super::state::Api;
@@ -76,8 +76,8 @@ pub(super) async fn events(State(api): State<Arc<Api>>, _: NoQuery) -> impl Into
 /// The next that this client gets.
 async fn follow(client: &mut Client) -> (Bytes, Stage) {
     match client.batches.recv().await {
-        Ok(Told::Batch(bytes)) => (bytes, Stage::Follow),
-        Ok(Told::End(bytes)) => (bytes, Stage::Over),
+        Ok(HubMessage::Batch(bytes)) => (bytes, Stage::Follow),
+        Ok(HubMessage::End(bytes)) => (bytes, Stage::Over),
         Err(RecvError::Lagged(batches)) => {
             client.drop_behind();
             (frames::dropped(batches), Stage::Over)

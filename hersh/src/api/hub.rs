@@ -26,7 +26,7 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 1024 * 1024);
 
 /// The way to all clients.
 pub(super) struct Hub {
-    pub(super) batches: broadcast::Sender<Told>,
+    pub(super) batches: broadcast::Sender<HubMessage>,
     /// The last event, once the watcher is over.
     pub(super) end: OnceLock<Bytes>,
     pub(super) clients: AtomicUsize,
@@ -37,7 +37,7 @@ pub(super) struct Hub {
 
 /// What a client gets.
 #[derive(Clone, Debug)]
-pub(super) enum Told {
+pub(super) enum HubMessage {
     /// Events, or a comment.
     Batch(Bytes),
     /// The last event.
@@ -91,11 +91,11 @@ impl Hub {
         self.lost.fetch_add(batch.lost, Ordering::Relaxed);
         if !batch.bytes.is_empty() {
             self.told.fetch_add(1, Ordering::Relaxed);
-            self.send(Told::Batch(batch.bytes));
+            self.send(HubMessage::Batch(batch.bytes));
         }
     }
 
-    pub(super) fn send(&self, told: Told) {
+    pub(super) fn send(&self, told: HubMessage) {
         // Without clients there is nobody to tell.
         let _ = self.batches.send(told);
     }

@@ -57,14 +57,14 @@ impl Pace {
 }
 
 /// A connection whose other side has to take what is written at a least pace.
-pub struct Paced<T> {
+pub struct PacedStream<T> {
     stream: T,
     pace: Pace,
     /// Since when a write waits, and until when at most.
     waits: Option<(Instant, Deadline)>,
 }
 
-impl<T> Paced<T> {
+impl<T> PacedStream<T> {
     /// A connection that may owe as much as `patience`.
     pub fn new(stream: T, patience: Duration) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl<T> Paced<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for PacedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for PacedStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,7 +159,7 @@ mod tests {
     /// How long a reader of so many bytes every 10 s is written to, of 100 MiB.
     async fn written_to(bytes: usize) -> (bool, Duration) {
         let (host, mut client) = duplex(RATE);
-        let mut host = Paced::new(host, 300 * SECOND);
+        let mut host = PacedStream::new(host, 300 * SECOND);
         let began = Instant::now();
         let reads = tokio::spawn(async move {
             let mut room = vec![0; bytes];

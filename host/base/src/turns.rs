@@ -1,4 +1,4 @@
-//! Whose turn it is, at what a host does few of at once: builds, starts, and measures of states before them.
+//! A fair queue for work that a host limits: builds, starts, and measuring `/state` before a start.
 //!
 //! ```text
 //! turn(owner) ─► told how many go first ─► Turn, held while it lasts ─► dropped: the next one's
@@ -20,7 +20,7 @@ use crate::locked::locked;
 /// Whoever waits is told of a new rank at most this often.
 const TELL: Duration = Duration::from_secs(1);
 
-/// Whose it is: whoever the host counts by.
+/// The party for whom a turn counts: all turns of one owner share its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Tells owners apart.
@@ -34,7 +34,7 @@ pub struct Owner {
 #[error("{0} others wait already; start it again later")]
 pub struct QueueFull(usize);
 
-/// The places of one host; clones are the same.
+/// The queue for one kind of work on a host; clones share the same queue.
 #[derive(Clone)]
 pub struct TurnQueue(Arc<Mutex<Places>>);
 
@@ -50,7 +50,7 @@ struct Places {
     waiting_max: usize,
     /// How many places each owner has.
     taken: HashMap<String, usize>,
-    /// Owners who wait, in the order of their turns. None of them waits for nothing.
+    /// The owners with waiting entries, in the order of their turns. No line in it is empty.
     waiting: VecDeque<Line>,
     next_number: u64,
 }
@@ -106,7 +106,7 @@ impl TurnQueue {
             let mut place = rank.clone();
             tokio::select! {
                 biased;
-                // The sender lives as long as it waits, so neither can fail before.
+                // The sender is dropped only after it has sent `Now`, so neither receiver can fail before that.
                 _now = place.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {
                     tokio::time::sleep(TELL).await;

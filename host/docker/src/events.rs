@@ -32,7 +32,7 @@ use super::{
     instance_of, listed,
     notices::{self, Notice},
 };
-use hersh_sandbox::{HOST_LABEL, Listed, RuntimeEvent, Unavailable};
+use hersh_sandbox::{HOST_LABEL, ListedInstance, RuntimeEvent, Unavailable};
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
@@ -189,7 +189,7 @@ impl Watch {
         vanished.extend(self.inner.started().clone());
         for container in self.inner.containers(None).await? {
             let state = container.state;
-            let Some(Listed {
+            let Some(ListedInstance {
                 instance,
                 container,
                 running,

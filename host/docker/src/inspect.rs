@@ -11,11 +11,11 @@ use bollard::models::{
 };
 use serde_json::Value;
 
-use super::{create::PROCESSES, network::Known};
+use super::{create::PROCESSES, network::SandboxNetwork};
 use hersh_sandbox::{ENGINE_DEFAULT, Mount, Namespaces, Sandbox, Tmpfs};
 
 /// Reads how a container is confined. `known` are the host's networks, checked.
-pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &Known) -> Sandbox {
+pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &SandboxNetwork) -> Sandbox {
     let empty = HostConfig::default();
     let config = inspected.host_config.as_ref().unwrap_or(&empty);
     let user = inspected.config.as_ref().and_then(|it| it.user.clone());
@@ -108,7 +108,7 @@ fn tmpfs(config: &HostConfig) -> Vec<Tmpfs> {
 fn networks(
     inspected: &ContainerInspectResponse,
     config: &HostConfig,
-    known: &Known,
+    known: &SandboxNetwork,
 ) -> Vec<String> {
     let settings = inspected.network_settings.as_ref();
     let attached = settings.and_then(|settings| settings.networks.as_ref());

@@ -71,9 +71,9 @@ use self::{
     work::{About, Work},
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, Environment, HOST_LABEL,
-    INSTANCE_LABEL, InUse, Kept, Listed, OnDeath, PROGRAM_LABEL, Running, Runtime, RuntimeEvent,
-    Spec, StartError, StartTurn, Stats, StopError, Unavailable, container_name,
+    BuildError, BuildRequest, CollectedImages, EVENT_QUEUE, EngineInfo, Environment, HOST_LABEL,
+    INSTANCE_LABEL, InUse, ListedInstance, OnDeath, PROGRAM_LABEL, Retention, Running, Runtime,
+    RuntimeEvent, Spec, StartError, StartTurn, Stats, StopError, Unavailable, container_name,
 };
 
 /// The Docker Engine. Cheap to clone.
@@ -238,7 +238,7 @@ impl Runtime for DockerRuntime {
         Box::pin(async move { self.inner.listeners(&instance).await })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>> {
         Box::pin(async move {
             let containers = self.inner.containers(None).await?;
             Ok(containers.iter().filter_map(listed).collect())
@@ -266,8 +266,8 @@ impl Runtime for DockerRuntime {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        kept: Kept,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        kept: Retention,
+    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>> {
         Box::pin(self.inner.collect(in_use, kept))
     }
 
@@ -308,11 +308,11 @@ fn image_tag(host_id: &str, program: &ProgramId, build: &BuildId) -> String {
 }
 
 /// Reads the container of an instance from the engine's list; `None` for any other.
-fn listed(container: &ContainerSummary) -> Option<Listed> {
+fn listed(container: &ContainerSummary) -> Option<ListedInstance> {
     let names = container.names.iter().flatten();
     let names = names.filter_map(|name| name.strip_prefix('/'));
     let instance = instance_of(container.labels.as_ref()?, names)?;
-    Some(Listed {
+    Some(ListedInstance {
         instance,
         container: ContainerId::parse(container.id.as_deref()?).ok()?,
         running: is_running(container),

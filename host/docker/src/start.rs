@@ -19,7 +19,7 @@ use super::{
     build::places,
     create, first_process, inspect, look,
     machine::{self, Sight},
-    network::{self, Known, addresses, firewall},
+    network::{self, SandboxNetwork, addresses, firewall},
     not_started::{failed, not_created, not_removed, not_run, refused},
     remove,
 };
@@ -145,7 +145,11 @@ fn fit(spec: &mut Spec, image: ImageConfig) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn create(inner: &Inner, spec: &Spec, known: &Known) -> Result<ContainerId, StartError> {
+async fn create(
+    inner: &Inner,
+    spec: &Spec,
+    known: &SandboxNetwork,
+) -> Result<ContainerId, StartError> {
     let client = inner.engine.client().await?;
     let options = CreateContainerOptions {
         name: Some(spec.name.clone()),
@@ -163,7 +167,7 @@ async fn create(inner: &Inner, spec: &Spec, known: &Known) -> Result<ContainerId
 async fn run(
     inner: &Arc<Inner>,
     spec: &Spec,
-    known: &Known,
+    known: &SandboxNetwork,
     container: ContainerId,
 ) -> Result<Running, NotRun> {
     let client = inner.engine.client().await?;
@@ -236,7 +240,7 @@ async fn kernel(
 async fn check(
     inner: &Inner,
     spec: &Spec,
-    known: &Known,
+    known: &SandboxNetwork,
     container: &ContainerId,
 ) -> Result<(ContainerInspectResponse, Vec<Verified>), StartError> {
     let client = inner.engine.client().await?;

@@ -13,8 +13,8 @@ use super::{Journal, JournalError, ProgramRow, fold, to_json};
 
 /// No program has more records than this; older ones are in its snapshot only.
 pub const RECORDS_MAX: u64 = 1_000;
-/// Nor more bytes of them, as text, but for those since its last snapshot: the journal is on one disk for
-/// all, and a record may hold a manifest of half a megabyte.
+/// The most bytes (as text) of one program's records; those since its snapshot always stay. All programs share
+/// the journal's disk, and one record may hold a manifest of half a megabyte.
 pub(super) const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A program's state is stored anew after this many records: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
@@ -28,8 +28,8 @@ pub(super) const AUDIT_REPEATS_MAX: u64 = 50_000;
 pub(super) const AUDIT_REPEATS_PER_USER_MAX: u64 = 2_500;
 /// An answer is repeated to the same idempotency key for this long.
 pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Rows that one transaction removes, so that no write waits long behind it.
-const PRUNED_ROWS_MAX: u64 = 5_000;
+/// The most rows that one of a transaction's few statements removes, so that no write waits long behind it.
+const ROWS_PER_DELETE_MAX: u64 = 5_000;
 
 impl Journal {
     /// Stores the state of a program after its record `until` and removes the records that are too
@@ -55,7 +55,7 @@ impl Journal {
             let pruned = self.write_freeing(move |transaction| prune(transaction, oldest_ms));
             let pruned = pruned.await?;
             removed += pruned;
-            if pruned < PRUNED_ROWS_MAX {
+            if pruned < ROWS_PER_DELETE_MAX {
                 return Ok(removed);
             }
         }
@@ -80,7 +80,7 @@ fn compact(connection: &Connection, row: ProgramRow, until: u64) -> Result<(), J
             row.0,
             snapshot.seq.saturating_sub(RECORDS_MAX - SNAPSHOT_EVERY),
         ))?;
-    // What a start has to fold is behind the snapshot and stays.
+    // Records newer than the snapshot stay: a start folds them into it.
     connection
         .prepare_cached(
             "DELETE FROM records WHERE program = ?1 AND seq <= ?2 AND seq <=
@@ -99,7 +99,7 @@ fn prune(connection: &Connection, oldest_ms: u64) -> Result<u64, JournalError> {
             "DELETE FROM idempotency WHERE (user, key) IN
              (SELECT user, key FROM idempotency WHERE at_ms < ?1 LIMIT ?2)",
         )?
-        .execute(params![oldest_ms, PRUNED_ROWS_MAX])?;
+        .execute(params![oldest_ms, ROWS_PER_DELETE_MAX])?;
     let mut pruned = answers;
     for (is_change, of_one, of_all) in [
         (true, AUDIT_ROWS_PER_USER_MAX, AUDIT_ROWS_MAX),
@@ -133,7 +133,7 @@ fn prune_audit(
                                 ORDER BY seq DESC LIMIT 1 OFFSET ?2)
               LIMIT ?3)",
         )?
-        .execute(params![is_change, of_one, PRUNED_ROWS_MAX])?;
+        .execute(params![is_change, of_one, ROWS_PER_DELETE_MAX])?;
     let by_age = connection
         .prepare_cached(
             "DELETE FROM audit WHERE seq IN
@@ -142,6 +142,6 @@ fn prune_audit(
                           ORDER BY seq DESC LIMIT 1 OFFSET ?2)
               ORDER BY seq LIMIT ?3)",
         )?
-        .execute(params![is_change, of_all, PRUNED_ROWS_MAX])?;
+        .execute(params![is_change, of_all, ROWS_PER_DELETE_MAX])?;
     Ok(by_user + by_age)
 }

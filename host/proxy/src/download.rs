@@ -1,5 +1,5 @@
-//! The body of an answer on its way to the client: as fast as the client takes it, and no longer
-//! than the program says something. That the client would still be let in is seen to by
+//! The body of an answer on its way to the client, read as fast as the client takes it. It ends early
+//! when the program is silent too long. Whether the client still has access is checked by
 //! [`Admittance::watch`](crate::Admittance::watch), since a body that nobody reads does nothing.
 
 use std::{
@@ -108,7 +108,7 @@ struct Held {
 }
 
 /// The body of the answer that `link` has begun to read; the link is given back once it is through.
-/// `headers` tell what the body is. One that is not there yet is `open` with the container's end.
+/// `headers` say if it is an event stream. `open` gets the container's token if more has to be read.
 pub(super) fn stream(
     mut link: Box<Link>,
     permit: Permit,
@@ -157,7 +157,7 @@ impl Download {
         }
     }
 
-    /// What comes of it that the program has been waited for long enough.
+    /// Polls the wait for the program: a keep-alive between two events, or an error on long silence or its end.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
         let may_speak = self.events.as_ref().is_some_and(Events::is_between);

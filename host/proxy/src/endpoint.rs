@@ -35,7 +35,7 @@ pub enum Endpoint {
     Socket {
         /// The folder.
         state: PathBuf,
-        /// Who connects to it, one at a time.
+        /// The callers that found the socket's queue full; of these, one at a time tries again.
         dials: Dials,
     },
 }
@@ -66,7 +66,7 @@ impl Endpoint {
         Self::Socket { state, dials }
     }
 
-    /// Connects; `port` is of no account for a socket. Waits as long as the kernel does.
+    /// Connects; a socket ignores `port`. Sets no time limit, and retries a full socket queue without end.
     ///
     /// # Errors
     /// [`ConnectError`] says what was tried.
@@ -103,7 +103,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Whether nothing came that is not read yet, and no end. Asks the kernel, which knows before
+    /// Returns whether no bytes wait to be read and the peer has not closed. Asks the kernel, which knows before
     /// the reactor does.
     pub(crate) fn is_quiet(&self) -> bool {
         let descriptor = match self {

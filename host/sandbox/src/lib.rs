@@ -31,7 +31,7 @@ pub use spec::{
     Tmpfs, container_name, network_name,
 };
 pub use types::{
-    BuildRequest, Collected, EngineInfo, Hold, InUse, Kept, Listed, Making, OnDeath, Running,
-    RuntimeEvent, StartTurn, Stats,
+    BuildRequest, CollectedImages, EngineInfo, Hold, InUse, ListedInstance, Making, OnDeath,
+    Retention, Running, RuntimeEvent, StartTurn, Stats,
 };
 pub use verify::{Inspected, verify};

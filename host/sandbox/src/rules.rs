@@ -1,4 +1,4 @@
-//! The contracts as rules about one sandbox, before anything is created.
+//! Checks the contracts on a sandbox: on one that is asked for, before it is created, or on one that was found.
 
 use std::path::{Component, Path};
 

@@ -22,8 +22,9 @@ use hersh_program::{BuildId, ImageId, InstanceId, Instances, Logs, Observed, Pro
 use tokio::sync::mpsc;
 
 use crate::{
-    BuildError, BuildRequest, Collected, EngineInfo, Environment, InUse, Kept, Listed, OnDeath,
-    Running, RuntimeEvent, Spec, StartError, StartTurn, Stats, StopError, Unavailable,
+    BuildError, BuildRequest, CollectedImages, EngineInfo, Environment, InUse, ListedInstance,
+    OnDeath, Retention, Running, RuntimeEvent, Spec, StartError, StartTurn, Stats, StopError,
+    Unavailable,
 };
 
 /// A container engine as the host sees it. Dropping a future that one of these returned is
@@ -122,7 +123,7 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Unavailable`] when the engine does not answer.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>>;
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>>;
 
     /// The image built for a source tree, if it stands.
     ///
@@ -150,8 +151,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        kept: Kept,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
+        kept: Retention,
+    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>>;
 
     /// What an instance uses at this moment; `None` when it does not run.
     ///

@@ -110,7 +110,7 @@ pub type OnDeath = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
 
 /// One instance of this host, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedInstance {
     /// The instance.
     pub instance: InstanceId,
     /// What the runtime calls it.
@@ -143,14 +143,14 @@ pub struct InUse {
 
 /// How long what nobody refers to stays all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct Retention {
     /// Layers of failed builds, since they were made: the next attempt need not repeat them.
     pub failed_layers: Duration,
     /// Base images that were fetched, since somebody built from them.
     pub fetched_images: Duration,
 }
 
-impl Kept {
+impl Retention {
     /// Nothing stays.
     pub const NOTHING: Self = Self {
         failed_layers: Duration::ZERO,
@@ -160,7 +160,7 @@ impl Kept {
 
 /// How much was collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
+pub struct CollectedImages {
     /// Images by name.
     pub images: usize,
     /// Layers of failed builds, each with those below it.

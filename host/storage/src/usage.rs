@@ -1,4 +1,4 @@
-//! How much a folder holds that somebody else writes to, and renames in, meanwhile.
+//! Measures the size of a folder while a program, possibly hostile, writes and renames in it.
 //!
 //! ```text
 //! pass ─► depth first, every name opened in the folder that listed it ─► bytes, and what slipped away
@@ -36,16 +36,16 @@ const READS_MAX: usize = 8;
 /// How often the whole tree is gone through for what was moved in it meanwhile.
 const PASSES_MAX: usize = 4;
 
-/// Inodes remembered in one pass: those with several names, which count once, and those that slipped
-/// away. Of more than that, each name counts, and what slipped away first is looked for.
+/// The most inodes kept per pass in each of two sets: files with several names, which count once, and files
+/// that slipped away. Beyond that, each further name counts in full, and what slips away is forgotten.
 const INODES_MAX: usize = 65_536;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// So many bytes. Once they are more than was asked for, no more are counted.
+    /// The size in bytes. Counting stops above the limit that was asked for, so the real size may be larger.
     Bytes(u64),
-    /// Something moved away each time that it was to be counted.
+    /// No certain result: in each pass something moved before it was counted, or only one found too much.
     Unsettled,
 }
 
@@ -238,7 +238,7 @@ fn open_below(folder: impl AsFd, name: &std::ffi::CStr) -> rustix::io::Result<Ow
         Mode::empty(),
         inside,
     ) {
-        // Only root, and who owns the folder, may leave no trace.
+        // `O_NOATIME` is allowed only to root and to the owner of the folder.
         Err(Errno::PERM) => openat2(&folder, name, flags, Mode::empty(), inside),
         opened => opened,
     }

@@ -6,7 +6,7 @@ use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use hersh_storage::StorageError;
 
-use super::{NO_LIMIT, fetched::Fetched, images::ago_ms};
+use super::{REQUEST_TIMEOUT, fetched::Fetched, images::ago_ms};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 
@@ -75,7 +75,7 @@ async fn note(
 }
 
 async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
-    let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
+    let client = inner.engine.client().await?.with_timeout(REQUEST_TIMEOUT);
     // Without a tag or digest an engine fetches all tags.
     let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
     let tag = (!last.contains([':', '@'])).then(|| "latest".to_owned());

@@ -18,7 +18,7 @@ use hersh_program::{BuildId, ImageId, ProgramId};
 
 use super::{network, steps};
 use crate::{Inner, engine::Fault, image_tag, repository};
-use hersh_sandbox::{Collected, InUse, Kept, LAYER_LABEL, StopError, Unavailable};
+use hersh_sandbox::{CollectedImages, InUse, LAYER_LABEL, Retention, StopError, Unavailable};
 
 /// More steps than an engine takes of one build, each a layer on that of the step before.
 const LAYERS_MAX: usize = 256;
@@ -29,12 +29,12 @@ impl Inner {
     pub(crate) async fn collect(
         &self,
         in_use: &(dyn Fn() -> InUse + Send + Sync),
-        kept: Kept,
-    ) -> Result<Collected, Unavailable> {
+        kept: Retention,
+    ) -> Result<CollectedImages, Unavailable> {
         // A build relies on layers that nobody names, so this waits for no build and no build
         // begins meanwhile.
         let Ok(_alone) = self.building.try_write() else {
-            return Ok(Collected::default());
+            return Ok(CollectedImages::default());
         };
         network::remove_all(self).await?;
         steps::remove_left(self).await?;
@@ -47,7 +47,7 @@ impl Inner {
         let is_used = |image: &ImageSummary| {
             ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
         };
-        let mut collected = Collected::default();
+        let mut collected = CollectedImages::default();
         for image in named.iter().filter(|image| !is_used(image)) {
             let ours = image.repo_tags.iter().filter_map(|tag| {
                 let (program, build) = tag.strip_prefix(&prefix)?.split_once(':')?;

@@ -28,17 +28,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     narrator::{Bounds, Narrator},
-    steps::Watched,
+    steps::StepWatch,
     trees::Trees,
 };
 use crate::{Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, image_tag};
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
-/// Builds end by cancellation, never by a limit on one request.
-pub(super) const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// A request timeout that is too long to matter: builds end by cancellation, never by it.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The period of the scheduler by which processor time is bounded, microseconds.
 const CPU_PERIOD_US: i32 = 100_000;
-/// How often a build is begun that fails over somebody else's removals, see [`met_a_removal`].
+/// The most attempts at a build that fails because another image was removed, see [`met_a_removal`].
 pub(super) const ATTEMPTS_MAX: usize = 10;
 
 pub(super) async fn build(
@@ -46,9 +46,9 @@ pub(super) async fn build(
     request: BuildRequest,
     cancel: CancellationToken,
 ) -> Result<ImageId, BuildError> {
-    // Nothing is collected meanwhile: not the image that stands, nor a layer that is built on.
+    // While this lock is held nothing is collected: neither the existing image nor a layer that this build uses.
     let _kept = inner.building.read().await;
-    // One that a start would refuse is built again, so that its line is told.
+    // An image that a start would refuse is built again, so that the error names the Dockerfile line.
     if let Some(image) = inner.built(&request.program, &request.build).await?
         && !places::is_obstructed(&inner, &request.program, &image).await
     {
@@ -117,7 +117,7 @@ async fn follow(
         request,
         dockerfile: &dockerfile,
         network: &network,
-        watched: Watched::default(),
+        watched: StepWatch::default(),
     };
     let (built, layers) = tokio::select! {
         result = send_until_taken(&sending, log) => result?,
@@ -127,7 +127,7 @@ async fn follow(
     };
     culprit::refuse(inner, request, &built, &dockerfile, &layers).await?;
     let image = user_entry::complete(inner, request, built).await?;
-    // The entry in /etc is no obstacle.
+    // `refuse` found nothing that could move a mount, and the entry in /etc adds nothing of that kind.
     inner.sound.add(image.clone());
     let tag = image_tag(&inner.config.host_id, &request.program, &request.build);
     write(log, request, &format!("Successfully tagged {tag}\n"))?;
@@ -140,11 +140,11 @@ struct Sending<'a> {
     request: &'a BuildRequest,
     dockerfile: &'a ToBuild,
     network: &'a str,
-    watched: Watched,
+    watched: StepWatch,
 }
 
 /// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
-/// were done stand in its cache. The image, and those after each step.
+/// were done are in its cache. Returns the image, and the images after each step.
 async fn send_until_taken(
     sending: &Sending<'_>,
     log: &mut BuildLog,
@@ -197,7 +197,7 @@ async fn send(
     let (inner, request) = (sending.inner, sending.request);
     let known = inner.engine.client().await?;
     let (socket, held) = (inner.config.socket.clone(), request.held.clone());
-    let client = connection::client(&known, socket, held, NO_LIMIT)
+    let client = connection::client(&known, socket, held, REQUEST_TIMEOUT)
         .map_err(|error| refused(inner.engine.fault(&error)))?;
     let packed = Purpose::Build {
         text: sending.dockerfile.text.clone(),
@@ -246,7 +246,7 @@ impl Sending<'_> {
         let (config, request) = (&self.inner.config, self.request);
         let recipe = &request.rules.recipe;
         let args = recipe.args.clone().into_iter().collect();
-        // A step that may have more gets it when it has begun.
+        // The request's `i32` holds less than 2 GiB; `steps::bound` raises the limit once a step has begun.
         let memory_bytes = i32::try_from(config.build_memory_bytes).unwrap_or(i32::MAX);
         BuildImageOptions {
             dockerfile: BUILD_DOCKERFILE.to_owned(),

@@ -37,11 +37,11 @@ const SANDBOX_THREADS: i64 = 16;
 
 /// What was seen of a build's steps.
 #[derive(Debug, Default)]
-pub(super) struct Watched {
+pub(super) struct StepWatch {
     ran_out_of_memory: AtomicBool,
 }
 
-impl Watched {
+impl StepWatch {
     /// Whether the kernel ended something in a step for want of memory.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         self.ran_out_of_memory.load(Ordering::Relaxed)
@@ -51,7 +51,7 @@ impl Watched {
 /// Bounds the processes of each step as soon as the engine tells of it, and gives it the rest of
 /// its memory; engines take no such bounds for a build. Ends only when the engine does not answer,
 /// and the build ends then as well.
-pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &Watched) -> Unavailable {
+pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &StepWatch) -> Unavailable {
     let client = match inner.engine.client().await {
         Ok(client) => client,
         Err(error) => return error,

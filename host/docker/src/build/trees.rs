@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use hersh_base::locked::locked;
 use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
 
-use super::NO_LIMIT;
+use super::REQUEST_TIMEOUT;
 use crate::{Inner, dockerfile::Dockerfile, engine::Fault};
 use hersh_sandbox::{BuildError, BuildRequest, LAYER_LABEL};
 
@@ -91,7 +91,7 @@ impl Trees {
 }
 
 async fn import(inner: &Inner, request: &BuildRequest, mode: u32) -> Result<String, BuildError> {
-    let client = inner.engine.client().await?.with_timeout(NO_LIMIT);
+    let client = inner.engine.client().await?.with_timeout(REQUEST_TIMEOUT);
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
         changes: vec![format!("LABEL {LAYER_LABEL}={}", inner.config.host_id)],

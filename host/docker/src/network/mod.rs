@@ -42,7 +42,7 @@ pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 pub(super) const BRIDGE: &str = "com.docker.network.bridge.name";
 
 /// The network that a container is to be attached to, with the settings that its mode promises.
-pub(super) struct Known {
+pub(super) struct SandboxNetwork {
     /// The engine's name.
     pub(super) name: String,
     mode: NetworkMode,
@@ -52,7 +52,7 @@ pub(super) struct Known {
     pub(super) subnet: Option<Subnet>,
 }
 
-impl Known {
+impl SandboxNetwork {
     /// Sees to it that nothing behind the bridge reaches the host. Nothing may start before.
     pub(super) async fn close(&self) -> Result<(), StartError> {
         match &self.bridge {
@@ -95,9 +95,9 @@ pub(super) async fn ensure(
     fault: impl Fn(&bollard::errors::Error) -> Fault,
     config: &DockerConfig,
     mode: NetworkMode,
-) -> Result<Known, StartError> {
+) -> Result<SandboxNetwork, StartError> {
     if mode == NetworkMode::None {
-        return Ok(Known {
+        return Ok(SandboxNetwork {
             name: "none".to_owned(),
             mode,
             bridge: None,
@@ -110,7 +110,7 @@ pub(super) async fn ensure(
         let members = network.containers.as_ref().map_or(0, HashMap::len);
         if members < config.network_members {
             let name = engine_name(mode, number);
-            return Ok(Known {
+            return Ok(SandboxNetwork {
                 mode,
                 bridge: Some(bridge_name(mode, number)),
                 subnet: Some(Subnet::of(&network).ok_or_else(|| no_plan(&name))?),

@@ -7,7 +7,7 @@ use std::{
 
 use hersh_docker::dockerfile::Platform;
 use hersh_program::Recipe;
-use hersh_sandbox::{BuildError, Hold, InUse, Kept, Runtime};
+use hersh_sandbox::{BuildError, Hold, InUse, Retention, Runtime};
 
 use crate::world::{World, until};
 
@@ -267,7 +267,7 @@ async fn a_copy_sets_the_mode_that_it_is_asked_for() {
     world.runtime.forget(&world.program).await.unwrap();
     world
         .runtime
-        .collect(&InUse::default, Kept::NOTHING)
+        .collect(&InUse::default, Retention::NOTHING)
         .await
         .unwrap();
     let label = format!("hersh.layer={}", world.program);

@@ -2,13 +2,13 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use hersh_sandbox::{BuildError, Collected, InUse, Kept, Runtime};
+use hersh_sandbox::{BuildError, CollectedImages, InUse, Retention, Runtime};
 
 use crate::world::{World, until};
 
-async fn collect(world: &World, in_use: InUse) -> Collected {
+async fn collect(world: &World, in_use: InUse) -> CollectedImages {
     let asked = move || in_use.clone();
-    let collected = world.runtime.collect(&asked, Kept::NOTHING).await;
+    let collected = world.runtime.collect(&asked, Retention::NOTHING).await;
     collected.unwrap()
 }
 
@@ -33,7 +33,7 @@ async fn an_image_stays_as_long_as_a_program_refers_to_it() {
         ..InUse::default()
     };
     for in_use in [by_build, by_image] {
-        assert_eq!(collect(&world, in_use).await, Collected::default());
+        assert_eq!(collect(&world, in_use).await, CollectedImages::default());
         assert!(world.has_image(image.as_str()).await);
     }
     let collected = collect(&world, InUse::default()).await;
@@ -50,7 +50,7 @@ async fn what_runs_or_has_a_name_of_its_own_stays() {
     let image = running.receipt.image.clone();
     assert_eq!(
         collect(&world, InUse::default()).await,
-        Collected::default()
+        CollectedImages::default()
     );
     assert!(world.has_image(image.as_str()).await, "it runs");
     world.stop().await;
@@ -98,14 +98,14 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
     let before = layers(&world).await;
     assert!(before > 0, "{result:?}");
     let asked = InUse::default;
-    let an_hour = Kept {
+    let an_hour = Retention {
         failed_layers: Duration::from_secs(3600),
-        ..Kept::NOTHING
+        ..Retention::NOTHING
     };
     let young = world.runtime.collect(&asked, an_hour).await.unwrap();
     assert_eq!(
         young,
-        Collected::default(),
+        CollectedImages::default(),
         "the next attempt may want them"
     );
 
@@ -124,7 +124,7 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
         collected
     };
     let (_cancelled, during) = tokio::join!(world.runtime.build(request), during);
-    assert_eq!(during, Collected::default());
+    assert_eq!(during, CollectedImages::default());
 
     let collected = collect(&world, InUse::default()).await;
     assert!(collected.layers > 0, "{collected:?}");
@@ -149,10 +149,14 @@ async fn what_is_needed_is_asked_after_what_there_is() {
             ..InUse::default()
         }
     };
-    let collected = world.runtime.collect(&in_use, Kept::NOTHING).await.unwrap();
+    let collected = world
+        .runtime
+        .collect(&in_use, Retention::NOTHING)
+        .await
+        .unwrap();
     assert_eq!(
         (collected, *asked.lock().unwrap()),
-        (Collected::default(), 1)
+        (CollectedImages::default(), 1)
     );
     world.runtime.forget(&world.program).await.unwrap();
 }
@@ -239,9 +243,9 @@ async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
     let image = host.build(world.build_request(&build)).await.unwrap();
 
     let in_use = InUse::default;
-    let an_hour = Kept {
+    let an_hour = Retention {
         fetched_images: Duration::from_secs(3600),
-        ..Kept::NOTHING
+        ..Retention::NOTHING
     };
     let collected = host.collect(&in_use, an_hour).await.unwrap();
     assert_eq!(
@@ -250,12 +254,12 @@ async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
         "built from just now"
     );
     assert!(!world.has_image(image.as_str()).await);
-    let collected = host.collect(&in_use, Kept::NOTHING).await.unwrap();
+    let collected = host.collect(&in_use, Retention::NOTHING).await.unwrap();
     assert_eq!(collected.fetched, 1);
     assert!(!world.has_image(&fetched).await);
     assert!(world.has_image(&a_persons).await, "nobody fetched it");
-    let again = world.restarted().collect(&in_use, Kept::NOTHING).await;
-    assert_eq!(again.unwrap(), Collected::default());
+    let again = world.restarted().collect(&in_use, Retention::NOTHING).await;
+    assert_eq!(again.unwrap(), CollectedImages::default());
     let options = None::<bollard::query_parameters::RemoveImageOptions>;
     world
         .engine
@@ -290,7 +294,10 @@ async fn a_replaced_base_image_goes_unless_somebody_named_it() {
     let path = world.storage.data_dir().join("fetched-images.json");
     std::fs::write(&path, record.to_string()).unwrap();
     let host = world.restarted();
-    let collected = host.collect(&InUse::default, Kept::NOTHING).await.unwrap();
+    let collected = host
+        .collect(&InUse::default, Retention::NOTHING)
+        .await
+        .unwrap();
     assert_eq!(id(&named).await, named_id, "{collected:?}");
     assert!(!world.has_image(&replaced_id).await, "{collected:?}");
     assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), "{}");

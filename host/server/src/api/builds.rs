@@ -165,7 +165,7 @@ fn follow_build(
     entry: Arc<Entry>,
     log: BuildLogReader,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
-    let following = Following {
+    let following = FollowedBuild {
         entry,
         log: Some(log),
     };
@@ -185,13 +185,13 @@ fn follow_build(
 }
 
 /// A build whose log is followed.
-struct Following {
+struct FollowedBuild {
     entry: Arc<Entry>,
     /// `None` once all is told.
     log: Option<BuildLogReader>,
 }
 
-impl Following {
+impl FollowedBuild {
     /// The next lines; `None` when the build is over and nothing is left to tell.
     async fn next_lines(&mut self) -> Option<Vec<String>> {
         loop {

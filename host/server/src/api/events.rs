@@ -104,7 +104,7 @@ fn follow(
     entry: Arc<Entry>,
     after: u64,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
-    let following = Following {
+    let following = FollowedEvents {
         // Before the first look, so that nothing falls in between.
         changes: entry.supervisor().subscribe(),
         host,
@@ -120,7 +120,7 @@ fn follow(
     })
 }
 
-struct Following {
+struct FollowedEvents {
     host: Host,
     entry: Arc<Entry>,
     changes: Subscription,
@@ -129,7 +129,7 @@ struct Following {
     over: bool,
 }
 
-impl Following {
+impl FollowedEvents {
     async fn next(&mut self) -> Option<EventView> {
         loop {
             if let Some(view) = self.unsent.pop_front() {

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Source that is checked and staged, with its manifest.
-pub(super) struct Taken {
+pub(super) struct Upload {
     /// Held by the work itself and not by who waits for it: a sender that hangs up has not made room.
     _seat: Permit,
     /// Of the request that it came with, if that has a key.
@@ -51,7 +51,7 @@ pub(super) async fn take(
     request: Request,
     query: BuildQuery,
     fingerprint: Option<&Fingerprint>,
-) -> Result<Taken, Failure> {
+) -> Result<Upload, Failure> {
     let asked = query.with(request.headers())?;
     host.space().check()?;
     let permit = permit(host, caller)?;
@@ -146,7 +146,7 @@ async fn take_json(
     permit: Permit,
     request: Request,
     build: BuildAsked,
-) -> Result<Taken, Failure> {
+) -> Result<Upload, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let name = asked.manifest.name.clone();
     let manifest = build.manifest(asked.manifest)?;
@@ -174,7 +174,7 @@ async fn take_archive(
     permit: Permit,
     body: Body,
     build: BuildAsked,
-) -> Result<Taken, Failure> {
+) -> Result<Upload, Failure> {
     let reader = SyncIoBridge::new(StreamReader::new(Box::pin(paced(body))));
     let (permit, staged, manifest, name) = host
         .blocking(move |host| {
@@ -220,11 +220,11 @@ fn taken(
     staged: StagedSource,
     manifest: Manifest,
     name: Option<String>,
-) -> Result<Taken, Failure> {
+) -> Result<Upload, Failure> {
     if let Some(machine) = host.surroundings().machine() {
         hersh_manifest::fits(&manifest.limits, machine)?;
     }
-    Ok(Taken {
+    Ok(Upload {
         _seat: permit,
         fingerprint: None,
         staged: staged.built_by(&manifest.build)?,

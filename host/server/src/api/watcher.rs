@@ -140,7 +140,7 @@ async fn pass_on(
         let detail = entry.supervisor().with_state(words::not_ready);
         return Err(Failure::new(Code::NotReady, detail).in_state(entry.state_name()));
     };
-    let passing = Passing {
+    let passing = RequestAdmittance {
         host,
         caller,
         client,
@@ -152,19 +152,19 @@ async fn pass_on(
 }
 
 /// A request that is passed on, as the proxy asks about it.
-struct Passing<'a> {
+struct RequestAdmittance<'a> {
     host: &'a Host,
     caller: Caller,
     client: Option<&'a Client>,
 }
 
-impl Passing<'_> {
+impl RequestAdmittance<'_> {
     fn grant(&self) -> Grant {
         self.host.grant(self.caller.clone())
     }
 }
 
-impl Admittance for Passing<'_> {
+impl Admittance for RequestAdmittance<'_> {
     fn holds(&self) -> bool {
         self.grant().holds()
     }

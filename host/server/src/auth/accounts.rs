@@ -27,20 +27,20 @@ pub(super) struct Inner {
     pub(super) time: TokenTime,
     /// Up to when the journal has it that tokens ended.
     pub(super) noted_ms: AtomicU64,
-    known: RwLock<Known>,
-    /// Held by whoever changes something, so that memory and file change in one order.
+    known: RwLock<AccountCache>,
+    /// CachedToken by whoever changes something, so that memory and file change in one order.
     pub(super) changes: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct AccountCache {
     pub(super) users: BTreeMap<UserId, User>,
-    pub(super) tokens: BTreeMap<TokenId, Arc<Held>>,
-    pub(super) by_hash: HashMap<TokenHash, Arc<Held>>,
+    pub(super) tokens: BTreeMap<TokenId, Arc<CachedToken>>,
+    pub(super) by_hash: HashMap<TokenHash, Arc<CachedToken>>,
 }
 
 /// A token in memory.
-pub(super) struct Held {
+pub(super) struct CachedToken {
     pub(super) stored: StoredToken,
     /// 0 for never.
     pub(super) last_used_at_ms: AtomicU64,
@@ -59,12 +59,12 @@ impl Accounts {
         let users = users.collect::<Result<Vec<_>, _>>()?;
         let noted = journal.meta(META_NEWEST)?;
         let noted_ms = noted.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut known = Known {
+        let mut known = AccountCache {
             users: users
                 .into_iter()
                 .map(|user| (user.id.clone(), user))
                 .collect(),
-            ..Known::default()
+            ..AccountCache::default()
         };
         for row in tokens {
             let last_used_at_ms = row.last_used_at_ms;
@@ -141,19 +141,23 @@ impl Accounts {
         made.await?
     }
 
-    pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
+    pub(super) fn known(&self) -> RwLockReadGuard<'_, AccountCache> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+    pub(super) fn known_mut(&self) -> RwLockWriteGuard<'_, AccountCache> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    pub(super) fn hold(&mut self, stored: StoredToken, last_used_at_ms: Option<u64>) -> Arc<Held> {
+impl AccountCache {
+    pub(super) fn hold(
+        &mut self,
+        stored: StoredToken,
+        last_used_at_ms: Option<u64>,
+    ) -> Arc<CachedToken> {
         let last_used_at_ms = last_used_at_ms.unwrap_or(0);
-        let held = Arc::new(Held {
+        let held = Arc::new(CachedToken {
             stored,
             last_used_at_ms: AtomicU64::new(last_used_at_ms),
             noted_ms: AtomicU64::new(last_used_at_ms),

@@ -11,7 +11,7 @@ use hersh_program::UserId;
 use super::{
     AccountError, Accounts, NewToken, Offspring, Role, Scope, Token, TokenError, TokenHash,
     TokenId, TokenInfo,
-    accounts::{Held, Known},
+    accounts::{AccountCache, CachedToken},
     rows::{self, StoredToken},
     time::META_NEWEST,
     user::TOKENS_MAX,
@@ -168,7 +168,7 @@ impl Accounts {
     /// When the journal can't be read or written; the next call tries again.
     pub(crate) async fn note_uses(&self, now_ms: u64) -> Result<(), JournalError> {
         self.note_time(now_ms).await?;
-        let used: Vec<(Arc<Held>, u64)> = {
+        let used: Vec<(Arc<CachedToken>, u64)> = {
             let known = self.known();
             let held = known.tokens.values();
             held.map(|held| {
@@ -199,7 +199,7 @@ impl Accounts {
     async fn note_time(&self, now_ms: u64) -> Result<(), JournalError> {
         let now_ms = self.time_ms(now_ms);
         let since = self.0.noted_ms.load(Ordering::Relaxed)..=now_ms;
-        let has_ended = |held: &Arc<Held>| {
+        let has_ended = |held: &Arc<CachedToken>| {
             let end_ms = held.stored.expires_at_ms;
             end_ms.is_some_and(|end_ms| since.contains(&end_ms))
         };
@@ -213,7 +213,7 @@ impl Accounts {
     }
 }
 
-impl Known {
+impl AccountCache {
     /// The tokens that were made with one of `makers`, and with those in turn, as far as `is_meant`.
     pub(super) fn made_with(
         &self,
@@ -223,7 +223,7 @@ impl Known {
         let mut made = BTreeSet::new();
         let mut newest = makers;
         while !newest.is_empty() {
-            let is_next = |held: &&Arc<Held>| {
+            let is_next = |held: &&Arc<CachedToken>| {
                 let stored = &held.stored;
                 stored
                     .made_by
@@ -248,7 +248,7 @@ impl Known {
     }
 }
 
-impl Held {
+impl CachedToken {
     fn info(&self) -> TokenInfo {
         let last_used_at_ms = self.last_used_at_ms.load(Ordering::Relaxed);
         TokenInfo {

@@ -5,8 +5,8 @@
 //! connection, tunnel ─► hold the connection ─► places, given back with the last of them
 //! body of an answer ──► Claim ────────► looked at every few seconds, by the connection itself
 //! ```
-//! A body is asked for more once its client has taken what came before. So it can't see to its own
-//! end: whoever reads nothing would be let in for ever, and keep what the body holds.
+//! A body is polled only when its client has taken what came before, so it can't check its own right: a client
+//! that reads nothing would keep its access, and what the body holds, for ever.
 
 use std::{
     pin::Pin,
@@ -33,7 +33,7 @@ pub(crate) struct ClientConnection(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// One answer is under way at a time, so these are as many as those who see to one.
+    /// The claims of the one answer under way: one for each layer that watches it, so the list stays short.
     claims: Mutex<Vec<Arc<Claim>>>,
     /// Of the member whose request came last.
     permit: Mutex<Option<Permit>>,
@@ -41,7 +41,7 @@ struct Inner {
     _places: Option<Box<dyn Send + Sync>>,
 }
 
-/// By what something is open.
+/// The conditions under which something may stay open.
 struct Claim {
     /// What let the client in.
     grant: Grant,
@@ -66,7 +66,7 @@ impl ClientConnection {
     }
 
     /// Counts the connection among the member `user`'s until somebody else's request comes by it, or it ends;
-    /// false if the user may have no more. A user who has it already costs no look at the others.
+    /// false if the user may have no more. If it counts for that user already, no permit is looked up.
     pub(crate) fn count_for(&self, user: &UserId, permits: &Permits) -> bool {
         let mut permit = locked(&self.0.permit);
         if permit.as_ref().is_none_or(|permit| permit.user() != user) {
@@ -100,7 +100,7 @@ impl ClientConnection {
         Body::new(Carried { body, _open })
     }
 
-    /// Waits until something is open that must not be, at most [`CHECK_INTERVAL`] longer than it may.
+    /// Returns once something is open whose claim no longer holds, at most [`CHECK_INTERVAL`] after that.
     pub(crate) async fn over(&self) {
         let mut looks = tokio::time::interval(CHECK_INTERVAL);
         loop {

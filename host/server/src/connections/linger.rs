@@ -35,12 +35,12 @@ impl Unread {
 }
 
 /// The body of a request, which says whether all of it was read.
-pub(crate) struct Watched {
+pub(crate) struct CountedBody {
     body: Incoming,
     unread: Unread,
 }
 
-impl Watched {
+impl CountedBody {
     pub(crate) fn new(body: Incoming, unread: &Unread) -> Self {
         unread.set(!body.is_end_stream());
         let unread = unread.clone();
@@ -48,7 +48,7 @@ impl Watched {
     }
 }
 
-impl Body for Watched {
+impl Body for CountedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -72,7 +72,7 @@ impl Body for Watched {
 }
 
 /// A connection whose shutdown lets its client finish, if that still sends.
-pub(crate) struct Lingering<T> {
+pub(crate) struct LingeringStream<T> {
     stream: T,
     unread: Unread,
     /// Set once this side has said that it says no more.
@@ -80,7 +80,7 @@ pub(crate) struct Lingering<T> {
     left: u64,
 }
 
-impl<T> Lingering<T> {
+impl<T> LingeringStream<T> {
     pub(crate) fn new(stream: T, unread: Unread) -> Self {
         Self {
             stream,
@@ -91,7 +91,7 @@ impl<T> Lingering<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Lingering<T> {
+impl<T: AsyncRead + Unpin> LingeringStream<T> {
     /// Drops what comes until the client closes, too.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut room = [0; ROOM_BYTES];
@@ -113,7 +113,7 @@ impl<T: AsyncRead + Unpin> Lingering<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for LingeringStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,7 +123,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LingeringStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,7 +12,7 @@ mod peers;
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
-use hersh_base::pace::Paced;
+use hersh_base::pace::PacedStream;
 use hersh_proxy::io_threads::IoThreads;
 use hyper::{
     body::{Body as _, Incoming},
@@ -29,7 +29,7 @@ use tokio::{
 
 use self::{
     head_timer::HeadTimer,
-    linger::{Lingering, Unread, Watched},
+    linger::{CountedBody, LingeringStream, Unread},
     peers::Peers,
 };
 use crate::{metrics::ConnectionMetrics, tls::Tls};
@@ -192,7 +192,7 @@ impl<H: RequestHandler> Connection<H> {
 
     async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let unread = Unread::default();
-        let stream = Paced::new(Lingering::new(stream, unread.clone()), WRITE_PATIENCE);
+        let stream = PacedStream::new(LingeringStream::new(stream, unread.clone()), WRITE_PATIENCE);
         let (peer, scheme, handler) = (self.peer, self.scheme, self.handler);
         let held = self.connection.clone();
         let behind_proxy = self.behind_proxy;
@@ -206,7 +206,7 @@ impl<H: RequestHandler> Connection<H> {
                 if body.is_end_stream() {
                     Body::empty()
                 } else {
-                    Body::new(Watched::new(body, &unread))
+                    Body::new(CountedBody::new(body, &unread))
                 }
             });
             let client = Client {

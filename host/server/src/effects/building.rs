@@ -63,7 +63,7 @@ impl Builds {
             return Err(not_built("the program is not there any more".to_owned()));
         };
         let log_path = self.storage.build_log_path(&task.program, build);
-        // Kept for as long as the engine is busy with the build, also when that is given up.
+        // Retention for as long as the engine is busy with the build, also when that is given up.
         let held = Hold::new(self.turn(task, &log_path).await?);
         self.space
             .check()

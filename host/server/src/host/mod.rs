@@ -34,7 +34,7 @@ use crate::{
     auth::{Accounts, Caller, Grant, Throttle},
     effects::{Effects, probes::Probes},
     idempotency::Claims,
-    metrics::{Measured, Metrics},
+    metrics::{MeasuredEffects, Metrics},
     programs::{
         Registry,
         admission::{self, Admission, Usage},
@@ -74,7 +74,7 @@ pub(crate) struct Parts {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) output: LogStore,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) effects: Arc<Measured<Effects>>,
+    pub(crate) effects: Arc<MeasuredEffects<Effects>>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
     pub(crate) throttle: Throttle,
@@ -152,7 +152,7 @@ impl Host {
         &self.0.registry
     }
 
-    pub(crate) fn effects(&self) -> Arc<Measured<Effects>> {
+    pub(crate) fn effects(&self) -> Arc<MeasuredEffects<Effects>> {
         Arc::clone(&self.0.effects)
     }
 

@@ -11,12 +11,12 @@ use hersh_program::{
 use super::Metrics;
 
 /// An effect handler whose effects are measured.
-pub(crate) struct Measured<H> {
+pub(crate) struct MeasuredEffects<H> {
     handler: H,
     metrics: Metrics,
 }
 
-impl<H> Measured<H> {
+impl<H> MeasuredEffects<H> {
     pub(crate) fn new(handler: H, metrics: Metrics) -> Self {
         Self { handler, metrics }
     }
@@ -41,7 +41,7 @@ impl<H> Measured<H> {
     }
 }
 
-impl<H: EffectHandler> EffectHandler for Measured<H> {
+impl<H: EffectHandler> EffectHandler for MeasuredEffects<H> {
     async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
         let work = self.handler.ensure_program_folders(task);
         self.measure("ensure_program_folders", task, work).await

@@ -36,7 +36,7 @@ use prometheus_client::{
 
 pub(crate) use self::{
     events::event_name,
-    measured::Measured,
+    measured::MeasuredEffects,
     snapshot::{Snapshot, Usage},
 };
 use self::{

@@ -22,10 +22,10 @@ pub(crate) type Reading = Result<Option<(Stats, u64)>, Unavailable>;
 
 /// The last reading of one program; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastReading(Arc<Mutex<Option<Known>>>);
+pub(crate) struct LastReading(Arc<Mutex<Option<KeptReading>>>);
 
 #[derive(Debug)]
-struct Known {
+struct KeptReading {
     instance: InstanceId,
     read_at: Instant,
     reading: Reading,
@@ -54,7 +54,7 @@ impl LastReading {
         run_detached(async move {
             let stats = runtime.stats(&instance).await;
             let reading = stats.map(|stats| Some((stats?, clock.now_ms())));
-            *last = Some(Known {
+            *last = Some(KeptReading {
                 instance,
                 read_at: Instant::now(),
                 reading: reading.clone(),

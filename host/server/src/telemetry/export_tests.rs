@@ -11,9 +11,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
 
-type Collected = mpsc::Sender<(Option<String>, ExportTraceServiceRequest)>;
+type CollectedImages = mpsc::Sender<(Option<String>, ExportTraceServiceRequest)>;
 
-async fn collect(State(collected): State<Collected>, headers: HeaderMap, body: Bytes) {
+async fn collect(State(collected): State<CollectedImages>, headers: HeaderMap, body: Bytes) {
     let kind = headers["content-type"].to_str().ok().map(str::to_owned);
     let message = ExportTraceServiceRequest::decode(body).unwrap();
     collected.send((kind, message)).await.unwrap();

@@ -58,7 +58,7 @@ pub enum Answer {
     /// What was seen of a program.
     Observed(Observed),
     /// Every instance, and whether it runs.
-    Listed(Vec<(InstanceId, ContainerId, bool)>),
+    ListedInstance(Vec<(InstanceId, ContainerId, bool)>),
 }
 
 /// Why a request brought nothing.

@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
-    BuildError, BuildRequest, Collected, EVENT_QUEUE, EngineInfo, Environment, InUse, Kept, Listed,
-    Receipt, Running, Runtime, RuntimeEvent, RuntimeMode, Spec, StartError, StartTurn, Stats,
-    StopError, Unavailable,
+    BuildError, BuildRequest, CollectedImages, EVENT_QUEUE, EngineInfo, Environment, InUse,
+    ListedInstance, Receipt, Retention, Running, Runtime, RuntimeEvent, RuntimeMode, Spec,
+    StartError, StartTurn, Stats, StopError, Unavailable,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -115,7 +115,7 @@ impl FakeRuntime {
     async fn find_image(&self, operation: Operation) -> Result<Option<ImageId>, Trouble> {
         match self.ask(operation).await? {
             Answer::Image(image) => Ok(image),
-            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::Listed(_) => {
+            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::ListedInstance(_) => {
                 Err(strange())
             }
         }
@@ -124,20 +124,20 @@ impl FakeRuntime {
     async fn look(&self, instance: &InstanceId) -> Result<Observed, Trouble> {
         match self.ask(Operation::Observe(instance.clone())).await? {
             Answer::Observed(observed) => Ok(observed),
-            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Listed(_) => {
+            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::ListedInstance(_) => {
                 Err(strange())
             }
         }
     }
 
-    async fn find_all(&self) -> Result<Vec<Listed>, Trouble> {
-        let listed = |(instance, container, running)| Listed {
+    async fn find_all(&self) -> Result<Vec<ListedInstance>, Trouble> {
+        let listed = |(instance, container, running)| ListedInstance {
             instance,
             container,
             running,
         };
         match self.ask(Operation::List).await? {
-            Answer::Listed(all) => Ok(all.into_iter().map(listed).collect()),
+            Answer::ListedInstance(all) => Ok(all.into_iter().map(listed).collect()),
             Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Observed(_) => {
                 Err(strange())
             }
@@ -152,7 +152,7 @@ impl FakeRuntime {
             .await?
         {
             Answer::Started(container) => Ok(container),
-            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::Listed(_) => {
+            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::ListedInstance(_) => {
                 Err(strange())
             }
         }
@@ -286,7 +286,7 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Unavailable>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>> {
         async move { Ok(self.find_all().await?) }.boxed()
     }
 
@@ -302,16 +302,16 @@ impl Runtime for FakeRuntime {
     fn collect<'a>(
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        _kept: Kept,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        _kept: Retention,
+    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>> {
         let images = match &self.link {
             Link::Here(engine) => engine.collect(&in_use()),
             // What another process keeps is that process's own.
             Link::There(_) => 0,
         };
-        std::future::ready(Ok(Collected {
+        std::future::ready(Ok(CollectedImages {
             images,
-            ..Collected::default()
+            ..CollectedImages::default()
         }))
         .boxed()
     }

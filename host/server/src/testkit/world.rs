@@ -53,7 +53,7 @@ impl World {
                     let runs = container.ended.is_none();
                     (instance.clone(), container.id.clone(), runs)
                 };
-                Answer::Listed(self.instances.iter().map(listed).collect())
+                Answer::ListedInstance(self.instances.iter().map(listed).collect())
             }
             Operation::Image(program, build) => {
                 Answer::Image(self.images.get(&(program, build)).cloned())

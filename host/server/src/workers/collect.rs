@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use crate::host::Host;
-use hersh_sandbox::{Collected, InUse, Kept, Unavailable};
+use hersh_sandbox::{CollectedImages, InUse, Retention, Unavailable};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// How often the disks are looked at; without room it is collected at once.
 const LOOK: Duration = Duration::from_secs(30);
 /// What stays while there is room.
-const KEPT: Kept = Kept {
+const KEPT: Retention = Retention {
     failed_layers: Duration::from_secs(60 * 60),
     fetched_images: Duration::from_secs(7 * 24 * 60 * 60),
 };
@@ -32,7 +32,7 @@ pub(crate) async fn watch(host: Host) {
             continue;
         }
         due = now + INTERVAL;
-        let kept = if has_room { KEPT } else { Kept::NOTHING };
+        let kept = if has_room { KEPT } else { Retention::NOTHING };
         if let Err(error) = collect(&host, kept).await {
             tracing::warn!(%error, "images that nobody needs stay");
         }
@@ -48,10 +48,10 @@ async fn finish_removals(host: &Host) {
 }
 
 /// Collects once.
-pub(crate) async fn collect(host: &Host, kept: Kept) -> Result<(), Unavailable> {
+pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavailable> {
     let in_use = || in_use(host);
     let collected = host.runtime().collect(&in_use, kept).await?;
-    let Collected {
+    let CollectedImages {
         images,
         layers,
         fetched,

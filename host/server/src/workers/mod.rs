@@ -167,7 +167,7 @@ async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exi
 
 /// What the host says of the end of an instance.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum EndReport {
     /// It ended because somebody asked for that.
     Asked,
     /// It ended; whose doing that was is not known.
@@ -176,7 +176,7 @@ enum Told {
     How(String),
 }
 
-fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> Told {
+fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> EndReport {
     let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
     match &program.state {
         State::Ready(ready) if ready.instance == instance => {}
@@ -187,12 +187,12 @@ fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> Told {
         | State::Building(_)
         | State::Stopped(_)
         | State::Error(_)
-        | State::Removed => return Told::Asked,
+        | State::Removed => return EndReport::Asked,
         // A restart is over before its stop is told, and the next instance not known yet.
-        State::Starting(_) if engine_stopped => return Told::Ended,
+        State::Starting(_) if engine_stopped => return EndReport::Ended,
         State::Starting(_) => {}
     }
-    Told::How(one_line(&Cause::from(exit).to_string()))
+    EndReport::How(one_line(&Cause::from(exit).to_string()))
 }
 
 /// Writes one line to the host's log for the end of an instance.
@@ -201,9 +201,13 @@ fn tell_end(entry: &Entry, instance: &InstanceId, container: &ContainerId, exit:
     let told = entry.supervisor().with_state(|it| told(it, *number, exit));
     let instance = number.0;
     match told {
-        Told::Asked => tracing::info!(%program, instance, %container, "instance ended, as asked"),
-        Told::Ended => tracing::info!(%program, instance, %container, "instance ended"),
-        Told::How(how) => tracing::info!(%program, instance, %container, how, "instance ended"),
+        EndReport::Asked => {
+            tracing::info!(%program, instance, %container, "instance ended, as asked")
+        }
+        EndReport::Ended => tracing::info!(%program, instance, %container, "instance ended"),
+        EndReport::How(how) => {
+            tracing::info!(%program, instance, %container, how, "instance ended")
+        }
     }
 }
 
@@ -272,18 +276,21 @@ mod tests {
             logs: Vec::new(),
         };
         let stopped = end(ExitReason::EngineStopped { code: 143 });
-        for (state, expected) in [(stopping, Told::Asked), (starting.clone(), Told::Ended)] {
+        for (state, expected) in [
+            (stopping, EndReport::Asked),
+            (starting.clone(), EndReport::Ended),
+        ] {
             assert_eq!(told(&program(state), own, &stopped), expected);
         }
         let ready = program(ready);
-        assert_eq!(told(&ready, other, &stopped), Told::Asked);
-        let Told::How(how) = told(&ready, own, &stopped) else {
+        assert_eq!(told(&ready, other, &stopped), EndReport::Asked);
+        let EndReport::How(how) = told(&ready, own, &stopped) else {
             panic!("nobody asked for that end");
         };
         assert!(how.contains("container engine"), "{how}");
         let crashed = end(ExitReason::Code(139));
         for state in [ready, program(starting)] {
-            let how = Told::How("exited with code 139 (SIGSEGV)".to_owned());
+            let how = EndReport::How("exited with code 139 (SIGSEGV)".to_owned());
             assert_eq!(told(&state, own, &crashed), how);
         }
     }

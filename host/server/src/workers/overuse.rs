@@ -1,12 +1,12 @@
 //! Ends programs that take more of the disk than they may, also when the journal can't be written.
 //!
 //! ```text
-//! too much ─► told to its machine ─► in the journal ─► stopped, as after any end
+//! too much ─► RuntimeExited event ─► in the journal ─► stopped, as after any end
 //!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is room
 //! ```
 //! The second way is the one effect that runs before its record is on the disk: the record is what the
 //! disk has no room for, and the stop is what makes room. A host that ends in between finds the note,
-//! an empty file whose name says it all, and takes that for the end that nobody saw.
+//! an empty file whose name holds container and cause, and journals that end at its next start.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use hersh_storage::EndNote;
 
 use crate::{host::Host, programs::Entry, space::NoSpace};
 
-/// How long the journal may take to store the end of a program before that is ended regardless.
+/// How long to wait for the journal to store a program's end before the program is stopped all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
-/// Who fills the disk within so many looks is ended, if it grew by at least [`SHARE`] of what must
-/// stay free: one that writes little is not why.
+/// A program is ended if its last growth would fill the disk within this many looks, and was at least
+/// 1/[`FLOOR_DIVISOR`] of what must stay free: a program that writes little is not the cause.
 const LOOKS: u64 = 6;
-const SHARE: u64 = 8;
+const FLOOR_DIVISOR: u64 = 8;
 
 /// What a program takes too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ fn filler(grown: Vec<Growth>, left: &NoSpace) -> Option<Growth> {
 }
 
 fn fills(grown_bytes: u64, free_bytes: u64, floor_bytes: u64) -> bool {
-    grown_bytes.saturating_mul(LOOKS) >= free_bytes && grown_bytes >= floor_bytes / SHARE
+    grown_bytes.saturating_mul(LOOKS) >= free_bytes && grown_bytes >= floor_bytes / FLOOR_DIVISOR
 }
 
 impl TooMuch {
