@@ -2,8 +2,8 @@
 //! room the disks have.
 //!
 //! A host that serves takes them from the system. A simulated one takes the time from tokio's
-//! clock, randomness from a seed, works where it stands, and has the room that it is told: one seed
-//! gives one trace.
+//! clock, randomness from a seed, does blocking work in place, and has the disk space that a test sets:
+//! the same seed gives the same trace.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Surroundings {
 
 /// How large a disk is and what is free of it, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct DiskSpace {
     /// How large it is.
     pub all_bytes: u64,
     /// What is free of it for a user without privileges.
@@ -60,12 +60,12 @@ pub struct Room {
 
 impl Surroundings {
     /// The disk that `folder` is on; `None` if it can't be asked.
-    pub fn room(&self, folder: &Path) -> Option<Room> {
+    pub fn room(&self, folder: &Path) -> Option<DiskSpace> {
         match self {
             Self::System => {
                 let disk = rustix::fs::statvfs(folder).ok()?;
                 let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-                Some(Room {
+                Some(DiskSpace {
                     all_bytes: bytes(disk.f_blocks),
                     free_bytes: bytes(disk.f_bavail),
                 })
@@ -144,7 +144,7 @@ pub mod simulated {
         driver::{Clock, TokioClock},
     };
 
-    use super::{Room, Surroundings};
+    use super::{DiskSpace, Surroundings};
 
     /// Simulated time begins here unless told otherwise: 2026-01-01, milliseconds since the Unix
     /// epoch.
@@ -170,9 +170,9 @@ pub mod simulated {
             self.begins_ms.load(Ordering::Relaxed) + self.elapsed.now_ms()
         }
 
-        pub(super) fn room(&self) -> Room {
+        pub(super) fn room(&self) -> DiskSpace {
             let is_full = self.is_disk_full.load(Ordering::Relaxed);
-            Room {
+            DiskSpace {
                 all_bytes: DISK_BYTES,
                 free_bytes: if is_full { 0 } else { DISK_BYTES },
             }
@@ -202,7 +202,7 @@ pub mod simulated {
             }))
         }
 
-        /// What it was made of if it is simulated, so that a test can turn it.
+        /// The simulated source, so that a test can change its clock and disks; `None` if this is the system.
         pub fn as_simulated(&self) -> Option<&Simulated> {
             match self {
                 Self::System => None,

@@ -69,9 +69,9 @@ impl Journal {
         .await
     }
 
-    /// Removes a user, its tokens and the answers that are kept for it, and the tokens of the ids
-    /// `ended`, unless it owns programs; how many it owns. Whoever gets the name next must not be
-    /// answered in its stead.
+    /// Removes a user, its tokens, its stored idempotent answers, and the tokens with the ids `ended`.
+    /// Removes nothing if the user owns programs. Returns how many it owns. If the answers were kept,
+    /// the next user with the same name could get them.
     ///
     /// # Errors
     /// When the journal can't be read or written; nothing has changed then.

@@ -1,4 +1,4 @@
-//! The manifest as people write it to the manifest that runs: defaults filled in, bounds checked.
+//! Turns the manifest that a user wrote into the one that runs: fills in defaults and checks bounds.
 
 use std::sync::Arc;
 

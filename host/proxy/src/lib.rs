@@ -71,7 +71,7 @@ use self::{
     link::Link,
     references::Base,
     request::Question,
-    tunnel::{Ends, Tunnel},
+    tunnel::{EndSignals, Tunnel},
     upload::Upload,
     websocket::Handshake,
 };
@@ -163,7 +163,7 @@ impl Proxy {
                     .confirm(&switched)
                     .map_err(|what| ForwardError::Broken(what.into()))?;
                 let right = admittance.tunnel();
-                let ends = Ends {
+                let ends = EndSignals {
                     program: upstream.ended().clone(),
                     revoked: right.revoked,
                     silence: upstream.rules().patience.silence,
@@ -216,7 +216,7 @@ impl Proxy {
 }
 
 /// Opens a tunnel between both sides of a handshake, which has `places` until its end.
-fn open(link: Box<Link>, client: OnUpgrade, ends: Ends, places: impl Send + 'static) {
+fn open(link: Box<Link>, client: OnUpgrade, ends: EndSignals, places: impl Send + 'static) {
     let (program, early) = link.into_wire();
     let tunnel = Tunnel {
         client,

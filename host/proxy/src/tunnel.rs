@@ -1,8 +1,8 @@
 //! A WebSocket after its handshake: bytes both ways, until either side ends it, nobody is heard of
 //! for a while, the program's container is over, or whoever opened it would not be let in any more.
 //!
-//! A silent client is asked by a ping whether it is there, and each side is told why the tunnel ends:
-//! both only between two frames, so that nothing is put into the middle of what somebody says.
+//! The host pings the client at every check for silence, and sends close frames when it ends the tunnel:
+//! both only between two frames, since bytes put into the middle of a frame would corrupt it.
 
 use std::{
     future::poll_fn,
@@ -41,22 +41,22 @@ pub(super) struct Tunnel {
     pub(super) program: Wire,
     /// What the program sent right behind its 101.
     pub(super) early: Bytes,
-    pub(super) ends: Ends,
+    pub(super) ends: EndSignals,
 }
 
 /// What ends a tunnel, beside its two sides.
-pub(super) struct Ends {
+pub(super) struct EndSignals {
     /// The container is over.
     pub(super) program: CancellationToken,
     /// Whoever opened it would not be let in any more.
     pub(super) revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// How long nobody may be heard of; at most half as long again is waited.
+    /// How long both sides may be silent. Checked in steps, so the end may come up to half as long later.
     pub(super) silence: Duration,
 }
 
 /// Why a tunnel ends.
 #[derive(Debug)]
-enum Over {
+enum EndReason {
     /// Both sides have said all.
     Done,
     Broken(io::Error),
@@ -76,10 +76,10 @@ impl Tunnel {
         relay.toward_client.take_in(&self.early);
         let over = tokio::select! {
             over = poll_fn(|cx| relay.poll(cx)) => over,
-            () = self.ends.program.cancelled() => Over::Ended,
-            () = self.ends.revoked => Over::Revoked,
+            () = self.ends.program.cancelled() => EndReason::Ended,
+            () = self.ends.revoked => EndReason::Revoked,
         };
-        if let Over::Broken(error) = &over {
+        if let EndReason::Broken(error) = &over {
             tracing::debug!(%error, "tunnel broke");
         } else {
             tracing::debug!(?over, "tunnel ended");
@@ -92,10 +92,10 @@ impl Tunnel {
 struct Relay<C, P> {
     client: C,
     program: P,
-    toward_client: Way,
-    toward_program: Way,
+    toward_client: Direction,
+    toward_program: Direction,
     silence: Duration,
-    /// Goes off once a look; how much silence there was by then.
+    /// The time of the next check for silence. `silent_for` is the silence counted up to the last check.
     look: Deadline,
     silent_for: Duration,
     has_moved: bool,
@@ -110,8 +110,8 @@ where
         Self {
             client,
             program,
-            toward_client: Way::default(),
-            toward_program: Way::default(),
+            toward_client: Direction::default(),
+            toward_program: Direction::default(),
             silence,
             look: Deadline::after(keep_alive(silence)),
             silent_for: Duration::ZERO,
@@ -120,7 +120,7 @@ where
     }
 
     /// Carries bytes until that is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
         loop {
             let moved = &mut self.has_moved;
             let one = self
@@ -131,20 +131,20 @@ where
                 .poll(&mut self.client, &mut self.program, moved, cx);
             match (one, other) {
                 (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
-                    return Poll::Ready(Over::Broken(error));
+                    return Poll::Ready(EndReason::Broken(error));
                 }
-                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Over::Done),
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(EndReason::Done),
                 (Poll::Pending, _) | (_, Poll::Pending) => {}
             }
             ready!(self.look.poll(cx));
             if self.is_silent() {
-                return Poll::Ready(Over::Silent);
+                return Poll::Ready(EndReason::Silent);
             }
-            // A ping waits to be sent, and the next look to be waited for.
+            // Polls again: the ping must be written, and the timer for the next check must register its waker.
         }
     }
 
-    /// Whether nobody was heard of for too long. If only for a while, the client is asked.
+    /// Whether nothing was read from either side for too long. If not, pings the client and sets the next check.
     fn is_silent(&mut self) -> bool {
         let step = keep_alive(self.silence);
         if std::mem::take(&mut self.has_moved) {
@@ -160,22 +160,22 @@ where
         false
     }
 
-    /// Tells both sides why the tunnel ends, if they would understand it here.
-    async fn part(&mut self, over: &Over) {
+    /// Sends close frames with the reason, but none into the middle of a frame.
+    async fn part(&mut self, over: &EndReason) {
         let (code, reason) = match over {
-            Over::Done | Over::Broken(_) => return,
-            Over::Silent => (
+            EndReason::Done | EndReason::Broken(_) => return,
+            EndReason::Silent => (
                 GOING_AWAY,
                 format!("nothing came for {} s", self.silence.as_secs()),
             ),
-            Over::Ended => (GOING_AWAY, "the program was stopped or ended".to_owned()),
-            Over::Revoked => (
+            EndReason::Ended => (GOING_AWAY, "the program was stopped or ended".to_owned()),
+            EndReason::Revoked => (
                 POLICY,
                 "the token that opened this is not valid any more".to_owned(),
             ),
         };
         self.toward_client.put(&frames::close(code, &reason, false));
-        if !matches!(over, Over::Ended) {
+        if !matches!(over, EndReason::Ended) {
             self.toward_program.put(&frames::close(code, &reason, true));
         }
         let farewell = async {
@@ -191,10 +191,10 @@ where
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Way {
+struct Direction {
     /// What came and is not sent yet.
     buffer: BytesMut,
-    /// Where the end of that stands.
+    /// Where in a frame the last byte taken in lies, which decides whether the host may add a frame.
     frames: Frames,
     is_flushed: bool,
     /// Nothing more comes.
@@ -202,7 +202,7 @@ struct Way {
     is_over: bool,
 }
 
-impl Way {
+impl Direction {
     /// Takes what came.
     fn take_in(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -15,7 +15,7 @@ use hyper::body::Body;
 pub(super) struct Upload {
     body: UnsyncBoxBody<Bytes, UploadError>,
     framing: Framing,
-    /// Bytes that it may still have, and might have had at first.
+    /// How many more bytes the body may have; `bytes_max` is the limit that it began with.
     left: u64,
     bytes_max: u64,
 }
@@ -81,7 +81,7 @@ impl Upload {
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
             return Poll::Ready(self.end(out));
         };
-        // Trailers end here: nobody lists which of them may pass.
+        // Drops trailers: there is no list of trailers that are safe to pass on.
         if let Ok(data) = frame?.into_data() {
             self.write(&data, out)?;
         }

@@ -1,4 +1,4 @@
-//! Room on the disks that a host writes to.
+//! DiskSpace on the disks that a host writes to.
 //!
 //! Below the floor nothing new is taken in and nothing is built, while programs that run go on:
 //! what is left is theirs, and the journal's. Below a quarter of that, all is refused that does not
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_base::surroundings::{Room, Surroundings};
+use hersh_base::surroundings::{DiskSpace, Surroundings};
 use hersh_wire::ByteSize;
 
 /// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
@@ -111,7 +111,7 @@ impl Space {
         part: impl Fn(u64) -> u64,
     ) -> Result<(), NoSpace> {
         let lacks = |folder: &PathBuf| {
-            let Room {
+            let DiskSpace {
                 all_bytes,
                 free_bytes,
             } = self.surroundings.room(folder)?;

@@ -39,7 +39,7 @@ pub struct CopyBounds {
     pub deadline: Option<Instant>,
 }
 
-/// A tar on the host's disk, under no name: it goes when it is closed.
+/// A tar in an unlinked file on the host's disk: closing the file deletes it.
 #[derive(Debug)]
 pub struct StateCopy {
     /// At its first byte.
@@ -80,7 +80,7 @@ pub enum StateCopyError {
 
 impl Storage {
     /// Copies the program's `/state`, to which nobody may write meanwhile. Sockets, pipes and devices
-    /// are left out. Blocks on the disk.
+    /// are left out. A write during the copy would make it inconsistent or fail. Blocks on the disk.
     ///
     /// # Errors
     /// [`StateCopyError`].

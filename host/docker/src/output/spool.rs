@@ -7,8 +7,8 @@
 //! ```text
 //! {id}-json.log.1 ─ renamed, no longer written ─► then {id}-json.log ─ grows
 //! ```
-//! A file stays readable through its descriptor when it is renamed or removed. Its successor is the one
-//! whose predecessor it is; if that can't be told any more, there is a gap, and it is told.
+//! An open file stays readable when it is renamed or removed. If `.log.1` is the file that was just read,
+//! `.log` comes next. If it is not, output may be lost between the two, and a gap is reported.
 
 use std::{
     borrow::Cow,
@@ -43,7 +43,7 @@ pub(super) struct Spool {
 struct Opened {
     file: File,
     inode: u64,
-    /// It was seen to have a successor; what was written before that is still to be read.
+    /// Whether `path` names a newer file. This one is read to its end once more: it may have grown before that.
     is_over: bool,
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn pass(
 ///
 /// # Errors
 /// The refusal, as [`pass`] would answer it.
-pub(super) fn admit_look(
+pub(super) fn admit_read_only(
     host: &Host,
     path: &str,
     client: &Client,
@@ -227,8 +227,8 @@ fn authenticate(host: &Host, peer: Option<IpAddr>, headers: &HeaderMap) -> Resul
     })
 }
 
-/// Counts the connection among the caller's. An admin's is let in however many there are: nobody
-/// else could help a host that is full.
+/// Counts the connection toward a member's limit. Admins have no limit: otherwise nobody could get in
+/// to help a host that is full.
 fn count(
     host: &Host,
     caller: &Caller,
@@ -268,8 +268,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
     Err(Failure::new(Code::NotAcceptable, detail))
 }
 
-/// Who a user is stands nowhere in an address: a password there would come into logs, and a name there
-/// passes for the host's.
+/// Refuses user info (`user:password@`) in an address: a password would get into logs, and a user name
+/// could be mistaken for the host's name.
 fn check_authority(request: &Request) -> Result<(), Failure> {
     let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
     let host = request.headers().get(header::HOST);

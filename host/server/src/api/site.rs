@@ -97,7 +97,7 @@ async fn look(
     request: &mut Request,
     client: &Client,
 ) -> Response {
-    let caller = gate::admit_look(host, WATCHER_ROUTE, client, request);
+    let caller = gate::admit_read_only(host, WATCHER_ROUTE, client, request);
     let answer = match caller {
         // The proxy itself sees to it that the caller stays admitted, without a timer for each request.
         Ok(caller) => watcher::look_at(host, caller, program, client, request).await,

@@ -46,10 +46,10 @@ impl Host {
     /// [`CreateError`], before anything is stored if the owner's quota is why.
     pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
         let host = self.clone();
-        run_detached(async move { host.create_whole(new).await }).await
+        run_detached(async move { host.create_detached(new).await }).await
     }
 
-    async fn create_whole(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+    async fn create_detached(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
         let quota = self.quota(&new.owner)?;
         let _turn = self.turn(&new.owner, &quota).await;
         self.usage(&new.owner)
@@ -147,10 +147,10 @@ impl Host {
         manifest: Manifest,
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
-        run_detached(async move { host.replace_whole(&entry, staged, manifest).await }).await
+        run_detached(async move { host.replace_detached(&entry, staged, manifest).await }).await
     }
 
-    async fn replace_whole(
+    async fn replace_detached(
         &self,
         entry: &Entry,
         staged: StagedSource,

@@ -4,9 +4,9 @@
 //! at rest ──────────────────────────► copy ─────────────────────────► nothing happened meanwhile?
 //! Ready ─► noted on the disk ─► pause ─► copy, PAUSE_MAX ─► unpause ─► forgotten ─┘
 //! ```
-//! A file that the program writes to is never read: locks inside a sandbox are not seen outside of
-//! it, and a reader that takes a database for unused can even destroy it. What was paused is noted
-//! before, so that a host that dies in between wakes it when it is back.
+//! Files are never read while the program can write to them. File locks inside a sandbox are invisible outside
+//! it: a reader could take a database for unused and even destroy it. The pause is recorded on the disk first,
+//! so that a host that dies during the copy unpauses the program at its next start.
 
 use std::{
     sync::Arc,
@@ -25,7 +25,7 @@ use hersh_sandbox::StopError;
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
-/// A state that grew past its limit is copied up to this, bytes.
+/// The largest state over its program's limit that is still copied, bytes. A larger one is refused.
 const KEPT_BYTES_MAX: u64 = 1 << 40;
 /// Programs that are paused at once: more than copies can be under way.
 pub(crate) const PAUSES_MAX: u32 = 64;
@@ -66,7 +66,7 @@ pub(crate) enum CopyError {
     Interrupted(#[from] JoinError),
 }
 
-/// What a program does while it is copied.
+/// Whether the state of a program can be copied now, and whether the program must be paused for it.
 enum Phase {
     AtRest,
     Runs(InstanceId),
@@ -74,8 +74,8 @@ enum Phase {
 }
 
 impl Host {
-    /// Copies the program's `/state`; whoever hangs up meanwhile leaves nothing paused. The permit is
-    /// the work's, and comes back with the copy: else those who hang up would make room for more work.
+    /// Copies the program's `/state` in a task of its own, so a client that hangs up leaves no program paused.
+    /// The task keeps `permit` and returns it with the copy: else hanging up would free it while work goes on.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -86,13 +86,13 @@ impl Host {
     ) -> Result<(StateCopy, Permit), CopyError> {
         let host = self.clone();
         run_detached(async move {
-            let copied = host.copy_whole(&entry).await;
+            let copied = host.copy_exclusively(&entry).await;
             copied.map(|copy| (copy, permit))
         })
         .await
     }
 
-    async fn copy_whole(&self, entry: &Entry) -> Result<StateCopy, CopyError> {
+    async fn copy_exclusively(&self, entry: &Entry) -> Result<StateCopy, CopyError> {
         let Ok(_alone) = entry.copying().try_lock() else {
             return Err(CopyError::BeingCopied);
         };
@@ -154,7 +154,7 @@ impl Host {
             }
             let id = program.id.clone();
             let bytes_max = program.manifest().limits.state_bytes;
-            // The file is not in the journal, so the right to change it is asked for by itself.
+            // No journal transaction covers this file: `flush` checks that the caller's right is not revoked.
             host.journal().flush().await?;
             let put = move |host: &Host| {
                 let storage = host.storage();
@@ -170,8 +170,8 @@ impl Host {
         .await
     }
 
-    /// How much of a program at rest is copied: its limit, or what it really keeps if that is more.
-    /// It is not started then, and a copy is the way to save what it has.
+    /// The limit for copying a program at rest, bytes: its own limit, or what it holds if that is more.
+    /// A program over its limit is not started, so a copy is the only way to save its data.
     async fn kept_bytes(&self, program: &Program) -> Result<u64, CopyError> {
         let (id, limit) = (program.id.clone(), program.manifest().limits.state_bytes);
         let usage = self.blocking(move |host| host.storage().state_usage(&id, KEPT_BYTES_MAX));
@@ -187,9 +187,9 @@ impl Host {
         Ok(copied.await??)
     }
 
-    /// Waits until no program is paused for a copy any more, and lets none be paused from now on: for
-    /// the end of the host, which would leave one standing still until the next start. Waits no longer
-    /// than a copy may take.
+    /// Waits until no program is paused for a copy, and prevents new pauses. Called when the host ends:
+    /// a program still paused then would stay paused until the next start. Gives up, with a warning, a little
+    /// after the longest time that a copy may pause a program.
     pub(crate) async fn end_pauses(&self) {
         let ended = tokio::time::timeout(
             PAUSE_MAX + WAKE_PAUSE * 2,
@@ -222,7 +222,7 @@ impl Host {
                 self.copy(&instance.program, CopyBounds { deadline, ..bounds })
                     .await
             }
-            // Its answer may be lost, so it is woken all the same.
+            // The pause may have succeeded although its answer was lost, so the program is unpaused in any case.
             Err(error) => Err(CopyError::NotPaused(error)),
         };
         self.wake(instance).await.map_err(CopyError::NotWoken)?;

@@ -205,8 +205,8 @@ where
         self.runner.shrink();
         self.stepper.shrink();
         self.effects = Vec::new();
-        // Whoever asks for a stop sets the flag, then takes the waker: look again now that the
-        // waker is left.
+        // A stop request sets the flag, then takes the waker. One that came before the waker was stored
+        // woke nobody, so check the flag again: otherwise the loop would sleep through it.
         self.shared.stop_asked.load(Ordering::Acquire)
     }
 
@@ -243,7 +243,7 @@ where
         }
     }
 
-    /// Takes one event in; where a journal is kept, as soon as its record is durable.
+    /// Processes one event. With a durable journal, the step takes effect only after its record is stored.
     fn take(&mut self, queued: Queued<M>) {
         let Queued {
             event,
@@ -264,7 +264,7 @@ where
     /// After a step: its effects, then the answer.
     pub(super) fn follow(&mut self, completed: Option<OpId>, reply: Option<Reply<M>>) {
         self.unpublished = true;
-        // Ended by another way than its own handler: that must not hold up the next effect.
+        // The event may not come from the effect's own handler, which may still run and delay the next effect.
         if let Some(op) = completed {
             self.runner.cancel(op, self.config.cancel_grace);
         }
