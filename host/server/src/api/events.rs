@@ -74,7 +74,7 @@ pub(super) async fn events(
         let events = follow(host.clone(), entry, after);
         return Ok(live(permit, events));
     }
-    let _seat = reader(&host, &caller)?;
+    let _permit = reader(&host, &caller)?;
     let page = read(&host, &entry, after, limit).await?;
     let events = views(&page.records)?;
     let last = events.last().map(|event| event.seq);

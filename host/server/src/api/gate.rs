@@ -235,11 +235,11 @@ fn count(
     connection: Option<&ClientConnection>,
 ) -> Result<(), Failure> {
     let permits = &host.permits().connections;
-    let has_place = match (caller.role, connection) {
+    let is_permitted = match (caller.role, connection) {
         (Role::Admin, _) | (Role::Member, None) => true,
         (Role::Member, Some(connection)) => connection.count_for(&caller.user, permits),
     };
-    if has_place {
+    if is_permitted {
         return Ok(());
     }
     let detail = format!(

@@ -111,6 +111,7 @@ pub(super) async fn create(
         id,
         owner: caller.user,
         staged: named(&host, taken.staged, &taken.manifest)?,
+        permit: taken.permit,
         manifest: taken.manifest,
         claimed: claim
             .zip(taken.fingerprint)
@@ -147,7 +148,7 @@ pub(super) async fn replace(
         staged.build_id().clone(),
     );
     particulars.change(&format!("source {from} → {to}"));
-    let replaced = host.replace_source(Arc::clone(&entry), staged, taken.manifest);
+    let replaced = host.replace_source(Arc::clone(&entry), staged, taken.permit, taken.manifest);
     if replaced.await? == Outcome::Already {
         particulars.changes_nothing();
     }

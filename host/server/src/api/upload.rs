@@ -32,8 +32,8 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Source that is checked and staged, with its manifest.
 pub(super) struct Upload {
-    /// Held by the work itself and not by who waits for it: a sender that hangs up has not made room.
-    _seat: Permit,
+    /// Goes with the source until that is stored: a sender that hangs up has not made room.
+    pub(super) permit: Permit,
     /// Of the request that it came with, if that has a key.
     pub(super) fingerprint: Option<String>,
     pub(super) staged: StagedSource,
@@ -90,7 +90,7 @@ pub(super) async fn read_over(
     request: Request,
     fingerprint: &Fingerprint,
 ) -> Result<(), Failure> {
-    let _seat = permit(host, caller)?;
+    let _permit = permit(host, caller)?;
     let mut left = SourceLimits::default().archive_bytes_max();
     let mut pieces = std::pin::pin!(paced(request.into_body()));
     while let Some(piece) = pieces.next().await {
@@ -225,7 +225,7 @@ fn taken(
         hersh_manifest::fits(&manifest.limits, machine)?;
     }
     Ok(Upload {
-        _seat: permit,
+        permit,
         fingerprint: None,
         staged: staged.built_by(&manifest.build)?,
         manifest,

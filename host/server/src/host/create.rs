@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use hersh_base::detached::run_detached;
+use hersh_base::{detached::run_detached, permits::Permit};
 use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
@@ -21,6 +21,8 @@ pub(crate) struct NewProgram {
     pub(crate) id: ProgramId,
     pub(crate) owner: UserId,
     pub(crate) staged: StagedSource,
+    /// Of whoever sent the source. Kept until it is stored: a client that hangs up has made no room.
+    pub(crate) permit: Permit,
     pub(crate) manifest: Manifest,
     /// The key in hand, if the call may be repeated.
     pub(crate) claimed: Option<ClaimedRequest>,
@@ -82,6 +84,7 @@ impl Host {
             id,
             owner,
             staged,
+            permit,
             manifest,
             claimed,
         } = new;
@@ -90,6 +93,7 @@ impl Host {
             .blocking(move |host| host.storage().commit(&program, staged))
             .await
             .map_err(|_| JournalError::Closed)??;
+        drop(permit);
         let source = Source {
             build,
             manifest: Arc::new(manifest),
@@ -144,10 +148,16 @@ impl Host {
         &self,
         entry: Arc<Entry>,
         staged: StagedSource,
+        permit: Permit,
         manifest: Manifest,
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
-        run_detached(async move { host.replace_detached(&entry, staged, manifest).await }).await
+        run_detached(async move {
+            // Kept until the source is stored: a client that hangs up has made no room.
+            let _permit = permit;
+            host.replace_detached(&entry, staged, manifest).await
+        })
+        .await
     }
 
     async fn replace_detached(

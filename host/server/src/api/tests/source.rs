@@ -2,7 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::FutureExt;
-use hersh_program::{BuildId, Manifest, Program, Refusal};
+use hersh_base::permits::{Permit, Share};
+use hersh_program::{BuildId, Manifest, Program, Refusal, UserId};
 use hersh_storage::{SourceLimits, StagedSource};
 
 use super::*;
@@ -10,6 +11,12 @@ use crate::{
     host::{CommandError, Entry, ReplaceError},
     testkit::{Operation, Plan},
 };
+
+/// A permit to upload, as who sends source has one.
+fn permit(host: &Fixture) -> Permit {
+    let user = UserId::parse("admin").unwrap();
+    host.host.permits().uploads.take(&user, Share::Any).unwrap()
+}
 
 #[tokio::test]
 async fn what_runs_may_keep_what_it_was_started_with() {
@@ -48,12 +55,16 @@ async fn source_is_replaced_as_a_whole_though_nobody_waits_for_it() {
     host.json("/programs", &program("a")).await;
     let entry = entry(&host, "a");
     let (staged, build) = staged(&host);
-    let replacing = host
-        .host
-        .replace_source(Arc::clone(&entry), staged, Manifest::default());
+    let replacing = host.host.replace_source(
+        Arc::clone(&entry),
+        staged,
+        permit(&host),
+        Manifest::default(),
+    );
     // However far it is when the client hangs up: here at the very first wait.
     let alone = entry.replacing().await;
     assert!(replacing.now_or_never().is_none());
+    assert_eq!(host.host.permits().uploads.taken(), 1, "it makes no room");
     drop(alone);
     let is_there = |program: &Program| program.source.build == build;
     entry.supervisor().until(is_there).await;
@@ -74,9 +85,12 @@ async fn source_is_not_stored_for_a_program_that_is_being_removed() {
     host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     host.ask(Method::DELETE, "/programs/a").await;
     let (staged, build) = staged(&host);
-    let replaced = host
-        .host
-        .replace_source(entry(&host, "a"), staged, Manifest::default());
+    let replaced = host.host.replace_source(
+        entry(&host, "a"),
+        staged,
+        permit(&host),
+        Manifest::default(),
+    );
     assert!(matches!(
         replaced.await,
         Err(ReplaceError::Command(CommandError::Refused {

@@ -192,7 +192,7 @@ async fn a_file_of_state_is_replaced_only_while_nothing_runs() {
 }
 
 #[tokio::test]
-async fn work_on_state_has_its_seat_though_its_client_hangs_up() {
+async fn work_on_state_keeps_its_permit_though_its_client_hangs_up() {
     let fixture = Fixture::new().await;
     created(&fixture).await;
     write(&fixture, "data.db");

@@ -56,7 +56,7 @@ fn archive() -> Bytes {
 }
 
 #[tokio::test]
-async fn a_sender_that_hangs_up_has_its_place_until_its_work_is_over() {
+async fn a_sender_that_hangs_up_keeps_its_permit_until_the_end() {
     let fixture = Fixture::new().await;
     let archive = archive();
     let mut open = Vec::new();
@@ -170,7 +170,7 @@ async fn slow_readers_of_logs_are_few_and_get_every_line() {
 }
 
 #[tokio::test]
-async fn a_stream_of_lines_reads_only_with_a_seat() {
+async fn a_stream_of_lines_reads_only_with_a_permit() {
     let fixture = Fixture::new().await;
     create(&fixture, "").await;
     let ask = || {
