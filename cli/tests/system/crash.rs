@@ -144,6 +144,30 @@ fn a_second_host_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_token_from_the_machine_lists_and_ends_the_others() {
+    let mut host = Host::start();
+    host.terminate();
+    let token = |more: &[&str]| {
+        let mut command = support::hersh();
+        command.args(["host", "token", "--data-dir"]);
+        command.arg(host.data()).args(more).output().unwrap()
+    };
+    let listed = token(&[]);
+    let (shown, said) = (&listed.stdout, support::told(&listed));
+    let shown = String::from_utf8_lossy(shown);
+    assert!(listed.status.success(), "{said}");
+    assert!(said.contains("2 tokens valid now"), "{said}");
+    assert!(
+        shown.contains("TOKEN") && shown.contains("--revoke-others")
+            || said.contains("--revoke-others")
+    );
+    assert!(!shown.contains("hersh_"), "no token itself: {shown}");
+    let ended = token(&["--revoke-others"]);
+    let shown = String::from_utf8_lossy(&ended.stdout);
+    assert!(shown.contains("2 other tokens revoked"), "{shown}");
+}
+
+#[test]
 fn a_journal_is_backed_up_beside_a_host_and_restored_without() {
     let mut host = Host::start();
     host.run(&["deploy", web_program("kept").path()]);

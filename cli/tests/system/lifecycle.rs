@@ -24,6 +24,9 @@ fn the_counter_in_gvisor_keeps_its_total_across_restarts() {
     let kernel = inspected["receipt"]["kernel"].as_str().unwrap();
     assert!(kernel.to_lowercase().contains("gvisor"), "{kernel}");
 
+    let shown = host.run(&["inspect", "counter"]);
+    let url = format!("{}/programs/counter/watcher/", host.address());
+    assert!(shown.contains(&url), "{url} is not in {shown}");
     let compose = host.run(&["inspect", "counter", "--compose"]);
     assert!(compose.contains("runtime: \"runsc\""), "{compose}");
     host.run(&["send", "counter", "add 1000"]);

@@ -79,6 +79,24 @@ mod tests {
     }
 
     #[test]
+    fn the_signal_that_ended_a_program_is_named() {
+        let (log, _guard) = Capture::start("info", LogFormat::Text);
+        let mut story = Story::of(&program(State::Created));
+        let cause = Cause::Exited {
+            code: 139,
+            signal: Some(11),
+            logs: Vec::new(),
+        };
+        let failed = State::Error(Failed {
+            cause: Arc::new(cause),
+            retry: None,
+            not_stopped: None,
+        });
+        story.goes_on(&program(failed), 1);
+        assert!(log.text().contains("139 (SIGSEGV)"), "{}", log.text());
+    }
+
+    #[test]
     fn each_change_of_state_is_one_line() {
         let (log, _guard) = Capture::start("info", LogFormat::Text);
         let mut story = Story::of(&program(State::Created));
