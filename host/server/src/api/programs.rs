@@ -276,7 +276,7 @@ pub(super) async fn receipt(
     tag = "programs",
     security(("bearer" = ["read"])),
     params(("id" = String, Path, description = "The program's id")),
-    responses((status = 200, description = "The file", body = String, content_type = "application/yaml")),
+    responses((status = 200, description = "The file", body = Object, content_type = "application/yaml")),
 )]
 pub(super) async fn compose(
     State(host): State<Host>,
