@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::returned::Returned;
+use crate::returned::RunReturn;
 use crate::{Context, Error};
 
 /// A function over the context whose type is forgotten. Used where one allocation per call is no
 /// matter.
 pub(crate) struct CleanupFn(Box<dyn Call + Send>);
 
-type Called<'a> = Pin<Box<dyn Future<Output = Returned> + 'a>>;
+type Called<'a> = Pin<Box<dyn Future<Output = RunReturn> + 'a>>;
 
 trait Call {
     fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a>;
@@ -22,7 +22,7 @@ where
     E: Into<Error>,
 {
     fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
-        Box::pin(async move { Returned::of(self(cx).await) })
+        Box::pin(async move { RunReturn::of(self(cx).await) })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
 use crate::logbook::Logbook;
 use crate::panics::panic_text;
-use crate::returned::Returned;
+use crate::returned::RunReturn;
 use crate::shared::Shared;
 use crate::store::{Store, Values};
 use crate::{Context, Error, HookError};
@@ -79,16 +79,16 @@ where
     pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<Seen, String> {
         self.cx.begin_recorded(recorded)?;
         let (managed, cx) = (&mut self.managed, &mut self.cx);
-        let work = async move { Returned::of(managed(cx).await) };
+        let work = async move { RunReturn::of(managed(cx).await) };
         let work = AssertUnwindSafe(work).catch_unwind();
         let mut hook = None;
         let outcome = match timeout(self.run_timeout, work).await {
             Err(_) => RecordedOutcome::TimedOut,
             Ok(returned) => {
-                let panicked = |panic: Box<_>| Returned::panicked(panic_text(&*panic));
+                let panicked = |panic: Box<_>| RunReturn::panicked(panic_text(&*panic));
                 let returned = returned.unwrap_or_else(panicked);
                 let outcome = RecordedOutcome::of(&returned);
-                if let Returned::Failed { hook: found, .. } = returned {
+                if let RunReturn::Failed { hook: found, .. } = returned {
                     hook = found;
                 }
                 outcome

@@ -7,7 +7,7 @@ use crate::{Ending, Error, HookError};
 /// What a function returned, as data. Made where panics are caught: turning an error into text is
 /// a user's code too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Returned {
+pub(crate) enum RunReturn {
     /// `Ok`.
     Well,
     /// A control value, however deep.
@@ -21,7 +21,7 @@ pub(crate) enum Returned {
     },
 }
 
-impl Returned {
+impl RunReturn {
     /// What `result` is.
     pub(crate) fn of<E: Into<Error>>(result: Result<(), E>) -> Self {
         let Err(error) = result else {

@@ -15,7 +15,7 @@ use crate::journal::RecordedOutcome;
 use crate::logbook::{Level, LogKind, RunResult};
 use crate::managed::CleanupFn;
 use crate::recorder::Recorder;
-use crate::returned::Returned;
+use crate::returned::RunReturn;
 use crate::shared::Milestone;
 use crate::snapshot::{Saved, StateDir};
 use crate::{Context, Ending, Error};
@@ -108,7 +108,7 @@ where
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.core.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
-        let work = async move { Returned::of(managed(cx).await) };
+        let work = async move { RunReturn::of(managed(cx).await) };
         let Some(returned) = attend(&mut self.core, op, work).await else {
             let outcome = match self.core.abort_of(op) {
                 Some(AbortCause::Late) => RecordedOutcome::TimedOut,
@@ -120,7 +120,7 @@ where
             self.show(began, Some("it was dropped".into()));
             return;
         };
-        let returned = returned.unwrap_or_else(Returned::panicked);
+        let returned = returned.unwrap_or_else(RunReturn::panicked);
         let recorded = RecordedOutcome::of(&returned);
         if !recorded.keeps_changes() {
             self.cx.store.discard();
@@ -131,12 +131,12 @@ where
             self.recorder.settle(&self.cx, None);
         }
         let (outcome, failure) = match returned {
-            Returned::Well => (Outcome::Succeeded { changed }, None),
-            Returned::Steered(ending) => {
+            RunReturn::Well => (Outcome::Succeeded { changed }, None),
+            RunReturn::Steered(ending) => {
                 let reason = ending.reason.clone();
                 (Outcome::Steered { ending, changed }, Some(reason))
             }
-            Returned::Failed { reason, hook } => {
+            RunReturn::Failed { reason, hook } => {
                 let set_up = hook.is_some_and(|hook| hook.is_set_up());
                 let failure = Some(reason.clone());
                 (Outcome::Failed { reason, set_up }, failure)
@@ -215,10 +215,10 @@ where
             self.cx.store.discard();
             return;
         };
-        let result = match returned.unwrap_or_else(Returned::panicked) {
-            Returned::Well => Ok(self.settle_changes()),
-            Returned::Steered(ending) => Err(ending.to_string().into()),
-            Returned::Failed { reason, .. } => Err(reason),
+        let result = match returned.unwrap_or_else(RunReturn::panicked) {
+            RunReturn::Well => Ok(self.settle_changes()),
+            RunReturn::Steered(ending) => Err(ending.to_string().into()),
+            RunReturn::Failed { reason, .. } => Err(reason),
         };
         if result.is_err() {
             self.cx.store.discard();

@@ -15,4 +15,4 @@ pub(super) struct Request {
 
 /// The last answer, and up to which line it is good.
 #[derive(Default)]
-pub(super) struct Kept(pub(super) Mutex<Option<(Request, u64, Bytes)>>);
+pub(super) struct KeptLogAnswer(pub(super) Mutex<Option<(Request, u64, Bytes)>>);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::hub::Hub;
-use super::kept_logs::Kept;
+use super::kept_logs::KeptLogAnswer;
 use crate::logbook::{Level, LogKind};
 use crate::shared::Shared;
 
@@ -19,7 +19,7 @@ const CUT_OFF_NOTE_EVERY_MS: u64 = 1_000;
 pub(super) struct Api {
     pub(super) shared: Arc<Shared>,
     pub(super) hub: Hub,
-    pub(super) logs: Kept,
+    pub(super) logs: KeptLogAnswer,
     /// Lists method and path of every endpoint.
     pub(super) endpoints: fn() -> Vec<String>,
     /// The TCP port, 0 without one.
@@ -38,7 +38,7 @@ impl Api {
         Self {
             shared,
             hub: Hub::new(),
-            logs: Kept::default(),
+            logs: KeptLogAnswer::default(),
             endpoints,
             port,
             document: OnceLock::new(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::EndKind;
 use crate::clock::epoch_ns;
 use crate::engine::RunKind;
-use crate::returned::Returned;
+use crate::returned::RunReturn;
 use crate::var::{Current, Update, Value, Var};
 
 /// The form of the entries. A later form gets the next number.
@@ -149,14 +149,14 @@ impl RecordedRun {
 
 impl RecordedOutcome {
     /// What the journal says of a function that returned.
-    pub(crate) fn of(returned: &Returned) -> Self {
+    pub(crate) fn of(returned: &RunReturn) -> Self {
         match returned {
-            Returned::Well => Self::Succeeded,
-            Returned::Steered(ending) => Self::Steered {
+            RunReturn::Well => Self::Succeeded,
+            RunReturn::Steered(ending) => Self::Steered {
                 kind: ending.kind,
                 reason: ending.reason.clone(),
             },
-            Returned::Failed { reason, .. } => Self::Failed {
+            RunReturn::Failed { reason, .. } => Self::Failed {
                 reason: reason.clone(),
             },
         }

@@ -63,7 +63,7 @@ use hersh_storage::{
 use tokio::sync::mpsc;
 
 use self::{
-    build::{fetched::Fetched, places},
+    build::{fetched::FetchedImages, places},
     doctor::trial,
     engine::Engine,
     network::{addresses::Addresses, firewall, flows::Flows},
@@ -96,8 +96,8 @@ struct Inner {
     building: tokio::sync::RwLock<()>,
     /// Containers that this process started and nobody is known to have ended.
     started: Mutex<HashMap<ContainerId, InstanceId>>,
-    fetched: Arc<Fetched>,
-    proved: trial::Proved,
+    fetched: Arc<FetchedImages>,
+    proved: trial::TrialRecord,
     runscs: runsc::Known,
     sound: places::Sound,
     addresses: Addresses,
@@ -132,8 +132,8 @@ impl DockerRuntime {
                 flows: Flows::default(),
                 building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
-                fetched: Arc::new(Fetched::open(storage.clone())),
-                proved: trial::Proved::default(),
+                fetched: Arc::new(FetchedImages::open(storage.clone())),
+                proved: trial::TrialRecord::default(),
                 runscs: runsc::Known::default(),
                 sound: places::Sound::default(),
                 addresses: Addresses::default(),

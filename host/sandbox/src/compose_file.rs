@@ -14,8 +14,9 @@ use super::{RuntimeMode, Sandbox, Spec};
 #[must_use]
 pub fn to_compose_yaml(spec: &Spec, manifest: &Manifest) -> String {
     let mut text = format!(
-        "# How {} runs. The values of its own variables are taken from your environment.\n",
-        spec.instance.program
+        "# How {} runs. The values of its own variables are taken from your environment.\n\
+         # The volume of /state has to belong to {}, or the program can't write to it.\n",
+        spec.instance.program, spec.sandbox.user
     );
     if spec.mode == RuntimeMode::RuncForDevelopment {
         text.push_str("# NOT SANDBOXED: this host runs in development mode.\n");

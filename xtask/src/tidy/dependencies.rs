@@ -4,7 +4,8 @@
 //! machine ◄── program ◄── host ──► wire ◄── cli          machine ◄── hersh ◄── examples
 //!                          host ◄── sim
 //! ```
-//! Inside `host/`: base ◄── journal, proxy, storage ◄── host; none of those in the middle knows another.
+//! Inside `host/`: base ◄── journal, proxy, storage, sandbox ◄── host; none of those in the middle knows another.
+//! Above them, and below host, manifest knows proxy and sandbox, and docker knows sandbox and storage.
 
 use serde_json::Value;
 

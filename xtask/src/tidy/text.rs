@@ -305,7 +305,7 @@ mod tests {
     fn long_names_of_tests_are_found() {
         let name = "a".repeat(61);
         let code = format!(
-            "//! x\n#[tokio::test(x)]\n#[ignore]\nasync fn {name}() {{}}\nfn {name}() {{}}\n"
+            "//! x\n#[tokio::test(x)]\n#[should_panic]\nasync fn {name}() {{}}\nfn {name}() {{}}\n"
         );
         assert_eq!(broken("a/tests/a.rs", &code), [(4, "test-name")]);
     }

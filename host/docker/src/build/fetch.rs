@@ -6,7 +6,7 @@ use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use hersh_storage::StorageError;
 
-use super::{REQUEST_TIMEOUT, fetched::Fetched, images::ago_ms};
+use super::{REQUEST_TIMEOUT, fetched::FetchedImages, images::ago_ms};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 
@@ -64,7 +64,7 @@ pub(super) async fn fetch(
 /// Changes the record of what was fetched.
 async fn note(
     inner: &Inner,
-    change: impl FnOnce(&Fetched) -> Result<(), StorageError> + Send + 'static,
+    change: impl FnOnce(&FetchedImages) -> Result<(), StorageError> + Send + 'static,
 ) -> Result<(), BuildError> {
     let fetched = Arc::clone(&inner.fetched);
     let noted = tokio::task::spawn_blocking(move || change(&fetched)).await;

@@ -14,12 +14,12 @@ const NOTED_EVERY_MS: u64 = 60 * 60 * 1_000;
 type Uses = BTreeMap<String, u64>;
 
 /// The record; it outlasts the process.
-pub(crate) struct Fetched {
+pub(crate) struct FetchedImages {
     storage: Storage,
     uses: Mutex<Uses>,
 }
 
-impl Fetched {
+impl FetchedImages {
     /// As it was left. Blocks on the disk, as everything here.
     pub(crate) fn open(storage: Storage) -> Self {
         let uses = storage.read_fetched_images().unwrap_or_else(|error| {
@@ -96,21 +96,21 @@ mod tests {
     fn the_record_outlasts_the_process_and_a_use_keeps_an_image() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(folder.path()).unwrap();
-        let fetched = Fetched::open(storage.clone());
+        let fetched = FetchedImages::open(storage.clone());
         for name in ["a:1", "b:1"] {
             fetched.add(name, 1_000).unwrap();
         }
         fetched.used("a:1", 1_000 + NOTED_EVERY_MS).unwrap();
         fetched.used("never-fetched", 5_000).unwrap();
-        let fetched = Fetched::open(storage.clone());
+        let fetched = FetchedImages::open(storage.clone());
         assert!(fetched.knows("a:1") && !fetched.knows("never-fetched"));
         assert_eq!(fetched.idle_since(999), [""; 0]);
         assert_eq!(fetched.idle_since(1_000), ["b:1"]);
         assert_eq!(fetched.idle_since(u64::MAX), ["a:1", "b:1"]);
         fetched.gone("b:1").unwrap();
-        assert_eq!(Fetched::open(storage).idle_since(u64::MAX), ["a:1"]);
+        assert_eq!(FetchedImages::open(storage).idle_since(u64::MAX), ["a:1"]);
         std::fs::write(folder.path().join("fetched-images.json"), "{").unwrap();
-        let damaged = Fetched::open(Storage::open(folder.path()).unwrap());
+        let damaged = FetchedImages::open(Storage::open(folder.path()).unwrap());
         assert_eq!(damaged.idle_since(u64::MAX), [""; 0]);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) enum TrialError {
 
 /// The last engine that a trial build succeeded on, by its [`key`].
 #[derive(Default)]
-pub(crate) struct Proved(Mutex<Option<String>>);
+pub(crate) struct TrialRecord(Mutex<Option<String>>);
 
 impl Inner {
     /// Makes sure that what steps of builds write is in the image, by a trial build on each engine

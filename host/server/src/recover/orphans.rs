@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hersh_program::{Cause, InstanceId, Instances, Program, ProgramId};
+use tokio::time::Instant;
 
 use super::RecoverError;
 use crate::host::Host;
 
 /// What nobody owns any more is not waited for.
 const ORPHAN_GRACE: Duration = Duration::ZERO;
-/// How long the engine may take to remove one instance before the host's start goes on without.
+/// How long the engine may take to remove all of them before the host's start goes on without: an engine
+/// that hangs must not keep the host from its other programs, however many instances are left.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why something of a program could not be removed, by program.
@@ -38,6 +40,7 @@ async fn remove_instances(
     known: &BTreeMap<&ProgramId, &Program>,
 ) -> Result<LeftBehind, RecoverError> {
     let mut left = LeftBehind::new();
+    let deadline = Instant::now() + ORPHAN_PATIENCE;
     for instance in host
         .runtime()
         .list()
@@ -50,7 +53,7 @@ async fn remove_instances(
             continue;
         }
         tracing::warn!(%instance, "removing an instance that no program accounts for");
-        if let Err(cause) = remove_instance(host, &instance).await {
+        if let Err(cause) = remove_instance(host, &instance, deadline).await {
             tracing::error!(%instance, %cause, "an instance that no program accounts for is left");
             left.insert(instance.program, cause);
         }
@@ -58,13 +61,19 @@ async fn remove_instances(
     Ok(left)
 }
 
-async fn remove_instance(host: &Host, instance: &InstanceId) -> Result<(), Cause> {
+async fn remove_instance(
+    host: &Host,
+    instance: &InstanceId,
+    deadline: Instant,
+) -> Result<(), Cause> {
     let one = Instances::One(instance.number);
     let stop = host.runtime().stop(&instance.program, one, ORPHAN_GRACE);
-    match tokio::time::timeout(ORPHAN_PATIENCE, stop).await {
+    match tokio::time::timeout_at(deadline, stop).await {
         Ok(stopped) => stopped.map_err(Cause::from),
         Err(_late) => Err(Cause::StopFailed {
-            message: format!("{instance} was not removed within {ORPHAN_PATIENCE:?}"),
+            message: format!(
+                "{instance} was not removed within {ORPHAN_PATIENCE:?} of the host's start"
+            ),
         }),
     }
 }
