@@ -5,6 +5,7 @@ mod accounts;
 mod build_logs;
 mod disk;
 mod ids;
+mod orphans;
 mod pages;
 mod programs;
 mod quota;
