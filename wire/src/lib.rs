@@ -30,8 +30,9 @@ pub use manifest::{
 pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
-    BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Health, LogLine,
-    ProgramCreated, ProgramList, ProgramView, ReceiptView, RetryView, VerifiedContract,
+    BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Evidence, Health,
+    LogLine, ProgramCreated, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView,
+    VerifiedContract,
 };
 pub use stats::StatsView;
 pub use units::{ByteSize, Span, UnitError};

@@ -236,8 +236,36 @@ pub struct ReceiptView {
 pub struct VerifiedContract {
     /// Its name.
     pub name: String,
-    /// The values found on the real container.
+    /// The properties that hold, whether somebody looked or the runtime says so.
     pub verified: Vec<String>,
+    /// Every property, with how it is known; left out by older hosts.
+    #[serde(default)]
+    pub properties: Vec<PropertyView>,
+}
+
+/// One property of a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PropertyView {
+    /// The property with its value, such as `memory 256MiB`.
+    pub property: String,
+    /// How it is known.
+    pub evidence: Evidence,
+    /// How it was seen, who says so, or why nobody can say.
+    pub source: String,
+}
+
+/// How a property is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Evidence {
+    /// Somebody looked.
+    Observed,
+    /// The runtime says so, and nobody looked.
+    Declared,
+    /// Nobody can say.
+    Absent,
 }
 
 /// One journalled event: `GET /programs/{id}/events`.

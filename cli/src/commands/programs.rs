@@ -1,8 +1,8 @@
 //! Listing, showing and steering programs.
 
 use hersh_wire::{
-    ByteSize, Code, Manifest, Network, ProbeKind, ProgramList, ProgramView, ReceiptView, Resources,
-    Restart,
+    ByteSize, Code, Evidence, Manifest, Network, ProbeKind, ProgramList, ProgramView, ReceiptView,
+    Resources, Restart, VerifiedContract,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -215,19 +215,40 @@ fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str,
     ];
     rows.extend(receipt.state.clone().map(|state| ("state", state)));
     for contract in &receipt.contracts {
-        // What there is none of is in the JSON.
-        let told = contract.verified.iter();
-        let told: Vec<&str> = told
-            .map(String::as_str)
-            .filter(|value| !value.ends_with(" none"))
-            .collect();
-        let told = match told.is_empty() {
-            true => "none".to_owned(),
-            false => told.join(", "),
-        };
-        rows.push(("contract", format!("{}: {told}", contract.name)));
+        rows.push(("contract", format!("{}: {}", contract.name, told(contract))));
     }
     rows
+}
+
+/// What a receipt says of a contract, by how it is known. What there is none of is in the JSON.
+fn told(contract: &VerifiedContract) -> String {
+    let is_there = |property: &&str| !property.ends_with(" none");
+    let by = |evidence: Evidence| {
+        let all = contract.properties.iter();
+        let all = all.filter(move |it| it.evidence == evidence);
+        let told: Vec<&str> = all
+            .map(|it| it.property.as_str())
+            .filter(is_there)
+            .collect();
+        told.join(", ")
+    };
+    let older = contract.verified.iter().map(String::as_str);
+    let older: Vec<&str> = match contract.properties.is_empty() {
+        true => older.filter(is_there).collect(),
+        false => Vec::new(),
+    };
+    let parts = [
+        ("seen", by(Evidence::Observed)),
+        ("declared", by(Evidence::Declared)),
+        ("not known", by(Evidence::Absent)),
+        ("declared", older.join(", ")),
+    ];
+    let parts = parts.into_iter().filter(|(_, told)| !told.is_empty());
+    let parts: Vec<String> = parts.map(|(how, told)| format!("{how} {told}")).collect();
+    match parts.is_empty() {
+        true => "none".to_owned(),
+        false => parts.join("; "),
+    }
 }
 
 fn limits(resources: &Resources) -> String {

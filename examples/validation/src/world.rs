@@ -7,8 +7,11 @@ use hersh_docker::{DockerConfig, DockerRuntime};
 use hersh_program::{
     BuildId, ImageId, InstanceId, InstanceNumber, Instances, Limits, Manifest, Observed, ProgramId,
 };
+use hersh_proxy::Rules;
 use hersh_sandbox::{
-    BuildRequest, Contract, Making, Receipt, Running, Runtime, Spec, StartError, validate,
+    BuildRequest, Builder, Contract, Fact, Making, Receipt, Running, Runtime, Spec, StartError,
+    property::{Access, Bound, Property, Reach},
+    validate, verify,
 };
 use hersh_storage::{SourceLimits, Storage, output::LogStore};
 use tempfile::TempDir;
@@ -16,7 +19,7 @@ use tempfile::TempDir;
 use crate::{
     counter::{self, File},
     engine::Engine,
-    patience::{PATIENCE, until},
+    patience::until,
     report::{Seen, same, seen},
 };
 
@@ -120,11 +123,13 @@ impl World {
 
     pub(crate) fn violate(&self, contract: Contract) -> Result<Seen<()>> {
         let image = ImageId::parse(&format!("sha256:{}", "0".repeat(64)))?;
-        let mut spec = self.spec(&image);
+        let spec = self.spec(&image);
         validate(&spec).context("the whole spec is refused")?;
-        break_contract(&mut spec, contract);
-        match validate(&spec) {
-            Ok(()) => bail!("it was accepted"),
+        let mut facts = declared(spec.properties());
+        verify(&spec, &facts).context("what was asked is refused")?;
+        facts.extend(declared([broken(contract)]));
+        match verify(&spec, &facts) {
+            Ok(_verified) => bail!("it was accepted"),
             Err(violation) => {
                 same("contract", &violation.contract, &contract)?;
                 seen((), format!("found {}", violation.found))
@@ -134,9 +139,10 @@ impl World {
 
     pub(crate) async fn greet(&self) -> Result<Seen<()>> {
         let info = self.runtime.check().await?;
-        let (version, api) = (&info.version, &info.api_version);
-        let runtimes = info.runtimes.join(", ");
-        seen((), format!("{version}, API {api}, runtimes {runtimes}"))
+        seen(
+            (),
+            format!("{} {}, {:?}", info.name, info.version, info.facts),
+        )
     }
 
     pub(crate) async fn build(&self, build: &BuildId) -> Result<Seen<ImageId>> {
@@ -152,13 +158,13 @@ impl World {
 
     pub(crate) async fn start_broken(&self, image: &ImageId) -> Result<Seen<()>> {
         let mut spec = self.spec(image);
-        break_contract(&mut spec, Contract::NoPublishedPort);
+        spec.bounds.memory_bytes = 0;
         let violation = match self.runtime.start(spec).await {
             Err(StartError::Violated(violation)) => violation,
             Err(other) => bail!("refused for another reason: {other}"),
             Ok(running) => bail!("it was started as {}", running.container),
         };
-        same("contract", &violation.contract, &Contract::NoPublishedPort)?;
+        same("contract", &violation.contract, &Contract::Limits)?;
         self.no_container().await?;
         seen((), violation.to_string())
     }
@@ -187,10 +193,10 @@ impl World {
         same("stored receipt", &receipt, &running.receipt)?;
         let verified: Vec<_> = receipt.contracts.iter().map(|it| it.contract).collect();
         same("contracts", &verified[..], &Contract::ALL[..])?;
-        let limits = receipt.contracts.iter().flat_map(|it| &it.values);
+        let limits = receipt.contracts.iter().flat_map(|it| &it.properties);
         let memory = format!("memory {}MiB", MEMORY_BYTES >> 20);
         ensure!(
-            limits.into_iter().any(|value| *value == memory),
+            limits.into_iter().any(|proof| proof.property == memory),
             "no {memory}"
         );
         seen(
@@ -200,20 +206,15 @@ impl World {
     }
 
     pub(crate) async fn reach(&self, running: &Running) -> Result<Seen<()>> {
-        let address = running.address.context("it has no address")?;
-        let url = format!("http://{address}:8080/watcher/status");
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .timeout(PATIENCE)
-            .build()?;
+        let (path, name) = ("/watcher/status", self.program.as_str());
+        let rules = Rules::new(&Manifest::default());
         until("it answers with success", || async {
             // Until it listens, the connection is refused.
-            let answer = client.get(&url).send().await.ok();
-            Ok(answer.filter(|answer| answer.status().is_success()))
+            let answer = hersh_proxy::probe(&running.endpoint, &rules, name, path);
+            Ok(answer.await.ok())
         })
         .await?;
-        seen((), format!("200 from {url}"))
+        seen((), format!("success from {path}"))
     }
 
     pub(crate) async fn stop(&self) -> Result<Seen<()>> {
@@ -229,7 +230,7 @@ impl World {
     pub(crate) async fn remove(&self, build: &BuildId) -> Result<Seen<()>> {
         self.runtime.forget(&self.program).await?;
         self.storage.remove(&self.program)?;
-        let image = self.runtime.image(&self.program, build).await?;
+        let image = self.runtime.find(&self.program, build).await?;
         same("image", &image, &None)?;
         same("programs stored", &self.storage.programs()?, &Vec::new())?;
         let left = self.engine.leftovers(self.program.as_str()).await?;
@@ -252,8 +253,7 @@ impl World {
             },
             ..Manifest::default()
         };
-        let environment = self.runtime.environment(&self.program);
-        Spec::new(&self.instance(), image, &manifest, &environment)
+        Spec::new(&self.instance(), image, &manifest, self.runtime.kernel())
     }
 
     fn store(&self, archive: &[u8]) -> Result<BuildId> {
@@ -289,21 +289,25 @@ impl World {
     }
 }
 
-/// Changes a sound spec so that it breaks this contract and no other.
-fn break_contract(spec: &mut Spec, contract: Contract) {
-    let sandbox = &mut spec.sandbox;
+/// What a runtime might say of an instance.
+fn declared(properties: impl IntoIterator<Item = Property>) -> Vec<Fact> {
+    let declared = |property| Fact::Declared {
+        property,
+        by: "a runtime".to_owned(),
+    };
+    properties.into_iter().map(declared).collect()
+}
+
+/// A property that breaks this contract.
+fn broken(contract: Contract) -> Property {
     match contract {
-        Contract::Gvisor => sandbox.runtime = "runc".to_owned(),
-        Contract::ReadOnlyRoot => sandbox.read_only = false,
-        Contract::OneWritableVolume => {
-            for mount in &mut sandbox.mounts {
-                mount.writable = true;
-            }
-        }
-        Contract::NoPublishedPort => sandbox.ports.push("8080/tcp".to_owned()),
-        Contract::Network => sandbox.networks = vec!["foreign bridge".to_owned()],
-        Contract::Privileges => sandbox.cap_add.push("SYS_ADMIN".to_owned()),
-        Contract::Limits => sandbox.memory_bytes = 0,
+        Contract::Gvisor => Property::Kernel(None),
+        Contract::ReadOnlyRoot => Property::RootFileSystem(Access::Writable),
+        Contract::OneWritableVolume => Property::Folders(Vec::new()),
+        Contract::NoPublishedPort => Property::PublishedPorts(vec!["8080/tcp".to_owned()]),
+        Contract::Network => Property::Network(Reach::Foreign(vec!["bridge".to_owned()])),
+        Contract::Privileges => Property::Capabilities(["SYS_ADMIN".to_owned()].into()),
+        Contract::Limits => Property::Memory(Bound::Unbounded),
     }
 }
 

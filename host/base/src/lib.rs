@@ -7,6 +7,7 @@
 
 pub mod deadline;
 pub mod detached;
+pub mod endpoint;
 pub mod hex;
 pub mod lock;
 pub mod locked;

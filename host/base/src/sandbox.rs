@@ -22,3 +22,12 @@ pub enum StateBound {
         found: String,
     },
 }
+
+/// How much a program keeps in its `/state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateUsage {
+    /// The size in bytes. Counting stops above the limit that was asked for, so the real size may be larger.
+    Bytes(u64),
+    /// No certain result: in each pass something moved before it was counted, or only one found too much.
+    Unsettled,
+}

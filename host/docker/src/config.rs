@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use crate::dockerfile::Registries;
-use hersh_sandbox::RuntimeMode;
+use hersh_sandbox::Kernel;
 
 /// The most members of one network, before those that are being started.
 pub const MEMBERS_MAX: usize = 1_000;
@@ -16,7 +16,9 @@ pub struct DockerConfig {
     /// Names this host among those that share the engine: a DNS label.
     pub host_id: String,
     /// What programs run on.
-    pub mode: RuntimeMode,
+    pub kernel: Kernel,
+    /// The name under which the engine knows gVisor.
+    pub gvisor: String,
     /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
     pub subnet_pool: Ipv4Addr,
     /// Where base images may be fetched from.
@@ -34,12 +36,23 @@ impl Default for DockerConfig {
         Self {
             socket: PathBuf::from("/run/docker.sock"),
             host_id: "local".to_owned(),
-            mode: RuntimeMode::Runsc,
+            kernel: Kernel::Gvisor,
+            gvisor: "runsc".to_owned(),
             subnet_pool: Ipv4Addr::new(10, 214, 0, 0),
             registries: Registries::default(),
             network_members: MEMBERS_MAX,
             build_memory_bytes: 2 * 1024 * 1024 * 1024,
             build_cpu_millis: 2_000,
+        }
+    }
+}
+
+impl DockerConfig {
+    /// The engine's name of the runtime that programs run on.
+    pub(crate) fn runtime(&self) -> &str {
+        match self.kernel {
+            Kernel::Gvisor => &self.gvisor,
+            Kernel::Machine => "runc",
         }
     }
 }

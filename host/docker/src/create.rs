@@ -1,6 +1,6 @@
 //! A spec in the engine's words.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{collections::HashMap, net::Ipv4Addr, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
@@ -9,33 +9,65 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use hersh_sandbox::{ENGINE_DEFAULT, Sandbox, Spec, Tmpfs};
+use hersh_sandbox::{
+    Spec,
+    property::{Access, FirstProcess, MemoryFolder, NameServers, Source},
+    user,
+};
+
+use super::names;
 
 /// The engine's name of the bound on processes inside a sandbox.
 pub(super) const PROCESSES: &str = "nproc";
 
-/// What the engine is asked to create. `network` is the engine's name of the network, `address` the
-/// one there.
-pub(super) fn body(spec: &Spec, network: &str, address: Option<Ipv4Addr>) -> ContainerCreateBody {
+/// The name server of a sandbox without a way out: its own loopback, where nothing answers. An
+/// engine's own forwards from outside of the sandbox's network.
+pub(super) const NO_NAME_SERVER: &str = "127.0.0.1";
+
+/// How this host's engine calls what a spec asks for.
+pub(super) struct Names<'a> {
+    /// The host.
+    pub(super) host_id: &'a str,
+    /// The runtime.
+    pub(super) runtime: &'a str,
+    /// The network.
+    pub(super) network: &'a str,
+    /// The program's state folder on the machine.
+    pub(super) state: &'a Path,
+    /// The kernel probe on the machine.
+    pub(super) probe: &'a Path,
+}
+
+/// What the engine is asked to create, with that address on its network.
+pub(super) fn body(
+    spec: &Spec,
+    names: &Names<'_>,
+    address: Option<Ipv4Addr>,
+) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         hostname: Some(spec.instance.program.to_string()),
-        user: Some(spec.sandbox.user.clone()),
+        user: Some(user()),
         env: Some(
             spec.env
                 .iter()
+                .chain(&spec.host_env)
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect(),
         ),
-        labels: Some(spec.labels.clone().into_iter().collect()),
+        labels: Some(
+            names::labels(names.host_id, &spec.instance)
+                .into_iter()
+                .collect(),
+        ),
         tty: Some(false),
         // An image's own health check would run commands that nobody asked for.
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
         }),
-        host_config: Some(host_config(&spec.sandbox, network)),
-        networking_config: address.map(|address| at(network, address)),
+        host_config: Some(host_config(spec, names)),
+        networking_config: address.map(|address| at(names.network, address)),
         ..ContainerCreateBody::default()
     }
 }
@@ -53,34 +85,36 @@ fn at(network: &str, address: Ipv4Addr) -> NetworkingConfig {
     }
 }
 
-fn host_config(sandbox: &Sandbox, network: &str) -> HostConfig {
-    let spaces = &sandbox.namespaces;
+fn host_config(spec: &Spec, names: &Names<'_>) -> HostConfig {
+    let bounds = &spec.bounds;
     HostConfig {
-        runtime: Some(sandbox.runtime.clone()),
-        readonly_rootfs: Some(sandbox.read_only),
-        mounts: Some(mounts(sandbox)),
-        tmpfs: Some(sandbox.tmpfs.iter().map(tmpfs).collect()),
-        network_mode: Some(network.to_owned()),
-        dns: Some(sandbox.dns.clone()),
+        runtime: Some(names.runtime.to_owned()),
+        readonly_rootfs: Some(true),
+        mounts: Some(mounts(spec, names)),
+        tmpfs: Some(spec.memory_folders().iter().map(tmpfs).collect()),
+        network_mode: Some(names.network.to_owned()),
+        dns: Some(dns(&spec.name_servers())),
         port_bindings: Some(HashMap::new()),
         publish_all_ports: Some(false),
-        cap_drop: Some(sandbox.cap_drop.clone()),
-        cap_add: Some(sandbox.cap_add.clone()),
-        security_opt: Some(sandbox.security_opt.clone()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(Vec::new()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
         devices: Some(Vec::new()),
-        privileged: Some(sandbox.privileged),
-        pid_mode: Some(unless_private(&spaces.pid)),
-        ipc_mode: Some(spaces.ipc.clone()),
-        uts_mode: Some(unless_private(&spaces.uts)),
-        userns_mode: Some(unless_private(&spaces.user)),
+        privileged: Some(false),
+        // Engines say "private" by saying nothing.
+        pid_mode: Some(String::new()),
+        ipc_mode: Some("none".to_owned()),
+        uts_mode: Some(String::new()),
+        userns_mode: Some(String::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        memory: Some(signed(sandbox.memory_bytes)),
-        memory_swap: Some(signed(sandbox.memory_swap_bytes)),
-        nano_cpus: Some(i64::from(sandbox.cpu_millis) * 1_000_000),
-        pids_limit: Some(i64::from(sandbox.pids)),
-        ulimits: Some(ulimits(sandbox)),
-        init: Some(sandbox.init),
-        log_config: Some(log_config(sandbox.log_bytes)),
+        memory: Some(signed(bounds.memory_bytes)),
+        // Memory and swap together.
+        memory_swap: Some(signed(bounds.memory_bytes)),
+        nano_cpus: Some(i64::from(bounds.cpu_millis) * 1_000_000),
+        pids_limit: Some(i64::from(bounds.threads)),
+        ulimits: Some(ulimits(bounds.processes)),
+        init: Some(spec.first_process == FirstProcess::Init),
+        log_config: Some(log_config(bounds.log_bytes)),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
@@ -89,10 +123,19 @@ fn host_config(sandbox: &Sandbox, network: &str) -> HostConfig {
     }
 }
 
+/// Name servers in place of the machine's.
+pub(super) fn dns(servers: &NameServers) -> Vec<String> {
+    match servers {
+        NameServers::Nobody => vec![NO_NAME_SERVER.to_owned()],
+        NameServers::OfMachine => Vec::new(),
+        NameServers::Others(others) => others.clone(),
+    }
+}
+
 /// gVisor's kernel counts the user's processes in this sandbox alone, and answers a further one with
 /// EAGAIN, as programs expect it.
-fn ulimits(sandbox: &Sandbox) -> Vec<ResourcesUlimits> {
-    let bound = sandbox.processes.map(i64::from);
+fn ulimits(processes: Option<u32>) -> Vec<ResourcesUlimits> {
+    let bound = processes.map(i64::from);
     bound
         .map(|bound| ResourcesUlimits {
             name: Some(PROCESSES.to_owned()),
@@ -103,37 +146,43 @@ fn ulimits(sandbox: &Sandbox) -> Vec<ResourcesUlimits> {
         .collect()
 }
 
-fn mounts(sandbox: &Sandbox) -> Vec<Mount> {
-    sandbox
-        .mounts
-        .iter()
-        .map(|mount| Mount {
-            typ: Some(MountType::BIND),
-            source: Some(mount.source.to_string_lossy().into_owned()),
-            target: Some(mount.target.clone()),
-            read_only: Some(!mount.writable),
-            bind_options: Some(MountBindOptions {
-                propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
-                ..MountBindOptions::default()
-            }),
-            ..Mount::default()
+fn mounts(spec: &Spec, names: &Names<'_>) -> Vec<Mount> {
+    spec.folders()
+        .into_iter()
+        .filter_map(|folder| {
+            let source = match folder.source {
+                Source::StateOf(_) => names.state,
+                Source::Tools => names.probe,
+                // No spec asks for one.
+                Source::Foreign => return None,
+            };
+            Some(Mount {
+                typ: Some(MountType::BIND),
+                source: Some(source.to_string_lossy().into_owned()),
+                target: Some(folder.target),
+                read_only: Some(folder.access == Access::ReadOnly),
+                bind_options: Some(MountBindOptions {
+                    propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+                    ..MountBindOptions::default()
+                }),
+                ..Mount::default()
+            })
         })
         .collect()
 }
 
-fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
-    let (access, mode) = if tmpfs.writable {
-        ("rw", "1777")
-    } else {
-        ("ro", "0555")
+fn tmpfs(folder: &MemoryFolder) -> (String, String) {
+    let (access, mode) = match folder.access {
+        Access::Writable => ("rw", "1777"),
+        Access::ReadOnly => ("ro", "0555"),
     };
-    let inert = if tmpfs.inert {
+    let inert = if folder.inert {
         "nosuid,nodev,noexec,"
     } else {
         ""
     };
-    let options = format!("{access},{inert}size={},mode={mode}", tmpfs.size_bytes);
-    (tmpfs.target.clone(), options)
+    let options = format!("{access},{inert}size={},mode={mode}", folder.size_bytes);
+    (folder.target.clone(), options)
 }
 
 /// The engine's own copy of the log, in two files of half the size. Engines take what is left out
@@ -148,15 +197,6 @@ fn log_config(log_bytes: u64) -> HostConfigLogConfig {
             ("compress".to_owned(), "false".to_owned()),
             ("mode".to_owned(), "blocking".to_owned()),
         ])),
-    }
-}
-
-/// Engines say "private" and their default by saying nothing.
-fn unless_private(mode: &str) -> String {
-    if mode == "private" || mode == ENGINE_DEFAULT {
-        String::new()
-    } else {
-        mode.to_owned()
     }
 }
 

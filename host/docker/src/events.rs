@@ -29,10 +29,11 @@ use tokio::{
 use super::{
     Inner,
     errands::Errands,
-    instance_of, listed,
+    listed,
+    names::{HOST_LABEL, instance_of},
     notices::{self, Notice},
 };
-use hersh_sandbox::{HOST_LABEL, ListedInstance, RuntimeEvent, Unavailable};
+use hersh_sandbox::{ListedInstance, RuntimeEvent, Unavailable};
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
@@ -328,8 +329,8 @@ mod tests {
             let attributes = json!({
                 "name": format!("hersh-host-{program}.1"),
                 HOST_LABEL: "host",
-                hersh_sandbox::INSTANCE_LABEL: "1",
-                hersh_sandbox::PROGRAM_LABEL: program,
+                crate::names::INSTANCE_LABEL: "1",
+                crate::names::PROGRAM_LABEL: program,
                 "exitCode": "3",
             });
             let actor = json!({"ID": container(program), "Attributes": attributes});

@@ -1,100 +1,122 @@
-//! A real container in this crate's words.
+//! A real container in the words of the contracts.
 //!
-//! What the engine says is read field by field into a [`Sandbox`]; every other setting that is not
-//! what an engine does by itself becomes one of its `extras`, so that a setting nobody thought of
+//! What the engine says is read field by field into properties; every setting that has none and is not
+//! what an engine does by itself becomes one of the other settings, so that one that nobody thought of
 //! is seen and not skipped.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
 use bollard::models::{
     ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum, ResourcesUlimits,
 };
+use hersh_program::NetworkMode;
+use hersh_sandbox::{
+    Kernel, Spec,
+    property::{
+        Access, Bound, FirstProcess, Folder, MemoryFolder, NameServers, Property, Reach, Source,
+    },
+};
 use serde_json::Value;
 
-use super::{create::PROCESSES, network::SandboxNetwork};
-use hersh_sandbox::{ENGINE_DEFAULT, Mount, Namespaces, Sandbox, Tmpfs};
+use super::create::{NO_NAME_SERVER, Names, PROCESSES};
 
-/// Reads how a container is confined. `known` are the host's networks, checked.
-pub(super) fn sandbox(inspected: &ContainerInspectResponse, known: &SandboxNetwork) -> Sandbox {
+/// Reads how the engine says that a container is confined: one of each property but what an image has
+/// where something is mounted, and the bound on processes if there is none. `mode` is what the network
+/// called so in `names` promises, which was checked.
+pub(super) fn properties(
+    inspected: &ContainerInspectResponse,
+    spec: &Spec,
+    names: &Names<'_>,
+    mode: NetworkMode,
+) -> Vec<Property> {
     let empty = HostConfig::default();
     let config = inspected.host_config.as_ref().unwrap_or(&empty);
     let user = inspected.config.as_ref().and_then(|it| it.user.clone());
-    Sandbox {
-        runtime: config.runtime.clone().unwrap_or_default(),
-        user: user.unwrap_or_default(),
-        read_only: config.readonly_rootfs.unwrap_or(false),
-        mounts: mounts(inspected),
-        tmpfs: tmpfs(config),
-        networks: networks(inspected, config, known),
-        dns: sorted(config.dns.as_ref()),
-        ports: ports(inspected, config),
-        cap_drop: sorted(config.cap_drop.as_ref()),
-        cap_add: sorted(config.cap_add.as_ref()),
-        security_opt: sorted(config.security_opt.as_ref()),
-        devices: devices(config),
-        privileged: config.privileged.unwrap_or(false),
-        namespaces: namespaces(config),
-        memory_bytes: unsigned(config.memory),
-        memory_swap_bytes: unsigned(config.memory_swap),
-        cpu_millis: u32::try_from(unsigned(config.nano_cpus) / 1_000_000).unwrap_or(u32::MAX),
-        pids: u32::try_from(unsigned(config.pids_limit)).unwrap_or(u32::MAX),
-        processes: processes(config),
-        init: config.init.unwrap_or(false),
-        log_bytes: log_bytes(config),
-        engine_restart: config
-            .restart_policy
-            .as_ref()
-            .and_then(|policy| policy.name)
-            .map(|name| name.to_string())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "no".to_owned()),
-        extras: extras(config),
-    }
+    let mut properties = vec![
+        Property::Kernel(kernel(config, spec, names)),
+        Property::RootFileSystem(match config.readonly_rootfs {
+            Some(true) => Access::ReadOnly,
+            Some(false) | None => Access::Writable,
+        }),
+        Property::Folders(folders(inspected, spec, names)),
+        Property::MemoryFolders(memory_folders(config)),
+        Property::PublishedPorts(ports(inspected, config)),
+        Property::Network(reach(inspected, config, names, mode)),
+        Property::NameServers(name_servers(config)),
+        Property::User(user.unwrap_or_default()),
+        Property::Capabilities(capabilities(config)),
+        Property::NewPrivileges(!is_set(config, NO_NEW_PRIVILEGES)),
+        Property::Devices(devices(config)),
+        Property::SharedNamespaces(shared_namespaces(config)),
+        Property::RestartedBy(restarted_by(config)),
+        Property::FirstProcess(match config.init {
+            Some(true) => FirstProcess::Init,
+            Some(false) | None => FirstProcess::Program,
+        }),
+        Property::OtherSettings(other_settings(config)),
+        Property::Memory(Bound::of(unsigned(config.memory))),
+        Property::Swap(swap(config)),
+        Property::Processor(u32::try_from(unsigned(config.nano_cpus) / 1_000_000).unwrap_or(0)),
+        Property::Threads(u32::try_from(unsigned(config.pids_limit)).unwrap_or(0)),
+        Property::Log(Bound::of(log_bytes(config))),
+    ];
+    properties.extend(processes(config).map(Property::Processes));
+    properties
 }
 
-/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, can't be read
-/// while it is written, or loses lines that come too fast.
-pub(super) fn log_bytes(config: &HostConfig) -> u64 {
-    let Some(log) = &config.log_config else {
-        return 0;
+/// How an engine is told that a program gets no rights that it has not.
+const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
+
+/// The kernel behind the runtime that was asked for; nobody knows that of any other.
+fn kernel(config: &HostConfig, spec: &Spec, names: &Names<'_>) -> Option<Kernel> {
+    (config.runtime.as_deref() == Some(names.runtime)).then_some(spec.kernel)
+}
+
+fn folders(inspected: &ContainerInspectResponse, spec: &Spec, names: &Names<'_>) -> Vec<Folder> {
+    let source = |path: &Path| {
+        if path == names.state {
+            Source::StateOf(spec.instance.program.clone())
+        } else if path == names.probe {
+            Source::Tools
+        } else {
+            Source::Foreign
+        }
     };
-    let option = |name: &str| log.config.as_ref()?.get(name).map(String::as_str);
-    let number = |name: &str| option(name).and_then(|number| number.parse::<u64>().ok());
-    let is_plain = option("compress").is_none_or(|compress| compress == "false")
-        && option("mode").is_none_or(|mode| mode == "blocking");
-    match (log.typ.as_deref(), number("max-size"), number("max-file")) {
-        (Some("json-file"), Some(size), Some(files)) if is_plain => size.saturating_mul(files),
-        _unbounded => 0,
-    }
-}
-
-fn mounts(inspected: &ContainerInspectResponse) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = inspected
+    let mut folders: Vec<Folder> = inspected
         .mounts
         .iter()
         .flatten()
-        .map(|mount| Mount {
+        .map(|mount| Folder {
             target: mount.destination.clone().unwrap_or_default(),
-            source: mount.source.clone().unwrap_or_default().into(),
-            writable: mount.rw.unwrap_or(true),
+            source: source(Path::new(mount.source.as_deref().unwrap_or_default())),
+            access: match mount.rw {
+                Some(false) => Access::ReadOnly,
+                Some(true) | None => Access::Writable,
+            },
         })
         .collect();
-    mounts.sort();
-    mounts
+    folders.sort();
+    folders
 }
 
-fn tmpfs(config: &HostConfig) -> Vec<Tmpfs> {
-    let mut found: Vec<Tmpfs> = config
+fn memory_folders(config: &HostConfig) -> Vec<MemoryFolder> {
+    let mut found: Vec<MemoryFolder> = config
         .tmpfs
         .iter()
         .flatten()
         .map(|(target, options)| {
             let options: Vec<&str> = options.split(',').collect();
             let size = options.iter().find_map(|it| it.strip_prefix("size="));
-            Tmpfs {
+            MemoryFolder {
                 target: target.clone(),
                 size_bytes: size.and_then(|size| size.parse().ok()).unwrap_or(0),
-                writable: !options.contains(&"ro"),
+                access: match options.contains(&"ro") {
+                    true => Access::ReadOnly,
+                    false => Access::Writable,
+                },
                 inert: ["nosuid", "nodev", "noexec"]
                     .iter()
                     .all(|option| options.contains(option)),
@@ -105,26 +127,80 @@ fn tmpfs(config: &HostConfig) -> Vec<Tmpfs> {
     found
 }
 
-fn networks(
+fn reach(
     inspected: &ContainerInspectResponse,
     config: &HostConfig,
-    known: &SandboxNetwork,
-) -> Vec<String> {
+    names: &Names<'_>,
+    mode: NetworkMode,
+) -> Reach {
     let settings = inspected.network_settings.as_ref();
     let attached = settings.and_then(|settings| settings.networks.as_ref());
-    let mut names: Vec<String> = attached
+    let mut found: Vec<String> = attached
         .into_iter()
         .flat_map(HashMap::keys)
-        .map(|name| known.mode_name(name))
+        .cloned()
         .collect();
     // Another container's network shows in the mode only.
-    let mode = config.network_mode.as_deref().unwrap_or("default");
-    if !attached.is_some_and(|attached| attached.contains_key(mode)) {
-        names.push(known.mode_name(mode));
+    found.push(
+        config
+            .network_mode
+            .clone()
+            .unwrap_or_else(|| "default".to_owned()),
+    );
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [one] if one == names.network => Reach::Mode(mode),
+        _others => Reach::Foreign(found),
     }
-    names.sort();
-    names.dedup();
-    names
+}
+
+fn name_servers(config: &HostConfig) -> NameServers {
+    let servers = sorted(config.dns.as_ref());
+    match servers.as_slice() {
+        [] => NameServers::OfMachine,
+        [one] if one == NO_NAME_SERVER => NameServers::Nobody,
+        _others => NameServers::Others(servers),
+    }
+}
+
+/// What is not dropped, and what is added.
+fn capabilities(config: &HostConfig) -> BTreeSet<String> {
+    let mut capabilities: BTreeSet<String> = config.cap_add.iter().flatten().cloned().collect();
+    if config.privileged == Some(true) {
+        capabilities.insert("all".to_owned());
+    }
+    if sorted(config.cap_drop.as_ref()) != ["ALL"] {
+        capabilities.insert("those of the engine".to_owned());
+    }
+    capabilities
+}
+
+fn is_set(config: &HostConfig, option: &str) -> bool {
+    let mut options = config.security_opt.iter().flatten();
+    options.any(|found| found == option)
+}
+
+fn restarted_by(config: &HostConfig) -> Option<String> {
+    let policy = config
+        .restart_policy
+        .as_ref()
+        .and_then(|policy| policy.name)?;
+    let name = policy.to_string();
+    match name.as_str() {
+        "" | "no" => None,
+        name => Some(format!("the engine ({name})")),
+    }
+}
+
+/// What there may be beside the memory. An engine gives both together, and -1 for any amount.
+fn swap(config: &HostConfig) -> Bound {
+    match (config.memory, config.memory_swap) {
+        (Some(memory), Some(both)) if memory > 0 && both >= memory => {
+            Bound::AtMost(unsigned(Some(both - memory)))
+        }
+        _unbounded => Bound::Unbounded,
+    }
 }
 
 fn ports(inspected: &ContainerInspectResponse, config: &HostConfig) -> Vec<String> {
@@ -157,26 +233,50 @@ fn devices(config: &HostConfig) -> Vec<String> {
     devices
 }
 
-fn namespaces(config: &HostConfig) -> Namespaces {
-    let or = |mode: &Option<String>, usual: &str| {
-        mode.clone()
-            .filter(|mode| !mode.is_empty())
-            .unwrap_or_else(|| usual.to_owned())
+/// The namespaces that a container has not to itself, or that the engine does not tell of. Of memory it
+/// must have none at all, since its folder in memory is one of those that are bounded.
+fn shared_namespaces(config: &HostConfig) -> Vec<String> {
+    let other = |what: &str, mode: &Option<String>, own: &[&str]| {
+        let mode = mode.as_deref().unwrap_or_default();
+        (!own.contains(&mode)).then(|| format!("{what} {mode}").trim_end().to_owned())
     };
-    Namespaces {
-        pid: or(&config.pid_mode, "private"),
-        ipc: or(&config.ipc_mode, "private"),
-        uts: or(&config.uts_mode, "private"),
-        user: or(&config.userns_mode, ENGINE_DEFAULT),
-        cgroup: match config.cgroupns_mode {
-            Some(HostConfigCgroupnsModeEnum::PRIVATE) => "private".to_owned(),
-            Some(HostConfigCgroupnsModeEnum::HOST) => "host".to_owned(),
-            Some(HostConfigCgroupnsModeEnum::EMPTY) | None => "unknown".to_owned(),
-        },
+    let private = ["", "private"];
+    let groups = match config.cgroupns_mode {
+        Some(HostConfigCgroupnsModeEnum::PRIVATE) => None,
+        Some(HostConfigCgroupnsModeEnum::HOST) => Some("control groups host".to_owned()),
+        Some(HostConfigCgroupnsModeEnum::EMPTY) | None => Some("control groups".to_owned()),
+    };
+    let mut shared: Vec<String> = [
+        other("processes", &config.pid_mode, &private),
+        other("memory", &config.ipc_mode, &["none"]),
+        other("host name", &config.uts_mode, &private),
+        other("users", &config.userns_mode, &[""]),
+        groups,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    shared.sort();
+    shared
+}
+
+/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, can't be read
+/// while it is written, or loses lines that come too fast.
+pub(super) fn log_bytes(config: &HostConfig) -> u64 {
+    let Some(log) = &config.log_config else {
+        return 0;
+    };
+    let option = |name: &str| log.config.as_ref()?.get(name).map(String::as_str);
+    let number = |name: &str| option(name).and_then(|number| number.parse::<u64>().ok());
+    let is_plain = option("compress").is_none_or(|compress| compress == "false")
+        && option("mode").is_none_or(|mode| mode == "blocking");
+    match (log.typ.as_deref(), number("max-size"), number("max-file")) {
+        (Some("json-file"), Some(size), Some(files)) if is_plain => size.saturating_mul(files),
+        _unbounded => 0,
     }
 }
 
-/// What [`sandbox`] reads, by the engine's names.
+/// What [`properties`] reads, by the engine's names.
 const READ: [&str; 31] = [
     "Runtime",
     "ReadonlyRootfs",
@@ -200,7 +300,7 @@ const READ: [&str; 31] = [
     "MemorySwap",
     "NanoCpus",
     "PidsLimit",
-    // The bound on processes; any other one is an extra.
+    // The bound on processes; any other one is another setting.
     "Ulimits",
     "Init",
     "LogConfig",
@@ -214,14 +314,14 @@ const READ: [&str; 31] = [
     "Isolation",
 ];
 
-fn extras(config: &HostConfig) -> Vec<String> {
+fn other_settings(config: &HostConfig) -> Vec<String> {
     let Ok(Value::Object(mut settings)) = serde_json::to_value(config) else {
         return vec!["settings that can't be read".to_owned()];
     };
     for name in READ {
         settings.remove(name);
     }
-    let mut extras: Vec<String> = settings
+    let mut others: Vec<String> = settings
         .into_iter()
         .filter(|(_, value)| !is_unset(value))
         .map(|(name, value)| format!("{name} {value}"))
@@ -232,10 +332,10 @@ fn extras(config: &HostConfig) -> Vec<String> {
         ("ReadonlyPaths", &config.readonly_paths),
     ] {
         if paths.as_ref().is_some_and(Vec::is_empty) {
-            extras.push(format!("{name} []"));
+            others.push(format!("{name} []"));
         }
     }
-    extras.extend(
+    others.extend(
         config
             .ulimits
             .iter()
@@ -243,7 +343,14 @@ fn extras(config: &HostConfig) -> Vec<String> {
             .filter(|limit| bound(limit).is_none())
             .map(|limit| format!("Ulimits {limit:?}")),
     );
-    extras
+    if config.privileged == Some(true) {
+        others.push("Privileged".to_owned());
+    }
+    let options = config.security_opt.iter().flatten();
+    let further = options.filter(|option| *option != NO_NEW_PRIVILEGES);
+    others.extend(further.map(|option| format!("SecurityOpt {option}")));
+    others.sort();
+    others
 }
 
 /// The bound on processes inside.
@@ -284,42 +391,4 @@ fn unsigned(value: Option<i64>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bollard::models::HostConfigLogConfig;
-
-    use super::*;
-
-    #[test]
-    fn a_log_counts_only_as_plain_files_that_lose_nothing() {
-        let bytes = |typ: &str, options: &[(&str, &str)]| {
-            let options = options.iter();
-            let config = options.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            log_bytes(&HostConfig {
-                log_config: Some(HostConfigLogConfig {
-                    typ: Some(typ.to_owned()),
-                    config: Some(config.collect()),
-                }),
-                ..HostConfig::default()
-            })
-        };
-        let (size, files) = (("max-size", "500"), ("max-file", "2"));
-        assert_eq!(bytes("json-file", &[size, files]), 1_000);
-        assert_eq!(
-            bytes("json-file", &[size, files, ("compress", "false")]),
-            1_000
-        );
-        let blocking = [size, files, ("mode", "blocking")];
-        assert_eq!(bytes("json-file", &blocking), 1_000);
-        for option in [
-            ("compress", "true"),
-            ("compress", "1"),
-            ("compress", ""),
-            ("mode", "non-blocking"),
-        ] {
-            assert_eq!(bytes("json-file", &[size, files, option]), 0, "{option:?}");
-        }
-        assert_eq!(bytes("json-file", &[size]), 0);
-        assert_eq!(bytes("local", &[size, files]), 0);
-        assert_eq!(log_bytes(&HostConfig::default()), 0);
-    }
-}
+mod tests;

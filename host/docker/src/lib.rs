@@ -1,10 +1,11 @@
-//! [`Runtime`] on the Docker Engine, 20.10 and newer, through its API.
+//! [`Runtime`] and [`Builder`] on the Docker engine, 20.10 and newer, through its API.
 //!
 //! What belongs to a host carries its label, what belongs to a program the program's as well, so
 //! everything is found again after a crash of either side: nothing here is kept that the engine
 //! could not tell.
 
 mod build;
+mod compose;
 mod config;
 mod counters;
 mod create;
@@ -20,6 +21,7 @@ mod inspect;
 mod kernel_log;
 mod look;
 mod machine;
+mod names;
 mod network;
 mod not_started;
 mod notices;
@@ -44,7 +46,7 @@ pub use strays::{remove as remove_stray, strays};
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
@@ -52,28 +54,24 @@ use std::{
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::future::BoxFuture;
-use hersh_base::locked::locked;
-use hersh_program::{
-    BuildId, ContainerId, ImageId, InstanceId, InstanceNumber, Instances, Logs, Observed, ProgramId,
-};
-use hersh_storage::{
-    Storage,
-    output::{CAUSE_LINES, LogStore, for_cause},
-};
+use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
+use hersh_program::{BuildId, ContainerId, ImageId, InstanceId, Instances, Observed, ProgramId};
+use hersh_storage::{Storage, output::LogStore};
 use tokio::sync::mpsc;
 
 use self::{
     build::{fetched::FetchedImages, places},
     doctor::trial,
     engine::Engine,
+    names::instance_of,
     network::{addresses::Addresses, firewall, flows::Flows},
     output::Captures,
     work::{About, Work},
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, CollectedImages, EVENT_QUEUE, EngineInfo, Environment, HOST_LABEL,
-    INSTANCE_LABEL, InUse, ListedInstance, OnDeath, PROGRAM_LABEL, Retention, Running, Runtime,
-    RuntimeEvent, Spec, StartError, StartTurn, Stats, StopError, Unavailable, container_name,
+    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, InUse, Kernel, ListedInstance,
+    OnDeath, Permit, Retention, Running, Runtime, RuntimeEvent, RuntimeInfo, Spec, StartError,
+    Stats, StopError, Unavailable,
 };
 
 /// The Docker Engine. Cheap to clone.
@@ -148,37 +146,27 @@ impl DockerRuntime {
 }
 
 impl Runtime for DockerRuntime {
-    fn environment(&self, program: &ProgramId) -> Environment {
-        Environment {
-            host_id: self.inner.config.host_id.clone(),
-            mode: self.inner.config.mode,
-            state_dir: self.inner.storage.paths(program).state,
-            probe: self.inner.probe.clone(),
-        }
+    fn kernel(&self) -> Kernel {
+        self.inner.config.kernel
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<EngineInfo, Unavailable>> {
+    fn check(&self) -> BoxFuture<'_, Result<RuntimeInfo, Unavailable>> {
         Box::pin(self.inner.check())
     }
 
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
-        Box::pin(async move {
-            let inner = Arc::clone(&self.inner);
-            let program = request.program.clone();
-            let job = |cancel| build::build(inner, request, cancel);
-            self.inner.work.run(&program, About::Build, job).await
-        })
+    fn keep(&self) -> BoxFuture<'static, ()> {
+        Box::pin(firewall::keep())
     }
 
-    fn start_in_turn(
+    fn start_with_permit(
         &self,
         spec: Spec,
-        turn: StartTurn,
+        permit: Permit,
     ) -> BoxFuture<'_, Result<Running, StartError>> {
         Box::pin(async move {
             let inner = Arc::clone(&self.inner);
             let InstanceId { program, number } = spec.instance.clone();
-            let job = |cancel| start::start(inner, spec, turn, cancel);
+            let job = |cancel| start::start(inner, spec, permit, cancel);
             let about = About::Instance(number);
             self.inner.work.run(&program, about, job).await
         })
@@ -214,23 +202,16 @@ impl Runtime for DockerRuntime {
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-        let listener = sender.clone();
-        tokio::spawn(async move { firewall::keep(listener.closed()).await });
         tokio::spawn(events::run(Arc::clone(&self.inner), sender));
         receiver
     }
 
-    fn logs(&self, program: &ProgramId, tail: usize) -> BoxFuture<'_, Logs> {
-        let program = program.clone();
-        Box::pin(async move {
-            let lines = self.inner.logs.tail(&program, tail.min(CAUSE_LINES)).await;
-            for_cause(lines.unwrap_or_default().iter().map(|line| &line.text))
-        })
-    }
-
-    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
+    fn endpoint(
+        &self,
+        instance: &InstanceId,
+    ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>> {
         let instance = instance.clone();
-        Box::pin(async move { self.inner.address(&instance).await })
+        Box::pin(async move { self.inner.endpoint(&instance).await })
     }
 
     fn listeners(&self, instance: &InstanceId) -> BoxFuture<'_, Vec<SocketAddr>> {
@@ -245,7 +226,63 @@ impl Runtime for DockerRuntime {
         })
     }
 
-    fn image(
+    fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.stats(&instance).await })
+    }
+
+    fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.pause(&instance).await })
+    }
+
+    fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
+        let instance = instance.clone();
+        Box::pin(async move { self.inner.unpause(&instance).await })
+    }
+
+    fn state_bytes(
+        &self,
+        program: &ProgramId,
+        enough: u64,
+        permit: Permit,
+    ) -> BoxFuture<'_, Result<StateUsage, Unavailable>> {
+        let (storage, program) = (self.inner.storage.clone(), program.clone());
+        let measure = move || {
+            let usage = storage.state_usage(&program, enough);
+            // The thread goes on when the caller is gone, and so does what it costs.
+            drop(permit);
+            usage
+        };
+        Box::pin(async move {
+            let failed = |message: String| Unavailable { message };
+            match tokio::task::spawn_blocking(measure).await {
+                Ok(measured) => measured.map_err(|error| failed(error.without_path())),
+                Err(error) => Err(failed(error.to_string())),
+            }
+        })
+    }
+
+    fn explain(&self, spec: &Spec) -> String {
+        compose::to_compose_yaml(spec, self.inner.config.runtime())
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        self.inner.folder.get().cloned().into_iter().collect()
+    }
+}
+
+impl Builder for DockerRuntime {
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
+        Box::pin(async move {
+            let inner = Arc::clone(&self.inner);
+            let program = request.program.clone();
+            let job = |cancel| build::build(inner, request, cancel);
+            self.inner.work.run(&program, About::Build, job).await
+        })
+    }
+
+    fn find(
         &self,
         program: &ProgramId,
         build: &BuildId,
@@ -267,27 +304,8 @@ impl Runtime for DockerRuntime {
         &'a self,
         in_use: &'a (dyn Fn() -> InUse + Send + Sync),
         kept: Retention,
-    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>> {
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
         Box::pin(self.inner.collect(in_use, kept))
-    }
-
-    fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
-        let instance = instance.clone();
-        Box::pin(async move { self.inner.stats(&instance).await })
-    }
-
-    fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
-        let instance = instance.clone();
-        Box::pin(async move { self.inner.pause(&instance).await })
-    }
-
-    fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
-        let instance = instance.clone();
-        Box::pin(async move { self.inner.unpause(&instance).await })
-    }
-
-    fn folder(&self) -> Option<PathBuf> {
-        self.inner.folder.get().cloned()
     }
 }
 
@@ -295,16 +313,6 @@ impl Inner {
     fn started(&self) -> MutexGuard<'_, HashMap<ContainerId, InstanceId>> {
         locked(&self.started)
     }
-}
-
-/// The name that all images of a program share on this host.
-fn repository(host_id: &str, program: &ProgramId) -> String {
-    format!("hersh/{host_id}/{program}")
-}
-
-/// The name under which the image of a source tree is found again.
-fn image_tag(host_id: &str, program: &ProgramId, build: &BuildId) -> String {
-    format!("{}:{build}", repository(host_id, program))
 }
 
 /// Reads the container of an instance from the engine's list; `None` for any other.
@@ -317,24 +325,6 @@ fn listed(container: &ContainerSummary) -> Option<ListedInstance> {
         container: ContainerId::parse(container.id.as_deref()?).ok()?,
         running: is_running(container),
     })
-}
-
-/// Reads which instance a container is from its labels and names. Labels alone don't tell: a step of a
-/// build carries those that its Dockerfile sets, so the name, which nobody but the host gives, has to
-/// fit.
-fn instance_of<'a>(
-    labels: &HashMap<String, String>,
-    mut names: impl Iterator<Item = &'a str>,
-) -> Option<InstanceId> {
-    let number = labels.get(INSTANCE_LABEL);
-    let instance = InstanceId {
-        program: ProgramId::parse(labels.get(PROGRAM_LABEL)?).ok()?,
-        number: number.map_or(Some(InstanceNumber::UNNUMBERED), |text| {
-            text.parse().ok().map(InstanceNumber)
-        })?,
-    };
-    let name = container_name(labels.get(HOST_LABEL)?, &instance);
-    names.any(|given| given == name).then_some(instance)
 }
 
 fn is_running(container: &ContainerSummary) -> bool {

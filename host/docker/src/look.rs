@@ -16,7 +16,7 @@ use hersh_base::sandbox::SANDBOX_ID;
 use tokio::{io::AsyncReadExt, process::Command};
 
 use super::machine::{Sandbox, Sight};
-use hersh_sandbox::{Contract, PROBE_TARGET, RuntimeMode, Violation};
+use hersh_sandbox::{Contract, Kernel, PROBE_TARGET, Violation};
 
 /// How long the probe may take.
 const LOOK: Duration = Duration::from_secs(20);
@@ -48,12 +48,12 @@ pub(super) async fn kernel(
 }
 
 /// Judges what the probe said: the lines that name the kernel, or a violation.
-pub(super) fn judge(mode: RuntimeMode, said: &str) -> Result<String, Violation> {
+pub(super) fn judge(asked: Kernel, said: &str) -> Result<String, Violation> {
     let version = said.lines().find(|line| line.starts_with("Linux version "));
     let version = version.unwrap_or("no version").to_owned();
-    match mode {
-        RuntimeMode::RuncForDevelopment => Ok(version),
-        RuntimeMode::Runsc => gvisor_start(said)
+    match asked {
+        Kernel::Machine => Ok(version),
+        Kernel::Gvisor => gvisor_start(said)
             .map(|start| format!("{start} {version}"))
             .ok_or_else(|| Violation {
                 contract: Contract::Gvisor,
@@ -136,17 +136,14 @@ mod tests {
             "",
             "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016",
         ] {
-            let violation = judge(RuntimeMode::Runsc, said).unwrap_err();
+            let violation = judge(Kernel::Gvisor, said).unwrap_err();
             assert_eq!(violation.contract, Contract::Gvisor, "{said}");
         }
-        let seen = judge(RuntimeMode::Runsc, GVISOR).unwrap();
+        let seen = judge(Kernel::Gvisor, GVISOR).unwrap();
         assert!(
             seen.starts_with("Starting gVisor... Linux version 4.4.0"),
             "{seen}"
         );
-        assert_eq!(
-            judge(RuntimeMode::RuncForDevelopment, LINUX).unwrap(),
-            LINUX
-        );
+        assert_eq!(judge(Kernel::Machine, LINUX).unwrap(), LINUX);
     }
 }

@@ -23,7 +23,7 @@ use super::{
     Inner,
     runsc::{FileId, Runsc},
 };
-use hersh_sandbox::{Contract, Spec, StartError, Verified, Violation};
+use hersh_sandbox::{Contract, StartError, Violation};
 
 /// The most that is read of a command line or of a list of control groups, bytes.
 const TEXT_BYTES: u64 = 64 * 1024;
@@ -54,32 +54,19 @@ enum Stack {
 }
 
 impl Sight {
-    /// Adds what was seen to the contracts that it is about.
-    pub(super) fn add_to(&self, contracts: &mut [Verified]) {
-        let (process, stack) = match self {
-            Self::Sandbox(sandbox) => (
-                format!("process on the machine {}", sandbox.runsc.version),
-                match sandbox.stack {
-                    Stack::Gvisor => "stack gVisor's".to_owned(),
-                    Stack::Machine => "stack the machine's".to_owned(),
-                    Stack::None => "stack loopback only".to_owned(),
-                },
-            ),
-            Self::NotLookedAt(why) => (
-                format!("process on the machine not looked at ({why})"),
-                "stack not looked at".to_owned(),
-            ),
-        };
-        for verified in contracts {
-            match verified.contract {
-                Contract::Gvisor => verified.values.push(process.clone()),
-                Contract::Network => verified.values.push(stack.clone()),
-                Contract::ReadOnlyRoot
-                | Contract::OneWritableVolume
-                | Contract::NoPublishedPort
-                | Contract::Privileges
-                | Contract::Limits => {}
+    /// How the kernel is known beside what it says itself.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Sandbox(sandbox) => {
+                let stack = match sandbox.stack {
+                    Stack::Gvisor => "gVisor's network stack",
+                    Stack::Machine => "the machine's network stack",
+                    Stack::None => "loopback only",
+                };
+                let version = &sandbox.runsc.version;
+                format!("by the process on the machine: {version}, with {stack}")
             }
+            Self::NotLookedAt(why) => format!("not by the process on the machine: {why}"),
         }
     }
 }
@@ -91,7 +78,6 @@ impl Sight {
 /// [`Unavailable`](StartError::Unavailable) when nobody says what gVisor's is.
 pub(super) async fn look(
     inner: &Inner,
-    spec: &Spec,
     container: &str,
     pid: Option<i64>,
 ) -> Result<Sight, StartError> {
@@ -118,7 +104,7 @@ pub(super) async fn look(
             return Ok(Sight::NotLookedAt("it could not be read"));
         }
     };
-    let runsc = inner.runsc_that_is(&spec.sandbox.runtime, process.file);
+    let runsc = inner.runsc_that_is(inner.config.runtime(), process.file);
     match runsc.await? {
         Some(runsc) => Ok(Sight::Sandbox(Sandbox {
             runsc,
@@ -272,19 +258,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_stands_in_the_contracts_it_is_about() {
-        let mut contracts = Contract::ALL.map(|contract| Verified {
-            contract,
-            values: Vec::new(),
-        });
-        Sight::NotLookedAt("far away").add_to(&mut contracts);
-        let told: Vec<&String> = contracts.iter().flat_map(|it| &it.values).collect();
-        assert_eq!(
-            told,
-            [
-                "process on the machine not looked at (far away)",
-                "stack not looked at"
-            ]
-        );
+    fn what_was_not_looked_at_is_told_with_its_reason() {
+        let words = Sight::NotLookedAt("far away").words();
+        assert_eq!(words, "not by the process on the machine: far away");
     }
 }

@@ -1,9 +1,9 @@
 //! Why an engine did not start a container, in words for whoever wrote its program.
 
 use bollard::{Docker, models::ContainerInspectResponse};
-use hersh_sandbox::{RuntimeMode, Spec, StartError, StopError};
+use hersh_sandbox::{Kernel, Spec, StartError, StopError};
 
-use super::{engine::Fault, files, first_process};
+use super::{DockerConfig, engine::Fault, files, first_process, names::container_name};
 
 /// How an engine says that a working folder is a file.
 const NO_FOLDER: &str = "is not a directory";
@@ -13,15 +13,15 @@ const NO_USERS: [&str; 2] = ["unable to find user ", "unable to find groups for 
 const NO_INIT: &str = "docker-init";
 
 /// A container that the engine would not make.
-pub(super) fn not_created(fault: Fault, spec: &Spec) -> StartError {
+pub(super) fn not_created(fault: Fault, config: &DockerConfig, spec: &Spec) -> StartError {
     match fault {
         Fault::Unavailable(error) => error.into(),
         Fault::Conflict(message) => failed(format!(
             "the name {} is taken by a container that this host did not make ({message}): remove that container",
-            spec.name
+            container_name(&config.host_id, &spec.instance)
         )),
         Fault::NotFound(_) => StartError::ImageGone(spec.image.clone()),
-        Fault::Refused(message) => not_started(Fault::Refused(message), spec),
+        Fault::Refused(message) => not_started(Fault::Refused(message), config),
     }
 }
 
@@ -29,7 +29,7 @@ pub(super) fn not_created(fault: Fault, spec: &Spec) -> StartError {
 pub(super) async fn not_run(
     client: &Docker,
     fault: Fault,
-    spec: &Spec,
+    config: &DockerConfig,
     made: &ContainerInspectResponse,
 ) -> StartError {
     match fault.message() {
@@ -37,16 +37,16 @@ pub(super) async fn not_run(
             Some(refusal) => StartError::NotRunnable {
                 message: files::explain(client, made, &refusal).await,
             },
-            None => not_started(Fault::Refused(message), spec),
+            None => not_started(Fault::Refused(message), config),
         },
         Err(error) => error.into(),
     }
 }
 
-fn not_started(fault: Fault, spec: &Spec) -> StartError {
+fn not_started(fault: Fault, config: &DockerConfig) -> StartError {
     match fault.message() {
         Ok(message) if is_unknown_runtime(&message) => {
-            failed(missing_runtime(&spec.sandbox.runtime, spec.mode))
+            failed(missing_runtime(config.runtime(), config.kernel))
         }
         Ok(message) if message.contains(NO_FOLDER) => StartError::NotRunnable {
             message: format!("WORKDIR of the image can't be used ({message}): name a folder"),
@@ -82,12 +82,12 @@ fn is_unknown_runtime(message: &str) -> bool {
 }
 
 /// What to say when the engine does not know a runtime.
-pub(super) fn missing_runtime(name: &str, mode: RuntimeMode) -> String {
-    let remedy = match mode {
-        RuntimeMode::Runsc => {
+pub(super) fn missing_runtime(name: &str, kernel: Kernel) -> String {
+    let remedy = match kernel {
+        Kernel::Gvisor => {
             "install gVisor's runsc, run 'runsc install' and restart the engine; 'hersh doctor' checks it"
         }
-        RuntimeMode::RuncForDevelopment => "install runc and restart the engine",
+        Kernel::Machine => "install runc and restart the engine",
     };
     format!("the container engine knows no runtime {name:?}: {remedy}")
 }

@@ -1,22 +1,29 @@
 //! Questions to the engine.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bollard::{
     Docker,
     models::{ContainerInspectResponse, ContainerSummary},
     query_parameters::ListContainersOptions,
 };
+use hersh_base::endpoint::Endpoint;
 use hersh_program::{ContainerId, InstanceId, Logs, Observed, ProgramId};
 use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
 
-use super::{Inner, engine::Fault, instance_of, not_started};
-use hersh_sandbox::{
-    EngineInfo, HOST_LABEL, PROGRAM_LABEL, RuntimeMode, Unavailable, container_name,
+use super::{
+    Inner,
+    engine::Fault,
+    names::{HOST_LABEL, PROGRAM_LABEL, container_name, instance_of},
+    not_started,
 };
+use hersh_sandbox::{RuntimeInfo, Unavailable};
 
 impl Inner {
-    pub(super) async fn check(&self) -> Result<EngineInfo, Unavailable> {
+    pub(super) async fn check(&self) -> Result<RuntimeInfo, Unavailable> {
         let client = self.engine.client().await?;
         let unavailable = |error| self.engine.fault(&error).into_unavailable();
         let version = client.version().await.map_err(unavailable)?;
@@ -27,21 +34,19 @@ impl Inner {
         let registered = info.runtimes.unwrap_or_default();
         let mut runtimes: Vec<String> = registered.into_keys().collect();
         runtimes.sort();
-        let needed = match self.config.mode {
-            RuntimeMode::Runsc => "runsc",
-            RuntimeMode::RuncForDevelopment => "runc",
-        };
+        let needed = self.config.runtime();
         if !runtimes.iter().any(|name| name == needed) {
             return Err(Unavailable {
-                message: not_started::missing_runtime(needed, self.config.mode),
+                message: not_started::missing_runtime(needed, self.config.kernel),
             });
         }
         let api = client.client_version();
-        Ok(EngineInfo {
+        let api = format!("{}.{}", api.major_version, api.minor_version);
+        Ok(RuntimeInfo {
+            name: "container engine",
             version: version.version.unwrap_or_default(),
-            api_version: format!("{}.{}", api.major_version, api.minor_version),
-            runtimes,
-            mode: self.config.mode,
+            facts: BTreeMap::from([("api", api), ("runtimes", runtimes.join(" "))]),
+            kernel: self.config.kernel,
         })
     }
 
@@ -107,19 +112,28 @@ impl Inner {
         for_cause(lines.map(|line| &line.text))
     }
 
-    pub(super) async fn address(
+    pub(super) async fn endpoint(
         &self,
         instance: &InstanceId,
-    ) -> Result<Option<IpAddr>, Unavailable> {
+    ) -> Result<Option<Endpoint>, Unavailable> {
         let found = self.find(instance).await?.map(|found| found.inspected);
         let running = found.filter(|it| it.state.as_ref().and_then(|it| it.running) == Some(true));
-        let networks = running
-            .and_then(|container| container.network_settings)
-            .and_then(|settings| settings.networks)
-            .unwrap_or_default();
-        Ok(networks
-            .into_values()
-            .find_map(|network| network.ip_address?.parse().ok()))
+        Ok(running.map(|running| self.way_to(&instance.program, &running)))
+    }
+
+    /// The way to a container that runs: by its address, or without a network by its socket.
+    pub(super) fn way_to(
+        &self,
+        program: &ProgramId,
+        running: &ContainerInspectResponse,
+    ) -> Endpoint {
+        let settings = running.network_settings.as_ref();
+        let networks = settings.and_then(|settings| settings.networks.as_ref());
+        let address = networks
+            .into_iter()
+            .flat_map(HashMap::values)
+            .find_map(|network| network.ip_address.as_ref()?.parse().ok());
+        address.map_or_else(|| self.storage.state_socket(program), Endpoint::at)
     }
 }
 

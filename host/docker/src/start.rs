@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::IpAddr,
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,15 +17,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Inner,
     build::places,
-    create, first_process, inspect, look,
+    create::{self, Names},
+    first_process, inspect, look,
     machine::{self, Sight},
+    names::container_name,
     network::{self, SandboxNetwork, addresses, firewall},
     not_started::{failed, not_created, not_removed, not_run, refused},
     remove,
 };
 use hersh_sandbox::{
-    HOME, Inspected, Receipt, Running, RuntimeMode, Spec, StartError, StartTurn, Verified,
-    validate, verify,
+    Fact, HOME, Kernel, Permit, Receipt, Running, Spec, StartError,
+    property::{FirstProcess, Property, PropertyName},
+    prove, validate, verify,
 };
 
 /// Why a container that is there is not one that runs under the contracts.
@@ -51,14 +54,14 @@ impl<E: Into<StartError>> From<E> for NotRun {
 pub(super) async fn start(
     inner: Arc<Inner>,
     spec: Spec,
-    turn: StartTurn,
+    permit: Permit,
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
-    let (mut attempts_left, mut turn) = (addresses::ATTEMPTS, Some(turn));
+    let (mut attempts_left, mut permit) = (addresses::ATTEMPTS, Some(permit));
     loop {
         attempts_left -= 1;
-        match attempt(&inner, spec.clone(), &mut turn, &cancel).await {
+        match attempt(&inner, spec.clone(), &mut permit, &cancel).await {
             Err(error) if attempts_left > 0 && addresses::is_taken(&error) => {}
             result => return result,
         }
@@ -68,25 +71,27 @@ pub(super) async fn start(
 async fn attempt(
     inner: &Arc<Inner>,
     mut spec: Spec,
-    turn: &mut Option<StartTurn>,
+    permit: &mut Option<Permit>,
     cancel: &CancellationToken,
 ) -> Result<Running, StartError> {
     let client = inner.engine.client().await?;
-    let mode = spec.sandbox.network().unwrap_or(NetworkMode::None);
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
-    let (removed, known, image, places, containers) = tokio::join!(
+    let (removed, socket, known, image, places, containers) = tokio::join!(
         remove::leftovers(inner, &spec.instance),
-        network::ensure(&client, fault, &inner.config, mode),
+        remove_socket(inner, &spec),
+        network::ensure(&client, fault, &inner.config, spec.network),
         client.inspect_image(spec.image.as_str()),
         places::check(inner, &spec),
         inner.containers(None),
     );
     removed.map_err(not_removed)?;
+    socket?;
     let mut known = known?;
     if let Some(subnet) = &mut known.subnet {
         subnet.leave_out(&containers?);
     }
-    let image = image.map_err(|error| not_created(inner.engine.fault(&error), &spec))?;
+    let image =
+        image.map_err(|error| not_created(inner.engine.fault(&error), &inner.config, &spec))?;
     places?;
     fit(&mut spec, image.config.unwrap_or_default())?;
     let (created, closed) = tokio::join!(create(inner, &spec, &known), known.close());
@@ -97,9 +102,9 @@ async fn attempt(
         Ok(()) => {
             let run = async {
                 let run = run(inner, &spec, &known, container).await;
-                // Ends the turn, unless another address is tried: waiting for the output below may take long.
+                // Gives the permit back, unless another address is tried: waiting for the output below may take long.
                 if !run.as_ref().is_err_and(NotRun::is_address_taken) {
-                    drop(turn.take());
+                    drop(permit.take());
                 }
                 match run {
                     Ok(running) => Ok(running),
@@ -110,7 +115,7 @@ async fn attempt(
             unless_cancelled(cancel, run).await
         }
         Err(open) => {
-            drop(turn.take());
+            drop(permit.take());
             Err(open)
         }
     };
@@ -136,11 +141,13 @@ fn fit(spec: &mut Spec, image: ImageConfig) -> Result<(), StartError> {
                 .into(),
         });
     };
-    spec.sandbox.init = !first_process::is_init(&program);
+    spec.first_process = match first_process::is_init(&program) {
+        true => FirstProcess::Program,
+        false => FirstProcess::Init,
+    };
     let has_home = image.env.iter().flatten().any(|it| it.starts_with("HOME="));
-    if !has_home {
-        let home = || HOME.to_owned();
-        spec.env.entry("HOME".to_owned()).or_insert_with(home);
+    if !has_home && !spec.env.contains_key("HOME") {
+        spec.host_env.insert("HOME".to_owned(), HOME.to_owned());
     }
     Ok(())
 }
@@ -152,15 +159,16 @@ async fn create(
 ) -> Result<ContainerId, StartError> {
     let client = inner.engine.client().await?;
     let options = CreateContainerOptions {
-        name: Some(spec.name.clone()),
+        name: Some(container_name(&inner.config.host_id, &spec.instance)),
         ..CreateContainerOptions::default()
     };
     let address = known.next_address(&inner.addresses)?;
-    let body = create::body(spec, &known.name, address);
+    let state = inner.storage.paths(&spec.instance.program).state;
+    let body = create::body(spec, &inner.names(&state, known), address);
     let created = client
         .create_container(Some(options), body)
         .await
-        .map_err(|error| not_created(inner.engine.fault(&error), spec))?;
+        .map_err(|error| not_created(inner.engine.fault(&error), &inner.config, spec))?;
     ContainerId::parse(&created.id).map_err(|error| failed(error.to_string()))
 }
 
@@ -177,33 +185,34 @@ async fn run(
     inner.started().insert(container.clone(), instance.clone());
     if let Err(error) = client.start_container(id, None).await {
         let fault = inner.engine.fault(&error);
-        return Err(not_run(&client, fault, spec, &made).await.into());
+        return Err(not_run(&client, fault, &inner.config, &made).await.into());
     }
     inner
         .captures
-        .ensure(inner, &instance.program, id, spec.sandbox.log_bytes);
+        .ensure(inner, &instance.program, id, spec.bounds.log_bytes);
     if let Some(bridge) = &known.bridge {
         firewall::isolate(bridge).await?;
     }
-    let (inspected, mut contracts) = check(inner, spec, known, &container).await?;
-    places::add_to(&mut contracts);
-    let kernel = kernel(inner, spec, id, &inspected, &mut contracts).await;
-    let kernel = kernel.map_err(NotRun::NotSeen)?;
-    let settings = inspected.network_settings;
-    inner.flows.note(&container, settings.as_ref());
-    let attached = settings.and_then(|it| it.networks);
-    let endpoint = attached.and_then(|mut it| it.remove(&known.name));
-    let address = endpoint.and_then(|it| it.ip_address);
+    let (inspected, mut facts) = check(inner, spec, known, &container).await?;
+    let kernel = kernel(inner, spec, id, &inspected).await;
+    let (kernel, how) = kernel.map_err(NotRun::NotSeen)?;
+    facts.push(Fact::Observed {
+        property: Property::Kernel(Some(spec.kernel)),
+        how,
+    });
+    inner
+        .flows
+        .note(&container, inspected.network_settings.as_ref());
     Ok(Running {
-        address: address.and_then(|it| it.parse::<IpAddr>().ok()),
+        endpoint: inner.way_to(&instance.program, &inspected),
         receipt: Receipt {
             program: instance.program.clone(),
             instance: instance.number,
             container: container.clone(),
             image: spec.image.clone(),
-            mode: spec.mode,
+            asked_kernel: spec.kernel,
             kernel,
-            contracts,
+            contracts: prove(spec, &facts).map_err(StartError::from)?,
             state: None,
             made_at_ms: now_ms(),
         },
@@ -211,25 +220,24 @@ async fn run(
     })
 }
 
-/// Looks at the sandbox from the machine's side and from inside; what its kernel says of itself. What
-/// the machine showed is added to the contracts.
+/// Looks at the sandbox from the machine's side and from inside: what its kernel says of itself, and how
+/// that is known.
 async fn kernel(
     inner: &Inner,
     spec: &Spec,
     id: &str,
     inspected: &ContainerInspectResponse,
-    contracts: &mut [Verified],
-) -> Result<String, StartError> {
+) -> Result<(String, String), StartError> {
     let client = inner.engine.client().await?;
     let pid = inspected.state.as_ref().and_then(|state| state.pid);
-    let sight = match spec.mode {
-        RuntimeMode::Runsc => machine::look(inner, spec, id, pid).await,
-        RuntimeMode::RuncForDevelopment => Ok(Sight::NotLookedAt("a development host")),
+    let sight = match spec.kernel {
+        Kernel::Gvisor => machine::look(inner, id, pid).await,
+        Kernel::Machine => Ok(Sight::NotLookedAt("a development host")),
     };
     let sight = sight?;
-    sight.add_to(contracts);
+    let how = format!("from inside, and {}", sight.words());
     match look::kernel(&client, id, &sight).await {
-        Ok(said) => Ok(look::judge(spec.mode, &said)?),
+        Ok(said) => Ok((look::judge(spec.kernel, &said)?, how)),
         Err(look::NotSeen(said)) => Err(failed(format!(
             "its kernel could not be looked at from inside: {said}"
         ))),
@@ -242,7 +250,7 @@ async fn check(
     spec: &Spec,
     known: &SandboxNetwork,
     container: &ContainerId,
-) -> Result<(ContainerInspectResponse, Vec<Verified>), StartError> {
+) -> Result<(ContainerInspectResponse, Vec<Fact>), StartError> {
     let client = inner.engine.client().await?;
     let response = client
         .inspect_container(container.as_str(), None)
@@ -256,13 +264,58 @@ async fn check(
             spec.image
         )));
     }
-    let inspected = Inspected {
-        container: container.clone(),
-        image,
-        sandbox: inspect::sandbox(&response, known),
+    let state = inner.storage.paths(&spec.instance.program).state;
+    let facts = facts(spec, &response, &inner.names(&state, known), known.mode);
+    verify(spec, &facts)?;
+    Ok((response, facts))
+}
+
+/// What the engine says of a container, beside what was seen of its image. Of the processes of a program
+/// on the machine's own kernel nobody can say anything.
+fn facts(
+    spec: &Spec,
+    container: &ContainerInspectResponse,
+    names: &Names<'_>,
+    mode: NetworkMode,
+) -> Vec<Fact> {
+    let declared = |property| Fact::Declared {
+        property,
+        by: "the Docker engine".to_owned(),
     };
-    let contracts = verify(spec, &inspected)?;
-    Ok((response, contracts))
+    let properties = inspect::properties(container, spec, names, mode);
+    let mut facts: Vec<Fact> = properties.into_iter().map(declared).collect();
+    facts.push(places::fact());
+    if spec.bounds.processes.is_none() {
+        facts.push(Fact::Absent {
+            name: PropertyName::Processes,
+            why: "the machine's kernel counts those of all programs together".to_owned(),
+        });
+    }
+    facts
+}
+
+/// gVisor lets no program remove a socket that an earlier instance of it made.
+async fn remove_socket(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
+    let (storage, program) = (inner.storage.clone(), spec.instance.program.clone());
+    let removed = tokio::task::spawn_blocking(move || storage.remove_state_socket(&program)).await;
+    match removed {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+impl Inner {
+    /// How the engine calls what an instance on `network` gets, whose state folder is `state`.
+    fn names<'a>(&'a self, state: &'a Path, network: &'a SandboxNetwork) -> Names<'a> {
+        Names {
+            host_id: &self.config.host_id,
+            runtime: self.config.runtime(),
+            network: &network.name,
+            state,
+            probe: &self.probe,
+        }
+    }
 }
 
 /// Replaces the error of a failed kernel probe by the program's exit, if it ended: that breaks no contract.

@@ -12,7 +12,9 @@ use bollard::{
 use hersh_program::ContainerId;
 
 use super::{engine::Engine, is_running};
-use hersh_sandbox::{HOST_LABEL, PROGRAM_LABEL, Unavailable};
+use hersh_sandbox::Unavailable;
+
+use super::names::{HOST_LABEL, PROGRAM_LABEL};
 
 /// Where a program finds its state.
 const STATE: &str = "/state";

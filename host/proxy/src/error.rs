@@ -5,7 +5,7 @@ use std::io;
 use super::{
     IN_FLIGHT_MAX, PathError, framing::FramingError, hearing::HearingError, upload::UploadError,
 };
-use crate::endpoint::ConnectError;
+use hersh_base::endpoint::DialError;
 
 /// Why a request got no answer from the program.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum ForwardError {
     TunnelsBusy,
     /// No connection.
     #[error("the program's WatcherAPI could not be reached: {0}; look at its logs")]
-    Unreachable(#[from] ConnectError),
+    Unreachable(#[from] DialError),
     /// The connection broke before an answer, or the answer is none.
     #[error("the program gave no proper answer: {0}; look at its logs")]
     Broken(String),

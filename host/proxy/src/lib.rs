@@ -15,9 +15,7 @@
 //! an [`Admittance`], which it asks whether the request may still go on, and an [`Upstream`].
 
 mod admittance;
-mod dial;
 mod download;
-pub mod endpoint;
 mod error;
 mod events;
 mod frames;
@@ -34,7 +32,6 @@ mod probe;
 mod references;
 mod request;
 mod rules;
-pub mod socket;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tunnel;

@@ -29,10 +29,8 @@ use super::{
     upload::{Upload, UploadError},
     wait::{GivenUp, Wait},
 };
-use crate::{
-    endpoint::{ConnectError, Endpoint, Wire},
-    io_threads::{self, IoThreadId},
-};
+use crate::io_threads::{self, IoThreadId};
+use hersh_base::endpoint::{DialError, Endpoint, EndpointStream};
 
 /// Bytes read at once, at first and of a long answer.
 const READ_BYTES_FEW: usize = 8 * 1024;
@@ -40,7 +38,7 @@ const READ_BYTES_MANY: usize = 64 * 1024;
 
 /// One connection.
 pub(super) struct Link {
-    wire: Wire,
+    wire: EndpointStream,
     /// What came and is not read yet.
     inbox: BytesMut,
     read_bytes: usize,
@@ -66,12 +64,9 @@ impl Link {
         ended: CancellationToken,
     ) -> Result<Box<Self>, ForwardError> {
         let (port, limit) = (rules.port, rules.patience.connect);
-        let wire = tokio::time::timeout(limit, endpoint.connect(port))
+        let wire = tokio::time::timeout(limit, endpoint.dial(port))
             .await
-            .map_err(|_| {
-                let source = io::Error::from(io::ErrorKind::TimedOut);
-                ConnectError::Port { port, source }
-            })??;
+            .map_err(|_late| DialError::Late { port })??;
         // Boxed, since it is moved often.
         Ok(Box::new(Self {
             wire,
@@ -224,7 +219,7 @@ impl Link {
     }
 
     /// The connection itself after [`Said::Switch`], with what came behind that.
-    pub(super) fn into_wire(self) -> (Wire, Bytes) {
+    pub(super) fn into_wire(self) -> (EndpointStream, Bytes) {
         (self.wire, self.inbox.freeze())
     }
 

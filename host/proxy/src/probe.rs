@@ -7,7 +7,7 @@ use hyper::{
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, Rules, error::AskError, head::Said, link::Link, request::Question};
-use crate::endpoint::Endpoint;
+use hersh_base::endpoint::{DialError, Endpoint};
 
 /// Characters of an answer that says no, for a person to read.
 const EXCERPT_LENGTH_MAX: usize = 200;
@@ -15,7 +15,9 @@ const EXCERPT_LENGTH_MAX: usize = 200;
 /// What was seen instead of a program that is up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// Nobody took the connection.
+    /// Nobody takes connections on the port.
+    NoListener(String),
+    /// There is no way to it.
     Unreached(String),
     /// Somebody did.
     Unready(String),
@@ -25,7 +27,7 @@ impl Miss {
     /// The words.
     pub fn words(&self) -> &str {
         match self {
-            Self::Unreached(words) | Self::Unready(words) => words,
+            Self::NoListener(words) | Self::Unreached(words) | Self::Unready(words) => words,
         }
     }
 }
@@ -36,7 +38,7 @@ impl Miss {
 /// What was seen instead of a 2xx status.
 pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
     let link = Link::dial(endpoint, rules, CancellationToken::new());
-    let link = link.await.map_err(|error| Miss::Unreached(words(&error)))?;
+    let link = link.await.map_err(|error| unreached(&error))?;
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");
     headers.insert(header::USER_AGENT, agent);
@@ -62,6 +64,24 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -
         Err(AskError::Unsent) => "connection closed without an answer".to_owned(),
     };
     Err(Miss::Unready(format!("GET {path}: {seen}")))
+}
+
+/// A connection that was not made.
+fn unreached(error: &ForwardError) -> Miss {
+    if let ForwardError::Unreachable(error) = error {
+        return Miss::from(error);
+    }
+    Miss::Unreached(words(error))
+}
+
+impl From<&DialError> for Miss {
+    fn from(error: &DialError) -> Self {
+        let words = error.to_string();
+        match error {
+            DialError::Port { .. } => Self::NoListener(words),
+            DialError::Late { .. } | DialError::NoWay { .. } => Self::Unreached(words),
+        }
+    }
 }
 
 /// What the probe saw, without advice for clients.

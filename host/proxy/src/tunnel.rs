@@ -23,7 +23,7 @@ use super::{
     frames::{self, Frames},
     keep_alive,
 };
-use crate::endpoint::Wire;
+use hersh_base::endpoint::EndpointStream;
 
 /// Bytes that wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -38,7 +38,7 @@ const POLICY: u16 = 1008;
 pub(super) struct Tunnel {
     /// The client's side, once its 101 is written.
     pub(super) client: OnUpgrade,
-    pub(super) program: Wire,
+    pub(super) program: EndpointStream,
     /// What the program sent right behind its 101.
     pub(super) early: Bytes,
     pub(super) ends: EndSignals,

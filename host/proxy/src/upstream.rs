@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use hersh_base::locked::locked;
+use hersh_base::{endpoint::Endpoint, locked::locked};
 use hersh_program::{ContainerId, ProgramId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ForwardError, IN_FLIGHT_MAX, link::Link, rules::Rules};
-use crate::{endpoint::Endpoint, io_threads};
+use crate::io_threads;
 
 /// Connections to one program that wait for the next request.
 const IDLE_MAX: usize = 32;

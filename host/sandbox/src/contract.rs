@@ -68,12 +68,3 @@ pub struct Violation {
     /// What there should be.
     pub asked: String,
 }
-
-/// A contract that was seen to be kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verified {
-    /// Which.
-    pub contract: Contract,
-    /// What was seen, one value a line, such as `memory 268435456 bytes`.
-    pub values: Vec<String>,
-}

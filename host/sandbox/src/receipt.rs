@@ -4,7 +4,7 @@ use hersh_base::sandbox::StateBound;
 use hersh_program::{ContainerId, ImageId, InstanceNumber, ProgramId};
 use serde::{Deserialize, Serialize};
 
-use super::{RuntimeMode, Verified};
+use super::{Kernel, Verified};
 
 /// Evidence of one start: what runs, and what was verified about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +18,9 @@ pub struct Receipt {
     pub container: ContainerId,
     /// The image's content digest.
     pub image: ImageId,
-    /// Whether it is sandboxed.
-    pub mode: RuntimeMode,
+    /// The kernel that was asked for.
+    #[serde(rename = "mode")]
+    pub asked_kernel: Kernel,
     /// The first line that names the kernel as seen from inside.
     pub kernel: String,
     /// Each contract with the values seen.

@@ -1,69 +1,64 @@
-//! Where programs are built and run. Nothing above [`Runtime`] knows which engine does it.
+//! Where programs run. Nothing above [`Runtime`] knows what does it.
 //!
 //! ```text
-//! check ─► build ─► start ──────────────► events: exit ─► stop
-//!                    │ create, inspect, start,             │ removes every container
-//!                    │ look from inside                    │ with the program's label
-//!                    └► Running { container, address, receipt }
+//! check ─► start ──────────────────► events: exit ─► stop
+//!           │ make, verify, start,            │ removes every instance
+//!           │ look from inside                │ that was asked for
+//!           └► Running { container, endpoint, receipt }
 //! ```
 //!
 //! Every operation is idempotent. Starting an instance removes what an earlier attempt at the same one
-//! left, and no other; `stop` of what does not run is a success; `build` of a tree that is built
-//! already answers with the image that stands.
+//! left, and no other; `stop` of what does not run is a success.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
-use hersh_program::{BuildId, ImageId, InstanceId, Instances, Logs, Observed, ProgramId};
+use hersh_base::{endpoint::Endpoint, sandbox::StateUsage};
+use hersh_program::{InstanceId, Instances, Observed, ProgramId};
 use tokio::sync::mpsc;
 
 use crate::{
-    BuildError, BuildRequest, CollectedImages, EngineInfo, Environment, InUse, ListedInstance,
-    OnDeath, Retention, Running, RuntimeEvent, Spec, StartError, StartTurn, Stats, StopError,
-    Unavailable,
+    Kernel, ListedInstance, OnDeath, Permit, Running, RuntimeEvent, RuntimeInfo, Spec, StartError,
+    Stats, StopError, Unavailable,
 };
 
-/// A container engine as the host sees it. Dropping a future that one of these returned is
+/// What starts and stops instances, as the host sees it. Dropping a future that one of these returned is
 /// allowed at any point: what it started is ended in the background, and `stop` finds the rest.
 pub trait Runtime: Send + Sync + 'static {
-    /// What this runtime adds to a manifest to make a [`Spec`].
-    fn environment(&self, program: &ProgramId) -> Environment;
+    /// The kernel that its instances run on.
+    fn kernel(&self) -> Kernel;
 
-    /// Asks the engine whether it can run programs under the contracts.
+    /// Asks whether it can run programs under the contracts.
     ///
     /// # Errors
-    /// [`Unavailable`]: no engine, no gVisor, or something else that keeps it from working.
-    fn check(&self) -> BoxFuture<'_, Result<EngineInfo, Unavailable>>;
+    /// [`Unavailable`]: nothing there to run them, no gVisor, or something else that keeps it from working.
+    fn check(&self) -> BoxFuture<'_, Result<RuntimeInfo, Unavailable>>;
 
-    /// Builds the image of one source tree, or answers with the one that was built before.
-    ///
-    /// # Errors
-    /// [`BuildError`]; after any of them nothing of the build is left in the engine.
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>>;
-
-    /// Removes what an earlier attempt at the same instance left, creates the container, verifies it by
-    /// inspection, starts it and looks at its kernel from inside. Does not wait until it is ready.
-    ///
-    /// # Errors
-    /// [`StartError`]; after any of them nothing of the instance is left, unless the engine itself does
-    /// not answer.
-    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
-        self.start_in_turn(spec, Box::new(()))
+    /// Keeps in place what the contracts rest on and somebody else on the machine could take away, until
+    /// it is dropped. A host polls it as long as it lives.
+    fn keep(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
-    /// Like [`start`](Self::start), and drops `turn` as soon as the engine has done its part: what a
-    /// container that ended early printed may be waited for long after that.
+    /// Removes what an earlier attempt at the same instance left, makes the instance, verifies it,
+    /// starts it and looks at its kernel from inside. Does not wait until it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`]; after any of them nothing of the instance is left, unless the runtime itself does
+    /// not answer.
+    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
+        self.start_with_permit(spec, Box::new(()))
+    }
+
+    /// Like [`start`](Self::start), and drops `permit` as soon as the runtime has done its part: what an
+    /// instance that ended early printed may be waited for long after that.
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    fn start_in_turn(
+    fn start_with_permit(
         &self,
         spec: Spec,
-        turn: StartTurn,
+        permit: Permit,
     ) -> BoxFuture<'_, Result<Running, StartError>>;
 
     /// Cancels what is in progress for these instances (for all of them, a build of the program too),
@@ -86,32 +81,30 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`StopError`] when something of the program may still run.
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// What the engine knows of an instance.
+    /// What is known of an instance.
     ///
     /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
+    /// [`Unavailable`] when the runtime does not answer.
     fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
 
     /// Ends of this host's instances from now on, and those of all that are found dead when
-    /// the connection to the engine is made (again): an exit can be told twice, never lost.
+    /// the connection to what runs them is made (again): an exit can be told twice, never lost.
     /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
 
-    /// Calls `tell` at once for each instance that the engine reports as dead: its last output
+    /// Calls `tell` at once for each instance that is reported as dead: its last output
     /// is stored before [`Runtime::events`] says how it ended, and nothing may be sent to it meanwhile.
     /// Call it once, before [`Runtime::events`]: deaths reported before this call are not passed to `tell`.
     fn on_death(&self, _tell: OnDeath) {}
 
-    /// The last `tail` lines that the program's containers printed, oldest first; at most 50
-    /// lines of 500 characters. Also after the container is gone.
-    fn logs(&self, program: &ProgramId, tail: usize) -> BoxFuture<'_, Logs>;
-
-    /// The address at which the host reaches a running instance; `None` without a network or when it
-    /// does not run.
+    /// The way to a running instance; `None` when it does not run.
     ///
     /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
-    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>>;
+    /// [`Unavailable`] when the runtime does not answer.
+    fn endpoint(
+        &self,
+        instance: &InstanceId,
+    ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>>;
 
     /// The addresses on which a running instance listens, as far as they can be seen from the machine;
     /// those of a sandbox with a network stack of its own can't.
@@ -122,48 +115,19 @@ pub trait Runtime: Send + Sync + 'static {
     /// Every instance of this host, dead ones too.
     ///
     /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
+    /// [`Unavailable`] when the runtime does not answer.
     fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>>;
-
-    /// The image built for a source tree, if it stands.
-    ///
-    /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
-    fn image(
-        &self,
-        program: &ProgramId,
-        build: &BuildId,
-    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>>;
-
-    /// Removes every image built for the program, and ends the followers of its output. For a
-    /// program that is being removed; nothing there is a success.
-    ///
-    /// # Errors
-    /// [`StopError`] when an image may still be there.
-    fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
-
-    /// Removes what this host's builds left: images that `in_use` does not name, layers of failed
-    /// builds, and base images that were fetched, as `kept` says. Does nothing while a build runs.
-    /// What carries somebody else's name, or is used by a container, stays.
-    ///
-    /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
-    fn collect<'a>(
-        &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        kept: Retention,
-    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>>;
 
     /// What an instance uses at this moment; `None` when it does not run.
     ///
     /// # Errors
-    /// [`Unavailable`] when the engine does not answer.
+    /// [`Unavailable`] when the runtime does not answer.
     fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
     /// Holds an instance still: nothing in it runs until [`Runtime::unpause`].
     ///
     /// # Errors
-    /// [`StopError`]; it may be paused all the same if the engine did not answer.
+    /// [`StopError`]; it may be paused all the same if the runtime did not answer.
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
     /// Lets an instance go on; one that is not paused, or not there, is a success.
@@ -172,8 +136,25 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`StopError`] when it may still be paused.
     fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Where the engine keeps images and containers, as far as a [`check`](Self::check) told.
-    fn folder(&self) -> Option<PathBuf>;
+    /// Measures what a program keeps in `/state`, until that is more than `enough` bytes. Holds `permit`
+    /// until the work has ended, also when the caller is gone.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it can't be measured.
+    fn state_bytes(
+        &self,
+        program: &ProgramId,
+        enough: u64,
+        permit: Permit,
+    ) -> BoxFuture<'_, Result<StateUsage, Unavailable>>;
+
+    /// How an instance is confined, as a file in this runtime's own words that somebody else can use.
+    /// It names no folder of the machine, and no value of a variable that the manifest gives.
+    fn explain(&self, spec: &Spec) -> String;
+
+    /// The folders of the machine that fill up with images and instances, as far as a
+    /// [`check`](Self::check) told.
+    fn folders(&self) -> Vec<PathBuf>;
 }
 
 /// Instances that are started at once: more would only slow each other down until their time is over.

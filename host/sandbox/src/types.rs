@@ -1,13 +1,19 @@
-//! What goes into and comes out of a [`Runtime`](crate::Runtime).
+//! What goes into and comes out of a [`Runtime`](crate::Runtime) and a [`Builder`](crate::Builder).
 
 use std::{
-    any::Any, collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
+use hersh_base::endpoint::Endpoint;
 use hersh_program::{BuildId, BuildRules, ContainerId, Exit, ImageId, InstanceId, ProgramId};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Receipt, RuntimeMode};
+use crate::{Kernel, Receipt};
 
 /// Which of all programs that ever had a name one is. A name is given again once its program was
 /// removed, a making never: what one program left in an engine's cache is not for the next.
@@ -80,16 +86,16 @@ impl BuildRequest {
     }
 }
 
-/// A place among the starts that are under way; whoever drops it gives it to the next.
-pub type StartTurn = Box<dyn Send>;
+/// One unit of a limit, held by work that goes on when its caller is gone; dropped, it is the next one's.
+pub type Permit = Box<dyn Send>;
 
 /// An instance that was started.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// What the runtime calls it.
     pub container: ContainerId,
-    /// Where the host reaches it; `None` without a network.
-    pub address: Option<IpAddr>,
+    /// How the host reaches it.
+    pub endpoint: Endpoint,
     /// What was verified.
     pub receipt: Receipt,
 }
@@ -119,17 +125,17 @@ pub struct ListedInstance {
     pub running: bool,
 }
 
-/// What answers behind the socket.
+/// What runs programs here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineInfo {
-    /// The engine's version.
+pub struct RuntimeInfo {
+    /// Its name, such as `Docker engine`.
+    pub name: &'static str,
+    /// Its version.
     pub version: String,
-    /// The version of its API that is spoken.
-    pub api_version: String,
-    /// The runtimes that it knows, sorted.
-    pub runtimes: Vec<String>,
-    /// Whether programs are sandboxed.
-    pub mode: RuntimeMode,
+    /// What else is worth knowing, by name.
+    pub facts: BTreeMap<&'static str, String>,
+    /// The kernel that programs run on.
+    pub kernel: Kernel,
 }
 
 /// What must not be collected.
@@ -144,8 +150,8 @@ pub struct InUse {
 /// How long what nobody refers to stays all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Layers of failed builds, since they were made: the next attempt need not repeat them.
-    pub failed_layers: Duration,
+    /// What failed builds left, since it was made: the next attempt need not repeat it.
+    pub failed_builds: Duration,
     /// Base images that were fetched, since somebody built from them.
     pub fetched_images: Duration,
 }
@@ -153,20 +159,34 @@ pub struct Retention {
 impl Retention {
     /// Nothing stays.
     pub const NOTHING: Self = Self {
-        failed_layers: Duration::ZERO,
+        failed_builds: Duration::ZERO,
         fetched_images: Duration::ZERO,
     };
 }
 
-/// How much was collected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CollectedImages {
-    /// Images by name.
-    pub images: usize,
-    /// Layers of failed builds, each with those below it.
-    pub layers: usize,
-    /// Base images that were fetched.
-    pub fetched: usize,
+/// How much was collected, by what it is, such as `images`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected(pub BTreeMap<&'static str, usize>);
+
+impl Collected {
+    /// Counts `more` of one kind.
+    pub fn add(&mut self, what: &'static str, more: usize) {
+        if more > 0 {
+            *self.0.entry(what).or_default() += more;
+        }
+    }
+
+    /// How many of one kind.
+    #[must_use]
+    pub fn of(&self, what: &str) -> usize {
+        self.0.get(what).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing was collected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What a running program uses.

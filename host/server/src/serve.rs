@@ -23,7 +23,7 @@ use crate::{
     workers::{self, WorkerEnded},
 };
 use hersh_docker::{DockerConfig, DockerRuntime};
-use hersh_sandbox::{Runtime, RuntimeMode, Unavailable};
+use hersh_sandbox::{Kernel, Runtime, Unavailable};
 
 pub(crate) const META_HOST_ID: &str = "host_id";
 
@@ -155,6 +155,7 @@ pub async fn serve(
         programs,
         storage,
         journal,
+        builder: Arc::<DockerRuntime>::clone(&runtime),
         runtime,
         output,
         accounts,
@@ -221,17 +222,17 @@ async fn connect(
     storage: &Storage,
     output: &LogStore,
     host_id: String,
-) -> Result<Arc<dyn Runtime>, HostError> {
+) -> Result<Arc<DockerRuntime>, HostError> {
     let settings = &config.settings;
-    let mode = if settings.insecure_runc {
-        RuntimeMode::RuncForDevelopment
+    let kernel = if settings.insecure_runc {
+        Kernel::Machine
     } else {
-        RuntimeMode::Runsc
+        Kernel::Gvisor
     };
     let docker = DockerConfig {
         socket: settings.engine.path().to_path_buf(),
         host_id,
-        mode,
+        kernel,
         subnet_pool: settings.subnet_pool.base(),
         registries: settings.builds_registries.clone(),
         build_memory_bytes: settings.builds_memory_bytes,
@@ -240,10 +241,10 @@ async fn connect(
     let runtime =
         DockerRuntime::new(docker, storage.clone(), output.clone()).map_err(HostError::Engine)?;
     let info = runtime.check().await.map_err(HostError::Engine)?;
-    tracing::info!(engine = %info.version, api = %info.api_version, "container engine");
-    match mode {
-        RuntimeMode::Runsc => {}
-        RuntimeMode::RuncForDevelopment => {
+    tracing::info!(version = %info.version, facts = ?info.facts, "runtime: {}", info.name);
+    match kernel {
+        Kernel::Gvisor => {}
+        Kernel::Machine => {
             tracing::warn!("gVisor is OFF: programs run on this machine's own kernel");
         }
     }

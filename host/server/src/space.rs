@@ -60,23 +60,24 @@ pub(crate) struct Space {
     surroundings: Surroundings,
     /// The data folder, and that of the journal.
     own: [PathBuf; 2],
-    engine: Option<PathBuf>,
+    /// The disks of what runs programs, as far as they can be seen from here.
+    runtime: Vec<PathBuf>,
     free_bytes_min: u64,
 }
 
 impl Space {
-    /// The disks of the data folder and of the journal's, and that of the engine's if it can be seen
+    /// The disks of the data folder and of the journal's, and those of the runtime's that can be seen
     /// from here.
     pub(crate) fn new(
         surroundings: Surroundings,
         own: [&Path; 2],
-        engine: Option<PathBuf>,
+        runtime: Vec<PathBuf>,
         free_bytes_min: u64,
     ) -> Self {
         Self {
             surroundings,
             own: own.map(Path::to_owned),
-            engine: engine.filter(|folder| folder.is_dir()),
+            runtime: runtime.into_iter().filter(|it| it.is_dir()).collect(),
             free_bytes_min,
         }
     }
@@ -86,7 +87,7 @@ impl Space {
     /// # Errors
     /// [`NoSpace`] names the first that has none. One that can't be asked is not in the way.
     pub(crate) fn check(&self) -> Result<(), NoSpace> {
-        self.all_have(self.own.iter().chain(&self.engine), |floor| floor)
+        self.all_have(self.own.iter().chain(&self.runtime), |floor| floor)
     }
 
     /// Whether the host's own disks have room for anything that doesn't free room.
@@ -132,12 +133,12 @@ impl Space {
         room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
     }
 
-    /// What a build may write until the engine's disk is nearly full, bytes, as far as it can be seen from
+    /// What a build may write until the runtime's disk is nearly full, bytes, as far as it can be seen from
     /// here.
     pub(crate) fn left_bytes(&self) -> Option<u64> {
         let room = self
             .surroundings
-            .room(self.engine.as_ref().or(self.own.last())?)?;
+            .room(self.runtime.first().or(self.own.last())?)?;
         let floor_bytes = floor(room.all_bytes, self.free_bytes_min);
         Some(room.free_bytes.saturating_sub(floor_bytes))
     }
@@ -188,10 +189,10 @@ mod tests {
         let space = Space::new(
             Surroundings::System,
             [Path::new("/nowhere"); 2],
-            Some("/nowhere".into()),
+            vec!["/nowhere".into()],
             FREE_BYTES_MIN,
         );
         assert_eq!(space.check(), Ok(()));
-        assert_eq!(space.engine, None);
+        assert!(space.runtime.is_empty());
     }
 }

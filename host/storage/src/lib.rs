@@ -38,6 +38,7 @@ mod remove;
 mod source;
 mod state_copy;
 mod state_file;
+mod state_socket;
 mod tar_stream;
 mod tree;
 mod unpacked;
@@ -56,9 +57,9 @@ pub use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use source::StagedSource;
 pub use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
+pub use state_socket::SocketError;
 pub use tar_stream::{Purpose, SourceTree, tar_stream};
 pub use unpacked::{MeasureError, unpacked_bytes};
-pub use usage::Usage;
 
 use std::{
     fs,
@@ -68,7 +69,7 @@ use std::{
     sync::Arc,
 };
 
-use hersh_base::sandbox::SANDBOX_ID;
+use hersh_base::sandbox::{SANDBOX_ID, StateUsage};
 use hersh_program::{BuildId, ProgramId};
 
 use self::{
@@ -216,7 +217,11 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
-    pub fn state_usage(&self, program: &ProgramId, enough: u64) -> Result<Usage, StorageError> {
+    pub fn state_usage(
+        &self,
+        program: &ProgramId,
+        enough: u64,
+    ) -> Result<StateUsage, StorageError> {
         let state = self.paths(program).state;
         usage::measure(&state, enough).map_err(StorageError::at("measure", &state))
     }

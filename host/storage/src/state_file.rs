@@ -10,6 +10,7 @@ use std::{
 };
 
 use hersh_base::sandbox::SANDBOX_ID;
+use hersh_base::sandbox::StateUsage;
 use hersh_program::ProgramId;
 use hersh_wire::ByteSize;
 use rustix::{
@@ -20,7 +21,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Storage, StorageError, Usage};
+use super::{Storage, StorageError};
 
 /// Bytes of one such file.
 pub const STATE_FILE_BYTES_MAX: usize = 16 << 20;
@@ -91,8 +92,10 @@ impl Storage {
         })?;
         let more = u64::try_from(content.len()).unwrap_or(u64::MAX);
         match self.state_usage(program, bytes_max)? {
-            Usage::Bytes(used) if used.saturating_add(more) <= bytes_max => {}
-            Usage::Bytes(_) | Usage::Unsettled => return Err(StateFileError::NoRoom(bytes_max)),
+            StateUsage::Bytes(used) if used.saturating_add(more) <= bytes_max => {}
+            StateUsage::Bytes(_) | StateUsage::Unsettled => {
+                return Err(StateFileError::NoRoom(bytes_max));
+            }
         }
         let written = write(&folder, Path::new(&new), content)
             .and_then(|()| Ok(renameat(&folder, Path::new(&new), &folder, name)?))

@@ -15,6 +15,7 @@ use std::{
     path::Path,
 };
 
+use hersh_base::sandbox::StateUsage;
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2,
@@ -40,19 +41,10 @@ const PASSES_MAX: usize = 4;
 /// that slipped away. Beyond that, each further name counts in full, and what slips away is forgotten.
 const INODES_MAX: usize = 65_536;
 
-/// What was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Usage {
-    /// The size in bytes. Counting stops above the limit that was asked for, so the real size may be larger.
-    Bytes(u64),
-    /// No certain result: in each pass something moved before it was counted, or only one found too much.
-    Unsettled,
-}
-
 /// Measures what is below `root`, until that is more than `enough` bytes. Links are not followed, so
 /// nothing outside is counted whatever the writer does meanwhile. Folders too deep are more than
 /// enough. A folder that is not there holds nothing.
-pub(super) fn measure(root: &Path, enough: u64) -> io::Result<Usage> {
+pub(super) fn measure(root: &Path, enough: u64) -> io::Result<StateUsage> {
     decide(enough, || {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let magic = ResolveFlags::NO_MAGICLINKS;
@@ -66,7 +58,7 @@ pub(super) fn measure(root: &Path, enough: u64) -> io::Result<Usage> {
 
 /// What several passes say together. A name that was given to another file may make it count twice
 /// in one pass, so one that finds too much is not believed alone.
-fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result<Usage> {
+fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result<StateUsage> {
     let mut was_too_much = false;
     let mut most = 0;
     let mut elusive: Option<BTreeSet<u64>> = None;
@@ -74,7 +66,7 @@ fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result
         let pass = pass()?;
         if pass.bytes > enough {
             if was_too_much {
-                return Ok(Usage::Bytes(pass.bytes));
+                return Ok(StateUsage::Bytes(pass.bytes));
             }
             was_too_much = true;
             continue;
@@ -86,11 +78,11 @@ fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result
             Some(before) => &before & &pass.slipped,
         };
         if again.is_empty() && !was_too_much {
-            return Ok(Usage::Bytes(most));
+            return Ok(StateUsage::Bytes(most));
         }
         elusive = Some(again);
     }
-    Ok(Usage::Unsettled)
+    Ok(StateUsage::Unsettled)
 }
 
 /// One way through the tree.
@@ -265,8 +257,8 @@ mod tests {
 
     fn used(root: &Path, enough: u64) -> u64 {
         match measure(root, enough).unwrap() {
-            Usage::Bytes(bytes) => bytes,
-            Usage::Unsettled => panic!("nobody renames"),
+            StateUsage::Bytes(bytes) => bytes,
+            StateUsage::Unsettled => panic!("nobody renames"),
         }
     }
 
@@ -369,8 +361,8 @@ mod tests {
         let looks = (0..50).map(|_| measure(root, ENOUGH).unwrap());
         looks
             .map(|usage| match usage {
-                Usage::Bytes(bytes) => bytes > ENOUGH,
-                Usage::Unsettled => true,
+                StateUsage::Bytes(bytes) => bytes > ENOUGH,
+                StateUsage::Unsettled => true,
             })
             .collect()
     }
@@ -447,7 +439,7 @@ mod tests {
         }
     }
 
-    fn decided(passes: &[(u64, &[u64])]) -> Usage {
+    fn decided(passes: &[(u64, &[u64])]) -> StateUsage {
         let mut passes = passes.iter().map(|(bytes, slipped)| pass(*bytes, slipped));
         decide(10, || Ok(passes.next().unwrap())).unwrap()
     }
@@ -455,20 +447,23 @@ mod tests {
     #[test]
     fn passes_together_say_how_much_there_is() {
         for (passes, said) in [
-            (&[(5, &[][..])][..], Usage::Bytes(5)),
+            (&[(5, &[][..])][..], StateUsage::Bytes(5)),
             // Removed, and other things removed.
-            (&[(5, &[1, 2]), (4, &[3])], Usage::Bytes(5)),
-            (&[(11, &[]), (12, &[])], Usage::Bytes(12)),
+            (&[(5, &[1, 2]), (4, &[3])], StateUsage::Bytes(5)),
+            (&[(11, &[]), (12, &[])], StateUsage::Bytes(12)),
             (
                 &[(5, &[1]), (11, &[]), (5, &[1]), (13, &[])],
-                Usage::Bytes(13),
+                StateUsage::Bytes(13),
             ),
             // Counted twice once, by a name that changed hands.
-            (&[(11, &[]), (5, &[]), (5, &[]), (5, &[])], Usage::Unsettled),
+            (
+                &[(11, &[]), (5, &[]), (5, &[]), (5, &[])],
+                StateUsage::Unsettled,
+            ),
             // Listed each time, and never there.
             (
                 &[(5, &[1]), (5, &[1]), (5, &[1, 2]), (5, &[1])],
-                Usage::Unsettled,
+                StateUsage::Unsettled,
             ),
         ] {
             assert_eq!(decided(passes), said, "{passes:?}");

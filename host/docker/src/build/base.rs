@@ -21,9 +21,9 @@ use crate::{
         is_mounted_over,
     },
 };
-use hersh_sandbox::{
-    BuildError, BuildRequest, CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM_LABEL,
-};
+use hersh_sandbox::{BuildError, BuildRequest};
+
+use crate::names::{CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM_LABEL};
 
 /// The text that the engine is to build.
 pub(super) async fn prepare(

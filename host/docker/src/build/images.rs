@@ -17,24 +17,28 @@ use bollard::{
 use hersh_program::{BuildId, ImageId, ProgramId};
 
 use super::{network, steps};
-use crate::{Inner, engine::Fault, image_tag, repository};
-use hersh_sandbox::{CollectedImages, InUse, LAYER_LABEL, Retention, StopError, Unavailable};
+use crate::{
+    Inner,
+    engine::Fault,
+    names::{LAYER_LABEL, image_tag, repository},
+};
+use hersh_sandbox::{Collected, InUse, Retention, StopError, Unavailable};
 
 /// More steps than an engine takes of one build, each a layer on that of the step before.
 const LAYERS_MAX: usize = 256;
 
 impl Inner {
     /// Removes images and layers that nobody needs, and networks of builds. See
-    /// [`Runtime::collect`](hersh_sandbox::Runtime::collect).
+    /// [`Builder::collect`](hersh_sandbox::Builder::collect).
     pub(crate) async fn collect(
         &self,
         in_use: &(dyn Fn() -> InUse + Send + Sync),
         kept: Retention,
-    ) -> Result<CollectedImages, Unavailable> {
+    ) -> Result<Collected, Unavailable> {
         // A build relies on layers that nobody names, so this waits for no build and no build
         // begins meanwhile.
         let Ok(_alone) = self.building.try_write() else {
-            return Ok(CollectedImages::default());
+            return Ok(Collected::default());
         };
         network::remove_all(self).await?;
         steps::remove_left(self).await?;
@@ -47,7 +51,7 @@ impl Inner {
         let is_used = |image: &ImageSummary| {
             ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
         };
-        let mut collected = CollectedImages::default();
+        let mut collected = Collected::default();
         for image in named.iter().filter(|image| !is_used(image)) {
             let ours = image.repo_tags.iter().filter_map(|tag| {
                 let (program, build) = tag.strip_prefix(&prefix)?.split_once(':')?;
@@ -56,15 +60,15 @@ impl Inner {
             });
             for (tag, of) in ours {
                 if !in_use.builds.contains(&of) {
-                    collected.images += usize::from(self.remove_unused(tag).await?);
+                    collected.add("images", usize::from(self.remove_unused(tag).await?));
                 }
             }
         }
-        let until_s = i64::try_from(ago_ms(kept.failed_layers) / 1_000).unwrap_or(i64::MAX);
+        let until_s = i64::try_from(ago_ms(kept.failed_builds) / 1_000).unwrap_or(i64::MAX);
         let failed = |image: &ImageSummary| image.created <= until_s && !is_used(image);
-        collected.layers = self.remove_layers(unnamed, failed).await?;
+        collected.add("layers", self.remove_layers(unnamed, failed).await?);
         for name in self.fetched.idle_since(ago_ms(kept.fetched_images)) {
-            collected.fetched += usize::from(self.remove_fetched(&name).await?);
+            collected.add("fetched", usize::from(self.remove_fetched(&name).await?));
         }
         Ok(collected)
     }

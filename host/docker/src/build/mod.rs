@@ -31,7 +31,9 @@ use self::{
     steps::StepWatch,
     trees::Trees,
 };
-use crate::{Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, image_tag};
+use crate::{
+    Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, names::image_tag,
+};
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
 /// A request timeout that is too long to matter: builds end by cancellation, never by it.

@@ -13,12 +13,13 @@ use bollard::{
 };
 use hersh_program::ProgramId;
 
+use crate::names::HOST_LABEL;
 use crate::{
     Inner,
     engine::Fault,
     network::{BRIDGE, ICC, NETWORK_LABEL, firewall, subnets},
 };
-use hersh_sandbox::{BuildError, HOST_LABEL, StartError, Unavailable};
+use hersh_sandbox::{BuildError, StartError, Unavailable};
 
 /// What [`NETWORK_LABEL`] says of these networks.
 const BUILD: &str = "build";

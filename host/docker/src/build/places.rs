@@ -22,7 +22,9 @@ use super::{
 };
 use crate::Inner;
 use hersh_sandbox::{
-    Contract, MEMORY_FOLDERS, PROBE_TARGET, Receipt, Spec, StartError, Verified, Violation,
+    Contract, Evidence, Fact, MEMORY_FOLDERS, PROBE_TARGET, Proof, Receipt, STATE_TARGET, Spec,
+    StartError, Violation,
+    property::{MountPoints, Property},
 };
 
 /// Folders that an engine mounts to by itself.
@@ -30,8 +32,8 @@ const OF_ENGINES: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
 /// The most images that are remembered; all are looked at again after that.
 const SOUND_MAX: usize = 4_096;
 
-/// What a receipt says of an image that was looked into.
-const SEEN: &str = "places of mounts in the image are folders or free";
+/// How it is known that an image leads no mount elsewhere.
+const HOW: &str = "by a look into the image";
 
 /// Something in an image that would move a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +96,11 @@ pub(crate) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> 
     }
 }
 
-/// Says in a receipt that the image was looked into.
-pub(crate) fn add_to(contracts: &mut [Verified]) {
-    for verified in contracts {
-        if verified.contract == Contract::OneWritableVolume {
-            verified.values.push(SEEN.to_owned());
-        }
+/// What is known of an image that [`check`] let pass.
+pub(crate) fn fact() -> Fact {
+    Fact::Observed {
+        property: Property::MountPoints(MountPoints::Free),
+        how: HOW.to_owned(),
     }
 }
 
@@ -111,12 +112,11 @@ async fn was_seen(inner: &Inner, spec: &Spec) -> bool {
 }
 
 fn tells_of(receipt: &Receipt, image: &ImageId) -> bool {
-    let mut values = receipt
-        .contracts
-        .iter()
-        .filter(|it| it.contract == Contract::OneWritableVolume)
-        .flat_map(|it| &it.values);
-    receipt.image == *image && values.any(|value| value == SEEN)
+    let seen = Property::MountPoints(MountPoints::Free).to_string();
+    let mut proofs = receipt.contracts.iter().flat_map(|it| &it.properties);
+    let is_seen =
+        |proof: &Proof| proof.property == seen && matches!(proof.evidence, Evidence::Observed(_));
+    receipt.image == *image && proofs.any(is_seen)
 }
 
 /// Whether an image that stands has an obstacle, as far as it can be told.
@@ -137,7 +137,9 @@ pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &Im
 
 /// Each place with the folders above it; a folder comes before what is in it.
 fn places() -> BTreeSet<String> {
-    let own = [PROBE_TARGET, "/state"].into_iter().chain(MEMORY_FOLDERS);
+    let own = [PROBE_TARGET, STATE_TARGET]
+        .into_iter()
+        .chain(MEMORY_FOLDERS);
     let mut places = BTreeSet::new();
     for place in own.chain(OF_ENGINES) {
         let above = place.match_indices('/').map(|(at, _)| &place[..at]);
@@ -265,19 +267,23 @@ mod tests {
             instance: hersh_program::InstanceNumber(1),
             container: hersh_program::ContainerId::parse(&format!("{:064x}", 1)).unwrap(),
             image: image(1),
-            mode: hersh_sandbox::RuntimeMode::Runsc,
+            asked_kernel: hersh_sandbox::Kernel::Gvisor,
             kernel: String::new(),
-            contracts: Contract::ALL
-                .map(|contract| Verified {
-                    contract,
-                    values: Vec::new(),
-                })
-                .into(),
+            contracts: vec![hersh_sandbox::Verified {
+                contract: Contract::OneWritableVolume,
+                properties: Vec::new(),
+            }],
             state: None,
             made_at_ms: 0,
         };
         assert!(!tells_of(&receipt, &image(1)), "an older host's");
-        add_to(&mut receipt.contracts);
+        let Fact::Observed { property, how } = fact() else {
+            panic!("somebody looked");
+        };
+        receipt.contracts[0].properties.push(Proof {
+            property: property.to_string(),
+            evidence: Evidence::Observed(how),
+        });
         assert!(tells_of(&receipt, &image(1)));
         assert!(!tells_of(&receipt, &image(2)));
     }

@@ -14,8 +14,9 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_program::ProgramId;
 
+use crate::names::LAYER_LABEL;
 use crate::{Inner, counters, listed, remove};
-use hersh_sandbox::{LAYER_LABEL, StopError, Unavailable};
+use hersh_sandbox::{StopError, Unavailable};
 
 /// Processes and threads of one step.
 pub(super) const STEP_PIDS: i64 = 1_024;

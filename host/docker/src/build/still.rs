@@ -13,8 +13,9 @@ use super::{
     steps,
     user_files::{EntryError, Look, failed},
 };
+use crate::names::LAYER_LABEL;
 use crate::{Inner, remove};
-use hersh_sandbox::{LAYER_LABEL, StopError};
+use hersh_sandbox::StopError;
 
 /// What has to be [removed](Self::remove) after the look.
 pub(super) struct Still<'a> {

@@ -15,8 +15,9 @@ use hersh_base::locked::locked;
 use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
 
 use super::REQUEST_TIMEOUT;
+use crate::names::LAYER_LABEL;
 use crate::{Inner, dockerfile::Dockerfile, engine::Fault};
-use hersh_sandbox::{BuildError, BuildRequest, LAYER_LABEL};
+use hersh_sandbox::{BuildError, BuildRequest};
 
 /// The most modes that one file may ask for: each is a copy of the whole tree.
 const MODES_MAX: usize = 4;

@@ -19,7 +19,7 @@ use super::{
     still::Still,
     user_files::{EntryError, LIMIT, Merged, failed},
 };
-use crate::{Inner, doctor::trial, repository};
+use crate::{Inner, doctor::trial, names::repository};
 use hersh_sandbox::{BuildRequest, Unavailable};
 
 /// The mode of a file that was not there.

@@ -27,7 +27,9 @@ use crate::{
     engine::{Engine, Fault},
     look, probe, runsc,
 };
-use hersh_sandbox::{LAYER_LABEL, Unavailable};
+use hersh_sandbox::Unavailable;
+
+use crate::names::LAYER_LABEL;
 
 /// How long a trial may take: a busy machine starts a sandbox within seconds.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -103,15 +103,11 @@ pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
     ensure_all().await
 }
 
-/// Sets the rules again when somebody's reload forgot them while programs run, until `closed`.
-pub(crate) async fn keep(closed: impl Future<Output = ()>) {
-    let mut closed = std::pin::pin!(closed);
+/// Sets the rules again when somebody's reload forgot them while programs run. Goes on until it is dropped.
+pub(crate) async fn keep() {
     let mut rounds = tokio::time::interval(KEEP);
     loop {
-        tokio::select! {
-            () = &mut closed => return,
-            _now = rounds.tick() => {}
-        }
+        rounds.tick().await;
         if has_bridges()
             && let Err(error) = ensure_all().await
         {

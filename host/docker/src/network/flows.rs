@@ -30,7 +30,7 @@ use rustix::{
     },
 };
 
-use hersh_sandbox::network_name;
+use hersh_sandbox::property::network_name;
 
 /// How long the kernel may take for one piece of its list.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@ use self::{
     subnets::failed,
 };
 use crate::{DockerConfig, engine::Fault};
-use hersh_sandbox::{Contract, StartError, Violation, network_name};
+use hersh_sandbox::{Contract, StartError, Violation, property::network_name};
 
 /// The most networks of one kind.
 const NETWORKS: u8 = subnets::SUBNETS;
@@ -45,7 +45,7 @@ pub(super) const BRIDGE: &str = "com.docker.network.bridge.name";
 pub(super) struct SandboxNetwork {
     /// The engine's name.
     pub(super) name: String,
-    mode: NetworkMode,
+    pub(super) mode: NetworkMode,
     /// The bridge on the host; `None` without a network.
     pub(super) bridge: Option<String>,
     /// Its addresses; `None` without a network.
@@ -77,15 +77,6 @@ impl SandboxNetwork {
             )))
         };
         address.map(Some).ok_or_else(full)
-    }
-
-    /// What [`Sandbox::networks`](hersh_sandbox::Sandbox) calls a network of the engine.
-    pub(super) fn mode_name(&self, name: &str) -> String {
-        if name == self.name {
-            network_name(self.mode).to_owned()
-        } else {
-            format!("foreign {name}")
-        }
     }
 }
 

@@ -26,8 +26,8 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{pace::Pace, spool::Spool};
+use crate::names::INSTANCE_LABEL;
 use crate::{Inner, engine::Fault};
-use hersh_sandbox::INSTANCE_LABEL;
 
 /// How many stored lines are looked through for where a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;

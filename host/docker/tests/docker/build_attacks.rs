@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use hersh_program::{ImageId, Recipe};
-use hersh_sandbox::{BuildError, BuildRequest, Making, Runtime};
+use hersh_sandbox::{BuildError, BuildRequest, Builder, Making};
 
 use crate::world::{World, until};
 

@@ -5,16 +5,16 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
 };
 
-use hersh_sandbox::Runtime;
+use hersh_sandbox::Builder;
 
-use crate::world::{World, until};
+use crate::world::{World, address, until};
 
 #[tokio::test]
 async fn a_build_may_reach_the_internet_but_no_host_or_program() {
     let world = World::new();
     let neighbour = World::new();
     let running = neighbour.start("nc -ll -p 8080 -e echo served").await;
-    let program = SocketAddr::new(running.address.unwrap(), 8080);
+    let program = SocketAddr::new(address(&running).await.unwrap(), 8080);
     until("the neighbour answers the host", || async {
         TcpStream::connect(program).is_ok()
     })

@@ -7,7 +7,7 @@ use std::{
 
 use hersh_docker::dockerfile::Platform;
 use hersh_program::Recipe;
-use hersh_sandbox::{BuildError, Hold, InUse, Retention, Runtime};
+use hersh_sandbox::{BuildError, Builder, Hold, InUse, Retention, Runtime};
 
 use crate::world::{World, until};
 
@@ -33,12 +33,12 @@ async fn a_build_gives_an_image_and_a_log_and_is_not_repeated() {
     assert!(!request.log_path.exists());
 
     assert_eq!(
-        world.runtime.image(&world.program, &build).await.unwrap(),
+        world.runtime.find(&world.program, &build).await.unwrap(),
         Some(image)
     );
     world.runtime.forget(&world.program).await.unwrap();
     assert_eq!(
-        world.runtime.image(&world.program, &build).await.unwrap(),
+        world.runtime.find(&world.program, &build).await.unwrap(),
         None
     );
     world.runtime.forget(&world.program).await.unwrap();

@@ -2,11 +2,11 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use hersh_sandbox::{BuildError, CollectedImages, InUse, Retention, Runtime};
+use hersh_sandbox::{BuildError, Builder, Collected, InUse, Retention};
 
 use crate::world::{World, until};
 
-async fn collect(world: &World, in_use: InUse) -> CollectedImages {
+async fn collect(world: &World, in_use: InUse) -> Collected {
     let asked = move || in_use.clone();
     let collected = world.runtime.collect(&asked, Retention::NOTHING).await;
     collected.unwrap()
@@ -33,11 +33,11 @@ async fn an_image_stays_as_long_as_a_program_refers_to_it() {
         ..InUse::default()
     };
     for in_use in [by_build, by_image] {
-        assert_eq!(collect(&world, in_use).await, CollectedImages::default());
+        assert_eq!(collect(&world, in_use).await, Collected::default());
         assert!(world.has_image(image.as_str()).await);
     }
     let collected = collect(&world, InUse::default()).await;
-    assert_eq!(collected.images, 1);
+    assert_eq!(collected.of("images"), 1);
     assert!(!world.has_image(image.as_str()).await);
     assert!(stranger.has_image(theirs.as_str()).await, "another host's");
     stranger.runtime.forget(&stranger.program).await.unwrap();
@@ -50,7 +50,7 @@ async fn what_runs_or_has_a_name_of_its_own_stays() {
     let image = running.receipt.image.clone();
     assert_eq!(
         collect(&world, InUse::default()).await,
-        CollectedImages::default()
+        Collected::default()
     );
     assert!(world.has_image(image.as_str()).await, "it runs");
     world.stop().await;
@@ -99,13 +99,13 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
     assert!(before > 0, "{result:?}");
     let asked = InUse::default;
     let an_hour = Retention {
-        failed_layers: Duration::from_secs(3600),
+        failed_builds: Duration::from_secs(3600),
         ..Retention::NOTHING
     };
     let young = world.runtime.collect(&asked, an_hour).await.unwrap();
     assert_eq!(
         young,
-        CollectedImages::default(),
+        Collected::default(),
         "the next attempt may want them"
     );
 
@@ -124,10 +124,10 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
         collected
     };
     let (_cancelled, during) = tokio::join!(world.runtime.build(request), during);
-    assert_eq!(during, CollectedImages::default());
+    assert_eq!(during, Collected::default());
 
     let collected = collect(&world, InUse::default()).await;
-    assert!(collected.layers > 0, "{collected:?}");
+    assert!(collected.of("layers") > 0, "{collected:?}");
     assert_eq!(layers(&world).await, 0);
 }
 
@@ -156,7 +156,7 @@ async fn what_is_needed_is_asked_after_what_there_is() {
         .unwrap();
     assert_eq!(
         (collected, *asked.lock().unwrap()),
-        (CollectedImages::default(), 1)
+        (Collected::default(), 1)
     );
     world.runtime.forget(&world.program).await.unwrap();
 }
@@ -249,17 +249,17 @@ async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
     };
     let collected = host.collect(&in_use, an_hour).await.unwrap();
     assert_eq!(
-        (collected.images, collected.fetched),
+        (collected.of("images"), collected.of("fetched")),
         (1, 0),
         "built from just now"
     );
     assert!(!world.has_image(image.as_str()).await);
     let collected = host.collect(&in_use, Retention::NOTHING).await.unwrap();
-    assert_eq!(collected.fetched, 1);
+    assert_eq!(collected.of("fetched"), 1);
     assert!(!world.has_image(&fetched).await);
     assert!(world.has_image(&a_persons).await, "nobody fetched it");
     let again = world.restarted().collect(&in_use, Retention::NOTHING).await;
-    assert_eq!(again.unwrap(), CollectedImages::default());
+    assert_eq!(again.unwrap(), Collected::default());
     let options = None::<bollard::query_parameters::RemoveImageOptions>;
     world
         .engine

@@ -186,7 +186,7 @@ async fn home_can_be_written_unless_image_or_manifest_say_another() {
         });
         world.runtime.start(spec).await.unwrap();
         until("it said where its home is", || async {
-            world.runtime.logs(&world.program, 1).await == [expected]
+            world.last_lines(1).await == [expected]
         })
         .await;
     }

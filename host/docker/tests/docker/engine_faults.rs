@@ -7,7 +7,7 @@ use bollard::{
     query_parameters::{CreateContainerOptions, RemoveContainerOptions},
 };
 use hersh_program::{ImageId, Instances, Observed};
-use hersh_sandbox::{BuildError, Runtime, StartError, StopError};
+use hersh_sandbox::{BuildError, Builder, Runtime, StartError, StopError};
 
 use crate::world::{World, unsandboxed};
 
@@ -52,10 +52,9 @@ async fn an_engine_that_is_down_is_named_in_every_answer() {
 
 #[tokio::test]
 async fn a_runtime_that_the_engine_does_not_know_is_named() {
-    let world = World::new();
+    let world = World::with(|config| config.gvisor = "runsc-absent".to_owned());
     let image = world.script("sleep 1000").await;
-    let mut spec = world.spec(&image, |_| {});
-    spec.sandbox.runtime = "runsc-absent".to_owned();
+    let spec = world.spec(&image, |_| {});
     let result = world.runtime.start(spec).await;
     let Err(StartError::Failed { message, .. }) = result else {
         panic!("{result:?}");
@@ -96,7 +95,7 @@ async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
     let image = world.script("sleep 1000").await;
     let spec = world.spec(&image, |_| {});
     let options = CreateContainerOptions {
-        name: Some(spec.name.clone()),
+        name: Some(format!("hersh-{0}-{0}-1", world.program)),
         ..CreateContainerOptions::default()
     };
     let body = ContainerCreateBody {
@@ -126,7 +125,12 @@ async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
 async fn a_sound_engine_passes_the_check() {
     for world in [World::new(), World::with(unsandboxed)] {
         let info = world.runtime.check().await.unwrap();
-        assert!(info.runtimes.iter().any(|name| name == "runsc"), "{info:?}");
-        assert!(!info.version.is_empty() && !info.api_version.is_empty());
+        assert!(
+            info.facts["runtimes"]
+                .split(' ')
+                .any(|name| name == "runsc"),
+            "{info:?}"
+        );
+        assert!(!info.version.is_empty() && !info.facts["api"].is_empty());
     }
 }

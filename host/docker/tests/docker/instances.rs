@@ -5,7 +5,7 @@ use std::time::Duration;
 use hersh_program::{InstanceId, InstanceNumber, Instances, Manifest, Observed, Readiness};
 use hersh_sandbox::{Runtime, Spec};
 
-use crate::world::World;
+use crate::world::{World, address};
 
 fn numbered(world: &World, number: u64) -> InstanceId {
     InstanceId {
@@ -24,8 +24,8 @@ async fn a_start_and_a_stop_leave_the_other_instance_alone() {
             ..Manifest::default()
         };
         manifest.limits.memory_bytes = 64 << 20;
-        let environment = world.runtime.environment(&world.program);
-        let spec = Spec::new(&numbered(&world, number), &image, &manifest, &environment);
+        let kernel = world.runtime.kernel();
+        let spec = Spec::new(&numbered(&world, number), &image, &manifest, kernel);
         world.runtime.start(spec).await.unwrap()
     };
     let see = async |number: u64| {
@@ -34,14 +34,14 @@ async fn a_start_and_a_stop_leave_the_other_instance_alone() {
     };
     let (first, second) = (start(1).await, start(2).await);
     assert_eq!(second.receipt.instance, InstanceNumber(2));
-    assert_ne!(first.address, second.address);
+    assert_ne!(address(&first).await, address(&second).await);
     for (number, running) in [(1, &first), (2, &second)] {
         assert_eq!(
             see(number).await,
             Observed::Running(running.container.clone())
         );
-        let address = world.runtime.address(&numbered(&world, number)).await;
-        assert_eq!(address.unwrap(), running.address);
+        let endpoint = world.runtime.endpoint(&numbered(&world, number)).await;
+        assert!(endpoint.unwrap().is_some());
     }
     // A further attempt at the same instance takes the place of the one before.
     let again = start(2).await;

@@ -234,12 +234,7 @@ pub async fn exit_of(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent 
 
 async fn until_says(world: &World, line: &str) {
     until("the program speaks", || async {
-        world
-            .runtime
-            .logs(&world.program, 50)
-            .await
-            .iter()
-            .any(|said| said == line)
+        world.last_lines(50).await.iter().any(|said| said == line)
     })
     .await;
 }

@@ -9,7 +9,7 @@ use std::{
 use hersh_program::{Instances, NetworkMode};
 use hersh_sandbox::Runtime;
 
-use crate::world::{UNTIL_GO, World, until};
+use crate::world::{UNTIL_GO, World, address, until};
 
 /// Answers every connection to port 8080 with a word.
 const SERVER: &str = "nc -ll -p 8080 -e echo served";
@@ -18,7 +18,7 @@ const SERVER: &str = "nc -ll -p 8080 -e echo served";
 async fn the_host_reaches_the_program_and_nothing_is_published() {
     let world = World::new();
     let running = world.start(SERVER).await;
-    let address = SocketAddr::new(running.address.unwrap(), 8080);
+    let address = SocketAddr::new(address(&running).await.unwrap(), 8080);
     until("the program answers", || async {
         TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
     })
@@ -58,7 +58,7 @@ async fn neighbours_the_host_and_the_internet_are_out_of_reach() {
 
     // Each target answers the host, so that a silence inside means something.
     let service = host_service();
-    let other = SocketAddr::new(other.address.unwrap(), 8080);
+    let other = SocketAddr::new(address(&other).await.unwrap(), 8080);
     let internet: SocketAddr = std::env::var("HERSH_TEST_INTERNET")
         .unwrap()
         .parse()
@@ -69,7 +69,7 @@ async fn neighbours_the_host_and_the_internet_are_out_of_reach() {
         })
         .await;
     }
-    let bridge = gateway(running.address.unwrap());
+    let bridge = gateway(address(&running).await.unwrap());
     let uplink: IpAddr = "198.51.100.254".parse().unwrap();
     for host in [bridge, uplink] {
         let target = SocketAddr::new(host, service);
@@ -144,9 +144,9 @@ async fn egress_reaches_the_internet_and_neither_host_nor_neighbour() {
     );
 
     let service = host_service();
-    let bridge = gateway(running.address.unwrap());
+    let bridge = gateway(address(&running).await.unwrap());
     accept_in_front("INPUT", SocketAddr::new(bridge, service));
-    for (host, port) in [(other.address.unwrap(), 8080), (bridge, service)] {
+    for (host, port) in [(address(&other).await.unwrap(), 8080), (bridge, service)] {
         let said = world
             .inside(id, &format!("nc -w 2 {host} {port} </dev/null; echo ended"))
             .await;
@@ -173,7 +173,7 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
     let egress = |manifest: &mut hersh_program::Manifest| manifest.network = NetworkMode::Egress;
     for ends_by_itself in [false, true] {
         let running = world.runtime.start(world.spec(&image, egress)).await;
-        let address = running.unwrap().address.unwrap();
+        let address = address(&running.unwrap()).await.unwrap();
         let rules = std::process::Command::new("iptables")
             .args(["--wait", "5", "-t", "mangle", "-S", "FORWARD"])
             .output()
@@ -207,7 +207,10 @@ async fn a_full_network_is_followed_by_another_one_apart() {
     let first = world.spec_of(&neighbour, &image, |_| {});
     let first = world.runtime.start(first).await.unwrap();
     let second = world.start("sleep 1000").await;
-    let (one, other) = (first.address.unwrap(), second.address.unwrap());
+    let (one, other) = (
+        address(&first).await.unwrap(),
+        address(&second).await.unwrap(),
+    );
     assert_ne!(gateway(one), gateway(other));
 
     let target = SocketAddr::new(one, 8080);
@@ -235,7 +238,7 @@ async fn an_address_that_was_just_left_is_not_the_next_ones() {
     let neighbour = world.neighbour();
     let running = world.start("sleep 1000").await;
     let id = running.container.as_str();
-    let address = running.address.unwrap().to_string();
+    let taken = address(&running).await.unwrap().to_string();
     // Behind the host's back, so that it still takes the address for the program's.
     let killed = world.engine.kill_container(id, None);
     killed.await.unwrap();
@@ -248,19 +251,19 @@ async fn an_address_that_was_just_left_is_not_the_next_ones() {
     for _ in 0..3 {
         let spec = world.spec_of(&neighbour, &image, |_| {});
         let other = world.runtime.start(spec).await.unwrap();
-        assert_ne!(other.address.unwrap().to_string(), address);
+        assert_ne!(address(&other).await.unwrap().to_string(), taken);
         let stopped = world
             .runtime
             .stop(&neighbour, Instances::All, Duration::ZERO);
         stopped.await.unwrap();
     }
-    // The engine knows which one it had, so no round of all addresses comes by it either.
+    // The engine knows which one it had, so no round of all takenes comes by it either.
     let given = world.inspect(id).await.network_settings.unwrap();
     let given = given.networks.unwrap().into_values();
     let given: Vec<_> = given
         .filter_map(|it| it.ipam_config?.ipv4_address)
         .collect();
-    assert_eq!(given, [address]);
+    assert_eq!(given, [taken]);
     world.stop().await;
 }
 
@@ -270,7 +273,7 @@ async fn without_a_network_there_is_only_loopback() {
     let image = world.script("sleep 1000").await;
     let spec = world.spec(&image, |manifest| manifest.network = NetworkMode::None);
     let running = world.runtime.start(spec).await.unwrap();
-    assert_eq!(running.address, None);
+    assert_eq!(address(&running).await, None);
     let interfaces = world
         .inside(running.container.as_str(), "cut -d: -f1 /proc/net/dev")
         .await;

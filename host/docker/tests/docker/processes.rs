@@ -30,7 +30,7 @@ async fn the_fewest_processes_run_a_shell_that_starts_others() {
     let image = world.script(script).await;
     start_with(&world, &image, MIN_PIDS).await;
     until("the loop is through", || async {
-        world.runtime.logs(&world.program, 1).await == ["ran 200"]
+        world.last_lines(1).await == ["ran 200"]
     })
     .await;
     world.stop().await;
@@ -68,7 +68,7 @@ async fn many_processes_at_once_don_t_end_the_sandbox() {
     let image = world.script(script).await;
     let id = start_with(&world, &image, 256).await;
     until("all are started", || async {
-        world.runtime.logs(&world.program, 1).await == ["busy"]
+        world.last_lines(1).await == ["busy"]
     })
     .await;
     let seen = world.inside(&id, "ls -d /proc/[0-9]* | wc -l").await;
@@ -103,16 +103,13 @@ async fn signals_reach_the_program_and_its_code_comes_back() {
     let script = "trap 'echo saving; sleep 1; echo saved; exit 7' TERM; echo up; while :; do sleep 0.1; done";
     let image = world.script(script).await;
     start_with(&world, &image, 64).await;
-    until("it is up", || async {
-        world.runtime.logs(&world.program, 1).await == ["up"]
-    })
-    .await;
+    until("it is up", || async { world.last_lines(1).await == ["up"] }).await;
     let grace = std::time::Duration::from_secs(10);
     world
         .runtime
         .stop(&world.program, Instances::All, grace)
         .await
         .unwrap();
-    let said = world.runtime.logs(&world.program, 10).await;
+    let said = world.last_lines(10).await;
     assert_eq!(said, ["up", "saving", "saved"]);
 }

@@ -27,10 +27,7 @@ async fn an_exit_and_the_last_lines_come_through_a_broken_connection() {
         .unwrap()
         .container;
     let says = async |line: &str| {
-        until(line, || async {
-            runtime.logs(&world.program, 1).await == [line]
-        })
-        .await;
+        until(line, || async { world.last_lines(1).await == [line] }).await;
     };
     says("one").await;
 
@@ -52,7 +49,7 @@ async fn an_exit_and_the_last_lines_come_through_a_broken_connection() {
         (id, ExitReason::Code(6))
     );
     says("three").await;
-    let lines = runtime.logs(&world.program, 50).await;
+    let lines = world.last_lines(50).await;
     assert_eq!(lines, ["one", "two", "three"]);
     world.stop().await;
 }

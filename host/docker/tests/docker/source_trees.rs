@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use hersh_sandbox::Runtime;
+use hersh_sandbox::Builder as _;
 use hersh_storage::SourceLimits;
 use tar::{Builder, EntryType, Header};
 

@@ -1,12 +1,12 @@
 //! Starts: what is verified, what is refused, what is left.
 
 use hersh_program::{ExitReason, ImageId, Observed};
-use hersh_sandbox::{Contract, Runtime, RuntimeMode, StartError};
+use hersh_sandbox::{Contract, Evidence, Kernel, Runtime, StartError};
 use serde_json::{Value, json};
 
 use crate::{
     meddler::Meddler,
-    world::{World, unsandboxed},
+    world::{World, address, unsandboxed},
 };
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     let world = World::new();
     let running = world.start("sleep 1000").await;
     let receipt = &running.receipt;
-    assert_eq!(receipt.mode, RuntimeMode::Runsc);
+    assert_eq!(receipt.asked_kernel, Kernel::Gvisor);
     assert!(
         receipt.kernel.contains("Starting gVisor"),
         "{}",
@@ -25,14 +25,21 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     let told: Vec<&str> = receipt
         .contracts
         .iter()
-        .flat_map(|one| one.values.iter().map(String::as_str))
+        .flat_map(|one| &one.properties)
+        .filter_map(|proof| match &proof.evidence {
+            Evidence::Observed(how) if proof.property == "kernel gVisor's" => Some(how.as_str()),
+            Evidence::Observed(_) | Evidence::Declared(_) | Evidence::Absent(_) => None,
+        })
         .collect();
-    let seen = |words: &str| told.iter().any(|value| value.starts_with(words));
-    assert!(seen("process on the machine runsc version "), "{told:?}");
+    let [how] = told.as_slice() else {
+        panic!("{receipt:?}");
+    };
     assert!(
-        seen("stack the machine's") || seen("stack gVisor's"),
-        "{told:?}"
+        how.contains("process on the machine: runsc version "),
+        "{how}"
     );
+    let stacks = ["the machine's network stack", "gVisor's network stack"];
+    assert!(stacks.iter().any(|stack| how.contains(stack)), "{how}");
     world
         .storage
         .write_receipt(&world.program, receipt)
@@ -44,11 +51,9 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
 
     let log = world.inside(running.container.as_str(), "dmesg").await;
     assert!(log.contains("Starting gVisor"), "{log}");
-    assert_eq!(
-        world.runtime.address(&world.instance()).await.unwrap(),
-        running.address
-    );
-    assert!(running.address.is_some());
+    let endpoint = world.runtime.endpoint(&world.instance()).await.unwrap();
+    assert!(endpoint.is_some());
+    assert!(address(&running).await.is_some());
     let observed = world.runtime.observe(&world.instance()).await.unwrap();
     assert_eq!(observed, Observed::Running(running.container));
     world.stop().await;
@@ -122,10 +127,10 @@ async fn a_spec_that_breaks_a_contract_creates_nothing() {
     let world = World::new();
     let image = world.script("sleep 1000").await;
     let mut spec = world.spec(&image, |_| {});
-    spec.sandbox.read_only = false;
+    spec.bounds.memory_bytes = 1;
     let meddler = Meddler::spawn(|_| {});
     let runtime = meddler.runtime(&world);
-    assert_violates(runtime.start(spec).await, Contract::ReadOnlyRoot);
+    assert_violates(runtime.start(spec).await, Contract::Limits);
     assert_eq!(meddler.created(), 0);
 }
 
@@ -153,7 +158,7 @@ async fn whatever_is_altered_behind_our_back_is_caught_and_removed() {
 async fn a_development_host_says_so_in_the_receipt() {
     let world = World::with(unsandboxed);
     let running = world.start("sleep 1000").await;
-    assert_eq!(running.receipt.mode, RuntimeMode::RuncForDevelopment);
+    assert_eq!(running.receipt.asked_kernel, Kernel::Machine);
     assert!(
         running.receipt.kernel.starts_with("Linux version"),
         "{}",

@@ -1,6 +1,6 @@
 //! What an engine does is seen before it is relied on.
 
-use hersh_sandbox::{BuildError, Finding, Runtime, Verdict};
+use hersh_sandbox::{BuildError, Builder, Finding, Runtime, Verdict};
 
 use crate::{
     own_engine::OwnEngine,

@@ -1,6 +1,6 @@
 //! The name of the user that every program runs as.
 
-use hersh_sandbox::{BuildError, Runtime};
+use hersh_sandbox::{BuildError, Builder, Runtime};
 
 use crate::world::World;
 

@@ -1,6 +1,7 @@
 //! One host with one program beside the test engine, and ways to look at what it does.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -19,7 +20,7 @@ use hersh_program::{
     ProgramId, Readiness,
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, Hold, Making, Running, Runtime, RuntimeMode, Spec, StartError,
+    BuildError, BuildRequest, Builder, Hold, Kernel, Making, Running, Runtime, Spec, StartError,
 };
 use hersh_storage::{SourceLimits, Storage, output::LogStore};
 use tokio_util::sync::CancellationToken;
@@ -210,8 +211,7 @@ impl World {
         };
         manifest.limits.memory_bytes = 64 * 1024 * 1024;
         change(&mut manifest);
-        let environment = self.runtime.environment(program);
-        Spec::new(&first(program), image, &manifest, &environment)
+        Spec::new(&first(program), image, &manifest, self.runtime.kernel())
     }
 
     /// Starts a shell script in a sandbox.
@@ -294,11 +294,30 @@ impl World {
         text
     }
 
+    /// The last lines that the program printed.
+    pub async fn last_lines(&self, count: usize) -> Vec<String> {
+        let lines = self.output.tail(&self.program, count).await.unwrap();
+        lines.into_iter().map(|line| line.text).collect()
+    }
+
     /// The ids of all containers in the engine that belong to this world's host.
     pub async fn containers(&self) -> Vec<String> {
         let listed = self.runtime.list().await.unwrap();
         listed.iter().map(|one| one.container.to_string()).collect()
     }
+}
+
+/// The address of a container on its network; `None` without one.
+pub async fn address(running: &Running) -> Option<IpAddr> {
+    let path = socket();
+    let engine =
+        Docker::connect_with_unix(path.to_str().unwrap(), 60, API_DEFAULT_VERSION).unwrap();
+    let container = engine
+        .inspect_container(running.container.as_str(), None)
+        .await;
+    let settings = container.unwrap().network_settings.unwrap();
+    let mut networks = settings.networks.unwrap_or_default().into_values();
+    networks.find_map(|network| network.ip_address?.parse().ok())
 }
 
 /// The first instance of a program.
@@ -317,7 +336,7 @@ pub fn runtime(config: DockerConfig, storage: &Storage) -> DockerRuntime {
 
 /// A development host on the machine's own kernel.
 pub fn unsandboxed(config: &mut DockerConfig) {
-    config.mode = RuntimeMode::RuncForDevelopment;
+    config.kernel = Kernel::Machine;
 }
 
 /// Waits until `holds`, or fails with what it was waiting for.

@@ -238,6 +238,7 @@ impl From<CopyError> for Failure {
             | CopyError::File(_)
             | CopyError::NotPaused(_)
             | CopyError::NotWoken(_)
+            | CopyError::NotMeasured(_)
             | CopyError::Copy(_)
             | CopyError::Storage(_)
             | CopyError::Space(_)
@@ -257,7 +258,8 @@ impl From<CopyError> for Failure {
             CopyError::File(StateFileError::Path(_)) => Code::BadRequest,
             CopyError::File(StateFileError::NoFolder(_)) => Code::NotFound,
             CopyError::NotPaused(StopError::Unavailable(_))
-            | CopyError::NotWoken(StopError::Unavailable(_)) => Code::EngineUnavailable,
+            | CopyError::NotWoken(StopError::Unavailable(_))
+            | CopyError::NotMeasured(_) => Code::EngineUnavailable,
             CopyError::NotPaused(StopError::Failed { .. })
             | CopyError::NotWoken(StopError::Failed { .. }) => Code::Conflict,
             CopyError::Copy(StateCopyError::DiskFull) => Code::StorageFull,

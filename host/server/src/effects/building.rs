@@ -12,7 +12,7 @@ use hersh_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::space::Space;
-use hersh_sandbox::{BuildError, BuildRequest, Hold, Making, Runtime};
+use hersh_sandbox::{BuildError, BuildRequest, Builder, Hold, Making};
 
 /// Builds of a host at once.
 pub(crate) const BUILDS_AT_ONCE: usize = 2;
@@ -22,7 +22,7 @@ pub(crate) const BUILDS_WAITING_MAX: usize = 1_000;
 /// Builds the images of a host.
 pub(crate) struct Builds {
     pub(crate) storage: Storage,
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) builder: Arc<dyn Builder>,
     pub(crate) queue: TurnQueue,
     pub(crate) space: Space,
     /// Whom a program's build is for.
@@ -51,7 +51,7 @@ impl Builds {
         rules: &BuildRules,
         timeout: Duration,
     ) -> Result<ImageId, Cause> {
-        if let Some(image) = self.runtime.image(&task.program, build).await? {
+        if let Some(image) = self.builder.find(&task.program, build).await? {
             return Ok(image);
         }
         let context_dir = self.storage.source_path(&task.program, build);
@@ -69,7 +69,7 @@ impl Builds {
             .check()
             .map_err(|error| not_built(error.to_string()))?;
         let stop = CancellationToken::new();
-        let mut building = self.runtime.build(BuildRequest {
+        let mut building = self.builder.build(BuildRequest {
             program: task.program.clone(),
             making,
             build: build.clone(),

@@ -13,23 +13,24 @@ mod readiness;
 use std::{sync::Arc, time::Duration};
 
 use hersh_base::{
+    sandbox::StateUsage,
     surroundings::Surroundings,
     turns::{Owner, Turn, TurnQueue},
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, Instances,
-    Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
+    Logs, Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
 };
-use hersh_proxy::{Miss, endpoint::Endpoint, socket::remove_socket};
-use hersh_storage::{Storage, StorageError, Usage};
+use hersh_proxy::Miss;
+use hersh_storage::{
+    Storage, StorageError,
+    output::{CAUSE_LINES, LogStore, Marks, for_cause},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{building::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
 use crate::programs::{LOOK_INTERVAL, Looks};
-use hersh_sandbox::{Running, Runtime, Spec, StartError};
-
-/// The last lines that travel with a cause.
-const LOG_TAIL_LINES: usize = 50;
+use hersh_sandbox::{Running, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
@@ -46,6 +47,8 @@ const TOLD_TIMES_LIMIT: u64 = 64;
 pub(crate) struct Effects {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// What programs printed.
+    pub(crate) output: LogStore,
     pub(crate) surroundings: Surroundings,
     pub(crate) builds: Builds,
     /// Whose state is measured before it waits for its turn to start.
@@ -87,10 +90,7 @@ impl EffectHandler for Effects {
     ) -> Result<Started, Cause> {
         let instance = task.instance(instance);
         let spec = self.spec(&instance, image, manifest);
-        tokio::try_join!(
-            self.remove_socket(&task.program),
-            self.forget_end(&task.program)
-        )?;
+        self.forget_end(&task.program).await?;
         let turn = self
             .turn_to_start(task, manifest.limits.state_bytes)
             .await?;
@@ -98,7 +98,7 @@ impl EffectHandler for Effects {
         // Dropped when cancelled: the stop that follows waits for the end of what was begun.
         let running = tokio::select! {
             biased;
-            running = self.runtime.start_in_turn(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
+            running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
             cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => return Err(cause),
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
@@ -140,7 +140,7 @@ impl EffectHandler for Effects {
     }
 
     async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
-        self.runtime.forget(&task.program).await?;
+        self.builds.builder.forget(&task.program).await?;
         let id = task.program.clone();
         self.on_storage(move |storage| storage.remove(&id))
             .await
@@ -153,8 +153,7 @@ impl EffectHandler for Effects {
 
 impl Effects {
     fn spec(&self, instance: &InstanceId, image: &ImageId, manifest: &Manifest) -> Spec {
-        let environment = self.runtime.environment(&instance.program);
-        Spec::new(instance, image, manifest, &environment)
+        Spec::new(instance, image, manifest, self.runtime.kernel())
     }
 
     /// Fails if the program's `/state` is over its limit, then waits for its turn to start. Measures
@@ -177,23 +176,6 @@ impl Effects {
                 "no place to start came free within {} minutes; start it again later",
                 waited.as_secs() / 60
             ))),
-        }
-    }
-
-    /// Without a network, a program is reached by the socket in its state folder.
-    fn endpoint_of(&self, program: &ProgramId, running: &Running) -> Endpoint {
-        running.address.map_or_else(
-            || Endpoint::socket(self.storage.paths(program).state),
-            Endpoint::Address,
-        )
-    }
-
-    async fn remove_socket(&self, program: &ProgramId) -> Result<(), Cause> {
-        let state = self.storage.paths(program).state;
-        let removed = self.surroundings.blocking(move || remove_socket(&state));
-        match removed.await {
-            Ok(removed) => removed.map_err(|error| start_failed(error.to_string())),
-            Err(error) => Err(start_failed(error.to_string())),
         }
     }
 
@@ -225,18 +207,17 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let endpoint = self.endpoint_of(&task.program, running);
         let seen = self.probes.begin(&task.program);
         let saw = |what: &str| seen.saw(what);
-        let probing = readiness::wait(&task.program, manifest, &endpoint, left, saw);
+        let probing = readiness::wait(&task.program, manifest, &running.endpoint, left, saw);
         tokio::select! {
             biased;
             ready = probing => match ready {
                 Ok(()) => Ok(()),
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
-                    last_probe: self.last_probe_text(instance, manifest, &endpoint, &last_probe).await,
-                    logs: self.runtime.logs(&task.program, LOG_TAIL_LINES).await,
+                    last_probe: self.last_probe_text(instance, manifest, &last_probe).await,
+                    logs: self.last_lines(&task.program).await,
                 }),
             },
             cause = self.ended(instance, &manifest.readiness) => Err(cause),
@@ -251,20 +232,26 @@ impl Effects {
         &self,
         instance: &InstanceId,
         manifest: &Manifest,
-        endpoint: &Endpoint,
         last_probe: &Miss,
     ) -> String {
         let seen = last_probe.words();
-        match (endpoint, last_probe) {
-            (Endpoint::Address(_), Miss::Unreached(_)) => {
+        match last_probe {
+            Miss::NoListener(_) => {
                 let listeners = self.runtime.listeners(instance).await;
                 let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
                 format!("{seen}; {advice}")
             }
-            (Endpoint::Socket { .. }, _) | (Endpoint::Address(_), Miss::Unready(_)) => {
-                seen.to_owned()
-            }
+            Miss::Unreached(_) | Miss::Unready(_) => seen.to_owned(),
         }
+    }
+
+    /// What it printed last, for its cause.
+    async fn last_lines(&self, program: &ProgramId) -> Logs {
+        let (output, id) = (self.output.clone(), program.clone());
+        let read = move || output.read_tail(&id, CAUSE_LINES, Marks::Hidden);
+        let lines = self.surroundings.blocking(read).await;
+        let lines = lines.ok().and_then(Result::ok).unwrap_or_default();
+        for_cause(lines.iter().map(|line| &line.text))
     }
 
     /// Waits for the end of the instance, as the cause that it is for a start.
@@ -288,12 +275,12 @@ impl Effects {
         // Counted further than the limit, to tell how much there is.
         let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
         match self.state_usage(program, enough, Some(turn)).await? {
-            Usage::Bytes(used) if used <= limit_bytes => Ok(()),
-            Usage::Bytes(used) => Err(Cause::StateTooLarge {
+            StateUsage::Bytes(used) if used <= limit_bytes => Ok(()),
+            StateUsage::Bytes(used) => Err(Cause::StateTooLarge {
                 used_bytes: used.min(enough),
                 limit_bytes,
             }),
-            Usage::Unsettled => Err(start_failed(
+            StateUsage::Unsettled => Err(start_failed(
                 "its /state keeps changing although it does not run; find out what on this machine writes there"
                     .to_owned(),
             )),
@@ -321,17 +308,10 @@ impl Effects {
         program: &ProgramId,
         enough: u64,
         turn: Option<Turn>,
-    ) -> Result<Usage, Cause> {
-        let (storage, id) = (self.storage.clone(), program.clone());
-        let measured = self.surroundings.blocking(move || {
-            let usage = storage.state_usage(&id, enough);
-            drop(turn);
-            usage
-        });
-        match measured.await {
-            Ok(measured) => measured.map_err(|error| start_failed(error.to_string())),
-            Err(error) => Err(start_failed(error.to_string())),
-        }
+    ) -> Result<StateUsage, Cause> {
+        let measured = self.runtime.state_bytes(program, enough, Box::new(turn));
+        let failed = |error: Unavailable| start_failed(error.to_string());
+        measured.await.map_err(failed)
     }
 
     async fn still_running(

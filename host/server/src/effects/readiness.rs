@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use hersh_base::endpoint::Endpoint;
 use hersh_program::{Manifest, ProgramId, Readiness};
-use hersh_proxy::{Miss, Rules, endpoint::Endpoint};
+use hersh_proxy::{Miss, Rules};
 use tokio::time::Instant;
 
 /// Between looks at the container itself while its program is probed: those that end before they are
@@ -34,7 +35,7 @@ pub(crate) struct NotReady {
     pub(crate) last_probe: Miss,
 }
 
-/// Probes the program at `place` until it is up, at most for `limit`, and tells `saw` what each probe
+/// Probes the program at `endpoint` until it is up, at most for `limit`, and tells `saw` what each probe
 /// saw before that. It is asked as the proxy asks
 /// it later: on the same port, under the same name, and what it answers is read by the same rules.
 pub(crate) async fn wait(
@@ -80,10 +81,8 @@ async fn probe(
     match &manifest.readiness {
         Readiness::None { .. } => Ok(()),
         Readiness::Tcp { port } => {
-            let connected = endpoint.connect(*port).await;
-            connected
-                .map(drop)
-                .map_err(|error| Miss::Unreached(error.to_string()))
+            let connected = endpoint.dial(*port).await;
+            connected.map(drop).map_err(|error| Miss::from(&error))
         }
         Readiness::Http { path, .. } => {
             hersh_proxy::probe(endpoint, rules, program.as_str(), path).await
@@ -93,9 +92,10 @@ async fn probe(
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{net::IpAddr, path::PathBuf};
 
     use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
+    use hersh_storage::Storage;
     use tokio::{
         io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
         net::{TcpListener, UnixListener},
@@ -125,7 +125,16 @@ mod tests {
     }
 
     fn loopback() -> Endpoint {
-        Endpoint::Address(IpAddr::from([127, 0, 0, 1]))
+        Endpoint::at(IpAddr::from([127, 0, 0, 1]))
+    }
+
+    /// The way to a program without a network, and the folder with its socket.
+    fn socket_of_program() -> (tempfile::TempDir, Endpoint, PathBuf) {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(data.path()).unwrap();
+        let program = ProgramId::parse("shop").unwrap();
+        let state = storage.ensure_folders(&program).unwrap().state;
+        (data, storage.state_socket(&program), state)
     }
 
     /// Reads a request's head and answers with these bytes and the end of the connection.
@@ -193,8 +202,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_without_a_network_is_ready_by_its_socket() {
-        let state = tempfile::tempdir().unwrap();
-        let path = state.path().join(SOCKET_NAME);
+        let (_data, endpoint, state) = socket_of_program();
+        let path = state.join(SOCKET_NAME);
         let listener = UnixListener::bind(&path).unwrap();
         std::os::unix::fs::chown(&path, Some(SANDBOX_ID), None).unwrap();
         tokio::spawn(async move {
@@ -203,7 +212,6 @@ mod tests {
                 answer(stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
             }
         });
-        let endpoint = Endpoint::socket(state.path().into());
         assert_eq!(probed(http(8080, "/"), &endpoint, ENOUGH).await, Ok(()));
         let tcp = Readiness::Tcp { port: 8080 };
         assert_eq!(probed(tcp, &endpoint, ENOUGH).await, Ok(()));
@@ -242,8 +250,7 @@ mod tests {
             said.starts_with(&format!("connect to port {port}")),
             "{said}"
         );
-        let state = tempfile::tempdir().unwrap();
-        let endpoint = Endpoint::socket(state.path().into());
+        let (_data, endpoint, _state) = socket_of_program();
         let said = probed(http(port, "/"), &endpoint, soon).await.unwrap_err();
         assert!(said.contains("$HERSH_WATCHER_SOCKET"), "{said}");
         let none = Readiness::None { port };

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use hersh_base::{detached::run_detached, permits::Permit};
+use hersh_base::{detached::run_detached, permits::Permit, sandbox::StateUsage};
 use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
     Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor, UserId,
 };
-use hersh_storage::{StagedSource, Usage};
+use hersh_storage::StagedSource;
 
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
@@ -132,7 +132,7 @@ impl Host {
         let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
         // Its `/state` is empty: what it keeps at the first look, it has written since.
-        entry.state_looks().take(Usage::Bytes(0), u64::MAX);
+        entry.state_looks().take(StateUsage::Bytes(0), u64::MAX);
         self.0.registry.insert(id.clone(), Arc::clone(&entry));
         tracing::info!(program = %id, owner = %entry.owner(), "created");
         Ok(entry)

@@ -19,7 +19,7 @@ use hersh_program::{
     CommandError as ProgramError, Event, InstanceId, InstanceNumber, Program, ProgramId, Refusal,
     State, UserId,
 };
-use hersh_proxy::{Proxy, Upstream, endpoint::Endpoint, io_threads};
+use hersh_proxy::{Proxy, Upstream, io_threads};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
@@ -43,7 +43,7 @@ use crate::{
     space::Space,
     words,
 };
-use hersh_sandbox::{Runtime, Spec, Unavailable, to_compose_yaml};
+use hersh_sandbox::{Builder, Runtime, Spec, Unavailable};
 
 /// What a user can ask of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) builder: Arc<dyn Builder>,
     pub(crate) output: LogStore,
     pub(crate) registry: Arc<Registry>,
     pub(crate) effects: Arc<MeasuredEffects<Effects>>,
@@ -120,6 +121,10 @@ impl Host {
     /// What programs printed, to read and to follow, across their instances.
     pub(crate) fn output(&self) -> &LogStore {
         &self.0.output
+    }
+
+    pub(crate) fn builder(&self) -> &dyn Builder {
+        &*self.0.builder
     }
 
     pub(crate) fn runtime(&self) -> &dyn Runtime {
@@ -187,10 +192,9 @@ impl Host {
                 program: program.id.clone(),
                 number: InstanceNumber(program.instances.unwrap_or_default()),
             };
-            let environment = self.0.runtime.environment(&program.id);
-            let manifest = program.run_manifest();
-            let spec = Spec::new(&instance, image, manifest, &environment);
-            Some(to_compose_yaml(&spec, manifest))
+            let runtime = self.runtime();
+            let spec = Spec::new(&instance, image, program.run_manifest(), runtime.kernel());
+            Some(runtime.explain(&spec))
         })
     }
 
@@ -353,12 +357,8 @@ impl Host {
         let Some((instance, container)) = entry.supervisor().with_state(ready) else {
             return Ok(None);
         };
-        // Without a network, a program is reached by the socket in its state folder.
-        let endpoint = match self.0.runtime.address(&instance).await? {
-            Some(address) => Endpoint::Address(address),
-            None => Endpoint::socket(self.0.storage.paths(&instance.program).state),
-        };
-        Ok(entry.adopt(container, endpoint))
+        let endpoint = self.0.runtime.endpoint(&instance).await?;
+        Ok(endpoint.and_then(|endpoint| entry.adopt(container, endpoint)))
     }
 }
 

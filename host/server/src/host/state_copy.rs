@@ -13,15 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_base::{detached::run_detached, permits::Permit};
+use hersh_base::{detached::run_detached, permits::Permit, sandbox::StateUsage};
 use hersh_journal::JournalError;
 use hersh_program::{InstanceId, Program, ProgramId, State};
-use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError, Usage};
+use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError};
 use tokio::task::JoinError;
 
 use super::{Entry, Host};
 use crate::space::NoSpace;
-use hersh_sandbox::StopError;
+use hersh_sandbox::{StopError, Unavailable};
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
@@ -58,6 +58,8 @@ pub(crate) enum CopyError {
     Copy(#[from] StateCopyError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("its state can't be measured: {0}")]
+    NotMeasured(#[from] Unavailable),
     #[error(transparent)]
     Space(#[from] NoSpace),
     #[error(transparent)]
@@ -173,11 +175,13 @@ impl Host {
     /// The limit for copying a program at rest, bytes: its own limit, or what it holds if that is more.
     /// A program over its limit is not started, so a copy is the only way to save its data.
     async fn kept_bytes(&self, program: &Program) -> Result<u64, CopyError> {
-        let (id, limit) = (program.id.clone(), program.manifest().limits.state_bytes);
-        let usage = self.blocking(move |host| host.storage().state_usage(&id, KEPT_BYTES_MAX));
-        Ok(match usage.await?? {
-            Usage::Bytes(bytes) if bytes <= KEPT_BYTES_MAX => limit.max(bytes),
-            Usage::Bytes(_) | Usage::Unsettled => limit,
+        let limit = program.manifest().limits.state_bytes;
+        let measured = self
+            .runtime()
+            .state_bytes(&program.id, KEPT_BYTES_MAX, Box::new(()));
+        Ok(match measured.await? {
+            StateUsage::Bytes(bytes) if bytes <= KEPT_BYTES_MAX => limit.max(bytes),
+            StateUsage::Bytes(_) | StateUsage::Unsettled => limit,
         })
     }
 

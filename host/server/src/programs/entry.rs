@@ -5,10 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use hersh_base::endpoint::Endpoint;
 use hersh_base::locked::locked;
 use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, Supervisor, UserId};
-use hersh_proxy::{InFlight, Rules, Upstream, endpoint::Endpoint};
+use hersh_proxy::{InFlight, Rules, Upstream};
 use hersh_sandbox::Making;
 use tokio_util::sync::CancellationToken;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_storage::Usage;
+use hersh_base::sandbox::StateUsage;
 
 /// How often every running program is looked at.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -38,14 +38,14 @@ impl Looks {
     }
 
     /// Takes in what the newest look saw; true if that is too much for `limit`, bytes.
-    pub(crate) fn take(&self, seen: Usage, limit: u64) -> bool {
+    pub(crate) fn take(&self, seen: StateUsage, limit: u64) -> bool {
         match seen {
-            Usage::Bytes(bytes) => {
+            StateUsage::Bytes(bytes) => {
                 self.bytes.store(bytes, Ordering::Relaxed);
                 self.unsettled.store(0, Ordering::Relaxed);
                 bytes > limit
             }
-            Usage::Unsettled => {
+            StateUsage::Unsettled => {
                 let before = self.unsettled.fetch_add(1, Ordering::Relaxed);
                 before.saturating_add(1) >= UNSETTLED_LOOKS_MAX
             }
@@ -61,14 +61,14 @@ mod tests {
     fn what_evades_every_look_is_too_much() {
         let looks = Looks::default();
         assert_eq!(looks.bytes(), None);
-        assert!(!looks.take(Usage::Unsettled, 10));
-        assert!(!looks.take(Usage::Unsettled, 10));
-        assert!(!looks.take(Usage::Bytes(10), 10));
-        assert!(!looks.take(Usage::Unsettled, 10));
-        assert!(!looks.take(Usage::Unsettled, 10));
-        assert!(looks.take(Usage::Unsettled, 10));
-        assert!(looks.take(Usage::Unsettled, 10));
+        assert!(!looks.take(StateUsage::Unsettled, 10));
+        assert!(!looks.take(StateUsage::Unsettled, 10));
+        assert!(!looks.take(StateUsage::Bytes(10), 10));
+        assert!(!looks.take(StateUsage::Unsettled, 10));
+        assert!(!looks.take(StateUsage::Unsettled, 10));
+        assert!(looks.take(StateUsage::Unsettled, 10));
+        assert!(looks.take(StateUsage::Unsettled, 10));
         assert_eq!(looks.bytes(), Some(10));
-        assert!(looks.take(Usage::Bytes(11), 10));
+        assert!(looks.take(StateUsage::Bytes(11), 10));
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     space::{FREE_BYTES_MIN, Space},
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
-use hersh_sandbox::{Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
+use hersh_sandbox::{Builder, Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
 
 /// Why a host's programs could not be brought back. None was resumed.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,7 @@ pub(crate) struct Foundation {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) builder: Arc<dyn Builder>,
     pub(crate) output: LogStore,
     pub(crate) accounts: Accounts,
     pub(crate) surroundings: Surroundings,
@@ -118,6 +119,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         storage,
         journal,
         runtime,
+        builder,
         output,
         accounts,
         surroundings,
@@ -126,6 +128,8 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let registry = Arc::new(Registry::default());
     let space = space_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
+    // Kept before anything is resumed, since what runs already relies on it.
+    let keeping = tokio::spawn(runtime.keep());
     // Listened to before anything is resumed, so that no exit falls in between.
     let exits = listen(&*runtime, &registry);
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
@@ -135,8 +139,9 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let effects = Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
+        output: output.clone(),
         surroundings: surroundings.clone(),
-        builds: builds_of(&storage, &runtime, &build_queue, &space, tenancy),
+        builds: builds_of(&storage, &builder, &build_queue, &space, tenancy),
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         start_owner: start_owner_of(Arc::clone(&registry)),
@@ -147,6 +152,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         storage,
         journal,
         runtime,
+        builder,
         output,
         registry,
         effects: Arc::new(MeasuredEffects::new(effects, metrics.clone())),
@@ -166,21 +172,21 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         build_queue,
     });
     let left = recover(&host, programs).await?;
-    let workers = Workers::put_to_work(&host, exits, Removals::new(removals, left));
+    let workers = Workers::put_to_work(&host, keeping, exits, Removals::new(removals, left));
     Ok((host, workers))
 }
 
 /// What builds images, by turns.
 fn builds_of(
     storage: &Storage,
-    runtime: &Arc<dyn Runtime>,
+    builder: &Arc<dyn Builder>,
     queue: &TurnQueue,
     space: &Space,
     tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
 ) -> Builds {
     Builds {
         storage: storage.clone(),
-        runtime: Arc::clone(runtime),
+        builder: Arc::clone(builder),
         queue: queue.clone(),
         space: space.clone(),
         tenancy,
@@ -211,7 +217,7 @@ fn space_of(
     Space::new(
         surroundings.clone(),
         [storage.data_dir(), journal.folder()],
-        runtime.folder(),
+        runtime.folders(),
         bounds.disk_free_bytes_min,
     )
 }

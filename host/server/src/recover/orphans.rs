@@ -89,7 +89,7 @@ async fn remove_folders(
     let folders = host.blocking(|host| host.storage().programs()).await??;
     for id in folders.into_iter().filter(|id| !known.contains_key(id)) {
         tracing::warn!(program = %id, "clearing folders that no program owns");
-        if let Err(error) = host.runtime().forget(&id).await {
+        if let Err(error) = host.builder().forget(&id).await {
             tracing::error!(program = %id, %error, "images that no program owns are left");
         }
         let program = id.clone();

@@ -156,6 +156,7 @@ impl TestHost {
             storage,
             journal,
             output: LogStore::new(setup.storage.clone()),
+            builder: Arc::<FakeRuntime>::clone(&setup.runtime),
             runtime: setup.runtime,
             accounts,
             surroundings,

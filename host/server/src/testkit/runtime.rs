@@ -1,7 +1,7 @@
-//! A [`Runtime`] over a [`FakeEngine`], in this process or behind a socket.
+//! A [`Runtime`] and [`Builder`] over a [`FakeEngine`], in this process or behind a socket.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -9,18 +9,18 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hersh_base::locked::locked;
+use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
 use hersh_program::{
-    BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Logs, Observed, ProgramId,
+    BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Observed, ProgramId,
 };
 use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
-    BuildError, BuildRequest, CollectedImages, EVENT_QUEUE, EngineInfo, Environment, InUse,
-    ListedInstance, Receipt, Retention, Running, Runtime, RuntimeEvent, RuntimeMode, Spec,
-    StartError, StartTurn, Stats, StopError, Unavailable,
+    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, InUse, Kernel, ListedInstance,
+    Permit, Receipt, Retention, Running, Runtime, RuntimeEvent, RuntimeInfo, Spec, StartError,
+    Stats, StopError, Unavailable,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -101,8 +101,9 @@ impl FakeRuntime {
         *locked(&self.address) = address;
     }
 
-    fn reached_at(&self) -> Option<IpAddr> {
-        *locked(&self.address)
+    fn way_to(&self, program: &ProgramId) -> Endpoint {
+        let address = *locked(&self.address);
+        address.map_or_else(|| self.storage.state_socket(program), Endpoint::at)
     }
 
     async fn ask(&self, operation: Operation) -> Reply {
@@ -146,7 +147,7 @@ impl FakeRuntime {
 
     async fn start_container(&self, spec: &Spec) -> Result<ContainerId, Trouble> {
         let (instance, image) = (spec.instance.clone(), spec.image.clone());
-        let memory_bytes = spec.sandbox.memory_bytes;
+        let memory_bytes = spec.bounds.memory_bytes;
         match self
             .ask(Operation::Start(instance, image, memory_bytes))
             .await?
@@ -159,13 +160,20 @@ impl FakeRuntime {
     }
 
     async fn run(&self, spec: Spec) -> Result<Running, StartError> {
+        self.storage
+            .remove_state_socket(&spec.instance.program)
+            .map_err(|error| StartError::Failed {
+                message: error.to_string(),
+                logs: Vec::new(),
+            })?;
         let container = self.start_container(&spec).await?;
+        let endpoint = self.way_to(&spec.instance.program);
         let receipt = Receipt {
             program: spec.instance.program,
             instance: spec.instance.number,
             container: container.clone(),
             image: spec.image,
-            mode: RuntimeMode::Runsc,
+            asked_kernel: Kernel::Gvisor,
             kernel: "gVisor".into(),
             contracts: Vec::new(),
             state: None,
@@ -173,54 +181,35 @@ impl FakeRuntime {
         };
         Ok(Running {
             container,
-            address: self.reached_at(),
+            endpoint,
             receipt,
         })
     }
 }
 
 impl Runtime for FakeRuntime {
-    fn environment(&self, program: &ProgramId) -> Environment {
-        Environment {
-            host_id: "fake".into(),
-            mode: RuntimeMode::Runsc,
-            state_dir: self.storage.paths(program).state,
-            probe: self.storage.data_dir().join("probe"),
-        }
+    fn kernel(&self) -> Kernel {
+        Kernel::Gvisor
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<EngineInfo, Unavailable>> {
-        let info = |_| EngineInfo {
-            version: "fake".into(),
-            api_version: "1.41".into(),
-            runtimes: vec!["runsc".into()],
-            mode: RuntimeMode::Runsc,
+    fn check(&self) -> BoxFuture<'_, Result<RuntimeInfo, Unavailable>> {
+        let info = |_| RuntimeInfo {
+            name: "engine in memory",
+            version: "1".into(),
+            facts: BTreeMap::new(),
+            kernel: Kernel::Gvisor,
         };
         async move { Ok(self.ask(Operation::Check).await.map(info)?) }.boxed()
     }
 
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
-        let operation = Operation::Build(request.program, request.build);
-        async move {
-            tokio::select! {
-                biased;
-                built = self.find_image(operation) => {
-                    built?.ok_or_else(|| strange().into())
-                }
-                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
-            }
-        }
-        .boxed()
-    }
-
-    fn start_in_turn(
+    fn start_with_permit(
         &self,
         spec: Spec,
-        turn: StartTurn,
+        permit: Permit,
     ) -> BoxFuture<'_, Result<Running, StartError>> {
         async move {
             let started = self.run(spec).await;
-            drop(turn);
+            drop(permit);
             started
         }
         .boxed()
@@ -271,49 +260,45 @@ impl Runtime for FakeRuntime {
         receiver
     }
 
-    fn logs(&self, _: &ProgramId, _: usize) -> BoxFuture<'_, Logs> {
-        std::future::ready(Vec::new()).boxed()
-    }
-
-    fn address(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<IpAddr>, Unavailable>> {
+    fn endpoint(
+        &self,
+        instance: &InstanceId,
+    ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>> {
         let instance = instance.clone();
         async move {
             Ok(match self.look(&instance).await? {
-                Observed::Running(_) => self.reached_at(),
+                Observed::Running(_) => Some(self.way_to(&instance.program)),
                 Observed::Exited(..) | Observed::Absent => None,
             })
         }
         .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>> {
-        async move { Ok(self.find_all().await?) }.boxed()
-    }
-
-    fn image(
+    fn state_bytes(
         &self,
         program: &ProgramId,
-        build: &BuildId,
-    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
-        let operation = Operation::Image(program.clone(), build.clone());
-        async move { Ok(self.find_image(operation).await?) }.boxed()
+        enough: u64,
+        permit: Permit,
+    ) -> BoxFuture<'_, Result<StateUsage, Unavailable>> {
+        // In place: a simulated host has one thread, and folders in tests are small.
+        let measured = self.storage.state_usage(program, enough);
+        drop(permit);
+        let measured = measured.map_err(|error| Unavailable {
+            message: error.without_path(),
+        });
+        std::future::ready(measured).boxed()
     }
 
-    fn collect<'a>(
-        &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        _kept: Retention,
-    ) -> BoxFuture<'a, Result<CollectedImages, Unavailable>> {
-        let images = match &self.link {
-            Link::Here(engine) => engine.collect(&in_use()),
-            // What another process keeps is that process's own.
-            Link::There(_) => 0,
-        };
-        std::future::ready(Ok(CollectedImages {
-            images,
-            ..CollectedImages::default()
-        }))
-        .boxed()
+    fn explain(&self, spec: &Spec) -> String {
+        format!("{} in memory\n", spec.instance)
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>> {
+        async move { Ok(self.find_all().await?) }.boxed()
     }
 
     fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
@@ -344,14 +329,50 @@ impl Runtime for FakeRuntime {
         paused.woken.push(instance.clone());
         std::future::ready(Ok(())).boxed()
     }
+}
 
-    fn folder(&self) -> Option<PathBuf> {
-        None
+impl Builder for FakeRuntime {
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
+        let operation = Operation::Build(request.program, request.build);
+        async move {
+            tokio::select! {
+                biased;
+                built = self.find_image(operation) => {
+                    built?.ok_or_else(|| strange().into())
+                }
+                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
+            }
+        }
+        .boxed()
+    }
+
+    fn find(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
+        let operation = Operation::Image(program.clone(), build.clone());
+        async move { Ok(self.find_image(operation).await?) }.boxed()
     }
 
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
         let operation = Operation::Forget(program.clone());
         async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+    }
+
+    fn collect<'a>(
+        &'a self,
+        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        _kept: Retention,
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        let images = match &self.link {
+            Link::Here(engine) => engine.collect(&in_use()),
+            // What another process keeps is that process's own.
+            Link::There(_) => 0,
+        };
+        let mut collected = Collected::default();
+        collected.add("images", images);
+        std::future::ready(Ok(collected)).boxed()
     }
 }
 

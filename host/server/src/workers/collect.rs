@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::host::Host;
-use hersh_sandbox::{CollectedImages, InUse, Retention, Unavailable};
+use hersh_sandbox::{InUse, Retention, Unavailable};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_secs(30);
 /// What stays while there is room.
 const KEPT: Retention = Retention {
-    failed_layers: Duration::from_secs(60 * 60),
+    failed_builds: Duration::from_secs(60 * 60),
     fetched_images: Duration::from_secs(7 * 24 * 60 * 60),
 };
 
@@ -50,14 +50,9 @@ async fn finish_removals(host: &Host) {
 /// Collects once.
 pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavailable> {
     let in_use = || in_use(host);
-    let collected = host.runtime().collect(&in_use, kept).await?;
-    let CollectedImages {
-        images,
-        layers,
-        fetched,
-    } = collected;
-    if images + layers + fetched > 0 {
-        tracing::info!(images, layers, fetched, "collected");
+    let collected = host.builder().collect(&in_use, kept).await?;
+    if !collected.is_empty() {
+        tracing::info!(collected = ?collected.0, "collected");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! and the host must not go on as if nothing were missing: it ends too, and is started anew.
 //!
 //! ```text
-//! observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
+//! keep the runtime in order · observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
 //!                         └── any of them ends ─► WorkerEnded ─► the host ends, not with success
 //! ```
 
@@ -47,10 +47,12 @@ pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 impl Workers {
     pub(crate) fn put_to_work(
         host: &Host,
+        keeping: JoinHandle<()>,
         exits: mpsc::Receiver<RuntimeEvent>,
         removals: Removals,
     ) -> Self {
         Self(vec![
+            ("keeps in place what contracts rest on", keeping),
             (
                 "tells programs of exits",
                 tokio::spawn(observe_exits(host.clone(), exits)),

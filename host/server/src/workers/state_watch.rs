@@ -12,8 +12,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hersh_base::sandbox::StateUsage;
 use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
-use hersh_storage::Usage;
 
 use super::overuse::{self, Growth, TooMuch};
 use crate::{
@@ -69,13 +69,10 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
         let Some((id, phase, limit)) = seen.filter(|(_, phase, _)| of_interest(phase)) else {
             continue;
         };
-        let program = id.clone();
-        let usage = host
-            .blocking(move |host| host.storage().state_usage(&program, limit))
-            .await;
+        let usage = host.runtime().state_bytes(&id, limit, Box::new(())).await;
         let before = entry.state_looks().bytes();
         match usage {
-            Ok(Ok(usage)) if entry.state_looks().take(usage, limit) => match phase {
+            Ok(usage) if entry.state_looks().take(usage, limit) => match phase {
                 Phase::Up(container) => {
                     overuse::end(host, &entry, container, TooMuch::State { limit });
                 }
@@ -84,9 +81,8 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
                     kill(host, &id).await;
                 }
             },
-            Ok(Ok(usage)) => grown.extend(growth(entry, phase, before, usage)),
-            Ok(Err(error)) => tracing::warn!(program = %id, %error, "state can't be measured"),
-            Err(error) => tracing::warn!(program = %id, %error, "state was not measured"),
+            Ok(usage) => grown.extend(growth(entry, phase, before, usage)),
+            Err(error) => tracing::warn!(program = %id, %error, "state can't be measured"),
         }
     }
     overuse::look_at_disk(host, grown);
@@ -111,14 +107,19 @@ fn phase(program: &Program) -> Option<Phase> {
 
 /// By how much the `/state` of a running program grew since it was measured `before`. One that was not
 /// measured before may have held all of it for long.
-fn growth(entry: Arc<Entry>, phase: Phase, before: Option<u64>, usage: Usage) -> Option<Growth> {
+fn growth(
+    entry: Arc<Entry>,
+    phase: Phase,
+    before: Option<u64>,
+    usage: StateUsage,
+) -> Option<Growth> {
     match (phase, usage) {
-        (Phase::Up(container), Usage::Bytes(used)) => Some(Growth {
+        (Phase::Up(container), StateUsage::Bytes(used)) => Some(Growth {
             bytes: used.saturating_sub(before.unwrap_or(used)),
             entry,
             container,
         }),
-        (Phase::Up(_), Usage::Unsettled) | (Phase::Stopping | Phase::Left, _) => None,
+        (Phase::Up(_), StateUsage::Unsettled) | (Phase::Stopping | Phase::Left, _) => None,
     }
 }
 

@@ -121,16 +121,26 @@ impl LogStore {
         count: usize,
         marks: Marks,
     ) -> io::Result<Vec<LogLine>> {
+        let (store, program) = (self.clone(), program.clone());
+        blocking(move || store.read_tail(&program, count, marks)).await
+    }
+
+    /// As [`tail_of`](Self::tail_of), on this thread.
+    ///
+    /// # Errors
+    /// As [`tail`](Self::tail).
+    pub fn read_tail(
+        &self,
+        program: &ProgramId,
+        count: usize,
+        marks: Marks,
+    ) -> io::Result<Vec<LogLine>> {
         let sink = locked(&self.shared.sinks).get(program).cloned();
-        let path = self.path(program);
-        blocking(move || {
-            let kept = match sink {
-                Some(sink) => locked(&sink.0).file.kept()?,
-                None => Kept::at(&path)?,
-            };
-            kept.tail(count, marks)
-        })
-        .await
+        let kept = match sink {
+            Some(sink) => locked(&sink.0).file.kept()?,
+            None => Kept::at(&self.path(program))?,
+        };
+        kept.tail(count, marks)
     }
 
     /// The last `count` lines, as [`tail`](Self::tail) gives them, and then every further one, until

@@ -154,6 +154,7 @@ impl World {
             output: hersh_storage::output::LogStore::new(storage.clone()),
             storage,
             journal,
+            builder: Arc::<FakeRuntime>::clone(&runtime),
             runtime: Arc::<FakeRuntime>::clone(&runtime),
             accounts,
             surroundings: Surroundings::System,

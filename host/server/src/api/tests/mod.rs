@@ -256,6 +256,7 @@ async fn bring_up(
         output: hersh_storage::output::LogStore::new(storage.clone()),
         storage,
         journal,
+        builder: Arc::<FakeRuntime>::clone(&runtime),
         runtime: Arc::<FakeRuntime>::clone(&runtime),
         accounts,
         surroundings: Surroundings::System,

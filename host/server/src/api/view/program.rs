@@ -10,7 +10,7 @@ use crate::{
     words::{record_words, state_name, without_folders},
 };
 use hersh_manifest::{HIDDEN, shown};
-use hersh_sandbox::{Receipt, RuntimeMode};
+use hersh_sandbox::{Evidence, Kernel, Proof, Receipt, Verified};
 
 /// A program as it stands now.
 pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
@@ -165,20 +165,37 @@ pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
         container_id: receipt.container.to_string(),
         image_id: receipt.image.to_string(),
         made_at_ms: receipt.made_at_ms,
-        runtime: match receipt.mode {
-            RuntimeMode::Runsc => "runsc (gVisor)".to_string(),
-            RuntimeMode::RuncForDevelopment => "runc: NOT SANDBOXED".to_string(),
+        runtime: match receipt.asked_kernel {
+            Kernel::Gvisor => "runsc (gVisor)".to_string(),
+            Kernel::Machine => "runc: NOT SANDBOXED".to_string(),
         },
         kernel: receipt.kernel.clone(),
         state: receipt.state.as_ref().map(state_bound),
-        contracts: receipt
-            .contracts
-            .iter()
-            .map(|verified| wire::VerifiedContract {
-                name: verified.contract.name().to_string(),
-                verified: verified.values.clone(),
-            })
-            .collect(),
+        contracts: receipt.contracts.iter().map(verified_view).collect(),
+    }
+}
+
+/// What nobody could tell is no property that was verified.
+fn verified_view(verified: &Verified) -> wire::VerifiedContract {
+    let is_known = |proof: &&Proof| !matches!(proof.evidence, Evidence::Absent(_));
+    let known = verified.properties.iter().filter(is_known);
+    wire::VerifiedContract {
+        name: verified.contract.name().to_string(),
+        verified: known.map(|proof| proof.property.clone()).collect(),
+        properties: verified.properties.iter().map(property_view).collect(),
+    }
+}
+
+fn property_view(proof: &Proof) -> wire::PropertyView {
+    let (evidence, source) = match &proof.evidence {
+        Evidence::Observed(how) => (wire::Evidence::Observed, how),
+        Evidence::Declared(by) => (wire::Evidence::Declared, by),
+        Evidence::Absent(why) => (wire::Evidence::Absent, why),
+    };
+    wire::PropertyView {
+        property: proof.property.clone(),
+        evidence,
+        source: source.clone(),
     }
 }
 

@@ -17,15 +17,15 @@ const PAUSE_LAST: Duration = Duration::from_millis(250);
 
 /// Those who found one socket full; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Dials(Arc<Mutex<()>>);
+pub(super) struct FullQueue(Arc<Mutex<()>>);
 
-impl Dials {
+impl FullQueue {
     /// Connects by `dial`, again while the queue is full; one of all does so at a time. Waits for as
     /// long as it is asked.
     ///
     /// # Errors
     /// As `dial` says, unless that is that the queue is full.
-    pub(crate) async fn connect<T, F>(&self, mut dial: impl FnMut() -> F) -> io::Result<T>
+    pub(super) async fn connect<T, F>(&self, mut dial: impl FnMut() -> F) -> io::Result<T>
     where
         F: Future<Output = io::Result<T>>,
     {
@@ -63,9 +63,9 @@ mod tests {
 
     /// Many who connect at once, until their time is over; how many got through.
     async fn connect(count: usize, dial: impl Fn() -> io::Result<()>) -> usize {
-        let dials = Dials::default();
+        let queue = FullQueue::default();
         let all = (0..count)
-            .map(|_| tokio::time::timeout(TIMEOUT, dials.connect(|| ready(dial()))))
+            .map(|_| tokio::time::timeout(TIMEOUT, queue.connect(|| ready(dial()))))
             .collect::<Vec<_>>();
         let outcomes = join_all(all).await;
         outcomes.into_iter().filter(Result::is_ok).count()
@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_told_at_once() {
         let refused = || ready(Err::<(), _>(io::ErrorKind::ConnectionRefused.into()));
-        let error = Dials::default().connect(refused).await.unwrap_err();
+        let error = FullQueue::default().connect(refused).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

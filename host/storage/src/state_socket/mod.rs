@@ -1,10 +1,12 @@
 //! The socket on which a program without a network listens: a file in its own `/state`, and so
 //! one that the program can put anything in place of.
 
+mod full_queue;
+
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -12,7 +14,15 @@ use rustix::{
     io::Errno,
 };
 
-use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
+use hersh_base::{
+    endpoint::{Dial, DialError, Dialing, Endpoint, EndpointStream},
+    sandbox::{SANDBOX_ID, SOCKET_NAME},
+};
+use hersh_program::ProgramId;
+use tokio::net::UnixStream;
+
+use crate::Storage;
+use full_queue::FullQueue;
 
 /// Why a program's socket is not connected to.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +35,61 @@ pub enum SocketError {
         "{SOCKET_NAME} in its state folder is {0}, which is not followed; it must be a socket that the program itself made"
     )]
     Refused(&'static str),
+    /// Nobody listens on it.
+    #[error("connect to its socket: {0}")]
+    Silent(#[source] io::Error),
     /// The file system or the kernel said no.
     #[error("its socket could not be opened: {0}")]
     Failed(#[source] io::Error),
+}
+
+impl Storage {
+    /// Returns the way to a program without a network: the socket in its state folder.
+    #[must_use]
+    pub fn state_socket(&self, program: &ProgramId) -> Endpoint {
+        Endpoint::by(StateSocket {
+            state: self.paths(program).state,
+            full_queue: FullQueue::default(),
+        })
+    }
+
+    /// Removes the socket that an earlier instance left in a program's state folder: gVisor lets no
+    /// program remove one that it did not make itself. Whatever else is there stays.
+    ///
+    /// # Errors
+    /// [`SocketError::Failed`] with what the file system said.
+    pub fn remove_state_socket(&self, program: &ProgramId) -> Result<(), SocketError> {
+        remove_socket(&self.paths(program).state)
+    }
+}
+
+/// The socket in a state folder.
+struct StateSocket {
+    state: PathBuf,
+    /// The callers that found its queue of connections full; of these, one at a time tries again.
+    full_queue: FullQueue,
+}
+
+impl Dial for StateSocket {
+    /// Retries a full queue without end.
+    fn dial(&self, _port: u16) -> Dialing<'_> {
+        Box::pin(async move {
+            let socket = open_socket(&self.state).map_err(no_way)?;
+            // Through the descriptor: the name may stand for something else by now. That is also
+            // short enough for a socket's address, wherever the data folder is.
+            let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+            let connect = || UnixStream::connect(path.clone());
+            let connected = self.full_queue.connect(connect).await;
+            let stream = connected.map_err(SocketError::Silent).map_err(no_way)?;
+            Ok(EndpointStream::Unix(stream))
+        })
+    }
+}
+
+fn no_way(error: SocketError) -> DialError {
+    DialError::NoWay {
+        message: error.to_string(),
+    }
 }
 
 /// Opens the socket in a program's state folder. The descriptor stands for that one file: what
@@ -35,7 +97,7 @@ pub enum SocketError {
 ///
 /// # Errors
 /// [`SocketError`]: absent, or a link, another kind of file, or somebody else's.
-pub(crate) fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
+fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
     let folder = open_folder(state)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
@@ -61,12 +123,7 @@ pub(crate) fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
     Ok(socket)
 }
 
-/// Removes the socket that an earlier run left in a program's state folder: gVisor lets no program
-/// remove one that it did not make itself. Whatever else is there stays.
-///
-/// # Errors
-/// [`SocketError::Failed`] with what the file system said.
-pub fn remove_socket(state: &Path) -> Result<(), SocketError> {
+fn remove_socket(state: &Path) -> Result<(), SocketError> {
     let folder = open_folder(state)?;
     match statat(&folder, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Socket => {

@@ -1,0 +1,408 @@
+//! What can be said about how an instance is confined, in words that every runtime has.
+//!
+//! No word of one runtime stands here: which option of an engine, which field of a pod or which line of
+//! a configuration brings a property about is known to that runtime alone.
+
+use std::{collections::BTreeSet, fmt};
+
+use hersh_program::{NetworkMode, ProgramId};
+use hersh_wire::ByteSize;
+
+use crate::{Contract, Kernel};
+
+/// One thing that is so of an instance, or is asked to be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// The kernel that answers its system calls; `None` for one that nobody knows.
+    Kernel(Option<Kernel>),
+    /// Whether its root file system can be written.
+    RootFileSystem(Access),
+    /// Folders and files from outside, sorted.
+    Folders(Vec<Folder>),
+    /// Folders in memory, sorted.
+    MemoryFolders(Vec<MemoryFolder>),
+    /// Whether its image leads a mount elsewhere, and where.
+    MountPoints(MountPoints),
+    /// Ports that others than the host reach, sorted.
+    PublishedPorts(Vec<String>),
+    /// What it reaches.
+    Network(Reach),
+    /// Who answers its questions for names.
+    NameServers(NameServers),
+    /// The user and group that it runs as, `uid:gid`.
+    User(String),
+    /// Its effective capabilities.
+    Capabilities(BTreeSet<String>),
+    /// Whether a program in it can get more rights than it has.
+    NewPrivileges(bool),
+    /// Devices of the machine, sorted.
+    Devices(Vec<String>),
+    /// Namespaces that are not its own, sorted.
+    SharedNamespaces(Vec<String>),
+    /// Who starts it again when it ends; `None` for nobody but the host.
+    RestartedBy(Option<String>),
+    /// What its first process is.
+    FirstProcess(FirstProcess),
+    /// Settings that have no other property, sorted.
+    OtherSettings(Vec<String>),
+    /// The bound on its memory, bytes.
+    Memory(Bound),
+    /// The bound on memory that is swapped out, bytes.
+    Swap(Bound),
+    /// The bound on processor time, thousandths of one core.
+    Processor(u32),
+    /// The bound on processes and threads that it has itself.
+    Processes(u32),
+    /// The bound on threads of the machine's kernel: its own, or those that run its kernel.
+    Threads(u32),
+    /// The bound on what the runtime keeps of its output, bytes.
+    Log(Bound),
+}
+
+/// The properties by name; those of one instance have one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the property of the same name")]
+pub enum PropertyName {
+    Kernel,
+    RootFileSystem,
+    Folders,
+    MemoryFolders,
+    MountPoints,
+    PublishedPorts,
+    Network,
+    NameServers,
+    User,
+    Capabilities,
+    NewPrivileges,
+    Devices,
+    SharedNamespaces,
+    RestartedBy,
+    FirstProcess,
+    OtherSettings,
+    Memory,
+    Swap,
+    Processor,
+    Processes,
+    Threads,
+    Log,
+}
+
+/// Whether something can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read only.
+    ReadOnly,
+    /// Read and written.
+    Writable,
+}
+
+/// Something from outside that an instance sees.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folder {
+    /// Where it sees it; absolute.
+    pub target: String,
+    /// What it is.
+    pub source: Source,
+    /// Whether it can write there.
+    pub access: Access,
+}
+
+/// What an instance sees of outside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The state folder of that program.
+    StateOf(ProgramId),
+    /// What the host brings along to look from inside.
+    Tools,
+    /// Anything else. Where that lies is not told: it is nothing to a program's owner.
+    Foreign,
+}
+
+/// A folder in memory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemoryFolder {
+    /// Where; absolute.
+    pub target: String,
+    /// At most this much, bytes; 0 if that is not bounded.
+    pub size_bytes: u64,
+    /// Whether it can be written.
+    pub access: Access,
+    /// Whether nothing in it can be executed, be a device, or give another user's rights.
+    pub inert: bool,
+}
+
+/// What an image has where something is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountPoints {
+    /// Folders, or nothing: each mount is where it is asked to be.
+    Free,
+    /// Something that leads a mount elsewhere.
+    Obstructed(String),
+}
+
+/// What an instance reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What the mode promises.
+    Mode(NetworkMode),
+    /// Networks that no mode promises, sorted.
+    Foreign(Vec<String>),
+}
+
+/// Who answers questions for names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameServers {
+    /// Nobody.
+    Nobody,
+    /// Those of the machine.
+    OfMachine,
+    /// Others.
+    Others(Vec<String>),
+}
+
+/// The process that stands above all others of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstProcess {
+    /// An init of the runtime's, which hands signals on and waits for orphans.
+    Init,
+    /// The program's own.
+    Program,
+}
+
+/// How much of something there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// At most so much.
+    AtMost(u64),
+    /// Any amount.
+    Unbounded,
+}
+
+impl PropertyName {
+    /// Every property.
+    pub const ALL: [Self; 22] = [
+        Self::Kernel,
+        Self::RootFileSystem,
+        Self::Folders,
+        Self::MemoryFolders,
+        Self::MountPoints,
+        Self::PublishedPorts,
+        Self::Network,
+        Self::NameServers,
+        Self::User,
+        Self::Capabilities,
+        Self::NewPrivileges,
+        Self::Devices,
+        Self::SharedNamespaces,
+        Self::RestartedBy,
+        Self::FirstProcess,
+        Self::OtherSettings,
+        Self::Memory,
+        Self::Swap,
+        Self::Processor,
+        Self::Processes,
+        Self::Threads,
+        Self::Log,
+    ];
+
+    /// The contract that it belongs to.
+    #[must_use]
+    pub const fn contract(self) -> Contract {
+        match self {
+            Self::Kernel => Contract::Gvisor,
+            Self::RootFileSystem => Contract::ReadOnlyRoot,
+            Self::Folders | Self::MemoryFolders | Self::MountPoints => Contract::OneWritableVolume,
+            Self::PublishedPorts => Contract::NoPublishedPort,
+            Self::Network | Self::NameServers => Contract::Network,
+            Self::User
+            | Self::Capabilities
+            | Self::NewPrivileges
+            | Self::Devices
+            | Self::SharedNamespaces
+            | Self::RestartedBy
+            | Self::FirstProcess
+            | Self::OtherSettings => Contract::Privileges,
+            Self::Memory
+            | Self::Swap
+            | Self::Processor
+            | Self::Processes
+            | Self::Threads
+            | Self::Log => Contract::Limits,
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::RootFileSystem => "root file system",
+            Self::Folders => "folders from outside",
+            Self::MemoryFolders => "folders in memory",
+            Self::MountPoints => "mount points",
+            Self::PublishedPorts => "published ports",
+            Self::Network => "network",
+            Self::NameServers => "name servers",
+            Self::User => "user",
+            Self::Capabilities => "capabilities",
+            Self::NewPrivileges => "new privileges",
+            Self::Devices => "devices",
+            Self::SharedNamespaces => "shared namespaces",
+            Self::RestartedBy => "restarted by",
+            Self::FirstProcess => "first process",
+            Self::OtherSettings => "other settings",
+            Self::Memory => "memory",
+            Self::Swap => "swap",
+            Self::Processor => "processor",
+            Self::Processes => "processes",
+            Self::Threads => "threads on the machine's kernel",
+            Self::Log => "log of the runtime",
+        }
+    }
+}
+
+impl Property {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> PropertyName {
+        match self {
+            Self::Kernel(_) => PropertyName::Kernel,
+            Self::RootFileSystem(_) => PropertyName::RootFileSystem,
+            Self::Folders(_) => PropertyName::Folders,
+            Self::MemoryFolders(_) => PropertyName::MemoryFolders,
+            Self::MountPoints(_) => PropertyName::MountPoints,
+            Self::PublishedPorts(_) => PropertyName::PublishedPorts,
+            Self::Network(_) => PropertyName::Network,
+            Self::NameServers(_) => PropertyName::NameServers,
+            Self::User(_) => PropertyName::User,
+            Self::Capabilities(_) => PropertyName::Capabilities,
+            Self::NewPrivileges(_) => PropertyName::NewPrivileges,
+            Self::Devices(_) => PropertyName::Devices,
+            Self::SharedNamespaces(_) => PropertyName::SharedNamespaces,
+            Self::RestartedBy(_) => PropertyName::RestartedBy,
+            Self::FirstProcess(_) => PropertyName::FirstProcess,
+            Self::OtherSettings(_) => PropertyName::OtherSettings,
+            Self::Memory(_) => PropertyName::Memory,
+            Self::Swap(_) => PropertyName::Swap,
+            Self::Processor(_) => PropertyName::Processor,
+            Self::Processes(_) => PropertyName::Processes,
+            Self::Threads(_) => PropertyName::Threads,
+            Self::Log(_) => PropertyName::Log,
+        }
+    }
+
+    /// What it says, without its name.
+    #[must_use]
+    pub fn value(&self) -> String {
+        match self {
+            Self::Kernel(Some(Kernel::Gvisor)) => "gVisor's".to_owned(),
+            Self::Kernel(Some(Kernel::Machine)) => "the machine's".to_owned(),
+            Self::Kernel(None) => "unknown".to_owned(),
+            Self::RootFileSystem(access) => access.to_string(),
+            Self::Folders(folders) => list(folders),
+            Self::MemoryFolders(folders) => list(folders),
+            Self::MountPoints(MountPoints::Free) => "as the image has them".to_owned(),
+            Self::MountPoints(MountPoints::Obstructed(what)) => what.clone(),
+            Self::Network(Reach::Mode(mode)) => network_name(*mode).to_owned(),
+            Self::Network(Reach::Foreign(networks)) => list(networks),
+            Self::NameServers(NameServers::Nobody) => "none".to_owned(),
+            Self::NameServers(NameServers::OfMachine) => "the machine's".to_owned(),
+            Self::NameServers(NameServers::Others(servers)) => list(servers),
+            Self::User(user) => user.clone(),
+            Self::Capabilities(capabilities) => list(capabilities),
+            Self::NewPrivileges(true) => "possible".to_owned(),
+            Self::NewPrivileges(false) => "none".to_owned(),
+            Self::PublishedPorts(found)
+            | Self::Devices(found)
+            | Self::SharedNamespaces(found)
+            | Self::OtherSettings(found) => list(found),
+            Self::RestartedBy(who) => who.clone().unwrap_or_else(|| "the host".to_owned()),
+            Self::FirstProcess(FirstProcess::Init) => "an init".to_owned(),
+            Self::FirstProcess(FirstProcess::Program) => "the program's".to_owned(),
+            Self::Memory(bound) | Self::Swap(bound) | Self::Log(bound) => bound.to_string(),
+            Self::Processor(millis) => cores(*millis),
+            Self::Processes(number) | Self::Threads(number) => number.to_string(),
+        }
+    }
+}
+
+/// The name of a network mode, as manifests write it.
+#[must_use]
+pub const fn network_name(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Internal => "internal",
+        NetworkMode::None => "none",
+        NetworkMode::Egress => "egress",
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name().words(), self.value())
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadOnly => "read-only",
+            Self::Writable => "writable",
+        })
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::StateOf(_) => "the program's state",
+            Source::Tools => "the host's probe",
+            Source::Foreign => "something else of the machine",
+        };
+        write!(f, "{} ({source}, {})", self.target, self.access)
+    }
+}
+
+impl fmt::Display for MemoryFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = Bound::of(self.size_bytes);
+        let inert = if self.inert { "" } else { ", not inert" };
+        write!(f, "{} ({size}, {}{inert})", self.target, self.access)
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(0) => f.write_str("none"),
+            Self::AtMost(bytes) => f.write_str(&String::from(ByteSize(*bytes))),
+            Self::Unbounded => f.write_str("unbounded"),
+        }
+    }
+}
+
+impl Bound {
+    /// At most `amount`, which many runtimes write as 0 if there is no bound.
+    #[must_use]
+    pub const fn of(amount: u64) -> Self {
+        match amount {
+            0 => Self::Unbounded,
+            amount => Self::AtMost(amount),
+        }
+    }
+}
+
+fn cores(millis: u32) -> String {
+    match millis {
+        0 => "unbounded".to_owned(),
+        1_000 => "1 core".to_owned(),
+        millis => format!("{} cores", f64::from(millis) / 1_000.0),
+    }
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.is_empty() {
+        true => "none".to_owned(),
+        false => items.join(", "),
+    }
+}
