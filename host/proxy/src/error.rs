@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{
-    IN_FLIGHT_MAX, PathError, framing::FramingError, hearing::HearingError, upload::UploadError,
-};
+use hersh_answer::{FramingError, HearingError};
+
+use super::{IN_FLIGHT_MAX, PathError, upload::UploadError};
 use crate::endpoint::ConnectError;
 
 /// Why a request got no answer from the program.

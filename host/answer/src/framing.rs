@@ -11,7 +11,7 @@ const TRAILERS_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes.
     Length(u64),
     /// Chunks, and of this one so much.
@@ -22,41 +22,51 @@ pub(super) enum Framing {
 
 /// What comes next of a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
+pub enum Chunk {
+    /// The line before a chunk, which says its size.
     Size,
+    /// So many bytes of the chunk itself.
     Data(u64),
+    /// The end of its last line.
     DataEnd,
     /// Lines of which so many bytes may still come.
     Trailers(usize),
+    /// Nothing.
     End,
 }
 
 /// What the bytes that came are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
+    /// Bytes of the body, one at least.
     Data(Bytes),
     /// Nothing yet: more bytes have to come.
     More,
+    /// Nothing any more: the body is through.
     End,
 }
 
 /// What came is not framed as was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FramingError {
+pub enum FramingError {
+    /// The line before a chunk.
     #[error("a chunk of its body has no proper size")]
     ChunkSize,
+    /// The end of a chunk.
     #[error("a chunk of its body does not end where its size says")]
     ChunkEnd,
+    /// The lines after the last chunk.
     #[error("the trailers of its body are no lines, or more than {TRAILERS_BYTES_MAX} bytes")]
     Trailers,
 }
 
 impl Framing {
     /// The body of an answer that is chunked.
-    pub(super) const CHUNKED: Self = Self::Chunked(Chunk::Size);
+    pub const CHUNKED: Self = Self::Chunked(Chunk::Size);
 
     /// True once the body is through.
-    pub(super) fn is_over(self) -> bool {
+    #[must_use]
+    pub fn is_over(self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::End))
     }
 
@@ -64,7 +74,7 @@ impl Framing {
     ///
     /// # Errors
     /// [`FramingError`]; nothing of the connection can be understood from here on.
-    pub(super) fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
+    pub fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
         match self {
             Self::Length(0) => Ok(Piece::End),
             Self::Length(left) => Ok(data(left, came)),
