@@ -1,5 +1,7 @@
 //! The head of a program's answer, read into what a proxy goes by.
 
+mod told;
+
 use std::mem::MaybeUninit;
 
 use http::{
@@ -8,6 +10,7 @@ use http::{
 };
 use httparse::{Header, ParserConfig, Response, Status};
 
+use self::told::Told;
 use super::{
     framing::Framing,
     policy::{Passing, Policy},
@@ -15,6 +18,9 @@ use super::{
 
 /// Headers of one answer.
 const HEADERS_MAX: usize = 100;
+
+/// Bytes of a header's name: others can't hold more.
+const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
 /// What one head is.
 #[derive(Debug)]
@@ -58,6 +64,9 @@ pub enum HeadError {
     /// The status line.
     #[error("its status is not between 100 and 999")]
     Status,
+    /// The name of a header.
+    #[error("a header of its answer has a name of more than {NAME_BYTES_MAX} bytes")]
+    Name,
     /// The value of a header.
     #[error("a header of its answer holds control characters")]
     Value,
@@ -91,6 +100,13 @@ pub(super) fn read(
     };
     let status = StatusCode::from_u16(answer.code.unwrap_or_default());
     let status = status.map_err(|_| HeadError::Status)?;
+    if answer
+        .headers
+        .iter()
+        .any(|it| it.name.len() > NAME_BYTES_MAX)
+    {
+        return Err(HeadError::Name);
+    }
     let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
         Spoken::Final(Said::Switch(all(answer.headers)?))
     } else if status.is_informational() {
@@ -141,46 +157,6 @@ fn understand(
         framing,
         keeps_alive,
     })
-}
-
-/// What headers tell of the body and the connection.
-#[derive(Default)]
-struct Told {
-    length: Option<u64>,
-    is_chunked: bool,
-    closes: bool,
-}
-
-impl Told {
-    fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
-        let mut told = Self::default();
-        for Header { name, value } in headers {
-            if name.eq_ignore_ascii_case("content-length") {
-                let length = number(value).ok_or(HeadError::Length)?;
-                if told.length.is_some_and(|other| other != length) {
-                    return Err(HeadError::Length);
-                }
-                told.length = Some(length);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                // Nothing else was asked for.
-                if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::Encoding);
-                }
-                told.is_chunked = true;
-            } else if name.eq_ignore_ascii_case("connection") {
-                let mut listed = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-                told.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
-            }
-        }
-        Ok(told)
-    }
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    // A sign is none of a length's characters.
-    let is_plain = value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
-    text.parse().ok()
 }
 
 /// All headers of an answer.
@@ -268,37 +244,6 @@ mod tests {
         assert_eq!(head.framing, Framing::Length(0));
         let length = (header::CONTENT_LENGTH, HeaderValue::from(7));
         assert_eq!(head.headers, [length]);
-    }
-
-    #[test]
-    fn a_framing_that_can_be_read_in_two_ways_is_refused() {
-        for (headers, error) in [
-            (
-                "content-length: 2\r\ncontent-length: 3\r\n",
-                HeadError::Length,
-            ),
-            ("content-length: 2, 2\r\n", HeadError::Length),
-            ("content-length: +2\r\n", HeadError::Length),
-            ("content-length: 0x2\r\n", HeadError::Length),
-            ("content-length:\r\n", HeadError::Length),
-            (
-                "content-length: 18446744073709551616\r\n",
-                HeadError::Length,
-            ),
-            (
-                "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
-                HeadError::Encoding,
-            ),
-            ("transfer-encoding: gzip, chunked\r\n", HeadError::Encoding),
-            ("transfer-encoding: identity\r\n", HeadError::Encoding),
-        ] {
-            let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
-            assert_eq!(
-                read(head.as_bytes(), false, &Nothing).unwrap_err(),
-                error,
-                "{headers:?}"
-            );
-        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod framing;
 mod head;
 mod hearing;
 mod policy;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use self::{
     framing::{Chunk, Framing, FramingError, Piece},
