@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::{
-    IN_FLIGHT_MAX, PathError, framing::FramingError, hearing::HearingError, upload::UploadError,
-};
+use hersh_answer::{FramingError, HearingError};
 use hersh_base::endpoint::DialError;
+
+use super::{IN_FLIGHT_MAX, PathError, upload::UploadError};
 
 /// Why a request got no answer from the program.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
+use hersh_answer::{Passing, Policy};
 use hersh_base::token_text;
 use hyper::{
     HeaderMap,
@@ -18,14 +19,6 @@ use crate::Client;
 /// What a program's `WWW-Authenticate` is called here: a browser would answer the real one with
 /// its user's password, and clients would take it for the host's.
 const WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("hersh-www-authenticate");
-
-/// A header of an answer that the client may see.
-#[derive(Debug, PartialEq)]
-pub(super) enum Passing {
-    AsItIs(HeaderName),
-    /// Its value says where something is, as the program sees it.
-    Reference(HeaderName),
-}
 
 /// Writes the headers that the program sees. The body's length is the transport's business.
 pub(super) fn write_toward_program(
@@ -70,22 +63,23 @@ pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
     }
 }
 
-/// What a header of an answer is to the client, if the client may see it.
-pub(super) fn toward_client(name: &str, extra: &Extra) -> Option<Passing> {
-    let Some(found) = OF_ANSWERS.find(name) else {
-        let passes = OF_ANSWERS.has_prefix_of(name)
-            || (extra.of_answers.iter()).any(|it| it.as_str().eq_ignore_ascii_case(name));
-        let parsed = passes.then(|| HeaderName::from_bytes(name.as_bytes()).ok());
-        return parsed.flatten().map(Passing::AsItIs);
-    };
-    let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
-    Some(if refers.contains(found) {
-        Passing::Reference(found.clone())
-    } else if *found == header::WWW_AUTHENTICATE {
-        Passing::AsItIs(WWW_AUTHENTICATE)
-    } else {
-        Passing::AsItIs(found.clone())
-    })
+impl Policy for Extra {
+    fn passing(&self, name: &str) -> Option<Passing> {
+        let Some(found) = OF_ANSWERS.find(name) else {
+            let passes = OF_ANSWERS.has_prefix_of(name)
+                || (self.of_answers.iter()).any(|it| it.as_str().eq_ignore_ascii_case(name));
+            let parsed = passes.then(|| HeaderName::from_bytes(name.as_bytes()).ok());
+            return parsed.flatten().map(Passing::AsItIs);
+        };
+        let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
+        Some(if refers.contains(found) {
+            Passing::Reference(found.clone())
+        } else if *found == header::WWW_AUTHENTICATE {
+            Passing::AsItIs(WWW_AUTHENTICATE)
+        } else {
+            Passing::AsItIs(found.clone())
+        })
+    }
 }
 
 /// Adds what keeps a program's page away from the host: it gets an origin of its own and can't
@@ -99,4 +93,47 @@ pub(super) fn confine(headers: &mut HeaderMap) {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use hersh_answer::{Head, Hearing, Said, Spoken};
+
+    use super::*;
+
+    fn heard(head: &str, extra: &Extra) -> Head {
+        let read = Hearing::new(false, head.len(), extra).read(head.as_bytes());
+        match read.unwrap().unwrap().1 {
+            Spoken::Final(Said::Answer(head)) => head,
+            spoken @ (Spoken::Final(Said::Switch(_)) | Spoken::Interim) => panic!("{spoken:?}"),
+        }
+    }
+
+    fn names(headers: &[(HeaderName, HeaderValue)]) -> Vec<&str> {
+        headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_answer_keeps_the_clients_headers() {
+        let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
+        let head = heard(
+            &format!("HTTP/1.1 200 OK\r\n{headers}\r\n"),
+            &Extra::default(),
+        );
+        assert_eq!(names(&head.headers), ["content-type", "vary", "vary"]);
+    }
+
+    #[test]
+    fn what_a_manifest_adds_passes_and_a_challenge_has_another_name() {
+        let extra = Extra {
+            of_answers: vec![HeaderName::from_static("x-plan")],
+            ..Extra::default()
+        };
+        let head = "HTTP/1.1 401 No\r\nX-Plan: a\r\nX-Other: b\r\nX-RateLimit-Left: 1\r\n\
+                    WWW-Authenticate: Basic realm=\"x\"\r\nLocation: /watcher/a\r\n\r\n";
+        let head = heard(head, &extra);
+        let passed = ["x-plan", "x-ratelimit-left", "hersh-www-authenticate"];
+        assert_eq!(names(&head.headers), passed);
+        assert_eq!(names(&head.references), ["location"]);
+    }
 }

@@ -19,10 +19,7 @@ mod download;
 mod error;
 mod events;
 mod frames;
-mod framing;
-mod head;
 mod headers;
-mod hearing;
 pub mod io_threads;
 mod link;
 mod names;
@@ -43,6 +40,7 @@ mod websocket;
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use hersh_answer::Said;
 use hersh_base::permits::{Limit, Permits};
 use hyper::{
     Request, Response, StatusCode,
@@ -64,7 +62,6 @@ pub use self::{
 };
 use self::{
     error::AskError,
-    head::Said,
     link::Link,
     references::Base,
     request::Question,

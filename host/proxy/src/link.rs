@@ -14,18 +14,16 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use hersh_answer::{Framing, Hearing, Piece, Said, Spoken};
 use hyper::body::SizeHint;
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
 use super::{
     ForwardError,
     error::{AskError, LinkError},
-    framing::{Framing, Piece},
-    head::{Said, Spoken},
-    hearing::Hearing,
     outbox::{Outbox, SendError},
     request::Question,
-    rules::Rules,
+    rules::{Extra, Rules},
     upload::{Upload, UploadError},
     wait::{GivenUp, Wait},
 };
@@ -103,7 +101,11 @@ impl Link {
         self.uses += 1;
         self.outbox.put(asked, upload);
         let patience = &asked.rules.patience;
-        let mut hearing = Hearing::new(asked.is_head(), asked.rules);
+        let mut hearing = Hearing::new(
+            asked.is_head(),
+            asked.rules.head_bytes_max,
+            &asked.rules.extra,
+        );
         let mut is_sent = self.outbox.is_whole();
         let first = if is_sent {
             patience.answer
@@ -240,7 +242,7 @@ impl Link {
     /// The next thing that the program says to a request, interim answers left out.
     fn poll_said(
         &mut self,
-        hearing: &mut Hearing<'_>,
+        hearing: &mut Hearing<'_, Extra>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Said, LinkError>> {
         loop {
@@ -274,7 +276,7 @@ impl Link {
         Poll::Ready(Ok(came))
     }
 
-    fn explain(&self, error: LinkError, hearing: &Hearing<'_>) -> AskError {
+    fn explain(&self, error: LinkError, hearing: &Hearing<'_, Extra>) -> AskError {
         let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
         let error = ForwardError::Broken(error.to_string());
         if is_closed && hearing.is_nothing() && self.uses > 1 {

@@ -1,12 +1,13 @@
 //! One look at a program, as the proxy looks: what passes to clients is what makes it ready.
 
+use hersh_answer::Said;
 use hyper::{
     HeaderMap, Method,
     header::{self, HeaderValue},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, Rules, error::AskError, head::Said, link::Link, request::Question};
+use super::{ForwardError, Rules, error::AskError, link::Link, request::Question};
 use hersh_base::endpoint::{DialError, Endpoint};
 
 /// Characters of an answer that says no, for a person to read.

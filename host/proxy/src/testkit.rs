@@ -1,17 +1,11 @@
 //! Readers of what strangers send, by themselves: for those who send them anything.
 
 use bytes::BytesMut;
+use hersh_answer::{Framing, Head, Hearing, Piece, Said, Spoken};
 use hersh_program::Manifest;
 use hyper::header::{HeaderName, HeaderValue};
 
-use crate::{
-    Rules,
-    framing::{Framing, Piece},
-    head::{Head, Said, Spoken},
-    hearing::Hearing,
-    references::Base,
-    watcher_path,
-};
+use crate::{Rules, references::Base, watcher_path};
 
 /// What `program` is asked for by a request for `target`; `None` if that is not forwarded.
 #[must_use]
@@ -54,7 +48,7 @@ fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         program: "p",
         host: Some("host.example:7700"),
     };
-    let mut hearing = Hearing::new(is_head, &rules);
+    let mut hearing = Hearing::new(is_head, rules.head_bytes_max, &rules.extra);
     let (mut came, mut body) = (BytesMut::new(), Vec::new());
     let mut head = None;
     for piece in pieces {

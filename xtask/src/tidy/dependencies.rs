@@ -5,14 +5,21 @@
 //!                          host ◄── sim
 //! ```
 //! Inside `host/`: base ◄── journal, proxy, storage, sandbox ◄── host; none of those in the middle knows another.
-//! Above them, and below host, manifest knows proxy and sandbox, and docker knows sandbox and storage.
+//! Above them, and below host, manifest knows proxy and sandbox, and docker knows sandbox and storage. Below proxy,
+//! answer knows nothing of ours.
 
 use serde_json::Value;
 
 use super::Finding;
 
-/// The two crates that stay free of std: all that they may use, and what only behind a feature.
-const PURE: [(&str, &[&str], &[&str]); 2] = [
+/// The crates that can reach nothing by themselves: all that they may use, and what only behind a
+/// feature.
+const PURE: [(&str, &[&str], &[&str]); 3] = [
+    (
+        "hersh-answer",
+        &["bytes", "http", "httparse", "thiserror"],
+        &["hyper"],
+    ),
     (
         "hersh-machine",
         &["serde", "thiserror"],
@@ -25,16 +32,23 @@ const PURE: [(&str, &[&str], &[&str]); 2] = [
     ),
 ];
 
+/// Those of them that stay free of std.
+const NO_STD: [&str; 2] = ["hersh-machine", "hersh-program"];
+
 /// Crates of ours that each crate of ours may use. Examples are users: they may use any.
-const OURS: [(&str, &[&str]); 12] = [
+const OURS: [(&str, &[&str]); 13] = [
     ("hersh", &["hersh-machine"]),
     ("hersh-wire", &[]),
+    ("hersh-answer", &[]),
     ("hersh-base", &["hersh-machine", "hersh-program"]),
     (
         "hersh-journal",
         &["hersh-base", "hersh-machine", "hersh-program"],
     ),
-    ("hersh-proxy", &["hersh-base", "hersh-program"]),
+    (
+        "hersh-proxy",
+        &["hersh-answer", "hersh-base", "hersh-program"],
+    ),
     (
         "hersh-storage",
         &["hersh-base", "hersh-program", "hersh-wire"],
@@ -144,7 +158,8 @@ fn check_pure(package: &Value, report: &mut impl FnMut(&'static str, String)) {
                 format!("{name} is pure: drop {used}, or put it behind a feature that is off"),
             );
         }
-        if !behind_feature && flag(dependency, "uses_default_features") && used != "hersh-machine" {
+        let brings_std = !behind_feature && flag(dependency, "uses_default_features");
+        if NO_STD.contains(&name) && brings_std && used != "hersh-machine" {
             report(
                 "pure-crate",
                 format!("{name} has no std: take {used} with `default-features = false`"),
@@ -239,6 +254,18 @@ mod tests {
         let optional = json!({"name": "tokio", "optional": true, "uses_default_features": true});
         assert_eq!(broken("hersh-machine", &always), ["pure-crate"]);
         assert!(broken("hersh-program", &optional).is_empty());
+    }
+
+    #[test]
+    fn the_reader_of_answers_can_reach_nothing() {
+        let parser = json!({"name": "httparse", "uses_default_features": true});
+        assert!(broken("hersh-answer", &parser).is_empty());
+        let base = json!({"name": "hersh-base"});
+        assert_eq!(broken("hersh-answer", &base), ["pure-crate", "direction"]);
+        let tokio = json!({"name": "tokio", "optional": true});
+        assert_eq!(broken("hersh-answer", &tokio), ["pure-crate"]);
+        let hyper = json!({"name": "hyper", "optional": true});
+        assert!(broken("hersh-answer", &hyper).is_empty());
     }
 
     #[test]

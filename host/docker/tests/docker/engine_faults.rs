@@ -95,7 +95,7 @@ async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
     let image = world.script("sleep 1000").await;
     let spec = world.spec(&image, |_| {});
     let options = CreateContainerOptions {
-        name: Some(format!("hersh-{0}-{0}-1", world.program)),
+        name: Some(format!("hersh-{}-{}", world.program, world.instance())),
         ..CreateContainerOptions::default()
     };
     let body = ContainerCreateBody {

@@ -290,7 +290,8 @@ impl Runtime for FakeRuntime {
     }
 
     fn explain(&self, spec: &Spec) -> String {
-        format!("{} in memory\n", spec.instance)
+        let variables: Vec<&str> = spec.env.keys().map(String::as_str).collect();
+        format!("{} in memory with {}\n", spec.instance, variables.join(" "))
     }
 
     fn folders(&self) -> Vec<PathBuf> {

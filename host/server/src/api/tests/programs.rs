@@ -175,7 +175,7 @@ async fn values_of_the_environment_never_leave_the_host() {
 }
 
 #[tokio::test]
-async fn a_compose_file_shows_names_of_variables_and_no_values() {
+async fn an_explanation_shows_names_of_variables_and_no_values() {
     let mut host = Fixture::new().await;
     let compose = async |host: &Fixture| {
         let request = host.request(Method::GET, "/programs/a/compose");
@@ -190,10 +190,7 @@ async fn a_compose_file_shows_names_of_variables_and_no_values() {
     host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     let (status, file) = compose(&host).await;
     assert_eq!(status, StatusCode::OK, "{file}");
-    assert!(
-        file.contains("services:") && file.contains(": null"),
-        "{file}"
-    );
+    assert!(file.contains("SECRET"), "{file}");
     let data = host.data().display().to_string();
     assert!(
         !file.contains("canary-value") && !file.contains(&data),

@@ -1,17 +1,16 @@
 //! Where the body of a program's answer ends (RFC 9112, section 6.3), read from the bytes as they
 //! come.
 
-use bytes::{Buf, Bytes, BytesMut};
-use httparse::Status;
+mod chunk;
 
-/// Bytes of the line before a chunk: its size, and extensions that nobody reads.
-const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of the trailers, which are dropped.
-const TRAILERS_BYTES_MAX: usize = 16 * 1024;
+use bytes::{Bytes, BytesMut};
+
+pub use self::chunk::Chunk;
+use self::chunk::{TRAILERS_BYTES_MAX, TRAILERS_MAX};
 
 /// How much of a body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes.
     Length(u64),
     /// Chunks, and of this one so much.
@@ -20,43 +19,40 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-/// What comes next of a chunked body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
-    Size,
-    Data(u64),
-    DataEnd,
-    /// Lines of which so many bytes may still come.
-    Trailers(usize),
-    End,
-}
-
 /// What the bytes that came are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
+    /// Bytes of the body, one at least.
     Data(Bytes),
     /// Nothing yet: more bytes have to come.
     More,
+    /// Nothing any more: the body is through.
     End,
 }
 
 /// What came is not framed as was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FramingError {
+pub enum FramingError {
+    /// The line before a chunk.
     #[error("a chunk of its body has no proper size")]
     ChunkSize,
+    /// The end of a chunk.
     #[error("a chunk of its body does not end where its size says")]
     ChunkEnd,
-    #[error("the trailers of its body are no lines, or more than {TRAILERS_BYTES_MAX} bytes")]
+    /// The lines after the last chunk.
+    #[error(
+        "the trailers of its body are no headers, more than {TRAILERS_MAX}, or more than {TRAILERS_BYTES_MAX} bytes"
+    )]
     Trailers,
 }
 
 impl Framing {
     /// The body of an answer that is chunked.
-    pub(super) const CHUNKED: Self = Self::Chunked(Chunk::Size);
+    pub const CHUNKED: Self = Self::Chunked(Chunk::Size);
 
     /// True once the body is through.
-    pub(super) fn is_over(self) -> bool {
+    #[must_use]
+    pub fn is_over(self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::End))
     }
 
@@ -64,43 +60,13 @@ impl Framing {
     ///
     /// # Errors
     /// [`FramingError`]; nothing of the connection can be understood from here on.
-    pub(super) fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
+    pub fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
         match self {
             Self::Length(0) => Ok(Piece::End),
             Self::Length(left) => Ok(data(left, came)),
             Self::UntilClose if came.is_empty() => Ok(Piece::More),
             Self::UntilClose => Ok(Piece::Data(came.split().freeze())),
             Self::Chunked(chunk) => chunk.take(came),
-        }
-    }
-}
-
-impl Chunk {
-    fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
-        loop {
-            *self = match self {
-                Self::Size => match size(came)? {
-                    Some(0) => Self::Trailers(TRAILERS_BYTES_MAX),
-                    Some(bytes) => Self::Data(bytes),
-                    None => return Ok(Piece::More),
-                },
-                Self::Data(0) => Self::DataEnd,
-                Self::Data(left) => return Ok(data(left, came)),
-                Self::DataEnd => match came.first_chunk() {
-                    Some(b"\r\n") => {
-                        came.advance(2);
-                        Self::Size
-                    }
-                    None if came.is_empty() || **came == *b"\r" => return Ok(Piece::More),
-                    Some(_) | None => return Err(FramingError::ChunkEnd),
-                },
-                Self::Trailers(left) => match line(came, *left)? {
-                    Some(0) => Self::End,
-                    Some(bytes) => Self::Trailers(left.saturating_sub(bytes)),
-                    None => return Ok(Piece::More),
-                },
-                Self::End => return Ok(Piece::End),
-            };
         }
     }
 }
@@ -115,45 +81,11 @@ fn data(left: &mut u64, came: &mut BytesMut) -> Piece {
     Piece::Data(came.split_to(length).freeze())
 }
 
-/// Takes the line before a chunk: the chunk's size, if all of the line came.
-fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
-    // The parser takes a line without any digit for a size of nought.
-    if came.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
-        return Err(FramingError::ChunkSize);
-    }
-    let (length, size) = match httparse::parse_chunk_size(came) {
-        Ok(Status::Complete((length, size))) => (length, Some(size)),
-        Ok(Status::Partial) => (came.len(), None),
-        Err(_) => return Err(FramingError::ChunkSize),
-    };
-    if length > CHUNK_LINE_BYTES_MAX {
-        return Err(FramingError::ChunkSize);
-    }
-    if size.is_some() {
-        came.advance(length);
-    }
-    Ok(size)
-}
-
-/// Takes a line of at most `bytes_max`: how long it was, nought for the empty one that ends
-/// trailers.
-fn line(came: &mut BytesMut, bytes_max: usize) -> Result<Option<usize>, FramingError> {
-    let Some(at) = came.iter().position(|&byte| byte == b'\n') else {
-        let is_short = came.len() <= bytes_max;
-        return is_short.then_some(None).ok_or(FramingError::Trailers);
-    };
-    if at == 0 || came[at - 1] != b'\r' || at >= bytes_max {
-        return Err(FramingError::Trailers);
-    }
-    came.advance(at + 1);
-    Ok(Some(if at == 1 { 0 } else { at + 1 }))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{chunk::LINE_BYTES_MAX, *};
 
     /// What a body gives that comes in pieces, and what is left behind its end.
     fn read(mut framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), FramingError> {
@@ -212,11 +144,17 @@ mod tests {
             ("5 5\r\n", FramingError::ChunkSize),
             ("5\nhello", FramingError::ChunkSize),
             ("10000000000000005\r\n", FramingError::ChunkSize),
+            ("5;a\nb\r\nhello", FramingError::ChunkSize),
+            ("5;a\n", FramingError::ChunkSize),
             ("2\r\nokx", FramingError::ChunkEnd),
             ("2\r\nok\n", FramingError::ChunkEnd),
             ("2\r\nok\rx", FramingError::ChunkEnd),
             ("0\r\n\n", FramingError::Trailers),
             ("0\r\na: b\n\r\n", FramingError::Trailers),
+            ("0\r\na\r\n\r\n", FramingError::Trailers),
+            ("0\r\na b: c\r\n\r\n", FramingError::Trailers),
+            ("0\r\na: b\r\n c\r\n\r\n", FramingError::Trailers),
+            ("0\r\na: \0\r\n\r\n", FramingError::Trailers),
         ] {
             assert_eq!(chunked(text), Err(error), "{text:?}");
         }
@@ -224,14 +162,19 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_bounded() {
-        let line = format!("5;{}", "x".repeat(CHUNK_LINE_BYTES_MAX));
+        let line = format!("5;{}", "x".repeat(LINE_BYTES_MAX));
         assert_eq!(chunked(&line), Err(FramingError::ChunkSize));
         let ended = format!("{line}\r\nhello");
         assert_eq!(chunked(&ended), Err(FramingError::ChunkSize));
         let long = format!("0\r\n{}", "x".repeat(TRAILERS_BYTES_MAX + 1));
         assert_eq!(chunked(&long), Err(FramingError::Trailers));
-        let many = format!("0\r\n{}", "a: b\r\n".repeat(TRAILERS_BYTES_MAX / 6 + 1));
+        let few = format!("0\r\n{}\r\n", "a: b\r\n".repeat(TRAILERS_MAX));
+        assert_eq!(chunked(&few), Ok(Default::default()));
+        let many = format!("0\r\n{}", "a: b\r\n".repeat(TRAILERS_MAX + 1));
         assert_eq!(chunked(&many), Err(FramingError::Trailers));
+        let wide = format!("a: {}\r\n", "x".repeat(TRAILERS_BYTES_MAX / 2));
+        let both = format!("0\r\n{wide}{wide}\r\n");
+        assert_eq!(chunked(&both), Err(FramingError::Trailers));
     }
 
     proptest! {

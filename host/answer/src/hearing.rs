@@ -2,7 +2,7 @@
 
 use super::{
     head::{self, HeadError, Spoken},
-    rules::{Extra, Rules},
+    policy::Policy,
 };
 
 /// Bytes that may come beyond two heads before an answer's head is read: what is read at once may
@@ -11,11 +11,11 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What was heard in answer to one request.
 #[derive(Debug)]
-pub(super) struct Hearing<'a> {
+pub struct Hearing<'a, P> {
     is_head: bool,
     /// Bytes of one head. Interim answers (1xx) may have as many together.
     head_bytes_max: usize,
-    extra: &'a Extra,
+    policy: &'a P,
     /// Bytes that came.
     came: usize,
     /// Bytes of the present head in which it does not end.
@@ -24,31 +24,36 @@ pub(super) struct Hearing<'a> {
 
 /// What was heard can't become an answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HearingError {
+pub enum HearingError {
+    /// The head itself.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// Its length.
     #[error(
         "the head of its answer is larger than {0} bytes; head under [proxy] in hersh.toml allows more"
     )]
     HeadTooLarge(usize),
+    /// All that came before a body.
     #[error("it sent more than {0} bytes before a body")]
     NoAnswer(usize),
 }
 
-impl<'a> Hearing<'a> {
-    /// Before anything came in answer to a request; `is_head` tells that it was by HEAD.
-    pub(super) fn new(is_head: bool, rules: &'a Rules) -> Self {
+impl<'a, P: Policy> Hearing<'a, P> {
+    /// Before anything came in answer to a request; `is_head` tells that it was by HEAD, and
+    /// `policy` which headers the client may see.
+    pub fn new(is_head: bool, head_bytes_max: usize, policy: &'a P) -> Self {
         Self {
             is_head,
-            head_bytes_max: rules.head_bytes_max,
-            extra: &rules.extra,
+            head_bytes_max,
+            policy,
             came: 0,
             searched: 0,
         }
     }
 
     /// True while no byte came.
-    pub(super) fn is_nothing(&self) -> bool {
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
         self.came == 0
     }
 
@@ -56,7 +61,7 @@ impl<'a> Hearing<'a> {
     ///
     /// # Errors
     /// [`HearingError::NoAnswer`].
-    pub(super) fn take_in(&mut self, bytes: usize) -> Result<(), HearingError> {
+    pub fn take_in(&mut self, bytes: usize) -> Result<(), HearingError> {
         self.came += bytes;
         let bytes_max = self.head_bytes_max.saturating_mul(2) + READ_BYTES_MAX;
         if self.came > bytes_max {
@@ -70,11 +75,11 @@ impl<'a> Hearing<'a> {
     ///
     /// # Errors
     /// [`HearingError`].
-    pub(super) fn read(&mut self, came: &[u8]) -> Result<Option<(usize, Spoken)>, HearingError> {
+    pub fn read(&mut self, came: &[u8]) -> Result<Option<(usize, Spoken)>, HearingError> {
         // A head that comes in many pieces is not read anew for each.
         let is_new = self.searched == 0 && !came.is_empty();
         if (is_new || ends_a_head(&came[self.searched.saturating_sub(2)..]))
-            && let Some((length, spoken)) = head::read(came, self.is_head, self.extra)?
+            && let Some((length, spoken)) = head::read(came, self.is_head, self.policy)?
         {
             if length > self.head_bytes_max {
                 return Err(HearingError::HeadTooLarge(self.head_bytes_max));
@@ -100,10 +105,10 @@ fn ends_a_head(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hersh_program::Manifest;
-
     use super::*;
-    use crate::head::Said;
+    use crate::{head::Said, policy::Nothing};
+
+    const HEAD_BYTES_MAX: usize = 2_000;
 
     #[test]
     fn a_head_is_heard_wherever_it_is_cut() {
@@ -117,9 +122,8 @@ mod tests {
             ];
             let text = lines.join(end).into_bytes();
             let length = text.len() - 2;
-            let rules = Rules::new(&Manifest::default());
             for step in 1..text.len() {
-                let mut hearing = Hearing::new(false, &rules);
+                let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
                 let mut ends = (0..text.len()).step_by(step).chain([text.len()]);
                 let (heard, spoken) = ends
                     .find_map(|end| hearing.read(&text[..end]).unwrap())
@@ -132,22 +136,19 @@ mod tests {
 
     #[test]
     fn what_comes_before_a_body_is_bounded() {
-        let mut manifest = Manifest::default();
-        manifest.proxy.head_bytes = 2_000;
-        let rules = Rules::new(&manifest);
-        let mut hearing = Hearing::new(false, &rules);
+        let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
         let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000]].concat();
         assert!(hearing.read(&endless[..1_999]).unwrap().is_none());
         let refused = hearing.read(&endless[..2_000]);
         assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
 
-        let mut hearing = Hearing::new(false, &rules);
+        let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
         hearing.take_in(4_000 + READ_BYTES_MAX).unwrap();
         let refused = hearing.take_in(1);
         assert!(matches!(refused, Err(HearingError::NoAnswer(_))));
 
         let whole = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000], b"\r\n\r\n"].concat();
-        let refused = Hearing::new(false, &rules).read(&whole);
+        let refused = Hearing::new(false, HEAD_BYTES_MAX, &Nothing).read(&whole);
         assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
     }
 }

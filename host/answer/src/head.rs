@@ -1,75 +1,92 @@
-//! The head of a program's answer, read into what the proxy goes by.
+//! The head of a program's answer, read into what a proxy goes by.
+
+mod told;
 
 use std::mem::MaybeUninit;
 
-use httparse::{Header, ParserConfig, Response, Status};
-use hyper::{
+use http::{
     HeaderMap, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
+use httparse::{Header, ParserConfig, Response, Status};
 
+use self::told::Told;
 use super::{
     framing::Framing,
-    headers::{self, Passing},
-    rules::Extra,
+    policy::{Passing, Policy},
 };
 
 /// Headers of one answer.
 const HEADERS_MAX: usize = 100;
 
+/// Bytes of a header's name: others can't hold more.
+const NAME_BYTES_MAX: usize = u16::MAX as usize;
+
 /// What one head is.
 #[derive(Debug)]
-pub(super) enum Spoken {
+pub enum Spoken {
     /// Word that more will follow (1xx), which is for nobody.
     Interim,
+    /// What the program says in the end.
     Final(Said),
 }
 
 /// What a program says to a request in the end.
 #[derive(Debug)]
-pub(super) enum Said {
+pub enum Said {
     /// That it speaks another protocol from here on, with all headers of that.
     Switch(HeaderMap),
+    /// The head of an answer, which its body follows.
     Answer(Head),
 }
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) status: StatusCode,
+pub struct Head {
+    /// Its status, from 200 on.
+    pub status: StatusCode,
     /// Those that the client may see.
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Those that say where something is, in the program's own words.
-    pub(super) references: Vec<(HeaderName, HeaderValue)>,
-    pub(super) framing: Framing,
+    pub references: Vec<(HeaderName, HeaderValue)>,
+    /// Where its body ends.
+    pub framing: Framing,
     /// Whether the connection may carry another request afterwards.
-    pub(super) keeps_alive: bool,
+    pub keeps_alive: bool,
 }
 
 /// What came is not the head of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HeadError {
+pub enum HeadError {
+    /// No HTTP/1.
     #[error("what it says is not HTTP/1.1 ({0})")]
     Syntax(#[from] httparse::Error),
+    /// The status line.
     #[error("its status is not between 100 and 999")]
     Status,
+    /// The name of a header.
+    #[error("a header of its answer has a name of more than {NAME_BYTES_MAX} bytes")]
+    Name,
+    /// The value of a header.
     #[error("a header of its answer holds control characters")]
     Value,
+    /// The length of the body.
     #[error("the Content-Length of its answer is not one number")]
     Length,
+    /// The coding of the body.
     #[error("the Transfer-Encoding of its answer is not 'chunked' by HTTP/1.1")]
     Encoding,
 }
 
 /// Reads the head that `bytes` begin with and says how long it is; `None` while more of it has to
-/// come. `is_head` tells that the request was by HEAD, `extra` what passes beside the usual headers.
+/// come. `is_head` tells that the request was by HEAD, `policy` which headers the client may see.
 ///
 /// # Errors
 /// [`HeadError`].
 pub(super) fn read(
     bytes: &[u8],
     is_head: bool,
-    extra: &Extra,
+    policy: &impl Policy,
 ) -> Result<Option<(usize, Spoken)>, HeadError> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
@@ -83,12 +100,19 @@ pub(super) fn read(
     };
     let status = StatusCode::from_u16(answer.code.unwrap_or_default());
     let status = status.map_err(|_| HeadError::Status)?;
+    if answer
+        .headers
+        .iter()
+        .any(|it| it.name.len() > NAME_BYTES_MAX)
+    {
+        return Err(HeadError::Name);
+    }
     let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
         Spoken::Final(Said::Switch(all(answer.headers)?))
     } else if status.is_informational() {
         Spoken::Interim
     } else {
-        Spoken::Final(Said::Answer(understand(&answer, status, is_head, extra)?))
+        Spoken::Final(Said::Answer(understand(&answer, status, is_head, policy)?))
     };
     Ok(Some((length, spoken)))
 }
@@ -97,7 +121,7 @@ fn understand(
     answer: &Response<'_, '_>,
     status: StatusCode,
     is_head: bool,
-    extra: &Extra,
+    policy: &impl Policy,
 ) -> Result<Head, HeadError> {
     let told = Told::read(answer.headers)?;
     let is_old = answer.version == Some(0);
@@ -106,7 +130,7 @@ fn understand(
     }
     let (mut headers, mut references) = (Vec::new(), Vec::new());
     for Header { name, value } in answer.headers.iter() {
-        match headers::toward_client(name, extra) {
+        match policy.passing(name) {
             Some(Passing::AsItIs(name)) => headers.push((name, parsed(value)?)),
             Some(Passing::Reference(name)) => references.push((name, parsed(value)?)),
             None => {}
@@ -135,46 +159,6 @@ fn understand(
     })
 }
 
-/// What headers tell of the body and the connection.
-#[derive(Default)]
-struct Told {
-    length: Option<u64>,
-    is_chunked: bool,
-    closes: bool,
-}
-
-impl Told {
-    fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
-        let mut told = Self::default();
-        for Header { name, value } in headers {
-            if name.eq_ignore_ascii_case("content-length") {
-                let length = number(value).ok_or(HeadError::Length)?;
-                if told.length.is_some_and(|other| other != length) {
-                    return Err(HeadError::Length);
-                }
-                told.length = Some(length);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                // Nothing else was asked for.
-                if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::Encoding);
-                }
-                told.is_chunked = true;
-            } else if name.eq_ignore_ascii_case("connection") {
-                let mut listed = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-                told.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
-            }
-        }
-        Ok(told)
-    }
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    // A sign is none of a length's characters.
-    let is_plain = value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
-    text.parse().ok()
-}
-
 /// All headers of an answer.
 fn all(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     let mut all = HeaderMap::new();
@@ -193,11 +177,10 @@ fn parsed(value: &[u8]) -> Result<HeaderValue, HeadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Nothing;
 
     fn answer(head: &str, is_head: bool) -> Head {
-        let (length, spoken) = read(head.as_bytes(), is_head, &Extra::default())
-            .unwrap()
-            .unwrap();
+        let (length, spoken) = read(head.as_bytes(), is_head, &Nothing).unwrap().unwrap();
         assert_eq!(length, head.len());
         match spoken {
             Spoken::Final(Said::Answer(head)) => head,
@@ -264,69 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_framing_that_can_be_read_in_two_ways_is_refused() {
-        for (headers, error) in [
-            (
-                "content-length: 2\r\ncontent-length: 3\r\n",
-                HeadError::Length,
-            ),
-            ("content-length: 2, 2\r\n", HeadError::Length),
-            ("content-length: +2\r\n", HeadError::Length),
-            ("content-length: 0x2\r\n", HeadError::Length),
-            ("content-length:\r\n", HeadError::Length),
-            (
-                "content-length: 18446744073709551616\r\n",
-                HeadError::Length,
-            ),
-            (
-                "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
-                HeadError::Encoding,
-            ),
-            ("transfer-encoding: gzip, chunked\r\n", HeadError::Encoding),
-            ("transfer-encoding: identity\r\n", HeadError::Encoding),
-        ] {
-            let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
-            assert_eq!(
-                read(head.as_bytes(), false, &Extra::default()).unwrap_err(),
-                error,
-                "{headers:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_answer_keeps_the_clients_headers_and_a_switch_all() {
-        let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
-        let head = answer(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n"), false);
-        let names: Vec<&str> = head.headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["content-type", "vary", "vary"]);
-        let switch = format!("HTTP/1.1 101 Switch\r\n{headers}\r\n");
-        let read = read(switch.as_bytes(), false, &Extra::default()).unwrap();
+    fn a_switch_keeps_all_headers() {
+        let switch = "HTTP/1.1 101 Switch\r\nupgrade: x\r\nvary: a\r\nvary: b\r\n\r\n";
+        let read = read(switch.as_bytes(), false, &Nothing).unwrap();
         let Some((_, Spoken::Final(Said::Switch(headers)))) = read else {
             panic!("{read:?}");
         };
-        assert_eq!(headers.len(), 5);
-    }
-
-    #[test]
-    fn what_a_manifest_adds_passes_and_a_challenge_has_another_name() {
-        let extra = Extra {
-            of_answers: vec![HeaderName::from_static("x-plan")],
-            ..Extra::default()
-        };
-        let head = "HTTP/1.1 401 No\r\nX-Plan: a\r\nX-Other: b\r\nX-RateLimit-Left: 1\r\n\
-                    WWW-Authenticate: Basic realm=\"x\"\r\nLocation: /watcher/a\r\n\r\n";
-        let read = read(head.as_bytes(), false, &extra).unwrap();
-        let Some((_, Spoken::Final(Said::Answer(head)))) = read else {
-            panic!("{read:?}");
-        };
-        let names = |headers: &[(HeaderName, HeaderValue)]| {
-            let names = headers.iter().map(|(name, _)| name.to_string());
-            names.collect::<Vec<_>>()
-        };
-        let passed = ["x-plan", "x-ratelimit-left", "hersh-www-authenticate"];
-        assert_eq!(names(&head.headers), passed);
-        assert_eq!(names(&head.references), ["location"]);
+        assert_eq!(headers.len(), 3);
     }
 
     #[test]
@@ -334,19 +261,19 @@ mod tests {
         let text = "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n";
         for end in 0..text.len() {
             assert!(
-                read(&text.as_bytes()[..end], false, &Extra::default())
+                read(&text.as_bytes()[..end], false, &Nothing)
                     .unwrap()
                     .is_none(),
                 "{end}"
             );
         }
-        let spoken = read(text.as_bytes(), false, &Extra::default()).unwrap();
+        let spoken = read(text.as_bytes(), false, &Nothing).unwrap();
         assert!(matches!(spoken, Some((_, Spoken::Interim))), "{spoken:?}");
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",
             "a: b\r\n".repeat(HEADERS_MAX + 1)
         );
-        let refused = read(many.as_bytes(), false, &Extra::default()).unwrap_err();
+        let refused = read(many.as_bytes(), false, &Nothing).unwrap_err();
         assert_eq!(refused, HeadError::Syntax(httparse::Error::TooManyHeaders));
     }
 }

@@ -1,0 +1,89 @@
+//! What headers tell of the body and the connection.
+
+use httparse::Header;
+
+use super::HeadError;
+
+/// The largest length of a body: others have a use of their own for larger numbers.
+const LENGTH_MAX: u64 = u64::MAX - 2;
+
+/// What headers tell of the body and the connection.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) length: Option<u64>,
+    pub(super) is_chunked: bool,
+    pub(super) closes: bool,
+}
+
+impl Told {
+    pub(super) fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
+        let mut told = Self::default();
+        for Header { name, value } in headers {
+            if name.eq_ignore_ascii_case("content-length") {
+                let length = number(value).ok_or(HeadError::Length)?;
+                if told.length.is_some_and(|other| other != length) {
+                    return Err(HeadError::Length);
+                }
+                told.length = Some(length);
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                // Nothing else was asked for.
+                if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::Encoding);
+                }
+                told.is_chunked = true;
+            } else if name.eq_ignore_ascii_case("connection") {
+                let mut listed = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+                told.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
+            }
+        }
+        Ok(told)
+    }
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    // A sign is none of a length's characters.
+    let is_plain = value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
+    text.parse().ok().filter(|&length| length <= LENGTH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{head::read, policy::Nothing};
+
+    #[test]
+    fn a_framing_that_can_be_read_in_two_ways_is_refused() {
+        for (headers, error) in [
+            (
+                "content-length: 2\r\ncontent-length: 3\r\n",
+                HeadError::Length,
+            ),
+            ("content-length: 2, 2\r\n", HeadError::Length),
+            ("content-length: +2\r\n", HeadError::Length),
+            ("content-length: 0x2\r\n", HeadError::Length),
+            ("content-length:\r\n", HeadError::Length),
+            (
+                "content-length: 18446744073709551614\r\n",
+                HeadError::Length,
+            ),
+            (
+                "content-length: 18446744073709551616\r\n",
+                HeadError::Length,
+            ),
+            (
+                "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+                HeadError::Encoding,
+            ),
+            ("transfer-encoding: gzip, chunked\r\n", HeadError::Encoding),
+            ("transfer-encoding: identity\r\n", HeadError::Encoding),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+            assert_eq!(
+                read(head.as_bytes(), false, &Nothing).unwrap_err(),
+                error,
+                "{headers:?}"
+            );
+        }
+    }
+}

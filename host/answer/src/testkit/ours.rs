@@ -1,0 +1,155 @@
+//! What this reader makes of an answer, whatever a policy would let through.
+
+use bytes::BytesMut;
+use http::{
+    HeaderMap, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
+
+use crate::{Framing, Head, Hearing, Passing, Piece, Policy, Said, Spoken};
+
+/// Bytes of a head; hyper allows more.
+const HEAD_BYTES_MAX: usize = 256 * 1024;
+
+/// What a reader makes of one answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Its head; `None` if that was refused, or never ended.
+    pub head: Option<HeardHead>,
+    /// Its body, as far as that was read.
+    pub body: Vec<u8>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// What a reader makes of a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardHead {
+    /// The status.
+    pub status: u16,
+    /// Names and values (escaped) of headers by the alphabet, without the body's length.
+    pub headers: Vec<(String, String)>,
+}
+
+/// How an answer ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// Where its head or its chunks say, or where another protocol begins.
+    Framed {
+        /// What came behind it.
+        rest: Vec<u8>,
+        /// Whether another request may follow.
+        is_free: bool,
+    },
+    /// With the connection.
+    Close,
+    /// Before its end.
+    #[default]
+    Broken,
+}
+
+/// A policy by which all passes, but for the length, which is read on the way.
+struct Everything;
+
+impl Policy for Everything {
+    fn passing(&self, name: &str) -> Option<Passing> {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        (name != header::CONTENT_LENGTH).then_some(Passing::AsItIs(name))
+    }
+}
+
+impl HeardHead {
+    pub(super) fn new<'a>(
+        status: StatusCode,
+        headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    ) -> Self {
+        let headers = headers.into_iter();
+        let mut headers: Vec<_> = headers
+            .filter(|(name, _)| *name != header::CONTENT_LENGTH)
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    value.as_bytes().escape_ascii().to_string(),
+                )
+            })
+            .collect();
+        headers.sort();
+        Self {
+            status: status.as_u16(),
+            headers,
+        }
+    }
+}
+
+/// What this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
+pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
+    let mut reading = Reading::default();
+    let mut hearing = Hearing::new(is_head, HEAD_BYTES_MAX, &Everything);
+    let (mut came, mut head): (_, Option<Head>) = (BytesMut::new(), None);
+    let mut pieces = answer.chunks(step.max(1));
+    while let Some(piece) = pieces.next() {
+        came.extend_from_slice(piece);
+        if head.is_none() {
+            match hear(&mut hearing, &mut came, piece.len()) {
+                None => return reading,
+                Some(None) => continue,
+                Some(Some(Said::Switch(headers))) => {
+                    reading.head = Some(switched(&headers));
+                    came.extend(pieces.flatten());
+                    let (rest, is_free) = (came.to_vec(), false);
+                    reading.end = End::Framed { rest, is_free };
+                    return reading;
+                }
+                Some(Some(Said::Answer(heard))) => {
+                    let headers = heard.headers.iter().map(|(name, value)| (name, value));
+                    reading.head = Some(HeardHead::new(heard.status, headers));
+                    head = Some(heard);
+                }
+            }
+        }
+        while let Some(head) = &mut head {
+            match head.framing.take(&mut came) {
+                Ok(Piece::Data(data)) => reading.body.extend_from_slice(&data),
+                Ok(Piece::More | Piece::End) => break,
+                Err(_) => return reading,
+            }
+        }
+    }
+    if let Some(head) = head {
+        reading.end = end(&head, came.to_vec());
+    }
+    reading
+}
+
+/// What the program says with what came, the last `bytes` of it just now; nothing if that is wrong.
+#[expect(clippy::option_option, reason = "nothing, nothing yet, and something")]
+fn hear(
+    hearing: &mut Hearing<'_, Everything>,
+    came: &mut BytesMut,
+    bytes: usize,
+) -> Option<Option<Said>> {
+    hearing.take_in(bytes).ok()?;
+    while let Some((length, spoken)) = hearing.read(came).ok()? {
+        let _ = came.split_to(length);
+        match spoken {
+            Spoken::Interim => {}
+            Spoken::Final(said) => return Some(Some(said)),
+        }
+    }
+    Some(None)
+}
+
+fn switched(headers: &HeaderMap) -> HeardHead {
+    HeardHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
+fn end(head: &Head, rest: Vec<u8>) -> End {
+    if head.framing.is_over() {
+        let is_free = head.keeps_alive && rest.is_empty();
+        End::Framed { rest, is_free }
+    } else if head.framing == Framing::UntilClose {
+        End::Close
+    } else {
+        End::Broken
+    }
+}
