@@ -15,6 +15,8 @@ pub mod property;
 mod receipt;
 mod runtime;
 mod spec;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod types;
 mod verify;
 

@@ -155,21 +155,6 @@ async fn running_out_of_memory_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn an_exit_while_nobody_listened_is_told_at_the_start() {
-    let world = World::new();
-    let script = format!("{UNTIL_GO}; exit 4");
-    let id = world.start(&script).await.container;
-    world.go();
-    world.exit().await;
-    let event = exit_of(&mut world.restarted().events()).await;
-    assert_eq!(
-        (event.container, event.exit.reason),
-        (id, ExitReason::Code(4))
-    );
-    world.stop().await;
-}
-
-#[tokio::test]
 async fn a_clean_end_without_a_kill_is_the_programs_own() {
     let world = World::new();
     let mut events = world.runtime.events();

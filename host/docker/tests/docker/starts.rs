@@ -78,18 +78,6 @@ async fn an_image_of_nothing_but_a_program_is_looked_at_too() {
 }
 
 #[tokio::test]
-async fn a_second_start_replaces_the_first() {
-    let world = World::new();
-    let first = world.start("sleep 1000").await.container;
-    let second = world.start("sleep 1000").await.container;
-    assert_ne!(first, second);
-    assert_eq!(world.containers().await, [second.to_string()]);
-    world.stop().await;
-    world.stop().await;
-    assert!(world.containers().await.is_empty());
-}
-
-#[tokio::test]
 async fn a_program_that_ends_at_once_gives_its_last_words() {
     let world = World::new();
     let image = world.script("echo no luck >&2; exit 7").await;
@@ -97,14 +85,6 @@ async fn a_program_that_ends_at_once_gives_its_last_words() {
     assert_eq!(exit.reason, ExitReason::Code(7));
     assert_eq!(exit.logs, ["no luck"]);
     world.stop().await;
-}
-
-#[tokio::test]
-async fn an_image_that_is_gone_is_told_by_name() {
-    let world = World::new();
-    let image = ImageId::parse(&format!("sha256:{:064x}", 7)).unwrap();
-    let result = world.runtime.start(world.spec(&image, |_| {})).await;
-    assert!(matches!(result, Err(StartError::ImageGone(gone)) if gone == image));
 }
 
 #[tokio::test]

@@ -185,14 +185,19 @@ impl World {
         self.runtime.build(self.build_request(&build)).await
     }
 
-    /// An image that runs this shell script.
-    pub async fn script(&self, script: &str) -> ImageId {
+    /// Stores a tree whose image runs this shell script.
+    pub fn store_script(&self, script: &str) -> BuildId {
         let command = serde_json::json!(["/bin/sh", "-c", script]);
-        self.try_build(&format!(
+        self.store(&format!(
             "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\nCMD {command}\n"
         ))
-        .await
-        .unwrap()
+    }
+
+    /// An image that runs this shell script.
+    pub async fn script(&self, script: &str) -> ImageId {
+        let build = self.store_script(script);
+        let request = self.build_request(&build);
+        self.runtime.build(request).await.unwrap()
     }
 
     pub fn spec(&self, image: &ImageId, change: impl FnOnce(&mut Manifest)) -> Spec {

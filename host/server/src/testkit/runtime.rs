@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
-    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, InUse, Kernel, ListedInstance,
+    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, Fact, InUse, Kernel, ListedInstance,
     Permit, Receipt, Retention, Running, Runtime, RuntimeEvent, RuntimeInfo, Spec, StartError,
-    Stats, StopError, Unavailable,
+    Stats, StopError, Unavailable, prove, validate,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -160,6 +160,13 @@ impl FakeRuntime {
     }
 
     async fn run(&self, spec: Spec) -> Result<Running, StartError> {
+        validate(&spec)?;
+        let seen = |property| Fact::Observed {
+            property,
+            how: "in memory".to_owned(),
+        };
+        let facts: Vec<Fact> = spec.properties().into_iter().map(seen).collect();
+        let contracts = prove(&spec, &facts)?;
         self.storage
             .remove_state_socket(&spec.instance.program)
             .map_err(|error| StartError::Failed {
@@ -175,7 +182,7 @@ impl FakeRuntime {
             image: spec.image,
             asked_kernel: Kernel::Gvisor,
             kernel: "gVisor".into(),
-            contracts: Vec::new(),
+            contracts,
             state: None,
             made_at_ms: 1,
         };
@@ -228,7 +235,9 @@ impl Runtime for FakeRuntime {
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
         match &self.link {
             // Whoever stops it finds it ended.
-            Link::Here(engine) => drop(engine.end_unseen(program, ExitReason::Code(137))),
+            Link::Here(engine) => {
+                while engine.end_unseen(program, ExitReason::Code(137)).is_some() {}
+            }
             Link::There(_) => {}
         }
         std::future::ready(Ok(())).boxed()
@@ -338,10 +347,10 @@ impl Builder for FakeRuntime {
         async move {
             tokio::select! {
                 biased;
+                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
                 built = self.find_image(operation) => {
                     built?.ok_or_else(|| strange().into())
                 }
-                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
             }
         }
         .boxed()
