@@ -31,6 +31,27 @@ pub(super) fn bound(container: &str, pid: i64, memory_bytes: u64, pids: u64) -> 
     .is_some()
 }
 
+/// What the control groups of a container bound; `None` for what they do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounded {
+    /// Memory, bytes, in whole pages.
+    pub(super) memory_bytes: Option<u64>,
+    /// Processor time, thousandths of one core.
+    pub(super) cpu_millis: Option<u64>,
+    /// Processes and threads.
+    pub(super) threads: Option<u64>,
+}
+
+/// Reads what bounds the container whose first process on this machine is `pid`. `None` when its control
+/// groups can't be seen from here.
+pub(super) fn bounds(container: &str, pid: i64) -> Option<Bounded> {
+    Counters {
+        process: PathBuf::from(format!("/proc/{pid}")),
+        groups: PathBuf::from("/sys/fs/cgroup"),
+    }
+    .bounds(container)
+}
+
 struct Counters {
     process: PathBuf,
     groups: PathBuf,
@@ -92,6 +113,26 @@ impl Counters {
         write(&memory, "memory.limit_in_bytes", memory_bytes).ok()
     }
 
+    fn bounds(&self, container: &str) -> Option<Bounded> {
+        let listed = fs::read_to_string(self.process.join("cgroup")).ok()?;
+        let Some(memory) = self.group(&listed, "memory", container) else {
+            let group = self.group(&listed, "", container)?;
+            return Some(Bounded {
+                memory_bytes: least(&group, container, |it| limit(it, "memory.max"))?,
+                cpu_millis: least(&group, container, share)?,
+                threads: least(&group, container, |it| limit(it, "pids.max"))?,
+            });
+        };
+        let cpu = self.group(&listed, "cpu", container)?;
+        let pids = self.group(&listed, "pids", container)?;
+        let memory_limit = |it: &Path| limit(it, "memory.limit_in_bytes");
+        Some(Bounded {
+            memory_bytes: least(&memory, container, memory_limit)?,
+            cpu_millis: least(&cpu, container, quota)?,
+            threads: least(&pids, container, |it| limit(it, "pids.max"))?,
+        })
+    }
+
     /// The folder of the process's group under `controller`; under "" in version 2.
     fn group(&self, listed: &str, controller: &str, container: &str) -> Option<PathBuf> {
         let path = listed.lines().find_map(|line| {
@@ -130,6 +171,55 @@ impl Counters {
         }
         sums
     }
+}
+
+/// The least of what bounds a group and those above it that are the container's. `None` when one of
+/// them can't be read.
+fn least(
+    group: &Path,
+    container: &str,
+    bound: impl Fn(&Path) -> Option<Option<u64>>,
+) -> Option<Option<u64>> {
+    let is_containers = |it: &&Path| it.to_string_lossy().contains(container);
+    let mut least: Option<u64> = None;
+    for group in group.ancestors().take_while(is_containers) {
+        if let Some(found) = bound(group)? {
+            least = Some(least.map_or(found, |least| least.min(found)));
+        }
+    }
+    Some(least)
+}
+
+/// The number in a file; `Some(None)` if it says that there is no bound.
+fn limit(group: &Path, file: &str) -> Option<Option<u64>> {
+    let text = fs::read_to_string(group.join(file)).ok()?;
+    match text.trim() {
+        "max" => Some(None),
+        number => number.parse().ok().map(Some),
+    }
+}
+
+/// The share of processor time in version 2, `quota period` in microseconds.
+fn share(group: &Path) -> Option<Option<u64>> {
+    let text = fs::read_to_string(group.join("cpu.max")).ok()?;
+    match text.trim().split_once(' ')? {
+        ("max", _) => Some(None),
+        (quota, period) => Some(millis(quota.parse().ok()?, period.parse().ok()?)),
+    }
+}
+
+/// The same in version 1, where -1 is no bound.
+fn quota(group: &Path) -> Option<Option<u64>> {
+    let quota = fs::read_to_string(group.join("cpu.cfs_quota_us")).ok()?;
+    let quota: i64 = quota.trim().parse().ok()?;
+    match u64::try_from(quota) {
+        Err(_unbounded) => Some(None),
+        Ok(quota) => Some(millis(quota, number(group, "cpu.cfs_period_us")?)),
+    }
+}
+
+fn millis(quota: u64, period: u64) -> Option<u64> {
+    quota.checked_mul(1_000)?.checked_div(period)
 }
 
 fn number(group: &Path, file: &str) -> Option<u64> {
@@ -215,6 +305,69 @@ mod tests {
             assert_eq!(counters.read("abc"), Some(EXPECTED));
             assert_eq!(counters.read("abd"), None, "another one's process");
         }
+    }
+
+    #[test]
+    fn bounds_are_read_from_both_versions() {
+        let one = [
+            (
+                "process/cgroup",
+                "4:memory:/e/abc\n2:cpu,cpuacct:/e/abc\n8:pids:/e/abc\n0::/\n",
+            ),
+            ("groups/memory/e/abc/memory.limit_in_bytes", "4096\n"),
+            ("groups/cpu/e/abc/cpu.cfs_quota_us", "50000\n"),
+            ("groups/cpu/e/abc/cpu.cfs_period_us", "100000\n"),
+            ("groups/pids/e/abc/pids.max", "77\n"),
+        ];
+        let two = [
+            ("process/cgroup", "0::/docker-abc.scope/inner\n"),
+            ("groups/docker-abc.scope/memory.max", "4096\n"),
+            ("groups/docker-abc.scope/inner/memory.max", "max\n"),
+            ("groups/docker-abc.scope/cpu.max", "50000 100000\n"),
+            ("groups/docker-abc.scope/inner/cpu.max", "max 100000\n"),
+            ("groups/docker-abc.scope/pids.max", "77\n"),
+            ("groups/docker-abc.scope/inner/pids.max", "max\n"),
+        ];
+        let bounded = Bounded {
+            memory_bytes: Some(4_096),
+            cpu_millis: Some(500),
+            threads: Some(77),
+        };
+        for files in [one.as_slice(), &two] {
+            let (_folder, counters) = lay(files);
+            assert_eq!(counters.bounds("abc"), Some(bounded));
+            assert_eq!(counters.bounds("abd"), None, "another one's process");
+        }
+    }
+
+    #[test]
+    fn what_no_control_group_bounds_is_unbounded() {
+        let (_folder, one) = lay(&[
+            (
+                "process/cgroup",
+                "4:memory:/e/abc\n2:cpu:/e/abc\n8:pids:/e/abc\n0::/\n",
+            ),
+            (
+                "groups/memory/e/abc/memory.limit_in_bytes",
+                "9223372036854771712\n",
+            ),
+            ("groups/cpu/e/abc/cpu.cfs_quota_us", "-1\n"),
+            ("groups/pids/e/abc/pids.max", "max\n"),
+        ]);
+        let bounded = one.bounds("abc").unwrap();
+        assert_eq!((bounded.cpu_millis, bounded.threads), (None, None));
+        let (_folder, two) = lay(&[
+            ("process/cgroup", "0::/abc\n"),
+            ("groups/abc/memory.max", "max\n"),
+            ("groups/abc/cpu.max", "max 100000\n"),
+            ("groups/abc/pids.max", "max\n"),
+        ]);
+        let nothing = Bounded {
+            memory_bytes: None,
+            cpu_millis: None,
+            threads: None,
+        };
+        assert_eq!(two.bounds("abc"), Some(nothing));
     }
 
     #[test]

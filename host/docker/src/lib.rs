@@ -17,6 +17,7 @@ mod errands;
 mod events;
 mod files;
 mod first_process;
+mod inside;
 mod inspect;
 mod kernel_log;
 mod look;

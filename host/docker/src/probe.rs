@@ -1,4 +1,4 @@
-//! A program of 170 bytes that says what kernel it runs on.
+//! A program of 234 bytes that says what kernel it runs on and how it is confined.
 //!
 //! An image may hold nothing but the program itself, so what looks at the kernel from inside is
 //! brought along: the host writes this file once and mounts it read-only into every sandbox. It is
@@ -11,8 +11,9 @@
 //! ```text
 //! open(argument, O_CREAT)        only with an argument
 //! syslog(SYSLOG_ACTION_READ_ALL) ─► standard output     (gVisor's log names gVisor)
-//! read("/proc/version")          ─► standard output
-//! exit(0), or exit(1) when the version can't be read or the file can't be made
+//! "/proc/version", "/proc/self/status", "/proc/self/mounts"
+//!                                ─► standard output
+//! exit(0), or exit(1) when one of them can't be read or the file can't be made
 //! ```
 
 use std::{
@@ -25,58 +26,73 @@ use std::{
 /// The machine code, at address [`BASE`] + [`HEADERS`].
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const CODE: [u8; 170] = [
-    0x48, 0x83, 0x3c, 0x24, 0x02,              // cmp qword [rsp], 2    number of arguments
-    0x7c, 0x1a,                                // jl kernel
-    0x48, 0x8b, 0x7c, 0x24, 0x10,              // mov rdi, [rsp + 16]   the first after the name
-    0xbe, 0x41, 0x02, 0x00, 0x00,              // mov esi, 577      O_WRONLY, O_CREAT, O_TRUNC
-    0xba, 0xa4, 0x01, 0x00, 0x00,              // mov edx, 420      mode 0644
-    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2        open
+const CODE: [u8; 234] = [
+    0x48, 0x83, 0x3c, 0x24, 0x02,              // cmp qword [rsp], 2         number of arguments
+    0x7c, 0x1e,                                // jl kernel
+    0x48, 0x8b, 0x7c, 0x24, 0x10,              // mov rdi, [rsp + 16]        the first after the name
+    0xbe, 0x41, 0x02, 0x00, 0x00,              // mov esi, 577               O_WRONLY, O_CREAT, O_TRUNC
+    0xba, 0xa4, 0x01, 0x00, 0x00,              // mov edx, 420               mode 0644
+    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2                 open
     0x0f, 0x05,                                // syscall
     0x85, 0xc0,                                // test eax, eax
-    0x78, 0x6f,                                // js fail
+    0x0f, 0x88, 0x86, 0x00, 0x00, 0x00,        // js fail
     // kernel:
     0x48, 0x81, 0xec, 0x00, 0x20, 0x00, 0x00,  // sub rsp, 8192
-    0xbf, 0x03, 0x00, 0x00, 0x00,              // mov edi, 3        SYSLOG_ACTION_READ_ALL
+    0xbf, 0x03, 0x00, 0x00, 0x00,              // mov edi, 3                 SYSLOG_ACTION_READ_ALL
     0x48, 0x89, 0xe6,                          // mov rsi, rsp
     0xba, 0x00, 0x20, 0x00, 0x00,              // mov edx, 8192
-    0xb8, 0x67, 0x00, 0x00, 0x00,              // mov eax, 103      syslog
+    0xb8, 0x67, 0x00, 0x00, 0x00,              // mov eax, 103               syslog
     0x0f, 0x05,                                // syscall
     0x48, 0x85, 0xc0,                          // test rax, rax
-    0x7e, 0x12,                                // jle version
+    0x7e, 0x12,                                // jle files
     0x48, 0x89, 0xc2,                          // mov rdx, rax
-    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1        standard output
+    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1                 standard output
     0x48, 0x89, 0xe6,                          // mov rsi, rsp
-    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1        write
+    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1                 write
     0x0f, 0x05,                                // syscall
-    // version:
-    0x48, 0x8d, 0x3d, 0x42, 0x00, 0x00, 0x00,  // lea rdi, [rip + path]
-    0x31, 0xf6,                                // xor esi, esi      O_RDONLY
-    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2        open
+    // files:
+    0x48, 0x8d, 0x1d, 0x59, 0x00, 0x00, 0x00,  // lea rbx, [rip + paths]
+    // file:
+    0x48, 0x89, 0xdf,                          // mov rdi, rbx
+    0x31, 0xf6,                                // xor esi, esi               O_RDONLY
+    0xb8, 0x02, 0x00, 0x00, 0x00,              // mov eax, 2                 open
     0x0f, 0x05,                                // syscall
     0x85, 0xc0,                                // test eax, eax
-    0x78, 0x29,                                // js fail
-    0x89, 0xc7,                                // mov edi, eax
+    0x78, 0x3d,                                // js fail
+    0x89, 0xc5,                                // mov ebp, eax
+    // more:
+    0x89, 0xef,                                // mov edi, ebp
     0x48, 0x89, 0xe6,                          // mov rsi, rsp
     0xba, 0x00, 0x20, 0x00, 0x00,              // mov edx, 8192
-    0x31, 0xc0,                                // xor eax, eax      read
+    0x31, 0xc0,                                // xor eax, eax               read
     0x0f, 0x05,                                // syscall
     0x48, 0x85, 0xc0,                          // test rax, rax
-    0x7e, 0x16,                                // jle fail
+    0x78, 0x28,                                // js fail
+    0x74, 0x14,                                // je next                    its end
     0x48, 0x89, 0xc2,                          // mov rdx, rax
-    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1        standard output
+    0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1                 standard output
     0x48, 0x89, 0xe6,                          // mov rsi, rsp
-    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1        write
+    0xb8, 0x01, 0x00, 0x00, 0x00,              // mov eax, 1                 write
     0x0f, 0x05,                                // syscall
+    0xeb, 0xd7,                                // jmp more
+    // next:
+    0x48, 0xff, 0xc3,                          // inc rbx
+    0x80, 0x7b, 0xff, 0x00,                    // cmp byte [rbx - 1], 0      the end of the path
+    0x75, 0xf7,                                // jne next
+    0x80, 0x3b, 0x00,                          // cmp byte [rbx], 0          the end of all paths
+    0x75, 0xb7,                                // jne file
     0x31, 0xff,                                // xor edi, edi
     0xeb, 0x05,                                // jmp exit
     // fail:
     0xbf, 0x01, 0x00, 0x00, 0x00,              // mov edi, 1
     // exit:
-    0xb8, 0x3c, 0x00, 0x00, 0x00,              // mov eax, 60       exit
+    0xb8, 0x3c, 0x00, 0x00, 0x00,              // mov eax, 60                exit
     0x0f, 0x05,                                // syscall
-    // path:
+    // paths:
     b'/', b'p', b'r', b'o', b'c', b'/', b'v', b'e', b'r', b's', b'i', b'o', b'n', 0,
+    b'/', b'p', b'r', b'o', b'c', b'/', b's', b'e', b'l', b'f', b'/', b's', b't', b'a', b't', b'u', b's', 0,
+    b'/', b'p', b'r', b'o', b'c', b'/', b's', b'e', b'l', b'f', b'/', b'm', b'o', b'u', b'n', b't', b's', 0,
+    0,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const CODE: [u8; 0] = [];

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Inner,
     build::places,
+    counters,
     create::{self, Names},
-    first_process, inspect, look,
+    first_process, inside, inspect, look,
     machine::{self, Sight},
     names::container_name,
     network::{self, SandboxNetwork, addresses, firewall},
@@ -27,9 +28,12 @@ use super::{
 };
 use hersh_sandbox::{
     Fact, HOME, Kernel, Permit, Receipt, Running, Spec, StartError,
-    property::{FirstProcess, Property, PropertyName},
+    property::{Bound, FirstProcess, Property, PropertyName},
     prove, validate, verify,
 };
+
+/// The kernel bounds memory in pages of so many bytes, on the processor that there is a probe for.
+const PAGE_BYTES: u64 = 4_096;
 
 /// Why a container that is there is not one that runs under the contracts.
 enum NotRun {
@@ -194,12 +198,9 @@ async fn run(
         firewall::isolate(bridge).await?;
     }
     let (inspected, mut facts) = check(inner, spec, known, &container).await?;
-    let kernel = kernel(inner, spec, id, &inspected).await;
-    let (kernel, how) = kernel.map_err(NotRun::NotSeen)?;
-    facts.push(Fact::Observed {
-        property: Property::Kernel(Some(spec.kernel)),
-        how,
-    });
+    let kernel = look_from_inside(inner, spec, id, &inspected, &mut facts).await;
+    let kernel = kernel.map_err(NotRun::NotSeen)?;
+    facts.extend(bounds(spec, id, &inspected).await);
     inner
         .flows
         .note(&container, inspected.network_settings.as_ref());
@@ -220,14 +221,15 @@ async fn run(
     })
 }
 
-/// Looks at the sandbox from the machine's side and from inside: what its kernel says of itself, and how
-/// that is known.
-async fn kernel(
+/// Looks at the sandbox from the machine's side and from inside, and adds what was seen to the facts:
+/// what its kernel says of itself.
+async fn look_from_inside(
     inner: &Inner,
     spec: &Spec,
     id: &str,
     inspected: &ContainerInspectResponse,
-) -> Result<(String, String), StartError> {
+    facts: &mut Vec<Fact>,
+) -> Result<String, StartError> {
     let client = inner.engine.client().await?;
     let pid = inspected.state.as_ref().and_then(|state| state.pid);
     let sight = match spec.kernel {
@@ -235,13 +237,52 @@ async fn kernel(
         Kernel::Machine => Ok(Sight::NotLookedAt("a development host")),
     };
     let sight = sight?;
-    let how = format!("from inside, and {}", sight.words());
-    match look::kernel(&client, id, &sight).await {
-        Ok(said) => Ok((look::judge(spec.kernel, &said)?, how)),
-        Err(look::NotSeen(said)) => Err(failed(format!(
-            "its kernel could not be looked at from inside: {said}"
-        ))),
-    }
+    let said = match look::kernel(&client, id, &sight).await {
+        Ok(said) => said,
+        Err(look::NotSeen(said)) => {
+            return Err(failed(format!(
+                "its kernel could not be looked at from inside: {said}"
+            )));
+        }
+    };
+    let kernel = look::judge(spec.kernel, &said)?;
+    facts.push(Fact::Observed {
+        property: Property::Kernel(Some(spec.kernel)),
+        how: format!("from inside, and {}", sight.words()),
+    });
+    facts.extend(inside::facts(&said));
+    Ok(kernel)
+}
+
+/// Reads what bounds the container in its control groups, as far as those can be seen from here. The
+/// kernel bounds memory in whole pages.
+async fn bounds(spec: &Spec, id: &str, inspected: &ContainerInspectResponse) -> Vec<Fact> {
+    let Some(pid) = inspected.state.as_ref().and_then(|state| state.pid) else {
+        return Vec::new();
+    };
+    let container = id.to_owned();
+    let read = tokio::task::spawn_blocking(move || counters::bounds(&container, pid));
+    let Ok(Some(bounded)) = read.await else {
+        return Vec::new();
+    };
+    let asked = spec.bounds.memory_bytes;
+    let memory = match bounded.memory_bytes {
+        Some(bytes) if bytes == asked - asked % PAGE_BYTES => Bound::AtMost(asked),
+        Some(bytes) => Bound::AtMost(bytes),
+        None => Bound::Unbounded,
+    };
+    let number = |bound: Option<u64>| bound.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+    let observed = |property| Fact::Observed {
+        property,
+        how: "in the control groups of the machine".to_owned(),
+    };
+    [
+        Property::Memory(memory),
+        Property::Processor(number(bounded.cpu_millis)),
+        Property::Threads(number(bounded.threads)),
+    ]
+    .map(observed)
+    .into()
 }
 
 /// Holds the real container against the spec.

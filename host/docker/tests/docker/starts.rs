@@ -22,6 +22,25 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     );
     let verified: Vec<Contract> = receipt.contracts.iter().map(|one| one.contract).collect();
     assert_eq!(verified, Contract::ALL);
+    let observed: Vec<&str> = receipt
+        .contracts
+        .iter()
+        .flat_map(|one| &one.properties)
+        .filter(|proof| matches!(proof.evidence, Evidence::Observed(_)))
+        .map(|proof| proof.property.as_str())
+        .collect();
+    assert_eq!(
+        observed,
+        [
+            "kernel gVisor's",
+            "root file system read-only",
+            "mount points as the image has them",
+            "capabilities none",
+            "memory 64MiB",
+            "processor 1 core",
+            "threads on the machine's kernel 9216"
+        ]
+    );
     let told: Vec<&str> = receipt
         .contracts
         .iter()
