@@ -15,7 +15,7 @@ use crate::connections::Client;
 /// The route that the router found, or what it has instead of one.
 struct Routed(Next);
 
-/// Lets a request through the pipeline: the one layer of the router.
+/// Lets a request through the pipeline: the one middleware of the router.
 pub(in crate::api) async fn pass_to_router(
     State(pipeline): State<Pipeline>,
     matched: Option<MatchedPath>,
