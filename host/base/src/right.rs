@@ -49,8 +49,8 @@ impl Right {
     }
 
     /// Lets `work` be done by this right.
-    pub async fn carry<T>(self, work: impl Future<Output = T>) -> T {
-        CARRIED.scope(self, work).await
+    pub fn carry<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        CARRIED.scope(self, work)
     }
 
     /// Lets `work` be done by the right of the task that asks for it, on whatever task it is.

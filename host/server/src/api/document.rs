@@ -1,4 +1,4 @@
-//! The API's own description, and what the gate knows from it.
+//! The API's own description, and what the pipeline knows from it.
 
 use std::sync::OnceLock;
 

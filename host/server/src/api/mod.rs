@@ -1,8 +1,8 @@
 //! The HTTP API, version 1.
 //!
 //! ```text
-//! request ─► gate: version, token, rule, audit ─► path, query and body parsed ─► Host ─► wire types
-//!                                                          └─► Failure: problem details with a code
+//! request ─► pipeline: id, token, rule, audit ─► path, query and body parsed ─► Host ─► wire types
+//!                                                         └─► Failure: problem details with a code
 //! ```
 //!
 //! | method and path | does |
@@ -37,18 +37,14 @@ mod builds;
 mod document;
 mod events;
 mod extract;
-mod footprint;
-mod gate;
 mod gather;
-mod guard;
 mod health;
 mod lists;
 mod logs;
 mod metrics;
-mod observe;
+mod pipeline;
 mod problem;
 mod programs;
-mod request_id;
 mod rules;
 mod site;
 mod source;
@@ -72,7 +68,7 @@ use hersh_wire::Code;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::host::Host;
-use observe::Observer;
+use pipeline::{Pipeline, pass_to_router};
 use problem::Failure;
 
 pub(crate) use site::Site;
@@ -84,25 +80,25 @@ const JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// What a host's connections are served from.
 pub(crate) fn site(host: Host) -> Site {
-    let observer = Observer::new(&host);
-    let router = observed(host.clone(), observer.clone());
-    Site::new(host, observer, router)
+    let pipeline = Pipeline::new(host);
+    let router = routed(pipeline.clone());
+    Site::new(pipeline, router)
 }
 
 /// The routes of a host, without a server in front.
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) fn router(host: Host) -> Router {
-    let observer = Observer::new(&host);
-    observed(host, observer)
+    routed(Pipeline::new(host))
 }
 
-fn observed(host: Host, observer: Observer) -> Router {
+fn routed(pipeline: Pipeline) -> Router {
     let (router, _document) = routes().split_for_parts();
+    let host = pipeline.host().clone();
     router
         .fallback(unknown_route)
+        // No step on the way, but a number for those that read a body.
         .layer(DefaultBodyLimit::max(SOURCE_JSON_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(host.clone(), gate::pass))
-        .layer(middleware::from_fn_with_state(observer, observe::observe))
+        .layer(middleware::from_fn_with_state(pipeline, pass_to_router))
         .with_state(host)
 }
 

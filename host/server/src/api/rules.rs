@@ -1,11 +1,11 @@
 //! What each route asks of its caller: read from the same document that clients read.
 //!
 //! ```text
-//! #[utoipa::path(..., security(("bearer" = ["operate"])))] ─► document ─► Rules ─► gate
+//! #[utoipa::path(..., security(("bearer" = ["operate"])))] ─► document ─► Rules ─► pipeline
 //! ```
 //! `read`, `operate` and `admin` are scopes; `host` beside one says that the route is about the host,
 //! so for admins only; `security(())` says that anybody may ask. A route that says nothing is asked
-//! for by nobody: the gate refuses it, and a test names it.
+//! for by nobody: the pipeline refuses it, and a test names it.
 
 use std::collections::BTreeMap;
 

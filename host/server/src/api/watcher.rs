@@ -6,15 +6,19 @@ use axum::{
     Extension,
     body::Body,
     extract::{Request, State},
-    http::HeaderMap,
-    response::Response,
+    http::Method,
+    response::{IntoResponse, Response},
 };
 use hersh_program::ProgramId;
 use hersh_proxy::{Admittance, Guard, TunnelRight};
 use hersh_wire::Code;
 use tokio_util::sync::CancellationToken;
 
-use super::{extract::Owned, problem::Failure};
+use super::{
+    extract::Owned,
+    pipeline::{Admitted, Destination, Supervision},
+    problem::Failure,
+};
 use crate::{
     auth::{Caller, Grant, audit::Particulars},
     connections::Client,
@@ -22,13 +26,16 @@ use crate::{
     words,
 };
 
+/// What is below a WatcherAPI's root; the route that is asked for most.
+pub(super) const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
+
 /// Who asks, as the server says.
 type Sender = Option<Extension<Client>>;
 
 /// A pair of handlers for one path: looks, for scope read, and what steers, for scope operate. The
 /// document knows one path a handler, so each of the paths has its own pair.
 macro_rules! ways {
-    ($path:literal, $look:ident, $steer:ident, $($below:tt)*) => {
+    ($path:expr, $look:ident, $steer:ident, $($below:tt)*) => {
         /// A look at the program's WatcherAPI. A WebSocket needs scope operate.
         #[utoipa::path(
             method(get, head),
@@ -74,7 +81,7 @@ macro_rules! ways {
 ways!("/programs/{id}/watcher", look, steer,);
 ways!("/programs/{id}/watcher/", look_root, steer_root,);
 ways!(
-    "/programs/{id}/watcher/{*path}",
+    WATCHER_ROUTE,
     look_below,
     steer_below,
     (
@@ -95,22 +102,61 @@ ways!(
     )
 );
 
-/// Whether a request on the route `path` asks for a tunnel to a program: what goes through one can
-/// steer the program, so it counts as a change.
-pub(super) fn opens_tunnel(path: &str, headers: &HeaderMap) -> bool {
-    hersh_proxy::is_offered(headers) && path.split('/').any(|part| part == "watcher")
+/// A look at what is below a WatcherAPI's root, past the router.
+pub(super) struct Look<'a> {
+    host: &'a Host,
+    program: ProgramId,
+    client: &'a Client,
 }
 
-/// A look at what is below a WatcherAPI's root, by whoever may.
-pub(super) async fn look_at(
-    host: &Host,
-    caller: Caller,
-    program: &ProgramId,
-    client: &Client,
-    request: &mut Request,
-) -> Result<Response, Failure> {
-    let entry = host.get(&caller, program)?;
-    pass_on(host, caller, (program, &entry), Some(client), request).await
+impl<'a> Look<'a> {
+    /// The look that a request asks for, if it goes to [`WATCHER_ROUTE`] and says so without escapes.
+    /// What asks for a tunnel is no mere look.
+    pub(super) fn asked_for(request: &Request, host: &'a Host, client: &'a Client) -> Option<Self> {
+        let is_look = [Method::GET, Method::HEAD].contains(request.method());
+        if !is_look || hersh_proxy::is_offered(request.headers()) {
+            return None;
+        }
+        let rest = request.uri().path().strip_prefix("/programs/")?;
+        let (program, below) = rest.split_once('/')?;
+        below.strip_prefix("watcher/").filter(|it| !it.is_empty())?;
+        let program = ProgramId::parse(program).ok()?;
+        Some(Self {
+            host,
+            program,
+            client,
+        })
+    }
+
+    async fn take(&self, request: &mut Request, caller: &Caller) -> Result<Response, Failure> {
+        let (host, id) = (self.host, &self.program);
+        let entry = host.get(caller, id)?;
+        pass_on(host, caller, (id, &entry), Some(self.client), request).await
+    }
+}
+
+impl Destination for &Look<'_> {
+    /// The proxy asks for the right before it passes on, and ends what a program answers when that is
+    /// over: without a timer for each request.
+    const SUPERVISION: Supervision = Supervision::Destination;
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "a function would hold the caller twice, and all of it moves with each request"
+    )]
+    fn answer(
+        self,
+        request: &mut Request,
+        admitted: Option<Admitted>,
+    ) -> impl Future<Output = Response> + Send {
+        async move {
+            let Some(admitted) = &admitted else {
+                let error = Failure::internal(&"nobody in particular looks at programs");
+                return error.into_response();
+            };
+            self.take(request, admitted.caller()).await.into_response()
+        }
+    }
 }
 
 async fn forward(
@@ -124,12 +170,12 @@ async fn forward(
     particulars.changes_nothing();
     let client = client.map(|Extension(client)| client);
     let program = (&entry.id(), &entry);
-    pass_on(&host, caller, program, client.as_ref(), &mut request).await
+    pass_on(&host, &caller, program, client.as_ref(), &mut request).await
 }
 
 async fn pass_on(
     host: &Host,
-    caller: Caller,
+    caller: &Caller,
     (id, entry): (&ProgramId, &Arc<Entry>),
     client: Option<&Client>,
     request: &mut Request,
@@ -154,7 +200,7 @@ async fn pass_on(
 /// A request that is passed on, as the proxy asks about it.
 struct RequestAdmittance<'a> {
     host: &'a Host,
-    caller: Caller,
+    caller: &'a Caller,
     client: Option<&'a Client>,
 }
 

@@ -17,4 +17,5 @@ mod slow;
 mod speech;
 mod targets;
 mod tunnels;
+mod ways;
 mod world;

@@ -189,7 +189,7 @@ async fn no_route_goes_on_after_the_token_that_opened_it() {
     }
 }
 
-/// Lets every request in by a grant that is over, as if it had ended right behind the gate.
+/// Lets every request in by a grant that is over, as if it had ended right behind the checks.
 async fn too_late(
     axum::extract::State((grant, caller)): axum::extract::State<(Grant, Caller)>,
     mut request: AxumRequest,

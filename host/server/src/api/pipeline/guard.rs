@@ -19,33 +19,30 @@ use hersh_base::right::CHECK_INTERVAL;
 use hersh_journal::JournalError;
 use hyper::body::{Frame, SizeHint};
 
-use super::problem::Failure;
-use crate::auth::Grant;
+use crate::{api::problem::Failure, auth::Grant};
 
 /// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
 const PIECE_BYTES: usize = 64 * 1024;
 /// From so many pieces on a body is a long one, whether or not it was ever waited for.
 const PIECES_FEW: u32 = 16;
 
-/// Lets `answer` come about by the right that `grant` gives, and go on for as long as that holds.
-pub(super) async fn guarded<F: Future<Output = Response>>(
-    grant: Grant,
-    mut request: Request,
-    answer: impl FnOnce(Request) -> F,
-) -> Response {
+/// Lets the body of a request come for as long as the grant holds.
+pub(super) fn watch_body(grant: &Grant, request: &mut Request) {
     let body = std::mem::take(request.body_mut());
     if !body.is_end_stream() {
-        *request.body_mut() = GuardedBody::over(body, &grant, End::Broken);
+        *request.body_mut() = GuardedBody::over(body, grant, End::Broken);
     }
-    let right = grant.right();
-    let answer = right.carry(answer(request));
-    match while_holds(|| grant.clone(), answer).await {
+}
+
+/// Lets `answer` come about, and its body go, for as long as the grant holds.
+pub(super) async fn guarded(grant: &Grant, answer: impl Future<Output = Response>) -> Response {
+    match while_holds(answer, grant).await {
         Ok(answer) => {
             let end = End::of(answer.headers());
             answer.map(|body| match body.size_hint().exact() {
                 // What is short and there goes out at once anyway.
                 Some(length) if length <= PIECE_BYTES as u64 => body,
-                Some(_) | None => GuardedBody::over(body, &grant, end),
+                Some(_) | None => GuardedBody::over(body, grant, end),
             })
         }
         Err(error) => Failure::from(error).into_response(),
@@ -57,10 +54,7 @@ pub(super) async fn guarded<F: Future<Output = Response>>(
 ///
 /// # Errors
 /// [`JournalError::Revoked`].
-pub(super) async fn while_holds<T>(
-    grant: impl FnOnce() -> Grant,
-    work: impl Future<Output = T>,
-) -> Result<T, JournalError> {
+async fn while_holds<T>(work: impl Future<Output = T>, grant: &Grant) -> Result<T, JournalError> {
     let mut work = pin!(work);
     let mut grant = Some(grant);
     let mut over: Option<BoxFuture<'static, ()>> = None;
@@ -69,7 +63,7 @@ pub(super) async fn while_holds<T>(
             return Poll::Ready(Ok(done));
         }
         if let Some(grant) = grant.take() {
-            let grant = grant();
+            let grant = grant.clone();
             let over_later = async move {
                 tokio::time::sleep(CHECK_INTERVAL).await;
                 grant.over().await;

@@ -4,14 +4,13 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::Request,
     http::{HeaderValue, Method},
-    middleware::Next,
     response::Response,
 };
 use hersh_program::ProgramId;
 use hersh_wire::Code;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Span, field::Empty};
 
 use super::request_id::{self, RequestIds};
 use crate::{host::Host, metrics::Metrics};
@@ -33,18 +32,6 @@ impl Observer {
             ids: Arc::new(RequestIds::new()),
         }
     }
-}
-
-/// Observes what goes through the router.
-pub(super) async fn observe(
-    State(observer): State<Observer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let seen = observer.see(&request, route);
-    seen.through(next.run(request)).await
 }
 
 /// The span of a request. Requests to programs are many and the program's own business, so theirs
@@ -92,8 +79,9 @@ fn program(path: &str, route: &str) -> Option<ProgramId> {
 
 impl Observer {
     /// Sees a request for `route`. Whoever learns later who asks records it as the span's `user`.
-    pub(super) fn see<'a>(&'a self, request: &Request, route: &'a str) -> Seen<'a> {
+    pub(super) fn see<'a>(&'a self, request: &Request, route: Option<&'a str>) -> Seen<'a> {
         let began = Instant::now();
+        let route = route.unwrap_or(NO_ROUTE);
         let method = method_name(request.method());
         let id = self.ids.of(request.headers());
         let span = span(request, &id, method, route);
@@ -119,9 +107,13 @@ pub(super) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Waits for what answers the request, then measures, logs and names the answer.
-    pub(super) async fn through(self, answer: impl Future<Output = Response>) -> Response {
-        let mut answer = answer.instrument(self.span.clone()).await;
+    /// What is logged on the way of the request stands in this.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Measures, logs and names the answer.
+    pub(super) fn answered(self, mut answer: Response) -> Response {
         self.span.in_scope(|| self.note(&answer));
         answer.headers_mut().insert(request_id::HEADER, self.id);
         answer
