@@ -101,16 +101,16 @@ async fn gvisor_alone() -> Finding {
 
 async fn firewall_finding() -> Finding {
     match firewall::usable().await {
-        Ok(()) => Finding::fine("firewall", "iptables works"),
+        Ok(()) => Finding::fine("firewall", "nftables works"),
         Err(said) if !rustix::process::geteuid().is_root() => Finding::broken(
             "firewall",
             said,
-            "whether iptables works shows as root only: sudo hersh doctor",
+            "whether nftables works shows as root only: sudo hersh doctor",
         ),
         Err(said) => Finding::broken(
             "firewall",
             said,
-            "install iptables and run the host as root",
+            "install nftables and run the host as root",
         ),
     }
 }

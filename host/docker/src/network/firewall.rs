@@ -8,9 +8,10 @@
 //! set; the rules are checked every half minute besides, because a firewall that a person reloads
 //! forgets them.
 //!
-//! The rules stand in the mangle table, which every packet passes before the filter table. In the
-//! filter table a rule is worth only what stands behind it, and the engine puts its accepting rules
-//! in front whenever it makes a network, as other firewalls do when they reload.
+//! The rules stand in a table of our own, before those of the engine and of other firewalls: in a chain
+//! of somebody else's a rule is worth only what stands behind it, and the engine puts its accepting
+//! rules in front whenever it makes a network, as other firewalls do when they reload. The whole table
+//! is put in place at once, so there is no moment with half of it.
 
 use std::{
     io,
@@ -19,62 +20,43 @@ use std::{
     time::Duration,
 };
 
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use super::ports;
 use hersh_sandbox::{Contract, StartError, Violation};
 
 /// How often the rules are looked at while programs run.
 const KEEP: Duration = Duration::from_secs(30);
-/// The table of the rules.
-const TABLE: &str = "mangle";
-/// Matches every bridge of ours.
-const BRIDGES: &str = "hersh+";
-/// Answers to what the host asked may come in, nothing else.
-const V4_INPUT: &[&str] = &[
-    "INPUT",
-    "-i",
-    BRIDGES,
-    "-m",
-    "conntrack",
-    "!",
-    "--ctstate",
-    "ESTABLISHED,RELATED",
-    "-j",
-    "DROP",
-];
-/// Link-local addresses are the machine's own affair: clouds hand out its credentials there.
-const V4_LINK_LOCAL: &[&str] = &[
-    "FORWARD",
-    "-i",
-    BRIDGES,
-    "-d",
-    "169.254.0.0/16",
-    "-j",
-    "DROP",
-];
-/// The machine has one table for the connections of all, and a full one takes in no more: one address
-/// has a bounded part of it. Only who opens a connection is counted.
-const V4_FLOWS: &[&str] = &[
-    "FORWARD",
-    "-i",
-    BRIDGES,
-    "-m",
-    "conntrack",
-    "--ctstate",
-    "NEW",
-    "-m",
-    "connlimit",
-    "--connlimit-saddr",
-    "--connlimit-mask",
-    "32",
-    "--connlimit-above",
-    "4096",
-    "-j",
-    "DROP",
-];
-const V6_INPUT: &[&str] = &["INPUT", "-i", BRIDGES, "-j", "DROP"];
-const V6_FORWARD: &[&str] = &["FORWARD", "-i", BRIDGES, "-j", "DROP"];
+/// The rules for every bridge of ours, in place of those that stood there.
+///
+/// Into the machine come answers to what the host asked, nothing else. Link-local addresses are the
+/// machine's own affair: clouds hand out its credentials there. And the machine has one table for the
+/// connections of all, where a full one takes in no more: one address has a bounded part of it, and only
+/// who opens a connection is counted.
+const RULES: &str = r#"
+table inet hersh
+delete table inet hersh
+table inet hersh {
+    set flows {
+        type ipv4_addr
+        size 65535
+        flags dynamic
+    }
+    chain input {
+        type filter hook input priority mangle; policy accept;
+        iifname "hersh*" meta nfproto ipv6 drop
+        iifname "hersh*" ct state != { established, related } drop
+    }
+    chain forward {
+        type filter hook forward priority mangle; policy accept;
+        iifname "hersh*" meta nfproto ipv6 drop
+        iifname "hersh*" ip daddr 169.254.0.0/16 drop
+        iifname "hersh*" ct state new add @flows { ip saddr ct count over 4096 } drop
+    }
+}
+"#;
+/// The table as it was after this process put it in place, in nft's words.
+static PUT_IN_PLACE: Mutex<Option<String>> = Mutex::const_new(None);
 
 /// Sees to it that nothing behind `bridge` reaches the host.
 pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
@@ -123,26 +105,36 @@ fn has_bridges() -> bool {
         .any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"hersh"))
 }
 
+/// Puts the table in place, unless it stands as this process left it. One at a time: who comes next finds
+/// it there.
 async fn ensure_all() -> Result<(), StartError> {
-    let v4 = async {
-        ensure("iptables", V4_FLOWS).await?;
-        ensure("iptables", V4_LINK_LOCAL).await?;
-        ensure("iptables", V4_INPUT).await
-    };
-    if !Path::new("/proc/net/if_inet6").exists() {
-        return v4.await;
+    let mut put = PUT_IN_PLACE.lock().await;
+    if put.is_some() && *put == listed().await.ok() {
+        return Ok(());
     }
-    tokio::try_join!(
-        v4,
-        ensure("ip6tables", V6_INPUT),
-        ensure("ip6tables", V6_FORWARD)
-    )?;
+    let refused = |said: String| {
+        violated(
+            format!("a firewall without the table 'inet hersh' ({said})"),
+            "that table: install nftables and run the host as root".to_owned(),
+        )
+    };
+    run("nft", &["-f", "-"]).await.map_err(refused)?;
+    *put = Some(listed().await.map_err(refused)?);
     Ok(())
 }
 
-/// Whether rules can be read at all.
+/// The table without what its rules count.
+async fn listed() -> Result<String, String> {
+    run(
+        "nft",
+        &["--stateless", "--terse", "list", "table", "inet", "hersh"],
+    )
+    .await
+}
+
+/// Whether the rules can be set: in a network of their own, which ends with the attempt.
 pub(crate) async fn usable() -> Result<(), String> {
-    run("iptables", "-S", &["INPUT"]).await
+    run("unshare", &["--net", "nft", "-f", "-"]).await.map(drop)
 }
 
 /// Isolates every port of the bridge from every other one. The host itself is no port.
@@ -163,36 +155,27 @@ fn bridge_folder(bridge: &str) -> PathBuf {
     Path::new("/sys/class/net").join(bridge).join("bridge")
 }
 
-/// Adds a rule to the mangle table in front, unless it is there.
-async fn ensure(tool: &str, rule: &[&str]) -> Result<(), StartError> {
-    if run(tool, "-C", rule).await.is_ok() {
-        return Ok(());
-    }
-    run(tool, "-I", rule).await.map_err(|said| {
-        violated(
-            format!(
-                "a firewall without the rule '{tool} -t {TABLE} -I {}' ({said})",
-                rule.join(" ")
-            ),
-            "that rule: install iptables and run the host as root".to_owned(),
-        )
-    })
-}
-
-async fn run(tool: &str, action: &str, rule: &[&str]) -> Result<(), String> {
+/// Runs a command with the rules as its input; what it prints, or says against it.
+async fn run(tool: &str, arguments: &[&str]) -> Result<String, String> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new(tool)
+    let mut child = Command::new(tool)
         // A service often runs without the folders where these tools live.
         .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
-        .args(["--wait", "5", "-t", TABLE, action])
-        .args(rule)
-        .stdin(Stdio::null())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .map_err(|error| format!("{tool}: {error}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // What ends without reading says why by itself.
+        let _ = input.write_all(RULES.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await;
+    let output = output.map_err(|error| format!("{tool}: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
@@ -204,4 +187,52 @@ fn violated(found: String, asked: String) -> StartError {
         asked,
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, process};
+
+    use super::*;
+
+    /// What a shell prints in a network of its own, where `$RULES` is a file with the rules.
+    fn alone(script: &str) -> String {
+        let mut rules = tempfile::NamedTempFile::new().unwrap();
+        rules.write_all(RULES.as_bytes()).unwrap();
+        let output = process::Command::new("unshare")
+            .args(["--net", "sh", "-ec", script])
+            .env("RULES", rules.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    const LIST: &str = "nft --stateless --terse list table inet hersh";
+
+    #[test]
+    fn rules_stand_once_however_often_they_are_set() {
+        let once = alone(&format!("nft -f $RULES; {LIST}"));
+        let often = alone(&format!(
+            "nft -f $RULES; nft -f $RULES; nft -f $RULES; {LIST}"
+        ));
+        assert_eq!(once, often);
+        assert_eq!(once.matches("drop").count(), 5, "{once}");
+        assert_eq!(once.matches("priority mangle; policy accept;").count(), 2);
+    }
+
+    #[test]
+    fn a_rule_that_somebody_takes_away_shows() {
+        let whole = alone(&format!("nft -f $RULES; {LIST}"));
+        let less = alone(&format!(
+            "nft -f $RULES; nft flush chain inet hersh input; {LIST}"
+        ));
+        assert_ne!(whole, less);
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_can_set_the_rules_is_found_usable() {
+        assert_eq!(usable().await, Ok(()));
+    }
 }

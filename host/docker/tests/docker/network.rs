@@ -174,13 +174,13 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
     for ends_by_itself in [false, true] {
         let running = world.runtime.start(world.spec(&image, egress)).await;
         let address = address(&running.unwrap()).await.unwrap();
-        let rules = std::process::Command::new("iptables")
-            .args(["--wait", "5", "-t", "mangle", "-S", "FORWARD"])
+        let rules = std::process::Command::new("nft")
+            .args(["--terse", "list", "table", "inet", "hersh"])
             .output()
             .unwrap();
         let rules = String::from_utf8(rules.stdout).unwrap();
         // Once, however often a start sees to it.
-        let bounds = rules.matches("--connlimit-above 4096 ").count();
+        let bounds = rules.matches("ct count over 4096 ").count();
         assert_eq!(bounds, 1, "{rules}");
         until("the kernel knows of it", || async {
             known_flows(address) > 0

@@ -1,7 +1,7 @@
 //! Starts: what is verified, what is refused, what is left.
 
 use hersh_program::{ExitReason, ImageId, Observed};
-use hersh_sandbox::{Contract, Evidence, Kernel, Runtime, StartError};
+use hersh_sandbox::{Contract, Evidence, Kernel, Receipt, Runtime, StartError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,43 +22,7 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     );
     let verified: Vec<Contract> = receipt.contracts.iter().map(|one| one.contract).collect();
     assert_eq!(verified, Contract::ALL);
-    let observed: Vec<&str> = receipt
-        .contracts
-        .iter()
-        .flat_map(|one| &one.properties)
-        .filter(|proof| matches!(proof.evidence, Evidence::Observed(_)))
-        .map(|proof| proof.property.as_str())
-        .collect();
-    assert_eq!(
-        observed,
-        [
-            "kernel gVisor's",
-            "root file system read-only",
-            "mount points as the image has them",
-            "capabilities none",
-            "memory 64MiB",
-            "processor 1 core",
-            "threads on the machine's kernel 9216"
-        ]
-    );
-    let told: Vec<&str> = receipt
-        .contracts
-        .iter()
-        .flat_map(|one| &one.properties)
-        .filter_map(|proof| match &proof.evidence {
-            Evidence::Observed(how) if proof.property == "kernel gVisor's" => Some(how.as_str()),
-            Evidence::Observed(_) | Evidence::Declared(_) | Evidence::Absent(_) => None,
-        })
-        .collect();
-    let [how] = told.as_slice() else {
-        panic!("{receipt:?}");
-    };
-    assert!(
-        how.contains("process on the machine: runsc version "),
-        "{how}"
-    );
-    let stacks = ["the machine's network stack", "gVisor's network stack"];
-    assert!(stacks.iter().any(|stack| how.contains(stack)), "{how}");
+    assert_observed(receipt);
     world
         .storage
         .write_receipt(&world.program, receipt)
@@ -80,6 +44,35 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
         world.runtime.observe(&world.instance()).await.unwrap(),
         Observed::Absent
     );
+}
+
+/// What somebody looked at, and how the kernel was.
+fn assert_observed(receipt: &Receipt) {
+    let proofs = receipt.contracts.iter().flat_map(|one| &one.properties);
+    let observed = proofs.filter_map(|proof| match &proof.evidence {
+        Evidence::Observed(how) => Some((proof.property.as_str(), how.as_str())),
+        Evidence::Declared(_) | Evidence::Absent(_) => None,
+    });
+    let (properties, ways): (Vec<&str>, Vec<&str>) = observed.unzip();
+    assert_eq!(
+        properties,
+        [
+            "kernel gVisor's",
+            "root file system read-only",
+            "mount points as the image has them",
+            "capabilities none",
+            "memory 64MiB",
+            "processor 1 core",
+            "threads on the machine's kernel 9216"
+        ]
+    );
+    let how = ways[0];
+    assert!(
+        how.contains("process on the machine: runsc version "),
+        "{how}"
+    );
+    let stacks = ["the machine's network stack", "gVisor's network stack"];
+    assert!(stacks.iter().any(|stack| how.contains(stack)), "{how}");
 }
 
 #[tokio::test]

@@ -56,24 +56,20 @@ fn the_uninstall_of_readme_removes_the_rules_and_no_others() {
     let block = block();
     let rules: Vec<&str> = block
         .into_iter()
-        .skip_while(|line| !line.starts_with("for tables"))
-        .take_while(|line| !line.starts_with("rm "))
+        .filter(|line| line.starts_with("nft "))
         .collect();
     let script = format!(
-        "ip link set lo up 2>/dev/null || true
-         iptables -t mangle -I INPUT -i hersh+ -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
-         iptables -t mangle -I FORWARD -i hersh+ -d 169.254.0.0/16 -j DROP
-         iptables -t mangle -I FORWARD -i hersh+ -m conntrack --ctstate NEW -m connlimit --connlimit-saddr --connlimit-mask 32 --connlimit-above 4096 -j DROP
-         iptables -t mangle -I INPUT -i eth7 -j DROP
-         ip6tables -t mangle -I INPUT -i hersh+ -j DROP
-         ip6tables -t mangle -I FORWARD -i hersh+ -j DROP
+        "nft add table inet hersh
+         nft add chain inet hersh input '{{ type filter hook input priority mangle; }}'
+         nft add rule inet hersh input iifname 'hersh*' drop
+         nft add table inet other
          {}
-         iptables -t mangle -S; ip6tables -t mangle -S",
+         nft list ruleset",
         rules.join("\n")
     );
     let mut alone = Command::new("unshare");
     alone.args(["--net", "sh"]);
     let left = shell(alone, &script);
     assert!(!left.contains("hersh"), "{left}");
-    assert!(left.contains("-i eth7"), "{left}");
+    assert!(left.contains("table inet other"), "{left}");
 }
