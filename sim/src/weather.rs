@@ -211,7 +211,7 @@ impl Weather {
                 made(Fault::BuildFails)
                     || wide(Wide::DiskFull)
                     || message.contains("cancelled")
-                    || message.contains("no place to build")
+                    || message.contains("no build could begin")
             }
             Cause::BuildTimedOut { .. }
             | Cause::NotReadyInTime { .. }

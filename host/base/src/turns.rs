@@ -25,7 +25,7 @@ const TELL: Duration = Duration::from_secs(1);
 pub struct Owner {
     /// Tells owners apart.
     pub name: String,
-    /// How many places they may have at once, at least one.
+    /// How many turns they may have at once, at least one.
     pub at_once: usize,
 }
 
@@ -36,19 +36,19 @@ pub struct QueueFull(usize);
 
 /// The queue for one kind of work on a host; clones share the same queue.
 #[derive(Clone)]
-pub struct TurnQueue(Arc<Mutex<Places>>);
+pub struct TurnQueue(Arc<Mutex<Turns>>);
 
-/// A place, held until it is dropped.
+/// A turn, held until it is dropped.
 pub struct Turn {
     queue: TurnQueue,
     owner: String,
     number: u64,
 }
 
-struct Places {
+struct Turns {
     at_once: usize,
     waiting_max: usize,
-    /// How many places each owner has.
+    /// How many turns each owner has.
     taken: HashMap<String, usize>,
     /// The owners with waiting entries, in the order of their turns. No line in it is empty.
     waiting: VecDeque<Line>,
@@ -73,15 +73,15 @@ enum Rank {
 }
 
 impl TurnQueue {
-    /// How many wait for a place.
+    /// How many wait for a turn.
     pub fn waiting(&self) -> usize {
-        let places = self.places();
-        places.waiting.iter().map(|line| line.all.len()).sum()
+        let turns = self.turns();
+        turns.waiting.iter().map(|line| line.all.len()).sum()
     }
 
-    /// A queue before `at_once` places, at least one, in which `waiting_max` may wait.
+    /// A queue before `at_once` turns, at least one, in which `waiting_max` may wait.
     pub fn new(at_once: usize, waiting_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Places {
+        Self(Arc::new(Mutex::new(Turns {
             at_once: at_once.max(1),
             waiting_max,
             taken: HashMap::new(),
@@ -90,8 +90,8 @@ impl TurnQueue {
         })))
     }
 
-    /// Waits for a place. `tell` hears how many go first: at once if there are any or no
-    /// place is free, and when that changes. Dropping the future gives the turn up.
+    /// Waits for a turn. `tell` hears how many go first: at once if there are any or no
+    /// turn is free, and when that changes. Dropping the future gives the turn up.
     ///
     /// # Errors
     /// [`QueueFull`].
@@ -103,11 +103,11 @@ impl TurnQueue {
                 Rank::Now => return Ok(turn),
                 Rank::Behind(first) => tell(first),
             }
-            let mut place = rank.clone();
+            let mut own_rank = rank.clone();
             tokio::select! {
                 biased;
                 // The sender is dropped only after it has sent `Now`, so neither receiver can fail before that.
-                _now = place.wait_for(|rank| *rank == Rank::Now) => {}
+                _now = own_rank.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {
                     tokio::time::sleep(TELL).await;
                     let _changed = rank.changed().await;
@@ -117,42 +117,42 @@ impl TurnQueue {
     }
 
     fn enter(&self, owner: Owner) -> Result<(Turn, watch::Receiver<Rank>), QueueFull> {
-        let mut places = self.places();
-        let waiting: usize = places.waiting.iter().map(|it| it.all.len()).sum();
-        if waiting >= places.waiting_max {
-            return Err(QueueFull(places.waiting_max));
+        let mut turns = self.turns();
+        let waiting: usize = turns.waiting.iter().map(|it| it.all.len()).sum();
+        if waiting >= turns.waiting_max {
+            return Err(QueueFull(turns.waiting_max));
         }
         let (rank, told) = watch::channel(Rank::Behind(0));
-        let number = places.next_number;
-        places.next_number += 1;
+        let number = turns.next_number;
+        turns.next_number += 1;
         let turn = Turn {
             queue: self.clone(),
             owner: owner.name.clone(),
             number,
         };
         let one = Waiting { number, rank };
-        let line = places.waiting.iter_mut();
+        let line = turns.waiting.iter_mut();
         match line.into_iter().find(|it| it.owner.name == owner.name) {
             Some(line) => {
                 line.owner = owner;
                 line.all.push_back(one);
             }
-            None => places.waiting.push_back(Line {
+            None => turns.waiting.push_back(Line {
                 owner,
                 all: VecDeque::from([one]),
             }),
         }
-        places.advance();
+        turns.advance();
         Ok((turn, told))
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
         locked(&self.0)
     }
 }
 
-impl Places {
-    /// Gives free places to those whose turn it is, and tells the rest where they stand.
+impl Turns {
+    /// Gives free turns to those whose turn it is, and tells the rest where they stand.
     fn advance(&mut self) {
         while self.taken.values().sum::<usize>() < self.at_once {
             let may_have_one = |line: &Line| {
@@ -195,21 +195,21 @@ impl Places {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut places = self.queue.places();
+        let mut turns = self.queue.turns();
         let mut waited = false;
-        for line in &mut places.waiting {
+        for line in &mut turns.waiting {
             let before = line.all.len();
             line.all.retain(|one| one.number != self.number);
             waited |= line.all.len() < before;
         }
-        places.waiting.retain(|line| !line.all.is_empty());
-        if !waited && let Some(taken) = places.taken.get_mut(&self.owner) {
+        turns.waiting.retain(|line| !line.all.is_empty());
+        if !waited && let Some(taken) = turns.taken.get_mut(&self.owner) {
             *taken -= 1;
             if *taken == 0 {
-                places.taken.remove(&self.owner);
+                turns.taken.remove(&self.owner);
             }
         }
-        places.advance();
+        turns.advance();
     }
 }
 
@@ -268,7 +268,7 @@ mod tests {
     async fn who_waits_is_told_how_many_go_first() {
         let queue = TurnQueue::new(1, WAITING_MAX);
         let held = queue
-            .turn(owner("a", 9), |_| panic!("a place was free"))
+            .turn(owner("a", 9), |_| panic!("a turn was free"))
             .await;
         let (ranks, told) = std::sync::mpsc::channel();
         let first = enter(&queue, "a", &ranks);
@@ -288,7 +288,7 @@ mod tests {
         let queue = TurnQueue::new(2, WAITING_MAX);
         let held = queue.turn(owner("a", 1), |_| ()).await.ok().unwrap();
         let mut second = Box::pin(queue.turn(owner("a", 1), |_| ()));
-        assert!(second.as_mut().now_or_never().is_none(), "a has its place");
+        assert!(second.as_mut().now_or_never().is_none(), "a has its turn");
         let other = queue.turn(owner("b", 1), |_| ()).now_or_never();
         assert!(other.is_some(), "b does not wait behind a");
         drop(held);
@@ -301,13 +301,13 @@ mod tests {
         let held = queue.turn(owner("a", 1), |_| ()).await;
         let mut granted = Box::pin(queue.turn(owner("b", 1), |_| ()));
         assert!(granted.as_mut().now_or_never().is_none());
-        // It has its place now and is dropped before it could know.
+        // It has its turn now and is dropped before it could know.
         drop(held);
         drop(granted);
         let next = queue.turn(owner("c", 1), |_| ()).now_or_never();
         assert!(next.is_some());
         drop(next);
-        assert!(queue.places().taken.is_empty());
+        assert!(queue.turns().taken.is_empty());
     }
 
     #[tokio::test]
@@ -322,6 +322,6 @@ mod tests {
         assert_eq!(more.err(), Some(QueueFull(WAITING_MAX)));
         // The last first: a queue that moves up at each would tell everybody each time.
         waiting.into_iter().rev().for_each(drop);
-        assert!(queue.places().waiting.is_empty());
+        assert!(queue.turns().waiting.is_empty());
     }
 }

@@ -40,9 +40,9 @@ impl fmt::Display for Making {
 pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Hold {
-    /// Holds `place`.
-    pub fn new(place: impl Any + Send + Sync) -> Self {
-        Self(Some(Arc::new(place)))
+    /// Holds `permit`.
+    pub fn new(permit: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(permit)))
     }
 }
 

@@ -1,8 +1,8 @@
-//! A client's connection as those see it who serve it: the places that it takes, and what is open
+//! A client's connection as those see it who serve it: the permits that it takes, and what is open
 //! on it by somebody's right.
 //!
 //! ```text
-//! connection, tunnel ─► hold the connection ─► places, given back with the last of them
+//! connection, tunnel ─► hold the connection ─► permits, given back with the last of them
 //! body of an answer ──► Claim ────────► looked at every few seconds, by the connection itself
 //! ```
 //! A body is polled only when its client has taken what came before, so it can't check its own right: a client
@@ -38,7 +38,7 @@ struct Inner {
     /// Of the member whose request came last.
     permit: Mutex<Option<Permit>>,
     /// What is given back when nobody has the connection any more.
-    _places: Option<Box<dyn Send + Sync>>,
+    _permits: Option<Box<dyn Send + Sync>>,
 }
 
 /// The conditions under which something may stay open.
@@ -56,12 +56,12 @@ pub(crate) struct Open {
 }
 
 impl ClientConnection {
-    /// A connection that takes `places`.
-    pub(crate) fn new(places: impl Send + Sync + 'static) -> Self {
+    /// A connection that takes `permits`.
+    pub(crate) fn new(permits: impl Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             claims: Mutex::default(),
             permit: Mutex::default(),
-            _places: Some(Box::new(places)),
+            _permits: Some(Box::new(permits)),
         }))
     }
 

@@ -1,7 +1,7 @@
 //! Accepts connections and serves the router over HTTP/1.1, with every wait and buffer bounded.
 //!
 //! ```text
-//! accept ──► places (of all, of the peer, in an I/O thread) ──► TLS handshake ──► requests, each with its client
+//! accept ──► permits (of all, of the peer, in an I/O thread) ──► TLS handshake ──► requests, each with its client
 //! ```
 
 mod client;
@@ -168,7 +168,7 @@ struct Connection<H> {
     behind_proxy: bool,
     handler: Arc<H>,
     draining: watch::Receiver<()>,
-    /// Has its places among all connections, among its peer's and in its I/O thread.
+    /// Has its permits among all connections, among its peer's and in its I/O thread.
     connection: ClientConnection,
 }
 

@@ -1,4 +1,4 @@
-//! Who is connected, so that nobody takes every place.
+//! Who is connected, so that nobody takes every permit.
 
 use std::{
     collections::HashMap,
@@ -19,9 +19,9 @@ pub(crate) struct Peers {
     behind_proxy: bool,
 }
 
-/// A connection's place, given back when dropped.
+/// The permit of a connection, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct PeerPermit {
     peers: Peers,
     peer: Option<IpAddr>,
 }
@@ -35,12 +35,12 @@ impl Peers {
         }
     }
 
-    /// A place for one more connection; `None` if the peer has [`CONNECTIONS_PER_PEER_MAX`].
+    /// A permit for one more connection; `None` if the peer has [`CONNECTIONS_PER_PEER_MAX`].
     /// This machine itself is not counted: many people may stand behind one proxy on it.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(&self, peer: IpAddr) -> Option<PeerPermit> {
         let peer = network(peer);
         if self.behind_proxy || peer.is_loopback() {
-            return Some(Place {
+            return Some(PeerPermit {
                 peers: self.clone(),
                 peer: None,
             });
@@ -51,7 +51,7 @@ impl Peers {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(PeerPermit {
             peers: self.clone(),
             peer: Some(peer),
         })
@@ -62,7 +62,7 @@ impl Peers {
     }
 }
 
-impl Drop for Place {
+impl Drop for PeerPermit {
     fn drop(&mut self) {
         let Some(peer) = self.peer else { return };
         let mut connections = self.peers.lock();
@@ -97,7 +97,7 @@ fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn fill(peers: &Peers, peer: &str) -> Vec<Place> {
+    fn fill(peers: &Peers, peer: &str) -> Vec<PeerPermit> {
         let peer = peer.parse().unwrap();
         std::iter::from_fn(|| peers.enter(peer))
             .take(CONNECTIONS_PER_PEER_MAX + 1)

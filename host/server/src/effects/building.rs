@@ -123,7 +123,7 @@ impl Builds {
             }
             () = task.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),
             () = tokio::time::sleep(waited) => Err(not_built(format!(
-                "no place to build came free within {} minutes; start it again later",
+                "no build could begin within {} minutes, since too many were under way; start it again later",
                 waited.as_secs() / 60
             ))),
         }
@@ -132,8 +132,8 @@ impl Builds {
 
 fn waiting_line(first: usize) -> String {
     match first {
-        0 => "waiting for a place: this one is next\n".to_owned(),
-        more => format!("waiting for a place: {more} before this one\n"),
+        0 => "waiting for its turn: this one is next\n".to_owned(),
+        more => format!("waiting for its turn: {more} before this one\n"),
     }
 }
 

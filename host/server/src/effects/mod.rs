@@ -173,7 +173,7 @@ impl Effects {
             turn = turn => turn,
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed(format!(
-                "no place to start came free within {} minutes; start it again later",
+                "no start could begin within {} minutes, since too many were under way; start it again later",
                 waited.as_secs() / 60
             ))),
         }

@@ -135,7 +135,7 @@ impl Metrics {
             ),
             effects_running: add.gauges(
                 "effects_running",
-                "Effects under way, by kind; builds that wait for a place too",
+                "Effects under way, by kind; builds that wait for their turn too",
             ),
             requests: add.counters(
                 "api_requests",

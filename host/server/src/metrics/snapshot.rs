@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
     pub(crate) usage: Vec<Usage>,
     /// Writes that wait for the journal.
     pub(crate) journal_queue_length: u64,
-    /// Builds that wait for a place.
+    /// Builds that wait for their turn.
     pub(crate) builds_waiting: Option<u64>,
     pub(crate) engine_up: bool,
     /// Room on the disk of the data folder, bytes; `None` if the disk does not say.
@@ -75,7 +75,7 @@ impl Snapshot {
         )?;
         page.gauge(
             "builds_waiting",
-            "Builds that wait for a place",
+            "Builds that wait for their turn",
             self.builds_waiting,
         )?;
         page.gauge(
