@@ -24,9 +24,10 @@ pub use builder::Builder;
 pub use contract::{Contract, Violation};
 pub use error::{BuildError, StartError, StopError, Unavailable};
 pub use finding::{Finding, Verdict};
+pub use property::Kernel;
 pub use receipt::Receipt;
 pub use runtime::{EVENT_QUEUE, Runtime, STARTS_AT_ONCE};
-pub use spec::{Bounds, HOME, Kernel, MEMORY_FOLDERS, PROBE_TARGET, STATE_TARGET, Spec, user};
+pub use spec::{Bounds, HOME, MEMORY_FOLDERS, PROBE_TARGET, STATE_TARGET, Spec, user};
 pub use types::{
     BuildRequest, Collected, Hold, InUse, ListedInstance, Making, OnDeath, Permit, Retention,
     Running, RuntimeEvent, RuntimeInfo, Stats,

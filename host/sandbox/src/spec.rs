@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
 use hersh_program::{ImageId, InstanceId, Manifest, NetworkMode};
-use serde::{Deserialize, Serialize};
 
 use crate::property::{
-    Access, Bound, FirstProcess, Folder, MemoryFolder, MountPoints, NameServers, Property, Reach,
-    Source,
+    Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers, Property,
+    Reach, Source,
 };
 
 /// Where an instance sees the host's kernel probe: images may hold nothing but the program, so what
@@ -36,18 +35,6 @@ const SANDBOX_THREADS: u32 = 1_024;
 /// each of many that come and go at once, with releases that trace them. More is left to the limit of
 /// memory, which counts some 28 KiB for each thread.
 const THREADS_PER_PROCESS: u32 = 32;
-
-/// The kernel that answers a program's system calls. The written names are those of older receipts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kernel {
-    /// gVisor's.
-    #[default]
-    #[serde(rename = "runsc")]
-    Gvisor,
-    /// The machine's: for development of Hersh itself on machines without gVisor.
-    #[serde(rename = "runc-for-development")]
-    Machine,
-}
 
 /// One instance that would run. How it is confined follows from its fields: what all instances have in
 /// common, such as a root that can't be written, has no field, so that nobody can ask for another.
