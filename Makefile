@@ -1,10 +1,13 @@
 # Every target explains itself in its script; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint coverage bench down
+.PHONY: help release demo test fmt lint coverage bench down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+release: ## build the hersh command as it is installed, debug information in a file beside it
+	@scripts/release
 
 demo: ## install what is missing, run a host, deploy examples/counter into gVisor, clean up
 	@scripts/demo

@@ -1,8 +1,8 @@
 //! Listing, showing and steering programs.
 
 use hersh_wire::{
-    ByteSize, Code, Evidence, Manifest, Network, ProbeKind, ProgramList, ProgramView, ReceiptView,
-    Resources, Restart, VerifiedContract,
+    ByteSize, Code, Evidence, Manifest, Network, ProbeKind, ProgramList, ProgramView, PropertyView,
+    ReceiptView, Resources, Restart, VerifiedContract,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -226,10 +226,8 @@ fn told(contract: &VerifiedContract) -> String {
     let by = |evidence: Evidence| {
         let all = contract.properties.iter();
         let all = all.filter(move |it| it.evidence == evidence);
-        let told: Vec<&str> = all
-            .map(|it| it.property.as_str())
-            .filter(is_there)
-            .collect();
+        let there = all.filter(|it| is_there(&it.property.as_str()));
+        let told: Vec<String> = there.map(property).collect();
         told.join(", ")
     };
     let older = contract.verified.iter().map(String::as_str);
@@ -248,6 +246,18 @@ fn told(contract: &VerifiedContract) -> String {
     match parts.is_empty() {
         true => "none".to_owned(),
         false => parts.join("; "),
+    }
+}
+
+/// A property, and how it is known where a person would ask.
+fn property(view: &PropertyView) -> String {
+    let PropertyView {
+        property, source, ..
+    } = view;
+    match view.evidence {
+        Evidence::Observed if property.starts_with("kernel ") => format!("{property} ({source})"),
+        Evidence::Absent => format!("{property} ({source})"),
+        Evidence::Observed | Evidence::Declared => property.clone(),
     }
 }
 

@@ -171,7 +171,7 @@ fn mounts(spec: &Spec, names: &Names<'_>) -> Vec<Mount> {
         .collect()
 }
 
-fn tmpfs(folder: &MemoryFolder) -> (String, String) {
+pub(super) fn tmpfs(folder: &MemoryFolder) -> (String, String) {
     let (access, mode) = match folder.access {
         Access::Writable => ("rw", "1777"),
         Access::ReadOnly => ("ro", "0555"),

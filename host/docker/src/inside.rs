@@ -7,17 +7,16 @@ use hersh_sandbox::{
     property::{Access, Property},
 };
 
-/// How it is known.
-const HOW: &str = "from inside, by a process of the sandbox";
 /// The sets of capabilities that a process has, as `/proc/self/status` names them.
 const SETS: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapBnd"];
 
-/// Reads facts from what the probe said. What a kernel does not tell is left out.
-pub(super) fn facts(said: &str) -> Vec<Fact> {
+/// Reads facts from what the probe said, which was asked in that way. What a kernel does not tell is left
+/// out.
+pub(super) fn facts(said: &str, way: &str) -> Vec<Fact> {
     let properties = [capabilities(said), root(said)];
     let observed = |property| Fact::Observed {
         property,
-        how: HOW.to_owned(),
+        how: way.to_owned(),
     };
     properties.into_iter().flatten().map(observed).collect()
 }
@@ -65,7 +64,10 @@ mod tests {
             Fact::Observed { property, .. } => property,
             Fact::Declared { .. } | Fact::Absent { .. } => panic!("somebody looked"),
         };
-        facts(said).into_iter().map(property).collect()
+        facts(said, "from inside")
+            .into_iter()
+            .map(property)
+            .collect()
     }
 
     #[test]

@@ -21,7 +21,7 @@ use hersh_sandbox::{
 };
 use serde_json::Value;
 
-use super::create::{NO_NAME_SERVER, Names, PROCESSES};
+use super::create::{NO_NAME_SERVER, Names, PROCESSES, tmpfs};
 
 /// Reads how the engine says that a container is confined: one of each property but what an image has
 /// where something is mounted, and the bound on processes if there is none. `mode` is what the network
@@ -107,20 +107,21 @@ fn memory_folders(config: &HostConfig) -> Vec<MemoryFolder> {
         .tmpfs
         .iter()
         .flatten()
-        .map(|(target, options)| {
-            let options: Vec<&str> = options.split(',').collect();
+        .map(|(target, text)| {
+            let options: Vec<&str> = text.split(',').collect();
             let size = options.iter().find_map(|it| it.strip_prefix("size="));
-            MemoryFolder {
+            let mut folder = MemoryFolder {
                 target: target.clone(),
                 size_bytes: size.and_then(|size| size.parse().ok()).unwrap_or(0),
                 access: match options.contains(&"ro") {
                     true => Access::ReadOnly,
                     false => Access::Writable,
                 },
-                inert: ["nosuid", "nodev", "noexec"]
-                    .iter()
-                    .all(|option| options.contains(option)),
-            }
+                inert: true,
+            };
+            // To the letter: of two options that contradict each other a kernel takes the last.
+            folder.inert = tmpfs(&folder).1 == *text;
+            folder
         })
         .collect();
     found.sort();
@@ -340,7 +341,7 @@ fn other_settings(config: &HostConfig) -> Vec<String> {
             .ulimits
             .iter()
             .flatten()
-            .filter(|limit| bound(limit).is_none())
+            .filter(|_| processes(config).is_none())
             .map(|limit| format!("Ulimits {limit:?}")),
     );
     if config.privileged == Some(true) {
@@ -353,9 +354,12 @@ fn other_settings(config: &HostConfig) -> Vec<String> {
     others
 }
 
-/// The bound on processes inside.
+/// The bound on processes inside, if that is the one ulimit: of two the last would count.
 fn processes(config: &HostConfig) -> Option<u32> {
-    config.ulimits.iter().flatten().find_map(bound)
+    match config.ulimits.as_deref()? {
+        [one] => bound(one),
+        _none_or_several => None,
+    }
 }
 
 /// The number of an ulimit that bounds processes and can't be raised from inside.

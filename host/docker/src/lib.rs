@@ -4,6 +4,7 @@
 //! everything is found again after a crash of either side: nothing here is kept that the engine
 //! could not tell.
 
+mod bounds;
 mod build;
 mod compose;
 mod config;

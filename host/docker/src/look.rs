@@ -23,23 +23,29 @@ const LOOK: Duration = Duration::from_secs(20);
 /// The most that is read of what it says, bytes.
 const SAID_BYTES: usize = 32 * 1024;
 
+/// The ways by which the probe is asked, for a receipt.
+const THROUGH_RUNSC: &str = "from inside, asked through runsc";
+const THROUGH_ENGINE: &str = "from inside, asked through the engine";
+
 /// What kept the probe from running.
 pub(super) struct NotSeen(pub(super) String);
 
-/// What the probe says inside a running container that the machine shows as `sight`.
+/// What the probe says inside a running container that the machine shows as `sight`, and by which way it
+/// was asked.
 pub(super) async fn kernel(
     client: &Docker,
     container: &str,
     sight: &Sight,
-) -> Result<String, NotSeen> {
+) -> Result<(String, &'static str), NotSeen> {
     let look = async {
         if let Sight::Sandbox(sandbox) = sight
             && let Some(said) = through_runsc(container, sandbox).await
         {
-            return Ok(said);
+            return Ok((said, THROUGH_RUNSC));
         }
         through_engine(client, container)
             .await
+            .map(|said| (said, THROUGH_ENGINE))
             .map_err(|error| NotSeen(error.to_string()))
     };
     tokio::time::timeout(LOOK, look)
@@ -52,6 +58,11 @@ pub(super) fn judge(asked: Kernel, said: &str) -> Result<String, Violation> {
     let version = said.lines().find(|line| line.starts_with("Linux version "));
     let version = version.unwrap_or("no version").to_owned();
     match asked {
+        Kernel::Machine if gvisor_start(said).is_some() => Err(Violation {
+            contract: Contract::Gvisor,
+            found: format!("gVisor's kernel ({version})"),
+            asked: "the machine's own, on a host for development".to_owned(),
+        }),
         Kernel::Machine => Ok(version),
         Kernel::Gvisor => gvisor_start(said)
             .map(|start| format!("{start} {version}"))

@@ -118,24 +118,32 @@ impl Inner {
     ) -> Result<Option<Endpoint>, Unavailable> {
         let found = self.find(instance).await?.map(|found| found.inspected);
         let running = found.filter(|it| it.state.as_ref().and_then(|it| it.running) == Some(true));
-        Ok(running.map(|running| self.way_to(&instance.program, &running)))
+        Ok(running.and_then(|running| self.way_to(&instance.program, &running)))
     }
 
-    /// The way to a container that runs: by its address, or without a network by its socket.
+    /// The way to a container that runs: by its address, or without a network by its socket. `None` if it
+    /// should have an address and has none.
     pub(super) fn way_to(
         &self,
         program: &ProgramId,
         running: &ContainerInspectResponse,
-    ) -> Endpoint {
+    ) -> Option<Endpoint> {
+        let config = running.host_config.as_ref();
+        if config.and_then(|it| it.network_mode.as_deref()) == Some(NO_NETWORK) {
+            return Some(self.storage.state_socket(program));
+        }
         let settings = running.network_settings.as_ref();
         let networks = settings.and_then(|settings| settings.networks.as_ref());
         let address = networks
             .into_iter()
             .flat_map(HashMap::values)
             .find_map(|network| network.ip_address.as_ref()?.parse().ok());
-        address.map_or_else(|| self.storage.state_socket(program), Endpoint::at)
+        address.map(Endpoint::at)
     }
 }
+
+/// The engine's name of the network that leads nowhere.
+const NO_NETWORK: &str = "none";
 
 /// The container of an instance.
 pub(super) struct Found {

@@ -8,18 +8,17 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerInspectResponse, ImageConfig},
+    models::{ContainerInspectResponse, ContainerSummary, ImageConfig},
     query_parameters::CreateContainerOptions,
 };
 use hersh_program::{ContainerId, ImageId, NetworkMode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inner,
+    Inner, bounds,
     build::places,
-    counters,
     create::{self, Names},
-    first_process, inside, inspect, look,
+    first_process, inside, inspect, listed, look,
     machine::{self, Sight},
     names::container_name,
     network::{self, SandboxNetwork, addresses, firewall},
@@ -27,13 +26,10 @@ use super::{
     remove,
 };
 use hersh_sandbox::{
-    Fact, HOME, Kernel, Permit, Receipt, Running, Spec, StartError,
-    property::{Bound, FirstProcess, Property, PropertyName},
+    Contract, Fact, HOME, Kernel, Permit, Receipt, Running, Spec, StartError, Violation,
+    property::{FirstProcess, Property, PropertyName},
     prove, validate, verify,
 };
-
-/// The kernel bounds memory in pages of so many bytes, on the processor that there is a probe for.
-const PAGE_BYTES: u64 = 4_096;
 
 /// Why a container that is there is not one that runs under the contracts.
 enum NotRun {
@@ -62,6 +58,17 @@ pub(super) async fn start(
     cancel: CancellationToken,
 ) -> Result<Running, StartError> {
     validate(&spec)?;
+    if spec.kernel != inner.config.kernel {
+        return Err(Violation {
+            contract: Contract::Gvisor,
+            found: format!("a spec for the kernel {:?}", spec.kernel),
+            asked: format!(
+                "one for {:?}, on which this host runs programs",
+                inner.config.kernel
+            ),
+        }
+        .into());
+    }
     let (mut attempts_left, mut permit) = (addresses::ATTEMPTS, Some(permit));
     loop {
         attempts_left -= 1;
@@ -80,19 +87,19 @@ async fn attempt(
 ) -> Result<Running, StartError> {
     let client = inner.engine.client().await?;
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
-    let (removed, socket, known, image, places, containers) = tokio::join!(
+    let (removed, known, image, places, containers) = tokio::join!(
         remove::leftovers(inner, &spec.instance),
-        remove_socket(inner, &spec),
         network::ensure(&client, fault, &inner.config, spec.network),
         client.inspect_image(spec.image.as_str()),
         places::check(inner, &spec),
         inner.containers(None),
     );
     removed.map_err(not_removed)?;
-    socket?;
     let mut known = known?;
+    let containers = containers?;
+    remove_socket(inner, &spec, &containers).await?;
     if let Some(subnet) = &mut known.subnet {
-        subnet.leave_out(&containers?);
+        subnet.leave_out(&containers);
     }
     let image =
         image.map_err(|error| not_created(inner.engine.fault(&error), &inner.config, &spec))?;
@@ -200,12 +207,14 @@ async fn run(
     let (inspected, mut facts) = check(inner, spec, known, &container).await?;
     let kernel = look_from_inside(inner, spec, id, &inspected, &mut facts).await;
     let kernel = kernel.map_err(NotRun::NotSeen)?;
-    facts.extend(bounds(spec, id, &inspected).await);
+    facts.extend(bounds::seen(spec, id, &inspected).await);
     inner
         .flows
         .note(&container, inspected.network_settings.as_ref());
     Ok(Running {
-        endpoint: inner.way_to(&instance.program, &inspected),
+        endpoint: inner
+            .way_to(&instance.program, &inspected)
+            .ok_or_else(|| failed("the engine gave the container no address".to_owned()))?,
         receipt: Receipt {
             program: instance.program.clone(),
             instance: instance.number,
@@ -237,7 +246,7 @@ async fn look_from_inside(
         Kernel::Machine => Ok(Sight::NotLookedAt("a development host")),
     };
     let sight = sight?;
-    let said = match look::kernel(&client, id, &sight).await {
+    let (said, way) = match look::kernel(&client, id, &sight).await {
         Ok(said) => said,
         Err(look::NotSeen(said)) => {
             return Err(failed(format!(
@@ -248,41 +257,10 @@ async fn look_from_inside(
     let kernel = look::judge(spec.kernel, &said)?;
     facts.push(Fact::Observed {
         property: Property::Kernel(Some(spec.kernel)),
-        how: format!("from inside, and {}", sight.words()),
+        how: format!("{way}, and {}", sight.words()),
     });
-    facts.extend(inside::facts(&said));
+    facts.extend(inside::facts(&said, way));
     Ok(kernel)
-}
-
-/// Reads what bounds the container in its control groups, as far as those can be seen from here. The
-/// kernel bounds memory in whole pages.
-async fn bounds(spec: &Spec, id: &str, inspected: &ContainerInspectResponse) -> Vec<Fact> {
-    let Some(pid) = inspected.state.as_ref().and_then(|state| state.pid) else {
-        return Vec::new();
-    };
-    let container = id.to_owned();
-    let read = tokio::task::spawn_blocking(move || counters::bounds(&container, pid));
-    let Ok(Some(bounded)) = read.await else {
-        return Vec::new();
-    };
-    let asked = spec.bounds.memory_bytes;
-    let memory = match bounded.memory_bytes {
-        Some(bytes) if bytes == asked - asked % PAGE_BYTES => Bound::AtMost(asked),
-        Some(bytes) => Bound::AtMost(bytes),
-        None => Bound::Unbounded,
-    };
-    let number = |bound: Option<u64>| bound.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
-    let observed = |property| Fact::Observed {
-        property,
-        how: "in the control groups of the machine".to_owned(),
-    };
-    [
-        Property::Memory(memory),
-        Property::Processor(number(bounded.cpu_millis)),
-        Property::Threads(number(bounded.threads)),
-    ]
-    .map(observed)
-    .into()
 }
 
 /// Holds the real container against the spec.
@@ -335,8 +313,18 @@ fn facts(
     facts
 }
 
-/// gVisor lets no program remove a socket that an earlier instance of it made.
-async fn remove_socket(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
+/// Removes the socket of an earlier instance, which gVisor lets the program not remove. While another one
+/// runs it may be that one's, so it stays: of a program without a network one is reached at a time.
+async fn remove_socket(
+    inner: &Inner,
+    spec: &Spec,
+    containers: &[ContainerSummary],
+) -> Result<(), StartError> {
+    let listed = containers.iter().filter_map(listed);
+    let mut others = listed.filter(|it| it.running && it.instance != spec.instance);
+    if others.any(|it| it.instance.program == spec.instance.program) {
+        return Ok(());
+    }
     let (storage, program) = (inner.storage.clone(), spec.instance.program.clone());
     let removed = tokio::task::spawn_blocking(move || storage.remove_state_socket(&program)).await;
     match removed {

@@ -189,7 +189,7 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
         contract,
         properties: Vec::new(),
     });
-    for name in PropertyName::ALL {
+    for name in PropertyName::ALL.iter().copied() {
         let asked = asked.iter().find(|property| property.name() == name);
         let best = held_against(name, asked, facts)?;
         let of_contract = verified

@@ -205,7 +205,7 @@ fn an_observation_is_not_outvoted_by_what_a_runtime_says() {
 
 #[test]
 fn a_property_that_nobody_can_tell_is_not_taken_as_held() {
-    for name in PropertyName::ALL {
+    for name in PropertyName::ALL.iter().copied() {
         for facts in [but(absent(name)), {
             let mut facts = made(&spec());
             facts.retain(|fact| fact.name() != name);

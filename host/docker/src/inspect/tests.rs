@@ -113,6 +113,14 @@ const CHANGES: &[(Contract, Change)] = &[
         let options = it.tmpfs.as_mut().unwrap().get_mut("/run").unwrap();
         *options = "rw,nosuid,nodev,noexec".into();
     }),
+    (Contract::OneWritableVolume, |_, it| {
+        let options = it.tmpfs.as_mut().unwrap().get_mut("/tmp").unwrap();
+        options.push_str(",exec");
+    }),
+    (Contract::OneWritableVolume, |_, it| {
+        let options = it.tmpfs.as_mut().unwrap().get_mut("/tmp").unwrap();
+        options.push_str(",size=100g");
+    }),
     (Contract::NoPublishedPort, |_, it| {
         let bindings = Some(vec![PortBinding::default()]);
         it.port_bindings = Some([("8080/tcp".into(), bindings)].into());
@@ -210,6 +218,12 @@ const CHANGES: &[(Contract, Change)] = &[
     (Contract::Limits, |_, it| it.pids_limit = None),
     (Contract::Limits, |_, it| it.pids_limit = Some(-1)),
     (Contract::Limits, |_, it| it.ulimits = None),
+    (Contract::Privileges, |_, it| {
+        let mut another = it.ulimits.as_ref().unwrap()[0].clone();
+        another.hard = Some(1_000_000);
+        another.soft = another.hard;
+        it.ulimits.as_mut().unwrap().push(another);
+    }),
     (Contract::Limits, |_, it| it.log_config = None),
 ];
 

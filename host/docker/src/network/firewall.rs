@@ -27,34 +27,29 @@ use hersh_sandbox::{Contract, StartError, Violation};
 
 /// How often the rules are looked at while programs run.
 const KEEP: Duration = Duration::from_secs(30);
-/// The rules for every bridge of ours, in place of those that stood there.
+/// The table of these rules. Whoever changes them gives it another number: hosts of several releases may
+/// share a machine, and each would take away the other's rules. Tables of both drop what either drops.
+const TABLE: &str = "hersh_1";
+/// The rules for every bridge of ours, in place of those that stood in the table. What was counted stays.
 ///
 /// Into the machine come answers to what the host asked, nothing else. Link-local addresses are the
 /// machine's own affair: clouds hand out its credentials there. And the machine has one table for the
 /// connections of all, where a full one takes in no more: one address has a bounded part of it, and only
-/// who opens a connection is counted.
+/// who opens a connection is counted. The set has room for every address of the networks' pool.
 const RULES: &str = r#"
-table inet hersh
-delete table inet hersh
-table inet hersh {
-    set flows {
-        type ipv4_addr
-        size 65535
-        flags dynamic
-    }
-    chain input {
-        type filter hook input priority mangle; policy accept;
-        iifname "hersh*" meta nfproto ipv6 drop
-        iifname "hersh*" ct state != { established, related } drop
-    }
-    chain forward {
-        type filter hook forward priority mangle; policy accept;
-        iifname "hersh*" meta nfproto ipv6 drop
-        iifname "hersh*" ip daddr 169.254.0.0/16 drop
-        iifname "hersh*" ct state new add @flows { ip saddr ct count over 4096 } drop
-    }
-}
+add table inet hersh_1
+add set inet hersh_1 flows { type ipv4_addr; size 65535; flags dynamic; }
+add chain inet hersh_1 input { type filter hook input priority mangle; policy accept; }
+add chain inet hersh_1 forward { type filter hook forward priority mangle; policy accept; }
+flush table inet hersh_1
+add rule inet hersh_1 input iifname "hersh*" meta nfproto ipv6 drop
+add rule inet hersh_1 input iifname "hersh*" ct state != { established, related } drop
+add rule inet hersh_1 forward iifname "hersh*" meta nfproto ipv6 drop
+add rule inet hersh_1 forward iifname "hersh*" ip daddr 169.254.0.0/16 drop
+add rule inet hersh_1 forward iifname "hersh*" ct state new add @flows { ip saddr ct count over 4096 } drop
 "#;
+/// How long one command may take.
+const COMMAND: Duration = Duration::from_secs(10);
 /// The table as it was after this process put it in place, in nft's words.
 static PUT_IN_PLACE: Mutex<Option<String>> = Mutex::const_new(None);
 
@@ -114,7 +109,7 @@ async fn ensure_all() -> Result<(), StartError> {
     }
     let refused = |said: String| {
         violated(
-            format!("a firewall without the table 'inet hersh' ({said})"),
+            format!("a firewall without the table 'inet {TABLE}' ({said})"),
             "that table: install nftables and run the host as root".to_owned(),
         )
     };
@@ -127,7 +122,7 @@ async fn ensure_all() -> Result<(), StartError> {
 async fn listed() -> Result<String, String> {
     run(
         "nft",
-        &["--stateless", "--terse", "list", "table", "inet", "hersh"],
+        &["--stateless", "--terse", "list", "table", "inet", TABLE],
     )
     .await
 }
@@ -172,7 +167,8 @@ async fn run(tool: &str, arguments: &[&str]) -> Result<String, String> {
         // What ends without reading says why by itself.
         let _ = input.write_all(RULES.as_bytes()).await;
     }
-    let output = child.wait_with_output().await;
+    let output = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
+    let output = output.map_err(|_late| format!("{tool} does not end"))?;
     let output = output.map_err(|error| format!("{tool}: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -209,7 +205,7 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    const LIST: &str = "nft --stateless --terse list table inet hersh";
+    const LIST: &str = "nft --stateless --terse list table inet hersh_1";
 
     #[test]
     fn rules_stand_once_however_often_they_are_set() {
@@ -223,10 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn rules_that_are_set_again_keep_what_was_counted() {
+        let counted = alone(
+            "nft -f $RULES; nft add element inet hersh_1 flows '{ 10.0.0.1 ct count over 4096 }'
+             nft -f $RULES; nft list set inet hersh_1 flows",
+        );
+        assert!(counted.contains("10.0.0.1"), "{counted}");
+        assert!(RULES.contains(&format!("flush table inet {TABLE}")));
+    }
+
+    #[test]
     fn a_rule_that_somebody_takes_away_shows() {
         let whole = alone(&format!("nft -f $RULES; {LIST}"));
         let less = alone(&format!(
-            "nft -f $RULES; nft flush chain inet hersh input; {LIST}"
+            "nft -f $RULES; nft flush chain inet hersh_1 input; {LIST}"
         ));
         assert_ne!(whole, less);
     }

@@ -175,7 +175,7 @@ async fn connections_to_the_outside_are_bounded_and_end_with_it() {
         let running = world.runtime.start(world.spec(&image, egress)).await;
         let address = address(&running.unwrap()).await.unwrap();
         let rules = std::process::Command::new("nft")
-            .args(["--terse", "list", "table", "inet", "hersh"])
+            .args(["--terse", "list", "table", "inet", "hersh_1"])
             .output()
             .unwrap();
         let rules = String::from_utf8(rules.stdout).unwrap();

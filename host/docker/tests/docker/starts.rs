@@ -59,7 +59,7 @@ fn assert_observed(receipt: &Receipt) {
         [
             "kernel gVisor's",
             "root file system read-only",
-            "mount points as the image has them",
+            "mount points not led elsewhere",
             "capabilities none",
             "memory 64MiB",
             "processor 1 core",

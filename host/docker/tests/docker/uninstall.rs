@@ -59,9 +59,9 @@ fn the_uninstall_of_readme_removes_the_rules_and_no_others() {
         .filter(|line| line.starts_with("nft "))
         .collect();
     let script = format!(
-        "nft add table inet hersh
-         nft add chain inet hersh input '{{ type filter hook input priority mangle; }}'
-         nft add rule inet hersh input iifname 'hersh*' drop
+        "nft add table inet hersh_1
+         nft add chain inet hersh_1 input '{{ type filter hook input priority mangle; }}'
+         nft add rule inet hersh_1 input iifname 'hersh*' drop
          nft add table inet other
          {}
          nft list ruleset",

@@ -64,61 +64,49 @@ pub enum Property {
     Log(Bound),
 }
 
-/// The properties by name; those of one instance have one of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is the property of the same name")]
-pub enum PropertyName {
-    Kernel,
-    RootFileSystem,
-    Folders,
-    MemoryFolders,
-    MountPoints,
-    PublishedPorts,
-    Network,
-    NameServers,
-    User,
-    Capabilities,
-    NewPrivileges,
-    Devices,
-    SharedNamespaces,
-    RestartedBy,
-    FirstProcess,
-    OtherSettings,
-    Memory,
-    Swap,
-    Processor,
-    Processes,
-    Threads,
-    Log,
+/// Makes the names, and the list of all of them: one that were missing there would never be verified.
+macro_rules! names {
+    ($($name:ident)*) => {
+        /// The properties by name; those of one instance have one of each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "each is the property of the same name")]
+        pub enum PropertyName {
+            $($name,)*
+        }
+
+        impl PropertyName {
+            /// Every property.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+names! {
+    Kernel
+    RootFileSystem
+    Folders
+    MemoryFolders
+    MountPoints
+    PublishedPorts
+    Network
+    NameServers
+    User
+    Capabilities
+    NewPrivileges
+    Devices
+    SharedNamespaces
+    RestartedBy
+    FirstProcess
+    OtherSettings
+    Memory
+    Swap
+    Processor
+    Processes
+    Threads
+    Log
 }
 
 impl PropertyName {
-    /// Every property.
-    pub const ALL: [Self; 22] = [
-        Self::Kernel,
-        Self::RootFileSystem,
-        Self::Folders,
-        Self::MemoryFolders,
-        Self::MountPoints,
-        Self::PublishedPorts,
-        Self::Network,
-        Self::NameServers,
-        Self::User,
-        Self::Capabilities,
-        Self::NewPrivileges,
-        Self::Devices,
-        Self::SharedNamespaces,
-        Self::RestartedBy,
-        Self::FirstProcess,
-        Self::OtherSettings,
-        Self::Memory,
-        Self::Swap,
-        Self::Processor,
-        Self::Processes,
-        Self::Threads,
-        Self::Log,
-    ];
-
     /// The contract that it belongs to.
     #[must_use]
     pub const fn contract(self) -> Contract {
@@ -213,23 +201,23 @@ impl Property {
             Self::Kernel(Some(Kernel::Machine)) => "the machine's".to_owned(),
             Self::Kernel(None) => "unknown".to_owned(),
             Self::RootFileSystem(access) => access.to_string(),
-            Self::Folders(folders) => list(folders),
-            Self::MemoryFolders(folders) => list(folders),
-            Self::MountPoints(MountPoints::Free) => "as the image has them".to_owned(),
+            Self::Folders(folders) => list(folders, "; "),
+            Self::MemoryFolders(folders) => list(folders, "; "),
+            Self::MountPoints(MountPoints::Free) => "not led elsewhere".to_owned(),
             Self::MountPoints(MountPoints::Obstructed(what)) => what.clone(),
             Self::Network(Reach::Mode(mode)) => network_name(*mode).to_owned(),
-            Self::Network(Reach::Foreign(networks)) => list(networks),
+            Self::Network(Reach::Foreign(networks)) => list(networks, ", "),
             Self::NameServers(NameServers::Nobody) => "none".to_owned(),
             Self::NameServers(NameServers::OfMachine) => "the machine's".to_owned(),
-            Self::NameServers(NameServers::Others(servers)) => list(servers),
+            Self::NameServers(NameServers::Others(servers)) => list(servers, ", "),
             Self::User(user) => user.clone(),
-            Self::Capabilities(capabilities) => list(capabilities),
+            Self::Capabilities(capabilities) => list(capabilities, ", "),
             Self::NewPrivileges(true) => "possible".to_owned(),
             Self::NewPrivileges(false) => "none".to_owned(),
             Self::PublishedPorts(found)
             | Self::Devices(found)
             | Self::SharedNamespaces(found)
-            | Self::OtherSettings(found) => list(found),
+            | Self::OtherSettings(found) => list(found, ", "),
             Self::RestartedBy(who) => who.clone().unwrap_or_else(|| "the host".to_owned()),
             Self::FirstProcess(FirstProcess::Init) => "an init".to_owned(),
             Self::FirstProcess(FirstProcess::Program) => "the program's".to_owned(),

@@ -176,10 +176,10 @@ pub(super) fn cores(millis: u32) -> String {
     }
 }
 
-pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, between: &str) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     match items.is_empty() {
         true => "none".to_owned(),
-        false => items.join(", "),
+        false => items.join(between),
     }
 }

@@ -13,7 +13,10 @@ use hersh_program::{Cause, ExitReason, ImageId, InstanceNumber, Instances, Obser
 use tokio::io::AsyncReadExt;
 
 use super::{ANSWER, Conduct, END_CODE, PATIENCE, PORT, World, instance, spec, start};
-use crate::{BuildError, Builder, Contract, InUse, ListedInstance, Retention, Runtime, StartError};
+use crate::{
+    BuildError, Builder, Contract, Evidence, InUse, ListedInstance, Proof, Retention, Runtime,
+    StartError, property::PropertyName,
+};
 
 async fn stop(world: &impl World, instances: Instances) {
     let program = world.program();
@@ -82,6 +85,13 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
     assert_eq!(receipt.asked_kernel, runtime.kernel());
     let contracts: Vec<Contract> = receipt.contracts.iter().map(|it| it.contract).collect();
     assert_eq!(contracts, Contract::ALL);
+    let proofs = receipt.contracts.iter().flat_map(|it| &it.properties);
+    let proofs: Vec<&Proof> = proofs.collect();
+    assert_eq!(proofs.len(), PropertyName::ALL.len());
+    assert!(
+        matches!(proofs[0].evidence, Evidence::Observed(_)),
+        "{receipt:?}"
+    );
 
     let container = running.container;
     assert_eq!(
@@ -144,7 +154,11 @@ pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     assert_eq!(again.unwrap().unwrap(), told);
     let exited = Observed::Exited(container, told.exit);
     assert_eq!(observe(world, 1).await, exited);
-    assert!(list(world).await.iter().all(|it| !it.running));
+    let listed = list(world).await;
+    assert!(
+        matches!(listed.as_slice(), [one] if !one.running),
+        "{listed:?}"
+    );
     stop(world, Instances::All).await;
     assert_eq!(observe(world, 1).await, Observed::Absent);
 }
@@ -178,7 +192,7 @@ pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
                         return;
                     }
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE, answer).await.unwrap();
