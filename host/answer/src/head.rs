@@ -1,4 +1,4 @@
-//! The head of a program's answer, read into what a proxy goes by.
+//! Reads the head of a program's answer into the parts that a proxy needs.
 
 mod told;
 
@@ -16,70 +16,71 @@ use super::{
     policy::{Passing, Policy},
 };
 
-/// Headers of one answer.
+/// The most headers that one answer may have.
 const HEADERS_MAX: usize = 100;
 
-/// Bytes of a header's name: others can't hold more.
+/// The most bytes of a header's name: other readers of HTTP can't hold more.
 const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
-/// What one head is.
+/// A head that a program sent.
 #[derive(Debug)]
 pub enum Spoken {
-    /// Word that more will follow (1xx), which is for nobody.
+    /// An interim answer (1xx): another answer will follow. This one is passed to nobody.
     Interim,
-    /// What the program says in the end.
+    /// The final answer.
     Final(Said),
 }
 
-/// What a program says to a request in the end.
+/// The final answer of a program to a request.
 #[derive(Debug)]
 pub enum Said {
-    /// That it speaks another protocol from here on, with all headers of that.
+    /// The program speaks another protocol from here on (101). Holds all headers of that answer.
     Switch(HeaderMap),
-    /// The head of an answer, which its body follows.
+    /// The head of an answer. The body follows.
     Answer(Head),
 }
 
 /// The head of an answer.
 #[derive(Debug)]
 pub struct Head {
-    /// Its status, from 200 on.
+    /// The status, 200 or higher.
     pub status: StatusCode,
-    /// Those that the client may see.
+    /// The headers that the client may see, as the program sent them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Those that say where something is, in the program's own words.
+    /// The headers whose value says where something is, such as `Location`, as the program sees it.
     pub references: Vec<(HeaderName, HeaderValue)>,
-    /// Where its body ends.
+    /// How the end of the body is found.
     pub framing: Framing,
     /// Whether the connection may carry another request afterwards.
     pub keeps_alive: bool,
 }
 
-/// What came is not the head of an answer.
+/// Why the bytes that came are not the head of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// No HTTP/1.
+    /// The bytes are not HTTP/1.
     #[error("what it says is not HTTP/1.1 ({0})")]
     Syntax(#[from] httparse::Error),
-    /// The status line.
+    /// The status is out of range.
     #[error("its status is not between 100 and 999")]
     Status,
-    /// The name of a header.
+    /// The name of a header is too long.
     #[error("a header of its answer has a name of more than {NAME_BYTES_MAX} bytes")]
     Name,
-    /// The value of a header.
+    /// The value of a header holds control characters.
     #[error("a header of its answer holds control characters")]
     Value,
-    /// The length of the body.
+    /// The `Content-Length` is not one number.
     #[error("the Content-Length of its answer is not one number")]
     Length,
-    /// The coding of the body.
+    /// The `Transfer-Encoding` is not `chunked`, or is not allowed in HTTP/1.0.
     #[error("the Transfer-Encoding of its answer is not 'chunked' by HTTP/1.1")]
     Encoding,
 }
 
-/// Reads the head that `bytes` begin with and says how long it is; `None` while more of it has to
-/// come. `is_head` tells that the request was by HEAD, `policy` which headers the client may see.
+/// Reads the head at the beginning of `bytes` and returns it with its length; `None` while a part of it
+/// is missing. `is_head` tells whether the method of the request was HEAD, `policy` which headers the
+/// client may see.
 ///
 /// # Errors
 /// [`HeadError`].
@@ -147,7 +148,8 @@ fn understand(
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // Whoever names two framings may go by the other one.
+    // A program that names two framings may follow the other one. Its body would then end elsewhere, and
+    // the rest would be taken for the next answer, so the connection is not used again.
     let is_sure = !(told.is_chunked && told.length.is_some());
     let keeps_alive = !is_old && !told.closes && is_sure && framing != Framing::UntilClose;
     Ok(Head {
@@ -159,7 +161,7 @@ fn understand(
     })
 }
 
-/// All headers of an answer.
+/// Returns all headers of an answer, without those whose name is not valid.
 fn all(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     let mut all = HeaderMap::new();
     for Header { name, value } in headers {

@@ -1,46 +1,46 @@
-//! Hearing out what a program says before a body, however it falls into pieces, within bounds.
+//! Reads what a program sends before a body, in pieces of any size and within bounds.
 
 use super::{
     head::{self, HeadError, Spoken},
     policy::Policy,
 };
 
-/// Bytes that may come beyond two heads before an answer's head is read: what is read at once may
-/// hold much of a body.
+/// How many bytes more than two heads may come before the head of the answer was read: one read from the
+/// connection can also hold much of the body.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// What was heard in answer to one request.
+/// The state of reading the answer to one request, up to its body.
 #[derive(Debug)]
 pub struct Hearing<'a, P> {
     is_head: bool,
-    /// Bytes of one head. Interim answers (1xx) may have as many together.
+    /// The most bytes of one head. All interim answers (1xx) together may have as many.
     head_bytes_max: usize,
     policy: &'a P,
-    /// Bytes that came.
+    /// How many bytes came so far.
     came: usize,
-    /// Bytes of the present head in which it does not end.
+    /// How many bytes of the present head were searched for its end, without finding it.
     searched: usize,
 }
 
-/// What was heard can't become an answer.
+/// Why the bytes that came can't become an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HearingError {
-    /// The head itself.
+    /// The head is not valid.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// Its length.
+    /// The head is too long.
     #[error(
         "the head of its answer is larger than {0} bytes; head under [proxy] in hersh.toml allows more"
     )]
     HeadTooLarge(usize),
-    /// All that came before a body.
+    /// Too many bytes came before a body.
     #[error("it sent more than {0} bytes before a body")]
     NoAnswer(usize),
 }
 
 impl<'a, P: Policy> Hearing<'a, P> {
-    /// Before anything came in answer to a request; `is_head` tells that it was by HEAD, and
-    /// `policy` which headers the client may see.
+    /// Starts to read the answer to a request. `is_head` tells whether the method of the request was
+    /// HEAD, and `policy` which headers the client may see.
     pub fn new(is_head: bool, head_bytes_max: usize, policy: &'a P) -> Self {
         Self {
             is_head,
@@ -51,16 +51,17 @@ impl<'a, P: Policy> Hearing<'a, P> {
         }
     }
 
-    /// True while no byte came.
+    /// Returns whether no byte came so far.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.came == 0
     }
 
-    /// Counts what comes.
+    /// Counts further bytes that came. Without this bound, a hostile program could send interim answers
+    /// without end.
     ///
     /// # Errors
-    /// [`HearingError::NoAnswer`].
+    /// [`HearingError::NoAnswer`] when too many bytes came before a body.
     pub fn take_in(&mut self, bytes: usize) -> Result<(), HearingError> {
         self.came += bytes;
         let bytes_max = self.head_bytes_max.saturating_mul(2) + READ_BYTES_MAX;
@@ -70,13 +71,15 @@ impl<'a, P: Policy> Hearing<'a, P> {
         Ok(())
     }
 
-    /// Reads the head that `came` begins with and says how long it is, once all of it is there.
-    /// The next call is about what stands behind it.
+    /// Reads the head at the beginning of `came` and returns it with its length, once all of it is there.
+    /// At the next call, `came` has to begin after this head.
     ///
     /// # Errors
     /// [`HearingError`].
     pub fn read(&mut self, came: &[u8]) -> Result<Option<(usize, Spoken)>, HearingError> {
-        // A head that comes in many pieces is not read anew for each.
+        // The head is parsed at its first piece, and then only when an empty line may have ended it.
+        // Otherwise a program that sends single bytes would make the host parse the whole head at each
+        // byte.
         let is_new = self.searched == 0 && !came.is_empty();
         if (is_new || ends_a_head(&came[self.searched.saturating_sub(2)..]))
             && let Some((length, spoken)) = head::read(came, self.is_head, self.policy)?
@@ -95,10 +98,11 @@ impl<'a, P: Policy> Hearing<'a, P> {
     }
 }
 
-/// Whether an empty line ends in `bytes`, or may.
+/// Returns whether an empty line may end in `bytes`. The first line can be the rest of a longer one, so a
+/// yes can be wrong, a no never is.
 fn ends_a_head(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|&byte| byte == b'\n');
-    // What stands behind the last line's end is no line yet.
+    // The text behind the last line's end is no whole line yet.
     let _ = lines.next_back();
     lines.any(|line| matches!(line, b"" | b"\r"))
 }

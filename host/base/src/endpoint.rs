@@ -1,7 +1,8 @@
-//! How the host reaches an instance, and the connection to it.
+//! The way from the host to an instance, and the connection to the instance.
 //!
-//! A runtime makes an [`Endpoint`] for each instance that runs: by its address, by a socket that it made,
-//! or by whatever way that runtime has. Nobody else knows which it is.
+//! A runtime makes an [`Endpoint`] for each instance that runs. The way can be the address of the
+//! sandbox, a socket that the instance made, or any other way of that runtime. The code that uses an
+//! endpoint does not know which of them it is.
 
 use std::{
     fmt, io,
@@ -21,7 +22,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// How the host reaches one instance. Clones are the same way.
+/// The way from the host to one instance. Clones lead to the same instance.
 #[derive(Clone)]
 pub struct Endpoint(Arc<dyn Dial>);
 
@@ -30,7 +31,8 @@ pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<EndpointStream, DialEr
 
 /// One way to an instance.
 pub trait Dial: Send + Sync + 'static {
-    /// Connects to `port` inside; a way that knows no ports ignores it. Sets no time limit.
+    /// Connects to `port` inside the instance; a way that knows no ports ignores `port`. Sets no time
+    /// limit, so the caller has to: a hostile program can leave a connection waiting forever.
     fn dial(&self, port: u16) -> Dialing<'_>;
 }
 
@@ -45,33 +47,33 @@ pub enum DialError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// Nothing came of it in time.
+    /// No connection was made in time.
     #[error("connect to port {port}: timed out")]
     Late {
         /// The port that was asked for.
         port: u16,
     },
-    /// The way leads nowhere.
+    /// The way to the instance does not work.
     #[error("{message}")]
     NoWay {
-        /// What was tried, and what came of it.
+        /// What was tried, and how it failed.
         message: String,
     },
 }
 
 impl Endpoint {
-    /// By the address of its sandbox.
+    /// Returns an endpoint that connects to the address of the instance's sandbox.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
         Self::by(Address(address))
     }
 
-    /// By a runtime's own way.
+    /// Returns an endpoint that connects in a runtime's own way.
     pub fn by(way: impl Dial) -> Self {
         Self(Arc::new(way))
     }
 
-    /// Connects to `port` inside. Sets no time limit.
+    /// Connects to `port` inside the instance. Sets no time limit, so the caller has to.
     ///
     /// # Errors
     /// [`DialError`] says what was tried.
@@ -105,15 +107,15 @@ impl Dial for Address {
 /// A connection to an instance.
 #[derive(Debug)]
 pub enum EndpointStream {
-    /// By the network of its sandbox.
+    /// A connection over the network of the instance's sandbox.
     Tcp(TcpStream),
-    /// By a socket that it made.
+    /// A connection over a socket that the instance made.
     Unix(UnixStream),
 }
 
 impl EndpointStream {
-    /// Returns whether no bytes wait to be read and the peer has not closed. Asks the kernel, which knows before
-    /// the reactor does.
+    /// Returns whether no bytes wait to be read and the peer has not closed. Asks the kernel, which knows
+    /// before the reactor does.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let descriptor = match self {

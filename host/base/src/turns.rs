@@ -4,8 +4,8 @@
 //! turn(owner) ─► told how many go first ─► Turn, held while it lasts ─► dropped: the next one's
 //! ```
 //!
-//! Owners take turns, and of one owner's the oldest goes first, so that a hundred of one owner hold
-//! up another owner's by one at most.
+//! Owners take turns, and among the entries of one owner the oldest goes first. So a hundred entries of
+//! one owner delay the entry of another owner by one turn at most.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,19 +17,19 @@ use tokio::sync::watch;
 
 use crate::locked::locked;
 
-/// Whoever waits is told of a new rank at most this often.
+/// The least time between two messages about a new rank to one waiting caller.
 const TELL: Duration = Duration::from_secs(1);
 
-/// The party for whom a turn counts: all turns of one owner share its limit.
+/// The user for whom a turn counts: all turns of one owner share the owner's limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Tells owners apart.
+    /// The name that tells owners apart.
     pub name: String,
-    /// How many turns they may have at once, at least one.
+    /// How many turns the owner may have at once, at least one.
     pub at_once: usize,
 }
 
-/// As many wait already as may.
+/// The queue holds as many waiting callers as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} others wait already; start it again later")]
 pub struct QueueFull(usize);
@@ -55,7 +55,7 @@ struct Turns {
     next_number: u64,
 }
 
-/// Those of one owner that wait, oldest first.
+/// The waiting entries of one owner, oldest first.
 struct Line {
     owner: Owner,
     all: VecDeque<Waiting>,
@@ -73,13 +73,14 @@ enum Rank {
 }
 
 impl TurnQueue {
-    /// How many wait for a turn.
+    /// Returns how many callers wait for a turn.
     pub fn waiting(&self) -> usize {
         let turns = self.turns();
         turns.waiting.iter().map(|line| line.all.len()).sum()
     }
 
-    /// A queue before `at_once` turns, at least one, in which `waiting_max` may wait.
+    /// Returns a queue that gives `at_once` turns at a time, at least one, and in which `waiting_max`
+    /// callers may wait.
     pub fn new(at_once: usize, waiting_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Turns {
             at_once: at_once.max(1),
@@ -90,11 +91,12 @@ impl TurnQueue {
         })))
     }
 
-    /// Waits for a turn. `tell` hears how many go first: at once if there are any or no
-    /// turn is free, and when that changes. Dropping the future gives the turn up.
+    /// Waits for a turn. Calls `tell` with the number of callers who go first: at once unless the caller
+    /// gets a turn at once, and again when the number changes. Dropping the future gives up the place, or
+    /// the turn if it was given already.
     ///
     /// # Errors
-    /// [`QueueFull`].
+    /// [`QueueFull`] when as many callers wait already as may.
     pub async fn turn(&self, owner: Owner, mut tell: impl FnMut(usize)) -> Result<Turn, QueueFull> {
         let (turn, mut rank) = self.enter(owner)?;
         loop {
@@ -106,7 +108,8 @@ impl TurnQueue {
             let mut own_rank = rank.clone();
             tokio::select! {
                 biased;
-                // The sender is dropped only after it has sent `Now`, so neither receiver can fail before that.
+                // The sender is dropped only after it has sent `Now`, so neither receiver can fail
+                // before.
                 _now = own_rank.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {
                     tokio::time::sleep(TELL).await;
@@ -152,7 +155,7 @@ impl TurnQueue {
 }
 
 impl Turns {
-    /// Gives free turns to those whose turn it is, and tells the rest where they stand.
+    /// Gives the free turns to the next entries, and tells the others their rank.
     fn advance(&mut self) {
         while self.taken.values().sum::<usize>() < self.at_once {
             let may_have_one = |line: &Line| {
@@ -168,7 +171,8 @@ impl Turns {
                 *self.taken.entry(line.owner.name.clone()).or_default() += 1;
                 one.rank.send_replace(Rank::Now);
             }
-            // Whoever had a turn goes behind all others.
+            // An owner who was given a turn goes behind all other owners, so that nobody takes every
+            // turn.
             if !line.all.is_empty() {
                 self.waiting.push_back(line);
             }
@@ -230,7 +234,7 @@ mod tests {
 
     type Waits = std::pin::Pin<Box<dyn Future<Output = Result<Turn, QueueFull>>>>;
 
-    /// Enters the queue; what is told goes into the channel.
+    /// Enters the queue. The numbers that `tell` gets go into the channel.
     fn enter(queue: &TurnQueue, name: &str, ranks: &std::sync::mpsc::Sender<usize>) -> Waits {
         let (queue, owner, ranks) = (queue.clone(), owner(name, 9), ranks.clone());
         let mut waits: Waits = Box::pin(async move {
@@ -275,7 +279,7 @@ mod tests {
         let _second = enter(&queue, "a", &ranks);
         let third = enter(&queue, "a", &ranks);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
-        // Who gives up lets the others move up.
+        // A caller who gives up lets the others move up.
         drop(first);
         let late = tokio::time::timeout(TELL * 2, third).await;
         assert!(late.is_err(), "it still waits");
@@ -301,7 +305,7 @@ mod tests {
         let held = queue.turn(owner("a", 1), |_| ()).await;
         let mut granted = Box::pin(queue.turn(owner("b", 1), |_| ()));
         assert!(granted.as_mut().now_or_never().is_none());
-        // It has its turn now and is dropped before it could know.
+        // b has its turn now, and its future is dropped before it could know.
         drop(held);
         drop(granted);
         let next = queue.turn(owner("c", 1), |_| ()).now_or_never();
@@ -320,7 +324,8 @@ mod tests {
         assert!(waiting.iter().all(Result::is_ok));
         let more = queue.turn(owner("b", 1), |_| ()).await;
         assert_eq!(more.err(), Some(QueueFull(WAITING_MAX)));
-        // The last first: a queue that moves up at each would tell everybody each time.
+        // Drops the last entry first: otherwise the queue would move up at each drop and tell everybody
+        // each time.
         waiting.into_iter().rev().for_each(drop);
         assert!(queue.turns().waiting.is_empty());
     }

@@ -1,4 +1,4 @@
-//! What bounds a container on this machine, as facts.
+//! The bounds of a container on this machine, as facts.
 
 use bollard::models::ContainerInspectResponse;
 use hersh_sandbox::{
@@ -8,13 +8,15 @@ use hersh_sandbox::{
 
 use super::counters::{self, Bounded};
 
-/// The kernel bounds memory in pages of so many bytes, on the processor that there is a probe for.
+/// The bytes of one memory page: the kernel bounds memory in whole pages. True for the one processor
+/// architecture that has a probe.
 const PAGE_BYTES: u64 = 4_096;
-/// Where control groups are systemd's, runsc rounds a share of processor time up to so many
-/// thousandths of a core.
+/// The step to which runsc rounds a share of processor time up, thousandths of one core. runsc rounds
+/// where systemd manages the control groups.
 const SHARE_MILLIS: u64 = 10;
 
-/// Reads what bounds a container in its control groups, as far as those can be seen from here.
+/// Returns the bounds of a container that stand in its control groups. Returns no facts if this process
+/// can't see those groups.
 pub(super) async fn seen(spec: &Spec, id: &str, inspected: &ContainerInspectResponse) -> Vec<Fact> {
     let Some(pid) = inspected.state.as_ref().and_then(|state| state.pid) else {
         return Vec::new();
@@ -27,7 +29,8 @@ pub(super) async fn seen(spec: &Spec, id: &str, inspected: &ContainerInspectResp
     }
 }
 
-/// What was asked is bounded as asked, if all that differs is how it is rounded.
+/// Makes facts of the bounds that were read. A bound that differs from the asked one only by rounding
+/// counts as the asked one.
 fn facts(spec: &Spec, bounded: Bounded) -> Vec<Fact> {
     let (memory, cpu) = (spec.bounds.memory_bytes, u64::from(spec.bounds.cpu_millis));
     let memory = match bounded.memory_bytes {
@@ -60,7 +63,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether what is bounded so is what was asked: memory, processor, threads.
+    /// Returns whether the bounds found count as those asked: memory, processor, threads. `asked` and
+    /// `found` hold memory in bytes, and processor time in thousandths of one core.
     fn fits(asked: (u64, u32), found: (u64, u64)) -> [bool; 3] {
         let mut manifest = Manifest::default();
         (manifest.limits.memory_bytes, manifest.limits.cpu_millis) = asked;

@@ -1,4 +1,4 @@
-//! A spec in the engine's words.
+//! Turns a spec into the request with which the engine creates a container.
 
 use std::{collections::HashMap, net::Ipv4Addr, path::Path};
 
@@ -20,17 +20,17 @@ use super::names;
 /// The engine's name of the bound on processes inside a sandbox.
 pub(super) const PROCESSES: &str = "nproc";
 
-/// The name server of a sandbox without a way out: its own loopback, where nothing answers. An
-/// engine's own forwards from outside of the sandbox's network.
+/// The name server of a sandbox without a way out: the sandbox's own loopback, where nothing answers. The
+/// engine's own name server would forward lookups from outside of the sandbox's network.
 pub(super) const NO_NAME_SERVER: &str = "127.0.0.1";
 
-/// How this host's engine calls what a spec asks for.
+/// The names by which this host's engine knows the things that a spec asks for.
 pub(super) struct Names<'a> {
-    /// The host.
+    /// The id of the host.
     pub(super) host_id: &'a str,
-    /// The runtime.
+    /// The name of the engine's runtime, such as `runsc`.
     pub(super) runtime: &'a str,
-    /// The network.
+    /// The name of the engine's network.
     pub(super) network: &'a str,
     /// The program's state folder on the machine.
     pub(super) state: &'a Path,
@@ -38,7 +38,8 @@ pub(super) struct Names<'a> {
     pub(super) probe: &'a Path,
 }
 
-/// What the engine is asked to create, with that address on its network.
+/// Returns what the engine is asked to create. `address` is the container's address on its network;
+/// without it the engine chooses one.
 pub(super) fn body(
     spec: &Spec,
     names: &Names<'_>,
@@ -101,14 +102,14 @@ fn host_config(spec: &Spec, names: &Names<'_>) -> HostConfig {
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         devices: Some(Vec::new()),
         privileged: Some(false),
-        // Engines say "private" by saying nothing.
+        // For these modes, an empty text means a namespace of the container's own.
         pid_mode: Some(String::new()),
         ipc_mode: Some("none".to_owned()),
         uts_mode: Some(String::new()),
         userns_mode: Some(String::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         memory: Some(signed(bounds.memory_bytes)),
-        // Memory and swap together.
+        // The sum of memory and swap: no swap is left beside the memory.
         memory_swap: Some(signed(bounds.memory_bytes)),
         nano_cpus: Some(i64::from(bounds.cpu_millis) * 1_000_000),
         pids_limit: Some(i64::from(bounds.threads)),
@@ -123,7 +124,7 @@ fn host_config(spec: &Spec, names: &Names<'_>) -> HostConfig {
     }
 }
 
-/// Name servers in place of the machine's.
+/// Returns the name servers that replace those of the machine; none if the machine's are used.
 pub(super) fn dns(servers: &NameServers) -> Vec<String> {
     match servers {
         NameServers::Nobody => vec![NO_NAME_SERVER.to_owned()],
@@ -132,8 +133,8 @@ pub(super) fn dns(servers: &NameServers) -> Vec<String> {
     }
 }
 
-/// gVisor's kernel counts the user's processes in this sandbox alone, and answers a further one with
-/// EAGAIN, as programs expect it.
+/// Returns the bound on processes inside, if there is one. gVisor's kernel counts the user's processes in
+/// this sandbox alone, and refuses a further one with EAGAIN, as programs expect.
 fn ulimits(processes: Option<u32>) -> Vec<ResourcesUlimits> {
     let bound = processes.map(i64::from);
     bound
@@ -153,7 +154,7 @@ fn mounts(spec: &Spec, names: &Names<'_>) -> Vec<Mount> {
             let source = match folder.source {
                 Source::StateOf(_) => names.state,
                 Source::Tools => names.probe,
-                // No spec asks for one.
+                // No spec asks for a foreign folder.
                 Source::Foreign => return None,
             };
             Some(Mount {
@@ -185,9 +186,9 @@ pub(super) fn tmpfs(folder: &MemoryFolder) -> (String, String) {
     (folder.target.clone(), options)
 }
 
-/// The engine's own copy of the log, in two files of half the size. Engines take what is left out
-/// from their own settings: a file that is compressed can't be followed, and in the mode
-/// `non-blocking` an engine drops what comes faster than it writes, without a mark.
+/// Returns the settings for the engine's own copy of the log: two files of half the size. Every option is
+/// given, since an engine takes missing ones from its own settings. Compressed files can't be followed,
+/// and in the mode `non-blocking` an engine drops lines that come faster than it writes, without a mark.
 fn log_config(log_bytes: u64) -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("json-file".to_owned()),
@@ -208,7 +209,7 @@ fn signed(value: u64) -> i64 {
 mod tests {
     use super::*;
 
-    /// What is left out here an engine takes from the settings of its own daemon.json.
+    /// An engine takes every option that is missing here from its own daemon.json.
     #[test]
     fn no_setting_of_an_engine_makes_a_log_lose_lines() {
         let config = log_config(1_001).config.unwrap();

@@ -1,4 +1,5 @@
-//! What the probe says of how it is confined, as a process of the sandbox like any other.
+//! Facts that the probe reports about its own confinement. The probe is a process of the sandbox like any
+//! other.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,8 @@ use hersh_sandbox::{
 /// The sets of capabilities that a process has, as `/proc/self/status` names them.
 const SETS: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapBnd"];
 
-/// Reads facts from what the probe said, which was asked in that way. What a kernel does not tell is left
-/// out.
+/// Returns the facts in `said`, the output of the probe. `way` tells how the probe was run. Properties
+/// that the kernel does not tell are left out.
 pub(super) fn facts(said: &str, way: &str) -> Vec<Fact> {
     let properties = [capabilities(said), root(said)];
     let observed = |property| Fact::Observed {
@@ -21,7 +22,8 @@ pub(super) fn facts(said: &str, way: &str) -> Vec<Fact> {
     properties.into_iter().flatten().map(observed).collect()
 }
 
-/// The capabilities of all sets; `None` unless each set is told.
+/// Reads the capabilities of all sets. Returns `None` unless each set is told: a capability in a missing
+/// set would stay unseen.
 fn capabilities(said: &str) -> Option<Property> {
     let mut found = BTreeSet::new();
     for set in SETS {
@@ -34,7 +36,8 @@ fn capabilities(said: &str) -> Option<Property> {
     Some(Property::Capabilities(found))
 }
 
-/// Whether the root can be written: it can if one of the mounts there can, since one lies over the other.
+/// Reads whether the root can be written. Several mounts can lie on `/`, one over the other. If one of
+/// them can be written, the root counts as writable.
 fn root(said: &str) -> Option<Property> {
     let options = said.lines().filter_map(|line| {
         let mut fields = line.split(' ');

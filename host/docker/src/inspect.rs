@@ -1,8 +1,8 @@
-//! A real container in the words of the contracts.
+//! Reads a real container into the properties that the contracts are about.
 //!
-//! What the engine says is read field by field into properties; every setting that has none and is not
-//! what an engine does by itself becomes one of the other settings, so that one that nobody thought of
-//! is seen and not skipped.
+//! The code reads the engine's answer field by field. Some settings have no property. If such a setting
+//! differs from what an engine does by itself, it becomes one of the other settings. So a setting that
+//! nobody thought of is seen and not skipped.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use super::create::{NO_NAME_SERVER, Names, PROCESSES, tmpfs};
 
-/// Reads how the engine says that a container is confined: one of each property but what an image has
-/// where something is mounted, and the bound on processes if there is none. `mode` is what the network
-/// called so in `names` promises, which was checked.
+/// Returns how a container is confined, as the engine says: one property of each name. Two can be
+/// missing: the mount points, which only the image shows, and the bound on processes if there is none.
+/// `mode` is what the network in `names` promises; the caller has checked that it does.
 pub(super) fn properties(
     inspected: &ContainerInspectResponse,
     spec: &Spec,
@@ -67,10 +67,11 @@ pub(super) fn properties(
     properties
 }
 
-/// How an engine is told that a program gets no rights that it has not.
+/// The engine's option that keeps programs from gaining more rights than they have.
 const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
 
-/// The kernel behind the runtime that was asked for; nobody knows that of any other.
+/// Returns the kernel behind the engine's runtime (such as `runsc`) that was asked for. The kernel behind
+/// any other one is unknown.
 fn kernel(config: &HostConfig, spec: &Spec, names: &Names<'_>) -> Option<Kernel> {
     (config.runtime.as_deref() == Some(names.runtime)).then_some(spec.kernel)
 }
@@ -119,7 +120,8 @@ fn memory_folders(config: &HostConfig) -> Vec<MemoryFolder> {
                 },
                 inert: true,
             };
-            // To the letter: of two options that contradict each other a kernel takes the last.
+            // The text must match to the letter: of two options that contradict each other the kernel
+            // takes the last.
             folder.inert = tmpfs(&folder).1 == *text;
             folder
         })
@@ -141,7 +143,7 @@ fn reach(
         .flat_map(HashMap::keys)
         .cloned()
         .collect();
-    // Another container's network shows in the mode only.
+    // A container that joins the network of another container shows this in its mode only.
     found.push(
         config
             .network_mode
@@ -165,7 +167,7 @@ fn name_servers(config: &HostConfig) -> NameServers {
     }
 }
 
-/// What is not dropped, and what is added.
+/// Reads the capabilities that are added, and notes when not all of the engine's own are dropped.
 fn capabilities(config: &HostConfig) -> BTreeSet<String> {
     let mut capabilities: BTreeSet<String> = config.cap_add.iter().flatten().cloned().collect();
     if config.privileged == Some(true) {
@@ -194,7 +196,7 @@ fn restarted_by(config: &HostConfig) -> Option<String> {
     }
 }
 
-/// What there may be beside the memory. An engine gives both together, and -1 for any amount.
+/// Reads the bound on swap. The engine gives the sum of memory and swap, and -1 if there is no bound.
 fn swap(config: &HostConfig) -> Bound {
     match (config.memory, config.memory_swap) {
         (Some(memory), Some(both)) if memory > 0 && both >= memory => {
@@ -234,8 +236,9 @@ fn devices(config: &HostConfig) -> Vec<String> {
     devices
 }
 
-/// The namespaces that a container has not to itself, or that the engine does not tell of. Of memory it
-/// must have none at all, since its folder in memory is one of those that are bounded.
+/// Lists the namespaces that a container shares with others, or of which the engine does not say that
+/// they are private. The mode of the memory namespace (IPC) must be `none`: in other modes the engine
+/// brings a /dev/shm, and the sandbox has a bounded folder there.
 fn shared_namespaces(config: &HostConfig) -> Vec<String> {
     let other = |what: &str, mode: &Option<String>, own: &[&str]| {
         let mode = mode.as_deref().unwrap_or_default();
@@ -261,8 +264,8 @@ fn shared_namespaces(config: &HostConfig) -> Vec<String> {
     shared
 }
 
-/// The size of the engine's own copy of the log, bytes; 0 when it is not bounded, can't be read
-/// while it is written, or loses lines that come too fast.
+/// Returns the size of the engine's own copy of the log, bytes. Returns 0 when that copy is not bounded,
+/// can't be read while it is written, or loses lines that come too fast.
 pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     let Some(log) = &config.log_config else {
         return 0;
@@ -277,7 +280,8 @@ pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     }
 }
 
-/// What [`properties`] reads, by the engine's names.
+/// The settings that [`properties`] reads, by the engine's names. Every other setting is reported by
+/// [`other_settings`], so a name that is added here without a check hides that setting.
 const READ: [&str; 31] = [
     "Runtime",
     "ReadonlyRootfs",
@@ -301,13 +305,13 @@ const READ: [&str; 31] = [
     "MemorySwap",
     "NanoCpus",
     "PidsLimit",
-    // The bound on processes; any other one is another setting.
+    // Holds the bound on processes. Any other ulimit becomes one of the other settings.
     "Ulimits",
     "Init",
     "LogConfig",
     "RestartPolicy",
-    // What an engine fills in by itself: the size of a /dev/shm that is mounted over, the lists of
-    // paths that it hides (checked below), a console that is not used.
+    // Settings that an engine fills in by itself: the size of a /dev/shm that is mounted over, the lists
+    // of paths that the engine hides (checked below), the size of a console that is not used.
     "ShmSize",
     "MaskedPaths",
     "ReadonlyPaths",
@@ -327,7 +331,7 @@ fn other_settings(config: &HostConfig) -> Vec<String> {
         .filter(|(_, value)| !is_unset(value))
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
-    // An empty list is how an engine is told to hide nothing.
+    // The engine hides no path at all if it is given an empty list, so an empty list is no default.
     for (name, paths) in [
         ("MaskedPaths", &config.masked_paths),
         ("ReadonlyPaths", &config.readonly_paths),
@@ -354,7 +358,8 @@ fn other_settings(config: &HostConfig) -> Vec<String> {
     others
 }
 
-/// The bound on processes inside, if that is the one ulimit: of two the last would count.
+/// Returns the bound on processes inside if it is the only ulimit. With two ulimits the last would count,
+/// and it could undo the first.
 fn processes(config: &HostConfig) -> Option<u32> {
     match config.ulimits.as_deref()? {
         [one] => bound(one),
@@ -362,7 +367,7 @@ fn processes(config: &HostConfig) -> Option<u32> {
     }
 }
 
-/// The number of an ulimit that bounds processes and can't be raised from inside.
+/// Returns the number of a ulimit that bounds processes and can't be raised from inside.
 fn bound(limit: &ResourcesUlimits) -> Option<u32> {
     let is_firm = limit.name.as_deref() == Some(PROCESSES) && limit.soft == limit.hard;
     limit

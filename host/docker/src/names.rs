@@ -1,5 +1,5 @@
-//! How this host's containers and images are found again on an engine that others use too: by name and
-//! by label.
+//! The names and labels by which a host finds its containers and images again on an engine that others
+//! use too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,20 +7,20 @@ use hersh_program::{BuildId, InstanceId, InstanceNumber, ProgramId};
 
 /// Label that names the program of a container or an image.
 pub(super) const PROGRAM_LABEL: &str = "hersh.program";
-/// Label that numbers the instance of a container among those of its program. Containers of hosts that
-/// did not number instances have none.
+/// Label with the number of a container's instance among those of its program. Containers of older hosts,
+/// which did not number instances, have no such label.
 pub(super) const INSTANCE_LABEL: &str = "hersh.instance";
-/// Label that names the host that made it: several hosts can share one engine.
+/// Label that names the host that made a container or an image: several hosts can share one engine.
 pub(super) const HOST_LABEL: &str = "hersh.host";
-/// The label of every layer that a host builds, of failed builds too: the host's id.
+/// Label of every layer that a host builds, of failed builds too. Its value is the host's id.
 pub(super) const LAYER_LABEL: &str = "hersh.layer";
-/// Label of every layer of a build: for which making of which program, and with which network, it was
-/// made.
+/// Label of every layer of a build. Its value tells for which making of which program the layer was made,
+/// and with which network.
 pub(super) const CACHE_LABEL: &str = "hersh.cache";
 
-/// Names the container of an instance of a host, and nothing else on an engine: program ids have no
-/// dots, and hosts that share an engine have ids of their own. Hosts that did not number instances
-/// named containers after programs alone.
+/// Returns the name of the container of an instance. No other container on the engine has this name:
+/// program ids have no dots, and hosts that share an engine have different ids. Older hosts, which did
+/// not number instances, named containers after the program alone.
 pub(super) fn container_name(host_id: &str, instance: &InstanceId) -> String {
     let InstanceId { program, number } = instance;
     match *number {
@@ -29,7 +29,7 @@ pub(super) fn container_name(host_id: &str, instance: &InstanceId) -> String {
     }
 }
 
-/// The labels of the container of an instance.
+/// Returns the labels of the container of an instance.
 pub(super) fn labels(host_id: &str, instance: &InstanceId) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (PROGRAM_LABEL.to_owned(), instance.program.to_string()),
@@ -41,9 +41,9 @@ pub(super) fn labels(host_id: &str, instance: &InstanceId) -> BTreeMap<String, S
     labels
 }
 
-/// Reads which instance a container is from its labels and names. Labels alone don't tell: a step of a
-/// build carries those that its Dockerfile sets, so the name, which nobody but the host gives, has to
-/// fit.
+/// Returns the instance of a container, read from its labels and names. The labels alone prove nothing: a
+/// hostile Dockerfile can set the same labels on the containers of its build steps. Only the host gives
+/// names, so a name has to match too.
 pub(super) fn instance_of<'a>(
     labels: &HashMap<String, String>,
     mut names: impl Iterator<Item = &'a str>,
@@ -59,12 +59,12 @@ pub(super) fn instance_of<'a>(
     names.any(|given| given == name).then_some(instance)
 }
 
-/// The name that all images of a program share on this host.
+/// Returns the name that all images of a program share on this host.
 pub(super) fn repository(host_id: &str, program: &ProgramId) -> String {
     format!("hersh/{host_id}/{program}")
 }
 
-/// The name under which the image of a source tree is found again.
+/// Returns the name under which the image of a source tree is found again.
 pub(super) fn image_tag(host_id: &str, program: &ProgramId, build: &BuildId) -> String {
     format!("{}:{build}", repository(host_id, program))
 }

@@ -1,4 +1,5 @@
-//! Where programs run. Nothing above [`Runtime`] knows what does it.
+//! The trait [`Runtime`], which starts and stops instances. The code above it does not know which engine
+//! runs them.
 //!
 //! ```text
 //! check ─► start ──────────────────► events: exit ─► stop
@@ -7,8 +8,8 @@
 //!           └► Running { container, endpoint, receipt }
 //! ```
 //!
-//! Every operation is idempotent. Starting an instance removes what an earlier attempt at the same one
-//! left, and no other; `stop` of what does not run is a success.
+//! Every operation is idempotent. Starting an instance removes what an earlier attempt at the same
+//! instance left, and touches no other instance. Stopping an instance that does not run is a success.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -22,26 +23,28 @@ use crate::{
     Stats, StopError, Unavailable,
 };
 
-/// What starts and stops instances, as the host sees it. Dropping a future that one of these returned is
-/// allowed at any point: what it started is ended in the background, and `stop` finds the rest.
+/// Starts and stops instances. A caller may drop any future of these methods at any point: the work that
+/// the future started is ended in the background, and `stop` removes whatever is left.
 pub trait Runtime: Send + Sync + 'static {
-    /// The kernel that its instances run on.
+    /// Returns the kernel that instances of this runtime run on.
     fn kernel(&self) -> Kernel;
 
-    /// Asks whether it can run programs under the contracts.
+    /// Checks whether this runtime can run programs under the contracts.
     ///
     /// # Errors
-    /// [`Unavailable`]: nothing there to run them, no gVisor, or something else that keeps it from working.
+    /// [`Unavailable`] when there is no engine, when the engine has no gVisor, or when something else
+    /// keeps the runtime from working.
     fn check(&self) -> BoxFuture<'_, Result<RuntimeInfo, Unavailable>>;
 
-    /// Keeps in place what the contracts rest on and somebody else on the machine could take away, until
-    /// it is dropped. A host polls it as long as it lives.
+    /// Restores what the contracts rest on whenever somebody else on the machine takes it away, such as
+    /// firewall rules after a reload. The future works until it is dropped; a host polls it as long as
+    /// the host runs.
     fn keep(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
     }
 
-    /// Removes what an earlier attempt at the same instance left, makes the instance, verifies it,
-    /// starts it and looks at its kernel from inside. Does not wait until it is ready.
+    /// Removes what an earlier attempt at the same instance left, makes the instance, verifies it, starts
+    /// it and looks at its kernel from inside. Does not wait until the instance is ready.
     ///
     /// # Errors
     /// [`StartError`]; after any of them nothing of the instance is left, unless the runtime itself does
@@ -50,8 +53,9 @@ pub trait Runtime: Send + Sync + 'static {
         self.start_with_permit(spec, Box::new(()))
     }
 
-    /// Like [`start`](Self::start), and drops `permit` as soon as the runtime has done its part: what an
-    /// instance that ended early printed may be waited for long after that.
+    /// Does as [`start`](Self::start), and drops `permit` as soon as the runtime has done its part. After
+    /// that the call may still wait long for the output of an instance that ended early, and the permit
+    /// must not keep other starts waiting meanwhile.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -61,12 +65,12 @@ pub trait Runtime: Send + Sync + 'static {
         permit: Permit,
     ) -> BoxFuture<'_, Result<Running, StartError>>;
 
-    /// Cancels what is in progress for these instances (for all of them, a build of the program too),
-    /// waits for its end, and stops and removes them. `grace` is the time from the stop signal to the
-    /// kill.
+    /// Cancels the operations in progress for these instances and waits for their end. Then stops and
+    /// removes the instances. For all instances, also cancels a build of the program. `grace` is the time
+    /// from the stop signal to the kill.
     ///
     /// # Errors
-    /// [`StopError`] when something of them may still be there.
+    /// [`StopError`] when a part of these instances may still be there.
     fn stop(
         &self,
         program: &ProgramId,
@@ -74,30 +78,32 @@ pub trait Runtime: Send + Sync + 'static {
         grace: Duration,
     ) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Kills every instance of the program at once, without waiting for operations in progress: a stop that
-    /// waits out its grace period then ends early. The dead instances are left for `stop` to remove.
+    /// Kills every instance of the program at once, without waiting for operations in progress. A `stop`
+    /// that is waiting for its grace period then ends early. The dead instances stay until `stop` removes
+    /// them.
     ///
     /// # Errors
-    /// [`StopError`] when something of the program may still run.
+    /// [`StopError`] when an instance of the program may still run.
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// What is known of an instance.
+    /// Returns what is known of an instance.
     ///
     /// # Errors
     /// [`Unavailable`] when the runtime does not answer.
     fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
 
-    /// Ends of this host's instances from now on, and those of all that are found dead when
-    /// the connection to what runs them is made (again): an exit can be told twice, never lost.
-    /// Lives as long as the receiver; holds at most [`EVENT_QUEUE`] unread events and then waits.
+    /// Returns a stream of the ends of this host's instances from now on. Each time the runtime connects
+    /// to its engine, the stream also tells the ends of all instances that are found dead: an end can be
+    /// told twice, and is never lost. The stream lives as long as the receiver. It holds at most
+    /// [`EVENT_QUEUE`] unread events and then waits for the reader.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
 
-    /// Calls `tell` at once for each instance that is reported as dead: its last output
-    /// is stored before [`Runtime::events`] says how it ended, and nothing may be sent to it meanwhile.
-    /// Call it once, before [`Runtime::events`]: deaths reported before this call are not passed to `tell`.
+    /// Calls `tell` for each instance as soon as it is reported dead. [`Runtime::events`] tells the end
+    /// only later, after the last output was stored, and nothing may be sent to the instance in between.
+    /// Call this method once, before [`Runtime::events`]: `tell` does not hear of earlier deaths.
     fn on_death(&self, _tell: OnDeath) {}
 
-    /// The way to a running instance; `None` when it does not run.
+    /// Returns the endpoint of a running instance; `None` when the instance does not run.
     ///
     /// # Errors
     /// [`Unavailable`] when the runtime does not answer.
@@ -106,41 +112,42 @@ pub trait Runtime: Send + Sync + 'static {
         instance: &InstanceId,
     ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>>;
 
-    /// The addresses on which a running instance listens, as far as they can be seen from the machine;
-    /// those of a sandbox with a network stack of its own can't.
+    /// Returns the addresses on which a running instance listens, as far as they can be seen from the
+    /// machine. Those of a sandbox with a network stack of its own can't be seen.
     fn listeners(&self, _instance: &InstanceId) -> BoxFuture<'_, Vec<SocketAddr>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    /// Every instance of this host, dead ones too.
+    /// Returns every instance of this host, dead ones too.
     ///
     /// # Errors
     /// [`Unavailable`] when the runtime does not answer.
     fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>>;
 
-    /// What an instance uses at this moment; `None` when it does not run.
+    /// Returns the resources that an instance uses at this moment; `None` when the instance does not run.
     ///
     /// # Errors
     /// [`Unavailable`] when the runtime does not answer.
     fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
-    /// Holds an instance still: nothing in it runs until [`Runtime::unpause`].
+    /// Pauses an instance: nothing in the instance runs until [`Runtime::unpause`].
     ///
     /// # Errors
-    /// [`StopError`]; it may be paused all the same if the runtime did not answer.
+    /// [`StopError`]; the instance may be paused all the same if the runtime did not answer.
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Lets an instance go on; one that is not paused, or not there, is a success.
+    /// Lets a paused instance go on. An instance that is not paused, or does not exist, is a success.
     ///
     /// # Errors
-    /// [`StopError`] when it may still be paused.
+    /// [`StopError`] when the instance may still be paused.
     fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Measures what a program keeps in `/state`, until that is more than `enough` bytes. Holds `permit`
-    /// until the work has ended, also when the caller is gone.
+    /// Measures how many bytes a program keeps in `/state`, and stops once there are more than `enough`.
+    /// Holds `permit` until the work has ended, also when the caller is gone: otherwise callers that give
+    /// up could cause more work at once than the limit allows.
     ///
     /// # Errors
-    /// [`Unavailable`] when it can't be measured.
+    /// [`Unavailable`] when the state can't be measured.
     fn state_bytes(
         &self,
         program: &ProgramId,
@@ -148,17 +155,19 @@ pub trait Runtime: Send + Sync + 'static {
         permit: Permit,
     ) -> BoxFuture<'_, Result<StateUsage, Unavailable>>;
 
-    /// How an instance is confined, as a file in this runtime's own words that somebody else can use.
-    /// It names no folder of the machine, and no value of a variable that the manifest gives.
+    /// Returns a file that describes how an instance is confined, in this runtime's own format, which
+    /// others can use. The file names no folder of the machine. It holds no value of a variable from the
+    /// manifest, since such a value may be a secret.
     fn explain(&self, spec: &Spec) -> String;
 
-    /// The folders of the machine that fill up with images and instances, as far as a
-    /// [`check`](Self::check) told.
+    /// Returns the folders of the machine that fill up with images and instances, as far as a
+    /// [`check`](Self::check) found them.
     fn folders(&self) -> Vec<PathBuf>;
 }
 
-/// Instances that are started at once: more would only slow each other down until their time is over.
-/// What an instance does until it is ready does not count.
+/// The most instances that are started at the same time. More starts would slow each other down until
+/// they time out. The time from an instance's start until the instance is ready does not count.
 pub const STARTS_AT_ONCE: usize = 8;
-/// The most exit events that wait unread; from there on the event stream is not read further.
+/// The most events that wait unread. When so many wait, the event stream of the engine is not read
+/// further.
 pub const EVENT_QUEUE: usize = 256;

@@ -1,4 +1,4 @@
-//! What exactly would run, and how it is confined.
+//! The exact description of an instance before it is made: what runs, and how it is confined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,75 +10,80 @@ use crate::property::{
     Reach, Source,
 };
 
-/// Where an instance sees the host's kernel probe: images may hold nothing but the program, so what
-/// looks at the kernel from inside has to be brought along.
+/// The path at which an instance sees the host's kernel probe. Images may hold nothing but the program,
+/// so the host has to bring the probe along.
 pub const PROBE_TARGET: &str = "/.hersh/probe";
-/// Where an instance sees its state folder.
+/// The path at which an instance sees its state folder.
 pub const STATE_TARGET: &str = "/state";
-/// Where a program's home is, unless its image or its manifest says: a folder that it can write.
+/// The home folder of a program, unless its image or its manifest names another. The program can write
+/// there.
 pub const HOME: &str = STATE_TARGET;
-/// Folders in memory that a program may write, in order. What is in them counts as memory of the
-/// sandbox, and none of them holds anything that may be executed.
+/// Folders in memory that a program may write, in order. Their content counts as memory of the sandbox,
+/// and nothing in them may be executed.
 pub const MEMORY_FOLDERS: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/tmp"];
 
-/// Tells a program how long it has from the stop signal to its end, milliseconds.
+/// The variable that tells a program how much time it has from the stop signal to its end, milliseconds.
 const STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
-/// Tells a program without a network the path of its socket.
+/// The variable that tells a program without a network the path of its socket.
 const WATCHER_SOCKET: &str = "HERSH_WATCHER_SOCKET";
 
-/// The init, which a program's own number does not count.
+/// The init process of a sandbox. The number of processes in a manifest does not include it.
 const INIT_PROCESSES: u32 = 1;
-/// Threads that gVisor starts with and for a few processes that come and go, with room: 49 were seen
-/// for a sandbox with one process, 98 for a loop of short ones, 3,100 for ten such loops at once.
+/// The threads that gVisor needs from its start, and for a few processes that come and go, with room to
+/// spare. Measured: 49 for a sandbox with one process, 98 for a loop of short processes, 3,100 for ten
+/// such loops at once.
 const SANDBOX_THREADS: u32 = 1_024;
-/// Threads that gVisor holds for one process: 8 were seen for each of 200 that wait, and up to 150 for
-/// each of many that come and go at once, with releases that trace them. More is left to the limit of
-/// memory, which counts some 28 KiB for each thread.
+/// The threads that gVisor holds for one process. Measured: 8 for each of 200 waiting processes, and up
+/// to 150 for each of many processes that come and go at once, in releases of gVisor that trace
+/// processes. Threads beyond that are left to the limit of memory, which counts some 28 KiB for each of
+/// them.
 const THREADS_PER_PROCESS: u32 = 32;
 
-/// One instance that would run. How it is confined follows from its fields: what all instances have in
-/// common, such as a root that can't be written, has no field, so that nobody can ask for another.
+/// One instance that is about to be made. The fields decide how the instance is confined. What all
+/// instances have in common, such as a root that can't be written, has no field, so nobody can ask for
+/// anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The instance that it is.
+    /// The id of the instance.
     pub instance: InstanceId,
-    /// What runs.
+    /// The image that runs.
     pub image: ImageId,
-    /// Environment variables that its manifest gives.
+    /// Environment variables from the manifest.
     pub env: BTreeMap<String, String>,
-    /// Environment variables that the host gives; none has a name of the manifest's.
+    /// Environment variables from the host. None of them has the name of a variable in `env`.
     pub host_env: BTreeMap<String, String>,
-    /// The kernel that it runs on.
+    /// The kernel that the instance runs on.
     pub kernel: Kernel,
-    /// What it reaches.
+    /// The network mode, which decides what the instance reaches.
     pub network: NetworkMode,
-    /// What bounds it.
+    /// The bounds on the instance's resources.
     pub bounds: Bounds,
-    /// What its first process is, which depends on the image.
+    /// The kind of the first process, which depends on the image.
     pub first_process: FirstProcess,
 }
 
-/// What bounds an instance.
+/// The bounds on the resources of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Memory, bytes. There is no swap beside it.
+    /// The bound on memory, bytes. There is no swap in addition.
     pub memory_bytes: u64,
-    /// Processor time, thousandths of one core.
+    /// The bound on processor time, thousandths of one core.
     pub cpu_millis: u32,
-    /// Threads on the machine's kernel: the program's own, or gVisor's that run it.
+    /// The bound on threads of the machine's kernel: the program's own, or those of the gVisor kernel
+    /// that runs it.
     pub threads: u32,
-    /// Processes and threads that the program itself may have at once, as gVisor's kernel counts them;
-    /// `None` on the machine's kernel, which would count those of all programs together.
+    /// The bound on the program's own processes and threads, as gVisor's kernel counts them. `None` on
+    /// the machine's kernel, which would count those of all programs together.
     pub processes: Option<u32>,
-    /// Each folder in memory, bytes.
+    /// The bound on each folder in memory, bytes.
     pub tmp_bytes: u64,
-    /// What a runtime keeps of the output besides the host, bytes. Even, since some keep two files of
-    /// half the size.
+    /// The bound on the runtime's own copy of the output, bytes. The number is even, since some runtimes
+    /// keep two files of half the size.
     pub log_bytes: u64,
 }
 
 impl Spec {
-    /// What runs for `manifest` on `kernel`.
+    /// Returns the spec of an instance that runs `image` under `manifest` on `kernel`.
     #[must_use]
     pub fn new(
         instance: &InstanceId,
@@ -99,8 +104,8 @@ impl Spec {
         }
     }
 
-    /// Every property that the instance has to have, one of each. [`PropertyName::Processes`] is
-    /// left out on the machine's kernel.
+    /// Returns every property that the instance must have, one of each name. [`PropertyName::Processes`]
+    /// is left out on the machine's kernel.
     ///
     /// [`PropertyName::Processes`]: crate::property::PropertyName::Processes
     #[must_use]
@@ -133,7 +138,7 @@ impl Spec {
         properties
     }
 
-    /// What it sees of outside.
+    /// Returns the folders from outside that the instance sees.
     #[must_use]
     pub fn folders(&self) -> Vec<Folder> {
         vec![
@@ -150,7 +155,7 @@ impl Spec {
         ]
     }
 
-    /// Its folders in memory.
+    /// Returns the instance's folders in memory.
     #[must_use]
     pub fn memory_folders(&self) -> Vec<MemoryFolder> {
         let folder = |target: &str| MemoryFolder {
@@ -162,7 +167,8 @@ impl Spec {
         MEMORY_FOLDERS.map(folder).into()
     }
 
-    /// Who answers its questions for names. A name server outside of its network would be a way out.
+    /// Returns the name servers of the instance. An instance without egress has none: a name server
+    /// outside of its network would be a way out.
     #[must_use]
     pub fn name_servers(&self) -> NameServers {
         match self.network {
@@ -172,7 +178,7 @@ impl Spec {
     }
 }
 
-/// The user and group of every instance, `uid:gid`.
+/// Returns the user and group of every instance, `uid:gid`.
 #[must_use]
 pub fn user() -> String {
     format!("{SANDBOX_ID}:{SANDBOX_ID}")
@@ -193,7 +199,8 @@ impl Bounds {
     }
 }
 
-/// The bounds on threads of the machine and on processes inside for `asked` processes of a program.
+/// Returns the bounds on threads of the machine and on processes inside, for a program that asks for
+/// `asked` processes.
 fn threads_and_processes(kernel: Kernel, asked: u32) -> (u32, Option<u32>) {
     let processes = asked.saturating_add(INIT_PROCESSES);
     match kernel {
@@ -202,15 +209,17 @@ fn threads_and_processes(kernel: Kernel, asked: u32) -> (u32, Option<u32>) {
     }
 }
 
-/// The threads on the machine's kernel with which gVisor runs `processes` of a program. A sandbox
-/// that is refused one dies as a whole, so this bound must never be the one that a program meets.
+/// Returns how many threads of the machine's kernel gVisor may use to run `processes` of a program. A
+/// sandbox that is refused a thread dies as a whole, so a program must always meet another bound before
+/// this one.
 const fn sandbox_threads(processes: u32) -> u32 {
     SANDBOX_THREADS.saturating_add(processes.saturating_mul(THREADS_PER_PROCESS))
 }
 
-/// The manifest's environment, and what the host tells a program of the `hersh` library: when the kill
-/// follows the stop signal (it is told a tenth less, so that it can end by itself), and without a
-/// network the socket on which the host looks for it, which is no choice of the manifest's.
+/// Returns the variables of the manifest, and those that the host sets for a program of the `hersh`
+/// library. The host tells the time from the stop signal to the kill, less a tenth, so that the program
+/// can end by itself. A program without a network is also told the path of the socket on which the host
+/// looks for it. The manifest can't choose that path.
 fn env(manifest: &Manifest) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let (mut own, mut host) = (manifest.env.clone(), BTreeMap::new());
     if !own.contains_key(STOP_GRACE) {

@@ -1,4 +1,4 @@
-//! What goes into and comes out of a [`Runtime`](crate::Runtime) and a [`Builder`](crate::Builder).
+//! The inputs and outputs of a [`Runtime`](crate::Runtime) and a [`Builder`](crate::Builder).
 
 use std::{
     any::Any,
@@ -15,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Kernel, Receipt};
 
-/// Which of all programs that ever had a name one is. A name is given again once its program was
-/// removed, a making never: what one program left in an engine's cache is not for the next.
+/// Tells apart the programs that had the same name one after the other. A name is given again once its
+/// program was removed, a making never. Otherwise a new program could get what an older one of its name
+/// left in an engine's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Making(String);
 
 impl Making {
-    /// That of the program in row `row` of a journal, which counts on and on, and with this seed, which
-    /// tells rows apart that a restored journal gives once more.
+    /// Returns the making of the program in row `row` of a journal. A journal gives each row number once.
+    /// A journal that is restored from a backup can give a number again; `seed` tells such rows apart.
     #[must_use]
     pub fn new(row: i64, seed: u64) -> Self {
         Self(format!("{row}-{seed:016x}"))
@@ -35,12 +36,13 @@ impl fmt::Display for Making {
     }
 }
 
-/// What a build holds as long as anything of it goes on in the engine, whoever still waits for it.
+/// A value that a build holds for as long as anything of the build goes on in the engine, even if nobody
+/// waits for the build any more.
 #[derive(Clone, Default)]
 pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Hold {
-    /// Holds `permit`.
+    /// Returns a hold that keeps `permit` until its last clone is dropped.
     pub fn new(permit: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(permit)))
     }
@@ -55,63 +57,66 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// One build.
+/// A request for one build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
-    /// Whose.
+    /// The program whose source tree is built.
     pub program: ProgramId,
-    /// Which program of that name.
+    /// Tells which program of that name this is.
     pub making: Making,
-    /// Which source tree; names the image.
+    /// The id of the source tree, which names the image.
     pub build: BuildId,
-    /// The tree, with the Dockerfile that the rules name.
+    /// The folder with the source tree and the Dockerfile that the rules name.
     pub context_dir: PathBuf,
-    /// The file that takes the build log: made anew, bounded.
+    /// The file for the build log. The build makes the file anew and bounds its size.
     pub log_path: PathBuf,
-    /// What is made of the tree, and what its steps may reach.
+    /// How the image is made of the tree, and what the build steps may reach.
     pub rules: BuildRules,
-    /// What may be written to the disks until they are nearly full, bytes, as far as that is known.
+    /// How many bytes may be written before the disks are nearly full; `None` if that is not known.
     pub room_bytes: Option<u64>,
-    /// Let go once nothing of the build goes on in the engine.
+    /// Dropped once nothing of the build goes on in the engine.
     pub held: Hold,
-    /// Ends the build; [`BuildError::Cancelled`](crate::BuildError) follows once it is gone.
+    /// Cancels the build. [`BuildError::Cancelled`](crate::BuildError) follows once nothing of the build
+    /// goes on.
     pub cancel: CancellationToken,
 }
 
 impl BuildRequest {
-    /// Where in the tree the Dockerfile stands.
+    /// Returns the path of the Dockerfile within the tree.
     #[must_use]
     pub fn dockerfile(&self) -> &str {
         self.rules.recipe.dockerfile()
     }
 }
 
-/// One unit of a limit, held by work that goes on when its caller is gone; dropped, it is the next one's.
+/// One unit of a limit. Work holds the permit until it ends, also when its caller is gone: otherwise
+/// callers that give up could cause more work at once than the limit allows. Dropping the permit frees
+/// the unit.
 pub type Permit = Box<dyn Send>;
 
 /// An instance that was started.
 #[derive(Clone, Debug)]
 pub struct Running {
-    /// What the runtime calls it.
+    /// The id that the runtime gave the instance.
     pub container: ContainerId,
-    /// How the host reaches it.
+    /// The way by which the host reaches the instance.
     pub endpoint: Endpoint,
-    /// What was verified.
+    /// The receipt of what was verified.
     pub receipt: Receipt,
 }
 
-/// An instance ended by itself or by order.
+/// The end of an instance, by itself or by order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeEvent {
     /// The instance.
     pub instance: InstanceId,
-    /// What the runtime calls it.
+    /// The id that the runtime gave the instance.
     pub container: ContainerId,
-    /// How, with its last lines.
+    /// How the instance ended, with the last lines of its output.
     pub exit: Exit,
 }
 
-/// Told of an instance that is dead, with what the runtime calls it.
+/// A function that is called for each dead instance, with the id that the runtime gave the instance.
 pub type OnDeath = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
 
 /// One instance of this host, running or not.
@@ -119,26 +124,26 @@ pub type OnDeath = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
 pub struct ListedInstance {
     /// The instance.
     pub instance: InstanceId,
-    /// What the runtime calls it.
+    /// The id that the runtime gave the instance.
     pub container: ContainerId,
-    /// Whether it runs now.
+    /// Whether the instance runs now.
     pub running: bool,
 }
 
-/// What runs programs here.
+/// A description of the runtime of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeInfo {
-    /// Its name, such as `Docker engine`.
+    /// The name of the engine, such as `Docker engine`.
     pub name: &'static str,
-    /// Its version.
+    /// The version of the engine.
     pub version: String,
-    /// What else is worth knowing, by name.
+    /// Other facts worth knowing, by name.
     pub facts: BTreeMap<&'static str, String>,
     /// The kernel that programs run on.
     pub kernel: Kernel,
 }
 
-/// What must not be collected.
+/// The builds and images that must not be collected, that is, removed as unused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InUse {
     /// Builds that programs start from, or make right now.
@@ -147,24 +152,25 @@ pub struct InUse {
     pub images: BTreeSet<ImageId>,
 }
 
-/// How long what nobody refers to stays all the same.
+/// How long things that nobody uses stay all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// What failed builds left, since it was made: the next attempt need not repeat it.
+    /// How long the remains of failed builds stay after they were made, so that the next attempt need not
+    /// repeat the work.
     pub failed_builds: Duration,
-    /// Base images that were fetched, since somebody built from them.
+    /// How long fetched base images stay after the last build from them.
     pub fetched_images: Duration,
 }
 
 impl Retention {
-    /// Nothing stays.
+    /// Keeps nothing that nobody uses.
     pub const NOTHING: Self = Self {
         failed_builds: Duration::ZERO,
         fetched_images: Duration::ZERO,
     };
 }
 
-/// How much was collected, by what it is, such as `images`.
+/// How many things were collected, by their kind, such as `images`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected(pub BTreeMap<&'static str, usize>);
 
@@ -176,27 +182,27 @@ impl Collected {
         }
     }
 
-    /// How many of one kind.
+    /// Returns how many of one kind were collected.
     #[must_use]
     pub fn of(&self, what: &str) -> usize {
         self.0.get(what).copied().unwrap_or(0)
     }
 
-    /// Whether nothing was collected.
+    /// Returns whether nothing was collected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What a running program uses.
+/// The resources that a running instance uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Processor time since its container was started, microseconds.
+    /// Processor time since the instance was started, microseconds.
     pub cpu_us: u64,
-    /// Memory of the sandbox, without files that can be dropped from it, bytes.
+    /// Memory of the sandbox, bytes. Cached files that the kernel could drop do not count.
     pub memory_bytes: u64,
-    /// Its limit, bytes.
+    /// The limit on memory, bytes.
     pub memory_limit_bytes: u64,
     /// Processes and threads of the sandbox on this machine's kernel.
     pub pids: u64,

@@ -1,10 +1,10 @@
-//! The contracts, held against what is asked for and against what was found.
+//! Checks the contracts twice: against what is asked for, and against what was found.
 //!
 //! ```text
 //! Spec ─► validate ─► the runtime makes it and finds out ─► [Fact] ─► verify ─► started ─► prove ─► Receipt
 //! ```
-//! What is found has to be what is asked, property by property. A fact says how it is known, since what a
-//! runtime says of itself is less than what somebody saw; a receipt keeps that apart.
+//! Each property that was found must equal the one that was asked for. A fact tells how it is known, and
+//! a receipt keeps this: the word of a runtime about itself counts less than a look at the instance.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,25 +23,25 @@ pub const MIN_PIDS: u32 = 16;
 /// What is known of one property of a real instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// Somebody looked.
+    /// The host looked at the instance.
     Observed {
-        /// What was seen.
+        /// The property that was seen.
         property: Property,
-        /// How.
+        /// How the host looked, such as from inside the sandbox.
         how: String,
     },
-    /// The runtime says so, and nobody looked.
+    /// The runtime states the property, and the host did not look.
     Declared {
-        /// What it says.
+        /// The property that is stated.
         property: Property,
-        /// Who says so.
+        /// The name of the engine that states the property, such as `the Docker engine`.
         by: String,
     },
-    /// Nobody can say.
+    /// The property can't be known.
     Absent {
-        /// Of what.
+        /// The name of the property.
         name: PropertyName,
-        /// Why.
+        /// Why the property can't be known.
         why: String,
     },
 }
@@ -50,40 +50,40 @@ pub enum Fact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// Somebody looked, in that way.
+    /// The host looked at the instance, in this way.
     Observed(String),
-    /// That one says so, and nobody looked.
+    /// The property is stated by this engine or host of an older release, and the host did not look.
     Declared(String),
-    /// Nobody can say, for that reason.
+    /// The property can't be known, for this reason.
     Absent(String),
 }
 
 /// One property of a contract as a receipt keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The property with its value, such as `memory 256MiB`; its name alone if nobody can say.
+    /// The property with its value, such as `memory 256MiB`; its name alone if the value can't be known.
     pub property: String,
-    /// How it is known.
+    /// How the property is known.
     pub evidence: Evidence,
 }
 
-/// A contract with what is known of it.
+/// A contract with the proofs of its properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredVerified")]
 pub struct Verified {
     /// The contract.
     pub contract: Contract,
-    /// Its properties.
+    /// The proofs of the contract's properties.
     pub properties: Vec<Proof>,
 }
 
-/// A contract as receipts of all hosts keep it.
+/// A contract as receipts hold it, also those of older hosts.
 #[derive(Deserialize)]
 struct StoredVerified {
     contract: Contract,
     #[serde(default)]
     properties: Vec<Proof>,
-    /// What older hosts wrote, which did not say how it was known.
+    /// The properties as older hosts wrote them: without a word on how they were known.
     #[serde(default)]
     values: Vec<String>,
 }
@@ -103,7 +103,7 @@ impl From<StoredVerified> for Verified {
 }
 
 impl Fact {
-    /// The property that it is about.
+    /// Returns the name of the property that the fact is about.
     #[must_use]
     pub const fn name(&self) -> PropertyName {
         match self {
@@ -119,7 +119,7 @@ impl Fact {
         }
     }
 
-    /// How much it counts beside another fact of the same property.
+    /// Returns how much the fact counts beside another fact about the same property.
     const fn weight(&self) -> u8 {
         match self {
             Self::Observed { .. } => 2,
@@ -141,7 +141,8 @@ impl Fact {
     }
 }
 
-/// Checks what would run. Most of what a contract forbids can't be said in a [`Spec`]; bounds can.
+/// Checks a spec before anything is made of it. A [`Spec`] can't express most of what a contract forbids,
+/// but its bounds can be too small.
 ///
 /// # Errors
 /// The first [`Violation`].
@@ -178,8 +179,8 @@ pub fn validate(spec: &Spec) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Holds what was found against what was asked: there is a fact of each property, each that is asked is
-/// known, and each that is known is the one asked.
+/// Compares the facts with the spec. Each property needs a fact. A property that is asked for must be
+/// known, and each property that is known must equal the one asked for.
 ///
 /// # Errors
 /// The first [`Violation`], in the order of [`PropertyName::ALL`].
@@ -202,7 +203,9 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
     Ok(verified.into())
 }
 
-/// Does as [`verify`] for an instance that runs: what runs on gVisor's kernel has to have been seen to.
+/// Does as [`verify`] for an instance that runs already. On gVisor the host must also have seen the
+/// kernel: otherwise an engine that is set up wrongly could run the program on the machine's kernel
+/// unnoticed.
 ///
 /// # Errors
 /// As [`verify`].
@@ -221,7 +224,8 @@ pub fn prove(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
     }
 }
 
-/// The fact of most weight about one property, after all of them were held against what is asked.
+/// Returns the fact of most weight about one property. First compares all facts about it with what is
+/// asked, so that no fact hides another one that contradicts the spec.
 fn held_against<'a>(
     name: PropertyName,
     asked: Option<&Property>,

@@ -1,17 +1,20 @@
-//! What keeps a sandbox from the host and from its neighbours, beside the engine's own rules.
+//! Rules that keep a sandbox away from the host and from its neighbours, in addition to the engine's own
+//! rules.
 //!
-//! An internal network keeps its members from the outside, not from the host: the bridge has an
-//! address of the host, and through it every service on 0.0.0.0 and every other address of the
-//! host would answer. So new connections that come in over a bridge of ours are dropped, in IPv4
-//! and, whatever the state, in IPv6, which the networks don't use. One rule covers all bridges,
-//! also those made later. All of it is checked at each start and nothing starts when it can't be
-//! set; the rules are checked every half minute besides, because a firewall that a person reloads
-//! forgets them.
+//! An internal network keeps its members away from the outside, but not from the host. The bridge has an
+//! address of the host. Through this address, every service on 0.0.0.0 and every other address of the
+//! host would answer. So the rules drop new connections that come in over a bridge of Hersh. They drop
+//! every IPv6 packet, since the networks don't use IPv6. The rules match bridges by name, so they also
+//! cover bridges that are made later.
 //!
-//! The rules stand in a table of our own, before those of the engine and of other firewalls: in a chain
-//! of somebody else's a rule is worth only what stands behind it, and the engine puts its accepting
-//! rules in front whenever it makes a network, as other firewalls do when they reload. The whole table
-//! is put in place at once, so there is no moment with half of it.
+//! Each start checks all of this, and nothing starts when the rules can't be set. The host also checks
+//! the rules every half minute, because they are gone when a person reloads the firewall.
+//!
+//! The rules stand in a table of their own, which comes before those of the engine and of other
+//! firewalls. In a chain of another firewall, a rule counts only if no accepting rule stands before it.
+//! The engine puts its accepting rules in front whenever it makes a network, and other firewalls do so
+//! when they reload. nft puts the whole table in place in one step, so there is no moment with half of
+//! the rules.
 
 use std::{
     io,
@@ -25,17 +28,20 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 use super::ports;
 use hersh_sandbox::{Contract, StartError, Violation};
 
-/// How often the rules are looked at while programs run.
+/// How often the rules are checked while programs run.
 const KEEP: Duration = Duration::from_secs(30);
-/// The table of these rules. Whoever changes them gives it another number: hosts of several releases may
-/// share a machine, and each would take away the other's rules. Tables of both drop what either drops.
+/// The name of the table with the rules. Change the number whenever you change the rules. Hosts of
+/// several releases may share a machine, and with one name each would replace the rules of the other.
+/// With two tables, a packet is dropped if either of them drops it.
 const TABLE: &str = "hersh_1";
-/// The rules for every bridge of ours, in place of those that stood in the table. What was counted stays.
+/// The rules for every bridge of Hersh. They replace the rules that the table held before; the
+/// connections that were counted stay.
 ///
-/// Into the machine come answers to what the host asked, nothing else. Link-local addresses are the
-/// machine's own affair: clouds hand out its credentials there. And the machine has one table for the
-/// connections of all, where a full one takes in no more: one address has a bounded part of it, and only
-/// who opens a connection is counted. The set has room for every address of the networks' pool.
+/// - Into the machine come only answers to what the host asked.
+/// - Link-local addresses can't be reached, since clouds hand out the credentials of the machine there.
+/// - Each address may open a bounded number of connections. The kernel keeps the connections of all
+///   programs in one table, and one program that fills it would cut off all others. Only the side that
+///   opens a connection is counted. The set has room for every address of the networks' pool.
 const RULES: &str = r#"
 add table inet hersh_1
 add set inet hersh_1 flows { type ipv4_addr; size 65535; flags dynamic; }
@@ -50,10 +56,10 @@ add rule inet hersh_1 forward iifname "hersh*" ct state new add @flows { ip sadd
 "#;
 /// How long one command may take.
 const COMMAND: Duration = Duration::from_secs(10);
-/// The table as it was after this process put it in place, in nft's words.
+/// The table as nft listed it after this process put it in place; `None` until then.
 static PUT_IN_PLACE: Mutex<Option<String>> = Mutex::const_new(None);
 
-/// Sees to it that nothing behind `bridge` reaches the host.
+/// Makes sure that nothing behind `bridge` can open a connection to the host.
 pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
     let folder = bridge_folder(bridge);
     if !folder.is_dir() {
@@ -62,7 +68,8 @@ pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
             "an engine in the host's own network namespace".to_owned(),
         ));
     }
-    // Without this the engine's rule against traffic between members is never asked.
+    // Without this setting, traffic between members of a bridge never passes the engine's rule against
+    // it.
     let filter = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     match tokio::fs::read_to_string(filter).await {
         Ok(value) if value.trim() == "1" => {}
@@ -80,7 +87,8 @@ pub(crate) async fn close(bridge: &str) -> Result<(), StartError> {
     ensure_all().await
 }
 
-/// Sets the rules again when somebody's reload forgot them while programs run. Goes on until it is dropped.
+/// Sets the rules again when they were removed while programs run, such as by a firewall reload. Goes on
+/// until the future is dropped.
 pub(crate) async fn keep() {
     let mut rounds = tokio::time::interval(KEEP);
     loop {
@@ -100,8 +108,8 @@ fn has_bridges() -> bool {
         .any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"hersh"))
 }
 
-/// Puts the table in place, unless it stands as this process left it. One at a time: who comes next finds
-/// it there.
+/// Puts the table in place, unless it stands as this process left it. The lock lets in one caller at a
+/// time, so the next one finds the table in place.
 async fn ensure_all() -> Result<(), StartError> {
     let mut put = PUT_IN_PLACE.lock().await;
     if put.is_some() && *put == listed().await.ok() {
@@ -118,7 +126,7 @@ async fn ensure_all() -> Result<(), StartError> {
     Ok(())
 }
 
-/// The table without what its rules count.
+/// Returns the table as nft lists it, without what its rules have counted: counts change all the time.
 async fn listed() -> Result<String, String> {
     run(
         "nft",
@@ -127,12 +135,14 @@ async fn listed() -> Result<String, String> {
     .await
 }
 
-/// Whether the rules can be set: in a network of their own, which ends with the attempt.
+/// Checks that the rules can be set. Sets them in a network namespace of their own, which ends with the
+/// attempt, so the rules of the machine stay as they are.
 pub(crate) async fn usable() -> Result<(), String> {
     run("unshare", &["--net", "nft", "-f", "-"]).await.map(drop)
 }
 
-/// Isolates every port of the bridge from every other one. The host itself is no port.
+/// Isolates the ports of the bridge from each other, so that sandboxes can't reach each other. The host
+/// itself is no port, so it still reaches all of them.
 pub(crate) async fn isolate(bridge: &str) -> Result<(), StartError> {
     let listed = bridge_folder(bridge).with_file_name("brif");
     let result = tokio::task::spawn_blocking(move || ports::isolate(&listed)).await;
@@ -150,7 +160,7 @@ fn bridge_folder(bridge: &str) -> PathBuf {
     Path::new("/sys/class/net").join(bridge).join("bridge")
 }
 
-/// Runs a command with the rules as its input; what it prints, or says against it.
+/// Runs a command with the rules as its input. Returns its output, or the message with which it failed.
 async fn run(tool: &str, arguments: &[&str]) -> Result<String, String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut child = Command::new(tool)
@@ -164,7 +174,7 @@ async fn run(tool: &str, arguments: &[&str]) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("{tool}: {error}"))?;
     if let Some(mut input) = child.stdin.take() {
-        // What ends without reading says why by itself.
+        // A command that ends without reading its input tells the reason itself.
         let _ = input.write_all(RULES.as_bytes()).await;
     }
     let output = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
@@ -191,7 +201,8 @@ mod tests {
 
     use super::*;
 
-    /// What a shell prints in a network of its own, where `$RULES` is a file with the rules.
+    /// Returns what a shell prints in a network namespace of its own, where `$RULES` is a file with the
+    /// rules.
     fn alone(script: &str) -> String {
         let mut rules = tempfile::NamedTempFile::new().unwrap();
         rules.write_all(RULES.as_bytes()).unwrap();

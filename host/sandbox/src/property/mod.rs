@@ -1,7 +1,7 @@
-//! What can be said about how an instance is confined, in words that every runtime has.
+//! Properties of how an instance is confined, in words that hold for every runtime.
 //!
-//! No word of one runtime stands here: which option of an engine, which field of a pod or which line of
-//! a configuration brings a property about is known to that runtime alone.
+//! No word of a single runtime stands here. Only the runtime itself knows which option of an engine,
+//! which field of a pod or which line of a configuration makes a property true.
 
 mod values;
 
@@ -15,59 +15,62 @@ pub use values::{
 };
 use values::{cores, list};
 
-/// One thing that is so of an instance, or is asked to be so.
+/// One property of an instance: as it was found, or as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Property {
-    /// The kernel that answers its system calls; `None` for one that nobody knows.
+    /// The kernel that answers the instance's system calls; `None` if the kernel is not known.
     Kernel(Option<Kernel>),
-    /// Whether its root file system can be written.
+    /// Whether the root file system can be written.
     RootFileSystem(Access),
     /// Folders and files from outside, sorted.
     Folders(Vec<Folder>),
     /// Folders in memory, sorted.
     MemoryFolders(Vec<MemoryFolder>),
-    /// Whether its image leads a mount elsewhere, and where.
+    /// Whether the image leads a mount to another place, and if so, by what.
     MountPoints(MountPoints),
-    /// Ports that others than the host reach, sorted.
+    /// Ports that others than the host can reach, sorted.
     PublishedPorts(Vec<String>),
-    /// What it reaches.
+    /// The networks that the instance reaches.
     Network(Reach),
-    /// Who answers its questions for names.
+    /// The servers that answer the instance's name lookups.
     NameServers(NameServers),
-    /// The user and group that it runs as, `uid:gid`.
+    /// The user and group that the instance runs as, `uid:gid`.
     User(String),
-    /// Its effective capabilities.
+    /// The capabilities that processes of the instance have.
     Capabilities(BTreeSet<String>),
-    /// Whether a program in it can get more rights than it has.
+    /// Whether a program in the instance can gain more rights than it started with.
     NewPrivileges(bool),
     /// Devices of the machine, sorted.
     Devices(Vec<String>),
-    /// Namespaces that are not its own, sorted.
+    /// Namespaces that the instance shares with others, sorted.
     SharedNamespaces(Vec<String>),
-    /// Who starts it again when it ends; `None` for nobody but the host.
+    /// Who, other than the host, starts the instance again when it ends; `None` if nobody does.
     RestartedBy(Option<String>),
-    /// What its first process is.
+    /// The kind of the instance's first process.
     FirstProcess(FirstProcess),
-    /// Settings that have no other property, sorted.
+    /// Settings that belong to no other property, sorted. A setting that nobody thought of shows up here
+    /// and is not skipped.
     OtherSettings(Vec<String>),
-    /// The bound on its memory, bytes.
+    /// The bound on memory, bytes.
     Memory(Bound),
     /// The bound on memory that is swapped out, bytes.
     Swap(Bound),
-    /// The bound on processor time, thousandths of one core.
+    /// The bound on processor time, thousandths of one core; 0 if there is none.
     Processor(u32),
-    /// The bound on processes and threads that it has itself.
+    /// The bound on the instance's own processes and threads, as its kernel counts them.
     Processes(u32),
-    /// The bound on threads of the machine's kernel: its own, or those that run its kernel.
+    /// The bound on threads of the machine's kernel: the instance's own threads, or those of the gVisor
+    /// kernel that runs the instance.
     Threads(u32),
-    /// The bound on what the runtime keeps of its output, bytes.
+    /// The bound on the output that the runtime keeps, bytes.
     Log(Bound),
 }
 
-/// Makes the names, and the list of all of them: one that were missing there would never be verified.
+/// Makes the enum of names together with the list of all names. A name that is missing in the list would
+/// never be verified.
 macro_rules! names {
     ($($name:ident)*) => {
-        /// The properties by name; those of one instance have one of each.
+        /// The name of a property. An instance has one property of each name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[expect(missing_docs, reason = "each is the property of the same name")]
         pub enum PropertyName {
@@ -107,7 +110,7 @@ names! {
 }
 
 impl PropertyName {
-    /// The contract that it belongs to.
+    /// Returns the contract that the property belongs to.
     #[must_use]
     pub const fn contract(self) -> Contract {
         match self {
@@ -133,7 +136,7 @@ impl PropertyName {
         }
     }
 
-    /// In words.
+    /// Returns the name in words.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -164,7 +167,7 @@ impl PropertyName {
 }
 
 impl Property {
-    /// Its name.
+    /// Returns the name of the property.
     #[must_use]
     pub const fn name(&self) -> PropertyName {
         match self {
@@ -193,7 +196,7 @@ impl Property {
         }
     }
 
-    /// What it says, without its name.
+    /// Returns the value in words, without the name.
     #[must_use]
     pub fn value(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! What properties are about.
+//! The values that properties hold.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use hersh_program::{NetworkMode, ProgramId};
 use hersh_wire::ByteSize;
 use serde::{Deserialize, Serialize};
 
-/// The kernel that answers a program's system calls. The written names are those of older receipts.
+/// The kernel that answers a program's system calls. The serialized names stay as they are, since older
+/// receipts hold them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kernel {
-    /// gVisor's.
+    /// The kernel of gVisor.
     #[default]
     #[serde(rename = "runsc")]
     Gvisor,
-    /// The machine's: for development of Hersh itself on machines without gVisor.
+    /// The kernel of the machine: for development of Hersh itself on machines without gVisor.
     #[serde(rename = "runc-for-development")]
     Machine,
 }
@@ -27,89 +28,89 @@ pub enum Access {
     Writable,
 }
 
-/// Something from outside that an instance sees.
+/// A folder or file from outside that an instance sees.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Folder {
-    /// Where it sees it; absolute.
+    /// The absolute path at which the instance sees the folder.
     pub target: String,
-    /// What it is.
+    /// The origin of the folder.
     pub source: Source,
-    /// Whether it can write there.
+    /// Whether the instance can write there.
     pub access: Access,
 }
 
-/// What an instance sees of outside.
+/// The origin of a folder from outside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The state folder of that program.
+    /// The state folder of this program.
     StateOf(ProgramId),
-    /// What the host brings along to look from inside.
+    /// The host's probe, which looks at the kernel from inside the sandbox.
     Tools,
-    /// Anything else. Where that lies is not told: it is nothing to a program's owner.
+    /// Anything else of the machine. Its path is left out, since a program's owner must not learn it.
     Foreign,
 }
 
 /// A folder in memory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryFolder {
-    /// Where; absolute.
+    /// The absolute path of the folder.
     pub target: String,
-    /// At most this much, bytes; 0 if that is not bounded.
+    /// The most bytes that the folder may hold; 0 if there is no bound.
     pub size_bytes: u64,
-    /// Whether it can be written.
+    /// Whether the folder can be written.
     pub access: Access,
-    /// Whether nothing in it can be executed, be a device, or give another user's rights.
+    /// Whether no file in the folder can be executed, be a device, or give the rights of another user.
     pub inert: bool,
 }
 
-/// What an image has where something is mounted.
+/// What an image holds at the places where folders are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountPoints {
-    /// Folders, or nothing: each mount is where it is asked to be.
+    /// Folders, or nothing: each mount lies where it was asked for.
     Free,
-    /// Something that leads a mount elsewhere.
+    /// Something that leads a mount to another place, in words.
     Obstructed(String),
 }
 
-/// What an instance reaches.
+/// The networks that an instance reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// What the mode promises.
+    /// Exactly what this network mode promises.
     Mode(NetworkMode),
     /// Networks that no mode promises, sorted.
     Foreign(Vec<String>),
 }
 
-/// Who answers questions for names.
+/// The servers that answer name lookups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameServers {
-    /// Nobody.
+    /// No server answers.
     Nobody,
-    /// Those of the machine.
+    /// The name servers of the machine.
     OfMachine,
-    /// Others.
+    /// Other name servers, sorted.
     Others(Vec<String>),
 }
 
-/// The process that stands above all others of an instance.
+/// The kind of an instance's first process, from which all others descend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstProcess {
-    /// An init of the runtime's, which hands signals on and waits for orphans.
+    /// An init process of the runtime, which passes signals on and waits for orphans.
     Init,
-    /// The program's own.
+    /// The program's own process.
     Program,
 }
 
-/// How much of something there may be.
+/// The largest amount of something that there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// At most so much.
+    /// At most this amount.
     AtMost(u64),
     /// Any amount.
     Unbounded,
 }
 
-/// The name of a network mode, as manifests write it.
+/// Returns the name of a network mode, as manifests write it.
 #[must_use]
 pub const fn network_name(mode: NetworkMode) -> &'static str {
     match mode {
@@ -158,7 +159,8 @@ impl fmt::Display for Bound {
 }
 
 impl Bound {
-    /// At most `amount`, which many runtimes write as 0 if there is no bound.
+    /// Returns a bound of `amount`. An `amount` of 0 means that there is no bound, as many runtimes write
+    /// it.
     #[must_use]
     pub const fn of(amount: u64) -> Self {
         match amount {

@@ -1,4 +1,5 @@
-//! One suite of tests for every runtime, that of an engine in memory too: whoever passes it is one.
+//! One suite of tests for every runtime, also for the one whose engine is in memory. Only a runtime that
+//! passes the suite keeps the promises of [`Runtime`].
 //!
 //! ```ignore
 //! hersh_sandbox::runtime_suite!(MyWorld::new());
@@ -14,49 +15,49 @@ use hersh_program::{InstanceId, InstanceNumber, Manifest, ProgramId, Readiness};
 
 use crate::{BuildRequest, Builder, Running, Runtime, Spec};
 
-/// How long anything that a row waits for may take.
+/// How long a row waits for anything before its test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// The code with which a program ends that is told to.
+/// The exit code of a program that was told to end.
 pub const END_CODE: i32 = 5;
-/// What a program answers that listens.
+/// The answer of a program that listens.
 pub const ANSWER: &str = "served";
-/// The port on which it does.
+/// The port on which a program listens.
 pub const PORT: u16 = 8080;
 
 /// What a program of the suite does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conduct {
-    /// It waits, and ends with [`END_CODE`] once it is told to.
+    /// The program waits, and ends with [`END_CODE`] once it is told to.
     Waits,
-    /// It answers every connection to [`PORT`] with [`ANSWER`].
+    /// The program answers every connection to [`PORT`] with [`ANSWER`].
     Listens,
 }
 
-/// A runtime with one program and nothing else of its host.
+/// A runtime under test, with one program. Nothing else of its host is there.
 pub trait World: Sync {
     /// The runtime, which builds its own images.
     type Runtime: Runtime + Builder;
 
-    /// The runtime.
+    /// Returns the runtime.
     fn runtime(&self) -> &Self::Runtime;
 
-    /// The program.
+    /// Returns the program.
     fn program(&self) -> &ProgramId;
 
-    /// A build of the program's, of a source tree whose image does that.
+    /// Returns a request to build a source tree of the program. The image does what `conduct` says.
     fn tree(&self, conduct: Conduct) -> BuildRequest;
 
-    /// Writes so many bytes into the program's state, as the program would.
+    /// Writes `bytes` bytes into the program's state, as the program would.
     fn write_state(&self, bytes: usize);
 
-    /// Tells what runs to end. Where the program does not listen by itself, this world does it from here on.
+    /// Tells the running program to end with [`END_CODE`].
     fn tell_to_end(&self) -> impl Future<Output = ()> + Send;
 
-    /// Has what runs listen, in a world where programs are no processes.
+    /// Listens in place of the running program, in a world where programs are no processes.
     fn listen(&self) {}
 }
 
-/// An instance of the world's program.
+/// Returns the id of an instance of the world's program.
 pub fn instance(world: &impl World, number: u64) -> InstanceId {
     InstanceId {
         program: world.program().clone(),
@@ -64,7 +65,7 @@ pub fn instance(world: &impl World, number: u64) -> InstanceId {
     }
 }
 
-/// Builds what does that, and says what would run of it.
+/// Builds an image that does what `conduct` says, and returns the spec of an instance of it.
 pub async fn spec<W: World>(world: &W, conduct: Conduct, number: u64) -> Spec {
     let built = world.runtime().build(world.tree(conduct)).await;
     let manifest = manifest();
@@ -72,7 +73,7 @@ pub async fn spec<W: World>(world: &W, conduct: Conduct, number: u64) -> Spec {
     Spec::new(&instance(world, number), &built.unwrap(), &manifest, kernel)
 }
 
-/// Starts what does that.
+/// Starts an instance that does what `conduct` says.
 pub async fn start<W: World>(world: &W, conduct: Conduct, number: u64) -> Running {
     let spec = spec(world, conduct, number).await;
     world.runtime().start(spec).await.unwrap()
@@ -88,7 +89,7 @@ fn manifest() -> Manifest {
     manifest
 }
 
-/// Makes a test of each row, over the world that the expression gives.
+/// Makes a test of each row. Each test evaluates the expression and so gets a world of its own.
 #[macro_export]
 macro_rules! runtime_suite {
     ($world:expr) => {

@@ -1,4 +1,4 @@
-//! The rows of the suite: what holds of each runtime.
+//! The rows of the suite. Each row checks one statement that holds for every runtime.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ async fn list(world: &impl World) -> Vec<ListedInstance> {
     listed
 }
 
-/// A check tells what runs programs, and on which kernel.
+/// A check tells the name and the version of the engine, and the kernel that programs run on.
 pub async fn a_check_names_what_runs_programs(world: &impl World) {
     let info = world.runtime().check().await.unwrap();
     assert!(
@@ -45,7 +45,7 @@ pub async fn a_check_names_what_runs_programs(world: &impl World) {
     assert_eq!(info.kernel, world.runtime().kernel());
 }
 
-/// A tree is built once, found, and forgotten.
+/// An image is built once for a tree, is found again, and is gone once it was forgotten.
 pub async fn a_build_stands_until_it_is_forgotten(world: &impl World) {
     let (runtime, program) = (world.runtime(), world.program());
     let request = world.tree(Conduct::Waits);
@@ -62,7 +62,7 @@ pub async fn a_build_stands_until_it_is_forgotten(world: &impl World) {
     }
 }
 
-/// A build that is cancelled has made nothing.
+/// A cancelled build leaves no image.
 pub async fn a_cancelled_build_leaves_no_image(world: &impl World) {
     let request = world.tree(Conduct::Waits);
     let build = request.build.clone();
@@ -73,7 +73,7 @@ pub async fn a_cancelled_build_leaves_no_image(world: &impl World) {
     assert_eq!(found.unwrap(), None);
 }
 
-/// Every way to ask tells the same of an instance.
+/// Every method that tells of an instance tells the same.
 pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World) {
     let (runtime, first) = (world.runtime(), instance(world, 1));
     assert_eq!(observe(world, 1).await, Observed::Absent);
@@ -107,7 +107,7 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
     assert!(runtime.stats(&first).await.unwrap().is_some());
     assert!(runtime.endpoint(&first).await.unwrap().is_some());
 
-    // Once more is a success too.
+    // A second stop is a success too.
     for _twice in 0..2 {
         stop(world, Instances::All).await;
         assert_eq!(observe(world, 1).await, Observed::Absent);
@@ -117,13 +117,13 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
     }
 }
 
-/// Two instances of a program run beside each other.
+/// Two instances of a program run beside each other: starting or stopping one leaves the other alone.
 pub async fn a_start_and_a_stop_leave_the_other_instance_alone(world: &impl World) {
     let first = start(world, Conduct::Waits, 1).await.container;
     let second = start(world, Conduct::Waits, 2).await.container;
     assert_eq!(observe(world, 1).await, Observed::Running(first.clone()));
     assert_eq!(observe(world, 2).await, Observed::Running(second.clone()));
-    // A further attempt at the same instance takes the place of the one before.
+    // Starting the same instance again replaces what the earlier start made.
     let again = start(world, Conduct::Waits, 2).await.container;
     assert_ne!(again, second);
     assert_eq!(observe(world, 1).await, Observed::Running(first));
@@ -135,7 +135,7 @@ pub async fn a_start_and_a_stop_leave_the_other_instance_alone(world: &impl Worl
     assert_eq!(list(world).await, []);
 }
 
-/// An end is told until the instance is removed.
+/// The end of an instance is told to each listener until the instance is removed.
 pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     let runtime = world.runtime();
     let mut events = runtime.events();
@@ -147,7 +147,7 @@ pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     assert_eq!(told.container, container);
     assert_eq!(told.exit.reason, ExitReason::Code(END_CODE));
 
-    // Whoever listens later is told, too: an end is never lost.
+    // A listener who comes later is told too: an end is never lost.
     drop(events);
     let mut later = runtime.events();
     let again = tokio::time::timeout(PATIENCE, later.recv()).await;
@@ -163,7 +163,7 @@ pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     assert_eq!(observe(world, 1).await, Observed::Absent);
 }
 
-/// A kill leaves the dead for the stop.
+/// A kill leaves the dead instances, which only a stop removes.
 pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
     for number in [1, 2] {
         start(world, Conduct::Waits, number).await;
@@ -176,7 +176,7 @@ pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
     world.runtime().kill(world.program()).await.unwrap();
 }
 
-/// An endpoint is dialed again and again.
+/// The endpoint that a start returns and the one that is asked for later both lead to the program.
 pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
     let running = start(world, Conduct::Listens, 1).await;
     world.listen();
@@ -184,7 +184,7 @@ pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
     for endpoint in [running.endpoint, found.unwrap().unwrap()] {
         let answer = async {
             loop {
-                // It may not listen yet.
+                // The program may not listen yet.
                 if let Ok(mut stream) = endpoint.dial(PORT).await {
                     let mut answer = String::new();
                     let _ = stream.read_to_string(&mut answer).await;
@@ -200,7 +200,7 @@ pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
     stop(world, Instances::All).await;
 }
 
-/// Waking what is awake, or gone, is a success.
+/// Unpausing an instance that is not paused, or is gone, is a success.
 pub async fn a_paused_instance_goes_on_however_often_it_is_told(world: &impl World) {
     let (runtime, first) = (world.runtime(), instance(world, 1));
     let container = start(world, Conduct::Waits, 1).await.container;
@@ -213,7 +213,7 @@ pub async fn a_paused_instance_goes_on_however_often_it_is_told(world: &impl Wor
     runtime.unpause(&first).await.unwrap();
 }
 
-/// An image stays while something names it or its build.
+/// An image stays while [`InUse`] names the image or its build.
 pub async fn an_image_that_is_needed_is_not_collected(world: &impl World) {
     let (runtime, program) = (world.runtime(), world.program());
     let request = world.tree(Conduct::Waits);
@@ -238,7 +238,7 @@ pub async fn an_image_that_is_needed_is_not_collected(world: &impl World) {
     assert_eq!(runtime.find(program, &build).await.unwrap(), None);
 }
 
-/// A start of an image that is not there says so.
+/// A start with an image that does not exist fails, and the error names the image.
 pub async fn an_image_that_is_gone_is_named(world: &impl World) {
     let mut spec = spec(world, Conduct::Waits, 1).await;
     spec.image = ImageId::parse(&format!("sha256:{}", "e".repeat(64))).unwrap();
@@ -248,7 +248,7 @@ pub async fn an_image_that_is_gone_is_named(world: &impl World) {
     assert_eq!(list(world).await, []);
 }
 
-/// A spec that breaks a contract is not made.
+/// No instance is made of a spec that breaks a contract.
 pub async fn bounds_below_the_least_make_nothing(world: &impl World) {
     let mut spec = spec(world, Conduct::Waits, 1).await;
     spec.bounds.memory_bytes = 1;
@@ -260,7 +260,7 @@ pub async fn bounds_below_the_least_make_nothing(world: &impl World) {
     assert_eq!(list(world).await, []);
 }
 
-/// A state is counted until that is enough.
+/// Measuring a state stops once there are more than enough bytes, and the permit is dropped at the end.
 pub async fn state_is_measured_and_the_permit_given_back(world: &impl World) {
     struct Permit(Arc<AtomicBool>);
     impl Drop for Permit {
@@ -281,7 +281,7 @@ pub async fn state_is_measured_and_the_permit_given_back(world: &impl World) {
     }
 }
 
-/// Values of variables may be secrets.
+/// An explanation names the variables of the manifest without their values, which may be secrets.
 pub async fn an_explanation_tells_no_value_of_the_manifest(world: &impl World) {
     let spec = spec(world, Conduct::Waits, 1).await;
     let told = world.runtime().explain(&spec);

@@ -1,5 +1,6 @@
-//! The socket on which a program without a network listens: a file in its own `/state`, and so
-//! one that the program can put anything in place of.
+//! The socket on which a program without a network listens. The socket is a file in the program's own
+//! `/state`, so a hostile program can put anything in its place, such as a link to another socket of the
+//! machine.
 
 mod full_queue;
 
@@ -24,27 +25,27 @@ use tokio::net::UnixStream;
 use crate::Storage;
 use full_queue::FullQueue;
 
-/// Why a program's socket is not connected to.
+/// Why the host can't connect to a program's socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// There is none.
+    /// There is no socket.
     #[error("it does not listen on $HERSH_WATCHER_SOCKET (yet)")]
     Absent,
-    /// Something else is in its place.
+    /// Something else is in the socket's place.
     #[error(
         "{SOCKET_NAME} in its state folder is {0}, which is not followed; it must be a socket that the program itself made"
     )]
     Refused(&'static str),
-    /// Nobody listens on it.
+    /// Nobody listens on the socket.
     #[error("connect to its socket: {0}")]
     Silent(#[source] io::Error),
-    /// The file system or the kernel said no.
+    /// The file system or the kernel refused an operation.
     #[error("its socket could not be opened: {0}")]
     Failed(#[source] io::Error),
 }
 
 impl Storage {
-    /// Returns the way to a program without a network: the socket in its state folder.
+    /// Returns the endpoint of a program without a network: the socket in its state folder.
     #[must_use]
     pub fn state_socket(&self, program: &ProgramId) -> Endpoint {
         Endpoint::by(StateSocket {
@@ -53,8 +54,9 @@ impl Storage {
         })
     }
 
-    /// Removes the socket that an earlier instance left in a program's state folder: gVisor lets no
-    /// program remove one that it did not make itself. Whatever else is there stays.
+    /// Removes the socket that an earlier instance left in a program's state folder. Otherwise the next
+    /// instance could not listen, since gVisor lets no instance remove a socket that another one made.
+    /// Anything else in the socket's place stays.
     ///
     /// # Errors
     /// [`SocketError::Failed`] with what the file system said.
@@ -66,17 +68,18 @@ impl Storage {
 /// The socket in a state folder.
 struct StateSocket {
     state: PathBuf,
-    /// The callers that found its queue of connections full; of these, one at a time tries again.
+    /// The callers that found the socket's queue of connections full. One of them at a time tries again.
     full_queue: FullQueue,
 }
 
 impl Dial for StateSocket {
-    /// Retries a full queue without end.
+    /// Connects to the socket and ignores the port. Retries without end while the socket's queue is full.
     fn dial(&self, _port: u16) -> Dialing<'_> {
         Box::pin(async move {
             let socket = open_socket(&self.state).map_err(no_way)?;
-            // Through the descriptor: the name may stand for something else by now. That is also
-            // short enough for a socket's address, wherever the data folder is.
+            // Connects through the descriptor, since the name may stand for something else by now. The
+            // path of a descriptor is also short enough for a socket's address, wherever the data folder
+            // is.
             let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
             let connect = || UnixStream::connect(path.clone());
             let connected = self.full_queue.connect(connect).await;
@@ -92,11 +95,12 @@ fn no_way(error: SocketError) -> DialError {
     }
 }
 
-/// Opens the socket in a program's state folder. The descriptor stands for that one file: what
-/// happens to the name afterwards changes nothing.
+/// Opens the socket in a program's state folder. The descriptor stands for that one file, so a program
+/// that replaces the name afterwards changes nothing.
 ///
 /// # Errors
-/// [`SocketError`]: absent, or a link, another kind of file, or somebody else's.
+/// [`SocketError`] when there is no socket, or when a link, another kind of file or a file of another
+/// user is in its place.
 fn open_socket(state: &Path) -> Result<OwnedFd, SocketError> {
     let folder = open_folder(state)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -176,7 +180,8 @@ mod tests {
         chown(&path, Some(0), Some(0)).unwrap();
         assert_eq!(refused(), "somebody else's");
 
-        // Any other socket, the engine's say, by a link of either kind or through a folder.
+        // Another socket of the machine, such as the engine's, must not be reached by a link of either
+        // kind.
         fs::remove_file(&path).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let target = elsewhere.path().join("target");

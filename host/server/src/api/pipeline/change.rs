@@ -1,4 +1,4 @@
-//! What a request is about to change, noted in the audit log before it does.
+//! The change that a request is about to make, noted in the audit log before it is made.
 
 use std::net::IpAddr;
 
@@ -14,22 +14,22 @@ use crate::{
     host::Host,
 };
 
-/// A path in the audit log is cut here, bytes.
+/// The length to which a path in the audit log is cut.
 const TARGET_BYTES_MAX: usize = 500;
 
-/// What a request is about to change.
+/// The change that a request is about to make.
 pub(super) struct Change {
-    /// Method and route.
+    /// The method and the route of the request.
     action: String,
-    /// The path.
+    /// The path of the request, cut to its longest length.
     target: String,
-    /// What the path names.
+    /// The thing that the path names, in words.
     object: String,
     footprint: Footprint,
 }
 
 impl Change {
-    /// The change that a request for `route` asks for.
+    /// Returns the change that a request for `route` asks for.
     pub(super) fn of(request: &Request, route: &str) -> Self {
         let (method, path) = (request.method(), request.uri().path());
         Self {
@@ -40,10 +40,11 @@ impl Change {
         }
     }
 
-    /// Notes that `caller` is about to make the change, if there is room for it.
+    /// Notes in the audit log that `caller` is about to make the change, if there is room on the disk.
     ///
     /// # Errors
-    /// The refusal: the change must not be made then.
+    /// The refusal for the client. The change must not be made then, since the audit log would not tell
+    /// of it.
     pub(super) async fn begin(
         self,
         host: &Host,
@@ -64,7 +65,7 @@ impl Change {
     }
 }
 
-/// What a path is about, in words: `program counter` for `/programs/counter/start`.
+/// Returns the thing that a path is about, in words: `program counter` for `/programs/counter/start`.
 fn object(route: &str, path: &str) -> String {
     let parts = route.split('/').zip(path.split('/'));
     let named = parts.filter_map(|(part, name)| match part {

@@ -1,6 +1,7 @@
-//! What is asked of a request before it may go on, each question by itself; the pipeline has their order.
+//! The checks that a request must pass before it may go on. Each check stands for itself; the pipeline
+//! has their order.
 //!
-//! Each ends with the refusal, as the client gets it.
+//! A check that fails returns the refusal that the client gets.
 
 use std::net::IpAddr;
 
@@ -19,10 +20,11 @@ use crate::{
     host::Host,
 };
 
-/// What an `Accept` header begins with that asks for a version of this API.
+/// The beginning of a media type in an `Accept` header that asks for a version of this API.
 const VERSIONED: &str = "application/vnd.hersh.v";
 
-/// The caller whose token the request has. Whoever guesses is slowed down.
+/// Returns the caller whose token the request has. A request with more than one `Authorization` header is
+/// refused. An address that fails often has to wait, so that nobody can guess a token.
 pub(super) fn authenticate(
     host: &Host,
     peer: Option<IpAddr>,
@@ -52,7 +54,7 @@ pub(super) fn authenticate(
     })
 }
 
-/// Counts the connection toward a member's limit. Admins have no limit: otherwise nobody could get in
+/// Counts the connection toward a member's limit. Admins have no limit: otherwise no admin could get in
 /// to help a host that is full.
 pub(super) fn count(
     host: &Host,
@@ -75,7 +77,7 @@ pub(super) fn count(
     Err(Failure::new(Code::QueueFull, detail).closing())
 }
 
-/// Refuses a client that names versions and not ours.
+/// Refuses a client that asks for versions of the API, but not for this one.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Failure> {
     let accepts = headers.get_all(header::ACCEPT).iter();
     let accepts = accepts.filter_map(|value| value.to_str().ok());
@@ -107,7 +109,8 @@ pub(super) fn check_authority(request: &Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a token in an address, since it would come into logs, into answers and before the program that is asked.
+/// Refuses a token in an address. The address gets into logs and answers, and the program that is asked
+/// sees it, so the token would no longer be secret.
 pub(super) fn check_address(request: &Request) -> Result<(), Failure> {
     let target = request.uri().path_and_query().map_or("", |it| it.as_str());
     if !token_text::is_spelled_in(target.as_bytes()) {
@@ -118,7 +121,8 @@ pub(super) fn check_address(request: &Request) -> Result<(), Failure> {
     Err(Failure::new(Code::BadRequest, detail))
 }
 
-/// Whether the caller may use a route of `rule`. What goes through a tunnel can steer the program.
+/// Checks whether the caller may use a route of `rule`. A tunnel needs a higher scope, since what goes
+/// through it can steer the program.
 pub(super) fn check_rule(caller: &Caller, rule: Rule, opens_tunnel: bool) -> Result<(), Failure> {
     caller
         .may(rule)
@@ -130,7 +134,7 @@ pub(super) fn check_rule(caller: &Caller, rule: Rule, opens_tunnel: bool) -> Res
     Ok(())
 }
 
-/// The refusal of a method that `route` does not have.
+/// Returns the refusal of a method that `route` does not have.
 pub(super) fn wrong_method(request: &Request, route: &str) -> Failure {
     let (method, path) = (request.method(), request.uri().path());
     let allowed = document::rules().methods(route);
@@ -138,8 +142,8 @@ pub(super) fn wrong_method(request: &Request, route: &str) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail).allow(allowed)
 }
 
-/// Whether a request on the route `path` asks for a tunnel to a program: what goes through one can
-/// steer the program, so it counts as a change.
+/// Returns whether a request on the route `path` asks for a tunnel (a WebSocket) to a program. What goes
+/// through a tunnel can steer the program, so the request counts as a change.
 pub(super) fn opens_tunnel(path: &str, headers: &HeaderMap) -> bool {
     hersh_proxy::is_offered(headers) && path.split('/').any(|part| part == "watcher")
 }

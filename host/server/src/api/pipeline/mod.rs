@@ -1,4 +1,4 @@
-//! What every request passes on its way, spelled here and nowhere else.
+//! The steps that every request passes, in their order. No other place spells this order.
 //!
 //! ```text
 //! seen: id, span, metrics
@@ -9,8 +9,9 @@
 //!             └─ destination: a route of the router, or a look at a program
 //!          └─ audit: outcome ─► the connection watches what is still open
 //! ```
-//! The steps are private to this folder, so no other way can be put together from them. Where a
-//! request leads is a [`Destination`]: it says by a value, with its reason, what it does by itself.
+//! The steps are private to this folder, so no other code can put them together differently or leave one
+//! out. A request leads to a [`Destination`], whose [`Supervision`] says which part of the work the
+//! destination does itself.
 
 mod change;
 mod checks;
@@ -45,38 +46,41 @@ pub(super) use routed::pass_to_router;
 const API_VERSION: &str = "1";
 const VERSION_HEADER: HeaderName = HeaderName::from_static("hersh-api-version");
 
-/// The chain that every request of a host passes; clones are the same one.
+/// The steps that every request of a host passes. Clones share the host and the observer.
 #[derive(Clone)]
 pub(super) struct Pipeline {
     host: Host,
     observer: Observer,
 }
 
-/// How a request came.
+/// The way by which a request came.
 pub(super) struct Arrival<'a> {
-    /// What it asks for, as the document has it; `None` if there is no such route.
+    /// The route that the request asks for, as the API document writes it; `None` if there is no such
+    /// route.
     route: Option<&'a str>,
-    /// The client's address, if a server told it.
+    /// The client's address; `None` if the server did not pass it on.
     peer: Option<IpAddr>,
-    /// What it came by, if that was a connection.
+    /// The connection by which the request came, if there is one.
     connection: Option<&'a ClientConnection>,
 }
 
-/// Who sees to it that an answer ends with the right by which it came about.
+/// Who ends an answer once the caller has lost the right to it, such as when the token was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Supervision {
-    /// The pipeline: handler and bodies run in its guard, and the connection watches what is open.
+    /// The pipeline: the handler and the bodies run in its guard, and the connection watches what is
+    /// open.
     Pipeline,
-    /// The destination, by itself: it asks before it answers, and tells the connection what is open.
+    /// The destination itself: it checks the right before it answers, and tells the connection what is
+    /// open.
     Destination,
 }
 
-/// Where a request leads that was let in.
+/// A place to which a request leads that was let in.
 pub(super) trait Destination: Send {
-    /// Who sees to it that the answer ends in time.
+    /// Who ends the answer once the caller has lost the right to it.
     const SUPERVISION: Supervision;
 
-    /// Answers the request of whoever was let in; of nobody in particular where anybody may ask.
+    /// Answers the request. `admitted` is the caller who was let in; `None` where anybody may ask.
     fn answer(
         self,
         request: &mut Request,
@@ -84,23 +88,25 @@ pub(super) trait Destination: Send {
     ) -> impl Future<Output = Response> + Send;
 }
 
-/// Whoever was let in: nobody but the pipeline can make one.
+/// A caller who was let in. Only the pipeline can make this value, so code that needs it can't run before
+/// the checks.
 pub(super) struct Admitted {
     caller: Caller,
-    /// Where to tell what is changed; `None` if the request changes nothing.
+    /// Where to note what the request changes; `None` if the request changes nothing.
     particulars: Option<Particulars>,
 }
 
-/// What lets a request in.
+/// Why a request is let in.
 enum Admission {
-    /// Anybody may ask.
+    /// The route is public: anybody may ask.
     Public,
-    /// A caller who may, and what the request is about to change, if it changes anything.
+    /// The caller may ask. Holds the caller and the change that the request is about to make, if it makes
+    /// one.
     Granted(Caller, Option<Change>),
 }
 
 impl<'a> Arrival<'a> {
-    /// A request of `client` for `route`.
+    /// Returns the arrival of a request by `client` for `route`.
     pub(super) fn by(client: &'a Client, route: &'a str) -> Self {
         Self {
             route: Some(route),
@@ -126,9 +132,9 @@ impl Pipeline {
         &self.host
     }
 
-    /// Answers a request, at its destination if that may be.
+    /// Answers a request: at its destination if every check lets it through, else with a refusal.
     ///
-    /// The request goes by reference, since all of it would move with each call.
+    /// The request goes by reference: it is large, and each call would move it.
     pub(super) async fn answer(
         &self,
         request: &mut Request,
@@ -136,7 +142,7 @@ impl Pipeline {
         destination: impl Destination,
     ) -> Response {
         let seen = self.observer.see(request, arrival.route);
-        // Pinned here, since all of it would move into what waits for it.
+        // Pinned here: the future is large, and `instrument` would move it.
         let answer = pin!(self.let_through(request, arrival, destination));
         let answer = answer.instrument(seen.span()).await;
         seen.answered(versioned(answer.into_response()))
@@ -192,7 +198,7 @@ impl Pipeline {
         })
     }
 
-    /// Whether the request may go on to its destination.
+    /// Checks whether the request may go on to its destination.
     fn admit(&self, request: &Request, arrival: &Arrival<'_>) -> Result<Admission, Failure> {
         let (host, headers) = (&self.host, request.headers());
         checks::check_authority(request)?;
@@ -202,7 +208,7 @@ impl Pipeline {
             Some(Access::Token(rule)) => Some(rule),
             None => None,
         };
-        // Without a token nobody learns so much as whether a route exists.
+        // Comes before any other answer: without a token, nobody may learn even whether a route exists.
         let caller = checks::authenticate(host, arrival.peer, headers)?;
         checks::count(host, &caller, arrival.connection)?;
         checks::check_version(headers)?;
@@ -222,13 +228,13 @@ impl Pipeline {
     }
 }
 
-/// Notes with what answer a change ended.
+/// Notes in the audit log with which status a change ended.
 async fn end(attempt: Attempt, answer: Response) -> Response {
     attempt.ended(answer.status().as_u16()).await;
     answer
 }
 
-/// The answer with the version of the API.
+/// Adds the version of the API to an answer.
 fn versioned(mut answer: Response) -> Response {
     let version = HeaderValue::from_static(API_VERSION);
     answer.headers_mut().insert(VERSION_HEADER, version);
