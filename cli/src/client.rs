@@ -14,10 +14,10 @@ use crate::{
     token::{self, Choice},
 };
 
-/// How much of a text that is not the host's own is shown, characters.
+/// The longest part shown of a text that the host did not write, characters.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// A host and the token to use with it.
+/// A client of one host: its address and the token for it.
 pub(crate) struct Client {
     http: reqwest::Client,
     host: Url,
@@ -41,7 +41,7 @@ impl Client {
         })
     }
 
-    /// A request on the path made of `segments`, each escaped.
+    /// Returns a request on the path made of `segments`, each escaped.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.host.clone();
         // Fails only for addresses that can't have a path; `new` takes none of those.
@@ -51,10 +51,10 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
-    /// The whole address of a path that the host named.
+    /// Returns the whole address of a path that the host named.
     pub(crate) fn address(&self, path: &str) -> String {
         let mut url = self.host.clone();
-        // As in `request`.
+        // Fails only for addresses that can't have a path; `new` takes none of those.
         if let Ok(mut segments) = url.path_segments_mut() {
             let path = path.strip_prefix('/').unwrap_or(path);
             segments.pop_if_empty().extend(path.split('/'));
@@ -62,7 +62,7 @@ impl Client {
         url.into()
     }
 
-    /// Sends a request; anything but success is a failure with what the host said.
+    /// Sends a request. An answer without success is a failure with the host's words.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request
             .send()
@@ -94,7 +94,7 @@ impl Client {
         })
     }
 
-    /// The program, or `None` if the host has none of that name.
+    /// Returns the program, or `None` if the host has none of that name.
     pub(crate) async fn find(&self, program: &str) -> Result<Option<ProgramView>, Failure> {
         match self.get(&["programs", program]).await {
             Ok(view) => Ok(Some(view)),
@@ -103,7 +103,7 @@ impl Client {
         }
     }
 
-    /// The lines of a Server-Sent Events stream of log lines.
+    /// Returns the lines of a Server-Sent Events stream of log lines.
     pub(crate) async fn lines(
         &self,
         request: RequestBuilder,
@@ -132,8 +132,8 @@ impl Client {
         Failure::Unreachable(connect::unreachable(&self.host, error))
     }
 
-    /// What a program itself answers through the proxy, whatever its status. What the host says in
-    /// its stead is a failure.
+    /// Returns a program's own answer through the proxy, whatever its status. An answer of the host in its
+    /// place is a failure.
     pub(crate) async fn ask_program(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let response = request
             .send()
@@ -150,14 +150,14 @@ impl Client {
     }
 }
 
-/// What a program answered.
+/// The answer of a program.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    /// True if the program has nothing at that place.
+    /// Returns whether the program has no such endpoint.
     pub(crate) fn is_missing(&self) -> bool {
         [
             StatusCode::NOT_FOUND,
@@ -167,14 +167,15 @@ impl Answer {
         .contains(&self.status)
     }
 
-    /// The beginning of its text.
+    /// Returns the beginning of the answer's text.
     pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         text.trim().chars().take(TEXT_CHARS_MAX).collect()
     }
 }
 
-/// A failure that is not in the host's own words: from something between, or from a program.
+/// Returns the problem for an answer that the host did not write: it came from a server between, or from a
+/// program.
 fn foreign(status: StatusCode, body: &[u8]) -> Problem {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(TEXT_CHARS_MAX).collect();

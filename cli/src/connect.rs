@@ -1,4 +1,5 @@
-//! Which hosts the token may be sent to, and how they prove who they are.
+//! Connections to a host: addresses that the token may be sent to, and the certificates that prove who the
+//! host is.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,8 +9,8 @@ use crate::failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The host's address. The token goes there in the open without TLS, so plain HTTP is for this
-/// machine, or for those who insist.
+/// Reads the host's address. Without TLS anybody on the way can read the token, so plain HTTP is allowed only
+/// for this machine, or with `insecure_http`.
 pub(crate) fn address(text: &str, insecure_http: bool) -> Result<Url, Failure> {
     let url = Url::parse(text)
         .ok()
@@ -27,20 +28,20 @@ pub(crate) fn address(text: &str, insecure_http: bool) -> Result<Url, Failure> {
     Ok(url)
 }
 
-/// Whether only this machine can be meant.
+/// Returns whether the address can only mean this machine.
 pub(crate) fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<std::net::IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        // The name that every resolver keeps for this machine (RFC 6761).
+        // The name `localhost` always means this machine (RFC 6761).
         Err(_) => host == "localhost",
     }
 }
 
-/// A client for the host at `url`. With `ca_file` only the authorities in it are believed.
+/// Returns a client for the host at `url`. With `ca_file`, only the authorities in that file are trusted.
 pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, Failure> {
-    // Fails only if there is a provider already; that one serves as well.
+    // This fails only if there is a provider already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -48,7 +49,8 @@ pub(crate) fn http_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, F
         .redirect(Policy::none());
     let builder = match ca_file {
         Some(path) => builder.tls_certs_only(authorities(path)?),
-        // Reading the machine's authorities takes a while and may fail where there are none.
+        // Plain HTTP needs no authorities. Reading the machine's takes a while, and fails on a machine
+        // without any.
         None if url.scheme() == "http" => builder.tls_certs_only([]),
         None => builder,
     };
@@ -73,7 +75,7 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Ok(authorities)
 }
 
-/// Why no host answers at `url`, and what to do about it.
+/// Says why no host answers at `url`, and what to do about it.
 pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> String {
     if let Some(tls) = rustls_error(error) {
         return format!("{url} can't prove who it is: {}", certificate(tls));
@@ -90,8 +92,8 @@ pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> String {
     format!("no host answers at {url}: {cause}; {mend}")
 }
 
-/// What rustls said, wherever in the chain it stands. An error of input and output hides what it was
-/// made from, and there may be several around each other.
+/// Finds the error of rustls in a chain of errors. An IO error hides the error inside it, and there may be
+/// several IO errors around each other.
 fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = error;
     loop {
@@ -106,7 +108,7 @@ fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a 
     }
 }
 
-/// What is wrong with a certificate, and what to do about it.
+/// Says what is wrong with a certificate, and what to do about it.
 fn certificate(error: &rustls::Error) -> String {
     use rustls::{CertificateError as Wrong, Error};
     if matches!(error, Error::InvalidMessage(_)) {

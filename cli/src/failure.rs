@@ -1,33 +1,33 @@
-//! How a command fails, and its exit code.
+//! Failures of a command, with their exit codes.
 
 use hersh_wire::{Code, Problem};
 use serde_json::json;
 
-/// Why a command did not do what was asked.
+/// The reason why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The operation failed.
     Failed(String),
     /// The command line can't be read.
     Usage(String),
-    /// What was given can't be used.
+    /// The input can't be used.
     Input(String),
     /// No token, or none that can be read.
     Token(String),
     /// The host does not answer.
     Unreachable(String),
-    /// The host can't do it now.
+    /// The host can't do this now.
     Unavailable(String),
     /// The host refused.
     Refused(Problem),
-    /// What the host keeps on its disk can't be used as it is: to start again does not help.
+    /// The data on the host's disk can't be used as it is. Another start of the host does not help.
     NeedsPerson(String),
     /// Somebody pressed Ctrl-C.
     Interrupted(String),
 }
 
 impl Failure {
-    /// The exit code, as `hersh --help` lists them.
+    /// Returns the exit code, as `hersh --help` lists them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -68,7 +68,8 @@ impl Failure {
 }
 
 impl Failure {
-    /// The failure as programs read it: with the host's own code, else with one by kind.
+    /// Returns the failure as JSON for programs. Its code is the host's own, if there is one, otherwise it
+    /// names the kind of failure.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let code = match self {
             Self::Failed(_) => "failed",

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{args::Output, failure::Failure};
 
-/// Whether a whole JSON value was printed: whoever reads one value must not meet a second.
+/// Whether a whole JSON value was printed. A program that reads one value must not get a second one.
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a value as indented JSON.
@@ -22,30 +22,30 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     line(&text)
 }
 
-/// Tells how a command failed: people on the standard error, programs by an object in one line
+/// Reports how a command failed: to people on the standard error; to programs as one line with an object,
 /// where the result would have been.
 pub(crate) fn failure(failure: &Failure, format: Output) {
     note(&format!("hersh: {failure}"));
     object(failure, format);
 }
 
-/// Tells it to programs alone.
+/// Reports the failure to programs only.
 pub(crate) fn object(failure: &Failure, format: Output) {
     match format {
         Output::Json if !ANSWERED.load(Ordering::Relaxed) => {
-            // Who can't be written to learns it from the exit code.
+            // If the output is gone, the reader learns of the failure from the exit code.
             let _ = line(&failure.to_json().to_string());
         }
         Output::Json | Output::Table => {}
     }
 }
 
-/// A number of things: `1 core`, `2 cores`.
+/// Returns a number with its noun: `1 core`, `2 cores`.
 pub(crate) fn count<N: Display + PartialEq<N> + From<u8>>(number: N, thing: &str) -> String {
     counted(number, thing, &format!("{thing}s"))
 }
 
-/// A number of things whose plural is `things`: `1 process`, `2 processes`.
+/// Returns a number with its noun, whose plural is `things`: `1 process`, `2 processes`.
 pub(crate) fn counted<N: Display + PartialEq<N> + From<u8>>(
     number: N,
     thing: &str,
@@ -77,7 +77,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure
     Ok(())
 }
 
-/// Prints one line. A reader that has gone away (`| head`) ends the command quietly.
+/// Prints one line. If the reader has gone away (`| head`), the command ends quietly.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let text = clean(text, std::io::stdout().is_terminal());
     match writeln!(std::io::stdout(), "{text}") {
@@ -87,7 +87,7 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Refuses to write what is no text to a terminal; `instead` is how to keep it.
+/// Refuses to write binary data to a terminal; `instead` says how to save it.
 pub(crate) fn refuse_terminal(what: &str, instead: &str) -> Result<(), Failure> {
     match std::io::stdout().is_terminal() {
         true => Err(Failure::Input(format!(
@@ -97,15 +97,16 @@ pub(crate) fn refuse_terminal(what: &str, instead: &str) -> Result<(), Failure> 
     }
 }
 
-/// Tells a person something beside the result. Nobody there to read it is no failure.
+/// Shows a person a note beside the result. It is no failure if nobody can read the note.
 pub(crate) fn note(text: &str) {
     let text = clean(text, std::io::stderr().is_terminal());
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Text of a program, made safe for a terminal: control characters could move the cursor or
-/// change the terminal's title, and others turn the direction of writing, so those are written out. Commands to a terminal go as a whole, and of a line that was written
-/// over its last state is shown. Files and pipes get it as it is.
+/// Makes the text of a program safe for a terminal. Control characters could move the cursor or change the
+/// terminal's title, and others turn the direction of writing; so they are written out. Whole commands to a
+/// terminal are removed. Of a line that was overwritten after carriage returns, only the last state is shown.
+/// Files and pipes get the text as it is.
 fn clean(text: &str, terminal: bool) -> String {
     if !terminal {
         return text.to_string();
@@ -125,19 +126,19 @@ fn clean(text: &str, terminal: bool) -> String {
     lines.join("\n")
 }
 
-/// What a line shows at the end, when each carriage return began it anew.
+/// Returns what a line shows in the end, when each carriage return began it anew.
 fn last_state(line: &str) -> &str {
     let line = line.trim_end_matches('\r');
     line.rsplit_once('\r').map_or(line, |(_, last)| last)
 }
 
-/// As much of a build's id as people need to tell it from others.
+/// Returns the part of a build's id that people need to tell builds apart.
 pub(crate) fn short_build(id: &str) -> &str {
     const SHOWN: usize = "build-".len() + 12;
     id.get(..SHOWN).unwrap_or(id)
 }
 
-/// At most `chars_max` characters of a text, with a mark where it goes on.
+/// Returns at most `chars_max` characters of a text, with `…` if it was cut.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -145,17 +146,17 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     }
 }
 
-/// How long ago, in one unit.
+/// Returns the time since then, in one unit.
 pub(crate) fn age(since_ms: u64) -> String {
     span(now_ms().saturating_sub(since_ms))
 }
 
-/// How long until then, in one unit.
+/// Returns the time until then, in one unit.
 pub(crate) fn until(at_ms: u64) -> String {
     span(at_ms.saturating_sub(now_ms()))
 }
 
-/// A moment as a clock shows it, in UTC: `2026-11-29 15:54:15Z`.
+/// Returns a moment as a clock shows it, in UTC: `2026-11-29 15:54:15Z`.
 pub(crate) fn clock(at_ms: u64) -> String {
     let seconds = at_ms / 1_000;
     let (day, second) = (seconds / 86_400, seconds % 86_400);
@@ -164,8 +165,8 @@ pub(crate) fn clock(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and date of a day since 1970-01-01. Counted in years that begin in March, so that
-/// the day that a leap year adds is the last.
+/// Returns the year, month and date of a day since 1970-01-01. It counts in years that begin in March, so
+/// that the extra day of a leap year is the last of its year.
 fn calendar(day: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
     let day = day + 719_468;
@@ -183,7 +184,7 @@ fn calendar(day: u64) -> (u64, u64, u64) {
     (year, month, date)
 }
 
-/// The time, milliseconds since the Unix epoch.
+/// Returns the time, milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

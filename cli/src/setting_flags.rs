@@ -1,11 +1,11 @@
-//! One flag for every setting of a host, made from the host's own table of settings.
+//! Flags for the settings of a host: one for each, made from the host's own table of settings.
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Args, Command, error::ErrorKind, parser::ValueSource};
 use hersh_host::config::KEYS;
 
-/// The settings that flags gave, by flag.
+/// Settings given by flags: each flag with its value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingFlags(pub(crate) Vec<(String, OsString)>);
 

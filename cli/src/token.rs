@@ -1,10 +1,10 @@
-//! Which token the client shows to a host.
+//! Choice of the token that the client shows to a host.
 //!
 //! ```text
 //! HERSH_TOKEN ─► --token-file, HERSH_TOKEN_FILE ─► ~/.config/hersh/token ─► the admin's, of a host
 //!                                                                           on this machine only
 //! ```
-//! The admin's token of this machine is never sent to another one.
+//! The admin's token of this machine is never sent to another machine.
 
 use std::{
     env::VarError,
@@ -14,27 +14,27 @@ use std::{
 
 use crate::failure::Failure;
 
-/// Where a host on this machine leaves its first admin's token.
+/// The file in which a host on this machine leaves its first admin's token.
 const ADMIN_FILE: &str = "/var/lib/hersh/admin-token";
 
-/// What there is to choose from.
+/// The places to take a token from.
 #[derive(Debug)]
 pub(crate) struct Choice<'a> {
-    /// `HERSH_TOKEN`.
+    /// The value of `HERSH_TOKEN`.
     pub(crate) variable: Result<String, VarError>,
-    /// The file that was named.
+    /// The token file that was named on the command line or by `HERSH_TOKEN_FILE`.
     pub(crate) file: Option<&'a Path>,
-    /// The user's own file, if there is a home.
+    /// The user's own token file, if there is a home folder.
     pub(crate) own_file: Option<PathBuf>,
     /// Whether the host is on this machine.
     pub(crate) is_this_machine: bool,
 }
 
 impl Choice<'_> {
-    /// The token.
+    /// Returns the token.
     ///
     /// # Errors
-    /// [`Failure::Token`] says what to do to have one.
+    /// [`Failure::Token`] says how to get one.
     pub(crate) fn token(self) -> Result<String, Failure> {
         match &self.variable {
             Ok(text) => return usable(text, "HERSH_TOKEN"),
@@ -57,7 +57,7 @@ impl Choice<'_> {
             match std::fs::read_to_string(file) {
                 Ok(text) => return usable(&text, &file.display().to_string()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // Only root reads the admin's; everybody else has one of their own.
+                // Only root can read the admin's file; other people use their own token.
                 Err(_) if Some(file) == admin_file.as_ref() => {}
                 Err(error) => {
                     return Err(Failure::Token(format!(
@@ -70,7 +70,7 @@ impl Choice<'_> {
         Err(Failure::Token(self.missing()))
     }
 
-    /// What to do for a token.
+    /// Says how to get a token.
     fn missing(&self) -> String {
         let place = match &self.own_file {
             Some(file) => format!("put it into {}", file.display()),
@@ -87,7 +87,7 @@ impl Choice<'_> {
     }
 }
 
-/// `$XDG_CONFIG_HOME/hersh/token`, or `~/.config/hersh/token`.
+/// Returns `$XDG_CONFIG_HOME/hersh/token`, or `~/.config/hersh/token`.
 pub(crate) fn own_file() -> Option<PathBuf> {
     let folder = |name: &str| {
         let folder = PathBuf::from(std::env::var_os(name)?);
@@ -97,7 +97,7 @@ pub(crate) fn own_file() -> Option<PathBuf> {
     Some(config.join("hersh/token"))
 }
 
-/// A token as it can stand in a request's head.
+/// Returns a token that can stand in the head of a request.
 fn usable(text: &str, place: &str) -> Result<String, Failure> {
     let text = text.trim();
     if text.is_empty() {
@@ -106,7 +106,7 @@ fn usable(text: &str, place: &str) -> Result<String, Failure> {
         )));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // What stands there instead may be a secret as well, so it is not repeated.
+        // The text may be another secret, so the error does not repeat it.
         return Err(Failure::Token(format!(
             "{place} holds no token: a token is one word, such as hersh_..."
         )));

@@ -1,4 +1,4 @@
-//! Wrong usage: told to people by clap, and to programs that asked for JSON by an object like any other
+//! Reports wrong usage: clap tells people, and programs that asked for JSON get an object as for any other
 //! failure.
 
 use std::{ffi::OsString, process::ExitCode};
@@ -7,9 +7,9 @@ use clap::error::ErrorKind;
 
 use crate::{args::Output, failure::Failure, output};
 
-/// Prints what clap has to say: help and version, or what is wrong with the arguments.
+/// Prints clap's text: the help, the version, or what is wrong with the arguments.
 pub(crate) fn tell(error: &clap::Error) -> ExitCode {
-    // Nobody there to read it is no failure.
+    // It is no failure if nobody can read the text.
     let _ = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
@@ -21,7 +21,7 @@ pub(crate) fn tell(error: &clap::Error) -> ExitCode {
     ExitCode::from(failure.exit_code())
 }
 
-/// What is wrong, without how the command is used.
+/// Returns what is wrong, without the description of the usage.
 fn message(error: &clap::Error) -> String {
     let kinds = [
         ErrorKind::MissingSubcommand,
@@ -39,7 +39,7 @@ fn message(error: &clap::Error) -> String {
     told.trim_start_matches("error: ").trim().to_owned()
 }
 
-/// Whether `-o json` is among arguments that can't be read as a whole.
+/// Returns whether `-o json` is among the arguments, even if they can't be read as a whole.
 fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
     let words: Vec<String> = arguments
         .map(|word| word.to_string_lossy().into_owned())

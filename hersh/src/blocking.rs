@@ -1,4 +1,4 @@
-//! Work that blocks its thread, away from the engine's.
+//! Work that blocks its thread, away from the engine's thread.
 
 use crate::Error;
 use crate::panics::panic_text;

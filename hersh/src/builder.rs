@@ -28,8 +28,8 @@ use crate::{
 /// Longest time that writing the durable context may take.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settings of a watcher. Each has a default of its own; setting one leaves the others as they
-/// are.
+/// Settings of a watcher. Each setting has a default of its own; changing one leaves the others as
+/// they are.
 #[must_use = "a watcher runs once it is started"]
 pub struct Builder {
     pub(crate) id: Arc<str>,
@@ -51,7 +51,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Default settings for a watcher named `id`: nothing durable, no API, no environment.
+    /// Returns default settings for a watcher named `id`: nothing durable, no API, no environment.
     pub(crate) fn new(id: impl Into<Arc<str>>) -> Self {
         Self {
             id: id.into(),
@@ -73,45 +73,45 @@ impl Builder {
         }
     }
 
-    /// The longest that a run may take; then its future is dropped, and it counts as failed.
+    /// Sets the longest time that a run may take. A longer run is dropped and counts as failed.
     /// Default 60 s. A run that blocks its thread instead of awaiting cannot be ended.
     pub fn run_timeout(mut self, timeout: Duration) -> Self {
         self.run_timeout = timeout;
         self
     }
 
-    /// The longest that a poll of [`Context::watch_call`] may take; then it is dropped, and shows
-    /// as the error of its variable. Default 30 s.
+    /// Sets the longest time that a poll of [`Context::watch_call`] may take. A longer poll is
+    /// dropped, which shows as the error of its variable. Default 30 s.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
     }
 
-    /// The longest that the cleanup may take. Default 5 min.
+    /// Sets the longest time that the cleanup may take. Default 5 min.
     pub fn cleanup_timeout(mut self, timeout: Duration) -> Self {
         self.cleanup_timeout = timeout;
         self
     }
 
-    /// What a run in progress is given to finish once a stop is asked. Default 5 s.
+    /// Sets the time that a run in progress gets to finish once a stop is asked for. Default 5 s.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.stop_grace = grace;
         self
     }
 
-    /// Bounds the stop grace from above.
+    /// Lowers the stop grace to `most` if it is longer.
     pub(crate) fn stop_grace_at_most(mut self, most: Duration) -> Self {
         self.stop_grace = self.stop_grace.min(most);
         self
     }
 
-    /// What failures lead to.
+    /// Sets what failures lead to.
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
         self
     }
 
-    /// How many messages may wait. Default [`MESSAGE_CAPACITY`].
+    /// Sets how many messages may wait. Default [`MESSAGE_CAPACITY`].
     pub fn message_capacity(mut self, capacity: usize) -> Self {
         self.message_capacity = capacity;
         self
@@ -124,27 +124,28 @@ impl Builder {
         self
     }
 
-    /// Records every run in this folder, for [`crate::replay`]. It takes at most the bytes of
-    /// [`Builder::journal_limits`]. A journal that cannot be written any more (a full disk) ends
-    /// with a line in the log; the watcher goes on.
+    /// Records every run in this folder, for [`crate::replay`]. The journal takes at most the bytes
+    /// of [`Builder::journal_limits`]. When the journal cannot be written any more (a full disk),
+    /// it ends with a line in the log and the watcher goes on.
     pub fn journal_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.journal_dir = Some(folder.into());
         self
     }
 
-    /// How much of the journal is kept. Default parts of 8 MiB, 64 MiB in all.
+    /// Sets how much of the journal is kept. Default parts of 8 MiB, 64 MiB in all.
     pub fn journal_limits(mut self, limits: JournalLimits) -> Self {
         self.journal_limits = limits;
         self
     }
 
-    /// Where the random numbers of [`Context::random`] come from. Default: another one each time.
+    /// Sets the seed of the random numbers of [`Context::random`]. Default: another seed each time.
     pub fn random_seed(mut self, seed: u64) -> Self {
         self.random_seed = Some(seed);
         self
     }
 
-    /// The environment that [`Context::env`] shows. Replaces what was set before.
+    /// Sets the environment that [`Context::env`] shows. Replaces the environment that was set
+    /// before.
     pub fn env<K, V>(mut self, env: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: Into<String>,
@@ -157,8 +158,8 @@ impl Builder {
         self
     }
 
-    /// A function that is called once on every way out: stop, kill and crash. It may read, log and
-    /// set, and registers no variable.
+    /// Sets a function that is called once on every way out: stop, kill and crash. The function may
+    /// read, log and set; it cannot register a variable.
     ///
     /// ```
     /// use hersh::{Context, Control, Result, Watcher, testing};
@@ -224,8 +225,8 @@ impl Builder {
         Ok(watcher)
     }
 
-    /// Replays a journal with these settings: see [`crate::replay`]. Of them only the environment
-    /// and the time-out of runs count.
+    /// Replays a journal with these settings: see [`crate::replay`]. Of the settings only the
+    /// environment and the time-out of runs count.
     ///
     /// # Errors
     /// As [`crate::replay`].
@@ -346,39 +347,39 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// 64 bits that differ from one start to the next. Not for secrets: a system without a source of
-/// randomness is no reason not to start.
+/// Returns 64 bits that differ from one start to the next. They are not for secrets: a system
+/// without a source of randomness is no reason not to start, so the time is used then.
 fn random_number() -> u64 {
     getrandom::u64().unwrap_or_else(|_| crate::clock::epoch_ns(std::time::SystemTime::now()))
 }
 
 #[cfg(feature = "api")]
 impl Builder {
-    /// Serves the WatcherAPI on this address; port 0 takes a free one
-    /// ([`crate::Watcher::api_address`]). There is no authentication: use a loopback address, or a
-    /// network that only a proxy reaches.
+    /// Serves the WatcherAPI on this address. Port 0 takes a free port, which
+    /// [`crate::Watcher::api_address`] tells. There is no authentication: use a loopback address,
+    /// or a network that only a proxy reaches.
     pub fn api(mut self, address: impl Into<SocketAddr>) -> Self {
         self.api.address = Some(crate::api::Address::Socket(address.into()));
         self
     }
 
     /// Serves the WatcherAPI on a Unix socket at this path, beside or instead of an address. Only
-    /// the own user may connect. A socket that a dead process left there is replaced; the file is
-    /// removed at the end.
+    /// the user of this process may connect. A socket that a dead process left there is replaced;
+    /// the file is removed at the end.
     pub fn api_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.api.socket = Some(path.into());
         self
     }
 
-    /// The most connections that the API serves at a time; further ones wait. A client of the
-    /// event stream holds one. Default 512.
+    /// Sets the most connections that the API serves at a time; further connections wait. Each
+    /// client of the event stream holds one. Default 512.
     pub fn api_connection_limit(mut self, connections: usize) -> Self {
         self.api.connection_limit = connections;
         self
     }
 
-    /// How long a client of the API may take no bytes of an answer before it is cut off. Default
-    /// 30 s.
+    /// Sets how long a client of the API may take no bytes of an answer before its connection is
+    /// cut off. Default 30 s.
     pub fn api_write_timeout(mut self, timeout: Duration) -> Self {
         self.api.write_timeout = timeout;
         self
@@ -386,7 +387,7 @@ impl Builder {
 }
 
 impl Watcher {
-    /// Settings for a watcher with this name, to be started inside a larger program.
+    /// Returns settings for a watcher with this name, to be started inside a larger program.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder::new(name)
     }

@@ -14,7 +14,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Returns a clock that starts now.
     pub(crate) fn system() -> Self {
         Self {
             start: Instant::now(),
@@ -23,7 +23,7 @@ impl Clock {
         }
     }
 
-    /// A clock for tests: both times follow the runtime's clock, which is paused.
+    /// Returns a clock for tests: both times follow the runtime's clock, which is paused.
     pub(crate) fn paused(start_ms: u64) -> Self {
         Self {
             start: Instant::now(),
@@ -32,12 +32,12 @@ impl Clock {
         }
     }
 
-    /// Engine time, milliseconds since the Unix epoch.
+    /// Returns engine time, milliseconds since the Unix epoch.
     pub(crate) fn now_ms(&self) -> u64 {
         self.ms_at(Instant::now())
     }
 
-    /// Engine time at an instant, milliseconds since the Unix epoch.
+    /// Returns engine time at an instant, milliseconds since the Unix epoch.
     pub(crate) fn ms_at(&self, at: Instant) -> u64 {
         let elapsed = at.saturating_duration_since(self.start);
         let whole_ms = elapsed.as_secs().saturating_mul(1_000);
@@ -46,12 +46,12 @@ impl Clock {
             .saturating_add(u64::from(elapsed.subsec_millis()))
     }
 
-    /// True when time is that of a test.
+    /// Returns true when time is that of a test.
     pub(crate) fn is_virtual(&self) -> bool {
         self.is_virtual
     }
 
-    /// The instant at which engine time reaches `at_ms`.
+    /// Returns the instant at which engine time reaches `at_ms`.
     pub(crate) fn instant_at(&self, at_ms: u64) -> Instant {
         let ahead = Duration::from_millis(at_ms.saturating_sub(self.start_ms));
         self.start
@@ -59,7 +59,7 @@ impl Clock {
             .unwrap_or_else(|| self.start + Duration::from_secs(366 * 24 * 60 * 60))
     }
 
-    /// Wall time.
+    /// Returns wall time.
     pub(crate) fn wall(&self) -> SystemTime {
         if self.is_virtual {
             UNIX_EPOCH + Duration::from_millis(self.now_ms())
@@ -68,30 +68,31 @@ impl Clock {
         }
     }
 
-    /// Since the watcher's start.
+    /// Returns the time since the watcher's start.
     pub(crate) fn uptime(&self) -> Duration {
         self.start.elapsed()
     }
 }
 
-/// Nanoseconds since the Unix epoch; 0 before it.
+/// Returns nanoseconds since the Unix epoch; 0 for a time before it.
 pub(crate) fn epoch_ns(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since the Unix epoch; 0 before it.
+/// Returns milliseconds since the Unix epoch; 0 for a time before it.
 pub(crate) fn epoch_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `time` without what is below a millisecond.
+/// Returns `time` cut to whole milliseconds.
 pub(crate) fn in_whole_ms(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(epoch_ms(time))
 }
 
-/// `2026-01-31T23:59:59.123Z`. Times outside the years 1970 to 9999 are shown as the nearest.
+/// Shows a time as `2026-01-31T23:59:59.123Z`. A time outside the years 1970 to 9999 is shown as
+/// the nearest in them.
 pub(crate) fn rfc3339(time: SystemTime) -> impl std::fmt::Display {
     const LAST_MS: u64 = 253_402_300_799_999;
     let time = UNIX_EPOCH + Duration::from_millis(epoch_ms(time).min(LAST_MS));
@@ -104,19 +105,19 @@ pub(crate) mod rfc3339_serde {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// Writes it.
+    /// Writes a time.
     pub(crate) fn serialize<S: Serializer>(time: &SystemTime, out: S) -> Result<S::Ok, S::Error> {
         out.collect_str(&super::rfc3339(*time))
     }
 
-    /// Reads it.
+    /// Reads a time.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(from)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)
     }
 }
 
-/// `1h2m3.456s`, as clients of the WatcherAPI read it.
+/// Shows a duration as `1h2m3.456s`, as clients of the WatcherAPI read it.
 #[cfg(feature = "api")]
 pub(crate) fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();

@@ -6,7 +6,8 @@ use crate::{EndKind, Ending};
 
 /// An end that a managed function asks for, by returning it as its error.
 ///
-/// It is found however deep it is wrapped, as long as the wrapping error names it as its source.
+/// The engine finds it however deep it is wrapped, as long as each wrapping error names it as its
+/// source.
 ///
 /// ```
 /// use hersh::{Context, Control};
@@ -32,25 +33,27 @@ pub enum Control {
 }
 
 impl Control {
-    /// Ends the watcher well.
+    /// Returns the control value that ends the watcher well.
     #[must_use]
     pub fn stop(reason: impl Into<Arc<str>>) -> Self {
         Self::Stop(reason.into())
     }
 
-    /// Ends the watcher by intent, as something that should not be started again unasked.
+    /// Returns the control value that ends the watcher by intent, as one that should not be started
+    /// again unasked.
     #[must_use]
     pub fn kill(reason: impl Into<Arc<str>>) -> Self {
         Self::Kill(reason.into())
     }
 
-    /// Ends the watcher as one that cannot go on, without further tries.
+    /// Returns the control value that ends the watcher as one that cannot go on, without further
+    /// tries.
     #[must_use]
     pub fn crash(reason: impl Into<Arc<str>>) -> Self {
         Self::Crash(reason.into())
     }
 
-    /// The end that is asked for.
+    /// Returns the end that is asked for.
     pub(crate) fn ending(&self) -> Ending {
         match self {
             Self::Stop(reason) => Ending::new(EndKind::Stopped, reason.clone()),

@@ -1,4 +1,4 @@
-//! The engine's state, and how events reach it while an operation is in progress.
+//! The engine's state, and how events reach the engine while an operation is in progress.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -21,12 +21,12 @@ use crate::shared::Shared;
 /// turn: a flood of messages must not hold up the sources of variables.
 const RUNS_PER_TURN: u32 = 64;
 const TURN_MS: u64 = 1;
-/// How long the engine looks out for the next signal after a run before it lets its thread sleep:
-/// waking a thread costs ten times what a look does, and signals tend to follow each other.
+/// How long the engine looks for the next signal after a run before it lets its thread sleep.
+/// Waking a thread costs ten times what a look does, and signals tend to follow each other.
 const LOOKOUT: Duration = Duration::from_micros(50);
-/// Looks between two turns of timers and tasks: about a microsecond of them.
+/// Looks between two turns of timers and tasks; together they take about a microsecond.
 const LOOKS_PER_TURN: u32 = 20;
-/// Turns after which another thread of this processor may have it: it may be the one that would
+/// Turns after which another thread may use this processor: that thread may be the one that would
 /// send the signal.
 const TURNS_PER_GRANT: u32 = 4;
 
@@ -35,21 +35,21 @@ pub(crate) struct Core {
     state: State,
     next_op: u64,
     effects: VecDeque<(OpId, Effect)>,
-    /// Memory of an earlier step's effects.
+    /// Memory of an earlier step's effects, kept to be used again.
     spare: Vec<(OpId, Effect)>,
-    /// The operation that the last step aborted, and why.
+    /// The operation that the last step aborted, and the cause.
     aborted: Option<(OpId, AbortCause)>,
-    /// Runs since the last turn of others, and when that was.
+    /// Runs since timers and tasks last had their turn, and when that turn began.
     runs_in_turn: u32,
     turn_began_ms: u64,
     stepped_at: Instant,
     stepped_at_ms: u64,
-    /// Wall time as it was read last, and when: within a turn it follows the other clock, which
-    /// saves a run the second look.
+    /// The wall time that was read last, and the instant of that reading. Within a turn wall time
+    /// is counted on from there with the other clock, which saves a run the second reading.
     wall: (SystemTime, Instant),
-    /// Whether a run has begun since the last lookout.
+    /// True when a run has begun since the last lookout.
     is_lively: bool,
-    /// Whether looking out pays: never on a single processor.
+    /// True when looking out pays, which it never does on a single processor.
     looks_out: bool,
     shared: Arc<Shared>,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Core {
 /// Why an operation was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AbortCause {
-    /// It did not end in time.
+    /// The operation did not end in time.
     Late,
     /// The watcher ends.
     End,
@@ -84,29 +84,29 @@ impl Core {
         }
     }
 
-    /// When the last step was.
+    /// Returns when the last step was.
     pub(crate) fn stepped_at(&self) -> Instant {
         self.stepped_at
     }
 
-    /// Wall time at the last step.
+    /// Returns the wall time at the last step.
     pub(crate) fn wall(&self) -> SystemTime {
         let (wall, read_at) = self.wall;
         wall + self.stepped_at.saturating_duration_since(read_at)
     }
 
-    /// Why an operation was aborted, if it was.
+    /// Returns why an operation was aborted, if it was.
     pub(crate) fn abort_of(&self, op: OpId) -> Option<AbortCause> {
         let aborted = self.aborted.filter(|(aborted, _)| *aborted == op);
         aborted.map(|(_, cause)| cause)
     }
 
-    /// The next effect to carry out.
+    /// Removes and returns the next effect to carry out.
     pub(crate) fn pop_effect(&mut self) -> Option<(OpId, Effect)> {
         self.effects.pop_front()
     }
 
-    /// How the watcher ended, if it has.
+    /// Returns how the watcher ended, if it has.
     pub(crate) fn ending(&self) -> Option<&Ending> {
         match &self.state.phase {
             Phase::Ended { ending } => Some(ending),
@@ -119,7 +119,7 @@ impl Core {
         }
     }
 
-    /// Lets timers and tasks of this thread run if it was long since they did.
+    /// Lets timers and tasks of this thread run if their last turn was long ago.
     pub(crate) async fn take_turns(&mut self) {
         self.is_lively = true;
         self.runs_in_turn += 1;
@@ -137,13 +137,13 @@ impl Core {
         self.wall = (self.shared.clock.wall(), now);
     }
 
-    /// What came in already.
+    /// Returns what has come in already, if anything has.
     pub(crate) fn arrived(&self) -> Option<Event> {
         self.shared.inbox.take_event()
     }
 
-    /// Looks out for the next signal for a moment, if the last was a moment ago. Timers and tasks
-    /// get their turns meanwhile.
+    /// Looks out for the next signal for a moment, if a run has begun since the last lookout.
+    /// Timers and tasks get their turns meanwhile.
     pub(crate) async fn look_out(&mut self) {
         if !std::mem::take(&mut self.is_lively) || !self.looks_out {
             return;
@@ -151,7 +151,7 @@ impl Core {
         let began = std::time::Instant::now();
         let mut turns = 0_u32;
         while began.elapsed() < LOOKOUT {
-            // What this thread's own tasks have is the nearest.
+            // This thread's own tasks go first: they may have the next signal.
             tokio::task::yield_now().await;
             for _ in 0..LOOKS_PER_TURN {
                 if self.shared.inbox.has_news() {
@@ -166,14 +166,14 @@ impl Core {
         }
     }
 
-    /// The next thing that happens while nothing is in progress.
+    /// Returns the next event while no operation is in progress.
     pub(crate) async fn idle(&mut self) -> Event {
         let event = self.next().await;
         self.begin_turn();
         event
     }
 
-    /// The next thing that happens: an arrival, or the passing of time.
+    /// Returns the next event: an arrival, or the passing of time.
     pub(crate) async fn next(&self) -> Event {
         loop {
             if let Some(event) = self.shared.inbox.take_event() {
@@ -221,8 +221,8 @@ impl Core {
     }
 }
 
-/// Carries an operation to its end while taking in what happens meanwhile. `None` when the engine
-/// aborted it: its future is dropped. A panic is an error with its text.
+/// Carries an operation to its end while taking in events. Returns `None` when the engine aborted
+/// the operation; its future is dropped then. A panic becomes an error with the panic's text.
 pub(crate) async fn attend<T>(
     core: &mut Core,
     op: OpId,
@@ -243,7 +243,7 @@ pub(crate) async fn attend<T>(
     };
     // Values of the run may panic while they are dropped; that must not end the thread.
     let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
-    // A stop that came in during the last stretch is decided before the outcome.
+    // A stop that came in while the operation last ran is decided before its outcome.
     if let Some(event) = core.shared.inbox.take_end() {
         core.step(event);
     }
@@ -254,7 +254,7 @@ pub(crate) async fn attend<T>(
     }
 }
 
-/// Waits for work that did not end at once. `None` when the engine aborted it meanwhile.
+/// Waits for work that did not end at once. Returns `None` when the engine aborted it meanwhile.
 async fn wait<T>(
     core: &mut Core,
     op: OpId,

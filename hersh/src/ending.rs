@@ -7,23 +7,24 @@ use serde::{Deserialize, Serialize};
 /// What a watcher is doing, as the outside sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WatcherState {
-    /// Not started yet.
+    /// The watcher has not started yet.
     NotRun,
-    /// The managed function has not succeeded yet: its first run, or a retry of it.
+    /// The managed function has not succeeded yet: its first run, or a retry of that run, is under
+    /// way.
     InitRun,
-    /// Waiting for a signal (or, after one or two failures, for the next light retry).
+    /// The watcher waits for a signal (or, after one or two failures, for the next light retry).
     Ready,
     /// The managed function runs.
     Running,
-    /// Several runs failed in a row; waiting before the next try.
+    /// Several runs failed in a row; the watcher waits before the next try.
     WaitRecover,
     /// The cleanup function runs.
     Stopping,
-    /// Ended because somebody asked.
+    /// The watcher ended because somebody asked.
     Stopped,
-    /// Ended at once because somebody asked.
+    /// The watcher ended at once because somebody asked.
     Killed,
-    /// Ended because it could not go on.
+    /// The watcher ended because it could not go on.
     Crashed,
 }
 
@@ -41,7 +42,7 @@ impl WatcherState {
         Self::Crashed,
     ];
 
-    /// The name that the WatcherAPI shows.
+    /// Returns the name that the WatcherAPI shows.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +58,7 @@ impl WatcherState {
         }
     }
 
-    /// True while messages are taken.
+    /// Returns true while messages are taken.
     #[must_use]
     pub fn is_running(self) -> bool {
         match self {
@@ -76,16 +77,16 @@ impl fmt::Display for WatcherState {
 /// How a watcher ends, weakest first: a stronger wish replaces a weaker one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EndKind {
-    /// Asked; the run in progress may finish.
+    /// Somebody asked for the end; the run in progress may finish.
     Stopped,
-    /// Asked; the run in progress is dropped.
+    /// Somebody asked for the end; the run in progress is dropped.
     Killed,
-    /// It could not go on.
+    /// The watcher could not go on.
     Crashed,
 }
 
 impl EndKind {
-    /// The state that a watcher is in after this end.
+    /// Returns the state that a watcher is in after this end.
     #[must_use]
     pub fn state(self) -> WatcherState {
         match self {
@@ -99,14 +100,14 @@ impl EndKind {
 /// How and why a watcher ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ending {
-    /// How.
+    /// The kind of the end.
     pub kind: EndKind,
-    /// Why, in a sentence.
+    /// The reason of the end, in a sentence.
     pub reason: Arc<str>,
 }
 
 impl Ending {
-    /// An end of one kind with its reason.
+    /// Returns an end of one kind with its reason.
     pub(crate) fn new(kind: EndKind, reason: impl Into<Arc<str>>) -> Self {
         Self {
             kind,
@@ -114,7 +115,7 @@ impl Ending {
         }
     }
 
-    /// The stronger of two; of equals, the first.
+    /// Returns the stronger of two ends; of equally strong ones, the first.
     pub(crate) fn stronger(self, other: Self) -> Self {
         if other.kind > self.kind { other } else { self }
     }

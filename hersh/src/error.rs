@@ -9,17 +9,17 @@ pub type Result<T = ()> = std::result::Result<T, Error>;
 
 /// Why a run did not succeed: any error, made by `?`.
 ///
-/// It does not implement [`std::error::Error`] itself; that is what lets `?` take every type that
-/// does.
+/// This type does not implement [`std::error::Error`] itself: that is what lets `?` take every type
+/// that does.
 pub struct Error {
     inner: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// The longest chain of causes that is followed.
+/// The longest chain of causes that a search follows.
 const CHAIN_LIMIT: usize = 64;
 
 impl Error {
-    /// An error that is only a sentence.
+    /// Returns an error that is only a sentence.
     #[must_use]
     pub fn msg(sentence: impl Into<String>) -> Self {
         Self {
@@ -27,19 +27,19 @@ impl Error {
         }
     }
 
-    /// Takes in an error that is boxed already, such as one from another error library.
+    /// Wraps an error that is boxed already, such as one from another error library.
     #[must_use]
     pub fn from_boxed(inner: Box<dyn std::error::Error + Send + Sync>) -> Self {
         Self { inner }
     }
 
-    /// The control value in it, however deep.
+    /// Returns the control value in this error, however deep it is.
     #[must_use]
     pub fn control(&self) -> Option<&Control> {
         self.find()
     }
 
-    /// The hook error in it, however deep.
+    /// Returns the hook error in this error, however deep it is.
     #[must_use]
     pub fn hook(&self) -> Option<&HookError> {
         self.find()
@@ -63,7 +63,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     }
 }
 
-/// The sentence and, after colons, what caused it.
+/// Writes the sentence and, after colons, what caused the error.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = String::new();

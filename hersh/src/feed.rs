@@ -1,9 +1,11 @@
-//! What happens, told to those who watch live. While nobody does, it costs one look at a counter.
+//! The feed: tells live clients what happens. While no client follows, an item costs one look at a
+//! counter.
 //!
 //! ```text
 //! engine ──publish──► ring (bounded, oldest lost first) ──take──► whoever tells it on
 //! ```
-//! The engine leaves items and goes on: it never waits for, or works through, those who watch.
+//! The engine leaves items and goes on: it never waits for the clients, and never goes through them
+//! one by one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::signals::Signal;
 use crate::sync::{AtomicUsize, Mutex, Ordering, locked};
 use crate::var::Var;
 
-/// Most items that wait to be told on.
+/// Most items that wait to be told to the clients.
 pub(crate) const FEED_LIMIT: usize = 4_096;
 
 /// One thing that happened.
@@ -28,20 +30,20 @@ pub(crate) const FEED_LIMIT: usize = 4_096;
 pub(crate) enum Item {
     /// A signal was consumed.
     Signal(Signal),
-    /// The watcher does something else now.
+    /// The watcher does something else now: its state changed.
     State {
-        /// What.
+        /// The new state.
         state: WatcherState,
-        /// Since when, milliseconds since the Unix epoch.
+        /// When the state changed, milliseconds since the Unix epoch.
         at_ms: u64,
     },
-    /// A variable changed; its value is read when it is told.
+    /// A variable changed; its value is read when the item is told.
     Value(Arc<Var>),
     /// A line was logged.
     Log(LogLine),
 }
 
-/// Items on their way to those who watch.
+/// Items on their way to the clients that follow.
 #[derive(Debug)]
 pub(crate) struct Feed {
     watchers: AtomicUsize,
@@ -56,7 +58,7 @@ struct Ring {
 }
 
 impl Feed {
-    /// A feed that nobody watches.
+    /// Returns a feed that no client follows.
     pub(crate) fn new() -> Self {
         Self {
             watchers: AtomicUsize::new(0),
@@ -65,7 +67,7 @@ impl Feed {
         }
     }
 
-    /// Leaves an item, if somebody watches.
+    /// Leaves an item, if a client follows.
     pub(crate) fn publish(&self, item: impl FnOnce() -> Item) {
         if self.watchers.load(Ordering::Relaxed) == 0 {
             return;
@@ -84,15 +86,15 @@ impl Feed {
     }
 }
 
-/// The side of those who watch.
+/// The side of the clients.
 #[cfg(feature = "api")]
 impl Feed {
-    /// One more watches.
+    /// Counts one more client that follows.
     pub(crate) fn join(&self) {
         self.watchers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less watches.
+    /// Counts one client less.
     pub(crate) fn leave(&self) {
         self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -102,7 +104,8 @@ impl Feed {
         self.news.notified().await;
     }
 
-    /// Takes all items out, oldest first, and how many before them were lost.
+    /// Takes out all items, oldest first, and returns them with the number of items lost before
+    /// them.
     pub(crate) fn take(&self) -> (VecDeque<Item>, u64) {
         let mut ring = locked(&self.ring);
         (

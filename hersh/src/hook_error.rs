@@ -1,4 +1,4 @@
-//! Errors of hooks. Each names the hook and the name or key it was called with.
+//! Errors of hooks. Each names the hook, and the name or key that the hook was called with.
 
 use std::time::Duration;
 
@@ -35,12 +35,12 @@ pub enum HookError {
         hook: &'static str,
         /// The name.
         name: String,
-        /// How it was registered first.
+        /// What the name was registered as first.
         registered: String,
         /// What this call asks for.
         asked: String,
     },
-    /// The watcher has its limit of variables or memos.
+    /// The watcher already has as many variables or memos as it may have.
     #[error("{hook}({name:?}): the limit of {limit} is reached: register fewer, or clear some")]
     Limit {
         /// The hook.
@@ -60,7 +60,7 @@ pub enum HookError {
         hook: &'static str,
         /// The name.
         name: String,
-        /// What was asked.
+        /// The interval that was asked for.
         every: Duration,
     },
     /// A variable can be registered in a run only, not in the cleanup.
@@ -71,7 +71,7 @@ pub enum HookError {
         /// The name.
         name: String,
     },
-    /// What a replayed journal holds for this variable is no value of its type.
+    /// A replayed journal holds something for this variable that is no value of its type.
     #[error("{hook}({name:?}): the recorded value is no {asked}: {message}")]
     Recorded {
         /// The hook.
@@ -80,7 +80,7 @@ pub enum HookError {
         name: String,
         /// The type asked for.
         asked: &'static str,
-        /// What the decoder said.
+        /// The message of the decoder.
         message: String,
     },
     /// The stored value is not of the type asked for.
@@ -92,7 +92,7 @@ pub enum HookError {
         key: String,
         /// The type asked for.
         asked: &'static str,
-        /// What the decoder said.
+        /// The message of the decoder.
         message: String,
     },
     /// The new value cannot be written as JSON.
@@ -102,7 +102,7 @@ pub enum HookError {
         hook: &'static str,
         /// The key.
         key: String,
-        /// What the encoder said.
+        /// The message of the encoder.
         message: String,
     },
     /// The context would grow past its limits.
@@ -115,16 +115,16 @@ pub enum HookError {
         hook: &'static str,
         /// The key.
         key: String,
-        /// Keys that it would have.
+        /// The number of keys that the context would have.
         keys: usize,
-        /// Bytes that it would have.
+        /// The number of bytes that the context would have.
         bytes: usize,
     },
 }
 
 impl HookError {
-    /// True for the errors of setting a variable up: no retry mends them, so in the first run
-    /// they crash the watcher at once.
+    /// Returns true for the errors of setting a variable up. No retry mends them, so in the first
+    /// run they crash the watcher at once.
     pub(crate) fn is_set_up(&self) -> bool {
         match self {
             Self::Name { .. }

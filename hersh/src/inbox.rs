@@ -6,10 +6,10 @@
 //! handles ──ask───► end      ─┘        (announced)   (FIFO)     all changed variables
 //! ```
 //!
-//! Senders meet at one lock, which the engine takes once for a whole burst; the announced queue
-//! has a lock of its own, which only a look from the API ever contends for. Contents stay here
-//! until the run that takes them in begins, so a count of what waits is always the truth and a
-//! look at the queue disturbs nobody.
+//! All senders share one lock, which the engine takes once for a whole burst. The announced queue
+//! has a lock of its own; only a look from the API ever contends for that one. Messages and
+//! variables stay in the inbox until the run that takes them in begins. So a count of what waits is
+//! always right, and a look at the queue disturbs nobody.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,9 +28,10 @@ pub(crate) struct Inbox {
     /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
-    /// True while a wish to end waits: looked at before every run without taking the lock.
+    /// True while a wish to end waits. The engine reads it before every run without taking the
+    /// lock.
     end_asked: AtomicBool,
-    /// True while a variable waits, likewise.
+    /// True while a variable waits. The engine reads it in the same way.
     has_changed: AtomicBool,
     bell: Bell,
     capacity: usize,
@@ -40,7 +41,7 @@ pub(crate) struct Inbox {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) content: Arc<str>,
-    /// When it came in, milliseconds since the Unix epoch.
+    /// When the message came in, milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
 }
 
@@ -58,31 +59,31 @@ struct Arrivals {
 /// What a run takes in.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
-    /// The message it is for.
+    /// The message of the run, if it carries one.
     pub(crate) message: Option<Message>,
-    /// Variables whose updates it takes in.
+    /// The variables whose updates the run takes in.
     pub(crate) changed: Vec<Arc<Var>>,
 }
 
-/// A look at what waits.
+/// Counts of what waits, and the oldest messages.
 #[cfg_attr(
     not(feature = "api"),
     allow(dead_code, reason = "only the API shows it")
 )]
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    /// Messages.
+    /// Number of messages that wait.
     pub(crate) messages: usize,
-    /// Variables with an update.
+    /// Number of variables with an update that waits.
     pub(crate) variables: usize,
-    /// Wishes to end.
+    /// Number of wishes to end that wait.
     pub(crate) ends: usize,
     /// The oldest messages, at most as many as asked for.
     pub(crate) oldest: Vec<Message>,
 }
 
 impl Inbox {
-    /// An empty inbox for at most `capacity` messages. Takes no memory for them in advance.
+    /// Returns an empty inbox for at most `capacity` messages. Takes no memory for them in advance.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             arrivals: Mutex::new(Arrivals::default()),
@@ -96,7 +97,7 @@ impl Inbox {
         }
     }
 
-    /// How many messages may wait.
+    /// Returns how many messages may wait.
     #[cfg(feature = "api")]
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
@@ -129,7 +130,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Notes that a variable has an update. Called once per update that found none pending.
+    /// Notes that a variable has an update. Called only for an update that found none pending, so
+    /// that each variable is noted once.
     pub(crate) fn mark_changed(&self, var: Arc<Var>) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.changed.push(var);
@@ -176,7 +178,7 @@ impl Inbox {
             return None;
         }
         if let Some(event) = self.take_end() {
-            // Whatever else came in is told next.
+            // The bell rings again, so that the next call tells what else came in.
             self.bell.ring();
             return Some(event);
         }
@@ -201,7 +203,8 @@ impl Inbox {
             let mut queue = locked(&self.queue);
             intake.message = queue.pop_front();
             if let Some(message) = &intake.message {
-                // Only the engine changes these, always under this lock.
+                // Only the engine changes these two counts, always under this lock, so nothing
+                // comes between load and store.
                 let queued = self.queued.load(Ordering::Relaxed) - 1;
                 self.queued.store(queued, Ordering::Relaxed);
                 let bytes = self.queued_bytes.load(Ordering::Relaxed) - message.content.len();
@@ -215,12 +218,12 @@ impl Inbox {
         }
     }
 
-    /// Resolves once something came in that no look has told yet.
+    /// Waits until something has come in that no call of [`Inbox::take_event`] has told yet.
     pub(crate) async fn arrival(&self) {
         self.bell.rings().await;
     }
 
-    /// Whether something came in that no look has told yet.
+    /// Returns whether something has come in that no call of [`Inbox::take_event`] has told yet.
     pub(crate) fn has_news(&self) -> bool {
         self.bell.is_rung()
     }
@@ -230,7 +233,7 @@ impl Inbox {
         locked(&self.arrivals).closed = true;
     }
 
-    /// Forgets what waits: the watcher is over.
+    /// Forgets what waits, because the watcher is over.
     pub(crate) fn clear(&self) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.closed = true;
@@ -242,13 +245,13 @@ impl Inbox {
         self.queued_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Messages that wait.
+    /// Returns how many messages wait.
     pub(crate) fn waiting(&self) -> usize {
         let arrivals = locked(&self.arrivals);
         arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
     }
 
-    /// A look at what waits, with at most `limit` of the oldest messages. Disturbs nothing.
+    /// Returns what waits, with at most `limit` of the oldest messages. Takes nothing out.
     #[cfg_attr(
         not(feature = "api"),
         allow(dead_code, reason = "only the API shows it")
@@ -265,7 +268,7 @@ impl Inbox {
         }
     }
 
-    /// Moves all arrived messages behind the announced ones; how many they are.
+    /// Moves all arrived messages behind the announced ones and returns how many they are.
     fn enqueue(&self, arrivals: &mut Arrivals) -> u64 {
         let mut queue = locked(&self.queue);
         let count = arrivals.messages.len();
@@ -283,7 +286,8 @@ impl Inbox {
 }
 
 impl Var {
-    /// Leaves a value for the next run, replacing one that waits: a burst costs a slot.
+    /// Leaves a value for the next run. It replaces a value that waits, so a burst takes memory for
+    /// one value.
     pub(crate) fn offer<T: Watchable>(
         self: &Arc<Self>,
         value: Arc<T>,
@@ -298,13 +302,13 @@ impl Var {
         offered(self, self.leave(None, Some(error), at), inbox);
     }
 
-    /// Leaves for the next run that the last error is over, beside a value that waits.
+    /// Leaves word for the next run that the last error is over, beside a value that waits.
     pub(crate) fn offer_error_over(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
         offered(self, self.leave(None, None, at), inbox);
     }
 }
 
-/// Has the next run look at a variable for which nothing waited before.
+/// Makes the next run look at a variable, if nothing waited for that variable before.
 fn offered(var: &Arc<Var>, is_first: bool, inbox: &Inbox) {
     if is_first {
         inbox.mark_changed(var.clone());

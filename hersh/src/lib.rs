@@ -9,11 +9,11 @@
 //! ```
 //!
 //! You write one `async` function over [`Context`]. It runs once at the start and then for each
-//! signal: every message has exactly one run, in order; a changed variable has one soon; every
-//! run first takes in all variable updates that wait. What it sets in the context is committed
-//! when it succeeds and survives restarts; when it fails, it leaves no trace and is tried again,
-//! by [`Recovery`]. The [`guide`] says what exactly holds, which hook is for what, and how it
-//! compares with actors and React.
+//! signal: every message has exactly one run, in order; a changed variable has one soon; every run
+//! first takes in all variable updates that wait. What a run sets in the context is committed when
+//! the run succeeds, and survives restarts. A failed run leaves no trace and is tried again, by
+//! [`Recovery`]. The [`guide`] says what exactly holds, which hook is for what, and how this
+//! framework compares with actors and React.
 //!
 //! # A first program
 //!
@@ -70,8 +70,8 @@
 //!
 //! With `HERSH_JOURNAL_DIR=journal` every run is recorded. `HERSH_REPLAY=journal cargo run`, or
 //! [`replay`] in a test, makes the same runs again with the program as it is now, and names the
-//! first that differs. A run that acts on the world asks [`Context::is_live`] first, so that a replay
-//! does nothing twice.
+//! first run that differs. A run that acts on the world asks [`Context::is_live`] first, so that a
+//! replay does nothing twice.
 //!
 //! # Embedded
 //!

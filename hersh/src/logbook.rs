@@ -1,7 +1,8 @@
 //! The watcher's bounded log, and its structured lines on stdout.
 //!
-//! Each kind has a ring of its own, so that chatter of one pushes out no fault of another. How
-//! runs ended is kept as data and becomes text when somebody looks: it is written once a run.
+//! Each kind of line has a ring of its own, so that many lines of one kind push out no fault of
+//! another. The ends of runs are kept as data and become text when somebody looks, because one is
+//! written for every run.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -23,9 +24,9 @@ pub const LOG_MESSAGE_LIMIT_BYTES: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As expected.
+    /// Something went as expected.
     Info,
-    /// Worth a look.
+    /// Something is worth a look.
     Warn,
     /// Something failed.
     Error,
@@ -54,16 +55,16 @@ pub enum LogKind {
 pub struct LogLine {
     /// Grows from line to line over all kinds and never repeats.
     pub id: u64,
-    /// When.
+    /// When the line was written.
     #[serde(serialize_with = "as_rfc3339")]
     pub time: SystemTime,
-    /// How much it matters.
+    /// How much the line matters.
     pub level: Level,
-    /// What it is about.
+    /// What the line is about.
     pub kind: LogKind,
-    /// The run it belongs to, 0 for none.
+    /// The run that the line belongs to, 0 for none.
     pub run: u64,
-    /// What it says.
+    /// The text of the line.
     pub message: Arc<str>,
 }
 
@@ -72,11 +73,11 @@ pub struct LogLine {
 pub(crate) struct RunResult {
     /// The run.
     pub(crate) run: u64,
-    /// When it ended, milliseconds since the Unix epoch.
+    /// When the run ended, milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    /// From its beginning to its end.
+    /// The time from the run's beginning to its end.
     pub(crate) took: Duration,
-    /// Why it did not succeed, if it did not.
+    /// Why the run did not succeed; `None` when it did.
     pub(crate) failure: Option<Arc<str>>,
 }
 
@@ -119,7 +120,7 @@ impl LogKind {
 }
 
 impl Logbook {
-    /// An empty log; `stdout` names the watcher when lines are printed too.
+    /// Returns an empty log; `stdout` names the watcher when lines are printed too.
     pub(crate) fn new(stdout: Option<Arc<str>>) -> Self {
         Self {
             rings: Mutex::new(Rings::default()),
@@ -129,7 +130,7 @@ impl Logbook {
         }
     }
 
-    /// Adds a line and gives it back. Lines of kind `EffectResult` go to [`Logbook::ended`].
+    /// Adds a line and returns it. Lines of kind `EffectResult` go to [`Logbook::ended`].
     pub(crate) fn write(
         &self,
         time: SystemTime,
@@ -141,7 +142,7 @@ impl Logbook {
         let message = Arc::from(cut(message));
         let mut rings = locked(&self.rings);
         let line = LogLine {
-            // Under the lock, so that a later line of a ring has the greater number.
+            // The id is taken under the lock, so that a later line of a ring has the greater one.
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             time,
             level,
@@ -170,14 +171,14 @@ impl Logbook {
         push(&mut results, (id, result));
     }
 
-    /// Lines of all kinds so far, kept or not. Whoever asks afterwards sees them all: numbers are
-    /// given out under the locks of the rings.
+    /// Returns how many lines of all kinds were written so far, kept or not. A caller that reads
+    /// the log afterwards sees all of them: ids are given out under the locks of the rings.
     #[cfg(feature = "api")]
     pub(crate) fn written(&self) -> u64 {
         self.next_id.load(Ordering::Relaxed) - 1
     }
 
-    /// The newest lines of one kind, at most `limit`, oldest first.
+    /// Returns the newest lines of one kind, at most `limit`, oldest first.
     pub(crate) fn newest(&self, kind: LogKind, limit: usize) -> Vec<LogLine> {
         if kind == LogKind::EffectResult {
             let results = locked(&self.results);
@@ -193,7 +194,7 @@ impl Logbook {
             .collect()
     }
 
-    /// The kept lines of some kinds, oldest first.
+    /// Returns the kept lines of some kinds, oldest first.
     pub(crate) fn lines(&self, kinds: &[LogKind]) -> Vec<LogLine> {
         let lines = kinds.iter().flat_map(|kind| self.newest(*kind, usize::MAX));
         let mut lines: Vec<LogLine> = lines.collect();
@@ -238,7 +239,7 @@ fn as_line((id, result): &(u64, RunResult)) -> LogLine {
     }
 }
 
-/// Prints one line. A closed stdout is no reason to end a program, so it is ignored.
+/// Prints one line. An error of stdout is ignored: a closed stdout is no reason to end a program.
 fn print(watcher: &str, line: &LogLine) {
     if let Ok(mut text) = serde_json::to_vec(&Printed { watcher, line }) {
         text.push(b'\n');
@@ -247,7 +248,7 @@ fn print(watcher: &str, line: &LogLine) {
     }
 }
 
-/// At most [`LOG_MESSAGE_LIMIT_BYTES`] of `message`, cut between characters.
+/// Returns at most [`LOG_MESSAGE_LIMIT_BYTES`] of `message`, cut between characters.
 fn cut(message: &str) -> &str {
     let mut end = message.len().min(LOG_MESSAGE_LIMIT_BYTES);
     while !message.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! Managed functions behind a common face.
+//! Managed functions with their types erased.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use crate::returned::RunReturn;
 use crate::{Context, Error};
 
-/// A function over the context whose type is forgotten. Used where one allocation per call is no
+/// A function over the context whose type is erased. Used where one allocation per call does not
 /// matter.
 pub(crate) struct CleanupFn(Box<dyn Call + Send>);
 
@@ -27,7 +27,7 @@ where
 }
 
 impl CleanupFn {
-    /// Forgets the type of `function`.
+    /// Erases the type of `function`.
     pub(crate) fn new<F, E>(function: F) -> Self
     where
         F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
@@ -36,7 +36,7 @@ impl CleanupFn {
         Self(Box::new(function))
     }
 
-    /// Calls it.
+    /// Calls the function.
     pub(crate) fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
         self.0.call(cx)
     }

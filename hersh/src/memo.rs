@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::sync::{Mutex, locked};
 
-/// What the outside may know of the kept values.
+/// The kept values, as far as the outside may know of them.
 #[derive(Debug)]
 pub(crate) struct Memos {
     kept: Mutex<BTreeMap<Arc<str>, MemoInfo>>,
@@ -16,9 +16,9 @@ pub(crate) struct Memos {
 /// A kept value as it is shown: values themselves need not be data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoInfo {
-    /// The name of its type.
+    /// The name of the value's type.
     pub(crate) type_name: &'static str,
-    /// When it was computed.
+    /// When the value was computed.
     pub(crate) at: SystemTime,
 }
 
@@ -35,14 +35,14 @@ struct Entry {
 }
 
 impl Memos {
-    /// Nothing yet.
+    /// Returns an empty set of infos.
     pub(crate) fn new() -> Self {
         Self {
             kept: Mutex::new(BTreeMap::new()),
         }
     }
 
-    /// What is kept, by name.
+    /// Returns what is kept, by name.
     #[cfg_attr(
         not(feature = "api"),
         allow(dead_code, reason = "only the API shows them")
@@ -53,12 +53,12 @@ impl Memos {
 }
 
 impl Cache {
-    /// How many values are kept.
+    /// Returns how many values are kept.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// The kept value, or the name of its type when that is another.
+    /// Returns the kept value, or the name of its type when that is another.
     pub(crate) fn get<T: Send + Sync + 'static>(
         &self,
         name: &str,
@@ -81,7 +81,7 @@ impl Cache {
         self.values.insert(name, Entry { value, type_name });
     }
 
-    /// Forgets a value; whether there was one.
+    /// Forgets a value and returns whether there was one.
     pub(crate) fn remove(&mut self, name: &str, memos: &Memos) -> bool {
         locked(&memos.kept).remove(name);
         self.values.remove(name).is_some()

@@ -1,14 +1,14 @@
-//! Panics of a user's code: told, or of no matter.
+//! Panics of a user's code: turned into text, or ignored.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Drops what is a user's. A panic of its destructor concerns nobody: what it belonged to is over.
+/// Drops a user's value. A panic of its destructor is ignored: what the value belonged to is over.
 pub(crate) fn discard<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
 }
 
-/// What a panic says of itself.
+/// Returns the text of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

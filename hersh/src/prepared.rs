@@ -14,7 +14,8 @@ use crate::snapshot::StateDir;
 use crate::store::Store;
 use crate::{Context, Error};
 
-/// What a start has opened. Made where the watcher is started, used on its own thread.
+/// What a start has opened. It is made where the watcher is started, and used on the watcher's
+/// thread.
 pub(crate) struct Prepared {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
@@ -28,7 +29,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The loop that runs `managed`. Made on the thread that it runs on.
+    /// Returns the loop that runs `managed`. Called on the thread that the loop runs on.
     pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
     where
         F: AsyncFnMut(&mut Context) -> Result<(), E>,

@@ -10,31 +10,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::logbook::{Level, LogKind, Logbook};
 use crate::{Builder, Context, EndKind, Ending, Error, ReplayError, Replayed, Watcher};
 
-/// The name of the watcher; default the program's file name.
+/// Environment variable for the name of the watcher; default the program's file name.
 const ENV_ID: &str = "HERSH_WATCHER_ID";
-/// Where the API listens, `host:port`, or `none`; default all interfaces, port 8080: in a sandbox
-/// the proxy comes over the container's address, and nobody else can.
+/// Environment variable for the address that the API listens on, `host:port`, or `none`. Default
+/// all interfaces, port 8080: in a sandbox the proxy connects to the container's address, and
+/// nobody else can.
 #[cfg(feature = "api")]
 const ENV_ADDRESS: &str = "HERSH_WATCHER_ADDRESS";
-/// The Unix socket that the API listens on as well; none by default.
+/// Environment variable for the Unix socket that the API listens on as well; none by default.
 #[cfg(feature = "api")]
 const ENV_SOCKET: &str = "HERSH_WATCHER_SOCKET";
-/// The folder of the durable context; default `/state` when it is there.
+/// Environment variable for the folder of the durable context; default `/state` when that exists.
 const ENV_STATE_DIR: &str = "HERSH_STATE_DIR";
-/// The folder of the journal; none by default.
+/// Environment variable for the folder of the journal; none by default.
 const ENV_JOURNAL_DIR: &str = "HERSH_JOURNAL_DIR";
-/// A journal to be replayed instead of serving.
+/// Environment variable for a journal that is replayed instead of serving.
 const ENV_REPLAY: &str = "HERSH_REPLAY";
-/// From the stop signal to the forced end, milliseconds.
+/// Environment variable for the time from the stop signal to the forced end, milliseconds.
 const ENV_STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
 
 #[cfg(feature = "api")]
 const DEFAULT_ADDRESS: &str = "0.0.0.0:8080";
 const DEFAULT_STATE_DIR: &str = "/state";
-/// Shorter than the ten seconds that a host usually grants before it kills.
+/// Default time from the stop signal to the forced end. It is shorter than the ten seconds that a
+/// host usually grants before it kills.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(9);
 
-/// How long the last line may take.
+/// Longest time that writing the last line may take.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Exit code after a crash, or when the program did not stop within the grace period.
@@ -46,8 +48,8 @@ const EXIT_KILLED: u8 = 3;
 /// Exit code when a replay differs from its journal.
 const EXIT_DIVERGED: u8 = 4;
 
-/// Runs a watcher as the whole of a program, with its settings from the environment. Called from
-/// a plain `main`, outside any async runtime.
+/// Runs a watcher as the whole of a program, with its settings from the environment. Call it from a
+/// plain `main`, outside any async runtime.
 ///
 /// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
 /// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for none) and on the
@@ -74,15 +76,17 @@ where
 /// its outcome, what it changed in the durable context, what it logged, how many random numbers
 /// it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
 ///
-/// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]; its newest
-/// session is replayed) or a part of it, from which on its session is replayed. [`Context::env`] shows this process's
-/// environment.
+/// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]); its newest
+/// session is replayed. Or `journal` is one part of such a folder; its session is replayed from
+/// that part on. [`Context::env`] shows this process's environment.
 ///
-/// **Whatever a run does to the world, a replay does again**: guard it with [`Context::is_live`], or
-/// replay where nothing can be reached. Time that is paused does not wait for an answer either.
+/// **Whatever a run does to the world, a replay does again**: guard such acts with
+/// [`Context::is_live`], or replay where nothing can be reached. A replay's time is paused and does
+/// not wait for an answer either.
 ///
-/// A named part is replayed with those of its session that follow. That agrees when what the function keeps from run to run
-/// is in the durable context, not in variables that its closure captured.
+/// A named part is replayed with the later parts of its session. The replay agrees when what the
+/// function keeps from run to run is in the durable context, not in variables that its closure
+/// captured.
 ///
 /// ```no_run
 /// # async fn managed(_: &mut hersh::Context) -> hersh::Result { Ok(()) }
@@ -103,7 +107,7 @@ where
 }
 
 impl Watcher {
-    /// Settings from the environment, as [`crate::main`] uses them.
+    /// Returns settings from the environment, as [`crate::main`] uses them.
     pub fn from_env() -> Builder {
         let env: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(key, value)| Some((text(key)?, text(value)?)))
@@ -165,7 +169,8 @@ impl Builder {
                 EndKind::Crashed => ExitCode::from(EXIT_CRASHED),
             },
             Err((code, message)) => {
-                // A reader of stdout that has stalled must not keep the process from its end.
+                // A thread of its own prints: a reader of stdout that has stalled must not keep the
+                // process from ending.
                 let (told, is_told) = std::sync::mpsc::channel();
                 std::thread::spawn(move || {
                     log.write(
@@ -183,7 +188,7 @@ impl Builder {
         }
     }
 
-    /// How long a stop by signal may take as a whole.
+    /// Returns how long a stop by signal may take as a whole.
     fn signal_grace(&self) -> Result<Duration, String> {
         match self.env.get(ENV_STOP_GRACE) {
             None => Ok(DEFAULT_STOP_GRACE),
@@ -194,7 +199,7 @@ impl Builder {
     }
 }
 
-/// Runs the watcher until it is over or the grace period is; errors carry their exit code.
+/// Runs the watcher until it or the grace period is over; errors carry their exit code.
 async fn serve<F, E>(builder: Builder, managed: F) -> Result<Ending, (u8, String)>
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
@@ -202,9 +207,10 @@ where
 {
     let not_started = |message: String| (EXIT_NOT_STARTED, format!("cannot start: {message}"));
     let grace = builder.signal_grace().map_err(not_started)?;
-    // The run in progress may take half of it, so that the cleanup has the other.
+    // The run in progress may take half of the grace, so that the cleanup has the other half.
     let builder = builder.stop_grace_at_most(grace / 2);
-    // Before the start: the first process of a container ignores signals it does not handle.
+    // The signals are handled before the start: the first process of a container ignores signals
+    // that it does not handle.
     let mut signals = Signals::new().map_err(|error| not_started(error.to_string()))?;
     let watcher = builder
         .start(managed)
@@ -216,7 +222,8 @@ where
     };
     watcher.stop(name);
     tokio::select! {
-        // A watcher that has ended well has, even if the signal was sent twice.
+        // The watcher's end is looked at first: a watcher that has ended well counts as such, even
+        // if the signal was sent twice.
         biased;
         ending = watcher.wait() => Ok(ending),
         name = signals.next() => {
@@ -229,7 +236,7 @@ where
     }
 }
 
-/// What a replay says at its end, and with which exit code.
+/// Returns what a replay says at its end, and with which exit code and level.
 fn replayed(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
     match result {
         Ok(replayed) => {

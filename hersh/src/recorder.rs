@@ -1,5 +1,5 @@
-//! Records runs, if there is a journal. A journal that fails ends, and the watcher goes on: it is
-//! there to explain what happened, not to decide what happens.
+//! Records runs, if there is a journal. A journal that fails ends, and the watcher goes on: the
+//! journal is there to explain what happened, not to decide what happens.
 
 use std::io;
 use std::path::Path;
@@ -26,14 +26,14 @@ pub(crate) struct Recorder {
 /// An open journal.
 pub(crate) struct Session {
     pub(crate) writer: JournalWriter,
-    /// A random number, the same in all parts.
+    /// A random number that names the session, the same in all parts.
     pub(crate) id: u64,
     pub(crate) parts: u32,
     pub(crate) seed: u64,
 }
 
 impl Recorder {
-    /// Records to a journal, if there is one.
+    /// Returns a recorder that records to a journal, if there is one.
     pub(crate) fn new(journal: Option<Session>) -> Self {
         Self {
             journal,
@@ -41,19 +41,19 @@ impl Recorder {
         }
     }
 
-    /// Whether runs are recorded.
+    /// Returns whether runs are recorded.
     pub(crate) fn is_on(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// A run has ended with what `cx` holds; it is recorded once it is settled.
+    /// Notes that a run has ended with what `cx` holds. The run is recorded once it is settled.
     pub(crate) fn ran(&mut self, cx: &mut Context, kind: RunKind, outcome: RecordedOutcome) {
         if self.journal.is_some() {
             self.unsettled = cx.record(kind, outcome).map(Box::new);
         }
     }
 
-    /// What the run changed is durable, or why it is not.
+    /// Records the run: its changes are durable, or `unsaved` says why they are not.
     pub(crate) fn settle(&mut self, cx: &Context, unsaved: Option<&str>) {
         let Some(mut run) = self.unsettled.take() else {
             return;
@@ -80,19 +80,19 @@ impl Recorder {
         }
     }
 
-    /// When what is written is to be synced, if anything is.
+    /// Returns when written bytes are to be synced, if any are not.
     pub(crate) fn sync_due(&self) -> Option<Instant> {
         self.journal.as_ref()?.writer.sync_due()
     }
 
-    /// Syncs what is written.
+    /// Syncs written bytes.
     pub(crate) fn sync(&mut self) {
         if let Some(session) = &mut self.journal {
             session.writer.sync();
         }
     }
 
-    /// The watcher is over.
+    /// Writes the last entry, because the watcher is over.
     pub(crate) fn finish(&mut self, cx: &Context, ending: &Ending) {
         let entry = Entry::Ended {
             ending: ending.to_string(),
@@ -146,7 +146,7 @@ impl Session {
         })
     }
 
-    /// How a part that begins now begins.
+    /// Returns the beginning of a part that begins now.
     fn part(&self, cx: &Context) -> Part {
         Part {
             version: VERSION,

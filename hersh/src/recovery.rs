@@ -30,7 +30,7 @@ pub struct Recovery {
 /// What a failure leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run again after a light delay; the watcher still counts as well.
+    /// Run again after a light delay; the watcher still counts as `Ready`.
     Retry {
         /// How long to wait, milliseconds.
         after_ms: u64,
@@ -57,7 +57,7 @@ impl Default for Recovery {
 }
 
 impl Recovery {
-    /// What follows the `failures`-th failure in a row (1 for the first).
+    /// Returns what follows the `failures`-th failure in a row (1 for the first).
     #[must_use]
     pub fn after(&self, failures: u32) -> Verdict {
         if failures >= self.max_consecutive_failures {

@@ -30,9 +30,9 @@ pub(crate) struct Rehearsal<F> {
 
 /// What a run did.
 pub(crate) struct Seen {
-    /// The run with what came of it in place of what was recorded.
+    /// The run, with its results of this rehearsal in place of the recorded ones.
     pub(crate) run: RecordedRun,
-    /// The hook that could not be set up, if that is why it failed.
+    /// The hook that could not be set up, if the run failed for that reason.
     pub(crate) hook: Option<HookError>,
 }
 
@@ -41,7 +41,7 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    /// A watcher that begins as `part` does.
+    /// Returns a rehearsal that begins as `part` does.
     pub(crate) fn new(
         managed: F,
         part: Part,
@@ -60,7 +60,7 @@ where
             store,
             env,
             seed: part.seed,
-            // No source runs.
+            // The value does not matter, because no source runs.
             call_timeout: Duration::MAX,
             sources: Sources::Scripted { saved },
             records: true,
@@ -72,7 +72,7 @@ where
         }
     }
 
-    /// Makes one run with what `recorded` took in. What it changed is committed if it succeeded.
+    /// Makes one run with the inputs of `recorded`. Its changes are committed if it succeeded.
     ///
     /// # Errors
     /// When an update is no value of its variable.

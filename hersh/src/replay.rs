@@ -19,15 +19,16 @@ use crate::{Context, Error};
 /// A journal that was replayed to its end, without a difference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replayed {
-    /// The watcher that recorded it.
+    /// The name of the watcher that recorded the journal.
     pub watcher: Arc<str>,
     /// The number of the first run that was replayed; 1 unless older parts are gone.
     pub first_run: u64,
     /// How many runs were replayed.
     pub runs: u64,
-    /// How the recorded session ended, if it came to say so.
+    /// How the recorded session ended, if its end was recorded.
     pub ending: Option<String>,
-    /// Bytes of an entry at the end whose rest was never written, as a crash leaves them.
+    /// The number of bytes at the end of an entry whose rest was never written, as a crash leaves
+    /// them.
     pub torn_bytes: usize,
     /// The durable context after the last run.
     pub context: BTreeMap<Arc<str>, serde_json::Value>,
@@ -44,13 +45,13 @@ pub enum ReplayError {
     Unreadable {
         /// What is wrong, and where.
         message: String,
-        /// Runs that were replayed before.
+        /// The number of runs that were replayed before.
         runs: u64,
     },
     /// No thread or runtime could be made.
     #[error("cannot replay: {error}")]
     Thread {
-        /// What the system said.
+        /// The error of the system.
         error: String,
     },
 }

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use crate::{Ending, Error, HookError};
 
-/// What a function returned, as data. Made where panics are caught: turning an error into text is
-/// a user's code too.
+/// What a function returned, as data. It is made where panics are caught, because turning an error
+/// into text runs a user's code too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RunReturn {
-    /// `Ok`.
+    /// The function returned `Ok`.
     Well,
-    /// A control value, however deep.
+    /// The function returned a control value, however deep.
     Steered(Ending),
-    /// Another error.
+    /// The function returned another error.
     Failed {
-        /// What it says.
+        /// The text of the error.
         reason: Arc<str>,
-        /// The hook error in it.
+        /// The hook error in that error, if there is one.
         hook: Option<HookError>,
     },
 }
 
 impl RunReturn {
-    /// What `result` is.
+    /// Returns `result` as data.
     pub(crate) fn of<E: Into<Error>>(result: Result<(), E>) -> Self {
         let Err(error) = result else {
             return Self::Well;
@@ -37,7 +37,7 @@ impl RunReturn {
         }
     }
 
-    /// What it is when the call panicked with this text.
+    /// Returns the data of a call that panicked with this text.
     pub(crate) fn panicked(text: String) -> Self {
         Self::Failed {
             reason: text.into(),

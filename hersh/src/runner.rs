@@ -1,8 +1,8 @@
 //! The loop around the engine: waits, steps, carries out effects. Owns the engine's thread.
 //!
-//! One operation (run, save or cleanup) is in progress at a time. While it is, the loop goes on
-//! taking in what happens, so a stop or a deadline is decided at once; an operation that the
-//! engine aborts is dropped before anything else begins.
+//! One operation (run, save or cleanup) is in progress at a time. While an operation is in
+//! progress, the loop goes on taking in events, so a stop or a deadline is decided at once. An
+//! operation that the engine aborts is dropped before anything else begins.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::shared::Milestone;
 use crate::snapshot::{Saved, StateDir};
 use crate::{Context, Ending, Error};
 
-/// A watcher on its way.
+/// A watcher with its managed function, as its loop runs it.
 pub(crate) struct Runner<F> {
     managed: F,
     cleanup: Option<CleanupFn>,
@@ -82,7 +82,7 @@ where
         }
     }
 
-    /// The next thing that happens while nothing is in progress.
+    /// Returns the next event while no operation is in progress.
     async fn next(&mut self) -> Event {
         if let Some(event) = self.core.arrived() {
             return event;
@@ -146,8 +146,8 @@ where
         self.show(began, failure);
     }
 
-    /// Commits what needs no write, forgets what changes nothing; whether something has to be
-    /// saved first.
+    /// Commits changes that need no write and forgets changes that change nothing. Returns whether
+    /// something has to be saved first.
     fn settle_changes(&mut self) -> bool {
         let changed = !self.cx.store.changes().is_empty();
         if changed && self.state_dir.is_none() {
@@ -168,7 +168,8 @@ where
         };
         let values = self.cx.store.merged();
         let work = async {
-            // Off this thread: a slow disk must not keep the engine from answering.
+            // The write happens off this thread: a slow disk must not keep the engine from
+            // answering.
             let write = tokio::task::spawn_blocking(move || directory.save(&values));
             write.await
         };
@@ -226,7 +227,7 @@ where
         self.core.step(Event::CleanupEnded { op, result });
     }
 
-    /// Makes what the run changed the context, and says what that was.
+    /// Writes what the run changed into the log, and commits it.
     fn commit(&mut self) {
         let run = self.cx.run_number();
         for (key, json) in self.cx.store.changes() {

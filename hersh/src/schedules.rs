@@ -11,8 +11,8 @@ use crate::inbox::{Inbox, Intake};
 use crate::var::Var;
 use crate::{EndKind, Ending};
 
-/// Runs every schedule in which threads are interrupted at most this often: nearly all faults
-/// need no more than two (M. Musuvathi, S. Qadeer, "Iterative context bounding", PLDI 2007).
+/// Most interruptions of threads in a schedule; every schedule within this bound runs. Nearly all
+/// faults need no more than two (M. Musuvathi, S. Qadeer, "Iterative context bounding", PLDI 2007).
 const INTERRUPTIONS: usize = 2;
 
 fn every_schedule(test: impl Fn() + Send + Sync + 'static) {
@@ -21,8 +21,8 @@ fn every_schedule(test: impl Fn() + Send + Sync + 'static) {
     model.check(test);
 }
 
-/// Takes in events and begins runs as the engine does, until `done` says so. Waits between, so a
-/// lost wake-up is a deadlock that loom reports.
+/// Takes in events and begins runs as the engine does, until `done` says so. It waits for the bell
+/// in between, so a lost wake-up is a deadlock that loom reports.
 fn engine(inbox: &Inbox, mut done: impl FnMut(Option<Event>, &Intake) -> bool) {
     loom::future::block_on(async {
         let mut waiting = 0;
@@ -103,7 +103,7 @@ fn a_wish_to_end_is_told_however_it_meets_a_message() {
         let asks = thread::spawn(move || {
             asker.ask_end(Ending::new(EndKind::Stopped, "enough"));
         });
-        // Refused when the wish came first: no run would follow.
+        // The message is refused when the wish to end came first: no run would follow.
         let mut served = inbox.push_message("a".into(), 0).is_err();
         let mut ended = false;
         engine(&inbox, |event, intake| {

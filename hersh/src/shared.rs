@@ -19,19 +19,19 @@ use crate::sync::{Mutex, locked};
 use crate::var::Var;
 use crate::{Ending, WatcherState};
 
-/// How far a watcher has come: what waiters wait for. Changes a few times in its life, not per
-/// run.
+/// How far a watcher has come. Waiters wait for a milestone; it changes a few times in a watcher's
+/// life, not in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Milestone {
     /// No run has succeeded yet.
     Starting,
     /// The first run succeeded.
     Up,
-    /// It is over and all it held is released, but for its API.
+    /// The watcher is over and has released all it held, except for its API.
     Ended(Ending),
 }
 
-/// The parts of a watcher that more than its engine's thread uses.
+/// The parts of a watcher that its engine's thread and other threads use.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: Arc<str>,
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) feed: Feed,
     pub(crate) memos: Memos,
-    /// Its journal, if it records.
+    /// The state of the journal, if runs are recorded.
     pub(crate) journal: Option<Arc<Mutex<JournalState>>>,
     pub(crate) milestone: watch::Sender<Milestone>,
     variables: Mutex<BTreeMap<Arc<str>, Arc<Var>>>,
@@ -52,27 +52,27 @@ pub(crate) struct Shared {
     failures: AtomicU64,
 }
 
-/// A look at a watcher.
+/// The status of a watcher at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What it is doing.
+    /// The state of the watcher.
     pub state: WatcherState,
-    /// Its name.
+    /// The name of the watcher.
     pub watcher_id: Arc<str>,
-    /// Since its start.
+    /// The time since the watcher's start.
     pub uptime: Duration,
-    /// When its state last changed.
+    /// When the state last changed.
     pub last_update: SystemTime,
-    /// Runs that have begun.
+    /// The number of runs that have begun.
     pub runs: u64,
-    /// Failed runs in a row.
+    /// The number of failed runs in a row.
     pub consecutive_failures: u64,
-    /// Messages that wait for their run.
+    /// The number of messages that wait for their run.
     pub waiting_messages: usize,
 }
 
 impl Shared {
-    /// A watcher that has not started.
+    /// Returns the shared parts of a watcher that has not started.
     pub(crate) fn new(id: Arc<str>, clock: Clock, inbox: Inbox, log: Logbook) -> Self {
         Self {
             id,
@@ -110,7 +110,7 @@ impl Shared {
         self.runs.store(run, Ordering::Relaxed);
     }
 
-    /// What the watcher is doing.
+    /// Returns what the watcher is doing.
     pub(crate) fn state(&self) -> WatcherState {
         let index = usize::from(self.state.load(Ordering::Acquire));
         WatcherState::ALL
@@ -119,7 +119,7 @@ impl Shared {
             .unwrap_or(WatcherState::Crashed)
     }
 
-    /// A look at everything.
+    /// Returns the status at this moment.
     pub(crate) fn status(&self) -> Status {
         let last_update = Duration::from_millis(self.last_update_ms.load(Ordering::Relaxed));
         Status {
@@ -145,7 +145,7 @@ impl Shared {
         self.recent.add(signal);
     }
 
-    /// Waits until it is over.
+    /// Waits until the watcher is over.
     #[cfg(feature = "api")]
     pub(crate) async fn ended(&self) -> Ending {
         let mut receiver = self.milestone.subscribe();
@@ -165,7 +165,7 @@ impl Shared {
         locked(&self.variables).insert(var.name.clone(), var);
     }
 
-    /// The registered variables, by name.
+    /// Returns the registered variables, by name.
     pub(crate) fn variables(&self) -> Vec<Arc<Var>> {
         locked(&self.variables).values().cloned().collect()
     }

@@ -14,11 +14,12 @@ pub(crate) struct Signal {
     pub(crate) kind: SignalKind,
     /// The message, the variable's name, or what the lifecycle signal says.
     pub(crate) content: Arc<str>,
-    /// When it came in (messages) or was consumed (others), milliseconds since the Unix epoch.
+    /// When a message came in, or when another signal was consumed, milliseconds since the Unix
+    /// epoch.
     pub(crate) at_ms: u64,
 }
 
-/// Which lane a signal came by.
+/// The lane that a signal came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalKind {
     /// A watched variable changed.
@@ -36,7 +37,7 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Nothing yet.
+    /// Returns an empty ring.
     pub(crate) fn new() -> Self {
         Self {
             ring: Mutex::new(VecDeque::new()),
@@ -52,7 +53,7 @@ impl Recent {
         ring.push_back(signal);
     }
 
-    /// The noted signals, oldest first.
+    /// Returns the noted signals, oldest first.
     #[cfg_attr(
         not(feature = "api"),
         allow(dead_code, reason = "only the API shows them")

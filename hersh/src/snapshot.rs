@@ -20,14 +20,14 @@ use crate::store::Values;
 const FILE: &str = "context.json";
 const TEMPORARY: &str = "context.json.new";
 const LOCK: &str = "context.lock";
-/// The form of the file. A later form gets the next number.
+/// The version of the file's format. A later format gets the next number.
 const VERSION: u32 = 1;
 
-/// A folder that one watcher keeps its context in. Locked while it lives.
+/// The folder where one watcher keeps its context. The folder is locked while this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    /// Holds the lock until it is dropped.
+    /// The lock file. It holds the lock until it is dropped.
     _lock: File,
 }
 
@@ -80,12 +80,13 @@ impl StateDir {
     /// Replaces the snapshot.
     ///
     /// # Errors
-    /// What the file system said; the old snapshot stands.
+    /// The error of the file system; the old snapshot stands.
     pub(crate) fn save(&self, values: &Values) -> io::Result<Saved> {
         let temporary = self.path.join(TEMPORARY);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            // A new file of our own, whatever somebody laid there.
+            // The old temporary file is gone: the next one is our own, whatever somebody had put
+            // there.
             Ok(()) | Err(_) => {}
         }
         let mut file = private().create_new(true).open(&temporary)?;
@@ -94,7 +95,8 @@ impl StateDir {
         drop(file);
         fs::rename(&temporary, self.path.join(FILE))?;
         let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
-        // The new snapshot is there: to call the run failed would be to do it twice.
+        // The new snapshot stands already: if the run counted as failed, its work would be done
+        // twice.
         Ok(synced.map_or_else(Saved::Unsynced, |()| Saved::Synced))
     }
 }
@@ -102,14 +104,14 @@ impl StateDir {
 /// How well a snapshot was saved.
 #[derive(Debug)]
 pub(crate) enum Saved {
-    /// It survives a power cut.
+    /// The snapshot survives a power cut.
     Synced,
-    /// It survives the process, but a power cut may bring the old one back: the folder could not
-    /// be synced.
+    /// The snapshot survives the end of the process, but a power cut may bring the old one back:
+    /// the folder could not be synced.
     Unsynced(io::Error),
 }
 
-/// For files that only their owner may read.
+/// Returns options for files that only their owner may read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);

@@ -1,5 +1,5 @@
-//! Where the values of watched variables come from: one task each, on the engine's thread, gone
-//! with it.
+//! The sources of watched variables: one task for each variable, on the engine's thread. The tasks
+//! end with that thread.
 //!
 //! ```text
 //! tick   ── sleep ──────────────────────────────┐
@@ -34,9 +34,10 @@ pub(crate) struct Target {
     pub(crate) var: Arc<Var>,
 }
 
-/// Feeds a variable every `every`.
+/// Feeds a variable with a tick every `every`.
 pub(crate) fn tick(target: Target, every: Duration) {
-    // Before the spawn: a run that blocks the thread delays the task, not the count.
+    // The start is read before the spawn: a run that blocks the thread then delays the task, not
+    // the count.
     let start = Instant::now();
     spawn_local(async move {
         let mut count = 0;
@@ -49,9 +50,9 @@ pub(crate) fn tick(target: Target, every: Duration) {
     });
 }
 
-/// Feeds a variable with what `poll` finds, folded into the last value, every `every`. A poll
-/// that lasts longer than `limit` is dropped; polls never overlap, and intervals that pass during
-/// one are left out.
+/// Feeds a variable with what `poll` finds, folded into the last value, every `every`. A poll that
+/// lasts longer than `limit` is dropped. Polls never overlap: intervals that pass during a poll are
+/// left out.
 pub(crate) fn call<T, F, E>(
     target: Target,
     initial: Arc<T>,
@@ -79,7 +80,7 @@ pub(crate) fn call<T, F, E>(
                     error = None;
                     target.value(last.clone());
                 }
-                // The source is well again: that is news even when its value is not.
+                // The poll succeeded after an error: that is news even when the value is not new.
                 Ok(None) if error.take().is_some() => target.well(),
                 Ok(None) => {}
                 Err(text) => target.error(&mut error, text),
@@ -170,13 +171,13 @@ impl Target {
         self.var.offer(value, at, &self.shared.inbox);
     }
 
-    /// Shows that the last error is over.
+    /// Shows that the last error of the source is over.
     fn well(&self) {
         let at = self.shared.clock.wall();
         self.var.offer_error_over(at, &self.shared.inbox);
     }
 
-    /// Shows an error, and logs it unless it is the one that stands already.
+    /// Shows an error, and logs it unless it repeats the last one.
     fn error(&self, last: &mut Option<String>, text: String) {
         if last.as_ref() != Some(&text) {
             self.note(Level::Warn, &text);
@@ -193,7 +194,7 @@ impl Target {
     }
 }
 
-/// Work of a user, within a time limit; panics are errors.
+/// Does a user's work within a time limit. A panic becomes an error.
 async fn guarded<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, String>>,
@@ -211,7 +212,7 @@ pub(crate) fn times(every: Duration, count: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// How many whole intervals fit in `elapsed`.
+/// Returns how many whole intervals fit in `elapsed`.
 fn passed(elapsed: Duration, every: Duration) -> u64 {
     let count = elapsed.as_nanos() / every.as_nanos().max(1);
     u64::try_from(count).unwrap_or(u64::MAX)

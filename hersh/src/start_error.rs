@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use crate::{MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
 
-/// Why a watcher did not start. Nothing of it is left behind.
+/// Why a watcher did not start. The failed start leaves nothing behind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// A setting makes no sense.
     #[error("{setting} is {value}: {rule}")]
     Setting {
-        /// Which one.
+        /// The name of the setting.
         setting: &'static str,
-        /// As it came.
+        /// The value that was given.
         value: String,
-        /// What it should be.
+        /// What the value should be.
         rule: &'static str,
     },
     /// The API's address cannot be listened on.
@@ -22,7 +22,7 @@ pub enum StartError {
     Listen {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         error: String,
     },
     /// The API's Unix socket cannot be listened on.
@@ -38,7 +38,7 @@ pub enum StartError {
     StateDir {
         /// The folder.
         path: PathBuf,
-        /// What the file system said.
+        /// The error of the file system.
         error: String,
     },
     /// Another watcher uses the folder.
@@ -66,13 +66,13 @@ pub enum StartError {
     Journal {
         /// The folder.
         path: PathBuf,
-        /// What the file system said.
+        /// The error of the file system.
         error: String,
     },
     /// The engine's thread or runtime could not be made.
     #[error("cannot start the engine's thread: {error}; the system may be out of threads")]
     Thread {
-        /// What the system said.
+        /// The error of the system.
         error: String,
     },
     /// The API needs a tokio runtime with IO and time around the start.
@@ -80,28 +80,28 @@ pub enum StartError {
     NoRuntime,
 }
 
-/// Why a message was not taken. It was not queued.
+/// Why a message was not taken. The message was not queued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// As much waits as may wait.
+    /// The queue is full: as much waits as may wait.
     #[error(
         "the message queue is full ({waiting} wait; at most {MESSAGE_TOTAL_LIMIT_BYTES} bytes); \
          try again later"
     )]
     QueueFull {
-        /// Messages that wait.
+        /// The number of messages that wait.
         waiting: usize,
     },
     /// The watcher is stopping or over.
     #[error("the watcher is not running")]
     NotRunning,
-    /// There is nothing in it.
+    /// The message is empty.
     #[error("the message is empty; give it some content")]
     Empty,
-    /// It is too long.
+    /// The message is too long.
     #[error("the message has {bytes} bytes; at most {MESSAGE_LIMIT_BYTES} are taken")]
     TooLong {
-        /// Its length, bytes.
+        /// The length of the message, bytes.
         bytes: usize,
     },
 }

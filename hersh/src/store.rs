@@ -19,7 +19,8 @@ use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
 
-/// The committed values, shared with the API: a reader takes the map and looks at it in peace.
+/// The committed values, shared with the API: a reader takes the map at one moment, and later
+/// commits do not change what it took.
 #[derive(Debug)]
 pub(crate) struct Committed {
     values: Mutex<Arc<Values>>,
@@ -29,13 +30,13 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) struct Store {
     committed: Arc<Committed>,
-    /// What the run has set, and `None` for what it has removed.
+    /// The values that the run has set; `None` for a key that it has removed.
     staged: BTreeMap<Arc<str>, Option<Arc<str>>>,
     size: Size,
     committed_size: Size,
 }
 
-/// What limits count.
+/// The sizes that the limits of a context bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
     keys: usize,
@@ -43,21 +44,21 @@ struct Size {
 }
 
 impl Committed {
-    /// No values.
+    /// Returns an empty set of committed values.
     pub(crate) fn new() -> Self {
         Self {
             values: Mutex::new(Arc::default()),
         }
     }
 
-    /// The committed values.
+    /// Returns the committed values.
     pub(crate) fn values(&self) -> Arc<Values> {
         locked(&self.values).clone()
     }
 }
 
 impl Store {
-    /// A context that starts with `values`, shown through `committed`.
+    /// Returns a context that starts with `values`, shown through `committed`.
     pub(crate) fn new(committed: Arc<Committed>, values: Values) -> Self {
         let size = Size {
             keys: values.len(),
@@ -75,7 +76,7 @@ impl Store {
         }
     }
 
-    /// The value of `key` as this run sees it.
+    /// Returns the value of `key` as this run sees it.
     pub(crate) fn get<T: DeserializeOwned>(
         &self,
         hook: &'static str,
@@ -108,7 +109,7 @@ impl Store {
                 bytes: self.size.bytes + key.len() + json.len(),
             },
         };
-        // What makes it smaller is welcome even past the limits.
+        // A change that makes the context smaller is welcome even past the limits.
         let too_many = size.keys > CONTEXT_KEY_LIMIT.max(self.size.keys);
         if too_many || size.bytes > CONTEXT_LIMIT_BYTES.max(self.size.bytes) {
             return Err(HookError::ContextFull {
@@ -123,7 +124,7 @@ impl Store {
         Ok(())
     }
 
-    /// Stages a removal; whether there was a value.
+    /// Stages a removal and returns whether there was a value.
     pub(crate) fn remove(&mut self, key: &str) -> bool {
         let Some(old) = self.json(key) else {
             return false;
@@ -136,8 +137,8 @@ impl Store {
         true
     }
 
-    /// What a commit would change: keys and JSON, none for a removed one. Empty when it would
-    /// change nothing.
+    /// Returns what a commit would change: keys and JSON, no JSON for a removed key. The list is
+    /// empty when a commit would change nothing.
     pub(crate) fn changes(&self) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         if self.staged.is_empty() {
             return Vec::new();
@@ -150,7 +151,7 @@ impl Store {
             .collect()
     }
 
-    /// All values as they would be after a commit.
+    /// Returns all values as they would be after a commit.
     pub(crate) fn merged(&self) -> Values {
         let mut values = self.committed.values().as_ref().clone();
         for (key, json) in self.staged.clone() {
@@ -159,7 +160,7 @@ impl Store {
         values
     }
 
-    /// Makes what is staged committed.
+    /// Commits the staged values.
     pub(crate) fn commit(&mut self) {
         let mut committed = locked(&self.committed.values);
         let values = Arc::make_mut(&mut committed);
@@ -169,7 +170,7 @@ impl Store {
         self.committed_size = self.size;
     }
 
-    /// Forgets what is staged.
+    /// Forgets the staged values.
     pub(crate) fn discard(&mut self) {
         self.staged.clear();
         self.size = self.committed_size;
@@ -190,7 +191,7 @@ fn put(values: &mut Values, key: Arc<str>, json: Option<Arc<str>>) {
     };
 }
 
-/// A stored value as a `T`.
+/// Decodes a stored value as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(
     hook: &'static str,
     key: &str,

@@ -22,20 +22,21 @@ use std::future::poll_fn;
 use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 
-/// Locks; a panic of another holder is no reason to refuse. Every critical section of this crate
-/// leaves its data whole at each step.
+/// Locks a mutex, even after a panic of another holder: every critical section of this crate leaves
+/// its data whole at each step.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells one waiter that something came in. Rung by many; a ring that nobody waits for is kept.
+/// A bell that tells one waiter that something came in. Many may ring it; a ring that nobody waits
+/// for is kept.
 pub(crate) struct Bell {
     rung: AtomicBool,
     waiter: AtomicWaker,
 }
 
 impl Bell {
-    /// A silent bell.
+    /// Returns a silent bell.
     pub(crate) fn new() -> Self {
         Self {
             rung: AtomicBool::new(false),
@@ -43,7 +44,7 @@ impl Bell {
         }
     }
 
-    /// Rings. What was written before is seen by the one who answers.
+    /// Rings the bell. The thread that answers sees what was written before the ring.
     pub(crate) fn ring(&self) {
         // A ring that was not answered has woken the waiter already.
         if !self.rung.swap(true, Ordering::AcqRel) {
@@ -51,24 +52,24 @@ impl Bell {
         }
     }
 
-    /// True once after each ring or several.
+    /// Answers the bell: returns true once after one ring or several.
     pub(crate) fn answer(&self) -> bool {
         self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether it rang, without answering.
+    /// Returns whether the bell rang, without answering.
     pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Acquire)
     }
 
-    /// Waits until it rings, and does not answer. One waiter at a time.
+    /// Waits until the bell rings, without answering. One waiter at a time.
     pub(crate) async fn rings(&self) {
         poll_fn(|cx| {
             if self.is_rung() {
                 return Poll::Ready(());
             }
             self.register(cx.waker());
-            // It may have rung between the look and the registration.
+            // The bell may have rung between the look and the registration.
             if self.is_rung() {
                 Poll::Ready(())
             } else {

@@ -13,16 +13,16 @@ use crate::sync::{Mutex, locked};
 /// A value whose type only its variable knows.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
-/// What may be watched: data that can be shown, recorded and replayed.
+/// A type whose values may be watched: data that can be shown, recorded and replayed.
 ///
-/// Implemented for every type that fits; there is nothing to do.
+/// The trait is implemented for every type that fits; there is nothing to do.
 pub trait Watchable: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Watchable for T {}
 
 /// One variable, shared by its source, the engine and the API.
 pub(crate) struct Var {
-    /// Its name.
+    /// The name of the variable.
     pub(crate) name: Arc<str>,
     codec: Codec,
     current: Mutex<Current>,
@@ -40,25 +40,25 @@ struct Codec {
 /// A variable as the outside sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
-    /// Its last good value as JSON, unless it cannot be written as such.
+    /// The last good value as JSON, unless it cannot be written as JSON.
     pub value: Option<serde_json::Value>,
-    /// What is wrong about it, if anything.
+    /// What is wrong about the variable, if anything.
     pub error: Option<String>,
 }
 
-/// What runs see.
+/// What runs see of a variable.
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) value: Value,
     pub(crate) error: Option<Arc<str>>,
     pub(crate) updated_at: SystemTime,
-    /// False once a source gave a value.
+    /// True until a source gives a value.
     pub(crate) initial: bool,
     /// The run that took the last update in, 0 for none.
     pub(crate) changed_in_run: u64,
 }
 
-/// What waits for the next run: of values only the newest, of errors that of the last attempt.
+/// What waits for the next run: the newest value, and the error of the last attempt.
 #[derive(Clone)]
 pub(crate) struct Update {
     pub(crate) value: Option<Value>,
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Var {
 }
 
 impl Var {
-    /// A variable with its first value.
+    /// Returns a variable with its first value.
     pub(crate) fn new<T: Watchable>(name: Arc<str>, initial: Arc<T>, at: SystemTime) -> Self {
         Self {
             name,
@@ -95,8 +95,8 @@ impl Var {
         }
     }
 
-    /// Leaves a value or an error for the next run; true if nothing waited for it before. A value
-    /// replaces one that waits, so a burst costs a slot.
+    /// Leaves a value or an error for the next run. Returns true if nothing waited for that run
+    /// before. A value replaces a value that waits, so a burst takes the memory of one value.
     pub(crate) fn leave(
         &self,
         value: Option<Value>,
@@ -117,7 +117,7 @@ impl Var {
         is_first
     }
 
-    /// Makes what waits current and hands it out.
+    /// Makes what waits current and returns it.
     pub(crate) fn take_in(&self, run: u64) -> Option<Update> {
         let update = locked(&self.pending).take()?;
         self.apply(update.clone(), run);
@@ -143,22 +143,23 @@ impl Var {
         *locked(&self.current) = current;
     }
 
-    /// What runs see now.
+    /// Returns what runs see now.
     pub(crate) fn current(&self) -> Current {
         locked(&self.current).clone()
     }
 
-    /// A value of this variable as JSON text. Panics of its `Serialize` are errors.
+    /// Writes a value of this variable as JSON text. A panic of its `Serialize` becomes an error.
     pub(crate) fn write(&self, value: &Value) -> Result<String, String> {
         guarded(|| (self.codec.write)(value.as_ref()))
     }
 
-    /// The value that JSON text stands for.
+    /// Reads the value that JSON text stands for.
     pub(crate) fn read(&self, json: &str) -> Result<Value, String> {
         guarded(|| (self.codec.read)(json))
     }
 
-    /// The current value for people. Whatever its `Serialize` does, the others are shown.
+    /// Returns the current value for people. A panic of its `Serialize` keeps no other variable
+    /// from being shown.
     pub(crate) fn show(&self) -> Shown {
         let current = self.current();
         match guarded(|| (self.codec.show)(current.value.as_ref())) {

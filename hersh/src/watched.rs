@@ -25,13 +25,13 @@ pub struct Tick {
     /// Intervals that have passed since the variable was registered. Several may pass during one
     /// long run: none is lost from the count.
     pub count: u64,
-    /// When the last one passed, or when the variable was registered; in whole milliseconds.
+    /// When the last interval passed, or when the variable was registered; in whole milliseconds.
     #[serde(with = "rfc3339_serde")]
     pub at: SystemTime,
 }
 
 impl Tick {
-    /// The tick with this count, as it is shown and recorded: to the millisecond.
+    /// Returns the tick with this count, as it is shown and recorded: to the millisecond.
     pub(crate) fn new(count: u64, at: SystemTime) -> Self {
         let at = in_whole_ms(at);
         Self { count, at }
@@ -39,7 +39,7 @@ impl Tick {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// The variable's value, if it is of type `T`.
+    /// Returns the variable's value, if it is of type `T`.
     pub(crate) fn read(current: &Current) -> Option<Self> {
         Some(Self {
             value: current.value.clone().downcast().ok()?,
@@ -52,17 +52,17 @@ impl<T: Send + Sync + 'static> Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// Why the last update failed, if it did. The last good value stands beside it.
+    /// Returns why the last update failed, if it did. The last good value stands beside the error.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// The value, or why the last update failed if it did: for those whom an old value does not
-    /// help.
+    /// Returns the value, or why the last update failed if it did: for a function that an old value
+    /// does not help.
     ///
     /// # Errors
-    /// What the source failed with.
+    /// The error of the source.
     pub fn result(&self) -> Result<&T, &str> {
         match self.error() {
             None => Ok(&self.value),
@@ -70,13 +70,13 @@ impl<T> Watched<T> {
         }
     }
 
-    /// When the value was last updated.
+    /// Returns when the value was last updated.
     #[must_use]
     pub fn updated_at(&self) -> SystemTime {
         self.updated_at
     }
 
-    /// True until the variable's source gives its first value.
+    /// Returns true until the variable's source gives its first value.
     #[must_use]
     pub fn is_initial(&self) -> bool {
         self.initial

@@ -48,13 +48,13 @@ impl Watcher {
         self.shared.inbox.push_message(message.into(), at_ms)
     }
 
-    /// A look at it.
+    /// Returns the present status of the watcher.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// A value of its durable context, as the last successful run left it.
+    /// Returns a value of the watcher's durable context, as the last successful run left it.
     ///
     /// # Errors
     /// [`HookError`] when the stored value is no `T`.
@@ -64,7 +64,7 @@ impl Watcher {
         decode("Watcher::value", key, json)
     }
 
-    /// Its watched variables by name, as the last run saw them.
+    /// Returns the watcher's variables by name, as the last run saw them.
     #[must_use]
     pub fn variables(&self) -> BTreeMap<Arc<str>, Shown> {
         let variables = self.shared.variables().into_iter();
@@ -73,7 +73,8 @@ impl Watcher {
             .collect()
     }
 
-    /// The newest lines of its log, oldest first: those that are printed.
+    /// Returns the newest lines of the watcher's log, oldest first: those of the kinds that are
+    /// printed.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
         self.shared.log.lines(&[
@@ -84,24 +85,25 @@ impl Watcher {
         ])
     }
 
-    /// Asks it to stop: the run in progress may finish within the stop grace, no other begins,
-    /// the cleanup runs. Returns at once; see [`Watcher::wait`]. Asking again changes nothing.
+    /// Asks the watcher to stop: the run in progress may finish within the stop grace, no other
+    /// begins, the cleanup runs. Returns at once; see [`Watcher::wait`]. Asking again changes
+    /// nothing.
     pub fn stop(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Stopped, reason);
         self.shared.inbox.ask_end(ending);
     }
 
-    /// Asks it to end at once: the run in progress is dropped, the cleanup runs. Asked during the
-    /// cleanup, that is dropped too. Returns at once.
+    /// Asks the watcher to end at once: the run in progress is dropped, the cleanup runs. A kill
+    /// during the cleanup drops the cleanup too. Returns at once.
     pub fn kill(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Killed, reason);
         self.shared.inbox.ask_end(ending);
     }
 
-    /// Waits until its first run has succeeded.
+    /// Waits until the watcher's first run has succeeded.
     ///
     /// # Errors
-    /// How it ended, if it ended instead.
+    /// How the watcher ended, if it ended before that.
     pub async fn ready(&self) -> Result<(), Ending> {
         match self.milestone(|at| *at != Milestone::Starting).await {
             Milestone::Ended(ending) => Err(ending),
@@ -109,8 +111,8 @@ impl Watcher {
         }
     }
 
-    /// Waits until it is over and has released all it held: its thread's work, its sources, its
-    /// state folder, its port.
+    /// Waits until the watcher is over and has released all it held: its thread's work, its
+    /// sources, its state folder, its port.
     pub async fn wait(&self) -> Ending {
         let ended = self.milestone(|at| matches!(at, Milestone::Ended(_))).await;
         #[cfg(feature = "api")]
@@ -123,14 +125,14 @@ impl Watcher {
         }
     }
 
-    /// Where its API listens on TCP, if it does.
+    /// Returns the TCP address that the watcher's API listens on, if it listens on one.
     #[cfg(feature = "api")]
     #[must_use]
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.server.as_ref()?.address()
     }
 
-    /// A handle to a watcher without an API.
+    /// Returns a handle to a watcher without an API.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             _stop_on_drop: Arc::new(StopOnDrop(shared.clone())),
@@ -140,7 +142,7 @@ impl Watcher {
         }
     }
 
-    /// A handle to a watcher whose API is served from now on.
+    /// Returns a handle to a watcher whose API is served from now on.
     #[cfg(feature = "api")]
     pub(crate) fn served(
         shared: Arc<Shared>,
@@ -186,12 +188,14 @@ where
                 Err(error) => drop(up.send(Err(error))),
                 Ok(runtime) => {
                     if up.send(Ok(())).is_err() {
-                        // Nobody waits for it any more, so nobody would ever end it.
+                        // The caller of the start is gone: nobody holds the watcher, so nobody
+                        // would ever end it.
                         return;
                     }
                     let work = || run(&runtime, prepared, managed);
                     let ending = catch_unwind(AssertUnwindSafe(work));
-                    // Sources end with the runtime; a blocking call that hangs must not hold us.
+                    // Sources end with the runtime; a blocking call that hangs must not hold up
+                    // this thread.
                     runtime.shutdown_background();
                     finish(&shared, ending.map_err(|panic| panic_text(&*panic)));
                 }
@@ -210,9 +214,9 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    // Left last: what sources hold may need the runtime when it is dropped.
+    // The runtime is left last: values that sources hold may need it when they are dropped.
     let _inside = runtime.enter();
-    // Sources run on this thread too, so that what they hold need not be `Send`.
+    // Sources run on this thread too, so that the values they hold need not be `Send`.
     let sources = LocalSet::new();
     let mut runner = prepared.runner(managed);
     let ending = sources.block_on(runtime, runner.drive());
@@ -221,7 +225,7 @@ where
     ending
 }
 
-/// Shows the end. The last thing that the engine's thread does.
+/// Shows the end of the watcher. This is the last thing that the engine's thread does.
 pub(crate) fn finish(shared: &Shared, ending: Result<Ending, String>) {
     let ending = ending.unwrap_or_else(|panic| {
         let ending = engine_lost(&panic);

@@ -1,4 +1,4 @@
-//! The names of operations.
+//! Operation ids.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The reducer–effect engine: a pure machine, the books around it, and the loop that drives it.
+//! The reducer–effect engine: a pure machine, the bookkeeping around it, and the loop that drives it.
 //!
 //! ```text
 //!            offer                 step                      run
@@ -7,9 +7,9 @@
 //!                        └──────────────────────────────────────────────┘
 //!                                     events (outcomes)
 //! ```
-//! A [`Machine`] is `reduce(state, event, now) -> state + effects` and nothing else. Without
-//! features this crate is `no_std` and does no IO; feature `tokio` adds [`driver`], the one
-//! event loop; feature `sim` adds [`sim`], which turns the same crank from a seed.
+//! A [`Machine`] is `reduce(state, event, now) -> state + effects` and nothing else. Without features this
+//! crate is `no_std` and does no IO. Feature `tokio` adds [`driver`], the one event loop. Feature `sim` adds
+//! [`sim`], which steps a machine through a simulation from a seed.
 #![no_std]
 extern crate alloc;
 #[cfg(feature = "tokio")]

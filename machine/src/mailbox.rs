@@ -1,10 +1,10 @@
-//! Bounded queues by priority. A full lane hands the item back: nothing is dropped silently.
+//! Bounded queues by priority. A full lane returns the item to the sender: nothing is dropped silently.
 
 use alloc::collections::VecDeque;
 
 use crate::Lane;
 
-/// How many items each lane holds.
+/// The largest number of items in each lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Items in [`Lane::Control`].
@@ -25,7 +25,7 @@ impl Default for Capacity {
     }
 }
 
-/// Three first-in first-out lanes in strict priority. Empty lanes own no memory.
+/// Three first-in first-out lanes with strict priority. Empty lanes own no memory.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     lanes: [VecDeque<T>; 3],
@@ -33,7 +33,7 @@ pub struct Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// An empty mailbox.
+    /// Returns an empty mailbox.
     #[must_use]
     pub const fn new(capacity: Capacity) -> Self {
         Self {
@@ -56,7 +56,8 @@ impl<T> Mailbox<T> {
             return Err(item);
         }
         if queue.capacity() == 0 {
-            // Most often one event comes, is taken and the lane is given back.
+            // Reserve for one item: most often one event comes and is taken, and the lane gives its memory
+            // back.
             queue.reserve_exact(1);
         }
         queue.push_back(item);
@@ -73,27 +74,27 @@ impl<T> Mailbox<T> {
         self.lanes[0].pop_front()
     }
 
-    /// Items in all lanes.
+    /// Returns the number of items in all lanes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lanes.iter().map(VecDeque::len).sum()
     }
 
-    /// True when no lane holds an item.
+    /// Returns whether no lane holds an item.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.iter().all(VecDeque::is_empty)
     }
 
-    /// Moves every item to the end of the same lane of `target`, past its capacity if need be.
-    /// Empty lanes of the target swap their memory, so that a batch costs no copy.
+    /// Moves every item to the end of the same lane of `target`, even past its capacity. An empty lane of the
+    /// target swaps its memory with the full one, so that a batch costs no copy.
     pub fn drain_into(&mut self, target: &mut Self) {
         for (from, to) in self.lanes.iter_mut().zip(&mut target.lanes) {
             move_all(from, to);
         }
     }
 
-    /// Like [`Mailbox::drain_into`], for [`Lane::Control`] only.
+    /// Works like [`Mailbox::drain_into`], for [`Lane::Control`] only.
     pub fn drain_control_into(&mut self, target: &mut Self) {
         move_all(&mut self.lanes[0], &mut target.lanes[0]);
     }

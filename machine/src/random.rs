@@ -1,4 +1,4 @@
-//! A small deterministic generator: equal seeds give equal numbers on every machine.
+//! A small deterministic random generator: equal seeds give equal numbers on every machine.
 
 /// SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number
 /// generators", OOPSLA 2014). Not for secrets.
@@ -6,13 +6,13 @@
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// A generator that starts at `seed`.
+    /// Returns a generator that starts at `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -21,13 +21,13 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 up to and without `bound`; 0 when `bound` is 0. The bias is below
-    /// `bound / 2^64`.
+    /// Returns a number from 0 up to but not including `bound`; 0 when `bound` is 0. The bias is below `bound
+    /// / 2^64`.
     pub const fn below(&mut self, bound: u64) -> u64 {
         ((self.next_u64() as u128 * bound as u128) >> 64) as u64
     }
 
-    /// True `percent` times in a hundred.
+    /// Returns true `percent` times in a hundred.
     pub const fn chance(&mut self, percent: u8) -> bool {
         self.below(100) < percent as u64
     }

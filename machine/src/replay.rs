@@ -1,4 +1,5 @@
-//! Folding a journal back into a machine, and finding where one first differs from its records.
+//! Replay: folds a journal back into a machine, and finds the first record that the machine does not make
+//! again.
 //!
 //! ```text
 //! records ──► fold ──► Stepper (state, open operations)
@@ -13,7 +14,7 @@ use crate::{Machine, Stepper, step::RecordOf};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal and the machine differ at record {seq}")]
 pub struct Divergence<R> {
-    /// The number that the machine was at.
+    /// The record number that the machine was at.
     pub seq: u64,
     /// The record as stored.
     pub expected: Box<R>,
@@ -26,11 +27,11 @@ where
     M::Event: PartialEq,
     M::Effect: PartialEq,
 {
-    /// Takes a stored record in.
+    /// Applies a stored record to the machine.
     ///
     /// # Errors
-    /// [`Divergence`] when the machine makes other effects of the event, or the record's number
-    /// or time does not follow the last one's. The machine is as it was before.
+    /// [`Divergence`] when the machine makes other effects for the event, or when the record's number or time
+    /// does not follow the last record. The machine stays as it was before.
     pub fn apply(&mut self, record: RecordOf<M>) -> Result<(), Divergence<RecordOf<M>>> {
         let step = self.prepare(record.event.clone(), record.now_ms);
         if step.record == record {
@@ -45,10 +46,10 @@ where
         }
     }
 
-    /// Takes stored records in, oldest first.
+    /// Applies stored records to the machine, oldest first.
     ///
     /// # Errors
-    /// The first [`Divergence`]; the records before it are taken in.
+    /// The first [`Divergence`]; the records before it are applied.
     pub fn fold(
         &mut self,
         records: impl IntoIterator<Item = RecordOf<M>>,

@@ -1,11 +1,11 @@
-//! The pure half of every driver: it takes events in, one at a time, and keeps the books.
+//! The pure half of every driver: it takes events in, one at a time, and keeps track of the open operations.
 //!
 //! ```text
 //! event ──► prepare(now) ──► Step { record, next state } ──durable──► commit ──► effects to run
 //!           (nothing changed yet)                                     (state, open operations)
 //! ```
-//! [`Stepper::step`] is both at once for those who keep no journal. [`crate::replay`] turns the
-//! same crank on stored records.
+//! [`Stepper::step`] does both at once, for callers without a journal. [`crate::replay`] applies the same
+//! steps to stored records.
 
 use alloc::vec::Vec;
 
@@ -13,25 +13,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cx, Machine, OpId, Record, step::RecordOf};
 
-/// An operation that was asked for and has not been seen to end.
+/// An operation that was requested and whose end has not been seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenOp<E> {
-    /// Its id.
+    /// The operation's id.
     pub op: OpId,
-    /// What was asked for.
+    /// The effect that was requested.
     pub effect: E,
-    /// When, in milliseconds since the Unix epoch.
+    /// The time of the request, in milliseconds since the Unix epoch.
     pub issued_at_ms: u64,
 }
 
-/// Everything a stepper knows, as data: what a journal may store to start a fold from.
+/// Everything that a stepper knows, as data. A journal may store it, so that a fold can start from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot<S, E> {
     /// The machine's state.
     pub state: S,
     /// The number of the last record taken in; 0 before the first.
     pub seq: u64,
-    /// The next operation id to mint.
+    /// The next operation id to give out.
     pub next_op: u64,
     /// The time of the last record, milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -39,9 +39,9 @@ pub struct Snapshot<S, E> {
     pub open: Vec<OpenOp<E>>,
 }
 
-/// One step that is computed and not yet taken.
+/// One step that is computed but not yet taken.
 pub struct Step<M: Machine> {
-    /// What the journal stores.
+    /// The record that the journal stores.
     pub record: RecordOf<M>,
     state: M::State,
     next_op: u64,
@@ -49,11 +49,11 @@ pub struct Step<M: Machine> {
 
 /// State, operation ids and open operations of one machine.
 pub struct Stepper<M: Machine> {
-    // `None` only while a reducer runs: it takes the state by value.
+    // `None` only while a reducer runs, because the reducer takes the state by value.
     state: Option<M::State>,
-    /// Which operations are open, oldest first.
+    /// The ids of the open operations, oldest first.
     ids: Vec<OpId>,
-    /// The same with all that a recovery needs; empty once [`Stepper::keep_ids_only`] was called.
+    /// The open operations with all data for a recovery; empty once [`Stepper::keep_ids_only`] was called.
     open: Vec<OpenOp<M::Effect>>,
     keeps_effects: bool,
     seq: u64,
@@ -62,7 +62,7 @@ pub struct Stepper<M: Machine> {
 }
 
 impl<M: Machine> Stepper<M> {
-    /// A machine at the start of its life.
+    /// Returns a stepper for a machine at the start of its life.
     #[must_use]
     pub fn new(state: impl Into<M::State>) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// A machine as it was when `snapshot` was taken.
+    /// Returns a stepper for a machine as it was when `snapshot` was taken.
     #[must_use]
     pub fn from_snapshot(snapshot: Snapshot<M::State, M::Effect>) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// What [`Stepper::from_snapshot`] needs to go on from here.
+    /// Returns the data from which [`Stepper::from_snapshot`] goes on.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<M::State, M::Effect> {
         Snapshot {
@@ -102,10 +102,10 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// The machine's state.
+    /// Returns the machine's state.
     ///
     /// # Panics
-    /// When an earlier reducer panicked: nothing true can be said any more.
+    /// When an earlier reducer panicked: the state is lost then.
     #[must_use]
     pub fn state(&self) -> &M::State {
         match &self.state {
@@ -114,40 +114,40 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// The number of the last record taken in; 0 before the first.
+    /// Returns the number of the last record taken in; 0 before the first.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// The time of the last record taken in, milliseconds since the Unix epoch; 0 before the first.
+    /// Returns the time of the last record taken in, milliseconds since the Unix epoch; 0 before the first.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    /// Operations that have not ended, oldest first. A cancelled operation is not among them:
-    /// whatever it still reports is stale.
+    /// Returns the operations that have not ended, oldest first. A cancelled operation is not among them: its
+    /// later reports are stale.
     #[must_use]
     pub fn open(&self) -> &[OpenOp<M::Effect>] {
         &self.open
     }
 
-    /// True when `event` is the outcome of an operation that is not open: it ended, was
-    /// cancelled, or never was. Such an event changes nothing and leaves no record.
+    /// Returns whether `event` is the outcome of an operation that is not open: the operation ended, was
+    /// cancelled, or never existed. Such an event changes nothing and leaves no record.
     #[must_use]
     pub fn is_stale(&self, event: &M::Event) -> bool {
         M::completes(event).is_some_and(|op| !self.ids.contains(&op))
     }
 
-    /// The event that is due at `now_ms` by [`Machine::wake`].
+    /// Returns the event that is due at `now_ms` by [`Machine::wake`].
     #[must_use]
     pub fn due(&self, now_ms: u64) -> Option<M::Event> {
         M::wake(self.state()).and_then(|(at_ms, event)| (at_ms <= now_ms).then_some(event))
     }
 
-    /// Computes the step that `event` causes; nothing changes before [`Stepper::commit`]. Time
-    /// never goes backwards: a `now_ms` before that of the last record counts as that one.
+    /// Computes the step that `event` causes; nothing changes before [`Stepper::commit`]. Time never goes
+    /// backwards: if `now_ms` is before the time of the last record, that time counts instead.
     #[must_use]
     pub fn prepare(&self, event: M::Event, now_ms: u64) -> Step<M> {
         let now_ms = now_ms.max(self.now_ms);
@@ -167,7 +167,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Takes a prepared step and hands out its record.
+    /// Takes a prepared step and returns its record.
     pub fn commit(&mut self, step: Step<M>) -> RecordOf<M> {
         self.state = Some(step.state);
         self.seq = step.record.seq;
@@ -177,7 +177,7 @@ impl<M: Machine> Stepper<M> {
         step.record
     }
 
-    /// Takes `event` in. `None` when it is stale.
+    /// Takes `event` in and returns its record. Returns `None` when the event is stale.
     pub fn step(&mut self, event: M::Event, now_ms: u64) -> Option<RecordOf<M>> {
         if self.is_stale(&event) {
             return None;
@@ -185,7 +185,7 @@ impl<M: Machine> Stepper<M> {
         Some(self.step_fresh(event, now_ms))
     }
 
-    /// Takes `event` in without asking whether it is stale: for events of [`Stepper::due`].
+    /// Takes `event` in without a check whether it is stale: for events of [`Stepper::due`].
     pub fn step_fresh(&mut self, event: M::Event, now_ms: u64) -> RecordOf<M> {
         let mut effects = Vec::new();
         self.advance(event.clone(), now_ms, &mut effects);
@@ -197,7 +197,8 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Like [`Stepper::step_fresh`], for those who keep no record: replaces what is in `effects`.
+    /// Works like [`Stepper::step_fresh`], for callers that keep no record. Replaces the content of
+    /// `effects`.
     pub(crate) fn advance(
         &mut self,
         event: M::Event,
@@ -216,14 +217,14 @@ impl<M: Machine> Stepper<M> {
         self.settle(completed, effects);
     }
 
-    /// Forgets what a recovery needs of open operations, for a driver that has begun its own.
+    /// Forgets the recovery data of open operations and returns it, for a driver that recovers them itself.
     #[cfg(feature = "tokio")]
     pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOp<M::Effect>> {
         self.keeps_effects = false;
         core::mem::take(&mut self.open)
     }
 
-    /// Frees what only a busy machine needs.
+    /// Frees the memory that only a busy machine needs.
     pub fn shrink(&mut self) {
         if self.open.is_empty() {
             self.open = Vec::new();

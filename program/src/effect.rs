@@ -1,4 +1,4 @@
-//! What a program can ask of the host.
+//! Effects: the requests of a program to the host.
 
 use alloc::sync::Arc;
 
@@ -7,83 +7,83 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BuildId, ImageId, InstanceNumber, Instances, Manifest, ProgramId, Recipe, Refusal};
 
-/// What a program asks of the host: complete data, so that a handler makes no choices. Every
-/// effect is idempotent, keyed by program and operation.
+/// A request of a program to the host. Its data is complete, so that a handler makes no choices. Every effect
+/// is idempotent, keyed by program and operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// Make the program's folders. Ends in `FoldersEnsured`.
+    /// Makes the program's folders. Ends in `FoldersEnsured`.
     EnsureProgramFolders {
-        /// Whose.
+        /// The program whose folders are made.
         program: ProgramId,
     },
-    /// Build an image from the stored source. Ends in `BuildFinished`.
+    /// Builds an image from the stored source. Ends in `BuildFinished`.
     BuildRuntime {
-        /// Whose.
+        /// The program whose image is built.
         program: ProgramId,
-        /// Which source tree.
+        /// The source tree that is built.
         build: BuildId,
-        /// Whether its steps may open connections to the internet.
+        /// Whether the build's steps may open connections to the internet.
         #[serde(default)]
         network: bool,
-        /// What is made of the tree.
+        /// The rest of the build's input, beyond the source tree.
         #[serde(default)]
         recipe: Arc<Recipe>,
-        /// The time it has once its turn has come, milliseconds. It waits for its turn at most
-        /// [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
+        /// The longest time for the build once its turn has come, milliseconds. Before that it waits for its
+        /// turn, at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
         timeout_ms: u64,
     },
-    /// Create, verify and start an instance, and wait until it is ready. Ends in
-    /// `RuntimeStarted` or `StartFailed`.
+    /// Creates, verifies and starts an instance, and waits until it is ready. Ends in `RuntimeStarted` or
+    /// `StartFailed`.
     StartRuntime {
-        /// The program.
+        /// The program that is started.
         program: ProgramId,
-        /// The instance's number: none before it had this one.
+        /// The new instance's number. No earlier instance of the program had it.
         #[serde(default)]
         instance: InstanceNumber,
-        /// What runs.
+        /// The image that the instance runs.
         image: ImageId,
-        /// How.
+        /// The limits, network and other settings of the instance.
         manifest: Arc<Manifest>,
     },
-    /// Stop and remove instances of the program. Ends in `StopFinished`.
+    /// Stops and removes instances of the program. Ends in `StopFinished`.
     StopRuntime {
-        /// The program.
+        /// The program whose instances are stopped.
         program: ProgramId,
-        /// Which of its instances.
+        /// The instances that are stopped.
         #[serde(default)]
         instances: Instances,
-        /// From the stop signal to the kill, milliseconds.
+        /// The time from the stop signal to the kill, milliseconds.
         grace_ms: u64,
     },
-    /// Ask the runtime what it knows of an instance. Ends in `StatusFetched`.
+    /// Asks the runtime for the status of an instance. Ends in `StatusFetched`.
     FetchRuntimeStatus {
-        /// The program.
+        /// The program whose instance is asked about.
         program: ProgramId,
         /// The instance's number.
         #[serde(default)]
         instance: InstanceNumber,
     },
-    /// Wait. Ends in `RetryDue`.
+    /// Waits. Ends in `RetryDue`.
     ScheduleRetry {
-        /// How long from the event that asked, milliseconds.
+        /// The length of the wait from the event that asked for it, milliseconds.
         after_ms: u64,
-        /// When, milliseconds since the Unix epoch.
+        /// The end of the wait, milliseconds since the Unix epoch.
         due_ms: u64,
     },
-    /// Abort an operation and wait until it is over. Has no outcome of its own.
+    /// Aborts an operation and waits until it is over. Has no outcome of its own.
     Cancel {
-        /// Which one.
+        /// The operation that is aborted.
         op: OpId,
     },
-    /// Remove the program's folders and images. Ends in `Removed`.
+    /// Removes the program's folders and images. Ends in `Removed`.
     RemoveProgram {
-        /// Whose.
+        /// The program whose folders and images are removed.
         program: ProgramId,
     },
-    /// Tell the one who asked that the command was not carried out. Has no outcome.
+    /// Tells the sender of a command that it was not carried out. Has no outcome.
     Refuse {
-        /// Why.
+        /// The reason, for the sender.
         refusal: Refusal,
     },
 }

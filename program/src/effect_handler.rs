@@ -1,4 +1,4 @@
-//! The contract between a program and whoever does what it asks.
+//! The contract between a program and the handler that carries out its effects.
 
 use alloc::{string::String, sync::Arc};
 use core::future::Future;
@@ -13,7 +13,7 @@ use crate::{
     Lifecycle, Manifest, Observed, ProgramId, Started,
 };
 
-/// Which operation a handler is carrying out, for whom, and whether it is still wanted.
+/// One operation that a handler carries out: its id, its program, and whether its outcome is still wanted.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The operation.
@@ -35,36 +35,36 @@ impl Task {
     }
 }
 
-/// Does what programs ask for. One value serves all programs of a host.
+/// Carries out the effects of programs. One value serves all programs of a host.
 ///
 /// For every method:
 /// - It is *idempotent*: after a crash of the host the same operation may be asked again.
 /// - Effects of one program never overlap; those of different programs run side by side.
 /// - It must not block its thread; blocking work goes to a thread pool.
-/// - When `task.cancel` fires it undoes or abandons what it can, makes sure that nothing of it
-///   goes on, and returns anything: the outcome is discarded. The program's next effect waits
-///   for that, at most the driver's `cancel_grace`; then the future is dropped.
-/// - It keeps its own time where the effect names one, so that the cause can tell what was seen
-///   last. The program's deadline comes a little later and is for a handler that hangs.
+/// - When `task.cancel` fires, the method undoes or abandons what it can, makes sure that no part of its work
+///   goes on, and returns. Its outcome is discarded, so it may return anything. The program's next effect
+///   waits for the return, at most the driver's `cancel_grace`; then the future is dropped.
+/// - Where the effect names a time, the method keeps that time itself, so that the cause can say what was
+///   seen last. The program's deadline comes a little later and is only for a handler that hangs.
 /// - A panic is an outcome too: a failure with [`Cause::Internal`].
 ///
-/// `ScheduleRetry`, `Cancel` and `Refuse` never get here: the supervisor's clock, driver and
-/// caller take care of them.
+/// `ScheduleRetry`, `Cancel` and `Refuse` never get here: the supervisor carries them out with its clock, its
+/// driver and the caller's answer.
 pub trait EffectHandler: Send + Sync + 'static {
     /// Makes the program's folders where they are missing and leaves what is in them alone.
     ///
-    /// Fails with [`Cause::FoldersFailed`]. Cancelled: folders made so far may stay.
+    /// Fails with [`Cause::FoldersFailed`]. When it is cancelled, folders made so far may stay.
     fn ensure_program_folders(&self, task: &Task)
     -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds
-    /// from its turn on; it waits for that at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
-    /// Its steps reach the internet if `rules` say so, and nothing otherwise. An unchanged
-    /// tree whose image stands is answered with that image at once.
+    /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds from the
+    /// build's turn on. The build waits for its turn at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS). Its
+    /// steps reach the internet if `rules` say so, and nothing otherwise. If the tree is unchanged and its
+    /// image still exists, the method returns that image at once.
     ///
     /// Fails with [`Cause::BuildFailed`] (also when the stored tree is not `build` any more),
     /// [`Cause::BuildTimedOut`], [`Cause::ContractViolated`] or [`Cause::RuntimeUnavailable`].
-    /// Cancelled: the build is gone from the engine before it returns.
+    /// When it is cancelled, the build is gone from the engine before the method returns.
     fn build_runtime(
         &self,
         task: &Task,
@@ -73,16 +73,16 @@ pub trait EffectHandler: Send + Sync + 'static {
         timeout_ms: u64,
     ) -> impl Future<Output = Result<ImageId, Cause>> + Send;
 
-    /// Creates `instance` from `image`, verifies it against the contracts, starts it and waits until it
-    /// is ready, within `manifest.timeouts.start_ms` from its turn on; it waits for that at most
-    /// [`START_QUEUE_MS`](crate::START_QUEUE_MS). What an earlier attempt at the same instance left is
-    /// removed first; other instances go on.
+    /// Creates `instance` from `image`, verifies it against the contracts, starts it and waits until it is
+    /// ready, within `manifest.timeouts.start_ms` from the start's turn on. The start waits for its turn at
+    /// most [`START_QUEUE_MS`](crate::START_QUEUE_MS). The remains of an earlier attempt at the same instance
+    /// are removed first; other instances go on.
     ///
-    /// From its success on, the end of the instance is reported as `RuntimeExited`. An end
-    /// before that is a failure with its exit and last lines ([`Cause::Exited`],
-    /// [`Cause::OutOfMemory`]). Other failures: [`Cause::StartFailed`],
-    /// [`Cause::ContractViolated`], [`Cause::NotReadyInTime`], [`Cause::RuntimeUnavailable`].
-    /// Cancelled or failed: it may leave something of the instance behind, `StopRuntime` always follows.
+    /// After a success, the end of the instance is reported as `RuntimeExited`. An end before that is a
+    /// failure with the exit and the last lines ([`Cause::Exited`], [`Cause::OutOfMemory`]). Other failures:
+    /// [`Cause::StartFailed`], [`Cause::ContractViolated`], [`Cause::NotReadyInTime`],
+    /// [`Cause::RuntimeUnavailable`]. When it fails or is cancelled, it may leave parts of the instance
+    /// behind: `StopRuntime` always follows.
     fn start_runtime(
         &self,
         task: &Task,
@@ -91,11 +91,10 @@ pub trait EffectHandler: Send + Sync + 'static {
         manifest: &Arc<Manifest>,
     ) -> impl Future<Output = Result<Started, Cause>> + Send;
 
-    /// Stops and removes instances: signal, `grace_ms` milliseconds, kill. None being there is success.
-    /// Logs are kept.
+    /// Stops and removes instances: sends the stop signal, waits at most `grace_ms` milliseconds, then kills.
+    /// Succeeds when there are none. Logs are kept.
     ///
-    /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when something may still
-    /// run.
+    /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when an instance may still run.
     fn stop_runtime(
         &self,
         task: &Task,
@@ -103,7 +102,7 @@ pub trait EffectHandler: Send + Sync + 'static {
         grace_ms: u64,
     ) -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// Tells what the runtime knows of an instance. Changes nothing.
+    /// Returns what the runtime knows of an instance. Changes nothing.
     ///
     /// Fails with [`Cause::RuntimeUnavailable`].
     fn fetch_runtime_status(
@@ -112,15 +111,15 @@ pub trait EffectHandler: Send + Sync + 'static {
         instance: InstanceNumber,
     ) -> impl Future<Output = Result<Observed, Cause>> + Send;
 
-    /// Removes the program's folders and images. None being there is success. No instance of
-    /// the program exists any more when this is asked.
+    /// Removes the program's folders and images. Succeeds when there are none. No instance of the program
+    /// exists any more when this method is called.
     ///
     /// Fails with [`Cause::RemoveFailed`] or [`Cause::RuntimeUnavailable`].
     fn remove_program(&self, task: &Task) -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// After a restart of the host: what became of `effect`, issued at `issued_at_ms`
-    /// (milliseconds since the Unix epoch) and never seen to end. [`Recovery::Rerun`] is always
-    /// right; a start whose container came up meanwhile may be answered with `RuntimeStarted`.
+    /// Returns, after a restart of the host, what became of `effect`, which was issued at `issued_at_ms`
+    /// (milliseconds since the Unix epoch) and whose end was never seen. [`Recovery::Rerun`] is always right.
+    /// For a start whose container came up meanwhile, the answer may be `RuntimeStarted`.
     fn recover(
         &self,
         op: OpId,
@@ -132,8 +131,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     }
 }
 
-/// Gives an [`EffectHandler`] the shape that the driver asks for: effects to calls, results to
-/// events.
+/// Adapts an [`EffectHandler`] to the driver: turns effects into method calls and results into events.
 #[derive(Debug)]
 pub(crate) struct Adapter<H>(pub(crate) Arc<H>);
 

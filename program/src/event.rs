@@ -1,4 +1,4 @@
-//! What can happen to a program.
+//! Events: the facts and commands that a program takes in.
 
 use alloc::string::String;
 
@@ -7,34 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cause, ContainerId, Exit, ImageId, InstanceNumber, Observed, Source, Started};
 
-/// What can happen to a program. Events are facts: they are journalled before anything is done
-/// about them.
+/// An event of a program. Events are facts: the journal stores an event before anything is done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Somebody asked to start it.
+    /// Somebody asked to start the program.
     UserStartRequested,
-    /// Somebody asked to stop it.
+    /// Somebody asked to stop the program.
     UserStopRequested,
-    /// Somebody asked to stop it and start it again.
+    /// Somebody asked to stop the program and start it again.
     UserRestartRequested,
-    /// Somebody asked to remove it with all it stored.
+    /// Somebody asked to remove the program and everything that it stored.
     UserDeleteRequested,
-    /// New source or a new manifest is stored; it counts from the next start.
+    /// New source or a new manifest is stored; it takes effect from the next start on.
     SourceReplaced {
-        /// What will run from then on.
+        /// The source and manifest of the next starts.
         source: Source,
     },
     /// The host began to serve this program, after a restart of the host or of its journal.
     /// Deadlines count anew from here, and a Ready program is looked up in the runtime.
     HostStarted {
-        /// Whether that host numbers instances, as every host does that writes this event today. Hosts
-        /// before it wrote the event without this field; folding what they wrote must give what they
-        /// had, so numbers are given from the first host on that says so.
+        /// Whether the host numbers instances. Every host that writes this event today does. Older hosts
+        /// wrote the event without this field, and folding their records must give the state that they had.
+        /// So instances get numbers only from the first event on in which this field is true.
         #[serde(default)]
         numbers_instances: bool,
-        /// Why an instance that the program does not account for could not be removed before. It may
-        /// write to the program's state, so everything is stopped before anything is started.
+        /// The reason why an instance that the program does not account for could not be removed before. That
+        /// instance may still write to the program's state, so everything is stopped before anything is
+        /// started.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left_behind: Option<Cause>,
     },
@@ -42,60 +42,60 @@ pub enum Event {
     FoldersEnsured {
         /// The operation that ended.
         op: OpId,
-        /// Whether the folders are there.
+        /// Success when the folders exist.
         result: Result<(), Cause>,
     },
     /// Outcome of `BuildRuntime`.
     BuildFinished {
         /// The operation that ended.
         op: OpId,
-        /// The image, by content.
+        /// The id of the image, by content.
         result: Result<ImageId, Cause>,
     },
-    /// `StartRuntime` brought it up.
+    /// `StartRuntime` succeeded: the instance is ready.
     RuntimeStarted {
         /// The operation that ended.
         op: OpId,
-        /// What came up.
+        /// The container of the instance.
         started: Started,
     },
-    /// `StartRuntime` did not bring it up.
+    /// `StartRuntime` failed.
     StartFailed {
         /// The operation that ended.
         op: OpId,
-        /// Why.
+        /// The reason for the failure.
         cause: Cause,
     },
     /// An instance of this program ended by itself.
     RuntimeExited {
-        /// Which one. An exit of any other than the current one is stale.
+        /// The instance that ended. The event is stale for every instance but the current one.
         #[serde(default)]
         instance: InstanceNumber,
-        /// What the runtime calls it, which also tells unnumbered instances apart.
+        /// The runtime's id for the instance. It also tells unnumbered instances apart.
         container: ContainerId,
-        /// How.
+        /// The reason for the end, and the last lines.
         exit: Exit,
     },
     /// Outcome of `StopRuntime`.
     StopFinished {
         /// The operation that ended.
         op: OpId,
-        /// Whether nothing of the program runs any more.
+        /// Success when no instance of the program runs any more.
         result: Result<(), Cause>,
     },
     /// Outcome of `FetchRuntimeStatus`.
     StatusFetched {
         /// The operation that ended.
         op: OpId,
-        /// What the runtime saw.
+        /// The answer of the runtime.
         result: Result<Observed, Cause>,
     },
-    /// The operation did not end in time.
+    /// The deadline of an operation has passed before its outcome came.
     DeadlinePassed {
         /// The late operation.
         op: OpId,
     },
-    /// A retry is due.
+    /// The wait for a retry is over.
     RetryDue {
         /// The `ScheduleRetry` that ended.
         op: OpId,
@@ -104,7 +104,7 @@ pub enum Event {
     Removed {
         /// The operation that ended.
         op: OpId,
-        /// Whether nothing is left of it.
+        /// Success when nothing of the program is left.
         result: Result<(), Cause>,
     },
     /// The handler of an effect panicked: a defect in Hersh, treated as a failure of that effect.

@@ -20,7 +20,7 @@ use crate::{
     Instances, Manifest, Observed, ProgramId, Started, Supervisor, Task,
 };
 
-/// Does in memory what programs ask for.
+/// Carries out effects in memory.
 pub struct FakeHandler {
     script: Option<Mutex<Script>>,
     image: ImageId,
@@ -34,7 +34,7 @@ struct Script {
 }
 
 impl FakeHandler {
-    /// Everything succeeds at once and nothing is remembered: for benchmarks.
+    /// Returns a handler whose effects all succeed at once and that remembers nothing: for benchmarks.
     #[must_use]
     pub fn instant() -> Self {
         Self {
@@ -43,7 +43,7 @@ impl FakeHandler {
         }
     }
 
-    /// Effects go as `faults` and `seed` say, in a world that can be looked at.
+    /// Returns a handler whose effects end as `faults` and `seed` decide, in a world that tests can look at.
     #[must_use]
     pub fn scripted(faults: Faults, seed: u64) -> Self {
         Self {
@@ -64,14 +64,14 @@ impl FakeHandler {
         }
     }
 
-    /// Changes what goes wrong from here on.
+    /// Sets the faults of the effects from here on.
     pub fn set_faults(&self, faults: Faults) {
         if let Some(mut script) = self.script() {
             script.faults = faults;
         }
     }
 
-    /// What `look` makes of the world. `None` for an instant handler.
+    /// Returns the result of `look` on the world; `None` for an instant handler.
     pub fn with_world<T>(&self, look: impl FnOnce(&mut FakeWorld) -> T) -> Option<T> {
         self.script().map(|mut script| look(&mut script.world))
     }
@@ -81,7 +81,8 @@ impl FakeHandler {
         Some(script.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Carries out `effect` by the script. `None` without a script.
+    /// Carries out `effect` as the script decides. Returns `None` without a script, or when the effect was
+    /// cancelled.
     async fn play(&self, task: &Task, effect: Effect) -> Option<Event> {
         let op = task.op;
         let (delay, well, hangs) = {
@@ -136,14 +137,14 @@ impl Script {
             let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-                // A stopped supervisor or a full queue loses it, as a broken connection would.
+                // A stopped supervisor or a full queue loses the event, as a broken connection would.
                 drop(supervisor.send(event));
             });
         }
     }
 }
 
-/// What a typed result is when the script cancelled the effect or made its handler panic.
+/// Returns the cause that a method reports when the script cancelled its effect or made its handler panic.
 fn unexpected(event: Option<Event>) -> Cause {
     match event {
         Some(Event::HandlerPanicked { message, .. }) => Cause::Internal { message },

@@ -1,4 +1,4 @@
-//! A world in memory: what programs have started in it, and nothing else.
+//! A world in memory: the folders, builds and instances that programs have made in it.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -24,36 +24,36 @@ pub struct FakeWorld {
 }
 
 impl FakeWorld {
-    /// The instances of `program` and what the runtime calls them, oldest first.
+    /// Returns the numbers of the instances of `program` and the runtime's ids for them, oldest first.
     #[must_use]
     pub fn instances(&self, program: &ProgramId) -> &[(InstanceNumber, ContainerId)] {
         self.instances.get(program).map_or(&[], Vec::as_slice)
     }
 
-    /// Builds that run.
+    /// Returns the number of builds under way.
     #[must_use]
     pub fn builds(&self) -> usize {
         self.builds.len()
     }
 
-    /// Whether the folders of `program` exist.
+    /// Returns whether the folders of `program` exist.
     #[must_use]
     pub fn has_folders(&self, program: &ProgramId) -> bool {
         self.folders.contains(program)
     }
 
-    /// The most instances that one program ever had at once.
+    /// Returns the largest number of instances that one program ever had at once.
     #[must_use]
     pub fn most_instances(&self) -> usize {
         self.most
     }
 
-    /// The instances of `program` end by themselves, or somebody removes them.
+    /// Removes the instances of `program`, as if they had ended by themselves or somebody had removed them.
     pub fn lose_instances(&mut self, program: &ProgramId) {
         self.instances.remove(program);
     }
 
-    /// The container that operation `op` of `program` makes.
+    /// Returns the id of the container that operation `op` of `program` makes.
     #[must_use]
     pub fn container_of(program: &ProgramId, op: OpId) -> ContainerId {
         let name = program.as_str().bytes().map(u64::from);
@@ -62,7 +62,7 @@ impl FakeWorld {
         ContainerId(format!("{digits:016x}").into())
     }
 
-    /// The image that a build of `build` makes.
+    /// Returns the id of the image that a build of `build` makes.
     #[must_use]
     pub fn image_of(build: &crate::BuildId) -> ImageId {
         let seed = build.as_str().bytes().map(u64::from).sum();
@@ -115,7 +115,8 @@ impl FakeWorld {
 impl FakeWorld {
     fn start(&mut self, program: &ProgramId, instance: InstanceNumber, container: ContainerId) {
         let all = self.instances.entry(program.clone()).or_default();
-        // What an earlier attempt at the same instance left goes first, as the contract asks.
+        // The contract of `start_runtime` asks to remove the remains of an earlier attempt at this instance
+        // first.
         all.retain(|(number, _)| *number != instance);
         all.push((instance, container));
         self.most = self.most.max(all.len());
@@ -133,7 +134,7 @@ impl FakeWorld {
     }
 }
 
-/// The outcome of `effect` when it goes wrong in the way that `choice` picks.
+/// Returns the outcome of `effect` when it fails in the way that `choice` picks.
 pub(crate) fn failure(op: OpId, effect: &Effect, choice: u64) -> Option<Event> {
     let message = || String::from("the fake was told to fail");
     let unavailable = || Cause::RuntimeUnavailable { message: message() };
@@ -185,7 +186,7 @@ impl World<Lifecycle> for FakeWorld {
             Effect::BuildRuntime { program, .. } => {
                 self.builds.insert((program.clone(), op));
             }
-            // Something exists from the very beginning, however the start ends.
+            // The instance exists from the beginning of the start, even if the start fails later.
             Effect::StartRuntime {
                 program, instance, ..
             } => self.start(program, *instance, Self::container_of(program, op)),

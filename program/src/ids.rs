@@ -1,4 +1,4 @@
-//! Identifiers: parsed once, then trusted. `ProgramId::parse("counter")`.
+//! Identifiers: each is checked once, when it is parsed. Example: `ProgramId::parse("counter")`.
 
 use alloc::{string::String, sync::Arc};
 
@@ -8,24 +8,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {text:?} is not valid: {rule}")]
 pub struct IdError {
-    /// What was being read, such as `program id`.
+    /// The kind of identifier that was read, such as `program id`.
     pub kind: &'static str,
-    /// The text as it came, cut to 80 characters.
+    /// The rejected text, cut to 80 characters.
     pub text: String,
-    /// What a valid one looks like.
+    /// The rule that a valid identifier keeps.
     pub rule: &'static str,
 }
 
 /// Names a program: a DNS label (1 to 63 of `a-z`, `0-9`, `-`, no hyphen at an end).
 ///
-/// Every path, container name and label is built from this type only, so nothing else needs to
-/// think about `..`, slashes or spaces.
+/// Every path, container name and label is built from this type only, so no other code needs to think about
+/// `..`, slashes or spaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProgramId(Arc<str>);
 
-/// Names a source tree: `build-` and its SHA-256 in hex. Those of older hosts have the first 12 digits of
-/// it, which two trees can be made to share; they are read for as long as a journal or a folder names one.
+/// Names a source tree: `build-` and the tree's SHA-256 in hex. Older hosts used only the first 12 digits of
+/// the hash, and somebody can make two trees that share them. The short names are still read, for as long as
+/// a journal or a folder holds one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BuildId(Arc<str>);
@@ -55,7 +56,7 @@ pub struct UserId(Arc<str>);
 pub struct InstanceNumber(pub u64);
 
 impl InstanceNumber {
-    /// The number of every instance of a journal that does not number them.
+    /// The number of every instance in a journal that does not number instances.
     pub const UNNUMBERED: Self = Self(0);
 }
 
@@ -67,13 +68,13 @@ impl core::fmt::Display for InstanceNumber {
 
 /// Names one execution of one program, from its start to its end, such as `counter.3`.
 ///
-/// A program's number is never given twice, so what one instance left behind, or is told of late, is
-/// never taken for another's.
+/// No two instances of a program get the same number. So the remains of one instance, and late reports about
+/// it, are never taken for those of another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceId {
     /// The program that is executed.
     pub program: ProgramId,
-    /// Which of its executions it is.
+    /// The number of this execution.
     pub number: InstanceNumber,
 }
 
@@ -83,14 +84,14 @@ impl core::fmt::Display for InstanceId {
     }
 }
 
-/// Tells which instances of a program an effect is about.
+/// Selects the instances of a program that an effect is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instances {
-    /// Every one, whoever knows of it.
+    /// Every instance of the program, even one that only the runtime knows of.
     #[default]
     All,
-    /// This one; others of the program go on.
+    /// This instance only; others of the program go on.
     One(InstanceNumber),
 }
 
@@ -114,7 +115,7 @@ macro_rules! identifier {
                 }
             }
 
-            /// The identifier as text.
+            /// Returns the identifier as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -1,11 +1,11 @@
-//! What holds of every program at every moment.
+//! Invariants: conditions that every program meets at every moment.
 
 use alloc::{format, string::String};
 
 use crate::{InstanceNumber, Program, Starting, State, StopStep, Then, recovery::MAX_ATTEMPTS};
 
-/// Checks a state that the reducer made. The types hold the rest: a container id exists only in
-/// Ready, operation and deadline exist in every transient state.
+/// Checks a state that the reducer made. The types already ensure the rest: a container id exists only in
+/// Ready, and every transient state has an operation and a deadline.
 ///
 /// # Errors
 /// A sentence that names the broken invariant.
@@ -53,7 +53,7 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
     }
 }
 
-/// What runs has a number that was given.
+/// Checks that the number of the current instance is one that was given out.
 fn check_instance(program: &Program) -> Result<(), String> {
     let held = match &program.state {
         State::Starting(held) => Some(held.instance),

@@ -5,8 +5,8 @@
 //!  ────────────────► [`Lifecycle`] ───────► [`EffectHandler`] ───────┐
 //!                     state [`Program`] ◄────────────────────────────┘
 //! ```
-//! Without features this crate is `no_std` and does no IO. Feature `tokio` adds [`Supervisor`],
-//! which keeps one program alive, and [`EffectHandler`], the contract of whoever does the work:
+//! Without features this crate is `no_std` and does no IO. Feature `tokio` adds [`Supervisor`], which keeps
+//! one program alive, and [`EffectHandler`], the contract of the code that carries out effects:
 //!
 //! ```
 //! # #[cfg(all(feature = "fake", feature = "tokio"))]

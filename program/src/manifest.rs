@@ -1,29 +1,30 @@
-//! What the owner of a program asked for, with every default filled in.
+//! The manifest of a program, as the owner wrote it, with every default filled in.
 
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-/// How a program is to be run. Complete: an effect handler never has to choose.
+/// The settings of a program's instances and builds. The manifest is complete: an effect handler never has to
+/// choose a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Environment variables of the program's process.
     pub env: BTreeMap<String, String>,
-    /// What it may use.
+    /// Upper bounds on what the program uses.
     pub limits: Limits,
-    /// What it may reach.
+    /// The networks that the program may reach.
     pub network: NetworkMode,
-    /// How its image is built.
+    /// The rules for building the program's image.
     #[serde(default)]
     pub build: BuildRules,
-    /// When it is started again after it ended.
+    /// The rule for starting the program again after it ended.
     pub restart: RestartPolicy,
-    /// How to tell that it is up, and the port that requests go to.
+    /// The test for whether the program is up, and the port that requests go to.
     pub readiness: Readiness,
-    /// What the host's proxy allows on the way to it.
+    /// Limits of the host's proxy for requests to the program.
     #[serde(default)]
     pub proxy: ProxyRules,
-    /// How long each step may take.
+    /// The time limits of the steps of the lifecycle.
     pub timeouts: Timeouts,
 }
 
@@ -58,18 +59,18 @@ impl Default for Limits {
     }
 }
 
-/// How an image is built.
+/// The rules for building an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildRules {
-    /// Whether steps may open connections to the internet.
+    /// Whether the build's steps may open connections to the internet.
     pub network: bool,
-    /// What is made of the tree.
+    /// The build's input beyond the source tree.
     #[serde(default)]
     pub recipe: Arc<Recipe>,
 }
 
-/// What is made of a source tree, beyond what the tree says itself. It is part of a build's name, so
-/// that an image that was made by another recipe is never taken for it.
+/// The build's input beyond the source tree. The recipe is part of a build's name, so that an image made by
+/// another recipe is never taken for this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recipe {
@@ -79,69 +80,69 @@ pub struct Recipe {
     pub target: Option<String>,
     /// Values for `ARG`s of the Dockerfile.
     pub args: BTreeMap<String, String>,
-    /// Whether base images that the host fetched earlier are fetched anew.
+    /// Whether base images are fetched anew, even if the host has fetched them earlier.
     pub pull: bool,
-    /// Whether steps run again whose outcome is known.
+    /// Whether build steps run again, even if their outcome is cached.
     pub no_cache: bool,
 }
 
 impl Recipe {
-    /// Returns where in the tree the Dockerfile stands.
+    /// Returns the path of the Dockerfile in the tree.
     #[must_use]
     pub fn dockerfile(&self) -> &str {
         self.dockerfile.as_deref().unwrap_or("Dockerfile")
     }
 
-    /// Whether an image that stands is made anew all the same.
+    /// Returns whether the image is built anew even if it exists already.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.pull || self.no_cache
     }
 }
 
-/// What a program can reach over the network.
+/// The networks that a program can reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NetworkMode {
-    /// The host's proxy reaches it; it reaches nobody.
+    /// The host's proxy reaches the program; the program reaches nobody.
     #[default]
     Internal,
     /// No network at all.
     None,
-    /// It may open connections to the internet. Nothing is published.
+    /// The program may open connections to the internet. None of its ports is published.
     Egress,
 }
 
-/// When a program that ended is started again.
+/// The rule for starting a program again after it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Only when somebody asks.
+    /// Starts the program only when somebody asks.
     Never,
-    /// After a failure.
+    /// Starts the program again after a failure.
     #[default]
     OnFailure,
-    /// After a failure and after a clean exit.
+    /// Starts the program again after a failure and after a clean exit.
     Always,
 }
 
-/// How to tell that a started program is up. Requests go to the same port as probes.
+/// The test for whether a started program is up. Requests go to the same port as probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Readiness {
-    /// A GET on `path` answers with a 2xx status.
+    /// The program is up when a GET on `path` gets an answer with a 2xx status.
     Http {
         /// TCP port inside the sandbox.
         port: u16,
         /// Absolute path.
         path: String,
     },
-    /// The port accepts a connection.
+    /// The program is up when the port accepts a connection.
     Tcp {
         /// TCP port inside the sandbox.
         port: u16,
     },
-    /// Up as soon as its process runs.
+    /// The program is up as soon as its process runs.
     None {
         /// TCP port inside the sandbox. Journals of older hosts name none.
         #[serde(default = "usual_port")]
@@ -150,7 +151,7 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// The TCP port inside the sandbox that probes and requests go to.
+    /// Returns the TCP port inside the sandbox that probes and requests go to.
     #[must_use]
     pub fn port(&self) -> u16 {
         match self {
@@ -168,12 +169,12 @@ impl Default for Readiness {
     }
 }
 
-/// Where the WatcherAPI of the `hersh` library listens.
+/// Returns the port on which the WatcherAPI of the `hersh` library listens.
 const fn usual_port() -> u16 {
     8080
 }
 
-/// What the host's proxy allows on the way to a program and back.
+/// Limits of the host's proxy for requests to a program and for its answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProxyRules {
@@ -181,15 +182,15 @@ pub struct ProxyRules {
     pub body_bytes: u64,
     /// Largest head of an answer, bytes.
     pub head_bytes: u32,
-    /// For the whole of a request's body, milliseconds.
+    /// The longest time for the whole body of a request, milliseconds.
     pub upload_ms: u64,
-    /// From the end of a request to the head of its answer, milliseconds.
+    /// The longest time from the end of a request to the head of its answer, milliseconds.
     pub answer_ms: u64,
-    /// For the next piece of an answer's body, or the next byte of a WebSocket, milliseconds.
+    /// The longest wait for the next piece of an answer's body or the next byte of a WebSocket, milliseconds.
     pub silence_ms: u64,
-    /// Headers of requests that pass beside the usual ones, in lower case.
+    /// Headers of requests that pass in addition to the usual ones, in lower case.
     pub request_headers: Vec<String>,
-    /// Headers of answers that pass beside the usual ones, in lower case.
+    /// Headers of answers that pass in addition to the usual ones, in lower case.
     pub response_headers: Vec<String>,
 }
 
@@ -207,14 +208,14 @@ impl Default for ProxyRules {
     }
 }
 
-/// How long each step of the lifecycle may take, milliseconds.
+/// Time limits of the steps of the lifecycle, milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// Folders and image build.
+    /// The longest time for making the folders and building the image.
     pub build_ms: u64,
-    /// From start to Ready.
+    /// The longest time from start to Ready.
     pub start_ms: u64,
-    /// From the stop signal to the kill.
+    /// The time from the stop signal to the kill.
     pub stop_grace_ms: u64,
 }
 

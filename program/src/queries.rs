@@ -1,4 +1,4 @@
-//! What is asked of a program, each question in one place.
+//! Questions about a program, each answered in one place.
 
 use alloc::sync::Arc;
 
@@ -8,42 +8,43 @@ use crate::{
 };
 
 impl Program {
-    /// What counts for the run at hand: the manifest that it was begun with; the newest when nothing
-    /// runs.
+    /// Returns the manifest that the last start was begun with, as long as something of it may run; otherwise
+    /// the newest manifest.
     #[must_use]
     pub fn manifest(&self) -> &Arc<Manifest> {
         self.running.as_ref().unwrap_or(&self.source.manifest)
     }
 
-    /// Returns the manifest of the run at hand, from the beginning of its build on; the newest when there
-    /// is none.
+    /// Returns the manifest of the current start, from the beginning of its build on; the newest manifest
+    /// when there is no such start.
     #[must_use]
     pub fn run_manifest(&self) -> &Arc<Manifest> {
         let building = self.state.building();
         building.map_or_else(|| self.manifest(), |building| &building.source.manifest)
     }
 
-    /// Returns the source tree of the run at hand, from the beginning of its build on.
+    /// Returns the source tree of the current start, from the beginning of its build on.
     #[must_use]
     pub fn run_build(&self) -> Option<&BuildId> {
         let building = self.state.building().map(|building| &building.source.build);
         building.or(self.running_build.as_ref())
     }
 
-    /// Returns the image of the run at hand; that of the newest source when there is none.
+    /// Returns the image of the instance that is up or on its way up. Without one, returns the image of the
+    /// newest source, if it was built.
     #[must_use]
     pub fn run_image(&self) -> Option<&ImageId> {
         self.state.image().or(self.image.as_ref())
     }
 
-    /// Whether a build is under way or about to be: a restart builds after it has stopped.
+    /// Returns whether a build is under way or about to begin: a restart may build after it has stopped.
     #[must_use]
     pub fn is_building(&self) -> bool {
         let is_stopping = matches!(self.state, State::Stopping(_));
         self.state.building().is_some() || is_stopping && self.image.is_none()
     }
 
-    /// Whether it runs, may still run, is on its way to run, or comes back by itself.
+    /// Returns whether the program runs, may still run, is on its way up, or will be started again by itself.
     #[must_use]
     pub fn is_started(&self) -> bool {
         match &self.state {
@@ -53,7 +54,7 @@ impl Program {
         }
     }
 
-    /// Whether it is to be removed, from the wish on.
+    /// Returns whether the program is to be removed, from the command to remove it on.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         match &self.state {
@@ -68,7 +69,7 @@ impl Program {
         }
     }
 
-    /// Returns the instance that is up, when one is.
+    /// Returns the id of the instance that is up, when one is.
     #[must_use]
     pub fn ready_instance(&self) -> Option<InstanceId> {
         let number = self.state.ready()?.instance;
@@ -78,16 +79,16 @@ impl Program {
         })
     }
 
-    /// Whether the program accounts for an instance, so that it will be stopped when its time comes.
-    /// What it does not account for is left of an earlier life.
+    /// Returns whether the program accounts for an instance, which means that the program will stop it in
+    /// time. An instance that it does not account for was left behind earlier.
     #[must_use]
     pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
         match &self.state {
             State::Starting(held) => held.instance == instance,
             State::Ready(held) => held.instance == instance,
-            // It ends in a stop of all.
+            // The stop removes all instances of the program.
             State::Stopping(held) => held.step == StopStep::Containers,
-            // What could not be stopped waits for a retry or for a person.
+            // Instances that could not be stopped wait for a retry or for a person.
             State::Error(_) => self.running.is_some(),
             State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,
         }
@@ -95,7 +96,7 @@ impl Program {
 }
 
 impl State {
-    /// Returns what holds while folders and image are being made.
+    /// Returns the details of Building, while folders and image are being made.
     #[must_use]
     pub fn building(&self) -> Option<&Building> {
         match self {
@@ -110,7 +111,7 @@ impl State {
         }
     }
 
-    /// Returns what holds while the program is up.
+    /// Returns the details of Ready, while the program is up.
     #[must_use]
     pub fn ready(&self) -> Option<&Ready> {
         match self {
@@ -125,7 +126,7 @@ impl State {
         }
     }
 
-    /// Returns what failed, while the program waits for a retry or a person.
+    /// Returns the details of Error, while the program waits for a retry or a person.
     #[must_use]
     pub fn failed(&self) -> Option<&Failed> {
         match self {
@@ -140,7 +141,7 @@ impl State {
         }
     }
 
-    /// Returns what the instance runs that is up or on its way up.
+    /// Returns the image of the instance that is up or on its way up.
     #[must_use]
     pub fn image(&self) -> Option<&ImageId> {
         match self {
@@ -155,7 +156,7 @@ impl State {
         }
     }
 
-    /// What the runtime calls the instance that is up, when one is.
+    /// Returns the runtime's id for the instance that is up, when one is.
     #[must_use]
     pub fn container(&self) -> Option<&ContainerId> {
         Some(&self.ready()?.container)

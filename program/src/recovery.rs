@@ -1,10 +1,10 @@
-//! When a failed program is tried again.
+//! Rules for retries: whether and when a failed program is tried again.
 //!
-//! The n-th retry waits `base * factor^(n-1)`, at most the cap, and of that a random part between
-//! one half and the whole ("equal jitter": M. Brooker, "Exponential Backoff And Jitter", AWS
-//! Architecture Blog, 2015): programs that failed together do not come back together, and no
-//! retry comes sooner than half its back-off. The randomness is a function of the program's seed
-//! and the attempt, so a replay waits equally long.
+//! The n-th retry has a back-off of `base * factor^(n-1)`, at most the cap. It waits for a random part of
+//! that back-off, between one half and the whole ("equal jitter": M. Brooker, "Exponential Backoff And
+//! Jitter", AWS Architecture Blog, 2015). So programs that failed together do not come back together, and no
+//! retry comes sooner than half its back-off. The random part depends only on the program's seed and the
+//! attempt, so a replay waits equally long.
 
 use hersh_machine::SplitMix64;
 
@@ -12,20 +12,21 @@ use crate::{Cause, RestartPolicy};
 
 /// The first back-off, milliseconds.
 pub const BASE_MS: u64 = 1_000;
-/// How much longer each back-off is than the one before.
+/// The factor between one back-off and the next.
 pub const FACTOR: u64 = 2;
 /// The longest back-off, milliseconds.
 pub const CAP_MS: u64 = 5 * 60_000;
-/// Retries before a program stays in `Error`.
+/// The number of retries before a program stays in `Error`.
 pub const MAX_ATTEMPTS: u32 = 6;
-/// A run of this length forgets the attempts before it, milliseconds.
+/// The shortest execution that resets the count of attempts, milliseconds.
 pub const RESET_AFTER_MS: u64 = 10 * 60_000;
-/// A run of this length is started again at once after a clean exit under
-/// [`RestartPolicy::Always`], and when the engine stopped it; after a shorter one it waits like
-/// a failure, so that a program that ends as soon as it starts does not spin. Milliseconds.
+/// The shortest execution that counts as settled, milliseconds. A settled program is started again at once
+/// after a clean exit under [`RestartPolicy::Always`], and when the engine stopped it. After a shorter
+/// execution it waits as after a failure: otherwise a program that ends as soon as it starts would be
+/// restarted without a pause.
 pub const SETTLED_RUN_MS: u64 = 10_000;
 
-/// How long the retry after `attempts` earlier ones waits, milliseconds.
+/// Returns how long the retry after `attempts` earlier ones waits, milliseconds.
 #[must_use]
 pub fn back_off_ms(seed: u64, attempts: u32) -> u64 {
     let full = FACTOR
@@ -36,7 +37,7 @@ pub fn back_off_ms(seed: u64, attempts: u32) -> u64 {
     half + SplitMix64::new(seed ^ u64::from(attempts)).below(full - half + 1)
 }
 
-/// Whether a program that failed with `cause`, after `attempts` retries, is tried again by itself.
+/// Returns whether a program that failed with `cause`, after `attempts` retries, is tried again by itself.
 #[must_use]
 pub fn retries(policy: RestartPolicy, attempts: u32, cause: &Cause) -> bool {
     let wanted = match policy {
@@ -46,7 +47,7 @@ pub fn retries(policy: RestartPolicy, attempts: u32, cause: &Cause) -> bool {
     wanted && attempts < MAX_ATTEMPTS && may_pass(policy, cause)
 }
 
-/// True for causes that may be gone the next time. The others need another source, another
+/// Returns whether a cause may be gone at the next attempt. The other causes need another source, another
 /// manifest or a person.
 fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
     match cause {
@@ -62,7 +63,7 @@ fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
         | Cause::Vanished
         | Cause::HostRestarted
         | Cause::Internal { .. } => true,
-        // Who wants it to run always wants it to run after it ended well, too.
+        // The program ended well. Under `Always` it is started again after that too.
         Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => match policy {
             RestartPolicy::Always => true,
             RestartPolicy::Never | RestartPolicy::OnFailure => false,

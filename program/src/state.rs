@@ -1,4 +1,4 @@
-//! What a program is at one moment.
+//! The state of a program at one moment.
 //!
 //! ```text
 //!              start                                   ready
@@ -25,35 +25,35 @@ use crate::{
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Its name.
+    /// The program's name.
     pub id: ProgramId,
-    /// What the next start builds and runs.
+    /// The source and manifest of the next start.
     pub source: Source,
-    /// The image of `source`, once it was built. A new source tree forgets it.
+    /// The image of `source`, once it was built. A new source tree forgets the image.
     pub image: Option<ImageId>,
-    /// The manifest that the last start was begun with, until nothing of it can run any more. It may
-    /// be older than that of `source`, which counts from the next start on.
+    /// The manifest that the last start was begun with, until nothing of that start can run any more. It may
+    /// be older than the manifest of `source`, which takes effect from the next start on.
     #[serde(default)]
     pub running: Option<Arc<Manifest>>,
-    /// The source tree that the last start was begun with, as long as `running` is there. Programs
-    /// of older journals have none.
+    /// The source tree that the last start was begun with, for as long as `running` is set. Programs of older
+    /// journals have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_build: Option<BuildId>,
-    /// How many instances it has had, which is the number of the newest; `None` for programs of older
-    /// journals, whose instances have no numbers, until a host that numbers them starts.
+    /// The number of instances that the program has had, which is the number of the newest. `None` for
+    /// programs of older journals, whose instances have no numbers, until a host that numbers them starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<u64>,
-    /// Retries since the last command or the last long run.
+    /// The number of retries since the last command or the last long execution.
     pub attempts: u32,
-    /// Where the jitter of its retries comes from.
+    /// The seed for the jitter of the program's retries.
     pub seed: u64,
-    /// Where it is in its life.
+    /// The program's state in its lifecycle.
     pub state: State,
 }
 
 impl Program {
-    /// A program that was never started. `seed` should differ between programs, so that their
-    /// retries do not fall together.
+    /// Returns a program that was never started. `seed` should differ between programs: with equal seeds
+    /// their retries would come at the same times.
     #[must_use]
     pub fn new(id: ProgramId, source: Source, seed: u64) -> Self {
         Self {
@@ -70,60 +70,61 @@ impl Program {
     }
 }
 
-/// Where a program is in its life. Times are milliseconds since the Unix epoch.
+/// The state of a program in its lifecycle. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// Never started.
+    /// The program was never started.
     Created,
     /// Folders and image are being made.
     Building(Building),
     /// An instance is being made, verified and brought up.
     Starting(Starting),
-    /// Up.
+    /// The program is up.
     Ready(Ready),
-    /// On the way out of whatever it was.
+    /// The program's instances are being stopped, or its files removed.
     Stopping(Stopping),
-    /// Nothing runs, as asked or after a clean exit.
+    /// Nothing of the program runs, as asked or after a clean exit.
     Stopped(Stopped),
-    /// Nothing runs, because something failed.
+    /// The program failed. Nothing of it runs, unless it could not be stopped.
     Error(Failed),
-    /// Gone with all it stored. Nothing happens any more.
+    /// The program is removed with everything that it stored. Nothing happens any more.
     Removed,
 }
 
 /// A program whose folders and image are being made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Building {
-    /// The operation it waits for.
+    /// The operation that the program waits for.
     pub op: OpId,
-    /// When it gives up.
+    /// The deadline of that operation.
     pub deadline_ms: u64,
-    /// Which of the two.
+    /// The current step: folders or image.
     pub step: BuildStep,
-    /// What this start builds; a source replaced meanwhile counts from the next start.
+    /// The source that this start builds. A source that replaces it meanwhile takes effect from the next
+    /// start on.
     pub source: Source,
 }
 
 /// A program whose newest instance is being brought up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starting {
-    /// The operation it waits for.
+    /// The operation that the program waits for.
     pub op: OpId,
-    /// When it gives up.
+    /// The deadline of that operation.
     pub deadline_ms: u64,
     /// The instance that is being brought up.
     #[serde(default)]
     pub instance: InstanceNumber,
-    /// What it runs.
+    /// The image that the instance runs.
     pub image: ImageId,
-    /// Exits seen since the start began, newest last, at most [`Starting::MAX_EXITS`]. They may
-    /// be of containers from before; the one that comes up is held against them.
+    /// Exits seen since the start began, newest last, at most [`Starting::MAX_EXITS`]. Some may be of earlier
+    /// containers. When a container comes up, its exit is looked for here.
     pub exits: Vec<(ContainerId, Arc<Exit>)>,
 }
 
 impl Starting {
-    /// How many exits it remembers.
+    /// The largest number of exits that the state remembers.
     pub const MAX_EXITS: usize = 8;
 }
 
@@ -133,52 +134,53 @@ pub struct Ready {
     /// The instance that is up.
     #[serde(default)]
     pub instance: InstanceNumber,
-    /// What it runs.
+    /// The image that the instance runs.
     pub image: ImageId,
-    /// What the runtime calls the instance.
+    /// The runtime's id for the instance.
     pub container: ContainerId,
-    /// Since when.
+    /// The time at which the program became Ready.
     pub since_ms: u64,
-    /// A question to the runtime whether the container still runs, until it is answered.
+    /// The open question to the runtime whether the container still runs.
     pub check: Option<Check>,
 }
 
-/// A program on the way out.
+/// A program that is being stopped or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
-    /// The operation it waits for.
+    /// The operation that the program waits for.
     pub op: OpId,
-    /// When it gives up.
+    /// The deadline of that operation.
     pub deadline_ms: u64,
-    /// Which operation.
+    /// The current step: containers or files.
     pub step: StopStep,
-    /// The instance that was on its way up or up, when there was one.
+    /// The instance that was up or on its way up, when there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceNumber>,
-    /// What comes after.
+    /// The state that follows.
     pub then: Then,
 }
 
 /// A program at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
-    /// How its container ended, when it ended by itself.
+    /// The end of the program's container, when it ended by itself.
     pub last_exit: Option<Arc<Exit>>,
 }
 
 /// A program that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// What failed.
+    /// The cause of the failure.
     pub cause: Arc<Cause>,
-    /// When it is tried again, if it is.
+    /// The next retry, when there is one.
     pub retry: Option<Retry>,
-    /// Why what failed could not be stopped either: something of it may still run.
+    /// The reason why the failed program could not be stopped either. While it is set, something of the
+    /// program may still run.
     #[serde(default)]
     pub not_stopped: Option<Arc<Cause>>,
 }
 
-/// What a program in `Building` waits for.
+/// The step of a program in `Building`, by the effect that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuildStep {
@@ -188,7 +190,7 @@ pub enum BuildStep {
     Image,
 }
 
-/// What a program in `Stopping` waits for.
+/// The step of a program in `Stopping`, by the effect that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopStep {
@@ -198,46 +200,46 @@ pub enum StopStep {
     Files,
 }
 
-/// What comes after `Stopping`.
+/// The state that follows `Stopping`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
 pub enum Then {
     /// `Stopped`.
     Stop {
-        /// How its container ended, when it ended by itself.
+        /// The end of the program's container, when it ended by itself.
         last_exit: Option<Arc<Exit>>,
     },
-    /// `Starting` when the image of its source stands, else `Building`.
+    /// `Starting` when the source has an image, otherwise `Building`.
     Start,
     /// `Error`, with a retry if the policy says so.
     Fail {
-        /// What failed.
+        /// The cause of the failure.
         cause: Arc<Cause>,
     },
     /// `Removed`.
     Remove,
 }
 
-/// A question to the runtime about a container.
+/// An open question to the runtime about a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// The `FetchRuntimeStatus` that asks.
     pub op: OpId,
-    /// When it is asked again.
+    /// The time at which the question is asked again.
     pub deadline_ms: u64,
 }
 
-/// A retry to come.
+/// A retry that is due later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// The `ScheduleRetry` that stands for it.
+    /// The `ScheduleRetry` that waits for this retry.
     pub op: OpId,
-    /// When.
+    /// The time at which the retry is due.
     pub due_ms: u64,
 }
 
 impl State {
-    /// The state's name, as the API shows it.
+    /// Returns the state's name, as the API shows it.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -252,8 +254,8 @@ impl State {
         }
     }
 
-    /// True when only a command, a new fact or a retry moves it: no operation is under way that
-    /// leads to another state.
+    /// Returns whether only a command, a new fact or a retry changes the state: no operation is under way
+    /// that leads to another state.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! One program, alive: its machine, journal and effects on tokio.
+//! A supervisor: it runs one program's machine, journal and effects on tokio.
 //!
 //! ```text
 //! spawn or resume ──► call(UserStartRequested) ──► journal ──► answered, Building
@@ -19,23 +19,23 @@ use crate::{
     effect_handler::Adapter,
 };
 
-/// What a journal stores of a program.
+/// A record of a program, as its journal stores it.
 pub type ProgramRecord = RecordOf<Lifecycle>;
-/// A program with its open operations, to start a fold from.
+/// A program and its open operations: a fold can start from it.
 pub type ProgramSnapshot = Snapshot<Box<Program>, Effect>;
-/// The pure half of a supervisor; folds journals.
+/// The pure half of a supervisor: it folds journals.
 pub type ProgramStepper = Stepper<Lifecycle>;
 
-/// A command that was not carried out.
+/// The reason why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The program says no, and why.
+    /// The program refused the command, for the reason given.
     #[error(transparent)]
     Refused(Refusal),
     /// Too many commands wait: try again later.
     #[error("too many commands wait for this program, try again later")]
     QueueFull,
-    /// The program is removed, or its supervisor was stopped.
+    /// The program was removed, or its supervisor was stopped.
     #[error("the program is not supervised any more")]
     Stopped,
     /// The command could not be made durable. Nothing has changed.
@@ -43,7 +43,7 @@ pub enum CommandError {
     Journal(driver::JournalError),
 }
 
-/// A program that runs. Cheap to clone; all clones speak to the same program.
+/// Supervises one program. Cheap to clone; all clones control the same program.
 pub struct Supervisor {
     handle: Handle<Lifecycle>,
 }
@@ -57,7 +57,7 @@ impl Clone for Supervisor {
 }
 
 impl Supervisor {
-    /// Brings a new program to life as a task of the current tokio runtime.
+    /// Starts the supervisor of a new program as a task of the current tokio runtime.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -75,8 +75,8 @@ impl Supervisor {
         )
     }
 
-    /// Brings a program back to life after a restart of the host. `stepper` is the fold of its
-    /// journal. The program is told of the restart, then its open operations are recovered.
+    /// Starts the supervisor of a program again after a restart of the host. `stepper` is the fold of the
+    /// program's journal. The program is told of the restart first; then its open operations are recovered.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -88,8 +88,7 @@ impl Supervisor {
         Self::run(stepper, handler, journal, SystemClock, Config::default())
     }
 
-    /// Like [`Supervisor::spawn`] and [`Supervisor::resume`], with a clock and bounds of one's
-    /// own.
+    /// Works like [`Supervisor::spawn`] and [`Supervisor::resume`], with the caller's own clock and bounds.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -108,9 +107,10 @@ impl Supervisor {
         Self::run_beside(stepper, None, handler, journal, clock, config)
     }
 
-    /// Like [`Supervisor::run`], for a program beside which something may run: `left_behind` says why
-    /// an instance that it does not account for could not be removed. The program hears of it before
-    /// its open operations are recovered, so that none of them starts another instance beside it.
+    /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `left_behind`
+    /// says why an instance that the program does not account for could not be removed. The program is told
+    /// of it before its open operations are recovered; otherwise one of them could start another instance
+    /// beside it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -128,7 +128,7 @@ impl Supervisor {
         C: Clock,
     {
         let program = stepper.state();
-        // One that was made just now has nothing to be told of.
+        // A new program has no records, and nothing to be told of.
         let tell = program.instances.is_none()
             || left_behind.is_some()
             || stepper.seq() > 0 && concerns_restart(&program.state);
@@ -147,29 +147,30 @@ impl Supervisor {
         Self { handle }
     }
 
-    /// Puts an event into the program's queue and returns at once: for facts that the host
+    /// Puts an event into the program's queue and returns at once. It is meant for facts that the host
     /// observes, such as `RuntimeExited`.
     ///
     /// # Errors
-    /// [`SendError`] with the event: queue full, or stopped.
+    /// [`SendError`] with the event: the queue is full, or the supervisor is stopped.
     pub fn send(&self, event: Event) -> Result<(), SendError<Event>> {
         self.handle.send(event)
     }
 
-    /// Gives a command and waits until it is durable. Its consequences are seen in
-    /// [`Supervisor::state`] from then on; the work goes on by itself.
+    /// Sends a command and waits until it is durable. From then on its results are seen in
+    /// [`Supervisor::state`]; the work itself goes on after the return.
     ///
     /// # Errors
-    /// [`CommandError`]; nothing has changed then, except that after `Stopped` in the middle of
-    /// the command it may be in the journal.
+    /// [`CommandError`]: nothing has changed. But if the supervisor stopped while it took the command in, the
+    /// command may be in the journal.
     pub async fn call(&self, event: Event) -> Result<(), CommandError> {
         self.call_by(event, None).await
     }
 
-    /// Like [`Supervisor::call`], by a right that the journal goes by when it stores the event.
+    /// Works like [`Supervisor::call`], for a caller with `right`: the journal stores the event only if the
+    /// right holds at that moment.
     ///
     /// # Errors
-    /// As [`Supervisor::call`]; [`driver::JournalError::Revoked`] if the right does not hold then.
+    /// The errors of [`Supervisor::call`], and [`driver::JournalError::Revoked`] if the right does not hold.
     pub async fn call_by(&self, event: Event, right: Option<Right>) -> Result<(), CommandError> {
         match self.handle.call_by(event, right).await {
             Ok(answer) => answer
@@ -183,13 +184,14 @@ impl Supervisor {
         }
     }
 
-    /// The newest durable state.
+    /// Returns the newest durable state.
     #[must_use]
     pub fn state(&self) -> Program {
         self.with_state(Program::clone)
     }
 
-    /// What `read` makes of the newest durable state, without copying it. Keep it short.
+    /// Returns the result of `read` on the newest durable state, without a copy. `read` must be short: the
+    /// machine waits meanwhile.
     pub fn with_state<T>(&self, read: impl FnOnce(&Program) -> T) -> T {
         self.handle.with_state(|program| read(program))
     }
@@ -200,14 +202,15 @@ impl Supervisor {
         Subscription(self.handle.subscribe())
     }
 
-    /// Waits until no operation is under way that leads to another state, and returns the state.
-    /// Returns also when the supervisor has ended.
+    /// Waits until no operation is under way that leads to another state, and returns the state. Also returns
+    /// when the supervisor has ended.
     pub async fn settled(&self) -> Program {
         self.until(|program| program.state.is_settled()).await
     }
 
-    /// Waits until `reached` holds, and returns the state of that moment; states between two
-    /// looks may be missed. Returns also when the supervisor has ended. `reached` must be short.
+    /// Waits until `reached` holds, and returns the state at that moment. It does not see every state: a
+    /// short one may be missed. Also returns when the supervisor has ended. `reached` must be short: the
+    /// machine waits meanwhile.
     pub async fn until(&self, reached: impl Fn(&Program) -> bool) -> Program {
         let look = |program: &Program| reached(program).then(|| program.clone());
         let mut subscription = self.handle.subscribe();
@@ -222,41 +225,41 @@ impl Supervisor {
         self.state()
     }
 
-    /// Ends the supervisor and leaves the program as it is: what runs goes on running, what is
-    /// under way is recovered by [`Supervisor::resume`].
+    /// Ends the supervisor and leaves the program as it is: instances go on running, and open operations are
+    /// recovered by [`Supervisor::resume`].
     pub fn stop(&self) {
         self.handle.stop();
     }
 
-    /// Waits until the supervisor has ended: stopped, or the program removed.
+    /// Waits until the supervisor has ended: it was stopped, or the program was removed.
     pub async fn stopped(&self) {
         self.handle.stopped().await;
     }
 
-    /// True once the supervisor has ended.
+    /// Returns whether the supervisor has ended.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.handle.is_stopped()
     }
 }
 
-/// Follows the states of one program. A slow reader misses states, never the newest.
+/// Follows the states of one program. A slow reader misses states, but never the newest.
 pub struct Subscription(driver::Subscription<Lifecycle>);
 
 impl Subscription {
-    /// The newest state, from now on counted as seen.
+    /// Returns the newest state and counts it as seen.
     pub fn current(&mut self) -> Program {
         *self.0.current()
     }
 
-    /// The number of the state last seen; every later state has a higher one.
+    /// Returns the number of the state last seen; every later state has a higher number.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation()
     }
 
-    /// Waits for a state that was not seen yet. `None` when the supervisor has ended and its
-    /// last state was seen.
+    /// Waits for a state that was not seen yet, and returns it. Returns `None` when the supervisor has ended
+    /// and its last state was seen.
     pub async fn changed(&mut self) -> Option<Program> {
         self.0.changed_with(|program| Program::clone(program)).await
     }
@@ -276,7 +279,8 @@ fn refusal(reply: Effect) -> Option<CommandError> {
     }
 }
 
-/// Whether `HostStarted` changes anything for a program in this state, so that the many programs at rest cost no record.
+/// Returns whether `HostStarted` changes a program in this state. The many programs at rest are not told, so
+/// that a restart of the host adds no record to their journals.
 fn concerns_restart(state: &State) -> bool {
     match state {
         State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,

@@ -9,95 +9,95 @@ use crate::{
     words::{ExitCode, Lasting, Size},
 };
 
-/// What is to be built and how it is to be run.
+/// The source tree and the manifest of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The stored source tree.
     pub build: BuildId,
-    /// How it is to be run.
+    /// The manifest that the tree is built and run with.
     pub manifest: Arc<Manifest>,
 }
 
-/// The last lines that a build or a program printed, oldest first. Bounded by whoever makes it
-/// (at most 50 lines of 500 characters).
+/// The last lines that a build or a program printed, oldest first. The code that makes the list keeps it
+/// within 50 lines of 500 characters.
 pub type Logs = Vec<String>;
 
-/// A program that came up.
+/// The result of a successful start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// The container that runs it.
+    /// The container of the new instance.
     pub container: ContainerId,
 }
 
-/// How a container ended.
+/// The end of a container: its reason and last lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// Why.
+    /// The reason for the end.
     pub reason: ExitReason,
-    /// The last lines it printed.
+    /// The last lines that the program printed.
     pub logs: Logs,
 }
 
-/// Why a container ended.
+/// The reason why a container ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
-    /// Its process returned `code`; codes above 128 usually mean signal `code - 128`. A code that a
-    /// stop by the engine gives too (0, 137, 143) is told like this only when the end is known to be
-    /// the program's own.
+    /// The program's process returned `code`; codes above 128 usually mean signal `code - 128`. The codes 0,
+    /// 137 and 143 can also come from a stop by the engine. For them, this variant means that the end is
+    /// known to be the program's own.
     Code(i32),
-    /// It ended with such a code because the engine stopped it, as one that goes down does with all
-    /// that runs, or may have.
+    /// The container ended with code 0, 137 or 143, and the engine stopped it or may have: an engine that
+    /// goes down stops everything that runs.
     EngineStopped {
         /// The exit code.
         code: i32,
     },
-    /// It used more memory than its limit.
+    /// The container used more memory than its limit.
     OutOfMemory,
-    /// It ended with `code` after it was refused one more process or thread.
+    /// The container ended with `code` after the program was refused one more process or thread.
     OutOfProcesses {
         /// The exit code.
         code: i32,
     },
-    /// Its first process could not be run at all, and can't be until something else is deployed.
+    /// The container's first process could not be run at all, and can't be until something else is deployed.
     NotRunnable {
-        /// What can't be run, why, and what to do.
+        /// A text that says what can't be run, why, and what to do about it.
         message: String,
     },
-    /// `/state` grew past its limit and the host ended it.
+    /// `/state` grew past its limit, and the host ended the container.
     StateQuota,
-    /// It was filling the disk and the host ended it.
+    /// The program was filling the disk, and the host ended the container.
     DiskFull,
-    /// The container is not there any more and nobody saw it end.
+    /// The container is gone, and nobody saw it end.
     Vanished,
 }
 
-/// What the runtime knows of a program's container.
+/// The status of a program's container, as the runtime reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observed {
     /// No container carries the program's label.
     Absent,
-    /// It runs.
+    /// The container runs.
     Running(ContainerId),
-    /// It ended and was not removed.
+    /// The container ended and was not removed.
     Exited(ContainerId, Exit),
 }
 
-/// Why a program is in `Error`.
+/// The reason why a program is in `Error`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum Cause {
     /// The program's folders could not be made.
     #[error("folders could not be prepared: {message}")]
     FoldersFailed {
-        /// What the file system said.
+        /// The message of the file system.
         message: String,
     },
     /// The image did not build.
     #[error("build failed: {message}")]
     BuildFailed {
-        /// What the builder said.
+        /// The message of the builder.
         message: String,
         /// The end of the build log.
         logs: Logs,
@@ -105,25 +105,25 @@ pub enum Cause {
     /// The image did not build in time.
     #[error("build did not finish within {}", Lasting(*.after_ms))]
     BuildTimedOut {
-        /// The time it had, milliseconds.
+        /// The longest time that the build had, milliseconds.
         after_ms: u64,
     },
     /// The container could not be made or started.
     #[error("start failed: {message}")]
     StartFailed {
-        /// What the runtime said.
+        /// The message of the runtime.
         message: String,
         /// The end of the program's log.
         logs: Logs,
     },
-    /// What the image names as its program can't be run, however often it is tried.
+    /// The program that the image names can't be run, however often it is tried.
     #[error("it can't be run: {message}")]
     NotRunnable {
-        /// What can't be run, why, and what to do.
+        /// A text that says what can't be run, why, and what to do about it.
         message: String,
     },
-    /// Its first process ended well before its readiness probe was answered, as one does that goes
-    /// on in the background.
+    /// The program's first process ended well before its readiness probe was answered. A process that goes on
+    /// in the background does so.
     #[error(
         "its first process ended with code 0 before it was ready: it has to stay in the foreground; one that is done when it ends says [readiness] kind = \"none\" in hersh.toml"
     )]
@@ -131,7 +131,7 @@ pub enum Cause {
         /// The end of the program's log.
         logs: Logs,
     },
-    /// It has no readiness probe and was done, with code 0, before its start was: the end of a job.
+    /// The program has no readiness probe and ended with code 0 before its start was over: the end of a job.
     #[error("finished with code 0")]
     Finished {
         /// The end of the program's log.
@@ -143,35 +143,35 @@ pub enum Cause {
         /// The image.
         image: ImageId,
     },
-    /// What would run, or what was made, is not what the contracts ask.
+    /// The input of a build or a start, or its result, does not meet the contracts.
     #[error("contract {contract} violated: {message}")]
     ContractViolated {
         /// The contract's name.
         contract: String,
-        /// What was found and what was asked.
+        /// The value that was found and the value that the contract asks for.
         message: String,
     },
-    /// It runs but did not answer its readiness probe in time.
+    /// The program runs but did not answer its readiness probe in time.
     #[error("not ready within {}: {last_probe}; port and [readiness] in hersh.toml say where it answers", Lasting(*.after_ms))]
     NotReadyInTime {
-        /// The time it had, milliseconds.
+        /// The longest time that the start had, milliseconds.
         after_ms: u64,
-        /// What the last probe saw.
+        /// The result of the last probe.
         last_probe: String,
         /// The end of the program's log.
         logs: Logs,
     },
-    /// Its process ended.
+    /// The program's process ended.
     #[error("exited with code {}", ExitCode(*.code))]
     Exited {
         /// The exit code.
         code: i32,
-        /// The signal that ended it, if the code says one.
+        /// The signal that ended the process, if the code stands for one.
         signal: Option<i32>,
         /// The end of the program's log.
         logs: Logs,
     },
-    /// It ended with code 0, 137 or 143, and the engine stopped it or may have.
+    /// The container ended with code 0, 137 or 143, and the engine stopped it or may have.
     #[error("stopped by the container engine, or while nobody watched, with code {}", ExitCode(*.code))]
     EngineStopped {
         /// The exit code.
@@ -179,13 +179,13 @@ pub enum Cause {
         /// The end of the program's log.
         logs: Logs,
     },
-    /// It used more memory than its limit.
+    /// The program used more memory than its limit.
     #[error("ran out of memory")]
     OutOfMemory {
         /// The end of the program's log.
         logs: Logs,
     },
-    /// It wanted more processes or threads than it may have.
+    /// The program wanted more processes or threads than its limit.
     #[error(
         "ended with code {code} after it was refused one more process or thread: raise pids under [resources] in hersh.toml, or start fewer at once"
     )]
@@ -198,12 +198,12 @@ pub enum Cause {
     /// `/state` grew past its limit.
     #[error("state is larger than its limit")]
     StateQuotaExceeded,
-    /// `/state` held more than its limit when it was to be started.
+    /// `/state` held more than its limit when the program was to be started.
     #[error("its /state holds {}, more than the {} that it may: raise state under [resources] in hersh.toml and deploy it again; or save what it keeps by 'hersh state copy', remove it by 'hersh rm', and deploy it anew", Size(*.used_bytes), Size(*.limit_bytes))]
     StateTooLarge {
-        /// What it holds, as far as that was counted.
+        /// The size of `/state`, bytes; it may hold more, if counting stopped early.
         used_bytes: u64,
-        /// What it may.
+        /// The limit of `/state`, bytes.
         limit_bytes: u64,
     },
     /// `/state` grew within its limit until the disk was nearly full.
@@ -214,19 +214,19 @@ pub enum Cause {
     /// Containers could not be removed.
     #[error("stop failed: {message}")]
     StopFailed {
-        /// What the runtime said.
+        /// The message of the runtime.
         message: String,
     },
     /// Folders could not be removed.
     #[error("removal failed: {message}")]
     RemoveFailed {
-        /// What the file system said.
+        /// The message of the file system.
         message: String,
     },
     /// The container engine does not answer.
     #[error("container engine unavailable: {message}")]
     RuntimeUnavailable {
-        /// What was tried and what came back.
+        /// The request that was tried, and the answer or error.
         message: String,
     },
     /// The container is gone, or another stands in its place, and nobody saw it end.
@@ -244,7 +244,7 @@ pub enum Cause {
 }
 
 impl From<&Exit> for Cause {
-    /// What the end of a container means for its program.
+    /// Returns the cause that the end of a container has for its program.
     fn from(exit: &Exit) -> Self {
         match &exit.reason {
             &ExitReason::Code(code) => Self::Exited {
@@ -275,7 +275,7 @@ impl From<&Exit> for Cause {
 }
 
 impl Cause {
-    /// What the end of a container means for its program before that was seen to be ready.
+    /// Returns the cause for a container that ended before the program was seen to be ready.
     #[must_use]
     pub fn before_ready(exit: &Exit, readiness: &Readiness) -> Self {
         let logs = || exit.logs.clone();
@@ -299,14 +299,14 @@ impl Cause {
     }
 }
 
-/// Why a command was not carried out. Data for the one who asked; nothing has changed.
+/// The reason why a command was not carried out, for its sender. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refusal", rename_all = "snake_case")]
 pub enum Refusal {
-    /// The wish is fulfilled already.
+    /// The program is already in the state that the command asks for.
     #[error("already {state}")]
     Already {
-        /// The state it is in.
+        /// The state that the program is in.
         state: String,
     },
     /// The program is being removed.

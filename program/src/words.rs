@@ -1,12 +1,12 @@
-//! Numbers in the words of people: lengths of time, sizes, and signals.
+//! Numbers written for people: lengths of time, sizes, and signals.
 
 use core::fmt;
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 
-/// A length of time as a person says it, such as `5 s` for 4,999 ms: what a step had left of its
-/// time is a little less than what the manifest says, and nobody asked for that.
+/// A length of time, rounded for people, such as `5 s` for 4,999 ms. The time that a step had left is a
+/// little less than the manifest says, and the exact number would confuse people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lasting(
     /// Milliseconds.
@@ -27,7 +27,7 @@ impl fmt::Display for Lasting {
     }
 }
 
-/// A number of bytes as a person says it: `1.6 GiB`.
+/// A number of bytes, rounded for people: `1.6 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(
     /// Bytes.
@@ -37,7 +37,8 @@ pub struct Size(
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-        // In the largest unit of which there is one. Whole numbers are rounded down like tenths.
+        // Use the largest unit that goes into the number at least once. Whole numbers are rounded down like
+        // tenths.
         let power = (u64::BITS - 1).saturating_sub(self.0.leading_zeros()) / 10;
         let unit = 1_u64 << (10 * power);
         let name = usize::try_from(power).ok().and_then(|at| UNITS.get(at));
@@ -50,7 +51,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// An exit code as a person reads it: with the name of the signal, where it stands for one.
+/// An exit code for people: with the name of the signal, if the code stands for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitCode(
     /// The code.
@@ -58,8 +59,8 @@ pub struct ExitCode(
 );
 
 impl ExitCode {
-    /// Name of the signal that the code stands for. Shells and engines report death by signal n as
-    /// 128 + n.
+    /// Returns the name of the signal that the code stands for. Shells and engines report death by signal n
+    /// as 128 + n.
     #[must_use]
     pub fn signal_name(self) -> Option<&'static str> {
         let number = usize::try_from(self.0.checked_sub(128)?).ok()?;
@@ -76,7 +77,7 @@ impl fmt::Display for ExitCode {
     }
 }
 
-/// Linux' signals from 1 on, as x86 and ARM number them.
+/// The names of Linux' signals from 1 on, as x86 and ARM number them.
 const SIGNALS: [&str; 31] = [
     "SIGHUP",
     "SIGINT",

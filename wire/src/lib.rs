@@ -1,8 +1,8 @@
-//! What crosses the wire between a Hersh host and its clients, version 1.
+//! The data that a Hersh host and its clients exchange, version 1.
 //!
-//! Plain data: requests, replies, the manifest as people write it, and problem details with
-//! stable codes; and what both sides must read alike: the end of an archive, `.dockerignore`. Nothing here knows how a host works; the host converts these types to its own in
-//! one place.
+//! It holds plain data: requests, replies, the manifest as people write it, and problem details with stable
+//! codes. It also holds the code that client and host must share: the end of an archive, and `.dockerignore`.
+//! Nothing here knows how a host works; the host converts these types to its own in one file.
 
 mod account;
 mod archive;

@@ -105,8 +105,8 @@ pub enum Network {
     Egress,
 }
 
-/// The header of a request whose value is `build.args` for that one build: a JSON object of texts, in
-/// base64. Values are in no address, since servers on the way keep addresses in their logs.
+/// The name of the request header that carries `build.args` for one build: a JSON object of texts, in base64.
+/// The values are not put into the address, because servers on the way keep addresses in their logs.
 pub const BUILD_ARGS_HEADER: &str = "hersh-build-args";
 
 /// How an image is built.
@@ -217,7 +217,7 @@ pub struct Timeouts {
     pub stop: Option<Span>,
 }
 
-/// Reads variables; a value that is no text is told to be put in quotes.
+/// Reads environment variables. For a value that is no text, the error says to put it in quotes.
 fn variables<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {

@@ -1,9 +1,9 @@
-//! Text that strangers wrote, made safe to be looked at.
+//! Makes text that strangers wrote safe to show.
 
 use std::fmt::Write;
 
-/// True for a character that shows nothing itself and changes what is shown around it: it steers a
-/// terminal, turns the direction of writing, or hides in a word.
+/// Returns whether a character is hidden: it shows nothing itself and changes the text around it. It controls
+/// a terminal, turns the direction of writing, or hides in a word.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -15,13 +15,13 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The text with its hidden characters written out, such as `\u{202e}`.
+/// Returns the text with its hidden characters written out, such as `\u{202e}`.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) {
-            // Memory takes all that is written to it.
+            // Writing to a `String` never fails.
             let _ = write!(shown, "{}", c.escape_unicode());
         } else {
             shown.push(c);

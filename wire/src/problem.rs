@@ -76,7 +76,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The HTTP status that goes with the code.
+    /// Returns the HTTP status that goes with the code.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -99,7 +99,7 @@ impl Code {
         }
     }
 
-    /// The code as problems write it.
+    /// Returns the code's name in problem details.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -130,7 +130,7 @@ impl Code {
         }
     }
 
-    /// The title that goes with the code.
+    /// Returns the title that goes with the code.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -163,7 +163,7 @@ impl Code {
 }
 
 impl Problem {
-    /// A problem of `code` with what was wrong, where, and what to do next.
+    /// Returns a problem of `code`. `detail` says what was wrong, where, and what to do next.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {

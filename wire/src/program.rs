@@ -8,18 +8,18 @@ use crate::Manifest;
 
 /// `POST /programs` as JSON: these fields, and the manifest's keys beside them.
 ///
-/// A key that is none of them is an error that names it, as in `hersh.toml`.
+/// A key that is none of these is an error. The error names the key, as for `hersh.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub struct CreateProgram {
-    /// Who it belongs to; accepted for clients that send it, the token decides.
+    /// The program's owner. Clients may send it, but the token decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// The text of the Dockerfile.
     pub dockerfile: String,
     /// Path and text of every other file.
     pub src_files: BTreeMap<String, String>,
-    /// The manifest's keys stand beside these.
+    /// The manifest, whose keys stand beside these fields.
     #[serde(flatten)]
     pub manifest: Manifest,
 }
@@ -49,7 +49,8 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for CreateProgram {
     }
 }
 
-/// One object with the keys of both: a schema of two that each allow no other key allows nothing.
+/// The schema is one object with the keys of both parts. Two combined schemas that each allow no other key
+/// would allow nothing.
 #[cfg(feature = "openapi")]
 impl utoipa::PartialSchema for CreateProgram {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {

@@ -1,4 +1,4 @@
-//! What a program uses.
+//! Resource use of a program.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 /// A text that is not a size or a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// Not a size.
+    /// The text is not a size.
     #[error(
         "{0:?} is not a size: write a number and B, KiB, MiB, GiB, kB, MB or GB, such as \"64MiB\""
     )]
     Size(String),
-    /// Not a time.
+    /// The text is not a time.
     #[error("{0:?} is not a time: write a number and ms, s, m, h or d, such as \"30s\"")]
     Time(String),
 }
@@ -76,7 +76,7 @@ impl From<Span> for String {
     }
 }
 
-/// Reads `<number><unit>`; the number may have a decimal part, blanks may stand between.
+/// Reads `<number><unit>`. The number may have a decimal part, and blanks may stand before the unit.
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;

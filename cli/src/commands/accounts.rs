@@ -1,4 +1,5 @@
-//! `hersh user`, `hersh token`, `hersh whoami`, `hersh audit`: who may use the host, and who did.
+//! `hersh user`, `hersh token`, `hersh whoami`, `hersh audit`: users, their tokens, and the log of their
+//! changes.
 
 use hersh_wire::{
     AuditList, AuditView, ByteSize, ChangeUser, CreateToken, CreateUser, Quota, Role, Scope, Span,
@@ -27,7 +28,8 @@ pub(crate) async fn user(client: &Client, task: UserTask, format: Output) -> Res
             let request = client.request(Method::POST, &["users"]).json(&asked);
             let mut made: UserView = client.read(request).await?;
             if wanted != Quota::default() {
-                // On top of the usual one, so that what is not named is bounded too.
+                // Change the usual quota that the host gave the user, so that bounds that the command line
+                // does not name are set too.
                 made = change_quota(client, &made, wanted).await?;
             }
             show_users(&[made], format)
@@ -146,7 +148,7 @@ pub(crate) async fn audit(client: &Client, limit: usize, format: Output) -> Resu
     )
 }
 
-/// What a change is about; an older host says so by the path only.
+/// Returns the object of a change. Older hosts give only the path.
 fn about(change: &AuditView) -> &str {
     if change.object.is_empty() {
         &change.target
@@ -155,7 +157,7 @@ fn about(change: &AuditView) -> &str {
     }
 }
 
-/// How it was answered, and how often.
+/// Returns the status of the answer, and how often it was given.
 fn outcome(change: &AuditView) -> String {
     let status = change.status.map(|status| status.to_string());
     let status = status.unwrap_or_else(|| "?".to_owned());
@@ -165,7 +167,7 @@ fn outcome(change: &AuditView) -> String {
     }
 }
 
-/// Lists the tokens that are valid, as whoever has the machine sees them.
+/// Lists the valid tokens, for the person who controls the machine.
 pub(super) fn valid_tokens(tokens: &[TokenView], revoke: &str) -> Result<(), Failure> {
     let number = output::count(tokens.len() as u64, "token");
     output::note(&format!(
@@ -211,7 +213,7 @@ fn show_users(users: &[UserView], format: Output) -> Result<(), Failure> {
     )
 }
 
-/// What a user has, of what it may have.
+/// Returns the row of a user: what its programs use, and the quota.
 fn user_row(user: &UserView) -> Vec<String> {
     let of = |has: String, most: Option<String>| match most {
         Some(most) => format!("{has} of {most}"),
@@ -241,7 +243,7 @@ fn user_row(user: &UserView) -> Vec<String> {
     ]
 }
 
-/// Changes what is wanted; the rest stays.
+/// Changes the named bounds of a quota; the others stay.
 async fn change_quota(
     client: &Client,
     standing: &UserView,
@@ -266,7 +268,7 @@ fn read_quota(asked: &QuotaOptions) -> Result<Quota, Failure> {
     })
 }
 
-/// What is not asked for stays.
+/// Merges two quotas: a bound that `asked` does not name stays as in `standing`.
 fn merged(standing: Quota, asked: Quota) -> Quota {
     Quota {
         programs: asked.programs.or(standing.programs),

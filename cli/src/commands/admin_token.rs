@@ -1,11 +1,11 @@
-//! A new admin token of a host that does not run.
+//! Makes a new admin token for a host that does not run.
 
 use hersh_host::{IssueError, Issued};
 use hersh_journal::Home;
 
 use crate::{failure::Failure, output};
 
-/// A new admin token, made without a host.
+/// Makes a new admin token without a running host.
 pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<Issued, Failure> {
     let issued = hersh_host::issue_admin_token(home, output::now_ms(), revoke_others).await;
     issued.map_err(not_issued)

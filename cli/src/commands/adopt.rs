@@ -1,4 +1,4 @@
-//! `hersh host adopt`: begins anew where a journal is lost.
+//! `hersh host adopt`: begins anew when the journal is lost.
 
 use hersh_host::{AdoptError, Adoption, Settings};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What a deploy asks of a build, as the host is asked for it.
+//! The options of a build that a deploy sends to the host with the source.
 
 use std::{
     collections::BTreeMap,
@@ -14,23 +14,23 @@ use reqwest::{
 
 use crate::{build_options::BuildOptions, failure::Failure};
 
-/// What the request that brings the source says of the build.
+/// The part about the build in the request that brings the source.
 pub(super) struct BuildQuery {
     pub(super) query: Vec<(&'static str, String)>,
     headers: HeaderMap,
 }
 
 impl BuildQuery {
-    /// The request, with that.
+    /// Adds the build's options to the request.
     pub(super) fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
         request.query(&self.query).headers(self.headers.clone())
     }
 }
 
-/// What the flags ask for.
+/// Returns the build's options that the flags name.
 ///
 /// # Errors
-/// [`Failure::Input`] for what can't be asked.
+/// [`Failure::Input`] for flags that can't be used.
 pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<BuildQuery, Failure> {
     let mut query = Vec::new();
     if let Some(file) = &options.file {
@@ -51,7 +51,7 @@ pub(super) fn of(options: &BuildOptions, folder: &Path) -> Result<BuildQuery, Fa
     Ok(BuildQuery { query, headers })
 }
 
-/// Values as the host reads them; they may be secrets, and are told to nobody else.
+/// Encodes values as the host reads them. They may be secrets, so the header is marked as sensitive.
 fn header(args: &BTreeMap<String, String>) -> Result<HeaderValue, Failure> {
     let refuse = |error: &dyn std::fmt::Display| Failure::Input(format!("--build-arg: {error}"));
     let text = serde_json::to_string(args).map_err(|error| refuse(&error))?;
@@ -61,16 +61,16 @@ fn header(args: &BTreeMap<String, String>) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// The values for `ARG`s that the command line gives.
+/// Returns the values for `ARG`s that the command line gives.
 ///
 /// # Errors
-/// [`Failure::Input`] for what is no name with a value.
+/// [`Failure::Input`] for an argument that is not a name with a value.
 pub(super) fn args_of(options: &BuildOptions) -> Result<BTreeMap<String, String>, Failure> {
     args(&options.args, |name| std::env::var(name).ok())
 }
 
-/// The path of the Dockerfile in the folder. As with Docker it may be written as it is seen from
-/// here; as with compose, from the folder.
+/// Returns the path of the Dockerfile in the folder. `file` may be relative to the folder, as with compose,
+/// or to the current folder, as with Docker.
 fn inside(folder: &Path, file: &Path) -> Result<String, Failure> {
     let refuse = |why: &str| Failure::Input(format!("--file {}: {why}", file.display()));
     let is_below = |path: &Path| {
@@ -103,7 +103,8 @@ fn inside(folder: &Path, file: &Path) -> Result<String, Failure> {
     Ok(path.to_owned())
 }
 
-/// Values by name. What is not set in the environment is left to the Dockerfile, as with Docker.
+/// Returns the values by name. A name that the environment does not have is left to the Dockerfile, as with
+/// Docker.
 fn args(
     asked: &[String],
     environment: impl Fn(&str) -> Option<String>,

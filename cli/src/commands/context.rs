@@ -3,8 +3,9 @@
 //! ```text
 //! copy of /state ─► context.json ─► one key changed ─► put back, if the program still does not run
 //! ```
-//! The host knows nothing of what programs keep, and a program that fails at a value of its own can't
-//! be asked to change it. So this client, which comes with the library, reads and writes the file.
+//! The host does not know what programs keep in `/state`, and a program that fails at one of its own values
+//! can't be asked to change it. So this client, which comes with the library, reads and writes the file
+//! itself.
 
 use std::{collections::BTreeMap, io::Read};
 
@@ -15,19 +16,19 @@ use serde_json::{json, value::RawValue};
 
 use crate::{args::Output, client::Client, failure::Failure, output};
 
-/// Where the library keeps the context, below `/state`.
+/// The path of the library's context file, below `/state`.
 const FILE: &str = "context.json";
-/// The form of that file which this client knows.
+/// The version of that file's format that this client knows.
 const VERSION: u32 = 1;
-/// The largest such file that is read, bytes.
+/// The largest context file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// What is to change.
+/// The change to make in the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The key goes.
+    /// Removes the key.
     Remove(String),
-    /// The key gets this value.
+    /// Sets the key to this value.
     Set(String, String),
 }
 
@@ -35,7 +36,7 @@ impl Change {
     /// Reads `KEY=JSON`.
     ///
     /// # Errors
-    /// [`Failure::Input`] says what is wrong with it.
+    /// [`Failure::Input`] says what is wrong with the text.
     pub(crate) fn set(text: &str) -> Result<Self, Failure> {
         let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             return Err(Failure::Input(format!(
@@ -102,7 +103,7 @@ pub(crate) async fn change(
     }
 }
 
-/// The context's file in a copy of `/state`.
+/// Returns the context file from a copy of `/state`.
 fn find(copy: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let failed = |error| Failure::Failed(format!("the copy of its /state can't be read: {error}"));
     let mut archive = tar::Archive::new(copy);
@@ -119,7 +120,7 @@ fn find(copy: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     Ok(None)
 }
 
-/// The file with the change made; every other value stays to the letter.
+/// Returns the file's content with the change made. Every other value keeps its exact text.
 fn changed(old: &[u8], change: &Change) -> Result<Vec<u8>, Failure> {
     let unreadable = |error| {
         Failure::Failed(format!(

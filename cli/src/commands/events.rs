@@ -5,7 +5,7 @@ use reqwest::Method;
 
 use crate::{args::Output, client::Client, failure::Failure, output};
 
-/// What an event says of itself is cut here; `-o json` shows it whole.
+/// The longest text of an event that is shown, characters; `-o json` shows the whole text.
 const TEXT_CHARS_MAX: usize = 200;
 
 pub(crate) async fn show(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub(crate) async fn show(client: &Client, program: &str, format: Output) -> Resu
 }
 
 fn row(event: &EventView) -> Vec<String> {
-    // A host before this client says it by name only.
+    // An older host sends no text for the event, so show the event's name.
     let name = || {
         event.event["event"]
             .as_str()

@@ -1,5 +1,5 @@
-//! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows what it would serve
-//! with.
+//! `hersh host`: serves until SIGTERM or SIGINT. `hersh host config` shows the settings that the host would
+//! use.
 
 use hersh_host::{
     Config, ConfigError, HostError, Settings,
@@ -106,8 +106,7 @@ async fn serve_with(settings: Settings, unknown_variables: &[String]) -> Result<
         })
 }
 
-/// Shows every value, then says what can't be used: a wrong value is easier found beside its
-/// origin.
+/// Shows every value, then says which can't be used: a wrong value is easier to find beside its origin.
 fn show(sources: Sources, format: Output) -> Result<(), Failure> {
     let effective = Effective::gather(sources).map_err(refused)?;
     match format {

@@ -1,4 +1,4 @@
-//! `hersh host backup`, `restore` and `check`: what is done with a journal from outside.
+//! `hersh host backup`, `restore` and `check`: commands on a journal from outside the host.
 
 use std::{io, path::Path};
 
@@ -17,7 +17,7 @@ pub(crate) fn back_up(home: Home, file: &Path, format: Output) -> Result<(), Fai
     if file == Path::new("-") {
         output::refuse_terminal("the journal", "hersh host backup - > FILE")?;
         journal::backup_to(home, &mut io::stdout().lock()).map_err(failed)?;
-        // What is printed is the copy alone.
+        // The standard output holds only the copy, so notes go to the standard error.
         output::note(LEFT_OUT);
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub(crate) async fn restore(
     accounts::valid_tokens(&valid, revoke)
 }
 
-/// What is said of tokens that somebody had made invalid, and that are valid again.
+/// Returns a note on tokens that were removed since the backup and are valid again, if there are any.
 fn revived(restored: &Restored, valid: &[TokenView]) -> Option<String> {
     let ids = valid.iter().map(|token| token.token_id.as_str());
     let ids: Vec<&str> = ids.filter(|id| restored.revived.contains(*id)).collect();

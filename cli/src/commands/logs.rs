@@ -1,8 +1,8 @@
 //! `hersh logs`.
 //!
-//! To follow a program means to follow it through restarts of the host: a stream that ends is asked for
-//! again from where it was. What the host then says decides: a token that is valid no longer, or a
-//! program that is gone, ends the command with an error.
+//! Following a program goes on through restarts of the host: when a stream ends, the client asks for it again
+//! from the last line on. The host's answer then decides: if the token is not valid any more, or the program
+//! is gone, the command ends with an error.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::{
     output,
 };
 
-/// How long a host may be away before following it is given up.
+/// The longest time without the host before the command gives up.
 const AWAY: Duration = Duration::from_secs(5 * 60);
-/// Between two tries to go on.
+/// The pause before the stream is asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest line of a stream that is read, bytes: the host sends at most 16 KiB of a program's line,
-/// in JSON up to six times as long.
+/// The longest line of a stream that is read, bytes. The host sends at most 16 KiB of a program's line, which
+/// JSON can make six times as long.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) async fn show(
@@ -70,7 +70,7 @@ async fn build(client: &Client, options: &LogsOptions, view: View) -> Result<(),
     Ok(())
 }
 
-/// Shows lines until the host says that there are no more for this client.
+/// Shows lines until the host refuses to go on, or stays away too long.
 async fn follow(
     client: &Client,
     request: impl Fn() -> RequestBuilder,
@@ -101,12 +101,12 @@ async fn follow(
     }
 }
 
-/// Whether a host that is restarted fails like this: exit codes 6 and 7.
+/// Returns whether a host that is being restarted may cause this failure: exit codes 6 and 7.
 fn may_come_back(failure: &Failure) -> bool {
     matches!(failure.exit_code(), 6 | 7)
 }
 
-/// Shows what one stream brings, until it ends or is cut off; `last` is where it was.
+/// Shows the lines of one stream until it ends or is cut off. `last` holds the id of the last line shown.
 async fn read(stream: Response, last: &mut Option<String>, view: View) -> Result<(), Failure> {
     let bytes = stream
         .bytes_stream()
@@ -118,7 +118,7 @@ async fn read(stream: Response, last: &mut Option<String>, view: View) -> Result
         let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LINE_BYTES_MAX as u64);
         match limited.read_until(b'\n', &mut text).await {
             Ok(_) if text.ends_with(b"\n") => {}
-            // Half a line is sent again when the stream goes on.
+            // The host sends the cut line again, whole, when the stream goes on.
             Ok(_) | Err(_) => return Ok(()),
         }
         let text = String::from_utf8_lossy(&text);
@@ -130,13 +130,13 @@ async fn read(stream: Response, last: &mut Option<String>, view: View) -> Result
                 Failure::Failed(format!("the host sent a line that can't be read: {error}"))
             })?;
             view.one(&line)?;
-            // What the host says itself has no place of its own.
+            // A line of the host itself has no id, so the last id stays.
             *last = id.take().or(last.take());
         }
     }
 }
 
-/// How lines are shown.
+/// The format of shown lines.
 #[derive(Clone, Copy)]
 struct View {
     format: Output,
@@ -164,7 +164,7 @@ impl View {
     }
 }
 
-/// A line with its time to the millisecond; what the host says stands between dashes.
+/// Returns a line with its time, to the millisecond. A line of the host stands between dashes.
 fn stamped(line: &LogLine) -> String {
     let at = line.at.as_deref().unwrap_or("");
     let at = match at.get(..23) {

@@ -1,4 +1,4 @@
-//! Listing, showing and steering programs.
+//! Lists, shows and controls programs.
 
 use hersh_wire::{
     ByteSize, Code, Evidence, Manifest, Network, ProbeKind, ProgramList, ProgramView, PropertyView,
@@ -18,7 +18,7 @@ use crate::{
 /// The states in which nothing of a program runs.
 const AT_REST: [&str; 3] = ["Created", "Stopped", "Error"];
 
-/// Whether nothing of a program runs, as far as the host knows.
+/// Returns whether nothing of a program runs, as far as the host knows.
 pub(crate) fn is_at_rest(view: &ProgramView) -> bool {
     AT_REST.contains(&view.state.as_str())
 }
@@ -38,7 +38,7 @@ pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure>
     }
 }
 
-/// Every program, page by page.
+/// Returns every program, fetched page by page.
 async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
     let mut programs = Vec::new();
     let mut query = vec![("limit", "1000".to_owned())];
@@ -56,7 +56,7 @@ async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
     }
 }
 
-/// A cause in a list is cut here; `inspect` shows it whole.
+/// The longest cause in a list, characters; `inspect` shows the whole cause.
 const NOTE_CHARS_MAX: usize = 80;
 
 fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
@@ -81,8 +81,8 @@ fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
     ]
 }
 
-/// The state in words: of a program that failed, whether it is tried again; of one that nobody sees
-/// now, how it was.
+/// Returns the state in words. For a failed program they say whether it is tried again; for one that the host
+/// can't see now, they give the last known state.
 fn state(view: &ProgramView, sight: &Sight) -> String {
     if matches!(sight, Sight::Lost(_)) && !is_at_rest(view) {
         return format!("unknown, was {}", view.state);
@@ -109,7 +109,7 @@ pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
     }
 }
 
-/// Shows one program, or with `as_compose` only how it is confined.
+/// Shows one program; with `as_compose`, shows only its confinement as a compose file.
 pub(crate) async fn inspect(
     client: &Client,
     program: &str,
@@ -141,7 +141,7 @@ pub(crate) async fn inspect(
     Ok(())
 }
 
-/// Prints how a program is confined as a compose file.
+/// Prints the confinement of a program as a compose file.
 async fn compose(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
     let request = client.request(Method::GET, &["programs", program, "compose"]);
     let text = client.send(request).await?.text().await;
@@ -152,7 +152,7 @@ async fn compose(client: &Client, program: &str, format: Output) -> Result<(), F
     }
 }
 
-/// What `inspect` shows to people: how it is, where it is, how it is run, what was proved.
+/// Returns the rows that `inspect` shows to people: state, addresses, settings, and what its start proved.
 fn rows(
     view: &ProgramView,
     receipt: Option<&ReceiptView>,
@@ -220,7 +220,8 @@ fn receipt_rows(view: &ProgramView, receipt: &ReceiptView) -> Vec<(&'static str,
     rows
 }
 
-/// What a receipt says of a contract, by how it is known. What there is none of is in the JSON.
+/// Returns the properties of a contract, grouped by how they are known. Properties with the value `none` are
+/// only in the JSON.
 fn told(contract: &VerifiedContract) -> String {
     let is_there = |property: &&str| !property.ends_with(" none");
     let by = |evidence: Evidence| {
@@ -249,7 +250,7 @@ fn told(contract: &VerifiedContract) -> String {
     }
 }
 
-/// A property, and how it is known where a person would ask.
+/// Returns a property, with its source where a person would ask for it.
 fn property(view: &PropertyView) -> String {
     let PropertyView {
         property, source, ..
@@ -274,7 +275,7 @@ fn limits(resources: &Resources) -> String {
     )
 }
 
-/// How it is run, by the names of `hersh.toml`.
+/// Returns the settings that a program runs with, by their names in `hersh.toml`.
 fn run(manifest: &Manifest) -> String {
     let network = match manifest.network {
         None | Some(Network::Internal) => "internal",
@@ -321,7 +322,7 @@ pub(crate) async fn command(
     }
 }
 
-/// The failure of a program that settled in `Error`.
+/// Returns the failure of a program that settled in `Error`.
 pub(crate) fn failed(view: &ProgramView) -> Option<Failure> {
     let cause = view.cause.as_ref().filter(|_| view.state == "Error")?;
     let logs: String = cause

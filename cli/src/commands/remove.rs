@@ -41,7 +41,7 @@ pub(crate) async fn remove(
     output::line(&format!("{id} is {done}"))
 }
 
-/// Asks whether a program that runs is to go.
+/// Asks a person whether to remove a program that runs.
 fn agree(view: &ProgramView, mut answers: impl BufRead) -> Result<(), Failure> {
     output::note(&format!(
         "{} is {}. Its source, logs and /state go with it, for good. Remove it? [y/N]",
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::{args::Connection, commands::sample};
 
-    /// A host that gives one answer.
+    /// Returns the address of a host that gives one answer.
     async fn answering(problem: Problem) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

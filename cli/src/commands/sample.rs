@@ -1,9 +1,9 @@
-//! A program as a host shows it, for tests.
+//! A sample program for tests, as a host would show it.
 
 use hersh_wire::ProgramView;
 use serde_json::{Value, json};
 
-/// One that is Ready, with changes.
+/// Returns a program in state Ready, with `change` applied.
 pub(crate) fn program(change: &Value) -> ProgramView {
     let mut view = json!({
         "program_id": "a", "state": "Ready", "build_id": "build-1", "run_build_id": "build-1",

@@ -1,22 +1,22 @@
-//! Whether what the host shows is how it is.
+//! Tells whether the host's view of its programs is up to date.
 //!
-//! Without its engine a host knows of each program what it saw last, and no more.
+//! When its engine does not answer, a host knows only the last state of each program that it saw.
 
 use hersh_wire::Code;
 use reqwest::Method;
 
 use crate::{client::Client, failure::Failure, output};
 
-/// Whether the host sees what runs.
+/// The state of the host's view of its programs.
 pub(crate) enum Sight {
-    /// It does.
+    /// The host sees what runs.
     Clear,
-    /// Its engine does not answer, for this reason: what the host shows is how it was.
+    /// The host's engine does not answer, for this reason: the host shows the last known state.
     Lost(String),
 }
 
 impl Sight {
-    /// Asks the host.
+    /// Asks the host for the state of its view.
     pub(crate) async fn of(client: &Client) -> Self {
         match client.send(client.request(Method::GET, &["readyz"])).await {
             Err(Failure::Refused(problem)) if problem.code == Code::EngineUnavailable => {
@@ -26,7 +26,7 @@ impl Sight {
         }
     }
 
-    /// Tells a person, or adds to an object for programs, that what is shown is how it was.
+    /// Says that the shown state is only the last known one: to a person in a note, to programs in `object`.
     pub(crate) fn tell(&self, object: &mut serde_json::Value) {
         if let Self::Lost(why) = self {
             output::note(&format!(

@@ -1,4 +1,4 @@
-//! `hersh state copy`: what a program keeps in `/state`, as a tar.
+//! `hersh state copy`: writes a program's `/state` into a tar.
 
 use std::{
     io::{self, Write},
@@ -40,7 +40,7 @@ async fn copy(
             .map(drop);
     }
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{program}-state.tar")));
-    // What a program keeps is for its owner only.
+    // The state of a program is for its owner only.
     let mut partial = Partial::beside(&file).map_err(refused)?;
     let answer = client.send(client.request(Method::POST, &segments)).await?;
     let unwritten = |error| Failure::Input(format!("{} can't be written: {error}", file.display()));
@@ -56,7 +56,7 @@ async fn copy(
     }
 }
 
-/// Writes what the host sends; how much that was. An answer that is cut short is a failure.
+/// Writes the host's answer and returns its size. An answer that is cut short is a failure.
 async fn receive(
     answer: Response,
     out: &mut impl Write,

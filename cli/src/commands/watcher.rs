@@ -1,5 +1,5 @@
-//! Talking to a program's watcher through the host's proxy. A program that was not written with the
-//! `hersh` library may have all of the watcher's API, a part of it, or nothing.
+//! Talks to a program's watcher through the host's proxy. A program that does not use the `hersh` library may
+//! have all of the watcher's API, a part of it, or nothing.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -67,7 +67,8 @@ pub(crate) async fn vars(client: &Client, program: &str, format: Output) -> Resu
     output::table(&["KIND", "NAME", "VALUE"], &rows)
 }
 
-/// The object under `key` in what an endpoint of the program answers, or why there is none.
+/// Returns the object under `key` in the answer of one of the program's endpoints, or the reason why there is
+/// none.
 async fn part(
     client: &Client,
     program: &str,

@@ -12,19 +12,20 @@ use super::frames;
 use super::hub::HubMessage;
 use super::state::Api;
 
-/// How long items gather before they are told.
+/// How long items gather before they are told to the clients.
 const GATHER: Duration = Duration::from_millis(10);
-/// After how much silence a comment shows that the stream is alive.
+/// How much silence there is before a comment shows that the stream is alive.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-/// A client that is counted, and for whom the engine leaves items, until this is dropped.
+/// A client of the event stream. While this value lives, the client is counted and the engine
+/// leaves items for it.
 pub(super) struct Client {
     api: Arc<Api>,
     pub(super) batches: broadcast::Receiver<HubMessage>,
 }
 
 impl Client {
-    /// One more client.
+    /// Counts one more client and subscribes it.
     pub(super) fn join(api: Arc<Api>) -> Self {
         api.hub.clients.fetch_add(1, Ordering::Relaxed);
         api.shared.feed.join();
@@ -69,7 +70,8 @@ pub(super) async fn tell(api: Arc<Api>) {
         hub.tell(items, lost);
         if let Some(ending) = ending {
             let end = frames::end(&ending);
-            // In this order: who subscribes in between gets it from either.
+            // The event is stored before it is sent: a client that subscribes in between gets it
+            // from either.
             let _ = hub.end.set(end.clone());
             hub.send(HubMessage::End(end));
             return;

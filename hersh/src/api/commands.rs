@@ -112,7 +112,7 @@ pub(super) async fn stop(
     Ok((StatusCode::ACCEPTED, Json(CommandReply { status })))
 }
 
-/// Why to stop, from a body that may be empty.
+/// Returns the reason to stop, from a body that may be empty.
 fn reason(body: &[u8]) -> Result<String, Failure> {
     let request: StopRequest = match body {
         [] => StopRequest::default(),
@@ -134,8 +134,8 @@ fn reason(body: &[u8]) -> Result<String, Failure> {
     Ok(reason)
 }
 
-/// The whole body, if it is short enough, comes soon enough, and was not sent by a page that a
-/// person's browser happens to show: browsers name the page, other clients don't.
+/// Reads the whole body, if it is short enough, comes soon enough, and was not sent by a web page
+/// in a person's browser: browsers name the page, other clients do not.
 async fn read_body(request: Request) -> Result<Bytes, Failure> {
     if request.headers().contains_key(ORIGIN) {
         let text = "web pages may not command a watcher: send it without an Origin header";

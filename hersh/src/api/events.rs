@@ -20,13 +20,13 @@ use super::state::Api;
 
 /// How far a client's stream has come.
 enum Stage {
-    /// It gets the present state, and the end if that is there already.
+    /// The client gets the present state, and the end if there is one already.
     Greet { present: Bytes, end: Option<Bytes> },
-    /// It gets what happens.
+    /// The client gets what happens.
     Follow,
-    /// It gets this last.
+    /// The client gets these bytes last.
     Part(Bytes),
-    /// It got all.
+    /// The client got everything.
     Over,
 }
 
@@ -48,7 +48,8 @@ enum Stage {
     )
 )]
 pub(super) async fn events(State(api): State<Arc<Api>>, _: NoQuery) -> impl IntoResponse {
-    // In this order: whatever happens after the state that is shown first, is told.
+    // The client joins before the state is read, so that it is told whatever happens after that
+    // state.
     let client = Client::join(api.clone());
     let end = api.hub.end();
     let present = frames::present(&api.shared.status());
@@ -73,7 +74,7 @@ pub(super) async fn events(State(api): State<Arc<Api>>, _: NoQuery) -> impl Into
     (headers, Body::from_stream(batches))
 }
 
-/// The next that this client gets.
+/// Returns the bytes that this client gets next, and the stage after them.
 async fn follow(client: &mut Client) -> (Bytes, Stage) {
     match client.batches.recv().await {
         Ok(HubMessage::Batch(bytes)) => (bytes, Stage::Follow),
@@ -82,7 +83,7 @@ async fn follow(client: &mut Client) -> (Bytes, Stage) {
             client.drop_behind();
             (frames::dropped(batches), Stage::Over)
         }
-        // Its sender lives as long as the API that the client holds.
+        // The channel's sender lives as long as the API that the client holds.
         Err(RecvError::Closed) => (Bytes::new(), Stage::Over),
     }
 }

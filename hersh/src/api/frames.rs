@@ -22,10 +22,10 @@ const CONTENT_LIMIT_BYTES: usize = LOG_MESSAGE_LIMIT_BYTES;
 /// Longest value that is told, bytes of JSON.
 const VALUE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Items, encoded.
+/// Encoded items.
 pub(super) struct Batch {
     pub(super) bytes: Bytes,
-    /// How many items before these are not in it.
+    /// The number of items before these that were left out.
     pub(super) lost: u64,
 }
 
@@ -111,14 +111,14 @@ pub(super) fn batch(mut items: VecDeque<Item>, lost: u64, limit_bytes: usize) ->
     }
 }
 
-/// The present state: what every client gets first.
+/// Encodes the present state: the first event that every client gets.
 pub(super) fn present(status: &Status) -> Bytes {
     let mut out = Vec::new();
     write_state(&mut out, status.state, Timestamp(status.last_update));
     out.into()
 }
 
-/// What a client that does not keep up gets last.
+/// Encodes the last event of a client that does not keep up.
 pub(super) fn dropped(batches: u64) -> Bytes {
     let mut out = Vec::new();
     let reason = format!("you read too slowly: {batches} batches are gone; connect again");
@@ -126,7 +126,7 @@ pub(super) fn dropped(batches: u64) -> Bytes {
     out.into()
 }
 
-/// How the watcher ended: the last event.
+/// Encodes how the watcher ended: the last event.
 pub(super) fn end(ending: &Ending) -> Bytes {
     let mut out = Vec::new();
     let event = EndEvent {

@@ -4,7 +4,7 @@
 //! feed ──take──► hub ──encode once──► broadcast (bounded) ──► client ──► socket
 //! (ring)         (one task, at most 100 batches a second)     client ──► socket
 //! ```
-//! Nothing here waits for a client: one that does not keep up loses its place and is told so.
+//! Nothing here waits for a client: a client that does not keep up is dropped and told so.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -16,12 +16,12 @@ use tokio::sync::broadcast;
 use super::frames;
 use crate::feed::Item;
 
-/// Batches that a client may be behind.
+/// Batches by which a client may be behind.
 const BEHIND_LIMIT: usize = 32;
-/// Most bytes of a batch, for all clients together: a crowd of them gets shorter batches, and a
-/// `gap` for the rest, so that telling never takes the whole processor.
+/// Most bytes of a batch, for all clients together: a crowd of clients gets shorter batches, and a
+/// `gap` for the rest, so that sending to them never takes the whole processor.
 const BATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
-/// Bounds of a batch, bytes; it exceeds them by one event at most.
+/// Bounds of a batch's length, bytes; a batch exceeds them by one event at most.
 const BATCH_BYTES: (usize, usize) = (16 * 1024, 1024 * 1024);
 
 /// The way to all clients.
@@ -45,7 +45,7 @@ pub(super) enum HubMessage {
 }
 
 impl Hub {
-    /// A hub without clients.
+    /// Returns a hub without clients.
     pub(super) fn new() -> Self {
         Self {
             batches: broadcast::Sender::new(BEHIND_LIMIT),
@@ -57,27 +57,28 @@ impl Hub {
         }
     }
 
-    /// Clients that are connected.
+    /// Returns the number of clients that are connected.
     pub(super) fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// Clients that did not keep up.
+    /// Returns the number of clients that did not keep up.
     pub(super) fn dropped_count(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Events that were too many to be told.
+    /// Returns the number of events that were left out because there were too many.
     pub(super) fn lost_count(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Batches that were told.
+    /// Returns the number of batches that were sent.
     pub(super) fn batch_count(&self) -> u64 {
         self.told.load(Ordering::Relaxed)
     }
 
-    /// The last event, if the watcher is over. Whoever subscribed before this is `None` gets it.
+    /// Returns the last event, if the watcher is over. A client that subscribed before this
+    /// returned `None` gets the event through its subscription.
     pub(super) fn end(&self) -> Option<Bytes> {
         self.end.get().cloned()
     }
@@ -96,7 +97,7 @@ impl Hub {
     }
 
     pub(super) fn send(&self, told: HubMessage) {
-        // Without clients there is nobody to tell.
+        // An error says that there is no client: nobody is left to tell.
         let _ = self.batches.send(told);
     }
 }

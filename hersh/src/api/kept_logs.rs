@@ -1,18 +1,18 @@
-//! The last answer to a question for the log.
+//! The last answer to a request for the log.
 
 use bytes::Bytes;
 
 use crate::logbook::LogKind;
 use crate::sync::Mutex;
 
-/// What is asked for. Equal requests have equal answers until there is a newer line.
+/// A request for the log. Equal requests have equal answers until there is a newer line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
-    /// One kind, `None` for all.
+    /// The kind that is asked for, `None` for all.
     pub(super) kind: Option<LogKind>,
     pub(super) limit: usize,
 }
 
-/// The last answer, and up to which line it is good.
+/// The last answer with its request, and the number of log lines up to which it is good.
 #[derive(Default)]
 pub(super) struct KeptLogAnswer(pub(super) Mutex<Option<(Request, u64, Bytes)>>);

@@ -11,7 +11,7 @@ use super::settings::{Address, Settings};
 use super::socket::{self, SocketFile};
 use crate::StartError;
 
-/// One connection, whatever it came by.
+/// One connection, over TCP or over the Unix socket.
 pub(super) type Stream = Box<dyn Io>;
 
 /// What a connection can do.
@@ -19,7 +19,7 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// What is listened on; at least one of the two.
+/// The listeners of the API; at least one of the two is there.
 pub(crate) struct Listeners {
     tcp: Option<TcpListener>,
     address: Option<SocketAddr>,
@@ -27,12 +27,12 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// The TCP address, with its real port.
+    /// Returns the TCP address, with its real port.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Where it listens, for people.
+    /// Returns where the API listens, for people.
     pub(crate) fn places(&self) -> Vec<String> {
         let address = self.address.map(|address| address.to_string());
         let socket = |(_, file): &(_, SocketFile)| format!("the socket {}", file.path().display());
@@ -40,10 +40,11 @@ impl Listeners {
         address.into_iter().chain(socket).collect()
     }
 
-    /// The next connection.
+    /// Waits for the next connection and returns it.
     ///
     /// # Errors
-    /// Out of descriptors, or a peer that is gone already: the next call may succeed.
+    /// When the system is out of descriptors, or the peer is gone already: the next call may
+    /// succeed.
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         let tcp = async {
             let Some(listener) = &self.tcp else {
@@ -68,7 +69,8 @@ impl Listeners {
     }
 }
 
-/// Takes the port and the socket, before anything of the watcher runs. `None` without either.
+/// Takes the port and the socket before anything of the watcher runs. Returns `None` when the
+/// settings have neither.
 ///
 /// # Errors
 /// [`StartError`] that says which one is not free, and what to do.

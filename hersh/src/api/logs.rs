@@ -1,5 +1,5 @@
-//! The log, by kind. It is what dashboards ask for most, so the answer is written into bytes in
-//! one pass, and kept until there is a newer line.
+//! The log, by kind. Dashboards ask for the log most, so its answer is written into bytes in one
+//! pass, and kept until there is a newer line.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ pub(super) async fn logs(
 }
 
 fn answer(api: &Api, request: Request) -> Result<Bytes, Failure> {
-    // Before the lines are read: what comes in meanwhile makes this answer old.
+    // The count is read before the lines: a line that comes in meanwhile makes this answer old.
     let written = api.shared.log.written();
     let mut capacity = 0;
     if let Some((kept_request, kept_written, bytes)) = &*locked(&api.logs.0) {
@@ -151,7 +151,7 @@ fn collect(shared: &Shared, request: Request) -> LogsReply {
     }
 }
 
-/// The kind that is asked for, `None` for all.
+/// Returns the kind that is asked for, `None` for all.
 fn kind_of(text: &str) -> Result<Option<LogKind>, Failure> {
     if text == "all" {
         return Ok(None);

@@ -24,20 +24,20 @@ struct Metric {
     read: fn(&Look<'_>) -> Reading,
 }
 
-/// What metrics are read from: one moment, as far as that is possible.
+/// What metrics are read from. All of it is from one moment, as far as that is possible.
 struct Look<'a> {
     api: &'a Api,
     status: Status,
     journal: JournalShown,
 }
 
-/// What a metric shows.
+/// The value of a metric.
 enum Reading {
     Number(u64),
     Seconds(f64),
-    /// One sample for each state, 1 for this one.
+    /// One sample for each state: 1 for this one.
     State(WatcherState),
-    /// 1, with the watcher's name as label.
+    /// The sample 1, with the watcher's name as label.
     Name(Arc<str>),
 }
 
@@ -153,8 +153,8 @@ fn count(count: usize) -> Reading {
     Reading::Number(count as u64)
 }
 
-/// A label's value, escaped as the format asks; other control characters, which it does not know,
-/// are shown as the replacement character.
+/// Escapes a label's value as the format asks. Other control characters, which the format does not
+/// know, become the replacement character.
 fn label(text: &str) -> String {
     let mut label = String::with_capacity(text.len());
     for character in text.chars() {

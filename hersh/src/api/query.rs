@@ -1,4 +1,4 @@
-//! Queries, read strictly: what is not understood is refused, not ignored.
+//! Queries, read strictly: an unknown parameter is refused, not ignored.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -20,10 +20,10 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
     }
 }
 
-/// The parameters of a query, each of `allowed` at most once.
+/// Returns the parameters of a query, each of `allowed` at most once.
 ///
 /// # Errors
-/// 400 for any other, and for one that is given twice.
+/// 400 for any other parameter, and for one that is given twice.
 pub(super) fn pairs(uri: &Uri, allowed: &[&str]) -> Result<Vec<(String, String)>, Failure> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|error| bad(error.to_string()))?;
@@ -43,12 +43,12 @@ pub(super) fn pairs(uri: &Uri, allowed: &[&str]) -> Result<Vec<(String, String)>
     Ok(pairs)
 }
 
-/// 400 with its sentence.
+/// Returns a failure with status 400 and its sentence.
 pub(super) fn bad(text: String) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, text)
 }
 
-/// A text of the client's, quoted and short.
+/// Returns a text of the client's, quoted and short.
 pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(SHOWN_CHARS).collect();
     format!("{short:?}")

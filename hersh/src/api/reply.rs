@@ -21,7 +21,7 @@ use crate::clock::rfc3339;
 pub(super) struct Timestamp(pub(super) SystemTime);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Returns the time that is this many milliseconds after the Unix epoch.
     pub(super) fn from_ms(ms: u64) -> Self {
         Self(UNIX_EPOCH + Duration::from_millis(ms))
     }
@@ -33,7 +33,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// `{error}` with its status.
+/// An answer `{error}` with its status.
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     pub(super) message: String,
@@ -47,7 +47,7 @@ pub(super) struct ErrorReply {
 }
 
 impl Failure {
-    /// A failure with its sentence.
+    /// Returns a failure with its sentence.
     pub(super) fn new(status: StatusCode, message: impl Display) -> Self {
         Self {
             status,
@@ -82,7 +82,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The name of a kind of signal, as clients read it.
+/// Returns the name of a kind of signal, as clients read it.
 pub(super) fn kind_name(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Var => "var",

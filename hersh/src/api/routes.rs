@@ -18,9 +18,9 @@ use super::state::Api;
 use super::{commands, events, journal, logs, metrics, signals, status, values};
 use crate::shared::Shared;
 
-/// Every endpoint, once. The router and the document are both made from this list, so that neither
-/// can miss one; the document only when somebody asks for it, because it takes half a megabyte to
-/// make.
+/// Lists every endpoint, once. The router and the document are both made from this list, so that
+/// neither can miss one. The document is made only when somebody asks for it, because making it
+/// takes half a megabyte.
 macro_rules! endpoints {
     ($make:ident) => {
         $make! {
@@ -61,12 +61,12 @@ macro_rules! names_of {
     };
 }
 
-/// Method and path of every endpoint.
+/// Returns method and path of every endpoint.
 fn endpoints() -> Vec<String> {
     endpoints!(names_of)
 }
 
-/// All routes of one watcher, and what they share.
+/// Returns all routes of one watcher, and what their handlers share.
 pub(super) fn router(shared: Arc<Shared>, port: u16) -> (Router, Arc<Api>) {
     let api = Arc::new(Api::new(shared, port, endpoints));
     let router = endpoints!(router_of)
@@ -76,10 +76,10 @@ pub(super) fn router(shared: Arc<Shared>, port: u16) -> (Router, Arc<Api>) {
     (router, api)
 }
 
-/// The OpenAPI document, as JSON.
+/// Returns the OpenAPI document, as JSON.
 fn document() -> Bytes {
     let document = endpoints!(document_of).into_openapi();
-    // It is made of strings and numbers, which can always be written.
+    // The document is made of strings and numbers, which can always be written.
     serde_json::to_vec(&document).unwrap_or_default().into()
 }
 

@@ -28,24 +28,24 @@ const HEADER_LIMIT: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in progress may take once the watcher is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long to wait when the system has no room for another connection.
+/// How long to wait when a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running server as the watcher's handle holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     address: Option<SocketAddr>,
-    /// Closes when the server has.
+    /// Closes when the server has closed.
     open: watch::Receiver<()>,
 }
 
 impl Server {
-    /// Where it listens on TCP, if it does.
+    /// Returns the TCP address that the server listens on, if it listens on one.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Waits until its port and its socket are free again.
+    /// Waits until the server's port and socket are free again.
     pub(crate) async fn closed(&self) {
         let mut open = self.open.clone();
         while open.changed().await.is_ok() {}
@@ -104,7 +104,8 @@ async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>, serving: Servin
                     drop(permit);
                 });
             }
-            // Out of descriptors, or a peer that is gone already: neither ends the server.
+            // The system is out of descriptors, or the peer is gone already: neither ends the
+            // server.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -138,7 +139,8 @@ async fn converse(stream: Stream, mut serving: Serving) {
     }
 }
 
-/// Only writes have a time-out of this kind: that of heads is hyper's own.
+/// Returns whether a write timed out. Only writes fail with this error: the time-out of heads is
+/// hyper's own.
 fn is_write_timeout(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|it| it.downcast_ref::<io::Error>());
     source.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)

@@ -43,7 +43,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what makes no sense.
+    /// Refuses settings that make no sense.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         let refused = |setting, value: &str, rule| StartError::Setting {
             setting,

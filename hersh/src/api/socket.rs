@@ -9,19 +9,19 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use crate::StartError;
 
-/// Connections that the system keeps while the server is busy.
+/// Connections that the system lets wait while the server is busy.
 const BACKLOG: u32 = 1024;
 
-/// The file of a socket that is listened on. Dropped, it removes the file.
+/// The file of a socket that is listened on. Dropping this value removes the file.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode: a file that somebody else put there since then stays.
+    /// Device and inode of the file: a file that somebody else put there since then is not removed.
     identity: Option<(u64, u64)>,
 }
 
 impl SocketFile {
-    /// Where it is.
+    /// Returns the path of the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -30,7 +30,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {
-            // Nobody is left to tell; the next start replaces a stale file.
+            // An error is ignored: nobody is left to tell, and the next start replaces a stale
+            // file.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -58,8 +59,8 @@ pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), St
         path: path.into(),
         identity: identity(path),
     };
-    // Before it listens: until then nobody can connect. A file system without permissions is no
-    // reason not to serve.
+    // The permissions are set before the socket listens: until then nobody can connect. A file
+    // system without permissions is no reason not to serve.
     let _ = fs::set_permissions(path, Permissions::from_mode(0o600));
     let listener = socket.listen(BACKLOG).map_err(system)?;
     Ok((listener, file))

@@ -20,20 +20,20 @@ pub(super) struct Api {
     pub(super) shared: Arc<Shared>,
     pub(super) hub: Hub,
     pub(super) logs: KeptLogAnswer,
-    /// Lists method and path of every endpoint.
+    /// A function that lists method and path of every endpoint.
     pub(super) endpoints: fn() -> Vec<String>,
     /// The TCP port, 0 without one.
     pub(super) port: u16,
     /// The OpenAPI document, as JSON, once somebody has asked for it.
     pub(super) document: OnceLock<Bytes>,
-    /// Connections whose peer took no bytes.
+    /// The number of connections that were cut off because their peer took no bytes.
     cut_off: AtomicU64,
-    /// When the log was last told, engine time.
+    /// When the last log line about that was written, engine time.
     cut_off_noted_ms: AtomicU64,
 }
 
 impl Api {
-    /// An API that nobody has asked anything.
+    /// Returns an API that nobody has asked anything.
     pub(super) fn new(shared: Arc<Shared>, port: u16, endpoints: fn() -> Vec<String>) -> Self {
         Self {
             shared,
@@ -47,7 +47,7 @@ impl Api {
         }
     }
 
-    /// Connections that were cut off since the start.
+    /// Returns the number of connections that were cut off since the start.
     pub(super) fn cut_off_count(&self) -> u64 {
         self.cut_off.load(Ordering::Relaxed)
     }

@@ -8,8 +8,8 @@ use crate::hook_error::check_name;
 use crate::{Error, HookError, MEMO_LIMIT};
 
 impl Context {
-    /// A value that is computed once and then kept until the watcher ends or it is cleared: a
-    /// client, a table, a parsed file. It is not durable, and need not be data.
+    /// Returns a value that is computed once and then kept until the watcher ends or the value is
+    /// cleared: a client, a table, a parsed file. The value is not durable, and need not be data.
     ///
     /// When `compute` panics the run fails, and nothing is kept.
     ///
@@ -67,12 +67,13 @@ impl Context {
         }
     }
 
-    /// Forgets a memoised value, so that the next call computes it anew; whether there was one.
+    /// Forgets a memoised value, so that the next call computes it anew. Returns whether there was
+    /// one.
     pub fn clear_memo(&mut self, name: &str) -> bool {
         self.memos.remove(name, &self.shared.memos)
     }
 
-    /// The kept value; `None` when it may be computed.
+    /// Returns the kept value; `None` when it may be computed.
     fn memoised<T: Send + Sync + 'static>(
         &self,
         hook: &'static str,

@@ -1,7 +1,7 @@
-//! What a managed function sees and uses: its hooks.
+//! The context of a managed function: the hooks that it reads and changes.
 //!
-//! The hooks that watch are in [`watch`] with the [`registry`] of variables below them, the
-//! memoised ones in [`memo`], what the runner calls around each run in [`run`].
+//! The hooks that watch are in [`watch`]; below them is the [`registry`] of variables. The
+//! memoising hooks are in [`memo`]. [`run`] holds what the runner calls around each run.
 
 mod memo;
 mod registry;
@@ -27,14 +27,14 @@ use crate::store::Store;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::Origin;
 
-/// Everything that a managed function reads and changes. Given to each run by `&mut`; nothing of
-/// it can be kept beyond the run.
+/// Everything that a managed function reads and changes. Each run gets it by `&mut` and can keep no
+/// part of it beyond the run.
 #[derive(Debug)]
 pub struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) watches: FxHashMap<Arc<str>, Watch>,
-    /// What the journal will say about this run; `None` without a journal.
+    /// What the journal will say about the run in progress; `None` without a journal.
     pub(crate) taken: Option<Taken>,
     env: Arc<BTreeMap<String, String>>,
     sources: Sources,
@@ -50,21 +50,21 @@ pub struct Context {
     in_cleanup: bool,
 }
 
-/// What caused a run. Several causes are taken in by one run.
+/// The causes of a run. One run may have several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Triggered {
-    /// It is the first run.
+    /// True for the first run.
     pub init: bool,
-    /// It is another try after a failed run.
+    /// True when the run is another try after a failed run.
     pub recovery: bool,
-    /// A message came in: [`Context::message`].
+    /// True when a message came in: [`Context::message`].
     pub message: bool,
-    /// The watched variables that changed, by name.
+    /// The names of the watched variables that changed.
     pub variables: Vec<Arc<str>>,
 }
 
 impl Context {
-    /// The message that caused this run, if one did. Each message has exactly one run.
+    /// Returns the message that caused this run, if one did. Each message has exactly one run.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -80,7 +80,7 @@ impl Context {
         message.map(|message| message.content.clone())
     }
 
-    /// What caused this run.
+    /// Returns what caused this run.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -96,7 +96,7 @@ impl Context {
         &self.triggered
     }
 
-    /// A value of the durable context, or `None` if the key was never set.
+    /// Returns a value of the durable context, or `None` if the key has no value.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -113,9 +113,9 @@ impl Context {
         self.store.get("value", key)
     }
 
-    /// Sets a value of the durable context. It counts for this run at once, and is committed
-    /// with all others of the run when the run succeeds; a failed run leaves no trace. With a
-    /// state folder it is on disk before the run counts as successful.
+    /// Sets a value of the durable context. This run sees the new value at once. The value is
+    /// committed with all other changes of the run when the run succeeds; a failed run leaves no
+    /// trace. With a state folder the value is on disk before the run counts as successful.
     ///
     /// # Errors
     /// [`HookError`] when the value cannot be written as JSON or the context would grow past its
@@ -124,8 +124,8 @@ impl Context {
         self.store.set("set", key, value)
     }
 
-    /// Replaces a value of the durable context by a function of it, starting from the type's
-    /// default, and gives the new one. See [`Context::set`].
+    /// Replaces a value of the durable context with `next` of it and returns the new value. `next`
+    /// starts from the type's default when there is no value yet. See [`Context::set`].
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -146,8 +146,8 @@ impl Context {
         Ok(value)
     }
 
-    /// Removes a value from the durable context; whether there was one. It counts and is committed
-    /// like [`Context::set`].
+    /// Removes a value from the durable context and returns whether there was one. The removal
+    /// counts and is committed like a change by [`Context::set`].
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -161,8 +161,9 @@ impl Context {
         self.store.remove(key)
     }
 
-    /// A variable of the environment as it was when the watcher was made. It is not recorded in
-    /// the journal, because it often holds secrets: replay with the same one.
+    /// Returns a variable of the environment as it was when the watcher was made. The journal does
+    /// not record the environment, because it often holds secrets: replay with the same
+    /// environment.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -176,7 +177,8 @@ impl Context {
         self.env.get(key).map(String::as_str)
     }
 
-    /// The time of this run: the same for all of it, and the recorded one in a replay.
+    /// Returns the time of this run. It is the same for the whole run; a replay returns the
+    /// recorded time.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -190,7 +192,7 @@ impl Context {
         self.now
     }
 
-    /// 64 random bits, the same ones in a replay. Not for secrets.
+    /// Returns 64 random bits, the same ones in a replay. They are not for secrets.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -206,14 +208,15 @@ impl Context {
         self.random.next_u64()
     }
 
-    /// A random number from 0 up to and without `bound`; 0 when `bound` is 0. See
+    /// Returns a random number from 0 up to and without `bound`; 0 when `bound` is 0. See
     /// [`Context::random`].
     pub fn random_below(&mut self, bound: u64) -> u64 {
         self.draws += 1;
         self.random.below(bound)
     }
 
-    /// A random number from 0 up to and without 1, in steps of 2⁻⁵³. See [`Context::random`].
+    /// Returns a random number from 0 up to and without 1, in steps of 2⁻⁵³. See
+    /// [`Context::random`].
     pub fn random_unit(&mut self) -> f64 {
         const STEPS: u64 = 1 << 53;
         #[allow(
@@ -224,9 +227,9 @@ impl Context {
         unit
     }
 
-    /// Whether this run counts: false in a replay and in a [`crate::testing::Test`], where nothing
-    /// outside may be touched. Ask it before acting on the world; what a run decides, logs and keeps
-    /// must not depend on it.
+    /// Returns whether this run counts. It returns false in a replay and in a
+    /// [`crate::testing::Test`], where a run must touch nothing outside. Ask before acting on the
+    /// world. What a run decides, logs and keeps must not depend on the answer.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -245,13 +248,13 @@ impl Context {
         }
     }
 
-    /// The number of this run, 1 for the first.
+    /// Returns the number of this run, 1 for the first.
     #[must_use]
     pub fn run_number(&self) -> u64 {
         self.run
     }
 
-    /// Writes a line into the watcher's log (and to stdout, if the watcher was told to). It is
+    /// Writes a line into the watcher's log, and to stdout if the watcher was told to. The line is
     /// written at once, and stays when the run fails.
     ///
     /// ```

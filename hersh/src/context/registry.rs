@@ -41,19 +41,19 @@ pub(super) enum Source {
 /// Whether sources run.
 #[derive(Debug)]
 pub(crate) enum Sources {
-    /// They do.
+    /// Sources run.
     Live,
-    /// They don't: values come from a journal or a test. Variables that are not registered yet
-    /// find here what they had when the journal's part began.
+    /// No source runs: values come from a journal or a test. A variable that is not registered yet
+    /// finds here what it had when the journal's part began.
     Scripted {
-        /// What they find, by name.
+        /// The saved variables, by name.
         saved: FxHashMap<Arc<str>, SavedVariable>,
     },
 }
 
 impl Context {
-    /// The next ticks that are due after `now` and until `end`: when, and all that are due then, by
-    /// name. For tests, in which no source runs.
+    /// Returns the next ticks that are due after `now` and until `end`: their time, and the names
+    /// of all that are due then. For tests, in which no source runs.
     pub(crate) fn next_ticks(
         &self,
         now: SystemTime,
@@ -78,7 +78,7 @@ impl Context {
         ))
     }
 
-    /// Registers a variable and reads it. Gives the target of its source too, if sources run.
+    /// Registers a variable and reads it. Returns the target of its source too, if sources run.
     pub(super) fn register<T: Watchable>(
         &mut self,
         hook: &'static str,

@@ -18,14 +18,14 @@ use crate::shared::Shared;
 use crate::signals::{Signal, SignalKind};
 use crate::store::Store;
 
-/// What a context is made from.
+/// The parts that a context is made from.
 pub(crate) struct Origin {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) env: Arc<BTreeMap<String, String>>,
-    /// Where the random numbers of all runs come from.
+    /// The seed of the random numbers of all runs.
     pub(crate) seed: u64,
-    /// The longest that a poll may take.
+    /// The longest time that a poll may take.
     pub(crate) call_timeout: Duration,
     pub(crate) sources: Sources,
     /// Whether runs are recorded.
@@ -33,7 +33,7 @@ pub(crate) struct Origin {
 }
 
 impl Context {
-    /// A context for a watcher that has not run.
+    /// Returns a context for a watcher that has not run.
     pub(crate) fn new(origin: Origin) -> Self {
         let now = origin.shared.clock.wall();
         Self {
@@ -79,7 +79,7 @@ impl Context {
     /// Takes in what a recorded run began with.
     ///
     /// # Errors
-    /// Which update cannot be read as a value of its variable.
+    /// A text that says which update cannot be read as a value of its variable.
     pub(crate) fn begin_recorded(&mut self, recorded: &RecordedRun) -> Result<(), String> {
         self.intake.message = recorded.message.as_deref().map(|content| Message {
             content: content.into(),
@@ -101,7 +101,7 @@ impl Context {
         Ok(())
     }
 
-    /// What the journal says of the run that has ended; `None` without a journal.
+    /// Returns what the journal says of the run that has ended; `None` without a journal.
     pub(crate) fn record(
         &mut self,
         kind: RunKind,
@@ -123,13 +123,15 @@ impl Context {
         })
     }
 
-    /// What the registered variables have, for a journal's part that begins here.
+    /// Returns the registered variables with their values, for a part of the journal that begins
+    /// here.
     pub(crate) fn variables(&self) -> Vec<SavedVariable> {
         let vars = self.watches.values().map(|watch| &watch.var);
         vars.map(|var| SavedVariable::of(var)).collect()
     }
 
-    /// Whether an update that this run took in is `run`'s; none is the cleanup's.
+    /// Returns whether an update taken in by `run` belongs to this run; none belongs to the
+    /// cleanup.
     pub(crate) fn took_in(&self, run: u64) -> bool {
         run == self.run && !self.in_cleanup
     }
@@ -156,8 +158,8 @@ impl Context {
         }
     }
 
-    /// Each run draws from numbers of its own, so that one that is replayed alone, or draws more
-    /// than it did, shifts no other.
+    /// Gives this run random numbers of its own. So a run that is replayed alone, or that draws
+    /// more numbers than before, shifts the numbers of no other run.
     fn reseed(&mut self, run: u64) {
         self.random = SplitMix64::new(SplitMix64::new(self.seed ^ run).next_u64());
         self.draws = 0;

@@ -12,7 +12,8 @@ use crate::var::Watchable;
 use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, Watched, sources};
 
 impl Context {
-    /// Watches the time: a value every `every`, counted from now on.
+    /// Watches the time: the variable gets a new value every `every`, counted from its registration
+    /// on.
     ///
     /// The first call registers the variable `name` and sees its initial value, a count of 0.
     ///
@@ -46,13 +47,14 @@ impl Context {
         Ok(watched)
     }
 
-    /// Watches what `poll` finds: now, and then every `every`. `poll` does its IO on a task of
-    /// its own; its result is the new value. A run follows; of results that come faster than runs
-    /// end, it sees the newest.
+    /// Watches what `poll` finds: once now, and then every `every`. `poll` does its IO on a task of
+    /// its own, and its result is the new value of the variable. Each result causes a run. When
+    /// results come faster than runs end, a run sees only the newest.
     ///
     /// `initial` is the value until the first poll answers. A poll that fails, panics or does not
     /// answer in time shows as [`Watched::error`], beside the last good value. Polls of one
-    /// variable never overlap. The closure is made in every run and used from the first.
+    /// variable never overlap. Every run makes the closure, but only the closure of the registering
+    /// call is used.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
@@ -121,8 +123,8 @@ impl Context {
         self.call("watch_fold", (name, every), initial, poll, fold)
     }
 
-    /// Watches a stream. Of values that come faster than runs end only the newest is kept, so a
-    /// fast stream costs a slot, not a queue; the last value always arrives.
+    /// Watches a stream. When values come faster than runs end, only the newest is kept: a fast
+    /// stream costs the memory of one value, not of a queue. The last value always arrives.
     ///
     /// `open` is called once, at the registration. An error of the stream shows as
     /// [`Watched::error`], beside the last good value. When the stream ends, the value stays.
@@ -205,7 +207,7 @@ fn check_interval(hook: &'static str, name: &str, every: Duration) -> Result<(),
 }
 
 impl<T> Watched<T> {
-    /// True when an update of this variable is among what caused this run.
+    /// Returns true when an update of this variable is one of the causes of this run.
     #[must_use]
     pub fn is_triggered(&self, cx: &Context) -> bool {
         cx.took_in(self.changed_in_run)

@@ -30,7 +30,7 @@ impl Bench {
         }
     }
 
-    /// An engine whose first run succeeded.
+    /// Returns an engine whose first run succeeded.
     pub(super) fn ready() -> Self {
         let mut bench = Self::new();
         bench.step(Event::Started);
@@ -46,7 +46,7 @@ impl Bench {
         self
     }
 
-    /// The operation in progress.
+    /// Returns the operation in progress.
     pub(super) fn op(&self) -> OpId {
         match &self.state.phase {
             Phase::Running { op, .. } | Phase::Saving { op, .. } | Phase::Cleaning { op, .. } => {
@@ -84,7 +84,7 @@ impl Bench {
         self.step(event)
     }
 
-    /// Effects without their ids and without notes.
+    /// Returns the last step's effects without their ids and without notes.
     pub(super) fn asks(&self) -> Vec<Effect> {
         let effects = self.effects.iter().map(|(_, effect)| effect.clone());
         effects

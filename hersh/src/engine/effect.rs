@@ -12,9 +12,9 @@ pub(crate) enum Effect {
     /// Call the managed function. It first takes in every pending variable update. Ends in
     /// `RunEnded`.
     Run {
-        /// What for.
+        /// What the run is for.
         kind: RunKind,
-        /// Whether it carries the oldest waiting message.
+        /// Whether the run carries the oldest waiting message.
         message: bool,
     },
     /// Write the context that the run left to disk. Ends in `Saved`.
@@ -23,7 +23,7 @@ pub(crate) enum Effect {
     Cleanup,
     /// Drop the operation's future and forget what it changed. Has no outcome.
     Abort {
-        /// Which one.
+        /// The operation to drop.
         op: OpId,
     },
     /// Write a line into the log. Has no outcome.
@@ -41,7 +41,7 @@ pub(crate) enum Note {
         reason: Reason,
         /// Failed runs in a row.
         failures: u32,
-        /// When the next try is, milliseconds from now.
+        /// The time until the next try, milliseconds.
         retry_after_ms: u64,
         /// Whether the watcher is in `WaitRecover` until then.
         heavy: bool,
@@ -58,7 +58,7 @@ pub(crate) enum Note {
     },
     /// The watcher is over.
     Ended {
-        /// How.
+        /// How the watcher ended.
         ending: Ending,
     },
 }

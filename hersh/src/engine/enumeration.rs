@@ -9,7 +9,7 @@ use crate::{EndKind, Ending, Recovery};
 
 /// Longest sequence that is enumerated.
 const LENGTH: usize = 10;
-/// Names no operation: completions and deadlines of it are stale.
+/// An id of no operation: completions and deadlines that name it are stale.
 const STALE: OpId = OpId(0);
 
 /// What the world around an engine can tell.
@@ -114,7 +114,7 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
     (next, world)
 }
 
-/// True when `event` is an outcome of the kind of operation in progress.
+/// Returns true when `event` is an outcome of the kind of operation in progress.
 fn is_outcome(state: &State, event: &Event) -> bool {
     matches!(
         (&state.phase, event),
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// A stop, then nothing but time: the watcher ends within a few steps.
+/// Asserts that after a stop, with nothing but time, the watcher ends within a few steps.
 fn assert_stops(state: &State, world: &World) {
     let ending = Ending::new(EndKind::Stopped, "asked");
     let (mut state, mut world) = step(state, world, &Event::EndAsked { ending });

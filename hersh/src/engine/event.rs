@@ -9,44 +9,44 @@ use crate::Ending;
 /// What can happen to a watcher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
-    /// Its thread is up.
+    /// The watcher's thread is up.
     Started,
-    /// Somebody asked it to end. Lane of the lifecycle.
+    /// Somebody asked the watcher to end. The event takes the control lane.
     EndAsked {
-        /// How.
+        /// The end that was asked for.
         ending: Ending,
     },
     /// The managed function returned, failed or panicked.
     RunEnded {
         /// The run.
         op: OpId,
-        /// How.
+        /// How the run ended.
         outcome: Outcome,
     },
     /// The context is durable, or could not be made so.
     Saved {
         /// The save.
         op: OpId,
-        /// What went wrong, if anything.
+        /// What went wrong with the save, if anything.
         result: Result<(), Reason>,
     },
     /// The cleanup function returned, failed or panicked.
     CleanupEnded {
         /// The cleanup.
         op: OpId,
-        /// Whether it changed the context, or what went wrong.
+        /// Whether the cleanup changed the context, or what went wrong.
         result: Result<bool, Reason>,
     },
     /// An operation did not end in time.
     DeadlinePassed {
-        /// Which one.
+        /// The operation that did not end in time.
         op: OpId,
     },
     /// The delay before the next try is over.
     RetryDue,
     /// Messages came in. Their contents wait in the inbox.
     MessagesArrived {
-        /// How many, at least 1.
+        /// The number of messages, at least 1.
         count: u64,
     },
     /// Watched variables changed. Their values wait in their slots.
@@ -56,19 +56,20 @@ pub(crate) enum Event {
 /// How a run ended by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    /// It returned `Ok`.
+    /// The run returned `Ok`.
     Succeeded {
-        /// Whether it changed the durable context.
+        /// Whether the run changed the durable context.
         changed: bool,
     },
-    /// It asked for an end by a control value.
+    /// The run asked for an end by a control value.
     Steered {
-        /// Which end.
+        /// The end that the run asked for.
         ending: Ending,
-        /// Whether it changed the durable context (always false for a crash, which discards).
+        /// Whether the run changed the durable context (always false for a crash, which discards
+        /// changes).
         changed: bool,
     },
-    /// It returned an error or panicked; what it changed is discarded.
+    /// The run returned an error or panicked; its changes are discarded.
     Failed {
         /// What went wrong.
         reason: Reason,

@@ -5,8 +5,8 @@ use crate::EndKind;
 use crate::logbook::{Level, LogKind};
 
 impl Note {
-    /// How the note reads in the log, with so many messages that wait: at the end, those that
-    /// were accepted and never have a run.
+    /// Returns how the note reads in the log. `waiting` is the number of messages that wait: at the
+    /// end, those that were accepted and never have a run.
     pub(crate) fn line(&self, waiting: usize) -> (Level, LogKind, String) {
         match self {
             Self::Initialised => (Level::Info, LogKind::Reduce, "ready".into()),

@@ -1,4 +1,4 @@
-//! The transition function of a watcher: total, and silent about nothing.
+//! The transition function of a watcher. It is total: it takes every event in every phase.
 
 use hersh_machine::{Cx, Lane, Machine, OpId};
 

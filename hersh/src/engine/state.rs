@@ -1,4 +1,4 @@
-//! What the engine knows.
+//! The state of the engine.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Ending, Recovery, WatcherState};
 
-/// The times that a watcher gives its operations, and when it gives up.
+/// The time limits of a watcher's operations, and when the watcher gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Policy {
     /// The longest run, milliseconds.
@@ -16,24 +16,24 @@ pub(crate) struct Policy {
     pub(crate) save_timeout_ms: u64,
     /// The longest cleanup, milliseconds.
     pub(crate) cleanup_timeout_ms: u64,
-    /// What a run in progress is given once a stop is asked, milliseconds.
+    /// The time that a run in progress gets once a stop is asked for, milliseconds.
     pub(crate) stop_grace_ms: u64,
     /// What failures lead to.
     pub(crate) recovery: Recovery,
 }
 
-/// The whole of what the engine knows.
+/// The whole state of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// What it is doing.
+    /// What the engine is doing.
     pub(crate) phase: Phase,
-    /// How long things may take.
+    /// The time limits of its operations.
     pub(crate) policy: Policy,
-    /// Failed runs in a row.
+    /// Number of failed runs in a row.
     pub(crate) failures: u32,
-    /// True once a run has succeeded: hooks are set up.
+    /// True once a run has succeeded, which means that the hooks are set up.
     pub(crate) initialised: bool,
-    /// Messages that arrived and have not had their run.
+    /// Number of messages that arrived and have not had their run.
     pub(crate) waiting: u64,
     /// True when a variable changed since the last run began.
     pub(crate) changed: bool,
@@ -42,49 +42,49 @@ pub(crate) struct State {
 /// What the engine is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Phase {
-    /// Not started.
+    /// The watcher has not started.
     NotRun,
     /// The managed function runs.
     Running {
         /// The run.
         op: OpId,
-        /// What for.
+        /// What the run is for.
         kind: RunKind,
-        /// When it is ended by force, milliseconds since the Unix epoch.
+        /// When the run is ended by force, milliseconds since the Unix epoch.
         deadline_ms: u64,
-        /// The end that was asked for meanwhile.
+        /// The end that was asked for during the run, if one was.
         asked: Option<Ending>,
     },
-    /// What a run changed is being made durable.
+    /// Changes of the durable context are being saved.
     Saving {
         /// The save.
         op: OpId,
-        /// When the store is given up, milliseconds since the Unix epoch.
+        /// When the save is given up, milliseconds since the Unix epoch.
         deadline_ms: u64,
-        /// What follows.
+        /// What follows the save.
         then: Then,
     },
-    /// Nothing to do.
+    /// There is nothing to do.
     Ready,
-    /// Waiting before the next try.
+    /// The engine waits before the next try.
     Delay {
-        /// When it is, milliseconds since the Unix epoch.
+        /// When the next try is due, milliseconds since the Unix epoch.
         due_ms: u64,
-        /// True in `WaitRecover`, false for a light retry.
+        /// True when the watcher is in `WaitRecover`, false before a light retry.
         heavy: bool,
     },
     /// The cleanup function runs.
     Cleaning {
         /// The cleanup.
         op: OpId,
-        /// When it is ended by force, milliseconds since the Unix epoch.
+        /// When the cleanup is ended by force, milliseconds since the Unix epoch.
         deadline_ms: u64,
-        /// The end that follows.
+        /// The end that follows the cleanup.
         ending: Ending,
     },
-    /// Over.
+    /// The watcher is over.
     Ended {
-        /// How.
+        /// How the watcher ended.
         ending: Ending,
     },
 }
@@ -124,7 +124,7 @@ impl State {
         }
     }
 
-    /// What the outside sees of it.
+    /// Returns the state that the outside sees.
     pub(crate) fn public(&self) -> WatcherState {
         match &self.phase {
             Phase::NotRun => WatcherState::NotRun,
@@ -152,5 +152,5 @@ impl State {
     }
 }
 
-/// A reason, shared because it travels from state to log to the one who waits.
+/// A reason, shared because it travels from the state to the log and to those who wait for the end.
 pub(crate) type Reason = Arc<str>;

@@ -47,7 +47,7 @@ impl State {
         };
     }
 
-    /// Is over.
+    /// Ends the watcher.
     pub(super) fn end(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
         cx.emit(Effect::Note(Note::Ended {
             ending: ending.clone(),
@@ -55,7 +55,7 @@ impl State {
         self.phase = Phase::Ended { ending };
     }
 
-    /// A run succeeded and what it changed is durable: go on with what waits.
+    /// Goes on with what waits, after a run succeeded and its changes are durable.
     pub(super) fn succeeded(&mut self, cx: &mut Cx<Effect>) {
         if !self.initialised {
             cx.emit(Effect::Note(Note::Initialised));
@@ -69,7 +69,7 @@ impl State {
         self.wake_if_ready(cx);
     }
 
-    /// A run failed: wait for the next try, or give up.
+    /// Waits for the next try, or gives up, after a run failed.
     pub(super) fn failed(&mut self, reason: &Reason, cx: &mut Cx<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let (after_ms, heavy) = match self.policy.recovery.after(self.failures) {
@@ -111,7 +111,7 @@ impl State {
 }
 
 impl Then {
-    /// Takes in the wish to end after the save.
+    /// Takes in a wish to end, which follows the save.
     pub(super) fn strengthen(&mut self, ending: Ending) {
         *self = match self.clone() {
             Self::Continue => Self::Clean(ending),
@@ -121,12 +121,12 @@ impl Then {
     }
 }
 
-/// The reason of a failure to save.
+/// Returns the reason of a failure to save.
 pub(super) fn unsaved(reason: &Reason) -> Reason {
     format!("the context could not be saved: {reason}").into()
 }
 
-/// The reason of a failure to end in time.
+/// Returns the reason of a failure to end in time.
 pub(super) fn late(what: &str, limit_ms: u64) -> Reason {
     format!("{what} did not end within {limit_ms} ms").into()
 }

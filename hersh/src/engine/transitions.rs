@@ -123,7 +123,7 @@ impl State {
             (Ok(()), Then::Clean(ending)) => self.clean(ending, cx),
             (Ok(()), Then::End(ending)) => self.end(ending, cx),
             (Err(reason), Then::Continue) => self.failed(&unsaved(&reason), cx),
-            // An end that loses what the last run said it kept is no clean end.
+            // The changes of the last run are lost, so this is no clean end.
             (Err(reason), Then::Clean(_)) => {
                 self.clean(Ending::new(EndKind::Crashed, unsaved(&reason)), cx);
             }

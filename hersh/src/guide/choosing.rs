@@ -23,8 +23,8 @@
 //!
 //! Reading belongs in a source: it is then bounded in time, recorded, and replayed without the
 //! network. Acting (placing an order, sending a mail) belongs in the run, after the decision, under
-//! `if cx.is_live()`, so that no replay acts again; its time-out is that of the run. What came of it
-//! is best read by a source: then it is recorded.
+//! `if cx.is_live()`, so that no replay acts again; its time-out is that of the run. The result of
+//! an act is best read by a source: then the result is recorded.
 //!
 //! # Captured or durable?
 //!

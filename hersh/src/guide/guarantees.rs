@@ -2,19 +2,19 @@
 //!
 //! # Runs
 //!
-//! - One run at a time. The next begins only after the last one's future is gone, whether it
-//!   returned, failed, panicked, ran out of time or was dropped by an end. What runs on is only
-//!   what you start yourself: a [`crate::blocking`] thread, a task you spawn.
+//! - One run at a time. The next begins only after the future of the last one is gone, whether that
+//!   run returned, failed, panicked, ran out of time or was dropped by an end. Only what you start
+//!   yourself runs on: a [`crate::blocking`] thread, a task you spawn.
 //! - A run that does not end within [`crate::Builder::run_timeout`] is dropped at its next
 //!   `await`. A run that never awaits cannot be ended from outside; move such work to
 //!   [`crate::blocking`].
 //! - The cleanup runs once on every way out: stop, kill, crash, a control value. Only a watcher
-//!   that was never started, or a process that is killed, has none.
+//!   that was never started, or whose process is killed, has no cleanup.
 //!
 //! # Messages
 //!
 //! - **No loss, no merging.** A message that [`crate::Watcher::send`] took has exactly one run,
-//!   whether that run succeeds or fails. What is lost: messages still waiting when the watcher
+//!   whether that run succeeds or fails. Messages are lost only if they still wait when the watcher
 //!   ends or the process dies; their number is in the log's last line. A run that failed is tried
 //!   again *without* its message, and without the changes that woke it: keep what must not be lost
 //!   in the durable context first. Once an end is asked for, further messages are refused.
@@ -25,56 +25,58 @@
 //!
 //! # Watched variables
 //!
-//! - **The last value always arrives.** Of values that come faster than runs end, a run sees only
-//!   the newest. Nothing queues up: a variable costs its value and one that waits.
-//! - [`crate::Context::watch_fold`] folds every answer, in order, before one is left out: use it
-//!   when each counts.
+//! - **The last value always arrives.** When values come faster than runs end, a run sees only the
+//!   newest. Nothing queues up: a variable costs the memory of its value and of one that waits.
+//! - [`crate::Context::watch_fold`] folds every answer, in order, before any value is left out: use
+//!   it when every answer counts.
 //! - Every run, whatever woke it, first takes in all updates that wait. So messages never starve
 //!   variables, and [`crate::Triggered`] lists every cause.
-//! - Updates of one variable are in order. Between variables there is no order but that of the
-//!   runs that take them in.
+//! - Updates of one variable are in order. Updates of different variables have no order but that of
+//!   the runs that take them in.
 //!
 //! # Priority
 //!
-//! When several signals wait, a wish to end comes first, then messages, then variables. A stop
-//! lets the run in progress finish within [`crate::Builder::stop_grace`]; a kill drops it, but lets a
-//! save of the context that is in progress end, within 30 s. In [`crate::main`] a run gets half of the
-//! time that a stop signal grants, the cleanup the rest.
+//! When several signals wait, a wish to end comes first, then messages, then variables. A stop lets
+//! the run in progress finish within [`crate::Builder::stop_grace`]. A kill drops the run, but lets
+//! a save of the context that is in progress end, within 30 s. In [`crate::main`] a run gets half
+//! of the time that a stop signal grants, and the cleanup gets the rest.
 //!
 //! # Durable context
 //!
-//! - What a run sets is committed when the run succeeds, all of it or nothing. With a state
-//!   folder it is on disk, synced, before the run counts as successful and before anybody sees
-//!   it. After a crash or a power cut the context is that of the last successful run, or of the
-//!   one whose save was in progress.
+//! - What a run sets is committed when the run succeeds, all of it or nothing. With a state folder
+//!   the changes are on disk, synced, before the run counts as successful and before anybody sees
+//!   them. After a crash or a power cut the context is that of the last successful run, or of the
+//!   run whose save was in progress.
 //! - A run that fails, times out or is dropped leaves no trace in the context. Effects on the
 //!   outside, such as an order that was placed, remain: make them idempotent, for instance with an
 //!   id from [`crate::Context::random`] that the context keeps (with [`crate::Builder::random_seed`]
 //!   set, the ids repeat after a restart).
 //! - Other files in `/state` are yours. Never open or copy a live database there from the machine,
-//!   not even to read: its locks can't be seen outside of the sandbox, and SQLite then removes a
-//!   log that is in use. `hersh state copy NAME` takes a consistent copy.
+//!   not even to read: the database's locks can't be seen outside of the sandbox, and SQLite then
+//!   removes a log that is in use. `hersh state copy NAME` takes a consistent copy.
 //!
 //! # Determinism
 //!
 //! A run is a function of what it takes in: its message, the variables, the time, random numbers,
-//! the environment and the durable context. All but the environment (it holds secrets) are in the
-//! journal, so [`crate::replay`] makes the same runs again, and says where they differ.
+//! the environment and the durable context. All but the environment, which holds secrets, are in
+//! the journal. So [`crate::replay`] makes the same runs again, and says where they differ from the
+//! record.
 //!
-//! What breaks it: `SystemTime::now()` instead of [`crate::Context::now`], a random generator of
-//! your own instead of [`crate::Context::random`], the order of a `HashMap`, IO in the run
-//! instead of in a source, globals. State that the closure captures is fine when a replay begins
-//! with the first run of the session; a later part of the journal replays alone only when what
-//! matters is in the context. A watched type must come back from its JSON as it was: no skipped
-//! fields, no `NaN`. A run that did not end in time is not compared, because that is chance.
+//! These things break determinism: `SystemTime::now()` instead of [`crate::Context::now`], a random
+//! generator of your own instead of [`crate::Context::random`], the order of a `HashMap`, IO in the
+//! run instead of in a source, globals. State that the closure captures is fine when a replay
+//! begins with the first run of the session; a later part of the journal replays alone only when
+//! what matters is in the context. A watched type must come back from its JSON as it was: no
+//! skipped fields, no `NaN`. A run that did not end in time is not compared, because how far it
+//! came is chance.
 //!
 //! # Journal
 //!
 //! With [`crate::Builder::journal_dir`] every run is appended as it ends. The records of a busy
-//! engine wait in memory until it is idle, 64 KiB at most; a sync begins a second after a write. So a
-//! crash of the process loses the run in progress and those that wait, a power cut also what was
-//! written since the last sync, a second or so. A record that was cut off is recognised and left
-//! out; one that was changed is named.
+//! engine wait in memory until the engine is idle, 64 KiB at most; a sync begins a second after a
+//! write. So a crash of the process loses the run in progress and the records that wait. A power
+//! cut also loses what was written since the last sync, a second or so. A record that was cut off
+//! is recognised and left out; a record that was changed is named.
 //!
 //! # Failure
 //!

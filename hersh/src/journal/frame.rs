@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::record::Entry;
 
-/// How every part begins.
+/// The bytes that every part begins with.
 pub(super) const MAGIC: &[u8] = b"hersh journal 1\n";
-/// Length and two checksums, four bytes each, little-endian.
+/// Size of an entry's head: length and two checksums, four bytes each, little-endian.
 const HEAD_BYTES: usize = 12;
-/// What a disk writes as a whole, at least.
+/// Least number of bytes that a disk writes as a whole.
 const SECTOR_BYTES: usize = 512;
-/// Longest payload that is believed.
+/// Longest payload that a reader accepts.
 const PAYLOAD_LIMIT_BYTES: usize = 256 * 1024 * 1024;
 
-/// What stands at a place in a part.
+/// What stands at a position in a part.
 #[derive(Debug)]
 pub(super) enum Read {
     /// An entry, and where the next one begins.
@@ -35,7 +35,7 @@ pub(super) enum Read {
 /// Adds an entry to a buffer.
 ///
 /// # Errors
-/// When it cannot be encoded or is too long; the buffer is as it was.
+/// When the entry cannot be encoded or is too long; the buffer is unchanged then.
 pub(super) fn append(buffer: &mut Vec<u8>, entry: &Entry) -> Result<(), String> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEAD_BYTES]);
@@ -58,7 +58,7 @@ pub(super) fn append(buffer: &mut Vec<u8>, entry: &Entry) -> Result<(), String> 
     Ok(())
 }
 
-/// Reads what stands at `at`.
+/// Reads what stands at position `at`.
 pub(super) fn read(bytes: &[u8], at: usize) -> Read {
     let rest = bytes.get(at..).unwrap_or_default();
     // A file system may lengthen a file before it writes what belongs there.
@@ -105,8 +105,8 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Read {
     }
 }
 
-/// Whether only the first sectors of what begins at `at` came to the disk before a power cut: the
-/// rest of the file is zeros then, from the border of a sector on.
+/// Returns whether a power cut let only the first sectors of what begins at `at` reach the disk:
+/// the rest of the file is zeros then, from the border of a sector on.
 fn is_cut_off(bytes: &[u8], at: usize) -> bool {
     let written = bytes
         .iter()
@@ -116,7 +116,7 @@ fn is_cut_off(bytes: &[u8], at: usize) -> bool {
     at < border && border < bytes.len()
 }
 
-/// Serialises onto the end of a vector, without a buffer in between.
+/// An output of the serialiser at the end of a vector, without a buffer in between.
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Append<'_> {
@@ -137,7 +137,7 @@ impl Flavor for Append<'_> {
     }
 }
 
-/// Only to be sure that what is appended can be read: the same types on both sides.
+/// Checks at compile time that what is appended can be read: the same types on both sides.
 const _: fn() = || {
     fn both<T: Serialize + for<'de> serde::Deserialize<'de>>() {}
     both::<Entry>();

@@ -8,9 +8,10 @@
 //! much. A part begins with all that a replay of it alone needs. Parts are only ever appended
 //! to, so a crash at any byte leaves a readable prefix.
 //!
-//! What can be lost: a crash of the process, at most the runs since the engine was last idle, or
-//! [`BUFFER_BYTES`] of them; a power cut, besides, what was written in the last second, by which a
-//! sync begins, and until it ends. The durable context does not depend on it: that has a file and a sync of its own.
+//! What can be lost: a crash of the process loses at most the runs since the engine was last idle,
+//! or [`BUFFER_BYTES`] of them. A power cut also loses what was written since the last finished
+//! sync; a sync begins a second after a write. The durable context does not depend on the journal:
+//! it has a file and a sync of its own.
 
 mod frame;
 mod parts;
@@ -33,8 +34,8 @@ pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 /// The bounds of a journal on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
-    /// When a part is full, bytes of its runs. It exceeds that by one run at most, and besides holds
-    /// the context and the variables that it begins with.
+    /// Bytes of its runs at which a part is full. A part exceeds that by one run at most, and also
+    /// holds the context and the variables that it begins with.
     pub part_bytes: u64,
     /// Most bytes of the finished parts together; the oldest is removed first. There are never more
     /// than 1,000 parts.
@@ -42,7 +43,7 @@ pub struct JournalLimits {
 }
 
 impl Default for JournalLimits {
-    /// Parts of 8 MiB, 64 MiB in all.
+    /// Returns limits with parts of 8 MiB, 64 MiB in all.
     fn default() -> Self {
         Self {
             part_bytes: 8 * 1024 * 1024,

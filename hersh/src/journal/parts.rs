@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The file of a part.
+/// Returns the path of a part's file.
 pub(super) fn part_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:012}.journal"))
 }
 
-/// The numbers of the parts in a folder, in order.
+/// Returns the numbers of the parts in a folder, in order.
 pub(super) fn parts_in(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -19,7 +19,7 @@ pub(super) fn parts_in(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// The number of a part by its name, if it is one as we name them.
+/// Returns the number of a part from its file name, if the name is that of a part.
 pub(super) fn part_number(name: &OsStr) -> Option<u64> {
     let name = name.to_str()?;
     let digits = name.strip_suffix(".journal")?;

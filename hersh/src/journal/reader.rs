@@ -11,30 +11,30 @@ use super::record::{Entry, Part, VERSION};
 /// A journal to be read.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// How its first part begins.
+    /// The beginning of the journal's first part.
     pub(crate) began: Part,
-    /// Files, in order.
+    /// The files of the parts, in order.
     parts: Vec<PathBuf>,
 }
 
-/// An entry and where it stands.
+/// An entry and its position in the journal.
 #[derive(Debug)]
 pub(crate) struct Located {
     pub(crate) entry: Entry,
     pub(crate) file: PathBuf,
-    /// Bytes from the beginning of the file.
+    /// The position of the entry, bytes from the beginning of the file.
     pub(crate) offset: usize,
 }
 
 /// Why a journal, or its rest, cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// The file system said no.
+    /// The file system refused.
     #[error("cannot read {}: {error}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The error of the file system.
         error: String,
     },
     /// There is nothing to read.
@@ -43,22 +43,22 @@ pub(crate) enum ReadError {
         /// The folder.
         path: PathBuf,
     },
-    /// It is something else, or of another release.
+    /// The file is something else, or of another release.
     #[error("{} is no journal that this program reads: {what}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the file is no journal.
         what: String,
     },
-    /// It was changed after it was written.
+    /// The file was changed after it was written.
     #[error("{} is damaged at byte {offset}: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The position of the damage, bytes from the beginning of the file.
         offset: usize,
-        /// How it shows.
+        /// The sign of the damage.
         what: String,
     },
 }
@@ -80,7 +80,7 @@ impl Journal {
         let numbers = parts_in(folder).map_err(|error| unreadable(folder, &error))?;
         let mut journal: Option<Self> = None;
         for number in numbers.into_iter().rev() {
-            // An older session is nobody's concern, whatever state it is in.
+            // An older session is not read, whatever state it is in.
             if journal.as_ref().is_some_and(|it| it.began.number == 0) {
                 break;
             }
@@ -124,7 +124,8 @@ impl Journal {
                         last = part;
                     }
                     Ok(_) | Err(ReadError::Empty { .. } | ReadError::Foreign { .. }) => break,
-                    // Named once it is reached: what stands before it is good.
+                    // The error is told once a reader reaches this part: the entries before it are
+                    // good.
                     Err(ReadError::Damaged { .. } | ReadError::File { .. }) => {
                         parts.push(next);
                         break;
@@ -135,12 +136,12 @@ impl Journal {
         Ok(Self { began, parts })
     }
 
-    /// Whether this begins where a part that begins like `earlier` ends.
+    /// Returns whether this journal begins where a part that begins like `earlier` ends.
     fn follows(&self, earlier: &Part) -> bool {
         earlier.session == self.began.session && earlier.number + 1 == self.began.number
     }
 
-    /// All entries in order.
+    /// Returns all entries in order.
     pub(crate) fn entries(&self) -> Entries<'_> {
         Entries {
             parts: &self.parts,
@@ -163,7 +164,7 @@ pub(crate) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// The next entry; `None` at the end, torn or not.
+    /// Reads and returns the next entry; `None` at the end, torn or not.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -205,13 +206,13 @@ impl Entries<'_> {
         Ok(None)
     }
 
-    /// Bytes of an entry at the end whose rest was never written.
+    /// Returns the number of bytes at the end that belong to an entry whose rest was never written.
     pub(crate) fn torn_bytes(&self) -> usize {
         self.torn_bytes
     }
 }
 
-/// How a part begins.
+/// Returns the beginning of a part.
 fn first(path: &Path) -> Result<Part, ReadError> {
     let foreign = |what: String| ReadError::Foreign {
         path: path.into(),
@@ -242,7 +243,7 @@ fn first(path: &Path) -> Result<Part, ReadError> {
     }
 }
 
-/// Whether a crash or a power cut kept the beginning of a part from the disk.
+/// Returns whether a crash or a power cut kept the beginning of a part from the disk.
 fn is_torn_beginning(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| {
         let begins = bytes.starts_with(MAGIC);

@@ -1,4 +1,4 @@
-//! What the journal says, as data.
+//! The entries of a journal, as data.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,121 +11,121 @@ use crate::engine::RunKind;
 use crate::returned::RunReturn;
 use crate::var::{Current, Update, Value, Var};
 
-/// The form of the entries. A later form gets the next number.
+/// The version of the entries' format. A later format gets the next number.
 pub(crate) const VERSION: u32 = 1;
 
 /// One entry of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Entry {
-    /// The first of each part.
+    /// The first entry of each part.
     Began(Box<Part>),
     /// A run that ended.
     Run(Box<RecordedRun>),
-    /// The last of a session that ended well enough to say so.
+    /// The last entry of a session, if the session ended well enough to write it.
     Ended {
-        /// How, in a sentence.
+        /// How the session ended, in a sentence.
         ending: String,
-        /// When, nanoseconds since the Unix epoch.
+        /// When the session ended, nanoseconds since the Unix epoch.
         at_ns: u64,
     },
 }
 
-/// How a part begins: all that its runs build on.
+/// The beginning of a part: all that its runs build on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
-    /// [`VERSION`].
+    /// The version of the part's format: see [`VERSION`].
     pub(crate) version: u32,
     /// The watcher's name.
     pub(crate) watcher: Arc<str>,
-    /// Which life of the watcher: a random number.
+    /// A random number that names the session, one life of the watcher.
     pub(crate) session: u64,
-    /// Which part of the session, 0 for the first.
+    /// The number of the part within its session, 0 for the first.
     pub(crate) number: u32,
-    /// Where the random numbers come from.
+    /// The seed of the watcher's random numbers.
     pub(crate) seed: u64,
     /// When the part began, nanoseconds since the Unix epoch.
     pub(crate) at_ns: u64,
-    /// The durable context: keys and JSON.
+    /// The durable context at the beginning: keys and JSON.
     pub(crate) context: Vec<(Arc<str>, Arc<str>)>,
-    /// The registered variables.
+    /// The variables that were registered at the beginning.
     pub(crate) variables: Vec<SavedVariable>,
 }
 
-/// A run: what it took in, and what came of it.
+/// A run: its inputs and its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedRun {
-    /// Its number, 1 for the first of a session.
+    /// The number of the run, 1 for the first of a session.
     pub(crate) run: u64,
-    /// What for.
+    /// What the run was for.
     pub(crate) kind: RunKind,
-    /// The time that it saw, nanoseconds since the Unix epoch.
+    /// The time that the run saw, nanoseconds since the Unix epoch.
     pub(crate) now_ns: u64,
-    /// Its message.
+    /// The message of the run, if it had one.
     pub(crate) message: Option<Arc<str>>,
-    /// The variables' updates that it took in, in their order.
+    /// The updates of variables that the run took in, in their order.
     pub(crate) updates: Vec<RecordedUpdate>,
-    /// How many random numbers it drew.
+    /// How many random numbers the run drew.
     pub(crate) draws: u64,
-    /// How it ended.
+    /// How the run ended.
     pub(crate) outcome: RecordedOutcome,
-    /// What it changed in the durable context: keys and JSON, none for a removed one.
+    /// What the run changed in the durable context: keys and JSON, no JSON for a removed key.
     pub(crate) context: Vec<(Arc<str>, Option<Arc<str>>)>,
-    /// What it logged.
+    /// The lines that the run logged.
     pub(crate) logs: Vec<Arc<str>>,
-    /// How many more lines it logged than are kept here.
+    /// How many more lines the run logged than are kept here.
     pub(crate) logs_left_out: u64,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RecordedOutcome {
-    /// Well.
+    /// The run succeeded.
     Succeeded,
-    /// With a control value.
+    /// The run returned a control value.
     Steered {
-        /// The end that it asked for.
+        /// The end that the run asked for.
         kind: EndKind,
-        /// Why.
+        /// Why the run asked for the end.
         reason: Arc<str>,
     },
-    /// With an error or a panic.
+    /// The run returned an error or panicked.
     Failed {
-        /// What it said.
+        /// The text of the error or of the panic.
         reason: Arc<str>,
     },
-    /// Not in time: it was dropped.
+    /// The run did not end in time and was dropped.
     TimedOut,
-    /// It was dropped because the watcher had to end.
+    /// The run was dropped because the watcher had to end.
     Dropped,
-    /// Well, but what it changed could not be made durable and was forgotten.
+    /// The run succeeded, but its changes could not be made durable and were forgotten.
     Unsaved {
-        /// Why.
+        /// Why the changes could not be made durable.
         reason: Arc<str>,
     },
 }
 
-/// A value, as far as it could be written.
+/// A value as the journal holds it, if it could be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RecordedValue {
-    /// There is none.
+    /// There is no value.
     #[default]
     None,
-    /// As JSON.
+    /// The value as JSON.
     Json(String),
-    /// It could not be written; why.
+    /// The value could not be written; holds the reason.
     Unwritable(String),
 }
 
 /// An update of a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedUpdate {
-    /// The variable.
+    /// The name of the variable.
     pub(crate) name: String,
-    /// Its new value.
+    /// The new value of the variable.
     pub(crate) value: RecordedValue,
-    /// Its error.
+    /// The error of the variable, if it has one.
     pub(crate) error: Option<Arc<str>>,
-    /// When it was updated, nanoseconds since the Unix epoch.
+    /// When the variable was updated, nanoseconds since the Unix epoch.
     pub(crate) at_ns: u64,
 }
 
@@ -141,14 +141,14 @@ pub(crate) struct SavedVariable {
 }
 
 impl RecordedRun {
-    /// The time that it saw.
+    /// Returns the time that the run saw.
     pub(crate) fn now(&self) -> SystemTime {
         time(self.now_ns)
     }
 }
 
 impl RecordedOutcome {
-    /// What the journal says of a function that returned.
+    /// Returns what the journal says of a function that returned.
     pub(crate) fn of(returned: &RunReturn) -> Self {
         match returned {
             RunReturn::Well => Self::Succeeded,
@@ -162,7 +162,7 @@ impl RecordedOutcome {
         }
     }
 
-    /// Whether what the run changed counts.
+    /// Returns whether the changes of the run count.
     pub(crate) fn keeps_changes(&self) -> bool {
         match self {
             Self::Succeeded => true,
@@ -176,7 +176,7 @@ impl RecordedOutcome {
 }
 
 impl RecordedUpdate {
-    /// What the journal says of an update of `var`.
+    /// Returns what the journal says of an update of `var`.
     pub(crate) fn of(var: &Var, update: &Update) -> Self {
         Self {
             name: var.name.as_ref().into(),
@@ -186,7 +186,7 @@ impl RecordedUpdate {
         }
     }
 
-    /// Makes the update once more, as taken in by `run`.
+    /// Applies the update to `var` once more, as taken in by `run`.
     pub(crate) fn apply(&self, var: &Var, run: u64) -> Result<(), String> {
         let update = Update {
             value: self.value.read(var)?,
@@ -199,12 +199,12 @@ impl RecordedUpdate {
 }
 
 impl SavedVariable {
-    /// Its name.
+    /// Returns the name of the variable.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the journal says of `var`.
+    /// Returns what the journal says of `var`.
     pub(crate) fn of(var: &Var) -> Self {
         let current = var.current();
         let value = (!current.initial).then_some(&current.value);
@@ -230,7 +230,7 @@ impl SavedVariable {
         self.changed_in_run = run;
     }
 
-    /// Gives all of it to the variable that was registered again.
+    /// Gives all that was saved to `var`, the variable that was registered again.
     pub(crate) fn restore(self, var: &Var) -> Result<(), String> {
         let value = self.value.read(var)?.unwrap_or(var.current().value);
         var.restore(Current {

@@ -1,4 +1,4 @@
-//! What a run in progress takes in and says, for its record.
+//! The inputs and log lines of a run in progress, for its record.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use crate::var::{Update, Var};
 /// Most bytes of log lines that a record keeps.
 const LOGS_BYTES: usize = 64 * 1024;
 
-/// Gathered while a run goes on; empty between runs.
+/// The inputs and log lines of a run in progress; empty between runs.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     /// Updates of variables, in their order.
     pub(crate) updates: Vec<RecordedUpdate>,
     /// Log lines, as far as they fit.
     pub(crate) logs: Vec<Arc<str>>,
-    /// How many lines did not.
+    /// The number of log lines that did not fit.
     pub(crate) logs_left_out: u64,
     logs_bytes: usize,
 }
 
 impl Taken {
-    /// Forgets the last run's.
+    /// Forgets the inputs and log lines of the last run.
     pub(crate) fn clear(&mut self) {
         self.updates.clear();
         self.logs.clear();

@@ -17,9 +17,9 @@ use crate::StartError;
 use crate::sync::{Mutex, locked};
 
 const LOCK: &str = "journal.lock";
-/// Most parts, however small they are: each start of a program makes one.
+/// Most parts that are kept, however small they are: each start of a program makes one.
 const PART_LIMIT: usize = 1_000;
-/// How long what is written may wait for its sync.
+/// How long written bytes may wait for their sync.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// A journal that runs are added to.
@@ -28,22 +28,22 @@ pub(crate) struct JournalWriter {
     folder: PathBuf,
     limits: JournalLimits,
     file: File,
-    /// Numbers and bytes of the finished parts that are there, oldest first.
+    /// Numbers and bytes of the finished parts that are on disk, oldest first.
     finished: VecDeque<(u64, u64)>,
     /// The number of the part that is being written.
     number: u64,
     buffer: Vec<u8>,
-    /// Bytes of the part, and of its runs alone.
+    /// Bytes of the part that is being written, and bytes of its runs alone.
     part_bytes: u64,
     runs_bytes: u64,
-    /// Since when something is written and not synced.
+    /// Since when written bytes wait for a sync, if any do.
     unsynced_since: Option<Instant>,
     state: Arc<Mutex<JournalState>>,
-    /// Holds the lock until it is dropped.
+    /// The lock file. It holds the lock until it is dropped.
     _lock: File,
 }
 
-/// A journal as it is shown.
+/// The state of a journal, as it is shown.
 #[cfg_attr(
     not(feature = "api"),
     allow(dead_code, reason = "only the API shows it")
@@ -54,9 +54,9 @@ pub(crate) struct JournalState {
     pub(crate) runs: u64,
     /// Bytes recorded in this session.
     pub(crate) bytes: u64,
-    /// Parts that are there.
+    /// Parts that are on disk.
     pub(crate) parts: usize,
-    /// Why nothing more is recorded, if that is so.
+    /// Why nothing more is recorded; `None` while recording goes on.
     pub(crate) error: Option<String>,
 }
 
@@ -107,7 +107,7 @@ impl JournalWriter {
         Ok(writer)
     }
 
-    /// What is shown of it.
+    /// Returns the state of the journal, as it is shown.
     pub(crate) fn state(&self) -> Arc<Mutex<JournalState>> {
         self.state.clone()
     }
@@ -115,7 +115,7 @@ impl JournalWriter {
     /// Adds an entry.
     ///
     /// # Errors
-    /// What the file system said: the journal ends here.
+    /// The error of the file system; the journal ends then.
     pub(crate) fn append(&mut self, entry: &Entry) -> io::Result<()> {
         let before = self.buffer.len();
         frame::append(&mut self.buffer, entry).map_err(io::Error::other)?;
@@ -132,18 +132,18 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Whether the next part should begin. What a part begins with does not count: a large context
-    /// must not make each run a part of its own.
+    /// Returns whether the next part should begin. The beginning of a part does not count: a large
+    /// context must not make each run a part of its own.
     pub(crate) fn is_full(&self) -> bool {
         self.runs_bytes >= self.limits.part_bytes
     }
 
-    /// When what is written is to be synced, if anything is.
+    /// Returns when written bytes are to be synced, if any are not.
     pub(crate) fn sync_due(&self) -> Option<Instant> {
         self.unsynced_since.map(|since| since + SYNC_AFTER)
     }
 
-    /// Whether anything waits in memory.
+    /// Returns whether anything waits in memory.
     pub(crate) fn has_buffered(&self) -> bool {
         !self.buffer.is_empty()
     }
@@ -179,8 +179,9 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Syncs what is written, away from the engine, which must not wait for a disk. A disk that
-    /// fails to sync is told by the next write, or never: the journal promises no more.
+    /// Syncs written bytes away from the engine's thread, because the engine must not wait for a
+    /// disk. A disk that fails to sync is noticed by the next write, or never: the journal promises
+    /// no more.
     pub(crate) fn sync(&mut self) {
         self.unsynced_since = None;
         if let Ok(file) = self.file.try_clone() {
@@ -188,7 +189,7 @@ impl JournalWriter {
         }
     }
 
-    /// The last entry, synced.
+    /// Adds the last entry and syncs it.
     ///
     /// # Errors
     /// As [`JournalWriter::append`].
@@ -205,12 +206,13 @@ impl JournalWriter {
         self.append(&Entry::Began(Box::new(part)))?;
         self.runs_bytes = 0;
         self.flush()?;
-        // The name of the part is in the folder only once that is on disk.
+        // The folder is synced too: the name of the part is on disk only once the folder is.
         if let (Ok(file), Ok(folder)) = (self.file.try_clone(), File::open(&self.folder)) {
             let sync = move || file.sync_all().and_then(|()| folder.sync_all());
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(sync)),
-                // At a start outside any runtime nothing waits for this thread yet.
+                // Outside any runtime, at a start, nothing waits for this thread yet, so it may
+                // block.
                 Err(_) => sync()?,
             }
         }
@@ -219,7 +221,7 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Removes the oldest parts while there is too much.
+    /// Removes the oldest parts while the journal exceeds its limits.
     fn remove_oldest(&mut self) -> io::Result<()> {
         let mut total = self.finished.iter().map(|(_, bytes)| bytes).sum::<u64>();
         while total > self.limits.total_bytes || self.finished.len() >= PART_LIMIT {
@@ -228,7 +230,7 @@ impl JournalWriter {
             };
             match fs::remove_file(part_path(&self.folder, number)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                // Somebody else may have made room.
+                // Somebody else may have removed the part already.
                 Ok(()) | Err(_) => {}
             }
             total -= bytes;
@@ -244,7 +246,7 @@ fn create(folder: &Path, number: u64) -> io::Result<File> {
         .open(part_path(folder, number))
 }
 
-/// For files that only their owner may read: messages may be private.
+/// Returns options for files that only their owner may read: messages may be private.
 fn options() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();

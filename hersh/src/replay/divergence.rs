@@ -16,33 +16,33 @@ const SHOWN_CHARACTERS: usize = 300;
 /// The first run that a managed function did not make as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// The run.
+    /// The number of the run.
     pub run: u64,
-    /// What caused it: its message, the variables that changed.
+    /// What caused the run: its message, the variables that changed.
     pub signal: String,
-    /// What differs first.
+    /// The first difference.
     pub difference: Difference,
-    /// The part of the journal that the run stands in.
+    /// The part of the journal that holds the run.
     pub file: PathBuf,
-    /// Where it stands there, bytes.
+    /// The position of the run in that part, bytes from its beginning.
     pub offset: usize,
 }
 
-/// What differs in a run. The first of these that does, in this order.
+/// A difference between a run and its record. Of several, the first in this order is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It cannot begin: a recorded value is no value of its variable.
+    /// The run cannot begin: a recorded value is no value of its variable.
     Input {
-        /// Which, and why.
+        /// Which value, and why.
         what: String,
     },
     /// A line of the log.
     Log {
-        /// Which line of this run, from 1.
+        /// The number of the line in this run, from 1.
         line: usize,
-        /// As recorded.
+        /// The recorded line, if there is one.
         expected: Option<String>,
-        /// As replayed.
+        /// The replayed line, if there is one.
         seen: Option<String>,
     },
     /// A key of the durable context.
@@ -54,18 +54,18 @@ pub enum Difference {
         /// The JSON that was set now, if it was.
         seen: Option<String>,
     },
-    /// How many random numbers it drew.
+    /// The number of random numbers that the run drew.
     Draws {
-        /// As recorded.
+        /// The recorded number.
         expected: u64,
-        /// As replayed.
+        /// The replayed number.
         seen: u64,
     },
-    /// How it ended.
+    /// The way the run ended.
     Outcome {
-        /// As recorded.
+        /// The recorded outcome.
         expected: String,
-        /// As replayed.
+        /// The replayed outcome.
         seen: String,
     },
 }
@@ -93,7 +93,7 @@ pub(super) fn check(recorded: &RecordedRun, seen: Result<Seen, String>) -> Resul
         Ok(seen) => seen,
         Err(what) => return Err(Difference::Input { what }),
     };
-    // How far a run came before it was cut short is chance, and so is whether it would be now.
+    // How far a run came before it was cut short is chance; whether a replay cuts it short is too.
     match recorded.outcome {
         RecordedOutcome::Dropped | RecordedOutcome::TimedOut => return Ok(()),
         RecordedOutcome::Succeeded
@@ -161,7 +161,7 @@ fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Dif
     let by_key = |run: &RecordedRun| run.context.iter().cloned().collect::<BTreeMap<_, _>>();
     let (recorded, seen) = (by_key(recorded), by_key(seen));
     let keys = recorded.keys().chain(seen.keys());
-    // Of several keys the first in order, so that a report is the same each time.
+    // Of several keys the first in order is taken, so that a report is the same each time.
     let differs = keys
         .filter(|key| recorded.get(*key) != seen.get(*key))
         .min();
@@ -179,7 +179,7 @@ fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Dif
     })
 }
 
-/// What caused a run.
+/// Returns what caused a run.
 fn signal(recorded: &RecordedRun) -> String {
     let mut causes = Vec::new();
     match recorded.kind {

@@ -1,7 +1,8 @@
 //! Tests of managed functions: no thread, no socket, no waiting.
 //!
 //! [`Test`] calls a function run by run with signals that the test makes up, and shows what each
-//! run did; a run costs about a microsecond. No source runs: the test says what variables have.
+//! run did; a run costs about a microsecond. No source runs: the test sets the values of the
+//! variables.
 //!
 //! ```
 //! use hersh::{Context, Result, testing::Test};
@@ -22,8 +23,9 @@
 //! assert_eq!(test.value::<u32>("bought"), Some(1));
 //! ```
 //!
-//! [`play`] runs a whole watcher, with its sources, recovery and cleanup, in virtual time: what
-//! takes hours takes milliseconds, and happens at the same time each time.
+//! [`play`] runs a whole watcher, with its sources, recovery and cleanup, in virtual time: hours
+//! pass in milliseconds, and everything happens at the same virtual time in every execution of the
+//! test.
 
 mod play;
 mod run;
@@ -69,16 +71,17 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    /// A function that finds nothing when it begins. Its time is 2026-01-01T00:00:00Z.
+    /// Returns a test whose function finds nothing when it begins. Its time begins at
+    /// 2026-01-01T00:00:00Z.
     ///
     /// # Panics
-    /// When no runtime can be made, or inside another one: use it in a plain `#[test]`.
+    /// When no runtime can be made, or inside another runtime: use it in a plain `#[test]`.
     #[must_use]
     pub fn new(managed: F) -> Self {
         Self::with(Setup::new(), managed)
     }
 
-    /// A function that finds what `setup` says.
+    /// Returns a test whose function finds what `setup` says.
     ///
     /// # Panics
     /// As [`Test::new`].
@@ -135,21 +138,21 @@ where
         self.signals().fail(name, error).run()
     }
 
-    /// Makes a run as it follows a failed one.
+    /// Makes a run of the kind that follows a failed run.
     pub fn recover(&mut self) -> Run {
         self.run(RunKind::Recover, None, Vec::new())
     }
 
-    /// Signals for one run, to be added up.
+    /// Returns a set of signals for one run, empty at first.
     pub fn signals(&mut self) -> Signals<'_, F> {
         Signals::none(self)
     }
 
-    /// Lets time pass, and makes a run whenever ticks are due meanwhile. What is due at one moment
-    /// is taken in by one run.
+    /// Lets time pass, and makes a run whenever ticks are due meanwhile. One run takes in all ticks
+    /// that are due at the same moment.
     ///
     /// # Panics
-    /// When that would be more than a million runs.
+    /// When more than a million runs would follow.
     pub fn advance(&mut self, time: Duration) -> Vec<Run> {
         let end = self.now + time;
         let mut runs = Vec::new();
@@ -164,10 +167,10 @@ where
         runs
     }
 
-    /// A value of the durable context, as the last successful run left it.
+    /// Returns a value of the durable context, as the last successful run left it.
     ///
     /// # Panics
-    /// When it is no `T`.
+    /// When the value is no `T`.
     #[must_use]
     pub fn value<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let values = self.rehearsal.cx.shared.committed.values();
@@ -178,7 +181,7 @@ where
         }
     }
 
-    /// The time that the next run sees.
+    /// Returns the time that the next run sees.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.now
@@ -220,7 +223,7 @@ where
 /// Makes the first run of a function, which must succeed.
 ///
 /// # Panics
-/// When it does not, and as [`Test::new`].
+/// When the run fails, and as [`Test::new`].
 pub fn once<F, E>(managed: F)
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,

@@ -13,9 +13,9 @@ use crate::{Builder, Context, Ending, Error, Watcher};
 /// How long a watcher may go on after its script, virtual time.
 const AFTERMATH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Runs a whole watcher in virtual time, beside a script that holds its handle; how it ended.
-/// A watcher that is still up a day after the script is asked to stop. Its API, if it has one, is
-/// not served.
+/// Runs a whole watcher in virtual time, beside a script that holds its handle. Returns how the
+/// watcher ended. A watcher that is still up a day after the script's end is asked to stop. The
+/// watcher's API, if it has one, is not served.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,8 @@ pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// [`play`] on the current runtime, whose time should be paused, inside a `LocalSet`.
+/// Does what [`play`] does on the current runtime, whose time should be paused, inside a
+/// `LocalSet`.
 pub(crate) async fn play_here<F, E>(
     builder: Builder,
     managed: F,
@@ -74,7 +75,7 @@ where
     };
     let script = async {
         script(&watcher).await;
-        // A function may end it by itself, but nobody waits for ever.
+        // The function may still end the watcher by itself, but the wait for that is bounded.
         let ended = tokio::time::timeout(AFTERMATH, watcher.wait()).await;
         if ended.is_err() {
             watcher.stop("the script is over");

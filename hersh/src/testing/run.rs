@@ -9,44 +9,44 @@ use crate::{EndKind, Ending};
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Its number, 1 for the first.
+    /// The number of the run, 1 for the first.
     pub number: u64,
-    /// How it ended.
+    /// How the run ended.
     pub outcome: Outcome,
-    /// What it logged, in order.
+    /// The lines that the run logged, in order.
     pub logs: Vec<Arc<str>>,
-    /// What it changed in the durable context, `null` for a removed key; nothing when it failed.
+    /// What the run changed in the durable context, `null` for a removed key; empty when it failed.
     pub changes: BTreeMap<Arc<str>, serde_json::Value>,
-    /// How many random numbers it drew.
+    /// How many random numbers the run drew.
     pub draws: u64,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Well.
+    /// The run succeeded.
     Succeeded,
-    /// With a [`crate::Control`].
+    /// The run returned a [`crate::Control`].
     Steered {
-        /// The end that it asked for.
+        /// The end that the run asked for.
         kind: EndKind,
-        /// Why.
+        /// Why the run asked for the end.
         reason: Arc<str>,
     },
-    /// With an error or a panic.
+    /// The run returned an error or panicked.
     Failed {
-        /// What it said.
+        /// The text of the error or of the panic.
         reason: Arc<str>,
     },
-    /// Not within 60 s of virtual time.
+    /// The run did not end within 60 s of virtual time.
     TimedOut,
 }
 
 impl Run {
-    /// This run, if it succeeded.
+    /// Returns this run, if it succeeded.
     ///
     /// # Panics
-    /// When it did not.
+    /// When the run did not succeed.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "asserting is a use")]
     pub fn ok(self) -> Self {
@@ -59,10 +59,10 @@ impl Run {
         }
     }
 
-    /// The only line that it logged.
+    /// Returns the only line that the run logged.
     ///
     /// # Panics
-    /// When it logged none or several.
+    /// When the run logged none or several.
     #[track_caller]
     #[must_use]
     pub fn log(&self) -> &str {
@@ -76,10 +76,10 @@ impl Run {
         }
     }
 
-    /// Why it failed.
+    /// Returns why the run failed.
     ///
     /// # Panics
-    /// When it did not.
+    /// When the run did not fail.
     #[track_caller]
     #[must_use]
     pub fn failure(&self) -> &str {
@@ -91,10 +91,10 @@ impl Run {
         }
     }
 
-    /// The end that it asked for, by a [`crate::Control`].
+    /// Returns the end that the run asked for, by a [`crate::Control`].
     ///
     /// # Panics
-    /// When it asked for none.
+    /// When the run asked for none.
     #[track_caller]
     #[must_use]
     pub fn ending(&self) -> Ending {

@@ -16,7 +16,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Nothing: no environment, an empty context.
+    /// Returns a setup with nothing in it: no environment, an empty context.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -39,7 +39,7 @@ impl Setup {
         self
     }
 
-    /// Sets where random numbers come from. Default 0.
+    /// Sets the seed of the random numbers. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

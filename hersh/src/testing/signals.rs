@@ -24,7 +24,7 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    /// None yet.
+    /// Returns an empty set of signals.
     pub(super) fn none(test: &'a mut Test<F>) -> Self {
         Self {
             test,
@@ -33,13 +33,13 @@ where
         }
     }
 
-    /// A message; the last one counts, because a run has one at most.
+    /// Adds a message; the last one counts, because a run has one at most.
     pub fn message(mut self, content: impl Into<Arc<str>>) -> Self {
         self.message = Some(content.into());
         self
     }
 
-    /// A new value of a variable.
+    /// Adds a new value of a variable.
     ///
     /// # Panics
     /// When the value cannot be written as JSON.
@@ -49,14 +49,14 @@ where
         self
     }
 
-    /// An error of a variable's source.
+    /// Adds an error of a variable's source.
     pub fn fail(mut self, name: &str, error: &str) -> Self {
         let now = self.test.now;
         self.updates.push(update(name, Err(error), now));
         self
     }
 
-    /// Makes the run.
+    /// Makes the run with these signals.
     pub fn run(self) -> Run {
         self.test.run(RunKind::Signal, self.message, self.updates)
     }

@@ -1,5 +1,5 @@
-//! Functions that do anything, and scripts that ask for anything, from seeds: what must hold of
-//! every watcher holds.
+//! Functions that do anything, and scripts that ask for anything, made from seeds. The tests check
+//! what must hold for every watcher.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use crate::{Control, EndKind, Recovery, WatcherState};
 
 const SEEDS: u64 = 400;
 
-/// What is counted of one watcher.
+/// The counts of one watcher.
 #[derive(Default)]
 struct Counts {
     in_progress: Cell<u32>,
@@ -21,7 +21,7 @@ struct Counts {
     after_cleanup: Cell<u32>,
 }
 
-/// One run in progress; also when its future is dropped.
+/// Counts one run as in progress until the run's future ends or is dropped.
 struct Progress(Rc<Counts>);
 
 impl Progress {

@@ -10,7 +10,7 @@ use crate::{Control, EndKind, WatcherState};
 #[error("while trading")]
 struct Wrapped(#[source] Control);
 
-/// What a message asks for, wrapped.
+/// Returns the control value that a message asks for, wrapped in an error.
 fn wish(message: &str) -> crate::Result {
     match message {
         "stop" => Err(Wrapped(Control::stop("said so")).into()),

@@ -185,7 +185,7 @@ async fn a_hook_error_that_is_handled_fails_nothing() {
     .await;
 }
 
-/// An error that cannot even say what it is.
+/// An error that panics when its text is asked for.
 #[derive(Debug)]
 struct Unspeakable;
 

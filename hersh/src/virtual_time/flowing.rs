@@ -158,7 +158,7 @@ async fn a_flow_at_full_speed_keeps_few_values_and_frees_them() {
     let managed = async |cx: &mut Context| -> crate::Result {
         let open = || stream::iter(0..200_000).map(|_| Ok::<_, Infallible>(Counted::new()));
         let value = cx.watch_flow("counted", Counted::new(), open)?;
-        // Runs that wait while values pour in.
+        // The run waits while values pour in.
         pass(1).await;
         drop(value);
         Ok(())

@@ -70,7 +70,7 @@ async fn pass(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
 
-/// Notes when it is dropped.
+/// Makes a note when it is dropped.
 struct Guard(Notes, &'static str);
 
 impl Drop for Guard {
@@ -79,7 +79,7 @@ impl Drop for Guard {
     }
 }
 
-/// `value error initial triggered` of a variable.
+/// Returns `value error initial triggered` of a variable.
 fn seen<T: std::fmt::Debug>(value: &Watched<T>, cx: &Context) -> String {
     let error = value.error().unwrap_or("-");
     let (initial, triggered) = (value.is_initial(), value.is_triggered(cx));

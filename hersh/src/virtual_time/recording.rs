@@ -1,4 +1,4 @@
-//! What is recorded is replayed: the same program agrees, another is found out.
+//! Replays of recorded runs: the same program agrees, another program is found out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ async fn everything(cx: &mut Context) -> crate::Result {
     run_with(cx, 1).await
 }
 
-/// The same, one line changed.
+/// The same program with one line changed.
 async fn changed(cx: &mut Context) -> crate::Result {
     run_with(cx, 2).await
 }

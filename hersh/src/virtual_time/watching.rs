@@ -130,7 +130,7 @@ async fn polls_that_hang_or_panic_are_errors_and_go_on() {
     assert_eq!(notes.times_ms(), [0, 2_500, 3_000, 4_000]);
 }
 
-/// A value that cannot be dropped in peace.
+/// A value that panics when it is dropped, if it holds true.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Grudge(bool);
 
@@ -166,7 +166,7 @@ async fn lifecycle_beats_messages_and_messages_beat_variables() {
         let message = cx.message();
         let changed = cx.triggered().variables.len();
         noted.add(format!("{} {changed}", message.as_deref().unwrap_or("-")));
-        // Longer than a tick, so that all three lanes always have something.
+        // The run takes longer than a tick, so that all three lanes always have something.
         pass(5).await;
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! Where the body of a program's answer ends (RFC 9112, section 6.3), read from the bytes as they
+//! Finds where the body of a program's answer ends (RFC 9112, section 6.3), reading the bytes as they
 //! come.
 
 mod chunk;
@@ -11,15 +11,15 @@ use self::chunk::{TRAILERS_BYTES_MAX, TRAILERS_MAX};
 /// How much of a body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes.
+    /// So many bytes are still to come.
     Length(u64),
-    /// Chunks, and of this one so much.
+    /// Chunks are still to come, with what comes next of them.
     Chunked(Chunk),
-    /// Everything until the connection closes.
+    /// Everything until the connection closes is still to come.
     UntilClose,
 }
 
-/// What the bytes that came are.
+/// The part of a body that the bytes that came hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Bytes of the body, one at least.
@@ -30,16 +30,16 @@ pub enum Piece {
     End,
 }
 
-/// What came is not framed as was said.
+/// Why the bytes that came are not framed as was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    /// The line before a chunk.
+    /// The line before a chunk has no proper size.
     #[error("a chunk of its body has no proper size")]
     ChunkSize,
-    /// The end of a chunk.
+    /// A chunk does not end where its size says.
     #[error("a chunk of its body does not end where its size says")]
     ChunkEnd,
-    /// The lines after the last chunk.
+    /// The lines after the last chunk are no headers, too many or too long.
     #[error(
         "the trailers of its body are no headers, more than {TRAILERS_MAX}, or more than {TRAILERS_BYTES_MAX} bytes"
     )]
@@ -47,10 +47,10 @@ pub enum FramingError {
 }
 
 impl Framing {
-    /// The body of an answer that is chunked.
+    /// The framing of a chunked body of which nothing was read yet.
     pub const CHUNKED: Self = Self::Chunked(Chunk::Size);
 
-    /// True once the body is through.
+    /// Returns whether the body is through.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::End))
@@ -59,7 +59,7 @@ impl Framing {
     /// Takes the next piece of the body out of what came.
     ///
     /// # Errors
-    /// [`FramingError`]; nothing of the connection can be understood from here on.
+    /// [`FramingError`]; nothing more of the connection can be understood after it.
     pub fn take(&mut self, came: &mut BytesMut) -> Result<Piece, FramingError> {
         match self {
             Self::Length(0) => Ok(Piece::End),
@@ -71,7 +71,7 @@ impl Framing {
     }
 }
 
-/// As much of `left` as came.
+/// Takes as many of the `left` bytes as came.
 fn data(left: &mut u64, came: &mut BytesMut) -> Piece {
     if came.is_empty() {
         return Piece::More;
@@ -87,7 +87,7 @@ mod tests {
 
     use super::{chunk::LINE_BYTES_MAX, *};
 
-    /// What a body gives that comes in pieces, and what is left behind its end.
+    /// Reads a body that comes in pieces. Returns the body, and the bytes left behind its end.
     fn read(mut framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), FramingError> {
         let (mut came, mut body) = (BytesMut::new(), Vec::new());
         for piece in pieces {

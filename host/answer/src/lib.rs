@@ -6,10 +6,10 @@
 //! bytes ───────────────────────────────────────────────────────────────────────────► pieces of a body
 //! ```
 //!
-//! Programs are hostile, so their bytes are read here and nowhere else: by a crate that does no IO,
-//! knows no other crate of the host and can reach nothing. What two readers could take differently
-//! is refused. The same bytes are given to the client of hyper, by tests and by a fuzzer, and
-//! whatever it would not read as we do is refused too, or on a list with its reason.
+//! Programs are hostile, so their bytes are read here and nowhere else: by a crate that does no IO, knows
+//! no other crate of the host and can reach nothing. Bytes that two readers could take differently are
+//! refused. Tests and a fuzzer give the same bytes to the client of hyper. If hyper would not read them as
+//! this crate does, they are refused, too, or the difference is on a list with its reason.
 
 mod framing;
 mod head;

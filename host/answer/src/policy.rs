@@ -1,19 +1,19 @@
-//! What becomes of a header: whoever reads answers decides.
+//! Says what becomes of a header. The caller of the reader decides it.
 
 use http::header::HeaderName;
 
 /// A header that the client may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passing {
-    /// One whose value passes as it is, under this name.
+    /// A header whose value passes as it is, under this name.
     AsItIs(HeaderName),
-    /// One whose value says where something is, as the program sees it.
+    /// A header whose value says where something is, as the program sees it. It passes under this name.
     Reference(HeaderName),
 }
 
 /// Says which headers of an answer the client may see.
 pub trait Policy {
-    /// What the header of this name, in whatever case, is to the client; `None` drops it.
+    /// Returns how the header called `name`, in any case, passes to the client; `None` drops it.
     fn passing(&self, name: &str) -> Option<Passing>;
 }
 

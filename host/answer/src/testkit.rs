@@ -1,7 +1,7 @@
-//! The same bytes given to this reader and to the client of hyper, which a great many read with.
+//! Gives the same bytes to this reader and to the client of hyper, which is in wide use.
 //!
-//! What hyper takes and this reader refuses is of no account: a client gets an error then. Any other
-//! difference could be a way past one of the two, so there is none but those of [`Known`].
+//! If hyper accepts an answer and this reader refuses it, that is of no account: a client gets an error
+//! then. Any other difference could be a way past one of the two, so there is none but those of [`Known`].
 
 mod hyper;
 mod known;
@@ -15,33 +15,34 @@ pub use self::{
     ours::{End, HeardHead, Reading},
 };
 
-/// What this reader does that hyper does not.
+/// A difference between what this reader and hyper made of the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// In what they differ.
+    /// The kind of the difference.
     pub kind: Kind,
     /// What this reader made of the bytes.
     pub ours: Reading,
-    /// What hyper did.
+    /// What hyper made of the bytes.
     pub hyper: Reading,
 }
 
 /// In what two readings differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Hyper refuses the head, or has another.
+    /// Hyper refuses the head, or reads another.
     Head,
-    /// Some of the body is none for hyper.
+    /// Some of this reader's body is no body for hyper.
     Body,
-    /// The answer ends for one of them in another way, or elsewhere.
+    /// The answer ends in another way for one of them, or elsewhere.
     End,
 }
 
-/// Whether this reader takes nothing of `answer`, read in pieces of `step` bytes, that hyper does not
-/// take as well and alike; `is_head` tells that it answers a HEAD. If it does for a known reason, that.
+/// Checks that whatever this reader accepts of `answer`, read in pieces of `step` bytes, hyper accepts as
+/// well and alike. `is_head` tells that the answer is to a HEAD. Returns the reason if there is a
+/// difference for a known one; `None` if there is no difference.
 ///
 /// # Errors
-/// [`Difference`], if it does for none.
+/// [`Difference`], if there is one for no known reason.
 pub fn compare(
     answer: &[u8],
     step: usize,
@@ -59,7 +60,7 @@ pub fn compare(
 fn difference(ours: &Reading, hyper: &Reading) -> Option<Kind> {
     let head = ours.head.as_ref()?;
     let is_same_end = match (&ours.end, &hyper.end) {
-        // What came before was taken alike.
+        // If this reader broke off, only what it read before has to be alike.
         (End::Broken, _) | (End::Close, End::Close) => true,
         (
             End::Framed { rest, is_free },

@@ -1,4 +1,4 @@
-//! A point in time to wait for that is put off often and reached rarely.
+//! A deadline that is often put off and rarely reached.
 
 use std::{
     pin::Pin,
@@ -8,7 +8,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A timer that stays set when its time is put off, and is set anew only if it goes off early.
+/// A deadline with a timer behind it. When the deadline is put off, the timer stays as it is. It is set
+/// anew only once it has gone off too early.
 #[derive(Debug)]
 pub struct Deadline {
     at: Instant,
@@ -16,19 +17,19 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline that is `time` from now.
+    /// Returns a deadline that is `time` from now.
     pub fn after(time: Duration) -> Self {
         let timer = Box::pin(sleep(time));
         let at = timer.deadline();
         Self { at, timer }
     }
 
-    /// Sets it to `time` from now.
+    /// Sets the deadline to `time` from now.
     pub fn set(&mut self, time: Duration) {
         self.set_at(Instant::now() + time);
     }
 
-    /// Sets it to that point in time.
+    /// Sets the deadline to `at`.
     pub fn set_at(&mut self, at: Instant) {
         self.at = at;
         if self.timer.deadline() > self.at {
@@ -36,7 +37,7 @@ impl Deadline {
         }
     }
 
-    /// Is ready once the time that was set last has come.
+    /// Returns `Ready` once the time that was set last has come.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));

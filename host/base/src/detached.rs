@@ -1,11 +1,12 @@
-//! Changes that are made as a whole, whoever waits for them.
+//! Changes that run to their end even when nobody waits for them any more.
 
 use std::panic::resume_unwind;
 
 use crate::right::Right;
 
-/// Runs `change` to its end on a task of its own: dropping the returned future, as the end of a
-/// client's connection does, takes nothing back. It is made by the right of whoever asks. A panic goes on in whoever waits.
+/// Runs `change` to its end on a task of its own. Dropping the returned future, as happens when a client's
+/// connection ends, does not cancel the change. The change carries the [`Right`] of the task that calls
+/// this. If the change panics, whoever waits for it panics, too.
 pub async fn run_detached<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -13,7 +14,7 @@ pub async fn run_detached<T: Send + 'static>(
         Ok(made) => made,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // Only the end of the whole process cancels it.
+            // Only the end of the whole process cancels the task.
             Err(_cancelled) => std::future::pending().await,
         },
     }

@@ -1,9 +1,9 @@
-//! What every room of a host takes for granted: time and randomness, work that nobody cuts short, turns,
-//! bounds by user, the pace of a client, files that appear whole, by what right something is done, how a
-//! token is written, and what a sandbox and its host agree on.
+//! What all other crates of a host build on: time and randomness, work that nobody cuts short, turns,
+//! limits per user, the pace of a client, files that appear whole, the right by which something is done,
+//! the text form of a token, and what a sandbox and its host agree on.
 //!
-//! Nothing of what a host is about comes in here: no program's state, no runtime, no SQL, no HTTP. Of ours
-//! it knows the engine's clock and the ids that users and programs go by.
+//! This crate holds nothing of what a host is about: no state of a program, no runtime, no SQL, no HTTP.
+//! Of our own crates it uses only those with the engine's clock and with the ids of users and programs.
 
 pub mod deadline;
 pub mod detached;

@@ -1,4 +1,4 @@
-//! One host per data folder.
+//! Locks on a data folder: at most one host uses it, and at most one backup of it is made at a time.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,15 +11,15 @@ use rustix::fs::{FlockOperation, flock};
 /// Why the data folder could not be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another host has it.
+    /// Another host holds the lock of this data folder.
     #[error(
         "another host uses {0}; stop it, or start this one with another --data-dir or --journal-dir"
     )]
     Taken(String),
-    /// Another backup is being made.
+    /// Another backup of this data folder is being made.
     #[error("another backup of {0} is being made; try again when it has ended")]
     BeingCopied(String),
-    /// The lock file can't be made.
+    /// The lock file can't be opened or locked.
     #[error("{path} can't be locked: {source}")]
     File {
         /// The lock file.
@@ -29,7 +29,8 @@ pub enum LockError {
     },
 }
 
-/// Held as long as the host lives; the kernel lets go of it however the host ends.
+/// The lock on a data folder, held as long as the host lives. The kernel releases the lock however the
+/// host ends.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
@@ -39,7 +40,7 @@ impl DataLock {
     /// Locks `{data}/lock`.
     ///
     /// # Errors
-    /// [`LockError`], also while another host has it.
+    /// [`LockError`], also while another host holds the lock.
     pub fn take(data: &Path) -> Result<Self, LockError> {
         let file = lock(&data.join("lock"))?;
         file.map(|file| Self { _file: file })
@@ -47,7 +48,7 @@ impl DataLock {
     }
 }
 
-/// Locks `{data}/backup.lock`, whether or not a host runs, until the file is dropped.
+/// Locks `{data}/backup.lock` until the returned file is dropped. It does not matter whether a host runs.
 ///
 /// # Errors
 /// [`LockError`], also while another backup is made.
@@ -56,7 +57,7 @@ pub fn take_for_backup(data: &Path) -> Result<File, LockError> {
         .ok_or_else(|| LockError::BeingCopied(data.display().to_string()))
 }
 
-/// The file, locked; `None` if somebody has it.
+/// Opens and locks the file at `path`. Returns `None` if somebody else holds the lock.
 fn lock(path: &Path) -> Result<Option<File>, LockError> {
     let at = |source| LockError::File {
         path: path.display().to_string(),

@@ -1,10 +1,10 @@
-//! The least pace of a client, for as long as the host waits for it: whoever sends or takes a byte now
-//! and then would hold a thread, a place and a file for hours.
+//! The least pace that a client must keep while the host waits for it. Without it, a client that sends or
+//! takes a byte now and then would hold a thread, a permit and a file for hours.
 //!
 //! ```text
 //! waiting adds up ─► each byte pays for a part of it ─► more than the patience is owed: given up
 //! ```
-//! What the host itself takes its time for does not count, and what came fast pays for no later wait.
+//! Time that the host itself takes does not count, and bytes that went fast do not pay for a later wait.
 
 use std::{
     io,
@@ -20,10 +20,10 @@ use tokio::{
 
 use crate::deadline::Deadline;
 
-/// Bytes of a second in the long run, either way: 128 kbit/s.
+/// The least number of bytes per second in the long run, in either direction: 128 kbit/s.
 const LEAST_BYTES_PER_SECOND: u32 = 16 * 1024;
 
-/// How long a client has kept the host waiting, less what it paid for by bytes.
+/// The time that a client has kept the host waiting, less the time that its bytes have paid for.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     patience: Duration,
@@ -31,7 +31,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A client that may owe this much.
+    /// Returns the pace of a client that owes nothing yet and may owe as much as `patience`.
     pub fn new(patience: Duration) -> Self {
         Self {
             patience,
@@ -39,12 +39,12 @@ impl Pace {
         }
     }
 
-    /// How long the next bytes may be waited for.
+    /// Returns how long the host may wait for the next bytes.
     pub fn left(&self) -> Duration {
         self.patience.saturating_sub(self.owed)
     }
 
-    /// So many bytes went through after so long a wait.
+    /// Counts `bytes` that went through after the host had waited for the time `waited`.
     pub fn went(&mut self, waited: Duration, bytes: usize) {
         // Most clients never owe anything.
         if self.owed.is_zero() && waited.is_zero() {
@@ -56,16 +56,16 @@ impl Pace {
     }
 }
 
-/// A connection whose other side has to take what is written at a least pace.
+/// A connection whose other side must take what the host writes at the least pace.
 pub struct PacedStream<T> {
     stream: T,
     pace: Pace,
-    /// Since when a write waits, and until when at most.
+    /// The time since which a write waits, and the deadline of that write; `None` while no write waits.
     waits: Option<(Instant, Deadline)>,
 }
 
 impl<T> PacedStream<T> {
-    /// A connection that may owe as much as `patience`.
+    /// Returns a connection whose other side may owe as much as `patience`.
     pub fn new(stream: T, patience: Duration) -> Self {
         Self {
             stream,
@@ -74,7 +74,8 @@ impl<T> PacedStream<T> {
         }
     }
 
-    /// What comes of a write that went like this.
+    /// Counts the wait and the bytes of a write that returned `polled`. Returns `polled`, or an error once
+    /// the other side has been too slow.
     fn paced<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +157,8 @@ mod tests {
         assert_eq!(pace.left(), Duration::ZERO);
     }
 
-    /// How long a reader of so many bytes every 10 s is written to, of 100 MiB.
+    /// Writes 100 MiB to a reader that takes `bytes` every 10 s. Returns whether all of it was written, and
+    /// how long that took.
     async fn written_to(bytes: usize) -> (bool, Duration) {
         let (host, mut client) = duplex(RATE);
         let mut host = PacedStream::new(host, 300 * SECOND);

@@ -1,10 +1,10 @@
-//! A file that a person named, on its way in.
+//! Writes a file under a name that a person gave, so that the file appears whole or not at all.
 //!
 //! ```text
 //! nothing there, or a plain file ─► FILE.partial, made anew, mode 0600 ─► written, synced ─► rename
 //! ```
-//! A rename puts a plain file in the place of whatever has that name: of a device, too. So anything but
-//! a plain file is refused, and what stands at either name is never written through.
+//! A rename replaces whatever has the target's name, even a device. So anything but a plain file is
+//! refused at either name, and nothing that already stands at one of them is ever written to.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -13,33 +13,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a file was not written. What was there before is there still.
+/// Why a file was not written. The file that was there before is still there, unless the rename was made
+/// and only syncing the folder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PartialError {
-    /// Something else than a plain file has that name.
+    /// Something other than a plain file has the name.
     #[error("{} is {kind}, no plain file: name another file, or - for the standard output", .path.display())]
     NotPlain {
         /// The name.
         path: PathBuf,
-        /// What it is, with its article.
+        /// The kind of file that has the name, with its article.
         kind: &'static str,
     },
-    /// Somebody else put a file in its place while it was written.
+    /// Somebody else put another file under the name of the partial file while it was written.
     #[error("{} was replaced while it was written; name a file in a folder that only you can write to", .0.display())]
     Replaced(PathBuf),
-    /// It can't be written.
+    /// The file system refused an operation.
     #[error("can't {action} {}: {source}", .path.display())]
     File {
-        /// What was tried, as a verb.
+        /// The operation that was tried, as a verb.
         action: &'static str,
-        /// On what.
+        /// The path that the operation was tried on.
         path: PathBuf,
         /// What the file system said.
         source: io::Error,
     },
 }
 
-/// A file beside the place that it will take. Dropped before, it goes.
+/// A file beside the target that it will replace. If it is dropped before that, it is removed.
 #[derive(Debug)]
 pub struct Partial {
     target: PathBuf,
@@ -48,7 +49,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Makes `{target}.partial`, mode 0600. A plain file of that name is taken for a leftover.
+    /// Makes `{target}.partial`, mode 0600. A plain file of that name is taken for a leftover and removed.
     ///
     /// # Errors
     /// [`PartialError`].
@@ -61,7 +62,7 @@ impl Partial {
             fs::remove_file(&path).map_err(at("remove", &path))?;
         }
         let mut options = OpenOptions::new();
-        // A link that takes its place in between is not followed, and nothing is cut to length.
+        // `create_new` follows no link that somebody put there in between, and truncates no file.
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(&path).map_err(at("make", &path))?;
         Ok(Self {
@@ -71,19 +72,19 @@ impl Partial {
         })
     }
 
-    /// Where it is as long as it has not got to its place.
+    /// Returns the path of the partial file until it is renamed.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open file.
+    /// Returns the open file.
     #[must_use]
     pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Gives it its place; content and name are on the disk then.
+    /// Renames the file to the target. On success, content and name are on the disk.
     ///
     /// # Errors
     /// [`PartialError`].
@@ -108,13 +109,13 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Gone already when it got to its place.
+        // The path is gone already if the file was renamed.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Refuses to read what a person named, if it is no plain file and no link to one: a pipe would be waited
-/// for.
+/// Refuses to read a file that a person named, unless it is a plain file or a link to one. Otherwise
+/// reading a pipe, for example, would wait.
 ///
 /// # Errors
 /// [`PartialError`].
@@ -129,7 +130,7 @@ enum Place {
     Taken,
 }
 
-/// Whether a plain file has that name, or nothing.
+/// Returns whether a plain file or nothing has the name `path`. Anything else is an error.
 fn check(path: &Path) -> Result<Place, PartialError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => plain(path, metadata.file_type()).map(|()| Place::Taken),
@@ -156,7 +157,7 @@ fn plain(path: &Path, kind: FileType) -> Result<(), PartialError> {
     Err(PartialError::NotPlain { path, kind })
 }
 
-/// For `map_err`: the failure of `action` on `path`.
+/// Returns a function for `map_err` that says that `action` on `path` failed.
 fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PartialError + use<> {
     let path = path.to_owned();
     move |source| PartialError::File {
@@ -216,7 +217,7 @@ mod tests {
         ] {
             let refused = Partial::beside(&at(name)).unwrap_err().to_string();
             assert!(refused.contains(said), "{name}: {refused}");
-            // The name of what is on its way is refused in the same way.
+            // The same kinds are refused under the name of the partial file.
             if name != "/dev/null" {
                 fs::rename(at(name), at("x.partial")).unwrap();
                 let refused = Partial::beside(&at("x")).unwrap_err().to_string();
@@ -240,7 +241,7 @@ mod tests {
         let replaced = partial.place();
         assert!(matches!(replaced, Err(PartialError::Replaced(_))));
         assert!(!target.exists());
-        // A device that appears at the target in between stays.
+        // A link to a device that appears at the target in between stays.
         let partial = Partial::beside(&target).unwrap();
         symlink("/dev/null", &target).unwrap();
         assert!(matches!(

@@ -1,7 +1,9 @@
-//! Permits for what a client can hold open as long as it likes, such as an upload: few in all, fewer for one
-//! user, and some for admins only. A member takes a permit only while more than twice as many are free
-//! as it has, so that the first few leave room for those who come later: of 24 uploads it
-//! takes seven members to have all that are for them.
+//! Permits for things that a client can hold open as long as it likes, such as an upload. There are few in
+//! all, fewer for one user, and some for admins only.
+//!
+//! A member gets another permit only while more than twice as many are free for members as the member has.
+//! So the first few members leave some for those who come later: of 24 upload permits, it takes seven
+//! members to hold all that are for members.
 
 use std::{
     collections::HashMap,
@@ -12,34 +14,34 @@ use hersh_program::UserId;
 
 use crate::locked::locked;
 
-/// How many at once.
+/// The limits on how many permits may be taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// How many of all users together.
+    /// The most permits of all users together.
     pub all: usize,
-    /// How many of one user.
+    /// The most permits of one user.
     pub one_user: usize,
-    /// How many of `all` the members must leave free, for admins.
+    /// The number of permits of `all` that members must leave free, for admins.
     pub for_admins: usize,
 }
 
-/// Which of the free permits a user may have.
+/// The share of the free permits that a user may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Those that leave room for others, as a member's do.
+    /// Only as many as leave some for other users, as for a member.
     Fair,
-    /// Any, as an admin may.
+    /// Any free permit, as for an admin.
     Any,
 }
 
-/// The permits that are taken, by user; clones are the same ones.
+/// The permits that are taken, by user. Clones share the same permits.
 #[derive(Clone, Debug)]
 pub struct Permits {
     limit: Limit,
     taken: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-/// One permit; it is free again when this is dropped.
+/// One permit of a user. The permit is free again when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
     permits: Permits,
@@ -47,13 +49,13 @@ pub struct Permit {
 }
 
 impl Permits {
-    /// As many permits as `limit` says, all of them free.
+    /// Returns as many permits as `limit` says, all of them free.
     pub fn new(limit: Limit) -> Self {
         let taken = Arc::default();
         Self { limit, taken }
     }
 
-    /// Takes a permit for `user`; `None` when it may have none at the moment.
+    /// Takes a permit for `user`; `None` when the user may have none at the moment.
     pub fn take(&self, user: &UserId, share: Share) -> Option<Permit> {
         let mut taken = self.lock();
         let free = self.limit.all.saturating_sub(taken.values().sum());
@@ -72,12 +74,12 @@ impl Permits {
         })
     }
 
-    /// How many one user may have.
+    /// Returns how many permits one user may have.
     pub fn one_user(&self) -> usize {
         self.limit.one_user
     }
 
-    /// How many are taken.
+    /// Returns how many permits are taken.
     pub fn taken(&self) -> usize {
         self.lock().values().sum()
     }
@@ -88,7 +90,7 @@ impl Permits {
 }
 
 impl Permit {
-    /// Whose it is.
+    /// Returns the user who has the permit.
     pub fn user(&self) -> &UserId {
         &self.user
     }
@@ -114,7 +116,7 @@ mod tests {
         UserId::parse(&format!("u{number}")).unwrap()
     }
 
-    /// As many permits as the user gets.
+    /// Takes permits for the user until there are no more for it.
     fn all_of(permits: &Permits, number: usize, share: Share) -> Vec<Permit> {
         std::iter::from_fn(|| permits.take(&user(number), share)).collect()
     }

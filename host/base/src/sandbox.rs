@@ -11,14 +11,14 @@ pub const SOCKET_NAME: &str = "watcher.sock";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateBound {
-    /// The machine: no more is written than fits.
+    /// The machine bounds it: no more can be written than fits.
     Confined {
-        /// By what.
+        /// The means by which the machine bounds it.
         found: String,
     },
-    /// The host, which looks at it from time to time and ends a program past its limit.
+    /// The host bounds it: the host looks at `/state` from time to time and ends a program past its limit.
     Watched {
-        /// What it lies on.
+        /// What `/state` lies on.
         found: String,
     },
 }
@@ -28,6 +28,7 @@ pub enum StateBound {
 pub enum StateUsage {
     /// The size in bytes. Counting stops above the limit that was asked for, so the real size may be larger.
     Bytes(u64),
-    /// No certain result: in each pass something moved before it was counted, or only one found too much.
+    /// No certain result: in each pass something moved before it was counted, or only one pass found too
+    /// much.
     Unsettled,
 }

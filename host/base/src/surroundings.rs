@@ -10,7 +10,7 @@ use std::path::Path;
 use hersh_machine::driver::{Clock, SystemClock};
 use tokio::task::JoinError;
 
-/// Where a host takes time, randomness and threads from. Clones share one source.
+/// The source from which a host takes time, randomness and threads. Clones share one source.
 #[derive(Clone)]
 pub enum Surroundings {
     /// The operating system.
@@ -21,10 +21,10 @@ pub enum Surroundings {
 }
 
 impl Surroundings {
-    /// A random number.
+    /// Returns a random number.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// Fails when the system gives no random number.
     pub fn random(&self) -> Result<u64, getrandom::Error> {
         match self {
             Self::System => getrandom::u64(),
@@ -33,10 +33,10 @@ impl Surroundings {
         }
     }
 
-    /// Does blocking work on a thread made for it.
+    /// Does `work`, which may block, on a thread for such work.
     ///
     /// # Errors
-    /// [`JoinError`] if it panics, or the runtime ends before it began.
+    /// [`JoinError`] if the work panics, or if tokio's runtime ends before the work began.
     pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -49,17 +49,17 @@ impl Surroundings {
     }
 }
 
-/// How large a disk is and what is free of it, bytes.
+/// The size of a disk and how much of it is free, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// How large it is.
+    /// The size of the disk.
     pub all_bytes: u64,
-    /// What is free of it for a user without privileges.
+    /// The space that is free for a user without privileges.
     pub free_bytes: u64,
 }
 
 impl Surroundings {
-    /// The disk that `folder` is on; `None` if it can't be asked.
+    /// Returns the size and free space of the disk that `folder` is on; `None` if the system does not tell.
     pub fn room(&self, folder: &Path) -> Option<DiskSpace> {
         match self {
             Self::System => {
@@ -76,17 +76,17 @@ impl Surroundings {
     }
 }
 
-/// How large a machine is.
+/// The size of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineSize {
-    /// Its memory.
+    /// The size of its memory.
     pub memory_bytes: u64,
-    /// Its processors.
+    /// The number of its processors.
     pub cpus: u64,
 }
 
 impl Surroundings {
-    /// The machine that programs run on; `None` if it can't be told.
+    /// Returns the size of the machine that programs run on; `None` if it can't be read.
     pub fn machine(&self) -> Option<MachineSize> {
         match self {
             Self::System => {
@@ -101,8 +101,8 @@ impl Surroundings {
 }
 
 impl MachineSize {
-    /// From the kernel's own account, not from what this process may use of it: `MemTotal` in KiB, and
-    /// processors as ranges such as `0-3,8`.
+    /// Reads the size from what the kernel says of the whole machine, not from what this process may use of
+    /// it: `MemTotal` in KiB, and processors as ranges such as `0-3,8`.
     fn read(memory: &str, cpus: &str) -> Option<Self> {
         let line = memory.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
         let memory_kib: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -120,7 +120,7 @@ impl MachineSize {
 }
 
 impl Clock for Surroundings {
-    /// Milliseconds since the Unix epoch.
+    /// Returns the time in milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64 {
         match self {
             Self::System => SystemClock.now_ms(),
@@ -146,13 +146,13 @@ pub mod simulated {
 
     use super::{DiskSpace, Surroundings};
 
-    /// Simulated time begins here unless told otherwise: 2026-01-01, milliseconds since the Unix
-    /// epoch.
+    /// The time at which simulated time begins unless a test sets another one: 2026-01-01, milliseconds since
+    /// the Unix epoch.
     pub const BEGINS_MS: u64 = 1_767_225_600_000;
-    /// How large a simulated disk is, bytes.
+    /// The size of a simulated disk, bytes.
     const DISK_BYTES: u64 = 1 << 40;
 
-    /// What a simulated host takes from outside.
+    /// The clock, randomness and disks of a simulated host.
     pub struct Simulated {
         begins_ms: AtomicU64,
         elapsed: TokioClock,
@@ -184,15 +184,15 @@ pub mod simulated {
             self.begins_ms.store(begins_ms, Ordering::Relaxed);
         }
 
-        /// From now on the disks have no room, or have room again.
+        /// Sets whether the disks are full from now on.
         pub fn set_disk_full(&self, is_full: bool) {
             self.is_disk_full.store(is_full, Ordering::Relaxed);
         }
     }
 
     impl Surroundings {
-        /// Everything from `seed` and tokio's clock, which counts on from `begins_ms`, milliseconds
-        /// since the Unix epoch.
+        /// Returns surroundings that take randomness from `seed` and the time from tokio's clock, which
+        /// counts on from `begins_ms`, milliseconds since the Unix epoch.
         pub fn simulated(seed: u64, begins_ms: u64) -> Self {
             Self::Simulated(Arc::new(Simulated {
                 begins_ms: AtomicU64::new(begins_ms),
@@ -202,7 +202,8 @@ pub mod simulated {
             }))
         }
 
-        /// The simulated source, so that a test can change its clock and disks; `None` if this is the system.
+        /// Returns the simulated surroundings, so that a test can change their clock and disks; `None` if
+        /// these are the system's.
         pub fn as_simulated(&self) -> Option<&Simulated> {
             match self {
                 Self::System => None,

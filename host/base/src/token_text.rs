@@ -1,8 +1,9 @@
-//! How a token of a host is written: `hersh_`, 256 random bits in hex, and a checksum of 32 bits by
-//! which one is recognised where it should not be: by a host in addresses, by scanners in public code.
+//! The text form of a host's token: `hersh_`, 256 random bits in hex, and a checksum of 32 bits. By the
+//! checksum a token is recognised where it should not be: by a host in addresses, and by scanners in
+//! public code.
 //!
-//! A text may hold one in any spelling: whoever reads a log or a program that decodes what it gets would
-//! have it otherwise.
+//! A host looks for a token in any spelling, an escaped one too. Otherwise an escaped token would get into
+//! a log or to a program, and whoever decodes it there would have the token.
 
 use std::borrow::Cow;
 
@@ -14,32 +15,32 @@ const PREFIX: &str = "hersh_";
 const SECRET_DIGITS: usize = 64;
 const CHECK_DIGITS: usize = 8;
 const LENGTH: usize = PREFIX.len() + SECRET_DIGITS + CHECK_DIGITS;
-/// Bytes of a token's secret.
+/// The number of bytes of a token's secret.
 pub const SECRET_BYTES: usize = SECRET_DIGITS / 2;
 
-/// Rounds of decoding. A text that has escapes left after so many is taken for one that hides
-/// something.
+/// The most rounds of decoding. A text that has escapes left after so many rounds counts as one that hides
+/// a token.
 const ROUNDS_MAX: usize = 16;
 
-/// The text of the token that has this secret.
+/// Returns the text of the token that has this secret.
 pub fn spelled(secret: &[u8; SECRET_BYTES]) -> String {
     let secret = hex(secret);
     format!("{PREFIX}{secret}{:08x}", checksum(&secret))
 }
 
-/// Whether `text` is as long as a token and begins as one. Its checksum is of no account here.
+/// Returns whether `text` is as long as a token and begins like one. Does not look at the checksum.
 pub fn has_form(text: &str) -> bool {
     text.len() == LENGTH && text.starts_with(PREFIX)
 }
 
-/// Whether a token stands in `text`, as that is or as any number of decodings leaves
-/// it: per cent escapes of either case and of either form (`%68`, `%u0068`), and UTF-8 that is
-/// longer than it has to be.
+/// Returns whether a token stands in `text`, either as it is or after any number of decodings: percent
+/// escapes of either case and of either form (`%68`, `%u0068`), and UTF-8 that is longer than it has to
+/// be. Also returns true if the text has escapes left after the last round of decoding.
 #[must_use]
 pub fn is_spelled_in(text: &[u8]) -> bool {
     let mut text = Cow::Borrowed(text);
     for _ in 0..ROUNDS_MAX {
-        // The secret is known to whoever reads it in capitals, too.
+        // A token in capitals counts, too: it gives the secret away as well.
         if stands_in(&text) {
             return true;
         }
@@ -51,9 +52,9 @@ pub fn is_spelled_in(text: &[u8]) -> bool {
     true
 }
 
-/// Whether a token stands in `text`.
+/// Returns whether a token stands in `text` as it is.
 fn is_in(text: &str) -> bool {
-    // Most texts are told at a glance.
+    // Most texts have no '_' and need no search.
     text.contains('_')
         && text
             .match_indices(PREFIX)
@@ -61,7 +62,7 @@ fn is_in(text: &str) -> bool {
             .any(is_one)
 }
 
-/// Whether `text` is written as a token is, down to the checksum.
+/// Returns whether `text` is written as a token is, down to the checksum.
 fn is_one(text: &str) -> bool {
     let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     let digits = text.strip_prefix(PREFIX).unwrap_or_default();
@@ -82,7 +83,7 @@ fn stands_in(text: &[u8]) -> bool {
     text.contains(&b'_') && is_in(&String::from_utf8_lossy(text).to_ascii_lowercase())
 }
 
-/// The text with one layer of escapes taken off; `None` if it has none.
+/// Returns the text with one layer of escapes taken off; `None` if it has none.
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let may_be = |byte: &u8| matches!(byte, b'%' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
     text.iter().any(may_be).then_some(())?;
@@ -100,7 +101,8 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     (plain.len() < text.len()).then_some(plain)
 }
 
-/// The byte that the text begins with in more bytes than one, and how many those are.
+/// Returns the byte that an escape at the beginning of `text` stands for, and the length of the escape;
+/// `None` if the text begins with no escape.
 fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     let trail = |at: usize| {
         text.get(at)
@@ -111,7 +113,8 @@ fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     match *text {
         [b'%', b'u' | b'U', b'0', b'0', high, low, ..] => Some((digits(high, low)?, 6)),
         [b'%', high, low, ..] => Some((digits(high, low)?, 3)),
-        // ASCII in two, three and four bytes, which is no UTF-8 and is read by some all the same.
+        // ASCII in two, three and four bytes, which is not valid UTF-8, but some readers accept it all the
+        // same.
         [first @ (0xc0 | 0xc1), ..] => Some((ascii(first & 1, trail(1)?)?, 2)),
         [0xe0, middle @ (0x80 | 0x81), ..] => Some((ascii(middle & 1, trail(2)?)?, 3)),
         [0xf0, 0x80, middle @ (0x80 | 0x81), ..] => Some((ascii(middle & 1, trail(3)?)?, 4)),
@@ -119,7 +122,7 @@ fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// Returns the byte that two hexadecimal digits stand for.
 fn digits(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()

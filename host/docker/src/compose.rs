@@ -1,4 +1,5 @@
-//! A spec as a compose file: to read how a program is confined, or to run it by hand in the same way.
+//! Writes a spec as a compose file, to read how a program is confined or to run the program by hand in the
+//! same way.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -11,11 +12,11 @@ use hersh_sandbox::{
 
 use super::create::dns;
 
-/// Describes how `spec` is confined by the engine's runtime of that name, as a compose file.
+/// Returns a compose file that confines a program as `spec` does, with the engine's runtime `runtime`.
 ///
-/// Paths of the machine are left out: `/state` is a volume of the project's own. So are the values that
-/// the manifest gives to environment variables, which may be secrets: docker compose takes them from its
-/// own environment. Every text from outside is quoted, so that none can add a key.
+/// The file has no paths of the machine: `/state` is a volume of the compose project. It also lacks the
+/// values that the manifest gives to environment variables, which may be secrets: docker compose takes them
+/// from its own environment. Every text from outside is quoted: otherwise a hostile text could add a key.
 pub(super) fn to_compose_yaml(spec: &Spec, runtime: &str) -> String {
     let mut text = format!(
         "# How {} runs. The values of its own variables are taken from your environment.\n\
@@ -39,7 +40,7 @@ fn write_service(out: &mut String, spec: &Spec, runtime: &str) -> std::fmt::Resu
         quoted(spec.instance.program.as_str())
     )?;
     field(out, "image", spec.image.as_str())?;
-    // It was built on this machine, and no registry has it.
+    // The image was built on this machine, and no registry has it.
     field(out, "pull_policy", "never")?;
     field(out, "runtime", runtime)?;
     field(out, "user", &user())?;
@@ -72,10 +73,11 @@ fn write_service(out: &mut String, spec: &Spec, runtime: &str) -> std::fmt::Resu
     writeln!(out, "volumes:\n  state: {{}}")
 }
 
-/// The program's variables: those of the manifest without, those of the host with their values.
+/// Returns the program's variables: those of the manifest without their values, those of the host with
+/// them.
 fn variables(own: &BTreeMap<String, String>, host: &BTreeMap<String, String>) -> Vec<String> {
     let own = own.keys().map(|name| format!("{}: null", quoted(name)));
-    // Compose files write a dollar sign twice.
+    // A dollar sign is written twice in a compose file.
     let host = host
         .iter()
         .map(|(name, value)| format!("{}: {}", quoted(name), quoted(&value.replace('$', "$$"))));
@@ -108,7 +110,7 @@ fn write_files(out: &mut String, spec: &Spec) -> std::fmt::Result {
     list(out, "tmpfs", &tmpfs.collect::<Vec<_>>())
 }
 
-/// The way to the network; a network of the project's own stands for the host's.
+/// Writes the network. A network of the compose project stands for the host's network.
 fn write_network(out: &mut String, mode: NetworkMode) -> std::fmt::Result {
     match mode {
         NetworkMode::None => field(out, "network_mode", "none"),
@@ -142,7 +144,7 @@ fn block(out: &mut String, name: &str, empty: &str, lines: &[String]) -> std::fm
         .try_for_each(|line| writeln!(out, "      {line}"))
 }
 
-/// A JSON string is a YAML string, whatever is in it.
+/// Quotes a text as a JSON string, which is also a YAML string, whatever the text holds.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -212,7 +214,7 @@ mod tests {
         );
     }
 
-    /// The command is docker compose's own, in a root of Debian 13 that the set-up lays.
+    /// The command is docker compose itself, in a root of Debian 13 that the set-up makes.
     #[test]
     fn docker_compose_accepts_the_compose_file() {
         let compose = std::env::var("HERSH_TEST_COMPOSE")

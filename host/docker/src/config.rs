@@ -1,29 +1,30 @@
-//! What a host is told about its engine.
+//! The settings of a host for its engine.
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use crate::dockerfile::Registries;
 use hersh_sandbox::Kernel;
 
-/// The most members of one network, before those that are being started.
+/// The most members of one network, without those that are being started.
 pub const MEMBERS_MAX: usize = 1_000;
 
-/// Where the engine is and what this host allows.
+/// The socket of the engine, and the settings for what this host runs and builds on it.
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
     /// The engine's Unix socket.
     pub socket: PathBuf,
-    /// Names this host among those that share the engine: a DNS label.
+    /// The name that tells this host from others that share the engine: a DNS label.
     pub host_id: String,
-    /// What programs run on.
+    /// The kernel on which programs run.
     pub kernel: Kernel,
     /// The name under which the engine knows gVisor.
     pub gvisor: String,
-    /// A /16 whose addresses sandboxes get. Taken a /22 at a time, those that clash are skipped.
+    /// A /16 whose addresses sandboxes get. It is given out one /22 at a time, and a /22 that clashes is
+    /// skipped.
     pub subnet_pool: Ipv4Addr,
-    /// Where base images may be fetched from.
+    /// The registries from which base images may be fetched.
     pub registries: Registries,
-    /// Members of one network; at most [`MEMBERS_MAX`].
+    /// The most members of one network; at most [`MEMBERS_MAX`].
     pub network_members: usize,
     /// Memory of one step of a build, bytes.
     pub build_memory_bytes: u64,
@@ -48,7 +49,7 @@ impl Default for DockerConfig {
 }
 
 impl DockerConfig {
-    /// The engine's name of the runtime that programs run on.
+    /// Returns the engine's name of the runtime with which programs run.
     pub(crate) fn runtime(&self) -> &str {
         match self.kernel {
             Kernel::Gvisor => &self.gvisor,

@@ -1,6 +1,6 @@
-//! A container's counters, read where the kernel keeps them: well under a millisecond, where the
-//! engine takes up to a second to answer. And bounds, written there: gVisor's runtime takes none for
-//! a container that runs.
+//! Reads a container's counters where the kernel keeps them. That takes well under a millisecond, while the
+//! engine takes up to a second to answer. Also writes bounds there: gVisor's runtime can't change the
+//! bounds of a container that runs.
 
 use std::{
     fs,
@@ -20,8 +20,9 @@ pub(super) fn read(container: &str, pid: i64) -> Option<Stats> {
     .read(container)
 }
 
-/// Bounds the container whose first process on this machine is `pid`: memory in bytes, swap
-/// included, and processes and threads. False when its control groups can't be reached from here.
+/// Bounds the container whose first process on this machine is `pid`: memory with swap in bytes, and the
+/// number of processes and threads. Returns false when the container's control groups can't be reached from
+/// here.
 pub(super) fn bound(container: &str, pid: i64, memory_bytes: u64, pids: u64) -> bool {
     Counters {
         process: PathBuf::from(format!("/proc/{pid}")),
@@ -31,18 +32,18 @@ pub(super) fn bound(container: &str, pid: i64, memory_bytes: u64, pids: u64) -> 
     .is_some()
 }
 
-/// What the control groups of a container bound; `None` for what they do not.
+/// The bounds in the control groups of a container; `None` for what has no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounded {
     /// Memory, bytes, in whole pages.
     pub(super) memory_bytes: Option<u64>,
     /// Processor time, thousandths of one core.
     pub(super) cpu_millis: Option<u64>,
-    /// Processes and threads.
+    /// The number of processes and threads.
     pub(super) threads: Option<u64>,
 }
 
-/// Reads what bounds the container whose first process on this machine is `pid`. `None` when its control
+/// Reads the bounds of the container whose first process on this machine is `pid`. `None` when its control
 /// groups can't be seen from here.
 pub(super) fn bounds(container: &str, pid: i64) -> Option<Bounded> {
     Counters {
@@ -77,7 +78,7 @@ impl Counters {
         };
         let usage = number(&memory, "memory.usage_in_bytes");
         let limit = number(&memory, "memory.limit_in_bytes");
-        // Files that the kernel keeps only as long as there is room.
+        // The memory of files that the kernel keeps only as long as there is room.
         let droppable = named(&memory, "memory.stat", "total_inactive_file")
             .or_else(|| named(&memory, "memory.stat", "inactive_file"));
         let (received_bytes, sent_bytes) = self.network();
@@ -97,7 +98,7 @@ impl Counters {
         let listed = fs::read_to_string(self.process.join("cgroup")).ok()?;
         let write = |group: &Path, file: &str, value: u64| {
             let file = group.join(file);
-            // Nothing is made: what is missing is no control group.
+            // The file is never created: a missing file means that there is no control group.
             let open = fs::OpenOptions::new().write(true).open(file);
             open.and_then(|mut file| file.write_all(value.to_string().as_bytes()))
         };
@@ -108,7 +109,8 @@ impl Counters {
         };
         let group = self.group(&listed, "pids", container)?;
         write(&group, "pids.max", pids).ok()?;
-        // Memory with swap is never less than without. Kernels may not count swap.
+        // The limit of memory with swap is written first, because it can't be less than the limit of memory
+        // alone. The write may fail, because a kernel may not count swap.
         let _ = write(&memory, "memory.memsw.limit_in_bytes", memory_bytes);
         write(&memory, "memory.limit_in_bytes", memory_bytes).ok()
     }
@@ -133,7 +135,7 @@ impl Counters {
         })
     }
 
-    /// The folder of the process's group under `controller`; under "" in version 2.
+    /// Returns the folder of the process's group under `controller`; in version 2, `controller` is "".
     fn group(&self, listed: &str, controller: &str, container: &str) -> Option<PathBuf> {
         let path = listed.lines().find_map(|line| {
             let (_, line) = line.split_once(':')?;
@@ -143,7 +145,8 @@ impl Counters {
                 .any(|it| it == controller)
                 .then_some(path)
         })?;
-        // A number of an ended process may be another one's by now.
+        // When a process has ended, another process can get its number. So the path has to name the
+        // container.
         path.contains(container).then(|| {
             self.groups
                 .join(controller)
@@ -151,7 +154,7 @@ impl Counters {
         })
     }
 
-    /// Bytes received and sent over all interfaces but loopback.
+    /// Returns the bytes received and sent over all interfaces but loopback.
     fn network(&self) -> (u64, u64) {
         let listed = fs::read_to_string(self.process.join("net/dev")).unwrap_or_default();
         let mut sums = (0_u64, 0_u64);
@@ -173,8 +176,8 @@ impl Counters {
     }
 }
 
-/// The least of what bounds a group and those above it that are the container's. `None` when one of
-/// them can't be read.
+/// Returns the lowest bound of a group and of the groups above it that are the container's. `None` when one
+/// of these groups can't be read.
 fn least(
     group: &Path,
     container: &str,
@@ -190,7 +193,7 @@ fn least(
     Some(least)
 }
 
-/// The number in a file; `Some(None)` if it says that there is no bound.
+/// Reads the number in a file; `Some(None)` if the file says that there is no bound.
 fn limit(group: &Path, file: &str) -> Option<Option<u64>> {
     let text = fs::read_to_string(group.join(file)).ok()?;
     match text.trim() {
@@ -199,7 +202,7 @@ fn limit(group: &Path, file: &str) -> Option<Option<u64>> {
     }
 }
 
-/// The share of processor time in version 2, `quota period` in microseconds.
+/// Reads the share of processor time in version 2, `quota period` in microseconds.
 fn share(group: &Path) -> Option<Option<u64>> {
     let text = fs::read_to_string(group.join("cpu.max")).ok()?;
     match text.trim().split_once(' ')? {
@@ -208,7 +211,7 @@ fn share(group: &Path) -> Option<Option<u64>> {
     }
 }
 
-/// The same in version 1, where -1 is no bound.
+/// Reads the share of processor time in version 1, where -1 is no bound.
 fn quota(group: &Path) -> Option<Option<u64>> {
     let quota = fs::read_to_string(group.join("cpu.cfs_quota_us")).ok()?;
     let quota: i64 = quota.trim().parse().ok()?;
@@ -397,7 +400,7 @@ mod tests {
         ]);
         assert_eq!(counters.bound("abc", 4_096, 100), Some(()));
         assert_eq!(said(two.path(), "docker-abc.scope/memory.max"), "4096");
-        // What is no control group is not made into one.
+        // A missing file is not created: it means that there is no control group.
         fs::remove_file(two.path().join("groups/docker-abc.scope/memory.max")).unwrap();
         assert_eq!(counters.bound("abc", 4_096, 100), None);
         assert!(

@@ -1,9 +1,10 @@
-//! How containers ended: by themselves, or because the engine stopped them.
+//! Tells how containers ended: by themselves, or because the engine stopped them.
 //!
-//! An engine that goes down stops what runs, one that comes up after a crash stops what still runs,
-//! and programs that shut down well end with code 0. That end is told like any other. But the engine
-//! keeps its newest events in the memory of its process, and says `kill` before it signals a
-//! container, under the same lock as the `die` that follows. So:
+//! An engine that goes down stops the containers that run. An engine that comes up after a crash stops
+//! those that still run. A program that shuts down well on such a stop ends with code 0, so the code alone
+//! does not tell who ended the program. But the engine keeps its newest events in the memory of its
+//! process, and it reports `kill` before it signals a container, under the same lock as the `die` that
+//! follows. So the host asks the engine for these events:
 //!
 //! ```text
 //! code 0, 137, 143 ─► "die" remembered, no "kill" ─► the program's own: Code
@@ -12,12 +13,13 @@
 //!                ├─► neither: another process ─────► nobody knows: EngineStopped
 //!                └─► no answer: it goes down ──────► asked again when it is back
 //! ```
-//! The engine hears of an end and of the memory that ran out in two ways, and on a busy machine of
-//! the end first: it then never sets its mark `OOMKilled`, and says `oom` after `die`. So the end of
-//! a program that the kernel killed, code 137, is waited for a moment longer.
+//! The engine learns in two separate ways that a container ended and that its memory ran out. On a busy
+//! machine it learns of the end first: it then never sets its mark `OOMKilled`, and reports `oom` after
+//! `die`. So if the kernel killed a program (code 137), the host waits a moment longer for `oom`.
 //!
-//! It is asked over a new connection: dockerd closes its listening sockets before it stops
-//! containers, so that one that goes down is not even asked, however much it has forgotten.
+//! The host asks over a new connection. dockerd closes its listening sockets before it stops containers. So
+//! an engine that goes down can't be asked at all, and it does not matter how much such an engine has
+//! forgotten.
 
 use std::{
     sync::Arc,
@@ -34,30 +36,30 @@ use hersh_program::{Exit, ExitReason, ProgramId};
 use super::{Inner, engine::Fault, files, first_process, inspect, kernel_log};
 use hersh_sandbox::Unavailable;
 
-/// How long the engine may take to say what it remembers. A socket that a service manager
-/// holds open takes connections while nobody answers.
+/// How long the engine may take to list its remembered events. A socket that a service manager holds open
+/// takes connections even while no engine answers.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long after an end the engine may say that memory ran out: up to 0.26 s were seen, on two
 /// processors with four busy processes beside four programs that ran out of memory at once.
 const OOM_LATE: Duration = Duration::from_secs(1);
-/// The code of a process that was ended by SIGKILL.
+/// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
 
-/// The code of a sandbox that died of itself, as one does that is refused a thread.
+/// The exit code of a sandbox that died by itself, for example because a thread was refused to it.
 const SANDBOX_DIED: i32 = 2;
 
-/// What the engine remembers of an end.
+/// What the engine remembers of the end of a container.
 enum Remembered {
-    /// The program ended then, since the epoch, and nobody asked for it.
+    /// The program ended by itself at this time since the epoch: nobody asked the engine to end it.
     ByItself(Duration),
-    /// The kernel ended it for want of memory.
+    /// The kernel ended the program because memory ran out.
     OutOfMemory,
-    /// The engine was asked to end it, or knows nothing.
+    /// The engine was asked to end the program, or remembers nothing of the end.
     Stopped,
 }
 
 impl Inner {
-    /// How a container ended; `None` when it runs or is not there.
+    /// Returns how a container ended; `None` while it runs or if there is no such container.
     pub(super) async fn exit(
         self: &Arc<Self>,
         program: &ProgramId,
@@ -72,13 +74,13 @@ impl Inner {
             }
         };
         let state = inspected.state.clone().unwrap_or_default();
-        // One that is made and not started yet has no end either, though it does not run.
+        // A container that was made and not started yet does not run, but has no end either.
         let is_made_only = state.status == Some(ContainerStateStatusEnum::CREATED);
         if state.running.unwrap_or(false) || is_made_only {
             return Ok(None);
         }
-        // Its last words may still be on their way, and tell why it ended; of one that ended while no
-        // host was there, nothing was taken over yet.
+        // The last lines of the container may still be on their way, and they can tell why it ended. If it
+        // ended while no host ran, nothing of its output was taken over yet.
         let config = inspected.host_config.clone().unwrap_or_default();
         self.captures
             .ensure(self, program, id, inspect::log_bytes(&config));
@@ -103,7 +105,8 @@ impl Inner {
         Ok(Some(Exit { reason, logs }))
     }
 
-    /// What a code that is the program's own means, as far as more than the code tells.
+    /// Returns the reason for an end with the program's own `code`. Looks for a closer reason than the code
+    /// in the last lines, in the files of the container, and in the kernel's log.
     async fn closer(
         &self,
         code: i32,
@@ -120,7 +123,8 @@ impl Inner {
             let message = files::explain(&client, inspected, &refusal).await;
             return ExitReason::NotRunnable { message };
         }
-        // What a shell gives that takes a file for a script, and an init that found no shell.
+        // A shell ends with one of these codes if it takes a file for a script, and an init if it finds no
+        // shell.
         if let 2 | 126 | 127 = code
             && let Some(message) = files::foreign_program(&client, inspected).await
         {
@@ -136,9 +140,9 @@ impl Inner {
         }
     }
 
-    /// What an end with `code` is, after it has come.
+    /// Returns the reason for an end with `code`. Called after the container ended.
     pub(super) async fn reason(&self, id: &str, code: i32) -> Result<ExitReason, Unavailable> {
-        // How a process ends that is told to (SIGTERM), and one that did not listen (SIGKILL).
+        // A process that obeys SIGTERM ends with 0 or 143, a process that SIGKILL ended with 137.
         let may_be_told = matches!(code, 0 | KILLED | 143);
         if !may_be_told {
             return Ok(ExitReason::Code(code));
@@ -169,9 +173,10 @@ impl Inner {
         })
     }
 
-    /// What the engine says of a container's end until that time, since the epoch.
+    /// Asks the engine what it remembers of a container's end, up to the time `until` since the epoch.
     async fn remembered(&self, id: &str, until: Duration) -> Result<Remembered, Unavailable> {
-        // A connection from before the end may be one that a closing engine still serves.
+        // Connects anew: a connection from before the end may be one that an engine still serves while it
+        // goes down.
         let client = self.engine.connect().await?;
         let filters = [
             ("type", vec!["container"]),
@@ -205,7 +210,8 @@ impl Inner {
     }
 }
 
-/// Whether one of the last lines tells in a well-known way that a process or thread could not be made.
+/// Returns whether one of the last lines says, in a well-known wording, that a process or thread could not
+/// be made.
 fn tells_of_no_process(logs: &[String]) -> bool {
     const LINES: usize = 20;
     logs.iter().rev().take(LINES).any(|line| {
@@ -233,7 +239,7 @@ fn now() -> Duration {
     now.unwrap_or_default()
 }
 
-/// When it happened, since the epoch.
+/// Returns the time of an event, since the epoch.
 fn time_of(event: &EventMessage) -> Duration {
     Duration::from_nanos(event.time_nano.unwrap_or_default().unsigned_abs())
 }

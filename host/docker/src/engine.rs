@@ -1,4 +1,4 @@
-//! The connection to the engine.
+//! Connects to the Docker engine and sorts its errors.
 
 use std::{error::Error as _, path::PathBuf, time::Duration};
 
@@ -7,29 +7,30 @@ use tokio::sync::Mutex;
 
 use hersh_sandbox::Unavailable;
 
-/// How long one request may take to be answered. Requests that wait by themselves (stop, build)
-/// add their own time.
+/// How long the engine may take to answer one request. A request that waits for something (stop, build)
+/// adds its own time.
 pub(super) const REQUEST: Duration = Duration::from_secs(60);
 
-/// How often a list is asked for while parts of it vanish.
+/// How often a list is asked for when parts of it vanish meanwhile.
 const LISTS_MAX: usize = 10;
 
-/// A connection that is made when it is first needed, and anew after the engine went away.
+/// A connection to the engine. It is made when it is first needed, and made anew after the engine went
+/// away.
 pub(super) struct Engine {
     socket: PathBuf,
     client: Mutex<Option<Docker>>,
 }
 
-/// What an engine's refusal means.
+/// The kinds of errors with which a request to the engine fails.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It does not answer.
+    /// The engine does not answer.
     Unavailable(Unavailable),
-    /// What was named is not there.
+    /// The engine does not have what the request names.
     NotFound(String),
-    /// The name is taken, or the thing is busy.
+    /// The name is taken, or the object is busy.
     Conflict(String),
-    /// Any other refusal.
+    /// The engine refused for any other reason.
     Refused(String),
 }
 
@@ -41,7 +42,7 @@ impl Engine {
         }
     }
 
-    /// A client that speaks a version of the API that the engine knows.
+    /// Returns a client that speaks a version of the API that the engine knows.
     pub(super) async fn client(&self) -> Result<Docker, Unavailable> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
@@ -52,7 +53,7 @@ impl Engine {
         Ok(made)
     }
 
-    /// A client that shares no connection with any other.
+    /// Makes a client that shares no connection with any other.
     pub(super) async fn connect(&self) -> Result<Docker, Unavailable> {
         let path = self.socket.to_string_lossy();
         Docker::connect_with_unix(&path, REQUEST.as_secs(), API_DEFAULT_VERSION)
@@ -62,16 +63,17 @@ impl Engine {
             .map_err(|error| self.unavailable(&error))
     }
 
-    /// Negotiates again at the next use: the engine may have been replaced by another version.
+    /// Forgets the client, so that the next use negotiates the API's version again: another version of the
+    /// engine may run by then.
     pub(super) async fn forget(&self) {
         *self.client.lock().await = None;
     }
 
-    /// Asks for a list. An engine that puts one together says "not found" of a part that somebody
-    /// removed meanwhile, and the list without it is as good: so it is asked again.
+    /// Asks for a list. While the engine makes a list, somebody may remove a part of it, and the engine
+    /// then fails with "not found". The list without that part is as good, so the engine is asked again.
     ///
     /// # Errors
-    /// [`Unavailable`] when it refuses for any other reason, or as often as it was asked.
+    /// [`Unavailable`] when the engine refuses for any other reason, or fails as often as it may be asked.
     pub(super) async fn list<T, Answer>(
         &self,
         ask: impl Fn(Docker) -> Answer,
@@ -134,7 +136,7 @@ impl Engine {
 }
 
 impl Fault {
-    /// The text of a refusal, or `Unavailable`.
+    /// Returns the text of a refusal, or `Unavailable`.
     pub(super) fn message(self) -> Result<String, Unavailable> {
         match self {
             Self::Unavailable(error) => Err(error),
@@ -144,7 +146,7 @@ impl Fault {
         }
     }
 
-    /// Nothing for what is not there, the fault otherwise.
+    /// Returns `Ok` if the object is not there, and the fault otherwise.
     pub(super) fn unless_absent(self) -> Result<(), Self> {
         match self {
             Self::NotFound(_) => Ok(()),
@@ -152,7 +154,8 @@ impl Fault {
         }
     }
 
-    /// For requests that can only fail when something is wrong with the engine.
+    /// Makes [`Unavailable`] of a fault, for requests that fail only when something is wrong with the
+    /// engine.
     pub(super) fn into_unavailable(self) -> Unavailable {
         match self {
             Self::Unavailable(error) => error,

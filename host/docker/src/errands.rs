@@ -1,4 +1,4 @@
-//! Tasks under keys: of one key one at a time, and at most one that waits behind it.
+//! Runs tasks under keys: for each key one task at a time, and at most one task that waits behind it.
 //!
 //! ```text
 //! begin(key) ─► its task ─► ended
@@ -10,11 +10,11 @@ use std::{collections::HashMap, future::pending, hash::Hash};
 use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// Tasks under keys; they end with it.
+/// Tasks under keys. All tasks end when this value is dropped.
 pub(super) struct Errands<K, T> {
     tasks: JoinSet<T>,
     keys: HashMap<Id, K>,
-    /// What waits behind each that is under way.
+    /// The tasks under way, by key, each with the task that waits behind it.
     behind: HashMap<K, Option<BoxFuture<'static, T>>>,
 }
 
@@ -27,7 +27,8 @@ impl<K: Clone + Eq + Hash, T: Send + 'static> Errands<K, T> {
         }
     }
 
-    /// Begins an errand, at once or when the one under its key is over.
+    /// Begins an errand, at once or when the errand under way under its key is over. An errand that waits
+    /// already is replaced.
     pub(super) fn begin(&mut self, key: K, errand: impl Future<Output = T> + Send + 'static) {
         if let Some(behind) = self.behind.get_mut(&key) {
             *behind = Some(Box::pin(errand));
@@ -38,15 +39,16 @@ impl<K: Clone + Eq + Hash, T: Send + 'static> Errands<K, T> {
         }
     }
 
-    /// Whether one is under way under this key.
+    /// Returns whether an errand is under way under this key.
     pub(super) fn is_under_way(&self, key: &K) -> bool {
         self.behind.contains_key(key)
     }
 
-    /// Waits until one ends, for ever while there are none. May be dropped at any time.
+    /// Waits until an errand ends, and forever while there are none. The future may be dropped at any time
+    /// without losing a result.
     ///
     /// # Errors
-    /// [`JoinError`] of one that panicked.
+    /// [`JoinError`] of an errand that panicked.
     pub(super) async fn ended(&mut self) -> Result<T, JoinError> {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return pending().await;
@@ -54,13 +56,13 @@ impl<K: Clone + Eq + Hash, T: Send + 'static> Errands<K, T> {
         self.clear(ended)
     }
 
-    /// What has ended already and nobody asked for.
+    /// Returns the result of an errand that has ended and that nobody took yet.
     pub(super) fn ended_already(&mut self) -> Option<Result<T, JoinError>> {
         let ended = self.tasks.try_join_next_with_id()?;
         Some(self.clear(ended))
     }
 
-    /// Takes one off the list and begins what waits behind it.
+    /// Takes an errand off the list and begins the one that waits behind it.
     fn clear(&mut self, ended: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
         let id = match &ended {
             Ok((id, _)) => *id,

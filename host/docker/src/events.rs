@@ -1,4 +1,4 @@
-//! Exits, as the engine tells them.
+//! Tells of the exits of containers, as the engine reports them.
 //!
 //! ```text
 //! connect ─► subscribe ─► list: the dead are told, the living are captured ─► read events
@@ -6,9 +6,10 @@
 //!    └──────────────── back off ◄──────────────── connection lost ◄──────────────┘
 //! ```
 //!
-//! Subscribing before listing means that an exit at any moment is seen by one or by both. Whether an
-//! end was the program's own is asked in [`ends`](super::ends); an engine that goes down does not
-//! answer that, and the end is told once it is back.
+//! The engine is subscribed to before the list is made. So an exit at any moment is in the events, in the
+//! list, or in both: in the other order, an exit between the two would be missed. [`ends`](super::ends)
+//! asks the engine whether an end was the program's own. An engine that goes down does not answer that
+//! question, so the end is told once the engine is back.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -37,13 +38,14 @@ use hersh_sandbox::{ListedInstance, RuntimeEvent, Unavailable};
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
-/// Containers that are looked at at once to be captured: after a lost connection, all that run.
+/// How many containers are looked at at the same time in order to capture them. After a lost connection,
+/// all containers that run have to be looked at.
 const LOOKS_AT_ONCE: usize = 64;
 
-/// Why reading stopped.
+/// Why the reading of events stopped.
 #[derive(Debug)]
 enum Stop {
-    /// Nobody listens any more.
+    /// Nobody listens to the exits any more.
     Closed,
     /// The engine does not answer.
     Lost(Unavailable),
@@ -55,17 +57,17 @@ impl From<Unavailable> for Stop {
     }
 }
 
-/// What is done about a container beside the reading, one of each kind at a time.
+/// A task about one container that runs beside the reading: at most one of each kind at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Errand {
     Capture,
     TellEnd,
 }
 
-/// How an errand went: the container whose end was told, if one was.
+/// The result of an errand: the container whose end was told, if one was told.
 type Outcome = Result<Option<ContainerId>, Stop>;
 
-/// Tells exits until nobody listens.
+/// Tells of exits until nobody listens to them.
 pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
     let mut watch = Watch {
         inner: Arc::clone(&inner),
@@ -97,12 +99,13 @@ pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
     }
 }
 
-/// What the reading knows. It only reads: whatever a container can make slow is an errand beside it,
-/// or one program's end would hold up what is told of all others.
+/// The state of the reading. The reading itself only reads events: all work that a container can make slow
+/// is an errand beside the reading. Otherwise the end of one program would delay the news of all others.
 struct Watch {
     inner: Arc<Inner>,
     sender: mpsc::Sender<RuntimeEvent>,
-    /// The containers that were seen to run, so that one that vanished while nobody looked is told.
+    /// The containers that were seen to run. By this record the host tells the end of a container that
+    /// vanished while no event was read.
     seen: HashMap<ContainerId, InstanceId>,
     errands: Errands<(ContainerId, Errand), Outcome>,
     looks: Arc<Semaphore>,
@@ -110,7 +113,7 @@ struct Watch {
 
 impl Watch {
     async fn read(&mut self, connected: &mut bool) -> Stop {
-        // What they could not find out is found by the list.
+        // An end that an errand could not find out is found by the list.
         while let Some(ended) = self.errands.ended_already() {
             if let Err(Stop::Closed) = self.take_outcome(ended) {
                 return Stop::Closed;
@@ -137,7 +140,7 @@ impl Watch {
             .events(Some(options))
             .map(|event| event.map_err(|error| lost(&inner, &error)));
         let mut events = std::pin::pin!(events);
-        // At most as many as containers change while one list is made.
+        // Holds at most one event for each container that changes while one list is made.
         let mut early = Vec::new();
         {
             // The subscription is sent by the first poll, so both are polled together.
@@ -162,7 +165,7 @@ impl Watch {
         self.attend(events, connected).await
     }
 
-    /// Takes what the engine tells and what errands find out, until either can't go on.
+    /// Handles the engine's events and the results of errands, until one of the two fails.
     async fn attend(
         &mut self,
         mut events: impl Stream<Item = Result<EventMessage, Stop>> + Unpin,
@@ -176,7 +179,7 @@ impl Watch {
                     None => return closed(),
                 },
                 ended = self.errands.ended() => if let Err(stop) = self.take_outcome(ended) {
-                    // It would fail again at once: the next list comes later and later.
+                    // The errand would fail again at once, so the wait before the next list grows.
                     *connected = false;
                     return stop;
                 },
@@ -184,7 +187,7 @@ impl Watch {
         }
     }
 
-    /// Tells all that are dead, captures all that live.
+    /// Tells the end of all dead containers and captures all that run.
     async fn list(&mut self) -> Result<(), Stop> {
         let mut vanished = self.seen.clone();
         vanished.extend(self.inner.started().clone());
@@ -203,7 +206,7 @@ impl Watch {
                 self.capture(instance, container);
                 continue;
             }
-            // One that is only made yet has not ended.
+            // A container that is only made yet has not ended.
             if let Some(EXITED | DEAD) = state {
                 self.died(&instance, &container);
             }
@@ -211,7 +214,7 @@ impl Watch {
         }
         for (container, instance) in vanished {
             self.died(&instance, &container);
-            // Whoever tells its end already knows more of it.
+            // The errand that tells its end already knows more about the end.
             let telling = (container, Errand::TellEnd);
             if !self.errands.is_under_way(&telling) {
                 self.tell_end(instance, telling.0, Notice::Absence);
@@ -223,7 +226,7 @@ impl Watch {
     fn take(&mut self, event: EventMessage) {
         let actor = event.actor.unwrap_or_default();
         let attributes = actor.attributes.unwrap_or_default();
-        // Among the attributes are the labels.
+        // The labels of the container are among the attributes.
         let name = attributes.get("name").map(String::as_str);
         let instance = instance_of(&attributes, name.into_iter());
         let container = actor.id.and_then(|id| ContainerId::parse(&id).ok());
@@ -240,13 +243,14 @@ impl Watch {
         }
     }
 
-    /// Takes note of how an errand went.
+    /// Takes note of the result of an errand.
     fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), Stop> {
         let outcome = ended.unwrap_or_else(|error| {
             let message = format!("an end could not be told: {error}");
             Err(Stop::Lost(Unavailable { message }))
         });
-        // Only now: an end that the engine said nothing about is found by the next list.
+        // The container is forgotten only now, so that an end that the engine gave no reason for is found
+        // by the next list.
         if let Some(container) = outcome? {
             self.seen.remove(&container);
             self.inner.started().remove(&container);
@@ -254,8 +258,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Says at once that nothing may be sent to a container any more: what it printed last is waited
-    /// for before its end is told.
+    /// Says at once that nothing may be sent to a container any more. The end itself is told later, after
+    /// the last lines of the container were stored.
     fn died(&self, instance: &InstanceId, container: &ContainerId) {
         if let Some(tell) = self.inner.on_death.get() {
             tell(instance, container);
@@ -267,7 +271,7 @@ impl Watch {
         let (inner, looks) = (Arc::clone(&self.inner), Arc::clone(&self.looks));
         let key = (container.clone(), Errand::Capture);
         self.errands.begin(key, async move {
-            // Nobody closes it.
+            // Nobody closes the semaphore.
             let _look = looks.acquire().await;
             notices::capture(&inner, &instance.program, &container).await?;
             Ok(None)
@@ -322,8 +326,7 @@ mod tests {
         program.repeat(64)
     }
 
-    /// Serves an engine that tells of the end of program a, then of b, and never answers when asked
-    /// about a.
+    /// Serves an engine that reports the end of program a, then of b, and never answers questions about a.
     fn serve(socket: &Path) {
         let end = |program: &str| {
             let attributes = json!({

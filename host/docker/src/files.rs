@@ -1,4 +1,4 @@
-//! The file that a container was to run, looked at through the engine.
+//! Looks, through the engine, at the file that a container was to run.
 
 use std::{io::Read, time::Duration};
 
@@ -13,24 +13,24 @@ use super::first_process::{
     HEAD_BYTES, Refusal, Shape, closed, foreign, in_general, not_executable, shape,
 };
 
-/// How long the look may take; without an answer the cause is told in general.
+/// How long the look may take. Without an answer, only a general cause is told.
 const LOOK: Duration = Duration::from_secs(10);
-/// The most that is read of the engine's archive of one file: its header, one for its attributes, and
-/// the beginning of its content.
+/// The most bytes that are read of the engine's archive of one file: a header, a header for its attributes,
+/// and the beginning of its content.
 const ARCHIVE_BYTES: usize = 32 * 1024;
-/// The most folders of `PATH`, or above a file, that are looked at.
+/// The most folders that are looked at, of `PATH` or above a file.
 const FOLDERS_MAX: usize = 32;
-/// Where a program without a path is looked for when the image says nothing.
+/// The folders that are searched for a program without a path when the image has no `PATH`.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The mode bits of the engine's answers, which are those of the language Go.
+/// Bits of the mode in the engine's answers. These bits are those of the language Go.
 const IS_FOLDER: u32 = 1 << 31;
 const IS_LINK: u32 = 1 << 27;
-/// What somebody who is neither owner nor of the group needs.
+/// The permission bits that a user needs who is neither the owner nor in the group.
 const READ_AND_EXECUTE: u32 = 0o5;
 const ENTER: u32 = 0o1;
 
-/// Says why `refusal` came, from the files of the container that was to run it.
+/// Returns why `refusal` happened, from the files of the container that was to run its program.
 pub(super) async fn explain(
     client: &Docker,
     container: &ContainerInspectResponse,
@@ -41,8 +41,8 @@ pub(super) async fn explain(
     seen.ok().flatten().unwrap_or_else(|| in_general(refusal))
 }
 
-/// Says that the container's program is for another processor, if it is: a shell takes such a file for
-/// a script and fails in its own words.
+/// Returns a message if the container's program is for another processor. A shell takes such a file for a
+/// script and fails in its own words.
 pub(super) async fn foreign_program(
     client: &Docker,
     container: &ContainerInspectResponse,
@@ -99,7 +99,7 @@ impl Files<'_> {
         }
     }
 
-    /// The sentence for something that a file needs and the image lacks.
+    /// Returns the message for a file that another file needs and the image lacks.
     async fn absent(&self, path: &str, what: &str, name: &str) -> Option<String> {
         let is_there = self.stat(name).await.is_some();
         (!is_there).then(|| {
@@ -110,7 +110,7 @@ impl Files<'_> {
         })
     }
 
-    /// Where the container finds a program of that name.
+    /// Returns the path at which the container finds a program of that name.
     async fn find(&self, program: &str) -> Option<String> {
         let config = self.container.config.as_ref();
         if program.contains('/') {
@@ -129,7 +129,7 @@ impl Files<'_> {
         None
     }
 
-    /// The mode of what is at `path`, behind a link if it is one.
+    /// Returns the mode of the file at `path`; for a link, the mode of its target.
     async fn mode(&self, path: &str) -> Option<u32> {
         let (mode, target) = self.stat(path).await?;
         if mode & IS_LINK == 0 {
@@ -138,7 +138,7 @@ impl Files<'_> {
         Some(self.stat(&target).await?.0)
     }
 
-    /// Mode and, of a link, where it leads in the end.
+    /// Returns the mode of a file, and for a link its final target.
     async fn stat(&self, path: &str) -> Option<(u32, String)> {
         let options = ContainerArchiveInfoOptions { path: path.into() };
         let id = self.container.id.as_deref()?;
@@ -147,7 +147,7 @@ impl Files<'_> {
         Some((stat.file_mode, stat.link_target))
     }
 
-    /// The first bytes of a file.
+    /// Returns the first bytes of a file.
     async fn head(&self, path: &str) -> Option<Vec<u8>> {
         let (mode, target) = self.stat(path).await?;
         let path = if mode & IS_LINK == 0 { path } else { &target };
@@ -170,7 +170,7 @@ impl Files<'_> {
     }
 }
 
-/// The folders above a path, from the root on.
+/// Returns the folders above a path, beginning at the root.
 fn folders(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(at, _)| at);
     ends.filter(|at| *at > 0)
@@ -178,7 +178,7 @@ fn folders(path: &str) -> impl Iterator<Item = &str> {
         .map(|at| &path[..at])
 }
 
-/// `path` as seen from `folder`, absolute.
+/// Returns `path`, taken relative to `folder`, as an absolute path.
 fn joined(folder: &str, path: &str) -> String {
     let path = path.strip_prefix("./").unwrap_or(path);
     if path.starts_with('/') {

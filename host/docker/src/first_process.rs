@@ -1,27 +1,27 @@
-//! Why a program's first process can't be run, in words.
+//! Tells in words why the first process of a program can't be run.
 //!
 //! ```text
 //! the engine's refusal ─┐
 //! the init's last line ─┼─► Refusal { program, kind } ─► its file in the container ─► a sentence
 //! an odd exit code ─────┘
 //! ```
-//! The engine's sentence says what failed and seldom why, so the file itself is looked at. Nothing of it
-//! is run here, and only its first bytes are read.
+//! The engine's own sentence says what failed and seldom why, so the host looks at the file itself. The
+//! host runs nothing of the file and reads only its first bytes.
 
 use hersh_base::sandbox::SANDBOX_ID;
 
-/// The bytes of a file that tell what it is.
+/// How many bytes at the beginning of a file show what the file is.
 pub(super) const HEAD_BYTES: usize = 4_096;
 
-/// What was not run, and what the kernel said of it.
+/// A program that was not run, and the kernel's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// As the image names it.
+    /// The path or name of the program, as the image gives it.
     pub(super) program: String,
     pub(super) kind: Kind,
 }
 
-/// The kernel's answer.
+/// The kernel's answer to the attempt to run a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Forbidden,
@@ -29,11 +29,11 @@ pub(super) enum Kind {
     Unknown,
 }
 
-/// Reads an engine's refusal to start a container; `None` for any that is not about its program.
+/// Reads an engine's refusal to start a container; `None` for a refusal that is not about its program.
 pub(super) fn said_by_engine(message: &str) -> Option<Refusal> {
     let kind = kind_in(message)?;
-    // "failed to load /app: permission denied", "executable "app" in PATH [...]: no such file", or as
-    // runc says it, "exec: "app": executable file not found in $PATH".
+    // Examples: "failed to load /app: permission denied", "executable "app" in PATH [...]: no such file",
+    // or in runc's words "exec: "app": executable file not found in $PATH".
     let (_, rest) = ["failed to load ", "error finding executable ", "exec: "]
         .iter()
         .find_map(|words| message.split_once(words))?;
@@ -47,8 +47,8 @@ pub(super) fn said_by_engine(message: &str) -> Option<Refusal> {
     })
 }
 
-/// Reads the last line of an init that could not run its program:
-/// "[FATAL tini (2)] exec /app failed: Permission denied".
+/// Reads the last line of an init that could not run its program, such as "[FATAL tini (2)] exec /app
+/// failed: Permission denied".
 pub(super) fn said_by_init(line: &str) -> Option<Refusal> {
     let (_, said) = line.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?;
     let (program, error) = said.rsplit_once(" failed: ")?;
@@ -70,8 +70,8 @@ fn kind_in(message: &str) -> Option<Kind> {
     .find_map(|(words, kind)| message.contains(words).then_some(kind))
 }
 
-/// Whether the first word of an image's command is an init by itself, which wants to be the first
-/// process and takes care of orphans.
+/// Returns whether the first word of an image's command is an init. An init has to be the first process and
+/// takes care of orphans.
 pub(super) fn is_init(program: &str) -> bool {
     const INITS: [&str; 13] = [
         "catatonit",
@@ -92,20 +92,20 @@ pub(super) fn is_init(program: &str) -> bool {
     INITS.contains(&name)
 }
 
-/// What the beginning of a file shows.
+/// What the beginning of a file shows about the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A program for another processor, by its usual name.
+    /// A program for another processor, with the usual name of that processor.
     Foreign(&'static str),
-    /// A program with the loader that it names, if it is linked dynamically.
+    /// A program for this processor, with the loader that it names if it is linked dynamically.
     Native(Option<String>),
-    /// A script with the interpreter of its first line.
+    /// A script, with the interpreter that its first line names.
     Script(String),
-    /// Neither.
+    /// A file that is neither a program nor a script.
     Neither,
 }
 
-/// Reads the beginning of a file that was to be run.
+/// Reads from the beginning of a file what the file is.
 pub(super) fn shape(head: &[u8]) -> Shape {
     if head.starts_with(b"\x7fELF") {
         return match u16_at(head, 18) {
@@ -117,7 +117,7 @@ pub(super) fn shape(head: &[u8]) -> Shape {
         Some(rest) => {
             let line = rest.split(|byte| *byte == b'\n').next().unwrap_or(rest);
             let line = String::from_utf8_lossy(line);
-            // A carriage return belongs to the name, as the kernel sees it.
+            // A carriage return is part of the interpreter's name, as the kernel sees it.
             let words = line.trim_matches([' ', '\t']);
             let name = words.split([' ', '\t']).next().unwrap_or_default();
             Shape::Script(name.to_owned())
@@ -126,7 +126,7 @@ pub(super) fn shape(head: &[u8]) -> Shape {
     }
 }
 
-/// This machine's processor, as executables name it.
+/// The number of this machine's processor in the header of executables.
 const MACHINE: u16 = if cfg!(target_arch = "aarch64") {
     183
 } else {
@@ -144,7 +144,7 @@ fn processor(machine: u16) -> &'static str {
     }
 }
 
-/// The loader that an executable of 64 bits asks for.
+/// Reads the loader that a 64-bit executable asks for.
 fn loader(head: &[u8]) -> Option<String> {
     const LOADER: u32 = 3;
     let number = |at: u64, length: usize| -> Option<u64> {
@@ -169,7 +169,7 @@ fn u16_at(head: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// What is told when nothing names the cause more closely.
+/// Returns the message for a refusal whose cause nothing shows more closely.
 pub(super) fn in_general(refusal: &Refusal) -> String {
     let program = &refusal.program;
     match refusal.kind {
@@ -186,7 +186,7 @@ pub(super) fn in_general(refusal: &Refusal) -> String {
     }
 }
 
-/// A program for another processor.
+/// Returns the message for a program for another processor.
 pub(super) fn foreign(path: &str, processor_name: &str) -> String {
     format!(
         "{path} is a program for {processor_name}, and this machine is {}: build it for linux/{}",
@@ -195,14 +195,14 @@ pub(super) fn foreign(path: &str, processor_name: &str) -> String {
     )
 }
 
-/// A folder on the way that only its owner may enter.
+/// Returns the message for a folder above the program that only its owner may enter.
 pub(super) fn closed(path: &str, folder: &str) -> String {
     format!(
         "{path} lies in {folder}, which uid {SANDBOX_ID}, as which every program runs, may not enter: put the program elsewhere, or let everybody in (RUN chmod a+x {folder})"
     )
 }
 
-/// A file without the bits that it needs.
+/// Returns the message for a file without the mode bits that it needs.
 pub(super) fn not_executable(path: &str, mode: u32) -> String {
     format!(
         "{path} has mode {mode:04o}, and uid {SANDBOX_ID}, as which every program runs, may not execute it: RUN chmod a+rx {path}, or give the file its execute bit before it is copied"

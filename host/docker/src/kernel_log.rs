@@ -1,7 +1,8 @@
-//! What this machine's kernel tells of a container that the engine does not.
+//! Reads from the kernel's log of this machine what the engine does not tell of a container.
 //!
-//! The engine counts a container's threads and never says that one was refused; its control group is
-//! gone with it. The kernel writes one line into its log for the first refusal of a group.
+//! The engine counts a container's threads, but never says that one was refused. The control group that
+//! would show it is removed with the container. The kernel writes one line into its log for the first
+//! refusal in a group.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,14 +13,14 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// One record of the log at most, bytes.
+/// The longest record of the log that is read, bytes.
 const RECORD_BYTES: usize = 8 * 1024;
 /// The most records that are read: more than a kernel keeps.
 const RECORDS_MAX: usize = 200_000;
-/// What the kernel writes before the name of the group.
+/// The text that the kernel writes before the name of the group.
 const REFUSED: &str = "fork rejected by pids controller in ";
 
-/// Whether the kernel refused the container a thread. False where the log can't be read.
+/// Returns whether the kernel refused a thread to the container. False if the log can't be read.
 pub(super) async fn refused_threads(container: &str) -> bool {
     let container = container.to_owned();
     let looked = tokio::task::spawn_blocking(move || {
@@ -28,7 +29,7 @@ pub(super) async fn refused_threads(container: &str) -> bool {
     looked.await.unwrap_or(false)
 }
 
-/// Without waiting for what the kernel has still to say.
+/// Opens the log so that a read does not wait for records that the kernel has not written yet.
 fn open(path: &Path) -> Option<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     OpenOptions::new()
@@ -38,7 +39,8 @@ fn open(path: &Path) -> Option<File> {
         .ok()
 }
 
-/// Each read gives one record; one that was overwritten meanwhile is an error of its own.
+/// Searches the log for a refusal. Each read returns one record. For a record that was overwritten
+/// meanwhile, the read fails with an error of its own.
 fn tells(mut log: impl Read, container: &str) -> bool {
     let mut record = vec![0; RECORD_BYTES];
     for _ in 0..RECORDS_MAX {
@@ -63,7 +65,7 @@ fn tells(mut log: impl Read, container: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A log that gives one record a read.
+    /// A log that returns one record for each read.
     struct Log(Vec<&'static str>);
 
     impl Read for Log {

@@ -1,8 +1,8 @@
 //! [`Runtime`] and [`Builder`] on the Docker engine, 20.10 and newer, through its API.
 //!
-//! What belongs to a host carries its label, what belongs to a program the program's as well, so
-//! everything is found again after a crash of either side: nothing here is kept that the engine
-//! could not tell.
+//! Everything on the engine that belongs to a host carries the host's label, and everything that belongs to
+//! a program carries the program's label as well. So all of it is found again after a crash of the host or
+//! the engine: this crate keeps no state that the engine could not tell.
 
 mod bounds;
 mod build;
@@ -76,13 +76,13 @@ use hersh_sandbox::{
     Stats, StopError, Unavailable,
 };
 
-/// The Docker Engine. Cheap to clone.
+/// The Docker engine as a runtime. A clone is cheap.
 #[derive(Clone)]
 pub struct DockerRuntime {
     inner: Arc<Inner>,
 }
 
-/// What the operations share.
+/// The state that the operations share.
 struct Inner {
     config: DockerConfig,
     engine: Engine,
@@ -92,25 +92,27 @@ struct Inner {
     work: Work,
     captures: Captures,
     flows: Flows,
-    /// Read by builds while they run, written by who collects what they left.
+    /// The lock between builds and collecting. A build holds it for reading while it runs, and the
+    /// collector of what builds left holds it for writing: otherwise it could remove layers that a build
+    /// still uses.
     building: tokio::sync::RwLock<()>,
-    /// Containers that this process started and nobody is known to have ended.
+    /// Containers that this process started and whose end is not known yet.
     started: Mutex<HashMap<ContainerId, InstanceId>>,
     fetched: Arc<FetchedImages>,
     proved: trial::TrialRecord,
     runscs: runsc::Known,
     sound: places::Sound,
     addresses: Addresses,
-    /// Told of containers that are dead.
+    /// The function that is told of dead containers.
     on_death: OnceLock<OnDeath>,
-    /// Where the engine keeps images, once it was asked for.
+    /// The folder where the engine keeps images, once the engine was asked for it.
     folder: OnceLock<PathBuf>,
 }
 
 impl DockerRuntime {
-    /// A runtime on the engine at `config.socket`, which is not contacted yet. What its instances print
-    /// goes to `output`. Blocks shortly: it
-    /// writes the kernel probe into the data folder.
+    /// Makes a runtime on the engine at `config.socket`, which is not contacted yet. The output of its
+    /// instances goes to `output`. Blocks for a short time, because it writes the kernel probe into the
+    /// data folder.
     ///
     /// # Errors
     /// [`Unavailable`] when the probe can't be written or does not exist for this processor.
@@ -198,7 +200,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn on_death(&self, tell: OnDeath) {
-        // A further one would be told nothing.
+        // Only the first function is set. Any further one is never called.
         let _ = self.inner.on_death.set(tell);
     }
 
@@ -252,7 +254,7 @@ impl Runtime for DockerRuntime {
         let (storage, program) = (self.inner.storage.clone(), program.clone());
         let measure = move || {
             let usage = storage.state_usage(&program, enough);
-            // The thread goes on when the caller is gone, and so does what it costs.
+            // The thread goes on when the caller is gone, so it holds the permit until it is done.
             drop(permit);
             usage
         };
@@ -317,7 +319,7 @@ impl Inner {
     }
 }
 
-/// Reads the container of an instance from the engine's list; `None` for any other.
+/// Reads an instance from its container in the engine's list; `None` for any other container.
 fn listed(container: &ContainerSummary) -> Option<ListedInstance> {
     let names = container.names.iter().flatten();
     let names = names.filter_map(|name| name.strip_prefix('/'));

@@ -1,9 +1,9 @@
-//! The kernel as a program sees it.
+//! Asks the kernel under which a program runs, from inside the sandbox.
 //!
-//! The probe runs as a further process of the sandbox, once the program runs. runsc itself starts
-//! it where the machine shows the sandbox's process (`machine.rs`) and its command line says where
-//! runsc keeps its state: that takes 25 ms, a quarter of what the same takes through the engine, and
-//! shows besides that the sandbox's control socket answers. In any other case the engine starts it.
+//! The probe runs as one more process of the sandbox, once the program runs. runsc itself starts the probe
+//! if the machine shows the sandbox's process (`machine.rs`) and its command line tells where runsc keeps
+//! its state. That takes 25 ms, a quarter of the time through the engine, and it also shows that the
+//! sandbox's control socket answers. In any other case the engine starts the probe.
 
 use std::{process::Stdio, time::Duration};
 
@@ -20,18 +20,18 @@ use hersh_sandbox::{Contract, Kernel, PROBE_TARGET, Violation};
 
 /// How long the probe may take.
 const LOOK: Duration = Duration::from_secs(20);
-/// The most that is read of what it says, bytes.
+/// The most that is read of the probe's output, bytes.
 const SAID_BYTES: usize = 32 * 1024;
 
-/// The ways by which the probe is asked, for a receipt.
+/// The ways to ask the probe, in the words of a receipt.
 const THROUGH_RUNSC: &str = "from inside, asked through runsc";
 const THROUGH_ENGINE: &str = "from inside, asked through the engine";
 
-/// What kept the probe from running.
+/// The reason why the probe could not run.
 pub(super) struct NotSeen(pub(super) String);
 
-/// What the probe says inside a running container that the machine shows as `sight`, and by which way it
-/// was asked.
+/// Returns what the probe prints inside a running container, which the machine shows as `sight`, and the
+/// way in which the probe was asked.
 pub(super) async fn kernel(
     client: &Docker,
     container: &str,
@@ -53,7 +53,7 @@ pub(super) async fn kernel(
         .unwrap_or_else(|_late| Err(NotSeen("the kernel probe does not end".to_owned())))
 }
 
-/// Judges what the probe said: the lines that name the kernel, or a violation.
+/// Judges the output of the probe: returns the lines that name the kernel, or a violation.
 pub(super) fn judge(asked: Kernel, said: &str) -> Result<String, Violation> {
     let version = said.lines().find(|line| line.starts_with("Linux version "));
     let version = version.unwrap_or("no version").to_owned();
@@ -75,7 +75,8 @@ pub(super) fn judge(asked: Kernel, said: &str) -> Result<String, Violation> {
     }
 }
 
-/// The line by which gVisor's own log begins, out of what the probe said; `None` for any other kernel.
+/// Returns the line with which gVisor's own log begins, from the output of the probe; `None` for any other
+/// kernel.
 pub(super) fn gvisor_start(said: &str) -> Option<&str> {
     // "<6>[   0.000000] Starting gVisor..."
     let line = said.lines().find(|line| line.contains("gVisor"))?;

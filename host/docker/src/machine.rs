@@ -1,9 +1,9 @@
-//! A sandbox as this machine shows it, beside what is said inside of it.
+//! A sandbox as the machine sees it, beside what the probe says from inside.
 //!
-//! What a program answers can be made up wherever its sandbox has a hole. So the process that the
-//! engine calls the container's is looked at from outside as well, in `/proc`: it must run the file of
-//! gVisor's `runsc` that is installed here (`runsc.rs`), and be the container's by its control group.
-//! Whoever runs on the machine's own kernel runs a file of its image.
+//! Wherever its sandbox has a hole, a program can make up the answers from inside. So the host looks from
+//! outside as well, in `/proc`, at the process that the engine names as the container's. This process must
+//! run the file of gVisor's `runsc` that is installed here (`runsc.rs`), and its control group must be the
+//! container's. A program on the machine's own kernel runs a file of its image instead.
 //!
 //! ```text
 //! /proc/PID/cgroup, cmdline ─► name the container?  no ─► another pid namespace: not looked at
@@ -28,24 +28,24 @@ use hersh_sandbox::{Contract, StartError, Violation};
 /// The most that is read of a command line or of a list of control groups, bytes.
 const TEXT_BYTES: u64 = 64 * 1024;
 
-/// What the machine's side shows of a container that runs.
+/// The result of a look at a running container from the machine's side.
 pub(super) enum Sight {
-    /// Its process.
+    /// The process of the sandbox was seen.
     Sandbox(Sandbox),
-    /// There is nothing to be seen from here, and why.
+    /// The process can't be seen from here; holds the reason.
     NotLookedAt(&'static str),
 }
 
-/// The process of a sandbox.
+/// The process of a sandbox, as `/proc` shows it.
 pub(super) struct Sandbox {
-    /// The file that it runs.
+    /// The runsc whose file the process runs.
     pub(super) runsc: Runsc,
-    /// Where runsc keeps its state, as the argument that says so.
+    /// The argument that names the folder in which runsc keeps its state.
     pub(super) root: Option<OsString>,
     stack: Stack,
 }
 
-/// Whose network stack a sandbox uses.
+/// The kinds of network stacks that a sandbox uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stack {
     Gvisor,
@@ -54,7 +54,7 @@ enum Stack {
 }
 
 impl Sight {
-    /// How the kernel is known beside what it says itself.
+    /// Returns words on how the kernel is known beside what it says itself.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Sandbox(sandbox) => {
@@ -71,11 +71,12 @@ impl Sight {
     }
 }
 
-/// Looks at the process that the engine names as the container's.
+/// Looks at the process that the engine names as the container's own.
 ///
 /// # Errors
 /// A [`Violation`] when the container's process is seen and is not gVisor's;
-/// [`Unavailable`](StartError::Unavailable) when nobody says what gVisor's is.
+/// [`Unavailable`](StartError::Unavailable) when neither the engine nor the file says whether it is
+/// gVisor's.
 pub(super) async fn look(
     inner: &Inner,
     container: &str,
@@ -129,14 +130,15 @@ pub(super) async fn look(
 #[derive(Debug)]
 struct Process {
     file: FileId,
-    /// The file's name, for whoever runs the machine.
+    /// The path of the file, for the operator of the machine.
     runs: PathBuf,
     root: Option<OsString>,
     stack: Stack,
 }
 
 impl Process {
-    /// Reads the folder of a process; `None` when it is not there or not of that container.
+    /// Reads the folder of a process; `None` if there is no such process or it does not belong to that
+    /// container.
     fn read(folder: &Path, container: &str) -> io::Result<Option<Self>> {
         let (Some(groups), Some(line)) = (
             text(&folder.join("cgroup"))?,
@@ -144,8 +146,8 @@ impl Process {
         ) else {
             return Ok(None);
         };
-        // A process calls itself what it likes, but neither can it leave its control group, nor would
-        // it gain by a name that has it looked at.
+        // A process can call itself by any name, but it can't leave its control group. A name with the
+        // container's id would gain it nothing: the host would look at the process.
         if !holds(&groups, container.as_bytes()) && !holds(&line, container.as_bytes()) {
             return Ok(None);
         }
@@ -166,7 +168,8 @@ impl Process {
     }
 }
 
-/// runsc hands on to a sandbox what differs from its defaults, and its own stack is the default.
+/// Reads whose network stack a sandbox uses from its command line. runsc passes on to a sandbox only
+/// settings that differ from the defaults, and runsc's default is its own stack.
 fn stack(words: &[&[u8]]) -> Stack {
     let told = words.iter().rev().find_map(|word| {
         let word = word
@@ -181,7 +184,7 @@ fn stack(words: &[&[u8]]) -> Stack {
     }
 }
 
-/// The content of a file of a process; `None` when that ended.
+/// Reads a file of a process; `None` if the process ended.
 fn text(path: &Path) -> io::Result<Option<Vec<u8>>> {
     use io::Read as _;
     let mut content = Vec::new();
@@ -193,7 +196,7 @@ fn text(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether an error says that the process ended meanwhile.
+/// Returns whether an error says that the process ended meanwhile.
 fn is_gone(error: &io::Error) -> bool {
     let ended = Some(rustix::io::Errno::SRCH);
     error.kind() == ErrorKind::NotFound || rustix::io::Errno::from_io_error(error) == ended
@@ -209,7 +212,8 @@ mod tests {
 
     const CONTAINER: &str = "0123456789abcdef";
 
-    /// The folder of a process with this list of groups and command line, which runs `/bin/sh`.
+    /// Makes the folder of a process that has this list of groups and this command line, and runs
+    /// `/bin/sh`.
     fn process(groups: &str, words: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

@@ -1,18 +1,18 @@
-//! Why an engine did not start a container, in words for whoever wrote its program.
+//! Tells in words why an engine did not start a container, for the author of its program.
 
 use bollard::{Docker, models::ContainerInspectResponse};
 use hersh_sandbox::{Kernel, Spec, StartError, StopError};
 
 use super::{DockerConfig, engine::Fault, files, first_process, names::container_name};
 
-/// How an engine says that a working folder is a file.
+/// The words with which an engine says that a working folder is a file.
 const NO_FOLDER: &str = "is not a directory";
-/// How an engine begins to say that it can't read the files of users and groups of an image.
+/// The words with which an engine begins to say that it can't read an image's files of users and groups.
 const NO_USERS: [&str; 2] = ["unable to find user ", "unable to find groups for spec "];
-/// The name of the engine's own init, in what it says when it has none.
+/// The name of the engine's own init. The engine's message contains it when the engine has no init.
 const NO_INIT: &str = "docker-init";
 
-/// A container that the engine would not make.
+/// Returns the error for a container that the engine refused to make.
 pub(super) fn not_created(fault: Fault, config: &DockerConfig, spec: &Spec) -> StartError {
     match fault {
         Fault::Unavailable(error) => error.into(),
@@ -25,7 +25,8 @@ pub(super) fn not_created(fault: Fault, config: &DockerConfig, spec: &Spec) -> S
     }
 }
 
-/// A container that is there and was not started: mostly the program's own fault.
+/// Returns the error for a container that exists and was not started. In most cases the program is the
+/// cause.
 pub(super) async fn not_run(
     client: &Docker,
     fault: Fault,
@@ -66,7 +67,8 @@ fn not_started(fault: Fault, config: &DockerConfig) -> StartError {
     }
 }
 
-/// What the engine said of files that it reads in the image, without where those lie on the machine.
+/// Returns the message for files in the image that the engine could not read. Leaves out where these files
+/// lie on the machine.
 fn no_users(message: &str) -> String {
     let file = ["/etc/group", "/etc/passwd"]
         .into_iter()
@@ -81,7 +83,7 @@ fn is_unknown_runtime(message: &str) -> bool {
     message.contains("unknown runtime") || message.contains("unknown or invalid runtime")
 }
 
-/// What to say when the engine does not know a runtime.
+/// Returns the message for a runtime that the engine does not know.
 pub(super) fn missing_runtime(name: &str, kernel: Kernel) -> String {
     let remedy = match kernel {
         Kernel::Gvisor => {

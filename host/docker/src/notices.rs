@@ -1,4 +1,4 @@
-//! What is done when it is noticed that a container runs, or ended.
+//! Handles the news that a container runs or ended.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use hersh_sandbox::Unavailable;
 /// How the end of a container was noticed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
-    /// The engine told it, mostly with a code.
+    /// The engine reported the end, in most cases with a code.
     Event(Option<i32>),
-    /// It was found not to run.
+    /// The container was found in a list, and did not run.
     List,
-    /// It was not found any more.
+    /// The container was not found any more.
     Absence,
 }
 
-/// How a container ended; `None` when it was only not running yet.
+/// Returns how a container ended; `None` when it had not ended and was only not running yet.
 pub(super) async fn exit(
     inner: &Arc<Inner>,
     program: &ProgramId,
@@ -34,7 +34,7 @@ pub(super) async fn exit(
             if let Some(exit) = inner.exit(program, id).await? {
                 return Ok(Some(exit));
             }
-            // Removed already, or started again by hand.
+            // The container was removed already, or somebody started it again by hand.
             match code {
                 Some(code) => inner.reason(id, code).await?,
                 None => ExitReason::Vanished,

@@ -1,4 +1,4 @@
-//! Holding a program still, so that its files can be read.
+//! Pauses the sandbox of an instance, so that its files can be read.
 
 use hersh_program::InstanceId;
 
@@ -24,7 +24,7 @@ impl Inner {
         }
     }
 
-    /// Lets it go on. One that is not paused, or not there, is a success.
+    /// Lets the sandbox go on. A sandbox that is not paused, or not there, is a success.
     pub(super) async fn unpause(&self, instance: &InstanceId) -> Result<(), StopError> {
         let Some(found) = self.find(instance).await? else {
             return Ok(());
@@ -39,7 +39,7 @@ impl Inner {
             Fault::Unavailable(error) => return Err(error.into()),
             Fault::Conflict(message) | Fault::Refused(message) => message,
         };
-        // Engines refuse to wake what does not sleep, each in its own words.
+        // Engines refuse to wake a sandbox that does not sleep, each in its own words.
         let inspected = client.inspect_container(id, None).await;
         let state = inspected.ok().and_then(|inspected| inspected.state);
         match state.and_then(|state| state.paused) {

@@ -1,5 +1,5 @@
-//! An engine that is played: it says to each request what a test wants, or nothing. For what real
-//! engines do too seldom, and too late, to be waited for.
+//! A played engine for tests: it gives to each request the answer that the test wants, or no answer. It
+//! stands for what real engines do too seldom, or too late, to wait for.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,19 +13,19 @@ use tokio::{
     sync::Semaphore,
 };
 
-/// What a played engine does about a request.
+/// The reaction of a played engine to a request.
 pub(super) enum Play {
-    /// Says this at once.
+    /// Answers at once.
     Say(u16, &'static str),
-    /// Says it after a while of the runtime's clock.
+    /// Answers after a while by the runtime's clock.
     SayAfter(Duration, u16, &'static str),
-    /// Says nothing, ever.
+    /// Never answers.
     Hang,
 }
 
 type Script = dyn Fn(&str) -> Play + Send + Sync;
 
-/// The engine, with the socket that it listens on.
+/// The engine, with the folder of the socket on which it listens.
 pub(super) struct Played {
     folder: tempfile::TempDir,
     asked: Arc<Mutex<Vec<String>>>,
@@ -33,7 +33,7 @@ pub(super) struct Played {
 }
 
 impl Played {
-    /// `script` gets method and path of each request, without version and query.
+    /// Starts an engine. `script` gets the method and path of each request, without version and query.
     pub(super) fn new(script: impl Fn(&str) -> Play + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
@@ -87,7 +87,7 @@ impl Played {
         self.folder.path()
     }
 
-    /// The requests so far that begin with this.
+    /// Returns the requests so far that begin with `beginning`.
     pub(super) fn asked(&self, beginning: &str) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
         let fitting = asked.iter().filter(|it| it.starts_with(beginning));
@@ -109,7 +109,7 @@ async fn say(stream: &mut BufReader<UnixStream>, status: u16, text: &str) {
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-/// Reads a request whole; its method and path.
+/// Reads a whole request and returns its method and path.
 async fn request(stream: &mut BufReader<UnixStream>) -> Option<String> {
     let (mut head, mut length) = (String::new(), 0);
     while !head.ends_with("\r\n\r\n") {
@@ -167,8 +167,8 @@ mod tests {
     const BUILT: &str = "{\"aux\":{\"ID\":\"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}}\n";
     const CREATED: &str = "{\"Id\":\"c1\",\"Warnings\":[]}";
 
-    /// The runtime's clock, stopped until this is dropped: it does not jump while a blocking task
-    /// runs, and this one runs until its channel closes.
+    /// The runtime's clock, stopped until this value is dropped. The clock does not jump while a blocking
+    /// task runs, and the blocking task of this value runs until its channel closes.
     struct StoppedClock {
         _held: mpsc::Sender<()>,
     }
@@ -192,10 +192,11 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A trial on an engine that stops to answer at `hangs`.
+    /// Runs a trial on an engine that does not answer the request `hangs`.
     async fn late(hangs: &'static str) -> (Result<String, TrialError>, Vec<String>) {
         let engine = Played::new(move |request| match request {
-            // Before the request that hangs, so that the trial's own time is over first.
+            // The build is answered before the request that hangs, so that the trial's own time is over
+            // first.
             "POST /build" => Play::SayAfter(seconds(1), 200, BUILT),
             request if request == hangs => Play::Hang,
             "GET /version" => Play::Say(200, VERSION),
@@ -208,7 +209,7 @@ mod tests {
         let _stopped = StoppedClock::new();
         let clock = async {
             engine.waits().await;
-            // Timers go by whole milliseconds, and are never early.
+            // Timers count whole milliseconds and are never early.
             tokio::time::advance(seconds(1) + Duration::from_millis(2)).await;
             engine.waits().await;
             tokio::time::advance(seconds(58)).await;

@@ -1,12 +1,12 @@
-//! A program of 234 bytes that says what kernel it runs on and how it is confined.
+//! The probe: a program of 234 bytes that says what kernel it runs on and how it is confined.
 //!
-//! An image may hold nothing but the program itself, so what looks at the kernel from inside is
-//! brought along: the host writes this file once and mounts it read-only into every sandbox. It is
-//! written in machine code to be free of any library, loader or file of the image. It asks the
-//! kernel that answers its system calls, which is exactly what has to be known.
+//! An image may hold nothing but the program itself. So the host brings the probe along: the host writes
+//! the file of the probe once and mounts it read-only into every sandbox. The probe is machine code, so it
+//! needs no library, loader or file of the image. It asks the kernel that answers its system calls, and
+//! that kernel is exactly what the host has to know.
 //!
-//! Given a path, it makes an empty file there first: what a step of a build has to leave in the
-//! image (`trial.rs`).
+//! If the probe gets a path as its argument, it first makes an empty file there. A step of a trial build
+//! has to leave this file in the image (`trial.rs`).
 //!
 //! ```text
 //! open(argument, O_CREAT)        only with an argument
@@ -97,15 +97,16 @@ const CODE: [u8; 234] = [
 #[cfg(not(target_arch = "x86_64"))]
 const CODE: [u8; 0] = [];
 
-/// Where the file is mapped.
+/// The address at which the file is mapped.
 const BASE: u64 = 0x40_0000;
 /// Length of the file header and the one program header, bytes.
 const HEADERS: u64 = 64 + 56;
 
-/// Writes the probe to `path`, unless it is there.
+/// Writes the probe to `path`, unless the file there is the same already.
 ///
 /// # Errors
-/// What the file system said, or that there is no probe for this machine's processor.
+/// Returns the file system's error, or an error that says that there is no probe for this machine's
+/// processor.
 pub(super) fn install(path: &Path) -> io::Result<()> {
     if CODE.is_empty() {
         return Err(io::Error::new(
@@ -131,7 +132,7 @@ pub(super) fn install(path: &Path) -> io::Result<()> {
     fs::rename(&partial, path)
 }
 
-/// The whole file: a static ELF executable with one segment.
+/// Returns the whole file: a static ELF executable with one segment.
 pub(super) fn image() -> Vec<u8> {
     let size = HEADERS + CODE.len() as u64;
     let mut image = Vec::new();

@@ -1,4 +1,4 @@
-//! Processes that a failed start leaves behind.
+//! Kills the processes that a failed start leaves behind.
 //!
 //! A start that fails inside runsc can leave the gofer and the sandbox of a container that the
 //! engine doesn't know any more. Both carry the container's id on their command line.
@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 const VANISH: Duration = Duration::from_secs(2);
 const VANISH_POLL: Duration = Duration::from_millis(20);
 
-/// Kills what is left of a removed container, and waits until it is gone.
+/// Kills the processes that are left of a removed container, and waits until they are gone.
 pub(super) async fn end(container: &str) {
     let container = container.to_owned();
     let gone = async {
         loop {
             let name = container.clone();
-            // A reader that fails finds nothing, as on a machine where /proc is hidden.
+            // If the task fails, no process counts as left, as on a machine where /proc is hidden.
             let left = tokio::task::spawn_blocking(move || kill(&name))
                 .await
                 .unwrap_or(0);
@@ -32,9 +32,9 @@ pub(super) async fn end(container: &str) {
     }
 }
 
-/// Kills the sandbox processes of `container`; how many there were.
+/// Kills the sandbox processes of `container` and returns how many there were.
 fn kill(container: &str) -> usize {
-    // A short id could be part of something else.
+    // A short id could be part of other words on a command line.
     if container.len() != 64 {
         return 0;
     }
@@ -46,7 +46,7 @@ fn kill(container: &str) -> usize {
         .filter_map(Pid::from_raw)
         .filter(|pid| belongs_to(*pid, container))
         .inspect(|pid| {
-            // One that ended meanwhile is what was wanted.
+            // The process may have ended meanwhile, which is what was wanted.
             let _ = kill_process(*pid, Signal::KILL);
         })
         .count()

@@ -1,4 +1,4 @@
-//! Questions to the engine.
+//! Asks the engine about containers.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -50,7 +50,7 @@ impl Inner {
         })
     }
 
-    /// This host's containers, dead ones too; of one program or of all.
+    /// Returns this host's containers, including dead ones; of one program or of all.
     pub(super) async fn containers(
         &self,
         program: Option<&ProgramId>,
@@ -69,7 +69,8 @@ impl Inner {
         self.engine.list(ask).await
     }
 
-    /// The container of an instance; `None` when there is none. It costs the engine no look at others.
+    /// Returns the container of an instance; `None` when there is none. The engine looks at no other
+    /// container for this.
     pub(super) async fn find(&self, instance: &InstanceId) -> Result<Option<Found>, Unavailable> {
         let client = self.engine.client().await?;
         let name = container_name(&self.config.host_id, instance);
@@ -100,7 +101,8 @@ impl Inner {
         Ok(exit.map_or(Observed::Absent, |exit| Observed::Exited(container, exit)))
     }
 
-    /// The last lines printed by a container created at `created_at`, the engine's form of a time.
+    /// Returns the last lines printed by a container that was created at `created_at`, a time in the
+    /// engine's form.
     pub(super) async fn last_lines(&self, program: &ProgramId, created_at: Option<&str>) -> Logs {
         let since = created_at.and_then(normal_time).unwrap_or_default();
         let lines = self
@@ -121,8 +123,8 @@ impl Inner {
         Ok(running.and_then(|running| self.way_to(&instance.program, &running)))
     }
 
-    /// The way to a container that runs: by its address, or without a network by its socket. `None` if it
-    /// should have an address and has none.
+    /// Returns the endpoint of a running container: its address, or without a network its socket. `None` if
+    /// the container should have an address and has none.
     pub(super) fn way_to(
         &self,
         program: &ProgramId,
@@ -152,8 +154,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads what an engine says of the container with the name of `instance`; `None` if somebody else
-    /// gave that name to another.
+    /// Reads the engine's answer about the container with the name of `instance`; `None` if somebody else
+    /// gave that name to another container.
     fn read(
         inspected: ContainerInspectResponse,
         host_id: &str,

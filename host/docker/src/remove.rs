@@ -1,4 +1,4 @@
-//! Ending containers, and what they leave.
+//! Ends containers and removes what they leave.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ pub(super) async fn stop(
     ended.await.into_iter().collect()
 }
 
-/// Kills every container of the program that runs, and leaves them there.
+/// Kills every running container of the program, and leaves the killed containers there.
 pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
     let client = inner.engine.client().await?;
     for container in own(inner, program, Instances::All).await? {
@@ -49,7 +49,7 @@ pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopE
         // Without options the signal is SIGKILL.
         if let Err(error) = client.kill_container(&id, None).await {
             match inner.engine.fault(&error) {
-                // It ended by itself.
+                // The container ended by itself.
                 Fault::NotFound(_) | Fault::Conflict(_) => {}
                 Fault::Unavailable(error) => return Err(error.into()),
                 Fault::Refused(message) => {
@@ -62,7 +62,7 @@ pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopE
     Ok(())
 }
 
-/// Removes what an earlier attempt to start the instance left, without asking it to stop.
+/// Removes the containers that an earlier attempt to start the instance left, without asking them to stop.
 pub(super) async fn leftovers(inner: &Arc<Inner>, instance: &InstanceId) -> Result<(), StopError> {
     let InstanceId { program, number } = instance;
     let containers = own(inner, program, Instances::One(*number)).await?;
@@ -76,7 +76,8 @@ pub(super) async fn leftovers(inner: &Arc<Inner>, instance: &InstanceId) -> Resu
     .collect()
 }
 
-/// Stores what a container printed until its end, if it ended: one that goes takes it along.
+/// Stores what a container printed until its end, if it ended. Its output is removed with it, and would
+/// otherwise be lost.
 async fn last_words(inner: &Arc<Inner>, program: &ProgramId, id: &str) {
     let Ok(client) = inner.engine.client().await else {
         return;
@@ -85,7 +86,7 @@ async fn last_words(inner: &Arc<Inner>, program: &ProgramId, id: &str) {
         return;
     };
     let status = inspected.state.and_then(|state| state.status);
-    // One that was never started printed nothing.
+    // A container that was never started printed nothing.
     if status != Some(ContainerStateStatusEnum::CREATED) {
         let limit_bytes = inspect::log_bytes(&inspected.host_config.unwrap_or_default());
         inner.captures.ensure(inner, program, id, limit_bytes);
@@ -93,7 +94,8 @@ async fn last_words(inner: &Arc<Inner>, program: &ProgramId, id: &str) {
     }
 }
 
-/// The containers of these instances, and no step of a build that only says that it is one.
+/// Returns the containers of these instances, without steps of builds that only carry the labels of an
+/// instance.
 async fn own(
     inner: &Inner,
     program: &ProgramId,
@@ -109,8 +111,8 @@ async fn own(
     Ok(containers)
 }
 
-/// Kills and removes one container with its anonymous volumes, and waits until it is gone. Not
-/// there is a success.
+/// Kills and removes one container with its anonymous volumes, and waits until it is gone. A container that
+/// is not there is a success.
 pub(super) async fn force(inner: &Inner, id: &str) -> Result<(), StopError> {
     let client = inner.engine.client().await?;
     let options = RemoveContainerOptions {
@@ -147,7 +149,7 @@ async fn stop_and_remove(
     };
     if super::is_running(container) {
         let client = inner.engine.client().await?.with_timeout(grace + REQUEST);
-        // Whole seconds are all that engines take.
+        // Engines take whole seconds only.
         let seconds = i32::try_from(grace.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
         let options = StopContainerOptions {
             t: Some(seconds),
@@ -156,7 +158,7 @@ async fn stop_and_remove(
         if let Err(error) = client.stop_container(id, Some(options)).await {
             match inner.engine.fault(&error) {
                 Fault::Unavailable(error) => return Err(error.into()),
-                // Gone already, or it can't be stopped: the removal below kills it.
+                // The container is gone already, or can't be stopped: the removal below kills it.
                 Fault::NotFound(_) | Fault::Conflict(_) | Fault::Refused(_) => {}
             }
         }

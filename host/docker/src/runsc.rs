@@ -1,8 +1,9 @@
-//! The files of gVisor's `runsc` on this machine: which they are, and what they say of themselves.
+//! Finds the files of gVisor's `runsc` on this machine, and asks them for their version.
 //!
-//! A file counts if whoever runs the machine put it there: the engine has it registered, or it lies
-//! where programs of the machine lie. Nothing else is ever run to be asked for its version: under
-//! another runtime the file of a container's process is the program's own.
+//! A file counts only if the operator of the machine put it there: the engine has it registered, or it lies
+//! in a folder for programs of the machine. The host never runs any other file to ask for its version.
+//! Under another runtime, the file of a container's process is the program's own, and the host would run
+//! that file outside of any sandbox.
 
 use std::{
     fs::{self, Metadata},
@@ -19,27 +20,27 @@ use tokio::process::Command;
 use super::Inner;
 use hersh_sandbox::Unavailable;
 
-/// How long a runsc may take to tell its version.
+/// How long a runsc may take to print its version.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The most files that are remembered: upgrades of one machine.
+/// The most files that are remembered. More than one is known only after upgrades of the machine's runsc.
 const KNOWN_MAX: usize = 16;
 /// The longest version that is shown, characters.
 const VERSION_CHARS: usize = 100;
-/// Where programs of a machine lie, also for a service without these folders in its `PATH`.
+/// The folders for programs of a machine. They are searched even if the `PATH` of the service lacks them.
 const FOLDERS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a machine's own runsc is called.
+/// The name of a machine's own runsc.
 const NAME: &str = "runsc";
 
-/// gVisor's program.
+/// The file of gVisor's `runsc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Runsc {
-    /// Where it lies.
+    /// The path of the file.
     pub(super) path: PathBuf,
-    /// What it says of itself, such as `runsc version release-20240729.0`.
+    /// The version that the file prints, such as `runsc version release-20240729.0`.
     pub(super) version: String,
 }
 
-/// Which file it is, and in which state: one that was replaced is another one.
+/// The identity and the state of a file: a file that was replaced counts as another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -60,16 +61,17 @@ impl FileId {
     }
 }
 
-/// The files that said that they are gVisor's.
+/// The files that were asked, and said that they are gVisor's.
 #[derive(Default)]
 pub(super) struct Known(Mutex<Vec<(FileId, Runsc)>>);
 
 impl Inner {
-    /// The runsc of this machine that is the file `id`; `None` when none of them is. `runtime` is the
-    /// name under which the engine has it.
+    /// Returns the runsc of this machine that is the file `id`; `None` when none of them is. `runtime` is
+    /// the name under which the engine has it.
     ///
     /// # Errors
-    /// [`Unavailable`] when the engine or the file does not answer, which says nothing against it.
+    /// [`Unavailable`] when the engine or the file does not answer. Such a failure does not mean that the
+    /// file is not gVisor's.
     pub(super) async fn runsc_that_is(
         &self,
         runtime: &str,
@@ -91,7 +93,7 @@ impl Inner {
         Ok(runsc)
     }
 
-    /// The path that the engine has for a runtime, as far as it says.
+    /// Returns the path under which the engine has a runtime, if the engine names one.
     async fn registered(&self, runtime: &str) -> Result<Option<String>, Unavailable> {
         let client = self.engine.client().await?;
         let info = client.info().await;
@@ -117,15 +119,15 @@ impl Known {
     }
 }
 
-/// Where a program really is, given the path or name that it is registered with.
+/// Returns the real path of a program that is registered with a path or a name.
 pub(super) fn resolve(registered: &str) -> Option<PathBuf> {
     places(registered)
         .into_iter()
         .find_map(|path| fs::canonicalize(path).ok())
 }
 
-/// The files that may be gVisor's: the registered one, which may be a script that calls another, and
-/// those of the machine.
+/// Returns the paths of files that may be gVisor's: the registered file, which may be a script that calls
+/// another one, and the files in the machine's folders.
 fn candidates(registered: Option<String>) -> Vec<PathBuf> {
     let registered = registered.iter().flat_map(|it| places(it));
     registered.chain(places(NAME)).collect()
@@ -140,7 +142,7 @@ fn places(name: &str) -> Vec<PathBuf> {
     folders.map(|folder| folder.join(name)).collect()
 }
 
-/// What the file says of itself, if it says that it is runsc.
+/// Asks the file for its version; `None` if it does not say that it is runsc.
 async fn version(path: &Path) -> Result<Option<String>, Unavailable> {
     let asked = Command::new(path)
         .arg("--version")

@@ -1,4 +1,4 @@
-//! Starts: create, verify, start, look from inside.
+//! Starts an instance: creates its container, verifies it, starts it, and looks at it from inside.
 
 use std::{
     future::Future,
@@ -31,15 +31,15 @@ use hersh_sandbox::{
     prove, validate, verify,
 };
 
-/// Why a container that is there is not one that runs under the contracts.
+/// Why an existing container is not an instance that runs under the contracts.
 enum NotRun {
     Failed(StartError),
-    /// Its kernel did not show itself, most likely because the program ended before.
+    /// The kernel could not be asked, most likely because the program ended before.
     NotSeen(StartError),
 }
 
 impl NotRun {
-    /// Whether it would run at another address.
+    /// Returns whether the container might run with another address.
     fn is_address_taken(&self) -> bool {
         matches!(self, Self::Failed(error) if addresses::is_taken(error))
     }
@@ -113,7 +113,8 @@ async fn attempt(
         Ok(()) => {
             let run = async {
                 let run = run(inner, &spec, &known, container).await;
-                // Gives the permit back, unless another address is tried: waiting for the output below may take long.
+                // Gives the permit back, unless another address is tried: waiting for the output below may
+                // take long.
                 if !run.as_ref().is_err_and(NotRun::is_address_taken) {
                     drop(permit.take());
                 }
@@ -139,7 +140,8 @@ async fn attempt(
     result
 }
 
-/// What depends on the image: whether its program is an init, and whether it says where home is.
+/// Sets in the spec what depends on the image: whether its program is an init, and whether it sets a home
+/// folder.
 fn fit(spec: &mut Spec, image: ImageConfig) -> Result<(), StartError> {
     let entry = image.entrypoint.unwrap_or_default();
     let Some(program) = entry
@@ -230,8 +232,8 @@ async fn run(
     })
 }
 
-/// Looks at the sandbox from the machine's side and from inside, and adds what was seen to the facts:
-/// what its kernel says of itself.
+/// Looks at the sandbox from the machine's side and from inside, and adds what the kernel says of itself to
+/// the facts.
 async fn look_from_inside(
     inner: &Inner,
     spec: &Spec,
@@ -263,7 +265,7 @@ async fn look_from_inside(
     Ok(kernel)
 }
 
-/// Holds the real container against the spec.
+/// Checks the real container against the spec.
 async fn check(
     inner: &Inner,
     spec: &Spec,
@@ -289,8 +291,8 @@ async fn check(
     Ok((response, facts))
 }
 
-/// What the engine says of a container, beside what was seen of its image. Of the processes of a program
-/// on the machine's own kernel nobody can say anything.
+/// Returns what the engine says of a container, with the fact about its image. For a program on the
+/// machine's own kernel, nobody can say how many processes it has.
 fn facts(
     spec: &Spec,
     container: &ContainerInspectResponse,
@@ -313,8 +315,9 @@ fn facts(
     facts
 }
 
-/// Removes the socket of an earlier instance, which gVisor lets the program not remove. While another one
-/// runs it may be that one's, so it stays: of a program without a network one is reached at a time.
+/// Removes the socket of an earlier instance, because gVisor does not let the program remove it. While
+/// another instance of the program runs, the socket may belong to that one, so it stays. Of a program
+/// without a network, only one instance at a time can be reached.
 async fn remove_socket(
     inner: &Inner,
     spec: &Spec,
@@ -335,7 +338,7 @@ async fn remove_socket(
 }
 
 impl Inner {
-    /// How the engine calls what an instance on `network` gets, whose state folder is `state`.
+    /// Returns the names that the engine uses for an instance on `network` whose state folder is `state`.
     fn names<'a>(&'a self, state: &'a Path, network: &'a SandboxNetwork) -> Names<'a> {
         Names {
             host_id: &self.config.host_id,
@@ -347,7 +350,8 @@ impl Inner {
     }
 }
 
-/// Replaces the error of a failed kernel probe by the program's exit, if it ended: that breaks no contract.
+/// Replaces the error of a failed kernel probe by the program's exit, if the program ended: an early end
+/// breaks no contract.
 async fn ended_early(inner: &Arc<Inner>, spec: &Spec, id: &str, error: StartError) -> StartError {
     match inner.exit(&spec.instance.program, id).await {
         Ok(Some(exit)) => StartError::Ended(exit),

@@ -1,5 +1,5 @@
-//! What a program uses at this moment: the kernel's counters, or the engine's where those can't be
-//! seen.
+//! Reads what a program uses at this moment, from the kernel's counters. If those can't be seen, the
+//! engine's counters are read.
 
 use bollard::{
     models::{ContainerMemoryStats, ContainerStatsResponse},
@@ -25,7 +25,7 @@ impl Inner {
         if let Some(stats) = counters::read(id, pid) {
             return Ok(Some(stats));
         }
-        // Without it the engine takes a second to look twice.
+        // Without this option, the engine takes a second to measure twice.
         let options = StatsOptions {
             stream: false,
             one_shot: true,
@@ -44,7 +44,8 @@ impl Inner {
     }
 }
 
-/// `None` for a container that ended meanwhile: its counters are empty.
+/// Reads the engine's counters; `None` for a container that ended meanwhile, because its counters are
+/// empty.
 fn stats(said: ContainerStatsResponse) -> Option<Stats> {
     let memory = said.memory_stats?;
     let limit = memory.limit?;
@@ -63,8 +64,8 @@ fn stats(said: ContainerStatsResponse) -> Option<Stats> {
     })
 }
 
-/// Without files that the kernel only keeps as long as there is room; both versions of control
-/// groups name them.
+/// Returns the memory in use, without files that the kernel keeps only as long as there is room. Both
+/// versions of control groups count such files.
 fn used(memory: &ContainerMemoryStats) -> u64 {
     let usage = memory.usage.unwrap_or(0);
     let stat = |name: &str| memory.stats.as_ref().and_then(|it| it.get(name)).copied();

@@ -1,7 +1,7 @@
-//! Containers whose `/state` lies in a data folder, whatever host they say that they are of.
+//! Finds containers whose `/state` lies in a data folder, whatever host their labels name.
 //!
-//! A host knows its own by the id in its journal. Where that is lost, what a container has mounted still
-//! tells whose it was.
+//! A host knows its own containers by the id in its journal. If the journal is lost, the folder that a
+//! container has mounted still shows to which data folder it belongs.
 
 use std::{collections::HashMap, path::Path};
 
@@ -16,23 +16,23 @@ use hersh_sandbox::Unavailable;
 
 use super::names::{HOST_LABEL, PROGRAM_LABEL};
 
-/// Where a program finds its state.
+/// The folder in which a program finds its state.
 const STATE: &str = "/state";
 
-/// A container of programs of a data folder.
+/// A container of a program whose state lies in a data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// The engine's id of it.
+    /// The engine's id of the container.
     pub container: ContainerId,
-    /// The program that it says it is of.
+    /// The program that the container's label names.
     pub program: String,
-    /// The host that it says it is of.
+    /// The host that the container's label names.
     pub host_id: String,
-    /// Whether it runs now.
+    /// Whether the container runs now.
     pub running: bool,
 }
 
-/// Those whose state is below `programs`, on the engine behind `socket`.
+/// Returns the containers whose state is below `programs`, on the engine behind `socket`.
 ///
 /// # Errors
 /// [`Unavailable`] when the engine does not answer.
@@ -51,10 +51,10 @@ pub async fn strays(socket: &Path, programs: &Path) -> Result<Vec<Stray>, Unavai
     Ok(strays.filter_map(stray).collect())
 }
 
-/// Kills and removes a container; not there is a success.
+/// Kills and removes a container. A container that is not there is a success.
 ///
 /// # Errors
-/// [`Unavailable`] when the engine does not answer, or does not do so.
+/// [`Unavailable`] when the engine does not answer, or does not remove the container.
 pub async fn remove(socket: &Path, stray: &Stray) -> Result<(), Unavailable> {
     let engine = Engine::new(socket.to_owned());
     let client = engine.client().await?;

@@ -1,9 +1,10 @@
-//! One operation at a time about each instance and about each program's builds, every one on a task of
-//! its own.
+//! Runs one operation at a time about each instance and about each program's builds, every operation on a
+//! task of its own.
 //!
-//! A future that is dropped half-way leaves a request half-way: the engine may still create what
-//! nobody waits for. So operations run on tasks that always come to an end of their own; dropping
-//! the future, or stopping what it is about, only asks them to make it soon.
+//! If a future is dropped half-way, its request to the engine stops half-way as well: the engine may then
+//! still create a container that nobody waits for. So an operation runs on a task that always comes to an
+//! end of its own. Dropping the operation's future, or stopping its instance or build, only asks the task
+//! to end soon.
 
 use std::{
     collections::HashMap,
@@ -16,12 +17,12 @@ use hersh_program::{InstanceNumber, Instances, ProgramId};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
-/// What an operation is about, besides its program.
+/// The object of an operation, within its program: a build or an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum About {
-    /// The program's image.
+    /// The build of the program's image.
     Build,
-    /// One of its instances.
+    /// One instance of the program.
     Instance(InstanceNumber),
 }
 
@@ -34,12 +35,13 @@ pub(super) struct Work {
 /// The operations of one program.
 #[derive(Default)]
 struct Operations {
-    /// Read by what is about one thing, written by what is about all of the program.
+    /// The lock between the operations. An operation about one instance or build holds it for reading, an
+    /// operation about the whole program holds it for writing.
     gate: Arc<RwLock<()>>,
     slots: Mutex<HashMap<About, Arc<Slot>>>,
 }
 
-/// The operations about one thing, of which one is carried out at a time.
+/// The operations about one instance or build. Only one of them runs at a time.
 #[derive(Default)]
 struct Slot {
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -47,8 +49,9 @@ struct Slot {
 }
 
 impl Work {
-    /// Runs `job` when nothing else is done about the same thing. Its token is cancelled when the
-    /// returned future is dropped or what it is about is stopped; the job then cleans up and ends.
+    /// Runs `job` when no other operation about the same instance or build runs. The token of the job is
+    /// cancelled when the returned future is dropped, or when the instance or build is stopped; the job
+    /// then cleans up and ends.
     pub(super) async fn run<T, F>(
         &self,
         program: &ProgramId,
@@ -69,8 +72,9 @@ impl Work {
         result
     }
 
-    /// Cancels what is in progress about these instances, waits for its end, and runs `job` to its end
-    /// even when the returned future is dropped. With all instances go their program's builds.
+    /// Cancels the operations about these instances, waits until they have ended, and runs `job` to its
+    /// end, even when the returned future is dropped. If `instances` means all, the program's builds are
+    /// cancelled, too.
     pub(super) async fn run_instead<T, F>(
         &self,
         program: &ProgramId,
@@ -102,7 +106,7 @@ impl Work {
         Arc::clone(programs.entry(program.clone()).or_default())
     }
 
-    /// Drops what nobody uses, so that this is bounded by what is in progress.
+    /// Drops the entries that no operation uses. Otherwise the lists would grow without bound.
     fn tidy(&self) {
         locked(&self.programs).retain(|_, operations| {
             locked(&operations.slots).retain(|_, slot| Arc::strong_count(slot) > 1);
@@ -122,7 +126,7 @@ impl Operations {
 }
 
 impl Slot {
-    /// Cancels what is in progress, and nothing that is asked for later.
+    /// Cancels the operations in progress, but not those that are asked for later.
     fn cancel(&self) {
         std::mem::take(&mut *locked(&self.cancel)).cancel();
     }
@@ -134,9 +138,10 @@ where
     T: Send + 'static,
 {
     run_detached(async move {
-        // The gate before the turn: in the other order, an operation that holds its turn and waits at
-        // the gate behind a stop of all would keep the turn from one that is let through already, for
-        // which that stop waits.
+        // The gate is taken before the turn. In the other order, an operation could hold its turn and wait
+        // at the gate behind an operation about the whole program. It would then keep the turn from an
+        // operation that has passed the gate already, and the one about the whole program waits for exactly
+        // that operation: none of the three would go on.
         let gate = Arc::clone(&operations.gate);
         let _pass = gate.read().await;
         let turn = Arc::clone(&slot.turn);
@@ -177,7 +182,7 @@ mod tests {
         About::Instance(InstanceNumber(number))
     }
 
-    /// A job that says when it has begun and goes on until it is cancelled.
+    /// Returns a job that reports when it has begun, and goes on until it is cancelled.
     fn until_cancelled(
         begun: oneshot::Sender<()>,
     ) -> impl FnOnce(CancellationToken) -> futures_util::future::BoxFuture<'static, &'static str>

@@ -1,18 +1,18 @@
-//! The rows of users and their tokens. What a role, a scope or a quota means is the business of
-//! whoever lets people in: here they are text.
+//! The rows of users and their tokens. Roles, scopes and quotas are only text here; the code that
+//! authorizes requests knows their meaning.
 
 use hersh_program::UserId;
 use rusqlite::{Connection, Row, Transaction, types::Type};
 
 use super::{Journal, JournalError};
 
-/// The key in [`Journal::meta`] under which hosts before users kept the one token's hash.
+/// The key in [`Journal::meta`] under which older hosts, which had one token and no users, kept its hash.
 pub const META_ADMIN_TOKEN: &str = "admin_token_sha256";
 
 /// A user as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
-    /// Who it is.
+    /// The user's id.
     pub id: UserId,
     /// The name of the user's role.
     pub role: String,
@@ -25,23 +25,23 @@ pub struct UserRow {
 /// A token as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRow {
-    /// Names the token without giving it away.
+    /// The id of the token, which does not reveal its text.
     pub id: String,
-    /// The user that it lets in.
+    /// The user that the token belongs to.
     pub user: UserId,
     /// The SHA-256 of its text, in hex.
     pub sha256: String,
     /// The name of its scope.
     pub scope: String,
-    /// What its maker calls it.
+    /// The label that its maker gave it.
     pub label: String,
     /// When it was made, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
-    /// When it ends, milliseconds since the Unix epoch.
+    /// When it expires, milliseconds since the Unix epoch; `None` if it never does.
     pub expires_at_ms: Option<u64>,
-    /// The token that it was made with; none for the host's own and those of older hosts.
+    /// The id of the token that it was made with; `None` for the host's own tokens and those of older hosts.
     pub made_by: Option<String>,
-    /// When it was used last, milliseconds since the Unix epoch. A new token has none.
+    /// When it was last used, milliseconds since the Unix epoch; `None` for a new token.
     pub last_used_at_ms: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ pub struct TokenRow {
 pub type AccountRows = (Vec<UserRow>, Vec<TokenRow>);
 
 impl Journal {
-    /// Every user, and every token. Blocks on the disk.
+    /// Returns every user and every token. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -57,7 +57,7 @@ impl Journal {
         self.read(load)
     }
 
-    /// Adds a user, or changes its role and quota; ends the tokens of the ids `ended` with it.
+    /// Adds a user, or changes its role and quota. Removes the tokens with the ids `ended` in the same step.
     ///
     /// # Errors
     /// When the journal can't be read or written; nothing has changed then.
@@ -70,8 +70,8 @@ impl Journal {
     }
 
     /// Removes a user, its tokens, its stored idempotent answers, and the tokens with the ids `ended`.
-    /// Removes nothing if the user owns programs. Returns how many it owns. If the answers were kept,
-    /// the next user with the same name could get them.
+    /// Removes nothing if the user owns programs. Returns how many programs the user owns. The answers are
+    /// removed because the next user with the same name could get them.
     ///
     /// # Errors
     /// When the journal can't be read or written; nothing has changed then.
@@ -89,13 +89,13 @@ impl Journal {
     /// Adds a token.
     ///
     /// # Errors
-    /// When the journal can't be read or written; it is not valid then.
+    /// When the journal can't be read or written; the token is not valid then.
     pub async fn add_token(&self, token: TokenRow) -> Result<(), JournalError> {
         self.write(move |transaction| insert_token(transaction, &token))
             .await
     }
 
-    /// Removes the tokens of these ids, as far as there are any.
+    /// Removes the tokens with these ids. Ids without a token are passed over.
     ///
     /// # Errors
     /// When the journal can't be read or written; none of them is removed then.
@@ -104,7 +104,7 @@ impl Journal {
             .await
     }
 
-    /// Notes when the tokens of these ids were used last, milliseconds since the Unix epoch.
+    /// Notes for each token id when the token was last used, milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// When the journal can't be read or written; nothing is noted then.

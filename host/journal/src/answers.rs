@@ -1,27 +1,27 @@
-//! The rows of answers to creating calls, which are given again to whoever repeats one.
+//! The rows of stored answers to calls that create a program. A repeated call gets the same answer again.
 
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::{Journal, JournalError};
 
-/// An answer that is kept for a call that may be repeated.
+/// The stored answer to a call that may be repeated.
 #[derive(Clone, Debug)]
 pub struct KeptAnswer {
-    /// The user whose key it is.
+    /// The user that the key belongs to.
     pub user: String,
     /// The key, as the user chose it.
     pub key: String,
-    /// Tells the request from others by a hash.
+    /// A hash of the request, which tells it from other requests with the same key.
     pub fingerprint: String,
-    /// The answer.
+    /// The answer to the call, as text.
     pub answer: String,
     /// When the call was carried out, milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
 impl Journal {
-    /// The answer that is kept for the key of a user, if the call was carried out at `since_ms`, milliseconds
-    /// since the Unix epoch, or later. Blocks on the disk.
+    /// Returns the answer that is stored for the key of a user, if the call was carried out at `since_ms`
+    /// (milliseconds since the Unix epoch) or later. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -54,7 +54,7 @@ impl Journal {
 }
 
 impl KeptAnswer {
-    /// Keeps it, in the transaction of what it is the answer to.
+    /// Stores the answer, in the transaction of the change that it is the answer to.
     pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
         transaction
             .prepare_cached(

@@ -1,80 +1,81 @@
-//! The rows of the audit log: one a change, written before it is made. What changed nothing can be
-//! repeated by anybody as often as they like, so it is counted: it must not push out what was changed.
+//! The rows of the audit log: one for each change, written before the change is made. Anybody can repeat
+//! a request that changes nothing as often as they like. Such repeats are counted in one row, because
+//! rows of their own would push out the rows of changes.
 
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::{Journal, JournalError, Purpose};
 
-/// Repeats are counted for this long in one row.
+/// How long repeats are counted in one row, milliseconds.
 const REPEATS_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// One change, or so many repeats of what changed nothing.
+/// One change, or the repeats of one request that changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Higher for later ones.
+    /// The row's number: later rows have higher numbers.
     pub seq: u64,
-    /// Milliseconds since the Unix epoch; of the last one where there are more.
+    /// When the request was made, milliseconds since the Unix epoch; of repeats, when the last one was.
     pub at_ms: u64,
     /// The user who asked.
     pub user: String,
-    /// The id of the token that it was asked with.
+    /// The id of the token that the request was made with.
     pub token: String,
-    /// The address that it came from.
+    /// The address that the request came from.
     pub peer: String,
     /// Method and route, such as `POST /programs/{id}/start`.
     pub action: String,
-    /// The path as it was asked for.
+    /// The path of the request, as it came.
     pub target: String,
-    /// What it is about, such as `program counter`; empty if that is not known.
+    /// The object that the request is about, such as `program counter`; empty if that is not known.
     pub object: String,
-    /// What was to be changed, from what to what; empty if nothing, or if an older host wrote it.
+    /// The change that was asked for, from what to what; empty if none, or if an older host wrote the row.
     pub change: String,
-    /// How often: more than once only where nothing was changed.
+    /// How often the request was made: more than once only where nothing was changed.
     pub count: u64,
-    /// When it was first, milliseconds since the Unix epoch.
+    /// When the request was first made, milliseconds since the Unix epoch.
     pub first_ms: u64,
     /// The HTTP status of the answer, or 499 if the client went away before it; `None` while
-    /// the change is made, if the host ended in the middle, or if the disk did not take the status.
+    /// the change is made, if the host ended meanwhile, or if the status could not be written.
     pub status: Option<u16>,
 }
 
 /// A change that is about to be made.
 #[derive(Clone, Debug)]
 pub struct AuditAttempt {
-    /// Milliseconds since the Unix epoch.
+    /// When the request was made, milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// The user who asks.
     pub user: String,
-    /// The id of the token that it is asked with.
+    /// The id of the token that the request is made with.
     pub token: String,
-    /// The address that it comes from.
+    /// The address that the request comes from.
     pub peer: String,
-    /// Method and route.
+    /// Method and route, such as `POST /programs/{id}/start`.
     pub action: String,
-    /// The path as it was asked for.
+    /// The path of the request, as it came.
     pub target: String,
-    /// What it is about, as far as the path says.
+    /// The object that the request is about, as far as the path says.
     pub object: String,
 }
 
 /// How a change ended.
 #[derive(Clone, Debug)]
 pub struct AuditOutcome {
-    /// The row that [`Journal::begin_audit`] wrote.
+    /// The number of the row that [`Journal::begin_audit`] wrote.
     pub seq: i64,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// Whether anything has changed. If nothing has, it counts with earlier ones of the same.
+    /// Whether anything has changed. If not, the request is counted with earlier repeats of it.
     pub is_change: bool,
-    /// What was changed, from what to what.
+    /// The change, from what to what.
     pub change: String,
-    /// What it is about, where the path did not say.
+    /// The object that the request is about, where the path did not say.
     pub object: Option<String>,
 }
 
 impl Journal {
-    /// Writes the row of a change that is about to be made, for which there is room as for `purpose`;
-    /// returns its number.
+    /// Writes the row of a change that is about to be made, and returns the row's number. `purpose` says
+    /// whether the row may use the journal's reserve.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -104,7 +105,7 @@ impl Journal {
         .await
     }
 
-    /// Hands over how a change ended, without waiting until it is written.
+    /// Hands the outcome of a change to the writer, without waiting until it is written.
     ///
     /// # Errors
     /// [`JournalError::Closed`].
@@ -113,7 +114,7 @@ impl Journal {
             .await
     }
 
-    /// At most `limit` rows before `before`, newest first. Blocks on the disk.
+    /// Returns at most `limit` rows with numbers below `before`, newest first. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -173,7 +174,7 @@ fn write(transaction: &Transaction<'_>, outcome: AuditOutcome) -> rusqlite::Resu
     Ok(())
 }
 
-/// Takes an earlier row of the same into this one, if there is one of the last while.
+/// Merges an earlier row of the same request into row `seq`, if one was first made within [`REPEATS_MS`].
 fn count(transaction: &Transaction<'_>, seq: i64) -> rusqlite::Result<()> {
     let earlier: Option<(i64, u64, u64)> = transaction
         .prepare_cached(

@@ -1,11 +1,12 @@
-//! A copy of the journal while a host runs, a look at it, and the way back.
+//! Copies the journal while a host runs, checks a journal, and restores one from a copy.
 //!
 //! ```text
 //! backup:  journal.db ─ copy ─► FILE.partial ─ checked, synced ─ rename ─► FILE
 //! restore: FILE ─ copy ─► journal.db.restoring ─ checked, synced ─ rename ─► journal.db
 //!                                       the old one stays as journal.db.before-restore-TIME
 //! ```
-//! Whenever either is cut short, what was there before is there still, and the next one tidies up.
+//! If a backup or a restore is cut short, the file that was there before stays, and the next backup or
+//! restore removes what was left.
 
 mod replace;
 
@@ -26,46 +27,46 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Home, JournalError, OpenError, StoredProgram, fold, schema};
 
-/// Why a journal was not copied, checked or put back. What was there before is there still.
+/// Why a journal was not copied, checked or restored. The file that was there before is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is no journal.
+    /// There is no journal at this path.
     #[error("there is no journal at {}; name the host's data folder with --data-dir, and --journal-dir if it has one", .0.display())]
     Missing(PathBuf),
-    /// The copy would lie where the host keeps its own files.
+    /// The copy would lie in a folder of the host.
     #[error("{} lies in a folder of the host; keep backups outside of it, best on another disk", .0.display())]
     InDataFolder(PathBuf),
-    /// Another one is at work, or a host runs.
+    /// Another backup or restore is at work, or a host runs.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The database can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A file is no journal of a Hersh host.
+    /// The file is not a journal of a Hersh host.
     #[error("{} is no journal of a Hersh host; name a file that 'hersh host backup' made", .0.display())]
     NoJournal(PathBuf),
-    /// A program in it can't be brought back by this host.
+    /// This host can't read a program in the journal, or would decide otherwise than the host that wrote it.
     #[error("{}: {source}", path.display())]
     Unfit {
-        /// The file.
+        /// The journal's file.
         path: PathBuf,
-        /// What was found.
+        /// The error that the program's records gave.
         source: JournalError,
     },
-    /// The file that was named is none to write to or to read.
+    /// The file that was named can't be written to or read.
     #[error(transparent)]
     Named(#[from] PartialError),
-    /// The reader of the copy has gone away, or has no room.
+    /// The reader of the copy has closed its end, or has no room.
     #[error("the copy can't be written: {0}")]
     Reader(io::Error),
     /// A file or folder can't be used.
     #[error("can't {action} {}: {source}", path.display())]
     File {
-        /// What was tried, as a verb.
+        /// The action that was tried, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file or folder that it was tried on.
         path: PathBuf,
-        /// What the file system said.
+        /// The error of the file system.
         source: io::Error,
     },
 }
@@ -73,17 +74,17 @@ pub enum BackupError {
 /// What a journal holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// Programs that are registered.
+    /// The number of programs, without removed ones.
     pub programs: u64,
-    /// Events that are kept, the folded ones not counted.
+    /// The number of stored records, without those that were folded into a snapshot and removed.
     pub records: u64,
     /// Size of the file.
     pub bytes: u64,
 }
 
-/// Copies the journal of the host at `home`, such as its data folder, to `target`, which may be a
-/// plain file and is replaced at once then. A host may run meanwhile; all that it had acknowledged
-/// when this began is in the copy. Blocks on the disk.
+/// Copies the journal of the host at `home`, such as its data folder, to `target`. If `target` is a plain
+/// file, the copy replaces it in one step. A host may run meanwhile: the copy has every event that the
+/// host had acknowledged when this began. Blocks on the disk.
 ///
 /// # Errors
 /// [`BackupError`]; `target` is as it was.
@@ -105,8 +106,8 @@ pub fn backup(home: impl Into<Home>, target: &Path) -> Result<Contents, BackupEr
     Ok(contents)
 }
 
-/// Like [`backup`], to a reader: the copy is made whole and checked in the journal's folder first, and
-/// goes from there once it was read.
+/// Like [`backup`], but writes the copy to `reader`. The copy is first completed and checked in the
+/// journal's folder, and removed from there afterwards.
 ///
 /// # Errors
 /// [`BackupError`]; nothing was written to `reader` unless it is [`BackupError::Reader`].
@@ -125,11 +126,11 @@ pub fn backup_to(home: impl Into<Home>, reader: &mut impl Write) -> Result<Conte
     Ok(contents)
 }
 
-/// Looks at every page and every event of the journal at `home`. A host may run meanwhile. Changes
+/// Checks every page and every event of the journal at `home`. A host may run meanwhile. Changes
 /// nothing; blocks on the disk.
 ///
 /// # Errors
-/// [`BackupError`] says what is wrong with it.
+/// [`BackupError`] says what is wrong with the journal.
 pub fn check(home: impl Into<Home>) -> Result<Contents, BackupError> {
     examine(&existing_journal(&home.into())?)
 }
@@ -144,7 +145,7 @@ fn existing_journal(home: &Home) -> Result<PathBuf, BackupError> {
     }
 }
 
-/// Fills an empty file with a copy, without what was deleted. Its mode stays.
+/// Fills the empty file `target` with a copy of the database, without deleted rows. The file's mode stays.
 fn copy(source: &Path, target: &Path) -> Result<(), BackupError> {
     let connection = open_read_only(source)?;
     let name = target.as_os_str().to_string_lossy();
@@ -181,7 +182,7 @@ fn is_there(program: &StoredProgram) -> bool {
     !matches!(program.stepper.state().state, State::Removed)
 }
 
-/// Refuses what is not a journal before anything is made of it.
+/// Opens the journal at `path` for reading. Refuses a file that is not a journal, and changes nothing.
 fn open_read_only(path: &Path) -> Result<Connection, BackupError> {
     let sqlite = |source| OpenError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -202,7 +203,7 @@ fn open_read_only(path: &Path) -> Result<Connection, BackupError> {
     }
 }
 
-/// For `map_err`: the failure of `action` on `path`.
+/// Returns a function for `map_err` that makes the failure of `action` on `path`.
 fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> BackupError + use<> {
     let path = path.to_owned();
     move |source| BackupError::File {
@@ -233,7 +234,7 @@ fn remove_if_there(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Makes the names in a folder outlast a power cut.
+/// Syncs a folder, so that the names in it outlast a power cut.
 fn sync(folder: &Path) -> Result<(), BackupError> {
     fs::File::open(folder)
         .and_then(|folder| folder.sync_all())

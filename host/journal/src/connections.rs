@@ -1,8 +1,8 @@
-//! The writer's connection and the readers', which a start on a full disk opens in another way.
+//! The connections of the writer and of the readers, which a start on a full disk opens in another way.
 //!
-//! SQLite keeps an index of its log in a file beside the database, made anew by the first who opens
-//! it. Where there is no room for that, the index is in memory, and no other process can read the
-//! journal, as a backup does. Once there is room, both connections are opened anew.
+//! SQLite keeps an index of its log in a file beside the database. The first process that opens the
+//! database makes this file. If the disk has no room for it, the index is in memory, and no other process
+//! can read the journal, as a backup does. Once there is room, both connections are opened anew.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +18,9 @@ use super::{
     schema::{self, Index},
 };
 
-/// How often it is tried to share the journal again.
+/// The time between two attempts to let other processes read the journal again.
 const PAUSE: Duration = Duration::from_secs(10);
-/// What must be free on the disk before it is tried, bytes: more than an index takes.
+/// What must be free on the disk before an attempt, bytes: more than an index takes.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 
 /// The connections of one journal.
@@ -46,16 +46,16 @@ impl Connections {
         })
     }
 
-    /// The connection that everybody reads by.
+    /// Returns the connection that all readers share.
     pub(super) fn reader(&self) -> Arc<Mutex<Connection>> {
         Arc::clone(&self.reader)
     }
 
-    /// Lets other processes read the journal again if there is room for that. Between two
-    /// transactions only.
+    /// Lets other processes read the journal again, if the disk has room for the index. Call it only
+    /// between two transactions, because it closes both connections.
     ///
     /// # Errors
-    /// [`OpenError`]: there is no connection any more then.
+    /// [`OpenError`]: the journal has no connection then.
     pub(super) fn share(&mut self) -> Result<(), OpenError> {
         if self.index == Index::Shared || self.tried.elapsed() < PAUSE {
             return Ok(());
@@ -70,7 +70,8 @@ impl Connections {
         };
         let reader = Arc::clone(&self.reader);
         let mut reader = locked(&reader);
-        // Both are closed first: while one is open, its way is that of the whole process.
+        // Both connections are closed first: as long as one is open, SQLite keeps the index in memory for
+        // every connection of this process.
         *reader = Connection::open_in_memory().map_err(closed)?;
         self.writer = Connection::open_in_memory().map_err(closed)?;
         let (writer, index) = schema::open(&self.path)?;

@@ -1,4 +1,4 @@
-//! How the journal fails.
+//! The errors of the journal.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use hersh_program::ProgramId;
 /// Why the journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// SQLite refused.
+    /// SQLite could not open the file.
     #[error(
         "journal {path} can't be opened: {source}; check the folder's permissions and free space"
     )]
     Sqlite {
-        /// The file.
+        /// The journal's file.
         path: String,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// The file is damaged.
@@ -23,37 +23,37 @@ pub enum OpenError {
         "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host adopt'"
     )]
     Damaged {
-        /// The file.
+        /// The journal's file.
         path: String,
-        /// What the check found first.
+        /// The first damage that the check found.
         message: String,
     },
-    /// A newer host wrote it.
+    /// A newer host wrote the journal.
     #[error("journal {path} has schema {found}, this host knows up to {known}; run the newer host")]
     TooNew {
-        /// The file.
+        /// The journal's file.
         path: String,
         /// Its schema version.
         found: u32,
-        /// The newest that this host knows.
+        /// The newest schema version that this host knows.
         known: u32,
     },
-    /// A program in a journal of an older host can't be brought back by this one.
+    /// An older host wrote the journal, and this host can't read a program in it or would decide otherwise.
     #[error("journal {path} is left as it was: {source}")]
     Unfit {
-        /// The file.
+        /// The journal's file.
         path: String,
-        /// What was found.
+        /// The error that the program's records gave.
         source: JournalError,
     },
-    /// It lies in the data folder, and is to be in a folder of its own.
+    /// A file of the journal lies in the data folder, although the journal has a folder of its own.
     #[error(
         "{path} was left behind, and journal_dir names {folder}: while no host runs, move it there with journal.db, journal.db-wal and journal.db-shm as far as they lie beside it"
     )]
     Elsewhere {
-        /// Where it is.
+        /// The path of the file that was left behind.
         path: String,
-        /// Where it is to be.
+        /// The journal's own folder, where the file has to be.
         folder: String,
     },
     /// The writer thread could not be started.
@@ -64,13 +64,13 @@ pub enum OpenError {
 /// Why something could not be written or read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum JournalError {
-    /// A program of that id is there already.
+    /// A program with this id exists already.
     #[error("a program named {0} exists")]
     Exists(ProgramId),
-    /// The user who would own it is gone.
+    /// The user who would own the new program was removed.
     #[error("the user {0} is gone")]
     NoOwner(String),
-    /// The token that it was asked for with gives the right to it no more.
+    /// The token of the request is not valid any more, or its user has another role.
     #[error(
         "the token that asked for this is not valid any more, or its user has another role; nothing has changed"
     )]
@@ -78,35 +78,35 @@ pub enum JournalError {
     /// The disk is full.
     #[error("the disk that holds the journal is full")]
     Full,
-    /// SQLite refused.
+    /// SQLite could not do it, for another reason than a full disk.
     #[error("journal: {0}")]
     Sqlite(String),
     /// A stored record can't be read.
     #[error("journal: record {seq} of {program} can't be read: {message}")]
     Unreadable {
-        /// Whose.
+        /// The program that the record belongs to.
         program: String,
-        /// Which.
+        /// The number of the record; 0 for the first state or the snapshot.
         seq: u64,
-        /// Why.
+        /// The reason why it can't be read.
         message: String,
     },
     /// A stored user or token can't be read.
     #[error("journal: a row of {table} can't be read: {message}")]
     BadRow {
-        /// The table.
+        /// The table of the row.
         table: &'static str,
-        /// Why.
+        /// The reason why it can't be read.
         message: String,
     },
-    /// This host decides otherwise than the one that wrote the journal.
+    /// This host decides otherwise at this record than the host that wrote the journal.
     #[error(
         "record {seq} of program {program} was written by a host that decided otherwise; start the version that wrote it"
     )]
     Diverged {
-        /// Whose.
+        /// The program that the record belongs to.
         program: ProgramId,
-        /// Which.
+        /// The number of the record.
         seq: u64,
     },
     /// The writer has ended: the host is shutting down.
@@ -115,7 +115,8 @@ pub enum JournalError {
 }
 
 impl OpenError {
-    /// What SQLite said of the database at `path`: that it is damaged, or something about the machine.
+    /// Returns the error for `source`, which SQLite gave for the database at `path`: [`Self::Damaged`] if the
+    /// file is damaged, otherwise [`Self::Sqlite`].
     pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         let path = path.display().to_string();
@@ -132,7 +133,7 @@ impl OpenError {
         }
     }
 
-    /// True for what the next start meets again.
+    /// Returns true for an error that the next start would meet again, so that a person has to act.
     pub fn needs_person(&self) -> bool {
         use rusqlite::ErrorCode;
         match self {
@@ -150,7 +151,7 @@ impl OpenError {
 }
 
 impl JournalError {
-    /// True for what the next start meets again.
+    /// Returns true for an error that the next start would meet again, so that a person has to act.
     pub fn needs_person(&self) -> bool {
         match self {
             Self::BadRow { .. } | Self::Unreadable { .. } | Self::Diverged { .. } => true,
@@ -180,7 +181,8 @@ impl From<JournalError> for driver::JournalError {
     }
 }
 
-/// Says what SQLite said, with the full disk told from the rest.
+/// Turns an error of SQLite into [`JournalError::Full`] if the disk had no room, otherwise into
+/// [`JournalError::Sqlite`].
 pub(super) fn explain(error: &rusqlite::Error) -> JournalError {
     match has_no_room(error) {
         true => JournalError::Full,
@@ -188,7 +190,8 @@ pub(super) fn explain(error: &rusqlite::Error) -> JournalError {
     }
 }
 
-/// Whether the disk had no room for what SQLite wanted, the index of its log among it.
+/// Returns whether SQLite failed because the disk had no room, be it for the database, for its log or for
+/// the index of the log.
 pub(super) fn has_no_room(error: &rusqlite::Error) -> bool {
     use rusqlite::{
         ErrorCode,

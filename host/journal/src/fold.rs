@@ -1,4 +1,4 @@
-//! From rows back to programs.
+//! Rebuilds programs from their rows.
 //!
 //! ```text
 //! snapshot, or the first state ──► + records after it ──► the program as it stands
@@ -9,13 +9,14 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{JournalError, ProgramRow, StoredProgram};
 
-/// Every program. Both statements read one snapshot of the database and go through it once.
+/// Returns every program. Both statements read the same state of the database, and each goes through it
+/// once.
 pub(super) fn every(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
     let one_view = connection.unchecked_transaction()?;
     every_in(&one_view)
 }
 
-/// Every program, within a transaction.
+/// Returns every program, within a transaction of the caller.
 pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
     let mut programs = connection.prepare(
         "SELECT row, id, owner, created_at_ms, initial, snapshot
@@ -34,7 +35,7 @@ pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, Jo
         let row = stored.row;
         let mut program = stored.begin()?;
         while let Some(record) = records.next_if(|record| {
-            // An error is taken out too, to be told.
+            // An error is taken out too, so that it is returned.
             record.as_ref().map_or(true, |record| record.program == row)
         }) {
             program.apply(&record?)?;
@@ -44,7 +45,7 @@ pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, Jo
     Ok(folded)
 }
 
-/// One program as it stood after record `until`; `None` if there is no such program.
+/// Returns one program as it stood after record `until`; `None` if there is no such program.
 pub(super) fn one(
     connection: &Connection,
     row: ProgramRow,
@@ -85,7 +86,7 @@ impl StoredProgram {
     }
 }
 
-/// What a fold begins with.
+/// The row of a program, which a fold begins with.
 struct StoredStart {
     row: i64,
     id: String,
@@ -157,7 +158,7 @@ impl StoredRecord {
         })
     }
 
-    /// The bytes that it takes as text, but for its numbers.
+    /// Returns how many bytes the record takes as text, without its numbers.
     pub(super) fn bytes(&self) -> usize {
         self.event.len() + self.effects.len()
     }

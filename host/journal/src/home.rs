@@ -1,5 +1,5 @@
-//! Where a host keeps its journal: in its data folder, or in a folder on a disk of its own, which no
-//! program can fill.
+//! Where a host keeps its journal: in its data folder, or in a folder of its own. On a disk of its own, no
+//! program can take the journal's room.
 
 use std::{
     fs,
@@ -18,7 +18,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// The journal of the host on the folder `data`, kept in `folder` if there is one.
+    /// The home of the journal of the host with the data folder `data`: in `folder` if there is one,
+    /// otherwise in `data`.
     #[must_use]
     pub fn new(data: &Path, folder: Option<&Path>) -> Self {
         Self {
@@ -27,26 +28,27 @@ impl Home {
         }
     }
 
-    /// The data folder, which the host locks.
+    /// Returns the data folder, which the host locks.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The folder of the journal.
+    /// Returns the folder of the journal.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The journal's file.
+    /// Returns the path of the journal's file.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.folder.join(JOURNAL_FILE)
     }
 
-    /// Looks whether the journal lies where it was before it got a folder of its own: a host would
-    /// begin another one. Its log left there alone would lose the last events.
+    /// Checks that no journal was left in the data folder when the journal got a folder of its own. Without
+    /// this check a host would begin a new journal. A log that was left behind alone holds the last events,
+    /// which would be lost.
     ///
     /// # Errors
     /// [`OpenError::Elsewhere`].
@@ -64,8 +66,8 @@ impl Home {
         })
     }
 
-    /// Keeps hosts with another data folder from the journal. One that lies in the data folder needs no
-    /// lock beside that one's.
+    /// Locks the journal's folder, so that no host with another data folder uses the same journal. Returns
+    /// `None` if the journal lies in the data folder, whose own lock is enough.
     ///
     /// # Errors
     /// [`LockError`].
@@ -76,10 +78,10 @@ impl Home {
         DataLock::take(&self.folder).map(Some)
     }
 
-    /// Makes the folder, which only the host's user can enter.
+    /// Makes the journal's folder, which only the host's user can enter.
     ///
     /// # Errors
-    /// As the file system says.
+    /// The error of the file system.
     pub fn make(&self) -> std::io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         let mut builder = fs::DirBuilder::new();

@@ -6,12 +6,12 @@
 //!    └────────── durable, or why not ───────┘
 //! ```
 //!
-//! One thread writes. Whatever waits when it comes round goes into one transaction, so that many
-//! programs share the price of one `fsync` (group commit). Readers use a connection of their own
-//! and never wait for the writer. What is old is folded into snapshots or forgotten (`retention`).
+//! One thread writes. It puts all writes that wait in the queue, up to a bound, into one transaction, so
+//! that many programs share the price of one `fsync` (group commit). Readers use a connection of their
+//! own and never wait for the writer. Old records are folded into snapshots or removed (`retention`).
 //!
-//! All SQL of a host is here, and nothing but SQL: who may do what, what an answer looks like and what
-//! a program does next are decided by others. They give and get rows, and never see a transaction.
+//! This crate holds all SQL of a host, and nothing but SQL. Other crates decide who may do what, how an
+//! answer looks and what a program does next. They give and get rows, and never see a transaction.
 
 mod accounts;
 mod answers;
@@ -61,15 +61,15 @@ use writer::{Job, Write};
 /// The journal's file in its folder.
 pub const JOURNAL_FILE: &str = "journal.db";
 
-/// Writes that wait for the writer thread. A full queue makes the next writer wait.
+/// The most writes that wait for the writer thread. A full queue makes the next caller wait.
 const QUEUE_LENGTH_MAX: usize = 1_024;
 
-/// Names a program's rows. A name that is used again gets new rows.
+/// The key of a program's rows. A new program with the name of a removed one gets another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProgramRow(i64);
 
 impl ProgramRow {
-    /// The number of its row, which no other program of the host has or had.
+    /// Returns the number of the program's row, which no other program of the host has or had.
     #[must_use]
     pub fn number(self) -> i64 {
         self.0
@@ -78,13 +78,14 @@ impl ProgramRow {
 
 /// A program as the journal holds it.
 pub struct StoredProgram {
-    /// Its rows.
+    /// The key of its rows.
     pub row: ProgramRow,
     /// The id of the user who owns it.
     pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
-    /// When its last event was taken in, or it was created, milliseconds since the Unix epoch.
+    /// When its last event was taken in, milliseconds since the Unix epoch; without events, when it was
+    /// created.
     pub last_event_ms: u64,
     /// The number of the last record that was folded into its snapshot; 0 without one.
     pub snapshot_seq: u64,
@@ -101,12 +102,12 @@ pub struct Journal {
     folder: Arc<Path>,
 }
 
-/// Who writes.
+/// How writes are carried out.
 #[derive(Clone, Debug)]
 enum Writer {
-    /// A thread, behind a queue.
+    /// By a thread that takes them from a queue.
     Thread(mpsc::Sender<Box<dyn Job>>),
-    /// The one who asks, with a probe at every commit.
+    /// By the task of the caller, with a probe at every commit.
     #[cfg(any(test, feature = "testkit"))]
     Probed(Arc<probed::Probed>),
 }
@@ -120,8 +121,8 @@ impl Journal {
         Self::open_with(path, None)
     }
 
-    /// Like [`Journal::open`], with room kept for what frees room: for a host that serves, whose
-    /// programs may fill the disk.
+    /// Like [`Journal::open`], with a reserve of room for writes that free room (see [`Purpose`]). A host
+    /// that serves needs it, because its programs may fill the disk.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -148,7 +149,7 @@ impl Journal {
     }
 
     /// Like [`Journal::open`], for tests: there is no thread, and `probe` decides before and after
-    /// every commit how it goes.
+    /// every commit how the write goes on.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is changed then.
@@ -167,17 +168,17 @@ impl Journal {
         })
     }
 
-    /// The folder that it lies in.
+    /// Returns the folder that the journal lies in.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What the writer measures.
+    /// Returns the measurements of the writer.
     pub fn metrics(&self) -> &JournalMetrics {
         &self.metrics
     }
 
-    /// Writes that wait.
+    /// Returns how many writes wait in the queue.
     pub fn queue_length(&self) -> usize {
         match &self.writer {
             Writer::Thread(queue) => queue.max_capacity() - queue.capacity(),
@@ -186,7 +187,7 @@ impl Journal {
         }
     }
 
-    /// Keeps a value of the host under `key`.
+    /// Stores a value of the host under `key`.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -202,7 +203,7 @@ impl Journal {
         .await
     }
 
-    /// Forgets the host's value under `key`.
+    /// Removes the host's value under `key`.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -214,7 +215,7 @@ impl Journal {
         .await
     }
 
-    /// The host's value under `key`. Blocks on the disk.
+    /// Returns the host's value under `key`. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -229,11 +230,11 @@ impl Journal {
         })
     }
 
-    /// Hands `work`, which says what came of something, to the writer without waiting for it: it is
-    /// carried out after everything handed over before and before everything handed over later.
+    /// Hands `work`, which notes the outcome of something, to the writer without waiting for the write.
+    /// The writer carries `work` out after all earlier writes and before all later ones.
     ///
     /// # Errors
-    /// [`JournalError::Closed`]; what `work` itself says goes to the log.
+    /// [`JournalError::Closed`]; an error of `work` itself goes to the log.
     pub(crate) async fn enqueue(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<(), JournalError> + Send + 'static,
@@ -247,13 +248,13 @@ impl Journal {
             .await
     }
 
-    /// Carries `work` out on the writer's thread, in a transaction that it may share with others;
-    /// what it wrote is on the disk when this returns. If the task acts for a token, its right is checked in
-    /// the same transaction, so that a token that was revoked meanwhile changes nothing.
+    /// Carries `work` out on the writer's thread, in a transaction that it may share with other writes.
+    /// What `work` wrote is on the disk when this returns. If the task acts for a token, the right of that
+    /// token is checked in the same transaction, so that a token that was revoked meanwhile changes nothing.
     ///
     /// # Errors
-    /// What `work` says, of which nothing is left then, [`JournalError::Revoked`], or what the disk
-    /// says.
+    /// The error of `work`, after which nothing of its work is written; [`JournalError::Revoked`]; or the
+    /// error of the disk.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
@@ -261,7 +262,7 @@ impl Journal {
         self.write_for(Purpose::Ordinary, work).await
     }
 
-    /// Like [`Journal::write`], for what frees room: it may use the room that is kept for that.
+    /// Like [`Journal::write`], for work that frees room: it may use the journal's reserve.
     ///
     /// # Errors
     /// As [`Journal::write`].
@@ -285,7 +286,7 @@ impl Journal {
             .await
     }
 
-    /// Like [`Journal::write_for`], by this right instead of the task's.
+    /// Like [`Journal::write_for`], but checks `right` instead of the task's own right.
     async fn write_by<T: Send + 'static>(
         &self,
         purpose: Purpose,
@@ -300,7 +301,7 @@ impl Journal {
             work(transaction)
         };
         let (reply, answer) = oneshot::channel();
-        // The one who asked may have gone away; what was written stands.
+        // The caller may have stopped waiting for the answer; what was written stays.
         let tell = move |outcome| drop(reply.send(outcome));
         self.hand_over(Box::new(Write::new(purpose, work, tell)))
             .await?;
@@ -308,15 +309,16 @@ impl Journal {
     }
 
     /// Waits until every write queued before is on the disk, and checks that the right of this task still
-    /// holds. Call it before a change outside the journal, which no transaction checks.
+    /// holds. Call it before a change outside the journal: no transaction checks the right for that, so a
+    /// revoked token could still make the change.
     ///
     /// # Errors
-    /// [`JournalError::Revoked`], or as the disk says.
+    /// [`JournalError::Revoked`], or the error of the disk.
     pub async fn flush(&self) -> Result<(), JournalError> {
         self.write_freeing(|_| Ok(())).await
     }
 
-    /// Waits until the writer has ended, which it does only by a defect while there is a handle.
+    /// Waits until the writer has ended. While a handle exists, only a defect ends the writer.
     pub async fn writer_ended(&self) {
         match &self.writer {
             Writer::Thread(queue) => queue.closed().await,
@@ -329,7 +331,7 @@ impl Journal {
     #[cfg(any(test, feature = "testkit"))]
     pub async fn break_writer(&self) {
         let defect = self.write(|_| -> Result<(), JournalError> { panic!("a defect") });
-        // The writer that answers is gone.
+        // The writer panics before it can answer, so an error is expected here.
         let _ = defect.await;
     }
 
@@ -344,10 +346,10 @@ impl Journal {
         }
     }
 
-    /// Reads on a connection that can't write. Blocks on the disk.
+    /// Calls `work` with a connection that can't write. Blocks on the disk.
     ///
     /// # Errors
-    /// What `work` says.
+    /// The error of `work`.
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, JournalError>,

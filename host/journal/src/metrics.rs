@@ -1,4 +1,4 @@
-//! What the journal's writer measures.
+//! The measurements of the journal's writer.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Upper bounds of a commit's time, seconds. One is mostly one sync of the disk.
+/// Upper bounds of a commit's time, seconds. A commit is mostly one sync of the disk.
 const COMMIT_SECONDS: [f64; 11] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 ];
 /// Upper bounds of the number of writes in one transaction.
 const BATCH_WRITES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// What the journal's writer measures; clones count together.
+/// The measurements of the journal's writer; clones count together.
 #[derive(Clone, Debug)]
 pub struct JournalMetrics {
     commit_seconds: Histogram,
@@ -33,7 +33,7 @@ impl Default for JournalMetrics {
 }
 
 impl JournalMetrics {
-    /// One transaction of `writes` writes is over.
+    /// Counts one transaction of `writes` writes that took `took`; `done` says whether it was written.
     pub fn committed(&self, writes: usize, took: Duration, done: bool) {
         self.commit_seconds.observe(took.as_secs_f64());
         self.batch_writes
@@ -43,7 +43,7 @@ impl JournalMetrics {
         }
     }
 
-    /// Registers it, so that it is collected with the rest.
+    /// Registers the metrics in `registry`, so that they are collected with the others.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "journal_commit_duration_seconds",

@@ -1,5 +1,5 @@
-//! A journal that can be made to refuse, linger or die at any commit, for tests. It writes where
-//! the one who asks stands, one write a transaction, so that nothing depends on threads.
+//! A journal for tests that can be made to refuse, linger or die at any commit. It writes on the task of
+//! the caller, one write for each transaction, so that nothing depends on threads.
 
 use std::{
     sync::{
@@ -16,27 +16,27 @@ use super::{
     writer::{self, Job},
 };
 
-/// A moment at which a journal is asked how to go on.
+/// A moment at which the probe decides how the journal goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitPoint {
     /// Nothing of the write is on the disk.
     Before,
-    /// It is, and nobody has heard of it.
+    /// The write is on the disk, and its caller was not told yet.
     After,
 }
 
-/// How a journal goes on.
+/// How a journal goes on with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
-    /// As if nobody had asked.
+    /// As usual.
     #[default]
     Proceed,
-    /// After this time.
+    /// As usual, but after this time.
     Linger(Duration),
-    /// As on a full disk: the one who asked is told that nothing was written. Only before a
+    /// As on a full disk: the caller is told that nothing was written. Only before a
     /// commit; after it there is nothing left to refuse.
     Refuse,
-    /// As when the host is killed: neither this write nor any later one is answered or made.
+    /// As when the host is killed: this write is not answered, and no later one is made or answered.
     Die,
 }
 
@@ -57,7 +57,7 @@ impl Probed {
         }
     }
 
-    /// Carries `job` out and answers it, unless the probe has it otherwise.
+    /// Carries `job` out and answers it, unless the probe decides otherwise.
     pub(super) async fn write(&self, job: Box<dyn Job>) {
         if !self.goes_on(CommitPoint::Before).await {
             return job.answer(Err(JournalError::Full));
@@ -76,7 +76,7 @@ impl Probed {
         }
     }
 
-    /// Waits as the probe says, for ever when it is dead. False if the write is to be refused.
+    /// Waits as the probe says, for ever if the journal is dead. Returns false if the write is to be refused.
     async fn goes_on(&self, point: CommitPoint) -> bool {
         if self.is_dead.load(Ordering::Acquire) {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! The rows of programs: created, appended to, read, removed.
+//! The rows of programs and of their records: creates, appends, reads and removes them.
 
 use hersh_base::right::Right;
 use hersh_program::{Event, Program, ProgramId, ProgramRecord, UserId};
@@ -6,15 +6,16 @@ use rusqlite::{ErrorCode, Transaction};
 
 use super::{Journal, JournalError, KeptAnswer, ProgramRow, Purpose, StoredProgram, fold, to_json};
 
-/// The most that one page of records takes as text, bytes, but for its first record. A record holds
-/// the manifest with its environment, up to half a megabyte; a thousand of them would be the host's memory.
+/// The most that one page of records takes as text, bytes; a longer first record is a page by itself. A
+/// record may hold the manifest with its environment, up to half a megabyte, and a thousand of those
+/// could take all memory of the host.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Records in a row.
+/// Consecutive records of one program.
 pub struct Page {
     /// The records, oldest first.
     pub records: Vec<ProgramRecord>,
-    /// There are others behind them.
+    /// Whether the program has later records that are not on this page.
     pub has_more: bool,
 }
 
@@ -22,7 +23,7 @@ impl Journal {
     /// Stores a new program of `owner`.
     ///
     /// # Errors
-    /// [`JournalError::Exists`] if the name is taken; others as the disk says.
+    /// [`JournalError::Exists`] if the name is taken, or the error of the disk.
     pub async fn create(
         &self,
         owner: &str,
@@ -35,10 +36,11 @@ impl Journal {
             .await
     }
 
-    /// Stores a new program of a user of the host, and the answer to a call that may be repeated.
+    /// Stores a new program of `owner`, a user of the host, and `kept`, the answer to the call that
+    /// created it, so that a repeated call gets the same answer.
     ///
     /// # Errors
-    /// Like [`Journal::create`], and [`JournalError::NoOwner`].
+    /// As [`Journal::create`], and [`JournalError::NoOwner`].
     pub async fn create_once(
         &self,
         owner: &UserId,
@@ -49,7 +51,7 @@ impl Journal {
         let (id, owner) = (initial.id.clone(), owner.clone());
         let initial = to_json(initial)?;
         self.write(move |transaction| {
-            // The owner may have been removed since the call was let in.
+            // The owner may have been removed since the host accepted the call.
             let is_there = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
             if !transaction.query_row(is_there, [owner.as_str()], |row| row.get(0))? {
                 return Err(JournalError::NoOwner(owner.to_string()));
@@ -63,8 +65,8 @@ impl Journal {
         .await
     }
 
-    /// Appends a record; it is on the disk when this returns. A record of the same number, left
-    /// by an attempt whose outcome nobody learned, is replaced.
+    /// Appends a record, which is on the disk when this returns. Replaces a record of the same number: an
+    /// earlier attempt whose outcome is not known may have left one.
     ///
     /// # Errors
     /// When the journal can't be read or written; the record is then not in the journal.
@@ -76,7 +78,7 @@ impl Journal {
         self.append_by(row, record, None).await
     }
 
-    /// Like [`Journal::append`], if `right` holds then.
+    /// Like [`Journal::append`], but only if `right` holds when the record is written.
     ///
     /// # Errors
     /// As [`Journal::append`], and [`JournalError::Revoked`].
@@ -104,7 +106,7 @@ impl Journal {
         .await
     }
 
-    /// Forgets a program and its records.
+    /// Removes a program and its records from the journal.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -116,8 +118,8 @@ impl Journal {
         .await
     }
 
-    /// Every program as it stands after its last record, in the order of creation. Blocks on the
-    /// disk; holds one program's records at a time.
+    /// Returns every program as it stands after its last record, in the order of creation. Blocks on the
+    /// disk; keeps the records of only one program in memory at a time.
     ///
     /// # Errors
     /// [`JournalError::Unreadable`] or [`JournalError::Diverged`] names the record that this host
@@ -126,7 +128,7 @@ impl Journal {
         self.read(fold::every)
     }
 
-    /// One program as it stood after record `until`, for tests; `None` if there is no such program.
+    /// Returns one program as it stood after record `until`, for tests; `None` if there is no such program.
     ///
     /// # Errors
     /// As [`Journal::load`].
@@ -139,7 +141,8 @@ impl Journal {
         self.read(|reader| fold::one(reader, row, until))
     }
 
-    /// At most `limit` records of a program after `seq`, those that are kept. Blocks on the disk.
+    /// Returns at most `limit` stored records of a program with numbers above `after_seq`. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`JournalError::Unreadable`] names the record that this host can't read.
@@ -153,7 +156,7 @@ impl Journal {
         Ok(page.records)
     }
 
-    /// Like [`Journal::records`], and no more than 2 MiB of text beside the first.
+    /// Like [`Journal::records`], with at most 2 MiB of text; a longer first record is a page by itself.
     ///
     /// # Errors
     /// As [`Journal::records`].
@@ -173,7 +176,7 @@ impl Journal {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Page, JournalError> {
-        // The database counts no further, so there is nothing after that.
+        // The numbers of the database end at `i64::MAX`, so no record has a higher one.
         let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
         let mut stored = Vec::new();
         let mut bytes = 0_usize;
@@ -200,8 +203,9 @@ impl Journal {
     }
 }
 
-/// What somebody asks for can wait until there is room, unless it ends something. All else is what
-/// came of that, of a start of the host or of the end of a container.
+/// Returns the purpose of the record of `event`. A user's request can wait until there is room, unless it
+/// ends something. All other events note what came of a request, of a start of the host or of the end of
+/// an instance.
 fn purpose(event: &Event) -> Purpose {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested | Event::SourceReplaced { .. } => {

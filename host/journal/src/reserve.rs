@@ -1,15 +1,16 @@
-//! Room that the journal keeps for what frees room.
+//! The journal's reserve: room for writes that free room.
 //!
-//! A program that fills the disk takes every block that becomes free, so nothing that is merely free
-//! can be kept for anybody. What the journal's files hold already can:
+//! A program that fills the disk takes every block that becomes free, so free blocks can't be kept for
+//! the journal. Only blocks that the journal's files already hold can be kept:
 //!
 //! ```text
 //! database ── pages without content ◄── new rows go there first
 //! log      ── never cut shorter     ◄── written over from its start after each fold
 //! ```
-//! Whatever is written takes of the pages, and they are made up for as long as the disk has room.
-//! Once it has none, what is left is for [`Purpose::Freeing`] alone: stop, remove, and what came of
-//! them. (A file system that never writes over a block, such as Btrfs or ZFS, keeps no such room.)
+//! Every write uses up pages of the reserve, and the reserve is refilled as long as the disk has room.
+//! Once the disk has none, the pages that are left serve only writes with [`Purpose::Freeing`]: stop,
+//! remove, and their outcomes. (A file system that never writes over a block, such as Btrfs or ZFS, keeps
+//! no such room.)
 
 use std::{
     fs,
@@ -21,47 +22,47 @@ use rusqlite::Connection;
 
 use super::{JournalError, error::explain};
 
-/// What a write is for.
+/// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It may wait until there is room.
+    /// A write that can wait until the disk has room. It may not use the reserve.
     Ordinary,
-    /// It ends something, frees room, or says what came of what was begun.
+    /// A write that ends something, frees room, or notes the outcome of something that was begun.
     Freeing,
 }
 
-/// Pages of the reserve once it is made up, 5 MiB: some thousand events, and a log as long, which
+/// The pages of a full reserve, 5 MiB: room for some thousand events, and for a log as long, which
 /// passes the 1,000 pages after which it is folded.
 const PAGES: u64 = 1_280;
-/// On a small disk it is this part of it.
+/// On a small disk, a full reserve is the disk's size divided by this number.
 const DISK_PART: u64 = 64;
 const PAGE_BYTES: u64 = 4_096;
-/// An attempt to make it up that did not succeed is repeated after so long.
+/// The time between two attempts to refill the reserve.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Where the pages are for the moment between being taken and being given back.
+/// The key in the table `meta` of the row that fills the pages for a moment, until it is deleted again.
 const META_RESERVE: &str = "reserve";
 
 /// The reserve of one journal.
 pub(super) struct Reserve {
     database: PathBuf,
     log: PathBuf,
-    /// How many pages it has once it is made up.
+    /// How many pages it has when it is full.
     pages: u64,
-    /// How the last attempt to make it up ended, if it is not made up.
+    /// When the last attempt to refill it was made, and how it ended; `None` if the reserve is full.
     attempt: Option<(Instant, Level)>,
 }
 
-/// How the reserve stands.
+/// Whether the reserve can be refilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// Anybody may write.
+    /// Every write is allowed.
     Whole,
-    /// The disk has no room to make it up.
+    /// The disk has no room to refill the reserve: only writes that free room are allowed.
     Short,
 }
 
 impl Reserve {
-    /// That of the journal at `database`.
+    /// The reserve of the journal at `database`.
     pub(super) fn new(database: &Path) -> Self {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
@@ -73,7 +74,7 @@ impl Reserve {
         }
     }
 
-    /// Makes the reserve up if much of it is gone. Between two transactions only.
+    /// Refills the reserve if much of it is used up. Call it only between two transactions.
     pub(super) fn keep(&mut self, connection: &Connection) -> Level {
         if self.is_whole(connection) {
             self.note(None);
@@ -86,7 +87,7 @@ impl Reserve {
         }
         let level = match self.make_up(connection) {
             Err(JournalError::Full) => Level::Short,
-            // What else may be wrong is told by the next write.
+            // The next write reports any other failure.
             Ok(()) | Err(_) => Level::Whole,
         };
         self.note(Some((Instant::now(), level)));
@@ -110,12 +111,12 @@ impl Reserve {
     fn is_whole(&self, connection: &Connection) -> bool {
         let log_bytes = fs::metadata(&self.log).map_or(0, |log| log.len());
         let free = number(connection, "PRAGMA freelist_count");
-        // It is made up when less than half is left.
+        // The reserve is refilled only when less than half of its pages are left.
         log_bytes >= self.pages * PAGE_BYTES && free.is_ok_and(|free| free >= self.pages / 2)
     }
 
-    /// Fills all pages, so that the disk gives blocks for them, in the log and then in the database,
-    /// and empties them again.
+    /// Fills all pages of the reserve and empties them again, so that the file system gives them blocks, in
+    /// the log and then in the database.
     fn make_up(&self, connection: &Connection) -> Result<(), JournalError> {
         connection.execute(
             "INSERT INTO meta (key, value) VALUES (?1, hex(zeroblob(?2)))
@@ -124,14 +125,14 @@ impl Reserve {
         )?;
         fold_log(connection)?;
         if !self.has_blocks(connection)? {
-            // A reader kept the log from being folded; the next look tries again.
+            // A reader kept the log from being folded; the next attempt comes after the pause.
             return Ok(());
         }
         connection.execute("DELETE FROM meta WHERE key = ?1", [META_RESERVE])?;
         Ok(())
     }
 
-    /// Whether the database file is as long as it is meant to be once the log is folded.
+    /// Returns whether the database file is as long as all its pages, as it is once the log is folded.
     fn has_blocks(&self, connection: &Connection) -> Result<bool, JournalError> {
         let pages = number(connection, "PRAGMA page_count")?;
         let bytes = fs::metadata(&self.database).map_or(0, |database| database.len());
@@ -139,8 +140,8 @@ impl Reserve {
     }
 }
 
-/// Moves what stands in the log into the database, as far as readers allow: the next transaction
-/// begins at the log's start again.
+/// Moves the content of the log into the database, as far as readers allow. If all of it was moved, the
+/// next transaction begins at the log's start again.
 pub(super) fn fold_log(connection: &Connection) -> Result<(), JournalError> {
     let folded = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     folded.map_err(|error| explain(&error))

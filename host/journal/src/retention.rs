@@ -1,4 +1,4 @@
-//! What the journal forgets, so that it stays bounded however long a host lives.
+//! Removes old rows of the journal, so that its size stays bounded however long a host runs.
 //!
 //! ```text
 //! program: every 100 records ─► snapshot, so that a start folds few ─► the newest 900 stay to be read,
@@ -11,30 +11,31 @@ use rusqlite::{Connection, params};
 
 use super::{Journal, JournalError, ProgramRow, fold, to_json};
 
-/// No program has more records than this; older ones are in its snapshot only.
+/// The most records of one program; older ones remain only in its snapshot.
 pub const RECORDS_MAX: u64 = 1_000;
-/// The most bytes (as text) of one program's records; those since its snapshot always stay. All programs share
-/// the journal's disk, and one record may hold a manifest of half a megabyte.
+/// The most bytes (as text) of one program's records; records newer than its snapshot always stay. All
+/// programs share the journal's disk, and one record may hold a manifest of half a megabyte.
 pub(super) const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// A program's state is stored anew after this many records: the most that a start has to fold.
+/// How many records come between two snapshots of a program: the most that a start has to fold.
 pub const SNAPSHOT_EVERY: u64 = 100;
-/// The newest entries of the audit log about changes stay.
+/// The most rows of the audit log about changes; the newest stay.
 pub(super) const AUDIT_ROWS_MAX: u64 = 500_000;
-/// Of these, the newest of one user: whoever makes many pushes out none but its own.
+/// The most of these rows for one user: a user who makes many changes pushes out only its own rows.
 pub(super) const AUDIT_ROWS_PER_USER_MAX: u64 = 25_000;
-/// The newest entries of the audit log about what changed nothing; beside those about changes.
+/// The most rows of the audit log about requests that changed nothing; they count apart from changes.
 pub(super) const AUDIT_REPEATS_MAX: u64 = 50_000;
-/// Of these, the newest of one user.
+/// The most of these rows for one user.
 pub(super) const AUDIT_REPEATS_PER_USER_MAX: u64 = 2_500;
-/// An answer is repeated to the same idempotency key for this long.
+/// How long the answer to an idempotency key is repeated, milliseconds.
 pub const IDEMPOTENCY_MS: u64 = 24 * 60 * 60 * 1_000;
-/// The most rows that one of a transaction's few statements removes, so that no write waits long behind it.
+/// The most rows that one statement of `prune` removes. A transaction has few such statements, so no write
+/// waits long behind it.
 const ROWS_PER_DELETE_MAX: u64 = 5_000;
 
 impl Journal {
     /// Stores the state of a program after its record `until` and removes the records that are too
-    /// old, in one transaction on the writer's thread: a crash leaves all of it or nothing. A
-    /// program that is gone is a success.
+    /// old. Both happen in one transaction on the writer's thread: a crash leaves both or neither. Succeeds
+    /// if the program was removed.
     ///
     /// # Errors
     /// As [`Journal::load`]; nothing is changed then.
@@ -43,8 +44,8 @@ impl Journal {
             .await
     }
 
-    /// Removes audit entries and idempotent answers that are too many or too old at `now_ms`
-    /// (milliseconds since the Unix epoch); how many.
+    /// Removes the audit rows that are too many and the idempotent answers that are too old at `now_ms`
+    /// (milliseconds since the Unix epoch). Returns how many rows it removed.
     ///
     /// # Errors
     /// When the journal can't be read or written; what was removed before stays removed.
@@ -80,7 +81,7 @@ fn compact(connection: &Connection, row: ProgramRow, until: u64) -> Result<(), J
             row.0,
             snapshot.seq.saturating_sub(RECORDS_MAX - SNAPSHOT_EVERY),
         ))?;
-    // Records newer than the snapshot stay: a start folds them into it.
+    // Records newer than the snapshot stay: a start applies them to it.
     connection
         .prepare_cached(
             "DELETE FROM records WHERE program = ?1 AND seq <= ?2 AND seq <=
@@ -110,8 +111,8 @@ fn prune(connection: &Connection, oldest_ms: u64) -> Result<u64, JournalError> {
     Ok(u64::try_from(pruned).unwrap_or(u64::MAX))
 }
 
-/// Removes the oldest of one kind of entries: of each user those over `of_one`, of all those over
-/// `of_all`. Numbers have gaps, so rows are counted.
+/// Removes the oldest audit rows of one kind: first those over `of_one` for each user, then those over
+/// `of_all` in total. Rows are counted, because their numbers have gaps.
 fn prune_audit(
     connection: &Connection,
     is_change: bool,

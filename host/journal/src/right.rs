@@ -1,11 +1,11 @@
-//! Whether a right holds, asked in the transaction of what is done by it.
+//! Checks whether a right still holds, in the transaction of the change that needs it.
 
 use hersh_base::right::Right;
 use rusqlite::Transaction;
 
 use super::JournalError;
 
-/// Whether `right` holds in the midst of `transaction`.
+/// Checks that `right` holds, as `transaction` sees its token and its user.
 ///
 /// # Errors
 /// [`JournalError::Revoked`].

@@ -1,4 +1,4 @@
-//! Opening, checking and migrating the database file.
+//! Opens, checks and migrates the database file.
 
 use std::{path::Path, time::Duration};
 
@@ -15,17 +15,17 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("0005.sql"),
 ];
 
-/// The log is cut back to this size once it was folded into the database.
+/// The size to which the log is cut back once it was folded into the database, bytes.
 const LOG_BYTES_MAX: u32 = 64 * 1024 * 1024;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the index of the log is.
+/// Where SQLite keeps the index of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Index {
-    /// In a file beside the database: other processes may read it meanwhile.
+    /// In a file beside the database: other processes can read the database meanwhile.
     Shared,
-    /// In the memory of this process, which has the database to itself. SQLite makes the file anew at
-    /// each start, and on a full disk it can't.
+    /// In the memory of this process: no other process can use the database. This is for a full disk, where
+    /// SQLite can't make the index file, which it makes anew at each start.
     Own,
 }
 
@@ -38,8 +38,8 @@ impl Index {
     }
 }
 
-/// Opens the writer's connection: creates, checks and migrates. A journal that is refused is left as
-/// it was, byte by byte.
+/// Opens the writer's connection; creates, checks and migrates the database. If the journal is refused,
+/// its file is unchanged, byte by byte.
 pub(super) fn open(path: &Path) -> Result<(Connection, Index), OpenError> {
     match open_by(Index::Shared, path) {
         Err(OpenError::Sqlite { source, .. }) if has_no_room(&source) => {
@@ -69,7 +69,7 @@ pub(super) fn open_reader(path: &Path, index: Index) -> Result<Connection, OpenE
     let sqlite = |source| OpenError::sqlite(path, source);
     let flags = match index {
         Index::Shared => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        // A read-only one would let go of the lock that keeps other processes out.
+        // A read-only connection would release the lock that keeps other processes out.
         Index::Own => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     };
     let connection = index.connect(path, flags).map_err(sqlite)?;
@@ -80,9 +80,9 @@ pub(super) fn open_reader(path: &Path, index: Index) -> Result<Connection, OpenE
     Ok(connection)
 }
 
-/// Settings of this connection, which change nothing in the file. The log stays as it is when the
-/// connection is closed: one that a crash left may be one to refuse, and on a full disk no other could
-/// be made.
+/// Configures the connection, and changes nothing in the file. Closing the connection does not fold the
+/// log: a log that a crash left may belong to a journal that is refused and must stay unchanged, and on a
+/// full disk no new log could be made.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -91,12 +91,12 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)
 }
 
-/// Which migration the database is at; 0 for one that is no journal yet.
+/// Returns the schema version of the database; 0 if it is not a journal yet.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Refuses a database of a newer host.
+/// Refuses a schema version that this host does not know, because a newer host wrote the database.
 pub(super) fn known(found: u32, path: &Path) -> Result<(), OpenError> {
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     if found > known {
@@ -122,7 +122,7 @@ pub(super) fn check_whole(connection: &Connection, path: &Path) -> Result<(), Op
     }
 }
 
-/// Checks the structure, quickly: at every start.
+/// Checks the structure of the database. It is quick enough for every start.
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     check_by(connection, "PRAGMA quick_check(1)", path)
 }
@@ -138,7 +138,8 @@ fn check_by(connection: &Connection, pragma: &str, path: &Path) -> Result<(), Op
     }
 }
 
-/// A check that could not be made to its end: for want of room, or because of what it met.
+/// Returns the error for a check that failed: [`OpenError::Sqlite`] if the disk had no room, otherwise
+/// [`OpenError::Damaged`].
 fn unchecked(path: &Path, source: rusqlite::Error) -> OpenError {
     if !has_no_room(&source) {
         return damaged(path, source.to_string());
@@ -161,7 +162,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     if found as usize == MIGRATIONS.len() {
         return Ok(());
     }
-    // All or nothing, and nothing if a program in it can't be brought back.
+    // All migrations are committed together, or none, if this host can't read a program in the journal.
     let transaction = connection.transaction().map_err(sqlite)?;
     for (version, migration) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
         transaction.execute_batch(migration).map_err(sqlite)?;

@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The thread that carries out all writes to the journal.
 
 use std::time::Instant;
 
@@ -13,27 +13,27 @@ use super::{
     reserve::{Level, Reserve, fold_log},
 };
 
-/// Writes that share one transaction. Bounds how long the first of them waits.
+/// The most writes that share one transaction. Bounds how long the first of them waits.
 const BATCH_LENGTH_MAX: usize = 512;
-/// The same while the disk is full: what they write must fit into the log as it is.
+/// The most while the disk is full: all that they write must fit into the log, which can't grow then.
 const BATCH_LENGTH_MAX_ON_RESERVE: usize = 32;
 
-/// One write: carried out inside a transaction, answered once that is on the disk.
+/// One write: carried out inside a transaction, answered once the transaction is on the disk.
 pub(super) trait Job: Send {
-    /// What it is for.
+    /// Returns the purpose of the write.
     fn purpose(&self) -> Purpose;
 
     /// Carries the write out and keeps its outcome.
     ///
     /// # Errors
-    /// What the one who asked is told, too.
+    /// The error that the caller is told, too.
     fn execute(&mut self, transaction: &Transaction<'_>) -> Result<(), JournalError>;
 
-    /// Answers the one who asked: with the outcome kept, or with what the commit said.
+    /// Tells the caller the kept outcome, or the error of the commit if that failed.
     fn answer(self: Box<Self>, committed: Result<(), JournalError>);
 }
 
-/// A write as a function over the transaction, and who is told of its outcome.
+/// A write: a function over the transaction, and a function that tells the caller its outcome.
 pub(super) struct Write<T, F, D> {
     purpose: Purpose,
     work: Option<F>,
@@ -80,7 +80,7 @@ where
     }
 }
 
-/// A write of several statements that fails leaves none of them behind.
+/// Carries `work` out inside a savepoint: if it fails, none of its statements stays in the transaction.
 fn alone<T>(
     transaction: &Transaction<'_>,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError>,
@@ -102,7 +102,7 @@ fn alone<T>(
     outcome
 }
 
-/// Writes until every handle is dropped.
+/// Runs the writer thread: carries out writes in batches until every handle of the journal is dropped.
 pub(super) fn run(
     mut connections: Connections,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
@@ -123,16 +123,18 @@ pub(super) fn run(
         });
         metrics.committed(writes, began.elapsed(), done);
         if level == Level::Short {
-            // The log must not grow: the next transaction begins at its start again.
+            // The log can't grow on a full disk. Once it is folded, the next transaction overwrites it from
+            // its start.
             say_if_failed(fold_log(&connections.writer));
         }
     }
-    // The log stays when the connection is closed, because a start on a full disk could make no other.
+    // The log is folded but stays when the connection is closed: a start on a full disk could not make a
+    // new one.
     say_if_failed(fold_log(&connections.writer));
 }
 
-/// Fills a batch with `first` and what waits behind it. What may wait until there is room is refused
-/// while there is none.
+/// Fills a batch with `first` and the writes that wait behind it. While the disk has no room, refuses the
+/// writes that can wait.
 fn gather(
     batch: &mut Vec<Box<dyn Job>>,
     first: Box<dyn Job>,
@@ -169,9 +171,9 @@ fn say_if_failed(folded: Result<(), JournalError>) {
     }
 }
 
-/// Carries a batch out in one transaction, then gives each write its outcome: nobody hears of
-/// success before the commit. A write that fails by itself fails alone; a commit that fails, fails
-/// them all. True if it was written.
+/// Carries a batch out in one transaction, then gives each write its outcome: no caller hears of
+/// success before the commit. A write with an error of its own fails alone; if the commit fails, all
+/// writes of the batch fail. Returns true if the batch was written.
 pub(super) fn commit(
     connection: &mut Connection,
     batch: &mut Vec<Box<dyn Job>>,
@@ -191,8 +193,8 @@ fn carry_out(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<
     let transaction = connection.transaction()?;
     for job in batch {
         let done = job.execute(&transaction);
-        // A full disk or one that fails can make SQLite take the whole transaction back. What followed
-        // would be written by itself, and those who asked would be told that it was not.
+        // A full or failing disk can make SQLite roll back the whole transaction. The writes that follow
+        // would then be committed one by one, and their callers would be told that they failed.
         if transaction.is_autocommit() {
             return done.and(Err(JournalError::Sqlite(
                 "the transaction was taken back".to_owned(),

@@ -1,4 +1,4 @@
-//! Bounds of what a manifest may say, and what one is told that passes them.
+//! Checks values of a manifest against their bounds, and makes the error for a value outside of them.
 
 use hersh_wire as wire;
 
@@ -7,19 +7,19 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 pub(crate) const TIB: u64 = 1 << 40;
 
-/// A manifest that can't be used: the key, what it says, what it may say.
+/// A manifest that can't be used: the key, its value, and the rule that the value breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value} can't be used: {rule}")]
 pub struct ManifestError {
     /// The key as it stands in `hersh.toml`, such as `resources.memory`.
     pub key: String,
-    /// What it was set to.
+    /// The value that the key has.
     pub value: String,
-    /// What it may be.
+    /// The rule for values of the key.
     pub rule: String,
 }
 
-/// A time within its bounds, milliseconds.
+/// Returns the time that was asked for, or `usual_ms`, milliseconds. Refuses a time outside of the bounds.
 pub(crate) fn span(
     key: &str,
     asked: Option<wire::Span>,
@@ -36,7 +36,7 @@ pub(crate) fn span(
     })
 }
 
-/// A size within its bounds, bytes.
+/// Returns the size that was asked for, or `usual`, bytes. Refuses a size outside of the bounds.
 pub(crate) fn size(
     key: &str,
     asked: Option<wire::ByteSize>,
@@ -52,7 +52,7 @@ pub(crate) fn size(
     })
 }
 
-/// A value within its bounds.
+/// Returns the value that was asked for, or `usual`. Refuses a value outside of the bounds.
 pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
     key: &str,
     asked: Option<T>,

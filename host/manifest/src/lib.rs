@@ -1,4 +1,5 @@
-//! `hersh.toml` and the manifest of a request: read into the manifest that runs, and shown again.
+//! Reads `hersh.toml`, or the manifest of a request, into the manifest that is in force, and turns that
+//! back into the form that people write.
 //!
 //! ```
 //! let asked = toml::from_str("[resources]\nmemory = \"64MiB\"")?;

@@ -1,4 +1,4 @@
-//! What a program asks for against what the machine has.
+//! Compares the limits of a program with the size of the machine.
 
 use hersh_base::surroundings::MachineSize;
 use hersh_program::Limits;
@@ -6,8 +6,8 @@ use hersh_wire::ByteSize;
 
 use crate::ManifestError;
 
-/// Checks that no program is promised more than the machine has: it could never get it, and an engine
-/// tells so only at the start.
+/// Checks that a program does not ask for more than the machine has: the program could never get that much,
+/// and an engine reports it only at the start.
 ///
 /// # Errors
 /// [`ManifestError`] names the key and what the machine has.

@@ -1,18 +1,18 @@
-//! How a program is reached: its port, what makes it ready, and what the proxy allows.
+//! Reads how a program is reached: its port, its readiness probe, and the limits of the proxy.
 
 use hersh_program::{ProxyRules, Readiness};
 use hersh_wire as wire;
 
 use crate::bounds::{GIB, KIB, ManifestError, size, span};
 
-/// Headers that a manifest adds, each way.
+/// The most headers that a manifest may add for requests, and the same for responses.
 const EXTRA_HEADERS_MAX: usize = 32;
 
 const SECOND_MS: u64 = 1_000;
 const HOUR_MS: u64 = 3_600 * SECOND_MS;
 
-/// What makes a program ready, and where. Without a network, it is reached by its socket, whatever
-/// the port.
+/// Reads the probe that tells when a program is ready, and its port. A program without a network is reached
+/// by its socket, whatever the port is.
 pub(crate) fn readiness(asked: &wire::Manifest) -> Result<Readiness, ManifestError> {
     let probe = asked.readiness.clone().unwrap_or_default();
     let port = port(asked.port, probe.port)?;
@@ -32,7 +32,7 @@ pub(crate) fn readiness(asked: &wire::Manifest) -> Result<Readiness, ManifestErr
     })
 }
 
-/// The one port, by either of its names.
+/// Returns the port of the program, which a manifest can set under two names.
 fn port(own: Option<u16>, probed: Option<u16>) -> Result<u16, ManifestError> {
     let refuse = |key: &str, port: u16, rule: String| {
         let (key, value) = (key.into(), port.to_string());
@@ -55,14 +55,14 @@ fn port(own: Option<u16>, probed: Option<u16>) -> Result<u16, ManifestError> {
     }
 }
 
-/// What the proxy allows.
+/// Reads the limits of the proxy.
 pub(crate) fn proxy_rules(asked: &wire::Proxy) -> Result<ProxyRules, ManifestError> {
     let usual = ProxyRules::default();
     let (head, least, most) = (u64::from(usual.head_bytes), KIB, 256 * KIB);
     let head_bytes = size("proxy.head", asked.head, head, least, most)?;
     Ok(ProxyRules {
         body_bytes: size("proxy.body", asked.body, usual.body_bytes, KIB, GIB)?,
-        // Within its bounds by the line above.
+        // `size` has checked the bounds above.
         head_bytes: u32::try_from(head_bytes).unwrap_or(u32::MAX),
         upload_ms: span(
             "proxy.upload",
@@ -90,7 +90,7 @@ pub(crate) fn proxy_rules(asked: &wire::Proxy) -> Result<ProxyRules, ManifestErr
     })
 }
 
-/// Names with commas between them.
+/// Reads a list of header names with commas between them.
 fn headers(key: &str, asked: Option<&str>) -> Result<Vec<String>, ManifestError> {
     let names = asked.unwrap_or_default().split(',').map(str::trim);
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
@@ -112,7 +112,7 @@ fn headers(key: &str, asked: Option<&str>) -> Result<Vec<String>, ManifestError>
     Ok(parsed)
 }
 
-/// The rules in force as people write them, every key set.
+/// Returns the rules in force in the form that people write, with every key set.
 pub(crate) fn proxy_view(rules: &ProxyRules) -> wire::Proxy {
     let names = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
     wire::Proxy {
@@ -126,7 +126,7 @@ pub(crate) fn proxy_view(rules: &ProxyRules) -> wire::Proxy {
     }
 }
 
-/// The probe as people write it.
+/// Returns the probe in the form that people write.
 pub(crate) fn readiness_view(readiness: &Readiness) -> wire::Readiness {
     let (kind, path) = match readiness {
         Readiness::Http { path, .. } => (wire::ProbeKind::Http, Some(path.clone())),

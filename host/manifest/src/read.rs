@@ -1,4 +1,4 @@
-//! Turns the manifest that a user wrote into the one that runs: fills in defaults and checks bounds.
+//! Turns the manifest that a user wrote into the one in force: fills in defaults and checks bounds.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     recipe::recipe,
 };
 
-/// Environment variables of one program, and the bytes of all their names and values.
+/// The most environment variables of one program, and the most bytes of all their names and values.
 const ENV_LENGTH_MAX: usize = 256;
 const ENV_BYTES_MAX: usize = 64 * 1024;
 
@@ -97,7 +97,7 @@ fn cpu_millis(asked: Option<f64>, usual: u32) -> Result<u32, ManifestError> {
     let Some(cores) = asked else { return Ok(usual) };
     let millis = (cores * 1_000.0).round();
     if (10.0..=512_000.0).contains(&millis) {
-        // In range by the line above, so nothing is cut off.
+        // The line above has checked the range, so nothing is cut off.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         return Ok(millis as u32);
     }
@@ -125,7 +125,7 @@ fn check_env(asked: &wire::Manifest) -> Result<(), ManifestError> {
             .bytes()
             .next()
             .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        // Dots and dashes are common beside shells: `spring.datasource.url`.
+        // Dots and dashes are common in names that no shell reads, such as `spring.datasource.url`.
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
         if !starts || !name.bytes().all(fits) {
             let rule =

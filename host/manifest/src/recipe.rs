@@ -1,19 +1,19 @@
-//! `[build]` as people write it to the recipe that a build follows.
+//! Turns `[build]`, as people write it, into the recipe that a build follows.
 
 use hersh_program::Recipe;
 use hersh_wire as wire;
 
 use crate::ManifestError;
 
-/// The longest path of a Dockerfile and the longest name of a stage, bytes.
+/// The longest path of a Dockerfile, and the longest name of a stage, bytes.
 const PATH_BYTES_MAX: usize = 1_024;
 const TARGET_BYTES_MAX: usize = 128;
-/// Values for a build, and the bytes of all their names and values: an engine is given them in one
-/// line of a request.
+/// The most values for a build, and the most bytes of all their names and values: an engine gets all of
+/// them in one line of a request.
 const ARGS_LENGTH_MAX: usize = 64;
 const ARGS_BYTES_MAX: usize = 16 * 1024;
 
-/// Checks every bound.
+/// Checks every bound, and returns the recipe.
 ///
 /// # Errors
 /// [`ManifestError`] names the first key that can't be used.
@@ -26,7 +26,7 @@ pub(crate) fn recipe(asked: &wire::Build) -> Result<Recipe, ManifestError> {
     }
     check_args(asked)?;
     Ok(Recipe {
-        // The usual name is the same recipe, written out or not.
+        // The default name makes the same recipe, whether it is written out or not.
         dockerfile: asked.dockerfile.clone().filter(|it| it != "Dockerfile"),
         target: asked.target.clone(),
         args: asked.args.clone(),

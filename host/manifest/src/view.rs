@@ -1,4 +1,4 @@
-//! The manifest that runs, as people write it.
+//! Turns the manifest in force into the form that people write.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use hersh_wire as wire;
 
 use crate::reach;
 
-/// Stands where a value is not shown.
+/// The text that is shown instead of a hidden value.
 pub const HIDDEN: &str = "(hidden)";
 
-/// The names, without their values.
+/// Returns the names, each with [`HIDDEN`] as its value.
 fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let names = values.keys();
     names
@@ -18,8 +18,8 @@ fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The manifest in force as people write it, every key set. Values of environment variables and of a
-/// build may be secrets and are hidden.
+/// Returns the manifest in force in the form that people write, with every key set. The values of
+/// environment variables and of build arguments may be secrets, so they are hidden.
 #[must_use]
 pub fn shown(manifest: &Manifest) -> wire::Manifest {
     let limits = &manifest.limits;

@@ -1,4 +1,5 @@
-//! What the proxy is told of whoever asks: all that it needs to know of accounts and connections.
+//! What the proxy is told about the client of a request. It needs to know no more about accounts and
+//! connections.
 
 use std::{net::IpAddr, pin::Pin};
 
@@ -6,40 +7,41 @@ use hersh_base::permits::Share;
 use hersh_program::UserId;
 use tokio_util::sync::CancellationToken;
 
-/// Who asks, as a program is told.
+/// The client of a request, as a program is told about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client's address.
     pub address: IpAddr,
-    /// What the client speaks to reach the host: `http` or `https`.
+    /// The scheme by which the client reaches the host: `http` or `https`.
     pub scheme: &'static str,
 }
 
-/// Something that is kept for as long as what was opened is open.
+/// Something that is kept as long as an answer or a tunnel is open.
 pub type Guard = Box<dyn Send + Sync>;
 
-/// By what a request was let in. Whoever let it in answers, and is asked only about what takes a while.
+/// The right by which a request was let in. The code that let the request in implements this, and is asked
+/// only about requests that take a while.
 pub trait Admittance: Sync {
-    /// Returns whether the client would be let in now as it was then.
+    /// Returns whether the client would still be let in now.
     fn holds(&self) -> bool;
 
-    /// Sees to it that the client's connection is cut once the client would not be let in any more, or
-    /// `container` is cancelled, until the guard is dropped. A body that nobody reads does nothing, so
-    /// it can't see to its own end.
+    /// Cuts the client's connection once the client would not be let in any more, or once `container` is
+    /// cancelled, until the guard is dropped. The body of an answer can't end itself: a body that nobody
+    /// reads is not polled, so it would stay open.
     fn watch(&self, container: CancellationToken) -> Option<Guard>;
 
-    /// Returns what a tunnel needs, which outlives the request.
+    /// Returns what a tunnel needs, since the tunnel outlives the request.
     fn tunnel(&self) -> TunnelRight;
 }
 
-/// By what a tunnel is open.
+/// The right by which a tunnel is open, and what the tunnel keeps.
 pub struct TunnelRight {
     /// The user whose tunnel it is.
     pub user: UserId,
-    /// Which of the places for tunnels the user may have.
+    /// The share of the permits for tunnels that the user may take.
     pub share: Share,
-    /// Resolves when the client would not be let in any more.
+    /// A future that resolves when the client would not be let in any more.
     pub revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// The client's connection, which is the tunnel's until its end.
+    /// The guard of the client's connection, which the tunnel keeps until its end.
     pub connection: Option<Guard>,
 }

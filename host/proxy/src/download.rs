@@ -45,13 +45,13 @@ pub struct BodyError(#[from] DownloadError);
 pub struct Body(Content);
 
 enum Content {
-    /// All of it; empty once it was taken.
+    /// The whole body; empty once it was taken.
     Whole(Bytes),
     Download(Download),
 }
 
 impl Body {
-    /// A body without content.
+    /// Returns a body without content.
     pub(super) fn empty() -> Self {
         Self(Content::Whole(Bytes::new()))
     }
@@ -91,11 +91,13 @@ impl hyper::body::Body for Body {
 
 /// A body that is read from a program.
 struct Download {
-    /// Dropped with the body, which closes the connection; given back at the body's end.
+    /// The connection to the program, and what is kept with it. At the body's end the connection is given
+    /// back. If the body is dropped before that, the connection is closed.
     held: Option<Held>,
     /// How long the program may say nothing.
     silence: Duration,
-    /// Where a stream of events stands: between two of them the host itself may say something.
+    /// The position in a stream of events; `None` for any other body. Between two events the host may send
+    /// something of its own.
     events: Option<Events>,
     is_waiting: bool,
 }
@@ -107,8 +109,9 @@ struct Held {
     _open: Option<Guard>,
 }
 
-/// The body of the answer that `link` has begun to read; the link is given back once it is through.
-/// `headers` say if it is an event stream. `open` gets the container's token if more has to be read.
+/// Returns the body of the answer that `link` has begun to read. The link is given back once the body is
+/// through. `headers` tell whether the body is an event stream. If more of the body has to be read, `open`
+/// is called with the token that fires when the instance has ended.
 pub(super) fn stream(
     mut link: Box<Link>,
     permit: Permit,
@@ -157,7 +160,8 @@ impl Download {
         }
     }
 
-    /// Polls the wait for the program: a keep-alive between two events, or an error on long silence or its end.
+    /// Polls the wait for the program. Returns a keep-alive between two events, or an error when the program
+    /// was silent for too long or has ended.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
         let may_speak = self.events.as_ref().is_some_and(Events::is_between);
@@ -172,7 +176,7 @@ impl Download {
             match held.link.poll_given_up(cx) {
                 Poll::Ready(GivenUp::Ended) => return Poll::Ready(Err(DownloadError::Ended)),
                 Poll::Ready(GivenUp::Late) if may_speak => {
-                    // What comes next is waited for anew.
+                    // The wait for the next bytes begins anew.
                     self.is_waiting = false;
                     return Poll::Ready(Ok(events::COMMENT));
                 }

@@ -19,10 +19,10 @@ pub enum ForwardError {
     /// Two readers could understand the request differently.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A WebSocket was asked for in no proper way.
+    /// The request for a WebSocket is not a proper one.
     #[error("{0}; a WebSocket is opened as RFC 6455 says")]
     Upgrade(&'static str),
-    /// A page of somebody else asks for a tunnel.
+    /// A web page of another origin asks for a tunnel.
     #[error("a web page of another origin may not open a WebSocket to a program")]
     Origin,
     /// The request's body is too large.
@@ -44,19 +44,19 @@ pub enum ForwardError {
     /// Too many tunnels are open.
     #[error("too many WebSockets are open on this host; close one, or try again later")]
     TunnelsBusy,
-    /// No connection.
+    /// No connection to the program could be made.
     #[error("the program's WatcherAPI could not be reached: {0}; look at its logs")]
     Unreachable(#[from] DialError),
-    /// The connection broke before an answer, or the answer is none.
+    /// The connection broke before an answer, or the program's answer is not a proper one.
     #[error("the program gave no proper answer: {0}; look at its logs")]
     Broken(String),
-    /// Whoever asks would not be let in any more.
+    /// The client would not be let in any more.
     #[error("the token that asked for this is not valid any more, or its user has another role")]
     Revoked,
     /// The program was stopped or ended meanwhile.
     #[error("the program ended before it answered")]
     Ended,
-    /// No answer in time.
+    /// The program did not answer in time.
     #[error(
         "the program did not answer within {0} s; look at its logs, or set answer under [proxy] in its hersh.toml"
     )]
@@ -72,12 +72,12 @@ impl From<UploadError> for ForwardError {
     }
 }
 
-/// Why there is no answer.
+/// Why one connection gave no answer.
 pub(super) enum AskError {
-    /// The connection was over before anything was sent; the upload is where it was.
+    /// The connection had ended before anything was sent. Nothing of the upload was taken.
     Unsent,
-    /// It was closed after the request was sent, before a byte came, and had served before: the
-    /// program most likely closed it as idle at that moment.
+    /// The connection had served before, and was closed after the request was sent and before a byte of the
+    /// answer came. The program most likely closed it as idle at that moment.
     Stale(ForwardError),
     /// Anything else.
     Failed(ForwardError),

@@ -1,16 +1,16 @@
-//! Server-Sent Events on their way to a client: where the host may put a word in, so that nobody
-//! between takes a stream in which nothing happens for a dead one.
+//! Server-Sent Events on their way to a client. Finds where the host may put in a comment, so that no
+//! server between the host and the client takes a stream in which nothing happens for a dead one.
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 
-/// What the host says: a comment, which every reader of events drops.
+/// The comment that the host sends. Every reader of events drops comments.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// Bytes by whose end an event's end is known.
+/// The number of last bytes that are enough to recognise the end of an event.
 const TAIL_BYTES: usize = 3;
 
-/// Where a stream of events stands.
+/// The position in a stream of events.
 #[derive(Debug)]
 pub(super) struct Events {
     /// The last bytes that passed.
@@ -18,21 +18,21 @@ pub(super) struct Events {
 }
 
 impl Default for Events {
-    /// Before anything passed.
+    /// Returns the position before anything passed, which counts as between two events.
     fn default() -> Self {
         Self { tail: *b"\n\n\n" }
     }
 }
 
 impl Events {
-    /// Takes note of what passes.
+    /// Takes note of bytes that pass.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         let last = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
         self.tail.rotate_left(last.len());
         self.tail[TAIL_BYTES - last.len()..].copy_from_slice(last);
     }
 
-    /// True behind an empty line, which ends an event.
+    /// Returns whether the last bytes were an empty line, which ends an event.
     pub(super) fn is_between(&self) -> bool {
         [&b"\n\n"[..], b"\n\r\n", b"\r\r"]
             .iter()
@@ -40,7 +40,8 @@ impl Events {
     }
 }
 
-/// Whether a body with these headers is a stream of events that can be read on the way.
+/// Returns whether a body with these headers is a stream of events without a content encoding, so that the
+/// host can read the events.
 pub(super) fn are_told(headers: &[(HeaderName, HeaderValue)]) -> bool {
     let value = |wanted: &HeaderName| {
         let mut values = headers.iter().filter(|(name, _)| name == wanted);

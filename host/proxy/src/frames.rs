@@ -1,26 +1,26 @@
-//! Where the frames of a WebSocket (RFC 6455) begin and end, told from the bytes that pass by: only
-//! between two of them may the host put one of its own.
+//! Finds where the frames of a WebSocket (RFC 6455) begin and end in the bytes that pass. The host may put
+//! in a frame of its own only between two others: inside a frame it would corrupt that frame.
 
-/// Bytes of a frame before its mask and payload, at most.
+/// The most bytes of a frame before its mask and payload.
 const HEAD_BYTES_MAX: usize = 10;
 const CLOSE: u8 = 0x8;
 /// A whole frame with an empty ping, as a server sends it.
 pub(super) const PING: &[u8] = &[0x89, 0];
 
-/// Where one direction of a WebSocket stands.
+/// The position in one direction of a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// What came of the present frame's head.
+    /// The bytes of the present frame's head; `have` of them came so far.
     head: [u8; HEAD_BYTES_MAX],
     have: usize,
-    /// What is still to come of its mask and payload.
+    /// The number of bytes of its mask and payload that are still to come.
     left: u64,
-    /// A frame came behind which there is none.
+    /// Whether a close frame came, which is the last frame.
     is_closed: bool,
 }
 
 impl Frames {
-    /// Takes note of what passes.
+    /// Takes note of bytes that pass.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while let Some((&first, rest)) = bytes.split_first() {
             if self.left > 0 {
@@ -41,12 +41,12 @@ impl Frames {
         }
     }
 
-    /// Whether a frame may be put in here.
+    /// Returns whether the host may put in a frame now.
     pub(super) fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0 && !self.is_closed
     }
 
-    /// Bytes of mask and payload, once the head says so.
+    /// Returns the number of bytes of mask and payload; `None` until enough of the head came to tell.
     fn payload(&self) -> Option<u64> {
         let [_, second, extended @ ..] = self.head.get(..self.have)? else {
             return None;
@@ -61,15 +61,17 @@ impl Frames {
     }
 }
 
-/// A whole frame that ends a WebSocket; one toward a program is masked, as all that clients send.
+/// Returns a close frame, which ends a WebSocket. A frame toward a program must be masked, like all frames
+/// that clients send.
 pub(super) fn close(code: u16, reason: &str, is_masked: bool) -> Vec<u8> {
-    // A frame of this kind holds at most 125 bytes.
+    // The payload of a close frame has at most 125 bytes, and the code is 2 of them.
     let reason = &reason.as_bytes()[..reason.len().min(123)];
     let length = u8::try_from(2 + reason.len()).unwrap_or_default();
     let mut frame = vec![0x80 | CLOSE, length];
     if is_masked {
         frame[1] |= 0x80;
-        // A mask of noughts leaves the payload as it is; it hides nothing that a stranger chose.
+        // A mask of zeros leaves the payload as it is. There is nothing to hide: no stranger chose the
+        // payload.
         frame.extend([0; 4]);
     }
     frame.extend(code.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Which headers pass, each way, and what becomes of them.
+//! Decides which headers pass in each direction, and how they change on the way.
 
 use std::fmt::Write;
 
@@ -16,11 +16,12 @@ use super::{
 };
 use crate::Client;
 
-/// What a program's `WWW-Authenticate` is called here: a browser would answer the real one with
-/// its user's password, and clients would take it for the host's.
+/// The name under which a program's `WWW-Authenticate` passes. Under its real name, a browser would answer
+/// it with the user's password, and clients would take it for the host's.
 const WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("hersh-www-authenticate");
 
-/// Writes the headers that the program sees. The body's length is the transport's business.
+/// Writes the headers that the program sees, without the one that frames the body: `Question::write` adds
+/// it.
 pub(super) fn write_toward_program(
     asked: &HeaderMap,
     extra: &Extra,
@@ -38,7 +39,7 @@ pub(super) fn write_toward_program(
     }
     if let Some(client) = client {
         let (address, scheme) = (client.address, client.scheme);
-        // Memory takes all that is written to it.
+        // Writing to memory can't fail.
         let _ = write!(
             out,
             "x-forwarded-for: {address}\r\nx-forwarded-proto: {scheme}\r\n"
@@ -51,7 +52,8 @@ pub(super) fn write_toward_program(
     }
 }
 
-/// Whether a token of this host stands in a header's value, where it would be the program's to use.
+/// Returns whether a token of this host stands in a header's value. A program that sees a token could use
+/// it.
 fn holds_token(value: &HeaderValue) -> bool {
     token_text::is_spelled_in(value.as_bytes())
 }
@@ -82,8 +84,8 @@ impl Policy for Extra {
     }
 }
 
-/// Adds what keeps a program's page away from the host: it gets an origin of its own and can't
-/// reach the API with the viewer's session.
+/// Adds headers that keep a program's page away from the host. With them, the page gets an origin of its
+/// own and can't reach the API with the viewer's session.
 pub(super) fn confine(headers: &mut HeaderMap) {
     headers.insert(
         header::CONTENT_SECURITY_POLICY,

@@ -5,9 +5,9 @@
 //! accept ──► the I/O thread with the fewest connections ──► reads of a program's watcher are answered there
 //!                                                 └─► everything else, beside it by the main runtime
 //! ```
-//! A runtime that moves work between threads serves the host's many kinds of work well. A proxy
-//! with short requests pays much for each move: on two processors one thread alone passed more
-//! than two that share, and two that share nothing pass more than one.
+//! A tokio runtime that moves work between threads serves the host's many kinds of work well. But a proxy
+//! with short requests pays much for each move: on two processors, one thread alone passed more requests
+//! than two threads that share work, and two threads that share nothing pass more than one.
 
 use std::{
     cell::RefCell,
@@ -28,28 +28,28 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The most I/O threads of one host, which has one for each processor.
+/// The most I/O threads of one host. Up to this number, a host has one for each processor.
 const IO_THREADS_MAX: usize = 16;
 
-/// Names an I/O thread.
+/// The number of an I/O thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IoThreadId(usize);
 
-/// The main runtime's threads, which are no I/O threads.
+/// The id that stands for the main runtime's threads, which are no I/O threads.
 const MAIN: IoThreadId = IoThreadId(0);
 
 thread_local! {
-    /// The I/O thread that this thread is, and the main runtime.
+    /// The id of this I/O thread, and the main runtime; `None` on all other threads.
     static HERE: RefCell<Option<(IoThreadId, Handle)>> = const { RefCell::new(None) };
 }
 
-/// The I/O threads of one host. Dropped, they end with all that goes on in them.
+/// The I/O threads of one host. When this is dropped, they end with all that goes on in them.
 pub struct IoThreads(Vec<IoThread>);
 
 struct IoThread {
     handle: Handle,
     connections: Arc<AtomicUsize>,
-    /// Its thread ends when this is dropped.
+    /// Ends the thread when this is dropped.
     _end: oneshot::Sender<()>,
 }
 
@@ -60,17 +60,17 @@ pub struct ThreadShare {
 }
 
 impl IoThreads {
-    /// None: everything runs where it is asked for.
+    /// Returns no I/O threads: everything runs on the runtime of its caller.
     #[cfg(any(test, feature = "testkit"))]
     pub fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// Starts one for each processor; an I/O thread with nothing to do takes none of it. The runtime that
-    /// this is called in is the main one.
+    /// Starts one I/O thread for each processor. An I/O thread with nothing to do takes no processor time.
+    /// The runtime that this is called in becomes the main runtime.
     ///
     /// # Errors
-    /// When the system gives no more threads or descriptors.
+    /// Fails when the system gives no more threads or descriptors.
     pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::start_so_many(processors.min(IO_THREADS_MAX))
@@ -81,7 +81,7 @@ impl IoThreads {
         io_threads.collect::<io::Result<_>>().map(Self)
     }
 
-    /// Takes the I/O thread with the fewest connections.
+    /// Chooses the I/O thread with the fewest connections, and counts one more for it.
     pub fn enter(&self) -> ThreadShare {
         let count = |io_thread: &&IoThread| io_thread.connections.load(Ordering::Relaxed);
         let (handle, connections) = match self.0.iter().min_by_key(count) {
@@ -115,8 +115,9 @@ impl IoThread {
     }
 }
 
-/// Runs one I/O thread until `ended` fires. It builds its runtime itself: if the caller built it and no thread
-/// started, the caller would have to drop it inside another runtime, which panics.
+/// Runs one I/O thread until `ended` fires. This function builds the thread's runtime itself: if the
+/// caller built it and no thread started, the caller would have to drop it inside another runtime, which
+/// panics.
 fn run(
     id: IoThreadId,
     main: Handle,
@@ -126,20 +127,20 @@ fn run(
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            // Whoever asks waits for this.
+            // The caller waits for this message.
             let _ = built.send(Err(error));
             return;
         }
     };
     let _ = built.send(Ok(runtime.handle().clone()));
     HERE.set(Some((id, main)));
-    // An error says that the sender was dropped, which is what is waited for.
+    // The result is an error when the sender was dropped, and that is the signal to end.
     let _ = runtime.block_on(ended);
     runtime.shutdown_background();
 }
 
 impl ThreadShare {
-    /// The I/O thread's runtime.
+    /// Returns the I/O thread's runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -151,13 +152,13 @@ impl Drop for ThreadShare {
     }
 }
 
-/// The I/O thread of this thread.
+/// Returns the id of the I/O thread that calls this; `MAIN` for any other thread.
 pub(crate) fn here() -> IoThreadId {
     HERE.with_borrow(|here| here.as_ref().map_or(MAIN, |(id, _)| *id))
 }
 
-/// Does something on the main runtime's threads, so that it holds up no I/O thread. It ends when this is
-/// dropped, and panics here if it panics there.
+/// Does `work` on the main runtime's threads, so that it holds up no I/O thread. The work ends when the
+/// returned future is dropped. If the work panics, the caller panics, too.
 pub async fn run_on_main<F>(work: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
@@ -170,7 +171,7 @@ where
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
-            // The main runtime is over, and soon the process.
+            // The main runtime has ended, and soon the process ends, too.
             Err(_) => std::future::pending().await,
         },
     }

@@ -5,14 +5,14 @@
 //!        ◄── body streamed    ◄── headers by allow-list    ◄── answer, or 502 / 503 / 504 by code
 //! ```
 //!
-//! A program is hostile until shown otherwise: it never sees a credential, can't set a cookie or
-//! redirect on the host's origin, and what it serves is rendered by browsers in a sandbox of its
-//! own. A slow one holds a bounded number of requests, each for a bounded time, never the host.
-//! Whoever waits for the program drives the connection to it, so that a request costs no task and
-//! its end is the end of everything done for it.
+//! A program counts as hostile until shown otherwise. It never sees a credential, and can't set a cookie
+//! or redirect on the host's origin. Browsers render what the program serves in a separate sandbox. A slow
+//! program holds up a bounded number of requests, each for a bounded time, and never the host. The task
+//! that waits for the program also drives the connection to it. So a request costs no task of its own, and
+//! everything done for a request ends with the request.
 //!
-//! Who lets a request in, what is counted and where a program runs are decided elsewhere: the proxy gets
-//! an [`Admittance`], which it asks whether the request may still go on, and an [`Upstream`].
+//! The proxy does not decide who may send a request, what is counted or where a program runs. It gets an
+//! [`Admittance`], which it asks whether the request may still go on, and an [`Upstream`].
 
 mod admittance;
 mod download;
@@ -70,10 +70,10 @@ use self::{
     websocket::Handshake,
 };
 
-/// Requests that one program may have in flight, streams and tunnels included.
+/// The most requests that one program may have in flight, streams and tunnels included.
 pub const IN_FLIGHT_MAX: usize = 256;
 
-/// Tunnels to programs.
+/// The limits on open tunnels to programs.
 pub const TUNNELS_MAX: Limit = Limit {
     all: 1_024,
     one_user: 512,
@@ -84,7 +84,7 @@ pub const TUNNELS_MAX: Limit = Limit {
 /// long as this, and some for half as long.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 
-/// Forwards requests to programs; clones share its bounds.
+/// Forwards requests to programs. Clones share the permits for tunnels.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     tunnels: Permits,
@@ -98,8 +98,8 @@ impl Default for Proxy {
 }
 
 impl Proxy {
-    /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`].
-    /// `admittance` is asked if it takes a while, and ends that.
+    /// Forwards `request` to the program behind `upstream`. `path` comes from [`watcher_path`]. If the
+    /// request takes a while, the proxy asks `admittance` whether it may go on, and ends it if not.
     ///
     /// # Errors
     /// [`ForwardError`]; the program may have seen part of the request then.
@@ -139,7 +139,7 @@ impl Proxy {
                 let body = download::stream(link, permit, &head.headers, open);
                 let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;
-                // The request's map, which the HTTP library takes for the next request again.
+                // Reuses the request's map, which the HTTP library takes for the next request again.
                 let mut headers = mem::take(request.headers_mut());
                 headers.clear();
                 headers.extend(head.headers);
@@ -173,7 +173,8 @@ impl Proxy {
         }
     }
 
-    /// Asks over a connection that waits, or a new one when none does or the program closed it.
+    /// Asks the program over an idle connection, or over a new one when none is idle or the program closed
+    /// it.
     async fn ask(
         &self,
         asked: &Question<'_>,
@@ -183,18 +184,18 @@ impl Proxy {
     ) -> Result<(Said, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take(may_ask_again);
-        // Each turn uses up one of the connections that wait, or makes a new one.
+        // Each pass uses up one of the idle connections, or makes a new one.
         loop {
             let link = match pooled.take() {
                 Some(link) => link,
-                // Boxed as everything that is rare, so that a request is small.
+                // Boxed like everything rare, so that the future of a request is small.
                 None => Box::pin(self.dial(upstream)).await?,
             };
             match link.ask(asked, &mut upload, || admittance.holds()).await {
                 Ok(answered) => return Ok(answered),
                 Err(AskError::Unsent) => pooled = upstream.take(may_ask_again),
                 Err(AskError::Stale(_)) if may_ask_again => {}
-                // Whoever passes the body on has looked first.
+                // The body can also break because the code that passes it on saw first that access has ended.
                 Err(AskError::Failed(ForwardError::BodyBroken)) if !admittance.holds() => {
                     return Err(ForwardError::Revoked);
                 }
@@ -209,7 +210,7 @@ impl Proxy {
     }
 }
 
-/// Opens a tunnel between both sides of a handshake, which has `places` until its end.
+/// Opens a tunnel between both sides of a handshake, and drops `places` at the tunnel's end.
 fn open(link: Box<Link>, client: OnUpgrade, ends: EndSignals, places: impl Send + 'static) {
     let (program, early) = link.into_wire();
     let tunnel = Tunnel {
@@ -224,7 +225,8 @@ fn open(link: Box<Link>, client: OnUpgrade, ends: EndSignals, places: impl Send 
     });
 }
 
-/// The references of an answer as the client may see them; `target` is the path that it asked for.
+/// Returns the references of an answer as the client may see them. `target` is the path that the client
+/// asked for.
 fn lead(
     references: Vec<(HeaderName, HeaderValue)>,
     asked: &Question<'_>,
@@ -243,7 +245,7 @@ fn lead(
     base.lead_all(references).collect()
 }
 
-/// How long the host itself is silent on a connection where `silence` may last so long.
+/// Returns how long the host itself may be silent on a connection that may be silent for `silence`.
 fn keep_alive(silence: Duration) -> Duration {
     (silence / 2).min(KEEP_ALIVE_MAX)
 }

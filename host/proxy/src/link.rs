@@ -1,5 +1,5 @@
-//! One connection to a program, driven by whoever uses it: no task, no channel between tasks, and
-//! an end as soon as its user goes.
+//! One connection to a program, driven by the task that uses it. It needs no task and no channel of its
+//! own, and ends as soon as its user drops it.
 //!
 //! ```text
 //! dial ─► ask ─► what is said, and the link ─► the body's pieces ─► free? back to the pool
@@ -30,24 +30,24 @@ use super::{
 use crate::io_threads::{self, IoThreadId};
 use hersh_base::endpoint::{DialError, Endpoint, EndpointStream};
 
-/// Bytes read at once, at first and of a long answer.
+/// The bytes read at once: few at first, many once an answer is long.
 const READ_BYTES_FEW: usize = 8 * 1024;
 const READ_BYTES_MANY: usize = 64 * 1024;
 
-/// One connection.
+/// One connection to a program, and how far its request and answer are.
 pub(super) struct Link {
     wire: EndpointStream,
-    /// What came and is not read yet.
+    /// The bytes that came and are not read yet.
     inbox: BytesMut,
     read_bytes: usize,
     outbox: Outbox,
-    /// The answer's body.
+    /// The part of the answer's body that is still to come.
     framing: Framing,
-    /// The connection may carry another request.
+    /// Whether the connection may carry another request.
     keeps_alive: bool,
     wait: Wait,
     uses: usize,
-    /// Whose reactor tells of it.
+    /// The I/O thread whose reactor reports this connection's events.
     io_thread: IoThreadId,
 }
 
@@ -65,7 +65,7 @@ impl Link {
         let wire = tokio::time::timeout(limit, endpoint.dial(port))
             .await
             .map_err(|_late| DialError::Late { port })??;
-        // Boxed, since it is moved often.
+        // Boxed, since a link is moved often.
         Ok(Box::new(Self {
             wire,
             inbox: BytesMut::new(),
@@ -79,8 +79,8 @@ impl Link {
         }))
     }
 
-    /// Sends a request with `upload`, which it takes, and waits for what the program says to it, as
-    /// long as `may_go_on` says so: a wait is looked at every few seconds.
+    /// Sends a request with `upload`, which it takes, and waits for the program's answer. A long wait goes on
+    /// only as long as `may_go_on` returns true: it is called every few seconds.
     ///
     /// # Errors
     /// [`AskError`]; the connection is closed then.
@@ -91,11 +91,12 @@ impl Link {
         may_go_on: impl Fn() -> bool,
     ) -> Result<(Said, Box<Self>), AskError> {
         if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
-            // Closed, or something came that nobody asked for.
+            // The connection was closed, or bytes came that nobody asked for.
             return Err(AskError::Unsent);
         }
         if self.uses > 0 && !asked.is_safe() && !self.wire.is_quiet() {
-            // The same, a moment ago; what must not be sent twice is worth a closer look.
+            // The same may have happened a moment ago. A request that must not be sent twice is worth a
+            // second look at the socket.
             return Err(AskError::Unsent);
         }
         self.uses += 1;
@@ -140,21 +141,21 @@ impl Link {
         outcome.map(|said| (said, self))
     }
 
-    /// The whole of the answer's body, if it came with the head.
+    /// Takes the whole of the answer's body; `None` if not all of it came with the head.
     pub(super) fn whole(&mut self) -> Option<Bytes> {
         let Framing::Length(length) = self.framing else {
             return None;
         };
         let length = usize::try_from(length).ok()?;
-        // A copy, so that the next answer finds room where this one was.
+        // A copy, so that the next answer finds room in the same buffer.
         let body = Bytes::copy_from_slice(self.inbox.get(..length)?);
         self.inbox.advance(length);
         self.framing = Framing::Length(0);
         Some(body)
     }
 
-    /// The next piece of the answer's body; `None` at its end. The rest of the request still goes
-    /// to the program meanwhile.
+    /// Returns the next piece of the answer's body; `None` at its end. Meanwhile the rest of the request
+    /// still goes to the program.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -180,22 +181,22 @@ impl Link {
         }
     }
 
-    /// From now on the program has so long to say something.
+    /// Gives the program `time` from now on to say something.
     pub(super) fn wait_at_most(&mut self, time: Duration) {
         self.wait.set(time);
     }
 
-    /// Why the program is waited for no longer.
+    /// Returns why the program is waited for no longer, once that is so.
     pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
         self.wait.poll(cx)
     }
 
-    /// True once the answer's body is known to be through.
+    /// Returns whether the answer's body is known to be through.
     pub(super) fn is_through(&self) -> bool {
         self.framing.is_over()
     }
 
-    /// How much of the answer's body is still to come.
+    /// Returns how much of the answer's body is still to come.
     pub(super) fn size_hint(&self) -> SizeHint {
         match self.framing {
             Framing::Length(length) => SizeHint::with_exact(length),
@@ -203,7 +204,8 @@ impl Link {
         }
     }
 
-    /// The connection, if the request and its answer are both through and another may follow.
+    /// Returns the connection, if the request and its answer are both through and another request may follow.
+    /// Otherwise closes it.
     pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
         let is_done = self.outbox.is_empty() && self.is_through();
         let is_free = self.keeps_alive && is_done && self.inbox.is_empty();
@@ -215,18 +217,19 @@ impl Link {
         is_free.then_some(self)
     }
 
-    /// The I/O thread that it was dialled in: elsewhere each of its events would cross threads.
+    /// Returns the I/O thread that the connection was dialled in. Used in any other, each of its events would
+    /// cross threads.
     pub(super) fn io_thread(&self) -> IoThreadId {
         self.io_thread
     }
 
-    /// The connection itself after [`Said::Switch`], with what came behind that.
+    /// Returns the connection itself after [`Said::Switch`], with the bytes that came behind that answer.
     pub(super) fn into_wire(self) -> (EndpointStream, Bytes) {
         (self.wire, self.inbox.freeze())
     }
 
-    /// Sends all there is to send. A program that takes no more may still answer: what it says is
-    /// the better explanation.
+    /// Sends all there is to send. A write that fails is no error here: a program that takes no more may
+    /// still answer, and its answer is the better explanation.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
         match ready!(self.outbox.poll_send(&mut self.wire, cx)) {
             Ok(()) => Poll::Ready(Ok(())),
@@ -239,7 +242,7 @@ impl Link {
         }
     }
 
-    /// The next thing that the program says to a request, interim answers left out.
+    /// Returns the final answer of the program to a request. Leaves out interim answers.
     fn poll_said(
         &mut self,
         hearing: &mut Hearing<'_, Extra>,
@@ -265,7 +268,7 @@ impl Link {
         }
     }
 
-    /// Reads what came; nought at the end of the connection.
+    /// Reads bytes that came, and returns how many; zero at the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.inbox.reserve(self.read_bytes);
         let room = self.inbox.capacity() - self.inbox.len();

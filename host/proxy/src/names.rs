@@ -1,6 +1,6 @@
-//! The headers that pass: what is end to end in HTTP's registry and harmless, and what senders of
-//! webhooks, traces and uploads have made common. The rest is dropped. `docs/proxy.md` shows the
-//! lists to those who write programs; a test holds both together.
+//! The headers that pass. Some are end to end in HTTP's registry and harmless. Others have been made
+//! common by senders of webhooks, traces and uploads. All other headers are dropped. `docs/proxy.md` shows
+//! the lists to those who write programs; a test checks that the document lists the same names.
 
 mod never;
 mod passing;
@@ -12,17 +12,17 @@ use hyper::header::HeaderName;
 use never::{NEVER, NEVER_PREFIXES};
 use passing::{TOWARD_CLIENT, TOWARD_CLIENT_PREFIXES, TOWARD_PROGRAM, TOWARD_PROGRAM_PREFIXES};
 
-/// Names, to be found by length: a lookup compares with the few that are as long.
+/// A list of names, sorted by length: a lookup compares only with the few names that are as long.
 pub(super) struct Names {
     by_length: Vec<Vec<HeaderName>>,
     prefixes: &'static [&'static str],
 }
 
-/// What passes of a request.
+/// The headers of a request that pass.
 pub(super) static OF_REQUESTS: LazyLock<Names> =
     LazyLock::new(|| Names::new(TOWARD_PROGRAM, TOWARD_PROGRAM_PREFIXES));
 
-/// What passes of an answer.
+/// The headers of an answer that pass.
 pub(super) static OF_ANSWERS: LazyLock<Names> =
     LazyLock::new(|| Names::new(TOWARD_CLIENT, TOWARD_CLIENT_PREFIXES));
 
@@ -39,7 +39,7 @@ impl Names {
         }
     }
 
-    /// The name, if it is listed, in whatever case.
+    /// Returns the listed name that is the same as `name` in any case; `None` if it is not listed.
     pub(super) fn find(&self, name: &str) -> Option<&HeaderName> {
         let as_long = self.by_length.get(name.len())?;
         as_long
@@ -47,16 +47,16 @@ impl Names {
             .find(|it| it.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// Whether the name begins with one that stands for many.
+    /// Returns whether the name begins with one of the listed prefixes.
     pub(super) fn has_prefix_of(&self, name: &str) -> bool {
         begins_with_any(name, self.prefixes)
     }
 }
 
-/// The name of a header that a manifest adds to those that pass.
+/// Returns the name of a header that a manifest adds to those that pass.
 ///
 /// # Errors
-/// Why it can't pass.
+/// The reason why the header can't pass.
 pub fn addable(name: &str) -> Result<HeaderName, &'static str> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err("a header's name has letters, digits and '-'");
@@ -85,7 +85,7 @@ mod tests {
 
     const DOCUMENT: &str = include_str!("../../../docs/proxy.md");
 
-    /// The names in backquotes between two headings of the document.
+    /// Returns the names in backquotes below one heading of the document.
     fn documented(heading: &str) -> Vec<&'static str> {
         let (_, part) = DOCUMENT.split_once(heading).expect(heading);
         let part = part.split("\n## ").next().unwrap();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn nothing_that_is_never_to_pass_is_on_a_list() {
-        // Those that pass in another form, or that the host says itself.
+        // Headers that pass in another form, or that the host sets itself.
         let known = [
             "content-location",
             "date",

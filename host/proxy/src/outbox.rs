@@ -1,4 +1,4 @@
-//! What is still to be sent of a request: bytes that are there, and the body that the rest comes
+//! The part of a request that is still to be sent: bytes that are ready, and the body that the rest comes
 //! from.
 
 use std::{
@@ -15,7 +15,7 @@ use super::{
     upload::{Sending, Upload, UploadError},
 };
 
-/// With so many bytes there, the program takes some before the client gives more.
+/// With so many bytes ready, no more are taken from the client until the program has taken some.
 const BYTES_FULL: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
@@ -40,17 +40,17 @@ impl Outbox {
         self.upload = upload.take();
     }
 
-    /// True when all was sent.
+    /// Returns whether all was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.upload.is_none() && self.bytes.is_empty()
     }
 
-    /// Whether all of a request is here or sent, as far as the client is concerned.
+    /// Returns whether the client has sent the whole request, whether or not the program has it.
     pub(super) fn is_whole(&self) -> bool {
         self.upload.is_none()
     }
 
-    /// Whether it goes on only once the client has sent more.
+    /// Returns whether sending can go on only once the client has sent more.
     pub(super) fn waits_for_client(&self) -> bool {
         self.upload.is_some() && self.bytes.is_empty()
     }
@@ -71,7 +71,7 @@ impl Outbox {
         sent
     }
 
-    /// Gives room back that only a large request needs.
+    /// Frees the room that only a large request needs.
     pub(super) fn trim(&mut self) {
         if self.bytes.capacity() > BYTES_FULL {
             self.bytes = BytesMut::new();

@@ -1,34 +1,34 @@
-//! Which paths of a program may be asked for.
+//! Decides which paths of a program may be asked for.
 
 use hyper::Uri;
 
-/// A path that is not forwarded.
+/// Why a path is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// It is not the program's.
+    /// The path is not below the program's `/watcher`.
     #[error("only paths under /watcher/ are forwarded")]
     Elsewhere,
-    /// It leads up.
+    /// The path holds a '.' or '..' segment, which could lead out of `/watcher/`.
     #[error("a path below /watcher/ is forwarded without '.' and '..' in it, encoded or not")]
     Dots,
-    /// Servers disagree about whether it separates.
+    /// The path holds a character that only some servers take for a separator.
     #[error(
         "a path below /watcher/ is forwarded without {0} in it: servers disagree about whether that separates"
     )]
     Separator(&'static str),
-    /// It holds what no path holds.
+    /// The path holds a control character.
     #[error("a path below /watcher/ is forwarded without control characters in it, encoded or not")]
     Control,
-    /// A per cent sign that begins no escape.
+    /// The path holds a percent sign that begins no escape.
     #[error(
         "a '%' in a path begins an escape of two hexadecimal digits; write %25 for the sign itself"
     )]
     Escape,
 }
 
-/// The path to ask the program for, given the request's own: what stands after
-/// `/programs/{id}` or `/programs/{id}/proxy`. It is passed on as it came, never decoded, and
-/// refused if any server could read it as leading out of `/watcher/`.
+/// Returns the path to ask the program for: the part of the request's own path after `/programs/{id}` or
+/// `/programs/{id}/proxy`. It is passed on as it came, never decoded, and refused if any server could read
+/// it as leading out of `/watcher/`.
 ///
 /// # Errors
 /// [`PathError`] says what is in the way.
@@ -43,7 +43,7 @@ pub fn watcher_path(uri: &Uri, program: &str) -> Result<String, PathError> {
     Ok(path.to_string())
 }
 
-/// True for paths that [`watcher_path`] gives.
+/// Returns whether [`watcher_path`] could give this path.
 pub(super) fn stays(path: &str) -> bool {
     check(path).is_ok()
 }
@@ -57,8 +57,8 @@ fn check(path: &str) -> Result<(), PathError> {
     below.split('/').try_for_each(check_segment)
 }
 
-/// A segment is fine if its escapes are whole and it does not lead up, however often somebody
-/// decodes it: what is left of a `%` then may be any text.
+/// Accepts a segment if its escapes are whole and if it does not lead up, however often somebody decodes
+/// it. After the first decoding, a `%` may be followed by any text.
 fn check_segment(segment: &str) -> Result<(), PathError> {
     let bytes = segment.as_bytes();
     check_bytes(bytes)?;
@@ -89,8 +89,8 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     }
 }
 
-/// Whether this text between two slashes is no dot segment, nor one to servers that know path
-/// parameters (`..;x`), and holds no control character.
+/// Refuses a text between two slashes if it is a dot segment, or if servers that know path parameters take
+/// it for one (`..;x`), or if it holds a control character.
 fn check_bytes(bytes: &[u8]) -> Result<(), PathError> {
     if bytes.iter().any(u8::is_ascii_control) {
         return Err(PathError::Control);
@@ -102,8 +102,8 @@ fn check_bytes(bytes: &[u8]) -> Result<(), PathError> {
     Ok(())
 }
 
-/// One round of percent-decoding, which leaves alone what is no escape, and whether there was none
-/// of that.
+/// Decodes one layer of percent escapes, and leaves a `%` alone that begins no escape. Also returns
+/// whether every `%` began an escape.
 fn decode(bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut is_whole = true;
@@ -122,7 +122,7 @@ fn decode(bytes: &[u8]) -> (Vec<u8>, bool) {
     (decoded, is_whole)
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// Returns the byte that two hexadecimal digits stand for.
 fn byte(digits: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()

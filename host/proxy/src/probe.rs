@@ -1,4 +1,5 @@
-//! One look at a program, as the proxy looks: what passes to clients is what makes it ready.
+//! One look at whether a program is ready. The look takes the proxy's own way: only an answer that would
+//! pass to clients makes a program ready.
 
 use hersh_answer::Said;
 use hyper::{
@@ -10,22 +11,22 @@ use tokio_util::sync::CancellationToken;
 use super::{ForwardError, Rules, error::AskError, link::Link, request::Question};
 use hersh_base::endpoint::{DialError, Endpoint};
 
-/// Characters of an answer that says no, for a person to read.
+/// The most characters of a negative answer that are shown to a person.
 const EXCERPT_LENGTH_MAX: usize = 200;
 
-/// What was seen instead of a program that is up, in words.
+/// What the probe saw instead of a program that is up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
     /// Nobody takes connections on the port.
     NoListener(String),
-    /// There is no way to it.
+    /// There is no way to the program.
     Unreached(String),
-    /// Somebody did.
+    /// The program took the connection, and did not answer with a 2xx status.
     Unready(String),
 }
 
 impl Miss {
-    /// The words.
+    /// Returns the words.
     pub fn words(&self) -> &str {
         match self {
             Self::NoListener(words) | Self::Unreached(words) | Self::Unready(words) => words,
@@ -36,7 +37,7 @@ impl Miss {
 /// Asks for `path` as a client of the program called `host` does.
 ///
 /// # Errors
-/// What was seen instead of a 2xx status.
+/// [`Miss`] says what the probe saw instead of a 2xx status.
 pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
     let link = Link::dial(endpoint, rules, CancellationToken::new());
     let link = link.await.map_err(|error| unreached(&error))?;
@@ -61,13 +62,13 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -
         }
         Ok((Said::Switch(_), _)) => "it answered 101 to a plain request".to_owned(),
         Err(AskError::Stale(error) | AskError::Failed(error)) => words(&error),
-        // Only a connection that served before is found closed.
+        // Can't happen here: only a connection that served before is found closed.
         Err(AskError::Unsent) => "connection closed without an answer".to_owned(),
     };
     Err(Miss::Unready(format!("GET {path}: {seen}")))
 }
 
-/// A connection that was not made.
+/// Returns the miss of a connection that was not made.
 fn unreached(error: &ForwardError) -> Miss {
     if let ForwardError::Unreachable(error) = error {
         return Miss::from(error);
@@ -85,7 +86,7 @@ impl From<&DialError> for Miss {
     }
 }
 
-/// What the probe saw, without advice for clients.
+/// Returns what the probe saw, without the advice that clients get.
 fn words(error: &ForwardError) -> String {
     if let ForwardError::Broken(seen) = error {
         return seen.clone();
@@ -96,7 +97,8 @@ fn words(error: &ForwardError) -> String {
     error.to_string()
 }
 
-/// The beginning of an answer's body, if it came with the head and is text.
+/// Returns the first line of the body's first piece in brackets, cut short and without control characters;
+/// nothing if there is no such line.
 async fn excerpt(link: &mut Link) -> String {
     let piece = std::future::poll_fn(|cx| link.poll_body(cx)).await;
     let Some(Ok(bytes)) = piece else {

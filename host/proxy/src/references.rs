@@ -1,4 +1,4 @@
-//! References in an answer's head, as the client has to follow them.
+//! Rewrites references in an answer's head, so that the client can follow them.
 //!
 //! ```text
 //! Location: /watcher/page      ──► /programs/p/watcher/page
@@ -11,21 +11,21 @@ use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::path;
 
-/// What the references of one answer start from.
+/// The paths and names that the references of one answer start from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Base<'a> {
-    /// What the client put before the program's own path.
+    /// The part of the client's path before the program's own path.
     pub(super) prefix: &'a str,
     /// The path that the program was asked for.
     pub(super) path: &'a str,
-    /// What the program is called toward itself.
+    /// The name under which the program is asked, its `Host`.
     pub(super) program: &'a str,
-    /// What the client calls this host.
+    /// The name by which the client calls this host.
     pub(super) host: Option<&'a str>,
 }
 
 impl Base<'_> {
-    /// The headers as the client may see them, without those that would lead it astray.
+    /// Returns the headers as the client may see them, without those that would lead it out of the program.
     pub(super) fn lead_all(
         &self,
         references: Vec<(HeaderName, HeaderValue)>,
@@ -41,9 +41,9 @@ impl Base<'_> {
         })
     }
 
-    /// Where `reference` leads, if that is below the program.
+    /// Returns where `reference` leads for the client; `None` if that is not below the program.
     fn lead(&self, reference: &str) -> Option<String> {
-        // Browsers take it for a slash.
+        // Browsers take a backslash for a slash, so the reference could lead elsewhere.
         if reference.contains('\\') {
             return None;
         }
@@ -54,12 +54,12 @@ impl Base<'_> {
             path if path.starts_with('/') => resolve("/", path),
             path => resolve(self.path, path),
         };
-        // A program that knows where it is reached may say so.
+        // A program that knows the prefix that clients use may have written it.
         let below = path.strip_prefix(self.prefix).unwrap_or(&path);
         path::stays(below).then(|| format!("{}{below}{query}{fragment}", self.prefix))
     }
 
-    /// The reference without scheme and authority, if those are none or the program's.
+    /// Returns the reference without scheme and authority; `None` if these are there and not the program's.
     fn without_authority<'r>(&self, reference: &'r str) -> Option<&'r str> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         let scheme = reference.split_once(':').map(|(scheme, _)| scheme);
@@ -80,7 +80,8 @@ impl Base<'_> {
         own.then_some(if path.is_empty() { "/" } else { path })
     }
 
-    /// The links with those targets led that lead below the program; the others as they are.
+    /// Returns the links, with each target rewritten that leads below the program. All others stay as they
+    /// are.
     fn lead_links(&self, links: &str) -> String {
         let mut led = String::with_capacity(links.len() + 64);
         let mut rest = links;
@@ -89,7 +90,7 @@ impl Base<'_> {
             let (before, from) = rest.split_at(at);
             led.push_str(before);
             if from.starts_with('"') {
-                // What is escaped in a quoted text ends it for nobody.
+                // An escaped quote does not end a quoted text.
                 let escaped = before.len() - before.trim_end_matches('\\').len();
                 is_quoted ^= !(is_quoted && escaped % 2 == 1);
             }
@@ -99,7 +100,7 @@ impl Base<'_> {
                 rest = &from[1..];
                 continue;
             };
-            // One that is relative leads from here to where the program means already.
+            // A relative target leads from the client's path to where the program means already.
             let is_whole = target.starts_with('/') || target.contains(':');
             let leads = is_whole.then(|| self.lead(target)).flatten();
             led.push('<');
@@ -112,16 +113,16 @@ impl Base<'_> {
     }
 }
 
-/// The text before the first `mark`, and the rest.
+/// Splits the text before the first `mark`. Without one, the second part is empty.
 fn cut(text: &str, mark: char) -> (&str, &str) {
     text.split_at(text.find(mark).unwrap_or(text.len()))
 }
 
-/// `path` seen from `base`, without `.` and `..` (RFC 3986, section 5.2.4).
+/// Resolves `path` against `base`, without `.` and `..` (RFC 3986, section 5.2.4).
 fn resolve(base: &str, path: &str) -> String {
     let folder = &base[..=base.rfind('/').unwrap_or_default()];
     let mut segments: Vec<&str> = folder.split('/').collect();
-    // What stands behind the last slash.
+    // Removes the empty text behind the last slash.
     segments.pop();
     let mut parts = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(part) = parts.next() {

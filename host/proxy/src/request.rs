@@ -1,4 +1,4 @@
-//! A request as the program gets it: checked, with the path that it may see, and new framing.
+//! A request as the program gets it: checked, with the path that the program may see, and new framing.
 
 use bytes::BytesMut;
 use hyper::{
@@ -19,8 +19,8 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Refuses what the HTTP library lets through and a program might read differently, and a body that
-/// says it is longer than `body_bytes_max`.
+/// Refuses requests that the HTTP library lets through and a program might read differently, and bodies
+/// that are declared longer than `body_bytes_max`.
 ///
 /// # Errors
 /// [`ForwardError`] says what is wrong with the request.
@@ -48,25 +48,25 @@ pub(super) fn check<B>(request: &Request<B>, body_bytes_max: u64) -> Result<(), 
     Ok(())
 }
 
-/// What is asked of the program, as often as it has to be said.
+/// The question to the program. It can be sent as often as necessary.
 pub(super) struct Question<'a> {
     pub(super) method: &'a Method,
-    /// From [`super::watcher_path`].
+    /// The path, which comes from [`super::watcher_path`].
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
-    /// What the program is called toward itself.
+    /// The name under which the program is asked, its `Host`.
     pub(super) authority: &'a str,
-    /// Who asks; unknown only without a server.
+    /// The client of the request; `None` only without a server.
     pub(super) client: Option<&'a Client>,
     /// Headers that only a WebSocket's handshake carries.
     pub(super) handshake: Option<&'a HeaderMap>,
-    /// What the program's manifest says of the way.
+    /// The rules of the program's manifest for requests to it.
     pub(super) rules: &'a Rules,
 }
 
 impl Question<'_> {
-    /// Whether asking twice is the same as asking once.
+    /// Returns whether asking twice is the same as asking once.
     pub(super) fn is_safe(&self) -> bool {
         [Method::GET, Method::HEAD, Method::OPTIONS].contains(self.method)
     }
@@ -75,8 +75,9 @@ impl Question<'_> {
         *self.method == Method::HEAD
     }
 
-    /// Writes the head of the request that goes to the program with `upload`. None of its parts
-    /// can hold a line's end: the HTTP library has read them out of a target and headers.
+    /// Writes the head of the request that goes to the program with `upload`. None of its parts can hold a
+    /// line's end, which would let a client write further headers: the HTTP library has read the parts out of
+    /// a target and headers.
     pub(super) fn write(&self, upload: Option<&Upload>, out: &mut BytesMut) {
         for part in [
             self.method.as_str(),

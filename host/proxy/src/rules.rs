@@ -1,4 +1,4 @@
-//! What one program's manifest says of the way to it.
+//! The rules of one program's manifest for requests to the program.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use hyper::header::HeaderName;
 
 use super::names;
 
-/// How long a connection to a program may take: it is on this machine.
+/// How long connecting to a program may take. The program is on this machine, so this can be short.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// What one program's manifest says of the way to it.
+/// The rules of one program's manifest for requests to the program.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Where it listens, unless that is a socket.
+    /// The port on which the program listens, unless it listens on a socket.
     pub(crate) port: u16,
     pub(crate) patience: Patience,
-    /// Bytes of a request's body.
+    /// The most bytes of a request's body.
     pub(crate) body_bytes_max: u64,
-    /// Bytes of an answer's head.
+    /// The most bytes of an answer's head.
     pub(crate) head_bytes_max: usize,
-    /// What passes beside the usual headers.
+    /// The headers that pass beside the usual ones.
     pub(crate) extra: Extra,
 }
 
-/// How long the proxy waits for whom.
+/// How long the proxy waits for each step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// For a connection to the program.
@@ -45,10 +45,10 @@ pub(crate) struct Extra {
 }
 
 impl Rules {
-    /// The rules in `manifest`.
+    /// Returns the rules in `manifest`.
     pub fn new(manifest: &Manifest) -> Self {
         let rules = &manifest.proxy;
-        // They were checked when the manifest came in; the list of what never passes may be longer
+        // The names were checked when the manifest came in. The list of headers that never pass may be longer
         // today.
         let named = |names: &[String]| {
             let names = names.iter().filter_map(|name| names::addable(name).ok());

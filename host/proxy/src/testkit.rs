@@ -1,4 +1,4 @@
-//! Readers of what strangers send, by themselves: for those who send them anything.
+//! The readers of what strangers send, each by itself, for tests that send them any bytes.
 
 use bytes::BytesMut;
 use hersh_answer::{Framing, Head, Hearing, Piece, Said, Spoken};
@@ -7,7 +7,8 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{Rules, references::Base, watcher_path};
 
-/// What `program` is asked for by a request for `target`; `None` if that is not forwarded.
+/// Returns the path that `program` is asked for by a request for `target`; `None` if that is not
+/// forwarded.
 #[must_use]
 pub fn forwarded_path(target: &str, program: &str) -> Option<String> {
     watcher_path(&target.parse().ok()?, program).ok()
@@ -24,8 +25,8 @@ pub struct HeardAnswer {
     pub body: Vec<u8>,
 }
 
-/// What a client gets of an answer whose bytes come in these pieces and then the end of the
-/// connection; `None` if that is not all of one. `is_head` tells that it answers a HEAD.
+/// Returns what a client gets of an answer whose bytes come in these pieces and then the end of the
+/// connection; `None` if the answer is not whole. `is_head` tells that the answer is to a HEAD.
 #[must_use]
 pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
     let (head, body) = hear_out(pieces, is_head)?;
@@ -38,8 +39,8 @@ pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
     })
 }
 
-/// What a client would get of an answer whose bytes come in these pieces and then the end of the
-/// connection, head and body. `None` if it would not get all of one.
+/// Returns the head and the body that a client would get of an answer whose bytes come in these pieces and
+/// then the end of the connection; `None` if the answer is not whole.
 fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
     let rules = Rules::new(&Manifest::default());
     let base = Base {

@@ -1,5 +1,5 @@
-//! A WebSocket after its handshake: bytes both ways, until either side ends it, nobody is heard of
-//! for a while, the program's container is over, or whoever opened it would not be let in any more.
+//! A WebSocket after its handshake. Bytes go both ways until either side ends the tunnel, both sides are
+//! silent for too long, the program's instance has ended, or the client would not be let in any more.
 //!
 //! The host pings the client at every check for silence, and sends close frames when it ends the tunnel:
 //! both only between two frames, since bytes put into the middle of a frame would corrupt it.
@@ -25,12 +25,12 @@ use super::{
 };
 use hersh_base::endpoint::EndpointStream;
 
-/// Bytes that wait in each direction, beside a frame of the host's own.
+/// The bytes that may wait in each direction, beside a frame of the host's own.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// How long a side that takes nothing may keep the tunnel's last words waiting.
+/// The most time that the host spends on sending its close frames: a side may take nothing.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What RFC 6455 calls the ends that a host brings about.
+/// The codes of RFC 6455 for the ends that a host brings about.
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
 
@@ -39,16 +39,16 @@ pub(super) struct Tunnel {
     /// The client's side, once its 101 is written.
     pub(super) client: OnUpgrade,
     pub(super) program: EndpointStream,
-    /// What the program sent right behind its 101.
+    /// The bytes that the program sent right behind its 101.
     pub(super) early: Bytes,
     pub(super) ends: EndSignals,
 }
 
 /// What ends a tunnel, beside its two sides.
 pub(super) struct EndSignals {
-    /// The container is over.
+    /// The token that fires when the instance is over.
     pub(super) program: CancellationToken,
-    /// Whoever opened it would not be let in any more.
+    /// A future that resolves when the client would not be let in any more.
     pub(super) revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How long both sides may be silent. Checked in steps, so the end may come up to half as long later.
     pub(super) silence: Duration,
@@ -57,7 +57,7 @@ pub(super) struct EndSignals {
 /// Why a tunnel ends.
 #[derive(Debug)]
 enum EndReason {
-    /// Both sides have said all.
+    /// Both sides have sent all they had.
     Done,
     Broken(io::Error),
     Silent,
@@ -119,7 +119,7 @@ where
         }
     }
 
-    /// Carries bytes until that is over.
+    /// Carries bytes until the tunnel is over, and returns why it is.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
         loop {
             let moved = &mut self.has_moved;
@@ -144,7 +144,8 @@ where
         }
     }
 
-    /// Whether nothing was read from either side for too long. If not, pings the client and sets the next check.
+    /// Returns whether nothing was read from either side for too long. If not, pings the client and sets the
+    /// next check.
     fn is_silent(&mut self) -> bool {
         let step = keep_alive(self.silence);
         if std::mem::take(&mut self.has_moved) {
@@ -179,7 +180,7 @@ where
             self.toward_program.put(&frames::close(code, &reason, true));
         }
         let farewell = async {
-            // Whoever is gone needs no word.
+            // A side that is gone needs no close frame.
             let _ = self.client.write_all(&self.toward_client.buffer).await;
             let _ = self.client.shutdown().await;
             let _ = self.program.write_all(&self.toward_program.buffer).await;
@@ -189,35 +190,35 @@ where
     }
 }
 
-/// One direction.
+/// One direction of a tunnel.
 #[derive(Debug, Default)]
 struct Direction {
-    /// What came and is not sent yet.
+    /// The bytes that came and are not sent yet.
     buffer: BytesMut,
     /// Where in a frame the last byte taken in lies, which decides whether the host may add a frame.
     frames: Frames,
     is_flushed: bool,
-    /// Nothing more comes.
+    /// Whether all was read: nothing more comes.
     is_read: bool,
     is_over: bool,
 }
 
 impl Direction {
-    /// Takes what came.
+    /// Takes bytes into the buffer.
     fn take_in(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         self.frames.pass(bytes);
         self.is_flushed = false;
     }
 
-    /// Puts in a frame of the host's own, if there is a place for one.
+    /// Puts in a frame of the host's own, if the direction is between two frames and not at its end.
     fn put(&mut self, frame: &[u8]) {
         if self.frames.is_between() && !self.is_read {
             self.take_in(frame);
         }
     }
 
-    /// Carries what comes `from` one side `to` the other; ready once all is through.
+    /// Carries bytes `from` one side `to` the other. Is ready once all bytes are through.
     fn poll(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Body;
 
-/// A body that is still to be sent, or what is left of it.
+/// A body of which some or all is still to be sent.
 #[derive(Debug)]
 pub(super) struct Upload {
     body: UnsyncBoxBody<Bytes, UploadError>,
@@ -26,14 +26,14 @@ enum Framing {
     Chunked,
 }
 
-/// Whether there is more to send.
+/// Tells whether there is more to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
     More,
     Done,
 }
 
-/// The body ended early.
+/// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UploadError {
     #[error("the request's body is too large")]
@@ -43,7 +43,7 @@ pub(super) enum UploadError {
 }
 
 impl Upload {
-    /// The client's body, if it has one; more than `bytes_max` of it are not sent.
+    /// Returns the client's body, if it has one. No more than `bytes_max` bytes of it are sent.
     pub(super) fn new(
         body: impl Body<Data = Bytes> + Send + 'static,
         bytes_max: u64,
@@ -62,14 +62,14 @@ impl Upload {
 
     /// Writes the header that says where the body ends.
     pub(super) fn write_framing(&self, out: &mut BytesMut) {
-        // Memory takes all that is written to it.
+        // Writing to memory can't fail.
         let _ = match self.framing {
             Framing::Length(bytes) => write!(out, "content-length: {bytes}\r\n"),
             Framing::Chunked => out.write_str("transfer-encoding: chunked\r\n"),
         };
     }
 
-    /// Writes what comes next, once it is there.
+    /// Writes the next piece of the body, once it has come.
     ///
     /// # Errors
     /// [`UploadError`]: the request can't become whole.
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of these frames that claims a length.
+    /// A body of these frames that claims this length.
     struct Frames(VecDeque<Frame<Bytes>>, Option<u64>);
 
     impl hyper::body::Body for Frames {

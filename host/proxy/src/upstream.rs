@@ -1,5 +1,5 @@
-//! One container of a program as the proxy sees it: where it is, the connections that wait for the
-//! next request, and when it is over.
+//! One instance of a program as the proxy sees it: its endpoint, the connections that wait for the next
+//! request, and when it is over.
 
 use std::{
     future::Future,
@@ -19,23 +19,24 @@ use tokio_util::sync::CancellationToken;
 use super::{ForwardError, IN_FLIGHT_MAX, link::Link, rules::Rules};
 use crate::io_threads;
 
-/// Connections to one program that wait for the next request.
+/// The most connections to one instance that wait for the next request.
 const IDLE_MAX: usize = 32;
-/// How long one waits. Common servers close an idle connection after five seconds or later.
+/// How long a connection waits for the next request. Common servers close an idle connection after five
+/// seconds or later.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long one may have waited that carries a request which must not be sent twice: no common
-/// server closes an idle connection so early, so none closes it while such a request comes.
+/// How long a connection may have waited before it carries a request that must not be sent twice. No
+/// common server closes an idle connection so early, so none closes it while such a request comes.
 const IDLE_MAX_FOR_CHANGES: Duration = Duration::from_secs(1);
 
-/// How many requests one program has under way; clones count together.
+/// The number of requests that one program has under way. Clones share one count.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<AtomicUsize>);
 
-/// One container of a program.
+/// One instance of a program, with the connections to it.
 pub struct Upstream {
     container: ContainerId,
     endpoint: Endpoint,
-    /// What requests name as their host: the program's id.
+    /// The name that requests carry as their host: the program's id.
     authority: String,
     rules: Rules,
     in_flight: InFlight,
@@ -47,8 +48,8 @@ pub struct Upstream {
 pub(super) struct Permit(Arc<Upstream>);
 
 impl Upstream {
-    /// The container of `program` at `endpoint`, without any connection yet. Its requests count with the others
-    /// of `in_flight`.
+    /// Returns the instance of `program` at `endpoint`, without any connection yet. Its requests count with
+    /// the others of `in_flight`.
     pub fn new(
         program: &ProgramId,
         container: ContainerId,
@@ -67,8 +68,8 @@ impl Upstream {
         })
     }
 
-    /// Closes connections that nobody needs, until `gone` resolves: then everything that still
-    /// goes on with this container ends.
+    /// Closes connections that waited too long, until `gone` resolves. Then ends everything that still goes
+    /// on with this instance.
     pub async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
         let mut gone = pin!(gone);
         while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
@@ -82,13 +83,13 @@ impl Upstream {
         self.end();
     }
 
-    /// Ends everything that still goes on with this container.
+    /// Ends everything that still goes on with this instance.
     pub fn end(&self) {
         self.ended.cancel();
         self.idle().clear();
     }
 
-    /// Which container it is.
+    /// Returns the id of the instance's container.
     pub fn container(&self) -> &ContainerId {
         &self.container
     }
@@ -97,17 +98,17 @@ impl Upstream {
         &self.endpoint
     }
 
-    /// What requests name as their host.
+    /// Returns the name that requests carry as their host.
     pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// What its manifest says of the way to it.
+    /// Returns the rules of the program's manifest for requests to it.
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Fires when the container is not the program's any more.
+    /// Returns the token that fires when this instance is not the program's any more.
     pub(super) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
@@ -139,7 +140,7 @@ impl Upstream {
         (waited < IDLE_TIMEOUT).then_some(link)
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless enough wait already or the instance is over.
     pub(super) fn put(&self, link: Box<Link>) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX && !self.ended.is_cancelled() {
@@ -153,7 +154,7 @@ impl Upstream {
 }
 
 impl Permit {
-    /// The container that may be asked.
+    /// Returns the instance that may be asked.
     pub(super) fn upstream(&self) -> &Upstream {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! How long whoever uses a connection to a program waits, and what ends that early.
+//! How long the user of a connection to a program waits, and what ends the wait early.
 
 use std::{
     future::Future,
@@ -13,19 +13,19 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The wait of one connection's user, set anew for each thing that is waited for.
 pub(super) struct Wait {
-    /// Goes off when whoever is waited for has taken too long, or a look is due.
+    /// The time at which the wait ends, or the next look whether it may go on is due.
     deadline: Deadline,
-    /// When they have, if a look is due before.
+    /// The time at which the wait ends, if a look is due before that.
     late_at: Option<Instant>,
-    /// Fires when the container is not the program's any more.
+    /// A future that resolves when the instance is not the program's any more.
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// Why a program is waited for no longer.
 pub(super) enum GivenUp {
-    /// Its container is not the program's any more.
+    /// The instance is not the program's any more.
     Ended,
-    /// The time is over.
+    /// The time for the wait is over.
     Late,
 }
 
@@ -38,14 +38,14 @@ impl Wait {
         }
     }
 
-    /// From now on whoever is waited for has so long.
+    /// Begins a wait that lasts as long as `time`, without looks.
     pub(super) fn set(&mut self, time: Duration) {
         self.deadline.set(time);
         self.late_at = None;
     }
 
-    /// The same, with a look every [`CHECK_INTERVAL`]. It costs no timer: the one there is goes off
-    /// earlier.
+    /// Begins a wait that lasts as long as `time`, with a look every [`CHECK_INTERVAL`]. The looks cost no
+    /// further timer: the timer that is there goes off earlier.
     pub(super) fn set_with_looks(&mut self, time: Duration) {
         let now = Instant::now();
         self.look_until(now, now + time);
@@ -57,7 +57,7 @@ impl Wait {
         self.late_at = (look_at < late_at).then_some(late_at);
     }
 
-    /// Why the program is waited for no longer.
+    /// Returns why the program is waited for no longer, once that is so.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(GivenUp::Ended);
@@ -65,7 +65,7 @@ impl Wait {
         self.deadline.poll(cx).map(|()| GivenUp::Late)
     }
 
-    /// The same with the looks; `None` when one of them says that nothing may go on.
+    /// Does as [`Self::poll`], and calls `may_go_on` at each look. Returns `None` when that returned false.
     pub(super) fn poll_looking(
         &mut self,
         may_go_on: impl Fn() -> bool,

@@ -10,12 +10,12 @@ use sha1::{Digest, Sha1};
 
 use super::ForwardError;
 
-/// What RFC 6455 adds to a key before it is hashed.
+/// The text that RFC 6455 adds to a key before the key is hashed.
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// What a client asks beside key and version, and what a program may answer to it.
+/// The headers of what a client offers beside key and version, and of what a program chooses from it.
 const OFFERS: [HeaderName; 2] = [
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -28,17 +28,17 @@ pub(super) struct Handshake {
     accept: String,
 }
 
-/// Whether a request offers to go on as a WebSocket. Any other offer, such as HTTP/2 without TLS, is
-/// left alone, as RFC 9110 allows: the request is a plain one then.
+/// Returns whether a request offers to go on as a WebSocket. Any other offer, such as HTTP/2 without TLS,
+/// is left alone, as RFC 9110 allows: the request is a plain one then.
 pub fn is_offered(headers: &HeaderMap) -> bool {
     lists(headers, &header::UPGRADE, "websocket")
 }
 
-/// The handshake that a request asks for; `None` for a plain request.
+/// Returns the handshake that a request asks for; `None` for a plain request.
 ///
 /// # Errors
-/// [`ForwardError::Upgrade`] for a handshake that is not whole,
-/// [`ForwardError::Origin`] for one that a page of somebody else began.
+/// [`ForwardError::Upgrade`] for a handshake that is not whole, [`ForwardError::Origin`] for one that a
+/// web page of another origin began.
 pub(super) fn asked<B>(
     request: &Request<B>,
     has_body: bool,
@@ -87,16 +87,16 @@ pub(super) fn asked<B>(
 }
 
 impl Handshake {
-    /// The headers with which the program is asked.
+    /// Returns the headers with which the program is asked.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The headers with which the client is answered, if the program's 101 is the answer to this
+    /// Returns the headers with which the client is answered, if the program's 101 is the answer to this
     /// handshake.
     ///
     /// # Errors
-    /// What is wrong with the program's answer.
+    /// The text says what is wrong with the program's answer.
     pub(super) fn confirm(&self, answer: &HeaderMap) -> Result<HeaderMap, &'static str> {
         if !is_only(answer, &header::UPGRADE, b"websocket")
             || !lists(answer, &header::CONNECTION, "upgrade")
@@ -123,8 +123,9 @@ impl Handshake {
     }
 }
 
-/// Browsers name the page that opens a WebSocket, and let any page open one anywhere; everybody
-/// else names none.
+/// Returns whether a page of this host opens the WebSocket, or no page at all. Browsers let any page open
+/// a WebSocket anywhere, and name the page's origin. All other clients name none. Without this check, any
+/// web page could open a WebSocket to a program.
 fn is_of_this_origin(headers: &HeaderMap) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
@@ -151,7 +152,7 @@ fn is_key(key: &HeaderValue) -> bool {
         .is_ok_and(|bytes| bytes.len() == 16)
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that is there exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

@@ -1,4 +1,4 @@
-//! The contracts by name.
+//! The contracts that every program keeps, by name.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contract {
-    /// It runs on gVisor's kernel, not on the host's.
+    /// The program runs on gVisor's kernel, not on the machine's.
     Gvisor,
-    /// Its root file system can't be written.
+    /// The program's root file system can't be written.
     ReadOnlyRoot,
-    /// `/state` is the only place whose content stays.
+    /// `/state` is the only folder whose content stays.
     OneWritableVolume,
-    /// Nothing of it is reachable from outside the host.
+    /// Nothing of the program is reachable from outside the machine.
     NoPublishedPort,
-    /// It reaches what its network mode says and nothing else.
+    /// The program reaches what its network mode says and nothing else.
     Network,
-    /// No capabilities, no new privileges, no devices, nothing shared with the host. In a user namespace
-    /// that it makes itself a program has all capabilities over what it makes there, in gVisor's
-    /// kernel, and none over the sandbox that it was given.
+    /// The program has no capabilities, no new privileges, no devices, and nothing shared with the machine.
+    /// In a user namespace that it makes itself, a program has all capabilities over what it makes there, in
+    /// gVisor's kernel, and none over the sandbox that it was given.
     Privileges,
     /// Memory, processor, processes, temporary space and logs are bounded.
     Limits,
@@ -61,10 +61,10 @@ impl core::fmt::Display for Contract {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("contract {contract}: found {found}, asked {asked}")]
 pub struct Violation {
-    /// Which.
+    /// The contract that is not kept.
     pub contract: Contract,
-    /// What there is.
+    /// What was found.
     pub found: String,
-    /// What there should be.
+    /// What the contract asks for.
     pub asked: String,
 }

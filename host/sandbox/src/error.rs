@@ -4,11 +4,11 @@ use hersh_program::{Cause, Exit, ImageId, Logs};
 
 use crate::Violation;
 
-/// The engine can't be used.
+/// The engine that runs instances and builds images can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Unavailable {
-    /// What was tried, what came back and what to do.
+    /// The text that says what was tried, what came back and what to do.
     pub message: String,
 }
 
@@ -40,7 +40,7 @@ pub enum BuildError {
 /// A program was not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// What would run, or what was made, breaks a contract.
+    /// The spec, or the instance made from it, breaks a contract.
     #[error(transparent)]
     Violated(#[from] Violation),
     /// The engine could not create or start the container.
@@ -51,7 +51,7 @@ pub enum StartError {
         /// The last lines that the program printed, if it got that far.
         logs: Logs,
     },
-    /// What the image names as its program can't be run.
+    /// The command that the image names as its program can't be run.
     #[error("{message}")]
     NotRunnable {
         /// What can't be run, why, and what to do.
@@ -74,7 +74,7 @@ pub enum StopError {
     /// The engine refused.
     #[error("{message}")]
     Failed {
-        /// What was asked and what the engine said.
+        /// The text that says what was asked and what the engine answered.
         message: String,
     },
     /// The engine does not answer.
@@ -95,7 +95,7 @@ impl From<StartError> for Cause {
         match error {
             StartError::Violated(violation) => Self::ContractViolated {
                 contract: violation.contract.name().to_owned(),
-                // The cause names the contract itself.
+                // The cause names the contract in a field of its own, so the message does not.
                 message: format!("found {}, asked {}", violation.found, violation.asked),
             },
             StartError::Failed { message, logs } => Self::StartFailed { message, logs },

@@ -1,4 +1,4 @@
-//! What was found on a machine, and how to mend it.
+//! Findings about a machine, and how to mend what is wrong.
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +14,14 @@ pub struct Finding {
 /// Whether Hersh can run with what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It can.
+    /// Hersh can run with it.
     Fine,
-    /// It can, and could be safer.
+    /// Hersh can run with it, and could run more safely.
     Weak {
         /// What to do about it.
         mend: String,
     },
-    /// It can't.
+    /// Hersh can't run with it.
     Broken {
         /// What to do about it.
         mend: String,
@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 impl Finding {
-    /// What is as it should be.
+    /// Returns the finding that something is as it should be.
     #[must_use]
     pub fn fine(what: &str, found: impl Into<String>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Finding {
         }
     }
 
-    /// What works and could be safer, and how to mend it.
+    /// Returns the finding that something works but could be safer, and how to mend it.
     #[must_use]
     pub fn weak(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         let verdict = Verdict::Weak { mend: mend.into() };
@@ -50,7 +50,7 @@ impl Finding {
         }
     }
 
-    /// What keeps Hersh from running, and how to mend it.
+    /// Returns the finding that something keeps Hersh from running, and how to mend it.
     #[must_use]
     pub fn broken(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         let verdict = Verdict::Broken { mend: mend.into() };

@@ -1,11 +1,11 @@
-//! What exactly runs of a program, the contracts that it must keep, and what a runtime and a builder
-//! have to do.
+//! Defines what exactly runs of a program, the contracts that the program must keep, and what a runtime
+//! and a builder have to do.
 //!
 //! ```text
 //! Manifest ─► Spec ─► validate ─► Runtime::start ─► [Fact] ─► verify, prove ─► Receipt
 //! ```
-//! Pure, but for the traits [`Runtime`] and [`Builder`], which the crates of runtimes implement: no IO, and
-//! no name of a disk, a database or an engine comes in here.
+//! This crate is pure, but for the traits [`Runtime`] and [`Builder`], which the crates of runtimes
+//! implement: it does no IO, and names no disk, no database and no engine.
 
 mod builder;
 mod contract;

@@ -1,4 +1,4 @@
-//! What a start leaves behind as evidence.
+//! The receipt, which a start leaves behind as evidence.
 
 use hersh_base::sandbox::StateBound;
 use hersh_program::{ContainerId, ImageId, InstanceNumber, ProgramId};
@@ -11,7 +11,7 @@ use super::{Kernel, Verified};
 pub struct Receipt {
     /// The program that was started.
     pub program: ProgramId,
-    /// Which of its instances that was.
+    /// The number of the instance that was started.
     #[serde(default)]
     pub instance: InstanceNumber,
     /// The container that was verified.
@@ -23,11 +23,11 @@ pub struct Receipt {
     pub asked_kernel: Kernel,
     /// The first line that names the kernel as seen from inside.
     pub kernel: String,
-    /// Each contract with the values seen.
+    /// Each contract, with the values that were seen.
     pub contracts: Vec<Verified>,
     /// What bounds `/state`; `None` in receipts of older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateBound>,
-    /// When, milliseconds since the Unix epoch.
+    /// The time at which the receipt was made, milliseconds since the Unix epoch.
     pub made_at_ms: u64,
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! data folder locked ─► containers removed ─► folders ─► set-aside/ ─► journal, if unusable ─► set-aside/
 //! ```
-//! Nothing that is stored is removed. When it is cut short, it is done again: until its end a host
-//! refuses to start.
+//! Nothing that is stored is removed. An adoption that was cut short is to be repeated: until it is complete,
+//! a host refuses to start.
 
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,18 @@ use crate::{serve::META_HOST_ID, unclaimed::Journalled};
 use hersh_docker::Stray;
 use hersh_sandbox::Unavailable;
 
-/// Why nothing was adopted. What is stored is as it was, but for what was set aside already.
+/// Why nothing was adopted. Everything stored is as it was, except for what was set aside already.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// There is no such folder.
     #[error("there is no folder {}; name the host's data folder with --data-dir", .0.display())]
     Missing(PathBuf),
-    /// The journal can be used.
+    /// The journal is whole and knows programs.
     #[error(
         "the journal knows {0} programs, so there is nothing to adopt: start the host, or put a backup in its place with 'hersh host restore FILE'"
     )]
     Known(usize),
-    /// There is nothing that a journal does not know.
+    /// There is nothing to set aside or to remove.
     #[error("there is nothing to adopt in {}: start the host", .0.display())]
     Nothing(PathBuf),
     /// A host runs.
@@ -39,7 +39,7 @@ pub enum AdoptError {
     /// The journal can't be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Something can't be moved.
+    /// A folder or a file can't be moved.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The engine, which may run containers of this host, does not answer.
@@ -47,20 +47,20 @@ pub enum AdoptError {
     Engine(#[from] Unavailable),
 }
 
-/// What was done.
+/// The result of an adoption.
 #[derive(Debug)]
 pub struct Adoption {
-    /// Where folders of programs are now.
+    /// The paths that folders of programs were moved to.
     pub folders: Vec<PathBuf>,
-    /// Containers that were removed.
+    /// The containers that were removed.
     pub containers: Vec<Stray>,
-    /// Where a journal is now that could not be used.
+    /// The path that an unusable journal was moved to.
     pub journal: Option<PathBuf>,
 }
 
-/// Sets aside what the journal at `home`, such as a data folder, does not know, and removes its
-/// containers from the engine behind the socket `engine`, so that the next host begins anew there. No
-/// host may run on the folder. A journal that is whole stays, with its users and tokens.
+/// Sets aside the folders of programs that the journal at `home`, such as a data folder, does not know.
+/// Removes their containers from the engine behind the socket `engine`, so that the next host begins anew
+/// there. No host may run on the folder. A journal that is whole stays, with its users and tokens.
 ///
 /// # Errors
 /// [`AdoptError`].
@@ -74,7 +74,7 @@ pub async fn adopt(
     if !data.is_dir() {
         return Err(AdoptError::Missing(data.to_owned()));
     }
-    // Before the folder is opened, which takes what is on its way in for leftovers.
+    // Locked before the folder is opened: opening it takes source that is just coming in for leftovers.
     let _lock = DataLock::take(data)?;
     home.check()?;
     home.make()
@@ -108,7 +108,7 @@ pub async fn adopt(
     })
 }
 
-/// Whether the journal is gone or damaged; false for one that is whole and knows no program.
+/// Returns true if the journal is gone or damaged, false if it is whole and knows no program.
 fn is_lost(home: &Home) -> Result<bool, AdoptError> {
     if Journalled::of_file(home) == Some(Journalled::Nothing) {
         return Ok(true);
@@ -129,8 +129,8 @@ fn is_lost(home: &Home) -> Result<bool, AdoptError> {
     }
 }
 
-/// Goes on under the id that the containers tell: images and networks on the engine have it too, and the
-/// new host will collect them.
+/// Gives the new journal the host id that all containers tell: images and networks on the engine have it too,
+/// and the new host will collect them.
 async fn keep_host_id(home: &Home, containers: &[Stray]) -> Result<(), AdoptError> {
     let mut ids: Vec<&str> = containers.iter().map(|it| it.host_id.as_str()).collect();
     ids.sort_unstable();

@@ -22,7 +22,7 @@ fn processor() -> Finding {
     }
 }
 
-/// Without them everything else looks broken, so this comes first.
+/// Checks the rights of this process. Without them everything else looks broken, so this comes first.
 fn rights() -> Finding {
     if rustix::process::geteuid().is_root() {
         return Finding::fine("rights", "root");

@@ -17,7 +17,7 @@ use hersh_journal::{IDEMPOTENCY_MS, Journal, JournalError, KeptAnswer};
 use hersh_program::UserId;
 use sha2::{Digest, Sha256};
 
-/// Keys are this long at most.
+/// The most characters of a key.
 const KEY_LENGTH_MAX: usize = 255;
 
 /// A key as its user chose it: 1 to 255 visible ASCII characters.
@@ -25,7 +25,8 @@ const KEY_LENGTH_MAX: usize = 255;
 pub(crate) struct Key(Arc<str>);
 
 impl Key {
-    /// Reads one; `None` if it can't be one. A token is none: keys are kept in the journal.
+    /// Reads a key; `None` if the text can't be one. A token is refused as a key, since keys are kept in the
+    /// journal.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let fits = (1..=KEY_LENGTH_MAX).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_graphic())
@@ -34,11 +35,11 @@ impl Key {
     }
 }
 
-/// The keys that are in somebody's hand: as many as there are creating calls at most.
+/// The keys that are claimed now: at most as many as there are creating calls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims(Arc<Mutex<HashSet<(UserId, Key)>>>);
 
-/// A key in hand; dropped, it is free again.
+/// A claimed key. The key is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
     claims: Claims,
@@ -46,7 +47,7 @@ pub(crate) struct Claim {
 }
 
 impl Claims {
-    /// Takes a key in hand; `None` if it is in somebody's hand.
+    /// Claims a key; `None` if another call has claimed it.
     pub(crate) fn claim(&self, user: &UserId, key: &Key) -> Option<Claim> {
         let owner = (user.clone(), key.clone());
         let mut claimed = locked(&self.0);
@@ -65,7 +66,7 @@ impl Drop for Claim {
 }
 
 impl Claim {
-    /// Looks up what was answered to the key. Blocks on the disk.
+    /// Looks up the answer that was given to the key. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -80,17 +81,17 @@ impl Claim {
     }
 }
 
-/// A key in hand, with the request that it is for.
+/// A claimed key, with the request that it is for.
 #[derive(Debug)]
 pub(crate) struct ClaimedRequest {
-    /// The key.
+    /// The claimed key.
     pub(crate) claim: Claim,
-    /// What tells the request from others.
+    /// The hash that tells the request from others.
     pub(crate) fingerprint: String,
 }
 
 impl ClaimedRequest {
-    /// What is to be kept once the call is carried out with that answer.
+    /// Returns the record that is to be kept once the call is carried out with `answer`.
     pub(crate) fn kept(&self, answer: String, now_ms: u64) -> KeptAnswer {
         let (user, key) = &self.claim.owner;
         KeptAnswer {
@@ -103,13 +104,13 @@ impl ClaimedRequest {
     }
 }
 
-/// A hash that tells one request from others: over what its head asks for, then over its body as that
-/// comes. Clones are the same one.
+/// A hash that tells one request from others: over what its head asks for, then over its body as the pieces
+/// come. Clones are the same hash.
 #[derive(Clone, Debug)]
 pub(crate) struct Fingerprint(Arc<Mutex<Sha256>>);
 
 impl Fingerprint {
-    /// Begins with `parts`, each with its length, so that no two lists of parts look alike.
+    /// Begins a hash with `parts`, each with its length, so that no two lists of parts look alike.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
@@ -119,12 +120,12 @@ impl Fingerprint {
         Self(Arc::new(Mutex::new(hash)))
     }
 
-    /// Goes on with a piece of the body.
+    /// Adds a piece of the body to the hash.
     pub(crate) fn take_in(&self, piece: &[u8]) {
         self.hash().update(piece);
     }
 
-    /// The hash of all so far, in hex.
+    /// Returns the hash of everything so far, in hex.
     pub(crate) fn text(&self) -> String {
         hex(&self.hash().clone().finalize())
     }

@@ -7,7 +7,7 @@
 //!                     storage · sandbox · docker  ─► events ─► Supervisor
 //! ```
 //!
-//! The way of a command by three files: `api/programs.rs`, `host/mod.rs`, `effects/mod.rs`.
+//! Three files show the way of a command: `api/programs.rs`, `host/mod.rs`, `effects/mod.rs`.
 
 mod adopt;
 mod api;

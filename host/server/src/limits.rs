@@ -1,35 +1,37 @@
-//! How many may hold a thread or room of a host for as long as they like.
+//! Limits on how many clients may hold a thread or room of a host for as long as they like.
 
 use hersh_base::permits::Limit;
 
 use crate::connections::CONNECTIONS_MAX;
 
-/// Source that comes in: at once, and of one user. Each holds a thread and room in staging.
+/// Uploads of source at once, in all and of one user. Each holds a thread and room in staging.
 pub(crate) const UPLOADS_MAX: Limit = Limit {
     all: 24,
     one_user: 8,
     for_admins: 2,
 };
-/// Source that goes out. Each holds a thread.
+/// Downloads of source. Each holds a thread.
 pub(crate) const DOWNLOADS_MAX: Limit = Limit {
     all: 16,
     one_user: 4,
     for_admins: 2,
 };
 
-/// Logs, build logs and histories that are being read. Each holds a thread, and then its lines until the client took them.
+/// Logs, build logs and histories that are being read. Each holds a thread, and then its lines until the
+/// client has taken them.
 pub(crate) const READERS_MAX: Limit = Limit {
     all: 32,
     one_user: 8,
     for_admins: 2,
 };
-/// Live streams of the host's own. Each holds the lines that it begins with until the client took them.
+/// Live streams of the host's own. Each holds the lines that it begins with until the client has taken them.
 pub(crate) const STREAMS_MAX: Limit = Limit {
     all: 256,
     one_user: 64,
     for_admins: 8,
 };
-/// Connections that members' requests come by, whatever they wait for. Admins' are not counted.
+/// Connections on which members' requests come, whatever they wait for. Connections of admins are not
+/// counted.
 pub(crate) const MEMBER_CONNECTIONS_MAX: Limit = Limit {
     all: CONNECTIONS_MAX,
     one_user: 1_024,
@@ -54,7 +56,7 @@ mod tests {
         UserId::parse(&format!("u{number}")).unwrap()
     }
 
-    /// As many permits as the user gets.
+    /// Takes as many permits as the user gets.
     fn all_of(permits: &Permits, number: usize, share: Share) -> Vec<Permit> {
         std::iter::from_fn(|| permits.take(&user(number), share)).collect()
     }

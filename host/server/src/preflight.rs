@@ -1,4 +1,4 @@
-//! What a host would refuse, for a client on the way to it: nothing has to be sent to learn of it.
+//! Checks what a host would refuse, so that a client learns of it before it sends anything.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use hersh_docker::dockerfile::{Asked, Dockerfile};
 /// Checks the name of a program.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A text that says what is wrong with the name.
 pub fn check_name(name: &str) -> Result<(), String> {
     let parsed = ProgramId::parse(name);
     parsed.map(drop).map_err(|error| error.to_string())
@@ -18,7 +18,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 /// Checks the bounds of a manifest; those of the host's machine are not known here.
 ///
 /// # Errors
-/// The key that can't be used, and what it may be.
+/// A text that names the key that can't be used, and what it may be.
 pub fn check_manifest(manifest: &hersh_wire::Manifest) -> Result<(), String> {
     let checked = hersh_manifest::read(manifest);
     checked.map(drop).map_err(|error| error.to_string())
@@ -28,7 +28,7 @@ pub fn check_manifest(manifest: &hersh_wire::Manifest) -> Result<(), String> {
 /// there is known to the host alone.
 ///
 /// # Errors
-/// What can't be built, with its line.
+/// A text that names what can't be built, with its line.
 pub fn check_dockerfile(
     bytes: &[u8],
     target: Option<String>,

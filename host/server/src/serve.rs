@@ -1,4 +1,4 @@
-//! From settings to a serving host, and back down.
+//! Makes a serving host from its settings, and takes it down again.
 
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
@@ -72,7 +72,7 @@ pub enum HostError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: std::io::Error,
     },
     /// The operating system gave no random bytes.
@@ -84,8 +84,8 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// True for what another start meets again: somebody has to mend it before. A service manager
-    /// should not start the host anew for it.
+    /// Returns true for an error that another start would meet again until a person mends its cause. A
+    /// service manager should not start the host again after such an error.
     #[must_use]
     pub fn needs_person(&self) -> bool {
         match self {
@@ -122,7 +122,7 @@ impl From<ClaimError> for HostError {
     }
 }
 
-/// Whether the operating system will say the same next time.
+/// Returns true if the operating system will refuse the same again.
 fn is_forbidden(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
@@ -130,11 +130,11 @@ fn is_forbidden(error: &std::io::Error) -> bool {
     )
 }
 
-/// Serves until `stop` resolves. Programs go on running after that; the next start finds them.
-/// `on_listening` is told the address once requests are taken.
+/// Serves until `stop` resolves. Programs go on running after that; the next start finds them. `on_listening`
+/// is called with the address once requests are taken.
 ///
 /// # Errors
-/// [`HostError`] says why it could not start, or not go on; what runs is left as it is.
+/// [`HostError`] says why the host could not start, or not go on; instances that run are left as they are.
 pub async fn serve(
     config: Config,
     stop: impl Future<Output = ()>,
@@ -192,8 +192,8 @@ pub async fn serve(
     Ok(outcome?)
 }
 
-/// Opens the journal with what it knows, unless there are programs that it should know and does not:
-/// one that is made here would hide that.
+/// Opens the journal and reads the programs that it knows. Refuses if there are programs that the journal
+/// should know and does not: a journal that is made here would hide that.
 async fn open_journal(
     config: &Config,
     storage: &Storage,
@@ -205,7 +205,7 @@ async fn open_journal(
     if let Some(nothing) = before {
         unclaimed::refuse(storage, &home, engine, nothing).await?;
     }
-    // Only now: a disk that is not mounted must not get a folder in its place.
+    // Made only after the check above: a disk that is not mounted must not get a folder in its place.
     home.make()
         .map_err(StorageError::at("make", home.folder()))?;
     let lock = home.lock()?;
@@ -251,7 +251,7 @@ async fn connect(
     Ok(Arc::new(runtime))
 }
 
-/// Names this host among those that share an engine; made once per data folder.
+/// Returns the id that names this host among those that share an engine. It is made once per data folder.
 async fn host_id(journal: &Journal) -> Result<String, HostError> {
     if let Some(id) = journal.meta(META_HOST_ID)? {
         return Ok(id);
@@ -362,14 +362,14 @@ mod tests {
             assert_eq!(journal.exists(), content.is_some(), "and none is made");
             assert!(!data.join("admin-token").exists());
         }
-        // A log alone is what is left of one, and SQLite would remove it.
+        // A journal's log without the journal is left of a lost journal, and SQLite would remove it.
         std::fs::remove_dir_all(data.join("programs")).unwrap();
         let log = data.join("journal.db-wal");
         std::fs::write(&log, "events").unwrap();
         let error = serve_on(&data).await;
         assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
         assert!(log.exists());
-        // A file that was cut is damaged, not new.
+        // A journal file that was cut short is damaged, not new.
         std::fs::write(&journal, "SQLite format 3\0").unwrap();
         let error = serve_on(&data).await;
         assert!(error.needs_person(), "{error}");
@@ -383,7 +383,7 @@ mod tests {
         let source = data.join("programs/a/src");
         std::fs::create_dir_all(&source).unwrap();
         drop(Journal::open(&data.join(JOURNAL_FILE)).unwrap());
-        // One whose creation was cut short is no reason to stop for.
+        // A program whose creation was cut short is no reason to refuse.
         let error = serve_on(&data).await;
         assert!(matches!(error, HostError::Engine(_)), "{error}");
         std::fs::create_dir_all(data.join("programs/a/logs")).unwrap();
@@ -411,7 +411,7 @@ mod tests {
         assert!(error.needs_person(), "{error}");
         assert!(error.to_string().contains("move it there"), "{error}");
         assert!(!other.exists());
-        // Nor is what is done without a host begun in the other place.
+        // Commands that work without a host begin nothing in the other folder either.
         let home = Home::new(&data, Some(&other));
         let tokens = auth::valid_tokens(home.clone(), 5).unwrap_err().to_string();
         assert!(tokens.contains("move it there"), "{tokens}");
@@ -426,7 +426,7 @@ mod tests {
         let error = serve_with(&data, Some(&other)).await;
         assert!(matches!(error, HostError::Engine(_)), "{error}");
         assert!(!data.join(JOURNAL_FILE).exists());
-        // The last events may stand in a log that was forgotten.
+        // The last events may stand in a journal's log that was left behind.
         std::fs::write(data.join("journal.db-wal"), "events").unwrap();
         let error = serve_with(&data, Some(&other)).await;
         assert!(

@@ -1,4 +1,4 @@
-//! What a service manager is told: that the host serves, lives, and ends (systemd's `sd_notify`).
+//! Tells a service manager that the host serves, lives, and ends (systemd's `sd_notify`).
 //!
 //! ```text
 //! READY=1 once it listens ─► WATCHDOG=1 again and again ─► STOPPING=1 when it was asked to end
@@ -22,21 +22,21 @@ use std::{
 use tokio::time::MissedTickBehavior;
 
 const SOCKET: &str = "NOTIFY_SOCKET";
-/// An interval of zero would be a defect of whoever set it.
+/// The shortest interval between signs of life. An interval of zero would be a defect of whoever set it.
 const SIGN_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Serving begins at `url`.
+/// Tells that serving begins at `url`.
 pub(crate) fn serving(url: &str) {
     tell(&format!("READY=1\nSTATUS=serving on {url}\n"));
 }
 
-/// The end begins; what is under way may still finish.
+/// Tells that the end begins; work that is under way may still finish.
 pub(crate) fn ending() {
     tell("STOPPING=1\n");
 }
 
-/// Shows signs of life for as long as it is polled, twice in the time after which systemd, if it
-/// watches, takes the host for dead. A runtime that gives no task its turn shows none.
+/// Shows signs of life for as long as this future is polled: two in the time after which systemd, if it
+/// watches, takes the host for dead. A tokio runtime that gives no task its turn shows none.
 pub(crate) async fn live() {
     let variable = |name: &str| std::env::var(name).ok();
     let watched = patience(
@@ -55,7 +55,7 @@ pub(crate) async fn live() {
     }
 }
 
-/// How long systemd waits for a sign of life; `None` if it does not, or watches another process.
+/// Returns how long systemd waits for a sign of life; `None` if it does not, or watches another process.
 fn patience(microseconds: Option<&str>, watched: Option<&str>, us: u32) -> Option<Duration> {
     if watched.is_some_and(|process| process != us.to_string()) {
         return None;
@@ -73,7 +73,8 @@ fn tell(state: &str) {
     }
 }
 
-/// Never waits: whoever does not listen is no reason for the host to stand still.
+/// Sends a message and never waits: a service manager that does not listen must not make the host stand
+/// still.
 fn send(socket: &OsString, state: &str) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
     datagram.set_nonblocking(true)?;
@@ -81,7 +82,7 @@ fn send(socket: &OsString, state: &str) -> io::Result<()> {
     datagram.send(state.as_bytes()).map(drop)
 }
 
-/// A path, or with `@` in front a name in the kernel's own table.
+/// Reads an address: a path, or with `@` in front a name in the kernel's own table.
 fn address(socket: &OsStr) -> io::Result<SocketAddr> {
     match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),

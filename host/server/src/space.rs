@@ -1,8 +1,9 @@
-//! DiskSpace on the disks that a host writes to.
+//! Free space on the disks that a host writes to.
 //!
-//! Below the floor nothing new is taken in and nothing is built, while programs that run go on:
-//! what is left is theirs, and the journal's. Below a quarter of that, all is refused that does not
-//! free room, so that what does is possible still. It is over by itself once there is room again.
+//! Below the floor, the host takes nothing new in and builds nothing, while programs that run go on: the
+//! space that is left is for them and for the journal. Below a quarter of the floor, the host refuses
+//! everything that does not free space, so that requests that free space stay possible. Both end by
+//! themselves once there is space again.
 //!
 //! ```text
 //! free ──── disk.free_min ───────────── a quarter of it ─────────── nothing
@@ -17,10 +18,11 @@ use std::{
 use hersh_base::surroundings::{DiskSpace, Surroundings};
 use hersh_wire::ByteSize;
 
-/// What must stay free unless a host is told otherwise; on small disks [`FLOOR_PERCENT`] of it.
+/// The free space that a host keeps unless it is told otherwise, bytes; on small disks [`FLOOR_PERCENT`] of
+/// the disk.
 pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
 const FLOOR_PERCENT: u64 = 5;
-/// The last floor is this part of the floor.
+/// The last floor is the floor divided by this.
 const LAST_PART: u64 = 4;
 /// How often a build's disks are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ impl NoSpace {
         self.floor_bytes
     }
 
-    /// How much there is and should be, without where.
+    /// Returns how much is free and how much must stay free, without naming the disk.
     pub(crate) fn amounts(&self) -> String {
         let [free, floor] =
             [self.free_bytes, self.floor_bytes].map(|it| String::from(ByteSize(it)));
@@ -58,16 +60,16 @@ impl NoSpace {
 #[derive(Clone)]
 pub(crate) struct Space {
     surroundings: Surroundings,
-    /// The data folder, and that of the journal.
+    /// The data folder and the journal's folder.
     own: [PathBuf; 2],
-    /// The disks of what runs programs, as far as they can be seen from here.
+    /// The runtime's folders that the host can see.
     runtime: Vec<PathBuf>,
     free_bytes_min: u64,
 }
 
 impl Space {
-    /// The disks of the data folder and of the journal's, and those of the runtime's that can be seen
-    /// from here.
+    /// Takes the data folder and the journal's folder as `own`, and those of the runtime's folders that the
+    /// host can see.
     pub(crate) fn new(
         surroundings: Surroundings,
         own: [&Path; 2],
@@ -82,15 +84,15 @@ impl Space {
         }
     }
 
-    /// Whether every disk has room for what takes much of it.
+    /// Checks that every disk has room for work that needs much of it.
     ///
     /// # Errors
-    /// [`NoSpace`] names the first that has none. One that can't be asked is not in the way.
+    /// [`NoSpace`] names the first disk without room. A disk that can't be asked is not in the way.
     pub(crate) fn check(&self) -> Result<(), NoSpace> {
         self.all_have(self.own.iter().chain(&self.runtime), |floor| floor)
     }
 
-    /// Whether the host's own disks have room for anything that doesn't free room.
+    /// Checks that the host's own disks have room for requests that do not free room.
     ///
     /// # Errors
     /// As [`Space::check`].
@@ -98,7 +100,7 @@ impl Space {
         self.all_have(self.own.iter(), |floor| floor / LAST_PART)
     }
 
-    /// As [`Space::check_last`], for the disk that programs keep their state on.
+    /// Checks the same as [`Space::check_last`], but only for the disk that programs keep their state on.
     ///
     /// # Errors
     /// As [`Space::check`].
@@ -126,15 +128,15 @@ impl Space {
         folders.find_map(lacks).map_or(Ok(()), Err)
     }
 
-    /// What must stay free on the disk of the data folder, bytes.
+    /// Returns what must stay free on the disk of the data folder, bytes.
     pub(crate) fn floor_bytes(&self) -> u64 {
         let data = self.own.first();
         let room = data.and_then(|folder| self.surroundings.room(folder));
         room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
     }
 
-    /// What a build may write until the runtime's disk is nearly full, bytes, as far as it can be seen from
-    /// here.
+    /// Returns what a build may write until the runtime's disk is nearly full, bytes, as far as the host can
+    /// see that disk.
     pub(crate) fn left_bytes(&self) -> Option<u64> {
         let room = self
             .surroundings
@@ -143,7 +145,7 @@ impl Space {
         Some(room.free_bytes.saturating_sub(floor_bytes))
     }
 
-    /// Waits until a disk has no room.
+    /// Waits until a disk has no room, and returns which.
     pub(crate) async fn runs_out(&self) -> NoSpace {
         let mut looks = tokio::time::interval(LOOK);
         loop {

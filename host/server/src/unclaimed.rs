@@ -1,12 +1,12 @@
-//! What a host finds of programs that its journal can't know, because it was lost.
+//! Finds folders and containers of programs that the journal can't know, because the journal was lost.
 //!
 //! ```text
 //! journal gone or empty     ─► any folder of a program, any container with its /state here ┐
 //! journal without a program ─► a folder of one that ran, a container that runs             ├─► refused
 //! journal that knows one    ─► (what it does not know is younger than a backup)            ┘    not
 //! ```
-//! A host that took such a journal for that of a new host would clear sources and logs, and leave
-//! containers to run that nobody watches.
+//! A host that took such a journal for that of a new host would clear sources and logs, and leave containers
+//! running that nobody watches.
 
 use std::{fmt, path::Path};
 
@@ -17,10 +17,10 @@ use hersh_storage::{Storage, StorageError};
 use hersh_docker::Stray;
 use hersh_sandbox::Unavailable;
 
-/// So many names of programs are told.
+/// The most names of programs that an error tells.
 const NAMES_MAX: usize = 5;
 
-/// What a journal that knows no program is.
+/// The kind of a journal that knows no program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Journalled {
     /// No file, or an empty one: there was never a host here, or its journal is lost.
@@ -30,13 +30,13 @@ pub(crate) enum Journalled {
 }
 
 impl Journalled {
-    /// What the file tells before it is opened; `None` for one that has something in it.
+    /// Returns the kind before the file is opened; `None` for a file that is not empty.
     pub(crate) fn of_file(home: &Home) -> Option<Self> {
         (file_bytes(&home.file()) == 0).then_some(Self::Nothing)
     }
 }
 
-/// How long a file is; 0 for one that is not there.
+/// Returns the length of a file, bytes; 0 if there is none.
 fn file_bytes(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
@@ -45,9 +45,9 @@ fn file_bytes(path: &Path) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclaimed {
     pub(crate) journalled: Journalled,
-    /// That of the journal.
+    /// The journal's folder.
     pub(crate) folder: String,
-    /// Whether a journal's log is there without it.
+    /// True if a journal's log is there without its journal.
     pub(crate) has_log: bool,
     pub(crate) folders: Vec<ProgramId>,
     pub(crate) containers: Vec<Stray>,
@@ -86,7 +86,7 @@ impl fmt::Display for Unclaimed {
     }
 }
 
-/// Why it is not known whether there is anything, or what there is.
+/// The programs that the journal can't know, or why they could not be looked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimError {
     #[error(transparent)]
@@ -110,7 +110,7 @@ pub(crate) async fn refuse(
     let mut folders = storage.programs()?;
     let mut has_log = false;
     match journalled {
-        // SQLite removes a log that it finds without its database.
+        // The log counts too, since SQLite would remove a log that it finds without its database.
         Journalled::Nothing => {
             let log = home.folder().join(format!("{JOURNAL_FILE}-wal"));
             has_log = file_bytes(&log) > 0;
@@ -127,13 +127,13 @@ pub(crate) async fn refuse(
     }
     let mut containers = match hersh_docker::strays(engine, &storage.programs_dir()).await {
         Ok(found) => found,
-        // The folders are enough to refuse.
+        // Without the engine's answer, the log or the folders are reason enough to refuse.
         Err(_) if has_log || !folders.is_empty() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     match journalled {
         Journalled::Nothing => {}
-        // One that ended is what a removal can leave that a crash cut short.
+        // A container that has ended may be left by a removal that a crash cut short.
         Journalled::NoProgram => containers.retain(|stray| stray.running),
     }
     if folders.is_empty() && containers.is_empty() && !has_log {

@@ -1,4 +1,4 @@
-//! What of a source tree a line of a Dockerfile names. At least all that the engine finds by it.
+//! Finds the files of a source tree that a line of a Dockerfile names: at least all that the engine finds.
 
 use std::{
     fs::{self, File},
@@ -8,17 +8,17 @@ use std::{
 
 use super::inside::open_as_root;
 
-/// The files at `source`, a path or a pattern, that the engine may take one by one. Folders are none, and
-/// what is not there the engine tells of.
+/// Returns the files at `source`, a path or a pattern, that the engine may add one by one. Leaves out
+/// folders. A path that is not there is no error here, because the engine reports it.
 ///
 /// # Errors
-/// What the file system said.
+/// The error of the file system.
 pub fn added_files(root: &Path, source: &str) -> io::Result<Vec<File>> {
     let path = clean(source);
     let paths = match path.find(['*', '?', '[']) {
         None => vec![path],
         Some(at) => {
-            // How much of a pattern fits is the engine's to say, so whatever could fit is taken.
+            // Only the engine decides what a pattern matches, so every file that could match is taken.
             let has_set = path.contains('[');
             let depth = path.matches('/').count();
             let mut paths = Vec::new();
@@ -35,10 +35,10 @@ pub fn added_files(root: &Path, source: &str) -> io::Result<Vec<File>> {
     Ok(opened.filter_map(Result::ok).collect())
 }
 
-/// Bytes of all files of the tree.
+/// Returns the bytes of all files of the tree.
 ///
 /// # Errors
-/// What the file system said.
+/// The error of the file system.
 pub fn tree_bytes(root: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     walk(root, |_, metadata| {
@@ -51,7 +51,8 @@ pub fn tree_bytes(root: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Tells of everything but folders, with its path. Stored trees have a bounded number of entries.
+/// Calls `tell` with the path of every entry except folders. The list of waiting folders is bounded,
+/// because stored trees have a bounded number of entries.
 fn walk(root: &Path, mut tell: impl FnMut(&str, &fs::Metadata)) -> io::Result<()> {
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -68,7 +69,7 @@ fn walk(root: &Path, mut tell: impl FnMut(&str, &fs::Metadata)) -> io::Result<()
     Ok(())
 }
 
-/// The path as engines clean one before they look: from the root of the tree, without dots.
+/// Cleans a path as engines do before they look it up: from the root of the tree, without dots.
 fn clean(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

@@ -1,7 +1,7 @@
-//! Reading a tar stream. The stream is hostile until proven otherwise.
+//! Reads a tar stream, which may be hostile.
 //!
-//! The archive is read entry by entry in the crate's raw mode: its own handling of long names
-//! would read a name of any length into memory.
+//! The archive is read entry by entry in the raw mode of the crate `tar`: that crate's own handling of long
+//! names would read a name of any length into memory.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -15,10 +15,10 @@ use super::{
 /// The longest name or extension header that is read, bytes.
 const HEADER_BYTES: u64 = 64 * 1024;
 
-/// A zstd archive may look back this many bytes, as a power of two: what `zstd -19` makes needs 23.
+/// The most bytes that a zstd archive may look back, as a power of two; an archive of `zstd -19` needs 23.
 pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
-/// What extension headers said about the entry that follows them.
+/// The path and link target that extension headers gave for the entry after them.
 #[derive(Default)]
 struct Pending {
     path: Option<String>,
@@ -41,7 +41,7 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
         Box::new(stream)
     };
     let whole = Whole::new();
-    // What is skipped is unpacked too, so the bound is on the stream and not only on what is kept.
+    // Skipped content is unpacked too, so the whole stream is bounded and not only the stored files.
     let mut archive = Archive::new(whole.watch(plain, tree.limits().archive_bytes_max()));
     entries(&mut archive, tree, &whole)?;
     whole.finish(&mut archive.into_inner())
@@ -53,7 +53,7 @@ fn entries(
     whole: &Whole,
 ) -> Result<(), SourceError> {
     let mut pending = Pending::default();
-    // Extension headers are no entries of the tree, so they are bounded by themselves.
+    // Extension headers are no entries of the tree, so they need a bound of their own.
     let mut headers_left = tree.limits().entries.saturating_mul(4).saturating_add(64);
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
@@ -102,14 +102,14 @@ fn take(
             .map(|link| text(&link))
             .transpose()?,
     };
-    // Some writers leave the mode of links empty; nobody asks for it.
+    // Some writers leave the mode of links empty; the mode of a link is not used.
     let usual = if kind.is_dir() { 0o755 } else { 0o644 };
     let mode = header.mode().unwrap_or(usual);
     let attributes = Attributes::new(mode, header.mtime().ok());
     let size_bytes = header.entry_size().map_err(unreadable)?;
     match (kind, link) {
         (EntryType::Directory, _) => tree.add_folder(&path, attributes),
-        // Archives from before POSIX mark a folder by a slash alone.
+        // Archives from before POSIX mark a folder only by a slash at the end of its name.
         (EntryType::Regular, _) if path.ends_with('/') && size_bytes == 0 => {
             tree.add_folder(&path, attributes)
         }
@@ -134,7 +134,7 @@ fn take(
     }
 }
 
-/// The content of a GNU long name header.
+/// Returns the content of a GNU long name header.
 fn name(entry: &mut impl Read) -> Result<String, SourceError> {
     let bytes = bounded(entry)?;
     let end = bytes
@@ -144,7 +144,7 @@ fn name(entry: &mut impl Read) -> Result<String, SourceError> {
     text(&bytes[..end])
 }
 
-/// Takes path and link target from a POSIX extension header.
+/// Reads the path and the link target from a POSIX extension header into `pending`.
 fn extend(pending: &mut Pending, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), SourceError> {
     let bytes = bounded(entry)?;
     for extension in PaxExtensions::new(&bytes) {
@@ -152,7 +152,7 @@ fn extend(pending: &mut Pending, entry: &mut tar::Entry<'_, impl Read>) -> Resul
         match extension.key_bytes() {
             b"path" => pending.path = Some(text(extension.value_bytes())?),
             b"linkpath" => pending.link = Some(text(extension.value_bytes())?),
-            // It would contradict the header that is read next, or name more than any limit.
+            // This size would contradict the next header, or be larger than any limit.
             b"size" => return Err(unreadable("an entry gives its size in an extension header")),
             key if key.starts_with(b"GNU.sparse") => {
                 return Err(unreadable(

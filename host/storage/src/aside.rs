@@ -1,4 +1,4 @@
-//! Folders that nobody owns: what a program may have kept is set aside, the rest is removed.
+//! Folders of programs that the host does not know: those with state are set aside, others are removed.
 
 use std::{
     ffi::OsStr,
@@ -14,10 +14,10 @@ use super::{
 };
 
 impl Storage {
-    /// Clears the folder of a program that nobody knows. A create that was cut short has no state
-    /// yet and is removed; where there is state, as after an older journal was put back, the folder
-    /// moves to `{data}/set-aside/{id}-{now_ms}`, which is returned, and stays until a person
-    /// decides.
+    /// Clears away the folder of a program that the host does not know. A folder without state, as a create
+    /// that was cut short leaves it, is removed. A folder with state, as after an older journal was
+    /// restored, is moved to `{data}/set-aside/{id}-{now_ms}` and stays there until a person decides.
+    /// Returns the new path in that case.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be removed or moved.
@@ -33,8 +33,8 @@ impl Storage {
         }
     }
 
-    /// Whether the program was ever started, as far as its folders tell: one whose creation was cut
-    /// short has source only.
+    /// Returns whether the program was ever started, as far as its folders tell: a program whose creation
+    /// was cut short has only source.
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
@@ -48,7 +48,8 @@ impl Storage {
         Ok(false)
     }
 
-    /// Moves all folders of a program to `{data}/set-aside/{id}-{now_ms}`, whatever is in them.
+    /// Moves all folders of a program to `{data}/set-aside/{id}-{now_ms}`, whatever they hold. Returns the
+    /// new path.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be moved.
@@ -59,8 +60,9 @@ impl Storage {
     }
 }
 
-/// Moves a file, with those beside it whose names begin with its own and a dash, into
-/// `set-aside/{name}-{now_ms}/` of its folder, and thus on its disk. None there is a success.
+/// Moves a file, and the files beside it whose names begin with its name and a dash, into
+/// `set-aside/{name}-{now_ms}/` in the same folder, so on the same disk. Returns the new folder, or `None`
+/// if there is no such file.
 ///
 /// # Errors
 /// [`StorageError`] naming what could not be moved.
@@ -89,7 +91,7 @@ pub fn set_file_aside(file: &Path, now_ms: u64) -> Result<Option<PathBuf>, Stora
     Ok(Some(home.join("set-aside").join(folder)))
 }
 
-/// Moves something to `to` in `{home}/set-aside`.
+/// Moves the file or folder `from` to `{home}/set-aside/{to}`. Returns the new path.
 fn put_aside(home: &Path, from: &Path, to: &Path) -> Result<PathBuf, StorageError> {
     let aside = home.join("set-aside");
     make_private(&aside)?;
@@ -101,7 +103,7 @@ fn put_aside(home: &Path, from: &Path, to: &Path) -> Result<PathBuf, StorageErro
     Ok(target)
 }
 
-/// Whether there is something in a folder; in one that is not there, there is not.
+/// Returns whether a folder has entries; false if the folder is not there.
 fn has_entries(folder: &Path) -> Result<bool, StorageError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),

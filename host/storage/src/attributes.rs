@@ -1,4 +1,4 @@
-//! Permission bits and the time of what a source tree holds.
+//! The permission bits and times of the entries of a source tree.
 
 use std::{
     fs, io,
@@ -9,22 +9,23 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
-/// The mode of a stored tree's root, which says that modes and times in it are the source's own.
-/// Trees that were stored by hosts before 0.2 have the modes that the host's umask left.
+/// The mode of a stored tree's root that says that the modes and times in the tree are the source's own.
+/// Hosts before 0.2 stored trees with the modes that the host's umask left.
 pub(super) const FAITHFUL_MODE: u32 = 0o1700;
 
-/// Bits that are kept. A file that runs as its owner is none that source can bring: the owner of
-/// what is stored is the host.
+/// The mode bits that are stored. The set-user-ID and set-group-ID bits are not: the host owns the stored
+/// files, so such a file would run with the rights of the host.
 const MODE_BITS: u32 = 0o1777;
 
 /// The latest time that the plain header of an archive holds, seconds since the Unix epoch.
 const TIME_S_MAX: u64 = 0o777_7777_7777;
 
-/// How one entry is to be when it stands in an image.
+/// The mode and the time that one entry has in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attributes {
     mode: u32,
-    /// Seconds since the Unix epoch; `None` for when it came in.
+    /// When the entry was modified, seconds since the Unix epoch; `None` leaves the time at which it was
+    /// written here.
     modified_s: Option<u64>,
 }
 
@@ -36,17 +37,18 @@ impl Attributes {
         }
     }
 
-    /// Of a folder that only the paths of others name.
+    /// Returns the attributes of a folder that has no entry of its own and is only part of other paths.
     pub(super) fn implied_folder() -> Self {
         Self::new(0o755, None)
     }
 
-    /// Of a file that came as text alone.
+    /// Returns the attributes of a file that came only as text.
     pub(super) fn plain_file() -> Self {
         Self::new(0o644, None)
     }
 
-    /// Of what stands on the disk, in a tree whose root has [`FAITHFUL_MODE`] or not.
+    /// Returns the attributes of a stored entry. `is_faithful` says whether the root of its tree has
+    /// [`FAITHFUL_MODE`].
     pub(super) fn stored(metadata: &fs::Metadata, is_faithful: bool) -> Self {
         let is_executable = metadata.is_dir() || metadata.mode() & 0o111 != 0;
         let mode = match (is_faithful, is_executable) {
@@ -61,12 +63,12 @@ impl Attributes {
         self.mode
     }
 
-    /// Seconds since the Unix epoch.
+    /// Returns when the entry was modified, seconds since the Unix epoch; 0 if that is not known.
     pub(super) fn modified_s(self) -> u64 {
         self.modified_s.unwrap_or(0)
     }
 
-    /// Gives them to an open file or folder, whatever the host's umask is.
+    /// Sets the mode and the time of an open file or folder, whatever the host's umask is.
     pub(super) fn apply(self, file: &fs::File) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(self.mode))?;
         match self.modified_s {
@@ -75,7 +77,7 @@ impl Attributes {
         }
     }
 
-    /// Gives the time to a link, and not to what it leads to.
+    /// Sets the time of a link itself, not of the file that it leads to.
     pub(super) fn apply_to_link(self, link: &Path) -> io::Result<()> {
         let Some(Ok(tv_sec)) = self.modified_s.map(i64::try_from) else {
             return Ok(());

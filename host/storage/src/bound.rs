@@ -1,4 +1,4 @@
-//! What bounds a program's `/state`, found out by looking at what is mounted.
+//! Tells from the mounts of the machine what bounds the size of a program's `/state`.
 
 use std::{
     ffi::OsString,
@@ -12,11 +12,11 @@ use hersh_program::ProgramId;
 
 use super::Storage;
 
-/// What the kernel says of every mount that this process sees.
+/// The file in which the kernel lists every mount that this process sees.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 impl Storage {
-    /// What bounds the program's `/state` besides the host's looks at it.
+    /// Returns what bounds the program's `/state` besides the host's own measurements.
     pub fn state_bound(&self, program: &ProgramId) -> StateBound {
         let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
         bound(&mounts, &self.paths(program).state)
@@ -24,7 +24,7 @@ impl Storage {
 }
 
 fn bound(mounts: &str, state: &Path) -> StateBound {
-    // Of two mounts on one path, the later is seen.
+    // Of two mounts on one path, the later one is in use.
     let holding = mounts.lines().filter_map(Mount::parse);
     let holding = holding.filter(|mount| state.starts_with(&mount.point));
     let Some(mount) = holding.max_by_key(|mount| mount.point.components().count()) else {
@@ -69,7 +69,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// The kernel writes blanks and backslashes in a path as `\` and three octal digits.
+/// Decodes a path of the kernel, which writes blanks and backslashes as `\` and three octal digits.
 fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -13,7 +13,7 @@ use super::{
 /// A stored source tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBuild {
-    /// Which.
+    /// The build id that names it.
     pub id: BuildId,
     /// When its build last wrote to its log, milliseconds since the Unix epoch; `None` if it was
     /// never built.
@@ -21,11 +21,11 @@ pub struct StoredBuild {
 }
 
 impl Storage {
-    /// Moves a staged tree to its place among the program's sources. A tree that is stored already
-    /// under its name stays, but for its manifest, which no build sees: the new one replaces it.
+    /// Moves a staged tree to the program's stored source trees, and returns its build id. If a tree with
+    /// this id is stored already, it stays, and only its manifest, which no build sees, is replaced.
     ///
     /// # Errors
-    /// [`StorageError`]: nothing of the staged tree is left.
+    /// [`StorageError`]; nothing of the staged tree is left in staging then.
     pub fn commit(
         &self,
         program: &ProgramId,
@@ -44,7 +44,7 @@ impl Storage {
         Ok(build)
     }
 
-    /// Removes the program's stored source trees and the logs of their builds, all but `kept`.
+    /// Removes all stored source trees of the program except `kept`, with the logs of their builds.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be read or removed.
@@ -67,8 +67,8 @@ impl Storage {
         Ok(())
     }
 
-    /// The program's stored source trees, newest build first; those that were never built first of
-    /// all.
+    /// Returns the program's stored source trees: first the trees that were never built, then the others,
+    /// newest build first.
     ///
     /// # Errors
     /// [`StorageError`] when the folder can't be read.

@@ -1,10 +1,10 @@
-//! Writing so that it outlasts a power cut.
+//! Writes files and folders so that they outlast a power cut.
 
 use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
 
 use super::StorageError;
 
-/// Makes a folder that only the host's user can enter, if it is not there yet.
+/// Makes a folder, if it is not there yet, and lets only the host's user enter it.
 pub(super) fn make_private(path: &Path) -> Result<(), StorageError> {
     fs::create_dir_all(path).map_err(StorageError::at("make", path))?;
     set_mode(path, 0o700)
@@ -16,7 +16,7 @@ pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), StorageError> {
         .map_err(StorageError::at("set the mode of", path))
 }
 
-/// Replaces a file at once: readers see the old content or the new, also after a power cut.
+/// Replaces a file in one step: readers see the old content or the new one, also after a power cut.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let partial = path.with_extension("partial");
     let written = fs::File::create(&partial).and_then(|mut file| {
@@ -25,14 +25,14 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageErro
         fs::rename(&partial, path)
     });
     if let Err(error) = written {
-        // The reason matters more than a leftover, which the next write replaces anyway.
+        // An error here is ignored: the first error matters more, and the next write replaces the file.
         drop(fs::remove_file(&partial));
         return Err(StorageError::at("write", path)(error));
     }
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes the names in a folder outlast a power cut.
+/// Syncs a folder, so that the names in it outlast a power cut.
 pub(super) fn sync_folder(path: &Path) -> Result<(), StorageError> {
     fs::File::open(path)
         .and_then(|folder| folder.sync_all())

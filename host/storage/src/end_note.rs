@@ -1,7 +1,7 @@
-//! Why the host ended a program, for as long as the journal can't say so.
+//! Notes why the host ended an instance, until the journal holds the reason.
 //!
-//! The note is an empty file whose name says all, `meta/ended.disk_full.CONTAINER`: a full disk has
-//! room for a name, but not for what is in a file.
+//! A note is an empty file whose name says everything, `meta/ended.disk_full.CONTAINER`: a full disk has
+//! room for a name, but not for the content of a file.
 
 use std::{
     fs, io,
@@ -14,19 +14,19 @@ use super::{Storage, StorageError};
 
 const PREFIX: &str = "ended.";
 
-/// Why a host ended a program.
+/// Why the host ended an instance of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndNote {
-    /// It kept more than its limit.
+    /// The program's `/state` held more than its limit.
     StateQuota,
-    /// It filled the disk.
+    /// The program filled the disk.
     DiskFull,
 }
 
 impl EndNote {
     const ALL: [Self; 2] = [Self::StateQuota, Self::DiskFull];
 
-    /// How such a program has ended.
+    /// Returns the exit reason of such an instance.
     pub fn reason(self) -> ExitReason {
         match self {
             Self::StateQuota => ExitReason::StateQuota,
@@ -43,10 +43,10 @@ impl EndNote {
 }
 
 impl Storage {
-    /// Notes that the host ends this container of the program, and why.
+    /// Notes that the host ends the instance of the program in this container, and why.
     ///
     /// # Errors
-    /// [`StorageError`]; nothing is noted then.
+    /// [`StorageError`] when the note could not be made.
     pub fn note_end(
         &self,
         program: &ProgramId,
@@ -60,7 +60,7 @@ impl Storage {
             .map_err(StorageError::at("make", &path))
     }
 
-    /// The container that was noted last, and why it was ended.
+    /// Returns the container of a note, and why the host ended its instance; `None` if there is no note.
     ///
     /// # Errors
     /// [`StorageError`] when the folder can't be read.
@@ -72,10 +72,10 @@ impl Storage {
         Ok(notes.pop().map(|(_, container, note)| (container, note)))
     }
 
-    /// Forgets what is noted; nothing is a success.
+    /// Removes the program's notes. Succeeds if there are none.
     ///
     /// # Errors
-    /// [`StorageError`] when it is still there.
+    /// [`StorageError`] when a note is still there.
     pub fn forget_end(&self, program: &ProgramId) -> Result<(), StorageError> {
         for (path, ..) in notes(&self.paths(program).meta)? {
             fs::remove_file(&path).map_err(StorageError::at("remove", &path))?;

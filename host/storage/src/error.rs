@@ -1,37 +1,37 @@
-//! How storage fails.
+//! The errors of storage.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Something of the host's own folders can't be used.
+/// An error of a file or folder of the host.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {action} {path}: {source}{advice}", path = path.display(), advice = advice(source))]
 pub struct StorageError {
-    /// What was tried, as a verb.
+    /// The action that was tried, as a verb.
     pub action: &'static str,
-    /// On what.
+    /// The file or folder that it was tried on.
     pub path: PathBuf,
-    /// What the file system said.
+    /// The error of the file system.
     pub source: io::Error,
 }
 
 impl StorageError {
-    /// True when there was no room.
+    /// Returns true if the disk had no room.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         is_disk_full(&self.source)
     }
 
-    /// What happened, for those who don't know this machine's folders.
+    /// Returns the error without the path, for users who may not know the folders of this machine.
     #[must_use]
     pub fn without_path(&self) -> String {
         let (action, source) = (self.action, &self.source);
         format!("can't {action} a folder of the program: {source}")
     }
 
-    /// For `map_err`: the failure of `action` on `path`.
+    /// Returns a function for `map_err` that makes the failure of `action` on `path`.
     pub fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self {
@@ -42,63 +42,63 @@ impl StorageError {
     }
 }
 
-/// Source that is not taken in. Nothing of it is stored.
+/// Why a source tree was refused. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// More bytes than allowed, once unpacked.
+    /// The source has more bytes than allowed, once unpacked.
     #[error(
         "source is larger than {limit_bytes} bytes: it was cut off at {entry:?}; leave build output and data out with .dockerignore"
     )]
     TooLarge {
         /// The entry at which the limit was passed.
         entry: String,
-        /// The limit.
+        /// The limit, bytes.
         limit_bytes: u64,
     },
-    /// More entries than allowed.
+    /// The source has more entries than allowed.
     #[error(
         "source has more than {limit} entries: it was cut off at {entry:?}; leave build output and data out with .dockerignore"
     )]
     TooManyEntries {
         /// The first entry past the limit.
         entry: String,
-        /// The limit.
+        /// The most entries that are allowed.
         limit: u64,
     },
-    /// An entry that could harm the host or the other entries.
+    /// An entry of the source could harm the host or other entries.
     #[error("entry {entry:?} is refused: {reason}")]
     Refused {
         /// The entry's path as it came, cut to 200 characters.
         entry: String,
-        /// What is wrong with it.
+        /// The reason why the entry is refused.
         reason: &'static str,
     },
-    /// Not a tar archive, or one that ends early.
+    /// The source is not a tar archive, or it ends early.
     #[error("source is not a readable tar archive (plain, gzip or zstd): {message}")]
     Unreadable {
-        /// What the reader said.
+        /// The message of the reader.
         message: String,
     },
-    /// Nothing says how to build it.
+    /// The source has no Dockerfile at the expected path.
     #[error(
         "source has no {path}: put a Dockerfile there, or name the one it has by [build] dockerfile in hersh.toml"
     )]
     MissingDockerfile {
-        /// Where it was looked for.
+        /// The path at which the Dockerfile was expected.
         path: String,
     },
-    /// No room.
+    /// The host's disk is full.
     #[error("the host's disk is full: free space in {path} and send the source again", path = path.display())]
     DiskFull {
-        /// Where.
+        /// The data folder of the host.
         path: PathBuf,
     },
-    /// The host can't store it.
+    /// A file or folder of the host can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// True for "no space" and "over quota".
+/// Returns true for the errors "no space" and "over quota".
 pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

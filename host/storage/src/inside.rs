@@ -1,5 +1,5 @@
-//! Reading files of a source tree by name. Links in it are a stranger's data: one is followed only
-//! as long as it stays in the tree, which the kernel itself sees to.
+//! Reads files of a source tree by name. A stranger made the links in the tree and could point them at the
+//! host's own files, so the kernel follows a link only as long as it stays in the tree.
 
 use std::{
     fs, io,
@@ -21,8 +21,8 @@ fn open_beneath(root: &Path, path: &str, also: ResolveFlags) -> io::Result<fs::F
     open_by(root, path, ResolveFlags::BENEATH | also)
 }
 
-/// Opens the file that the engine finds at `path`: it takes the tree for the whole file system, so that
-/// a link out of it leads to another place in it.
+/// Opens the file that the engine finds at `path`. The engine treats the tree as the whole file system, so
+/// a link that leads out of the tree leads to another path in it.
 pub(super) fn open_as_root(root: &Path, path: &str) -> io::Result<fs::File> {
     open_by(root, path, ResolveFlags::IN_ROOT)
 }
@@ -44,13 +44,13 @@ fn open_by(root: &Path, path: &str, how: ResolveFlags) -> io::Result<fs::File> {
     Err(io::Error::other("it is not a file"))
 }
 
-/// Whether there is a file at `path` below `root`, or a link to one that is below it too.
+/// Returns whether there is a file at `path` below `root`, or a link to a file that is also below `root`.
 pub(super) fn is_file(root: &Path, path: &str) -> bool {
     open_file(root, path).is_ok()
 }
 
-/// Whether a plain file stands at `path` below `root`, by its own name and not by a link. In a
-/// Dockerfile the tree is the root.
+/// Returns whether there is a plain file at `path` below `root`, with no link in the path. A leading `/`
+/// means `root`, because in a Dockerfile the tree is the root.
 pub fn is_plain_file(root: &Path, path: &str) -> bool {
     let path = path.trim_start_matches('/');
     let is_down = |it: Component<'_>| matches!(it, Component::Normal(_) | Component::CurDir);
@@ -60,11 +60,11 @@ pub fn is_plain_file(root: &Path, path: &str) -> bool {
     open_beneath(root, path, ResolveFlags::NO_SYMLINKS).is_ok()
 }
 
-/// The first `bytes_max` bytes of the file at `path` below `root`.
+/// Returns the first `bytes_max` bytes of the file at `path` below `root`. Does not follow a link that
+/// leads out of the tree.
 ///
 /// # Errors
-/// What the file system said; [`io::ErrorKind::NotFound`] when there is nothing. A link that leads
-/// out of the tree is not followed.
+/// The error of the file system; [`io::ErrorKind::NotFound`] when there is no such file.
 pub fn read_inside(root: &Path, path: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);

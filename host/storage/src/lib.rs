@@ -1,22 +1,22 @@
 //! The host's folders. All calls block: use them from a blocking thread.
 //!
 //! ```text
-//! {data}/staging/{n}                      a tree on its way in; emptied at open
+//! {data}/staging/{n}                      a source tree that is not stored yet; emptied at open
 //! {data}/fetched-images.json              base images that builds had fetched
-//! {data}/removing/{id}-{n}/               what is being removed; emptied after the start
-//! {data}/set-aside/{id}-{ms}/             folders with state of programs that nobody knows
-//! {data}/programs/{id}/src/{build_id}/    stored source trees; of one that stands only the manifest changes
+//! {data}/removing/{id}-{n}/               folders that are being removed; emptied after the start
+//! {data}/set-aside/{id}-{ms}/             folders with state of programs that the host does not know
+//! {data}/programs/{id}/src/{build_id}/    stored source trees; in these, only the manifest ever changes
 //!                      meta/              receipt.json
 //!                      state/             the program's /state, owned by the sandbox's user
 //!                      logs/              output of the program and of its builds
-//!                      runtime/           what the runtime keeps for it
+//!                      runtime/           files that the runtime keeps for the program
 //! ```
 //!
-//! Source comes in whole or not at all: staged beside the programs, checked against
-//! [`SourceLimits`] while it is read, named by its content, renamed into place.
+//! A source tree is stored whole or not at all: it is staged beside the programs, checked against
+//! [`SourceLimits`] while it is read, named by its content, and renamed to its final path.
 //!
-//! What a program is, whether it runs and who may have its files are decided elsewhere: here are folders of
-//! ids, and evidence that is kept as it was given.
+//! Other crates decide what a program is, whether it runs and who may have its files. This crate only has
+//! a folder for each program id, and stores evidence of starts as it is given.
 
 mod added;
 mod archive;
@@ -77,35 +77,35 @@ use self::{
     removal::Removals,
 };
 
-/// The folders of one program. Built from a parsed id only, so no path leaves the data folder.
+/// The folders of one program. They are built only from a parsed id, so no path leaves the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramPaths {
     /// The program's folder, parent of all others.
     pub root: PathBuf,
-    /// Stored source trees by build id.
+    /// The stored source trees, one folder for each build id.
     pub src: PathBuf,
-    /// What the host knows about it.
+    /// The host's notes about the program.
     pub meta: PathBuf,
-    /// Its `/state`.
+    /// The program's `/state`.
     pub state: PathBuf,
-    /// Its output and that of its builds.
+    /// The output of the program and of its builds.
     pub logs: PathBuf,
-    /// What the runtime keeps for it.
+    /// Files that the runtime keeps for the program.
     pub runtime: PathBuf,
 }
 
-/// Where everything is stored.
+/// The data folder of a host.
 #[derive(Clone, Debug)]
 pub struct Storage {
     data: PathBuf,
-    /// Held while any clone lives, so that no other process takes uploads for leftovers.
+    /// The lock on the staging folder. It is held while any clone lives, so that no other process removes
+    /// uploads as leftovers.
     _lock: Arc<fs::File>,
     removals: Removals,
 }
 
 impl Storage {
-    /// Opens the data folder, makes it if it is not there, and removes what an interrupted
-    /// upload left.
+    /// Opens the data folder, makes it if it is not there, and removes what interrupted uploads left.
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be made or read.
@@ -114,8 +114,8 @@ impl Storage {
         let data = fs::canonicalize(data_dir).map_err(StorageError::at("open", data_dir))?;
         let lock_path = data.join("staging.lock");
         let lock = fs::File::create(&lock_path).map_err(StorageError::at("make", &lock_path))?;
-        // A lock that is taken means that another host lives on this folder and its uploads are
-        // no leftovers. Whether two may live there is not decided here.
+        // If the lock is taken, another host uses this folder, and its uploads are no leftovers.
+        // Another check decides whether two hosts may use one folder.
         let is_alone = lock.try_lock().is_ok();
         let storage = Self {
             data,
@@ -128,18 +128,18 @@ impl Storage {
         }
         make_private(&staging)?;
         make_private(&storage.data.join("programs"))?;
-        // Now, since a removal on a full disk could make none.
+        // It is made now, because a removal could not make it on a full disk.
         make_private(&storage.data.join("removing"))?;
         Ok(storage)
     }
 
-    /// The data folder, absolute and without links.
+    /// Returns the path of the data folder, absolute and without links.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data
     }
 
-    /// Where the program's folders are, whether or not they exist.
+    /// Returns the paths of the program's folders, whether or not they exist.
     #[must_use]
     pub fn paths(&self, program: &ProgramId) -> ProgramPaths {
         let root = self.data.join("programs").join(program.as_str());
@@ -153,20 +153,20 @@ impl Storage {
         }
     }
 
-    /// Where a stored source tree is, whether or not it exists.
+    /// Returns the path of a stored source tree, whether or not it exists.
     #[must_use]
     pub fn source_path(&self, program: &ProgramId, build: &BuildId) -> PathBuf {
         self.paths(program).src.join(build.as_str())
     }
 
-    /// Where the log of a build is, whether or not it exists.
+    /// Returns the path of the log of a build, whether or not it exists.
     #[must_use]
     pub fn build_log_path(&self, program: &ProgramId, build: &BuildId) -> PathBuf {
         self.paths(program).logs.join(format!("{build}.log"))
     }
 
-    /// Makes the program's folders. Those that exist stay as they are, except that `state` is
-    /// given to the sandbox's user, mode 0750.
+    /// Makes the program's folders. Folders that exist keep their content. `state` is given to the
+    /// sandbox's user, mode 0750.
     ///
     /// # Errors
     /// [`StorageError`] naming the folder.
@@ -192,7 +192,7 @@ impl Storage {
     /// Reads a tar stream (plain, gzip or zstd, told apart by its first bytes) into staging.
     ///
     /// # Errors
-    /// [`SourceError`]: nothing of it is left.
+    /// [`SourceError`]; nothing of the stream is left in staging then.
     pub fn stage_archive(
         &self,
         archive: impl Read,
@@ -201,10 +201,10 @@ impl Storage {
         StagedSource::from_archive(&self.staging(), archive, limits)
     }
 
-    /// Writes files given by relative path and text into staging.
+    /// Writes files, given by relative path and text, into staging.
     ///
     /// # Errors
-    /// [`SourceError`]: nothing of them is left.
+    /// [`SourceError`]; nothing of the files is left in staging then.
     pub fn stage_files<'a>(
         &self,
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -213,7 +213,7 @@ impl Storage {
         StagedSource::from_files(&self.staging(), files, limits)
     }
 
-    /// What the program's `/state` holds, counted until that is more than `enough` bytes.
+    /// Returns how many bytes the program's `/state` holds. Counting stops above `enough` bytes.
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
@@ -226,13 +226,13 @@ impl Storage {
         usage::measure(&state, enough).map_err(StorageError::at("measure", &state))
     }
 
-    /// Where all programs have their folders.
+    /// Returns the parent folder of all programs' folders.
     #[must_use]
     pub fn programs_dir(&self) -> PathBuf {
         self.data.join("programs")
     }
 
-    /// The ids of all programs that have a folder, sorted.
+    /// Returns the ids of all programs that have a folder, sorted.
     ///
     /// # Errors
     /// [`StorageError`] when the folder can't be read.

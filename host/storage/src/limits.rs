@@ -1,25 +1,25 @@
-//! How much one source tree may be.
+//! The limits of one source tree.
 
 use hersh_wire::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX};
 
 /// Upper bounds on one source tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
-    /// Sum of all file contents once unpacked, bytes.
+    /// The most bytes of all file contents together, once unpacked.
     pub total_bytes: u64,
-    /// Files, folders and links, those folders included that are only implied by a path.
+    /// The most files, folders and links, including folders that are only part of the path of another entry.
     pub entries: u64,
-    /// Length of one path, bytes.
+    /// The longest path, bytes.
     pub path_bytes: usize,
-    /// Components of one path.
+    /// The most components of one path.
     pub depth: usize,
-    /// What must stay free on the disk, bytes; looked at again and again while files are written.
+    /// The bytes that must stay free on the disk; checked repeatedly while files are written.
     pub free_bytes_min: u64,
 }
 
 impl SourceLimits {
-    /// The most that an honest archive within these limits takes, bytes: its files, and for each entry
-    /// its headers and padding, with room for long names.
+    /// Returns the most bytes that an honest archive within these limits takes: its files, and for each
+    /// entry its headers and padding, with room for long names.
     #[must_use]
     pub fn archive_bytes_max(&self) -> u64 {
         const ENTRY_BYTES: u64 = 8 * 1024;

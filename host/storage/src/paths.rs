@@ -1,8 +1,9 @@
-//! Which paths may be in a source tree. Pure.
+//! The rules for paths in a source tree. Nothing here touches the disk.
 
 use super::{SourceLimits, error::SourceError};
 
-/// The path without `.` components and doubled slashes; empty for the root itself.
+/// Returns the path without `.` components and double slashes; empty for the root itself. Refuses a path
+/// that breaks a rule.
 pub(super) fn clean(entry: &str, limits: SourceLimits) -> Result<String, SourceError> {
     if entry.starts_with('/') {
         return Err(refused(entry, "its path is absolute; make it relative"));
@@ -26,14 +27,14 @@ pub(super) fn clean(entry: &str, limits: SourceLimits) -> Result<String, SourceE
             "a name in its path is longer than 255 bytes",
         ));
     }
-    // They would also write what they like into logs and onto terminals.
+    // Control characters could also write anything into logs and onto terminals.
     if entry.contains(char::is_control) {
         return Err(refused(entry, "its path contains a control character"));
     }
     Ok(parts.join("/"))
 }
 
-/// For `Err`: why an entry is not taken.
+/// Makes the error for an entry that is refused for `reason`.
 pub(super) fn refused(entry: &str, reason: &'static str) -> SourceError {
     SourceError::Refused {
         entry: shown(entry),
@@ -41,7 +42,7 @@ pub(super) fn refused(entry: &str, reason: &'static str) -> SourceError {
     }
 }
 
-/// An entry's path as messages show it.
+/// Returns an entry's path as messages show it, cut to 200 characters.
 pub(super) fn shown(entry: &str) -> String {
     entry.chars().take(200).collect()
 }

@@ -1,4 +1,4 @@
-//! What the host writes down beside the journal: evidence of starts, fetched images.
+//! The host's records beside the journal: evidence of starts, fetched images, and paused instances.
 
 use std::{
     collections::BTreeMap,
@@ -11,18 +11,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Storage, StorageError, durable::write_whole};
 
-/// A note of what was paused, as this host or one before it writes it.
+/// The note of a paused instance, as this host or an older one writes it.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Paused {
     Instance(InstanceNumber),
-    /// A host that did not number instances wrote what the runtime called them.
+    /// The container's id, which older hosts wrote, because they did not number instances.
     Container(serde::de::IgnoredAny),
 }
 
 impl Storage {
-    /// Removes the compose files that older hosts wrote at each start: the values of environment variables
-    /// stand in them.
+    /// Removes the compose files that older hosts wrote at each start, because they hold the values of
+    /// environment variables.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be removed.
@@ -42,7 +42,7 @@ impl Storage {
     /// Stores the evidence of the last start.
     ///
     /// # Errors
-    /// [`StorageError`]; the one before stays then.
+    /// [`StorageError`]; the evidence of the start before stays then.
     pub fn write_receipt(
         &self,
         program: &ProgramId,
@@ -51,10 +51,10 @@ impl Storage {
         write_json(&self.receipt(program), receipt)
     }
 
-    /// The evidence of the last start; `None` when there was none.
+    /// Returns the evidence of the last start; `None` if there was no start.
     ///
     /// # Errors
-    /// [`StorageError`] when it can't be read.
+    /// [`StorageError`] when the evidence can't be read.
     pub fn read_receipt<R: DeserializeOwned>(
         &self,
         program: &ProgramId,
@@ -62,8 +62,8 @@ impl Storage {
         read_json(&self.receipt(program))
     }
 
-    /// Base images that were fetched, by name, with when each was last built from, milliseconds
-    /// since the Unix epoch.
+    /// Returns the base images that builds had fetched: for each name, when a build last used the image,
+    /// milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`StorageError`] when the record can't be read.
@@ -71,10 +71,10 @@ impl Storage {
         Ok(read_json(&self.fetched_images())?.unwrap_or_default())
     }
 
-    /// Stores that record.
+    /// Stores the record of fetched base images.
     ///
     /// # Errors
-    /// [`StorageError`]; the one before stays then.
+    /// [`StorageError`]; the record before stays then.
     pub fn write_fetched_images(&self, images: &BTreeMap<String, u64>) -> Result<(), StorageError> {
         write_json(&self.fetched_images(), images)
     }
@@ -87,7 +87,7 @@ impl Storage {
         write_json(&self.paused(&instance.program), &instance.number)
     }
 
-    /// The instance of the program that a host paused and may not have woken.
+    /// Returns the instance of the program that a host paused and may not have woken.
     ///
     /// # Errors
     /// [`StorageError`] when the note can't be read.
@@ -102,10 +102,10 @@ impl Storage {
         }))
     }
 
-    /// Forgets that note; none is a success.
+    /// Removes the note of a paused instance. Succeeds if there is none.
     ///
     /// # Errors
-    /// [`StorageError`] when it is still there.
+    /// [`StorageError`] when the note is still there.
     pub fn forget_paused(&self, program: &ProgramId) -> Result<(), StorageError> {
         let path = self.paused(program);
         match fs::remove_file(&path) {
@@ -129,7 +129,7 @@ impl Storage {
     }
 }
 
-/// `None` when there is no such file.
+/// Reads a JSON file; returns `None` if there is no such file.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -140,7 +140,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError
     }
 }
 
-/// Replaces the whole file, or leaves it as it was.
+/// Replaces the whole file at `path`, or leaves it as it was.
 fn write_json(path: &Path, record: &impl Serialize) -> Result<(), StorageError> {
     let text = serde_json::to_vec_pretty(record)
         .map_err(|error| StorageError::at("write", path)(io::Error::other(error)))?;

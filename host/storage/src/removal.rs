@@ -1,12 +1,12 @@
-//! Removal of all that is stored of a program.
+//! Removes everything that is stored of a program.
 //!
 //! ```text
 //! programs/{id} ──rename──► removing/{id}-{n} ──► nothing
 //! ```
 //!
-//! A tree with millions of entries takes minutes, longer than anybody waits for it. So it first leaves
-//! the program's place in one step: what the program is given afterwards is never touched by a removal
-//! that was given up and goes on.
+//! Removing a tree with millions of entries takes minutes, longer than any caller waits. So the tree is
+//! first renamed out of `programs`, in one step. Without this, a removal whose caller gave up would go on
+//! and remove the files of the next program with the same id.
 
 use std::{
     collections::BTreeSet,
@@ -20,8 +20,8 @@ use hersh_program::ProgramId;
 
 use super::{Storage, StorageError, durable::sync_folder, remove::remove_tree};
 
-/// The trees that are being removed right now; clones are the same ones. Each has one remover: two would
-/// meet each other's gaps, and call a removal failed that is done.
+/// The trees that are being removed now; clones share one set. Each tree is removed by one thread: if two
+/// did it, one would miss what the other had removed, and report a failure although the tree is gone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Removals(Arc<Mutex<BTreeSet<PathBuf>>>);
 
@@ -30,7 +30,7 @@ impl Removals {
         locked(&self.0)
     }
 
-    /// Removes a tree, unless somebody does already.
+    /// Removes a tree, unless another thread is removing it already.
     fn carry_out(&self, path: &Path) -> Result<(), StorageError> {
         if !self.paths().insert(path.to_owned()) {
             return Ok(());
@@ -42,18 +42,18 @@ impl Removals {
 }
 
 impl Storage {
-    /// Removes all that is stored of the program, whatever it left in its state folder. Nothing
-    /// stored is a success.
+    /// Removes everything that is stored of the program, whatever it left in its state folder. Succeeds if
+    /// nothing is stored.
     ///
     /// # Errors
-    /// [`StorageError`] naming what could not be removed. What had left the program's place by then is
-    /// removed by the next call, or by [`Storage::finish_removals`].
+    /// [`StorageError`] naming what could not be removed. If the tree was already renamed out of `programs`,
+    /// the next call or [`Storage::finish_removals`] removes the rest.
     pub fn remove(&self, program: &ProgramId) -> Result<(), StorageError> {
         let root = self.paths(program).root;
         let mut number = 0_u64;
         loop {
             let target = self.removing().join(format!("{program}-{number}"));
-            // One that was emptied and is about to go could be replaced by the rename.
+            // A folder that another removal has just emptied could be replaced by the rename.
             if self.removals.paths().contains(&target) {
                 number += 1;
                 continue;
@@ -61,7 +61,7 @@ impl Storage {
             match fs::rename(&root, target) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                // An earlier removal was given up. There are finitely many.
+                // An earlier removal was cut short and left this folder. There are finitely many of them.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => number += 1,
                 Err(error) => return Err(StorageError::at("remove", &root)(error)),
             }
@@ -70,7 +70,7 @@ impl Storage {
         self.empty_removing(|of| of == program.as_str())
     }
 
-    /// Removes what removals that were cut short have left.
+    /// Removes the trees that were left by removals that were cut short.
     ///
     /// # Errors
     /// [`StorageError`] naming what could not be removed.
@@ -116,7 +116,7 @@ mod tests {
     fn a_removal_cut_short_spares_the_next_program() {
         let (_folder, storage) = storage();
         let id = ProgramId::parse("shop").unwrap();
-        // What a removal has left that was cut short behind its first step.
+        // What a removal leaves that was cut short after its first step.
         let cut = storage.data_dir().join("removing/shop-0");
         fs::create_dir_all(cut.join("state")).unwrap();
         fs::write(cut.join("state/old"), "x").unwrap();
@@ -152,7 +152,7 @@ mod tests {
         let paths = storage.ensure_folders(&id).unwrap();
         storage.remove(&id).unwrap();
         assert!(!paths.root.exists());
-        // That of `shop-2` is another program's.
+        // The folder `shop-2-0` belongs to another program, `shop-2`, and stays.
         assert_eq!(left(&storage), 1);
         storage.remove(&id).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Removal of trees that may hold anything.
+//! Removes trees that may hold anything.
 
 use std::{
     ffi::CString,
@@ -12,12 +12,12 @@ use rustix::{
     io::Errno,
 };
 
-/// How deep removal descends with an open folder for each level. What lies deeper is moved up
-/// first, so nesting that a program made costs neither file descriptors nor stack.
+/// How many levels a removal descends, with one open folder for each. A folder that lies deeper is moved up
+/// first: otherwise a program could nest folders until the host runs out of file descriptors or stack.
 const DEPTH: usize = 32;
 
-/// Removes a tree without following links out of it: all work is relative to open folders.
-/// Nothing there is a success. Nobody else may be writing to the tree.
+/// Removes a tree without following links out of it: all work is relative to open folders. Succeeds if
+/// there is nothing at `path`. Nobody else may write to the tree meanwhile.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -39,8 +39,7 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     Ok(unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Removes what is in a folder and keeps the folder: on a full disk no other could be made. Else as
-/// [`remove_tree`].
+/// Like [`remove_tree`], but keeps the folder itself, because a full disk has no room for a new one.
 pub(super) fn empty_folder(path: &Path) -> io::Result<()> {
     match open_folder(CWD, path) {
         Ok(folder) => empty_whole(&folder),
@@ -55,7 +54,7 @@ fn empty_whole(root: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Empties `folder`; true when something deep was moved to `root` and another round is due.
+/// Empties `folder`. Returns true if a deep folder was moved to `root`, so that another round is needed.
 fn empty(root: &OwnedFd, folder: &OwnedFd, depth: usize, moved: &mut u64) -> io::Result<bool> {
     let mut again = false;
     let mut names: Vec<CString> = Vec::new();
@@ -86,8 +85,8 @@ fn empty(root: &OwnedFd, folder: &OwnedFd, depth: usize, moved: &mut u64) -> io:
 
 /// Moves `folder/name` into `root` under a name that is free there.
 fn move_up(root: &OwnedFd, folder: &OwnedFd, name: &CString, number: u64) -> io::Result<()> {
-    // A name that is taken by a folder with content fails, so the loop passes those; each try
-    // takes another name and a folder holds finitely many.
+    // The rename fails if a folder with content has the name. Then the loop tries another name. It ends,
+    // because a folder holds finitely many names.
     let mut attempt = 0_u64;
     loop {
         let target = format!(".hersh-removing-{number}-{attempt}");

@@ -1,4 +1,4 @@
-//! Source trees on their way in.
+//! Source trees in staging, before they are stored.
 
 use std::{
     fs, io,
@@ -26,22 +26,23 @@ use super::{
 #[derive(Debug)]
 pub struct StagedSource {
     dir: PathBuf,
-    /// Of what a build can see.
+    /// The digest of all that a build can see of the tree.
     digest: [u8; 32],
     build: BuildId,
 }
 
 impl StagedSource {
-    /// The name that its content and how it is built give it.
+    /// Returns the build id, which is made of the tree's content and its build rules.
     #[must_use]
     pub fn build_id(&self) -> &BuildId {
         &self.build
     }
 
-    /// The same tree, to be built by these rules. The name follows from both, as does the image.
+    /// Returns the same tree, to be built by these rules. Its build id is made of the content and the rules,
+    /// as the image is.
     ///
     /// # Errors
-    /// [`SourceError`] when the Dockerfile that they name is not there.
+    /// [`SourceError`] when the Dockerfile that the rules name is not there.
     pub fn built_by(mut self, rules: &BuildRules) -> Result<Self, SourceError> {
         let dockerfile = rules.recipe.dockerfile.as_deref().unwrap_or(DOCKERFILE);
         if !is_file(&self.dir, dockerfile) {
@@ -52,11 +53,11 @@ impl StagedSource {
         Ok(self)
     }
 
-    /// The same tree under a name of its own, so that no image stands for it yet. `random` tells it
-    /// from others.
+    /// Returns the same tree with a build id of its own, so that there is no image for it yet. `random`
+    /// makes the id differ from others.
     ///
     /// # Errors
-    /// [`SourceError`] when the name is none.
+    /// [`SourceError`] when the id is not valid.
     pub fn anew(mut self, random: u64) -> Result<Self, SourceError> {
         let mut hash = Sha256::new();
         hash.update(self.build.as_str());
@@ -65,15 +66,16 @@ impl StagedSource {
         Ok(self)
     }
 
-    /// The first `bytes_max` bytes of one of its files. A link is followed as long as it stays inside.
+    /// Returns the first `bytes_max` bytes of the file at `path` in the tree. A link is followed only as long
+    /// as it stays in the tree.
     ///
     /// # Errors
-    /// What the file system said; [`io::ErrorKind::NotFound`] when there is no such file.
+    /// The error of the file system; [`io::ErrorKind::NotFound`] when there is no such file.
     pub fn read(&self, path: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
         read_inside(&self.dir, path, bytes_max)
     }
 
-    /// Where it is while staged.
+    /// Returns the folder of the tree in staging.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
@@ -100,12 +102,12 @@ impl StagedSource {
         })
     }
 
-    /// Renames the tree to `target`. A tree that stands there stays, since it builds the same image,
-    /// and gets this one's manifest.
+    /// Renames the tree to `target`. A tree that is already at `target` stays, because it builds the same
+    /// image, and gets the manifest of this tree.
     pub(super) fn move_to(self, target: &Path) -> io::Result<()> {
         if !target.is_dir() {
             match fs::rename(&self.dir, target) {
-                // Somebody stored it meanwhile.
+                // Another request stored the same tree meanwhile.
                 Err(_) if target.is_dir() => {}
                 result => return result,
             }
@@ -129,7 +131,7 @@ impl StagedSource {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = staging.join(format!("{}-{number}", std::process::id()));
-        // From here on an early return removes what there is.
+        // From here on, an early return removes the folder.
         let guard = Guard(Some(dir.clone()));
         fs::create_dir(&dir).map_err(failed("make", &dir))?;
         let mut tree = Tree::new(dir, limits);
@@ -147,7 +149,7 @@ impl Drop for StagedSource {
     }
 }
 
-/// Names what is built from a tree with this digest by these rules.
+/// Makes the build id for a tree with this digest and these rules.
 fn name(digest: &[u8; 32], rules: &BuildRules) -> Result<BuildId, SourceError> {
     let rules = serde_json::to_vec(rules).map_err(unreadable)?;
     let mut hash = Sha256::new();
@@ -165,7 +167,7 @@ fn named(hash: Sha256) -> Result<BuildId, SourceError> {
     BuildId::parse(&format!("build-{hex}")).map_err(unreadable)
 }
 
-/// Removes a folder on drop, unless it is kept.
+/// A guard that removes a folder when it is dropped, unless `keep` was called.
 struct Guard(Option<PathBuf>);
 
 impl Guard {

@@ -1,11 +1,12 @@
-//! A program's `/state` as a tar, copied while nobody writes to it.
+//! Copies a program's `/state` into a tar while nobody writes to it.
 //!
 //! ```text
 //! state, opened beneath its folder, no links followed ─► staging, a file without a name ─► reader
 //! ```
-//! It is copied to the host's own disk first, since a program that is paused waits for that, and not
-//! for a client that reads slowly. The program made all that is there, so nothing of it is believed:
-//! names are opened beneath the folder, kinds are looked at after opening, sizes are bounded.
+//! The state is copied to the host's own disk first, so that a paused program waits only for this copy,
+//! and not for a client that reads slowly. The program made all files in the state, so none of them is
+//! trusted: names are opened beneath the folder, kinds are checked after opening, and sizes are bounded.
+//! Otherwise a hostile program could make the host copy files from outside the state, or fill the disk.
 
 mod content;
 mod meter;
@@ -28,33 +29,33 @@ use self::{
 };
 use super::{Storage, StorageError, error::is_disk_full};
 
-/// What a copy may take.
+/// The bounds of one copy.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyBounds {
-    /// Bytes of all files, as they are read: holes count.
+    /// The most bytes of all files together. Holes in files count, since they are read as zeros.
     pub bytes_max: u64,
-    /// What stays free on the disk, bytes.
+    /// The bytes that must stay free on the disk.
     pub free_bytes_min: u64,
-    /// When it must be done, if somebody waits.
+    /// When the copy must be done; `None` if nothing waits for it.
     pub deadline: Option<Instant>,
 }
 
 /// A tar in an unlinked file on the host's disk: closing the file deletes it.
 #[derive(Debug)]
 pub struct StateCopy {
-    /// At its first byte.
+    /// The file, positioned at its first byte.
     pub file: File,
-    /// Its length.
+    /// The length of the file, bytes.
     pub bytes: u64,
 }
 
 /// Why a state was not copied. Nothing of the copy is left.
 #[derive(Debug, thiserror::Error)]
 pub enum StateCopyError {
-    /// It holds more than may be copied, bytes.
+    /// The state holds more bytes than this bound.
     #[error("its /state holds more than {}, its limit: holes in files count here", String::from(ByteSize(*.0)))]
     TooLarge(u64),
-    /// It has too many entries, or too long names.
+    /// The state has too many entries, too deep folders or too long names.
     #[error(
         "its /state has more than {ENTRIES_MAX} files and folders, folders nested deeper than {DEPTH_MAX}, or names that take more than {}; remove some of them in the program",
         String::from(ByteSize(HEAD_BYTES_MAX))
@@ -65,12 +66,12 @@ pub enum StateCopyError {
         "its /state can't be copied in the time that it may be paused; stop it, copy, and start it again"
     )]
     TooSlow,
-    /// The disk would have less room than must stay free.
+    /// The host's disk is full, or would have less free room than must stay free.
     #[error(
         "the host's disk has no room for the copy; make some, or copy DATA/programs while the program is stopped"
     )]
     DiskFull,
-    /// A file has grown or shrunk meanwhile.
+    /// A file changed while it was copied.
     #[error("a file in its /state changed while it was copied; try again")]
     Changed,
     /// A folder or file of the host can't be used.
@@ -79,8 +80,8 @@ pub enum StateCopyError {
 }
 
 impl Storage {
-    /// Copies the program's `/state`, to which nobody may write meanwhile. Sockets, pipes and devices
-    /// are left out. A write during the copy would make it inconsistent or fail. Blocks on the disk.
+    /// Copies the program's `/state`. Nobody may write to it meanwhile: a write would make the copy
+    /// inconsistent or make it fail. Leaves out sockets, pipes and devices. Blocks on the disk.
     ///
     /// # Errors
     /// [`StateCopyError`].
@@ -110,7 +111,7 @@ impl Storage {
     }
 }
 
-/// Why copying stopped.
+/// The reason why copying stopped.
 #[derive(Debug)]
 enum Stopped {
     Bound(StateCopyError),

@@ -1,7 +1,8 @@
-//! One file of a `/state` whose program is at rest, replaced as a whole.
+//! Replaces one file in the `/state` of a program that is not running.
 //!
-//! The program made all that is there, so every step of the way is opened beneath the folder and
-//! through no link, and the new file takes the old one's name at once.
+//! The program made all files in its state, so each folder of the path is opened beneath `/state` and
+//! through no link: otherwise a link could make the host write outside of it. The new file takes the name
+//! of the old one in one step.
 
 use std::{
     fs::File,
@@ -23,24 +24,24 @@ use rustix::{
 
 use super::{Storage, StorageError};
 
-/// Bytes of one such file.
+/// The most bytes of one such file.
 pub const STATE_FILE_BYTES_MAX: usize = 16 << 20;
 /// The longest path below `/state`, bytes.
 const PATH_BYTES_MAX: usize = 1_024;
 
-/// Why a file of a state was not replaced. It is as it was.
+/// Why a file of a state was not replaced. The old file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
-    /// The path leads nowhere below `/state`.
+    /// The path is not a plain path below `/state`.
     #[error("{0:?} is no path below /state: use one such as context.json, without '..'")]
     Path(String),
-    /// The folder for it is not there, or a link leads to it.
+    /// The folder of the file is not there, or a link leads to it.
     #[error("there is no folder for {0:?} in its /state, or a link leads there")]
     NoFolder(String),
-    /// A folder has its name.
+    /// A folder has the name of the file.
     #[error("{0:?} is a folder")]
     IsFolder(String),
-    /// The state would hold more than its limit, bytes.
+    /// The state would hold more than this limit, bytes.
     #[error(
         "its /state would hold more than {}, its limit; remove some of what it keeps, or raise resources.state",
         String::from(ByteSize(*.0))
@@ -52,9 +53,9 @@ pub enum StateFileError {
 }
 
 impl Storage {
-    /// Replaces the file at `path` below the program's `/state`; it belongs to the program then, mode
-    /// 0600. With the new file beside the old one, the state holds at most `bytes_max`: nobody watches
-    /// it while nothing runs. Blocks on the disk.
+    /// Replaces the file at `path` below the program's `/state`. The new file belongs to the sandbox's user,
+    /// mode 0600. The state must not hold more than `bytes_max` with the new file beside the old one. This
+    /// is checked here because nothing watches the state while no instance runs. Blocks on the disk.
     ///
     /// # Errors
     /// [`StateFileError`].
@@ -101,7 +102,7 @@ impl Storage {
             .and_then(|()| Ok(renameat(&folder, Path::new(&new), &folder, name)?))
             .and_then(|()| File::from(folder.try_clone()?).sync_all());
         written.map_err(|error| {
-            // The reason matters more than a leftover, which the next one replaces.
+            // An error here is ignored: the first error matters more, and the next call replaces the file.
             let _ = unlinkat(&folder, Path::new(&new), AtFlags::empty());
             if error.kind() == io::ErrorKind::IsADirectory {
                 return StateFileError::IsFolder(path.to_owned());
@@ -166,7 +167,7 @@ mod tests {
             .unwrap();
         let made = fs::metadata(state.join("d/context.json")).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o777), (SANDBOX_ID, 0o600));
-        // A link at its very place goes; what it led to stays as it was.
+        // A link at the path itself is replaced; the file that it led to is unchanged.
         storage.put_state_file(&id, "link", b"x", 1 << 20).unwrap();
         assert!(fs::symlink_metadata(state.join("link")).unwrap().is_file());
         for path in [

@@ -1,4 +1,4 @@
-//! A source tree as a tar stream, never whole in memory.
+//! Streams a source tree as a tar, which is never whole in memory.
 
 use std::{
     fs, io,
@@ -22,53 +22,53 @@ use super::{
     names::{BUILD_DOCKERFILE, DOCKERFILE, IGNORE, MANIFEST},
 };
 
-/// How many pieces wait for the engine to take them.
+/// The most pieces that wait for the receiver.
 const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The mode of folders when that of files is set for all of them.
+/// The mode of all folders when [`Purpose::Modes`] sets one mode for all files.
 const FOLDER_MODE: u32 = 0o755;
 
-/// What a tree is sent for.
+/// The purpose for which a tree is sent.
 pub enum Purpose {
-    /// To be kept: all of it.
+    /// Keeping: all of the tree is sent.
     Keep,
-    /// To be built by this Dockerfile, which stands at [`BUILD_DOCKERFILE`]. What `COPY` can see is
-    /// what Docker would show it, so a Dockerfile of the tree's own only if `.dockerignore` does not
-    /// name it; and never the manifest.
+    /// A build by the Dockerfile in `text`, which is sent at [`BUILD_DOCKERFILE`]. `COPY` sees the same
+    /// files as with Docker: a Dockerfile of the tree only if `.dockerignore` does not name it. It never
+    /// sees the manifest.
     Build {
-        /// The Dockerfile's text.
+        /// The text of the Dockerfile that the host made.
         text: String,
-        /// Where in the tree the one stands that it was made of.
+        /// The path in the tree of the Dockerfile that `text` was made from.
         path: String,
     },
-    /// To be copied from while it is built, every file with this mode, and what `COPY` can't see left
-    /// out as well.
+    /// A source of copies during a build. Every file has the mode `mode`, and files that `COPY` can't see
+    /// are left out as well.
     Modes {
-        /// The mode.
+        /// The mode of every file.
         mode: u32,
-        /// Where in the tree the Dockerfile stands.
+        /// The path of the Dockerfile in the tree.
         path: String,
     },
 }
 
-/// A stored tree that is open. All of it is read through the open folder: a path would lead a slow
-/// reader into the tree of whoever takes the program's name after it was removed.
+/// A stored tree that is open. All of it is read through the open folder. If it were read by path and the
+/// program were removed, a slow reader would get the tree of the next program with the same name.
 pub struct SourceTree(OwnedFd);
 
 impl SourceTree {
     /// Opens the folder at `path`.
     ///
     /// # Errors
-    /// What the file system said; [`io::ErrorKind::NotFound`] when there is none.
+    /// The error of the file system; [`io::ErrorKind::NotFound`] when there is no such folder.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
-    /// The way to it that stays with it, whatever is renamed or removed meanwhile. The dot at its end
-    /// makes it the folder's own path: without it a call that follows no link would see only a link.
+    /// Returns a path that leads to the open folder, whatever is renamed or removed meanwhile. Without the
+    /// dot at its end, a call that follows no links would see only a link and not the folder.
     fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/.", self.0.as_raw_fd()))
     }
@@ -76,8 +76,8 @@ impl SourceTree {
 
 /// Streams the tree that `open` returns, with modes and times as they came in and without owners. The
 /// same stored tree gives the same bytes. A failure to open or read ends the stream with an error, which
-/// ends the build. A thread waits for who takes the stream, however slow; `held` is dropped when it is
-/// done.
+/// ends the build. A thread waits for the receiver of the stream, however slow it is; `held` is dropped
+/// when the thread is done.
 pub fn tar_stream(
     open: impl FnOnce() -> io::Result<SourceTree> + Send + 'static,
     purpose: Purpose,
@@ -92,7 +92,7 @@ pub fn tar_stream(
         };
         let sent = open().and_then(|tree| send(&tree.root(), &purpose, &mut pieces));
         if let Err(error) = sent {
-            // When nobody receives any more, the build is over.
+            // Sending fails only if the receiver was dropped, because the build is over.
             let _ = sender.blocking_send(Err(error));
         }
         drop(held);
@@ -103,7 +103,7 @@ pub fn tar_stream(
 }
 
 fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
-    // Sent in any case, as the host needs them.
+    // Clients send the Dockerfiles even if `.dockerignore` names them, because the host needs them.
     let own = |path| {
         [DOCKERFILE, path]
             .into_iter()
@@ -128,15 +128,15 @@ fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
         Purpose::Build { text, .. } => write_own(text, &mut archive),
     });
     if let Err(error) = written {
-        // Dropping the builder would write an end, as if this were all.
+        // Dropping the builder would write the end of the archive, as if the tree were complete.
         archive.get_mut().is_cut = true;
         return Err(error);
     }
     archive.into_inner()?.flush()
 }
 
-/// Whether the tree's `.dockerignore` names the file. One that can't be read names nothing: it was
-/// looked at when the tree came in.
+/// Returns whether the tree's `.dockerignore` names the file. A `.dockerignore` that can't be read names
+/// nothing: it was checked when the tree came in.
 fn is_ignored(root: &Path, path: &str) -> bool {
     let Ok(bytes) = read_inside(root, IGNORE, IGNORE_BYTES_MAX) else {
         return false;
@@ -144,9 +144,9 @@ fn is_ignored(root: &Path, path: &str) -> bool {
     Ignore::read(&String::from_utf8_lossy(&bytes)).is_ok_and(|ignore| ignore.is_ignored(path))
 }
 
-/// The host's own Dockerfile, and patterns of the host's own that make the engine remove both before
-/// it copies anything. The tree's patterns are not for it: it would make each of them into a program
-/// before the build begins, without bound.
+/// Writes the host's own Dockerfile, and a `.dockerignore` of the host's own that makes the engine remove
+/// both before it copies anything. The engine does not get the tree's own patterns: it would compile each
+/// of them before the build begins, without a bound.
 fn write_own(dockerfile: &str, archive: &mut tar::Builder<&mut Pieces>) -> io::Result<()> {
     let patterns = format!("{BUILD_DOCKERFILE}\n{IGNORE}\n");
     for (path, text) in [(BUILD_DOCKERFILE, dockerfile), (IGNORE, &patterns)] {
@@ -166,7 +166,7 @@ fn write_tree(
 ) -> io::Result<()> {
     let root_mode = fs::symlink_metadata(root)?.permissions().mode() & 0o7777;
     let is_faithful = root_mode == FAITHFUL_MODE;
-    // Folders still to be read. Bounded: stored trees have a bounded number of entries.
+    // The folders still to be read: not too many, because the number of entries of a stored tree is bounded.
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
         let mut names = fs::read_dir(root.join(&folder))?
@@ -205,11 +205,11 @@ fn write_tree(
     Ok(())
 }
 
-/// A writer that hands on full pieces, and waits while too many of them wait.
+/// A writer that sends full pieces, and blocks while [`PIECES`] of them wait for the receiver.
 struct Pieces {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
-    /// Nothing more goes out.
+    /// Whether sending has failed: nothing more is sent then.
     is_cut: bool,
 }
 
@@ -293,7 +293,7 @@ mod tests {
         fs::write(folder.path().join(IGNORE), "*\n!d\n").unwrap();
         let seen = [&["d/"], &below[..], &own].concat();
         assert_eq!(names(&archive(folder.path(), build()).await), seen);
-        // Neither does it see another Dockerfile that is sent although it is named there.
+        // A build does not see another Dockerfile either if `.dockerignore` names it, although it is sent.
         fs::write(folder.path().join("d/own"), "x").unwrap();
         fs::write(folder.path().join(IGNORE), "d/own\nDockerfile\n").unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One tree as it is written, entry by entry: every rule about what may be in it, and its name.
+//! Writes a source tree entry by entry, checks every rule about its entries, and makes its digest.
 
 use std::{collections::BTreeMap, fs, io, io::Read, os::unix::fs::symlink, path::PathBuf};
 
@@ -13,15 +13,15 @@ use super::{
     write::{Floor, failed, write_file},
 };
 
-/// Up to this many entries are synced one by one; for more, everything that the disk waits for is
-/// written once, other people's data too.
+/// The most entries that are synced one by one. For more, the whole file system is synced once, with the
+/// data of other writers.
 const SYNCED_SINGLY: usize = 100;
 
-/// The longest path that a link may lead to, bytes: file systems take no longer one.
+/// The longest target of a link, bytes: file systems accept no longer one.
 const TARGET_BYTES_MAX: usize = 4_095;
 
-/// What stands at a path. Kept in memory, so that every rule is decided before the disk is
-/// touched, and nothing on the disk can mislead it.
+/// The entry at one path. Entries are kept in memory, so that every rule is checked before the disk is
+/// touched: files on the disk, such as a link in the tree, can't mislead the check.
 enum Node {
     Folder(Attributes),
     File {
@@ -35,7 +35,7 @@ enum Node {
     },
 }
 
-/// A tree being written below `root`, which nobody else writes to.
+/// A tree that is being written below `root`. Nobody else writes there.
 pub(super) struct Tree {
     root: PathBuf,
     limits: SourceLimits,
@@ -53,12 +53,12 @@ impl Tree {
         }
     }
 
-    /// The bounds that this tree keeps.
+    /// Returns the limits of this tree.
     pub(super) fn limits(&self) -> SourceLimits {
         self.limits
     }
 
-    /// Adds a folder; one that is there already gets these attributes.
+    /// Adds a folder; a folder that is there already gets these attributes.
     pub(super) fn add_folder(
         &mut self,
         entry: &str,
@@ -103,8 +103,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a copy of the file or link at `of`, which must be in the tree already: what a hard link
-    /// in an archive stands for.
+    /// Adds a copy of the file or link at `of`, which must be in the tree already. A hard link in an
+    /// archive becomes such a copy.
     pub(super) fn add_copy(&mut self, entry: &str, of: &str) -> Result<(), SourceError> {
         let outside = |_| {
             refused(
@@ -135,7 +135,8 @@ impl Tree {
         }
     }
 
-    /// Adds a symbolic link, wherever it leads: it is data, and nobody on the host follows it.
+    /// Adds a symbolic link with any target: the link is only data, and the host never follows it out of the
+    /// tree.
     pub(super) fn add_link(
         &mut self,
         entry: &str,
@@ -156,11 +157,11 @@ impl Tree {
         Ok(())
     }
 
-    /// Sets modes and times, syncs the tree, and returns the hash that names it: a SHA-256 over what a
-    /// build can see: all entries but the manifest, sorted by path. Hashed are the kind and the path, then
-    /// for a folder or file the permission bits, for a file its length and its content's hash, for a link its
-    /// target; not its time, which differs from one copy of the same source to the next. Every text
-    /// goes in with its length, so no two trees give the same input.
+    /// Sets modes and times, syncs the tree, and returns its digest: a SHA-256 over all entries that a build
+    /// can see, which are all but the manifest, sorted by path. The input is, for each entry: the kind and
+    /// the path; for a folder or file also the permission bits; for a file its length and the hash of its
+    /// content; for a link its target. Times are left out, because two copies of the same source have
+    /// different ones. Every text goes in with its length, so no two trees give the same input.
     pub(super) fn finish(self) -> Result<[u8; 32], SourceError> {
         self.set_attributes()
             .map_err(failed("set the modes in", &self.root))?;
@@ -196,8 +197,8 @@ impl Tree {
         Ok(hash.finalize().into())
     }
 
-    /// Sets modes and times where that has to wait until the tree is whole: what is made in a folder
-    /// changes the folder's time, and needs the right to write there.
+    /// Sets the modes and times of folders and links. This has to wait until the tree is complete: a new
+    /// entry changes the time of its folder, and can only be made while the folder's mode allows writing.
     fn set_attributes(&self) -> io::Result<()> {
         for (path, node) in &self.nodes {
             let place = self.root.join(path);
@@ -223,14 +224,14 @@ impl Tree {
                 Node::Folder(_) | Node::File { .. } => {
                     fs::File::open(self.root.join(path))?.sync_all()?;
                 }
-                // It lies in its folder.
+                // A link is synced with its folder.
                 Node::Link { .. } => {}
             }
         }
         root.sync_all()
     }
 
-    /// The path of a new entry, with the folders above it made.
+    /// Returns the clean path of a new entry, and makes the folders above it.
     fn vacant(&mut self, entry: &str) -> Result<String, SourceError> {
         let path = paths::clean(entry, self.limits)?;
         if path.is_empty() {
@@ -249,7 +250,7 @@ impl Tree {
         Ok(path)
     }
 
-    /// Makes the folder at a clean path and those above it.
+    /// Makes the folder at a clean path and all folders above it.
     fn folder(&mut self, entry: &str, path: &str) -> Result<(), SourceError> {
         let ends = path.match_indices('/').map(|(at, _)| at);
         for end in ends.chain([path.len()]).filter(|end| *end > 0) {

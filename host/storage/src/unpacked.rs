@@ -1,9 +1,10 @@
-//! What an archive in a source tree becomes when the engine unpacks it, as it does for `ADD`.
+//! Counts the bytes that an archive in a source tree takes once the engine unpacks it, as it does for `ADD`.
 //!
-//! The engine does that in one go: nothing bounds it, and it goes on when the build is cancelled. So what
-//! it would write is counted here before. Compressed is what it knows; an archive is what begins with a
-//! header. Whatever its reader and the one here could take differently is refused, and so is what holds
-//! more than it has bytes: a sparse file.
+//! The engine unpacks without a bound, and goes on when the build is cancelled. So this module counts
+//! before the build how much the engine would write. It recognizes the same compressions as the engine,
+//! and takes a file that begins with a tar header for an archive. It refuses every archive that the
+//! engine's reader could understand in another way, and every sparse file, whose content is larger than
+//! its bytes in the archive.
 
 use std::{
     fs::File,
@@ -14,36 +15,36 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::archive::ZSTD_WINDOW_LOG_MAX;
 
-/// What a file system takes for an entry beside its content, bytes.
+/// The bytes that a file system takes for an entry besides its content.
 const ENTRY_BYTES: u64 = 4 * 1024;
 /// The longest extension header that is read, bytes.
 const EXTENSIONS_BYTES: u64 = 64 * 1024;
-/// The parts of which an archive is made, bytes.
+/// The size of a block of a tar archive, bytes.
 const BLOCK: usize = 512;
-/// Where a header has its kind.
+/// The offset of the entry's kind in a header.
 const KIND_AT: usize = 156;
-/// Where a header has the sum of its bytes.
+/// The range of the checksum in a header.
 const SUM_AT: std::ops::Range<usize> = 148..156;
 
-/// Why nobody can say beforehand what an archive becomes.
+/// Why the unpacked size of an archive can't be told, or is too large.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// It is too much.
+    /// The archive holds more than may be unpacked.
     #[error("it holds more than may be unpacked")]
     TooLarge,
-    /// Only the engine can read it.
+    /// The archive is compressed in a way that only the engine can read.
     #[error("it is compressed by {0}, which is not read here")]
     Unknown(&'static str),
-    /// Two readers could take it differently, or it holds more than it has bytes.
+    /// Two readers could understand the archive differently, or its content is larger than its bytes.
     #[error("it holds {0}")]
     Strange(&'static str),
-    /// It can't be read to its end.
+    /// The archive can't be read to its end.
     #[error("it can't be read to its end: {0}")]
     Unreadable(#[from] io::Error),
 }
 
-/// Bytes that the engine writes for a file that `ADD` names: none for one that it copies as it is. Reads
-/// no further than `bytes_max`.
+/// Returns how many bytes the engine unpacks from a file that `ADD` names: 0 for a file that is no archive,
+/// which the engine copies as it is. Reads at most `bytes_max` unpacked bytes.
 ///
 /// # Errors
 /// [`MeasureError`].
@@ -62,7 +63,7 @@ pub fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
         return Ok(0);
     }
     match measure(first.as_slice().chain(&mut plain), bytes_max) {
-        // Meter apart from how the archive's reader tells it.
+        // The meter tells that the bound was passed, however the archive's reader reports it.
         Err(_) if plain.left == 0 => Err(MeasureError::TooLarge),
         Err(error) => Err(error),
         Ok(entries_bytes) => {
@@ -75,7 +76,7 @@ pub fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
     }
 }
 
-/// The content, by the kinds that engines know from the first bytes.
+/// Returns a reader of the decompressed content. The first bytes tell the compression, as for engines.
 fn decompressed(mut file: BufReader<File>) -> Result<Box<dyn Read>, MeasureError> {
     let first = file.fill_buf()?;
     let is_skipped = |it: &[u8]| matches!(it, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
@@ -94,7 +95,8 @@ fn decompressed(mut file: BufReader<File>) -> Result<Box<dyn Read>, MeasureError
     })
 }
 
-/// Reads every header; what the file system takes for the entries beside their content.
+/// Reads and checks every header. Returns the bytes that the file system takes for the entries besides
+/// their content.
 fn measure(archive: impl Read, bytes_max: u64) -> Result<u64, MeasureError> {
     let mut archive = Archive::new(archive);
     let mut entries_bytes = 0_u64;
@@ -117,8 +119,8 @@ fn is_extension(kind: EntryType) -> bool {
     kind.is_gnu_longlink() || kind.is_gnu_longname() || kind.is_pax_local_extensions()
 }
 
-/// Checks that readers agree on where the next header is, and that the content has as many bytes as it
-/// becomes. `is_named` says that headers before gave the entry another name.
+/// Checks that all readers agree where the next header is, and that the content takes no more bytes
+/// unpacked than in the archive. `is_named` says that an earlier header gave the entry another name.
 fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), MeasureError> {
     let header = entry.header();
     let (kind, has_content) = (header.entry_type(), header.entry_size()? > 0);
@@ -139,7 +141,7 @@ fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), Measure
             "a folder, link or device with content",
         ));
     }
-    // Archives from before POSIX mark a folder by its name alone, and some read no content then.
+    // Archives from before POSIX mark a folder only by its name, and some readers read no content then.
     let is_old = header.as_bytes()[KIND_AT] == 0;
     if is_old && has_content && (is_named || header.path_bytes().ends_with(b"/")) {
         return Err(MeasureError::Strange(
@@ -165,8 +167,8 @@ fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), Measure
     Ok(())
 }
 
-/// Whether any reader could take the block for a header: the sum of its bytes, each as a number with or
-/// without a sign, stands in it.
+/// Returns whether any reader could take the block for a header: its checksum field holds the sum of its
+/// bytes, with each byte taken as a signed or as an unsigned number.
 fn may_be_header(block: &[u8; BLOCK]) -> bool {
     let digits = block[SUM_AT]
         .iter()
@@ -185,7 +187,7 @@ fn may_be_header(block: &[u8; BLOCK]) -> bool {
     said == unsigned || said == signed
 }
 
-/// A reader that gives no more than it may.
+/// A reader that fails once it has read more than a bound.
 struct Meter {
     plain: Box<dyn Read>,
     left: u64,
@@ -219,7 +221,7 @@ mod tests {
         unpacked_bytes(file, MAX).map_err(|error| error.to_string())
     }
 
-    /// A tar without an end of what `headers` make, each with as much content as it says.
+    /// A tar without end blocks, with one entry for each of `headers`, whose size is that of its content.
     fn tar(headers: &[(EntryType, &str, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
         for (kind, name, content) in headers {
@@ -245,7 +247,7 @@ mod tests {
         let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
         let skipped = [&[0x5a, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7][..], &zstd].concat();
         let halves = [gzip(&plain[..700]), gzip(&plain[700..])].concat();
-        // Header and content, and some of the zeros behind them.
+        // The header and the content. A reader may also count some of the zeros after them.
         let content_bytes = 512 + 5_120;
         for bytes in [&plain, &gzip(&plain), &zstd, &skipped, &halves] {
             let found = measured(bytes).unwrap() - ENTRY_BYTES;

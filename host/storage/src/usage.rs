@@ -4,9 +4,9 @@
 //! pass ─► depth first, every name opened in the folder that listed it ─► bytes, and what slipped away
 //! measure ─► a pass in which nothing slipped away is believed; "too much" is believed if seen twice
 //! ```
-//! A folder that is open is counted wherever it is moved to. What is renamed between its listing and
-//! its opening is looked for by its inode, in the same folder at once and in the whole tree by another
-//! pass. Reading leaves no trace in access times, so the writer does not learn where a pass is.
+//! A folder that is open is counted wherever it is moved to. An entry that is renamed between its listing
+//! and its opening is looked for by its inode: at once in the same folder, and by another pass in the
+//! whole tree. Reading leaves no trace in access times, so the program does not learn where a pass is.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -24,26 +24,27 @@ use rustix::{
     io::Errno,
 };
 
-/// The least that an entry counts, bytes: an empty file costs room too, and this bounds how many
-/// entries are looked at.
+/// The least bytes that an entry counts: an empty file takes room too, and this bounds how many
+/// entries are counted.
 const ENTRY_BYTES: u64 = 4_096;
 
-/// The deepest folder that is looked into. A pass holds one open folder for each level.
+/// The level of the deepest folder that is counted. A pass holds one open folder for each level.
 const DEPTH_MAX: usize = 128;
 
-/// How often a folder is read for what was renamed in it meanwhile.
+/// The most times that a folder is read again for entries that were renamed in it meanwhile.
 const READS_MAX: usize = 8;
 
-/// How often the whole tree is gone through for what was moved in it meanwhile.
+/// The most passes through the whole tree for entries that were moved in it meanwhile.
 const PASSES_MAX: usize = 4;
 
-/// The most inodes kept per pass in each of two sets: files with several names, which count once, and files
-/// that slipped away. Beyond that, each further name counts in full, and what slips away is forgotten.
+/// The most inodes kept for one pass in each of two sets: files with several names, which count once, and
+/// entries that slipped away. Beyond that, each further name counts in full, and further entries that
+/// slip away are not noted.
 const INODES_MAX: usize = 65_536;
 
 /// Measures what is below `root`, until that is more than `enough` bytes. Links are not followed, so
-/// nothing outside is counted whatever the writer does meanwhile. Folders too deep are more than
-/// enough. A folder that is not there holds nothing.
+/// nothing outside is counted, whatever the program does meanwhile. A folder that lies too deep counts as
+/// more than `enough`. If `root` is not there, it holds nothing.
 pub(super) fn measure(root: &Path, enough: u64) -> io::Result<StateUsage> {
     decide(enough, || {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -56,8 +57,8 @@ pub(super) fn measure(root: &Path, enough: u64) -> io::Result<StateUsage> {
     })
 }
 
-/// What several passes say together. A name that was given to another file may make it count twice
-/// in one pass, so one that finds too much is not believed alone.
+/// Makes a result from several passes. A file that is renamed during a pass may be counted twice, so one
+/// pass that finds too much is not believed alone.
 fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result<StateUsage> {
     let mut was_too_much = false;
     let mut most = 0;
@@ -72,7 +73,7 @@ fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result
             continue;
         }
         most = most.max(pass.bytes);
-        // What does not slip away again was removed, or counted since.
+        // An entry that did not slip away again was removed, or this pass counted it.
         let again = match elusive.take() {
             None => pass.slipped,
             Some(before) => &before & &pass.slipped,
@@ -85,16 +86,16 @@ fn decide(enough: u64, mut pass: impl FnMut() -> io::Result<Pass>) -> io::Result
     Ok(StateUsage::Unsettled)
 }
 
-/// One way through the tree.
+/// One pass through the tree.
 #[derive(Debug, Default)]
 struct Pass {
     enough: u64,
     bytes: u64,
-    /// Files with several names that were counted.
+    /// The inodes of counted files with several names.
     linked: HashSet<u64>,
-    /// What was listed and is not in its folder any more.
+    /// The inodes of entries that were listed and were not found in their folder any more.
     slipped: BTreeSet<u64>,
-    /// Whether this file system lists names with the inodes that they have; not all do.
+    /// Whether this file system lists each name with its real inode; not all do.
     lists_inodes: bool,
 }
 
@@ -121,7 +122,7 @@ impl Pass {
         self.bytes > self.enough
     }
 
-    /// Counts what is in a folder, with `depth` levels below it.
+    /// Counts what is in a folder, down to `depth` levels below it.
     fn folder(&mut self, mut folder: Dir, depth: usize) -> io::Result<()> {
         let mut missed = BTreeSet::new();
         while let Some(entry) = folder.read() {
@@ -154,7 +155,7 @@ impl Pass {
                     return Ok(());
                 }
             }
-            // The others were removed, or are in another folder.
+            // The entries that were not listed again were removed, or are in another folder.
             self.slip(missed.difference(&still));
             missed = still;
         }
@@ -167,7 +168,8 @@ impl Pass {
         self.slipped.extend(inodes.take(left));
     }
 
-    /// Counts what a name stands for; false if that is not any more what was listed.
+    /// Counts the entry with the name that was listed; returns false if another file has that name by now,
+    /// or none.
     fn entry(&mut self, folder: &Dir, listed: &DirEntry, depth: usize) -> io::Result<bool> {
         let name = listed.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -177,7 +179,7 @@ impl Pass {
         let is_listed = |stat: &Stat| !lists_inodes || stat.st_ino == listed.ino();
         let stat = match statat(folder.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if is_listed(&stat) => stat,
-            // Without inodes nothing can be looked for under another name.
+            // Without real inodes, an entry can't be looked for under another name.
             Ok(_) | Err(Errno::NOENT) => return Ok(!self.lists_inodes),
             Err(error) => return Err(error.into()),
         };
@@ -190,7 +192,7 @@ impl Pass {
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 return Ok(!self.lists_inodes);
             }
-            // Another disk is mounted there: no program can do that.
+            // Another disk is mounted at this folder. No program can do that, so only the folder is counted.
             Err(Errno::XDEV) => {
                 self.add(&stat);
                 return Ok(true);
@@ -212,14 +214,15 @@ impl Pass {
         if !is_folder && stat.st_nlink > 1 && self.linked.len() < INODES_MAX {
             self.linked.insert(stat.st_ino);
         }
-        // Holes take no blocks. A further name of a file is an entry all the same.
+        // Holes take no blocks. A further name of a counted file still counts as an entry.
         let blocks = if is_counted { 0 } else { stat.st_blocks };
         let bytes = u64::try_from(blocks).unwrap_or(0).saturating_mul(512);
         self.bytes = self.bytes.saturating_add(bytes.max(ENTRY_BYTES));
     }
 }
 
-/// Opens a folder by a name in the folder that listed it: through no link, on the same disk.
+/// Opens a folder by its name in the folder that listed it, through no link and on the same disk, so that
+/// nothing outside of the tree is counted.
 fn open_below(folder: impl AsFd, name: &std::ffi::CStr) -> rustix::io::Result<OwnedFd> {
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -236,7 +239,7 @@ fn open_below(folder: impl AsFd, name: &std::ffi::CStr) -> rustix::io::Result<Ow
     }
 }
 
-/// The same folder, opened as those below it are.
+/// Opens the same folder again, in the way in which the folders below it are opened.
 fn reopen(folder: OwnedFd) -> rustix::io::Result<OwnedFd> {
     open_below(&folder, c".")
 }
@@ -330,7 +333,7 @@ mod tests {
         super::super::remove::remove_tree(root.path()).unwrap();
     }
 
-    /// Does one thing again and again until it is dropped.
+    /// A thread that repeats one step until this value is dropped.
     struct Busy(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
     impl Busy {
@@ -356,7 +359,7 @@ mod tests {
     const MUCH: usize = 4 << 20;
     const ENOUGH: u64 = 1 << 20;
 
-    /// Whether each of some looks finds too much.
+    /// Measures several times; says for each measurement whether it found too much.
     fn finds_much(root: &Path) -> Vec<bool> {
         let looks = (0..50).map(|_| measure(root, ENOUGH).unwrap());
         looks
@@ -379,7 +382,7 @@ mod tests {
     fn what_is_renamed_in_its_folder_all_the_time_is_counted() {
         for is_folder in [true, false] {
             let root = tempfile::tempdir().unwrap();
-            // What lies between listing and opening makes it likely that the name is gone by then.
+            // These files take time between listing and opening, so the name has likely changed by then.
             for n in 0..200 {
                 fs::write(root.path().join(format!("small-{n}")), "").unwrap();
             }
@@ -406,7 +409,7 @@ mod tests {
         fs::write(root.path().join("left/a/much"), vec![1; MUCH]).unwrap();
         let _busy = swap(root.path(), "left/a", "right/a");
         let found = finds_much(root.path());
-        // Each look may miss it; all of them together don't.
+        // Each measurement may miss the folder; all of them together don't.
         assert!(found.contains(&true), "{found:?}");
     }
 
@@ -448,19 +451,19 @@ mod tests {
     fn passes_together_say_how_much_there_is() {
         for (passes, said) in [
             (&[(5, &[][..])][..], StateUsage::Bytes(5)),
-            // Removed, and other things removed.
+            // Entries were removed in the first pass, and others in the second.
             (&[(5, &[1, 2]), (4, &[3])], StateUsage::Bytes(5)),
             (&[(11, &[]), (12, &[])], StateUsage::Bytes(12)),
             (
                 &[(5, &[1]), (11, &[]), (5, &[1]), (13, &[])],
                 StateUsage::Bytes(13),
             ),
-            // Counted twice once, by a name that changed hands.
+            // One pass counted a file twice, because it was renamed.
             (
                 &[(11, &[]), (5, &[]), (5, &[]), (5, &[])],
                 StateUsage::Unsettled,
             ),
-            // Listed each time, and never there.
+            // An entry was listed in each pass, and never found.
             (
                 &[(5, &[1]), (5, &[1]), (5, &[1, 2]), (5, &[1])],
                 StateUsage::Unsettled,

@@ -1,4 +1,4 @@
-//! Whether an archive came whole: what was read of it is watched beside the reader of its entries.
+//! Checks that an archive arrived whole. It watches the bytes that the reader of the entries reads.
 //!
 //! ```text
 //! bytes ─► Watched ─► tar ─► entries
@@ -17,42 +17,43 @@ use tar::PaxExtensions;
 
 use super::{error::SourceError, write::unreadable};
 
-/// Headers and their content come in blocks of so many bytes, and the end is two blocks of zeros.
+/// The size of a tar block, bytes. Headers and contents are made of blocks; the end is two blocks of zeros.
 const BLOCK_BYTES: usize = 512;
 
-/// Passes bytes on and notes them; ends with an error, not as if the archive did, once there are too many.
+/// A reader that passes bytes on and notes them. Once there are too many bytes, it fails; it does not
+/// pretend that the archive ends there.
 pub(super) struct Watched<R> {
     plain: R,
     left: u64,
     whole: Whole,
 }
 
-/// What is known of the bytes that went by. Clones are of the same archive.
+/// What is known of the bytes that were read. Clones share the notes on one archive.
 #[derive(Clone, Default)]
 pub(super) struct Whole(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Of all bytes but [`last`](Self::last); gone once nobody will ask for it.
+    /// The digest of all bytes except [`last`](Self::last); `None` once it is no longer needed.
     digest: Option<Sha256>,
-    /// The last bytes, one block at most: where an entry begins, its own header.
+    /// The last bytes, at most one block. When an entry begins, this is the entry's own header.
     last: Vec<u8>,
     has_ended: bool,
     entries: u64,
     end: End,
 }
 
-/// What an archive says of its end.
+/// How an archive marks its end.
 #[derive(Default, PartialEq, Eq)]
 enum End {
     /// Nothing was read yet.
     #[default]
     Unknown,
-    /// Nothing but the two blocks of zeros.
+    /// By the two blocks of zeros alone.
     Plain,
-    /// It is announced.
+    /// By a last header that the archive announced and that did not come yet.
     Announced,
-    /// It was there, and told the truth.
+    /// By an announced last header that came and agrees with the bytes before it.
     Kept,
 }
 
@@ -73,10 +74,10 @@ impl Whole {
         }
     }
 
-    /// Takes note of a header or entry that begins.
+    /// Notes that a header or an entry begins.
     ///
     /// # Errors
-    /// [`SourceError`] for one behind the end.
+    /// [`SourceError`] if it comes after the end that the archive announced.
     pub(super) fn begins(&self, is_global: bool) -> Result<(), SourceError> {
         let mut state = self.0.borrow_mut();
         match state.end {
@@ -90,26 +91,26 @@ impl Whole {
         Ok(())
     }
 
-    /// Takes note of an entry of the tree.
+    /// Counts an entry of the tree.
     pub(super) fn count(&self) {
         self.0.borrow_mut().entries += 1;
     }
 
-    /// The digest of all that came before the header that begins here.
+    /// Returns the digest, in hex, of all bytes before the header that begins now.
     pub(super) fn digest(&self) -> Option<String> {
         let digest = self.0.borrow().digest.clone()?.finalize();
         Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads the content of a global header. `digest` is of all that came before that header.
+    /// Reads the content of a global header. `digest` is the digest of all bytes before that header.
     ///
     /// # Errors
-    /// [`SourceError`] when it tells of another archive than the one that came.
+    /// [`SourceError`] when the header describes another archive than the one that came.
     pub(super) fn global(&self, content: &[u8], digest: Option<&str>) -> Result<(), SourceError> {
         let mut state = self.0.borrow_mut();
         let (mut entries, mut sha256) = (None, None);
         for extension in PaxExtensions::new(content) {
-            // Other tools write here what they like.
+            // Other tools write their own keys here, so an unreadable one is passed over.
             let Ok(extension) = extension else { continue };
             let (Ok(key), Ok(value)) = (extension.key(), extension.value()) else {
                 continue;
@@ -132,10 +133,10 @@ impl Whole {
         Ok(())
     }
 
-    /// Reads what is left once the last entry was read, and checks that it is an end.
+    /// Reads the bytes after the last entry, and checks that they are a valid end.
     ///
     /// # Errors
-    /// [`SourceError`] for an archive that was cut short, and one with something behind its end.
+    /// [`SourceError`] if the archive was cut short, or if something follows its end.
     pub(super) fn finish(&self, rest: &mut impl Read) -> Result<(), SourceError> {
         const CUT: &str = "it has no end, so it was cut short on its way; send it again";
         if self.0.borrow().has_ended || self.0.borrow().end == End::Announced {

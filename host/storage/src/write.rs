@@ -1,4 +1,4 @@
-//! Writing the entries of a source tree.
+//! Writes the files of a source tree.
 
 use std::{
     fs, io,
@@ -15,10 +15,10 @@ use super::{
     error::{SourceError, is_disk_full},
 };
 
-/// So much is written between two looks at what is free, bytes.
+/// How many bytes are written between two checks of the free room.
 const LOOK_BYTES: u64 = 8 << 20;
 
-/// What must stay free on the disk of a tree.
+/// The room that must stay free on the disk of a tree.
 pub(super) struct Floor<'a> {
     pub(super) root: &'a Path,
     pub(super) free_bytes_min: u64,
@@ -26,7 +26,7 @@ pub(super) struct Floor<'a> {
 
 impl Floor<'_> {
     fn check(&self) -> Result<(), SourceError> {
-        // A disk that can't be asked is not in the way; it says itself when it is full.
+        // If the free room can't be told, writing goes on: a write fails anyway when the disk is full.
         let Ok(room) = rustix::fs::statvfs(self.root) else {
             return Ok(());
         };
@@ -37,7 +37,7 @@ impl Floor<'_> {
     }
 }
 
-/// Writes a new file of exactly `size_bytes` from `content`; the SHA-256 of what was written.
+/// Writes a new file of exactly `size_bytes` from `content`. Returns the SHA-256 of what was written.
 pub(super) fn write_file(
     place: &Path,
     attributes: Attributes,
@@ -80,7 +80,8 @@ pub(super) fn write_file(
     Ok(hash.finalize().into())
 }
 
-/// For `map_err`: the failure of `action` on `path`, with a full disk told by name.
+/// Returns a function for `map_err` that makes the failure of `action` on `path`, or
+/// [`SourceError::DiskFull`] if the disk is full.
 pub(super) fn failed(
     action: &'static str,
     path: &Path,
@@ -96,7 +97,7 @@ pub(super) fn failed(
 }
 
 fn disk_full(path: &Path) -> SourceError {
-    // The data folder says more to a person than a path in staging that is gone.
+    // A person can do more with the data folder than with a path in staging that was removed.
     let path = path.ancestors().find(|path| path.ends_with("staging"));
     SourceError::DiskFull {
         path: path
@@ -106,7 +107,7 @@ fn disk_full(path: &Path) -> SourceError {
     }
 }
 
-/// For `map_err`: the archive can't be read.
+/// Makes the error for an archive that can't be read, for use with `map_err`.
 pub(super) fn unreadable(message: impl ToString) -> SourceError {
     SourceError::Unreadable {
         message: message.to_string(),

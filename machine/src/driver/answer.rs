@@ -1,10 +1,10 @@
-//! How an event was taken in, or why it was not.
+//! Answers to events: an event was taken in, or why it was not.
 
 use std::vec::Vec;
 
 use super::JournalError;
 
-/// An event that was not accepted. It comes back in the error.
+/// The reason why an event was not accepted. The error returns the event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError<E> {
     /// The event's lane is full: try again later.
@@ -15,14 +15,15 @@ pub enum SendError<E> {
     Stopped(E),
 }
 
-/// An event that was not taken in. Where it did not get lost with the loop it comes back.
+/// The reason why an event was not taken in. The error returns the event, unless the event was lost with the
+/// loop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
     /// The event's lane is full: try again later.
     #[error("the machine's queue is full, try again later")]
     QueueFull(E),
-    /// The machine's life is over, or its loop was stopped. Without the event when the loop
-    /// ended in the middle of it: it may or may not be in the journal.
+    /// The machine's life is over, or its loop was stopped. Holds no event when the loop ended while it took
+    /// the event in: the event may or may not be in the journal.
     #[error("the machine is stopped")]
     Stopped(Option<E>),
     /// The event could not be made durable. Nothing has changed.
@@ -30,11 +31,11 @@ pub enum CallError<E> {
     Journal(JournalError),
 }
 
-/// How an event was taken in.
+/// The answer to an event that was taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<F> {
-    /// The number of its record; 0 for an event that was stale and left none.
+    /// The number of the event's record; 0 for an event that was stale and left no record.
     pub seq: u64,
-    /// The effects of [`Machine::is_reply`](crate::Machine::is_reply).
+    /// The effects that are replies to the caller, by [`Machine::is_reply`](crate::Machine::is_reply).
     pub replies: Vec<F>,
 }

@@ -1,4 +1,4 @@
-//! How a running effect learns that nobody wants it any more.
+//! Tokens that tell a running effect that its outcome is no longer wanted.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::OpId;
 
-/// Tells a running effect that nobody wants it any more. Cheap to clone.
+/// Tells a running effect that its outcome is no longer wanted. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     op: OpId,
@@ -15,19 +15,19 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A token that is never cancelled: for tests of handlers.
+    /// Returns a token that is never cancelled: for tests of handlers.
     #[must_use]
     pub fn never() -> Self {
         CancelCell::token(&Arc::default(), OpId(1))
     }
 
-    /// True once the operation is cancelled.
+    /// Returns whether the operation is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cell.up_to.load(Ordering::Acquire) >= self.op.0
     }
 
-    /// Waits until the operation is cancelled; at once if it is already.
+    /// Waits until the operation is cancelled. Returns at once if it is cancelled already.
     pub async fn cancelled(&self) {
         loop {
             let notified = self.cell.notify.notified();
@@ -39,8 +39,8 @@ impl Cancel {
     }
 }
 
-/// One per machine, made with its first effect. Effects run in the order of their ids, so the
-/// highest cancelled id tells all.
+/// The cancelled operations of one machine; made with the machine's first effect. Effects run in the order of
+/// their ids, so it is enough to keep the highest cancelled id.
 #[derive(Debug, Default)]
 pub(super) struct CancelCell {
     up_to: AtomicU64,

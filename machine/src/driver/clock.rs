@@ -1,14 +1,14 @@
-//! Where the time comes from: the system, or tokio's clock in tests; and how a driver reads it.
+//! Clocks: the system's clock, or tokio's clock in tests; and the time that a driver reads from them.
 
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Where a driver takes the time from.
+/// The source of a driver's time.
 pub trait Clock: Send + 'static {
-    /// Milliseconds since the Unix epoch. May jump; a driver's time never goes backwards, and goes
-    /// on all the same.
+    /// Returns the milliseconds since the Unix epoch. The value may jump. A driver's time never goes
+    /// backwards and never stands still, whatever this clock does.
     fn now_ms(&self) -> u64;
 }
 
@@ -34,7 +34,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// A clock that shows `start_ms` now.
+    /// Returns a clock that shows `start_ms` now.
     #[must_use]
     pub fn starting_at(start_ms: u64) -> Self {
         Self {
@@ -51,34 +51,34 @@ impl Clock for TokioClock {
     }
 }
 
-/// The time of one machine: never before what its records say, and never standing still. A clock
-/// that was ahead once and was set right leaves it ahead, but deadlines come when they are due: it
-/// goes on by the monotonic clock until the other one has caught up.
+/// The time of one machine. It is never before the time of the machine's records, and it never stands still.
+/// After the clock was ahead and was set back, this time stays ahead of the clock, but goes on by the
+/// monotonic clock until the clock has caught up. So deadlines still come when they are due.
 #[derive(Debug)]
 pub(super) struct Time<C> {
     clock: C,
     now_ms: u64,
-    /// When it was `now_ms`.
+    /// The moment at which `now_ms` was right.
     at: Instant,
 }
 
 impl<C: Clock> Time<C> {
-    /// Begins at `least_ms`, or where the clock is if that is later.
+    /// Begins at `least_ms`, or at the clock's time if that is later.
     pub(super) fn starting_at(clock: C, least_ms: u64) -> Self {
         let at = Instant::now();
         let now_ms = clock.now_ms().max(least_ms);
         Self { clock, now_ms, at }
     }
 
-    /// As of the last [`Time::read`].
+    /// Returns the time of the last [`Time::read`].
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    /// Looks at both clocks.
+    /// Reads both clocks and returns the new time.
     pub(super) fn read(&mut self) -> u64 {
         let elapsed_ms = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Whole milliseconds: what is left of one counts the next time.
+        // Count whole milliseconds only: the rest of a millisecond counts at the next read.
         self.at += Duration::from_millis(elapsed_ms);
         self.now_ms = self.now_ms.saturating_add(elapsed_ms);
         let clock_ms = self.clock.now_ms();

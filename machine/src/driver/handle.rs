@@ -1,4 +1,4 @@
-//! The outside of a running machine: send, call, look, follow, stop.
+//! The handle of a running machine: sends events, reads and follows the state, stops the loop.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Machine;
 
-/// The outside of a running machine. Cheap to clone; dropping every handle does not stop it.
+/// Controls a running machine. Cheap to clone; dropping every handle does not stop the machine.
 pub struct Handle<M: Machine> {
     pub(super) shared: Arc<Shared<M>>,
 }
@@ -25,8 +25,8 @@ impl<M: Machine> Clone for Handle<M> {
 }
 
 impl<M: Machine> Handle<M> {
-    /// Puts `event` into its lane and returns at once. While the journal refuses records the
-    /// event waits for it.
+    /// Puts `event` into its lane and returns at once. While the journal refuses records, the event waits
+    /// until it can be stored.
     ///
     /// # Errors
     /// [`SendError`] with the event.
@@ -38,15 +38,18 @@ impl<M: Machine> Handle<M> {
     /// the future does not take the event back.
     ///
     /// # Errors
-    /// [`CallError`]; but for [`CallError::Stopped`] without the event, nothing has changed.
+    /// [`CallError`]: nothing has changed. But with [`CallError::Stopped`] without the event, the event may
+    /// be in the journal.
     pub async fn call(&self, event: M::Event) -> Result<Answer<M::Effect>, CallError<M::Event>> {
         self.call_by(event, None).await
     }
 
-    /// Like [`Handle::call`], by a right that the journal goes by when it stores the record.
+    /// Works like [`Handle::call`], for a caller with `right`: the journal stores the record only if the
+    /// right holds at that moment.
     ///
     /// # Errors
-    /// As [`Handle::call`]; [`JournalError::Revoked`](super::JournalError::Revoked) if the right does not hold then.
+    /// The errors of [`Handle::call`], and [`JournalError::Revoked`](super::JournalError::Revoked) if the
+    /// right does not hold.
     pub async fn call_by(
         &self,
         event: M::Event,
@@ -65,13 +68,13 @@ impl<M: Machine> Handle<M> {
         }
     }
 
-    /// A copy of the newest durable state.
+    /// Returns a copy of the newest durable state.
     #[must_use]
     pub fn state(&self) -> M::State {
         self.shared.lock().state.clone()
     }
 
-    /// What `read` makes of the newest durable state, without copying it. Keep it short: the
+    /// Returns the result of `read` on the newest durable state, without a copy. `read` must be short: the
     /// machine waits meanwhile.
     pub fn with_state<T>(&self, read: impl FnOnce(&M::State) -> T) -> T {
         read(&self.shared.lock().state)
@@ -87,13 +90,13 @@ impl<M: Machine> Handle<M> {
         }
     }
 
-    /// Asks the loop to end. A running effect is dropped as in a crash; its operation stays
-    /// open in the journal and is recovered when the machine is resumed.
+    /// Asks the loop to end. A running effect is dropped as in a crash. Its operation stays open in the
+    /// journal and is recovered when the machine is resumed.
     pub fn stop(&self) {
         self.shared.ask_stop();
     }
 
-    /// True once the loop has ended: stopped, terminal, or dropped.
+    /// Returns whether the loop has ended: stopped, terminal, or dropped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.shared.lock().stopped
@@ -111,35 +114,35 @@ impl<M: Machine> Handle<M> {
     }
 }
 
-/// Follows the states of one machine. A slow reader misses states, never the newest.
+/// Follows the states of one machine. A slow reader misses states, but never the newest.
 pub struct Subscription<M: Machine> {
     handle: Handle<M>,
     seen: u64,
 }
 
 impl<M: Machine> Subscription<M> {
-    /// The newest state, from now on counted as seen.
+    /// Returns the newest state and counts it as seen.
     pub fn current(&mut self) -> M::State {
         let core = self.handle.shared.lock();
         self.seen = core.generation;
         core.state.clone()
     }
 
-    /// The number of the state last seen; every published state has a higher one than those
-    /// before it.
+    /// Returns the number of the state last seen. Every published state has a higher number than those before
+    /// it.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.seen
     }
 
-    /// Waits for a state that was not seen yet. `None` when the loop has ended and its last
-    /// state was seen.
+    /// Waits for a state that was not seen yet, and returns it. Returns `None` when the loop has ended and
+    /// its last state was seen.
     pub async fn changed(&mut self) -> Option<M::State> {
         self.changed_with(M::State::clone).await
     }
 
-    /// What `read` makes of the next state that was not seen yet, without copying it. Keep it
-    /// short: the machine waits meanwhile. `None` as in [`Subscription::changed`].
+    /// Waits for a state that was not seen yet, and returns the result of `read` on it, without a copy.
+    /// `read` must be short: the machine waits meanwhile. Returns `None` as [`Subscription::changed`] does.
     pub async fn changed_with<T>(&mut self, read: impl FnOnce(&M::State) -> T) -> Option<T> {
         loop {
             let changed = self.handle.shared.changed.notified();

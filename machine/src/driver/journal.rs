@@ -1,4 +1,4 @@
-//! Where records become durable.
+//! Journals: they make records durable.
 
 use alloc::sync::Arc;
 use core::{any::Any, future::Future};
@@ -6,10 +6,10 @@ use std::string::String;
 
 use crate::{Machine, step::RecordOf};
 
-/// Why a record could not be stored. Nothing has changed then.
+/// The reason why a record could not be stored. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// There is no room for it.
+    /// There is no room for the record.
     #[error(
         "the disk that holds the journal is full; nothing has changed, make room and try again"
     )]
@@ -17,38 +17,38 @@ pub enum JournalError {
     /// The journal takes no more records: its host is ending.
     #[error("the journal is closed; nothing has changed, try again when the host is back")]
     Closed,
-    /// Whoever asked for it has lost the right to.
+    /// The caller has lost the right to ask for the event.
     #[error("whoever asked for it may not any more; nothing has changed")]
     Revoked,
-    /// Anything else, as the storage said it.
+    /// Any other error, in the words of the storage.
     #[error("the journal did not take the record: {0}; nothing has changed, try again later")]
     Other(String),
 }
 
-/// By what right a caller asks: opaque to the driver, handed to the journal with the record.
+/// The right of a caller: opaque to the driver, which hands it to the journal with the record.
 pub type Right = Arc<dyn Any + Send + Sync>;
 
-/// Where records become durable.
+/// Makes the records of a machine durable.
 pub trait Journal<M: Machine>: Send + 'static {
-    /// False only for a journal whose `append` does nothing and never fails: the driver then
-    /// skips what durability costs.
+    /// Whether `append` stores anything. It is false only for a journal whose `append` does nothing and never
+    /// fails: the driver then skips the work for durability.
     const DURABLE: bool = true;
 
-    /// Stores `record` so that it survives a crash of the host. Ends within bounded time.
+    /// Stores `record` so that it survives a crash of the host. Ends within a bounded time.
     ///
     /// # Errors
-    /// [`JournalError`] when it is not stored. A later record may then carry the same number:
-    /// it replaces whatever the failed attempt left behind.
+    /// [`JournalError`] when the record is not stored. A later record may then carry the same number: it
+    /// replaces any remains of the failed attempt.
     fn append(
         &mut self,
         record: &RecordOf<M>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
 
-    /// Like [`Journal::append`], for an event that somebody asked for by `right`: stored only if
-    /// that holds in the moment of storing.
+    /// Works like [`Journal::append`], for an event that a caller with `right` asked for. The record is
+    /// stored only if the right holds at the moment of storing.
     ///
     /// # Errors
-    /// As [`Journal::append`], and [`JournalError::Revoked`].
+    /// The errors of [`Journal::append`], and [`JournalError::Revoked`].
     fn append_by(
         &mut self,
         record: &RecordOf<M>,
@@ -58,14 +58,14 @@ pub trait Journal<M: Machine>: Send + 'static {
         self.append(record)
     }
 
-    /// Is told the state that a stored record led to, before it is published. Returns at once: the
+    /// Receives the state after a stored record, before that state is published. Must return at once: the
     /// machine waits meanwhile.
     fn stored(&mut self, state: &M::State) {
         let _ = state;
     }
 }
 
-/// Keeps nothing.
+/// A journal that stores nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoJournal;
 

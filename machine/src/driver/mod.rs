@@ -13,10 +13,10 @@
 //! Guarantees:
 //! - A record is durable before its effects run, before its state is seen and before the caller
 //!   is answered.
-//! - Effects of one machine run one at a time in the order asked for. A cancellation drops a
-//!   queued effect; a running one is told by its [`Cancel`] and waited for, at most
-//!   [`Config::cancel_grace`], before the next begins. What a cancelled effect still reports is
-//!   discarded. An operation that an event from elsewhere completes is cancelled likewise.
+//! - Effects of one machine run one at a time, in the order in which they were asked for. A cancellation
+//!   drops a queued effect. A running effect is told by its [`Cancel`] and gets at most
+//!   [`Config::cancel_grace`] to end, before the next begins. Late reports of a cancelled effect are
+//!   discarded. An operation that is completed by an event from elsewhere is cancelled in the same way.
 //! - A panic in a handler becomes an event.
 //! - Every wait ends by an event, a timer or [`Handle::stop`].
 
@@ -41,33 +41,34 @@ pub use journal::{Journal, JournalError, NoJournal, Right};
 
 use crate::{Capacity, Machine, OpId, Stepper};
 
-/// A machine whose parts may move between threads, as a driver needs. Every such machine is one.
+/// A machine whose parts may move between threads, as a driver needs. Every machine with such parts is one.
 pub trait Driven: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static {}
 
 impl<M> Driven for M where M: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
 {}
 
-/// What became of an operation that was issued before a restart of the host.
+/// The fate of an operation that was issued before a restart of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovery<E> {
-    /// It ended; this is its outcome.
+    /// The operation ended, with this outcome.
     Ended(E),
-    /// Nobody can tell, or it did not end: run it again. Always right, as effects are idempotent.
+    /// The operation did not end, or nobody can tell: run it again. This is always right, because effects are
+    /// idempotent.
     Rerun,
 }
 
-/// Does what a machine asks for. One value serves any number of machines.
+/// Carries out the effects of machines. One value serves any number of machines.
 ///
 /// The futures are polled by the machine's own task, so they must not block: hand blocking work
 /// to a thread pool and await it.
 pub trait Handler<M: Machine>: Send + Sync + 'static {
-    /// Carries out `effect` and tells its outcome; `None` for an effect that has none, or whose
-    /// outcome comes by another way.
+    /// Carries out `effect` and returns its outcome. Returns `None` for an effect that has no outcome, or
+    /// whose outcome comes by another way.
     ///
-    /// When `cancel` fires the future cleans up after itself and ends soon; its outcome is
-    /// discarded. The next effect waits for that end. A future that outlives
-    /// [`Config::cancel_grace`] is dropped; one that is running when the driver stops is dropped
-    /// at once, as in a crash, and its operation is recovered at the next start.
+    /// When `cancel` fires, the future cleans up after itself and ends soon; its outcome is discarded. The
+    /// next effect waits for that end. A future that takes longer than [`Config::cancel_grace`] is dropped. A
+    /// future that is running when the driver stops is dropped at once, as in a crash, and its operation is
+    /// recovered at the next start.
     fn run(
         &self,
         op: OpId,
@@ -75,8 +76,9 @@ pub trait Handler<M: Machine>: Send + Sync + 'static {
         cancel: Cancel,
     ) -> impl Future<Output = Option<M::Event>> + Send;
 
-    /// After a restart: what became of `effect`, issued at `issued_at_ms` (milliseconds since
-    /// the Unix epoch) and never seen to end. Asked in the order of issue, one at a time.
+    /// Returns, after a restart, what became of `effect`, which was issued at `issued_at_ms` (milliseconds
+    /// since the Unix epoch) and whose end was never seen. The driver asks in the order of issue, one at a
+    /// time.
     fn recover(
         &self,
         op: OpId,
@@ -84,19 +86,19 @@ pub trait Handler<M: Machine>: Send + Sync + 'static {
         issued_at_ms: u64,
     ) -> impl Future<Output = Recovery<M::Event>> + Send;
 
-    /// The event that says that the future of `op` panicked with `message`.
+    /// Returns the event that says that the future of `op` panicked with `message`.
     fn panicked(&self, op: OpId, message: String) -> M::Event;
 }
 
 /// Bounds of one driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How many events may wait, by lane.
+    /// The largest number of waiting events, by lane.
     pub capacity: Capacity,
-    /// How many effects may wait for their turn before the mailbox is left alone; senders then
-    /// see a full queue. Outcomes and deadlines are always taken in.
+    /// The largest number of effects that wait for their turn. While that many wait, the driver takes nothing
+    /// from the mailbox, and senders then see a full queue. Outcomes and deadlines are always taken in.
     pub effect_queue: u32,
-    /// How long a cancelled effect may take to clean up.
+    /// The longest time for a cancelled effect to clean up.
     pub cancel_grace: Duration,
 }
 
@@ -110,7 +112,7 @@ impl Default for Config {
     }
 }
 
-/// A machine with all it needs to run.
+/// A machine with everything that it needs to run.
 pub struct Driver<M: Machine, H, J, C = SystemClock> {
     stepper: Stepper<M>,
     handler: Arc<H>,
@@ -123,8 +125,8 @@ impl<M, H, J> Driver<M, H, J>
 where
     M: Machine,
 {
-    /// A driver of `stepper` by the system's clock. Operations that the stepper has open are
-    /// recovered first, in order: fold a journal and pass the result to resume a machine.
+    /// Returns a driver of `stepper` with the system's clock. Open operations of the stepper are recovered
+    /// first, in order. To resume a machine, fold its journal and pass the result.
     pub fn new(stepper: Stepper<M>, handler: Arc<H>, journal: J) -> Self {
         Self {
             stepper,
@@ -143,7 +145,7 @@ where
     J: Journal<M>,
     C: Clock,
 {
-    /// Takes the time from `clock`.
+    /// Sets the clock that the time is taken from.
     pub fn with_clock<D: Clock>(self, clock: D) -> Driver<M, H, J, D> {
         Driver {
             stepper: self.stepper,
@@ -161,8 +163,8 @@ where
         self
     }
 
-    /// The machine's handle and the loop that must be polled for it to live. When the future is
-    /// dropped the machine is stopped.
+    /// Returns the machine's handle and its loop. The machine lives only while the loop's future is polled;
+    /// dropping the future stops the machine.
     pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
         let (engine, handle) = engine::Engine::new(self);
         (handle, engine)

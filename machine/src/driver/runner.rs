@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{Machine, OpId, OpenOp};
 
-/// The handler goes into each effect and comes back with its outcome: machines that share one
-/// then do not fight over its reference count.
+/// A running effect. The handler moves into the future and comes back with the outcome: machines that share a
+/// handler then do not contend for its reference count.
 type Outcome<M, H> = Pin<Box<dyn Future<Output = (Arc<H>, Option<<M as Machine>::Event>)> + Send>>;
 
 enum Job<M: Machine> {
@@ -34,7 +34,7 @@ enum Job<M: Machine> {
 struct Running<M: Machine, H> {
     op: OpId,
     future: Outcome<M, H>,
-    /// Set when the operation is cancelled: when the future is given up.
+    /// The time at which the future is given up; set when the operation is cancelled.
     give_up: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,7 +51,7 @@ where
     M: Driven,
     H: Handler<M>,
 {
-    /// A runner that first asks what became of `open`.
+    /// Returns a runner that first asks the handler what became of the operations in `open`.
     pub(super) fn new(handler: Arc<H>, open: Vec<OpenOp<M::Effect>>) -> Self {
         Self {
             queue: open.into_iter().map(Job::Recover).collect(),
@@ -74,7 +74,7 @@ where
         }
     }
 
-    /// Drops `op` if it waits; tells it if it runs, and gives it `grace` to end.
+    /// Drops `op` if it waits. If `op` runs, tells it and gives it `grace` to end.
     pub(super) fn cancel(&mut self, op: OpId, grace: Duration) {
         if let Some(running) = self.running.as_mut().filter(|running| running.op == op) {
             if running.give_up.is_none() {
@@ -95,8 +95,7 @@ where
         }
     }
 
-    /// Turns the running effect, and begins the next ones, until one has an outcome or none can
-    /// go on.
+    /// Polls the running effect, and begins the next ones, until one has an outcome or none can go on.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
         loop {
             let mut running = match self.running.take() {
@@ -167,13 +166,13 @@ impl<M: Machine> Job<M> {
 }
 
 impl<M: Machine, H> Running<M, H> {
-    /// Drops the future. True when its outcome counts.
+    /// Drops the future. Returns whether its outcome counts: not when it was cancelled.
     fn end(self) -> bool {
         let Self {
             future, give_up, ..
         } = self;
-        // A panic while dropping is a defect of the handler that must not end the machine; what
-        // the future had to report is known already.
+        // A panic while dropping is a defect of the handler. It must not end the machine; the outcome of the
+        // future is known already.
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
         give_up.is_none()
     }
@@ -191,7 +190,7 @@ async fn recover<M: Machine, H: Handler<M>>(
     } = open;
     match handler.recover(op, &effect, issued_at_ms).await {
         Recovery::Ended(event) => Some(event),
-        // Cancelled while it was being asked about: there is nothing to run any more.
+        // The operation was cancelled while the handler was asked about it, so it is not run again.
         Recovery::Rerun if cancel.is_cancelled() => None,
         Recovery::Rerun => handler.run(op, effect, cancel).await,
     }

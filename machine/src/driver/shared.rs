@@ -1,4 +1,4 @@
-//! What the loop and its handles share: one short lock, never held across a wait.
+//! State that the loop and its handles share, behind one short lock that is never held across a wait.
 
 use alloc::sync::Arc;
 use core::{
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Answer, CallError, Config, Right, SendError};
 use crate::{Lane, Machine, Mailbox};
 
-/// Where the answer to a `call` goes.
+/// The channel for the answer to a `call`.
 pub(super) type Reply<M> =
     oneshot::Sender<Result<Answer<<M as Machine>::Effect>, CallError<<M as Machine>::Event>>>;
 
@@ -36,7 +36,7 @@ pub(super) struct Core<M: Machine> {
 
 pub(super) struct Shared<M: Machine> {
     core: Mutex<Core<M>>,
-    /// Something came that the loop must look at before its next event.
+    /// Whether an event came that the loop must look at before its next one.
     pub(super) urgent: AtomicBool,
     pub(super) stop_asked: AtomicBool,
     pub(super) changed: Notify,
@@ -98,7 +98,7 @@ impl<M: Machine> Shared<M> {
         }
     }
 
-    /// Shows a new state to readers.
+    /// Makes a new state visible to readers.
     pub(super) fn publish(&self, core: &mut Core<M>, state: &M::State) {
         core.generation += 1;
         core.state.clone_from(state);
@@ -107,7 +107,7 @@ impl<M: Machine> Shared<M> {
         }
     }
 
-    /// Ends it all: what still waits is handed back, nothing is accepted any more.
+    /// Closes the machine: hands waiting events back to their callers and accepts no more.
     pub(super) fn close(&self) {
         let waiting = {
             let mut core = self.lock();
@@ -128,7 +128,7 @@ impl<M: Machine> Shared<M> {
 }
 
 impl<M: Machine> Core<M> {
-    /// Remembers whom to wake when an event comes.
+    /// Stores the waker of the loop's task, to be woken when an event comes.
     pub(super) fn park(&mut self, waker: &Waker) {
         match &self.waker {
             Some(known) if known.will_wake(waker) => {}
@@ -138,7 +138,7 @@ impl<M: Machine> Core<M> {
 }
 
 impl<M: Machine> Queued<M> {
-    /// An event that nobody waits for.
+    /// Returns an event that no caller waits for.
     pub(super) fn unasked(event: M::Event) -> Self {
         Self {
             event,
@@ -147,15 +147,15 @@ impl<M: Machine> Queued<M> {
         }
     }
 
-    /// Tells the caller, if any, how it went.
+    /// Sends the answer to the caller, if there is one.
     pub(super) fn answer(self, answer: Result<Answer<M::Effect>, CallError<M::Event>>) {
         if let Some(reply) = self.reply {
-            // A caller that went away needs no answer.
+            // If the caller has gone away, nobody needs the answer.
             drop(reply.send(answer));
         }
     }
 
-    /// Tells the caller, if any, that the machine ended before it took the event in.
+    /// Tells the caller, if there is one, that the machine ended before it took the event in.
     pub(super) fn stopped(self) {
         if let Some(reply) = self.reply {
             drop(reply.send(Err(CallError::Stopped(Some(self.event)))));

@@ -1,5 +1,5 @@
-//! A seeded world around one machine: virtual time, faults, a trace, and the laws that hold
-//! after every step. One seed gives one trace.
+//! A simulated world around one machine, made from a seed: virtual time, faults, a trace, and laws that are
+//! checked after every step. One seed gives one trace.
 //!
 //! ```text
 //! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a Broken law
@@ -21,15 +21,15 @@ use crate::{Capacity, Machine, Mailbox, OpId, RecordOf, SplitMix64, Stepper};
 struct Running<E> {
     op: OpId,
     effect: E,
-    /// When and how it ends; never, if it hangs.
+    /// The time at which the effect ends, and whether it ends well; `None` if it hangs.
     ends: Option<(u64, bool)>,
 }
 
-/// One machine in its world.
+/// One machine in its simulated world.
 pub struct Simulation<M: Machine, W> {
-    /// The world, for questions and for tampering.
+    /// The world. Tests may look at it and change it.
     pub world: W,
-    /// What goes wrong from here on.
+    /// The faults of the effects from here on.
     pub faults: Faults,
     /// Virtual time, milliseconds.
     pub now_ms: u64,
@@ -52,7 +52,7 @@ where
     M::Effect: PartialEq,
     W: World<M>,
 {
-    /// A machine at the start of its life, at time `now_ms`.
+    /// Returns a machine at the start of its life, at time `now_ms`.
     pub fn new(state: impl Into<M::State>, world: W, seed: u64, now_ms: u64) -> Self {
         let state = state.into();
         Self {
@@ -71,12 +71,12 @@ where
         }
     }
 
-    /// The machine's state.
+    /// Returns the machine's state.
     pub fn state(&self) -> &M::State {
         self.stepper.state()
     }
 
-    /// Every record so far.
+    /// Returns every record so far.
     pub fn trace(&self) -> &[RecordOf<M>] {
         &self.trace
     }
@@ -89,8 +89,8 @@ where
         self.mailbox.offer(M::lane(&event), event)
     }
 
-    /// Takes events in and lets time pass until nothing is left to happen, or `limit` events
-    /// were taken in. True when nothing is left.
+    /// Takes events in and lets time pass until nothing is left to happen, or until `limit` events were taken
+    /// in. Returns true when nothing is left to happen.
     ///
     /// # Errors
     /// The first law that does not hold.
@@ -103,8 +103,8 @@ where
         Ok(false)
     }
 
-    /// Takes one event in, after letting time pass to where there is one. False when nothing is
-    /// left to happen.
+    /// Takes one event in; if none is due, first lets time pass to the next one. Returns false when nothing
+    /// is left to happen.
     ///
     /// # Errors
     /// The law that does not hold.
@@ -131,11 +131,11 @@ where
         }
     }
 
-    /// The host crashes and comes back: what ran and what waited is lost, the machine is folded
-    /// from its trace, and its open operations are run again.
+    /// Simulates a crash and restart of the host: the running effect and waiting events are lost, the machine
+    /// is folded from its trace, and its open operations are run again.
     ///
     /// # Errors
-    /// The fold differs from what was.
+    /// The law that the fold breaks, when it differs from the machine before the crash.
     pub fn crash(&mut self) -> Result<(), Broken> {
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);
@@ -215,7 +215,7 @@ where
             && post.key().0 <= self.now_ms
         {
             let event = post.remove();
-            // A full lane loses a duplicate, which is as good as never having been sent.
+            // A full lane loses a duplicate. That is the same as if it had never been sent.
             drop(self.mailbox.offer(M::lane(&event), event));
         }
         self.mailbox.pop()
@@ -245,7 +245,7 @@ where
     fn take(&mut self, event: M::Event) {
         let completed = M::completes(&event);
         let record = self.stepper.step_fresh(event, self.now_ms);
-        // Ended by another way than its own: it must not hold up the next.
+        // Another event ended the operation. Cancel its effect, so that it does not hold up the next one.
         if let Some(op) = completed {
             self.cancel(op);
         }

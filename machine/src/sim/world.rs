@@ -1,14 +1,15 @@
-//! What a simulated machine meets, and the laws it keeps.
+//! The world of a simulated machine, and the laws that the machine keeps.
 
 use alloc::{format, string::String};
 
 use crate::{Machine, OpId, SplitMix64, Stepper};
 
-/// What effects do to the world. Called in the order of a driver: one effect at a time.
+/// The world that effects change. It is called in a driver's order: one effect at a time.
 pub trait World<M: Machine> {
-    /// `effect` begins.
+    /// Begins `effect`.
     fn begin(&mut self, op: OpId, effect: &M::Effect, rng: &mut SplitMix64);
-    /// It ends, well or not. `None` for an effect whose outcome comes by another way.
+    /// Ends `effect`: with success if `well` is true, otherwise with a failure. Returns `None` for an effect
+    /// whose outcome comes by another way.
     fn end(
         &mut self,
         op: OpId,
@@ -16,22 +17,23 @@ pub trait World<M: Machine> {
         well: bool,
         rng: &mut SplitMix64,
     ) -> Option<M::Event>;
-    /// It was cancelled, or its host crashed: it goes no further and its outcome is lost.
+    /// Abandons `effect`, which was cancelled or whose host crashed: it goes no further, and its outcome is
+    /// lost.
     fn abandon(&mut self, op: OpId, effect: &M::Effect);
 }
 
-/// What goes wrong, in percent of the effects.
+/// The faults of a simulation, in percent of the effects unless another unit is named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// The longest an effect takes, milliseconds.
+    /// The longest time that an effect takes, milliseconds.
     pub max_delay_ms: u64,
-    /// Effects that end badly.
+    /// The share of effects that end with a failure, percent.
     pub fail: u8,
-    /// Effects that never end by themselves.
+    /// The share of effects that never end by themselves, percent.
     pub hang: u8,
-    /// Outcomes that come twice.
+    /// The share of outcomes that come twice, percent.
     pub duplicate: u8,
-    /// Cancelled effects whose outcome comes all the same.
+    /// The share of cancelled effects whose outcome comes all the same, percent.
     pub late: u8,
 }
 
@@ -39,13 +41,13 @@ pub struct Faults {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("after record {seq}: {law}")]
 pub struct Broken {
-    /// The last record taken in.
+    /// The number of the last record taken in.
     pub seq: u64,
-    /// What should have held, and what was seen.
+    /// The law, and what was seen instead.
     pub law: String,
 }
 
-/// The laws of one machine at rest between two steps.
+/// Checks the laws of one machine, between two steps.
 ///
 /// # Errors
 /// The law that does not hold.

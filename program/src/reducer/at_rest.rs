@@ -7,12 +7,12 @@ use hersh_machine::Cx;
 use super::facts::{Facts, already, refuse};
 use crate::{Effect, Event, Exit, Refusal, State, Stopped, Then};
 
-/// Created: waits for its first start.
+/// Handles an event in Created, where the program waits for its first start.
 pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
     at_rest(facts, State::Created, None, event, cx)
 }
 
-/// Stopped: waits for its next start.
+/// Handles an event in Stopped, where the program waits for its next start.
 pub(super) fn stopped(
     facts: &mut Facts<'_>,
     held: Stopped,
@@ -51,7 +51,7 @@ fn at_rest(
             facts.something_runs();
             facts.stop(None, Then::Stop { last_exit }, cx)
         }
-        // Nothing is under way: whatever is reported is of an earlier life.
+        // Nothing is under way, so these events are late reports of earlier operations and instances.
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
@@ -67,7 +67,7 @@ fn at_rest(
     }
 }
 
-/// Removed: the end. Commands that were on their way are told so.
+/// Handles an event in Removed, where the program's life is over. Late commands are refused.
 pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
     match event {
         Event::UserStartRequested

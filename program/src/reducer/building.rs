@@ -1,4 +1,4 @@
-//! Building: first the folders, then the image, both before one deadline.
+//! Building: first the folders are made, then the image. Both share one deadline.
 
 use alloc::sync::Arc;
 
@@ -59,7 +59,7 @@ pub(super) fn reduce(
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, &held, internal(message), cx)
         }
-        // Outcomes of other operations are stale; no instance of this start exists yet.
+        // Outcomes of other operations are stale. Exits are stale too: no instance of this start exists yet.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -78,13 +78,13 @@ fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
     held.op == op && held.step == step
 }
 
-/// The image runs with the manifest that was there when this start began.
+/// Starts the image with the manifest that was there when this start began.
 fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
     facts.keep_image(&held.source, &image);
     facts.start(image, &held.source, cx)
 }
 
-/// By the policy that was there when this start began.
+/// Goes to Error, by the restart policy that was there when this start began.
 fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
     facts.fail(cause, held.source.manifest.restart, cx)
 }

@@ -1,4 +1,5 @@
-//! Error: it failed, and waits for its retry or for a person. There is always a way out.
+//! Error: the program failed, and waits for its retry or for a person. A command always leads out of this
+//! state.
 
 use alloc::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) fn reduce(
             State::Error(held)
         }
         Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
-        // The handler of a wait that panics: the wait is over.
+        // A panic in the handler of the wait ends the wait too.
         Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
         Event::HostStarted {
             left_behind: Some(cause),
@@ -45,8 +46,8 @@ pub(super) fn reduce(
                 ..held
             })
         }
-        // Nothing but a retry is under way: whatever else is reported is of an earlier life. A
-        // retry keeps its due time over a restart of the host.
+        // Only a retry is under way, so all other outcomes are late reports of earlier operations and
+        // instances. A retry keeps its due time over a restart of the host.
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
@@ -62,17 +63,18 @@ pub(super) fn reduce(
     }
 }
 
-/// A start that a person asks for; what an earlier one may have left goes first.
+/// Begins a start that a person asked for. Remains of an earlier start are stopped and removed first.
 fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     if !facts.may_run() {
         return facts.build(cx);
     }
-    // So that it goes on with a build, which finds the image if that stands.
+    // Without an image, the start goes on with a build after the stop. The build finds the image if it still
+    // exists.
     facts.forget_image();
     facts.stop(None, Then::Start, cx)
 }
 
-/// A retry; what an earlier start may have left goes first.
+/// Begins a retry. Remains of an earlier start are stopped and removed first.
 fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     match facts.may_run() {
         true => facts.stop(None, Then::Start, cx),

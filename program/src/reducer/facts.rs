@@ -1,5 +1,4 @@
-//! What every state needs: the part of a program that stays, and the ways from one state to the
-//! next.
+//! The shared part of all states: the data of a program that stays, and the transitions between states.
 
 use alloc::{
     string::{String, ToString},
@@ -15,29 +14,28 @@ use crate::{
     Then, recovery,
 };
 
-/// What a handler gets beyond the time an effect names before it is given up, milliseconds: one
-/// that keeps its own time can say what it saw last.
+/// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
+/// handler that keeps its own time ends earlier and can say what it saw last.
 pub const HANDLER_SLACK_MS: u64 = 10_000;
-/// How long a build may wait for its turn, milliseconds: a host builds few images at once. Its own
-/// time begins after that, and its deadline lies behind both.
+/// The longest wait of a build for its turn, milliseconds: a host builds few images at once. The build's own
+/// time begins after the wait, and its deadline allows for both.
 pub const BUILD_QUEUE_MS: u64 = 60 * 60_000;
-/// How long a start may wait for its turn, milliseconds: a host starts few containers at once, and
-/// a start's own time begins with its turn.
+/// The longest wait of a start for its turn, milliseconds: a host starts few containers at once. The start's
+/// own time begins with its turn.
 pub const START_QUEUE_MS: u64 = 10 * 60_000;
-/// What a stop gets beyond its grace period, milliseconds: longer than a cancelled effect may
-/// take to clean up before the stop begins.
+/// The extra time of a stop beyond its grace period, milliseconds. It is longer than the clean-up of a
+/// cancelled effect may take before the stop begins.
 pub const STOP_SLACK_MS: u64 = 60_000;
-/// How long folders and images may take to be removed, milliseconds.
+/// The longest time for removing folders and images, milliseconds.
 pub const REMOVE_TIMEOUT_MS: u64 = 120_000;
-/// How long the runtime may take to say whether a container runs before it is asked again,
-/// milliseconds.
+/// The longest wait for the runtime to say whether a container runs, before it is asked again, milliseconds.
 pub const CHECK_TIMEOUT_MS: u64 = 60_000;
 
-/// A program while one of its states is being left: everything but the state.
+/// All data of a program except its state, while the reducer leaves that state.
 pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 
 impl Facts<'_> {
-    /// New source or manifest is stored. A new tree forgets the image of the old one.
+    /// Stores new source or a new manifest. A new source tree forgets the image of the old one.
     pub(super) fn replace(&mut self, source: Source) {
         if self.0.source.build != source.build {
             self.0.image = None;
@@ -45,41 +43,41 @@ impl Facts<'_> {
         self.0.source = source;
     }
 
-    /// An image of `build` was made; it is kept when that is still the source.
+    /// Keeps a new image of `source`, if the program still has that source tree.
     pub(super) fn keep_image(&mut self, source: &Source, image: &ImageId) {
         if self.0.source.build == source.build {
             self.0.image = Some(image.clone());
         }
     }
 
-    /// The next start begins with a build.
+    /// Forgets the image, so that the next start begins with a build.
     pub(super) fn forget_image(&mut self) {
         self.0.image = None;
     }
 
-    /// Whether something of an earlier start may run.
+    /// Returns whether something of an earlier start may run.
     pub(super) fn may_run(&self) -> bool {
         self.0.running.is_some()
     }
 
-    /// Something of an earlier life may run, which only a stop of all can end.
+    /// Marks that something left from before may run. Only a stop of all instances can end it.
     pub(super) fn something_runs(&mut self) {
         let manifest = &self.0.source.manifest;
         self.0.running.get_or_insert_with(|| Arc::clone(manifest));
     }
 
-    /// All that ran is stopped and removed.
+    /// Marks that everything that ran is stopped and removed.
     pub(super) fn nothing_runs(&mut self) {
         self.0.running = None;
         self.0.running_build = None;
     }
 
-    /// The host numbers instances, and every one from now on has a number.
+    /// Begins to number instances: every instance from now on gets a number.
     pub(super) fn number_instances(&mut self) {
         self.0.instances.get_or_insert(0);
     }
 
-    /// Mints the number of the next instance.
+    /// Returns the number for the next instance.
     fn next_instance(&mut self) -> InstanceNumber {
         let Some(minted) = &mut self.0.instances else {
             return InstanceNumber::UNNUMBERED;
@@ -88,20 +86,20 @@ impl Facts<'_> {
         InstanceNumber(*minted)
     }
 
-    /// A person's wish forgets what failed before it.
+    /// Forgets earlier failures, because a person gave a command.
     pub(super) fn forget_attempts(&mut self) {
         self.0.attempts = 0;
     }
 
-    /// A run that ends at `now_ms` forgets earlier attempts if it was long.
+    /// Forgets earlier attempts if the execution from `since_ms` to `now_ms` was long enough.
     pub(super) fn ran_since(&mut self, since_ms: u64, now_ms: u64) {
         if now_ms.saturating_sub(since_ms) >= recovery::RESET_AFTER_MS {
             self.0.attempts = 0;
         }
     }
 
-    /// To Building: every start that a person asks for begins with folders and build, which cost
-    /// little when nothing changed.
+    /// Goes to Building. Every start that a person asks for begins with folders and build, which cost little
+    /// when nothing changed.
     pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
@@ -114,7 +112,7 @@ impl Facts<'_> {
         })
     }
 
-    /// From folders to the image, within the same deadline.
+    /// Goes on from the folders to the image, within the same deadline.
     pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
         let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildRuntime {
@@ -133,7 +131,8 @@ impl Facts<'_> {
         })
     }
 
-    /// To Starting. From here on something may run of `source`, of which `image` was built.
+    /// Goes to Starting with `image`, which was built of `source`. From here on something of `source` may
+    /// run.
     pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
         let manifest = &source.manifest;
         self.0.running = Some(Arc::clone(manifest));
@@ -154,7 +153,7 @@ impl Facts<'_> {
         })
     }
 
-    /// To Starting if the image of the source stands, else to Building.
+    /// Goes to Starting if the source has an image, otherwise to Building.
     pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
         match self.0.image.clone() {
             Some(image) => {
@@ -165,7 +164,7 @@ impl Facts<'_> {
         }
     }
 
-    /// To Stopping, ending `instance` and whatever else there is of the program.
+    /// Goes to Stopping, and stops `instance` and all other instances of the program.
     pub(super) fn stop(
         &self,
         instance: Option<InstanceNumber>,
@@ -187,7 +186,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Gives up `op` and goes to Stopping.
+    /// Cancels `op` and goes to Stopping.
     pub(super) fn abandon(
         &self,
         op: OpId,
@@ -199,7 +198,7 @@ impl Facts<'_> {
         self.stop(instance, then, cx)
     }
 
-    /// To the last step before Removed. Nothing of the program runs.
+    /// Goes to the last step before Removed. Nothing of the program runs.
     pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
         let op = cx.emit(Effect::RemoveProgram {
             program: self.0.id.clone(),
@@ -213,7 +212,7 @@ impl Facts<'_> {
         })
     }
 
-    /// To Error, with a retry if `policy` says so.
+    /// Goes to Error, with a retry if `policy` and the cause allow it.
     pub(super) fn fail(
         &mut self,
         cause: Arc<Cause>,
@@ -228,8 +227,8 @@ impl Facts<'_> {
         })
     }
 
-    /// To Error for `cause`, with something left that may run. What must not be tried again for
-    /// either reason is not.
+    /// Goes to Error for `cause` while something may still run. There is a retry only if both causes allow
+    /// it.
     pub(super) fn fail_running(
         &mut self,
         cause: Arc<Cause>,
@@ -263,7 +262,7 @@ impl Facts<'_> {
         })
     }
 
-    /// To Error, to stay there until a person comes.
+    /// Goes to Error without a retry: the program waits for a person.
     pub(super) fn stay_failed(&self, cause: Arc<Cause>) -> State {
         State::Error(Failed {
             cause,
@@ -272,7 +271,7 @@ impl Facts<'_> {
         })
     }
 
-    /// The policy of the run at hand.
+    /// Returns the restart policy of the current start.
     pub(super) fn policy(&self) -> RestartPolicy {
         self.0.manifest().restart
     }
@@ -302,7 +301,7 @@ impl Facts<'_> {
     }
 }
 
-/// Tells the one who asked that nothing changes because it is so already.
+/// Tells the sender of the command that nothing changes because the program is in that state already.
 pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
     refuse(
         Refusal::Already {

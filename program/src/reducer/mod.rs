@@ -1,13 +1,13 @@
-//! The transition table: one file per state, every event named in each.
+//! The transition table: one file per state. Each file names every event.
 //!
-//! A reducer takes the state out of its program; what stays are the `Facts`. Each state's
-//! function returns the state that follows. Nothing here waits, reads a clock or does IO.
+//! The reducer takes the state out of its program; the rest of the program is the `Facts`. Each state's
+//! function returns the next state. Nothing here waits, reads a clock or does IO.
 //!
 //! Three rules hold in every file:
-//! - An outcome counts only when its operation is the one the state holds; any other is stale.
-//! - Leaving a state in which something may run goes through `Stopping`, whose `StopRuntime`
-//!   removes whatever carries the program's label.
-//! - A command is either taken or answered with a [`Refusal`](crate::Refusal); it is never ignored.
+//! - An outcome counts only when it belongs to the operation that the state holds; any other is stale.
+//! - A program leaves a state in which something may run only through `Stopping`. Its `StopRuntime` removes
+//!   everything that carries the program's label.
+//! - A command is either accepted or answered with a [`Refusal`](crate::Refusal); it is never ignored.
 
 mod at_rest;
 mod building;
@@ -29,12 +29,12 @@ pub use facts::{
     STOP_SLACK_MS,
 };
 
-/// The machine of one program's life.
+/// The state machine of one program's life.
 #[derive(Clone, Copy, Debug)]
 pub enum Lifecycle {}
 
 impl Machine for Lifecycle {
-    // In a box, because a step moves its state.
+    // Boxed, because every step moves the state.
     type State = Box<Program>;
     type Event = Event;
     type Effect = Effect;
@@ -122,7 +122,7 @@ impl Machine for Lifecycle {
     }
 
     fn reduce(mut program: Box<Program>, event: Event, cx: &mut Cx<Effect>) -> Box<Program> {
-        // Each state's function takes its state out and puts the next one in.
+        // Take the state out; the match below puts the next state in.
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);
         if let Event::HostStarted {

@@ -1,8 +1,8 @@
-//! Ready: one instance runs, its end is observed.
+//! Ready: one instance runs, and the program waits for its end.
 //!
-//! After a restart of the host nobody has watched for a while, so `HostStarted` asks the runtime
-//! with `FetchRuntimeStatus`. An answer that the container is gone, ended or replaced is its end;
-//! no answer leaves the program alone and asks again after [`CHECK_TIMEOUT_MS`].
+//! During a restart of the host nobody saw whether the instance ended. So `HostStarted` asks the runtime with
+//! `FetchRuntimeStatus`. If the answer says that the container is gone, ended or replaced, the instance has
+//! ended. Without an answer the program stays Ready and asks again after [`CHECK_TIMEOUT_MS`].
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -35,7 +35,7 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Ready(held)
         }
-        // Two instances on one state would spoil it, and the other can't be ended alone.
+        // Two instances that share one state would spoil it, and the one left behind can't be stopped alone.
         Event::HostStarted {
             left_behind: Some(_),
             ..
@@ -51,15 +51,15 @@ pub(super) fn reduce(
         Event::StatusFetched { op, result } if held.check.is_some_and(|check| check.op == op) => {
             match result {
                 Ok(observed) => compare(facts, held, observed, cx),
-                // The question stays open until its deadline, then it is asked again.
+                // The question stays open until its deadline; then it is asked again.
                 Err(_) => State::Ready(held),
             }
         }
         Event::DeadlinePassed { op } if held.check.is_some_and(|check| check.op == op) => {
             ask(facts, held, cx)
         }
-        // Outcomes of other operations, and exits of other instances, are stale; a question whose
-        // handler panicked is asked again at its deadline.
+        // Outcomes of other operations and exits of other instances are stale. A question whose handler
+        // panicked is asked again at its deadline.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -74,7 +74,7 @@ pub(super) fn reduce(
     }
 }
 
-/// Asks the runtime, in place of any earlier question.
+/// Asks the runtime for the instance's status. A new question replaces an earlier one.
 fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
     forget_check(&held, cx);
     let op = cx.emit(Effect::FetchRuntimeStatus {
@@ -100,7 +100,7 @@ fn compare(facts: &mut Facts<'_>, held: Ready, observed: Observed, cx: &mut Cx<E
         Observed::Exited(container, exit) if container == held.container => {
             ended(facts, &held, exit, cx)
         }
-        // Another container was not verified by this start: it does not count as ours.
+        // This start did not verify the other container, so it does not count as the program's own.
         Observed::Absent | Observed::Running(_) | Observed::Exited(..) => {
             let exit = Exit {
                 reason: ExitReason::Vanished,
@@ -111,7 +111,7 @@ fn compare(facts: &mut Facts<'_>, held: Ready, observed: Observed, cx: &mut Cx<E
     }
 }
 
-/// The container ended, and the program did not ask for it.
+/// Handles the end of an instance that the program did not ask for.
 fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());
@@ -120,7 +120,7 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
     let settled = ran_ms >= recovery::SETTLED_RUN_MS;
     let then = match facts.policy() {
         RestartPolicy::Always if clean && settled => Then::Start,
-        // What was up when the engine went down is up again when it is back.
+        // A program that was up when the engine went down is started again.
         RestartPolicy::OnFailure | RestartPolicy::Always if engine_stopped && settled => {
             Then::Start
         }

@@ -1,8 +1,9 @@
-//! Starting: one instance is on its way up.
+//! Starting: one instance is being brought up.
 //!
-//! An exit of that instance may be reported before `RuntimeStarted`. It is kept, and counts when the
-//! instance comes up all the same: what came up has ended. An unnumbered instance is told from those
-//! before it by what the runtime calls it. `StartRuntime` itself sees an end before that.
+//! An exit of that instance may be reported before `RuntimeStarted`. The state keeps the exit. When
+//! `RuntimeStarted` comes all the same, the exit counts: the instance has ended already. Unnumbered instances
+//! are told apart by the runtime's id for them. An end before the instance is ready is seen by `StartRuntime`
+//! itself.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
@@ -93,7 +94,7 @@ fn did_not_come_up(
         facts.forget_image();
     }
     match (cause, facts.policy()) {
-        // A job that was done before anybody looked ended like one that took longer.
+        // A job that ended before it was seen to be up counts like a job that took longer.
         (Cause::Finished { logs }, RestartPolicy::Never | RestartPolicy::OnFailure) => {
             let exit = Exit {
                 reason: ExitReason::Code(0),
@@ -134,7 +135,7 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
     exits.push((container, Arc::new(exit)));
 }
 
-/// Nothing may be left behind, so a failed start stops before it is an error.
+/// Stops the instance before the program goes to Error, so that a failed start leaves nothing behind.
 fn fail(facts: &Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
     facts.stop(Some(held.instance), Then::Fail { cause }, cx)
 }

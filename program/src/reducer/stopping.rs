@@ -1,4 +1,5 @@
-//! Stopping: containers go, then what was wished last. Nothing stops it but its own outcome.
+//! Stopping: instances are stopped and removed, then the last command is followed. Only the stop's own
+//! outcome or deadline ends this state.
 
 use alloc::{format, sync::Arc};
 
@@ -54,7 +55,7 @@ pub(super) fn reduce(
             let cause = late(facts, held.step);
             not_stopped(facts, held.then, Arc::new(cause), cx)
         }
-        // Outcomes of other operations are stale; containers are expected to end now.
+        // Outcomes of other operations are stale. Exits are expected in this state.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
         | Event::RuntimeStarted { .. }
@@ -69,7 +70,8 @@ pub(super) fn reduce(
     }
 }
 
-/// Counts the deadline anew. Files are removed last: what is left behind would go on without them.
+/// Counts the deadline anew. If an instance was left behind while files are being removed, stops all
+/// instances first: the instance would otherwise go on without its files.
 fn host_started(
     facts: &mut Facts<'_>,
     mut held: Stopping,
@@ -89,8 +91,8 @@ fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
     held.op == op && held.step == step
 }
 
-/// Replaces what comes after: the last wish wins, removal beats all. False, and answered, when
-/// nothing changes.
+/// Replaces the step after the stop. The last command wins, but removal beats all others. Returns false,
+/// after a refusal, when nothing changes.
 fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
     match (&held.then, &wanted) {
         (Then::Remove, Then::Remove) => already("being removed", cx),
@@ -110,7 +112,7 @@ fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
     false
 }
 
-/// Nothing runs any more.
+/// Goes on to the next state, now that nothing runs any more.
 fn next(facts: &mut Facts<'_>, then: Then, cx: &mut Cx<Effect>) -> State {
     let policy = facts.policy();
     facts.nothing_runs();
@@ -122,8 +124,9 @@ fn next(facts: &mut Facts<'_>, then: Then, cx: &mut Cx<Effect>) -> State {
     }
 }
 
-/// Something may still run. What was to run is tried again by policy, and stopped first. What was to
-/// be at rest waits for a person, as a retry would start it.
+/// Handles a failed stop: something may still run. A program that was to run, or that failed, is tried again
+/// by its policy, and that retry stops it first. A program that was to stop or to be removed waits for a
+/// person, because a retry would start it.
 fn not_stopped(facts: &mut Facts<'_>, then: Then, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
     match then {
         Then::Start => facts.fail(cause, facts.policy(), cx),

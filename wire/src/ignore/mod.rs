@@ -1,28 +1,28 @@
-//! `.dockerignore`: which files of a folder are source. Client and host must read it alike, and as
-//! Docker does.
+//! Reads `.dockerignore`, which says which files of a folder are source. Client and host must read it in the
+//! same way, and as Docker does.
 //!
 //! ```text
 //! text ─► Ignore ─► root() ─► enter("app") ─► look("app/secrets")
 //! ```
 //!
-//! The last line that matches a path, or a folder above it, decides. As in Docker, a line is not
-//! asked about a folder when it would change nothing there, so `a/b` and then `!a` leaves `a/b` out.
-//! What Docker's classic client does otherwise than its default one is not followed: it enters no
-//! folder that is left out for an exception with a wildcard, such as `!**/keep`.
+//! The last line that matches a path, or a folder above it, decides. As in Docker, a line that would change
+//! nothing for a folder is not compared with that folder, so `a/b` and then `!a` leaves `a/b` out. Where
+//! Docker's classic client differs from its default one, this module follows the default one: the classic
+//! client does not enter an ignored folder for an exception with a wildcard, such as `!**/keep`.
 
 mod pattern;
 
 use pattern::Pattern;
 
-/// The most that a `.dockerignore` may hold, bytes.
+/// The largest size of a `.dockerignore`, bytes.
 pub const IGNORE_BYTES_MAX: usize = 256 * 1024;
 
 /// A line of a `.dockerignore` that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IgnoreError {
-    /// Which, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason why the line can't be used.
     pub reason: String,
 }
 
@@ -42,12 +42,13 @@ pub struct Ignore {
 
 #[derive(Clone, Debug)]
 struct Rule {
-    /// Begun with `!`: what it matches stays in.
+    /// Whether the line begins with `!`: paths that it matches stay in.
     is_exception: bool,
     pattern: Pattern,
 }
 
-/// What is known of a folder when something in it is looked at: which lines matched it.
+/// The result for one path: which lines matched it, and whether it is left out. The result for a folder is
+/// needed to look at the paths in it.
 #[derive(Clone, Debug, Default)]
 pub struct Looked {
     matched: Vec<bool>,
@@ -55,7 +56,7 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// True when it is left out.
+    /// Returns whether the path is left out.
     #[must_use]
     pub fn is_ignored(&self) -> bool {
         self.is_ignored
@@ -86,7 +87,7 @@ impl Ignore {
         Ok(Self { rules })
     }
 
-    /// What is known of the folder itself, before anything in it is looked at.
+    /// Returns the result for the folder itself, with which the paths in it are looked at.
     #[must_use]
     pub fn root(&self) -> Looked {
         Looked {
@@ -95,15 +96,15 @@ impl Ignore {
         }
     }
 
-    /// Looks at `path`, relative to the folder and with `/` between its names, which lies in the
-    /// folder that `above` is of.
+    /// Looks at `path`, which is relative to the folder, has `/` between its names, and lies in the folder
+    /// whose result is `above`.
     #[must_use]
     pub fn look(&self, above: &Looked, path: &str) -> Looked {
         let mut is_ignored = false;
         let mut matched = vec![false; self.rules.len()];
         for (at, rule) in self.rules.iter().enumerate() {
             let inherited = above.matched.get(at).copied().unwrap_or(false);
-            // Else it would change nothing, and Docker does not ask it.
+            // A line that would change nothing is not compared with the path, as in Docker.
             let is_asked = rule.is_exception == is_ignored;
             if inherited || (is_asked && rule.pattern.matches(path)) {
                 matched[at] = true;
@@ -116,7 +117,7 @@ impl Ignore {
         }
     }
 
-    /// Whether `path` is left out, looking at each folder above it first.
+    /// Returns whether `path` is left out. Looks at each folder above it first.
     #[must_use]
     pub fn is_ignored(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at);
@@ -127,8 +128,8 @@ impl Ignore {
         looked.is_ignored
     }
 
-    /// Whether an exception could match something in `folder`, so that it must be walked although
-    /// it is left out.
+    /// Returns whether an exception could match something in `folder`. If so, `folder` must be walked
+    /// although it is left out.
     #[must_use]
     pub fn may_keep_inside(&self, folder: &str) -> bool {
         let mut exceptions = self.rules.iter().filter(|rule| rule.is_exception);
@@ -136,9 +137,9 @@ impl Ignore {
     }
 }
 
-/// One line; `None` for a comment and an empty one.
+/// Reads one line. Returns `None` for a comment or an empty line.
 fn rule(line: &str) -> Result<Option<Rule>, String> {
-    // Only in the first column: " #x" names a file.
+    // A comment begins in the first column only: " #x" names a file.
     if line.starts_with('#') {
         return Ok(None);
     }
@@ -161,7 +162,7 @@ fn rule(line: &str) -> Result<Option<Rule>, String> {
     }))
 }
 
-/// The shortest text of the same path, without a slash at either end; empty for no path at all.
+/// Returns the shortest text for the same path, without a slash at either end; empty for no path at all.
 fn clean(text: &str) -> String {
     if text.is_empty() {
         return String::new();
@@ -179,7 +180,7 @@ fn clean(text: &str) -> String {
         }
     }
     match parts.is_empty() {
-        // Stands for the folder itself, which is never asked about.
+        // `.` stands for the folder itself, which no line is ever compared with.
         true => ".".to_owned(),
         false => parts.join("/"),
     }
@@ -189,7 +190,7 @@ fn clean(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The blocks of `verdicts.txt`: lines of a `.dockerignore`, and the paths with what became of
+    /// The blocks of `verdicts.txt`. Each has the lines of a `.dockerignore`, and paths with what became of
     /// them when a Docker client sent the folder to an engine.
     const VERDICTS: &str = include_str!("verdicts.txt");
 

@@ -1,4 +1,5 @@
-//! One pattern of a `.dockerignore`, matched against whole paths in time that its length bounds.
+//! One pattern of a `.dockerignore`. Its length limits the time for a match, so that no pattern can stall the
+//! host.
 
 /// A pattern, as the states of an automaton that reads a path character by character.
 #[derive(Clone, Debug)]
@@ -6,7 +7,7 @@ pub(super) struct Pattern(Vec<State>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// This character.
+    /// This one character.
     One(char),
     /// Any character but `/`.
     Any,
@@ -14,9 +15,9 @@ enum State {
     Name,
     /// `**` at the end, or in front of a plain text: any number of characters.
     Rest,
-    /// `**/`: nothing, or any characters up to a `/`. The state behind it is [`State::Within`].
+    /// `**/`: nothing, or any characters up to a `/`. The next state is always [`State::Within`].
     Folders,
-    /// In the middle of what `**/` takes.
+    /// The position in the middle of the characters that `**/` takes.
     Within,
     /// One character of a set, `/` among them.
     Set {
@@ -26,7 +27,7 @@ enum State {
 }
 
 impl Pattern {
-    /// Reads a pattern that is a clean path; what is wrong with it otherwise.
+    /// Reads a pattern, which must be a clean path. Returns an error that says what is wrong with it.
     pub(super) fn read(text: &str) -> Result<Self, &'static str> {
         let mut states = Vec::new();
         let mut left = text.chars().peekable();
@@ -64,14 +65,14 @@ impl Pattern {
         path.chars().all(|next| automaton.take(next)) && automaton.is_done()
     }
 
-    /// Whether a path that begins with `folder` and a `/` can match.
+    /// Returns whether a path that begins with `folder` and a `/` can match.
     pub(super) fn may_match_inside(&self, folder: &str) -> bool {
         let mut automaton = Automaton::new(&self.0);
         folder.chars().chain(['/']).all(|next| automaton.take(next)) && automaton.goes_on()
     }
 }
 
-/// What stands between brackets.
+/// Reads the content of a pair of brackets.
 fn set(left: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<State, &'static str> {
     const OPEN: &str = "has a '[' without its ']'; write \\[ for the character itself";
     let is_negated = left.next_if_eq(&'^').is_some();
@@ -97,7 +98,7 @@ fn set(left: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<State, &'s
     }
 }
 
-/// All places in a pattern that a path, read so far, can be at.
+/// All positions in a pattern that the part of the path read so far can lead to.
 struct Automaton<'a> {
     states: &'a [State],
     at: Vec<bool>,
@@ -116,7 +117,7 @@ impl<'a> Automaton<'a> {
         new
     }
 
-    /// Marks a place, and those behind it that need no character.
+    /// Marks a position, and the positions after it that need no character.
     fn reach(&mut self, mut place: usize) {
         loop {
             self.next[place] = true;
@@ -130,7 +131,7 @@ impl<'a> Automaton<'a> {
         }
     }
 
-    /// Reads one character; false when nothing can match any more.
+    /// Reads one character. Returns false when no match is possible any more.
     fn take(&mut self, next: char) -> bool {
         self.next.fill(false);
         for place in 0..self.states.len() {

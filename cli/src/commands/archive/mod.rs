@@ -1,4 +1,4 @@
-//! A folder as it is sent: what is in it, without what `.dockerignore` names.
+//! The archive of a folder, as it is sent: its entries without those that `.dockerignore` names.
 //!
 //! ```text
 //! list ─► entries, and notes on what was left out ─► check ─► pack: tar, piece by piece
@@ -24,50 +24,50 @@ use hersh_wire::{
 pub(crate) use self::{pack::write, sink::Sink};
 use crate::{failure::Failure, output};
 
-/// What says how to run it.
+/// The name of the manifest's file.
 const MANIFEST: &str = "hersh.toml";
-/// What says what to leave out.
+/// The name of the file that says what to leave out.
 const IGNORE: &str = ".dockerignore";
-/// So many notes on what was left out are told one by one.
+/// The largest number of notes on left-out entries that are shown one by one.
 const NOTES_MAX: usize = 5;
 
-/// What is sent although the folder or its `.dockerignore` may say otherwise.
+/// The files that are sent even if `.dockerignore` leaves them out.
 #[derive(Clone, Debug)]
 pub(crate) struct Roles {
-    /// Where the Dockerfile is, relative to the folder.
+    /// The path of the Dockerfile, relative to the folder.
     pub(crate) dockerfile: String,
-    /// A manifest to send in place of the folder's own.
+    /// A manifest to send in place of the folder's own file.
     pub(crate) manifest: Option<String>,
 }
 
-/// What would be sent.
+/// The entries that would be sent.
 #[derive(Debug)]
 pub(crate) struct Listing {
     entries: BTreeMap<String, Entry>,
-    /// What is not sent and why, for people.
+    /// Notes for people on entries that are left out, with the reason.
     notes: Vec<String>,
 }
 
 #[derive(Debug)]
 enum Entry {
-    /// A folder, a file or a link, as it was seen.
+    /// A folder, a file or a link, with the metadata that was seen.
     Seen(Metadata),
-    /// A file with this content, whatever stands on the disk.
+    /// A file with this content, whatever the disk holds.
     Text(Vec<u8>),
 }
 
 impl Listing {
-    /// How many files, folders and links there are.
+    /// Returns the number of files, folders and links.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes of all files.
+    /// Returns the size of all files together, bytes.
     pub(crate) fn total_bytes(&self) -> u64 {
         self.entries.values().map(Entry::bytes).sum()
     }
 
-    /// Says what is left out beside what `.dockerignore` names.
+    /// Shows the notes on entries that are left out, beyond those that `.dockerignore` names.
     pub(crate) fn tell(&self) {
         for note in self.notes.iter().take(NOTES_MAX) {
             output::note(note);
@@ -78,10 +78,10 @@ impl Listing {
         }
     }
 
-    /// Checks what a host bounds, so that nothing is sent in vain.
+    /// Checks the bounds of a host, so that an archive that it would refuse is not sent in vain.
     ///
     /// # Errors
-    /// [`Failure::Input`] names where most of it is.
+    /// [`Failure::Input`] names the entry at the root that holds the most.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         const ADVICE: &str = "name what the build does not need in .dockerignore";
         let (count, bytes) = (self.len() as u64, self.total_bytes());
@@ -117,7 +117,7 @@ impl Listing {
         Ok(())
     }
 
-    /// The name at the root below which there is most, and how much.
+    /// Returns the name at the root that holds the most, and the amount.
     fn most(&self, of: impl Fn(&Entry) -> u64) -> (&str, u64) {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (path, entry) in &self.entries {
@@ -139,10 +139,11 @@ impl Entry {
     }
 }
 
-/// What would be sent of `folder`.
+/// Lists the entries of `folder` that would be sent.
 ///
 /// # Errors
-/// [`Failure::Input`] names what can't be read, and the line of a `.dockerignore` that is no pattern.
+/// [`Failure::Input`] names the entry that can't be read, or the line of a `.dockerignore` that is no
+/// pattern.
 pub(crate) fn list(folder: &Path, wanted: &Roles) -> Result<Listing, Failure> {
     let walk = Walk {
         folder,
@@ -160,7 +161,7 @@ struct Walk<'a> {
     ignore: Ignore,
     wanted: &'a Roles,
     found: BTreeMap<String, Entry>,
-    /// Folders that are left out, and walked because an exception may name something in them.
+    /// Folders that are left out but walked, because an exception may name something in them.
     above: BTreeMap<String, Metadata>,
     notes: Vec<String>,
 }
@@ -203,13 +204,13 @@ impl Walk<'_> {
         })
     }
 
-    /// Takes one entry, or leaves it out; what to walk next, if it is a folder.
+    /// Adds one entry, or leaves it out. Returns the folder to walk next, if the entry is one.
     fn look(&mut self, path: String, above: &Looked) -> Result<Option<(String, Looked)>, Failure> {
         let place = self.folder.join(&path);
         let looked = self.ignore.look(above, &path);
         let metadata = match fs::symlink_metadata(&place) {
             Ok(metadata) => metadata,
-            // It vanished: as if it had never been there.
+            // The entry vanished meanwhile: treat it as if it had never been there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(_) if looked.is_ignored() => return Ok(None),
             Err(error) => return Err(unreadable(&place, &error)),
@@ -241,8 +242,9 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// What a host needs, whatever `.dockerignore` says. A host keeps it from the build then. Where
-    /// it is a link, what it leads to is sent, if that is in the folder.
+    /// Adds the files that a host needs, whatever `.dockerignore` says. The host keeps ignored ones from the
+    /// build. If such a file is a link, the target's content is sent, provided that the target is in the
+    /// folder.
     fn add_wanted(&mut self) -> Result<(), Failure> {
         let names = [self.wanted.dockerfile.as_str(), MANIFEST, IGNORE];
         for name in names {
@@ -279,7 +281,7 @@ impl Walk<'_> {
         fs::read(&target).map_err(|error| unreadable(&target, &error))
     }
 
-    /// Folders around what is sent go with it, for their modes.
+    /// Adds the left-out folders around entries that are sent, so that their modes are sent too.
     fn add_folders_above(&mut self) {
         let paths: Vec<String> = self.found.keys().cloned().collect();
         for path in paths {
@@ -292,7 +294,7 @@ impl Walk<'_> {
     }
 }
 
-/// What no archive of source holds.
+/// Returns the kind of an entry that no archive of source may hold; `None` for a usual one.
 fn special(metadata: &Metadata) -> Option<&'static str> {
     let kind = metadata.file_type();
     if kind.is_socket() {

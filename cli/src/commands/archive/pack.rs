@@ -1,4 +1,4 @@
-//! From a listing to a tar that says of itself that it is whole.
+//! Packs a listing into a tar that carries marks of its own completeness.
 
 use std::{
     fs::{self, File, Metadata},
@@ -11,16 +11,16 @@ use hersh_wire::{ARCHIVE_COUNTED, ARCHIVE_ENTRIES, ARCHIVE_SHA256};
 
 use super::{Entry, Listing, Sink};
 
-/// Modes that are sent: all that a file system keeps.
+/// The mode bits that are sent: all that a file system keeps.
 const MODE_BITS: u32 = 0o7777;
 
 type Archive = tar::Builder<Sink>;
 
-/// Writes the archive to its end, or ends the body by the error that is returned. Owners are left
-/// out; a file that grows meanwhile is cut at the length that it had.
+/// Writes the archive to its end. On an error it ends the request's body with that error and returns the
+/// error. Owners are not sent. A file that grows meanwhile is cut at the length in its header.
 ///
 /// # Errors
-/// What could not be read, by name, or that nobody takes the archive any more.
+/// An error that names the file that could not be read, or that says that the archive's receiver is gone.
 pub(crate) fn write(folder: &Path, listing: &Listing, sink: Sink) -> io::Result<()> {
     let mut archive = tar::Builder::new(sink);
     let written = write_all(folder, listing, &mut archive);
@@ -73,7 +73,8 @@ fn append(archive: &mut Archive, path: &str, seen: &Metadata, place: &Path) -> i
         let file = File::open(place)?;
         let now = file.metadata()?;
         if !now.is_file() || (now.dev(), now.ino()) != (seen.dev(), seen.ino()) {
-            // Editors replace files by new ones: that is one too, but no link and no pipe.
+            // An editor may have replaced the file by a new one. Accept only a plain file, and no link or
+            // pipe.
             let again = fs::symlink_metadata(place)?;
             if !again.is_file() || (again.dev(), again.ino()) != (now.dev(), now.ino()) {
                 return Err(changed());
@@ -89,7 +90,7 @@ fn append(archive: &mut Archive, path: &str, seen: &Metadata, place: &Path) -> i
     }
 }
 
-/// A file of exactly the length that its header says.
+/// Reads exactly as many bytes of a file as its header says.
 struct Exact {
     left: u64,
     file: File,
@@ -127,7 +128,7 @@ fn append_global(archive: &mut Archive, records: &[(&str, &str)]) -> io::Result<
     archive.append_data(&mut header, "pax_global_header", content.as_bytes())
 }
 
-/// One record of an extended header. Its length counts itself.
+/// Returns one record of an extended header. The length at its beginning counts itself too.
 fn record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
     let mut length = rest.len();
@@ -137,7 +138,7 @@ fn record(key: &str, value: &str) -> String {
     format!("{length}{rest}")
 }
 
-/// Seconds since the Unix epoch.
+/// Returns the time, seconds since the Unix epoch.
 fn now_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())

@@ -1,18 +1,18 @@
-//! Where an archive goes: piece by piece to a request's body, which ends with an error unless the
-//! archive was whole.
+//! The receiver of an archive: it passes the archive to a request's body piece by piece. The body ends with
+//! an error unless the archive was complete.
 
 use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-/// Bytes of one piece.
+/// The size of one piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A body's next piece, or why there is none.
+/// The next piece of a body, or the error that ends the body.
 pub(crate) type Piece = io::Result<Vec<u8>>;
 
-/// Hands full pieces on, and waits while too many of them wait.
+/// Passes full pieces to the body. Waits while too many pieces are unsent.
 pub(crate) struct Sink {
     sender: mpsc::Sender<Piece>,
     piece: Vec<u8>,
@@ -30,18 +30,18 @@ impl Sink {
         }
     }
 
-    /// SHA-256 of all that was written so far, in hex.
+    /// Returns the SHA-256 of everything written so far, in hex.
     pub(super) fn digest(&self) -> String {
         let digest = self.digest.clone().finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Ends the body by an error. Nothing goes out any more: a writer that is dropped would otherwise
-    /// end the archive as if it were whole.
+    /// Ends the body with an error and sends nothing more. Otherwise the writer, when it is dropped, would
+    /// end the archive as if it were complete.
     pub(super) fn cut(&mut self, error: &io::Error) {
         self.is_cut = true;
         let error = io::Error::new(error.kind(), error.to_string());
-        // Nobody receives: the host hung up before.
+        // Sending fails if the host hung up before: nobody needs the error then.
         let _ = self.sender.blocking_send(Err(error));
     }
 }

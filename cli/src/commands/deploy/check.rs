@@ -1,4 +1,4 @@
-//! What a deploy would send, checked by all that is known before it is sent.
+//! The source that a deploy would send. Everything that the client can check is checked before it is sent.
 
 use std::{fs, io, path::Path};
 
@@ -15,21 +15,21 @@ use crate::{
     failure::Failure,
 };
 
-/// Names are at most so long.
+/// The length of the longest valid name, characters.
 const NAME_CHARS_MAX: usize = 63;
 
 /// A folder that can be sent.
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) listing: Listing,
-    /// What is asked of the build beside the manifest.
+    /// The options of the build that the flags name, beside the manifest.
     pub(super) build: BuildQuery,
 }
 
-/// Reads and checks: name, manifest, Dockerfile, what of the folder goes and how much it is.
+/// Reads and checks the source: name, manifest, Dockerfile, the entries to send and their size.
 ///
 /// # Errors
-/// [`Failure::Input`] says what is wrong, and what to type.
+/// [`Failure::Input`] says what is wrong, and what to type instead.
 pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     let folder = &options.folder;
     if !folder.is_dir() {
@@ -83,13 +83,14 @@ fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {
     }
 }
 
-/// The manifest with what flags changed. Values are in it, so no error shows it.
+/// Writes the manifest with the changes of flags. It holds values of environment variables, so no error shows
+/// it.
 fn written(manifest: &Manifest) -> Result<String, Failure> {
     toml::to_string(manifest)
         .map_err(|error| Failure::Failed(format!("the manifest can't be written anew: {error}")))
 }
 
-/// Reads it as the host will, for the stage and with the values that are asked for.
+/// Reads the Dockerfile as the host will, with the chosen stage and values.
 fn check_dockerfile(folder: &Path, name: &str, build: Build) -> Result<(), Failure> {
     let path = folder.join(name);
     let bytes = match fs::read(&path) {
@@ -109,7 +110,8 @@ fn check_dockerfile(folder: &Path, name: &str, build: Build) -> Result<(), Failu
         .map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))
 }
 
-/// `--name`, else the manifest's, else the folder's if it happens to be a valid one.
+/// Returns the program's name: `asked`, which is `--name` or the manifest's; otherwise the folder's, if that
+/// is valid.
 fn name(asked: Option<&String>, folder: &Path) -> Result<String, Failure> {
     let whole = folder
         .canonicalize()
@@ -130,7 +132,7 @@ fn name(asked: Option<&String>, folder: &Path) -> Result<String, Failure> {
     Ok(name)
 }
 
-/// The nearest valid name.
+/// Returns the nearest valid name.
 fn suggestion(name: &str) -> Option<String> {
     let plain = name.chars().map(|it| match it.to_ascii_lowercase() {
         it if it.is_ascii_lowercase() || it.is_ascii_digit() => it,

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::failure::Failure;
 
-/// Adds the variables of a file to `env`; those of the file win. Values are taken as they stand, with
-/// quotes and blanks. A name alone takes its value from the environment of this command, if it has one.
+/// Adds the variables of a file to `env`; they replace variables of the same name. Values are taken as they
+/// are written, with quotes and blanks. A name without a value takes it from the environment of this command;
+/// without one there, the name is left out.
 ///
 /// # Errors
-/// [`Failure::Input`] names file and line, and never a value.
+/// [`Failure::Input`] names the file and the line, but never a value.
 pub(super) fn add(
     env: &mut BTreeMap<String, String>,
     path: &Path,

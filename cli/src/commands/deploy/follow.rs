@@ -1,5 +1,5 @@
-//! What becomes of a deploy: its build as it goes, what its probes see, and how it ended. Others may
-//! deploy or stop the same program meanwhile, so what is told is held against what was sent.
+//! Follows a deploy: shows its build, its probes and its end. Other people may deploy or stop the same
+//! program meanwhile, so the result is compared with the source that was sent.
 
 use futures_util::StreamExt;
 use hersh_wire::{Code, ProgramCreated, ProgramView};
@@ -7,13 +7,13 @@ use reqwest::Method;
 
 use crate::{args::Output, client::Client, commands::programs, failure::Failure, output};
 
-/// How long nothing is said while nothing changes.
+/// The longest wait for the program to settle before its probe is shown.
 const QUIET: &str = "3s";
 
 /// Shows the build and waits until the program has settled.
 ///
 /// # Errors
-/// [`Failure`] unless what was sent runs, or ran to its end.
+/// [`Failure`] unless the source that was sent runs, or ended well.
 pub(super) async fn follow(
     client: &Client,
     created: &ProgramCreated,
@@ -21,7 +21,7 @@ pub(super) async fn follow(
     format: Output,
 ) -> Result<(), Failure> {
     let name = created.program_id.as_str();
-    // Where an image is known, nothing is built unless it was lost.
+    // With a known image nothing is built, unless the image was lost.
     let is_shown = begun.image_id.is_none();
     if is_shown {
         show_build(client, created).await;
@@ -33,14 +33,14 @@ pub(super) async fn follow(
         .as_mut()
         .filter(|cause| is_shown && is_build(&cause.code))
     {
-        // Its end was on the screen a moment ago.
+        // The end of the build's log was shown a moment ago.
         cause.logs.clear();
     }
     ended(created, &view)?;
     report(client, &view, format)
 }
 
-/// Waits until nothing is under way, and says what holds it up.
+/// Waits until the program has settled. Meanwhile shows what its readiness probes see.
 async fn settled(client: &Client, name: &str) -> Result<ProgramView, Failure> {
     let mut told = None;
     loop {
@@ -64,7 +64,7 @@ async fn settled(client: &Client, name: &str) -> Result<ProgramView, Failure> {
     }
 }
 
-/// Whether it came to a good end, for the source that was sent.
+/// Checks that the program came to a good end with the source that was sent.
 fn ended(created: &ProgramCreated, view: &ProgramView) -> Result<(), Failure> {
     let (name, sent) = (&created.program_id, &created.build_id);
     let run = view.run_build_id.as_ref().unwrap_or(&view.build_id);
@@ -90,7 +90,7 @@ fn ended(created: &ProgramCreated, view: &ProgramView) -> Result<(), Failure> {
     }
 }
 
-/// Prints how it ended.
+/// Prints the state in which the program settled.
 pub(super) fn report(client: &Client, view: &ProgramView, format: Output) -> Result<(), Failure> {
     match (format, view.last_exit_code) {
         (Output::Json, _) => output::json(view),
@@ -107,7 +107,7 @@ pub(super) fn report(client: &Client, view: &ProgramView, format: Output) -> Res
     }
 }
 
-/// Shows the build as it goes. What goes wrong here is not the deploy's failure.
+/// Shows the build's log while it runs. An error here is not a failure of the deploy.
 async fn show_build(client: &Client, created: &ProgramCreated) {
     let path = [
         "programs",
@@ -144,7 +144,7 @@ mod tests {
                 json!({ "run_build_id": "build-2", "build_id": "build-2" }),
                 Some("a runs build-2, and not build-1"),
             ),
-            // Newer source is stored, and this one runs.
+            // Newer source is stored; the program runs the source that was sent.
             (
                 json!({ "build_id": "build-2", "has_newer_source": true }),
                 None,

@@ -65,14 +65,14 @@ pub(crate) async fn deploy(
     }
 }
 
-/// What is to be done once the source is stored.
+/// The next step once the source is stored.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// It runs already, as it was sent.
+    /// The program runs this source already, so there is nothing to do.
     Nothing,
-    /// It is on its way already.
+    /// The program is on its way up with this source already.
     Follow,
-    /// This command.
+    /// Send this command.
     Command(&'static str),
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::commands::sample;
 
-    /// The answer to an upload.
+    /// Returns the answer to an upload.
     pub(super) fn created() -> ProgramCreated {
         ProgramCreated {
             program_id: "a".into(),

@@ -1,4 +1,4 @@
-//! Sending a folder: packed while it is sent, never whole in memory.
+//! Sends a folder. It is packed while it is sent, and never held in memory as a whole.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -18,13 +18,13 @@ use crate::{
     output,
 };
 
-/// Pieces of the archive that wait between reading files and sending them.
+/// The largest number of pieces that are read but not yet sent.
 const PIECES: usize = 4;
 
-/// Sends the source: of a new program, or in place of what the host has.
+/// Sends the source: as a new program, or in place of the source that the host has.
 ///
 /// # Errors
-/// [`Failure`]: the host has nothing of it then.
+/// [`Failure`]: the host has stored nothing of this source.
 pub(super) async fn send(
     client: &Client,
     folder: &Path,
@@ -46,7 +46,8 @@ pub(super) async fn send(
         .query(&[("name", &name)]);
     let request = build.add_to(request);
     match stream(client, request, folder, Arc::clone(&listing)).await {
-        // Somebody made it meanwhile. If it is there for this user, it was another deploy of theirs.
+        // Somebody made the program meanwhile. If this user can see it, another deploy of the same user made
+        // it.
         Err(Failure::Refused(problem)) if problem.code == Code::AlreadyExists => {
             match client.find(&name).await? {
                 Some(_) => put(client, folder, &name, listing, &build).await,
@@ -85,7 +86,8 @@ async fn stream(
     let sent = client.read(request).await;
     let packed = packing.await.map_err(io::Error::other).flatten();
     match (sent, packed) {
-        // A refusal makes packing fail too: the host hung up. Its word matters more.
+        // When the host refuses the source it hangs up, so packing fails too. The refusal says more than that
+        // error.
         (Err(failure @ Failure::Refused(_)), _) => Err(failure),
         (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Input(format!("nothing was deployed: {error}")))

@@ -5,29 +5,29 @@ use httparse::{EMPTY_HEADER, Status};
 
 use super::{FramingError, Piece, data};
 
-/// Bytes of the line before a chunk: its size, and extensions that nobody reads.
+/// The most bytes of the line before a chunk. It holds the chunk's size, and extensions that nobody reads.
 pub(super) const LINE_BYTES_MAX: usize = 4 * 1024;
-/// Trailers, which are dropped: their lines, and bytes of all of them together.
+/// The most lines of trailers, and the most bytes of all of them together. Trailers are dropped.
 pub(super) const TRAILERS_MAX: usize = 100;
 pub(super) const TRAILERS_BYTES_MAX: usize = 16 * 1024 - 1;
 
-/// What comes next of a chunked body.
+/// The part of a chunked body that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {
     /// The line before a chunk, which says its size.
     Size,
-    /// So many bytes of the chunk itself.
+    /// The chunk itself, of which so many bytes are still to come.
     Data(u64),
-    /// The end of its last line.
+    /// The end of the chunk's last line.
     DataEnd,
-    /// Lines, of which so many may still come, and so many bytes.
+    /// Trailers, of which so many lines and so many bytes may still come.
     Trailers {
-        /// Lines that are not empty.
+        /// The number of lines that are not empty.
         lines: usize,
-        /// Bytes with their ends.
+        /// The number of bytes, with the ends of lines.
         bytes: usize,
     },
-    /// Nothing.
+    /// Nothing: the body is through.
     End,
 }
 
@@ -67,9 +67,9 @@ impl Chunk {
     }
 }
 
-/// Takes the line before a chunk: the chunk's size, if all of the line came.
+/// Takes the line before a chunk, and returns the chunk's size; `None` if not all of the line came.
 fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
-    // The parser takes a line without any digit for a size of nought.
+    // The parser takes a line without any digit for a size of zero, which would end the body.
     if came.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
         return Err(FramingError::ChunkSize);
     }
@@ -78,7 +78,7 @@ fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
         Ok(Status::Partial) => (came.len(), None),
         Err(_) => return Err(FramingError::ChunkSize),
     };
-    // The parser takes a line's end within extensions, where other readers may end the line.
+    // The parser accepts a line's end within extensions, but other readers may end the line there.
     let inner = if size.is_some() { length - 1 } else { length };
     if length > LINE_BYTES_MAX || came[..inner].contains(&b'\n') {
         return Err(FramingError::ChunkSize);
@@ -89,8 +89,8 @@ fn size(came: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     Ok(size)
 }
 
-/// Takes a trailer of at most `bytes_max`: how long its line was, nought for the empty one behind
-/// the last.
+/// Takes a line of trailers of at most `bytes_max`. Returns the length of the line, zero for the empty
+/// line behind the last trailer; `None` if not all of the line came.
 fn trailer(came: &mut BytesMut, bytes_max: usize) -> Result<Option<usize>, FramingError> {
     let Some(at) = came.iter().position(|&byte| byte == b'\n') else {
         let is_short = came.len() <= bytes_max;
@@ -107,9 +107,10 @@ fn trailer(came: &mut BytesMut, bytes_max: usize) -> Result<Option<usize>, Frami
     Ok(Some(if is_last { 0 } else { at + 1 }))
 }
 
-/// Whether a line is a header. Other readers may not drop trailers, and refuse what is none.
+/// Returns whether a line is a header. Other readers may keep trailers, and refuse lines that are no
+/// headers.
 fn is_header(line: &[u8]) -> bool {
     let mut room = [EMPTY_HEADER];
-    // The parser waits for the next line behind a header.
+    // After a proper header the parser waits for the next line.
     httparse::parse_headers(line, &mut room) == Ok(Status::Partial)
 }

@@ -1,13 +1,13 @@
-//! What headers tell of the body and the connection.
+//! Reads what the headers of an answer tell of its body and of the connection.
 
 use httparse::Header;
 
 use super::HeadError;
 
-/// The largest length of a body: others have a use of their own for larger numbers.
+/// The largest length of a body: other readers have a use of their own for larger numbers.
 const LENGTH_MAX: u64 = u64::MAX - 2;
 
-/// What headers tell of the body and the connection.
+/// The length, the encoding and the end of the connection that headers tell.
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) length: Option<u64>,
@@ -26,7 +26,7 @@ impl Told {
                 }
                 told.length = Some(length);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                // Nothing else was asked for.
+                // The request asked for no other encoding.
                 if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::Encoding);
                 }
@@ -41,7 +41,7 @@ impl Told {
 }
 
 fn number(value: &[u8]) -> Option<u64> {
-    // A sign is none of a length's characters.
+    // A length has no sign. Rust's parser would accept one.
     let is_plain = value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
     text.parse().ok().filter(|&length| length <= LENGTH_MAX)

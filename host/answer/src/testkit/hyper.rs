@@ -1,4 +1,4 @@
-//! What the client of hyper makes of an answer.
+//! Reads an answer with the client of hyper.
 
 use std::{
     cell::Cell,
@@ -24,23 +24,23 @@ use super::ours::{End, HeardHead, Reading};
 /// The program's side of a connection: it answers once it was asked.
 struct Wire {
     answer: Vec<u8>,
-    /// How much of it was read.
+    /// The number of bytes of the answer that were read.
     at: usize,
     step: usize,
     shared: Rc<Shared>,
 }
 
-/// What whoever drives the connection knows of the wire.
+/// The state that the wire shares with the driver of the connection.
 #[derive(Default)]
 struct Shared {
     is_asked: Cell<bool>,
-    /// The connection ends behind the answer, instead of falling silent there.
+    /// Whether the connection ends behind the answer, instead of falling silent there.
     is_over: Cell<bool>,
-    /// Something was read or written since somebody looked.
+    /// Whether something was read or written since somebody looked.
     has_moved: Cell<bool>,
 }
 
-/// Somebody wants to be polled again.
+/// Notes that something wants to be polled again.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -51,11 +51,11 @@ struct Exchange<F> {
     answer: Pin<Box<F>>,
     body: Option<Incoming>,
     reading: Reading,
-    /// How it came out, if it did.
+    /// Whether the answer came whole; `None` as long as that is open.
     is_whole: Option<bool>,
 }
 
-/// What hyper makes of `answer`, which comes in pieces of `step` bytes and then ends.
+/// Returns what hyper makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let shared = Rc::new(Shared::default());
     let wire = Wire {
@@ -97,7 +97,7 @@ pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Readin
 }
 
 impl<F: Future<Output = hyper::Result<Response<Incoming>>>> Exchange<F> {
-    /// Goes on until nothing more happens.
+    /// Polls until nothing more happens.
     fn settle(&mut self, shared: &Shared, woken: &Woken, cx: &mut Context<'_>) {
         loop {
             let is_new = self.step(cx);
@@ -109,7 +109,7 @@ impl<F: Future<Output = hyper::Result<Response<Incoming>>>> Exchange<F> {
         }
     }
 
-    /// Polls all there is; true if something came of it.
+    /// Polls the connection and the answer. Returns whether something came of it.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let was_done = self.is_done;
         if !was_done {

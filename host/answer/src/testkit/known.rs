@@ -1,23 +1,23 @@
-//! What this reader takes and hyper does not, and why.
+//! The known reasons why this reader takes what hyper does not.
 
 use super::{Difference, End, Kind};
 
-/// Bytes that hyper takes of all extensions of a body's chunks together.
+/// The most bytes that hyper takes of all extensions of a body's chunks together.
 const EXTENSIONS_BYTES_MAX: usize = 16 * 1024;
 
 /// A reason why this reader takes what hyper refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Hyper counts the extensions of all chunks of a body. This reader bounds each line and keeps
-    /// none, so a long stream may sign each of its chunks.
+    /// Hyper bounds the extensions of all chunks of a body together. This reader bounds each line and keeps
+    /// no extension, so a long stream may sign each of its chunks.
     Extensions,
 }
 
 impl Known {
-    /// All of them.
+    /// All known reasons.
     pub const ALL: [Self; 1] = [Self::Extensions];
 
-    /// The reason for what is different about `answer`, if it is known.
+    /// Returns the reason for a difference about `answer`, if it is known.
     pub(super) fn of(difference: &Difference, answer: &[u8]) -> Option<Self> {
         Self::ALL
             .into_iter()

@@ -1,4 +1,4 @@
-//! What this reader makes of an answer, whatever a policy would let through.
+//! Reads an answer with this reader, under a policy by which all headers but the length pass.
 
 use bytes::BytesMut;
 use http::{
@@ -8,17 +8,17 @@ use http::{
 
 use crate::{Framing, Head, Hearing, Passing, Piece, Policy, Said, Spoken};
 
-/// Bytes of a head; hyper allows more.
+/// The most bytes of a head. Hyper allows more.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
 
 /// What a reader makes of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Its head; `None` if that was refused, or never ended.
+    /// The answer's head; `None` if it was refused or never ended.
     pub head: Option<HeardHead>,
-    /// Its body, as far as that was read.
+    /// The answer's body, as far as it was read.
     pub body: Vec<u8>,
-    /// How it ended.
+    /// How the answer ended.
     pub end: End,
 }
 
@@ -27,28 +27,28 @@ pub struct Reading {
 pub struct HeardHead {
     /// The status.
     pub status: u16,
-    /// Names and values (escaped) of headers by the alphabet, without the body's length.
+    /// The names and escaped values of the headers in alphabetical order, without the body's length.
     pub headers: Vec<(String, String)>,
 }
 
 /// How an answer ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// Where its head or its chunks say, or where another protocol begins.
+    /// The answer ends where its head or its chunks say, or where another protocol begins.
     Framed {
-        /// What came behind it.
+        /// The bytes that came behind the answer.
         rest: Vec<u8>,
         /// Whether another request may follow.
         is_free: bool,
     },
-    /// With the connection.
+    /// The answer ends with the connection.
     Close,
-    /// Before its end.
+    /// The answer broke off before its end.
     #[default]
     Broken,
 }
 
-/// A policy by which all passes, but for the length, which is read on the way.
+/// A policy by which all headers pass but the length, which is read on the way.
 struct Everything;
 
 impl Policy for Everything {
@@ -81,7 +81,7 @@ impl HeardHead {
     }
 }
 
-/// What this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
+/// Returns what this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let mut reading = Reading::default();
     let mut hearing = Hearing::new(is_head, HEAD_BYTES_MAX, &Everything);
@@ -121,7 +121,8 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     reading
 }
 
-/// What the program says with what came, the last `bytes` of it just now; nothing if that is wrong.
+/// Reads what the program says out of `came`, of which the last `bytes` came just now. Returns `None` if
+/// the bytes are wrong, and `Some(None)` if not enough came.
 #[expect(clippy::option_option, reason = "nothing, nothing yet, and something")]
 fn hear(
     hearing: &mut Hearing<'_, Everything>,

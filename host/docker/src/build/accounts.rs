@@ -1,15 +1,15 @@
-//! The files of an image that give users and groups their names, as text.
+//! Reads and extends the text of the files of an image that name users and groups.
 //!
-//! They come from whoever made the image: what does not look like such a file is left alone.
+//! The makers of the image wrote these files: a file that does not look as expected is left alone.
 
 use hersh_base::sandbox::SANDBOX_ID;
 
 /// The most of one file that is read, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 1024 * 1024;
-/// Names for the user, the first that is free.
+/// The names for the user. The first free one is used.
 const NAMES: [&str; 4] = ["hersh", "hersh-program", "hersh-sandbox", "hersh-65532"];
 
-/// One of the two files.
+/// The kinds of files with names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accounts {
     /// `/etc/passwd`.
@@ -19,7 +19,7 @@ pub(super) enum Accounts {
 }
 
 impl Accounts {
-    /// The name of the file in `/etc`.
+    /// Returns the name of the file in `/etc`.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Users => "passwd",
@@ -27,8 +27,8 @@ impl Accounts {
         }
     }
 
-    /// `content` with an entry for the user, or group, that every program runs as. `None` when it
-    /// has one, is no such file, would grow too large, or all names for it are taken.
+    /// Returns `content` with an entry for the user, or group, that every program runs as. `None` when the
+    /// file has such an entry, is no such file, would grow too large, or has all of these names already.
     pub(super) fn with_entry(self, content: &[u8]) -> Option<Vec<u8>> {
         if content.contains(&0) {
             return None;
@@ -53,7 +53,8 @@ impl Accounts {
     }
 }
 
-/// Name and number of each line: both files have them first and third.
+/// Returns the name and the number in each line. Both kinds of files have them as the first and third
+/// field.
 fn entries(content: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     content.split(|byte| *byte == b'\n').map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
@@ -81,7 +82,7 @@ mod tests {
                 format!("root:x:0:0:root:/root:/bin/sh\n{user}"),
             ),
             ("a:x:1:1::/:/a", format!("a:x:1:1::/:/a\n{user}")),
-            // The number is the third field, and all of it.
+            // Only the third field counts as the number, and only as a whole.
             (
                 "b:x:1:65532::/:\nc:x:655321:1::/:\n",
                 format!("b:x:1:65532::/:\nc:x:655321:1::/:\n{user}"),

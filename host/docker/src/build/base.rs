@@ -1,8 +1,8 @@
-//! What a Dockerfile becomes before the engine sees it: checked, its images looked up and named by
-//! their ids.
+//! Turns a Dockerfile into the text that the engine builds: checks it, looks its images up, and names them
+//! by their ids.
 //!
-//! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile, so
-//! an image with triggers is no base. Nor is one that some host built for a program.
+//! An image's triggers (`ONBUILD`) would run in the build as if they stood in the Dockerfile. So an image
+//! with triggers is refused as a base. An image that some host built for a program is refused as well.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use hersh_sandbox::{BuildError, BuildRequest};
 
 use crate::names::{CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM_LABEL};
 
-/// The text that the engine is to build.
+/// Returns the text that the engine is to build.
 pub(super) async fn prepare(
     inner: &Inner,
     request: &BuildRequest,
@@ -67,8 +67,9 @@ pub(super) async fn prepare(
         return Err(told(refusals, log, request));
     }
     let made = trees.make(inner, request, &file).await?;
-    // The engine's cache knows neither tenant nor network: what one program's step left behind
-    // would stand for the same step of another, and of the next one of its name.
+    // The engine's cache knows neither programs nor networks. Without labels that differ, the result of one
+    // program's step would be used for the same step of another program, and of the next program of the
+    // same name.
     let network = if request.rules.network {
         "network"
     } else {
@@ -83,7 +84,7 @@ pub(super) async fn prepare(
         .map_err(|refused| told(vec![(refused.line, refused.reason)], log, request))
 }
 
-/// The file that the recipe names, read and checked.
+/// Reads and checks the file that the recipe names.
 async fn read(request: &BuildRequest) -> Result<Result<Dockerfile, Refusals>, BuildError> {
     let recipe = &request.rules.recipe;
     let name = request.dockerfile();
@@ -105,7 +106,7 @@ async fn read(request: &BuildRequest) -> Result<Result<Dockerfile, Refusals>, Bu
     Ok(Dockerfile::read_for(&bytes, asked))
 }
 
-/// All of them in one cause, and each on a line of the log.
+/// Puts all refusals into one error, and each of them on a line of the log.
 fn told(
     mut refusals: Vec<(usize, String)>,
     log: &mut BuildLog,
@@ -130,7 +131,7 @@ fn write(log: &mut BuildLog, request: &BuildRequest, line: &str) -> Result<(), B
         })
 }
 
-/// A base image, fetched if need be; `None` when it would have to be fetched and may not.
+/// Returns a base image, fetched if necessary; `None` if it would have to be fetched and must not be.
 async fn look_up(
     inner: &Inner,
     request: &BuildRequest,
@@ -164,7 +165,8 @@ async fn look_up(
     base(name, image, history).map(Some)
 }
 
-/// How much an image's history says, bytes: every image built on it says the same again.
+/// Returns the length of the texts in an image's history, bytes. Every image built on it repeats these
+/// texts.
 async fn history(inner: &Inner, name: &str) -> Result<usize, BuildError> {
     let client = inner.engine.client().await?;
     let said = client.image_history(name).await;
@@ -172,7 +174,7 @@ async fn history(inner: &Inner, name: &str) -> Result<usize, BuildError> {
     Ok(said.iter().map(|layer| layer.created_by.len()).sum())
 }
 
-/// What is known of an image, if it may be built on.
+/// Returns what is known of an image, if it may be built on.
 fn base(name: &str, image: ImageInspect, history_bytes: usize) -> Result<Base, BuildError> {
     let config = image.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();

@@ -1,13 +1,14 @@
-//! The connection of one build, by which its end is known.
+//! The connection of one build. Its end shows that the build has ended.
 //!
 //! ```text
 //! client ─ pair of sockets ─ copied ─► engine        given up: closed for writing, read on ─► held let go
 //! ```
 //!
-//! The engine's builder looks only between two instructions whether somebody still waits, and nothing tells
-//! of one that goes on. But its answer ends with it. So a connection that is given up is not closed at once:
-//! the engine is told that nobody sends any more, which it takes for the end of its client, and what it
-//! still says is dropped until it closes. Until then the build holds its owner's place.
+//! The engine's builder checks only between two instructions whether its client still waits, and the engine
+//! does not tell that an abandoned build still goes on. But the builder's answer ends when the build ends.
+//! So the host does not close an abandoned connection at once. It closes the connection for writing, which
+//! the engine takes for the end of its client, and drops what the engine still sends until the engine
+//! closes the connection. Until then the build holds its owner's turn.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -24,11 +25,12 @@ use tokio::{
 
 use hersh_sandbox::Hold;
 
-/// How long a build that nobody waits for may hold its owner's place: an engine that does not end one has
-/// come to a stop as a whole.
+/// How long an abandoned build may hold its owner's turn. An engine that does not end a build within this
+/// time has come to a stop as a whole.
 const GIVEN_UP: Duration = Duration::from_secs(10 * 60);
 
-/// A client whose every request has a connection of its own, at whose end `held` is let go.
+/// Makes a client that opens a connection of its own for every request, and drops `held` when the
+/// connection ends.
 pub(super) fn client(
     known: &Docker,
     socket: PathBuf,
@@ -40,7 +42,7 @@ pub(super) fn client(
         async move {
             let near = connect(socket, held).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await?;
-            // Ends with the request, or with who waits for its answer.
+            // This task ends with the request, or when nobody waits for the answer any more.
             tokio::spawn(connection);
             Ok(sender.send_request(plain(request)).await?)
         }
@@ -54,7 +56,7 @@ pub(super) fn client(
     )
 }
 
-/// The request without the name of a server in its first line, as everybody sends it.
+/// Returns the request without the name of a server in its first line, the usual form of a request.
 fn plain(mut request: BollardRequest) -> BollardRequest {
     if let Some(path) = request.uri().path_and_query() {
         *request.uri_mut() = path.clone().into();
@@ -64,7 +66,7 @@ fn plain(mut request: BollardRequest) -> BollardRequest {
     request
 }
 
-/// The near end of a connection to the engine.
+/// Connects to the engine and returns the near end of the connection.
 async fn connect(socket: PathBuf, held: Hold) -> io::Result<UnixStream> {
     let engine = UnixStream::connect(socket).await?;
     let (near, far) = UnixStream::pair()?;
@@ -75,7 +77,7 @@ async fn connect(socket: PathBuf, held: Hold) -> io::Result<UnixStream> {
     Ok(near)
 }
 
-/// Carries what both say until the engine is done.
+/// Carries the bytes of both sides until the engine is done.
 async fn carry(client: UnixStream, engine: UnixStream) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_engine, mut to_engine) = engine.into_split();
@@ -85,7 +87,7 @@ async fn carry(client: UnixStream, engine: UnixStream) {
         tokio::time::sleep(GIVEN_UP).await;
     };
     let answer = async {
-        // Fails when nobody takes it any more.
+        // This copy fails when nobody takes the answer any more.
         let _ = copy(&mut from_engine, &mut to_client).await;
         let _ = copy(&mut from_engine, &mut sink()).await;
     };
@@ -114,7 +116,7 @@ mod tests {
             .unwrap();
         let (mut engine, _) = listener.accept().await.unwrap();
         drop(near);
-        // The engine sees that nobody waits, and has not ended yet.
+        // The engine sees that nobody waits, but the build has not ended yet.
         assert_eq!(engine.read(&mut [0; 9]).await.unwrap(), 0);
         engine.write_all(&[b'x'; 1_000]).await.unwrap();
         assert_eq!(Arc::strong_count(&place), 2);

@@ -1,7 +1,7 @@
-//! The line of a Dockerfile that put something in the way of a mount ([`places`](super::places)).
+//! Finds the line of a Dockerfile that put something in the way of a mount ([`places`](super::places)).
 //!
-//! The builder leaves an image after each step. Only when there is something to be told are they looked
-//! into, by halves: a handful of them, however many steps there are.
+//! The builder leaves an image after each step. The images are searched only when there is an obstacle to
+//! report, and by halves: so only a handful of them is looked into, however many steps there are.
 
 use hersh_program::{ImageId, ProgramId};
 
@@ -14,11 +14,11 @@ use super::{
 use crate::{Inner, dockerfile::ToBuild};
 use hersh_sandbox::{BuildError, BuildRequest};
 
-/// Refuses an image that was just built and has an obstacle, by the line that made it. `layers` are
+/// Refuses an image that was just built and has an obstacle, and names the line that made it. `layers` are
 /// the images after each step, as far as the builder named them.
 ///
 /// # Errors
-/// [`BuildError`] with the line.
+/// [`BuildError`] that names the line.
 pub(super) async fn refuse(
     inner: &Inner,
     request: &BuildRequest,
@@ -50,7 +50,7 @@ pub(super) async fn refuse(
     })
 }
 
-/// The steps of a build that succeeded.
+/// The steps of a build that succeeded, with the image after each of them.
 struct Steps<'a> {
     inner: &'a Inner,
     program: &'a ProgramId,
@@ -59,8 +59,8 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// The step since which the last stage has the obstacle, found by halves: an image after each
-    /// step is looked into. Its first step is the base image.
+    /// Returns the step of the last stage since which its images have the obstacle. Searches by halves in
+    /// the images after each step. The first step of the stage is its base image.
     async fn that_made(&self, obstacle: &Obstacle) -> Result<Option<usize>, EntryError> {
         let Some(mut last) = self.layers.len().checked_sub(1) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Base images that the engine is sent out for.
+//! Fetches base images through the engine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,19 +10,20 @@ use super::{REQUEST_TIMEOUT, fetched::FetchedImages, images::ago_ms};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 
-/// Whether an image has to be fetched.
+/// Whether an image has to be fetched, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// It is there.
+    /// The image is there.
     Nothing,
-    /// A newer one is asked for, but somebody put this one there: whoever builds must not replace
-    /// for everybody what a person chose.
+    /// A newer image is asked for, but a person put the present one on the engine. A build must not replace
+    /// it for everybody.
     NotOurs,
-    /// It is not there, or a newer one is asked for.
+    /// The image is not there, or a newer one is asked for.
     Fetch,
 }
 
-/// Whether `name`, found as that, has to be fetched; `pull` asks for the newest.
+/// Returns whether `name`, for which the engine has the image `found`, has to be fetched. `pull` asks for
+/// the newest image.
 pub(super) fn need(inner: &Inner, name: &str, found: Option<&ImageInspect>, pull: bool) -> Need {
     match (found, pull) {
         (None, _) => Need::Fetch,
@@ -32,14 +33,14 @@ pub(super) fn need(inner: &Inner, name: &str, found: Option<&ImageInspect>, pull
     }
 }
 
-/// Notes that `name` is built from.
+/// Notes that an image is built from `name`.
 pub(super) async fn used(inner: &Inner, name: &str) -> Result<(), BuildError> {
     let (name, now_ms) = (name.to_owned(), ago_ms(Duration::ZERO));
     note(inner, move |fetched| fetched.used(&name, now_ms)).await
 }
 
-/// Fetches `name`, noted before, in the place of the image `older`, which goes some time later:
-/// another build may be about to use it. The image that has the name now.
+/// Notes `name`, fetches it, and returns the image that has the name now. The new image replaces `older`,
+/// which is noted, too, and removed some time later: another build may be about to use it.
 pub(super) async fn fetch(
     inner: &Inner,
     name: &str,
@@ -99,7 +100,7 @@ async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// What the engine has by that name.
+/// Returns the image that the engine has under that name.
 pub(super) async fn find(inner: &Inner, name: &str) -> Result<Option<ImageInspect>, BuildError> {
     let client = inner.engine.client().await?;
     match client.inspect_image(name).await {

@@ -1,26 +1,27 @@
-//! The base images that this host had fetched, by name, with when they were last built from.
+//! The record of the base images that the host had the engine fetch: their names, and when an image was
+//! last built from each.
 //!
-//! They go again once nobody built from them for a while: whoever may build could otherwise fill the
-//! disk with other people's images. What a person put on the engine is not among them.
+//! A base image is removed once nobody built from it for a while: otherwise anybody who may build could
+//! fill the disk with other people's images. Images that a person put on the engine are not in the record.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
 use hersh_base::locked::locked;
 use hersh_storage::{Storage, StorageError};
 
-/// A use is written down again when the last one that was is older than this, milliseconds.
+/// The least time between two writes of one image's last use, milliseconds.
 const NOTED_EVERY_MS: u64 = 60 * 60 * 1_000;
 
 type Uses = BTreeMap<String, u64>;
 
-/// The record; it outlasts the process.
+/// The record of fetched images. It outlasts the process.
 pub(crate) struct FetchedImages {
     storage: Storage,
     uses: Mutex<Uses>,
 }
 
 impl FetchedImages {
-    /// As it was left. Blocks on the disk, as everything here.
+    /// Opens the record as it was left. Blocks on the disk, as all methods here do.
     pub(crate) fn open(storage: Storage) -> Self {
         let uses = storage.read_fetched_images().unwrap_or_else(|error| {
             tracing::warn!(%error, "base images that were fetched earlier stay on the engine");
@@ -30,10 +31,10 @@ impl FetchedImages {
         Self { storage, uses }
     }
 
-    /// Notes an image before it is fetched, so that none is there that is not noted.
+    /// Notes an image before it is fetched, so that no image is fetched that is not noted.
     ///
     /// # Errors
-    /// When the record of fetched images can't be read or written: it must not be fetched then.
+    /// When the record of fetched images can't be read or written. The image must not be fetched then.
     pub(super) fn add(&self, name: &str, now_ms: u64) -> Result<(), StorageError> {
         self.change(|uses| {
             uses.insert(name.to_owned(), now_ms);
@@ -41,7 +42,7 @@ impl FetchedImages {
         })
     }
 
-    /// Notes that it is built from, if it was fetched.
+    /// Notes that an image is built from this one, if this one was fetched.
     ///
     /// # Errors
     /// When the record of fetched images can't be read or written.
@@ -55,23 +56,24 @@ impl FetchedImages {
         })
     }
 
-    /// Whether it was fetched.
+    /// Returns whether the image was fetched.
     pub(super) fn knows(&self, name: &str) -> bool {
         let uses = locked(&self.uses);
         uses.contains_key(name)
     }
 
-    /// Those that nobody built from since `until_ms`.
+    /// Returns the images from which nobody built since `until_ms`.
     pub(super) fn idle_since(&self, until_ms: u64) -> Vec<String> {
         let uses = locked(&self.uses);
         let idle = uses.iter().filter(|(_, last_ms)| **last_ms <= until_ms);
         idle.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Notes that it is gone.
+    /// Notes that an image was removed.
     ///
     /// # Errors
-    /// When the record of fetched images can't be read or written; it is removed once more then, some time.
+    /// When the record of fetched images can't be read or written. The host then tries to remove the image
+    /// once more later.
     pub(super) fn gone(&self, name: &str) -> Result<(), StorageError> {
         self.change(|uses| uses.remove(name).is_some())
     }

@@ -1,8 +1,8 @@
-//! The images that this host builds: found, and removed when nobody needs them.
+//! Finds the images that this host builds, and removes them when nobody needs them.
 //!
-//! An image is this host's by its name, `hersh/HOST/PROGRAM:BUILD`; the layers of a build that failed
-//! have no name and are its by their label; base images that it had fetched are noted. What has a name that somebody else gave, or is used by a
-//! container, stays.
+//! An image belongs to this host if its name is `hersh/HOST/PROGRAM:BUILD`. The layers of a failed build
+//! have no name: their label tells whose they are. Base images that the host had the engine fetch are in a
+//! record. An image with a name that somebody else gave, or that a container uses, stays.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,8 @@ use crate::{
 };
 use hersh_sandbox::{Collected, InUse, Retention, StopError, Unavailable};
 
-/// More steps than an engine takes of one build, each a layer on that of the step before.
+/// The most rounds of removing layers: more than the steps that an engine takes of one build, each of which
+/// is a layer on that of the step before.
 const LAYERS_MAX: usize = 256;
 
 impl Inner {
@@ -35,8 +36,8 @@ impl Inner {
         in_use: &(dyn Fn() -> InUse + Send + Sync),
         kept: Retention,
     ) -> Result<Collected, Unavailable> {
-        // A build relies on layers that nobody names, so this waits for no build and no build
-        // begins meanwhile.
+        // A build relies on layers that have no name, and a removal could take them from it. So no build
+        // begins while this lock is held, and if a build is under way, nothing is collected now.
         let Ok(_alone) = self.building.try_write() else {
             return Ok(Collected::default());
         };
@@ -46,7 +47,7 @@ impl Inner {
         let named = self.list_images([("reference", format!("{prefix}*"))]);
         let named = named.await?;
         let unnamed = self.unnamed().await?;
-        // Asked last, so that whatever came to be needed meanwhile is among it.
+        // Asked last, so that the answer includes everything that became needed meanwhile.
         let in_use = in_use();
         let is_used = |image: &ImageSummary| {
             ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
@@ -73,16 +74,16 @@ impl Inner {
         Ok(collected)
     }
 
-    /// Layers of this host's builds that no image with a name has.
+    /// Lists the layers of this host's builds that belong to no image with a name.
     async fn unnamed(&self) -> Result<Vec<ImageSummary>, Unavailable> {
         let label = format!("{LAYER_LABEL}={}", self.config.host_id);
         self.list_images([("dangling", "true".to_owned()), ("label", label)])
             .await
     }
 
-    /// Removes those of the layers that are `failed`; how many. An engine with the containerd image
-    /// store removes no layer below another one, and lists it only once that is gone, so it is
-    /// asked again until a round removes nothing.
+    /// Removes the layers for which `failed` is true, and returns how many it removed. An engine with the
+    /// containerd image store removes no layer below another one, and lists a lower layer only once the
+    /// upper one is gone. So the engine is asked again until a round removes nothing.
     async fn remove_layers(
         &self,
         mut listed: Vec<ImageSummary>,
@@ -102,7 +103,7 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Removes a base image that was fetched; false when something uses it.
+    /// Removes a base image that was fetched. Returns false when something uses the image.
     async fn remove_fetched(&self, name: &str) -> Result<bool, Unavailable> {
         let may_go = |image: &ImageInspect| may_go(name, image);
         let removed = match self.fetched_image(name).await? {
@@ -145,8 +146,8 @@ impl Inner {
         self.engine.list(ask).await
     }
 
-    /// Removes an image by name or id, with the unnamed layers below it; false when something
-    /// uses it.
+    /// Removes an image by name or id, with the unnamed layers below it. Returns false when something uses
+    /// the image.
     pub(super) async fn remove_unused(&self, image: &str) -> Result<bool, Unavailable> {
         let client = self.engine.client().await?;
         let removed = client.remove_image(image, None::<RemoveImageOptions>, None);
@@ -181,7 +182,7 @@ impl Inner {
         }
     }
 
-    /// Removes the program's images, all but that of `kept`.
+    /// Removes the program's images, except the image of the build `kept`.
     pub(crate) async fn remove_images(
         &self,
         program: &ProgramId,
@@ -216,15 +217,15 @@ impl Inner {
     }
 }
 
-/// Whether an image that was noted as `noted` may be removed. What lost its name to a newer one is
-/// noted by its id; by that, an engine would take an image's only other name with it, which is one
-/// that somebody gave or that is noted itself.
+/// Returns whether an image that was noted as `noted` may be removed. An image that lost its name to a
+/// newer one is noted by its id. If such an image has another name, it stays: a removal by id would take
+/// that name away, and that name was given by somebody or is noted itself.
 fn may_go(noted: &str, image: &ImageInspect) -> bool {
     let is_id = image.id.as_deref() == Some(noted);
     !is_id || image.repo_tags.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// Milliseconds since the Unix epoch.
+/// Returns the time before now by `span`, in milliseconds since the Unix epoch.
 pub(super) fn ago_ms(span: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let then = now.unwrap_or_default().saturating_sub(span);

@@ -1,5 +1,5 @@
-//! Builds. The engine's classic builder: every engine since 20.10 has it, a closed connection ends
-//! it, and its steps can be told from all other containers.
+//! Builds images with the engine's classic builder. Every engine since 20.10 has this builder, a closed
+//! connection ends its build, and the containers of its steps can be told from all others.
 
 mod accounts;
 mod base;
@@ -36,7 +36,8 @@ use crate::{
 };
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
-/// A request timeout that is too long to matter: builds end by cancellation, never by it.
+/// The timeout of a build's request, too long to matter: a build ends by cancellation, never by this
+/// timeout.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The period of the scheduler by which processor time is bounded, microseconds.
 const CPU_PERIOD_US: i32 = 100_000;
@@ -101,7 +102,7 @@ pub(super) async fn build(
     result
 }
 
-/// Checks the Dockerfile, and has the tree built on the network that it may have.
+/// Checks the Dockerfile, and lets the engine build the tree on the network that the build may use.
 async fn follow(
     inner: &Inner,
     request: &BuildRequest,
@@ -136,7 +137,7 @@ async fn follow(
     Ok(image)
 }
 
-/// A tree on its way to the engine.
+/// A source tree that is being sent to the engine.
 struct Sending<'a> {
     inner: &'a Inner,
     request: &'a BuildRequest,
@@ -145,8 +146,9 @@ struct Sending<'a> {
     watched: StepWatch,
 }
 
-/// Has the tree built, again when the engine gave up because of somebody else's removal. Steps that
-/// were done are in its cache. Returns the image, and the images after each step.
+/// Lets the engine build the tree, and tries again when the engine failed because of the removal of another
+/// image. Steps that were done are in the engine's cache. Returns the image, and the images after each
+/// step.
 async fn send_until_taken(
     sending: &Sending<'_>,
     log: &mut BuildLog,
@@ -176,9 +178,10 @@ async fn send_until_taken(
     }
 }
 
-/// Whether the engine stumbled over the removal of an image that has nothing to do with the build.
-/// In search of a step that it has done already it reads every image with the same parent, and
-/// fails when one of them, found a moment ago, is gone. Messages of steps begin differently.
+/// Returns whether the engine failed because of the removal of an image that has nothing to do with the
+/// build. When the engine searches for a step that it has done already, it reads every image with the same
+/// parent. It fails when one of them is removed between the listing and the reading. The messages of failed
+/// steps begin differently.
 fn met_a_removal(error: &BuildError) -> bool {
     match error {
         BuildError::Failed { message, .. } => is_of_a_removal(message),
@@ -190,7 +193,8 @@ pub(super) fn is_of_a_removal(message: &str) -> bool {
     message.starts_with("unable to find image \"sha256:")
 }
 
-/// Sends the tree and reads what the builder says until it is done; the image, which has no name yet.
+/// Sends the tree and reads the builder's output until the build is done. Returns the image, which has no
+/// name yet.
 async fn send(
     sending: &Sending<'_>,
     narrator: &mut Narrator<'_>,
@@ -213,7 +217,7 @@ async fn send(
     let mut image = None;
     while let Some(said) = said.next().await {
         let said = said.map_err(|error| refused(inner.engine.fault(&error)))?;
-        // One for each stage; the last is the whole.
+        // The builder names an image for each stage. The last one is the image of the whole build.
         image = said.aux.and_then(|aux| aux.id).or(image);
         let Some(text) = said.stream else { continue };
         for line in log.complete(&text) {
@@ -282,11 +286,12 @@ fn refused(fault: Fault) -> BuildError {
     }
 }
 
-/// An engine that loses what steps write builds nothing: the image would lack files, silently.
+/// Returns the error for an engine that did not pass the trial. An engine that loses what steps write must
+/// not build: the image would lack files, and nothing would report that.
 fn not_proved(error: TrialError) -> BuildError {
     match error {
         TrialError::Unavailable(error) => error.into(),
-        // A machine that is too busy for a trial is no machine that can't build.
+        // A machine that is too busy for a trial may be able to build later.
         TrialError::Late { .. } => BuildError::Unavailable(Unavailable {
             message: error.to_string(),
         }),

@@ -1,13 +1,14 @@
-//! What the engine's builder says, told of the file that people wrote: the host's own steps left
-//! out, the rest numbered as in the file, and a failure with its line and a way out.
+//! Turns what the engine's builder says into messages about the file as its author wrote it. The host's own
+//! steps are left out, the other steps are numbered as in the file, and a failure comes with its line and a
+//! remedy.
 
 use hersh_wire::ByteSize;
 
 use crate::dockerfile::ToBuild;
 
-/// The most of an engine's message that is told, characters: it repeats whole instructions.
+/// The most of an engine's message that is shown, characters: the engine repeats whole instructions.
 const MESSAGE_CHARS: usize = 600;
-/// What tools print when they reach no network: parts of lines.
+/// Parts of lines that tools print when they reach no network.
 const NO_NETWORK: [&str; 16] = [
     "bad address",
     "could not resolve",
@@ -26,7 +27,7 @@ const NO_NETWORK: [&str; 16] = [
     "temporary failure resolving",
     "unable to resolve",
 ];
-/// What tools print when they get no memory: parts of lines.
+/// Parts of lines that tools print when they get no memory.
 const NO_MEMORY: [&str; 7] = [
     "cannot allocate memory",
     "heap out of memory",
@@ -37,22 +38,22 @@ const NO_MEMORY: [&str; 7] = [
     "std::bad_alloc",
 ];
 
-/// What a step may use.
+/// The network and the memory that a step may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Whether it reaches the internet.
+    /// Whether the step reaches the internet.
     pub(super) network: bool,
-    /// Memory, bytes.
+    /// The memory of the step, bytes.
     pub(super) memory_bytes: u64,
 }
 
-/// Follows one run of the builder.
+/// Follows the output of the builder during one build.
 pub(super) struct Narrator<'a> {
     built: &'a ToBuild,
     bounds: Bounds,
     /// How many steps have begun.
     begun: usize,
-    /// Whether the step at hand is one of the host's own.
+    /// Whether the present step is one of the host's own.
     is_own: bool,
     lacks_network: bool,
     lacks_memory: bool,
@@ -73,12 +74,12 @@ impl<'a> Narrator<'a> {
         }
     }
 
-    /// The images after each step that has begun, as far as the builder named them.
+    /// Returns the image after each step that has begun, as far as the builder named it.
     pub(super) fn layers(self) -> Vec<Option<String>> {
         self.layers
     }
 
-    /// What a line of the builder's becomes; `None` for one that tells of the host's own steps.
+    /// Turns a line of the builder into a line for the log; `None` for a line about the host's own steps.
     pub(super) fn line(&mut self, line: String) -> Option<String> {
         if self.begins_step(&line) {
             self.begun += 1;
@@ -91,7 +92,8 @@ impl<'a> Narrator<'a> {
             let all = of_file(&self.built.steps);
             return shown.map(|shown| format!("Step {at}/{all} : {}", shown.text));
         }
-        // A step may print the like; the builder's own comes after all that a step prints.
+        // A step may print a line of the same form. The builder's own line comes after all that a step
+        // prints.
         if let (Some(layer), Some(image)) = (self.layers.last_mut(), image_in(&line)) {
             *layer = Some(image.to_owned());
         }
@@ -104,12 +106,12 @@ impl<'a> Narrator<'a> {
         Some(line)
     }
 
-    /// Why the build failed: the builder's own `message`, with the line of the file and what to do.
-    /// `ran_out` says that the kernel ended something for want of memory.
+    /// Returns why the build failed: the builder's own `message`, with the line of the file and a remedy.
+    /// `ran_out` tells whether the kernel ended a process because memory ran out.
     pub(super) fn failure(&self, message: &str, ran_out: bool) -> String {
         let steps = &self.built.steps[..self.begun.min(self.built.steps.len())];
         let step = steps.iter().flatten().next_back();
-        // A tool may end without a word.
+        // A tool may fail without printing anything, so an address in the instruction counts too.
         let names_address = step.is_some_and(|shown| shown.text.contains("://"));
         let lacks_network = self.lacks_network || names_address;
         let line = step.map(|shown| shown.line);
@@ -143,8 +145,8 @@ impl<'a> Narrator<'a> {
         }
     }
 
-    /// Whether the line begins the next step. Steps print what they like, so only that number, of
-    /// that many, with that instruction is believed.
+    /// Returns whether the line begins the next step. A step can print such lines itself, so a line counts
+    /// only with the next number, the right total, and the next instruction.
     fn begins_step(&self, line: &str) -> bool {
         let (next, all) = (self.begun + 1, self.built.steps.len());
         let Some(said) = line
@@ -158,7 +160,8 @@ impl<'a> Narrator<'a> {
         keyword.is_some_and(|keyword| said.starts_with(keyword))
     }
 
-    /// A complaint about the text as a whole names a line of the text that the engine was given.
+    /// Finds the line of the file for a complaint about the text as a whole. Such a complaint names a line
+    /// of the text that the engine was given.
     fn not_begun(&self, message: &str) -> (Option<usize>, String) {
         let lower = message.to_ascii_lowercase();
         let complaints = ["parse error on line ", "parse error line "];
@@ -180,14 +183,14 @@ impl<'a> Narrator<'a> {
     }
 }
 
-/// The image that the builder names after a step: " ---> 0123456789ab".
+/// Reads the image that the builder names after a step: " ---> 0123456789ab".
 fn image_in(line: &str) -> Option<&str> {
     let id = line.strip_prefix(" ---> ")?.trim_end();
     let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then_some(id)
 }
 
-/// The beginning and the end of a message that is too long.
+/// Shortens a message that is too long to its beginning and its end.
 fn cut(message: &str) -> String {
     let count = message.chars().count();
     if count <= MESSAGE_CHARS {
@@ -321,7 +324,7 @@ mod tests {
                 "line 8: ",
                 hint,
             ),
-            // An earlier step may lack a network and go on.
+            // An earlier step may find no network and go on.
             (
                 &[run, lacking, "Step 4/5 : CMD x"],
                 &code(1),
@@ -377,7 +380,7 @@ mod tests {
                 "Dockerfile parse error line 5: CMD is bad",
                 "Dockerfile, line 7: CMD is bad",
             ),
-            // The host's own, and what is none.
+            // A complaint about the host's own step, and messages that name no step.
             (
                 "dockerfile parse error on line 3: x",
                 "dockerfile parse error on line 3: x",

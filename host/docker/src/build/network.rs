@@ -1,8 +1,8 @@
-//! The network of one build that may reach the internet: a bridge of its own, which goes with it.
+//! The network of one build that may reach the internet: a bridge of its own, removed with the build.
 //!
-//! Steps of a build are root on the machine's own kernel and can send what they like, so they
-//! share no bridge with programs or with other builds. As for programs, the firewall keeps them
-//! from the host, and the engine's own rules from other bridges.
+//! Steps of a build are root on the machine's own kernel and can send any packets. So they share no bridge
+//! with programs or with other builds. As for programs, the firewall keeps them from the host, and the
+//! engine's own rules keep them from other bridges.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -21,17 +21,17 @@ use crate::{
 };
 use hersh_sandbox::{BuildError, StartError, Unavailable};
 
-/// What [`NETWORK_LABEL`] says of these networks.
+/// The value of [`NETWORK_LABEL`] on these networks.
 const BUILD: &str = "build";
 
-/// Makes the network for a build of the program; its name.
+/// Makes the network for a build of the program and returns its name.
 ///
 /// # Errors
 /// [`BuildError`] when it can't be made or closed toward the host.
 pub(super) async fn make(inner: &Inner, program: &ProgramId) -> Result<String, BuildError> {
     let client = inner.engine.client().await?;
     let name = name(inner, program);
-    // A host that ended in the middle of a build left it.
+    // A host that ended in the middle of a build may have left the network.
     remove(inner, program).await?;
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
     let asked = |subnet, base| request(&inner.config.host_id, &name, subnet, base);
@@ -45,7 +45,7 @@ pub(super) async fn make(inner: &Inner, program: &ProgramId) -> Result<String, B
     closed.map(|()| name)
 }
 
-/// Removes the network of the program's build; not there is a success.
+/// Removes the network of the program's build. A network that is not there is a success.
 pub(super) async fn remove(inner: &Inner, program: &ProgramId) -> Result<(), Unavailable> {
     remove_named(inner, &name(inner, program)).await
 }
@@ -63,7 +63,8 @@ async fn remove_named(inner: &Inner, name: &str) -> Result<(), Unavailable> {
     }
 }
 
-/// Removes those that this host's builds left. No build may be under way.
+/// Removes the networks that this host's builds left. No build may be under way, because its network would
+/// be removed, too.
 pub(super) async fn remove_all(inner: &Inner) -> Result<(), Unavailable> {
     let labels = vec![
         format!("{NETWORK_LABEL}={BUILD}"),
@@ -114,7 +115,7 @@ fn request(host_id: &str, name: &str, subnet: u8, base: Ipv4Addr) -> NetworkCrea
             }]),
             ..Ipam::default()
         }),
-        // No two networks have the same subnet, so no two bridges the same name.
+        // No two networks have the same subnet, so no two bridges have the same name.
         options: Some(owned([
             (BRIDGE, &format!("hershb{subnet}")),
             (ICC, "false"),

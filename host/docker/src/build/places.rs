@@ -1,9 +1,9 @@
-//! What an image has at the places where something is mounted into its sandbox.
+//! Checks what an image has at the paths where something is mounted into its sandbox.
 //!
-//! Whoever mounts follows the links of the image. One at `/tmp`, or above it, puts a folder in memory
-//! elsewhere; one at `/.hersh` that leads to `/state` lets a program put its own file in place of the
-//! probe. So each place, and each folder above one, must be what it is taken for, or not be there. An
-//! image never changes, so it is looked at once.
+//! A mount follows the links of the image. A link at `/tmp`, or above it, puts a folder in memory
+//! elsewhere. A link at `/.hersh` that leads to `/state` lets a program replace the probe by a file of its
+//! own. So each of these paths, and each folder above one, must be what the host takes it for, or not be
+//! there. An image never changes, so it is checked once.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -27,15 +27,15 @@ use hersh_sandbox::{
     property::{MountPoints, Property},
 };
 
-/// Folders that an engine mounts to by itself.
+/// Folders into which an engine mounts files by itself.
 const OF_ENGINES: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
-/// The most images that are remembered; all are looked at again after that.
+/// The most images that are remembered. When there are more, all are forgotten and checked again.
 const SOUND_MAX: usize = 4_096;
 
-/// How it is known that an image leads no mount elsewhere.
+/// How the host knows that an image leads no mount elsewhere, in the words of a receipt.
 const HOW: &str = "by a look into the image";
 
-/// Something in an image that would move a mount.
+/// A file or link in an image that would move a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
     pub(super) place: String,
@@ -48,7 +48,7 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Images without an obstacle.
+/// The images that were checked and have no obstacle.
 #[derive(Default)]
 pub(crate) struct Sound(Mutex<HashSet<ImageId>>);
 
@@ -68,8 +68,8 @@ impl Sound {
     }
 }
 
-/// Makes sure before a start that nothing in its image moves a mount. After a restart of the host the
-/// last receipt spares the look, so that a machine full of programs comes up as fast as before.
+/// Checks before a start that nothing in the image moves a mount. After a restart of the host, the last
+/// receipt makes the check unnecessary, so that a machine full of programs starts as fast as before.
 ///
 /// # Errors
 /// A [`Violation`] that names what is in the way.
@@ -96,7 +96,7 @@ pub(crate) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> 
     }
 }
 
-/// What is known of an image that [`check`] let pass.
+/// Returns the fact that holds for an image that [`check`] let pass.
 pub(crate) fn fact() -> Fact {
     Fact::Observed {
         property: Property::MountPoints(MountPoints::Free),
@@ -119,7 +119,7 @@ fn tells_of(receipt: &Receipt, image: &ImageId) -> bool {
     receipt.image == *image && proofs.any(is_seen)
 }
 
-/// Whether an image that stands has an obstacle, as far as it can be told.
+/// Returns whether an existing image has an obstacle, as far as it can be told.
 pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &ImageId) -> bool {
     if inner.sound.has(image) {
         return false;
@@ -130,12 +130,13 @@ pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &Im
             inner.sound.add(image.clone());
             false
         }
-        // The start looks again.
+        // The next start checks the image again.
         Err(_) => false,
     }
 }
 
-/// Each place with the folders above it; a folder comes before what is in it.
+/// Returns each path at which something is mounted, with the folders above it. A folder comes before its
+/// content.
 fn places() -> BTreeSet<String> {
     let own = [PROBE_TARGET, STATE_TARGET]
         .into_iter()
@@ -149,7 +150,7 @@ fn places() -> BTreeSet<String> {
     places
 }
 
-/// The first obstacle of an image.
+/// Finds the first obstacle of an image.
 pub(super) async fn find(
     inner: &Inner,
     program: &ProgramId,
@@ -163,7 +164,7 @@ pub(super) async fn find(
 async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
     let places = places();
     let seen = join_all(places.iter().map(|place| look.seen(place))).await;
-    // "Not there" is what an engine says of a container that is gone, too.
+    // An engine says "not there" also of a container that is gone, so the root folder is looked at last.
     match look.seen("/").await? {
         Seen::Folder => {}
         Seen::Nothing | Seen::Plain { .. } | Seen::Link(_) | Seen::Other => {
@@ -180,7 +181,7 @@ async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
     Ok(None)
 }
 
-/// What is wrong with what is at a place.
+/// Returns what is wrong with the file, folder or link at a path.
 pub(super) fn in_the_way(place: &str, seen: Seen) -> Option<String> {
     match seen {
         Seen::Nothing => None,

@@ -1,4 +1,5 @@
-//! Whether the disk has room for what the engine writes in one go, which nothing ends half-way.
+//! Checks that the disk has room for what the engine writes in one go, because nothing can end such a write
+//! half-way.
 
 use std::path::Path;
 
@@ -10,10 +11,11 @@ use hersh_sandbox::BuildRequest;
 
 /// The most that all archives of a file may hold together, bytes: as much as a source tree.
 const UNPACKED_BYTES_MAX: u64 = SOURCE_BYTES_MAX;
-/// How often the engine writes what a line copies: where it is collected, and as a layer.
+/// How often the engine writes what a line copies: once where the files are collected, and once as a layer.
 const WRITTEN: u64 = 2;
 
-/// What stands against the archives that `ADD` unpacks, and against the room there is: line and reason.
+/// Returns the reasons against the archives that `ADD` unpacks, and against the size of the build if the
+/// disk lacks the room. Each reason comes with its line.
 pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(usize, String)> {
     let unpacked = file.unpacked();
     let lines: Vec<(usize, Vec<String>)> = unpacked
@@ -61,7 +63,7 @@ fn look(
     }
 }
 
-/// What the files at `source` become, no more than `left`.
+/// Returns the size of the files at `source` after they are unpacked. Fails if it is more than `left`.
 fn measure(root: &Path, source: &str, left: u64) -> Result<u64, MeasureError> {
     let mut all = 0;
     for file in added_files(root, source)? {
@@ -90,7 +92,7 @@ fn reason(source: &str, error: &MeasureError, bytes_max: u64) -> String {
 mod tests {
     use super::*;
 
-    /// A gzip of a tar with one file of so many zeros.
+    /// Makes a gzip of a tar with one file of this many zeros.
     fn archive(bytes: u64) -> Vec<u8> {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut tar = tar::Builder::new(gzip);

@@ -1,4 +1,4 @@
-//! The containers in which a build's steps run: found, bounded, removed.
+//! Finds, bounds and removes the containers in which a build's steps run.
 
 use std::{
     collections::HashMap,
@@ -18,16 +18,17 @@ use crate::names::LAYER_LABEL;
 use crate::{Inner, counters, listed, remove};
 use hersh_sandbox::{StopError, Unavailable};
 
-/// Processes and threads of one step.
+/// The most processes and threads of one step.
 pub(super) const STEP_PIDS: i64 = 1_024;
-/// A cancelled build is over when this many looks, a round apart, found none of its containers.
+/// How many looks in a row, one a round, have to find no container of a cancelled build before the build
+/// counts as over.
 const QUIET_ROUNDS: u32 = 3;
 const ROUND: Duration = Duration::from_millis(200);
-/// From then on something is wrong: about half a minute.
+/// The most rounds, about half a minute: after that, something is wrong.
 const MAX_ROUNDS: u32 = 150;
 
-/// The engine gives the containers of a build no label that a client could choose, but it does
-/// give them this entry of the hosts file: it tells whose a container is.
+/// Returns the hosts-file entry that marks the containers of a build. The engine gives these containers no
+/// label that a client could choose, but it gives them this entry, which tells to whom a container belongs.
 pub(super) fn marker(inner: &Inner, program: &ProgramId) -> String {
     let host = &inner.config.host_id;
     format!("hersh-build-{program}.{host}:127.0.0.1")
@@ -36,22 +37,22 @@ pub(super) fn marker(inner: &Inner, program: &ProgramId) -> String {
 /// Threads on the machine's kernel that a sandbox may need for each process in it.
 const SANDBOX_THREADS: i64 = 16;
 
-/// What was seen of a build's steps.
+/// The record of what happened in a build's steps.
 #[derive(Debug, Default)]
 pub(super) struct StepWatch {
     ran_out_of_memory: AtomicBool,
 }
 
 impl StepWatch {
-    /// Whether the kernel ended something in a step for want of memory.
+    /// Returns whether the kernel ended a process of a step because memory ran out.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         self.ran_out_of_memory.load(Ordering::Relaxed)
     }
 }
 
-/// Bounds the processes of each step as soon as the engine tells of it, and gives it the rest of
-/// its memory; engines take no such bounds for a build. Ends only when the engine does not answer,
-/// and the build ends then as well.
+/// Bounds the processes of each step as soon as the engine reports the step, and gives the step the rest of
+/// its memory. Engines take no such bounds for a build. Returns only when the engine does not answer, and
+/// the build ends then as well.
 pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &StepWatch) -> Unavailable {
     let client = match inner.engine.client().await {
         Ok(client) => client,
@@ -100,8 +101,8 @@ pub(super) async fn bound(inner: &Inner, program: &ProgramId, watched: &StepWatc
     }
 }
 
-/// Removes the containers of an ended build of the program until none appears any more: the engine
-/// may be about to create one when the connection closes.
+/// Removes the containers of a program's ended build, until none appears any more. The engine may still be
+/// about to create one when the connection closes.
 pub(super) async fn remove_all(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
     let marker = marker(inner, program);
     let mut quiet = 0;
@@ -121,7 +122,7 @@ pub(super) async fn remove_all(inner: &Inner, program: &ProgramId) -> Result<(),
     })
 }
 
-/// Removes what a crash left of this host's builds, none of which runs now.
+/// Removes the containers that a crash left of this host's builds. None of these builds runs now.
 pub(super) async fn remove_left(inner: &Inner) -> Result<(), Unavailable> {
     let end = format!(".{}:127.0.0.1", inner.config.host_id);
     let is_ours = |host: &str| host.starts_with("hersh-build-") && host.ends_with(&end);
@@ -134,7 +135,7 @@ pub(super) async fn remove_left(inner: &Inner) -> Result<(), Unavailable> {
 }
 
 async fn find(inner: &Inner, is_marker: impl Fn(&str) -> bool) -> Result<Vec<String>, Unavailable> {
-    // Every layer of a build carries the label, and a container those of its image.
+    // Every layer of a build carries the label, and a container has the labels of its image.
     let label = ("label".to_owned(), vec![layer_label(inner)]);
     let options = ListContainersOptions {
         all: true,
@@ -156,7 +157,7 @@ async fn find(inner: &Inner, is_marker: impl Fn(&str) -> bool) -> Result<Vec<Str
     Ok(found)
 }
 
-/// The container, if it is a step of the build. One that is gone meanwhile needs nothing.
+/// Returns the container if it is a step of the build. A container that is gone meanwhile counts as none.
 async fn step(
     inner: &Inner,
     id: &str,
@@ -170,8 +171,8 @@ async fn step(
     is_step.then_some(inspected)
 }
 
-/// Gives a step that runs the rest of its memory, and bounds what its sandbox is on the machine. Where
-/// that can't be reached it goes on with what the engine gave it, which is less.
+/// Gives a running step the rest of its memory, and bounds the step's sandbox on the machine. If the
+/// control group can't be reached, the step goes on with the memory that the engine gave it, which is less.
 fn bound_group(inner: &Inner, id: &str, step: &ContainerInspectResponse) {
     let pid = step.state.as_ref().and_then(|state| state.pid);
     let Some(pid) = pid.filter(|pid| *pid > 0) else {

@@ -1,4 +1,4 @@
-//! A container that is made of an image to look into it, and never runs.
+//! A container that is made from an image only to look into it, and never runs.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::names::LAYER_LABEL;
 use crate::{Inner, remove};
 use hersh_sandbox::StopError;
 
-/// What has to be [removed](Self::remove) after the look.
+/// The container. It has to be [removed](Self::remove) after the look.
 pub(super) struct Still<'a> {
     inner: &'a Inner,
     client: Docker,
@@ -25,10 +25,11 @@ pub(super) struct Still<'a> {
 }
 
 impl<'a> Still<'a> {
-    /// Makes one of an image, by its id. Nothing may be collected meanwhile.
+    /// Makes a container from the image with the id `image`. Nothing may be collected meanwhile: collecting
+    /// would remove the container as one that a crash left.
     ///
     /// # Errors
-    /// [`EntryError`] when the engine does not make it.
+    /// [`EntryError`] when the engine does not make the container.
     pub(super) async fn of(
         inner: &'a Inner,
         program: &ProgramId,
@@ -38,12 +39,13 @@ impl<'a> Still<'a> {
         let label = (LAYER_LABEL.to_owned(), inner.config.host_id.clone());
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            // An image without a command is none that a container is made of; it is never run.
+            // An engine makes no container without a command, and the image may have none. This command is
+            // never run.
             cmd: Some(vec!["/".to_owned()]),
             labels: Some(HashMap::from([label])),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
-                // By this it is removed with what a cancelled build left.
+                // By this marker, the container is removed with what a cancelled build left.
                 extra_hosts: Some(vec![steps::marker(inner, program)]),
                 ..HostConfig::default()
             }),
@@ -59,7 +61,7 @@ impl<'a> Still<'a> {
         })
     }
 
-    /// A look into it.
+    /// Returns a view into the container.
     pub(super) fn look(&self) -> Look<'_> {
         Look {
             inner: self.inner,
@@ -68,10 +70,10 @@ impl<'a> Still<'a> {
         }
     }
 
-    /// Removes it.
+    /// Removes the container.
     ///
     /// # Errors
-    /// [`EntryError`] when the engine does not.
+    /// [`EntryError`] when the engine does not remove it.
     pub(super) async fn remove(self) -> Result<(), EntryError> {
         match remove::force(self.inner, &self.container).await {
             Ok(()) => Ok(()),

@@ -1,8 +1,8 @@
-//! The tree of a build as an image in which every file has one mode, for `COPY --chmod`.
+//! Makes an image of a build's source tree in which every file has one mode, for `COPY --chmod`.
 //!
-//! The engine's builder keeps the modes that files have and sets no others. So a copy with a mode
-//! of its own copies from an image in which the files have it. It holds nothing but the tree, lives
-//! as long as the build, and carries the label by which it is found again after a crash.
+//! The engine's builder keeps the modes that files have and can't set others. So a copy with a mode of its
+//! own copies from an image in which the files have that mode. The image holds only the tree, lives as long
+//! as the build, and carries the label by which it is found again after a crash.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +19,14 @@ use crate::names::LAYER_LABEL;
 use crate::{Inner, dockerfile::Dockerfile, engine::Fault};
 use hersh_sandbox::{BuildError, BuildRequest};
 
-/// The most modes that one file may ask for: each is a copy of the whole tree.
+/// The most modes for which one Dockerfile may ask: each mode costs a copy of the whole tree.
 const MODES_MAX: usize = 4;
 
-/// The images that a build made for itself; removed with [`remove`](Trees::remove).
+/// The images that a build made for itself. They have to be removed with [`remove`](Trees::remove).
 #[derive(Default)]
 pub(super) struct Trees(Mutex<Vec<String>>);
 
-/// What stands against the modes that a file asks for: line and reason.
+/// Returns the reasons against the modes for which a file asks, each with its line.
 pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(usize, String)> {
     let asked: Vec<(usize, u32, Vec<String>)> = file
         .modes()
@@ -59,7 +59,7 @@ pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(
 }
 
 impl Trees {
-    /// Makes those that the file asks for, by mode.
+    /// Makes the images for which the file asks, and returns them by mode.
     pub(super) async fn make(
         &self,
         inner: &Inner,
@@ -76,7 +76,7 @@ impl Trees {
         Ok(made)
     }
 
-    /// Removes them. One that can't be removed now is collected with what failed builds left.
+    /// Removes the images. One that can't be removed now is collected later, with what failed builds left.
     pub(super) async fn remove(&self, inner: &Inner) {
         let ids = std::mem::take(&mut *self.known());
         for id in ids {

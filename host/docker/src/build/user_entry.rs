@@ -1,12 +1,13 @@
-//! The entry of `/etc/passwd` and `/etc/group` for the user that every program runs as, added to an
-//! image as one more layer.
+//! Adds the entry for the user that every program runs as to `/etc/passwd` and `/etc/group` of an image, as
+//! one more layer.
 //!
 //! ```text
 //! image without a name ─► a container that never starts: read both files ─► FROM image, COPY ─► named
 //! ```
 //!
-//! The name comes last, so that no image stands whose layer was not tried. Nothing of the image runs,
-//! and only plain files in a plain `/etc` are replaced: links in an image lead wherever it likes.
+//! The image gets its name last, so that no image with a name has a layer that was not tried. Nothing of
+//! the image runs. Only plain files in a plain `/etc` are replaced: a hostile image can have links there
+//! that lead anywhere.
 
 use bollard::query_parameters::{
     BuildImageOptions, BuilderVersion, RemoveImageOptions, TagImageOptions,
@@ -22,11 +23,11 @@ use super::{
 use crate::{Inner, doctor::trial, names::repository};
 use hersh_sandbox::{BuildRequest, Unavailable};
 
-/// The mode of a file that was not there.
+/// The mode of a file that the image did not have.
 const MODE: u32 = 0o644;
 
-/// Gives a built image the entry, if it lacks one, and its name. An image for which that fails gets its
-/// name without it.
+/// Adds the entry to a built image that lacks it, and gives the image its name. If the entry can't be
+/// added, the image gets its name without the entry.
 ///
 /// # Errors
 /// [`Unavailable`] when the engine does not answer, or does not name the image.
@@ -55,7 +56,7 @@ pub(crate) async fn complete(
     Ok(image)
 }
 
-/// The image with one more layer; `None` when it needs none.
+/// Returns the image with one more layer; `None` when it needs no layer.
 async fn add(
     inner: &Inner,
     request: &BuildRequest,
@@ -76,7 +77,7 @@ async fn add(
             result => break result?,
         }
     };
-    // A container has a folder where its image has a link as /etc, and the copy went behind that.
+    // If the image has a link as /etc, a container shows a folder there, and the copy went behind the link.
     if files.iter().all(|file| file.mode.is_none())
         && !lacking(inner, request, &layer).await?.is_empty()
     {
@@ -86,7 +87,8 @@ async fn add(
     Ok(Some(layer))
 }
 
-/// Removes a layer, and not the image below, which has no name yet either. One that stays is collected.
+/// Removes a layer, but not the image below it, which has no name yet either. A layer that can't be removed
+/// now is collected later.
 async fn drop_layer(inner: &Inner, layer: &ImageId) {
     let options = RemoveImageOptions {
         noprune: true,
@@ -111,7 +113,7 @@ pub(super) async fn within<T>(
         .unwrap_or(Err(EntryError::Late))
 }
 
-/// The files that lack the entry, with it.
+/// Returns the files that lack the entry, with the entry added.
 async fn lacking(
     inner: &Inner,
     request: &BuildRequest,
@@ -122,7 +124,7 @@ async fn lacking(
     still.remove().await.and(found)
 }
 
-/// Builds the layer.
+/// Builds an image with the layer.
 async fn add_layer(
     inner: &Inner,
     request: &BuildRequest,
@@ -130,7 +132,7 @@ async fn add_layer(
     files: &[Merged],
 ) -> Result<ImageId, EntryError> {
     let names: Vec<&str> = files.iter().map(|it| it.accounts.file()).collect();
-    // Labels come from the image, by which the layer counts as one of the build.
+    // The layer inherits the image's labels, and with them it counts as one of the build.
     let dockerfile = format!("FROM {image}\nCOPY {} /etc/\n", names.join(" "));
     let mut tree = vec![("Dockerfile", MODE, dockerfile.as_bytes())];
     tree.extend(files.iter().map(|it| {

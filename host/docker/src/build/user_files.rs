@@ -1,4 +1,4 @@
-//! The files with the names of users and groups, as an image has them.
+//! Reads the files of an image that name users and groups.
 
 use std::{io::Read, time::Duration};
 
@@ -12,17 +12,17 @@ use super::accounts::{Accounts, FILE_BYTES_MAX};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::Unavailable;
 
-/// How long reading both files, or adding the layer, may take. An image goes without after that.
+/// How long reading both files, or adding the layer, may take. After that, the image gets no entry.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// The most that is read of the engine's archive of one file: headers, file and padding.
 const ARCHIVE_BYTES_MAX: usize = FILE_BYTES_MAX + 32 * 1024;
-/// The mode bits of the engine's answers, which are those of the language Go: a folder, and all that
-/// tell what else is no plain file.
+/// Bits of the mode in the engine's answers, which are those of the language Go: the bit of a folder, and
+/// all bits that mark anything else than a plain file.
 const IS_FOLDER: u32 = 1 << 31;
 const IS_LINK: u32 = 1 << 27;
 const KINDS: u32 = IS_FOLDER | IS_LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
 
-/// Why an image has no entry, or no name.
+/// Why an image gets no entry, or no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EntryError {
     #[error("{message}")]
@@ -33,36 +33,36 @@ pub(super) enum EntryError {
     Unavailable(#[from] Unavailable),
 }
 
-/// A file for the layer.
+/// A file with the entry added, for the new layer.
 pub(super) struct Merged {
     pub(super) accounts: Accounts,
-    /// The mode that it had, if it was there.
+    /// The mode that the file had, if the image had the file.
     pub(super) mode: Option<u32>,
     pub(super) content: Vec<u8>,
 }
 
-/// A look into a container that never runs, so what it has stays as it was seen.
+/// A view into a container that never runs, so its files stay as they were seen.
 pub(super) struct Look<'a> {
     pub(super) inner: &'a Inner,
     pub(super) client: &'a Docker,
     pub(super) container: &'a str,
 }
 
-/// What is at a path of an image.
+/// The kinds of things that can be at a path of an image.
 pub(super) enum Seen {
     Nothing,
     Folder,
     Plain {
         mode: u32,
     },
-    /// A link, with where it leads in the end.
+    /// A link, with its final target.
     Link(String),
-    /// A device, a pipe, a socket.
+    /// A device, a pipe or a socket.
     Other,
 }
 
 impl Look<'_> {
-    /// The files that lack the entry, with it.
+    /// Returns the files that lack the entry, with the entry added.
     pub(super) async fn lacking(&self) -> Result<Vec<Merged>, EntryError> {
         match self.seen("/etc").await? {
             Seen::Nothing | Seen::Folder => {}
@@ -86,7 +86,7 @@ impl Look<'_> {
         Ok(lacking)
     }
 
-    /// What is at that path itself, and not behind it.
+    /// Returns what is at that path itself. A link is not followed.
     pub(super) async fn seen(&self, path: &str) -> Result<Seen, EntryError> {
         let options = ContainerArchiveInfoOptions { path: path.into() };
         let answer = self
@@ -108,7 +108,7 @@ impl Look<'_> {
         }
     }
 
-    /// The content of a file; `None` when it is too large.
+    /// Returns the content of a file; `None` when the file is too large.
     async fn content(&self, path: String) -> Result<Option<Vec<u8>>, EntryError> {
         let options = DownloadFromContainerOptions { path };
         let pieces = self
@@ -130,7 +130,8 @@ impl Look<'_> {
     }
 }
 
-/// The content of the plain file that an archive begins with, if it does and is not too large.
+/// Returns the content of the plain file with which an archive begins; `None` if there is none or it is too
+/// large.
 fn only_file(archive: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     let mut archive = tar::Archive::new(archive);
     let Some(file) = archive.entries()?.next().transpose()? else {

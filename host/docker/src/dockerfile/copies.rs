@@ -1,4 +1,4 @@
-//! `COPY` and `ADD`: what they may take, and from where.
+//! Checks `COPY` and `ADD`: which files they may take, and from where.
 
 use super::{
     Image, Refused, Step,
@@ -8,12 +8,12 @@ use super::{
     report::{Report, refused},
 };
 
-/// The mode with which folders are made in any case, so that it may be asked for whole trees.
+/// The mode with which folders are made in any case. So a whole tree may ask for this mode.
 const FOLDER_MODE: u32 = 0o755;
 /// The most paths and patterns that one line may take.
 const SOURCES_MAX: usize = 100;
 
-/// `ADD` unpacks archives, of the tree only.
+/// Reads an `ADD`. It unpacks archives, but only those of the source tree.
 pub(super) fn add(line: &Line, escape: char, report: &mut Report) -> Result<Step, Refused> {
     let (mut flags, rest) = flags(line)?;
     let dropped = drop_link(line, &mut flags, report)?;
@@ -115,10 +115,10 @@ pub(super) fn copy(line: &Line, stages: &Stages, report: &mut Report) -> Result<
     }
 }
 
-/// The engine takes one source after the other and does not look up in between, however often the same
-/// is named.
+/// Refuses a line with too many sources. The engine takes one source after the other, even if the same one
+/// is named many times, and does not notice meanwhile that its client is gone.
 fn few_enough(line: &Line, rest: &str) -> Result<(), Refused> {
-    // What begins like a list and is none is words for an engine.
+    // An engine takes arguments that begin like a list and are none for words.
     let count = match words(line, rest) {
         Ok((words, _is_list)) => words.len(),
         Err(_) => rest.split([' ', '\t', ',']).count(),
@@ -133,7 +133,7 @@ fn few_enough(line: &Line, rest: &str) -> Result<(), Refused> {
     Err(refused(line.number, reason))
 }
 
-/// Whether `source`, which is no finished stage, may be copied from as an image.
+/// Checks that `source`, which is not the name of a finished stage, may be copied from as an image.
 fn foreign(line: &Line, stages: &Stages, source: &str) -> Result<(), Refused> {
     let at = |reason: String| refused(line.number, reason);
     if is_number(source) {
@@ -147,7 +147,8 @@ fn foreign(line: &Line, stages: &Stages, source: &str) -> Result<(), Refused> {
     base_image(source).map_err(at)
 }
 
-/// The tree with other modes, from which a `COPY --chmod` copies: the engine's builder sets none.
+/// Returns the tree with another mode, from which a `COPY --chmod` copies: the engine's builder sets no
+/// modes.
 fn with_mode(line: &Line, mode: &str, rest: &str) -> Result<Image, Refused> {
     let at = |reason: String| refused(line.number, reason);
     let is_octal = |it: &&str| it.bytes().all(|b| (b'0'..=b'7').contains(&b));
@@ -176,7 +177,7 @@ fn with_mode(line: &Line, mode: &str, rest: &str) -> Result<Image, Refused> {
     Ok(Image::Tree { mode, files })
 }
 
-/// The value of an option that may stand there once.
+/// Returns the value of an option that may stand there at most once.
 fn only<'a>(line: &Line, flags: &Flags<'a>, name: &str) -> Result<Option<&'a str>, Refused> {
     let mut found = flags.iter().filter(|(known, _)| *known == name);
     match (found.next(), found.next()) {
@@ -189,8 +190,8 @@ fn only<'a>(line: &Line, flags: &Flags<'a>, name: &str) -> Result<Option<&'a str
     }
 }
 
-/// Takes `--link` out, which changes what a builder keeps and not what it builds; whether it was
-/// there.
+/// Takes `--link` out and returns whether it was there. The option changes what a builder keeps, and not
+/// what it builds.
 fn drop_link(line: &Line, flags: &mut Flags<'_>, report: &mut Report) -> Result<bool, Refused> {
     let count = flags.len();
     let links = flags.iter().filter(|(name, _)| *name == "link");

@@ -1,7 +1,8 @@
-//! What a file costs the engine's own process, beyond running its steps.
+//! Estimates how much processor time a Dockerfile costs the engine's own process, beside running its steps.
 //!
-//! The engine looks up between two instructions only, and its classic builder reads every word letter by
-//! letter, each time with a copy of what it has. Measured with Docker 20.10 on a slow machine, one core:
+//! The engine notices a cancelled build only between two instructions. Its classic builder reads every word
+//! letter by letter, and copies the text that it has at each letter. Measured with Docker 20.10 on a slow
+//! machine, one core:
 //!
 //! | what | processor time |
 //! |---|---|
@@ -14,29 +15,29 @@
 
 use super::Base;
 
-/// For each letter of a word, for each letter before it: nanoseconds and parts of ten.
+/// The cost for each letter of a word and each letter before it, tenths of nanoseconds.
 const LETTER_NS_TENTHS: u64 = 7;
-/// For each word, for each variable or label.
+/// The cost for each word and each variable or label, nanoseconds.
 const LOOK_NS: u64 = 250;
-/// For each instruction, for each variable or label.
+/// The cost for each instruction and each variable or label, nanoseconds.
 const PART_NS: u64 = 40_000;
-/// For each instruction, for each byte of those before it.
+/// The cost for each instruction and each byte of the instructions before it, nanoseconds.
 const BYTE_NS: u64 = 100;
-/// What an instruction says stands in the image's configuration and in its history.
+/// How often an image holds the text of an instruction: in its configuration and in its history.
 const NOTED: usize = 2;
 
-/// The most that one instruction may cost, which nothing ends: one second.
+/// The most that one instruction may cost: one second. Nothing can end an instruction that is under way.
 const INSTRUCTION_NS_MAX: u64 = 1_000_000_000;
 /// The most that all instructions of a file may cost: ten seconds.
 const FILE_NS_MAX: u64 = 10_000_000_000;
 
-/// An instruction as far as it costs.
+/// The properties of an instruction on which its cost depends.
 pub(super) struct Instruction {
-    /// The greatest lengths of its words in which variables are looked for, bytes.
+    /// The greatest length of each word in which the engine looks for variables, bytes.
     pub(super) expanded: Vec<usize>,
-    /// What the image notes of it, bytes.
+    /// How much the image notes of the instruction, bytes.
     pub(super) noted_bytes: usize,
-    /// Whether each of its words is a variable or a label.
+    /// Whether each word of the instruction is a variable or a label.
     pub(super) adds_parts: bool,
 }
 
@@ -55,8 +56,8 @@ pub(super) enum TooMuch {
     File,
 }
 
-/// What the instructions so far cost, and what those that follow carry along. Stages are not told apart,
-/// so that is at least what they do.
+/// The cost of the instructions so far, and the data that the following ones carry along. Stages are not
+/// told apart, so each sum is at least as large as the true one.
 #[derive(Default)]
 pub(super) struct Effort {
     spent_ns: u64,
@@ -65,7 +66,7 @@ pub(super) struct Effort {
 }
 
 impl Effort {
-    /// Takes in what an image says of itself that is built on.
+    /// Adds the variables, labels and history of an image that is built on.
     pub(super) fn build_on(&mut self, base: &Base) {
         let variables = base.variables.values();
         let bytes = variables.fold(base.other_bytes, |sum, length| sum.saturating_add(*length));
@@ -75,10 +76,10 @@ impl Effort {
         self.noted_bytes = self.noted_bytes.saturating_add(bytes);
     }
 
-    /// Takes the next instruction in.
+    /// Adds the next instruction.
     ///
     /// # Errors
-    /// [`TooMuch`].
+    /// [`TooMuch`] when this instruction, or all so far together, cost too much.
     pub(super) fn take(&mut self, instruction: &Instruction) -> Result<(), TooMuch> {
         let count = instruction.expanded.len();
         if instruction.adds_parts {

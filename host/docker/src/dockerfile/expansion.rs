@@ -1,9 +1,9 @@
-//! How long a line can become when the engine puts values in the place of variables.
+//! Computes how long a line can become when the engine replaces variables by values.
 //!
-//! The engine does that in its own process, takes longer than in proportion to the length, and does not
-//! look up before it is done. A few lines, each of which names the one before ten times, would keep it
-//! busy for ever. So every value's greatest length is known here before the engine sees it, and with it
-//! what each line costs.
+//! The engine does that in its own process. The time grows faster than the length, and the engine notices a
+//! cancelled build only when it is done. A few lines, each of which names the variable of the line before
+//! ten times, would keep the engine busy for ever. So this module knows the greatest length of every value
+//! before the engine sees the file, and thereby the cost of each line.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     report::refused,
 };
 
-/// The most that one line may become, bytes.
+/// The most that one line may hold after variables are replaced, bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The instructions in which engines look for variables.
 const EXPANDED: [&str; 10] = [
@@ -32,9 +32,10 @@ const EXPANDED: [&str; 10] = [
 /// What is known about the lines so far.
 pub(super) struct Expansion {
     escape: char,
-    /// The greatest length that a variable can have.
+    /// The greatest length that the value of each variable can have, bytes.
     lengths: BTreeMap<String, usize>,
-    /// The same for one whose name can't be told; a name that nobody sets stands for nothing.
+    /// The greatest length of the value of a variable whose name can't be told, bytes. A variable that
+    /// nobody sets has an empty value.
     otherwise: usize,
     /// Bytes of all `ARG`s, which an engine notes with every step that runs.
     args_bytes: usize,
@@ -60,7 +61,7 @@ impl Expansion {
                 expansion.remember(name, *length);
             }
         }
-        // Engines know some of them without a declaration.
+        // Engines know some of these variables without a declaration.
         for (name, value) in &asked.args {
             expansion.remember(name, value.len());
         }
@@ -73,7 +74,7 @@ impl Expansion {
     /// Takes the next line in.
     ///
     /// # Errors
-    /// One that becomes too long, or keeps the engine busy for too long.
+    /// [`Refused`] for a line that becomes too long, or keeps the engine busy for too long.
     pub(super) fn take(
         &mut self,
         line: usize,
@@ -115,13 +116,13 @@ impl Expansion {
         Ok(())
     }
 
-    /// The greatest lengths of a line's words, of which quotes may hold some together.
+    /// Returns the greatest lengths of a line's words. Quotes may join several of them into one word.
     fn words(&self, text: &str, length: usize) -> Vec<usize> {
         let is_plain = self.is_plain(text);
         let words = text.split_whitespace();
         words
             .map(|word| self.length(word).filter(|_| is_plain).unwrap_or(0))
-            // All of it may be one word, and is counted once.
+            // The whole line may be one word, so it is counted once, as one word.
             .chain((!is_plain).then_some(length))
             .collect()
     }
@@ -130,7 +131,8 @@ impl Expansion {
         !text.contains(['"', '\'', '\\', self.escape])
     }
 
-    /// The greatest length of a text of which no variable is left; `None` if that has no bound.
+    /// Returns the greatest length of a text after all its variables are replaced; `None` if it has no
+    /// bound.
     fn length(&self, text: &str) -> Option<usize> {
         let mut length = text.len();
         for behind in text.split('$').skip(1) {
@@ -148,12 +150,12 @@ impl Expansion {
         Some(length)
     }
 
-    /// Remembers the variables of a line, which together can be `length` long.
+    /// Remembers the variables that a line declares. Their values together can be `length` long.
     fn declare(&mut self, text: &str, length: usize) {
         let is_plain = self.is_plain(text);
         let first = text.split_whitespace().next().unwrap_or_default();
         if !first.contains('=') {
-            // `ENV name all of the rest`, or an `ARG` of which nothing else is known.
+            // The line is `ENV name all of the rest`, or an `ARG` of which nothing but the name is known.
             self.remember(first, length);
         }
         for word in text.split_whitespace() {
@@ -167,7 +169,7 @@ impl Expansion {
 
     fn remember(&mut self, name: &str, length: usize) {
         if name_length(name) < name.len() {
-            // The engine may come to another name.
+            // The engine may read another name here, so the length counts for every name.
             self.otherwise = self.otherwise.max(length);
             return;
         }

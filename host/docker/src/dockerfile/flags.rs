@@ -1,12 +1,12 @@
-//! The options in front of an instruction's arguments, and its words.
+//! Reads the options in front of an instruction's arguments, and the words of the arguments.
 
 use super::{Refused, lines::Line, report::refused};
 
 /// Options by name and value.
 pub(super) type Flags<'a> = Vec<(&'a str, &'a str)>;
 
-/// The options in front, by name and value, and what follows them. Engines take quotes and escape
-/// characters out of options, so nothing of that kind may be in there.
+/// Returns the options in front, by name and value, and the text that follows them. Engines remove quotes
+/// and escape characters from options, so an option with such characters is refused.
 pub(super) fn flags(line: &Line) -> Result<(Flags<'_>, &str), Refused> {
     let mut found = Vec::new();
     let mut rest = line.arguments.trim();
@@ -26,7 +26,7 @@ pub(super) fn flags(line: &Line) -> Result<(Flags<'_>, &str), Refused> {
     Ok((found, rest))
 }
 
-/// Options as they are written in front of other arguments.
+/// Writes options in the form in which they stand in front of other arguments.
 pub(super) fn written<'a>(flags: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
     let options = flags.into_iter();
     options
@@ -34,8 +34,9 @@ pub(super) fn written<'a>(flags: impl IntoIterator<Item = &'a (&'a str, &'a str)
         .collect()
 }
 
-/// The words of a line, and whether they are a list in JSON. An engine takes a list that it can't
-/// read for plain words, and what it can read differs, so a list is a good one or none.
+/// Returns the words of a line, and whether they are a list in JSON. An engine takes a list that it can't
+/// read for plain words, and engines differ in what they can read. So a list has to be valid, or the line
+/// is refused.
 pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refused> {
     if !rest.starts_with('[') {
         let words = rest.split_whitespace().map(str::to_owned).collect();
@@ -51,7 +52,7 @@ pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refu
     Ok((list, true))
 }
 
-/// Why an option is refused that the instruction does not have.
+/// Returns the refusal of an option that the instruction does not have.
 pub(super) fn unknown_flag(line: &Line, name: &str) -> Refused {
     let reason = format!("{} takes no option --{name} here", line.keyword);
     refused(line.number, reason)

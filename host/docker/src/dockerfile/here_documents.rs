@@ -1,9 +1,10 @@
-//! Here-documents: some engines read what follows as a file, others as instructions.
+//! Finds here-documents, which are refused: some engines read the lines that follow as a file, others as
+//! instructions.
 //!
-//! A word that begins with `<<` and goes on is one, as engines that know them see it; quotes and
-//! brackets around it make no difference to them. `1 << 20` is none.
+//! A word that begins with `<<` and has more characters is a here-document for engines that know them.
+//! Quotes and brackets around the word make no difference to these engines. `1 << 20` is no here-document.
 
-/// The instructions in which engines look for them.
+/// The instructions in which engines look for here-documents.
 const TAKEN_IN: [&str; 3] = ["ADD", "COPY", "RUN"];
 
 /// A here-document that a line begins.
@@ -11,7 +12,7 @@ pub(super) struct HereDocument {
     word: String,
 }
 
-/// Those that an instruction begins. At least all that any engine sees.
+/// Returns the here-documents that an instruction begins: at least all that any engine sees.
 pub(super) fn begun(keyword: &str, arguments: &str) -> Vec<HereDocument> {
     if !TAKEN_IN.contains(&keyword) {
         return Vec::new();
@@ -30,7 +31,7 @@ pub(super) fn begun(keyword: &str, arguments: &str) -> Vec<HereDocument> {
 }
 
 impl HereDocument {
-    /// Why it is refused.
+    /// Returns why the here-document is refused.
     pub(super) fn reason(&self) -> String {
         let word = &self.word;
         format!(
@@ -40,7 +41,7 @@ impl HereDocument {
         )
     }
 
-    /// Whether it ends with this line.
+    /// Returns whether the here-document ends with this line.
     pub(super) fn ends_at(&self, line: &str) -> bool {
         let (is_indented, name) = match self.word.strip_prefix('-') {
             Some(name) => (true, name),

@@ -1,4 +1,4 @@
-//! From text to instructions: directives, comments and continued lines.
+//! Splits a Dockerfile into instructions: reads directives, drops comments, and joins continued lines.
 
 use super::{
     INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused, Step,
@@ -6,21 +6,21 @@ use super::{
     report::{Report, refused},
 };
 
-/// What continues a line unless a directive says otherwise.
+/// The character that continues a line, unless a directive sets another.
 pub(super) const ESCAPE: char = '\\';
 
-/// The builder that every engine brings along, whatever its version.
+/// The name of the builder that every engine brings along, whatever its version.
 const USUAL_BUILDER: &str = "docker/dockerfile";
 
 /// One instruction on one line.
 pub(super) struct Line {
     pub(super) number: usize,
-    /// In capitals.
+    /// The keyword, in capitals.
     pub(super) keyword: String,
     pub(super) arguments: String,
 }
 
-/// The step that hands a line on as it is.
+/// Returns the step that passes a line on as it is.
 pub(super) fn as_is(line: &Line) -> Step {
     Step {
         line: line.number,
@@ -33,7 +33,7 @@ pub(super) fn as_is(line: &Line) -> Step {
     }
 }
 
-/// The character that continues lines, and the instructions that can be read.
+/// Returns the character that continues lines, and the instructions that can be read.
 pub(super) fn read(text: &str, report: &mut Report) -> (char, Vec<Line>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut numbered = (1..).zip(text.lines());
@@ -73,7 +73,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> (char, Vec<Line>) {
             return (escape, lines);
         }
     }
-    // A file may end in the middle of a line that goes on.
+    // A file may end in the middle of a continued line.
     if let Some((begun, joined)) = open {
         let line = instruction(begun, &joined, escape, report);
         for document in here_documents::begun(&line.keyword, &line.arguments) {
@@ -84,8 +84,8 @@ pub(super) fn read(text: &str, report: &mut Report) -> (char, Vec<Line>) {
     (escape, lines)
 }
 
-/// The lines behind the end of a here-document, or all if it has none. Its file is refused, so
-/// this only keeps its text from being told of as unknown instructions.
+/// Returns the lines behind the end of a here-document, or all lines if it has no end. The file is refused
+/// in any case: skipping the document only keeps its lines from being reported as unknown instructions.
 fn behind<'a, I>(document: &HereDocument, lines: I) -> I
 where
     I: Iterator<Item = (usize, &'a str)> + Clone,
@@ -98,7 +98,8 @@ where
     }
 }
 
-/// Reads the comments at the very top that mean something; the character that continues lines.
+/// Reads the directives, which are comments at the very top of the file. Returns the character that
+/// continues lines.
 fn directives<'a>(lines: impl Iterator<Item = (usize, &'a str)>, report: &mut Report) -> char {
     let mut escape = None;
     for (number, line) in lines {
@@ -126,8 +127,8 @@ fn directives<'a>(lines: impl Iterator<Item = (usize, &'a str)>, report: &mut Re
     escape.unwrap_or(ESCAPE)
 }
 
-/// Whether it names the builder whose language is read here. The line never reaches an engine, so
-/// its version, and whether it exists, are all the same.
+/// Returns whether a `# syntax=` line names the builder whose language this module reads. The line never
+/// reaches an engine, so it does not matter which version it names, or whether that version exists.
 fn is_usual(syntax: &str) -> bool {
     let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax);
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:@".contains(&b);
@@ -144,7 +145,8 @@ fn directive(line: &str) -> Option<(&str, &str)> {
     (is_name && !value.is_empty()).then_some((name, value))
 }
 
-/// Engines differ in what else they take for the end of a line.
+/// Checks that a line has no control characters except tabs. Engines differ in which of these characters
+/// they take for the end of a line.
 fn plain(number: usize, line: &str) -> Result<(), Refused> {
     let strange = line.chars().find(|it| it.is_control() && *it != '\t');
     match strange {
@@ -156,7 +158,7 @@ fn plain(number: usize, line: &str) -> Result<(), Refused> {
     }
 }
 
-/// The line without what continues it, and whether it goes on.
+/// Returns the line without the character that continues it, and whether the line goes on.
 fn continued<'a>(
     number: usize,
     line: &'a str,

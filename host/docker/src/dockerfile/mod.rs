@@ -1,18 +1,23 @@
-//! Reads a Dockerfile before the engine does, and writes what the engine may build. Pure.
+//! Reads a Dockerfile before the engine does, and writes the text that the engine may build. The module has
+//! no side effects.
 //!
 //! ```text
 //! bytes ─► lines: one instruction a line ─► steps: what each may do ─► Dockerfile
 //!                                                  images() ─► looked up ─► to_build(ids)
 //! ```
 //!
-//! The engine never sees what was sent, only what this module understood of it: no comments, no
-//! continued lines, every image by its id. So it does not matter whether the engine reads a
-//! Dockerfile in the same way: what was checked is what is built.
+//! The engine never sees the text that was sent, only what this module understood of that text: no
+//! comments, no continued lines, every image by its id. So it does not matter whether the engine reads a
+//! Dockerfile in the same way: the engine builds only what this module checked.
 //!
-//! Refused is what makes the engine itself reach out, since it does so from the machine's own
-//! network (`ADD` with an URL), what asks for another builder (`# syntax=` of somebody,
-//! here-documents, secrets of a step), what takes effect where nobody looks (`ONBUILD`, `VOLUME`),
-//! and values that grow without bound. What changes nothing is passed over, with a note.
+//! The module refuses:
+//! - instructions with which the engine itself reaches out (`ADD` with an URL): the engine does so from the
+//!   machine's own network,
+//! - instructions that ask for another builder (`# syntax=` of somebody, here-documents, secrets of a step),
+//! - instructions that take effect where nobody looks (`ONBUILD`, `VOLUME`),
+//! - values that grow without bound.
+//!
+//! Instructions that change nothing are passed over, with a note.
 
 mod copies;
 mod effort;
@@ -44,23 +49,23 @@ use report::{Report, refused};
 
 /// The most that a Dockerfile may hold, bytes.
 pub const DOCKERFILE_BYTES_MAX: usize = 1024 * 1024;
-/// The most that one instruction may hold, bytes: engines read no longer line.
+/// The most that one instruction may hold, bytes: engines read no line that is longer.
 pub const INSTRUCTION_BYTES_MAX: usize = 60 * 1024;
 /// The most instructions: engines stack at most 127 layers on each other.
 pub const INSTRUCTIONS_MAX: usize = 1_000;
 
-/// What a build is asked for beyond its file.
+/// What a build is asked for beyond its Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The stage that becomes the image, by name or number; the last one if none is named.
     pub target: Option<String>,
-    /// Values for `ARG`s of the file, in the place of their defaults.
+    /// Values for `ARG`s of the file, which replace the defaults of the file.
     pub args: BTreeMap<String, String>,
-    /// What is built for.
+    /// The platform for which the image is built.
     pub platform: Platform,
 }
 
-/// A Dockerfile that was read and has nothing in it that is refused.
+/// A Dockerfile that was read and checked: nothing in it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
     escape: char,
@@ -69,40 +74,41 @@ pub struct Dockerfile {
     notes: Vec<Note>,
 }
 
-/// An image that is built on or copied from, as the engine has it.
+/// An image of the engine from which a stage is built or files are copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {
-    /// Its id.
+    /// The id of the image.
     pub id: String,
-    /// How long the value of each of its environment variables is, bytes.
+    /// The length of the value of each environment variable of the image, bytes, by the variable's name.
     pub variables: BTreeMap<String, usize>,
-    /// How many labels it has.
+    /// How many labels the image has.
     pub labels: usize,
-    /// How much its labels and its history say, bytes.
+    /// The length of the image's labels and history, bytes.
     pub other_bytes: usize,
 }
 
-/// One instruction. Where it names an image of the engine, that stands apart from its text.
+/// One instruction. If it names an image of the engine, the image stands apart from the text: the
+/// instruction is the keyword, `before`, the image, and `after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
     line: usize,
-    /// As people wrote it, on one line.
+    /// The instruction as its author wrote it, joined into one line.
     shown: String,
     keyword: String,
     before: String,
     image: Option<Image>,
     after: String,
-    /// Sources that are unpacked if they are archives, by paths or patterns.
+    /// The sources that the engine unpacks if they are archives, as paths or patterns.
     unpacked: Vec<String>,
 }
 
 /// Where a step takes files from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Image {
-    /// An image, by the name that people gave it.
+    /// An image, by the name that the Dockerfile gives.
     Named(String),
-    /// The tree itself, every file and folder with this mode. `files` must be plain files for that
-    /// to be what was asked for.
+    /// The source tree itself, in which every file and folder has this mode. `files` must be plain files,
+    /// or the copy would not be what the Dockerfile asks for.
     Tree { mode: u32, files: Vec<String> },
 }
 
@@ -117,14 +123,14 @@ impl Default for Asked {
 }
 
 impl Asked {
-    /// The variables that need no value.
+    /// Returns the variables of the platform, which a Dockerfile may use without giving them a value.
     fn variables(&self) -> [(&'static str, String); 9] {
         self.platform.variables(self.target.as_deref())
     }
 }
 
 impl Dockerfile {
-    /// Reads and checks a file by itself.
+    /// Reads and checks a file, with no target, no arguments, and this machine's platform.
     ///
     /// # Errors
     /// [`Refusals`] names every line that can't be built.
@@ -132,7 +138,7 @@ impl Dockerfile {
         Self::read_for(bytes, Asked::default())
     }
 
-    /// Reads and checks what is asked for: the stages up to the target.
+    /// Reads and checks the stages of a file up to the target of `asked`.
     ///
     /// # Errors
     /// [`Refusals`] names every line that can't be built.
@@ -159,13 +165,14 @@ impl Dockerfile {
         })
     }
 
-    /// What is passed over.
+    /// Returns the notes on what is passed over.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// The images that it takes from the engine, each once, with the line that names it first.
+    /// Returns the images that the file takes from the engine, each once, with the line that names it
+    /// first.
     pub fn images(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut seen = std::collections::BTreeSet::new();
         let named = self.steps.iter().filter_map(|step| match &step.image {
@@ -175,14 +182,15 @@ impl Dockerfile {
         named.filter(move |(_, image)| seen.insert(*image))
     }
 
-    /// What is unpacked if it is an archive: line, and paths or patterns of the tree.
+    /// Returns the sources that are unpacked if they are archives: the line, and the paths or patterns in
+    /// the source tree.
     pub fn unpacked(&self) -> impl Iterator<Item = (usize, &[String])> {
         let steps = self.steps.iter().filter(|step| !step.unpacked.is_empty());
         steps.map(|step| (step.line, step.unpacked.as_slice()))
     }
 
-    /// The modes other than its own with which the tree is copied from: line, mode, and the paths
-    /// that must be plain files.
+    /// Returns the copies from the source tree that ask for a mode other than the tree's own: the line, the
+    /// mode, and the paths that must be plain files.
     pub fn modes(&self) -> impl Iterator<Item = (usize, u32, &[String])> {
         self.steps.iter().filter_map(|step| match &step.image {
             Some(Image::Tree { mode, files }) => Some((step.line, *mode, files.as_slice())),

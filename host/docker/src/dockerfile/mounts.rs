@@ -1,5 +1,5 @@
-//! `RUN --mount`, which the engine's builder does not know: passed over or done in another way where a step
-//! finds what it needs all the same, refused where it would not.
+//! Reads `RUN --mount`, which the engine's builder does not know. A mount is passed over or done in another
+//! way if the step still finds what it needs, and refused otherwise.
 
 use super::{
     Refused, Step,
@@ -10,7 +10,7 @@ use super::{
     report::{Report, refused},
 };
 
-/// What a mount brings.
+/// What a mount adds to a step.
 enum Mount<'a> {
     /// A folder that is empty at first, and is not part of the image.
     Folder { kind: &'a str, target: &'a str },
@@ -22,7 +22,7 @@ enum Mount<'a> {
     },
 }
 
-/// The steps that stand for a `RUN`: what its mounts bring, and the command.
+/// Returns the steps that stand for a `RUN`: those that do the work of its mounts, and the command.
 pub(super) fn run(line: &Line, stages: &Stages, report: &mut Report) -> Result<Vec<Step>, Refused> {
     if !line.arguments.starts_with("--") {
         return Ok(vec![as_is(line)]);
@@ -75,7 +75,8 @@ pub(super) fn run(line: &Line, stages: &Stages, report: &mut Report) -> Result<V
     Ok(steps)
 }
 
-/// Reads the options of a mount; the reason of a refusal for one that is needed and can't be had.
+/// Reads the options of a mount. Fails with the reason of a refusal if the step needs the mount and can't
+/// have it.
 fn mount(text: &str) -> Result<Mount<'_>, String> {
     let value = |names: &[&str]| {
         let options = text.split(',').filter_map(|it| it.split_once('='));

@@ -1,22 +1,22 @@
-//! Names of images and stages.
+//! Reads the names of images and stages.
 
 use std::collections::BTreeMap;
 
 use super::Asked;
 
-/// The most that a value in the name of an image may hold, bytes.
+/// The most that a value in an image's name may hold, bytes.
 const VALUE_BYTES_MAX: usize = 4 * 1024;
 
 /// The `ARG`s before the first `FROM`, which `FROM` may use.
 pub(super) struct Arguments {
-    /// Values by name; those of the platform need no declaration.
+    /// The values of the arguments by name. The platform's arguments need no declaration.
     declared: BTreeMap<String, String>,
-    /// What the build is asked to put in the place of defaults.
+    /// The values that the build gives in place of the file's defaults.
     given: BTreeMap<String, String>,
     predefined: BTreeMap<&'static str, String>,
 }
 
-/// The stages so far.
+/// The stages so far, by their names.
 #[derive(Default)]
 pub(super) struct Stages(Vec<Option<String>>);
 
@@ -32,14 +32,14 @@ impl Arguments {
         }
     }
 
-    /// What stands for `name` where it is declared without a value, if it is a variable of the
-    /// platform and nothing else is asked for.
+    /// Returns the value of `name` where it is declared without one: `None` if it is no variable of the
+    /// platform, or if the build gives another value.
     pub(super) fn predefined(&self, name: &str) -> Option<&str> {
         let value = self.predefined.get(name)?;
         (!self.given.contains_key(name)).then_some(value)
     }
 
-    /// Takes the words of an `ARG`. One whose value can't be read has none.
+    /// Takes in the words of an `ARG`. An argument whose value can't be read gets no value.
     pub(super) fn declare(&mut self, words: &str) {
         for word in words.split_whitespace() {
             let (name, value) = match word.split_once('=') {
@@ -63,10 +63,10 @@ impl Arguments {
         }
     }
 
-    /// Puts values in the place of `$NAME`, `${NAME}` and `${NAME:-otherwise}`.
+    /// Replaces `$NAME`, `${NAME}` and `${NAME:-otherwise}` by values.
     ///
     /// # Errors
-    /// What can't be read, as the reason of a refusal.
+    /// The reason of a refusal, if a part of the word can't be read.
     pub(super) fn expand(&self, word: &str) -> Result<String, String> {
         let (mut text, mut rest) = (String::new(), word);
         while let Some((before, behind)) = rest.split_once('$') {
@@ -120,7 +120,7 @@ impl Stages {
     /// Begins the next stage.
     ///
     /// # Errors
-    /// A name that can't be one, as the reason of a refusal.
+    /// The reason of a refusal, if the name can't be the name of a stage.
     pub(super) fn begin(&mut self, name: Option<&str>) -> Result<(), String> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         if let Some(name) = name
@@ -136,14 +136,14 @@ impl Stages {
         Ok(())
     }
 
-    /// Whether a stage so far has that name, the one that is being built too.
+    /// Returns whether a stage so far has that name. The stage that is being built counts, too.
     pub(super) fn has_name(&self, name: &str) -> bool {
         let lower = name.to_ascii_lowercase();
         self.0.iter().flatten().any(|known| *known == lower)
     }
 
-    /// Whether `source` is the name or the number of a stage before the one that is being built.
-    /// An engine takes any other for the name or the id of an image.
+    /// Returns whether `source` is the name or the number of a stage before the one that is being built. An
+    /// engine takes any other `source` for the name or the id of an image.
     pub(super) fn is_finished(&self, source: &str) -> bool {
         let Some((_building, finished)) = self.0.split_last() else {
             return false;
@@ -155,8 +155,8 @@ impl Stages {
     }
 }
 
-/// Whether an image of that name may be taken from the engine. The name of a program's image, and
-/// what could be the id of one, may not.
+/// Checks that an image of that name may be taken from the engine. The name of a program's image, and a
+/// name that could be the id of one, are refused.
 ///
 /// # Errors
 /// The reason of a refusal.
@@ -182,7 +182,7 @@ pub(super) fn base_image(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether engines take it for the number of a stage.
+/// Returns whether engines take `name` for the number of a stage.
 pub(super) fn is_number(name: &str) -> bool {
     name.bytes().all(|it| it.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! The one platform there is, and the variables that tell a Dockerfile of it.
+//! The one platform for which images are built, and the variables that tell a Dockerfile which it is.
 
 /// The platform of the machine, for which every image is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ impl Platform {
         architecture: "arm64",
     };
 
-    /// That of the machine on which this runs, and so of its engine: they talk by a Unix socket.
+    /// Returns the platform of the machine on which this process runs. The engine has the same platform,
+    /// because it is reached by a Unix socket.
     #[must_use]
     pub fn of_this_machine() -> Self {
         let architecture = std::env::consts::ARCH;
@@ -25,13 +26,13 @@ impl Platform {
         }
     }
 
-    /// As Dockerfiles write it.
+    /// Returns the name of the platform in the form that Dockerfiles use.
     #[must_use]
     pub fn name(self) -> String {
         format!("linux/{}", self.architecture)
     }
 
-    /// Whether `text` names it.
+    /// Returns whether `text` names this platform.
     pub(super) fn is(self, text: &str) -> bool {
         let lower = text.to_ascii_lowercase();
         let mut parts = lower.split('/');
@@ -52,7 +53,7 @@ impl Platform {
             && parts.next().is_none()
     }
 
-    /// The variables that a Dockerfile knows without giving them a value, once it declares them.
+    /// Returns the variables that a Dockerfile need not give a value, once it declares them.
     pub(super) fn variables(self, target: Option<&str>) -> [(&'static str, String); 9] {
         let architecture = || self.architecture.to_owned();
         [

@@ -1,26 +1,27 @@
-//! Where the engine may be sent for an image.
+//! The registries to which the engine may be sent for an image.
 //!
-//! The engine asks a registry from the machine's own network and follows wherever its answers lead,
-//! to plain addresses inside as well. So it is sent only to registries that whoever runs the host
-//! trusts not to lead it there.
+//! The engine asks a registry from the machine's own network and follows wherever the answers lead, also to
+//! internal addresses. So the engine is sent only to registries that the operator of the host trusts not to
+//! lead it there.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// The registry that a name without one stands for, and its other name.
+/// The registry of a name that names none, and the other name of that registry.
 const HUB: &str = "docker.io";
 const HUB_TOO: &str = "index.docker.io";
 
-/// Registries by name; from any other nothing is fetched.
+/// The names of the registries from which images may be fetched. From any other registry nothing is
+/// fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registries(BTreeSet<String>);
 
 impl Registries {
-    /// What a host trusts unless it is told otherwise: registries that others can write images to,
-    /// but whose answers are made by who runs them.
+    /// The registries that a host trusts by default. Everybody can write images to them, but their
+    /// operators alone decide what they answer.
     pub const DEFAULT: &str =
         "docker.io, ghcr.io, quay.io, gcr.io, mcr.microsoft.com, public.ecr.aws, registry.k8s.io";
 
-    /// Whether the engine may be sent out for the image `name`.
+    /// Checks that the engine may be sent out for the image `name`.
     ///
     /// # Errors
     /// The reason of a refusal.
@@ -55,7 +56,7 @@ impl Default for Registries {
 impl FromStr for Registries {
     type Err = &'static str;
 
-    /// Reads names with commas between; nothing for none.
+    /// Reads names that are separated by commas. An empty text stands for no registry.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let names = text
             .split(',')
@@ -83,7 +84,7 @@ impl fmt::Display for Registries {
     }
 }
 
-/// The registry in an image's name, as engines tell it from the first part of a path.
+/// Returns the registry in an image's name. Tells it from the first part of a path in the way engines do.
 fn registry(name: &str) -> &str {
     match name.split_once('/') {
         Some((first, _))

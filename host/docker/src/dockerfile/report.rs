@@ -1,8 +1,8 @@
-//! What is said about a file while it is read: refusals, all of them at once, and notes.
+//! The report on a file that is read: all refusals at once, and notes.
 
 use std::fmt;
 
-/// The most refusals that are told of one file: whoever has more to mend knows by then.
+/// The most refusals that are told of one file: with so many, the author has enough to mend at first.
 pub const REFUSALS_MAX: usize = 20;
 /// The most notes that are told of one file.
 const NOTES_MAX: usize = 50;
@@ -24,16 +24,16 @@ pub struct Refusals {
     list: Vec<Refused>,
 }
 
-/// What is passed over, and why that changes nothing or what it changes.
+/// A note on an instruction or option that is passed over: what effect that has, or why it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The line on which the instruction begins, from 1.
     pub line: usize,
-    /// What is passed over.
+    /// The note itself: what is passed over.
     pub text: String,
 }
 
-/// What there is to say so far.
+/// The refusals and notes so far.
 #[derive(Default)]
 pub(super) struct Report {
     refusals: Vec<Refused>,
@@ -41,7 +41,7 @@ pub(super) struct Report {
 }
 
 impl Refusals {
-    /// The reasons, by line.
+    /// Returns the refusals, ordered by line.
     pub fn iter(&self) -> impl Iterator<Item = &Refused> {
         self.list.iter()
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Note {
 }
 
 impl Report {
-    /// Takes a refusal in. Only the first of a line is told: others follow from it.
+    /// Takes in a refusal. Only the first refusal of a line is kept, because the others follow from it.
     pub(super) fn refuse(&mut self, refused: Refused) {
         let is_known = self.refusals.iter().any(|it| it.line == refused.line);
         if !is_known && !self.is_full() {
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// Whether no further refusal is told: there is no use in reading on.
+    /// Returns whether no further refusal would be told, so that reading on is useless.
     pub(super) fn is_full(&self) -> bool {
         self.refusals.len() == REFUSALS_MAX
     }
@@ -98,7 +98,7 @@ impl Report {
         self.refusals.is_empty()
     }
 
-    /// The notes.
+    /// Returns the notes.
     ///
     /// # Errors
     /// The refusals, if there are any.

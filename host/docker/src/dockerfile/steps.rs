@@ -1,4 +1,4 @@
-//! What each instruction may do.
+//! Checks what each instruction may do.
 
 use super::{
     Asked, Image, Refused, Step,
@@ -33,7 +33,7 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// What is known at a line.
+/// What is known when a line is read.
 struct Known<'a> {
     escape: char,
     asked: &'a Asked,
@@ -41,7 +41,7 @@ struct Known<'a> {
     stages: Stages,
 }
 
-/// Checks the instructions one after the other; a step for each that is to be built.
+/// Checks the instructions one after the other. Returns a step for each one that is to be built.
 pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Report) -> Vec<Step> {
     let mut known = Known {
         escape,
@@ -53,7 +53,7 @@ pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Rep
     let mut is_early = false;
     for line in lines {
         if known.stages.is_empty() && !matches!(line.keyword.as_str(), "FROM" | "ARG") {
-            // Told once: the lines that follow are early for the same reason.
+            // This is told only once: the lines that follow stand before FROM for the same reason.
             if !is_early && KEYWORDS.contains(&line.keyword.as_str()) {
                 report.refuse(refused(line.number, "the first instruction must be FROM"));
                 is_early = true;
@@ -71,7 +71,7 @@ pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Rep
     steps
 }
 
-/// What is to be built for a line; nothing for one that is passed over.
+/// Returns the steps that a line stands for; no step for a line that is passed over.
 fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Vec<Step>, Refused> {
     let step = match line.keyword.as_str() {
         "FROM" => from(line, known)?,
@@ -99,7 +99,7 @@ fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Vec<S
     Ok(vec![step])
 }
 
-/// The words of a `FROM` behind its options: image and name.
+/// Reads the words of a `FROM` behind its options: the image and the name of the stage.
 pub(super) fn image_and_stage(rest: &str) -> Option<(&str, Option<&str>)> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     match words.as_slice() {
@@ -119,7 +119,8 @@ fn from(line: &Line, known: &mut Known<'_>) -> Result<Step, Refused> {
     let (flags, (image, stage)) = match read {
         Ok(read) => read,
         Err(refused) => {
-            // A stage it is all the same, and what follows is not told of for the lack of one.
+            // The refused line still begins a stage. Otherwise the lines that follow would be refused for
+            // the lack of one.
             let _unnamed = known.stages.begin(None);
             return Err(refused);
         }
@@ -156,7 +157,7 @@ fn from(line: &Line, known: &mut Known<'_>) -> Result<Step, Refused> {
     })
 }
 
-/// There is one platform, so one that is named must be that, and need not be written.
+/// Checks that a named platform is the only one there is. It need not be written for the engine then.
 fn platform(value: &str, known: &Known<'_>) -> Result<(), String> {
     let own = known.asked.platform;
     let named = known.arguments.expand(value)?;
@@ -169,7 +170,7 @@ fn platform(value: &str, known: &Known<'_>) -> Result<(), String> {
     ))
 }
 
-/// Variables of the platform get their values where they are declared without one.
+/// Reads an `ARG`. A variable of the platform that it declares without a value gets its value here.
 fn arg(line: &Line, known: &mut Known<'_>) -> Step {
     if known.stages.is_empty() {
         known.arguments.declare(&line.arguments);

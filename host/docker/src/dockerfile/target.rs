@@ -1,13 +1,13 @@
-//! The stage that becomes the image.
+//! Cuts a Dockerfile after the stage that becomes the image.
 
 use super::{
     Refused, flags::flags, lines::Line, names::is_number, report::refused, steps::image_and_stage,
 };
 
-/// Takes away what follows the stage `target`, which nobody asked for.
+/// Removes the lines behind the stage `target`, which nobody asked for.
 ///
 /// # Errors
-/// There is no such stage.
+/// [`Refused`] when there is no such stage.
 pub(super) fn cut(lines: &mut Vec<Line>, target: &str) -> Result<(), Refused> {
     let begins: Vec<usize> = (0..lines.len())
         .filter(|at| lines[*at].keyword == "FROM")
@@ -36,7 +36,7 @@ pub(super) fn cut(lines: &mut Vec<Line>, target: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The name of the stage that a line begins.
+/// Returns the name of the stage that a line begins.
 fn name(line: &Line) -> Option<String> {
     let (_flags, rest) = flags(line).ok()?;
     let (_image, name) = image_and_stage(rest)?;

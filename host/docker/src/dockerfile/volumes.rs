@@ -1,9 +1,10 @@
-//! `VOLUME`: an engine would put a place of its own there, outside of every bound.
+//! Checks `VOLUME`: an engine would mount a folder of its own there, and no bound would hold for that
+//! folder.
 
 /// The folders that a program may write to. A volume in one of them changes nothing.
 const WRITABLE: [&str; 2] = ["/state", "/tmp"];
 
-/// Whether a volume at `path` lies in a folder that programs may write to anyway.
+/// Returns whether a volume at `path` lies in a folder that programs may write to anyway.
 pub(super) fn is_writable_anyway(path: &str) -> bool {
     let Some(path) = plain(path) else {
         return false;
@@ -14,15 +15,15 @@ pub(super) fn is_writable_anyway(path: &str) -> bool {
     })
 }
 
-/// Whether a volume of a base image at `path` stands where a folder is mounted in any case, so that
-/// the engine makes none.
+/// Returns whether a folder is mounted in any case where a base image has the volume `path`. The engine
+/// then makes no volume.
 #[must_use]
 pub fn is_mounted_over(path: &str) -> bool {
     plain(path).is_some_and(|path| WRITABLE.contains(&path.as_str()))
 }
 
-/// An absolute path without doubled slashes, dots and a slash at its end; `None` for any other, and
-/// for one with variables or quotes in it.
+/// Returns an absolute path without doubled slashes, dots, and a slash at its end; `None` for any other
+/// path, and for one with variables or quotes in it.
 fn plain(path: &str) -> Option<String> {
     let strange = |it: char| matches!(it, '$' | '\'' | '"' | '\\' | '`');
     if !path.starts_with('/') || path.contains(strange) {

@@ -1,38 +1,38 @@
-//! What the engine is given, and which line of the file each of its steps stands for.
+//! The text that the engine is given, and the line of the file for which each of its steps stands.
 
 use std::collections::BTreeMap;
 
 use super::{Base, Dockerfile, Image, Refused, expansion::Expansion, lines, report::refused};
 
-/// A text for the engine.
+/// The text of a Dockerfile for the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToBuild {
-    /// One instruction a line.
+    /// The instructions, one on each line.
     pub text: String,
-    /// What each instruction stands for; `None` for one of the host's own.
+    /// The instruction of the file for each step; `None` for one of the host's own.
     pub steps: Vec<Option<Shown>>,
-    /// Lines of the text before the first instruction.
+    /// How many lines of the text stand before the first instruction.
     pub head: usize,
 }
 
-/// An instruction of the file.
+/// An instruction of the file, as messages show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// The line on which it begins, from 1.
+    /// The line on which the instruction begins, from 1.
     pub line: usize,
-    /// As people wrote it, on one line.
+    /// The instruction as its author wrote it, on one line.
     pub text: String,
 }
 
 impl ToBuild {
-    /// The line of the file that a line of the text stands for, both from 1.
+    /// Returns the line of the file for which a line of the text stands, both counted from 1.
     #[must_use]
     pub fn line(&self, of_text: usize) -> Option<usize> {
         let step = of_text.checked_sub(self.head + 1)?;
         self.steps.get(step)?.as_ref().map(|shown| shown.line)
     }
 
-    /// Whether a step, counted from 0, begins a stage.
+    /// Returns whether a step, counted from 0, begins a stage.
     #[must_use]
     pub fn begins_stage(&self, step: usize) -> bool {
         let instruction = self.text.lines().nth(self.head + step);
@@ -47,13 +47,13 @@ impl ToBuild {
 }
 
 impl Dockerfile {
-    /// What the engine is to build: `bases` holds every image of [`images`](Self::images), `trees`
-    /// the image with the tree for every mode of [`modes`](Self::modes), and the layers of every
+    /// Returns the text that the engine is to build. `bases` holds every image of [`images`](Self::images),
+    /// and `trees` the image with the tree for every mode of [`modes`](Self::modes). The layers of every
     /// stage carry `labels`, by name and value.
     ///
     /// # Errors
-    /// [`Refused`] for an image that is not in there, and for a line that becomes too long with the
-    /// variables of the images.
+    /// [`Refused`] for an image that is not in `bases` or `trees`, and for a line that becomes too long
+    /// with the variables of the images.
     pub fn to_build(
         &self,
         bases: &BTreeMap<String, Base>,
@@ -97,7 +97,7 @@ impl Dockerfile {
                 text: step.shown.clone(),
             };
             built.push(&format!("{} {arguments}", step.keyword), Some(shown));
-            // Set anew after each label of the file's own, which could say something else.
+            // The host's labels are set again after each label of the file, which could have changed them.
             if matches!(step.keyword.as_str(), "FROM" | "LABEL") {
                 built.push(&format!("LABEL{labels}"), None);
             }
@@ -105,8 +105,8 @@ impl Dockerfile {
         Ok(built)
     }
 
-    /// Variables of the platform that an `ARG` before the first stage relies on, declared: engines
-    /// know none of them.
+    /// Returns declarations of the platform's variables that an `ARG` before the first stage uses. Engines
+    /// know none of these variables there.
     fn declarations(&self) -> Vec<String> {
         let early = self.steps.iter().take_while(|step| step.keyword == "ARG");
         let early: Vec<&str> = early.map(|step| step.before.as_str()).collect();

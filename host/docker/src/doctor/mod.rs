@@ -1,4 +1,4 @@
-//! What `doctor` says about the engine.
+//! The findings of `doctor` about the engine.
 
 pub(crate) mod trial;
 mod trial_network;
@@ -21,16 +21,16 @@ const ENGINE: &str = "container engine";
 const RUNTIME: &str = "gVisor runtime";
 const SOCKETS: &str = "network none";
 const BUILDS: &str = "builds";
-/// How to come by an engine that [`version`] does not warn of.
+/// The advice on how to get an engine that [`version`] does not warn of.
 const INSTALL: &str = "install Docker 23 or newer and start it (Debian 13: apt install docker.io; Debian 12 packages 20.10.24, which can lock up, so take docker-ce from Docker's own packages there)";
-/// The first release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
+/// The first gVisor release that runs with its own network on kernels from 6.11 on (gVisor issue 10704).
 const REPAIRED_RELEASE: u32 = 20_240_801;
 
-/// Marks what a trial of doctor makes, in place of a host's id.
+/// The value of the host's label on what doctor's trials make, in place of a host's id.
 const LABEL: &str = "doctor";
 
-/// Looks at the engine behind `socket`, at its gVisor, and at the firewall. What it says of gVisor and
-/// of builds was seen: a container ran, an image was built. Leaves nothing behind.
+/// Looks at the engine behind `socket`, at its gVisor, and at the firewall. The findings on gVisor and
+/// builds come from trials: a container ran, and an image was built. Leaves nothing behind.
 pub async fn diagnose(socket: &Path) -> Vec<Finding> {
     let engine = Engine::new(socket.to_owned());
     let info = match info(&engine).await {
@@ -39,7 +39,8 @@ pub async fn diagnose(socket: &Path) -> Vec<Finding> {
             let kind = std::os::unix::net::UnixStream::connect(socket)
                 .err()
                 .map(|error| error.kind());
-            // What can be looked at without an engine is, so that one run tells all there is to do.
+            // Without an engine, doctor still checks all that needs none, so that one call shows all there
+            // is to do.
             return vec![
                 away(socket, kind, message),
                 gvisor_alone().await,
@@ -56,8 +57,8 @@ pub async fn diagnose(socket: &Path) -> Vec<Finding> {
     findings
 }
 
-/// An engine that does not answer: because of this user's rights, because there is none, or because
-/// it does not run.
+/// Returns the finding on an engine that does not answer: this user has no right to ask it, there is none,
+/// or it does not run.
 fn away(socket: &Path, kind: Option<ErrorKind>, message: String) -> Finding {
     let place = socket.display();
     match kind {
@@ -84,7 +85,7 @@ fn away(socket: &Path, kind: Option<ErrorKind>, message: String) -> Finding {
     }
 }
 
-/// A gVisor that no engine was asked about.
+/// Returns the finding on gVisor when no engine could be asked about it.
 async fn gvisor_alone() -> Finding {
     match release("runsc").await {
         Some(release) => Finding::fine(
@@ -127,8 +128,9 @@ fn version(info: &SystemInfo) -> Finding {
     )
 }
 
-/// Releases in which an end that meets a start on the same network can stop both for good, and with
-/// them all that comes after: mended in 20.10.27 and 23.0.
+/// Returns whether this release can lock up: if the end of one container meets the start of another on the
+/// same network, both can stop for good, and with them all that comes after. Releases 20.10.27 and 23.0
+/// mended this.
 fn locks_up(version: &str) -> bool {
     let mut parts = version
         .split(|letter: char| !letter.is_ascii_digit())
@@ -160,7 +162,7 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             ),
         );
     };
-    // A registration by type has no path; the engine finds the program itself.
+    // A registration by type has no path: the engine finds the program itself.
     let path = runtime.path.as_deref().filter(|path| !path.is_empty());
     let Some(release) = release(path.unwrap_or("runsc")).await else {
         return Finding::broken(
@@ -169,7 +171,8 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
             "install gVisor's runsc anew and correct its path in the engine's daemon.json",
         );
     };
-    // What it does counts: a script may stand between, and give it what it lacks.
+    // Only the trial counts: a script may stand between the engine and runsc, and add what runsc itself
+    // lacks.
     let error = match run_sandbox(engine).await {
         Ok(said) => return ran(release, &said),
         Err(error) => error,
@@ -194,11 +197,11 @@ async fn gvisor(engine: &Engine, info: &SystemInfo) -> Finding {
     )
 }
 
-/// The way to a registration that the next look has nothing against, whichever release a
-/// distribution brings.
+/// Returns the command that registers gVisor so that the next look finds nothing wrong, for every release
+/// that a distribution packages.
 ///
-/// A new registration takes the place of the old one whole, so the arguments that it has are named
-/// again: without them what worked before would not any more.
+/// A new registration replaces the old one whole. So the command repeats the arguments of the old one:
+/// without them, what worked before would not work any more.
 fn registration(kernel: &str, has: &[String]) -> String {
     let is_about = |argument: &str, name: &str| argument.trim_start_matches('-').starts_with(name);
     let mut arguments = vec!["--host-uds=create"];
@@ -213,7 +216,7 @@ fn registration(kernel: &str, has: &[String]) -> String {
     format!("runsc install -- {}", arguments.join(" "))
 }
 
-/// Runs a sandbox as a program would be: on an internal network, within limits.
+/// Runs a sandbox in the same way as a program: on an internal network, within limits.
 async fn run_sandbox(engine: &Engine) -> Result<String, TrialError> {
     let network = trial_network::make(engine, DockerConfig::default().subnet_pool).await?;
     let said = trial::run(engine, "runsc", &network, LABEL).await;
@@ -221,7 +224,7 @@ async fn run_sandbox(engine: &Engine) -> Result<String, TrialError> {
     said
 }
 
-/// Judges what a sandbox said of its kernel.
+/// Returns the finding for what a sandbox said of its kernel.
 fn ran(release: u32, said: &str) -> Finding {
     match look::gvisor_start(said) {
         Some(_gvisor) => Finding::fine(
@@ -236,8 +239,8 @@ fn ran(release: u32, said: &str) -> Finding {
     }
 }
 
-/// Programs without a network answer on a socket, which gVisor has to make on the host for them. A
-/// host can do without.
+/// Returns the finding on sockets. Programs without a network answer on a socket, which gVisor has to make
+/// on the machine for them. A host can do without such programs.
 fn sockets(info: &SystemInfo) -> Option<Finding> {
     let runtime = info.runtimes.as_ref()?.get("runsc")?;
     if makes_sockets(runtime) {
@@ -260,7 +263,8 @@ fn makes_sockets(runtime: &Runtime) -> bool {
         .is_some_and(|value| value == "create" || value == "all")
 }
 
-/// Builds an image with a step that writes: the engine runs steps by its default runtime.
+/// Checks builds by building an image with a step that writes. The engine runs steps by its default
+/// runtime.
 async fn builds(engine: &Engine, info: &SystemInfo) -> Finding {
     match trial::steps(engine, info, LABEL).await {
         Ok(said) if look::gvisor_start(&said).is_some() => Finding::fine(
@@ -316,7 +320,7 @@ fn limits(info: &SystemInfo) -> Finding {
     )
 }
 
-/// The day of the release, such as `20221219`, out of `runsc --version`.
+/// Reads the day of the release, such as `20221219`, from the output of `runsc --version`.
 async fn release(path: &str) -> Option<u32> {
     let output = Command::new(path)
         .arg("--version")
@@ -410,7 +414,7 @@ mod tests {
 
     #[test]
     fn nothing_is_recommended_that_is_warned_of() {
-        // The one release that the advice names as not to be taken.
+        // 20.10.24 is the one release that the advice warns of.
         assert!(locks_up("20.10.24"));
         assert!(INSTALL.contains("20.10.24, which can lock up"));
         assert!(!locks_up("23.0.0"));

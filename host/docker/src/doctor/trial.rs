@@ -1,14 +1,15 @@
-//! Trials: what this engine really does, seen before anything relies on it.
+//! Trials: they show what this engine really does, before anything relies on it.
 //!
 //! ```text
 //! steps: build an image with one step that leaves a file ─► is the file in the image? whose kernel ran it?
 //! run:   a container by a runtime, on a network of its own ─► whose kernel ran it?
 //! ```
 //!
-//! Settings don't tell: gVisor releases of 2023 and later keep what is written to a container's root in
-//! an overlay of the sandbox unless they are told otherwise, so the engine, which commits each step
-//! of a build, finds nothing, says nothing, and gives an image without what the step made. A trial
-//! leaves nothing behind; an image that a crash leaves carries the label by which builds are collected.
+//! The engine's settings don't tell this. gVisor releases of 2023 and later keep what is written to a
+//! container's root in an overlay of the sandbox unless they are told otherwise. The engine, which commits
+//! each step of a build, then finds nothing, reports nothing, and makes an image without the step's files.
+//! A trial leaves nothing behind. If a crash leaves the image of a trial, the image carries the label by
+//! which builds are collected.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,26 +32,26 @@ use hersh_sandbox::Unavailable;
 
 use crate::names::LAYER_LABEL;
 
-/// How long a trial may take: a busy machine starts a sandbox within seconds.
+/// How long a trial may take: even a busy machine starts a sandbox within seconds.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the removal of what it made may take, after that.
+/// How long the removal of the trial's image and container may take, after the trial.
 const REMOVAL: Duration = Duration::from_secs(20);
-/// Memory of a trial, bytes: what it takes is the sandbox's own.
+/// The memory of a trial, bytes: the memory that it takes is that of the sandbox itself.
 pub(super) const MEMORY_BYTES: i64 = 256 * 1024 * 1024;
 /// The file that the step of a trial build leaves.
 const LEFT: &str = "/left-by-a-step";
-/// The most that is kept of what a trial prints, bytes.
+/// The most that is kept of the output of a trial, bytes.
 const SAID_BYTES: usize = 32 * 1024;
 
-/// The way to an engine whose steps leave what they write.
+/// The advice on how to get an engine whose builds keep what their steps write.
 pub(super) const MEND: &str = "give builds a registration of their own that keeps what is written to the root: \
      run 'runsc install --runtime=runsc-build -- --overlay2=none' (with the other arguments of 'runsc', if it has any), \
      set \"default-runtime\": \"runsc-build\" in the engine's daemon.json, and restart the engine";
 
-/// Why a trial did not show what it was made for.
+/// Why a trial did not show what it was to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TrialError {
-    /// A step ended well, and what it wrote is not in the image.
+    /// A step ended well, but its file is not in the image.
     #[error(
         "what a step of a build writes is not in the image (steps run by the engine's runtime '{runtime}'): {MEND}"
     )]
@@ -58,18 +59,18 @@ pub(crate) enum TrialError {
         /// The engine's default runtime.
         runtime: String,
     },
-    /// The engine could not do it.
+    /// The engine could not do the trial.
     #[error("a trial {what} failed: {message}")]
     Failed {
-        /// `build` or `run`.
+        /// The kind of trial: `build` or `run`.
         what: &'static str,
         /// What the engine said.
         message: String,
     },
-    /// It did not end.
+    /// The trial did not end in time.
     #[error("a trial {what} did not end within {} s", LIMIT.as_secs())]
     Late {
-        /// `build` or `run`.
+        /// The kind of trial: `build` or `run`.
         what: &'static str,
     },
     /// The engine does not answer.
@@ -77,19 +78,20 @@ pub(crate) enum TrialError {
     Unavailable(#[from] Unavailable),
 }
 
-/// The last engine that a trial build succeeded on, by its [`key`].
+/// The last engine on which a trial build succeeded, as the [`key`] of that engine.
 #[derive(Default)]
 pub(crate) struct TrialRecord(Mutex<Option<String>>);
 
 impl Inner {
-    /// Makes sure that what steps of builds write is in the image, by a trial build on each engine
-    /// that was not seen yet. Builds that ask meanwhile wait for the one trial.
+    /// Makes sure that the image holds what steps of builds write, by a trial build on each engine that was
+    /// not tried yet. Builds that ask meanwhile wait for the one trial.
     ///
     /// # Errors
     /// [`TrialError`]; the next call tries again.
     pub(crate) async fn prove_steps(self: &Arc<Self>) -> Result<(), TrialError> {
-        // Run detached: if the build that asks is cancelled, dropping the trial would leave its
-        // container to nobody, and the next build would have to begin it again.
+        // The trial runs in a task of its own. If the build that asks is cancelled, a trial inside its
+        // future would be dropped: nobody would remove the trial's container, and the next build would have
+        // to begin the trial again.
         let inner = Arc::clone(self);
         let trial = tokio::spawn(async move { inner.prove().await });
         trial.await.unwrap_or_else(|error| {
@@ -122,8 +124,8 @@ impl Inner {
     }
 }
 
-/// All that decides how an engine runs a step. The file of the runtime is in it, since an upgrade of
-/// gVisor changes what a step leaves without a word of the engine.
+/// Returns a text of all that decides how an engine runs a step. The state of the runtime's file is part of
+/// it: an upgrade of gVisor changes what a step leaves, and the engine says nothing of the upgrade.
 fn key(info: &SystemInfo) -> String {
     let name = info.default_runtime.as_deref().unwrap_or_default();
     let runtime = info.runtimes.as_ref().and_then(|all| all.get(name));
@@ -138,7 +140,8 @@ fn key(info: &SystemInfo) -> String {
     )
 }
 
-/// What the kernel says that ran a step, once the file that the step made was found in the image.
+/// Does a trial build and returns what the probe said of the kernel that ran the step, once the step's file
+/// was found in the image.
 pub(crate) async fn steps(
     engine: &Engine,
     info: &SystemInfo,
@@ -161,7 +164,7 @@ pub(crate) async fn steps(
     said
 }
 
-/// What the kernel says that runs a container by `runtime` on the network `network`.
+/// Runs a container by `runtime` on the network `network`, and returns what the probe said of the kernel.
 pub(super) async fn run(
     engine: &Engine,
     runtime: &str,
@@ -191,8 +194,8 @@ pub(super) async fn run(
     said
 }
 
-/// What a trial has made so far. It stands outside of the trial's own future: one that is late is
-/// dropped where it stands, and would leave container and image to nobody.
+/// What a trial has made so far. This record stands outside of the trial's own future: the future of a late
+/// trial is dropped, and without the record nobody would remove its container and image.
 #[derive(Default)]
 struct Made {
     image: Option<String>,
@@ -200,7 +203,7 @@ struct Made {
 }
 
 impl Made {
-    /// Removes all of it. A failure changes nothing about what was seen.
+    /// Removes the image and the container. A failure does not change the result of the trial.
     async fn remove(self, engine: &Engine) {
         let removal = remove(engine, self.container.as_deref(), self.image.as_deref());
         if tokio::time::timeout(REMOVAL, removal).await.is_err() {
@@ -222,14 +225,14 @@ async fn within(
         .unwrap_or(Err(TrialError::Late { what }))
 }
 
-/// Builds the image; its id and what its step printed.
+/// Builds the image and returns its id and the output of its step.
 async fn build(engine: &Engine, label: &str) -> Result<(String, String), TrialError> {
     let dockerfile = format!(
         "FROM scratch\nLABEL {LAYER_LABEL}={label}\nCOPY probe /probe\nRUN [\"/probe\", \"{LEFT}\"]\n"
     );
     let options = BuildImageOptions {
         dockerfile: "Dockerfile".to_owned(),
-        // What the engine remembers of an earlier trial proves nothing.
+        // A step from the engine's cache would prove nothing: the engine would not run it now.
         nocache: true,
         rm: true,
         forcerm: true,
@@ -260,7 +263,7 @@ async fn build(engine: &Engine, label: &str) -> Result<(String, String), TrialEr
     Ok((image, said))
 }
 
-/// Makes an image of the probe alone, without a build; its id.
+/// Makes an image of the probe alone, without a build, and returns its id.
 async fn import(engine: &Engine, label: &str) -> Result<String, TrialError> {
     let options = bollard::query_parameters::CreateImageOptions {
         from_src: Some("-".to_owned()),
@@ -282,7 +285,7 @@ async fn import(engine: &Engine, label: &str) -> Result<String, TrialError> {
     })
 }
 
-/// A tar of files by name, mode and content.
+/// Makes a tar archive of files, each given as name, mode and content.
 pub(crate) fn tree(files: &[(&str, u32, &[u8])]) -> Result<bytes::Bytes, TrialError> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, mode, content) in files {
@@ -325,7 +328,7 @@ async fn create(
     Ok(created.id)
 }
 
-/// Whether the file of the step is in the image that a container was made of.
+/// Returns whether the step's file is in the image from which `container` was made.
 async fn is_left(engine: &Engine, container: &str) -> Result<bool, TrialError> {
     let options = ContainerArchiveInfoOptions {
         path: LEFT.to_owned(),
@@ -345,7 +348,7 @@ async fn is_left(engine: &Engine, container: &str) -> Result<bool, TrialError> {
     }
 }
 
-/// Starts a container and waits for its end; what it printed.
+/// Starts a container, waits for its end, and returns its output.
 async fn print(engine: &Engine, container: &str) -> Result<String, TrialError> {
     let failed = |error| failed("run", engine.fault(&error));
     let client = engine.client().await?;

@@ -1,4 +1,4 @@
-//! The network of a trial: internal, as that of a program, and gone with it.
+//! The network of a trial: internal, like that of a program, and removed with the trial.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -11,9 +11,10 @@ use crate::{
 };
 use hersh_sandbox::StartError;
 
-/// Makes an internal network on a free subnet of `pool`; its name.
+/// Makes an internal network on a free subnet of `pool` and returns its name.
 pub(super) async fn make(engine: &Engine, pool: Ipv4Addr) -> Result<String, TrialError> {
-    // Two at once must not meet; a name of a bridge has at most 15 characters.
+    // Two trials at the same time must not use the same name, and a bridge's name has at most 15
+    // characters.
     let id = std::process::id();
     let name = format!("hersh-doctor-{id}");
     let client = engine.client().await?;
@@ -25,7 +26,7 @@ pub(super) async fn make(engine: &Engine, pool: Ipv4Addr) -> Result<String, Tria
     Ok(name)
 }
 
-/// Removes the network. A failure is told, and changes nothing about what was seen.
+/// Removes the network. A failure is logged, and does not change the result of the trial.
 pub(super) async fn remove(engine: &Engine, name: &str) {
     let Ok(client) = engine.client().await else {
         return;

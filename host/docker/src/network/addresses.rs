@@ -1,9 +1,10 @@
-//! The address of a sandbox on its network: ever the next one that nobody has.
+//! Gives each sandbox on a network the next address that nobody has.
 //!
-//! An engine gives the lowest that is free. What one container has left would be the next one's at
-//! once, while the host still takes it for the first one's program: requests with what they carry
-//! would come to a stranger. Here an address comes again only after all others, and never while a
-//! container is there that had it: the host removes one only after it was told of its end.
+//! An engine would give the lowest free address. Then the next container would get the address of a
+//! container that just ended, while the host still takes it for the address of the old program. Requests,
+//! with all data in them, would go to a wrong program. Here an address comes again only after all others,
+//! and never while a container exists that had it: the host removes a container only after it was told of
+//! the container's end.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,29 +17,30 @@ use bollard::models::{ContainerSummary, NetworkInspect};
 use hersh_base::locked::locked;
 use hersh_sandbox::StartError;
 
-/// How often a start tries another address when somebody else has taken the one it was given, such as
-/// another host on the same engine.
+/// How often a start tries another address when somebody else has taken its address, such as another host
+/// on the same engine.
 pub(crate) const ATTEMPTS: usize = 4;
 
-/// Where the addresses of each network stand; it begins anywhere, so that hosts on one engine don't
-/// meet.
+/// The number of the last address that was given out, for each network. The first number is random, so that
+/// hosts on one engine seldom choose the same address.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(Mutex<HashMap<String, u32>>);
 
-/// The addresses of one network, and which of them somebody has.
+/// The addresses of one network, and those of them that somebody has.
 #[derive(Clone, Debug)]
 pub(crate) struct Subnet {
     /// The address of the network itself.
     base: u32,
-    /// How many addresses there are.
+    /// How many addresses the network has.
     size: u32,
     taken: HashSet<Ipv4Addr>,
 }
 
 impl Addresses {
-    /// The next address of a network that nobody has; `None` if there is none.
+    /// Returns the next address of a network that nobody has; `None` if there is none.
     pub(super) fn next(&self, network: &str, subnet: &Subnet) -> Option<Ipv4Addr> {
-        // All but the network's own, the bridge's, which is the first, and the broadcast's.
+        // All addresses except the network's own, the bridge's, which is the first, and the broadcast
+        // address.
         let count = subnet.size.checked_sub(3).filter(|count| *count > 0)?;
         let mut places = locked(&self.0);
         let place = places
@@ -53,7 +55,8 @@ impl Addresses {
 }
 
 impl Subnet {
-    /// The addresses of a network, with those that its members have; `None` if it has no plan of them.
+    /// Reads the addresses of a network and those that its members have; `None` if the network has no plan
+    /// of addresses.
     pub(super) fn of(network: &NetworkInspect) -> Option<Self> {
         let plans = network.ipam.as_ref()?.config.as_ref()?;
         let (base, bits) = plans.first()?.subnet.as_deref()?.split_once('/')?;
@@ -69,7 +72,7 @@ impl Subnet {
         })
     }
 
-    /// Leaves out what these containers have or had, whether or not they run.
+    /// Takes out the addresses that these containers have or had, whether or not they run.
     pub(crate) fn leave_out(&mut self, containers: &[ContainerSummary]) {
         let settings = containers
             .iter()
@@ -83,12 +86,12 @@ impl Subnet {
     }
 }
 
-/// Whether a start failed since somebody else has the address.
+/// Returns whether a start failed because somebody else has the address.
 pub(crate) fn is_taken(error: &StartError) -> bool {
     matches!(error, StartError::Failed { message, .. } if message.contains("ddress already in use"))
 }
 
-/// An address as the engine writes it, alone or with the length of its prefix.
+/// Reads an address as the engine writes it, alone or with the length of its prefix.
 fn address(text: &str) -> Option<Ipv4Addr> {
     text.split('/').next()?.parse().ok()
 }

@@ -1,9 +1,9 @@
-//! What the kernel remembers of connections that sandboxes opened to the outside.
+//! Makes the kernel forget the connections that sandboxes opened to the outside.
 //!
-//! A sandbox goes without a word to whom it talked to, and the kernel keeps an established connection
-//! for five days. The firewall bounds how many one address may have, so without this module a program
-//! could fill the machine's table by starting again and again, and whoever gets its address later
-//! would find the bound used up.
+//! A sandbox ends without telling its peers, and the kernel keeps an established connection in its table
+//! for five days. The firewall bounds how many connections one address may have. Without this module, a
+//! program could fill the machine's table by starting again and again, and the next sandbox with the same
+//! address would find the bound used up.
 //!
 //! ```text
 //! list(entries whose source is the address) ─► delete each
@@ -34,12 +34,12 @@ use hersh_sandbox::property::network_name;
 
 /// How long the kernel may take for one piece of its list.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Entries that are deleted at once: far more than the firewall lets one address have.
+/// The most entries that are deleted at once: far more than the firewall lets one address have.
 const ENTRIES_MAX: usize = 16_384;
 /// Bytes of one message to or from the kernel.
 const MESSAGES_BYTES: usize = 32 * 1024;
 
-/// `NFNL_SUBSYS_CTNETLINK` with `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE`.
+/// The messages `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE` of `NFNL_SUBSYS_CTNETLINK`.
 const GET: u16 = 0x101;
 const DELETE: u16 = 0x102;
 const NLMSG_ERROR: u16 = 2;
@@ -50,7 +50,7 @@ const HEADER_BYTES: usize = 16;
 /// `struct nfgenmsg`: `AF_INET`, version 0, no resource.
 const FAMILY: [u8; 4] = [2, 0, 0, 0];
 
-/// `NLA_F_NESTED`, and what is left of a type without it and its kin.
+/// `NLA_F_NESTED`, and the mask that leaves an attribute's type without this flag and others.
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
 const CTA_TUPLE_ORIG: u16 = 1;
@@ -60,7 +60,7 @@ const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
-/// Of the tuple only the source counts.
+/// The flag by which the kernel compares only the source of the tuple.
 const SOURCE_ONLY: u32 = 1;
 
 /// The addresses of the containers that may open connections to the outside.
@@ -68,7 +68,7 @@ const SOURCE_ONLY: u32 = 1;
 pub(crate) struct Flows(Mutex<HashMap<ContainerId, Ipv4Addr>>);
 
 impl Flows {
-    /// Remembers where a running container is, if it may open any.
+    /// Remembers the address of a running container, if the container may open connections to the outside.
     pub(crate) fn note(&self, container: &ContainerId, settings: Option<&NetworkSettings>) {
         let networks = settings.and_then(|it| it.networks.as_ref());
         let egress = format!("hersh-{}-", network_name(NetworkMode::Egress));
@@ -81,7 +81,7 @@ impl Flows {
         }
     }
 
-    /// Lets the kernel forget the connections of a container that has ended.
+    /// Makes the kernel forget the connections of a container that has ended.
     pub(crate) async fn end(&self, container: &str) {
         let mut found = None;
         self.addresses().retain(|id, address| {
@@ -104,7 +104,7 @@ impl Flows {
     }
 }
 
-/// Deletes what the kernel's table of connections holds of those that `source` opened.
+/// Deletes the entries of the kernel's table for connections that `source` opened.
 fn forget(source: Ipv4Addr) -> io::Result<()> {
     let kernel = socket_with(
         AddressFamily::NETLINK,
@@ -122,11 +122,11 @@ fn forget(source: Ipv4Addr) -> io::Result<()> {
         }
         messages.extend(message(DELETE, NLM_F_REQUEST, entry));
     }
-    // What is gone meanwhile is answered with an error that nobody reads.
+    // For an entry that is gone meanwhile, the kernel answers with an error. Nobody reads that error.
     send(&kernel, &messages)
 }
 
-/// The entries of connections that `source` opened, each as the attributes that name it.
+/// Lists the entries of connections that `source` opened, each as the attributes that name it.
 fn list(kernel: &OwnedFd, source: Ipv4Addr) -> io::Result<Vec<Vec<u8>>> {
     send(
         kernel,
@@ -148,7 +148,7 @@ fn list(kernel: &OwnedFd, source: Ipv4Addr) -> io::Result<Vec<Vec<u8>>> {
                 }
                 _entry => {
                     let attributes = body.get(FAMILY.len()..).unwrap_or_default();
-                    // Older kernels list all.
+                    // Older kernels ignore the filter and list the entries of all sources.
                     if found.len() < ENTRIES_MAX && source_of(attributes) == Some(source) {
                         found.push(name_of(attributes));
                     }
@@ -166,7 +166,7 @@ fn send(kernel: &OwnedFd, messages: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The attributes that ask for the entries of one source.
+/// Returns the attributes that ask for the entries of one source.
 fn wish(source: Ipv4Addr) -> Vec<u8> {
     let address = attribute(CTA_IP_V4_SRC, &source.octets());
     let tuple = attribute(NESTED | CTA_TUPLE_IP, &address);
@@ -183,14 +183,14 @@ fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
     bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
-    // Sequence and sender.
+    // The sequence number and the sender.
     bytes.extend([0; 8]);
     bytes.extend(FAMILY);
     bytes.extend(attributes);
     bytes
 }
 
-/// One attribute, padded to four bytes.
+/// Returns one attribute, padded to four bytes.
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -199,7 +199,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The type and body of the first message, and those behind it.
+/// Returns the type and body of the first message, and the bytes behind it.
 fn first_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*bytes.first_chunk()?);
     let length = usize::try_from(length).ok()?;
@@ -209,7 +209,7 @@ fn first_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, rest))
 }
 
-/// The value of the first attribute of this type.
+/// Returns the value of the first attribute of this type.
 fn value(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
@@ -228,7 +228,7 @@ fn source_of(attributes: &[u8]) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(*address.first_chunk::<4>()?))
 }
 
-/// What names an entry among all others.
+/// Returns the attributes that tell an entry from all others.
 fn name_of(attributes: &[u8]) -> Vec<u8> {
     let tuple = value(attributes, CTA_TUPLE_ORIG).unwrap_or_default();
     let mut name = attribute(NESTED | CTA_TUPLE_ORIG, tuple);

@@ -1,7 +1,7 @@
-//! On which addresses a sandbox listens, as the machine's kernel lists it.
+//! Lists the addresses on which a sandbox listens, as the machine's kernel shows them.
 //!
-//! A sandbox that uses the machine's network stack has its sockets in the network namespace of its
-//! container. One with gVisor's own stack shows none there.
+//! The sockets of a sandbox that uses the machine's network stack are in the network namespace of its
+//! container. A sandbox with gVisor's own stack has no sockets there.
 
 use std::{
     fs::File,
@@ -19,26 +19,28 @@ const LIST_BYTES_MAX: u64 = 256 * 1024;
 const LISTENS: &str = "0A";
 
 impl Inner {
-    /// The addresses on which the instance listens, as far as they can be seen; none otherwise.
+    /// Returns the addresses on which the instance listens, as far as they can be seen, and no addresses
+    /// otherwise.
     pub(crate) async fn listeners(&self, instance: &InstanceId) -> Vec<SocketAddr> {
         let Some(process) = self.first_process(instance).await else {
             return Vec::new();
         };
         let read = tokio::task::spawn_blocking(move || of_process(process));
         let seen = read.await.unwrap_or_default();
-        // If it ended meanwhile, its number may stand for a process of somebody else.
+        // If the process ended meanwhile, another process may have its number now, and the list may be that
+        // one's.
         let is_same = self.first_process(instance).await == Some(process);
         if is_same { seen } else { Vec::new() }
     }
 
-    /// The machine's number of the instance's first process, while it runs.
+    /// Returns the machine's number of the instance's first process, while that process runs.
     async fn first_process(&self, instance: &InstanceId) -> Option<i64> {
         let state = self.find(instance).await.ok()??.inspected.state?;
         state.pid.filter(|pid| *pid > 0)
     }
 }
 
-/// What listens in the network namespace of a process.
+/// Returns the addresses on which sockets listen in the network namespace of a process.
 fn of_process(process: i64) -> Vec<SocketAddr> {
     let list = |name: &str| -> io::Result<String> {
         let file = File::open(format!("/proc/{process}/net/{name}"))?;
@@ -51,7 +53,7 @@ fn of_process(process: i64) -> Vec<SocketAddr> {
     lists.iter().flat_map(|list| listening(list)).collect()
 }
 
-/// Reads the kernel's list of sockets.
+/// Reads the listening sockets from the kernel's list of sockets.
 fn listening(list: &str) -> impl Iterator<Item = SocketAddr> {
     list.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);

@@ -1,15 +1,15 @@
-//! The networks of the sandboxes: a few bridges that many share, none of whose members reaches
-//! another or the host.
+//! The networks of the sandboxes: a few bridges that many sandboxes share. No member of a bridge reaches
+//! another member or the host.
 //!
 //! | network | members reach | closed by |
 //! |---|---|---|
 //! | `hersh-internal-N`, bridge `hershN` | nobody | an internal network, no traffic between members, firewall |
 //! | `hersh-egress-N`, bridge `hersheN` | the internet | no traffic between members, firewall |
 //!
-//! The host reaches all of them. One network holds [`MEMBERS_MAX`](crate::MEMBERS_MAX): a Linux bridge takes 1,023
-//! ports, a /22 has 1,021 addresses for members, and starts under way are not among the members yet.
-//! The next network is made when one is full, each a /22 of the pool. Which address a member gets is
-//! said in [`addresses`](super::addresses).
+//! The host reaches all members. One network holds [`MEMBERS_MAX`](crate::MEMBERS_MAX) members: a Linux
+//! bridge takes 1,023 ports, a /22 has 1,021 addresses for members, and starts under way are not counted as
+//! members yet. When all networks are full, the next one is made, on a /22 of the pool.
+//! [`addresses`](super::addresses) says which address a member gets.
 
 pub(crate) mod addresses;
 pub(crate) mod firewall;
@@ -35,7 +35,7 @@ use hersh_sandbox::{Contract, StartError, Violation, property::network_name};
 
 /// The most networks of one kind.
 const NETWORKS: u8 = subnets::SUBNETS;
-/// How often one start makes a network that is gone when it is looked at.
+/// How often one start makes a network anew that is gone when the start looks at it.
 const MAKINGS_MAX: usize = 5;
 pub(super) const NETWORK_LABEL: &str = "hersh.network";
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
@@ -43,17 +43,18 @@ pub(super) const BRIDGE: &str = "com.docker.network.bridge.name";
 
 /// The network that a container is to be attached to, with the settings that its mode promises.
 pub(super) struct SandboxNetwork {
-    /// The engine's name.
+    /// The engine's name of the network.
     pub(super) name: String,
     pub(super) mode: NetworkMode,
-    /// The bridge on the host; `None` without a network.
+    /// The bridge on the machine; `None` without a network.
     pub(super) bridge: Option<String>,
-    /// Its addresses; `None` without a network.
+    /// The addresses of the network; `None` without a network.
     pub(super) subnet: Option<Subnet>,
 }
 
 impl SandboxNetwork {
-    /// Sees to it that nothing behind the bridge reaches the host. Nothing may start before.
+    /// Closes the bridge, so that no sandbox behind it reaches the host. No container may start before
+    /// that: its program could reach the host.
     pub(super) async fn close(&self) -> Result<(), StartError> {
         match &self.bridge {
             Some(bridge) => firewall::close(bridge).await,
@@ -61,7 +62,7 @@ impl SandboxNetwork {
         }
     }
 
-    /// The address of one more member; `None` without a network.
+    /// Returns the address for one more member; `None` without a network.
     pub(super) fn next_address(
         &self,
         addresses: &Addresses,
@@ -80,7 +81,7 @@ impl SandboxNetwork {
     }
 }
 
-/// Finds a network of this mode with room, or makes one.
+/// Finds a network of this mode that has room for a member, or makes one.
 pub(super) async fn ensure(
     client: &Docker,
     fault: impl Fn(&bollard::errors::Error) -> Fault,
@@ -118,7 +119,7 @@ pub(super) async fn ensure(
     })
 }
 
-/// The network, made if it is not there. One that somebody removes again is made again.
+/// Returns the network, and makes it if it is not there. If somebody removes it again, it is made again.
 async fn found_or_made(
     client: &Docker,
     fault: &impl Fn(&bollard::errors::Error) -> Fault,
@@ -190,7 +191,7 @@ fn request(mode: NetworkMode, number: u8, name: &str, base: Ipv4Addr) -> Network
     }
 }
 
-/// A network with the right name may have been made by anybody.
+/// Checks the settings of a network. A network with the right name may have been made by anybody.
 fn check(network: &NetworkInspect, mode: NetworkMode, number: u8) -> Result<(), StartError> {
     let option = |name: &str| network.options.as_ref().and_then(|it| it.get(name));
     let bridge = bridge_name(mode, number);

@@ -1,8 +1,8 @@
-//! The ports of a bridge, one for each sandbox on it: kept apart from each other.
+//! Isolates the ports of a bridge from each other. Each sandbox on the bridge has one port.
 //!
-//! Sandboxes come and go on the same bridge, so a port that is listed may be gone when it is looked
-//! at. That is no failure of the start that looks. But what is gone may also only have another name,
-//! so the list is read again until one of its rounds found every port that it names.
+//! Sandboxes come and go on the same bridge, so a listed port may be gone when it is looked at. That is no
+//! failure of the start that isolates the ports. But the port may also only have got another name, and
+//! would then not be isolated. So the list is read again until one round finds every port that it lists.
 
 use std::{
     io::{self, ErrorKind},
@@ -12,17 +12,17 @@ use std::{
 
 use rustix::io::Errno;
 
-/// How often the list is read. A round is short, so few of them meet an end; a port that is listed
-/// and never there is a kernel without the switch.
+/// The most rounds of reading the list. A round is short, so a port seldom ends within one. If a listed
+/// port is never found, the kernel lacks the switch.
 const ROUNDS_MAX: usize = 100;
-/// The rest between two rounds: a port that ends is off the list soon.
+/// The rest between two rounds. A port that ends vanishes from the list soon.
 const REST: Duration = Duration::from_millis(2);
 
-/// Isolates every port of the bridge from every other one, whatever protocol they speak. The host
-/// itself is no port. `ports` is the folder in which the kernel lists them. Blocks.
+/// Isolates every port of the bridge from every other one, whatever protocol the sandboxes speak. The host
+/// itself is no port. `ports` is the folder in which the kernel lists the ports. Blocks.
 ///
 /// # Errors
-/// What the kernel said of a port that is there.
+/// The kernel's error for a port that is there.
 pub(super) fn isolate(ports: &Path) -> io::Result<()> {
     in_rounds(|| {
         let mut left = Ok(());
@@ -36,7 +36,7 @@ pub(super) fn isolate(ports: &Path) -> io::Result<()> {
     })
 }
 
-/// Repeats a round until nothing that it listed was gone when it came to it.
+/// Repeats a round until everything that the round listed is found.
 fn in_rounds(mut round: impl FnMut() -> io::Result<io::Result<()>>) -> io::Result<()> {
     for _ in 1..ROUNDS_MAX {
         if round()?.is_ok() {
@@ -54,8 +54,8 @@ fn isolate_one(switch: &Path) -> io::Result<()> {
     std::fs::write(switch, "1")
 }
 
-/// Whether an error says that something of the kernel's which was there a moment ago is not any
-/// more: its file is gone, or it answers without what was behind it.
+/// Returns whether an error says that an object of the kernel, which was there a moment ago, is gone: its
+/// file is gone, or the file answers without the object behind it.
 fn is_gone(error: &io::Error) -> bool {
     let gone = [Errno::NODEV, Errno::NXIO, Errno::INVAL];
     error.kind() == ErrorKind::NotFound

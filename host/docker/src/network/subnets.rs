@@ -1,6 +1,6 @@
-//! The address plan: a /16, given out a /22 at a time.
+//! The plan of addresses: a /16, given out one /22 at a time.
 //!
-//! Those that the engine or something else on this machine uses are skipped.
+//! A /22 that the engine or something else on this machine uses is skipped.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -13,17 +13,17 @@ use hersh_sandbox::StartError;
 pub(super) const SUBNETS: u8 = 64;
 /// The prefix length of the pool.
 const POOL_BITS: u32 = 16;
-/// The prefix length of what one network gets.
+/// The prefix length of the subnet of one network.
 pub(crate) const SUBNET_BITS: u32 = 22;
-/// How long a network that somebody else makes may take to be there.
+/// How long a network that somebody else is making may take to appear.
 const APPEAR: Duration = Duration::from_secs(5);
 const APPEAR_POLL: Duration = Duration::from_millis(50);
 
-/// Makes the network `name` on the first free /22 of the pool. `request` is asked for each with its
-/// number and first address.
+/// Makes the network `name` on the first free /22 of the pool. For each /22, `request` returns the request
+/// to the engine, from the number and the first address of the /22.
 ///
 /// # Errors
-/// What the engine said to the last request.
+/// The error for the last request.
 pub(crate) async fn create(
     client: &Docker,
     fault: &impl Fn(&bollard::errors::Error) -> Fault,
@@ -31,7 +31,7 @@ pub(crate) async fn create(
     name: &str,
     request: impl Fn(u8, Ipv4Addr) -> NetworkCreateRequest,
 ) -> Result<(), StartError> {
-    // The engine looks at its own networks only, not at a VPN's or a colleague's.
+    // The engine checks only its own networks, and not the routes of a VPN or of other software.
     let routes = tokio::fs::read_to_string("/proc/net/route").await;
     let routes = routes.unwrap_or_default();
     let mut said = "every subnet of the pool is in use: choose another pool".to_owned();
@@ -50,7 +50,7 @@ pub(crate) async fn create(
             Err(Fault::Conflict(message) | Fault::Refused(message) | Fault::NotFound(message)) => {
                 let overlaps = message.to_lowercase().contains("overlap");
                 said = message;
-                // Not the subnet, so the name: of the network or of its bridge.
+                // The subnet is free, so the name clashes: the name of the network or of its bridge.
                 if !overlaps {
                     if appears(client, name).await {
                         return Ok(());
@@ -67,8 +67,8 @@ pub(crate) async fn create(
     })
 }
 
-/// Whether somebody else is making the network at this moment, such as another start or another
-/// host on the same engine: then it is there soon.
+/// Returns whether the network appears soon: somebody else may be making it at this moment, such as another
+/// start or another host on the same engine.
 async fn appears(client: &Docker, name: &str) -> bool {
     let look = async {
         while client.inspect_network(name, None).await.is_err() {
@@ -78,12 +78,12 @@ async fn appears(client: &Docker, name: &str) -> bool {
     tokio::time::timeout(APPEAR, look).await.is_ok()
 }
 
-/// Whether one of the host's routes, as `/proc/net/route` lists them, leads into the /22 at `base`.
-/// The default route and others wider than the pool say nothing about an address in use.
+/// Returns whether one of the host's routes, as `/proc/net/route` lists them, leads into the /22 at `base`.
+/// The default route and others that are wider than the pool don't show that an address is in use.
 fn is_routed(routes: &str, base: Ipv4Addr) -> bool {
     let number = |field: Option<&str>| {
         let word = u32::from_str_radix(field?, 16).ok()?;
-        // The kernel prints the words of network order as the machine reads them.
+        // The kernel takes the words in network order and prints them as numbers of the machine.
         Some(u32::from_be_bytes(word.to_ne_bytes()))
     };
     routes.lines().skip(1).any(|line| {
@@ -121,7 +121,7 @@ wide 0000000A 00000000 0001 0 0 0 000000FF 0 0 0
 
     #[test]
     fn a_thousand_programs_have_addresses_and_ports() {
-        // All but the network's own, the broadcast's and the bridge's.
+        // All addresses except the network's own, the broadcast address and the bridge's.
         let addresses = (1 << (32 - SUBNET_BITS)) - 3;
         let ports = 1_023;
         let members = MEMBERS_MAX + hersh_sandbox::STARTS_AT_ONCE;

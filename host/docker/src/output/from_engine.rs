@@ -1,6 +1,7 @@
-//! Taking over a container's output through the engine's API, where its files are not at hand.
+//! Takes over a container's output through the engine's API, if the engine's files can't be read.
 //!
-//! What is stored is told by time and stream; a reader that falls behind a rotation can miss lines.
+//! Stored lines are recognised by their time and stream. A reader that falls behind a rotation can miss
+//! lines.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -20,7 +21,7 @@ const BATCH: usize = 256;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
-/// Follows until the container ended, and reads what is left.
+/// Follows the output until the container has ended, and then reads the rest.
 pub(super) async fn take_over(capture: &mut Capture) {
     let stored = capture.stored().await;
     capture.mark_begin(&stored).await;
@@ -51,8 +52,8 @@ pub(super) async fn take_over(capture: &mut Capture) {
     }
 }
 
-/// Reads the engine's copy from its start, which is bounded, and with `follow` goes on as it grows.
-/// What is stored already is passed over.
+/// Reads the engine's copy from its start. The copy has a bounded length. With `follow`, the reading goes
+/// on as the copy grows. Lines that are stored already are passed over.
 async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
     let known = Known::of(capture.stored().await);
     let mut lines = Lines::default();
@@ -87,7 +88,7 @@ async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
         if result.is_err() {
             break;
         }
-        // What is left after the end is no more than the engine keeps.
+        // After the end, the rest is no more than the engine keeps, so it is read without a pause.
         if follow {
             tokio::time::sleep(pace.wait(count, bytes, Instant::now())).await;
         }
@@ -98,7 +99,7 @@ async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
     result
 }
 
-/// The engine puts the time before each piece.
+/// Reads a piece of output. The engine puts the time before each piece.
 fn piece_of(output: LogOutput) -> Option<Piece> {
     let stream = match output {
         LogOutput::StdErr { .. } => Stream::Stderr,
@@ -116,11 +117,11 @@ fn piece_of(output: LogOutput) -> Option<Piece> {
     })
 }
 
-/// The times of the two streams are not in order with each other, so what is stored is told by time
-/// and stream, not by the last time alone.
+/// The lines that are stored already, each known by its time and stream. The last time alone is not enough,
+/// because the times of the two streams are not in order with each other.
 struct Known {
     stored: HashSet<(String, char)>,
-    /// Everything from before this time is stored.
+    /// The time before which every line is stored.
     floor: String,
 }
 

@@ -1,4 +1,4 @@
-//! Taking over a container's output from the engine's files.
+//! Takes over a container's output from the engine's files.
 
 use std::{io, time::Duration};
 
@@ -12,18 +12,18 @@ use super::{
     spool::{Next, Piece, Spool},
 };
 
-/// How long to wait for more: soon at first, then at ease.
+/// How long to wait for more output: first briefly, then longer and longer.
 const WAIT_FIRST: Duration = Duration::from_millis(20);
 const WAIT_LAST: Duration = Duration::from_millis(500);
-/// A reader that has all there is lets more come together: to look after every line costs many times
-/// what the lines do.
+/// How long a reader that has read everything lets more lines come together. A look after every line would
+/// cost many times what the lines themselves cost.
 const GATHER: Duration = Duration::from_millis(50);
-/// A line whose end does not come for so long is shown without it.
+/// How long the host waits for the end of a line. After that, the line is shown without its end.
 const STALLED: Duration = Duration::from_secs(2);
-/// How often the engine is asked whether a silent container still runs, if nobody says so.
+/// How often the engine is asked whether a silent container still runs, if its end was not told.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Reads until the container ended and nothing is left.
+/// Reads until the container has ended and nothing is left to read.
 pub(super) async fn take_over(
     capture: &mut Capture,
     spool: Spool,
@@ -39,7 +39,7 @@ pub(super) async fn take_over(
     let (mut printed, mut looked) = (Instant::now(), Instant::now());
     let mut has_ended = false;
     loop {
-        // What is printed before the end is read after it.
+        // The end is taken note of before the read, so that what was printed before the end is still read.
         has_ended |= *ending.borrow_and_update();
         let next = match read_on(spool).await {
             Ok((back, next)) => {
@@ -53,7 +53,7 @@ pub(super) async fn take_over(
                 let least = spool.least_rest(GATHER);
                 let rest = least.max(take(capture, &mut lines, pieces, &mut pace).await);
                 (wait, printed) = (WAIT_FIRST, Instant::now());
-                // What is left after the end is no more than the engine keeps.
+                // After the end, the rest is no more than the engine keeps, so it is read without a pause.
                 if !has_ended && !rest.is_zero() && !pause(rest, &mut ending).await {
                     break;
                 }
@@ -89,8 +89,8 @@ pub(super) async fn take_over(
     capture.store(lines.finish()).await;
 }
 
-/// Waits, but no longer than until the container's end is told. False when nobody is left who could
-/// tell it: the host ends.
+/// Waits for `rest`, but no longer than until the container's end is told. Returns false when nobody is
+/// left who could tell the end, because the host itself ends.
 async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
     tokio::select! {
         () = tokio::time::sleep(rest) => true,
@@ -98,7 +98,7 @@ async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
     }
 }
 
-/// Reads on, beside the tasks.
+/// Reads on, on a thread for blocking work.
 async fn read_on(mut spool: Spool) -> io::Result<(Spool, Next)> {
     blocking(move || {
         let next = spool.next()?;
@@ -107,7 +107,7 @@ async fn read_on(mut spool: Spool) -> io::Result<(Spool, Next)> {
     .await
 }
 
-/// Stores the lines that pieces end; how long to wait for the next ones.
+/// Stores the lines that these pieces complete. Returns how long to wait before the next read.
 async fn take(
     capture: &mut Capture,
     lines: &mut Lines,
@@ -121,7 +121,8 @@ async fn take(
     pace.wait(count, bytes, Instant::now())
 }
 
-/// Goes to where the stored output ends, and says what it is that begins there.
+/// Moves the reading to where the stored output ends, and stores a mark or a gap if something else begins
+/// there.
 async fn begin(capture: &mut Capture, spool: Spool, is_cut: bool) -> io::Result<Spool> {
     let stored = capture.stored().await;
     let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
@@ -134,7 +135,8 @@ async fn begin(capture: &mut Capture, spool: Spool, is_cut: bool) -> io::Result<
     Ok(spool)
 }
 
-/// Goes to where the stored output ends: behind the last entry of its last line, if that is there.
+/// Moves the reading to where the stored output ends: behind the last entry of the last stored line, if
+/// that line is in the files.
 fn go_on(mut spool: Spool, last: Option<&LogLine>) -> io::Result<(Spool, bool)> {
     let (Some(last), Some(begin)) = (last, spool.place()?) else {
         return Ok((spool, false));
@@ -182,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Texts that come after `last`, and whether it was found.
+    /// Returns the texts that come after `last`, and whether `last` was found.
     fn after(entries: &[(&str, &str)], last: Option<&LogLine>) -> (Vec<String>, bool) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c-json.log");

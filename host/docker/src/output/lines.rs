@@ -1,4 +1,4 @@
-//! Lines of the pieces that an engine writes.
+//! Joins the pieces that an engine writes into lines.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
 use super::spool::Piece;
 
-/// Room for the words that say how much of a line was left out, bytes.
+/// The room for the note on how much of a line was left out, bytes.
 const NOTE_BYTES: usize = 64;
 
-/// Makes lines of pieces: the engine ends a line with a line feed, and splits long ones.
+/// Joins pieces into lines. The engine ends a line with a line feed, and splits long lines into pieces.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// At most one for each stream.
+    /// The lines whose end did not come yet, at most one for each stream.
     unfinished: HashMap<char, Unfinished>,
 }
 
@@ -22,7 +22,7 @@ struct Unfinished {
 }
 
 impl Lines {
-    /// Takes a piece; the line that it ends.
+    /// Takes in a piece, and returns the line that the piece ends.
     pub(super) fn take(&mut self, piece: Piece) -> Option<LogLine> {
         let Piece { at, stream, text } = piece;
         let ends = text.ends_with('\n');
@@ -55,7 +55,7 @@ impl Lines {
         self.unfinished.remove(&key).map(Unfinished::end)
     }
 
-    /// What has no end, as it stands.
+    /// Returns the lines that have no end yet, as they are.
     pub(super) fn finish(&mut self) -> Vec<LogLine> {
         let unfinished = std::mem::take(&mut self.unfinished);
         let mut lines: Vec<LogLine> = unfinished.into_values().map(Unfinished::end).collect();

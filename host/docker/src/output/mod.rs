@@ -1,4 +1,4 @@
-//! Taking over what containers print.
+//! Takes over the output of containers into the logs of their programs.
 //!
 //! ```text
 //! ensure ─► what is stored already is passed over ─► the engine's files ─► lines ─► the program's log
@@ -29,13 +29,13 @@ use self::{pace::Pace, spool::Spool};
 use crate::names::INSTANCE_LABEL;
 use crate::{Inner, engine::Fault};
 
-/// How many stored lines are looked through for where a capture goes on.
+/// How many stored lines are searched for the point from which a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;
-/// How long all that wait for the last lines of a container wait together, counted from the first: for
-/// what the engine has of them, that is many times enough.
+/// How long all callers that wait for the last lines of a container may wait together, counted from the
+/// first of them. Reading what the engine still has of these lines takes far less time.
 const LAST_LINES: Duration = Duration::from_secs(20);
 
-/// The captures in progress, by container: at most one each.
+/// The captures in progress, at most one for each container.
 #[derive(Default)]
 pub(super) struct Captures {
     states: Mutex<States>,
@@ -44,24 +44,26 @@ pub(super) struct Captures {
 #[derive(Default)]
 struct States {
     running: HashMap<String, Running>,
-    /// Containers that ended and whose output is stored to its end, until they are removed.
+    /// Containers that ended and whose output is stored to its end. A container stays in here until it is
+    /// removed.
     done: HashSet<String>,
 }
 
 struct Running {
     program: ProgramId,
-    /// Ends the capture at once: what it would store is nobody's any more.
+    /// Ends the capture at once, because nobody needs its lines any more.
     given_up: CancellationToken,
     /// Tells the capture that nothing more will be printed.
     ending: watch::Sender<bool>,
     ended: watch::Receiver<()>,
-    /// When nobody waits for it any more, once somebody did.
+    /// The time from which nobody waits for the capture any more; `None` until somebody waits.
     late_at: Option<Instant>,
 }
 
 impl Captures {
-    /// Takes over the output of a container from the first line that is not stored yet, until it
-    /// ends; that of one which ended already too. Does nothing when that is done or under way.
+    /// Takes over the output of a container, from the first line that is not stored yet until the container
+    /// ends. The container may have ended already. Does nothing if the output is stored to its end or a
+    /// capture is under way.
     pub(super) fn ensure(
         &self,
         inner: &Arc<Inner>,
@@ -108,9 +110,9 @@ impl Captures {
         });
     }
 
-    /// Waits until the output of an ended container is stored, at most until [`LAST_LINES`] after it
-    /// was first waited for: a program that prints a lot must not hold up its end, its removal and
-    /// its next start one after the other.
+    /// Waits until the output of an ended container is stored, at most until [`LAST_LINES`] after the first
+    /// call for this container. Without this common time limit, a program that prints a lot would delay its
+    /// end, its removal and its next start one after the other.
     pub(super) async fn finish(&self, container: &str) {
         let ended = self.lock().running.get_mut(container).map(|running| {
             running.ending.send_replace(true);
@@ -127,8 +129,8 @@ impl Captures {
         }
     }
 
-    /// Ends what is still taken over for a removed program, and waits for that: the next program of its
-    /// name has the same log.
+    /// Ends all captures of a removed program and waits until they have ended. Otherwise a capture could
+    /// write into the log of the next program of the same name, which is the same log.
     pub(super) async fn give_up(&self, program: &ProgramId) {
         let mut ends = Vec::new();
         for running in self.lock().running.values() {
@@ -142,7 +144,7 @@ impl Captures {
         }
     }
 
-    /// A container that was removed prints nothing more, and is asked for by nobody.
+    /// Forgets a container that was removed: it prints nothing more, and nobody asks for it any more.
     pub(super) fn forget(&self, container: &str) {
         self.lock().done.remove(container);
     }
@@ -152,7 +154,7 @@ impl Captures {
     }
 }
 
-/// Takes a capture off the list however it ends.
+/// Takes a capture off the list when it is dropped, however the capture ends.
 struct Leave {
     inner: Arc<Inner>,
     container: String,
@@ -170,28 +172,29 @@ impl Drop for Leave {
     }
 }
 
-/// One container's output on its way into its program's log.
+/// The capture of one container's output into its program's log.
 pub(super) struct Capture {
     pub(super) inner: Arc<Inner>,
     pub(super) program: ProgramId,
     pub(super) container: String,
     limit_bytes: u64,
-    /// Lines that could not be stored and are not told of yet.
+    /// How many lines could not be stored and are not reported in the log yet.
     lost: usize,
 }
 
-/// What the engine says of a container that is asked about its output.
+/// Whether a container may still print, as the engine sees it.
 pub(super) enum Life {
-    /// It may print more.
+    /// The container may print more.
     Open,
-    /// It ended.
+    /// The container ended.
     Ended,
-    /// It was removed.
+    /// The container was removed.
     Gone,
 }
 
 impl Capture {
-    /// Takes over all there is and will be; whether that was seen through to the container's end.
+    /// Takes over all output until the container ends. Returns whether the output was seen to the
+    /// container's end.
     async fn run(mut self, ending: watch::Receiver<bool>) -> bool {
         let path = self.inspected().await.and_then(|it| it.log_path);
         let opened = match path.filter(|path| !path.is_empty()) {
@@ -200,19 +203,19 @@ impl Capture {
         };
         match opened {
             Some((spool, is_cut)) => from_files::take_over(&mut self, spool, is_cut, ending).await,
-            // An engine whose files are not here.
+            // The host can't read the files of this engine, so the engine's API gives the output.
             None => from_engine::take_over(&mut self).await,
         }
         self.mark_end().await
     }
 
-    /// The pace at which it is taken over.
+    /// Returns the pace at which the output of this container is taken over.
     async fn pace(&self) -> Pace {
         let config = self.inspected().await.and_then(|it| it.host_config);
         Pace::new(config.and_then(|it| it.nano_cpus), Instant::now())
     }
 
-    /// The newest stored lines, with the host's own.
+    /// Returns the newest stored lines, with the host's own lines among them.
     pub(super) async fn stored(&self) -> Vec<LogLine> {
         let stored = self.inner.logs.tail_with_marks(&self.program, REMEMBERED);
         stored.await.unwrap_or_default()
@@ -239,14 +242,14 @@ impl Capture {
         }
     }
 
-    /// Says that lines may be missing between what is stored and what comes.
+    /// Writes a line that says that lines may be missing between the stored ones and the next.
     pub(super) async fn mark_gap(&mut self) {
         let text = "lines are missing here: they came faster than they could be taken over";
         let gap = said_now(Stream::Host, text.to_owned());
         self.store(vec![gap]).await;
     }
 
-    /// Says that the output of one more instance begins.
+    /// Writes a mark that says that the output of one more instance begins.
     pub(super) async fn mark_begin(&mut self, stored: &[LogLine]) {
         let inspected = self.inspected().await.unwrap_or_default();
         let text = format!("instance {} began", self.named(&inspected));
@@ -276,7 +279,7 @@ impl Capture {
         true
     }
 
-    /// Stores a mark, once.
+    /// Stores a mark, unless it is stored already.
     async fn mark(&mut self, at: Option<&str>, text: String, stored: &[LogLine]) {
         let is_there = |line: &LogLine| line.stream == Stream::Mark && line.text == text;
         if stored.iter().any(is_there) {
@@ -289,7 +292,7 @@ impl Capture {
         self.store(vec![line]).await;
     }
 
-    /// Whether the container may print more.
+    /// Asks the engine whether the container may print more.
     pub(super) async fn life(&self) -> Life {
         let Ok(client) = self.inner.engine.client().await else {
             return Life::Open;
@@ -311,8 +314,8 @@ impl Capture {
         client.inspect_container(&self.container, None).await.ok()
     }
 
-    /// The number of the instance, where it has one, with enough of its container's name to tell it from
-    /// others.
+    /// Returns the number of the instance, if it has one, with enough of its container's name to tell it
+    /// from others.
     fn named(&self, inspected: &ContainerInspectResponse) -> String {
         let labels = inspected.config.as_ref().and_then(|it| it.labels.as_ref());
         match labels.and_then(|labels| labels.get(INSTANCE_LABEL)) {
@@ -321,7 +324,7 @@ impl Capture {
         }
     }
 
-    /// Enough of its container's name to tell it from others.
+    /// Returns enough of the container's name to tell it from others.
     fn short(&self) -> &str {
         self.container.get(..12).unwrap_or(&self.container)
     }

@@ -1,32 +1,33 @@
-//! How fast a program's output is taken over: in proportion to the processor time that it has.
+//! Limits how fast a program's output is taken over, in proportion to the program's processor time.
 //!
-//! To print costs a program next to nothing, to take over a line costs the host the same whoever
-//! printed it. So each program has lines and bytes for each second and core. A reader that used them
-//! up waits, while the engine goes on rotating its files; what goes with them is marked as a gap.
+//! To print a line costs a program next to nothing, but to take over a line costs the host the same
+//! whichever program printed it. So each program has a number of lines and bytes for each second and core.
+//! A reader that has used them up waits, while the engine goes on rotating its files. Lines that are lost
+//! with a rotated file are marked as a gap.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is taken over for each second of a whole core: more than a program prints that does anything
-/// else, and some hundredths of that core for the host.
+/// What is taken over for each second of a whole core. These are more lines than a program prints that also
+/// does other work, and they cost the host some hundredths of that core.
 const LINES_PER_CORE: f64 = 10_000.0;
 const BYTES_PER_CORE: f64 = 4.0 * 1024.0 * 1024.0;
-/// The share of a core that counts for a program with less, so that what it says comes in time.
+/// The share of a core that counts for a program with less, so that its output comes in time.
 const CORES_MIN: f64 = 0.1;
-/// So much is taken over at once after a silence, as if it had been saved up.
+/// How much may be taken over at once after a silence: as much as in this time at the usual pace.
 const SAVED: Duration = Duration::from_secs(5);
 
 /// The pace of one program.
 pub(super) struct Pace {
     cores: f64,
-    /// When all that was taken over so far is paid for.
+    /// The time at which the waits for all output so far are over.
     paid_at: Instant,
 }
 
 impl Pace {
-    /// For a program with so many billionths of a core, as engines count them; with no bound, for one
-    /// with a whole core.
+    /// Makes the pace of a program with this many billionths of a core, as engines count them. A program
+    /// without a bound counts as one with a whole core.
     pub(super) fn new(nano_cpus: Option<i64>, now: Instant) -> Self {
         let bound = nano_cpus.and_then(|it| u32::try_from(it / 1_000_000).ok());
         let cores = bound
@@ -38,7 +39,7 @@ impl Pace {
         }
     }
 
-    /// How long to wait after so much was taken over.
+    /// Returns how long to wait after this many lines and bytes were taken over.
     pub(super) fn wait(&mut self, lines: usize, bytes: usize, now: Instant) -> Duration {
         let earliest = now.checked_sub(SAVED).unwrap_or(now);
         let lines = f64::from(u32::try_from(lines).unwrap_or(u32::MAX)) / LINES_PER_CORE;
@@ -53,7 +54,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The lines that a program with so many cores gets through in a minute of printing all it can.
+    /// Counts the lines that are taken over in a minute, from a program with this many cores that prints
+    /// all it can.
     fn lines_in_a_minute(nano_cpus: Option<i64>) -> f64 {
         let begin = Instant::now();
         let (mut now, mut lines) = (begin, 0);

@@ -1,14 +1,14 @@
-//! The engine's own copy of what a container prints, read where the engine keeps it.
+//! Reads the engine's own copy of what a container prints, where the engine keeps it.
 //!
-//! Over its API an engine follows one file: a reader that falls behind by more than a rotation misses
-//! what was between, or gets a file twice, without a word. The files themselves tell how they follow
-//! each other:
+//! Over its API, an engine follows one file only. A reader that falls behind by more than one rotation
+//! misses the lines between, or gets a file twice, and the engine reports neither. The files themselves
+//! show in which order they follow each other:
 //!
 //! ```text
 //! {id}-json.log.1 ─ renamed, no longer written ─► then {id}-json.log ─ grows
 //! ```
 //! An open file stays readable when it is renamed or removed. If `.log.1` is the file that was just read,
-//! `.log` comes next. If it is not, output may be lost between the two, and a gap is reported.
+//! `.log` comes next. If it is another file, output may be lost between the two, and a gap is reported.
 
 use std::{
     borrow::Cow,
@@ -24,41 +24,42 @@ use serde::Deserialize;
 
 /// How much is read at once, bytes.
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// The longest line of the engine's file, bytes: it cuts what programs print at 16 KiB, and writes a
-/// byte in up to six.
+/// The longest line of the engine's file, bytes. The engine cuts what programs print at 16 KiB, and writes
+/// one byte as up to six.
 const ENTRY_BYTES: usize = 1024 * 1024;
 
-/// One container's output, as far as the engine still has it.
+/// The output of one container, as far as the engine still has it.
 pub(super) struct Spool {
     path: PathBuf,
     open: Option<Opened>,
     /// The beginning of an entry whose end is not written yet.
     entry: Vec<u8>,
-    /// Read and not given yet.
+    /// The pieces that were read and not returned yet.
     waiting: Vec<Piece>,
-    /// The last read gave as much as one may.
+    /// Whether the last read returned as much as one read may return.
     is_behind: bool,
 }
 
 struct Opened {
     file: File,
     inode: u64,
-    /// Whether `path` names a newer file. This one is read to its end once more: it may have grown before that.
+    /// Whether `path` names a newer file. This file is then read to its end once more, because it may have
+    /// grown before the newer file appeared.
     is_over: bool,
 }
 
-/// What comes next.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// More output.
     Pieces(Vec<Piece>),
-    /// What came between is not there any more, or may not be.
+    /// Output between the last piece and the next may be lost.
     Gap,
-    /// Nothing yet.
+    /// There is no new output yet.
     Nothing,
 }
 
-/// What the engine wrote at once: a line with its end, or a part of a long one.
+/// The text that the engine wrote at once: a line with its end, or a part of a long line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) at: String,
@@ -78,7 +79,8 @@ struct Entry<'a> {
 }
 
 impl Spool {
-    /// Opens the engine's copy at `path` at its oldest entry; whether older ones may be gone.
+    /// Opens the engine's copy at `path` at its oldest entry. Returns also whether older entries may be
+    /// gone.
     pub(super) fn open(path: PathBuf) -> io::Result<(Self, bool)> {
         let older = opened(&rotated(&path))?;
         let is_cut = older.is_some();
@@ -99,8 +101,8 @@ impl Spool {
         Ok((spool, is_cut))
     }
 
-    /// How long to rest before the next read at least: `usually`, so that more comes together, and not
-    /// at all when the last one gave as much as one may.
+    /// Returns how long to rest before the next read at least: `usually`, so that more lines come together.
+    /// After a read that returned as much as one read may return, there is no rest.
     pub(super) fn least_rest(&self, usually: Duration) -> Duration {
         if self.is_behind {
             Duration::ZERO
@@ -109,7 +111,7 @@ impl Spool {
         }
     }
 
-    /// Reads on; at most [`BLOCK_BYTES`]. Blocks.
+    /// Reads at most [`BLOCK_BYTES`] more. Blocks.
     pub(super) fn next(&mut self) -> io::Result<Next> {
         if !self.waiting.is_empty() {
             return Ok(Next::Pieces(std::mem::take(&mut self.waiting)));
@@ -136,7 +138,8 @@ impl Spool {
             if !open.is_over {
                 match inode(&self.path)? {
                     Some(newest) if newest != open.inode => open.is_over = true,
-                    // Still the newest, or between two names, or removed with its container.
+                    // This file is still the newest, or the engine is renaming it now, or the file was
+                    // removed with its container.
                     Some(_) | None => return Ok(Next::Nothing),
                 }
                 continue;
@@ -155,7 +158,7 @@ impl Spool {
         }
     }
 
-    /// Where reading stands, to come back to with [`go_to`](Self::go_to).
+    /// Returns the position of the reading, for a later [`go_to`](Self::go_to).
     pub(super) fn place(&mut self) -> io::Result<Option<Place>> {
         let Some(open) = &mut self.open else {
             return Ok(None);
@@ -170,7 +173,7 @@ impl Spool {
         }))
     }
 
-    /// Goes back to a place.
+    /// Moves the reading back to a position.
     pub(super) fn go_to(&mut self, place: Place) -> io::Result<()> {
         let mut file = place.file;
         file.seek(SeekFrom::Start(place.at))?;
@@ -184,7 +187,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Passes over as many pieces, if there are so many.
+    /// Skips `count` pieces, or all that there are if there are fewer.
     pub(super) fn skip(&mut self, mut count: usize) -> io::Result<()> {
         while count > 0 {
             let Next::Pieces(mut pieces) = self.next()? else {
@@ -216,14 +219,14 @@ impl Spool {
     }
 }
 
-/// A place in one of the files, which stays there whatever the file is called.
+/// A position in one of the engine's files. It stays valid when the file is renamed.
 pub(super) struct Place {
     file: File,
     inode: u64,
     at: u64,
 }
 
-/// Reads an entry; `None` for one that a crash of the engine left incomplete.
+/// Reads an entry; `None` for an entry that a crash of the engine left incomplete.
 fn piece(entry: &[u8]) -> Option<Piece> {
     let entry: Entry<'_> = serde_json::from_slice(entry).ok()?;
     Some(Piece {
@@ -268,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    /// An engine that writes and rotates.
+    /// An engine that writes and rotates its files.
     struct Engine {
         path: PathBuf,
         _folder: tempfile::TempDir,
@@ -307,7 +310,7 @@ mod tests {
         }
     }
 
-    /// Reads until there is nothing: numbers, and -1 for each gap.
+    /// Reads until there is no more output. Returns the numbers that were read, and -1 for each gap.
     fn drain(spool: &mut Spool) -> Vec<i64> {
         let mut seen = Vec::new();
         loop {
@@ -356,7 +359,7 @@ mod tests {
         engine.print(4..5);
         engine.rotate();
         engine.print(5..6);
-        // What is open stays readable; what was written and removed since then is gone.
+        // The open file stays readable. What was written and removed since then is gone.
         assert_eq!(drain(&mut spool), [2, -1, 4, 5]);
     }
 

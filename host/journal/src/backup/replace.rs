@@ -1,9 +1,9 @@
-//! Putting a backup in the journal's place.
+//! Replaces the journal by a backup.
 //!
 //! ```text
 //! lock ─► copy, migrate, check ─► fold the old one's log into it ─► second name for it ─► rename
 //! ```
-//! At every instant `journal.db` is one whole database: the old one, or from the rename on the new.
+//! At every moment `journal.db` is one whole database: the old one before the rename, the new one after.
 
 use std::{
     collections::BTreeSet,
@@ -23,32 +23,32 @@ use super::{
 };
 use crate::{Home, JOURNAL_FILE, META_ADMIN_TOKEN, OpenError, schema};
 
-/// What becomes of the tokens in a backup.
+/// Whether the tokens in a backup stay valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tokens {
-    /// They are valid again, those that were removed since among them.
+    /// All of them are valid again, also those that were removed after the backup was made.
     Keep,
-    /// None of them is valid from the first moment on.
+    /// None of them is ever valid in the restored journal.
     Revoke,
 }
 
-/// A journal that was put back.
+/// A journal that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// What it holds.
+    /// What the restored journal holds.
     pub contents: Contents,
     /// How many tokens of the backup were made invalid.
     pub revoked: u64,
-    /// Ids of tokens that are in it and were not in the journal that was there: those that were removed
-    /// since. None are known if that journal can't be read.
+    /// The ids of tokens in the restored journal that the replaced one did not have: they were removed
+    /// after the backup was made. Empty if there was no journal before, or it can't be read.
     pub revived: BTreeSet<String>,
-    /// Where the journal that was there before is kept, if there was one.
+    /// The path at which the replaced journal is kept; `None` if there was no journal.
     pub kept: Option<PathBuf>,
 }
 
-/// Puts the copy `backup` in the place of the journal at `home`, whose folders are made if they are
-/// not there. `now_s` names what is kept of the old one: seconds since the Unix epoch. Blocks on
-/// the disk.
+/// Replaces the journal at `home` by the copy `backup`. Makes the folders of `home` if they are not there.
+/// `now_s`, seconds since the Unix epoch, is part of the name under which the old journal is kept. Blocks
+/// on the disk.
 ///
 /// # Errors
 /// [`BackupError`], also while a host uses the folder; the journal is as it was.
@@ -71,11 +71,11 @@ pub fn restore(
     let restoring = folder.join(format!("{JOURNAL_FILE}.restoring"));
     let prepared = prepare(backup, &restoring, tokens);
     if prepared.is_err() {
-        // Why it failed matters more than a leftover, which the next restore replaces.
+        // An error here is ignored: the first error matters more, and the next restore removes the rest.
         let _ = remove_database(&restoring);
     }
     let prepared = prepared?;
-    // There may be none yet, or one so damaged that it is why this is done.
+    // There may be no old journal yet, or one so damaged that it can't be read.
     let before = open_read_only(&journal).ok();
     let before = before.and_then(|connection| token_ids(&connection).ok());
     let revived = before.map_or_else(BTreeSet::new, |before| &prepared.token_ids - &before);
@@ -84,7 +84,7 @@ pub fn restore(
     } else {
         None
     };
-    // A log without its database must not be taken for the new one's.
+    // SQLite would take the old database's log for the log of the new one.
     remove_logs(&journal)?;
     sync(folder)?;
     fs::rename(&restoring, &journal).map_err(at("name", &journal))?;
@@ -97,14 +97,14 @@ pub fn restore(
     })
 }
 
-/// What takes the journal's place.
+/// The database that is ready to replace the journal.
 struct Prepared {
     contents: Contents,
     revoked: u64,
     token_ids: BTreeSet<String>,
 }
 
-/// Makes of the backup what the next host will open.
+/// Copies the backup to `restoring` and migrates and checks it there, so that the next host can open it.
 fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, BackupError> {
     remove_database(restoring)?;
     let mut options = fs::OpenOptions::new();
@@ -131,7 +131,7 @@ fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, 
     })
 }
 
-/// Makes every token invalid, the one of hosts before users too; how many that were.
+/// Makes every token invalid, also the one token of a host without users. Returns how many there were.
 fn revoke(connection: &Connection) -> rusqlite::Result<u64> {
     let tokens = connection.execute("DELETE FROM tokens", [])?;
     let first = connection.execute("DELETE FROM meta WHERE key = ?1", [META_ADMIN_TOKEN])?;
@@ -143,8 +143,8 @@ fn token_ids(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     all.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Gives the old journal a second name. Its log is folded into it first; one that is too damaged
-/// for that is kept with its log beside it.
+/// Gives the old journal a second name. Folds its log into it first; if the journal is too damaged for
+/// that, its log is kept beside it.
 fn keep(journal: &Path, now_s: u64) -> Result<PathBuf, BackupError> {
     let kept = beside(journal, &format!(".before-restore-{now_s}"));
     if settle(journal).is_err() {
@@ -157,7 +157,8 @@ fn keep(journal: &Path, now_s: u64) -> Result<PathBuf, BackupError> {
     Ok(kept)
 }
 
-/// Folds what stands in the log into the database. The log goes with the last one who uses it.
+/// Folds the log into the database at `path` and empties the log. Fails if another connection uses it.
+/// The last connection that closes removes the log.
 fn settle(path: &Path) -> Result<(), OpenError> {
     let sqlite = |source| OpenError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

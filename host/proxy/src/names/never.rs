@@ -1,8 +1,9 @@
-//! The headers that pass in no case, whatever a manifest says.
+//! The headers that never pass, whatever a manifest says.
 
-/// Names that no manifest can add: of one connection, of the host's own, a way around what the host
-/// promises, such as a token's scope or the origin of its pages, or what a server in front that
-/// authenticates says of who asks: some are tokens that another service would take from a program.
+/// Names that no manifest can add. Some belong to one connection or to the host itself. Some would be a
+/// way around what the host promises, such as a token's scope or the origin of its pages. In others, a
+/// server in front that authenticates says who the client is: some of these are tokens, and another
+/// service would take them from a program.
 pub(super) const NEVER: &[&str] = &[
     "access-control-allow-credentials",
     "alt-svc",
@@ -73,7 +74,7 @@ pub(super) const NEVER: &[&str] = &[
     "x-serverless-authorization",
 ];
 
-/// What the names of more such headers begin with.
+/// The prefixes of the names of more such headers.
 pub(super) const NEVER_PREFIXES: &[&str] = &[
     "cf-access-",
     "hersh-",

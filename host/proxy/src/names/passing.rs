@@ -20,7 +20,8 @@ pub(super) const TOWARD_PROGRAM: &[&str] = &[
     "want-digest",
     "want-repr-digest",
     "x-requested-with",
-    // Of what, under which condition: all of them, since one without another changes the meaning.
+    // Which part is asked for, under which condition. All of these pass, since one without another changes
+    // the meaning.
     "content-range",
     "if-match",
     "if-modified-since",
@@ -49,7 +50,7 @@ pub(super) const TOWARD_PROGRAM: &[&str] = &[
     "x-cloud-trace-context",
     "x-correlation-id",
     "x-request-id",
-    // Who vouches for it toward the program; the host itself takes none of these.
+    // Who vouches for the request toward the program. The host itself accepts none of these.
     "x-api-key",
     "x-csrf-token",
     "x-xsrf-token",
@@ -94,7 +95,7 @@ pub(super) const TOWARD_PROGRAM: &[&str] = &[
     "x-grpc-web",
 ];
 
-/// What the names of more such headers begin with.
+/// The prefixes of the names of more such headers.
 pub(super) const TOWARD_PROGRAM_PREFIXES: &[&str] = &[
     "ce-",
     "paypal-",
@@ -114,7 +115,7 @@ pub(super) const TOWARD_PROGRAM_PREFIXES: &[&str] = &[
     "x-wc-webhook-",
 ];
 
-/// Headers of answers that a client sees. No length: it follows from the body.
+/// Headers of answers that a client sees. The length is not among them, since it follows from the body.
 pub(super) const TOWARD_CLIENT: &[&str] = &[
     // What the body is.
     "accept-ranges",
@@ -131,7 +132,7 @@ pub(super) const TOWARD_CLIENT: &[&str] = &[
     "repr-digest",
     "signature",
     "signature-input",
-    // How long it holds, and for whom.
+    // How long the answer holds, and for whom.
     "age",
     "cache-control",
     "deprecation",
@@ -142,7 +143,7 @@ pub(super) const TOWARD_CLIENT: &[&str] = &[
     "warning",
     "x-accel-buffering",
     "x-robots-tag",
-    // What else may be asked, and when.
+    // What else the client may ask for, and when.
     "accept-patch",
     "accept-post",
     "allow",
@@ -171,7 +172,7 @@ pub(super) const TOWARD_CLIENT: &[&str] = &[
     "x-correlation-id",
     "x-response-time",
     "x-runtime",
-    // Which pages may read it. Without access-control-allow-credentials none of them reads it with
+    // Which pages may read the answer. Without access-control-allow-credentials, no page can read it with
     // what a browser knows of its user here.
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -193,6 +194,6 @@ pub(super) const TOWARD_CLIENT: &[&str] = &[
     "www-authenticate",
 ];
 
-/// What the names of more such headers begin with.
+/// The prefixes of the names of more such headers.
 pub(super) const TOWARD_CLIENT_PREFIXES: &[&str] =
     &["ratelimit-", "upload-", "x-rate-limit-", "x-ratelimit-"];

@@ -1,4 +1,4 @@
-//! Who changed what, for admins.
+//! The route that shows admins who changed what.
 
 use axum::{Json, extract::State};
 use hersh_journal::AuditRow;

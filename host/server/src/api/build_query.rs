@@ -1,4 +1,4 @@
-//! What one call asks of a build, over what its manifest says.
+//! What one call asks of a build. It takes precedence over what the manifest says.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,11 +11,11 @@ use utoipa::IntoParams;
 
 use super::problem::Failure;
 
-/// Of the header with values for `ARG`s, of the 64 KiB that a request's head may have: enough for all
-/// that a manifest may have.
+/// The most bytes of the header with values for `ARG`s, out of the 64 KiB that a request's head may have.
+/// That is enough for all the values that a manifest may have.
 const ARGS_HEADER_BYTES_MAX: usize = 48 * 1024;
 
-/// What the header is, for the document of the API.
+/// The description of the header with values for `ARG`s, for the document of the API.
 pub(super) const ARGS_HEADER_IS: &str = "Values for the Dockerfile's `ARG`s, over those of the manifest: a JSON object of texts, in base64 of at most 48 KiB";
 
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -34,14 +34,14 @@ pub(super) struct BuildQuery {
     pub(super) no_cache: bool,
 }
 
-/// A query, and the values that came beside it.
+/// A query, and the values for `ARG`s that came in a header beside it.
 pub(super) struct BuildAsked {
     query: BuildQuery,
     args: BTreeMap<String, String>,
 }
 
 impl BuildQuery {
-    /// With the values for the Dockerfile's `ARG`s that a header carries.
+    /// Adds the values for the Dockerfile's `ARG`s that a header carries.
     ///
     /// # Errors
     /// A [`Failure`] for values that can't be read.
@@ -57,10 +57,10 @@ impl BuildQuery {
 }
 
 impl BuildAsked {
-    /// The manifest that runs, with what is asked for in the place of what `manifest` says.
+    /// Returns the manifest that the program gets: `manifest`, but with what the call asks for instead.
     ///
     /// # Errors
-    /// A [`Failure`] for what can't be used.
+    /// A [`Failure`] when the result is no manifest that can be used.
     pub(super) fn manifest(self, mut manifest: Asked) -> Result<Manifest, Failure> {
         let build = &mut manifest.build;
         build.dockerfile = self.query.dockerfile.or(build.dockerfile.take());
@@ -84,7 +84,8 @@ fn args(value: &[u8]) -> Option<BTreeMap<String, String>> {
     serde_json::from_slice(&text).ok()
 }
 
-/// What can't be read may be a secret, so it is not repeated.
+/// Returns the failure for a header that can't be read. The header may hold a secret, so the failure does
+/// not repeat it.
 fn unreadable() -> Failure {
     let detail = format!(
         "{BUILD_ARGS_HEADER} is no JSON object of texts, such as {{\"VERSION\":\"1.2\"}}, in base64 of at \

@@ -1,4 +1,4 @@
-//! A program's builds and what they printed.
+//! The routes for a program's builds and for what they printed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,11 +28,11 @@ use crate::{
     host::{Entry, Host},
 };
 
-/// How often the log file of a running build is looked at.
+/// The time between two looks at the log file of a running build.
 const BUILD_LOG_POLL: Duration = Duration::from_millis(100);
-/// Bytes of a whole build log that are handed on at once.
+/// The most bytes of a whole build log that are handed on at once.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How much of a build's id names it, bytes: as much as is shown to people.
+/// The fewest bytes of a build's id that can name the build: as many as are shown to people.
 const SHORT_BYTES_MIN: usize = "build-".len() + 12;
 
 /// The builds whose source or log is kept.
@@ -111,7 +111,8 @@ pub(super) async fn logs(
             let detail = format!("{build} of {id} was not built yet");
             Failure::new(Code::NotFound, detail)
         })?;
-    // Asked after reading: by then the path may be that of another program with this name.
+    // Checked after reading. If it were checked before, the program could be removed in between, and the
+    // text could be that of another program with the same name and so the same path.
     if entry.gone().is_cancelled() {
         return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
@@ -119,7 +120,7 @@ pub(super) async fn logs(
     Ok((kind, Body::from_stream(in_pieces(text.into(), permit))).into_response())
 }
 
-/// A text in pieces; the permit is free when the last was taken.
+/// Streams a text in pieces. The permit is free again when the client has taken the last piece.
 fn in_pieces(
     mut text: Bytes,
     permit: Permit,
@@ -131,7 +132,7 @@ fn in_pieces(
     }))
 }
 
-/// The build that a text names.
+/// Finds the build that `text` names.
 async fn named(host: &Host, entry: &Entry, text: String) -> Result<BuildId, Failure> {
     if text == "latest" {
         return Ok(entry.build_id());
@@ -141,14 +142,14 @@ async fn named(host: &Host, entry: &Entry, text: String) -> Result<BuildId, Fail
         .blocking(move |host| host.storage().builds(&id))
         .await
         .map_err(|error| Failure::internal(&error))?;
-    // One whose source is not there may have a log.
+    // A build whose source is not there may still have a log, so a failed listing is no error here.
     let stored = stored.unwrap_or_default();
     find(stored.into_iter().map(|build| build.id), &text)
         .map_err(|error| Failure::new(Code::NotFound, format!("no such build: {error}")))
 }
 
-/// The one of `stored` with this id, or whose id alone begins so. What is none of them may be one whose
-/// source is gone.
+/// Returns the build of `stored` whose id is `text`, or else the only one whose id begins with `text`. If
+/// there is none, `text` may be the whole id of a build whose source is gone.
 fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, IdError> {
     let mut found: Vec<BuildId> = stored.filter(|id| id.as_str().starts_with(text)).collect();
     if let Some(same) = found.iter().position(|id| id.as_str() == text) {
@@ -160,7 +161,7 @@ fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, Id
     }
 }
 
-/// The lines of a build from its first, until it is over and all are told.
+/// Streams the lines of a build from its first line, until the build is over and all lines are sent.
 fn follow_build(
     entry: Arc<Entry>,
     log: BuildLogReader,
@@ -187,23 +188,26 @@ fn follow_build(
 /// A build whose log is followed.
 struct FollowedBuild {
     entry: Arc<Entry>,
-    /// `None` once all is told.
+    /// The reader of the build's log; `None` once all lines are sent.
     log: Option<BuildLogReader>,
 }
 
 impl FollowedBuild {
-    /// The next lines; `None` when the build is over and nothing is left to tell.
+    /// Waits for the next lines; `None` when the build is over and all lines are sent, or when the program
+    /// was removed.
     async fn next_lines(&mut self) -> Option<Vec<String>> {
         loop {
             let mut log = self.log.take()?;
-            // Asked before reading: what a build that is over has written is all there.
+            // Checked before reading: once a build is over, its log is complete. If this were checked
+            // after reading, lines that the build wrote in between would be lost.
             let is_building = self.entry.is_building();
             let read = tokio::task::spawn_blocking(move || {
                 let lines = log.next_lines();
                 (log, lines)
             });
             let (mut log, lines) = read.await.ok()?;
-            // Asked after reading: by then the path may be that of another program with this name.
+            // Checked after reading. If it were checked before, the program could be removed in between,
+            // and the lines could be those of another program with the same name and so the same path.
             if self.entry.gone().is_cancelled() {
                 return None;
             }
@@ -241,7 +245,7 @@ mod tests {
         for text in ["build-0123456789ac1", "build-0123456789ac2"] {
             assert!(find(&stored, text).unwrap().as_str().starts_with(text));
         }
-        // Two begin so; too short; nothing begins so and it is no id.
+        // The text is too short, or no stored id begins with it and it is no whole id.
         for text in [
             "build-0123456789ac0",
             "build-0",
@@ -251,7 +255,7 @@ mod tests {
         ] {
             assert_eq!(find(&stored, text), None, "{text}");
         }
-        // Its source is gone, its log may not be.
+        // The source of this build is gone, but its log may still be there.
         assert_eq!(find(&[], old.as_str()), Some(old));
     }
 }

@@ -1,4 +1,4 @@
-//! The API's own description, and what the pipeline knows from it.
+//! The document that describes the API, and the rules that the pipeline reads from it.
 
 use std::sync::OnceLock;
 
@@ -24,15 +24,15 @@ struct Described {
     rules: Rules,
 }
 
-/// Made once, when the first request comes.
+/// The document and the rules, made once, when the first request comes.
 static DESCRIBED: OnceLock<Described> = OnceLock::new();
 
-/// What each route asks of its caller.
+/// Returns the rules: what each route asks of its caller.
 pub(super) fn rules() -> &'static Rules {
     &described().rules
 }
 
-/// The document, as a value: for tests.
+/// Returns the document as a JSON value, for tests.
 #[cfg(test)]
 pub(super) fn value() -> Value {
     serde_json::from_slice(&described().document).unwrap()
@@ -40,7 +40,7 @@ pub(super) fn value() -> Value {
 
 fn described() -> &'static Described {
     DESCRIBED.get_or_init(|| {
-        // It is made of strings and numbers, which can always be written.
+        // The document is made of strings and numbers, which can always be written as JSON.
         let raw = serde_json::to_value(routes().into_openapi()).unwrap_or_default();
         let rules = Rules::of(&raw);
         let document = finish(raw).to_string().into();
@@ -48,10 +48,10 @@ fn described() -> &'static Described {
     })
 }
 
-/// What the routes' document begins with.
+/// Returns the document to which the routes are added.
 pub(super) fn head() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    // No route names it: any may answer with it.
+    // No route names the schema of problems, since any route may answer with a problem.
     let mut problem = vec![(Problem::name().into(), Problem::schema())];
     Problem::schemas(&mut problem);
     let components = ComponentsBuilder::new()
@@ -76,8 +76,8 @@ fn info() -> Info {
         .build()
 }
 
-/// Wildcards as the document's readers know them, what any operation may answer, and what its
-/// parameters look like.
+/// Completes the document: writes wildcards as the document's readers know them, and adds to every
+/// operation the problem that it may answer with and the form of its parameters.
 fn finish(mut document: Value) -> Value {
     let problem = json!({
         "description": "What went wrong, with a stable code",
@@ -107,7 +107,7 @@ fn finish(mut document: Value) -> Value {
     document
 }
 
-/// The forms of parameters, by name, where they are texts of a form.
+/// The patterns of parameters that have one, by the parameter's name.
 const FORMS: [(&str, &str); 5] = [
     ("id", LABEL),
     ("user", LABEL),
@@ -122,7 +122,7 @@ fn describe(parameter: &mut Value) {
     let Some(schema) = parameter["schema"].as_object_mut() else {
         return;
     };
-    // What may be left out is there or not; there is no way to send null.
+    // A parameter that may be left out is there or not: no client can send null for it.
     if let Some(Value::Array(kinds)) = schema.get("type")
         && let Some(kind) = kinds.iter().find(|kind| **kind != "null").cloned()
     {

@@ -1,4 +1,4 @@
-//! What happened to a program: its journal, page by page or live.
+//! The route for what happened to a program: its journal, page by page or live.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -26,7 +26,7 @@ use crate::{
     host::{Entry, Host},
 };
 
-/// Records that a live stream reads at once.
+/// The most records that a live stream reads at once.
 const BATCH: usize = 100;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -98,14 +98,14 @@ fn views(records: &[ProgramRecord]) -> Result<Vec<EventView>, Failure> {
         .map_err(|error| Failure::internal(&error))
 }
 
-/// Every record after `after`, then each as it comes, until the program is gone.
+/// Streams every record after the number `after`, then each new one as it comes, until the program is gone.
 fn follow(
     host: Host,
     entry: Arc<Entry>,
     after: u64,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
     let following = FollowedEvents {
-        // Before the first look, so that nothing falls in between.
+        // Subscribed before the first read. Else a change between the two would go unnoticed.
         changes: entry.supervisor().subscribe(),
         host,
         entry,
@@ -144,7 +144,7 @@ impl FollowedEvents {
                 if self.over {
                     return None;
                 }
-                // A record is in the journal before its state is seen.
+                // A record is in the journal before its change is seen here, so the next read finds it.
                 self.over = self.changes.changed().await.is_none();
             }
         }

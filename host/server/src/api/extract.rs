@@ -1,4 +1,4 @@
-//! Paths, queries and bodies, parsed into types at the door.
+//! Extractors that parse paths, queries and bodies into types before a handler sees them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,16 +20,16 @@ use crate::{
     host::{Entry, Host},
 };
 
-/// The program that the path names, if it is there for the caller.
+/// The program that the path names, if the caller may see it.
 pub(super) struct Owned(pub(super) Arc<Entry>);
 
-/// The query, with unknown keys and bad values refused by name.
+/// The query of a request. A query with an unknown key or a bad value is refused, and the answer names it.
 pub(super) struct Params<T>(pub(super) T);
 
 /// A JSON body of at most [`JSON_BYTES_MAX`] bytes.
 pub(super) struct Body<T>(pub(super) T);
 
-/// How long a JSON body may take to arrive.
+/// The longest time that a JSON body may take to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -41,21 +41,21 @@ pub(super) struct Wait {
     wait: Option<Span>,
 }
 
-/// The longest that a request may hold for a program to settle.
+/// The longest time that a request may wait for a program to settle, milliseconds.
 const WAIT_MAX_MS: u64 = 60 * 60_000;
 
-/// An answer that is held, with its permit among those of the caller.
+/// The wait of a request for a program to settle, with the permit that the caller took for it.
 pub(super) struct Hold {
-    /// How long at most.
+    /// The longest time that the request waits.
     pub(super) time: Duration,
     _seat: Permit,
 }
 
 impl Wait {
-    /// What the answer is held for; `None` if it is given at once.
+    /// Takes a permit for the wait; `None` if the caller asks for no wait.
     ///
     /// # Errors
-    /// A [`Failure`] for a wait that is too long, and for a caller who has too many under way.
+    /// A [`Failure`] for a wait that is too long, and when no permit is free for the caller.
     pub(super) fn hold(&self, host: &Host, caller: &Caller) -> Result<Option<Hold>, Failure> {
         let Some(Span(ms)) = self.wait else {
             return Ok(None);
@@ -81,14 +81,14 @@ impl Wait {
     }
 }
 
-/// How many things one page shows.
+/// The number of entries that one page shows.
 pub(super) struct Limit;
 
 impl Limit {
     const USUAL: usize = 100;
     const MAX: usize = 1_000;
 
-    /// What was asked for, or the usual.
+    /// Returns the number that was asked for, or the usual one.
     pub(super) fn of(asked: Option<usize>) -> Result<usize, Failure> {
         let limit = asked.unwrap_or(Self::USUAL);
         if (1..=Self::MAX).contains(&limit) {
@@ -113,7 +113,7 @@ impl FromRequestParts<Host> for Owned {
             .iter()
             .find(|(name, _)| name == "id")
             .map_or("", |(_, id)| id);
-        // An id that can't be is an id that is not there: one answer for both.
+        // An id that can't exist gets the same answer as one that does not exist.
         let id = ProgramId::parse(text)
             .map_err(|error| Failure::new(Code::NotFound, format!("no such program: {error}")))?;
         Ok(Self(host.get(&caller, &id)?))
@@ -148,7 +148,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Reads a JSON body of whatever size the request's limit allows.
+/// Reads a JSON body. How large it may be is up to the limit that the request carries.
 pub(super) async fn json<T: DeserializeOwned, S: Send + Sync>(
     request: Request,
     state: &S,

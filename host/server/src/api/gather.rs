@@ -1,4 +1,4 @@
-//! Looks up what is not counted as it happens.
+//! Looks up those measures for the metrics that are not counted as things happen.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -11,14 +11,15 @@ use crate::{
     words,
 };
 
-/// How long the engine may take to show that it is there.
+/// The longest time that the engine may take to show that it is there.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long all readings of programs may take together, and how many are made at once.
+/// The longest time that all readings of programs may take together.
 const STATS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The number of readings that are made at once.
 const STATS_AT_ONCE: usize = 8;
 
-/// The state of things now.
+/// Returns the measures as they are now.
 pub(crate) async fn gather(host: &Host) -> Snapshot {
     let engine_up = tokio::time::timeout(ENGINE_TIMEOUT, host.runtime().check())
         .await
@@ -38,7 +39,7 @@ pub(crate) async fn gather(host: &Host) -> Snapshot {
     snapshot
 }
 
-/// What running programs use. Those that the engine does not tell of in time are left out.
+/// Returns what running programs use. Leaves out programs that the engine does not report in time.
 async fn usage(host: &Host) -> Vec<Usage> {
     let deadline = tokio::time::Instant::now() + STATS_TIMEOUT;
     let running = host.list().into_iter().filter_map(|entry| {
@@ -91,7 +92,7 @@ fn disk_free_bytes(folder: &Path) -> Option<u64> {
     disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
-/// What this process holds in memory.
+/// Returns the memory that this process holds, bytes.
 fn memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! Whether the host lives and can work.
+//! The routes that tell whether the host is alive and whether it can start programs.
 
 use axum::{Json, extract::State};
 use hersh_journal::JournalError;
@@ -39,7 +39,8 @@ pub(super) async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Fai
     Ok(Json(health("ok")))
 }
 
-/// Anybody may ask, so names of folders and what engine and journal said are for the log.
+/// Returns the failure that says why the host is not ready. Anybody may ask, so the names of folders and
+/// what engine and journal said go to the log only.
 fn not_ready(error: &Unready) -> Failure {
     tracing::debug!(%error, "not ready");
     match error {

@@ -1,7 +1,8 @@
-//! Requests hold no lists.
+//! Refuses requests that hold a list.
 //!
-//! A derived reader takes a list for an object, its fields in their order: `[null, "64MiB"]` for
-//! `{"memory": "64MiB"}`. Nothing says so, and the next version could not add a field.
+//! A derived `Deserialize` accepts a list in place of an object, with the fields in their order:
+//! `[null, "64MiB"]` for `{"memory": "64MiB"}`. Nothing documents this form, and if clients used it, the
+//! next version could not add a field.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 
-/// Reads whatever has no list in it, and keeps nothing.
+/// Reads any value that has no list in it, and keeps nothing of it. A value with a list is an error.
 pub(super) struct NoLists;
 
 impl<'de> Deserialize<'de> for NoLists {

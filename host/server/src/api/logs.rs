@@ -1,4 +1,4 @@
-//! What programs print.
+//! The route for what programs print.
 
 use axum::{
     Extension,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{auth::Caller, host::Host};
 
-/// Lines of one reply.
+/// The most lines of one reply.
 const TAIL_MAX: usize = 10_000;
 const TAIL_USUAL: usize = 100;
 
@@ -91,10 +91,11 @@ pub(super) async fn program(
     let position = last_event_id(&headers)?
         .map(LogPosition::parse)
         .transpose()?;
-    // To go on, all that is kept is read again up to the position.
+    // To go on from a position, the kept lines are read again and searched for the position.
     let tail = if position.is_some() { TAIL_MAX } else { tail };
     let permit = permit(&host, &caller)?;
-    // It is the read's: a client that hangs up meanwhile makes no room for another read.
+    // This permit goes with the read. If it went with the request, a client that hangs up would free the
+    // permit while its read goes on, and could begin another read.
     let reading = reader(&host, &caller)?;
     let followed = store.follow_of(&id, tail, marks, reading).await;
     let followed = followed.map_err(|error| Failure::internal(&error))?;
@@ -104,9 +105,10 @@ pub(super) async fn program(
     Ok(live(permit, lines))
 }
 
-/// What is kept from behind `position` on, and what comes after it; all of it, behind a word about the
-/// gap, when the position is not among what is kept. That is decided on the very lines that are sent:
-/// with those of another read, a position that is no longer kept would be waited for, for ever.
+/// Streams the kept lines behind `position`, then the lines that the program prints from now on. If
+/// `position` is no longer kept, streams a line about the gap, then all kept lines. The position is
+/// looked up in the very lines that are sent: if it were looked up in those of another read, the stream
+/// would wait for ever for a position that is no longer kept.
 fn resumed(
     followed: Followed,
     position: Option<LogPosition>,
@@ -124,7 +126,7 @@ fn resumed(
     stream::iter(gap).chain(numbered(lines, sent, is_shown))
 }
 
-/// Says that the position where a stream is to go on is not kept any more.
+/// Returns an event that says that the position where a stream is to go on is not kept any more.
 fn gap() -> Event {
     let line = LogLine {
         at: None,
@@ -134,8 +136,8 @@ fn gap() -> Event {
     event(None, &line)
 }
 
-/// Lines as a list in JSON, each written when the client takes it, so that lines of control characters
-/// don't stand in memory six times as long.
+/// Answers with lines as a JSON list. Each line is written as JSON only when the client takes it. If all
+/// were written at once, lines of control characters would take six times their length in memory.
 fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, permit: Permit) -> Response {
     let mut separator = "[";
     let lines = lines.map(move |line| {
@@ -150,7 +152,7 @@ fn list(lines: impl Iterator<Item = LogLine> + Send + 'static, permit: Permit) -
     (kind, Body::from_stream(stream::iter(pieces))).into_response()
 }
 
-/// Where a stream of lines was: the time of a line, and how many of that same time came before it.
+/// A position in a stream of lines: the time of a line, and how many lines of the same time came before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct LogPosition {
     at: String,
@@ -170,12 +172,13 @@ impl LogPosition {
     }
 }
 
-/// Numbers lines of one time.
+/// Finds the positions of successive lines; holds the position of the last one.
 #[derive(Debug, Default)]
 struct LogPositions(LogPosition);
 
 impl LogPositions {
-    /// The position of the next line; what the host says has none, since not all of it is kept.
+    /// Returns the position of the next line; `None` for a line by the host itself, since not all of
+    /// those are kept.
     fn of(&mut self, line: &LogLine) -> Option<LogPosition> {
         if line.stream.as_deref() == Some(output::Stream::Host.name()) {
             return None;
@@ -193,8 +196,8 @@ impl LogPositions {
     }
 }
 
-/// Where the line at `position` stands: by its number, since a clock may step back and two streams have
-/// times that are not in order.
+/// Returns the index of the line at the position `wanted`. Looks for this very position and does not rely
+/// on the order of times: a clock may step back, and two streams have times that are not in order.
 fn index_of(lines: &[LogLine], wanted: &LogPosition) -> Option<usize> {
     let mut positions = LogPositions::default();
     lines
@@ -202,8 +205,8 @@ fn index_of(lines: &[LogLine], wanted: &LogPosition) -> Option<usize> {
         .position(|line| positions.of(line).as_ref() == Some(wanted))
 }
 
-/// Lines as events with their positions as ids, but for the first `sent` and those that are not shown,
-/// which count all the same: an id means the same line whatever was asked for.
+/// Turns lines into events whose ids are the positions of the lines. Leaves out the first `sent` lines
+/// and those that are not shown, but counts them: an id means the same line whatever was asked for.
 fn numbered(
     lines: impl Stream<Item = LogLine> + Send,
     sent: usize,
@@ -220,7 +223,7 @@ fn numbered(
     })
 }
 
-/// `10m` ago, or a time, as lines carry it.
+/// Reads a span before now, such as `10m`, or a time. Returns a time in the form that lines carry.
 fn since(text: &str, now_ms: u64) -> Result<String, Failure> {
     if let Ok(Span(ago_ms)) = Span::try_from(text.to_owned()) {
         let since =

@@ -1,4 +1,4 @@
-//! What the host measures, for Prometheus.
+//! The route that tells Prometheus what the host measures.
 
 use axum::{
     extract::State,

@@ -8,18 +8,18 @@
 //! | method and path | does |
 //! |---|---|
 //! | `POST /programs` | takes a program in: JSON, or a tar with `hersh.toml` and `?name=` |
-//! | `GET /programs` | lists: `?state=`, `?owner=`, `?limit=`, `?cursor=` |
-//! | `GET`, `DELETE /programs/{id}` | shows, removes; `?wait=30s` holds until settled |
+//! | `GET /programs` | lists programs: `?state=`, `?owner=`, `?limit=`, `?cursor=` |
+//! | `GET`, `DELETE /programs/{id}` | shows, removes; `?wait=30s` waits until the program has settled |
 //! | `GET`, `PUT /programs/{id}/source` | the source as a tar; replaces it, from the next start on |
-//! | `POST /programs/{id}/start`, `stop`, `restart` | commands; `?wait=30s` holds until settled |
+//! | `POST /programs/{id}/start`, `stop`, `restart` | commands; `?wait=30s` waits as above |
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?since=`, `?follow=true` as Server-Sent Events |
 //! | `GET /programs/{id}/builds`, `/builds/{build}/logs` | builds, a build's output; `latest` names the newest |
 //! | `GET /programs/{id}/events` | the journal; `?after=`, `?follow=true` as Server-Sent Events |
 //! | `POST /programs/{id}/state/copy` | a consistent copy of `/state` as a tar |
 //! | `PUT /programs/{id}/state/file` | replaces one file of `/state`, `?path=`, of a program at rest |
 //! | `GET /programs/{id}/receipt` | what the last start proved |
-//! | `GET /programs/{id}/compose` | how it is confined, as a compose file |
-//! | `GET /programs/{id}/stats` | processor time, memory, network and `/state` of now |
+//! | `GET /programs/{id}/compose` | how the program is confined, as a compose file |
+//! | `GET /programs/{id}/stats` | what the program uses now: processor time, memory, network, `/state` |
 //! | any `/programs/{id}/watcher/*` | the program's WatcherAPI, through the proxy; also by `/programs/{id}/proxy/watcher/*` |
 //! | `GET`, `POST /users`, `GET`, `PATCH`, `DELETE /users/{user}` | users, for admins |
 //! | `GET`, `POST /tokens`, `DELETE /tokens/{token}`, `GET /whoami` | tokens, the caller's own for members |
@@ -27,7 +27,7 @@
 //! | `GET /metrics` | what the host measures, for Prometheus, for admins |
 //! | `GET /healthz`, `/readyz`, `/openapi.json` | alive; able to start programs; this list (no token needed) |
 //!
-//! Calls that create take an `Idempotency-Key`. Streams of events take `Last-Event-ID`.
+//! `POST /programs` takes an `Idempotency-Key`. The live streams of logs and of events take `Last-Event-ID`.
 
 #[cfg(test)]
 mod attacks;
@@ -73,19 +73,19 @@ use problem::Failure;
 
 pub(crate) use site::Site;
 
-/// Bytes of a JSON request that carries source.
+/// The most bytes that a JSON request with source may have.
 const SOURCE_JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of any other JSON request.
+/// The most bytes that any other JSON request may have.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
-/// What a host's connections are served from.
+/// Returns the site that serves the connections of `host`.
 pub(crate) fn site(host: Host) -> Site {
     let pipeline = Pipeline::new(host);
     let router = routed(pipeline.clone());
     Site::new(pipeline, router)
 }
 
-/// The routes of a host, without a server in front.
+/// Returns the routes of `host`, without a server in front.
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) fn router(host: Host) -> Router {
     routed(Pipeline::new(host))
@@ -96,13 +96,13 @@ fn routed(pipeline: Pipeline) -> Router {
     let host = pipeline.host().clone();
     router
         .fallback(unknown_route)
-        // No step on the way, but a number for those that read a body.
+        // This layer checks nothing itself. It only sets the limit for extractors that read a body.
         .layer(DefaultBodyLimit::max(SOURCE_JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(pipeline, pass_to_router))
         .with_state(host)
 }
 
-/// Every route, once: router, document and rules are all made from this list.
+/// Returns every route, once. Router, document and rules are all made from this list.
 fn routes() -> OpenApiRouter<Host> {
     OpenApiRouter::with_openapi(document::head())
         .routes(routes!(programs::list, source::create))

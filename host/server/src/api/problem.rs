@@ -1,4 +1,4 @@
-//! Failures as problem details: the one place that gives each its code.
+//! Failures as problem details. The conversions in this module give each error its code.
 
 use axum::{
     Json,
@@ -21,7 +21,7 @@ use crate::{
 use hersh_manifest::ManifestError;
 use hersh_sandbox::{StopError, Unavailable};
 
-/// A problem as a reply.
+/// A problem that is sent as an answer.
 #[derive(Debug)]
 pub(super) struct Failure {
     problem: Problem,
@@ -41,7 +41,8 @@ impl Failure {
         }
     }
 
-    /// A failure whose details are for the host's log, not for the client.
+    /// Logs the error and returns a failure without its details: they are for the host's log, not for the
+    /// client.
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
         Self::new(
@@ -50,7 +51,8 @@ impl Failure {
         )
     }
 
-    /// A full disk. Which folder is on it is for the host's log, not for the client.
+    /// Logs the error and returns the failure for a full disk. The folder on that disk is for the host's
+    /// log, not for the client.
     fn disk_full(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a disk is full");
         Self::new(
@@ -64,19 +66,19 @@ impl Failure {
         self
     }
 
-    /// Says which methods are possible, as an `Allow` header does.
+    /// Names the methods that are possible, in an `Allow` header.
     pub(super) fn allow(mut self, methods: String) -> Self {
         self.allowed_methods = Some(methods.into());
         self
     }
 
-    /// Ends the connection with the answer.
+    /// Makes the answer the last one of its connection.
     pub(super) fn closing(mut self) -> Self {
         self.closes = true;
         self
     }
 
-    /// Says when to come back, seconds.
+    /// Says after how many seconds the client may try again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
         self
@@ -88,7 +90,7 @@ impl IntoResponse for Failure {
         let status =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self.problem)).into_response();
-        // For those who look at answers from outside: metrics, log.
+        // The code goes along for metrics and log, which see only the finished answer.
         response.extensions_mut().insert(self.problem.code);
         let headers = response.headers_mut();
         headers.insert(

@@ -1,4 +1,4 @@
-//! Showing and steering programs.
+//! The routes that show, start, stop and remove programs.
 
 use axum::{
     Extension, Json,
@@ -176,8 +176,8 @@ pub(super) async fn restart(
     command(host, (caller, particulars), program, wait, Command::Restart).await
 }
 
-/// 202 with the state as it stands once the command is durable; 200 if it was fulfilled already
-/// or has been waited for.
+/// Carries out a command. Answers 202 with the program's state once the command is durable; answers 200
+/// if the command was fulfilled already or has been waited for.
 async fn command(
     State(host): State<Host>,
     (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
@@ -225,12 +225,12 @@ pub(super) async fn remove(
     let owner = entry.owner();
     particulars.change(&format!("it was {}, of {owner}", entry.state_name()));
     match host.command(&entry, Command::Delete, wait).await {
-        // What was waited for is Removed, or this is an error.
+        // After a wait, the program is Removed; any other end would be an error.
         Ok(Outcome::Accepted | Outcome::Already) => Ok(match wait {
             Some(_) => StatusCode::NO_CONTENT,
             None => StatusCode::ACCEPTED,
         }),
-        // It went away while we asked: what was wished is done.
+        // The program was removed while this call asked for it, so the caller has what it wanted.
         Err(CommandError::NotFound(_)) => Ok(StatusCode::NO_CONTENT),
         Err(error) => Err(error.into()),
     }

@@ -1,11 +1,12 @@
-//! What each route asks of its caller: read from the same document that clients read.
+//! The rules of the routes: what each route asks of its caller. They are read from the same document
+//! that clients read.
 //!
 //! ```text
 //! #[utoipa::path(..., security(("bearer" = ["operate"])))] ─► document ─► Rules ─► pipeline
 //! ```
-//! `read`, `operate` and `admin` are scopes; `host` beside one says that the route is about the host,
-//! so for admins only; `security(())` says that anybody may ask. A route that says nothing is asked
-//! for by nobody: the pipeline refuses it, and a test names it.
+//! `read`, `operate` and `admin` are scopes. `host` beside a scope says that the route is about the host,
+//! so it is for admins only. `security(())` says that anybody may ask. Nobody may ask for a route that
+//! says nothing: the pipeline refuses every request for it, and a test names it.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +15,12 @@ use serde_json::Value;
 
 use crate::auth::{Reach, Rule, Scope};
 
-/// Who may ask for a route.
+/// The callers that may ask for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Anybody.
+    /// Anybody, without a token too.
     Public,
-    /// Whoever has a token that fits.
+    /// Callers with a token that fits the rule.
     Token(Rule),
 }
 
@@ -28,7 +29,7 @@ pub(super) enum Access {
 pub(super) struct Rules(BTreeMap<String, BTreeMap<String, Access>>);
 
 impl Rules {
-    /// Reads them from an OpenAPI document.
+    /// Reads the rules from an OpenAPI document.
     pub(super) fn of(document: &Value) -> Self {
         let mut rules = Self::default();
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
@@ -42,11 +43,11 @@ impl Rules {
         rules
     }
 
-    /// Who may ask for `path`, as the router matched it, with `method`. `None` if nobody may.
+    /// Returns who may ask for `path`, as the router matched it, with `method`; `None` if nobody may.
     pub(super) fn access(&self, path: &str, method: &Method) -> Option<Access> {
         let methods = self.0.get(path)?;
         let found = methods.get(method.as_str());
-        // Whoever may get something may ask for its headers.
+        // A caller that may ask with GET may ask for the headers alone, with HEAD.
         let found = found.or_else(|| match *method {
             Method::HEAD => methods.get(Method::GET.as_str()),
             _ => None,
@@ -54,7 +55,7 @@ impl Rules {
         found.copied()
     }
 
-    /// The methods of `path`, for an `Allow` header.
+    /// Returns the methods of `path`, for an `Allow` header.
     pub(super) fn methods(&self, path: &str) -> String {
         let methods = self.0.get(path).into_iter().flat_map(BTreeMap::keys);
         methods.map(String::as_str).collect::<Vec<_>>().join(", ")

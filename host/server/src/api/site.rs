@@ -1,11 +1,12 @@
-//! What a connection is served from: the router, and a short way for what is asked most.
+//! Serves the requests of connections: with the router, or by a short way for what is asked most.
 //!
 //! ```text
 //! GET /programs/{id}/watcher/... ──────────► pipeline ─► proxy                (in the I/O thread)
 //! everything else ──► router, its layer ───► pipeline ─► handler, or proxy    (beside it)
 //! ```
-//! Both ways pass one [`Pipeline`] and the same proxy. The short one leaves out the layers and boxes of
-//! a router and does not leave its thread, which for a small answer would cost more than all the rest.
+//! Both ways pass one [`Pipeline`] and the same proxy. The short way leaves out the layers and boxes of
+//! a router, and it stays in the I/O thread. For a small answer, the other way costs more for these than
+//! for all the rest.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -23,9 +24,9 @@ use super::{
 };
 use crate::connections::{Client, RequestHandler};
 
-/// What a connection is served from.
+/// The router and the short way that serve the requests of connections.
 pub(crate) struct Site {
-    /// What the short way passes; none for a router that stands alone.
+    /// The pipeline that the short way passes; `None` for a router that stands alone.
     short: Option<Pipeline>,
     router: Router,
 }
@@ -38,7 +39,7 @@ impl From<Router> for Site {
 }
 
 impl Site {
-    /// A site whose `router` passes the same `pipeline`.
+    /// Returns a site with `pipeline` for the short way. `router` must pass the same pipeline.
     pub(super) fn new(pipeline: Pipeline, router: Router) -> Self {
         let short = Some(pipeline);
         Self { short, router }
@@ -66,7 +67,7 @@ impl RequestHandler for Site {
             extensions.insert(ConnectInfo(client.address));
             extensions.insert(client);
             let mut router = self.router.clone();
-            // A router is always ready.
+            // No call of `poll_ready` is needed: a router is always ready.
             io_threads::run_on_main(async move { router.call(request).await }).await
         }
     }

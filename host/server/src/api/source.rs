@@ -1,4 +1,4 @@
-//! Programs by their source: created, replaced, handed back.
+//! The routes that create a program from its source, replace the source, and hand it back.
 
 use std::sync::Arc;
 
@@ -187,8 +187,8 @@ pub(super) async fn fetch(
         let detail = format!("the source of {id} is not on this machine; deploy it again");
         Failure::new(Code::NotFound, detail)
     })?;
-    // Asked once the tree is open: a program that was removed before may have had its name, and with it
-    // this path, taken by somebody else's.
+    // Checked after the tree was opened. If it were checked before, the program could be removed in
+    // between, and the open tree could be another user's program of the same name and so the same path.
     if entry.gone().is_cancelled() {
         return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
@@ -206,7 +206,8 @@ pub(super) async fn fetch(
     Ok(answer)
 }
 
-/// The tree under the name that its image gets: a new one when something is to be made anew.
+/// Returns the tree under the name that its image gets. The name is a new one if the image is to be made
+/// anew.
 fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<StagedSource, Failure> {
     if !manifest.build.recipe.is_fresh() {
         return Ok(staged);
@@ -245,7 +246,7 @@ fn header_bytes<'a>(request: &'a Request, name: &str) -> &'a [u8] {
     value.map_or(&[], HeaderValue::as_bytes)
 }
 
-/// Takes the key in hand.
+/// Claims the key for this call. Fails while another call has it.
 fn claim(host: &Host, caller: &Caller, key: &Key) -> Result<Claim, Failure> {
     host.claims().claim(&caller.user, key).ok_or_else(|| {
         let detail = "a call with this Idempotency-Key is under way; wait for its end";
@@ -253,7 +254,8 @@ fn claim(host: &Host, caller: &Caller, key: &Key) -> Result<Claim, Failure> {
     })
 }
 
-/// Looks up what was answered to the key in hand, before anything of the body is stored.
+/// Looks up what an earlier call with the claimed key was answered. Nothing of this call's body is stored
+/// before that.
 async fn answered(
     host: &Host,
     claim: Option<Claim>,
@@ -271,8 +273,8 @@ async fn answered(
     Ok((Some(claim), answered?))
 }
 
-/// The program that the first call with this key made, if this is the same call. A program that got the
-/// name after that one was removed is another one.
+/// Returns the program that the first call with this key made, if this call is the same. If that program
+/// was removed, fails even when a later program has its name.
 fn again(
     host: &Host,
     caller: &Caller,
@@ -296,7 +298,7 @@ fn again(
     Ok(entry)
 }
 
-/// Answers a repeated call: as the first one, but with the program as it is by now.
+/// Answers a repeated call like the first one, but shows the program as it is now.
 fn replayed(entry: &Entry) -> Response {
     let mut answer = (StatusCode::CREATED, Json(created(entry))).into_response();
     let headers = answer.headers_mut();

@@ -1,4 +1,4 @@
-//! What a program keeps in `/state`, as a copy.
+//! The routes that copy a program's `/state` and replace a file in it.
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ use crate::{
     host::Host,
 };
 
-/// Bytes of one piece on its way out.
+/// The most bytes of a copy that are sent at once.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long a file may take to come.
+/// The longest time that a file may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A consistent copy of `/state` as a tar. A program that runs is paused while the host copies, for
@@ -62,7 +62,7 @@ pub(super) async fn copy(
     let id = entry.id();
     let (copy, permit) = host.copy_state(entry, permit).await?;
     let file = tokio::fs::File::from_std(copy.file);
-    // The permit is free again when the last piece is taken, or the client is gone.
+    // The stream holds the permit until the client has taken the last piece, or is gone.
     let pieces = ReaderStream::with_capacity(file, PIECE_BYTES).map(move |piece| {
         let _held = &permit;
         piece

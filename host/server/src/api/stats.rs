@@ -1,4 +1,4 @@
-//! What a program uses.
+//! The route that shows what a program uses.
 
 use axum::{Json, extract::State};
 use hersh_program::Program;

@@ -1,4 +1,4 @@
-//! Server-Sent Events: an id each, so that a client that lost its connection goes on where it was.
+//! Server-Sent Events. By the id of an event, a client that lost its connection can go on where it was.
 
 use std::convert::Infallible;
 
@@ -19,8 +19,8 @@ use crate::{auth::Caller, host::Host};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A permit for a live stream, taken before anything is read for it: otherwise callers that are refused
-/// or hang up would make the host read without a bound.
+/// Takes a permit for a live stream. Handlers call this before they read anything for the stream:
+/// otherwise callers that are refused or hang up would make the host read without a bound.
 ///
 /// # Errors
 /// A [`Failure`] when too many streams are open.
@@ -34,7 +34,8 @@ pub(super) fn permit(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
         })
 }
 
-/// A permit for one read of a log or of a history, which is in the host's memory until the client took it.
+/// Takes a permit for one read of a log or of a history. What was read stays in the host's memory until
+/// the client has taken it.
 ///
 /// # Errors
 /// A [`Failure`] when too many are being read.
@@ -48,7 +49,7 @@ pub(super) fn reader(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
         })
 }
 
-/// Sends events until there are no more.
+/// Answers with events until there are no more, and holds the permit until then.
 pub(super) fn live(permit: Permit, events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(move |event| {
         let _held = &permit;
@@ -59,9 +60,9 @@ pub(super) fn live(permit: Permit, events: impl Stream<Item = Event> + Send + 's
         .into_response()
 }
 
-/// One event with `value` as JSON, and the id to go on after it.
+/// Returns an event with `value` as JSON. A client that knows `id` can go on after the event.
 pub(super) fn event<T: Serialize>(id: Option<&str>, value: &T) -> Event {
-    // Our own types always encode; an empty event would be skipped by clients.
+    // Our own types can always be encoded. If one could not, clients would skip the empty event.
     let event = Event::default().json_data(value).unwrap_or_default();
     match id {
         Some(id) => event.id(id),
@@ -69,7 +70,7 @@ pub(super) fn event<T: Serialize>(id: Option<&str>, value: &T) -> Event {
     }
 }
 
-/// The id after which the client wants to go on.
+/// Returns the id of the event after which the client wants to go on, if it names one.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     let bad = || Failure::new(Code::BadRequest, "Last-Event-ID is not from here");
     let value = headers.get(LAST_EVENT_ID);

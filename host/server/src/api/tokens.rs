@@ -1,4 +1,4 @@
-//! Tokens: a member's own, and everybody's for admins.
+//! The routes for tokens. Members see their own tokens, admins see everybody's.
 
 use axum::{
     Extension, Json,
@@ -22,9 +22,9 @@ use crate::{
 };
 
 const DAY_MS: u64 = 24 * 60 * 60_000;
-/// How long a token is valid unless its maker says otherwise.
+/// The time that a token is valid unless its maker says otherwise, milliseconds.
 const LIFETIME_USUAL_MS: u64 = 90 * DAY_MS;
-/// The longest that a token can be valid.
+/// The longest time that a token can be valid, milliseconds.
 const LIFETIME_MAX_MS: u64 = 3_650 * DAY_MS;
 const LABEL_LENGTH_MAX: usize = 100;
 
@@ -55,7 +55,7 @@ pub(super) async fn list(
     let asked = asked.map_err(|error| Failure::new(Code::BadRequest, error.to_string()))?;
     let user = match caller.role {
         Role::Admin => asked,
-        // Whoever else is asked for has none that this caller sees.
+        // A member sees no tokens of other users, so the list is empty, whether or not that user exists.
         Role::Member if asked.as_ref().is_some_and(|user| *user != caller.user) => {
             return Ok(Json(TokenList { tokens: Vec::new() }));
         }
@@ -142,7 +142,7 @@ pub(super) async fn remove(
     let own = token.user == caller.user;
     let rules = caller.role == Role::Admin && caller.scope == Scope::Admin;
     if !own && !rules {
-        // What belongs to others is not there.
+        // A caller without rights over others gets the same answer as if the token did not exist.
         return Err(crate::auth::AccountError::NoToken(id.to_string()).into());
     }
     if token.scope > caller.scope {
@@ -189,7 +189,7 @@ pub(super) async fn whoami(
     }))
 }
 
-/// What the caller may hand on.
+/// Returns the token that the caller asks for, if the caller may hand on that much.
 fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken, Failure> {
     let refuse = |code, detail: String| Err(Failure::new(code, detail));
     let user = match asked.user_id.as_deref().map(UserId::parse).transpose() {
@@ -224,7 +224,8 @@ fn granted(caller: &Caller, asked: &CreateToken, now_ms: u64) -> Result<NewToken
     if !(1_000..=LIFETIME_MAX_MS).contains(&lifetime_ms) {
         return refuse(Code::BadRequest, "expires_in can be 1s to 3650d".to_owned());
     }
-    // No token outlives the one that made it, so that one that leaks is over when it says so.
+    // No token outlives the token that made it. Else a leaked token could make another that is valid for
+    // longer than the leaked one says.
     let own_ms = caller.expires_at_ms.unwrap_or(u64::MAX);
     let expires_at_ms = now_ms.saturating_add(lifetime_ms).min(own_ms);
     Ok(NewToken {

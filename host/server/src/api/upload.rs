@@ -1,4 +1,4 @@
-//! Taking source in: JSON, or a tar stream that is never held in memory.
+//! Takes source in: as JSON, or as a tar stream that is never held in memory.
 
 use std::{io, time::Duration};
 
@@ -25,23 +25,25 @@ use super::{
 };
 use crate::{auth::Caller, host::Host, idempotency::Fingerprint};
 
-/// How long a sender may keep the host waiting, less what it sends at the least pace.
+/// The longest time that a sender may keep the host waiting. Each byte that comes pays for a part of the
+/// wait, see [`Pace`].
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A sender that takes longer than this for all of it is given up, however busy.
+/// The longest time for a whole upload. A sender that takes longer is given up, even if it still sends.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Source that is checked and staged, with its manifest.
 pub(super) struct Upload {
-    /// Goes with the source until that is stored: a sender that hangs up has not made room.
+    /// The permit of the upload, held until the source is stored. If it were free earlier, a sender that
+    /// hangs up could begin another upload while this one is still being stored.
     pub(super) permit: Permit,
-    /// Of the request that it came with, if that has a key.
+    /// The fingerprint of the request that brought the source; `None` if the request has no key.
     pub(super) fingerprint: Option<String>,
     pub(super) staged: StagedSource,
     pub(super) manifest: Manifest,
     pub(super) name: Option<String>,
 }
 
-/// Reads a request's body: source that is checked and staged, and its manifest.
+/// Reads source and manifest from a request's body, checks both, and stages the source.
 ///
 /// # Errors
 /// A [`Failure`]; nothing is left in staging then.
@@ -80,10 +82,10 @@ pub(super) async fn take(
     Ok(taken)
 }
 
-/// Reads a request's body for its fingerprint alone: nothing of it is stored.
+/// Reads a request's body only to complete its fingerprint: nothing of the body is stored.
 ///
 /// # Errors
-/// A [`Failure`] when it does not come whole, or is longer than any source.
+/// A [`Failure`] when no permit is free, or when the body does not come whole or is longer than any source.
 pub(super) async fn read_over(
     host: &Host,
     caller: &Caller,
@@ -118,7 +120,7 @@ fn permit(host: &Host, caller: &Caller) -> Result<Permit, Failure> {
     })
 }
 
-/// The body, each piece of which goes into the fingerprint as it is read.
+/// Returns the body. Each piece of it goes into the fingerprint as it is read.
 fn hashed(body: Body, fingerprint: Fingerprint) -> Body {
     Body::new(body.map_frame(move |frame| {
         if let Some(piece) = frame.data_ref() {
@@ -190,7 +192,8 @@ async fn take_archive(
     taken(host, permit, staged, manifest, name)
 }
 
-/// What comes of a body, for as long as it comes at the least pace.
+/// Streams the pieces of a body. The stream fails once they come slower than the least pace, or for longer
+/// than [`UPLOAD_TIMEOUT`].
 fn paced(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let late = |what| Some(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
     let coming = (body.into_data_stream(), Pace::new(PATIENCE), Instant::now());
@@ -213,7 +216,8 @@ fn paced(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
     })
 }
 
-/// Source and manifest together: how it is built is part of what is built.
+/// Puts source and manifest together. The build's id depends on both, since how the source is built is
+/// part of what is built.
 fn taken(
     host: &Host,
     permit: Permit,
@@ -240,10 +244,10 @@ fn limits(host: &Host) -> SourceLimits {
     }
 }
 
-/// Bytes of a `hersh.toml`.
+/// The most bytes that a `hersh.toml` may have.
 const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 
-/// The manifest of a staged tree; a tree without one asks for the defaults.
+/// Reads the manifest of a staged tree. A tree without one asks for the defaults.
 fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure> {
     let bad = |detail: String| Failure::new(Code::BadManifest, detail);
     let bytes = match staged.read(MANIFEST, MANIFEST_BYTES_MAX + 1) {
@@ -263,7 +267,7 @@ fn read_manifest(staged: &StagedSource) -> Result<hersh_wire::Manifest, Failure>
     read.map_err(|error| bad(format!("hersh.toml: {error}")))
 }
 
-/// Checks the patterns of a staged tree: they say what of it a build sees.
+/// Checks the patterns in a staged tree's `.dockerignore`: they say which of the tree's files a build sees.
 fn check_patterns(staged: &StagedSource) -> Result<(), Failure> {
     let bad = |detail: String| Failure::new(Code::BadSource, detail);
     let bytes = match staged.read(".dockerignore", IGNORE_BYTES_MAX + 1) {

@@ -1,4 +1,4 @@
-//! Users, for admins.
+//! The routes for users. They are for admins.
 
 use std::sync::Arc;
 
@@ -131,12 +131,12 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A user and what its programs ask for.
+/// Returns the view of a user, with what the user's programs ask for.
 pub(super) fn view(host: &Host, user: &User) -> UserView {
     view::user_view(user, &host.usage(&user.id))
 }
 
-/// What becomes of a user, in words.
+/// Describes in words how a user changes.
 fn difference(before: &User, role: Option<Role>, quota: Option<Quota>) -> String {
     let mut words = Vec::new();
     if let Some(role) = role {
@@ -148,7 +148,7 @@ fn difference(before: &User, role: Option<Role>, quota: Option<Quota>) -> String
     words.join("; ")
 }
 
-/// An id that can't be is an id that is not there: one answer for both.
+/// Reads a user's id. An id that can't exist gets the same answer as one that does not exist.
 fn known(text: &str) -> Result<UserId, Failure> {
     UserId::parse(text)
         .map_err(|error| Failure::new(Code::NotFound, format!("no such user: {error}")))

@@ -1,4 +1,4 @@
-//! The way to a program's WatcherAPI.
+//! The routes that lead to a program's WatcherAPI.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use crate::{
     words,
 };
 
-/// What is below a WatcherAPI's root; the route that is asked for most.
+/// The route for everything below a WatcherAPI's root. It is the route that is asked for most.
 pub(super) const WATCHER_ROUTE: &str = "/programs/{id}/watcher/{*path}";
 
-/// Who asks, as the server says.
+/// The client that sent a request, if the server passed it on.
 type Sender = Option<Extension<Client>>;
 
-/// A pair of handlers for one path: looks, for scope read, and what steers, for scope operate. The
-/// document knows one path a handler, so each of the paths has its own pair.
+/// Makes a pair of handlers for one path: one that looks, for scope read, and one that steers, for scope
+/// operate. The document knows only one path for each handler, so each path has its own pair.
 macro_rules! ways {
     ($path:expr, $look:ident, $steer:ident, $($below:tt)*) => {
         /// A look at the program's WatcherAPI. A WebSocket needs scope operate.
@@ -90,7 +90,7 @@ ways!(
         description = "What to ask the program for"
     )
 );
-// An older path of the same.
+// The older path for the same requests.
 ways!(
     "/programs/{id}/proxy/watcher/{*path}",
     look_older,
@@ -102,7 +102,7 @@ ways!(
     )
 );
 
-/// A look at what is below a WatcherAPI's root, past the router.
+/// A request that looks at what is below a WatcherAPI's root and goes there without the router.
 pub(super) struct Look<'a> {
     host: &'a Host,
     program: ProgramId,
@@ -110,8 +110,8 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// The look that a request asks for, if it goes to [`WATCHER_ROUTE`] and says so without escapes.
-    /// What asks for a tunnel is no mere look.
+    /// Returns the look that a request asks for, if the request goes to [`WATCHER_ROUTE`] and its path spells
+    /// that without escapes. Returns `None` for a request that asks for a tunnel: that is more than a look.
     pub(super) fn asked_for(request: &Request, host: &'a Host, client: &'a Client) -> Option<Self> {
         let is_look = [Method::GET, Method::HEAD].contains(request.method());
         if !is_look || hersh_proxy::is_offered(request.headers()) {
@@ -136,8 +136,8 @@ impl<'a> Look<'a> {
 }
 
 impl Destination for &Look<'_> {
-    /// The proxy asks for the right before it passes on, and ends what a program answers when that is
-    /// over: without a timer for each request.
+    /// The destination: the proxy checks the right before it passes a request on, and ends the program's
+    /// answer once the right is lost. This needs no timer for each request.
     const SUPERVISION: Supervision = Supervision::Destination;
 
     #[expect(
@@ -166,7 +166,7 @@ async fn forward(
     client: Sender,
     mut request: Request,
 ) -> Result<Response, Failure> {
-    // What the program makes of it is the program's.
+    // The host changes nothing: what the program does with the request is the program's own business.
     particulars.changes_nothing();
     let client = client.map(|Extension(client)| client);
     let program = (&entry.id(), &entry);
@@ -197,7 +197,7 @@ async fn pass_on(
     Ok(forwarded.await?.map(Body::new))
 }
 
-/// A request that is passed on, as the proxy asks about it.
+/// Answers what the proxy asks about a request that is passed on.
 struct RequestAdmittance<'a> {
     host: &'a Host,
     caller: &'a Caller,

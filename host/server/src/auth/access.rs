@@ -1,4 +1,4 @@
-//! Who asks, and what a route asks of them.
+//! The callers, and what a route asks of them.
 
 use hersh_program::UserId;
 
@@ -7,11 +7,11 @@ use super::{Role, TokenId};
 /// What a token may be used for; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
-    /// To look.
+    /// Permission to look.
     Read,
-    /// To change programs.
+    /// Permission to change programs.
     Operate,
-    /// To change users and the host.
+    /// Permission to change users and the host.
     Admin,
 }
 
@@ -31,16 +31,16 @@ impl Scope {
     }
 }
 
-/// Whose things a route is about.
+/// The owner of the things that a route is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// The caller's own; an admin's are everybody's.
+    /// The caller's own things; for an admin, everybody's.
     Own,
-    /// The host's: for admins only.
+    /// The host's things: for admins only.
     Host,
 }
 
-/// What a route asks of its caller.
+/// The conditions that a route sets for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) scope: Scope,
@@ -50,20 +50,20 @@ pub(crate) struct Rule {
 /// Why a valid token is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
-    /// Its scope is too small.
+    /// The token's scope is too small.
     #[error("this needs a token with scope '{}', and this one has '{}'; use another, or ask for one", needs.name(), has.name())]
     Scope {
-        /// What the route asks for.
+        /// The scope that the route asks for.
         needs: Scope,
-        /// What the token has.
+        /// The scope that the token has.
         has: Scope,
     },
-    /// It is not an admin's.
+    /// The token is not an admin's.
     #[error("only admins may do this, and {0} is a member")]
     Member(UserId),
 }
 
-/// Who asks: the owner of a valid token.
+/// The caller: the owner of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
@@ -75,7 +75,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether the caller may use a route of `rule`.
+    /// Checks that the caller may use a route of `rule`.
     pub(crate) fn may(&self, rule: Rule) -> Result<(), Denied> {
         if self.scope < rule.scope {
             return Err(Denied::Scope {
@@ -89,7 +89,7 @@ impl Caller {
         }
     }
 
-    /// Whether what belongs to `owner` is there for the caller.
+    /// Returns true if the caller may see what belongs to `owner`.
     pub(crate) fn sees(&self, owner: &UserId) -> bool {
         match self.role {
             Role::Admin => true,

@@ -18,17 +18,17 @@ use super::{
     time::{META_NEWEST, TokenTime},
 };
 
-/// Users and tokens of one host; clones are the same ones.
+/// Users and tokens of one host. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Accounts(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) journal: Journal,
     pub(super) time: TokenTime,
-    /// Up to when the journal has it that tokens ended.
+    /// The time up to which the journal knows that tokens ended, milliseconds since the Unix epoch.
     pub(super) noted_ms: AtomicU64,
     known: RwLock<AccountCache>,
-    /// CachedToken by whoever changes something, so that memory and file change in one order.
+    /// The lock that each change holds, so that memory and file change in one order.
     pub(super) changes: tokio::sync::Mutex<()>,
 }
 
@@ -42,14 +42,14 @@ pub(super) struct AccountCache {
 /// A token in memory.
 pub(super) struct CachedToken {
     pub(super) stored: StoredToken,
-    /// 0 for never.
+    /// The time of the last use, milliseconds since the Unix epoch; 0 for never.
     pub(super) last_used_at_ms: AtomicU64,
-    /// What of that is in the file.
+    /// The time of the last use that is in the file, milliseconds since the Unix epoch.
     pub(super) noted_ms: AtomicU64,
 }
 
 impl Accounts {
-    /// Reads them. Blocks on the disk.
+    /// Reads users and tokens. Blocks on the disk.
     ///
     /// # Errors
     /// When the journal can't be read or written.
@@ -79,14 +79,15 @@ impl Accounts {
         })))
     }
 
-    /// The time by which tokens are made and end, with the clock at `now_ms`; both milliseconds since
-    /// the Unix epoch.
+    /// Returns the time by which tokens are made and end, with the clock at `now_ms`; both are milliseconds
+    /// since the Unix epoch.
     pub(crate) fn time_ms(&self, now_ms: u64) -> u64 {
         self.0.time.at(now_ms)
     }
 
-    /// Whose the token in the value of an `Authorization` header is; `None` unless it is valid now.
-    /// It is looked up by its SHA-256, so the time this takes tells nothing about other tokens.
+    /// Returns the owner of the token in the value of an `Authorization` header; `None` unless the token is
+    /// valid now. The token is looked up by its SHA-256, so the time this takes tells nothing about other
+    /// tokens.
     pub(crate) fn authenticate(&self, authorization: Option<&str>, now_ms: u64) -> Option<Caller> {
         let (scheme, text) = authorization?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -113,7 +114,7 @@ impl Accounts {
         })
     }
 
-    /// Whether a caller would be let in now as it was then: with a valid token and the same role.
+    /// Returns true if a caller would be let in now as it was then: with a valid token and the same role.
     pub(super) fn still_admits(&self, caller: &Caller, now_ms: u64) -> bool {
         let now_ms = self.time_ms(now_ms);
         let known = self.known();
@@ -123,8 +124,8 @@ impl Accounts {
             && user.is_some_and(|user| user.role == caller.role)
     }
 
-    /// Makes a change to its end, with nobody else's in between, also when whoever asks for it goes
-    /// away: memory and file would differ otherwise until the next start.
+    /// Carries a change through to its end, with no other change in between, even if the caller goes away:
+    /// otherwise memory and file would differ until the next start.
     pub(super) async fn alone<T, F>(
         &self,
         change: impl FnOnce(Self) -> F + Send + 'static,

@@ -1,4 +1,5 @@
-//! Who changed what, and from where: one row a change, written before it is made.
+//! The audit log: who changed what, and from where. Each change has one row, written before the change is
+//! made.
 //!
 //! ```text
 //! request ─► attempt, on the disk ─► the change ─► outcome (queued, nobody waits)
@@ -6,8 +7,8 @@
 //!                                        │            └── changed ─► listed, with what it changed
 //!                                        └── the client hung up ─► 499
 //! ```
-//! A change whose row can't be written is not made. What changed nothing can be repeated by anybody as
-//! often as they like, so it is counted: it must not push out what was changed.
+//! A change whose row can't be written is not made. Requests that changed nothing can be repeated by anybody
+//! as often as they like, so they are only counted: listed, they would push out the rows of real changes.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +17,7 @@ use hersh_journal::{AuditAttempt, AuditOutcome, Journal, JournalError, Purpose};
 
 use super::Caller;
 
-/// Characters that are kept of what was changed.
+/// The most characters that are kept of the description of a change.
 const CHANGE_LENGTH_MAX: usize = 500;
 
 /// A change that is about to be made.
@@ -29,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) object: String,
 }
 
-/// What a handler tells about the change that it makes; clones tell of the same one.
+/// The details that a handler gives of its change. Clones belong to the same change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Particulars(Arc<Mutex<ChangeDetails>>);
 
@@ -41,19 +42,19 @@ struct ChangeDetails {
 }
 
 impl Particulars {
-    /// Names what it is about, where the path does not.
+    /// Names the object of the change, where the path does not.
     pub(crate) fn object(&self, object: String) {
         self.with(|told| told.object = Some(object));
     }
 
-    /// Says what it changes, from what to what.
+    /// Says what the change is, from what to what.
     pub(crate) fn change(&self, change: &str) {
         let plain = hersh_wire::shown(change);
         let plain = plain.chars().take(CHANGE_LENGTH_MAX).collect();
         self.with(|told| told.change = plain);
     }
 
-    /// Says that it changes nothing that the host keeps, whatever the answer.
+    /// Says that the request changes nothing that the host keeps, whatever the answer.
     pub(crate) fn changes_nothing(&self) {
         self.with(|told| told.changes_nothing = true);
     }
@@ -63,8 +64,7 @@ impl Particulars {
     }
 }
 
-/// Stands for the status of a change whose client went away before the answer. What was begun by then
-/// may have been done.
+/// The status of a change whose client hung up before the answer. What was begun by then may have been done.
 pub(crate) const HUNG_UP: u16 = 499;
 
 /// A change that has begun. Dropped without an outcome, it ends as [`HUNG_UP`].
@@ -76,7 +76,8 @@ pub(crate) struct Attempt {
     is_noted: bool,
 }
 
-/// Notes that `caller` is about to make a change, for whose row there is room as for its purpose.
+/// Writes that `caller` is about to make a change. The row may use the room that the journal has for
+/// `purpose`.
 ///
 /// # Errors
 /// When the journal can't be read or written: the change must not be made then.
@@ -95,7 +96,7 @@ pub(crate) async fn attempt(
         object: plan.object,
     };
     let journal = journal.clone();
-    // A task of its own: a client that goes away now leaves a row that still gets its outcome.
+    // Runs in a task of its own: if the client hangs up now, the row still gets its outcome.
     let noted = tokio::spawn(async move {
         let seq = journal.begin_audit(purpose, row).await?;
         Ok(Attempt {
@@ -106,17 +107,17 @@ pub(crate) async fn attempt(
             is_noted: false,
         })
     });
-    // Nothing in it panics; a runtime that ends takes the task away.
+    // The task does not panic, so it fails only if the tokio runtime ends.
     noted.await.unwrap_or(Err(JournalError::Closed))
 }
 
 impl Attempt {
-    /// Where the handler tells what it changes.
+    /// Returns the particulars, in which the handler tells what it changes.
     pub(crate) fn particulars(&self) -> Particulars {
         self.particulars.clone()
     }
 
-    /// Notes how it ended.
+    /// Writes how the attempt ended.
     pub(crate) async fn ended(mut self, status: u16) {
         self.status = Some(status);
         note(&self.journal, self.outcome(status)).await;
@@ -141,7 +142,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // Without a runtime the host has ended, and nobody knows how far the change came.
+        // Without a tokio runtime the host has ended, and nobody knows how far the change came.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -153,7 +154,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Notes how a change ended.
+/// Writes the outcome of a change.
 async fn note(journal: &Journal, outcome: AuditOutcome) {
     if let Err(error) = journal.end_audit(outcome).await {
         tracing::warn!(%error, "the outcome of a change is missing in the audit log");

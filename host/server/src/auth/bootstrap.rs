@@ -15,7 +15,7 @@ use super::{
     user::FIRST_ADMIN,
 };
 
-/// The first admin's token, in the data folder.
+/// The name of the file in the data folder that holds the first admin's token.
 pub(super) const TOKEN_FILE: &str = "admin-token";
 
 /// Why the first admin's token could not be prepared.
@@ -24,7 +24,7 @@ pub enum BootstrapError {
     /// The operating system gave no random bytes.
     #[error("no random bytes for the admin token: {0}")]
     Random(#[from] TokenError),
-    /// The journal refused.
+    /// The journal can't be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The user or the token was refused.
@@ -35,7 +35,7 @@ pub enum BootstrapError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         source: std::io::Error,
     },
 }
@@ -47,10 +47,10 @@ pub(crate) struct WrittenToken {
     pub(crate) path: PathBuf,
 }
 
-/// Reads users and tokens. If nobody could let anybody in, because this is the first start or
-/// every admin's token is gone, the user `admin` gets a new one, in `{data}/admin-token` (mode
-/// 0600). It is written before it becomes valid, so that a crash in between makes another token
-/// and never one that nobody knows.
+/// Reads users and tokens. If nobody could let anybody in, because this is the first start or every admin's
+/// token is gone, the user `admin` gets a new token, in `{data}/admin-token` (mode 0600). The file is written
+/// before the token becomes valid, so that a crash in between makes another token and never one that nobody
+/// knows.
 ///
 /// # Errors
 /// [`BootstrapError`]; no new token is in force then.
@@ -93,7 +93,7 @@ pub(crate) async fn open(
     Ok((accounts, Some(WrittenToken { path })))
 }
 
-/// Sees to it that the first admin is one.
+/// Makes sure that the first admin is an admin.
 pub(super) async fn make_admin(
     accounts: &Accounts,
     id: &UserId,
@@ -140,7 +140,7 @@ pub(super) fn refused(error: &dyn std::fmt::Display) -> BootstrapError {
     BootstrapError::Account(error.to_string())
 }
 
-/// Writes a file that only its owner can read; text and name are on the disk then.
+/// Writes a file that only its owner can read. Its text and its name are on the disk when this returns.
 pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -152,7 +152,7 @@ pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
-    // The name too, so that the hash is never there without the file.
+    // The name is synced too: otherwise the token's hash could be there without the file.
     path.parent()
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -1,4 +1,4 @@
-//! What a request was let in by, for as long as what it opened is open.
+//! The right that let a request in, kept for as long as anything that the request opened is open.
 
 use hersh_base::{
     right::{CHECK_INTERVAL, Right},
@@ -8,7 +8,7 @@ use hersh_machine::driver::Clock;
 
 use super::{Accounts, Caller};
 
-/// What a request was let in by. To make one costs nothing but counts.
+/// The right that let a request in. Making one costs nothing but reference counts.
 #[derive(Clone)]
 pub(crate) struct Grant {
     accounts: Accounts,
@@ -25,13 +25,13 @@ impl Grant {
         }
     }
 
-    /// Whether the caller would be let in now as it was then.
+    /// Returns true if the caller would be let in now as it was then.
     pub(crate) fn holds(&self) -> bool {
         let now_ms = self.surroundings.now_ms();
         self.accounts.still_admits(&self.caller, now_ms)
     }
 
-    /// What the journal is to go by in whatever it changes for the caller.
+    /// Returns the right that the journal goes by in whatever it changes for the caller.
     pub(crate) fn right(&self) -> Right {
         let (token, role) = (self.caller.token.clone(), self.caller.role.name());
         let (accounts, surroundings) = (self.accounts.clone(), self.surroundings.clone());
@@ -39,8 +39,8 @@ impl Grant {
         Right::new(token.into(), role, now_ms)
     }
 
-    /// Waits until the caller's token is valid no longer, or its user has another role: what was
-    /// opened by it ends then, at most [`CHECK_INTERVAL`] later.
+    /// Waits until the caller's token is no longer valid, or its user has another role. Everything that was
+    /// opened by the token ends then, at most [`CHECK_INTERVAL`] later.
     pub(crate) async fn over(self) {
         let mut looks = tokio::time::interval(CHECK_INTERVAL);
         loop {

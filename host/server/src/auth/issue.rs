@@ -1,5 +1,5 @@
-//! A way in for whoever has the machine and no token: after a restore, the token whose hash is in the
-//! journal may be gone with the disk that held it.
+//! Issues an admin token to a person who has the machine and no token: after a restore, the token whose hash
+//! is in the journal may be gone with the disk that held it.
 //!
 //! ```text
 //! data folder locked ─► audit row ─► admin-token.new ─► its hash in the journal ─► admin-token
@@ -24,7 +24,7 @@ use super::{
     user::FIRST_ADMIN,
 };
 
-/// Why no token was issued. Those that were valid are still.
+/// Why no token was issued. The tokens that were valid before still are.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// There is no journal.
@@ -53,18 +53,19 @@ impl From<TokenError> for IssueError {
     }
 }
 
-/// What was issued.
+/// The issued token and its effect on the others.
 #[derive(Debug)]
 pub struct Issued {
     /// The file that holds the new token.
     pub path: PathBuf,
-    /// How many others were made invalid.
+    /// The number of other tokens that were made invalid.
     pub revoked: u64,
-    /// All that are valid now.
+    /// All tokens that are valid now.
     pub valid: Vec<TokenView>,
 }
 
-/// The tokens that a host at `home`, such as its data folder, would take. No host may run on it. Blocks on the disk.
+/// Returns the tokens that a host at `home`, such as its data folder, would take. No host may run on the
+/// folder. Blocks on the disk.
 ///
 /// # Errors
 /// [`IssueError`].
@@ -73,9 +74,9 @@ pub fn valid_tokens(home: impl Into<Home>, now_ms: u64) -> Result<Vec<TokenView>
     Ok(valid(&Accounts::load(journal)?, now_ms))
 }
 
-/// Gives the user `admin`, made an admin if it is none, a new token with scope admin in
-/// `{data}/admin-token` (mode 0600). Other tokens, of all users, stay valid unless `revoke_others`.
-/// No host may run on the folder.
+/// Makes the user `admin` an admin if it is none, and gives it a new token with scope admin in
+/// `{data}/admin-token` (mode 0600). Other tokens, of all users, stay valid unless `revoke_others`. No host
+/// may run on the folder.
 ///
 /// # Errors
 /// [`IssueError`]; the file is as it was.
@@ -120,7 +121,7 @@ pub async fn issue_admin_token(
     issued
 }
 
-/// Of the data folder, and of the journal's.
+/// The locks of the data folder and of the journal's folder.
 type Locks = (DataLock, Option<DataLock>);
 
 fn open_alone(home: &Home) -> Result<(Locks, Journal), IssueError> {
@@ -131,7 +132,7 @@ fn open_alone(home: &Home) -> Result<(Locks, Journal), IssueError> {
     }
     let locks = (DataLock::take(home.data())?, home.lock()?);
     let journal = Journal::open(&journal)?;
-    // A journal that no host would serve is left as it is.
+    // Fails for a journal that no host would serve, so that it is left as it is.
     journal.load()?;
     Ok((locks, journal))
 }
@@ -172,7 +173,7 @@ async fn issue(
     fs::rename(&new, &path)
         .and_then(|()| File::open(data)?.sync_all())
         .map_err(file)?;
-    // Last: until here, and after a crash in between, there is a token in the file that is valid.
+    // Other tokens are revoked last: until then, and after a crash in between, the file holds a valid token.
     let mut revoked = 0;
     if revoke_others {
         let others = accounts.tokens(None).into_iter().map(|token| token.id);
@@ -215,7 +216,7 @@ mod tests {
         start(data).await;
         let old = bearer(data);
         fs::remove_file(data.join(TOKEN_FILE)).unwrap();
-        // A start makes no other: there is a token by its hash.
+        // A start makes no other token, since the journal holds the hash of one.
         start(data).await;
         assert!(!data.join(TOKEN_FILE).exists());
 

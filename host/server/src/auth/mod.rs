@@ -1,4 +1,4 @@
-//! Who may use the host.
+//! Users and tokens: who may use the host.
 //!
 //! ```text
 //! Authorization: Bearer hersh_... ─► Accounts (by SHA-256) ─► Caller ─► Rule of the route ─► handler

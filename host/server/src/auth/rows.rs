@@ -15,7 +15,7 @@ pub(super) struct StoredToken {
     pub(super) label: String,
     pub(super) created_at_ms: u64,
     pub(super) expires_at_ms: Option<u64>,
-    /// The token that it was made with; none for the host's own and those of older hosts.
+    /// The token that this one was made with; none for the host's own tokens and those of older hosts.
     pub(super) made_by: Option<TokenId>,
 }
 
@@ -25,7 +25,7 @@ impl StoredToken {
             .is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
     }
 
-    /// The row of a token that was not used yet.
+    /// Returns the row of a token that was not used yet.
     pub(super) fn row(&self) -> TokenRow {
         TokenRow {
             id: self.id.to_string(),
@@ -40,7 +40,7 @@ impl StoredToken {
         }
     }
 
-    /// The token in `row`, without the time of its last use.
+    /// Reads the token in `row`, without the time of its last use.
     ///
     /// # Errors
     /// [`JournalError::BadRow`].
@@ -60,7 +60,7 @@ impl StoredToken {
     }
 }
 
-/// The row of a user.
+/// Returns the row of a user.
 ///
 /// # Errors
 /// [`JournalError::BadRow`], which no quota causes.
@@ -74,7 +74,7 @@ pub(super) fn user_row(user: &User) -> Result<UserRow, JournalError> {
     })
 }
 
-/// The user in `row`.
+/// Reads the user in `row`.
 ///
 /// # Errors
 /// [`JournalError::BadRow`].
@@ -90,7 +90,7 @@ pub(super) fn user(row: UserRow) -> Result<User, JournalError> {
     })
 }
 
-/// The ids of tokens as the journal takes them.
+/// Returns the ids of tokens as the journal takes them.
 pub(super) fn ids<'a>(tokens: impl IntoIterator<Item = &'a TokenId>) -> Vec<String> {
     tokens.into_iter().map(TokenId::to_string).collect()
 }

@@ -13,11 +13,11 @@ use std::{
 
 use hersh_base::locked::locked;
 
-/// Failures that one address has in a window.
+/// The most failures of one address in a window.
 pub(crate) const FAILURES_MAX: u32 = 20;
-/// How long a window is, milliseconds.
+/// The length of a window, milliseconds.
 pub(crate) const WINDOW_MS: u64 = 60_000;
-/// Addresses that are remembered. When there are more, all are forgotten: an attacker with so many
+/// The most addresses that are remembered. When there are more, all are forgotten: an attacker with so many
 /// addresses is not slowed down by this anyway.
 const ADDRESSES_MAX: usize = 10_000;
 
@@ -32,7 +32,8 @@ struct Window {
 }
 
 impl Throttle {
-    /// Notes a failure; once there were too many, the time until the next window, milliseconds.
+    /// Notes a failure. Returns the time until the next window, milliseconds, once there were too many
+    /// failures.
     pub(crate) fn failed(&self, peer: IpAddr, now_ms: u64) -> Option<u64> {
         let mut windows = locked(&self.0);
         if windows.len() >= ADDRESSES_MAX {
@@ -61,7 +62,8 @@ impl Window {
     }
 }
 
-/// Whoever has one IPv6 address has the /64 around it.
+/// Returns the addresses that count as one: for IPv6 the /64, since an owner of one address has the /64
+/// around it.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),

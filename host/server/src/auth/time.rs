@@ -1,23 +1,22 @@
-//! The time by which tokens end. The system's clock may step back; what has ended stays so.
+//! The time by which tokens end. The system's clock may step back; a token that has ended stays so.
 
 use std::{sync::Mutex, time::Duration};
 
 use hersh_base::locked::locked;
 use tokio::time::Instant;
 
-/// Where the journal keeps the time after which some token had ended, milliseconds since the Unix
-/// epoch.
+/// The journal's key for the time after which some token had ended, milliseconds since the Unix epoch.
 pub(super) const META_NEWEST: &str = "newest_ms";
 
-/// Never before what was seen, and never standing still: behind a clock that stepped back it goes on
-/// by the monotonic one until the other has caught up.
+/// A time that never goes back and never stands still. Behind a clock that stepped back, this time goes on by
+/// the monotonic clock until the other clock has caught up.
 #[derive(Debug)]
 pub(super) struct TokenTime(Mutex<NewestTime>);
 
 #[derive(Clone, Copy, Debug)]
 struct NewestTime {
     newest_ms: u64,
-    /// When it was `newest_ms`.
+    /// The monotonic time at which it was `newest_ms`.
     at: Instant,
 }
 
@@ -30,11 +29,11 @@ impl TokenTime {
         }))
     }
 
-    /// The time, with the clock at `clock_ms`; both milliseconds since the Unix epoch.
+    /// Returns the time, with the clock at `clock_ms`; both are milliseconds since the Unix epoch.
     pub(super) fn at(&self, clock_ms: u64) -> u64 {
         let mut seen = locked(&self.0);
         let elapsed_ms = u64::try_from(seen.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Whole milliseconds: what is left of one counts the next time.
+        // Only whole milliseconds are taken: the rest of one counts the next time.
         seen.at += Duration::from_millis(elapsed_ms);
         seen.newest_ms = seen.newest_ms.saturating_add(elapsed_ms);
         if clock_ms > seen.newest_ms {

@@ -31,7 +31,7 @@ pub(crate) struct Token(String);
 pub(crate) struct TokenHash([u8; 32]);
 
 impl Token {
-    /// Makes a new one.
+    /// Makes a new token.
     ///
     /// # Errors
     /// [`TokenError::Random`] if the operating system has no random bytes.
@@ -41,19 +41,19 @@ impl Token {
         Ok(Self(token_text::spelled(&secret)))
     }
 
-    /// What is stored of the one that `text` is; `None` if it has not the form of one. Its checksum
-    /// is of no account here: nothing is stored of a damaged one.
+    /// Returns the hash of the token `text`; `None` if `text` does not have the form of a token. The checksum
+    /// is not looked at: no hash of a damaged token is stored.
     pub(crate) fn hash_of(text: &str) -> Option<TokenHash> {
         token_text::has_form(text).then(|| TokenHash(Sha256::digest(text).into()))
     }
 
-    /// The text, for the one place that shows it.
+    /// Returns the text, for the one place that shows it.
     #[must_use]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What is stored of it.
+    /// Returns the hash of this token.
     #[must_use]
     pub(crate) fn hash(&self) -> TokenHash {
         TokenHash(Sha256::digest(self.0.as_bytes()).into())
@@ -67,7 +67,7 @@ impl fmt::Debug for Token {
 }
 
 impl TokenHash {
-    /// Reads what [`fmt::Display`] wrote.
+    /// Reads a hash that [`fmt::Display`] wrote.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != 64 || !text.is_ascii() {
@@ -105,12 +105,12 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Names a token without giving it away: `t-` and 16 hex digits.
+/// A name for a token that does not give the token away: `t-` and 16 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TokenId(pub(super) Arc<str>);
 
 impl TokenId {
-    /// The id in `text`, whether or not there is such a token.
+    /// Returns the id in `text`, whether or not there is such a token.
     pub(crate) fn new(text: &str) -> Self {
         Self(text.into())
     }

@@ -1,4 +1,4 @@
-//! What is known of a token, and what a new one is to be.
+//! The data of a token, and of a new one that is to be made.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,32 +16,32 @@ pub(crate) struct TokenInfo {
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: Option<u64>,
     pub(crate) last_used_at_ms: Option<u64>,
-    /// The token that it was made with.
+    /// The token that this one was made with.
     pub(crate) made_by: Option<TokenId>,
 }
 
-/// What becomes of the tokens that were made with one that is removed, and with those in turn.
+/// The choice of what becomes of the tokens that were made with a removed one, and with those in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offspring {
-    /// They end with it: who stole a token may have made some that nobody sees in time.
+    /// They end with it: a thief of the token may have made some that nobody sees in time.
     End,
     /// They stay.
     Keep,
 }
 
-/// What a new token is to be.
+/// A new token that is to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct NewToken {
     pub(crate) user: UserId,
     pub(crate) scope: Scope,
     pub(crate) label: String,
     pub(crate) expires_at_ms: Option<u64>,
-    /// The token that it is made with; none for the host itself.
+    /// The token that the new one is made with; none for the host itself.
     pub(crate) made_by: Option<TokenId>,
 }
 
 impl NewToken {
-    /// What it may do and for how long, in words.
+    /// Returns what the token may do and for how long, in words.
     pub(crate) fn words(&self) -> String {
         // The calendar ends with the year 9999.
         let end = self

@@ -1,4 +1,4 @@
-//! Tokens: made, listed, ended.
+//! Makes, lists and ends tokens.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use super::{
 };
 
 impl Accounts {
-    /// The tokens of one user, or of all, by id.
+    /// Returns the tokens of one user, or of all users, by id.
     pub(crate) fn tokens(&self, user: Option<&UserId>) -> Vec<TokenInfo> {
         let known = self.known();
         let held = known.tokens.values();
@@ -27,7 +27,7 @@ impl Accounts {
             .collect()
     }
 
-    /// Makes a token; its text is in the answer and nowhere else.
+    /// Makes a token. Its text is in the returned value and nowhere else.
     ///
     /// # Errors
     /// [`AccountError::NoUser`], [`AccountError::TooManyTokens`],
@@ -43,8 +43,8 @@ impl Accounts {
             let user = &asked.user;
             let mut own = accounts.tokens(Some(user));
             if own.len() >= TOKENS_MAX {
-                // Those that are over make room: otherwise a hundred that ended long ago, made by a thief
-                // or a program for each of its runs, would keep their owner from making one.
+                // Tokens that have expired make room. Otherwise a hundred expired ones, made by a thief or by
+                // a program that makes one each time it starts, would keep their owner from making a new one.
                 let time_ms = accounts.time_ms(now_ms);
                 let is_over = |it: &TokenInfo| it.expires_at_ms.is_some_and(|end| end <= time_ms);
                 let ended: Vec<TokenInfo> = own.extract_if(.., |it| is_over(it)).collect();
@@ -59,7 +59,7 @@ impl Accounts {
         Ok((made.await?, token))
     }
 
-    /// Keeps a token of which only the hash is known, however many there are: for the host itself.
+    /// Stores a token of which only the hash is known, whatever the number of tokens: for the host itself.
     pub(super) async fn put_token(
         &self,
         asked: NewToken,
@@ -95,7 +95,7 @@ impl Accounts {
         Ok(self.known_mut().hold(stored, None).info())
     }
 
-    /// One token.
+    /// Returns one token.
     ///
     /// # Errors
     /// [`AccountError::NoToken`].
@@ -104,14 +104,14 @@ impl Accounts {
         info.ok_or_else(|| AccountError::NoToken(id.to_string()))
     }
 
-    /// Makes a token invalid from now on, and those of the same user that were made with it, as
-    /// `offspring` says. The token that asks for it, `asking`, stays, unless it is the one, and so do those
-    /// that were made with it: otherwise nobody could exchange a token for a new one. Returns what ended
-    /// beside it.
+    /// Makes a token invalid from now on. `offspring` says whether the tokens of the same user that were made
+    /// with it, and with those in turn, end too. `asking` is the token that asks for this. It stays unless it
+    /// is `id` itself, and the tokens made with it stay as well: otherwise nobody could exchange a token for
+    /// a new one. Returns the tokens that ended besides `id`.
     ///
     /// # Errors
-    /// [`AccountError::NoToken`]; [`AccountError::TokenMadeOthers`] when a token that has offspring would
-    /// end itself with all of them.
+    /// [`AccountError::NoToken`]; [`AccountError::TokenMadeOthers`] if a token asks to end itself together
+    /// with tokens that were made with it.
     pub(crate) async fn remove_token(
         &self,
         id: &TokenId,
@@ -144,7 +144,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// True if some token could change users now: otherwise nobody could let anybody in.
+    /// Returns true if some token could change users now. Without one, nobody could let anybody in.
     pub(super) fn has_admin_token(&self, now_ms: u64) -> bool {
         let now_ms = self.time_ms(now_ms);
         let known = self.known();
@@ -161,8 +161,9 @@ impl Accounts {
         })
     }
 
-    /// Writes down when tokens were used last, and which time it is if a token has ended since: no
-    /// later start lets it in, whatever the clock says then. What a crash loses of that is one interval.
+    /// Writes to the journal when tokens were used last and, if a token has ended since the last call, the
+    /// current time. Then no later start lets that token in, whatever the clock says. A crash loses one
+    /// interval of this at most.
     ///
     /// # Errors
     /// When the journal can't be read or written; the next call tries again.
@@ -214,7 +215,8 @@ impl Accounts {
 }
 
 impl AccountCache {
-    /// The tokens that were made with one of `makers`, and with those in turn, as far as `is_meant`.
+    /// Returns the tokens that were made with one of `makers`, and with those in turn, as far as `is_meant`
+    /// takes them.
     pub(super) fn made_with(
         &self,
         makers: BTreeSet<TokenId>,

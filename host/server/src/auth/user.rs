@@ -6,21 +6,21 @@ use hersh_base::permits::Share;
 use hersh_program::UserId;
 use serde::{Deserialize, Serialize};
 
-/// Users of one host.
+/// The most users of one host.
 pub(super) const USERS_MAX: usize = 10_000;
-/// Tokens that one user can have.
+/// The most tokens that one user can have.
 pub(super) const TOKENS_MAX: usize = 100;
 
 /// The user that a host's first start makes.
 pub(crate) const FIRST_ADMIN: &str = "admin";
 
-/// What a user may reach.
+/// The role of a user: what the user may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
-    /// Programs of its own.
+    /// Reaches programs of its own.
     Member,
-    /// Every program, the users and the host itself.
+    /// Reaches every program, the users and the host itself.
     Admin,
 }
 
@@ -32,7 +32,7 @@ impl Role {
         }
     }
 
-    /// Which of the free permits its user may have.
+    /// Returns the share of the free permits that a user of this role may have.
     pub(crate) const fn share(self) -> Share {
         match self {
             Self::Member => Share::Fair,
@@ -49,17 +49,17 @@ impl Role {
 
 /// Upper bounds on what one user's programs ask for together; `None` is no bound.
 ///
-/// What a program asks for counts, not what it uses: memory and processor time while it is
-/// started or on its way, `/state` as long as it is there.
+/// A quota counts what a program asks for, not what it uses: memory and processor time while the program is
+/// started or on its way, `/state` as long as the program is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Quota {
     /// Programs, running or not.
     pub(crate) programs: Option<u64>,
-    /// Memory of the started ones, bytes.
+    /// The memory of the started programs, bytes.
     pub(crate) memory_bytes: Option<u64>,
-    /// Processor time of the started ones, thousandths of one core.
+    /// The processor time of the started programs, thousandths of one core.
     pub(crate) cpu_millis: Option<u64>,
-    /// `/state` of all, bytes.
+    /// The `/state` of all programs, bytes.
     pub(crate) state_bytes: Option<u64>,
     /// Builds at once; the others wait.
     pub(crate) builds: Option<u64>,
@@ -68,7 +68,7 @@ pub(crate) struct Quota {
 const GIB: u64 = 1 << 30;
 
 impl Quota {
-    /// What a member has unless an admin says otherwise: room for ten small programs.
+    /// The quota of a member unless an admin says otherwise: room for ten small programs.
     pub(crate) const MEMBER: Self = Self {
         programs: Some(10),
         memory_bytes: Some(4 * GIB),
@@ -77,7 +77,7 @@ impl Quota {
         builds: Some(1),
     };
 
-    /// What an admin has unless said otherwise.
+    /// The quota of an admin unless it is set otherwise.
     pub(crate) const NONE: Self = Self {
         programs: None,
         memory_bytes: None,
@@ -120,6 +120,6 @@ pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) role: Role,
     pub(crate) quota: Quota,
-    /// Milliseconds since the Unix epoch.
+    /// The time of its creation, milliseconds since the Unix epoch.
     pub(crate) created_at_ms: u64,
 }

@@ -1,4 +1,4 @@
-//! Users: added, changed, removed.
+//! Adds, changes and removes users.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use hersh_program::UserId;
 use super::{AccountError, Accounts, Quota, Role, TokenId, User, rows, user::USERS_MAX};
 
 impl Accounts {
-    /// Every user, by id.
+    /// Returns every user, by id.
     pub(crate) fn users(&self) -> Vec<User> {
         self.known().users.values().cloned().collect()
     }
 
-    /// One user.
+    /// Returns one user.
     ///
     /// # Errors
     /// [`AccountError::NoUser`].
@@ -70,14 +70,15 @@ impl Accounts {
         let mut user = self.user(id)?;
         let before = user.clone();
         user.role = role.unwrap_or(user.role);
-        // Who was an admin had no bounds, and would keep that as a member.
+        // An admin with the usual quota had no bounds, and would keep that as a member: the usual quota
+        // changes with the role.
         let had_usual = before.quota == Quota::usual(before.role);
         let usual = had_usual.then(|| Quota::usual(user.role));
         user.quota = quota.or(usual).unwrap_or(before.quota);
         if user.role == Role::Member && self.is_last_admin(id) {
             return Err(AccountError::LastAdmin(id.clone()));
         }
-        // What it made for others as an admin is no longer its to give: it knows their text.
+        // Tokens that the user made for others as an admin end, since the user knows their text.
         let ended = match (before.role, user.role) {
             (Role::Admin, Role::Member) => self.made_for_others(id),
             (Role::Admin, Role::Admin) | (Role::Member, Role::Admin | Role::Member) => {
@@ -92,8 +93,8 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Removes a user with all tokens, and those that it made for others; from now on none of them is
-    /// valid.
+    /// Removes a user with all its tokens, and the tokens that it made for others. From now on none of them
+    /// is valid.
     ///
     /// # Errors
     /// [`AccountError::HasPrograms`], [`AccountError::LastAdmin`], [`AccountError::NoUser`].
@@ -125,7 +126,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// The tokens of other users that were made with this one's.
+    /// Returns the tokens of other users that were made with this user's tokens.
     fn made_for_others(&self, id: &UserId) -> BTreeSet<TokenId> {
         let known = self.known();
         let own = known.tokens.values().filter(|it| it.stored.user == *id);
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
     use crate::auth::{NewToken, Offspring, Scope};
 
-    /// Begins a change and goes away while it is on the disk and not yet in memory.
+    /// Begins a change and drops it while the change is on the disk and not yet in memory.
     async fn dropped<T>(written: &Notify, change: impl Future<Output = T>) {
         let mut change = std::pin::pin!(change);
         tokio::select! {

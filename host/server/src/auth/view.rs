@@ -4,7 +4,7 @@ use hersh_wire as wire;
 
 use super::{Scope, TokenInfo};
 
-/// A token, without its text.
+/// Returns the view of a token, without its text.
 pub(crate) fn token_view(token: &TokenInfo) -> wire::TokenView {
     wire::TokenView {
         token_id: token.id.to_string(),

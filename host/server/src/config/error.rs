@@ -14,7 +14,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         source: std::io::Error,
     },
     /// Anybody could change the file.
@@ -30,7 +30,7 @@ pub enum ConfigError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most that is read.
+        /// The most bytes that are read.
         bytes_max: u64,
     },
     /// The file is not TOML.
@@ -42,10 +42,10 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The description of what is wrong.
         message: String,
     },
-    /// The file has a key that means nothing.
+    /// The file has a key that is no setting.
     #[error("{path} line {line}: no setting {key:?}: {}", advice(suggestion.as_deref()))]
     UnknownKey {
         /// The file.
@@ -57,30 +57,30 @@ pub enum ConfigError {
         /// The key that was probably meant.
         suggestion: Option<String>,
     },
-    /// A variable or an argument holds something else than text.
+    /// A variable or an argument holds something other than UTF-8 text.
     #[error("{0} is not UTF-8 text: write it anew")]
     NotText(Origin),
     /// A value that the setting can't have.
     #[error("{origin}: {key} = {value:?} can't be used: {advice}")]
     Value {
-        /// Where it was written.
+        /// The source of the value.
         origin: Origin,
         /// The setting.
         key: &'static str,
-        /// What was written.
+        /// The value as it was written.
         value: String,
-        /// What to write instead.
+        /// The advice on what to write instead.
         advice: String,
     },
     /// A certificate without key, or the other way round.
     #[error("{given} is set but {missing} is not: set both, or neither for a host without TLS")]
     HalfTls {
-        /// What is there.
+        /// The setting that is set.
         given: &'static str,
-        /// What is not.
+        /// The setting that is missing.
         missing: &'static str,
     },
-    /// Anybody could listen in.
+    /// The host listens to other machines without TLS, so that anybody could listen in.
     #[error(
         "listen = {0} can be reached from other machines and this host has no TLS: set tls.cert and tls.key, listen on 127.0.0.1, or put a proxy that ends TLS in front and say --behind-tls-proxy"
     )]

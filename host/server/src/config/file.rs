@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, KEYS, keys::suggestion};
 
-/// Bytes of a settings file. One with every key and its explanation has about 3,000.
+/// The most bytes of a settings file. A file with every key and its explanation has about 3,000.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A key of the file.
@@ -21,11 +21,11 @@ pub(super) struct Entry {
     /// The setting's name.
     pub(super) key: &'static str,
     pub(super) text: String,
-    /// From 1.
+    /// The number of the line, from 1.
     pub(super) line: usize,
 }
 
-/// The settings in the file at `path`. One that is missing says nothing, unless it was `named`.
+/// Reads the settings in the file at `path`. A file that is missing says nothing, unless it was `named`.
 pub(super) fn read(path: &Path, named: bool) -> Result<Vec<Entry>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable {
         path: path.to_path_buf(),
@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Vec<Entry>, ConfigError> 
         Err(error) if error.kind() == ErrorKind::NotFound && !named => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
-    // Whoever can write it decides which engine a host that runs as root obeys.
+    // Refused if everybody may write it: they would decide which engine a host that runs as root obeys.
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & 0o002 != 0 {
         return Err(ConfigError::WritableByAll {
@@ -71,7 +71,7 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    /// Goes no deeper than the settings' names do.
+    /// Collects the keys of `table`, no deeper than the settings' names go.
     fn walk(
         &self,
         tables: &str,

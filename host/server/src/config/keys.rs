@@ -12,9 +12,9 @@ use hersh_docker::dockerfile::Registries;
 pub struct Key {
     /// Its name in the file, with the tables that it stands in: `tls.cert`.
     pub name: &'static str,
-    /// Its value unless something says otherwise; empty for none.
+    /// Its value if no source sets another; empty for none.
     pub default: &'static str,
-    /// What it means, one sentence.
+    /// Its meaning, one sentence.
     pub help: &'static str,
     kind: Kind,
 }
@@ -137,26 +137,26 @@ const fn switch(name: &'static str, help: &'static str) -> Key {
 }
 
 impl Key {
-    /// The environment variable: `HERSH_TLS_CERT`.
+    /// Returns the environment variable: `HERSH_TLS_CERT`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("HERSH_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// The flag without its dashes: `tls-cert`.
+    /// Returns the flag without its dashes: `tls-cert`.
     #[must_use]
     pub fn flag(&self) -> String {
         self.name.replace(['.', '_'], "-")
     }
 
-    /// True if the flag alone means `true`.
+    /// Returns true if the flag alone means `true`.
     #[must_use]
     pub fn is_switch(&self) -> bool {
         self.kind == Kind::Switch
     }
 }
 
-/// A settings file in which every key stands with its meaning and default, commented out.
+/// Returns a settings file in which every key stands with its meaning and default, commented out.
 #[must_use]
 pub fn defaults_file() -> String {
     let mut file = String::from(HEAD);
@@ -177,7 +177,7 @@ pub fn defaults_file() -> String {
     file
 }
 
-/// The name of a setting, or of a table, that `written` was probably meant to be.
+/// Returns the name of a setting, or of a table, that `written` was probably meant to be.
 pub(super) fn suggestion(written: &str) -> Option<&'static str> {
     let leaf = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
     let likeness = |name: &'static str| {
@@ -195,7 +195,7 @@ pub(super) fn suggestion(written: &str) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// How alike two names are, from 0 to 1, before one is taken for a slip of the other.
+/// The least likeness of two names, from 0 to 1, at which one is taken for a slip of the other.
 const ALIKE_MIN: f64 = 0.8;
 
 const HEAD: &str = "\

@@ -1,4 +1,4 @@
-//! What a host is told at its start, parsed once.
+//! The settings that a host is given at its start, parsed once.
 //!
 //! ```text
 //! defaults ◄ file ◄ environment ◄ flags ──gather──► Effective ──settings──► Settings ──► Config
@@ -38,7 +38,7 @@ impl Config {
     /// Checks the settings against each other.
     ///
     /// # Errors
-    /// [`ConfigError`] says which can't be used and what to do.
+    /// [`ConfigError`] names the setting that can't be used and says what to do.
     pub fn new(settings: Settings) -> Result<Self, ConfigError> {
         let tls = match (&settings.tls_cert, &settings.tls_key) {
             (Some(cert), Some(key)) => Some(Files {
@@ -66,7 +66,7 @@ impl Config {
     }
 }
 
-/// True unless only this machine reaches the address. "Any address" is public.
+/// Returns true unless only this machine reaches the address. "Any address" is public.
 fn is_public(listen: SocketAddr) -> bool {
     !listen.ip().to_canonical().is_loopback()
 }

@@ -1,22 +1,22 @@
-//! Where a value was written.
+//! The source of a setting's value.
 
 use std::{fmt, path::PathBuf};
 
-/// Where a value was written.
+/// The source of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nowhere.
+    /// The value was written nowhere: it is the default.
     Default,
-    /// In the settings file.
+    /// The settings file.
     File {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
     },
-    /// In this environment variable.
+    /// An environment variable.
     Environment(String),
-    /// In this flag, without its dashes.
+    /// A flag, without its dashes.
     Flag(String),
 }
 

@@ -8,7 +8,7 @@ use hersh_wire::ByteSize;
 use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
 use hersh_docker::dockerfile::Registries;
 
-/// A host's settings, each by itself in order. [`KEYS`](super::KEYS) says what each means.
+/// A host's settings, each valid by itself. [`KEYS`](super::KEYS) says what each means.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "KEYS documents every setting, in one place")]
 pub struct Settings {
@@ -31,13 +31,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Where the journal is.
+    /// Returns the folders of the data and of the journal.
     #[must_use]
     pub fn home(&self) -> Home {
         Home::new(&self.data_dir, self.journal_dir.as_deref())
     }
 
-    /// What a host does when nothing is set.
+    /// Returns the settings of a host for which nothing is set.
     ///
     /// # Errors
     /// None, as long as the defaults in [`KEYS`](super::KEYS) are right; a test holds them to it.
@@ -82,7 +82,7 @@ impl Effective {
     /// Parses every value.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] names the first that can't be used, and where it was written.
+    /// [`ConfigError::Value`] names the first value that can't be used, and where it was written.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         Settings::read(self)
     }

@@ -10,7 +10,7 @@ use super::{ConfigError, KEYS, Key, Origin, file};
 /// The settings file that is read when none is named; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/hersh/host.toml";
 
-/// Variables that begin with `HERSH_` and mean something to others than a host.
+/// Variables that begin with `HERSH_` and have a meaning for other programs than a host.
 const OTHERS: [&str; 8] = [
     "HERSH_CA_FILE",
     "HERSH_CONFIG",
@@ -22,12 +22,12 @@ const OTHERS: [&str; 8] = [
     "HERSH_WATCHER_SOCKET",
 ];
 
-/// All that may say something about settings.
+/// All sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The settings file; [`DEFAULT_FILE`] if it is there and this is `None`.
+    /// The settings file. If this is `None`, [`DEFAULT_FILE`] is read if it is there.
     pub file: Option<PathBuf>,
-    /// Environment variables; others than `HERSH_*` are passed over.
+    /// Environment variables. Those that do not begin with `HERSH_` are passed over.
     pub environment: Vec<(OsString, OsString)>,
     /// Flags by [`Key::flag`], and their values.
     pub flags: Vec<(String, OsString)>,
@@ -40,14 +40,14 @@ pub struct Value {
     pub key: Key,
     /// Its value, as it was written.
     pub text: String,
-    /// Where.
+    /// The place where the value was written.
     pub origin: Origin,
 }
 
 /// The values that are in force, one for each of [`KEYS`], not parsed yet.
 #[derive(Clone, Debug)]
 pub struct Effective {
-    /// In the order of [`KEYS`].
+    /// The values in the order of [`KEYS`].
     pub values: Vec<Value>,
     /// Variables that look like settings and are none: they may be misspelt.
     pub unknown_variables: Vec<String>,
@@ -57,7 +57,8 @@ impl Effective {
     /// Reads file, environment and flags.
     ///
     /// # Errors
-    /// [`ConfigError`] for a file that can't be read or has unknown keys, and for what is no text.
+    /// [`ConfigError`] for a file that can't be read or has unknown keys, and for a name or value that is not
+    /// text.
     pub fn gather(sources: Sources) -> Result<Self, ConfigError> {
         let mut effective = Self::defaults();
         let (path, named) = match sources.file {
@@ -100,8 +101,8 @@ impl Effective {
         Ok(())
     }
 
-    /// A variable that is not a setting is told, not refused: an environment comes from many
-    /// hands, and some of them serve other parts of Hersh.
+    /// Takes in one variable. A variable that is not a setting is reported, not refused: an environment comes
+    /// from many hands, and some variables serve other parts of Hersh.
     fn take_variable(&mut self, variable: &OsString, value: OsString) -> Result<(), ConfigError> {
         let Some(name) = variable.to_str().filter(|name| name.starts_with("HERSH_")) else {
             return Ok(());

@@ -10,13 +10,13 @@ use std::{
 use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
-/// Where the container engine listens: a Unix socket. Engines over TCP have no place here, since
-/// whoever reaches one owns the machine.
+/// The address of the container engine: a Unix socket. An engine over TCP can't be named, since anybody who
+/// reaches one owns the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSocket(PathBuf);
 
 impl EngineSocket {
-    /// The socket's path.
+    /// Returns the socket's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -37,7 +37,7 @@ impl FromStr for EngineSocket {
     }
 }
 
-/// Form of the log.
+/// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Lines for people.
@@ -58,7 +58,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// What is logged: a level, or directives such as `info,hersh_proxy=debug`.
+/// The choice of what is logged: a level, or directives such as `info,hersh_proxy=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLevel(String);
 
@@ -67,7 +67,7 @@ impl FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match EnvFilter::try_new(text) {
-            // A misspelt level would else be taken for the name of a part of the code.
+            // A misspelt level would otherwise be taken for the name of a part of the code.
             Ok(_) if text.contains('=') || LEVELS.contains(&text) => Ok(Self(text.to_owned())),
             Ok(_) | Err(_) => Err(
                 "write error, warn, info, debug or trace, or for one part of the code info,hersh_proxy=debug",
@@ -84,12 +84,12 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// A /16 for sandboxes, out of the ranges that nobody on the internet has.
+/// A /16 subnet for sandboxes, out of the ranges that nobody on the internet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubnetPool(Ipv4Addr);
 
 impl SubnetPool {
-    /// Its first address.
+    /// Returns its first address.
     #[must_use]
     pub fn base(self) -> Ipv4Addr {
         self.0
@@ -109,12 +109,12 @@ impl FromStr for SubnetPool {
     }
 }
 
-/// Where a collector takes traces.
+/// The address of a collector that takes traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpEndpoint(Uri);
 
 impl OtlpEndpoint {
-    /// Where it takes traces: the protocol's own path under the address.
+    /// Returns the address that takes traces: the protocol's own path under the collector's address.
     #[must_use]
     pub fn traces(&self) -> String {
         format!("{}/v1/traces", self.0.to_string().trim_end_matches('/'))

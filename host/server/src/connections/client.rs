@@ -1,5 +1,4 @@
-//! A client's connection as those see it who serve it: the permits that it takes, and what is open
-//! on it by somebody's right.
+//! A client's connection: the permits that it takes, and what is open on it by somebody's right.
 //!
 //! ```text
 //! connection, tunnel ─► hold the connection ─► permits, given back with the last of them
@@ -35,17 +34,17 @@ pub(crate) struct ClientConnection(Arc<Inner>);
 struct Inner {
     /// The claims of the one answer under way: one for each layer that watches it, so the list stays short.
     claims: Mutex<Vec<Arc<Claim>>>,
-    /// Of the member whose request came last.
+    /// The permit of the member whose request came last.
     permit: Mutex<Option<Permit>>,
-    /// What is given back when nobody has the connection any more.
+    /// The permits that are given back when nobody has the connection any more.
     _permits: Option<Box<dyn Send + Sync>>,
 }
 
 /// The conditions under which something may stay open.
 struct Claim {
-    /// What let the client in.
+    /// The grant that let the client in.
     grant: Grant,
-    /// Fires when the container that is asked is over.
+    /// A token that fires when the container that is asked is over.
     container: Option<CancellationToken>,
 }
 
@@ -56,7 +55,7 @@ pub(crate) struct Open {
 }
 
 impl ClientConnection {
-    /// A connection that takes `permits`.
+    /// Makes a connection that takes `permits`.
     pub(crate) fn new(permits: impl Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             claims: Mutex::default(),
@@ -65,19 +64,20 @@ impl ClientConnection {
         }))
     }
 
-    /// Counts the connection among the member `user`'s until somebody else's request comes by it, or it ends;
-    /// false if the user may have no more. If it counts for that user already, no permit is looked up.
+    /// Counts the connection for the member `user` until a request of somebody else comes by it, or it ends.
+    /// Returns false if the user may have no more. If it counts for that user already, no permit is looked
+    /// up.
     pub(crate) fn count_for(&self, user: &UserId, permits: &Permits) -> bool {
         let mut permit = locked(&self.0.permit);
         if permit.as_ref().is_none_or(|permit| permit.user() != user) {
-            // The older one is given back first, since it may be the last.
+            // The older permit is given back first, since there may be no other.
             drop(permit.take());
             *permit = permits.take(user, Share::Fair);
         }
         permit.is_some()
     }
 
-    /// Notes that something is open by `grant` and until the end of `container`.
+    /// Notes that something is open as long as `grant` holds and until the end of `container`.
     pub(crate) fn open(&self, grant: Grant, container: CancellationToken) -> Open {
         let container = Some(container);
         self.hold(Claim { grant, container })
@@ -90,7 +90,7 @@ impl ClientConnection {
         Open { connection, claim }
     }
 
-    /// The same body, open by `grant` until its end.
+    /// Returns the same body, noted as open by `grant` until its end.
     pub(crate) fn carry(&self, body: Body, grant: Grant) -> Body {
         if body.is_end_stream() {
             return body;
@@ -100,7 +100,7 @@ impl ClientConnection {
         Body::new(Carried { body, _open })
     }
 
-    /// Returns once something is open whose claim no longer holds, at most [`CHECK_INTERVAL`] after that.
+    /// Returns once the claim of something open no longer holds, at most [`CHECK_INTERVAL`] after that.
     pub(crate) async fn over(&self) {
         let mut looks = tokio::time::interval(CHECK_INTERVAL);
         loop {

@@ -36,7 +36,7 @@ impl Timer for HeadTimer {
     }
 
     fn now(&self) -> Instant {
-        // The runtime's clock, which tests stop.
+        // The tokio runtime's clock, which tests stop.
         tokio::time::Instant::now().into()
     }
 }

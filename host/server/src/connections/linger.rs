@@ -1,6 +1,6 @@
-//! A connection that is closed while its client still sends: the client gets to read what it was
-//! told. Closed at once, the kernel would answer what still comes by a reset, and that takes the
-//! answer out of the client's hands.
+//! A connection that is closed while its client still sends, so that the client gets to read what it was
+//! told. If the connection were closed at once, the kernel would answer what still comes by a reset, and the
+//! reset would take the answer out of the client's hands.
 
 use std::{
     io,
@@ -21,10 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How long a client may go on sending what nobody reads, and how much of it, bytes.
 const TIME_MAX: Duration = Duration::from_secs(10);
 const BYTES_MAX: u64 = 1 << 30;
-/// Bytes dropped at once.
+/// The bytes that are dropped at once.
 const ROOM_BYTES: usize = 16 * 1024;
 
-/// Whether a connection's client may still send a body that nobody reads.
+/// A flag that says whether a connection's client may still send a body that nobody reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unread(Arc<AtomicBool>);
 
@@ -75,7 +75,7 @@ impl Body for CountedBody {
 pub(crate) struct LingeringStream<T> {
     stream: T,
     unread: Unread,
-    /// Set once this side has said that it says no more.
+    /// The deadline of the client, set once this side has said that it sends no more.
     waits: Option<Deadline>,
     left: u64,
 }
@@ -92,7 +92,7 @@ impl<T> LingeringStream<T> {
 }
 
 impl<T: AsyncRead + Unpin> LingeringStream<T> {
-    /// Drops what comes until the client closes, too.
+    /// Drops what comes until the client closes its side too.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut room = [0; ROOM_BYTES];
         loop {

@@ -42,15 +42,15 @@ pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The HTTP library itself takes at most 100 headers.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How long a client may keep an answer waiting, less what it takes at the least pace: a person may
-/// read a page of a log meanwhile.
+/// The longest time that a client may keep an answer waiting, less the time that the bytes it takes pay for
+/// at the least pace: a person may read a page of a log meanwhile.
 const WRITE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long requests under way may go on after the host was asked to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a failed accept (no file descriptors left, say) the next is tried this much later.
+/// The pause after a failed accept (no file descriptors left, say) before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a client speaks to reach this host.
+/// The scheme by which a client reaches this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -66,7 +66,7 @@ impl Scheme {
     }
 }
 
-/// Who sent a request, and how; every request carries it as an extension.
+/// The client that sent a request, and how. Every request carries it as an extension.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
@@ -75,7 +75,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The client as programs are told of it.
+    /// Returns the client as programs are told of it.
     pub(crate) fn as_told(&self) -> hersh_proxy::Client {
         hersh_proxy::Client {
             address: self.address.ip(),
@@ -94,11 +94,11 @@ pub(crate) trait RequestHandler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, Infallible>> + Send;
 }
 
-/// What stands between the listener and the router.
+/// The parts between the listener and the router.
 pub(crate) struct Door {
-    /// Ends TLS here.
+    /// This host's end of TLS, if it has one.
     pub(crate) tls: Option<Tls>,
-    /// Something in front of this host ends TLS.
+    /// True if something in front of this host ends TLS.
     pub(crate) behind_tls_proxy: bool,
     pub(crate) metrics: ConnectionMetrics,
     /// The threads that carry connections.
@@ -168,7 +168,8 @@ struct Connection<H> {
     behind_proxy: bool,
     handler: Arc<H>,
     draining: watch::Receiver<()>,
-    /// Has its permits among all connections, among its peer's and in its I/O thread.
+    /// The client's connection, with its permits among all connections, among its peer's and in its I/O
+    /// thread.
     connection: ClientConnection,
 }
 
@@ -250,7 +251,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     loop {
         let accepted = listener.accept().await;
-        // Out of this runtime's reactor, for the I/O thread's.
+        // The stream leaves this tokio runtime's reactor, so that the I/O thread's reactor can take it.
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! Who is connected, so that nobody takes every permit.
+//! Counts the connections of each peer, so that none takes every permit.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,10 @@ use std::{
 use hersh_base::locked::locked;
 use hyper::HeaderMap;
 
-/// Connections at once from one address; for IPv6 from one /64, which one customer has.
+/// The most connections at once from one address; for IPv6 from one /64, which one customer has.
 pub(crate) const CONNECTIONS_PER_PEER_MAX: usize = 256;
 
-/// How many connections each address has. Holds no address that has none.
+/// The number of connections of each address. Addresses without connections are not kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -27,7 +27,8 @@ pub(crate) struct PeerPermit {
 }
 
 impl Peers {
-    /// With `behind_proxy` all connections come from the proxy, so its address is no measure.
+    /// Makes an empty count. With `behind_proxy` all connections come from the proxy, so they are not counted
+    /// by address.
     pub(crate) fn new(behind_proxy: bool) -> Self {
         Self {
             behind_proxy,
@@ -35,8 +36,8 @@ impl Peers {
         }
     }
 
-    /// A permit for one more connection; `None` if the peer has [`CONNECTIONS_PER_PEER_MAX`].
-    /// This machine itself is not counted: many people may stand behind one proxy on it.
+    /// Returns a permit for one more connection; `None` if the peer has [`CONNECTIONS_PER_PEER_MAX`]. This
+    /// machine itself is not counted: many people may stand behind one proxy on it.
     pub(crate) fn enter(&self, peer: IpAddr) -> Option<PeerPermit> {
         let peer = network(peer);
         if self.behind_proxy || peer.is_loopback() {
@@ -75,15 +76,15 @@ impl Drop for PeerPermit {
     }
 }
 
-/// The client that a proxy in front of this host speaks for: the last address that it names, since
-/// only that one is its own word.
+/// Returns the client that a proxy in front of this host speaks for: the last address that the proxy names,
+/// since only that one is the proxy's own word.
 pub(crate) fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?;
     let address = last.to_str().ok()?.rsplit(',').next()?.trim();
     address.parse().ok()
 }
 
-/// What counts as one peer.
+/// Returns the addresses that count as one peer.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {

@@ -1,4 +1,4 @@
-//! From a stored tree to an image: its turn, room on the disk, the build itself.
+//! From a stored source tree to an image: the build's turn, room on the disk, the build itself.
 //!
 //! ```text
 //! image stands? ─► its turn among all builds ─► room? ─► runtime.build, in its own time
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::space::Space;
 use hersh_sandbox::{BuildError, BuildRequest, Builder, Hold, Making};
 
-/// Builds of a host at once.
+/// The most builds of a host at once.
 pub(crate) const BUILDS_AT_ONCE: usize = 2;
-/// Builds that wait at once. One more is refused.
+/// The most builds that wait at once. One more is refused.
 pub(crate) const BUILDS_WAITING_MAX: usize = 1_000;
 
 /// Builds the images of a host.
@@ -25,25 +25,25 @@ pub(crate) struct Builds {
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) queue: TurnQueue,
     pub(crate) space: Space,
-    /// Whom a program's build is for.
+    /// A function that tells whom a program's build is for.
     pub(crate) tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
 }
 
-/// Whom a build is for.
+/// The user and the program that a build is for.
 pub(crate) struct Tenancy {
-    /// Whom it counts for.
+    /// The owner that the build counts for.
     pub(crate) owner: Owner,
-    /// Which program of its name; `None` for one that is not there any more.
+    /// The making of the program; `None` if the program is not there any more.
     pub(crate) making: Option<Making>,
 }
 
 impl Builds {
-    /// Builds `build` of the task's program within `timeout` from its turn on, or answers with
-    /// the image that stands. Whatever ends it early, the build is gone from the engine before
-    /// this returns.
+    /// Returns the image of `build` of the task's program: the image that exists, or a new one that is built
+    /// within `timeout` from the build's turn on. Whatever ends the build early, it is gone from the engine
+    /// before this returns.
     ///
     /// # Errors
-    /// The cause that it is for the program.
+    /// The cause for which the program has no image.
     pub(crate) async fn image(
         &self,
         task: &Task,
@@ -63,7 +63,8 @@ impl Builds {
             return Err(not_built("the program is not there any more".to_owned()));
         };
         let log_path = self.storage.build_log_path(&task.program, build);
-        // Retention for as long as the engine is busy with the build, also when that is given up.
+        // The turn is held for as long as the engine is busy with the build, also after the build was given
+        // up.
         let held = Hold::new(self.turn(task, &log_path).await?);
         self.space
             .check()
@@ -101,7 +102,8 @@ impl Builds {
         }
     }
 
-    /// Waits until the program may build. The log says how many go first; the build begins it anew.
+    /// Waits until the program may build. The log says how many builds go first; the build begins the log
+    /// anew.
     async fn turn(&self, task: &Task, log_path: &Path) -> Result<Turn, Cause> {
         let say = |first: usize| {
             let said = std::fs::write(log_path, waiting_line(first));

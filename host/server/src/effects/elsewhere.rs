@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// What to do about a program that is not reached on `port`, by the addresses that it is seen to
-/// listen on. None may mean that nobody can see them.
+/// Returns what to do about a program that is not reached on `port`, by the addresses that it is seen to
+/// listen on. No address may mean that nobody can see them.
 pub(crate) fn advice(port: u16, listeners: &[SocketAddr]) -> String {
     let everywhere = format!("let it listen on 0.0.0.0:{port}");
     let is_open = |it: &&SocketAddr| !it.ip().is_loopback();

@@ -1,4 +1,4 @@
-//! Does what programs ask for: effects in, outcomes out, nothing decided here.
+//! Carries out the effects that programs ask for and returns their outcomes. Nothing is decided here.
 //!
 //! ```text
 //! StartRuntime ─► Spec ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
@@ -34,8 +34,9 @@ use hersh_sandbox::{Running, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
-/// States that are measured at once before a start, each on a thread of its own: more than starts, since
-/// what was written can make one slow. Of one owner's they are as few as starts.
+/// The most states that are measured at once before a start, each on a thread of its own. There are more than
+/// starts, since a program can make its own measurement slow by what it wrote. One owner has as few at once
+/// as starts.
 pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
@@ -47,17 +48,17 @@ const TOLD_TIMES_LIMIT: u64 = 64;
 pub(crate) struct Effects {
     pub(crate) storage: Storage,
     pub(crate) runtime: Arc<dyn Runtime>,
-    /// What programs printed.
+    /// The output of programs.
     pub(crate) output: LogStore,
     pub(crate) surroundings: Surroundings,
     pub(crate) builds: Builds,
-    /// Whose state is measured before it waits for its turn to start.
+    /// The turns for measuring `/state`, which a program waits for before its turn to start.
     pub(crate) measures: TurnQueue,
     pub(crate) starts: TurnQueue,
-    /// Whom a program's start counts for.
+    /// A function that tells whom a program's start counts for.
     pub(crate) start_owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
     pub(crate) probes: Probes,
-    /// Programs whose files are gone; the host forgets them once that is in the journal.
+    /// The queue of programs whose files are gone. The host forgets each once its removal is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
 }
 
@@ -95,7 +96,7 @@ impl EffectHandler for Effects {
             .turn_to_start(task, manifest.limits.state_bytes)
             .await?;
         let began = Instant::now();
-        // Dropped when cancelled: the stop that follows waits for the end of what was begun.
+        // A cancelled start is dropped here: the stop that follows waits until what was begun has ended.
         let running = tokio::select! {
             biased;
             running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
@@ -145,7 +146,7 @@ impl EffectHandler for Effects {
         self.on_storage(move |storage| storage.remove(&id))
             .await
             .map_err(|message| Cause::RemoveFailed { message })?;
-        // Nobody listens any more only while the host ends; the next start finishes the removal.
+        // The receiver is gone only while the host ends; the next start then finishes the removal.
         let _ = self.removed.send(task.program.clone()).await;
         Ok(())
     }
@@ -179,7 +180,7 @@ impl Effects {
         }
     }
 
-    /// What was noted of an earlier container says nothing of the next.
+    /// Removes the note on an earlier container's end, which says nothing of the next container.
     async fn forget_end(&self, program: &ProgramId) -> Result<(), Cause> {
         let id = program.clone();
         self.on_storage(move |storage| storage.forget_end(&id))
@@ -196,7 +197,8 @@ impl Effects {
         self.on_storage(write).await.map_err(start_failed)
     }
 
-    /// Probes until the program is up, its container ends, its time is over, or nobody wants it.
+    /// Probes until the program is up, its container ends, its time is over, its `/state` is too large, or
+    /// the start is cancelled.
     async fn wait_until_ready(
         &self,
         task: &Task,
@@ -227,7 +229,7 @@ impl Effects {
         }
     }
 
-    /// What the last probe saw, and where the program listens instead.
+    /// Returns what the last probe saw, and where the program listens instead.
     async fn last_probe_text(
         &self,
         instance: &InstanceId,
@@ -245,7 +247,7 @@ impl Effects {
         }
     }
 
-    /// What it printed last, for its cause.
+    /// Returns what the program printed last, for the cause of its failure.
     async fn last_lines(&self, program: &ProgramId) -> Logs {
         let (output, id) = (self.output.clone(), program.clone());
         let read = move || output.read_tail(&id, CAUSE_LINES, Marks::Hidden);
@@ -254,7 +256,7 @@ impl Effects {
         for_cause(lines.iter().map(|line| &line.text))
     }
 
-    /// Waits for the end of the instance, as the cause that it is for a start.
+    /// Waits for the end of the instance, and returns the cause for which its start failed.
     async fn ended(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
         let began = Instant::now();
         loop {
@@ -265,14 +267,15 @@ impl Effects {
         }
     }
 
-    /// Refuses a program whose `/state` is over its limit: each start would let it write more for a while.
+    /// Refuses a program whose `/state` is over its limit: otherwise each start would let it write more for a
+    /// while.
     async fn has_room(
         &self,
         program: &ProgramId,
         limit_bytes: u64,
         turn: Turn,
     ) -> Result<(), Cause> {
-        // Counted further than the limit, to tell how much there is.
+        // Counted further than the limit, so that the error can tell how much there is.
         let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
         match self.state_usage(program, enough, Some(turn)).await? {
             StateUsage::Bytes(used) if used <= limit_bytes => Ok(()),
@@ -287,8 +290,8 @@ impl Effects {
         }
     }
 
-    /// Waits until the program keeps more than it may: the watch over running programs begins
-    /// only when they are ready.
+    /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
+    /// they are ready.
     async fn keeps_too_much(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
         let looks = Looks::default();
         loop {
@@ -341,7 +344,8 @@ impl Effects {
     }
 }
 
-/// A program that ended before it could be looked at was not ready either.
+/// Returns the cause of a failed start. A program that ended before it could be looked at was not ready
+/// either.
 fn not_started(error: StartError, manifest: &Manifest) -> Cause {
     match error {
         StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),

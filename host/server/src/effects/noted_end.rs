@@ -3,7 +3,7 @@
 use hersh_program::{ContainerId, Exit, ProgramId};
 use hersh_storage::Storage;
 
-/// How a container that does not run any more ended, if a host ended it and could not say so.
+/// Returns how a container that does not run any more ended, if a host ended it and could not journal that.
 pub(crate) fn noted_end(storage: &Storage, program: &ProgramId) -> Option<(ContainerId, Exit)> {
     let noted = storage.read_end(program);
     let noted = noted.inspect_err(|error| tracing::warn!(%program, %error, "its end is not known"));

@@ -8,19 +8,19 @@ use std::{
 use hersh_base::locked::locked;
 use hersh_program::ProgramId;
 
-/// What the last probe of each program saw that is on its way up: one line for each start under way.
-/// Clones are the same.
+/// The result of the last probe of each program that is on its way up: one line for each start under way.
+/// Clones share the results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Probes(Arc<Mutex<BTreeMap<ProgramId, String>>>);
 
-/// The probes of one start; what they saw is forgotten with it.
+/// The probes of one start. Their result is forgotten when this is dropped.
 pub(crate) struct Probing<'a> {
     probes: &'a Probes,
     program: &'a ProgramId,
 }
 
 impl Probes {
-    /// Begins with a start of the program.
+    /// Begins the probes of a start of the program.
     pub(crate) fn begin<'a>(&'a self, program: &'a ProgramId) -> Probing<'a> {
         Probing {
             probes: self,
@@ -28,7 +28,7 @@ impl Probes {
         }
     }
 
-    /// What the last probe saw; `None` when none has failed, or nobody probes.
+    /// Returns what the last probe saw; `None` when none has failed, or nobody probes.
     pub(crate) fn last(&self, program: &ProgramId) -> Option<String> {
         self.seen().get(program).cloned()
     }
@@ -39,7 +39,7 @@ impl Probes {
 }
 
 impl Probing<'_> {
-    /// Takes note of what a probe saw that did not find the program up.
+    /// Notes what a probe saw that did not find the program up.
     pub(crate) fn saw(&self, what: &str) {
         self.probes
             .seen()

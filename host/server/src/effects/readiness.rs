@@ -1,4 +1,4 @@
-//! Telling that a started program is up.
+//! Finds out whether a started program is up.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use hersh_program::{Manifest, ProgramId, Readiness};
 use hersh_proxy::{Miss, Rules};
 use tokio::time::Instant;
 
-/// Between looks at the container itself while its program is probed: those that end before they are
-/// ready mostly do so soon, and the engine tells of later ends by itself.
+/// The pause between looks at the container itself while its program is probed. Containers that end before
+/// they are ready mostly do so soon, and the engine tells of later ends by itself.
 const OBSERVE_EARLY: Duration = Duration::from_millis(200);
 const OBSERVE_LATE: Duration = Duration::from_secs(1);
 
-/// One probe may take this long.
+/// The longest time that one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between probes: soon at first, since most programs are up within a second, then at ease.
+/// The pause between probes: short at first, since most programs are up within a second, then longer.
 const INTERVAL_EARLY: Duration = Duration::from_millis(10);
 const INTERVAL_LATE: Duration = Duration::from_millis(250);
 const EARLY: Duration = Duration::from_secs(2);
 
-/// How long until the next look at the container of a program that has been probed for `since`.
+/// Returns how long to wait until the next look at the container of a program that has been probed for
+/// `since`.
 pub(crate) fn observe_interval(since: Duration) -> Duration {
     if since < EARLY {
         OBSERVE_EARLY
@@ -28,16 +29,16 @@ pub(crate) fn observe_interval(since: Duration) -> Duration {
     }
 }
 
-/// It was not up in time.
+/// The program was not up in time.
 #[derive(Debug)]
 pub(crate) struct NotReady {
-    /// What the last probe saw.
+    /// The result of the last probe.
     pub(crate) last_probe: Miss,
 }
 
-/// Probes the program at `endpoint` until it is up, at most for `limit`, and tells `saw` what each probe
-/// saw before that. It is asked as the proxy asks
-/// it later: on the same port, under the same name, and what it answers is read by the same rules.
+/// Probes the program at `endpoint` until it is up, at most for `limit`, and tells `saw` what each probe saw
+/// before that. A probe asks as the proxy asks later: on the same port, under the same name, and the answer
+/// is read by the same rules.
 pub(crate) async fn wait(
     program: &ProgramId,
     manifest: &Manifest,
@@ -128,7 +129,7 @@ mod tests {
         Endpoint::at(IpAddr::from([127, 0, 0, 1]))
     }
 
-    /// The way to a program without a network, and the folder with its socket.
+    /// Returns the data folder, the endpoint of a program without a network, and the folder of its socket.
     fn socket_of_program() -> (tempfile::TempDir, Endpoint, PathBuf) {
         let data = tempfile::tempdir().unwrap();
         let storage = Storage::open(data.path()).unwrap();
@@ -150,7 +151,7 @@ mod tests {
         head
     }
 
-    /// A program that answers each connection once; its port.
+    /// Starts a program that answers each connection once, and returns its port.
     async fn program(bytes: &'static str) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! Programs taken in, and their source replaced.
+//! Takes programs in, and replaces their source.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -16,20 +16,21 @@ use crate::{
     programs::{Entry, ProgramJournal, Story},
 };
 
-/// A program that is to be.
+/// A program that is to be created.
 pub(crate) struct NewProgram {
     pub(crate) id: ProgramId,
     pub(crate) owner: UserId,
     pub(crate) staged: StagedSource,
-    /// Of whoever sent the source. Kept until it is stored: a client that hangs up has made no room.
+    /// The permit of the client that sent the source. It is kept until the source is stored: a client that
+    /// hangs up has made no room.
     pub(crate) permit: Permit,
     pub(crate) manifest: Manifest,
-    /// The key in hand, if the call may be repeated.
+    /// The claimed key, if the call may be repeated.
     pub(crate) claimed: Option<ClaimedRequest>,
 }
 
 impl Host {
-    /// An id for a program that was given no name.
+    /// Makes an id for a program that was given no name.
     pub(crate) fn new_id(&self) -> Result<ProgramId, getrandom::Error> {
         loop {
             let id = ProgramId::parse(&format!("p-{:016x}", self.0.surroundings.random()?));
@@ -42,10 +43,10 @@ impl Host {
         }
     }
 
-    /// Takes a program in. It is durable when this returns; nothing is left of one that fails.
+    /// Takes a program in. The program is durable when this returns; nothing is left of a program that fails.
     ///
     /// # Errors
-    /// [`CreateError`], before anything is stored if the owner's quota is why.
+    /// [`CreateError`]. If the owner's quota is the reason, nothing was stored before.
     pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
         let host = self.clone();
         run_detached(async move { host.create_detached(new).await }).await
@@ -105,7 +106,7 @@ impl Host {
             .map_err(|error| JournalError::Sqlite(error.to_string()))?;
         let program = Program::new(id.clone(), source, seed);
         let created_at_ms = self.now_ms();
-        // The claim is held on to: nobody else may look the key up before the answer is kept.
+        // The claim is held on to: otherwise another call could look the key up before the answer is kept.
         let kept = claimed.as_ref();
         let kept = kept.map(|claimed| claimed.kept(id.to_string(), created_at_ms));
         let row = self
@@ -131,19 +132,19 @@ impl Host {
         );
         let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
-        // Its `/state` is empty: what it keeps at the first look, it has written since.
+        // The new program's `/state` is empty: whatever the first look finds was written since.
         entry.state_looks().take(StateUsage::Bytes(0), u64::MAX);
         self.0.registry.insert(id.clone(), Arc::clone(&entry));
         tracing::info!(program = %id, owner = %entry.owner(), "created");
         Ok(entry)
     }
 
-    /// Stores new source; it counts from the next start. Older trees go, but for the one that a
-    /// build reads right now.
+    /// Stores new source, which counts from the next start. Older trees go, except for the one that a build
+    /// reads right now.
     ///
     /// # Errors
-    /// [`ReplaceError`], before anything is stored if the owner's quota is why or the program is
-    /// being removed.
+    /// [`ReplaceError`]. If the owner's quota is the reason, or that the program is being removed, nothing
+    /// was stored before.
     pub(crate) async fn replace_source(
         &self,
         entry: Arc<Entry>,
@@ -153,7 +154,7 @@ impl Host {
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
         run_detached(async move {
-            // Kept until the source is stored: a client that hangs up has made no room.
+            // The permit is kept until the source is stored: a client that hangs up has made no room.
             let _permit = permit;
             host.replace_detached(&entry, staged, manifest).await
         })
@@ -194,7 +195,7 @@ impl Host {
         };
         match &sent {
             Ok(_) => {}
-            // It is surely not the program's, so the tree that came is one of those that go.
+            // The new source is surely not the program's, so its tree is removed with the older ones.
             Err(CommandError::Journal(driver::JournalError::Revoked)) => {}
             Err(_) => return Ok(sent?),
         }

@@ -1,4 +1,4 @@
-//! How a host refuses.
+//! The errors with which a host refuses.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(crate) enum CommandError {
     },
     #[error("still {state} after the time that was to be waited; it goes on by itself")]
     WaitTimedOut { state: &'static str },
-    /// A removal ended without having removed it.
+    /// The removal of a program ended, and the program is still there.
     #[error("the program is not removed: {}; remove it again", cause.as_ref().map_or("something else was asked for".to_owned(), ToString::to_string))]
     NotRemoved {
         cause: Option<Arc<Cause>>,
@@ -75,7 +75,7 @@ pub(crate) enum ReplaceError {
 }
 
 impl CommandError {
-    /// The state that is why, where one is.
+    /// Returns the program's state that is the reason for the error, if there is one.
     pub(crate) fn state(&self) -> Option<&'static str> {
         match self {
             Self::Refused { state, .. }

@@ -1,4 +1,4 @@
-//! What a host can be asked: the one place behind the API.
+//! Everything that the API can ask of a host.
 
 mod create;
 mod error;
@@ -45,7 +45,7 @@ use crate::{
 };
 use hersh_sandbox::{Builder, Runtime, Spec, Unavailable};
 
-/// What a user can ask of a program.
+/// A command that a user can give to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Start,
@@ -54,20 +54,20 @@ pub(crate) enum Command {
     Delete,
 }
 
-/// How a command was taken.
+/// The answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is durable and will be carried out.
+    /// The command is durable and will be carried out.
     Accepted,
     /// There is nothing to do.
     Already,
 }
 
-/// A host; clones are the same one.
+/// A host. Clones are the same host.
 #[derive(Clone)]
 pub(crate) struct Host(Arc<Parts>);
 
-/// What a host is made of.
+/// The parts of a host.
 pub(crate) struct Parts {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
@@ -89,7 +89,8 @@ pub(crate) struct Parts {
     pub(crate) build_queue: TurnQueue,
     pub(crate) engine_check: Recent<Result<(), Unavailable>>,
     pub(crate) journal_check: Recent<Result<(), JournalError>>,
-    /// One permit for each program that is paused for a copy, of [`state_copy::PAUSES_MAX`].
+    /// The permits to pause a program for a copy, [`state_copy::PAUSES_MAX`] in all. Each paused program
+    /// holds one.
     pub(crate) pauses: Semaphore,
 }
 
@@ -118,7 +119,7 @@ impl Host {
         &self.0.journal
     }
 
-    /// What programs printed, to read and to follow, across their instances.
+    /// Returns the output of programs, to read and to follow, across their instances.
     pub(crate) fn output(&self) -> &LogStore {
         &self.0.output
     }
@@ -135,12 +136,12 @@ impl Host {
         &self.0.proxy
     }
 
-    /// What readiness probes see right now.
+    /// Returns what readiness probes see right now.
     pub(crate) fn probes(&self) -> &Probes {
         &self.0.probes
     }
 
-    /// Who holds what right now.
+    /// Returns the permits for the threads and memory that clients may hold.
     pub(crate) fn permits(&self) -> &AllPermits {
         &self.0.permits
     }
@@ -174,7 +175,7 @@ impl Host {
         self.0.surroundings.blocking(move || work(&host)).await
     }
 
-    /// What an instance uses, as of at most a second ago.
+    /// Returns what an instance uses, as of at most a second ago.
     ///
     /// # Errors
     /// [`Unavailable`] as the engine says.
@@ -184,7 +185,7 @@ impl Host {
         last.get(runtime, self.surroundings(), instance).await
     }
 
-    /// The compose file of the run at hand, or of the next one; `None` before the first build.
+    /// Returns the compose file of the current instance, or of the next one; `None` before the first build.
     pub(crate) fn compose_file(&self, entry: &Entry) -> Option<String> {
         entry.supervisor().with_state(|program| {
             let image = program.run_image()?;
@@ -198,17 +199,17 @@ impl Host {
         })
     }
 
-    /// Where this host takes time and randomness from.
+    /// Returns the source of this host's time and randomness.
     pub(crate) fn surroundings(&self) -> Surroundings {
         self.0.surroundings.clone()
     }
 
-    /// The time, milliseconds since the Unix epoch.
+    /// Returns the time, milliseconds since the Unix epoch.
     pub(crate) fn now_ms(&self) -> u64 {
         self.0.surroundings.now_ms()
     }
 
-    /// The program, if it is there for `caller`: what belongs to others is not.
+    /// Returns the program if `caller` may see it. For any other caller it does not exist.
     ///
     /// # Errors
     /// [`CommandError::NotFound`].
@@ -220,20 +221,21 @@ impl Host {
             .ok_or_else(|| CommandError::NotFound(id.clone()))
     }
 
-    /// Every program, by id: for the host itself.
+    /// Returns every program, by id and without regard to owners: for the host's own use.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         self.0.registry.list()
     }
 
-    /// What the programs of `owner` ask for together.
+    /// Returns what the programs of `owner` ask for together.
     pub(crate) fn usage(&self, owner: &UserId) -> Usage {
         admission::usage(&self.0.registry, owner, None)
     }
 
-    /// Gives a command. It is durable when this returns; with `wait` the program has settled.
+    /// Gives a command to a program. The command is durable when this returns; with `wait`, the program has
+    /// settled too.
     ///
     /// # Errors
-    /// [`CommandError`]: nothing was asked of the program then, unless it is about waiting.
+    /// [`CommandError`]. The program was not asked then, unless the error is about waiting.
     pub(crate) async fn command(
         &self,
         entry: &Arc<Entry>,
@@ -241,7 +243,8 @@ impl Host {
         wait: Option<Duration>,
     ) -> Result<Outcome, CommandError> {
         let (host, of) = (self.clone(), Arc::clone(entry));
-        // Whoever hangs up must not end its user's turn before the command is seen by the next.
+        // Detached, since a client that hangs up would otherwise end its user's turn early: the user's next
+        // change would not see this command.
         let outcome = run_detached(async move { host.give(&of, command).await }).await?;
         if let Some(wait) = wait {
             let settled = self.settle(entry, wait).await?;
@@ -264,7 +267,7 @@ impl Host {
         }
     }
 
-    /// Sends what starts the program, if its owner's quota has room for it.
+    /// Sends an event that starts the program, if its owner's quota has room for it.
     async fn send_if_room(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
@@ -273,13 +276,14 @@ impl Host {
         self.send(entry, event).await
     }
 
-    /// Removes the log of a build that failed, before another one of the same tree is asked for: who
-    /// follows that one is not told of this one.
+    /// Removes the log of a failed build before the same tree is built again, so that a client that follows
+    /// the new build is not told of the failed one.
     async fn clear_build_log(&self, entry: &Entry) {
         let Some((id, build)) = entry.unbuilt() else {
             return;
         };
-        // Whoever may not start it any more may not remove anything either.
+        // `flush` also checks that the caller's right is not revoked: a caller who may not start the program
+        // may not remove its log either.
         if self.journal().flush().await.is_err() {
             return;
         }
@@ -292,7 +296,7 @@ impl Host {
         }
     }
 
-    /// What ends whatever the caller opens.
+    /// Returns the grant of `caller`. Once it no longer holds, everything that the caller opened ends.
     pub(crate) fn grant(&self, caller: Caller) -> Grant {
         Grant::new(self.0.accounts.clone(), self.surroundings(), caller)
     }
@@ -335,7 +339,7 @@ impl Host {
         }
     }
 
-    /// The container that answers for the program right now; `None` unless it is Ready.
+    /// Returns the container that answers for the program right now; `None` unless the program is Ready.
     pub(crate) async fn upstream(
         &self,
         entry: &Arc<Entry>,
@@ -344,7 +348,8 @@ impl Host {
             return Ok(Some(upstream));
         }
         let (host, entry) = (self.clone(), Arc::clone(entry));
-        // Beside, since what begins there, such as a connection to the engine, outlives an I/O thread.
+        // Looked up outside the I/O thread, since what begins there, such as a connection to the engine,
+        // outlives that thread.
         let finding = async move { host.find_upstream(&entry).await };
         Box::pin(io_threads::run_on_main(finding)).await
     }
@@ -362,12 +367,12 @@ impl Host {
     }
 }
 
-/// Whether a program that was to be removed and has settled is gone.
+/// Checks that a program that was to be removed and has settled is gone.
 fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
     let cause = match &settled.state {
         State::Removed => return Ok(()),
         State::Error(failed) => Some(Arc::clone(&failed.cause)),
-        // The removal failed before somebody asked for this, or the host is ending.
+        // The removal failed and something else was asked for since, or the host is ending.
         State::Created
         | State::Building(_)
         | State::Starting(_)
@@ -382,7 +387,7 @@ fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
     Err(CommandError::NotRemoved { cause, state })
 }
 
-/// Why a program is not supervised any more: it is removed, or the host ends.
+/// Returns why a program is not supervised any more: it is removed, or the host ends.
 fn over(entry: &Entry) -> CommandError {
     let is_removed = |program: &Program| matches!(program.state, State::Removed);
     if entry.supervisor().with_state(is_removed) {

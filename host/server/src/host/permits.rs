@@ -1,4 +1,4 @@
-//! Who may hold a thread or memory of a host for as long as a client likes.
+//! The permits to hold a thread or memory of a host for as long as a client likes.
 
 use hersh_base::permits::Permits;
 
@@ -6,7 +6,7 @@ use crate::limits::{
     DOWNLOADS_MAX, MEMBER_CONNECTIONS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX,
 };
 
-/// Who holds a thread or memory of this host for as long as a client likes.
+/// The permits to hold a thread or memory of this host for as long as a client likes.
 pub(crate) struct AllPermits {
     pub(crate) uploads: Permits,
     pub(crate) downloads: Permits,

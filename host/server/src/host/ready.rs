@@ -1,4 +1,4 @@
-//! Whether the host can work.
+//! Checks whether the host can work.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hersh_sandbox::Unavailable;
 /// How long engine and journal may take to answer: an engine that locked up takes questions and
 /// answers none, and so does a disk that hangs.
 const ANSWER: Duration = Duration::from_secs(5);
-/// What is written to see that the journal can be.
+/// The journal's key that is written to see that the journal can be written.
 const META_PROBE: &str = "probe";
 
 /// Why a host can't work.
@@ -29,10 +29,10 @@ pub(crate) enum Unready {
 }
 
 impl Host {
-    /// Whether there is room, the journal can be written, and the engine can start programs.
+    /// Checks that there is room, that the journal can be written, and that the engine can start programs.
     ///
     /// # Errors
-    /// [`Unready`], the first that is found.
+    /// [`Unready`] for the first fault that is found.
     pub(crate) async fn check_ready(&self) -> Result<(), Unready> {
         self.space().check()?;
         self.check_journal().await?;

@@ -18,7 +18,7 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T: Clone> Recent<T> {
-    /// The last answer if it is at most two seconds old, else what `ask` says now. One question is
+    /// Returns the last answer if it is at most two seconds old, else what `ask` says now. One question is
     /// under way at a time.
     pub(crate) async fn get(&self, ask: impl Future<Output = T>) -> T {
         let mut last = self.0.lock().await;

@@ -19,7 +19,8 @@ impl Host {
             .map_err(|error| QuotaUnknown(error.to_string()))
     }
 
-    /// The owner's turn to change something; nobody without bounds waits for one.
+    /// Waits for the owner's turn to change something; an owner without bounds waits for none and gets
+    /// `None`.
     pub(super) async fn turn(&self, owner: &UserId, quota: &Quota) -> Option<OwnedMutexGuard<()>> {
         if *quota == Quota::NONE {
             return None;
@@ -27,8 +28,8 @@ impl Host {
         Some(self.0.admission.turn(owner).await)
     }
 
-    /// Whether the owner's quota has room for the program as it is to be: started, or with other
-    /// `limits` and as it stands.
+    /// Checks that the owner's quota has room for the program as it is to be: started, or with other `limits`
+    /// and as it stands.
     pub(super) fn room_for(
         &self,
         entry: &Entry,

@@ -1,4 +1,4 @@
-//! A consistent copy of a program's `/state`: while it is at rest, or paused for a moment.
+//! Makes a consistent copy of a program's `/state`: while the program is at rest, or paused for a moment.
 //!
 //! ```text
 //! at rest ──────────────────────────► copy ─────────────────────────► nothing happened meanwhile?
@@ -27,9 +27,9 @@ use hersh_sandbox::{StopError, Unavailable};
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 /// The largest state over its program's limit that is still copied, bytes. A larger one is refused.
 const KEPT_BYTES_MAX: u64 = 1 << 40;
-/// Programs that are paused at once: more than copies can be under way.
+/// The most programs that are paused at once: more than copies can be under way.
 pub(crate) const PAUSES_MAX: u32 = 64;
-/// How often waking a program is tried before it is left to the next start of the host.
+/// The number of attempts to wake a program before the waking is left to the next start of the host.
 const WAKE_ATTEMPTS: u32 = 60;
 const WAKE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -130,7 +130,8 @@ impl Host {
         copied
     }
 
-    /// Replaces one file of the `/state` of a program at rest. The permit is the work's.
+    /// Replaces one file of the `/state` of a program at rest. The task holds the permit until the work is
+    /// done.
     ///
     /// # Errors
     /// [`CopyError`]; the file is as it was, unless the program did not stay at rest.
@@ -201,7 +202,7 @@ impl Host {
         );
         match ended.await {
             Ok(Ok(all)) => all.forget(),
-            // Nothing closes them.
+            // The semaphore is never closed.
             Ok(Err(_closed)) => {}
             Err(_elapsed) => {
                 tracing::warn!("a program stays paused for a copy; the next start wakes it");
@@ -233,10 +234,10 @@ impl Host {
         copied
     }
 
-    /// Wakes a program that was paused for a copy, and forgets that it was.
+    /// Wakes a program that was paused for a copy, and removes the note of the pause.
     ///
     /// # Errors
-    /// [`StopError`] when it may still be paused: that stays noted.
+    /// [`StopError`] if the program may still be paused; the note stays then.
     pub(crate) async fn wake(&self, instance: &InstanceId) -> Result<(), StopError> {
         let id = &instance.program;
         let mut attempts = 0;

@@ -1,4 +1,4 @@
-//! What `deploy/` asks for exists, and what exists is shown there.
+//! Checks that the metrics that `deploy/` asks for exist, and that the metrics that exist are shown there.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::tests::everything;
 const DASHBOARD: &str = include_str!("../../../../deploy/grafana-dashboard.json");
 const ALERTS: &str = include_str!("../../../../deploy/prometheus-alerts.yaml");
 
-/// The metrics that a query names.
+/// Returns the metrics that a query names.
 fn named(query: &str) -> BTreeSet<String> {
     query
         .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
@@ -16,7 +16,7 @@ fn named(query: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every query of the dashboard, those of its variables too.
+/// Collects every query of the dashboard, including those of its variables.
 fn queries(value: &serde_json::Value, found: &mut Vec<String>) {
     if let Some(fields) = value.as_object() {
         let is_query = |name: &str| ["expr", "query"].contains(&name);
@@ -32,7 +32,7 @@ fn queries(value: &serde_json::Value, found: &mut Vec<String>) {
     }
 }
 
-/// The series that can be asked for, and the family of each.
+/// Returns the series that can be asked for, and the family of each.
 fn series() -> Vec<(String, String)> {
     let mut series = Vec::new();
     for (name, family) in everything() {

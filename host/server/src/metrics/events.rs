@@ -2,7 +2,7 @@
 
 use hersh_program::Event;
 
-/// The kind of an event.
+/// Returns the name of an event.
 pub(crate) fn event_name(event: &Event) -> &'static str {
     match event {
         Event::UserStartRequested => "user_start_requested",

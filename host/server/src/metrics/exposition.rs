@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(crate) struct Family {
     pub(crate) kind: String,
-    /// By name and labels as they are written.
+    /// The samples, by name and labels as they are written.
     pub(crate) samples: BTreeMap<String, f64>,
 }
 
-/// What an exposition says, by the families' names. Panics at the first line that is not as the
-/// format asks.
+/// Reads an exposition, by the families' names. Panics at the first line that breaks the format.
 pub(crate) fn read(text: &str) -> BTreeMap<String, Family> {
     assert!(text.ends_with('\n'));
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
@@ -69,7 +68,7 @@ fn is_name(name: &str) -> bool {
 
 type Label<'a> = (&'a str, &'a str);
 
-/// The labels of a series. Their values hold no quote, backslash or line break, by choice.
+/// Returns the labels of a series. Their values hold no quote, backslash or line break, by choice.
 fn labels(series: &str) -> Vec<Label<'_>> {
     let Some((_, rest)) = series.split_once('{') else {
         return Vec::new();
@@ -91,7 +90,7 @@ fn labels(series: &str) -> Vec<Label<'_>> {
     pairs
 }
 
-/// Buckets grow, the last is `+Inf` and holds as many as there are.
+/// Checks that buckets grow, and that the last one is `+Inf` and holds as many as there are.
 fn check_histogram(name: &str, family: &Family) {
     let mut histograms: BTreeMap<Vec<Label<'_>>, Vec<(f64, f64)>> = BTreeMap::new();
     for (series, count) in &family.samples {

@@ -5,7 +5,7 @@ use std::{fmt::Debug, hash::Hash};
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// What metrics of one family differ in.
+/// The labels in which metrics of one family differ.
 pub(super) trait Label:
     Clone + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static
 {
@@ -51,7 +51,7 @@ pub(super) struct Refused {
     pub(super) reason: &'static str,
 }
 
-/// The class of a status.
+/// Returns the class of a status.
 pub(super) fn status_class(status: u16) -> &'static str {
     match status {
         100..=199 => "1xx",

@@ -30,7 +30,7 @@ impl<H> MeasuredEffects<H> {
         let began = Instant::now();
         let _running = self.metrics.effect_began(effect);
         let result = work.await;
-        // What a cancelled effect returns says nothing.
+        // The result of a cancelled effect says nothing.
         let outcome = match &result {
             _ if task.cancel.is_cancelled() => "cancelled",
             Ok(_) => "ok",

@@ -1,14 +1,14 @@
-//! What the host measures: every metric that is counted as things happen. What is looked up when
-//! somebody asks stands in `snapshot.rs`.
+//! The metrics of a host that are counted as things happen. The metrics that are looked up when somebody asks
+//! are in `snapshot.rs`.
 //!
 //! ```text
 //! requests, effects, events, commits ──► Metrics ─┐
 //! registry, engine, disk ──gather──► Snapshot ────┴──► GET /metrics, Prometheus text format
 //! ```
 //!
-//! Names begin with `hersh_` and end with their unit. Labels have few values: routes as they are
-//! written in the router, kinds, outcomes. Only what belongs to one program has its name, and goes
-//! with the program.
+//! Names begin with `hersh_` and end with their unit. Labels have few values: routes as they are written in
+//! the router, kinds, outcomes. Only metrics that belong to one program have its name as a label, and they
+//! are gone with the program.
 
 #[cfg(test)]
 mod deployed;
@@ -46,7 +46,7 @@ use self::{
     snapshot::Looked,
 };
 
-/// What a reply's `Content-Type` says.
+/// The `Content-Type` of a reply.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
 /// Upper bounds of a request's time, seconds.
@@ -60,14 +60,14 @@ const EFFECT_SECONDS: [f64; 12] = [
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The host's metrics; clones count together.
+/// The host's metrics. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
     looked: Looked,
-    /// One reply at a time, so that each shows its own snapshot.
+    /// A lock for writing one reply at a time, so that each reply shows its own snapshot.
     writing: Mutex<()>,
     events: Family<EventKind, Counter>,
     effects: Histograms<EffectEnd>,
@@ -76,13 +76,14 @@ struct Inner {
     request_seconds: Histograms<Route>,
     proxied: Family<ProxyEnd, Counter>,
     proxy_seconds: Histograms<ProxyEnd>,
-    /// The two of answered requests, which are most of them, so that they are not looked up.
+    /// The two metrics of answered requests, kept here because most requests are answered: this saves the
+    /// look-up.
     answered: OnceLock<(Counter, Histogram)>,
     refused: Family<Refused, Counter>,
     connections: ConnectionMetrics,
 }
 
-/// What the server counts.
+/// The counts of the server's connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionMetrics {
     open: Gauge,
@@ -101,7 +102,7 @@ impl ConnectionMetrics {
     }
 }
 
-/// Something that goes on.
+/// A guard that counts something as going on until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted(Gauge);
 
@@ -119,7 +120,7 @@ impl Drop for Counted {
 }
 
 impl Metrics {
-    /// Metrics that begin at zero, beside those of the journal, which was there first.
+    /// Makes metrics that begin at zero, beside those of the journal, which was there first.
     pub(crate) fn new(journal: &JournalMetrics) -> Self {
         let mut registry = Registry::with_prefix("hersh");
         let looked = Looked::default();
@@ -174,10 +175,10 @@ impl Metrics {
         Self(Arc::new(inner))
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// None that a text can cause.
+    /// None that writing to a text can cause.
     pub(crate) fn text(&self, snapshot: Snapshot) -> Result<String, fmt::Error> {
         let _alone = locked(&self.0.writing);
         self.0.looked.set(snapshot);
@@ -186,12 +187,12 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A program took an event in.
+    /// Counts an event that a program took in.
     pub(crate) fn event(&self, event: &'static str) {
         self.0.events.get_or_create(&EventKind { event }).inc();
     }
 
-    /// An effect begins; it goes on until the guard is dropped.
+    /// Counts an effect as under way until the guard is dropped.
     pub(crate) fn effect_began(&self, effect: &'static str) -> Counted {
         Counted::new(
             self.0
@@ -200,7 +201,7 @@ impl Metrics {
         )
     }
 
-    /// An effect ended: `ok`, `failed` or `cancelled`.
+    /// Counts an effect that ended, with its outcome: `ok`, `failed` or `cancelled`.
     pub(crate) fn effect_ended(&self, effect: &'static str, outcome: &'static str, took: Duration) {
         let end = EffectEnd { effect, outcome };
         self.0
@@ -209,7 +210,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A request to the host itself was answered.
+    /// Counts a request to the host itself that was answered.
     pub(crate) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let route = Route {
             route: route.to_owned(),
@@ -224,7 +225,8 @@ impl Metrics {
         self.0.requests.get_or_create(&end).inc();
     }
 
-    /// A request to a program was answered by it, or by the host in its stead with a code.
+    /// Counts a request to a program that was answered by the program, or by the host in its stead with a
+    /// code.
     pub(crate) fn proxied(&self, code: Option<Code>, took: Duration) {
         let metrics = |outcome| {
             let end = ProxyEnd { outcome };
@@ -241,7 +243,7 @@ impl Metrics {
         }
     }
 
-    /// A request was refused for who sent it.
+    /// Counts a request that was refused because of who sent it.
     pub(crate) fn refused(&self, code: Code) {
         let reason = code.name();
         self.0.refused.get_or_create(&Refused { reason }).inc();

@@ -16,32 +16,32 @@ use prometheus_client::{
 /// The state of things at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    /// How many programs are in each state, all states named.
+    /// The number of programs in each state, for all states.
     pub(crate) states: Vec<(&'static str, u64)>,
-    /// Programs that were started by themselves since they last ran well, and how often.
+    /// The programs that the host started by itself since they last ran well, and how often.
     pub(crate) attempts: Vec<(ProgramId, u32)>,
     /// The number of the newest instance of each program that had one.
     pub(crate) instances: Vec<(ProgramId, u64)>,
     /// Programs that failed and are not tried again.
     pub(crate) gave_up: Vec<ProgramId>,
-    /// What running programs use.
+    /// The usage of each running program.
     pub(crate) usage: Vec<Usage>,
-    /// Writes that wait for the journal.
+    /// The number of writes that wait for the journal.
     pub(crate) journal_queue_length: u64,
-    /// Builds that wait for their turn.
+    /// The number of builds that wait for their turn.
     pub(crate) builds_waiting: Option<u64>,
     pub(crate) engine_up: bool,
-    /// Room on the disk of the data folder, bytes; `None` if the disk does not say.
+    /// The room on the disk of the data folder, bytes; `None` if the disk does not say.
     pub(crate) disk_free_bytes: Option<u64>,
-    /// Memory of the host's own process, bytes.
+    /// The memory of the host's own process, bytes.
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// What one running program uses.
+/// The usage of one running program.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) program: ProgramId,
-    /// Processor time since its container started, seconds.
+    /// The processor time since its container started, seconds.
     pub(crate) cpu_seconds: f64,
     pub(crate) memory_bytes: u64,
 }

@@ -1,8 +1,8 @@
 //! What the programs of one user may ask for together.
 //!
-//! Asked before a change that could ask for more: create, start, restart and new source. One user's
-//! changes are looked at one at a time, from the look to the durable change, so that two of them
-//! can't both take the last place. A user without bounds never waits.
+//! The quota is checked before a change that could ask for more: create, start, restart and new source. One
+//! user's changes are checked one at a time, from the check to the durable change: otherwise two of them
+//! could both take the last of the quota. A user without bounds never waits.
 
 use std::{
     collections::HashMap,
@@ -16,16 +16,16 @@ use tokio::sync::OwnedMutexGuard;
 use super::Registry;
 use crate::auth::Quota;
 
-/// What a user's programs ask for together.
+/// The sum of what a user's programs ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Programs, those that are being created too.
+    /// The number of programs, including those that are being created.
     pub(crate) programs: u64,
-    /// Memory of the started ones, bytes.
+    /// The memory of the started programs, bytes.
     pub(crate) memory_bytes: u64,
-    /// Processor time of the started ones, thousandths of one core.
+    /// The processor time of the started programs, thousandths of one core.
     pub(crate) cpu_millis: u64,
-    /// `/state` of all, bytes.
+    /// The `/state` of all programs, bytes.
     pub(crate) state_bytes: u64,
 }
 
@@ -50,7 +50,7 @@ impl Admission {
     pub(crate) async fn turn(&self, user: &UserId) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = locked(&self.0);
-            // Those that nobody waits for go, so that there are as many as users at work.
+            // Turns that nobody has or waits for are dropped, so that there are as many as users at work.
             turns.retain(|_, turn| Arc::strong_count(turn) > 1);
             Arc::clone(turns.entry(user.clone()).or_default())
         };
@@ -58,11 +58,11 @@ impl Admission {
     }
 }
 
-/// What the programs of `owner` ask for now, `except` one.
+/// Returns what the programs of `owner` ask for now, without the program `except`.
 pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&ProgramId>) -> Usage {
     let (programs, entries) = registry.of(owner);
     let mut usage = Usage {
-        // Those that are being created; the others are added one by one.
+        // The programs that are being created; the others are added one by one.
         programs: programs.saturating_sub(entries.len() as u64),
         ..Usage::default()
     };
@@ -80,7 +80,7 @@ pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&Program
 }
 
 impl Usage {
-    /// With one more program of `limits`, started or not.
+    /// Adds one more program of `limits`, started or not.
     #[must_use]
     pub(crate) fn with(mut self, limits: &Limits, started: bool) -> Self {
         self.programs += 1;
@@ -91,10 +91,10 @@ impl Usage {
         self
     }
 
-    /// Whether `quota` allows it.
+    /// Checks that `quota` allows this usage.
     ///
     /// # Errors
-    /// [`QuotaError`] names the first bound that it passes.
+    /// [`QuotaError`] names the first bound that the usage passes.
     pub(crate) fn fits(&self, user: &UserId, quota: &Quota) -> Result<(), QuotaError> {
         let bounds = [
             ("programs", self.programs, quota.programs, count as Told),
@@ -121,8 +121,8 @@ impl Usage {
     }
 }
 
-/// What the program asks for with `newest` as its limits: the larger of these and of what its run was
-/// begun with, because the next run may come by itself.
+/// Returns what the program asks for with `newest` as its limits: the larger of these and of the limits that
+/// its current instance was begun with, because the next instance may come by itself.
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     let building = program.state.building();
     let begun = building.map(|building| &building.source.manifest);
@@ -130,7 +130,7 @@ pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
 }
 
-/// The larger of each that a quota counts.
+/// Returns the larger of each limit that a quota counts.
 fn larger(one: &Limits, other: &Limits) -> Limits {
     Limits {
         memory_bytes: one.memory_bytes.max(other.memory_bytes),
@@ -140,7 +140,7 @@ fn larger(one: &Limits, other: &Limits) -> Limits {
     }
 }
 
-/// How a bound is told to people.
+/// A function that writes a bound for people.
 type Told = fn(u64) -> String;
 
 fn count(number: u64) -> String {

@@ -27,10 +27,10 @@ pub(crate) struct Entry {
     way: Mutex<Way>,
     state_looks: Looks,
     gone: CancellationToken,
-    /// Held while source is stored, told to the program, and older source removed; and while a
-    /// removal is asked for, so that none begins in between.
+    /// The lock that is held while source is stored, told to the program, and older source removed. It is
+    /// also held while a removal is asked for, so that no removal begins in between.
     replacing: tokio::sync::Mutex<()>,
-    /// Held while `/state` is copied, and while the program is woken after a copy.
+    /// The lock that is held while `/state` is copied, and while the program is woken after a copy.
     copying: Arc<tokio::sync::Mutex<()>>,
     last_reading: LastReading,
 }
@@ -67,7 +67,7 @@ impl Entry {
         self.row
     }
 
-    /// Which program of its name it is.
+    /// Returns the making, which tells this program from earlier programs of the same name.
     pub(crate) fn making(&self) -> Making {
         let seed = self.supervisor.with_state(|program| program.seed);
         Making::new(self.row.number(), seed)
@@ -81,8 +81,8 @@ impl Entry {
         self.created_at_ms
     }
 
-    /// Since when it is Ready, else when its last event was taken in, milliseconds since the Unix
-    /// epoch.
+    /// Returns since when the program is Ready, else when its last event was taken in, milliseconds since the
+    /// Unix epoch.
     pub(crate) fn changed_at_ms(&self) -> u64 {
         let since = |program: &Program| program.state.ready().map(|ready| ready.since_ms);
         let ready_since_ms = self.supervisor.with_state(since);
@@ -94,27 +94,27 @@ impl Entry {
             .max(self.created_at_ms)
     }
 
-    /// True from the wish to remove it on.
+    /// Returns true once somebody has asked to remove the program.
     pub(crate) fn is_leaving(&self) -> bool {
         self.supervisor.with_state(Program::is_leaving)
     }
 
-    /// Keeps others from replacing the source, and from asking for removal, meanwhile.
+    /// Keeps others from replacing the source and from asking for removal until the guard is dropped.
     pub(crate) async fn replacing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.replacing.lock().await
     }
 
-    /// What keeps two copies of `/state` apart.
+    /// Returns the lock that keeps two copies of `/state` apart.
     pub(crate) fn copying(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.copying
     }
 
-    /// What it used when it was last looked at.
+    /// Returns what the program used when it was last looked at.
     pub(crate) fn last_reading(&self) -> &LastReading {
         &self.last_reading
     }
 
-    /// Fires once the program is removed, before its name is free for another.
+    /// Returns a token that fires once the program is removed, before its name is free for another.
     pub(crate) fn gone(&self) -> &CancellationToken {
         &self.gone
     }
@@ -128,7 +128,7 @@ impl Entry {
             .with_state(|program| words::state_name(&program.state))
     }
 
-    /// The build that is under way or was last: what `latest` means for build logs.
+    /// Returns the build that is under way or was last: what `latest` means for build logs.
     pub(crate) fn build_id(&self) -> BuildId {
         self.supervisor.with_state(|program| {
             let source = program.state.building().map(|building| &building.source);
@@ -136,7 +136,7 @@ impl Entry {
         })
     }
 
-    /// The newest source tree, when no image of it is known and none is being built.
+    /// Returns the newest source tree, if no image of it is known and none is being built.
     pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
         self.supervisor.with_state(|program| {
             let is_building = program.state.building().is_some();
@@ -145,17 +145,17 @@ impl Entry {
         })
     }
 
-    /// True while a build is under way or about to be: a restart builds after it has stopped.
+    /// Returns true while a build is under way or about to be: a restart builds after it has stopped.
     pub(crate) fn is_building(&self) -> bool {
         self.supervisor.with_state(Program::is_building)
     }
 
-    /// What was seen of its `/state`.
+    /// Returns what was seen of the program's `/state`.
     pub(crate) fn state_looks(&self) -> &Looks {
         &self.state_looks
     }
 
-    /// The container that requests go to, if the program still has it.
+    /// Returns the container that requests go to, if the program still has it.
     pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
         let known = self.way().upstream.clone()?;
         let is_current = self
@@ -164,8 +164,8 @@ impl Entry {
         is_current.then_some(known)
     }
 
-    /// From now on requests go to this container, unless it is dead; once it is not the program's any
-    /// more, all that was begun with it ends.
+    /// Sends requests to this container from now on, unless it is dead. Once the program no longer has the
+    /// container, everything that was begun with it ends.
     pub(crate) fn adopt(
         &self,
         container: ContainerId,
@@ -195,8 +195,8 @@ impl Entry {
         Some(upstream)
     }
 
-    /// Ends what goes on with a container that is dead. The program's state may name it for a while
-    /// still, and nothing is sent to it meanwhile.
+    /// Ends everything that goes on with a container that is dead. The program's state may still name the
+    /// container for a while; nothing is sent to it meanwhile.
     pub(crate) fn died(&self, container: &ContainerId) {
         let mut way = self.way();
         let known = &mut way.upstream;
@@ -214,8 +214,8 @@ impl Entry {
 /// The way to a program.
 #[derive(Default)]
 struct Way {
-    /// The container that requests go to; of use as long as the program has it.
+    /// The container that requests go to; valid as long as the program has it.
     upstream: Option<Arc<Upstream>>,
-    /// The container of which it is known that it is dead.
+    /// The container that is known to be dead.
     dead: Option<ContainerId>,
 }

@@ -25,7 +25,7 @@ pub(crate) struct ProgramJournal {
 }
 
 impl ProgramJournal {
-    /// The journal of a program whose snapshot is that of record `snapshot_seq`.
+    /// Makes the journal of a program whose snapshot is that of record `snapshot_seq`.
     pub(crate) fn new(
         journal: Journal,
         row: ProgramRow,
@@ -44,7 +44,7 @@ impl ProgramJournal {
         }
     }
 
-    /// A failure only postpones it: what was appended stands.
+    /// Folds the program's older events. A failure only postpones this: the records that were appended stay.
     async fn compact(&mut self, seq: u64) {
         if let Err(error) = self.journal.compact(self.row, seq).await {
             tracing::warn!(%error, "a program's older events were not folded; they stay for now");
@@ -166,7 +166,7 @@ mod tests {
             kept,
             (last + 1 - kept.len() as u64..=last).collect::<Vec<_>>()
         );
-        // Who asks for older events than there are gets the oldest kept.
+        // A caller who asks for older events than there are gets the oldest kept.
         assert_eq!(journal.records(row, 3, 1).unwrap()[0].seq, kept[0]);
 
         let stored = open(folder.path()).load().unwrap().remove(0);

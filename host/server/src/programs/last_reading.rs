@@ -1,5 +1,5 @@
-//! What a program used when it was last looked at. Whoever may read may ask, as often as they like;
-//! the engine is asked at most every so often.
+//! The usage of a program when it was last looked at. Every caller who may read may ask for it as often as
+//! they like, so the engine is asked at most once a second for each program.
 
 use std::{
     sync::Arc,
@@ -16,11 +16,11 @@ use hersh_sandbox::{Runtime, Stats, Unavailable};
 /// How long a reading is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What one instance uses, and when that was, milliseconds since the Unix epoch; `None` when it
-/// does not run.
+/// The usage of one instance, and its time, milliseconds since the Unix epoch; `None` when the instance does
+/// not run.
 pub(crate) type Reading = Result<Option<(Stats, u64)>, Unavailable>;
 
-/// The last reading of one program; clones are the same.
+/// The last reading of one program. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastReading(Arc<Mutex<Option<KeptReading>>>);
 
@@ -32,8 +32,8 @@ struct KeptReading {
 }
 
 impl LastReading {
-    /// What the instance uses, as of at most a second ago. One question is under way at a time, and
-    /// goes on when whoever asked goes away: those who come next wait for its answer.
+    /// Returns what the instance uses, as of at most a second ago. One question to the engine is under way at
+    /// a time. It goes on when the caller goes away: later callers wait for its answer.
     ///
     /// # Errors
     /// [`Unavailable`] as the engine says.

@@ -1,4 +1,4 @@
-//! Which programs there are, by name and by owner.
+//! The programs of a host, by name and by owner.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use hersh_sandbox::Making;
 use super::Entry;
 
 enum Slot {
-    /// A name that is being created.
+    /// The name of a program that is being created, and its owner.
     Reserved(UserId),
     /// A program that is being brought back.
     Returning(UserId, Making),
@@ -25,7 +25,7 @@ struct Programs {
     by_owner: BTreeMap<UserId, BTreeSet<ProgramId>>,
 }
 
-/// The programs by id. Locks are held for a look-up only.
+/// The programs by id. Locks are held only for a look-up.
 #[derive(Default)]
 pub(crate) struct Registry(RwLock<Programs>);
 
@@ -37,13 +37,13 @@ impl Registry {
         }
     }
 
-    /// Whose it is, also while it is being created.
+    /// Returns the owner of a program, also while it is being created.
     pub(crate) fn owner(&self, id: &ProgramId) -> Option<UserId> {
         let programs = self.read();
         programs.by_id.get(id).map(|slot| slot.owner().clone())
     }
 
-    /// Which program of its name it is, also while it is being brought back.
+    /// Returns the making of a program, also while it is being brought back.
     pub(crate) fn making(&self, id: &ProgramId) -> Option<Making> {
         match self.read().by_id.get(id)? {
             Slot::Reserved(_) => None,
@@ -52,12 +52,12 @@ impl Registry {
         }
     }
 
-    /// All of them, by id.
+    /// Returns all programs, by id.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         self.page(None, usize::MAX, |_| true)
     }
 
-    /// At most `limit` of those that `keep` wants and whose id comes after `after`, by id.
+    /// Returns at most `limit` of the programs that `keep` wants and whose id comes after `after`, by id.
     pub(crate) fn page(
         &self,
         after: Option<&ProgramId>,
@@ -75,7 +75,8 @@ impl Registry {
             .collect()
     }
 
-    /// How many programs `owner` has, those that are being created too, and the ones that are there.
+    /// Returns how many programs `owner` has, including those that are being created, and the entries of
+    /// those that exist.
     pub(crate) fn of(&self, owner: &UserId) -> (u64, Vec<Arc<Entry>>) {
         let programs = self.read();
         let Some(ids) = programs.by_owner.get(owner) else {
@@ -85,7 +86,7 @@ impl Registry {
         (ids.len() as u64, slots.filter_map(taken).cloned().collect())
     }
 
-    /// Keeps `id` for a program of `owner` to come; false if it is taken.
+    /// Reserves `id` for a program of `owner` to come. Returns false if the id is taken.
     pub(crate) fn reserve(&self, id: &ProgramId, owner: &UserId) -> bool {
         let mut programs = self.write();
         if programs.by_id.contains_key(id) {
@@ -95,7 +96,7 @@ impl Registry {
         true
     }
 
-    /// Keeps `id` for a program of `owner` that was there before.
+    /// Reserves `id` for a program of `owner` that was there before.
     pub(crate) fn expect_back(&self, id: &ProgramId, owner: &UserId, making: Making) {
         let slot = Slot::Returning(owner.clone(), making);
         self.write().put(id.clone(), slot);

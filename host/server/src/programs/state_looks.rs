@@ -1,4 +1,4 @@
-//! What looks at one `/state` saw.
+//! The results of looks at one `/state`.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -9,12 +9,13 @@ use hersh_base::sandbox::StateUsage;
 
 /// How often every running program is looked at.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// So many looks in a row without a figure are too much: what evades them is hidden on purpose.
+/// The number of looks in a row without a figure that are too much: a program that evades them hides on
+/// purpose.
 const UNSETTLED_LOOKS_MAX: u32 = 3;
-/// What [`Looks`] holds before the first.
+/// The value of [`Looks`] before the first look.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What looks at one `/state` saw.
+/// The results of looks at one `/state`.
 #[derive(Debug)]
 pub(crate) struct Looks {
     bytes: AtomicU64,
@@ -31,13 +32,13 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// What it held when it was last measured, bytes.
+    /// Returns what `/state` held when it was last measured, bytes.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         (bytes != UNKNOWN).then_some(bytes)
     }
 
-    /// Takes in what the newest look saw; true if that is too much for `limit`, bytes.
+    /// Takes in what the newest look saw. Returns true if that is too much for `limit`, bytes.
     pub(crate) fn take(&self, seen: StateUsage, limit: u64) -> bool {
         match seen {
             StateUsage::Bytes(bytes) => {

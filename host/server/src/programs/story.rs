@@ -17,7 +17,7 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// The story of a program from here on.
+    /// Begins the story of a program from here on.
     pub(crate) fn of(program: &Program) -> Self {
         Self {
             program: program.id.clone(),
@@ -25,7 +25,7 @@ impl Story {
         }
     }
 
-    /// Tells the change to what the program is at `now_ms`, if it is one.
+    /// Writes a line to the log if the program's state at `now_ms` is not the one told last.
     pub(crate) fn goes_on(&mut self, program: &Program, now_ms: u64) {
         let to = state_name(&program.state);
         let from = std::mem::replace(&mut self.told, to);

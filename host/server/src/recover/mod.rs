@@ -1,4 +1,4 @@
-//! A host's start: everything that the journal knows comes back to life, nothing else stays.
+//! A host's start: every program that the journal knows is brought back, and nothing else stays.
 //!
 //! ```text
 //! journal ─► fold ─► runtime: list ─► orphans removed ─► supervisors resumed ─► exits observed
@@ -35,13 +35,13 @@ use crate::{
 };
 use hersh_sandbox::{Builder, Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
 
-/// Why a host's programs could not be brought back. None was resumed.
+/// Why a host's programs could not be brought back. No program was resumed then.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The journal can't be read, or does not fit this version of the host.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A program belongs to nobody.
+    /// The owner of a program in the journal can't be read.
     #[error(
         "the owner of program {program} in the journal can't be read: {message}; restore a backup"
     )]
@@ -62,12 +62,12 @@ pub enum RecoverError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// The programs that a journal knows, each with its owner. Read before anything is written, so that
+/// The programs that a journal knows, each with its owner. They are read before anything is written, so that
 /// a journal that this host refuses stays as it was.
 pub(crate) struct Remembered(Vec<(UserId, StoredProgram)>);
 
 impl Remembered {
-    /// Reads them. Blocks on the disk.
+    /// Reads the programs from the journal. Blocks on the disk.
     ///
     /// # Errors
     /// [`RecoverError::Journal`] and [`RecoverError::Owner`].
@@ -76,13 +76,13 @@ impl Remembered {
         Ok(Self(stored.map(owned).collect::<Result<_, _>>()?))
     }
 
-    /// Whether it knows none.
+    /// Returns true if the journal knows no program.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What a host stands on.
+/// The parts that a host is put together from.
 pub(crate) struct Foundation {
     pub(crate) programs: Remembered,
     pub(crate) storage: Storage,
@@ -95,7 +95,7 @@ pub(crate) struct Foundation {
     pub(crate) bounds: Bounds,
 }
 
-/// What a host's settings bound.
+/// The bounds that a host's settings set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) builds_at_once: usize,
@@ -111,8 +111,7 @@ impl Default for Bounds {
     }
 }
 
-/// Puts a host together and brings its programs back; the workers go with it until
-/// [`put_down`].
+/// Puts a host together and brings its programs back. The workers go on until [`put_down`].
 pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), RecoverError> {
     let Foundation {
         programs,
@@ -128,9 +127,9 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let registry = Arc::new(Registry::default());
     let space = space_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
-    // Kept before anything is resumed, since what runs already relies on it.
+    // The runtime is kept in order before anything is resumed, since instances that run already rely on that.
     let keeping = tokio::spawn(runtime.keep());
-    // Listened to before anything is resumed, so that no exit falls in between.
+    // Exits are listened to before anything is resumed: otherwise an exit in between would be missed.
     let exits = listen(&*runtime, &registry);
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
     let metrics = Metrics::new(journal.metrics());
@@ -176,7 +175,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     Ok((host, workers))
 }
 
-/// What builds images, by turns.
+/// Returns the part that builds images, by turns.
 fn builds_of(
     storage: &Storage,
     builder: &Arc<dyn Builder>,
@@ -193,7 +192,7 @@ fn builds_of(
     }
 }
 
-/// Has deaths of containers told to programs at once; how each ended comes later.
+/// Tells programs at once that a container died. Returns the events that say later how each container ended.
 fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
     let registry = Arc::downgrade(registry);
     runtime.on_death(Box::new(move |instance, container| {
@@ -206,7 +205,7 @@ fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<Run
     runtime.events()
 }
 
-/// The disks that a host writes to.
+/// Returns the disks that a host writes to.
 fn space_of(
     surroundings: &Surroundings,
     storage: &Storage,
@@ -222,7 +221,8 @@ fn space_of(
     )
 }
 
-/// Whom a program's builds are for, and how many of theirs run at once.
+/// Returns a function that tells whom a program's builds are for, and how many of that user's builds may go
+/// on at once.
 fn tenancy_of(
     registry: Arc<Registry>,
     accounts: Accounts,
@@ -245,7 +245,7 @@ fn tenancy_of(
     })
 }
 
-/// Whom a program's starts count for.
+/// Returns a function that tells whom a program's starts count for.
 fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + Send + Sync> {
     Box::new(move |program| {
         let owner = registry.owner(program);
@@ -256,7 +256,7 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
     })
 }
 
-/// Ends supervision; what runs goes on running.
+/// Ends the supervision of programs, and the workers. Instances that run go on running.
 pub(crate) fn put_down(host: &Host, workers: &Workers) {
     for entry in host.list() {
         entry.supervisor().stop();
@@ -300,14 +300,15 @@ async fn recover(
     Ok(left)
 }
 
-/// Resumes a program that an earlier host paused for a copy of its state and did not resume before it ended. An
-/// engine that fails is asked again in the background. No copy may begin before that ends: the program
-/// would be resumed in the middle of the copy, and the copy's own pause note would be deleted.
+/// Resumes a program that an earlier host paused for a copy of its state and did not resume before it ended.
+/// An engine that fails is asked again in the background. No copy may begin before this waking ends:
+/// otherwise the program would be resumed in the middle of the copy, and the copy's own pause note would be
+/// deleted.
 pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
     tracing::warn!(%instance, "it was paused for a copy of its state when a host ended: waking it");
     let host = host.clone();
     let copying = Arc::clone(entry.copying());
-    // Taken before the program is among the others, so that no copy comes first.
+    // Locked before the program is in the registry, so that no copy comes first.
     let alone = Arc::clone(&copying).try_lock_owned();
     tokio::spawn(async move {
         let _alone = match alone {
@@ -339,7 +340,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
         host.metrics().clone(),
         Story::of(stored.stepper.state()),
     );
-    // Its effects may run before its entry is in the registry, and ask who owns it.
+    // The program's effects may begin before its entry is in the registry, and they ask who owns the program.
     let making = Making::new(stored.row.number(), stored.stepper.state().seed);
     host.registry().expect_back(&id, &owner, making);
     let supervisor = Supervisor::run_beside(

@@ -1,4 +1,4 @@
-//! What is there of programs that the journal does not know.
+//! Removes what is there that no program of the journal accounts for.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,22 +8,22 @@ use tokio::time::Instant;
 use super::RecoverError;
 use crate::host::Host;
 
-/// What nobody owns any more is not waited for.
+/// The grace of instances that no program accounts for: nobody waits for them.
 const ORPHAN_GRACE: Duration = Duration::ZERO;
-/// How long the engine may take to remove all of them before the host's start goes on without: an engine
-/// that hangs must not keep the host from its other programs, however many instances are left.
+/// The longest time that the engine may take to remove all orphans before the host's start goes on without:
+/// an engine that hangs must not keep the host from its other programs, however many instances are left.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why something of a program could not be removed, by program.
+/// The causes for which something of a program could not be removed, by program.
 pub(crate) type LeftBehind = BTreeMap<ProgramId, Cause>;
 
-/// Removes instances and folders that no program of the journal accounts for: of a create that a crash
-/// cut short, of a removal that it came after, or that an older journal never saw. State is never
-/// removed by that.
+/// Removes instances and folders that no program of the journal accounts for: those of a create that a crash
+/// cut short, those of a removal that a crash came after, and those that an older journal never saw. No state
+/// is removed by this.
 ///
-/// Returns what is left of programs: such an instance would go on writing to the `/state` of its program
-/// beside the next one, as a start removes nothing but an earlier attempt at the same instance. The
-/// program has to hear of it before anything of it is started.
+/// Returns what could not be removed, by program. Each program must hear of this before anything of it is
+/// started: an instance that is left would go on writing to the program's `/state` beside the next instance,
+/// as a start removes nothing but an earlier attempt at the same instance.
 pub(crate) async fn remove(
     host: &Host,
     programs: impl Iterator<Item = &Box<Program>>,

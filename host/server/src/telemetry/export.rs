@@ -13,11 +13,12 @@ use tracing_subscriber::Layer;
 use super::{Sink, TelemetryError, transport::Transport};
 use crate::config::OtlpEndpoint;
 
-/// Spans that wait for the collector. While none fits, new ones are dropped: the host never waits.
+/// The most spans that wait for the collector. While there is no room, new spans are dropped: the host never
+/// waits.
 const QUEUE_SPANS_MAX: usize = 4_096;
-/// Spans of one message.
+/// The most spans of one message.
 const BATCH_SPANS_MAX: usize = 512;
-/// How long a span waits for others to go with.
+/// How long a span waits for other spans to go with.
 const BATCH_DELAY: Duration = Duration::from_secs(5);
 /// How long the collector may take for a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The way to the collector.
 pub(super) struct Export(SdkTracerProvider);
 
-/// Begins to send. Nothing is asked of the collector yet: one that is down is told in the log.
+/// Begins to send. The collector is not asked anything yet: a collector that is down is reported in the log.
 pub(super) fn start(endpoint: &OtlpEndpoint) -> Result<(Sink, Export), TelemetryError> {
     let unusable = |error: &dyn std::fmt::Display| TelemetryError::Export(error.to_string());
     let exporter = SpanExporter::builder()
@@ -67,7 +68,7 @@ pub(super) fn start(endpoint: &OtlpEndpoint) -> Result<(Sink, Export), Telemetry
 
 impl Export {
     pub(super) async fn finish(self) {
-        // It blocks while the last message is on its way over this very runtime.
+        // The shutdown blocks while the last message is on its way over this very tokio runtime.
         let ended =
             tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FINISH_TIMEOUT));
         if let Ok(Err(error)) = ended.await {

@@ -35,7 +35,8 @@ pub enum TelemetryError {
     Export(String),
 }
 
-/// What must be brought to its end so that nothing is lost.
+/// The export of traces, if there is one. It must be finished before the process ends so that nothing is
+/// lost.
 #[must_use = "traces that wait are lost when this is dropped instead of finished"]
 pub struct Telemetry {
     #[cfg(feature = "otlp")]
@@ -56,7 +57,7 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    /// Sends what waits; gives up after a few seconds when the collector does not answer.
+    /// Sends the traces that wait. Gives up after a few seconds when the collector does not answer.
     pub async fn finish(self) {
         #[cfg(feature = "otlp")]
         if let Some(export) = self.export {
@@ -67,7 +68,7 @@ impl Telemetry {
 
 type Sink = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// A subscriber as the settings want it. What is below the level reaches no sink.
+/// Makes a subscriber as the settings want it. Spans and events below the level reach no sink.
 fn build<W>(
     settings: &Settings,
     colours: bool,

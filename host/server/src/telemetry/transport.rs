@@ -12,7 +12,7 @@ use hyper_util::{
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::runtime::{Handle, TryCurrentError};
 
-/// Bytes of a collector's answer. It says at most which spans it did not take.
+/// The most bytes of a collector's answer, which says at most which spans the collector did not take.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Sends from the exporter's thread over the host's runtime.
@@ -54,7 +54,7 @@ impl HttpClient for Transport {
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
         let timeout = self.timeout;
-        // The exporter's thread has no reactor and no timer of its own.
+        // Sent on the host's runtime, since the exporter's thread has no reactor and no timer of its own.
         let sent = self
             .runtime
             .spawn(async move { tokio::time::timeout(timeout, exchange).await });

@@ -14,10 +14,10 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-/// Bytes of a PEM file. A chain of three certificates has about 6,000.
+/// The most bytes of a PEM file. A chain of three certificates has about 6,000.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Where certificate and key are.
+/// The paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) cert: PathBuf,
@@ -36,10 +36,10 @@ pub enum TlsError {
         setting: &'static str,
         /// Its file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         source: io::Error,
     },
-    /// Others than the file's owner can read the key.
+    /// Someone other than the file's owner can read or change the key.
     #[error(
         "tls.key = {path} can be read or changed by others than its owner (mode {mode:03o}): run chmod 600 {path}"
     )]
@@ -49,7 +49,7 @@ pub enum TlsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// There is nothing of what is needed in the file.
+    /// The file holds nothing of the kind that is needed.
     #[error(
         "{setting} = {path} holds no {what} in PEM form: name a file with a line -----BEGIN ...-----"
     )]
@@ -58,7 +58,7 @@ pub enum TlsError {
         setting: &'static str,
         /// Its file.
         path: PathBuf,
-        /// What is not there.
+        /// The name of what the file should hold.
         what: &'static str,
     },
     /// The key belongs to another certificate.
@@ -71,7 +71,7 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
-    /// rustls takes neither.
+    /// rustls takes neither the certificate nor the key.
     #[error("tls.cert and tls.key can't be used: {0}; use an RSA, ECDSA or Ed25519 key")]
     Unusable(String),
 }
@@ -89,7 +89,7 @@ struct FileStamp {
 }
 
 impl Stamp {
-    /// Looks at the files, through links: those who renew certificates often replace a link.
+    /// Looks at the files, through links: tools that renew certificates often replace only a link.
     pub(super) fn of(files: &Files) -> io::Result<Self> {
         let stamp = |path: &Path| std::fs::metadata(path).map(|found| FileStamp::from(&found));
         Ok(Self([stamp(&files.cert)?, stamp(&files.key)?]))
@@ -107,7 +107,7 @@ impl From<&Metadata> for FileStamp {
     }
 }
 
-/// The certificate with its key, and what the files looked like when they were opened.
+/// Reads the certificate with its key, and what the files looked like when they were opened.
 pub(super) fn pair(files: &Files) -> Result<(CertifiedKey, Stamp), TlsError> {
     let (cert, cert_stamp) = read("tls.cert", &files.cert)?;
     let (key, key_stamp) = read("tls.key", &files.key)?;

@@ -5,7 +5,7 @@
 //!     ▲ SIGHUP, or a look every minute that finds other files; a bad pair leaves the old in force
 //! ```
 //!
-//! TLS 1.2 and 1.3 by rustls, HTTP/1.1 only. Connections that stand keep what they began with.
+//! TLS 1.2 and 1.3 by rustls, HTTP/1.1 only. Open connections keep the certificate that they began with.
 
 mod load;
 
@@ -39,7 +39,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Ends TLS for the host; clones share one certificate.
+/// The host's end of TLS. Clones share one certificate.
 #[derive(Clone)]
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
@@ -73,10 +73,10 @@ impl Tls {
         })
     }
 
-    /// Greets a client, within [`HANDSHAKE_TIMEOUT`].
+    /// Makes the TLS handshake with a client, within [`HANDSHAKE_TIMEOUT`].
     ///
     /// # Errors
-    /// What the client did wrong, or that it took too long.
+    /// An error that says what the client did wrong, or that the handshake took too long.
     pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -86,7 +86,7 @@ impl Tls {
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time"))?
     }
 
-    /// Reads the files anew. Blocks shortly on the disk.
+    /// Reads the files again. Blocks briefly on the disk.
     ///
     /// # Errors
     /// [`TlsError`]; the old certificate stays in force then.
@@ -101,7 +101,7 @@ impl Tls {
         Ok(())
     }
 
-    /// True if the files are not those that were read last.
+    /// Returns true if the files are not those that were read last.
     fn is_stale(&self) -> bool {
         let read = self
             .current
@@ -139,8 +139,8 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// Takes SIGHUP for as long as it is polled: the certificate, if there is one, is read again on
-/// it, and when its files change. Without this the signal would end the process.
+/// Handles SIGHUP for as long as the returned future is polled. The certificate, if there is one, is read
+/// again on the signal and when its files change. Without this, the signal would end the process.
 ///
 /// # Errors
 /// When the signal can't be listened to.

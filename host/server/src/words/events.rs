@@ -6,8 +6,8 @@ use hersh_program::{
 
 use super::{folders::without_folders, line::one_line};
 
-/// What happened, and what the host does about it: `build failed: no such step`, or `exited with
-/// code 139 (SIGSEGV); stops its container`.
+/// Returns what happened, and what the host does about it: `build failed: no such step`, or `exited with code
+/// 139 (SIGSEGV); stops its container`.
 pub(crate) fn record_words(record: &ProgramRecord) -> String {
     let effects: Vec<&Effect> = record.effects.iter().map(|(_, effect)| effect).collect();
     let mut words = event_words(&record.event, !effects.is_empty());
@@ -18,7 +18,7 @@ pub(crate) fn record_words(record: &ProgramRecord) -> String {
     words
 }
 
-/// What happened. `mattered` says that the host does something about it.
+/// Returns what happened. `mattered` says that the host does something about it.
 fn event_words(event: &Event, mattered: bool) -> String {
     let done = |done: &str, result: &Result<(), Cause>| match result {
         Ok(()) => done.to_owned(),
@@ -64,8 +64,8 @@ fn event_words(event: &Event, mattered: bool) -> String {
     }
 }
 
-/// How a container ended. An engine is asked to end one in every stop: that is no end by the engine
-/// unless the host had to do something about it.
+/// Returns how a container ended. Every stop asks the engine to end a container, so such an end is told as
+/// the engine's own only if the host had to do something about it.
 fn exit_words(exit: &Exit, mattered: bool) -> String {
     match &exit.reason {
         ExitReason::EngineStopped { .. } if !mattered => "its container ended".to_owned(),
@@ -100,7 +100,8 @@ fn effect_words(effect: &Effect) -> Option<String> {
         }
         Effect::RemoveProgram { .. } => "removes its files and images".to_owned(),
         Effect::Refuse { refusal } => format!("refused: {refusal}"),
-        // What is cancelled was said when it began; what comes instead is said beside it.
+        // The effect that is cancelled was told when it began; the effect that comes instead is told beside
+        // this one.
         Effect::Cancel { .. } => return None,
     })
 }

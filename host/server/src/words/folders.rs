@@ -1,10 +1,11 @@
-//! What an engine or a file system says, for those who need not know where this machine has what.
+//! Shows texts of an engine or a file system without the paths of this machine, which their readers need not
+//! know.
 
-/// What stands between the host's data folder and its own.
+/// The parts of a path that stand between the host's data folder and a program's own folder.
 const WITHIN: [&str; 2] = ["/programs/", "/staging/"];
 
-/// The text with the way to the host's own folders left out: `/var/lib/hersh/programs/p/state` becomes
-/// `programs/p/state`.
+/// Returns the text with the way to the host's own folders left out: `/var/lib/hersh/programs/p/state`
+/// becomes `programs/p/state`.
 pub(crate) fn without_folders(text: &str) -> String {
     let mut shown = text.to_owned();
     for within in WITHIN {
@@ -21,7 +22,7 @@ fn shortened(text: &str, within: &str) -> String {
         let is_gap = |c: char| c.is_whitespace() || "\"'`=:,;()[]{}<>".contains(c);
         let begins = before.rfind(is_gap).map_or(0, |gap| gap + 1);
         let is_path = before.get(begins..).is_some_and(|it| it.starts_with('/'));
-        // What begins with it is a route of the API and no folder.
+        // A text that begins with one of these is a route of the API and no folder.
         let (kept, from) = if is_path {
             (&before[..begins], &from[1..])
         } else {

@@ -1,10 +1,10 @@
-//! Texts of others as one line.
+//! Shows the texts of others as one line.
 
 /// The longest line, characters; the API shows a cause whole.
 const CHARS_MAX: usize = 300;
 
-/// A text as one line of bounded length, without what could make two lines of it or steer a
-/// terminal: a cause may quote what a program or an engine printed.
+/// Returns a text as one line of bounded length, without what could make two lines of it or steer a terminal:
+/// a cause may quote what a program or an engine printed.
 pub(crate) fn one_line(text: &str) -> String {
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     let mut line = String::new();

@@ -4,7 +4,7 @@ use hersh_program::{Program, State, Then};
 
 use super::{folders::without_folders, line::one_line};
 
-/// Why nothing answers for a program, and what to do about it.
+/// Returns why nothing answers for a program, and what to do about it.
 pub(crate) fn not_ready(program: &Program) -> String {
     let id = &program.id;
     match &program.state {
@@ -13,7 +13,7 @@ pub(crate) fn not_ready(program: &Program) -> String {
         }
         State::Building(_) => format!("{id} is starting: its image is being built; try again soon"),
         State::Starting(_) => format!("{id} is starting; try again soon"),
-        // It became Ready a moment ago, or its end is still being told.
+        // The program became Ready a moment ago, or its end is still being told.
         State::Ready(_) => format!("{id} has just started or ended; try again"),
         State::Stopping(stopping) => match &stopping.then {
             Then::Start => format!("{id} is restarting; try again soon"),

@@ -7,7 +7,7 @@ pub(crate) const STATE_NAMES: [&str; 7] = [
     "Created", "Building", "Starting", "Ready", "Stopping", "Stopped", "Error",
 ];
 
-/// The state's name on the wire. A removed program is on its way out until it is forgotten.
+/// Returns the state's name on the wire. A removed program is told as `Stopping` until it is forgotten.
 pub(crate) fn state_name(state: &State) -> &'static str {
     match state {
         State::Created => "Created",

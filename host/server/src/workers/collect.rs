@@ -1,8 +1,8 @@
 //! Collects what builds left on the engine, by reference: an image stays as long as a program
 //! starts from it or runs it.
 //!
-//! Builds and removals clean up after themselves; this finds what they could not, what an earlier
-//! process left, the layers of builds that failed, and base images that nobody builds from any more.
+//! Builds and removals clean up after themselves. This worker finds what they could not remove, what an
+//! earlier process left, the layers of builds that failed, and base images that nobody builds from any more.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use hersh_sandbox::{InUse, Retention, Unavailable};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// How often the disks are looked at; without room it is collected at once.
+/// How often the disks are looked at. If there is no room, images are collected at once.
 const LOOK: Duration = Duration::from_secs(30);
-/// What stays while there is room.
+/// The leftovers that stay while there is room, each for this long.
 const KEPT: Retention = Retention {
     failed_builds: Duration::from_secs(60 * 60),
     fetched_images: Duration::from_secs(7 * 24 * 60 * 60),
 };
 
-/// Collects at once and from then on, until the host ends.
+/// Collects images at once and from then on regularly, until the host ends.
 pub(crate) async fn watch(host: Host) {
     finish_removals(&host).await;
     let mut looks = tokio::time::interval(LOOK);
@@ -47,7 +47,7 @@ async fn finish_removals(host: &Host) {
     }
 }
 
-/// Collects once.
+/// Collects images once.
 pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavailable> {
     let in_use = || in_use(host);
     let collected = host.builder().collect(&in_use, kept).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavaila
     Ok(())
 }
 
-/// What the programs refer to now.
+/// Returns what the programs refer to now.
 pub(crate) fn in_use(host: &Host) -> InUse {
     let mut in_use = InUse::default();
     for entry in host.list() {

@@ -1,5 +1,5 @@
-//! What runs beside the supervisors for as long as the host does. One that ends before is a defect,
-//! and the host must not go on as if nothing were missing: it ends too, and is started anew.
+//! The workers that run beside the supervisors for as long as the host does. A worker that ends before is a
+//! defect, and the host must not go on as if nothing were missing: the host ends too, and is started anew.
 //!
 //! ```text
 //! keep the runtime in order · observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
@@ -30,18 +30,18 @@ use crate::{
 };
 use hersh_sandbox::RuntimeEvent;
 
-/// How often last uses of tokens are written down, and the journal forgets what is too old: its
-/// bounds hold but for what came since.
+/// How often the last uses of tokens are written down, and how often the journal forgets what is too old.
+/// Between two rounds, it may pass its bounds by what came since.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A part of the host that should have run as long as the host did not.
+/// A part of the host that ended although it should have run as long as the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the worker that {0} ended unexpectedly, so the host ends; start it again and report what its log says"
 )]
 pub struct WorkerEnded(&'static str);
 
-/// The tasks, each with what it does.
+/// The tasks of the workers, each with words for what it does.
 pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 
 impl Workers {
@@ -73,7 +73,7 @@ impl Workers {
         ])
     }
 
-    /// Waits until one of them, or the journal's writer, has ended.
+    /// Waits until a worker, or the journal's writer, has ended.
     async fn ended(&mut self, host: &Host) -> WorkerEnded {
         let any = poll_fn(|cx| {
             for (name, worker) in &mut self.0 {
@@ -90,10 +90,10 @@ impl Workers {
         }
     }
 
-    /// Waits for `stop`, the wish that the host ends, or until it must.
+    /// Waits for `stop`, which asks the host to end, or until the host must end.
     ///
     /// # Errors
-    /// [`WorkerEnded`] if it must.
+    /// [`WorkerEnded`] if the host must end because a worker did.
     pub(crate) async fn hold(
         &mut self,
         host: &Host,
@@ -109,13 +109,13 @@ impl Workers {
         }
     }
 
-    /// Ends them.
+    /// Ends the workers.
     pub(crate) fn stop(&self) {
         self.0.iter().for_each(|(_, worker)| worker.abort());
     }
 }
 
-/// Writes down what is only in memory; what was queued before is on the disk then, too.
+/// Writes to the journal what is only in memory. Writes that were queued before are on the disk then, too.
 pub(crate) async fn close_books(host: &Host) {
     if let Err(error) = host.accounts().note_uses(host.now_ms()).await {
         tracing::warn!(%error, "the last use of tokens was not written down");
@@ -144,7 +144,7 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
             exit,
         };
         let mut changes = entry.supervisor().subscribe();
-        // A full queue moves on with the next change of state; the event waits for it.
+        // A full queue gets room with the next change of state, so the event waits for that.
         while let Err(SendError::QueueFull(back)) = entry.supervisor().send(event) {
             event = back;
             if changes.changed().await.is_none() {
@@ -154,7 +154,7 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
     }
 }
 
-/// The end of a container, with the reason of a host that ended it and could not say so.
+/// Returns the end of a container. If a host ended it and could not journal that, the noted reason is used.
 async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exit: Exit) -> Exit {
     let id = program.clone();
     let noted = host.blocking(move |host| noted_end(host.storage(), &id));
@@ -167,14 +167,14 @@ async fn as_noted(host: &Host, program: &ProgramId, container: &ContainerId, exi
     }
 }
 
-/// What the host says of the end of an instance.
+/// The host's log entry for the end of an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum EndReport {
-    /// It ended because somebody asked for that.
+    /// The instance ended because somebody asked for that.
     Asked,
-    /// It ended; whose doing that was is not known.
+    /// The instance ended; it is not known who caused that.
     Ended,
-    /// It ended like this, and nobody asked.
+    /// The instance ended like this, and nobody asked for it.
     How(String),
 }
 
@@ -182,7 +182,7 @@ fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> EndReport {
     let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
     match &program.state {
         State::Ready(ready) if ready.instance == instance => {}
-        // Its end is what the stop is about, or it is that of an earlier instance.
+        // The stop under way asked for this end, or the end is that of an earlier instance.
         State::Ready(_)
         | State::Stopping(_)
         | State::Created
@@ -190,7 +190,7 @@ fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> EndReport {
         | State::Stopped(_)
         | State::Error(_)
         | State::Removed => return EndReport::Asked,
-        // A restart is over before its stop is told, and the next instance not known yet.
+        // The end of a restart's stop may be told only now, when the next instance is not known yet.
         State::Starting(_) if engine_stopped => return EndReport::Ended,
         State::Starting(_) => {}
     }
@@ -213,7 +213,7 @@ fn tell_end(entry: &Entry, instance: &InstanceId, container: &ContainerId, exit:
     }
 }
 
-/// Writes down now and then what is only in memory, until the host ends.
+/// Writes to the journal every [`BOOKS_INTERVAL`] what is only in memory, until the host ends.
 async fn keep_books(host: Host) {
     let mut rounds = tokio::time::interval(BOOKS_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

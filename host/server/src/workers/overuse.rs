@@ -22,12 +22,12 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 const LOOKS: u64 = 6;
 const FLOOR_DIVISOR: u64 = 8;
 
-/// What a program takes too much of.
+/// The kind of overuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooMuch {
-    /// Of its own `/state`: its limit in bytes.
+    /// The program's `/state` is over its limit, in bytes.
     State { limit: u64 },
-    /// Of the disk, within its limit.
+    /// The program fills the disk, within the limit of its `/state`.
     Disk,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Growth {
     pub(crate) bytes: u64,
 }
 
-/// Ends a program: its machine is told that its container is over.
+/// Ends a program: its state machine is told that its container is over.
 pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what: TooMuch) {
     let id = entry.id();
     let said = match what {
@@ -54,7 +54,7 @@ pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what:
     let Some(instance) = entry.supervisor().with_state(up) else {
         return;
     };
-    // A full queue is no loss: the next look finds the same.
+    // A full queue loses nothing: the next look finds the same overuse.
     let _ = entry.supervisor().send(Event::RuntimeExited {
         instance,
         container: container.clone(),
@@ -70,7 +70,7 @@ pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what:
     });
 }
 
-/// Stops it though its end is not in the journal yet.
+/// Stops the program although its end is not in the journal yet.
 async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: TooMuch) {
     tracing::warn!(program = %id, "the journal does not take its end: it is stopped before that");
     let program = id.clone();
@@ -98,7 +98,7 @@ pub(crate) fn look_at_disk(host: &Host, grown: Vec<Growth>) {
     }
 }
 
-/// The one that grew most, if what is left would be gone in a few looks more.
+/// Returns the program that grew most, if it would use up the free space in a few looks more.
 fn filler(grown: Vec<Growth>, left: &NoSpace) -> Option<Growth> {
     let most = grown.into_iter().max_by_key(|growth| growth.bytes)?;
     fills(most.bytes, left.free_bytes(), left.floor_bytes()).then_some(most)

@@ -1,4 +1,5 @@
-//! Forgetting programs whose removal is done: the last of them is a row, and then the name is free.
+//! Forgets programs whose removal is done. The last trace of each is its row; once that is gone, its name is
+//! free.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,18 +9,18 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::host::Host;
 
-/// Removals that wait to be taken up, which is done at once; a further one waits in its effect.
+/// The most removals that wait to be taken up, which happens at once. A further removal waits in its effect.
 pub(crate) const REMOVALS_QUEUED_MAX: usize = 256;
 
-/// How long a row that the journal does not let go of is left alone, doubled with each try.
+/// The pause after the journal could not delete a row, doubled with each try.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The programs to forget.
 pub(crate) struct Removals {
-    /// Whose files are gone, as the effect handler tells.
+    /// The programs whose files are gone, as the effect handler reports them.
     queue: mpsc::Receiver<ProgramId>,
-    /// What the host before this one left, with the names reserved.
+    /// The programs that the host before this one left, with the names reserved.
     left: Vec<(ProgramId, ProgramRow)>,
 }
 
@@ -31,8 +32,8 @@ impl Removals {
         Self { queue, left }
     }
 
-    /// Forgets them, until the host ends. Each has a task, so that none waits for another; there are
-    /// never more than programs.
+    /// Forgets the programs, until the host ends. Each has a task, so that none waits for another; there are
+    /// never more tasks than programs.
     pub(super) async fn forget(mut self, host: Host) {
         let mut tasks = JoinSet::new();
         let mut ids = BTreeSet::new();
@@ -48,7 +49,7 @@ impl Removals {
                     Err(error) if error.is_panic() => {
                         std::panic::resume_unwind(error.into_panic());
                     }
-                    // Only the end of the host cancels one.
+                    // Only the end of the host cancels a task.
                     Err(_) => return,
                 },
                 id = self.queue.recv() => match id {
@@ -73,10 +74,10 @@ async fn forget(host: Host, id: ProgramId) -> ProgramId {
     let is_removed = |program: &Program| matches!(program.state, State::Removed);
     if is_removed(&entry.supervisor().until(is_removed).await) {
         remove_row(&host, &id, entry.row()).await;
-        // Before its name is free: who still reads what lies under that name asks whether the program
-        // is gone, and would else be given what the name's next owner puts there.
+        // Cancelled before the program's name is free: a reader of what lies under that name then sees that
+        // the program is gone. Otherwise it would be given what the name's next owner puts there.
         entry.gone().cancel();
-        // Somebody may have asked for its output while it went.
+        // A client may have asked for the program's output during the removal.
         host.output().forget(&id);
         host.registry().remove(&id);
         tracing::info!(program = %id, "removed");

@@ -1,4 +1,4 @@
-//! Watches how much programs keep in `/state` while something of them may run.
+//! Watches how much programs keep in `/state` while an instance of them may run.
 //!
 //! The file system itself sets no bound on one folder, so the host looks from time to time:
 //!
@@ -7,8 +7,8 @@
 //! Ready ─► ended, `StateQuotaExceeded`
 //! Stopping, Error that was not stopped ─► killed at once, whatever grace is left
 //! ```
-//! While the disk is nearly full the one that fills it is ended too, with `DiskFilled`. Between two looks it can write as much as the disk takes. One that is over its limit is not started
-//! again.
+//! While the disk is nearly full, the program that fills it is ended too, with `DiskFilled`. Between two
+//! looks it can write as much as the disk takes. A program that is over its limit is not started again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,21 +21,21 @@ use crate::{
     programs::{Entry, LOOK_INTERVAL},
 };
 
-/// How often one is looked at that was asked to end: it knows that, and has its grace to write.
+/// How often a program that was asked to end is looked at: it knows that, and has its grace to write.
 const STOPPING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What may run of a program.
+/// What is known of an instance that may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    /// This container, and it is meant to.
+    /// The container that runs and is meant to.
     Up(ContainerId),
-    /// Something that is to end.
+    /// An instance that is to end.
     Stopping,
-    /// Something that could not be ended.
+    /// An instance that could not be ended.
     Left,
 }
 
-/// Looks at every program of which something may run again and again, until the host ends.
+/// Looks again and again at every program of which an instance may run, until the host ends.
 pub(crate) async fn watch(host: Host) {
     let all = every(LOOK_INTERVAL, || check(&host, |_| true));
     let stopping = every(STOPPING_INTERVAL, || {
@@ -53,7 +53,7 @@ async fn every<F: Future<Output = ()>>(interval: Duration, look: impl Fn() -> F)
     }
 }
 
-/// Looks once at every program of which something may run.
+/// Looks once at every program of which an instance may run.
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) async fn look_at_all_states(host: &Host) {
     check(host, |_| true).await;
@@ -96,7 +96,7 @@ fn phase(program: &Program) -> Option<Phase> {
             StopStep::Files => None,
         },
         State::Error(_) => program.running.is_some().then_some(Phase::Left),
-        // Who starts it looks, since its container is not known here.
+        // The effect that starts the program looks, since the container is not known here.
         State::Starting(_)
         | State::Created
         | State::Building(_)
@@ -105,8 +105,8 @@ fn phase(program: &Program) -> Option<Phase> {
     }
 }
 
-/// By how much the `/state` of a running program grew since it was measured `before`. One that was not
-/// measured before may have held all of it for long.
+/// Returns by how much the `/state` of a running program grew since it was measured as `before`. Without an
+/// earlier measure the growth is 0, since the program may have held all of it for long.
 fn growth(
     entry: Arc<Entry>,
     phase: Phase,
@@ -123,7 +123,7 @@ fn growth(
     }
 }
 
-/// What is to end anyway ends now.
+/// Kills a program that is to end anyway.
 async fn kill(host: &Host, id: &ProgramId) {
     if let Err(error) = host.runtime().kill(id).await {
         tracing::error!(program = %id, %error, "it keeps too much and can't be killed");

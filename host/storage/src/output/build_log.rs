@@ -1,4 +1,4 @@
-//! The log of one build: a bounded file, and its end in memory.
+//! The log of one build: a bounded file, and its last lines in memory.
 
 use std::{
     collections::VecDeque,
@@ -12,11 +12,11 @@ use hersh_program::Logs;
 
 use super::logs::{CAUSE_LINES, LINE_BYTES, for_cause};
 
-/// The most that one build log keeps, bytes. Of a longer one the start and the last lines stay.
+/// The most bytes that one build log keeps. Of a longer log, the start and the last lines are kept.
 pub const BUILD_LOG_BYTES: usize = 4 * 1024 * 1024;
 
-/// Writes what a builder says, line by line. Lines are small and few, so this may be used from an
-/// async task.
+/// Writes the output of a builder, line by line. Each write blocks on the disk, but lines are small and
+/// few, so an async task may use this.
 pub struct BuildLog {
     file: File,
     written: usize,
@@ -26,10 +26,11 @@ pub struct BuildLog {
 }
 
 impl BuildLog {
-    /// Makes a new file in the place of any other, so that who reads that one can tell.
+    /// Makes a new file at `path`. Removes an old one first and does not empty it, so that a reader of the
+    /// old log can tell that a new log began.
     ///
     /// # Errors
-    /// What the file system said.
+    /// The error of the file system.
     pub fn create(path: &Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -53,20 +54,20 @@ impl BuildLog {
         lines.into_iter().try_for_each(|line| self.line(line))
     }
 
-    /// The lines that end in this text, plain; nothing is written. What has no end yet is kept for
-    /// the next one.
+    /// Returns the lines that end in this text, as plain text, and writes nothing. The start of a line
+    /// without an end is kept for the next text.
     pub fn complete(&mut self, text: &str) -> Vec<String> {
         self.lines.take(text)
     }
 
-    /// The last lines, oldest first.
+    /// Returns the last lines, oldest first.
     #[must_use]
     pub fn tail(&self) -> Logs {
         let partial = Some(plain(&self.lines.line)).filter(|partial| !partial.is_empty());
         for_cause(self.tail.iter().chain(partial.as_ref()))
     }
 
-    /// Ends an unfinished line and, when lines were left out, adds the last ones.
+    /// Ends an unfinished line, and adds the last lines if lines were left out.
     ///
     /// # Errors
     /// What the file system said.
@@ -91,7 +92,7 @@ impl BuildLog {
         if line.is_empty() {
             return Ok(());
         }
-        // Room for the last lines stays free.
+        // This part of the file leaves room for the last lines, which `finish` adds.
         if self.dropped == 0
             && self.written + line.len() < BUILD_LOG_BYTES - CAUSE_LINES * LINE_BYTES
         {
@@ -108,14 +109,13 @@ impl BuildLog {
     }
 }
 
-/// Text on its way to lines as a terminal would show them at the end: without colours and other
-/// commands to it, and of a line that was written over and over its last state. Bounded: a line
-/// has at most [`LINE_BYTES`].
+/// Splits text into lines as a terminal would show them at the end: without colours and other terminal
+/// commands; of a line that was overwritten, only the last state. A line has at most [`LINE_BYTES`].
 #[derive(Default)]
 struct PlainLines {
-    /// As it came.
+    /// The unfinished line, as it came.
     line: String,
-    /// Whether what comes next is written over the line.
+    /// Whether the next text overwrites the line.
     returned: bool,
 }
 
@@ -141,7 +141,7 @@ impl PlainLines {
         lines
     }
 
-    /// The line as far as it came, which ends by this.
+    /// Ends the unfinished line and returns it as plain text.
     fn last(&mut self) -> String {
         self.returned = false;
         plain(&std::mem::take(&mut self.line))

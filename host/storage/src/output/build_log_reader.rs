@@ -1,4 +1,4 @@
-//! The log of one build, read while it may still be written.
+//! Reads the log of one build while the build may still write it.
 
 use std::{
     fs::{self, File},
@@ -12,27 +12,28 @@ use hersh_program::{BuildId, ProgramId};
 
 use crate::Storage;
 
-/// Bytes that are read at once, and the longest line.
+/// The most bytes that are read at once, and the longest line, bytes.
 const CHUNK_BYTES: u64 = 64 * 1024;
 
-/// Reads the log of a build from its first line, and goes on as it grows. A build that begins anew makes
-/// another file, which is then read from its first line.
+/// Reads the log of a build from its first line, and goes on as the log grows. If the build begins anew, it
+/// makes a new file, which is read from its first line.
 #[derive(Debug)]
 pub struct BuildLogReader {
     path: PathBuf,
-    /// Which file was read, by number and birth: numbers are used again.
+    /// The inode number and the creation time of the file that was read last. The number alone is not
+    /// enough, because a new file can get the number of a removed one.
     file: Option<(u64, Option<SystemTime>)>,
     offset: u64,
-    /// The beginning of a line whose end was not written yet.
+    /// The start of a line whose end was not written yet.
     begun: Vec<u8>,
 }
 
 impl Storage {
-    /// The whole log of a build; `None` if there is none. It is bounded, see
+    /// Returns the whole log of a build; `None` if there is none. The log is bounded, see
     /// [`BUILD_LOG_BYTES`](super::BUILD_LOG_BYTES). Blocks on the disk.
     ///
     /// # Errors
-    /// What the file system said.
+    /// The error of the file system.
     pub fn read_build_log(
         &self,
         program: &ProgramId,
@@ -45,7 +46,7 @@ impl Storage {
         }
     }
 
-    /// A reader of the log of a build, which may not be there yet.
+    /// Returns a reader of the log of a build. The log may not be there yet.
     #[must_use]
     pub fn follow_build_log(&self, program: &ProgramId, build: &BuildId) -> BuildLogReader {
         BuildLogReader {
@@ -58,8 +59,8 @@ impl Storage {
 }
 
 impl BuildLogReader {
-    /// The lines that were written since; `None` if nothing was, the file is not there yet, or it can't
-    /// be read. Blocks on the disk.
+    /// Returns the lines that were finished since the last call; `None` if nothing was written, or if the
+    /// file is not there yet or can't be read. Blocks on the disk.
     pub fn next_lines(&mut self) -> Option<Vec<String>> {
         let (file, offset, chunk) = self.read_chunk().ok()?;
         if offset == 0 {
@@ -70,7 +71,7 @@ impl BuildLogReader {
         (!chunk.is_empty()).then(|| self.split(&chunk))
     }
 
-    /// What the last line says that has no end.
+    /// Takes the text of the last line, if that line has no end yet.
     pub fn rest(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.begun);
         (!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned())
@@ -80,7 +81,7 @@ impl BuildLogReader {
     fn read_chunk(&self) -> io::Result<((u64, Option<SystemTime>), u64, Vec<u8>)> {
         let mut file = File::open(&self.path)?;
         let metadata = file.metadata()?;
-        // Another file, or one shorter than what was read: another build has begun anew.
+        // If it is another file, or shorter than what was read, a build has begun anew.
         let id = (metadata.ino(), metadata.created().ok());
         let is_same = self.file == Some(id) && metadata.len() >= self.offset;
         let offset = if is_same { self.offset } else { 0 };

@@ -8,23 +8,24 @@ use std::{
 
 use super::logs::{LogLine, Stream, is_mark};
 
-/// Bytes that one tail reads at most, however many lines are asked for.
+/// The most bytes that one tail reads, however many lines are asked for.
 pub(super) const TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Appends to one file and rotates it to a second one, so that both together stay below a limit.
+/// A log that is appended to one file, which is rotated to a second one, so that both together stay within
+/// a limit.
 pub(super) struct LogFile {
     path: PathBuf,
     open: Option<(File, u64)>,
 }
 
 impl LogFile {
-    /// A log at `path`; nothing is touched before the first line.
+    /// A log at `path`. The file is made or opened only for the first line.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, open: None }
     }
 
-    /// Appends lines; the oldest go when both files together would pass `limit_bytes`. What fits into
-    /// one file is written at once.
+    /// Appends lines. Removes the oldest lines when both files together would pass `limit_bytes`. Lines that
+    /// fit into one file are written at once.
     pub(super) fn append(&mut self, lines: &[LogLine], limit_bytes: u64) -> io::Result<()> {
         let mut batch = String::new();
         for line in lines {
@@ -50,7 +51,7 @@ impl LogFile {
         }
         let (file, size) = self.opened()?;
         if let Err(error) = file.write_all(text.as_bytes()) {
-            // The next try finds out how much of it came through.
+            // The next write opens the file again and sees how much of the text was written.
             self.open = None;
             return Err(error);
         }
@@ -58,12 +59,12 @@ impl LogFile {
         Ok(())
     }
 
-    /// What is kept at this moment, to be read while more is appended.
+    /// Returns the log as it is at this moment. It can be read while more lines are appended.
     pub(super) fn kept(&self) -> io::Result<Kept> {
         Kept::at(&self.path)
     }
 
-    /// False if nothing was appended, or the last attempt failed.
+    /// Returns whether the file is open: false if nothing was appended yet, or the last attempt failed.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
@@ -103,15 +104,17 @@ fn rotated(path: &Path) -> PathBuf {
     path.with_extension("log.1")
 }
 
-/// The bytes of a log as they stood at one moment. A rotation renames files, which these stay.
+/// The bytes of a log as they were at one moment. The files are open, so a rotation, which renames them,
+/// does not change what is read.
 pub(super) struct Kept {
     newer: Option<(File, u64)>,
     older: Option<(File, u64)>,
 }
 
 impl Kept {
-    /// What is kept of the log at `path`. A file that is not there holds nothing. One that rotates in
-    /// between can be seen twice or not at all: those who append keep their lock meanwhile.
+    /// Opens the log at `path` as it is at this moment. A file that is not there holds nothing. The caller
+    /// must keep others from appending meanwhile: lines that rotate between the two files could be read
+    /// twice or not at all.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self {
             newer: opened(path)?,
@@ -119,7 +122,7 @@ impl Kept {
         })
     }
 
-    /// The last `count` readable lines, oldest first; fewer if those would take more than
+    /// Returns the last `count` readable lines, oldest first; fewer if those would take more than
     /// [`TAIL_BYTES_MAX`].
     pub(super) fn tail(self, count: usize, marks: Marks) -> io::Result<Vec<LogLine>> {
         let mut bytes_left = TAIL_BYTES_MAX;
@@ -137,14 +140,14 @@ impl Kept {
 /// Whether marks of instances are wanted among the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marks {
-    /// They count as lines.
+    /// Marks are returned, and count as lines.
     Shown,
-    /// They are passed over.
+    /// Marks are left out.
     Hidden,
 }
 
 impl Marks {
-    /// Whether a stored line is wanted; told without decoding it.
+    /// Returns whether a stored line is wanted, without decoding it.
     fn takes(self, line: &[u8]) -> bool {
         match self {
             Self::Shown => true,
@@ -152,7 +155,7 @@ impl Marks {
         }
     }
 
-    /// Whether a line is wanted.
+    /// Returns whether a line is wanted.
     pub(super) fn take(self, line: &LogLine) -> bool {
         match self {
             Self::Shown => true,
@@ -172,7 +175,7 @@ fn opened(path: &Path) -> io::Result<Option<(File, u64)>> {
     }
 }
 
-/// The last `count` readable lines of one file, read backwards in blocks, so that a short tail of
+/// Returns the last `count` readable lines of one file. Reads backwards in blocks, so that a short tail of
 /// a long file is cheap.
 fn tail_of(
     file: Option<(File, u64)>,
@@ -186,8 +189,8 @@ fn tail_of(
     };
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut line_ends = 0;
-    // One more than asked for: the first line of what was read may lack its start.
-    // And one for each border between blocks, which can hide that a line is a mark.
+    // Reads one line more than asked for, because the first line may lack its start, and one more for each
+    // border between blocks, because a line that is cut there may not be recognized as a mark.
     while start > 0 && line_ends <= count + blocks.len() && *bytes_left > 0 {
         let length = BLOCK.min(start).min(*bytes_left);
         start -= length;

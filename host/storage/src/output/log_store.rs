@@ -1,4 +1,5 @@
-//! The kept output of all programs: written by the runtime, read and followed by anyone.
+//! The stored output of all programs: the runtime writes it, and any other part of the host can read and
+//! follow it.
 
 use std::{
     collections::HashMap,
@@ -17,15 +18,15 @@ use super::{
 };
 use crate::Storage;
 
-/// How many lines a follower may be behind before some are dropped for it (and it is told).
+/// How many lines a follower may be behind. A slower follower loses lines, and a line tells it how many.
 pub const FOLLOW_LINES: usize = 4_096;
 
-/// What is kept of a program's output, and every line that comes after it.
+/// The last stored lines of a program's output, and a receiver of every line after them.
 #[derive(Debug)]
 pub struct Followed {
-    /// The last lines, oldest first.
+    /// The last stored lines, oldest first.
     pub kept: Vec<LogLine>,
-    /// Ends when the program is forgotten.
+    /// The receiver of the lines that follow. It ends when the store forgets the program.
     pub live: mpsc::Receiver<LogLine>,
 }
 
@@ -40,17 +41,18 @@ struct Shared {
     sinks: Mutex<HashMap<ProgramId, Arc<Sink>>>,
 }
 
-/// One program's output, as long as somebody appends or follows.
+/// One program's output. It is in memory as long as its file is open for appending or somebody follows it.
 struct Sink(Mutex<Output>);
 
 struct Output {
     file: LogFile,
-    /// Made for the first follower, since it is large, and dropped after the last.
+    /// The channel to the followers. It is large, so it is made for the first follower and dropped after
+    /// the last one.
     live: Option<broadcast::Sender<LogLine>>,
 }
 
 impl LogStore {
-    /// The output kept below the programs' `logs` folders.
+    /// A store of the output in the programs' `logs` folders.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
         Self {
@@ -61,10 +63,10 @@ impl LogStore {
         }
     }
 
-    /// Appends lines and shows them to followers. At most `limit_bytes` are kept.
+    /// Appends lines and sends them to followers. At most `limit_bytes` of output are kept.
     ///
     /// # Errors
-    /// What the file system said; followers see the lines nevertheless.
+    /// The error of the file system; followers get the lines nevertheless.
     pub async fn append(
         &self,
         program: &ProgramId,
@@ -78,7 +80,7 @@ impl LogStore {
             let result = output.file.append(&lines, limit_bytes);
             if let Some(live) = &output.live {
                 for line in lines {
-                    // The last follower may just have gone.
+                    // Sending fails if the last follower has just ended.
                     let _ = live.send(line);
                 }
             }
@@ -91,15 +93,15 @@ impl LogStore {
         result
     }
 
-    /// The last `count` lines, oldest first; fewer if those would take more than 4 MiB.
+    /// Returns the last `count` lines, oldest first; fewer if those would take more than 4 MiB.
     ///
     /// # Errors
-    /// What the file system said; no file is no error.
+    /// The error of the file system; a missing file is no error.
     pub async fn tail(&self, program: &ProgramId, count: usize) -> io::Result<Vec<LogLine>> {
         self.tail_of(program, count, Marks::Hidden).await
     }
 
-    /// The last `count` lines with marks of instances among them; else as [`tail`](Self::tail).
+    /// Like [`tail`](Self::tail), with the marks of instances among the lines.
     ///
     /// # Errors
     /// As [`tail`](Self::tail).
@@ -111,7 +113,7 @@ impl LogStore {
         self.tail_of(program, count, Marks::Shown).await
     }
 
-    /// One of the two.
+    /// Like [`tail`](Self::tail), with the marks of instances or without, as `marks` says.
     ///
     /// # Errors
     /// As [`tail`](Self::tail).
@@ -125,7 +127,7 @@ impl LogStore {
         blocking(move || store.read_tail(&program, count, marks)).await
     }
 
-    /// As [`tail_of`](Self::tail_of), on this thread.
+    /// Like [`tail_of`](Self::tail_of), but blocks this thread.
     ///
     /// # Errors
     /// As [`tail`](Self::tail).
@@ -143,9 +145,9 @@ impl LogStore {
         kept.tail(count, marks)
     }
 
-    /// The last `count` lines, as [`tail`](Self::tail) gives them, and then every further one, until
-    /// the receiver is dropped or the program is forgotten. A follower that falls behind by
-    /// [`FOLLOW_LINES`] loses lines, and a line from [`Stream::Host`] says how many.
+    /// Returns a receiver of the last `count` lines, as [`tail`](Self::tail) returns them, and then of every
+    /// further line, until the receiver is dropped or the store forgets the program. A follower that falls
+    /// behind by [`FOLLOW_LINES`] loses lines, and a line from [`Stream::Host`] says how many.
     #[must_use]
     pub fn follow(&self, program: &ProgramId, count: usize) -> mpsc::Receiver<LogLine> {
         let (sender, receiver) = mpsc::channel(64);
@@ -158,11 +160,12 @@ impl LogStore {
         receiver
     }
 
-    /// As [`follow`](Self::follow), with marks of instances or without, and what is kept apart from
-    /// what comes after. `held` is dropped when the log is read, though nobody waits any more.
+    /// Like [`follow`](Self::follow), with the marks of instances or without, and with the stored lines
+    /// apart from the later ones. `held` is dropped only when the stored lines were read, even if the caller
+    /// stopped waiting before.
     ///
     /// # Errors
-    /// What the file system said; no file is no error.
+    /// The error of the file system; a missing file is no error.
     pub async fn follow_of(
         &self,
         program: &ProgramId,
@@ -174,15 +177,15 @@ impl LogStore {
         self.feed(program, count, marks, held, move |kept| {
             let (sender, live) = mpsc::channel(64);
             let followed = kept.map(|kept| Followed { kept, live });
-            // Whoever is gone is a receiver that is closed.
+            // If the caller stopped waiting, the receiver is dropped here, and the feed ends.
             let _ = begun.send(followed);
             Some((Vec::new(), sender))
         });
         begins.await.map_err(io::Error::other)?
     }
 
-    /// Reads, on a task of its own, the last `count` lines, gives them to `begin`, and sends the
-    /// lines that it returns and all further ones to the sender that it returns.
+    /// Reads the last `count` lines on a task of its own and gives them to `begin`. Then sends the lines that
+    /// `begin` returned, and all further ones, to the sender that `begin` returned.
     fn feed(
         &self,
         program: &ProgramId,
@@ -203,7 +206,7 @@ impl LogStore {
                 Ok((kept.tail(count, marks)?, live))
             });
             let begun = begun.await;
-            // Kept by nobody who follows: to forget a program ends its followers.
+            // A follower holds the sink only weakly: if it held the sink, `forget` could not end it.
             let weak = Arc::downgrade(&sink);
             drop(sink);
             match begun {
@@ -226,7 +229,7 @@ impl LogStore {
         });
     }
 
-    /// Ends all followers of a removed program and forgets its files.
+    /// Ends all followers of a removed program and drops its open file.
     pub fn forget(&self, program: &ProgramId) {
         locked(&self.shared.sinks).remove(program);
     }
@@ -242,12 +245,13 @@ impl LogStore {
         Arc::clone(sink)
     }
 
-    /// Drops a sink that nobody needs: of a removed program that somebody asked for late, nothing
-    /// stays.
+    /// Drops a sink that is not needed. Without this, the sink of a removed program would stay for ever if
+    /// somebody asked for the program late.
     fn release(&self, program: &ProgramId, sink: &Arc<Sink>) {
         let mut sinks = locked(&self.shared.sinks);
         let is_ours = sinks.get(program).is_some_and(|it| Arc::ptr_eq(it, sink));
-        // The map's and ours: nobody has it in hand, and while the map is locked nobody takes it.
+        // The two are the map's and ours: nobody else holds the sink, and while the map is locked nobody
+        // can get it.
         let is_alone = Arc::strong_count(sink) == 2;
         if is_ours && is_alone && !locked(&sink.0).is_needed() {
             sinks.remove(program);
@@ -260,7 +264,7 @@ impl LogStore {
 }
 
 impl Output {
-    /// Whether somebody appends or follows. Drops what is for followers when there are none.
+    /// Returns whether the file is open or somebody follows. Drops the channel if nobody follows.
     fn is_needed(&mut self) -> bool {
         self.live = self.live.take().filter(|it| it.receiver_count() > 0);
         self.live.is_some() || self.file.is_open()
@@ -268,7 +272,7 @@ impl Output {
 }
 
 impl Sink {
-    /// What is kept, and all that comes after it.
+    /// Returns the stored bytes of the log, and a receiver of every line after them.
     fn begin(&self) -> io::Result<(Kept, broadcast::Receiver<LogLine>)> {
         let mut output = locked(&self.0);
         let kept = output.file.kept()?;
@@ -350,7 +354,7 @@ mod tests {
     }
 
     impl LogStore {
-        /// Whether somebody appends or follows, and whether somebody follows.
+        /// Returns whether the program has a sink, and whether somebody follows it.
         fn holds(&self, program: &ProgramId) -> (bool, bool) {
             let sink = locked(&self.shared.sinks).get(program).cloned();
             let is_live = |sink: &Arc<Sink>| locked(&sink.0).live.is_some();

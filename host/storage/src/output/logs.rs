@@ -1,14 +1,14 @@
-//! The kept output of programs.
+//! The stored output of programs.
 //!
 //! ```text
 //! {program}/logs/program.log      the newest lines, one line each: time, stream, text
-//! {program}/logs/program.log.1    those before; together at most the program's log limit
+//! {program}/logs/program.log.1    older lines; both files together take at most the program's log limit
 //! ```
 
 use hersh_program::Logs;
 use serde::{Deserialize, Serialize};
 
-/// Where a program wrote a line to.
+/// The source of a line: a stream of the program, or the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
@@ -16,14 +16,14 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-    /// The host itself, such as for lines that were dropped.
+    /// A message of the host, such as about lines that were dropped.
     Host,
-    /// The host itself: where an instance began and how it ended. Shown to who asks for marks.
+    /// A mark of the host: where an instance began, or how it ended. Only readers that ask for marks get it.
     Mark,
 }
 
 impl Stream {
-    /// The stream's name, as the API shows it.
+    /// Returns the stream's name, as the API shows it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,26 +35,26 @@ impl Stream {
     }
 }
 
-/// One line that a program printed.
+/// One line of a program's output, or of the host about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When the engine saw it: RFC 3339, UTC, nine digits of fraction, so that texts sort by time.
+    /// When the engine received the line: RFC 3339, UTC, nine digits of fraction, so that texts sort by time.
     pub at: String,
-    /// Where it was written to.
+    /// The stream that the line was written to.
     pub stream: Stream,
-    /// Without the line end; cut at [`LINE_BYTES`].
+    /// The text without the line end, cut at [`LINE_BYTES`].
     pub text: String,
 }
 
 /// The longest line that is kept, bytes; the rest of a longer one is dropped.
 pub const LINE_BYTES: usize = 16 * 1024;
-/// The most lines that travel with a cause.
+/// The most log lines that are stored with the cause of a failure.
 pub const CAUSE_LINES: usize = 50;
-/// The longest line that travels with a cause, characters.
+/// The longest log line that is stored with the cause of a failure, characters.
 const CAUSE_CHARS: usize = 500;
 
 impl LogLine {
-    /// Adds the line as it is stored, with its line end.
+    /// Appends the line to `to` in its stored form, with its line end.
     pub(super) fn encode(&self, to: &mut String) {
         let stream = match self.stream {
             Stream::Stdout => 'o',
@@ -70,7 +70,7 @@ impl LogLine {
         to.push('\n');
     }
 
-    /// Reads a stored line without its line end; `None` for one that a crash left incomplete.
+    /// Reads a stored line without its line end; returns `None` for a line that a crash left incomplete.
     pub(super) fn decode(line: &[u8]) -> Option<Self> {
         let line = String::from_utf8_lossy(line);
         let mut parts = line.splitn(3, ' ');
@@ -90,15 +90,15 @@ impl LogLine {
     }
 }
 
-/// Whether a stored line is a mark.
+/// Returns whether a stored line is a mark of an instance.
 pub(super) fn is_mark(line: &[u8]) -> bool {
     line.get(TIME_LENGTH..TIME_LENGTH + 3) == Some(b" m ")
 }
 
 const TIME_LENGTH: usize = "2026-01-01T00:00:00.000000000Z".len();
 
-/// Brings an engine's time to the form of [`LogLine::at`]; engines leave trailing zeros of the
-/// fraction out. `None` for anything that is not a UTC time.
+/// Brings an engine's time to the form of [`LogLine::at`]; engines leave out trailing zeros of the
+/// fraction. Returns `None` for a text that is not a UTC time.
 pub fn normal_time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z')?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -115,7 +115,7 @@ pub fn normal_time(text: &str) -> Option<String> {
     Some(time)
 }
 
-/// Cuts lines to what may travel with a cause: the last 50, 500 characters each.
+/// Cuts lines to those that may be stored with the cause of a failure: the last 50, 500 characters each.
 pub fn for_cause<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> Logs {
     let mut kept: Vec<String> = lines
         .into_iter()

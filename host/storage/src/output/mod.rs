@@ -1,4 +1,4 @@
-//! What programs and builds print, as it is kept: bounded files, read from their end and followed.
+//! The stored output of programs and builds: bounded files that can be read from their end and followed.
 
 mod build_log;
 mod build_log_reader;

@@ -1,4 +1,4 @@
-//! A file's bytes on their way into a copy, exactly as many as its entry says.
+//! Reads a file's bytes for a copy: exactly as many as its tar entry says.
 
 use std::{
     fs::File,
@@ -7,10 +7,10 @@ use std::{
 
 use super::{StateCopyError, meter::Meter};
 
-/// So much is copied between two looks at the disk and the time, bytes.
+/// How many bytes are copied between two checks of the disk and the time.
 const LOOK_BYTES: u64 = 8 << 20;
 
-/// The rest of one file.
+/// A reader of the rest of one file.
 pub(super) struct Content<'a> {
     file: io::Take<File>,
     left: u64,
@@ -19,7 +19,7 @@ pub(super) struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// The first `size` bytes of `file`.
+    /// A reader of the first `size` bytes of `file`.
     pub(super) fn new(file: File, size: u64, meter: &'a Meter) -> Self {
         Self {
             file: file.take(size),
@@ -29,7 +29,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Why reading ended, if that was no fault of the file.
+    /// Returns why reading stopped early, unless the file system failed.
     pub(super) fn stopped(self) -> Option<StateCopyError> {
         self.stopped
     }

@@ -1,24 +1,26 @@
-//! What one copy has taken so far, and whether it may go on.
+//! Counts what one copy has taken so far, and checks whether it may go on.
 
 use std::{fs::File, time::Instant};
 
 use super::{CopyBounds, StateCopyError};
 
-/// Entries in one copy. The watch over `/state` counts 4 KiB for each, so a usual limit is met first.
+/// The most entries in one copy. The measurement of `/state` counts 4 KiB for each entry, so a usual limit
+/// of the state is reached first.
 pub(super) const ENTRIES_MAX: u64 = 1_000_000;
-/// The most that heads, names and targets of links take in one copy, bytes: they are no content, and
-/// a name of 4 KiB costs as much as a small file.
+/// The most bytes that headers, names and link targets take in one copy. The bound on content does not
+/// count them, and a name of 4 KiB takes as much room as a small file.
 pub(super) const HEAD_BYTES_MAX: u64 = 1 << 30;
-/// So many entries are copied between two looks at the disk and the time.
+/// How many entries are copied between two checks of the disk and the time.
 const LOOK_ENTRIES: u64 = 1_000;
-/// A block of a tar, bytes. A name that is longer than its field has an entry of its own.
+/// The size of a block of a tar, bytes. A name that is longer than its field in the header gets an entry
+/// of its own.
 const BLOCK_BYTES: usize = 512;
 const NAME_BYTES: usize = 100;
 
-/// The counts of one copy, held against its bounds.
+/// The counts of one copy, and the bounds that they are checked against.
 pub(super) struct Meter {
     bounds: CopyBounds,
-    /// A file on the disk that the copy goes to.
+    /// A file on the disk that the copy is written to.
     on: File,
     bytes: u64,
     head_bytes: u64,
@@ -36,7 +38,7 @@ impl Meter {
         }
     }
 
-    /// Counts an entry with names of these lengths, and looks now and then.
+    /// Counts an entry with names of these lengths. Checks time and room after every [`LOOK_ENTRIES`].
     pub(super) fn entry(
         &mut self,
         path_bytes: usize,
@@ -55,7 +57,7 @@ impl Meter {
         Ok(())
     }
 
-    /// Counts a file's content before it is copied, and looks.
+    /// Counts a file's content before it is copied, and checks time and room.
     pub(super) fn content(&mut self, size: u64) -> Result<(), StateCopyError> {
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.bounds.bytes_max {
@@ -64,13 +66,13 @@ impl Meter {
         self.look()
     }
 
-    /// Whether there is still time and room.
+    /// Checks that there is still time and room.
     pub(super) fn look(&self) -> Result<(), StateCopyError> {
         let deadline = self.bounds.deadline;
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(StateCopyError::TooSlow);
         }
-        // A disk that can't be asked is not in the way; it says itself when it is full.
+        // If the free room can't be told, the copy goes on: a write fails anyway when the disk is full.
         match rustix::fs::fstatvfs(&self.on) {
             Ok(room)
                 if room.f_bavail.saturating_mul(room.f_frsize) < self.bounds.free_bytes_min =>
@@ -82,7 +84,7 @@ impl Meter {
     }
 }
 
-/// What a name takes beside the head: nothing where its field is long enough.
+/// Returns how many bytes a name takes besides the header: 0 if it fits into its field.
 fn long_name_bytes(name_bytes: usize) -> usize {
     if name_bytes <= NAME_BYTES {
         return 0;

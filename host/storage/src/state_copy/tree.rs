@@ -1,5 +1,5 @@
-//! The way through a `/state`: depth first, one open folder for each level, each entry copied as it is
-//! listed, so that no folder is held whole.
+//! Walks through a `/state`: depth first, with one open folder for each level. Each entry is copied as soon
+//! as it is listed, so that no list of a whole folder is in memory.
 
 use std::{
     ffi::{CStr, OsStr},
@@ -20,27 +20,29 @@ use rustix::{
 
 use super::{CopyBounds, StateCopy, StateCopyError, Stopped, content::Content, meter::Meter};
 
-/// The deepest folder that is copied: the watch over `/state` takes a deeper one for too much.
+/// The level of the deepest folder that is copied. The measurement of `/state` counts a state with deeper
+/// folders as too large.
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// The way into a folder: beneath it, through no link, on its own disk.
+/// How entries are opened: beneath their folder, through no link, on the same disk. Otherwise a link of the
+/// program could lead the host out of the state.
 const INSIDE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_XDEV);
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
-/// A pipe that takes a file's place in between must not make the host wait.
+/// How files are opened. If the program replaced a file by a pipe, opening it must not make the host wait.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
-/// Writes all that is below `root` to `file`. A folder that is not there holds nothing.
+/// Writes all that is below `root` to `file`, as a tar. If `root` is not there, the tar has no entries.
 pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<StateCopy, Stopped> {
     let magic = ResolveFlags::NO_MAGICLINKS;
     let root = match openat2(CWD, root, FOLDER, Mode::empty(), magic) {
         Ok(root) => Some(root),
-        // It was never started.
+        // The program was never started.
         Err(Errno::NOENT) => None,
         Err(error) => return Err(error.into()),
     };
@@ -65,7 +67,7 @@ struct Copying {
 }
 
 impl Copying {
-    /// Copies what is in a folder, with `depth` levels below it.
+    /// Copies what is in a folder, down to `depth` levels below it.
     fn folder(&mut self, mut folder: Dir, path: &Path, depth: usize) -> Result<(), Stopped> {
         while let Some(entry) = folder.read() {
             let entry = entry?;
@@ -112,7 +114,7 @@ impl Copying {
                 let file = openat2(folder, name, FILE, Mode::empty(), INSIDE)?;
                 self.file(path, File::from(file))
             }
-            // What can't be kept: it belongs to who runs.
+            // These can't be copied: they are of use only to the running instance.
             FileType::Fifo
             | FileType::Socket
             | FileType::CharacterDevice
@@ -139,7 +141,7 @@ impl Copying {
     }
 }
 
-/// Everything in a `/state` belongs to the sandbox's user.
+/// Makes the header of an entry. The owner is always the sandbox's user, as everything in a `/state` is.
 fn header(kind: tar::EntryType, stat: &Stat) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);

@@ -1,30 +1,31 @@
-//! Connecting to a socket whose queue of connections may be full.
+//! Connects to a socket whose queue of connections may be full.
 //!
 //! ```text
-//! try ─► full? ─► behind the others who found it full ─► try, less and less often ─► connected
+//! try ─► full? ─► wait behind the others that found it full ─► try, less and less often ─► connected
 //! ```
-//! The kernel tells nobody when such a queue has room again, so somebody has to try. A program that
-//! takes no connections must not make everybody who wants one try at the same time: that would cost
-//! the threads on which the requests to all programs are carried.
+//! The kernel does not tell when such a queue has room again, so the host has to try again. Of all requests
+//! that wait for one socket, only one tries at a time. Otherwise a program that accepts no connections
+//! could use up the threads that carry the requests to all programs.
 
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
-/// How long to wait after a try: soon at first, since a program that works takes connections at once.
+/// The pause after the first try, which doubles up to [`PAUSE_LAST`]. It is short, because a program that
+/// works accepts connections at once.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LAST: Duration = Duration::from_millis(250);
 
-/// Those who found one socket full; clones are the same.
+/// The requests that found one socket's queue full; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FullQueue(Arc<Mutex<()>>);
 
 impl FullQueue {
-    /// Connects by `dial`, again while the queue is full; one of all does so at a time. Waits for as
-    /// long as it is asked.
+    /// Connects by `dial`, and tries again while the queue is full; after its first try, only one caller
+    /// tries at a time. Has no time limit of its own: the caller has to set one.
     ///
     /// # Errors
-    /// As `dial` says, unless that is that the queue is full.
+    /// The error of `dial`, except that the queue is full.
     pub(super) async fn connect<T, F>(&self, mut dial: impl FnMut() -> F) -> io::Result<T>
     where
         F: Future<Output = io::Result<T>>,
@@ -61,7 +62,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// Many who connect at once, until their time is over; how many got through.
+    /// Lets `count` callers connect at once, each until its time is over. Returns how many connected.
     async fn connect(count: usize, dial: impl Fn() -> io::Result<()>) -> usize {
         let queue = FullQueue::default();
         let all = (0..count)
@@ -79,7 +80,7 @@ mod tests {
             Err(io::ErrorKind::WouldBlock.into())
         });
         assert_eq!(connected.await, 0);
-        // Each once, one of them for two seconds, and each once more when their time is over.
+        // Each caller tries once, one of them for two seconds, and each once more when its time is over.
         assert!(tries.get() <= 2 * 256 + 20, "{}", tries.get());
     }
 

@@ -1,5 +1,5 @@
-//! The loop itself: one hand-written future that owns the stepper. By hand, because it is most of
-//! what an idle machine costs.
+//! The loop itself: one future that owns the stepper. It is written by hand because it makes up most of the
+//! cost of an idle machine.
 
 mod store;
 
@@ -24,18 +24,19 @@ use super::{
 };
 use crate::{Machine, Mailbox, OpId, Stepper};
 
-/// Steps between two pauses that let other tasks run.
+/// The number of steps between two pauses that let other tasks run.
 const STEPS_PER_TURN: u32 = 256;
-/// Steps between two looks at the clock, when nothing is waited for.
+/// The number of steps between two looks at the clock while the machine is busy.
 const STEPS_PER_TICK: u32 = 16;
-/// The longest sleep: bounds how late a deadline is after the system's clock was set forward.
+/// The longest sleep, milliseconds. It limits how late a deadline can come after the system's clock was set
+/// forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
 pub(super) struct Engine<M: Machine, H, J, C> {
     pub(super) stepper: Stepper<M>,
     pub(super) shared: Arc<Shared<M>>,
     pub(super) runner: Runner<M, H>,
-    /// The effects of the step at hand; only their memory outlives it.
+    /// The effects of the current step. The vector is kept for its memory.
     pub(super) effects: Vec<(OpId, M::Effect)>,
     /// Events fetched from the mailbox under one lock.
     pub(super) batch: Mailbox<Queued<M>>,
@@ -45,16 +46,17 @@ pub(super) struct Engine<M: Machine, H, J, C> {
     timer: Option<Pin<Box<Sleep>>>,
     pub(super) time: Time<C>,
     config: Config,
-    /// The state has changed since it was last published.
+    /// Whether the state has changed since it was last published.
     unpublished: bool,
-    /// The runner's effect may have been woken since it was last polled.
+    /// Whether the runner's effect may have been woken since it was last polled.
     pub(super) runner_woken: bool,
 }
 
-// Nothing in it is pinned in place: every future is in a box of its own.
+// Nothing in the engine is pinned in place: every future is in a box of its own.
 impl<M: Machine, H, J, C> Unpin for Engine<M, H, J, C> {}
 
-/// However the loop ends, by itself, dropped or by a panic: its machine is closed.
+/// Closes the machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait for an
+/// answer that never comes.
 impl<M: Machine, H, J, C> Drop for Engine<M, H, J, C> {
     fn drop(&mut self) {
         self.shared.close();
@@ -127,7 +129,7 @@ where
         (engine, handle)
     }
 
-    /// One turn of the crank. False when there is nothing to do until something wakes the task.
+    /// Does one step. Returns false when there is nothing to do until something wakes the task.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         if self.storing.is_busy() {
             return self.poll_storing(cx);
@@ -137,7 +139,7 @@ where
         } else if let Some(queued) = self.next_control() {
             self.take_unless_stale(queued);
         } else if let Some(event) = self.stepper.due(self.time.now_ms()) {
-            // The state itself asks for it, so it cannot be stale.
+            // The state itself asks for this event, so the event cannot be stale.
             self.take(Queued::unasked(event));
         } else if let Some(queued) = self.next_waiting() {
             self.take_unless_stale(queued);
@@ -181,13 +183,14 @@ where
         }
     }
 
-    /// Whether the mailbox is looked at: not while too many effects wait for their turn.
+    /// Returns whether the loop takes events from the mailbox: not while too many effects wait for their
+    /// turn.
     fn is_open(&self) -> bool {
         self.runner.waiting() < self.config.effect_queue as usize
     }
 
-    /// Publishes, fetches what came meanwhile, and if nothing came leaves the waker. True when
-    /// there is something to do.
+    /// Publishes the state and fetches the events that came meanwhile; if none came, leaves the waker.
+    /// Returns whether there is something to do.
     pub(super) fn park(&mut self, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
         if self.unpublished {
@@ -210,7 +213,7 @@ where
         self.shared.stop_asked.load(Ordering::Acquire)
     }
 
-    /// True when the time of the next deadline has come.
+    /// Returns whether the time of the next deadline has come.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some((at_ms, _)) = M::wake(self.stepper.state()) else {
             self.timer = None;
@@ -261,10 +264,11 @@ where
         }
     }
 
-    /// After a step: its effects, then the answer.
+    /// Follows up a step: hands over its effects, then answers the caller.
     pub(super) fn follow(&mut self, completed: Option<OpId>, reply: Option<Reply<M>>) {
         self.unpublished = true;
-        // The event may not come from the effect's own handler, which may still run and delay the next effect.
+        // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run
+        // and delay the next effect.
         if let Some(op) = completed {
             self.runner.cancel(op, self.config.cancel_grace);
         }
@@ -282,7 +286,7 @@ where
         if let Some(reply) = reply {
             self.publish();
             let seq = self.stepper.seq();
-            // A caller that went away needs no answer.
+            // If the caller has gone away, nobody needs the answer.
             drop(reply.send(Ok(Answer { seq, replies })));
         }
     }

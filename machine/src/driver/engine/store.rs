@@ -1,4 +1,4 @@
-//! Making a record durable while the rest of the machine stays responsive.
+//! Storing of records: it makes a record durable while the rest of the machine stays responsive.
 
 use alloc::boxed::Box;
 use core::{
@@ -24,15 +24,15 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 type Attempt<M, J> = Pin<Box<dyn Future<Output = Stored<M, J>> + Send>>;
 
-/// A journal at rest, or in the middle of storing a step.
+/// A journal that is idle, or that is storing a step.
 pub(super) struct Storing<M: Machine, J> {
     journal: Option<J>,
     busy: Option<Attempt<M, J>>,
-    /// Set from a failure until the next success.
+    /// The last error and the next back-off, from a failure until the next success.
     failing: Option<Box<(JournalError, Duration)>>,
 }
 
-/// An attempt that has ended.
+/// The end of an attempt to store a step.
 struct Stored<M: Machine, J> {
     journal: J,
     step: Step<M>,
@@ -59,7 +59,7 @@ where
     M: Driven,
     J: Journal<M>,
 {
-    /// Begins to store a step. Nothing is being stored.
+    /// Begins to store a step. No other step may be in storing.
     pub(super) fn begin(&mut self, step: Step<M>, reply: Option<Reply<M>>, right: Option<Right>) {
         if let Some(journal) = self.journal.take() {
             self.busy = Some(store(journal, step, reply, right, None));
@@ -99,9 +99,9 @@ where
     J: Journal<M>,
     C: Clock,
 {
-    /// Goes on storing. A caller is told of the first failure; what nobody waits for is tried
-    /// until it is stored, and commands that come meanwhile get the journal's error. False when
-    /// there is nothing to do until something wakes the task.
+    /// Goes on storing. A caller is told of the first failure. An event without a caller is tried until it is
+    /// stored; meanwhile commands are answered with the journal's error. Returns false when there is nothing
+    /// to do until something wakes the task.
     pub(super) fn poll_storing(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(busy) = &mut self.storing.busy else {
             return true;
@@ -114,11 +114,12 @@ where
                 true
             }
             Poll::Pending => {
-                // The wake-ups of a running effect end in this wait too.
+                // A wake-up of the running effect can end this wait too, so poll the effect here.
                 if self.outcome.is_none() && self.runner_woken {
                     self.outcome = self.runner.poll(cx).map(Box::new);
                 }
-                // In this order: who comes after the look wakes the task again.
+                // Park first: a caller that comes after `park` has looked wakes the task again. In the other
+                // order, a caller that comes in between would wait for its error.
                 let again = self.park(cx);
                 self.refuse_callers();
                 again
@@ -143,7 +144,7 @@ where
             }
             (Err(error), Some(reply)) => {
                 self.storing.journal = Some(journal);
-                // A caller that went away needs no answer.
+                // If the caller has gone away, nobody needs the answer.
                 drop(reply.send(Err(CallError::Journal(error))));
             }
             (Err(error), None) => {
@@ -157,7 +158,7 @@ where
         }
     }
 
-    /// While the journal fails, whoever waits for an answer gets it: the error.
+    /// Answers every waiting caller with the journal's error, while the journal fails.
     fn refuse_callers(&mut self) {
         let Some(failing) = &self.storing.failing else {
             return;

@@ -1,23 +1,24 @@
-//! What a change does to the room on the disk, and so whether it is let in while there is little.
+//! Tells what a change does to the room on the disk, which decides whether the change is let in while
+//! there is little room.
 
 use axum::http::Method;
 use hersh_journal::Purpose;
 
 use crate::space::{NoSpace, Space};
 
-/// What a change does to the room on the disk.
+/// The effect of a change on the room on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Footprint {
-    /// It frees room or ends something, so it is let in always.
+    /// The change frees room or ends something, so it is always let in.
     Frees,
-    /// It is the business of a program that runs; the host only writes that somebody asked.
+    /// The change is the business of a running program; the host only writes down that somebody asked.
     Passes,
-    /// It takes room, or leads to something that does.
+    /// The change takes room, or leads to something that does.
     Takes,
 }
 
 impl Footprint {
-    /// That of `method` on the route `path`. What is not known here takes room.
+    /// Returns the footprint of `method` on the route `path`. Anything that is not known here takes room.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         if path.split('/').any(|part| part == "watcher") {
             Self::Passes
@@ -28,10 +29,10 @@ impl Footprint {
         }
     }
 
-    /// Whether there is room for it.
+    /// Checks whether there is room for the change.
     ///
     /// # Errors
-    /// [`NoSpace`].
+    /// [`NoSpace`] when the change takes room and there is too little.
     pub(super) fn check(self, space: &Space) -> Result<(), NoSpace> {
         match self {
             Self::Frees | Self::Passes => Ok(()),
@@ -39,7 +40,7 @@ impl Footprint {
         }
     }
 
-    /// What its row in the audit log is for.
+    /// Returns the purpose for which the journal writes the change's row in the audit log.
     pub(super) fn purpose(self) -> Purpose {
         match self {
             Self::Frees => Purpose::Freeing,

@@ -1,5 +1,6 @@
-//! What a request opened, for as long as whoever asked would be let in: the handler, the body that
-//! comes, and the one that goes. Every route is carried out in here, so that none can forget it.
+//! Ends what a request opened once the caller has lost the right to it: the handler, the request's
+//! body and the answer's body. The pipeline runs the router's handlers in this guard, so that no
+//! handler can forget to check.
 
 use std::{
     future::poll_fn,
@@ -21,12 +22,13 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::{api::problem::Failure, auth::Grant};
 
-/// Bytes of a body that are passed on at once: between two pieces of it the grant is asked.
+/// The most bytes of a body that are passed on at once. The grant can be checked between two pieces.
 const PIECE_BYTES: usize = 64 * 1024;
-/// From so many pieces on a body is a long one, whether or not it was ever waited for.
+/// The number of pieces from which on a body counts as long. The grant of a long body is checked even if
+/// the body never had to be waited for.
 const PIECES_FEW: u32 = 16;
 
-/// Lets the body of a request come for as long as the grant holds.
+/// Guards the body of a request: it breaks off once the grant no longer holds.
 pub(super) fn watch_body(grant: &Grant, request: &mut Request) {
     let body = std::mem::take(request.body_mut());
     if !body.is_end_stream() {
@@ -34,13 +36,14 @@ pub(super) fn watch_body(grant: &Grant, request: &mut Request) {
     }
 }
 
-/// Lets `answer` come about, and its body go, for as long as the grant holds.
+/// Waits for `answer` and guards its body, for as long as the grant holds. If the grant ends before
+/// `answer` is there, returns a failure instead.
 pub(super) async fn guarded(grant: &Grant, answer: impl Future<Output = Response>) -> Response {
     match while_holds(answer, grant).await {
         Ok(answer) => {
             let end = End::of(answer.headers());
             answer.map(|body| match body.size_hint().exact() {
-                // What is short and there goes out at once anyway.
+                // A short body of known length goes out at once anyway.
                 Some(length) if length <= PIECE_BYTES as u64 => body,
                 Some(_) | None => GuardedBody::over(body, grant, end),
             })
@@ -49,11 +52,11 @@ pub(super) async fn guarded(grant: &Grant, answer: impl Future<Output = Response
     }
 }
 
-/// Waits for `work` for as long as the grant holds, which has held a moment ago. One that is there
-/// soon costs no look.
+/// Waits for `work` for as long as the grant holds. The grant was checked a moment ago, so work that is
+/// done within [`CHECK_INTERVAL`] costs no further check.
 ///
 /// # Errors
-/// [`JournalError::Revoked`].
+/// [`JournalError::Revoked`] when the grant ends before the work is done.
 async fn while_holds<T>(work: impl Future<Output = T>, grant: &Grant) -> Result<T, JournalError> {
     let mut work = pin!(work);
     let mut grant = Some(grant);
@@ -78,12 +81,12 @@ async fn while_holds<T>(work: impl Future<Output = T>, grant: &Grant) -> Result<
     .await
 }
 
-/// How a body ends before its end.
+/// How a guarded body ends when the grant ends first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Cut off, so that nobody takes a part for the whole.
+    /// The body ends with an error, so that nobody takes a part for the whole.
     Broken,
-    /// Like any other: a stream of events has no end that could be missed.
+    /// The body ends without an error: a stream of events has no end that a client could miss.
     Plain,
 }
 
@@ -95,14 +98,15 @@ impl End {
     }
 }
 
-/// A body that ends with what lets it go on.
+/// A body that ends early if the grant ends by which it was opened.
 struct GuardedBody {
     body: Body,
     end: End,
-    /// Taken when the body is waited for the first time, or is long.
+    /// The grant, until it is checked for the first time: when the body has to be waited for, or is long.
     grant: Option<Grant>,
+    /// The wait for the end of the grant; `None` until the grant is checked for the first time.
     over: Option<BoxFuture<'static, ()>>,
-    /// What came at once and is not passed on yet.
+    /// The bytes that came together and are not passed on yet.
     rest: Bytes,
     pieces: u32,
     is_over: bool,
@@ -125,7 +129,7 @@ impl GuardedBody {
         })
     }
 
-    /// Whether the body may not go on.
+    /// Polls for the end of the grant. Ready means that the body may not go on.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(grant) = self.grant.take() {
             self.over = Some(grant.over().boxed());

@@ -1,5 +1,5 @@
-//! Sees every request from its first line to the head of its answer: names it, measures it, and
-//! gives all that is logged on its way a span to stand in.
+//! Observes every request from its first line to the head of its answer: gives the request an id,
+//! measures it, and makes a span for everything that is logged on its way.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,10 +15,10 @@ use tracing::{Span, field::Empty};
 use super::request_id::{self, RequestIds};
 use crate::{host::Host, metrics::Metrics};
 
-/// What stands for a route that does not exist.
+/// The name in metrics and logs for a route that does not exist.
 const NO_ROUTE: &str = "none";
 
-/// What it takes to see requests.
+/// Observes requests. Clones share metrics and ids.
 #[derive(Clone)]
 pub(super) struct Observer {
     metrics: Metrics,
@@ -34,8 +34,8 @@ impl Observer {
     }
 }
 
-/// The span of a request. Requests to programs are many and the program's own business, so theirs
-/// is there for those who look closer only.
+/// Returns the span of a request. Requests to programs are many and the program's own business, so
+/// their spans have the level `debug`.
 fn span(request: &Request, id: &HeaderValue, method: &str, route: &str) -> Span {
     let id = id.to_str().unwrap_or_default();
     let span = if is_proxied(route) {
@@ -69,7 +69,7 @@ fn span(request: &Request, id: &HeaderValue, method: &str, route: &str) -> Span 
     span
 }
 
-/// The program that the path names, if it names one that could be.
+/// Returns the program that the path names; `None` if it names none, or if the name can't be an id.
 fn program(path: &str, route: &str) -> Option<ProgramId> {
     if !route.starts_with("/programs/{id}") {
         return None;
@@ -78,7 +78,8 @@ fn program(path: &str, route: &str) -> Option<ProgramId> {
 }
 
 impl Observer {
-    /// Sees a request for `route`. Whoever learns later who asks records it as the span's `user`.
+    /// Begins to observe a request for `route`. The code that finds out later who the caller is records
+    /// the caller as the span's `user`.
     pub(super) fn see<'a>(&'a self, request: &Request, route: Option<&'a str>) -> Seen<'a> {
         let began = Instant::now();
         let route = route.unwrap_or(NO_ROUTE);
@@ -96,7 +97,7 @@ impl Observer {
     }
 }
 
-/// A request that is seen.
+/// A request that is being observed.
 pub(super) struct Seen<'a> {
     observer: &'a Observer,
     route: &'a str,
@@ -107,12 +108,12 @@ pub(super) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// What is logged on the way of the request stands in this.
+    /// Returns the span for everything that is logged on the way of the request.
     pub(super) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Measures, logs and names the answer.
+    /// Measures and logs the answer, and puts the request's id into its header.
     pub(super) fn answered(self, mut answer: Response) -> Response {
         self.span.in_scope(|| self.note(&answer));
         answer.headers_mut().insert(request_id::HEADER, self.id);
@@ -136,7 +137,7 @@ impl Seen<'_> {
         }
         Span::current().record("status", status.as_u16());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        // Strangers write nothing into a log of the usual level.
+        // Requests without a valid token write nothing into a log of the usual level.
         let is_stranger = matches!(code, Some(Code::Unauthorized | Code::RateLimited));
         let is_look = matches!(method, "GET" | "HEAD") && !status.is_server_error();
         if is_proxied(route) || is_look || is_stranger {
@@ -149,7 +150,7 @@ impl Seen<'_> {
     }
 }
 
-/// True for routes that lead to programs.
+/// Returns true for routes that lead to programs.
 fn is_proxied(route: &str) -> bool {
     route.contains("/watcher")
 }
@@ -161,7 +162,8 @@ fn is_about_the_sender(code: Code) -> bool {
     )
 }
 
-/// The method; clients can make up any, so others share one name.
+/// Returns the name of a method for metrics and logs. Clients can make up methods, so all that are not
+/// known here share one name.
 fn method_name(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 7] = [
         (Method::GET, "GET"),

@@ -1,27 +1,27 @@
-//! Names every request, so that its lines in the log are found again.
+//! Gives every request an id, so that its lines in the log can be found.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header that carries the name, both ways.
+/// The header that carries the id, in the request and in the answer.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Characters of a name that a client brings along.
+/// The most characters that an id from a client may have.
 const LENGTH_MAX: usize = 64;
 
-/// Makes names: which start of the host, which request of it. Nobody may rely on them being hard
-/// to guess.
+/// Makes ids. An id names the start of the host and the request within it. Ids are easy to guess, so
+/// nothing may treat them as secrets.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    /// The start's part of a name.
+    /// The first part of every id, which stands for this start of the host.
     start: Box<str>,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        // Without random bytes names repeat after a restart, which a log's times tell apart.
+        // Without random bytes, ids repeat after a restart; the times in the log tell them apart.
         Self::from(getrandom::u32().unwrap_or_default(), 1)
     }
 
@@ -32,7 +32,7 @@ impl RequestIds {
         }
     }
 
-    /// The name that the client gave, if it is one that can stand in a log; else a new one.
+    /// Returns the id that the client gave, if it can stand in a log; else a new one.
     pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
         let mut given = headers.get_all(&HEADER).iter();
         match (given.next(), given.next()) {
@@ -43,7 +43,7 @@ impl RequestIds {
 
     fn make(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        // Of its exact length, which spares the value a copy.
+        // Allocated in its exact length, which spares the `HeaderValue` a copy.
         let mut name = String::with_capacity(self.start.len() + number.len());
         name.push_str(&self.start);
         name.push_str(&number);

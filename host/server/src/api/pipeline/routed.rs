@@ -1,4 +1,4 @@
-//! The routes of the router, as a destination.
+//! The routes of the router, as a destination of the pipeline.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use axum::{
 use super::{Admitted, Arrival, Destination, Pipeline, Supervision};
 use crate::connections::Client;
 
-/// The route that the router found, or what it has instead of one.
+/// The handler of the route that the router found, or the router's answer if it found none.
 struct Routed(Next);
 
 /// Lets a request through the pipeline: the one middleware of the router.
@@ -33,7 +33,7 @@ pub(in crate::api) async fn pass_to_router(
 }
 
 impl Destination for Routed {
-    /// Handlers are many, and none of them has to think of the right by which it runs.
+    /// The pipeline, so that none of the many handlers has to check the right by which it runs.
     const SUPERVISION: Supervision = Supervision::Pipeline;
 
     async fn answer(self, request: &mut Request, admitted: Option<Admitted>) -> Response {

@@ -1,4 +1,4 @@
-//! Users and tokens, to wire types and back.
+//! Turns users, roles, scopes and quotas into wire types and back.
 
 use hersh_wire as wire;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 use hersh_manifest::ManifestError;
 
-/// A user and what its programs ask for.
+/// Returns the view of a user, with what the user's programs ask for.
 pub(crate) fn user_view(user: &User, usage: &Usage) -> wire::UserView {
     wire::UserView {
         user_id: user.id.to_string(),
@@ -48,19 +48,21 @@ pub(crate) fn scope(asked: wire::Scope) -> Scope {
     }
 }
 
-/// Cores that a quota can name; more than any machine has.
+/// The most cores that a quota can name; more than any machine has.
 const CORES_MAX: f64 = 1_000_000.0;
 
-/// Programs and builds that a quota can name.
+/// The most programs, and the most builds, that a quota can name.
 const COUNT_MAX: u64 = 1_000_000;
 
+/// Reads a quota.
+///
 /// # Errors
 /// [`ManifestError`] names the key that can't be used.
 pub(crate) fn quota(asked: &wire::Quota) -> Result<Quota, ManifestError> {
     let cpu_millis = match asked.cpus {
         None => None,
         Some(cores) if (0.0..=CORES_MAX).contains(&cores) => {
-            // In range by the line above, so nothing is cut off.
+            // The value is in range by the line above, so the cast cuts nothing off.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let millis = (cores * 1_000.0).round() as u64;
             Some(millis)

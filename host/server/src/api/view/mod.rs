@@ -1,4 +1,4 @@
-//! What the API shows: the only place that knows domain types and wire types.
+//! Turns domain types into the wire types that the API shows. Only this module knows both.
 
 mod account;
 mod program;

@@ -1,4 +1,4 @@
-//! What the API shows of programs.
+//! Turns programs, with their events, builds, receipts and output, into what the API shows of them.
 
 use hersh_base::sandbox::StateBound;
 use hersh_program::{BuildId, Cause, ExitReason, Failed, Logs, Program, ProgramRecord, State};
@@ -12,7 +12,7 @@ use crate::{
 use hersh_manifest::{HIDDEN, shown};
 use hersh_sandbox::{Evidence, Kernel, Proof, Receipt, Verified};
 
-/// A program as it stands now.
+/// Returns the view of a program as it is now.
 pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
     let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
@@ -107,7 +107,8 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
     }
 }
 
-/// A journalled event. Its manifest, if it carries one, shows no values of the environment.
+/// Returns the view of a journalled event. If the event carries a manifest, the view shows no values of
+/// the manifest's environment.
 pub(crate) fn event_view(record: &ProgramRecord) -> Result<wire::EventView, serde_json::Error> {
     let mut event = serde_json::to_value(&record.event)?;
     let mut effects = serde_json::to_value(&record.effects)?;
@@ -148,7 +149,7 @@ fn hide(value: &mut serde_json::Value) {
     }
 }
 
-/// One build of a program whose next start runs `current`.
+/// Returns the view of a build. `current` is the build that the program's next start runs.
 pub(crate) fn build_view(build: &StoredBuild, current: &BuildId) -> wire::BuildView {
     wire::BuildView {
         build_id: build.id.to_string(),
@@ -157,7 +158,7 @@ pub(crate) fn build_view(build: &StoredBuild, current: &BuildId) -> wire::BuildV
     }
 }
 
-/// What the last start proved.
+/// Returns the view of a receipt: what the last start proved.
 pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
     wire::ReceiptView {
         program_id: receipt.program.to_string(),
@@ -175,7 +176,7 @@ pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
     }
 }
 
-/// What nobody could tell is no property that was verified.
+/// Returns the view of a contract. A property that can't be known does not count as verified.
 fn verified_view(verified: &Verified) -> wire::VerifiedContract {
     let is_known = |proof: &&Proof| !matches!(proof.evidence, Evidence::Absent(_));
     let known = verified.properties.iter().filter(is_known);
@@ -206,7 +207,7 @@ fn state_bound(bound: &StateBound) -> String {
     }
 }
 
-/// One line of a program's output.
+/// Returns the view of one line of a program's output.
 pub(crate) fn log_line(line: LogLine) -> wire::LogLine {
     wire::LogLine {
         at: Some(line.at),

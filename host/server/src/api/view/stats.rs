@@ -1,11 +1,11 @@
-//! What the API shows of a program's use.
+//! Turns a reading of a program's use into what the API shows of it.
 
 use hersh_wire as wire;
 
 use crate::programs::Entry;
 use hersh_sandbox::Stats;
 
-/// A reading of `at_ms`, with the last measure of `/state`.
+/// Returns the view of the reading made at `at_ms`, with the last measure of `/state`.
 pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::StatsView {
     let state_limit_bytes = entry
         .supervisor()
