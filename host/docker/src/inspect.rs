@@ -1,8 +1,7 @@
 //! Reads a real container into the properties that the contracts are about.
 //!
-//! The code reads the engine's answer field by field. Some settings have no property. If such a setting
-//! differs from what an engine does by itself, it becomes one of the other settings. So a setting that
-//! nobody thought of is seen and not skipped.
+//! A setting without a property that differs from what an engine does by itself becomes one of the other
+//! settings, so that one that nobody thought of is seen and not skipped.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -264,8 +263,7 @@ fn shared_namespaces(config: &HostConfig) -> Vec<String> {
     shared
 }
 
-/// Returns the size of the engine's own copy of the log, bytes. Returns 0 when that copy is not bounded,
-/// can't be read while it is written, or loses lines that come too fast.
+/// Returns the size of the engine's own copy of the log, bytes; 0 for one that is not bounded or loses lines.
 pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     let Some(log) = &config.log_config else {
         return 0;
@@ -358,8 +356,7 @@ fn other_settings(config: &HostConfig) -> Vec<String> {
     others
 }
 
-/// Returns the bound on processes inside if it is the only ulimit. With two ulimits the last would count,
-/// and it could undo the first.
+/// Returns the bound on processes inside if it is the only ulimit: of two the last would count.
 fn processes(config: &HostConfig) -> Option<u32> {
     match config.ulimits.as_deref()? {
         [one] => bound(one),

@@ -5,11 +5,10 @@
 //! run:   a container by a runtime, on a network of its own ─► whose kernel ran it?
 //! ```
 //!
-//! The engine's settings don't tell this. gVisor releases of 2023 and later keep what is written to a
-//! container's root in an overlay of the sandbox unless they are told otherwise. The engine, which commits
-//! each step of a build, then finds nothing, reports nothing, and makes an image without the step's files.
-//! A trial leaves nothing behind. If a crash leaves the image of a trial, the image carries the label by
-//! which builds are collected.
+//! Settings don't tell this. gVisor releases from 2023 on keep what is written to a container's root in an
+//! overlay of the sandbox unless they are told otherwise. The engine, which commits each step of a build,
+//! then makes an image without the step's files and reports nothing. A trial leaves nothing behind but after
+//! a crash; its image carries the label by which builds are collected.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,20 +20,20 @@ use bollard::{
     },
 };
 use futures_util::StreamExt;
+use hersh_sandbox::Unavailable;
 use tokio::sync::Mutex;
 
 use crate::{
     Inner,
     engine::{Engine, Fault},
-    look, probe, runsc,
+    look,
+    names::LAYER_LABEL,
+    probe, runsc,
 };
-use hersh_sandbox::Unavailable;
-
-use crate::names::LAYER_LABEL;
 
 /// How long a trial may take: even a busy machine starts a sandbox within seconds.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the removal of the trial's image and container may take, after the trial.
+/// How long the removal of what a trial made may take.
 const REMOVAL: Duration = Duration::from_secs(20);
 /// The memory of a trial, bytes: the memory that it takes is that of the sandbox itself.
 pub(super) const MEMORY_BYTES: i64 = 256 * 1024 * 1024;
@@ -140,8 +139,7 @@ fn key(info: &SystemInfo) -> String {
     )
 }
 
-/// Does a trial build and returns what the probe said of the kernel that ran the step, once the step's file
-/// was found in the image.
+/// Does a trial build; once its file is in the image, returns what the probe said of the step's kernel.
 pub(crate) async fn steps(
     engine: &Engine,
     info: &SystemInfo,

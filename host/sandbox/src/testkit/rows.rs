@@ -169,9 +169,14 @@ pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
         start(world, Conduct::Waits, number).await;
     }
     world.runtime().kill(world.program()).await.unwrap();
-    let listed = list(world).await;
-    assert_eq!(listed.len(), 2);
-    assert!(listed.iter().all(|it| !it.running), "{listed:?}");
+    // An engine may list an instance as running for a moment after it was killed.
+    let dead = async {
+        while list(world).await.iter().any(|it| it.running) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, dead).await.unwrap();
+    assert_eq!(list(world).await.len(), 2);
     stop(world, Instances::All).await;
     world.runtime().kill(world.program()).await.unwrap();
 }
