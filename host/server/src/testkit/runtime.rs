@@ -299,8 +299,10 @@ impl Runtime for FakeRuntime {
     }
 
     fn explain(&self, spec: &Spec) -> String {
-        let variables: Vec<&str> = spec.env.keys().map(String::as_str).collect();
-        format!("{} in memory with {}\n", spec.instance, variables.join(" "))
+        let variables: Vec<&String> = spec.env.keys().collect();
+        let instance = spec.instance.to_string();
+        // The route says that it answers YAML, of which JSON is a part.
+        serde_json::json!({ "instance": instance, "variables": variables }).to_string()
     }
 
     fn folders(&self) -> Vec<PathBuf> {
