@@ -1,6 +1,6 @@
 //! Reads the head of a program's answer into the parts that a proxy needs.
 
-mod told;
+mod framing_headers;
 
 use std::mem::MaybeUninit;
 
@@ -10,10 +10,10 @@ use http::{
 };
 use httparse::{Header, ParserConfig, Response, Status};
 
-use self::told::Told;
+use self::framing_headers::FramingHeaders;
 use super::{
     framing::Framing,
-    policy::{Passing, Policy},
+    policy::{Policy, VisibleHeader},
 };
 
 /// The most headers that one answer may have.
@@ -24,16 +24,16 @@ const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A head that a program sent.
 #[derive(Debug)]
-pub enum Spoken {
+pub enum ReceivedHead {
     /// An interim answer (1xx): another answer will follow. This one is passed to nobody.
     Interim,
     /// The final answer.
-    Final(Said),
+    Final(FinalHead),
 }
 
 /// The final answer of a program to a request.
 #[derive(Debug)]
-pub enum Said {
+pub enum FinalHead {
     /// The program speaks another protocol from here on (101). Holds all headers of that answer.
     Switch(HeaderMap),
     /// The head of an answer. The body follows.
@@ -88,7 +88,7 @@ pub(super) fn read(
     bytes: &[u8],
     is_head: bool,
     policy: &impl Policy,
-) -> Result<Option<(usize, Spoken)>, HeadError> {
+) -> Result<Option<(usize, ReceivedHead)>, HeadError> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -109,11 +109,13 @@ pub(super) fn read(
         return Err(HeadError::Name);
     }
     let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
-        Spoken::Final(Said::Switch(all(answer.headers)?))
+        ReceivedHead::Final(FinalHead::Switch(all(answer.headers)?))
     } else if status.is_informational() {
-        Spoken::Interim
+        ReceivedHead::Interim
     } else {
-        Spoken::Final(Said::Answer(understand(&answer, status, is_head, policy)?))
+        ReceivedHead::Final(FinalHead::Answer(understand(
+            &answer, status, is_head, policy,
+        )?))
     };
     Ok(Some((length, spoken)))
 }
@@ -124,7 +126,7 @@ fn understand(
     is_head: bool,
     policy: &impl Policy,
 ) -> Result<Head, HeadError> {
-    let told = Told::read(answer.headers)?;
+    let told = FramingHeaders::read(answer.headers)?;
     let is_old = answer.version == Some(0);
     if is_old && told.is_chunked {
         return Err(HeadError::Encoding);
@@ -132,8 +134,8 @@ fn understand(
     let (mut headers, mut references) = (Vec::new(), Vec::new());
     for Header { name, value } in answer.headers.iter() {
         match policy.passing(name) {
-            Some(Passing::AsItIs(name)) => headers.push((name, parsed(value)?)),
-            Some(Passing::Reference(name)) => references.push((name, parsed(value)?)),
+            Some(VisibleHeader::AsItIs(name)) => headers.push((name, parsed(value)?)),
+            Some(VisibleHeader::Reference(name)) => references.push((name, parsed(value)?)),
             None => {}
         }
     }
@@ -185,8 +187,10 @@ mod tests {
         let (length, spoken) = read(head.as_bytes(), is_head, &Nothing).unwrap().unwrap();
         assert_eq!(length, head.len());
         match spoken {
-            Spoken::Final(Said::Answer(head)) => head,
-            Spoken::Final(Said::Switch(_)) | Spoken::Interim => panic!("{head:?}: {spoken:?}"),
+            ReceivedHead::Final(FinalHead::Answer(head)) => head,
+            ReceivedHead::Final(FinalHead::Switch(_)) | ReceivedHead::Interim => {
+                panic!("{head:?}: {spoken:?}")
+            }
         }
     }
 
@@ -252,7 +256,7 @@ mod tests {
     fn a_switch_keeps_all_headers() {
         let switch = "HTTP/1.1 101 Switch\r\nupgrade: x\r\nvary: a\r\nvary: b\r\n\r\n";
         let read = read(switch.as_bytes(), false, &Nothing).unwrap();
-        let Some((_, Spoken::Final(Said::Switch(headers)))) = read else {
+        let Some((_, ReceivedHead::Final(FinalHead::Switch(headers)))) = read else {
             panic!("{read:?}");
         };
         assert_eq!(headers.len(), 3);
@@ -270,7 +274,10 @@ mod tests {
             );
         }
         let spoken = read(text.as_bytes(), false, &Nothing).unwrap();
-        assert!(matches!(spoken, Some((_, Spoken::Interim))), "{spoken:?}");
+        assert!(
+            matches!(spoken, Some((_, ReceivedHead::Interim))),
+            "{spoken:?}"
+        );
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",
             "a: b\r\n".repeat(HEADERS_MAX + 1)

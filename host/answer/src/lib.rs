@@ -1,7 +1,7 @@
 //! The reader of what a program answers over HTTP/1.
 //!
 //! ```text
-//! bytes ──► Hearing ──► 1xx (for nobody) | 101 with all headers | Head: status, headers, Framing
+//! bytes ──► HeadReader ──► 1xx (for nobody) | 101 with all headers | Head: status, headers, Framing
 //!                                                                                          │
 //! bytes ───────────────────────────────────────────────────────────────────────────► pieces of a body
 //! ```
@@ -13,14 +13,14 @@
 
 mod framing;
 mod head;
-mod hearing;
+mod head_reader;
 mod policy;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
 pub use self::{
     framing::{Chunk, Framing, FramingError, Piece},
-    head::{Head, HeadError, Said, Spoken},
-    hearing::{Hearing, HearingError},
-    policy::{Passing, Policy},
+    head::{FinalHead, Head, HeadError, ReceivedHead},
+    head_reader::{HeadReader, HeadReaderError},
+    policy::{Policy, VisibleHeader},
 };

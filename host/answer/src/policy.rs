@@ -4,7 +4,7 @@ use http::header::HeaderName;
 
 /// A header that the client may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Passing {
+pub enum VisibleHeader {
     /// A header whose value passes as it is, under this name.
     AsItIs(HeaderName),
     /// A header whose value says where something is, as the program sees it. It passes under this name.
@@ -14,7 +14,7 @@ pub enum Passing {
 /// Says which headers of an answer the client may see.
 pub trait Policy {
     /// Returns how the header called `name`, in any case, passes to the client; `None` drops it.
-    fn passing(&self, name: &str) -> Option<Passing>;
+    fn passing(&self, name: &str) -> Option<VisibleHeader>;
 }
 
 /// A policy by which no header passes.
@@ -23,7 +23,7 @@ pub(crate) struct Nothing;
 
 #[cfg(test)]
 impl Policy for Nothing {
-    fn passing(&self, _: &str) -> Option<Passing> {
+    fn passing(&self, _: &str) -> Option<VisibleHeader> {
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use hersh_answer::{FramingError, HearingError};
+use hersh_answer::{FramingError, HeadReaderError};
 use hersh_base::endpoint::DialError;
 
 use super::{IN_FLIGHT_MAX, PathError, upload::UploadError};
@@ -91,7 +91,7 @@ pub(super) enum LinkError {
     #[error("it closed the connection too early")]
     Closed,
     #[error(transparent)]
-    Hearing(#[from] HearingError),
+    HeadReader(#[from] HeadReaderError),
     #[error(transparent)]
     Framing(#[from] FramingError),
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use hersh_answer::{Passing, Policy};
+use hersh_answer::{Policy, VisibleHeader};
 use hersh_base::token_text;
 use hyper::{
     HeaderMap,
@@ -66,20 +66,20 @@ pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
 }
 
 impl Policy for Extra {
-    fn passing(&self, name: &str) -> Option<Passing> {
+    fn passing(&self, name: &str) -> Option<VisibleHeader> {
         let Some(found) = OF_ANSWERS.find(name) else {
             let passes = OF_ANSWERS.has_prefix_of(name)
                 || (self.of_answers.iter()).any(|it| it.as_str().eq_ignore_ascii_case(name));
             let parsed = passes.then(|| HeaderName::from_bytes(name.as_bytes()).ok());
-            return parsed.flatten().map(Passing::AsItIs);
+            return parsed.flatten().map(VisibleHeader::AsItIs);
         };
         let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
         Some(if refers.contains(found) {
-            Passing::Reference(found.clone())
+            VisibleHeader::Reference(found.clone())
         } else if *found == header::WWW_AUTHENTICATE {
-            Passing::AsItIs(WWW_AUTHENTICATE)
+            VisibleHeader::AsItIs(WWW_AUTHENTICATE)
         } else {
-            Passing::AsItIs(found.clone())
+            VisibleHeader::AsItIs(found.clone())
         })
     }
 }
@@ -99,15 +99,17 @@ pub(super) fn confine(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use hersh_answer::{Head, Hearing, Said, Spoken};
+    use hersh_answer::{FinalHead, Head, HeadReader, ReceivedHead};
 
     use super::*;
 
     fn heard(head: &str, extra: &Extra) -> Head {
-        let read = Hearing::new(false, head.len(), extra).read(head.as_bytes());
+        let read = HeadReader::new(false, head.len(), extra).read(head.as_bytes());
         match read.unwrap().unwrap().1 {
-            Spoken::Final(Said::Answer(head)) => head,
-            spoken @ (Spoken::Final(Said::Switch(_)) | Spoken::Interim) => panic!("{spoken:?}"),
+            ReceivedHead::Final(FinalHead::Answer(head)) => head,
+            spoken @ (ReceivedHead::Final(FinalHead::Switch(_)) | ReceivedHead::Interim) => {
+                panic!("{spoken:?}")
+            }
         }
     }
 

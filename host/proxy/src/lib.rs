@@ -40,7 +40,7 @@ mod websocket;
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hersh_answer::Said;
+use hersh_answer::FinalHead;
 use hersh_base::permits::{Limit, Permits};
 use hyper::{
     Request, Response, StatusCode,
@@ -133,7 +133,7 @@ impl Proxy {
         };
         let (said, link) = self.ask(&asked, upload, upstream, admittance).await?;
         match said {
-            Said::Answer(head) => {
+            FinalHead::Answer(head) => {
                 let open = |container| admittance.watch(container);
                 let references = lead(head.references, &asked, request.uri().path());
                 let body = download::stream(link, permit, &head.headers, open);
@@ -148,7 +148,7 @@ impl Proxy {
                 *answer.headers_mut() = headers;
                 Ok(answer)
             }
-            Said::Switch(switched) => {
+            FinalHead::Switch(switched) => {
                 let unasked = || ForwardError::Broken("it answered 101 to a plain request".into());
                 let handshake = handshake.ok_or_else(unasked)?;
                 let client_side =
@@ -181,7 +181,7 @@ impl Proxy {
         mut upload: Option<Upload>,
         upstream: &Upstream,
         admittance: &impl Admittance,
-    ) -> Result<(Said, Box<Link>), ForwardError> {
+    ) -> Result<(FinalHead, Box<Link>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take(may_ask_again);
         // Each pass uses up one of the idle connections, or makes a new one.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use hersh_answer::{Framing, Hearing, Piece, Said, Spoken};
+use hersh_answer::{FinalHead, Framing, HeadReader, Piece, ReceivedHead};
 use hyper::body::SizeHint;
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
@@ -89,7 +89,7 @@ impl Link {
         asked: &Question<'_>,
         upload: &mut Option<Upload>,
         may_go_on: impl Fn() -> bool,
-    ) -> Result<(Said, Box<Self>), AskError> {
+    ) -> Result<(FinalHead, Box<Self>), AskError> {
         if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
             // The connection was closed, or bytes came that nobody asked for.
             return Err(AskError::Unsent);
@@ -102,7 +102,7 @@ impl Link {
         self.uses += 1;
         self.outbox.put(asked, upload);
         let patience = &asked.rules.patience;
-        let mut hearing = Hearing::new(
+        let mut hearing = HeadReader::new(
             asked.is_head(),
             asked.rules.head_bytes_max,
             &asked.rules.extra,
@@ -223,7 +223,7 @@ impl Link {
         self.io_thread
     }
 
-    /// Returns the connection itself after [`Said::Switch`], with the bytes that came behind that answer.
+    /// Returns the connection itself after [`FinalHead::Switch`], with the bytes that came behind that answer.
     pub(super) fn into_wire(self) -> (EndpointStream, Bytes) {
         (self.wire, self.inbox.freeze())
     }
@@ -245,16 +245,16 @@ impl Link {
     /// Returns the final answer of the program to a request. Leaves out interim answers.
     fn poll_said(
         &mut self,
-        hearing: &mut Hearing<'_, Extra>,
+        hearing: &mut HeadReader<'_, Extra>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Said, LinkError>> {
+    ) -> Poll<Result<FinalHead, LinkError>> {
         loop {
             while let Some((length, spoken)) = hearing.read(&self.inbox)? {
                 self.inbox.advance(length);
-                let Spoken::Final(said) = spoken else {
+                let ReceivedHead::Final(said) = spoken else {
                     continue;
                 };
-                if let Said::Answer(head) = &said {
+                if let FinalHead::Answer(head) = &said {
                     self.framing = head.framing;
                     self.keeps_alive &= head.keeps_alive;
                 }
@@ -279,7 +279,7 @@ impl Link {
         Poll::Ready(Ok(came))
     }
 
-    fn explain(&self, error: LinkError, hearing: &Hearing<'_, Extra>) -> AskError {
+    fn explain(&self, error: LinkError, hearing: &HeadReader<'_, Extra>) -> AskError {
         let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
         let error = ForwardError::Broken(error.to_string());
         if is_closed && hearing.is_nothing() && self.uses > 1 {

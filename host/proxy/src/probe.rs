@@ -1,7 +1,7 @@
 //! One look at whether a program is ready. The look takes the proxy's own way: only an answer that would
 //! pass to clients makes a program ready.
 
-use hersh_answer::Said;
+use hersh_answer::FinalHead;
 use hyper::{
     HeaderMap, Method,
     header::{self, HeaderValue},
@@ -55,12 +55,12 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -
         rules,
     };
     let seen = match link.ask(&asked, &mut None, || true).await {
-        Ok((Said::Answer(head), _)) if head.status.is_success() => return Ok(()),
-        Ok((Said::Answer(head), mut link)) => {
+        Ok((FinalHead::Answer(head), _)) if head.status.is_success() => return Ok(()),
+        Ok((FinalHead::Answer(head), mut link)) => {
             let excerpt = excerpt(&mut link).await;
             format!("status {}{excerpt}", head.status)
         }
-        Ok((Said::Switch(_), _)) => "it answered 101 to a plain request".to_owned(),
+        Ok((FinalHead::Switch(_), _)) => "it answered 101 to a plain request".to_owned(),
         Err(AskError::Stale(error) | AskError::Failed(error)) => words(&error),
         // Can't happen here: only a connection that served before is found closed.
         Err(AskError::Unsent) => "connection closed without an answer".to_owned(),

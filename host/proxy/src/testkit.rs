@@ -1,7 +1,7 @@
 //! The readers of what strangers send, each by itself, for tests that send them any bytes.
 
 use bytes::BytesMut;
-use hersh_answer::{Framing, Head, Hearing, Piece, Said, Spoken};
+use hersh_answer::{FinalHead, Framing, Head, HeadReader, Piece, ReceivedHead};
 use hersh_program::Manifest;
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -49,7 +49,7 @@ fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         program: "p",
         host: Some("host.example:7700"),
     };
-    let mut hearing = Hearing::new(is_head, rules.head_bytes_max, &rules.extra);
+    let mut hearing = HeadReader::new(is_head, rules.head_bytes_max, &rules.extra);
     let (mut came, mut body) = (BytesMut::new(), Vec::new());
     let mut head = None;
     for piece in pieces {
@@ -62,9 +62,9 @@ fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         {
             let _ = came.split_to(length);
             match spoken {
-                Spoken::Interim => {}
-                Spoken::Final(Said::Answer(answer)) => head = Some(answer),
-                Spoken::Final(Said::Switch(_)) => return None,
+                ReceivedHead::Interim => {}
+                ReceivedHead::Final(FinalHead::Answer(answer)) => head = Some(answer),
+                ReceivedHead::Final(FinalHead::Switch(_)) => return None,
             }
         }
         let Some(head) = &mut head else {

@@ -6,7 +6,7 @@ use http::{
     header::{self, HeaderName, HeaderValue},
 };
 
-use crate::{Framing, Head, Hearing, Passing, Piece, Policy, Said, Spoken};
+use crate::{FinalHead, Framing, Head, HeadReader, Piece, Policy, ReceivedHead, VisibleHeader};
 
 /// The most bytes of a head. Hyper allows more.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -52,9 +52,9 @@ pub enum End {
 struct Everything;
 
 impl Policy for Everything {
-    fn passing(&self, name: &str) -> Option<Passing> {
+    fn passing(&self, name: &str) -> Option<VisibleHeader> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        (name != header::CONTENT_LENGTH).then_some(Passing::AsItIs(name))
+        (name != header::CONTENT_LENGTH).then_some(VisibleHeader::AsItIs(name))
     }
 }
 
@@ -84,7 +84,7 @@ impl HeardHead {
 /// Returns what this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let mut reading = Reading::default();
-    let mut hearing = Hearing::new(is_head, HEAD_BYTES_MAX, &Everything);
+    let mut hearing = HeadReader::new(is_head, HEAD_BYTES_MAX, &Everything);
     let (mut came, mut head): (_, Option<Head>) = (BytesMut::new(), None);
     let mut pieces = answer.chunks(step.max(1));
     while let Some(piece) = pieces.next() {
@@ -93,14 +93,14 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
             match hear(&mut hearing, &mut came, piece.len()) {
                 None => return reading,
                 Some(None) => continue,
-                Some(Some(Said::Switch(headers))) => {
+                Some(Some(FinalHead::Switch(headers))) => {
                     reading.head = Some(switched(&headers));
                     came.extend(pieces.flatten());
                     let (rest, is_free) = (came.to_vec(), false);
                     reading.end = End::Framed { rest, is_free };
                     return reading;
                 }
-                Some(Some(Said::Answer(heard))) => {
+                Some(Some(FinalHead::Answer(heard))) => {
                     let headers = heard.headers.iter().map(|(name, value)| (name, value));
                     reading.head = Some(HeardHead::new(heard.status, headers));
                     head = Some(heard);
@@ -125,16 +125,16 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
 /// the bytes are wrong, and `Some(None)` if not enough came.
 #[expect(clippy::option_option, reason = "nothing, nothing yet, and something")]
 fn hear(
-    hearing: &mut Hearing<'_, Everything>,
+    hearing: &mut HeadReader<'_, Everything>,
     came: &mut BytesMut,
     bytes: usize,
-) -> Option<Option<Said>> {
+) -> Option<Option<FinalHead>> {
     hearing.take_in(bytes).ok()?;
     while let Some((length, spoken)) = hearing.read(came).ok()? {
         let _ = came.split_to(length);
         match spoken {
-            Spoken::Interim => {}
-            Spoken::Final(said) => return Some(Some(said)),
+            ReceivedHead::Interim => {}
+            ReceivedHead::Final(said) => return Some(Some(said)),
         }
     }
     Some(None)

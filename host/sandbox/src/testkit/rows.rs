@@ -1,6 +1,7 @@
 //! The rows of the suite. Each row checks one statement that holds for every runtime.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -169,13 +170,14 @@ pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
         start(world, Conduct::Waits, number).await;
     }
     world.runtime().kill(world.program()).await.unwrap();
-    // An engine may list an instance as running for a moment after it was killed.
-    let dead = async {
-        while list(world).await.iter().any(|it| it.running) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, dead).await.unwrap();
+    // Whoever listens from here on is told of each that is dead, whether it died before or after.
+    let mut events = world.runtime().events();
+    let mut ended = BTreeSet::new();
+    while ended.len() < 2 {
+        let told = tokio::time::timeout(PATIENCE, events.recv()).await;
+        ended.insert(told.unwrap().unwrap().instance);
+    }
+    assert!(list(world).await.iter().all(|it| !it.running));
     assert_eq!(list(world).await.len(), 2);
     stop(world, Instances::All).await;
     world.runtime().kill(world.program()).await.unwrap();
@@ -187,8 +189,10 @@ pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
     world.listen();
     let found = world.runtime().endpoint(&instance(world, 1)).await;
     for endpoint in [running.endpoint, found.unwrap().unwrap()] {
+        let mut tries = tokio::time::interval(Duration::from_millis(10));
         let answer = async {
             loop {
+                tries.tick().await;
                 // The program may not listen yet.
                 if let Ok(mut stream) = endpoint.dial(PORT).await {
                     let mut answer = String::new();
@@ -197,7 +201,6 @@ pub async fn an_endpoint_leads_to_what_listens(world: &impl World) {
                         return;
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE, answer).await.unwrap();

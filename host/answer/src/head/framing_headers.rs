@@ -9,13 +9,13 @@ const LENGTH_MAX: u64 = u64::MAX - 2;
 
 /// The length, the encoding and the end of the connection that headers tell.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct FramingHeaders {
     pub(super) length: Option<u64>,
     pub(super) is_chunked: bool,
     pub(super) closes: bool,
 }
 
-impl Told {
+impl FramingHeaders {
     pub(super) fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
         let mut told = Self::default();
         for Header { name, value } in headers {

@@ -1,7 +1,7 @@
 //! Reads what a program sends before a body, in pieces of any size and within bounds.
 
 use super::{
-    head::{self, HeadError, Spoken},
+    head::{self, HeadError, ReceivedHead},
     policy::Policy,
 };
 
@@ -11,7 +11,7 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// The state of reading the answer to one request, up to its body.
 #[derive(Debug)]
-pub struct Hearing<'a, P> {
+pub struct HeadReader<'a, P> {
     is_head: bool,
     /// The most bytes of one head. All interim answers (1xx) together may have as many.
     head_bytes_max: usize,
@@ -24,7 +24,7 @@ pub struct Hearing<'a, P> {
 
 /// Why the bytes that came can't become an answer.
 #[derive(Debug, thiserror::Error)]
-pub enum HearingError {
+pub enum HeadReaderError {
     /// The head is not valid.
     #[error(transparent)]
     Head(#[from] HeadError),
@@ -38,7 +38,7 @@ pub enum HearingError {
     NoAnswer(usize),
 }
 
-impl<'a, P: Policy> Hearing<'a, P> {
+impl<'a, P: Policy> HeadReader<'a, P> {
     /// Starts to read the answer to a request. `is_head` tells whether the method of the request was
     /// HEAD, and `policy` which headers the client may see.
     pub fn new(is_head: bool, head_bytes_max: usize, policy: &'a P) -> Self {
@@ -61,12 +61,12 @@ impl<'a, P: Policy> Hearing<'a, P> {
     /// without end.
     ///
     /// # Errors
-    /// [`HearingError::NoAnswer`] when too many bytes came before a body.
-    pub fn take_in(&mut self, bytes: usize) -> Result<(), HearingError> {
+    /// [`HeadReaderError::NoAnswer`] when too many bytes came before a body.
+    pub fn take_in(&mut self, bytes: usize) -> Result<(), HeadReaderError> {
         self.came += bytes;
         let bytes_max = self.head_bytes_max.saturating_mul(2) + READ_BYTES_MAX;
         if self.came > bytes_max {
-            return Err(HearingError::NoAnswer(bytes_max));
+            return Err(HeadReaderError::NoAnswer(bytes_max));
         }
         Ok(())
     }
@@ -75,8 +75,8 @@ impl<'a, P: Policy> Hearing<'a, P> {
     /// At the next call, `came` has to begin after this head.
     ///
     /// # Errors
-    /// [`HearingError`].
-    pub fn read(&mut self, came: &[u8]) -> Result<Option<(usize, Spoken)>, HearingError> {
+    /// [`HeadReaderError`].
+    pub fn read(&mut self, came: &[u8]) -> Result<Option<(usize, ReceivedHead)>, HeadReaderError> {
         // The head is parsed at its first piece, and then only when an empty line may have ended it.
         // Otherwise a program that sends single bytes would make the host parse the whole head at each
         // byte.
@@ -85,14 +85,14 @@ impl<'a, P: Policy> Hearing<'a, P> {
             && let Some((length, spoken)) = head::read(came, self.is_head, self.policy)?
         {
             if length > self.head_bytes_max {
-                return Err(HearingError::HeadTooLarge(self.head_bytes_max));
+                return Err(HeadReaderError::HeadTooLarge(self.head_bytes_max));
             }
             self.searched = 0;
             return Ok(Some((length, spoken)));
         }
         self.searched = came.len();
         if came.len() >= self.head_bytes_max {
-            return Err(HearingError::HeadTooLarge(self.head_bytes_max));
+            return Err(HeadReaderError::HeadTooLarge(self.head_bytes_max));
         }
         Ok(None)
     }
@@ -110,7 +110,7 @@ fn ends_a_head(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{head::Said, policy::Nothing};
+    use crate::{head::FinalHead, policy::Nothing};
 
     const HEAD_BYTES_MAX: usize = 2_000;
 
@@ -127,32 +127,32 @@ mod tests {
             let text = lines.join(end).into_bytes();
             let length = text.len() - 2;
             for step in 1..text.len() {
-                let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
+                let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
                 let mut ends = (0..text.len()).step_by(step).chain([text.len()]);
                 let (heard, spoken) = ends
                     .find_map(|end| hearing.read(&text[..end]).unwrap())
                     .expect("it ends");
                 assert_eq!(heard, length, "in pieces of {step}");
-                assert!(matches!(spoken, Spoken::Final(Said::Answer(_))));
+                assert!(matches!(spoken, ReceivedHead::Final(FinalHead::Answer(_))));
             }
         }
     }
 
     #[test]
     fn what_comes_before_a_body_is_bounded() {
-        let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
+        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
         let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000]].concat();
         assert!(hearing.read(&endless[..1_999]).unwrap().is_none());
         let refused = hearing.read(&endless[..2_000]);
-        assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
+        assert!(matches!(refused, Err(HeadReaderError::HeadTooLarge(2_000))));
 
-        let mut hearing = Hearing::new(false, HEAD_BYTES_MAX, &Nothing);
+        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
         hearing.take_in(4_000 + READ_BYTES_MAX).unwrap();
         let refused = hearing.take_in(1);
-        assert!(matches!(refused, Err(HearingError::NoAnswer(_))));
+        assert!(matches!(refused, Err(HeadReaderError::NoAnswer(_))));
 
         let whole = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000], b"\r\n\r\n"].concat();
-        let refused = Hearing::new(false, HEAD_BYTES_MAX, &Nothing).read(&whole);
-        assert!(matches!(refused, Err(HearingError::HeadTooLarge(2_000))));
+        let refused = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing).read(&whole);
+        assert!(matches!(refused, Err(HeadReaderError::HeadTooLarge(2_000))));
     }
 }
