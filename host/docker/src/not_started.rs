@@ -3,7 +3,9 @@
 use bollard::{Docker, models::ContainerInspectResponse};
 use hersh_sandbox::{Kernel, Spec, StartError, StopError};
 
-use super::{DockerConfig, engine::Fault, files, first_process, names::container_name};
+use super::{
+    DockerConfig, engine::Fault, files, first_process, names::container_name, work::Cancelled,
+};
 
 /// The words with which an engine says that a working folder is a file.
 const NO_FOLDER: &str = "is not a directory";
@@ -106,6 +108,17 @@ pub(super) fn not_removed(error: StopError) -> StartError {
         StopError::Failed { message } => failed(message),
         StopError::Unavailable(error) => error.into(),
     }
+}
+
+impl From<Cancelled> for StartError {
+    fn from(_: Cancelled) -> Self {
+        cancelled()
+    }
+}
+
+/// The error of a start that was cancelled, by a stop or because nobody waits for it any more.
+pub(super) fn cancelled() -> StartError {
+    failed("the start was cancelled".to_owned())
 }
 
 pub(super) fn failed(message: String) -> StartError {

@@ -22,7 +22,7 @@ use super::{
     machine::{self, Sight},
     names::container_name,
     network::{self, SandboxNetwork, addresses, firewall},
-    not_started::{failed, not_created, not_removed, not_run, refused},
+    not_started::{cancelled, failed, not_created, not_removed, not_run, refused},
     remove,
 };
 use hersh_sandbox::{
@@ -373,7 +373,7 @@ async fn unless_cancelled<T>(
 ) -> Result<T, StartError> {
     tokio::select! {
         result = job => result,
-        () = cancel.cancelled() => Err(failed("the start was cancelled".to_owned())),
+        () = cancel.cancelled() => Err(cancelled()),
     }
 }
 

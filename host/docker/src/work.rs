@@ -26,6 +26,10 @@ pub(super) enum About {
     Instance(InstanceNumber),
 }
 
+/// The error of an operation that was cancelled before its turn came.
+#[derive(Debug)]
+pub(super) struct Cancelled;
+
 /// The operations in progress, by program.
 #[derive(Default)]
 pub(super) struct Work {
@@ -52,21 +56,34 @@ impl Work {
     /// Runs `job` when no other operation about the same instance or build runs. The token of the job is
     /// cancelled when the returned future is dropped, or when the instance or build is stopped; the job
     /// then cleans up and ends.
-    pub(super) async fn run<T, F>(
+    ///
+    /// # Errors
+    /// That of the job, or [`Cancelled`] when it was cancelled before its turn came. Without this, a start
+    /// whose task is scheduled late could take its turn behind the stop that cancelled it, and create a
+    /// container after everybody was told that none is left.
+    pub(super) async fn run<T, E, F>(
         &self,
         program: &ProgramId,
         about: About,
         job: impl FnOnce(CancellationToken) -> F,
-    ) -> T
+    ) -> Result<T, E>
     where
-        F: Future<Output = T> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
+        E: From<Cancelled> + Send + 'static,
     {
         let operations = self.operations(program);
         let slot = operations.slot(about);
         let token = locked(&slot.cancel).child_token();
         let guard = token.clone().drop_guard();
-        let result = in_turn(operations, slot, job(token)).await;
+        let job = job(token.clone());
+        let unless_cancelled = async move {
+            match token.is_cancelled() {
+                true => Err(Cancelled.into()),
+                false => job.await,
+            }
+        };
+        let result = in_turn(operations, slot, unless_cancelled).await;
         guard.disarm();
         self.tidy();
         result
@@ -170,6 +187,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::BoxFuture;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -185,13 +203,12 @@ mod tests {
     /// Returns a job that reports when it has begun, and goes on until it is cancelled.
     fn until_cancelled(
         begun: oneshot::Sender<()>,
-    ) -> impl FnOnce(CancellationToken) -> futures_util::future::BoxFuture<'static, &'static str>
-    {
+    ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<&'static str, Cancelled>> {
         move |cancel| {
             Box::pin(async move {
                 let _ = begun.send(());
                 cancel.cancelled().await;
-                "cancelled"
+                Ok("cancelled")
             })
         }
     }
@@ -213,10 +230,10 @@ mod tests {
             work.run_instead(&program(), one, async { "stopped" }).await,
             "stopped"
         );
-        assert_eq!(first.await.unwrap(), "cancelled");
+        assert_eq!(first.await.unwrap().unwrap(), "cancelled");
         assert!(!second.is_finished());
         work.run_instead(&program(), Instances::All, async {}).await;
-        assert_eq!(second.await.unwrap(), "cancelled");
+        assert_eq!(second.await.unwrap().unwrap(), "cancelled");
         assert!(locked(&work.programs).is_empty(), "nothing is kept");
     }
 
@@ -239,10 +256,28 @@ mod tests {
         let program = program();
         let mut start = std::pin::pin!(work.run(&program, about(3), |cancel| async move {
             assert!(!cancel.is_cancelled());
+            Ok::<(), Cancelled>(())
         }));
         assert!(futures_util::poll!(&mut start).is_pending());
         finish.send(()).unwrap();
-        start.await;
+        start.await.unwrap();
         stop.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_start_that_a_stop_overtook_does_not_begin() {
+        let work = Work::default();
+        let program = program();
+        let begin = |_cancel| async { Ok::<_, Cancelled>("begun") };
+        let mut start = std::pin::pin!(work.run(&program, about(1), begin));
+        // Holds the start's task back, as a busy machine may, until the stop has been asked for.
+        let gate = Arc::clone(&work.operations(&program).gate);
+        let held = gate.write().await;
+        assert!(futures_util::poll!(&mut start).is_pending());
+        let mut stop = std::pin::pin!(work.run_instead(&program, Instances::All, async {}));
+        assert!(futures_util::poll!(&mut stop).is_pending());
+        drop(held);
+        assert!(start.await.is_err());
+        stop.await;
     }
 }

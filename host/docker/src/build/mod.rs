@@ -33,6 +33,7 @@ use self::{
 };
 use crate::{
     Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, names::image_tag,
+    work::Cancelled,
 };
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
@@ -100,6 +101,12 @@ pub(super) async fn build(
         tracing::warn!(%error, program = %request.program, "the end of a build's log is not kept");
     }
     result
+}
+
+impl From<Cancelled> for BuildError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 /// Checks the Dockerfile, and lets the engine build the tree on the network that the build may use.
