@@ -1,7 +1,7 @@
 //! Work that blocks its thread, away from the engine's thread.
 
 use crate::Error;
-use crate::panics::panic_text;
+use crate::base::panics::panic_text;
 
 /// Runs work that blocks (a long computation, a synchronous client) on a thread of its own and
 /// waits for it without holding up the watcher: stop, time-outs and sources go on meanwhile.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::engine::Policy;
 use crate::inbox::Inbox;
 use crate::logbook::Logbook;
@@ -350,7 +350,7 @@ fn millis(duration: Duration) -> u64 {
 /// Returns 64 bits that differ from one start to the next. They are not for secrets: a system
 /// without a source of randomness is no reason not to start, so the time is used then.
 fn random_number() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| crate::clock::epoch_ns(std::time::SystemTime::now()))
+    getrandom::u64().unwrap_or_else(|_| crate::base::clock::epoch_ns(std::time::SystemTime::now()))
 }
 
 #[cfg(feature = "api")]

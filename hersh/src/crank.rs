@@ -13,8 +13,8 @@ use hersh_machine::{Cx, Machine, OpId};
 use tokio::time::Instant;
 
 use crate::Ending;
+use crate::base::panics::panic_text;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
-use crate::panics::panic_text;
 use crate::shared::Shared;
 
 /// Most runs, and most milliseconds of runs, before the runtime's timers and tasks get their

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::WatcherState;
+use crate::base::sync::{AtomicUsize, Mutex, Ordering, locked};
 use crate::logbook::LogLine;
 use crate::signals::Signal;
-use crate::sync::{AtomicUsize, Mutex, Ordering, locked};
 use crate::var::Var;
 
 /// Most items that wait to be told to the clients.

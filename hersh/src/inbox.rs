@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
 use crate::engine::Event;
-use crate::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
 use crate::var::{Var, Watchable};
 use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError};
 

@@ -107,9 +107,9 @@
 
 #[cfg(feature = "api")]
 mod api;
+mod base;
 mod blocking;
 mod builder;
-mod clock;
 mod context;
 mod control;
 mod crank;
@@ -124,7 +124,6 @@ mod limits;
 mod logbook;
 mod managed;
 mod memo;
-mod panics;
 mod prepared;
 mod program;
 mod recorder;
@@ -139,7 +138,6 @@ mod snapshot;
 mod sources;
 mod start_error;
 mod store;
-mod sync;
 mod var;
 mod watched;
 mod watcher;

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-use crate::clock::rfc3339;
-use crate::sync::{Mutex, locked};
+use crate::base::clock::rfc3339;
+use crate::base::sync::{Mutex, locked};
 
 /// Most lines of each kind that a watcher keeps; the oldest goes first.
 pub const LOG_LINE_LIMIT: usize = 1_000;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::sync::{Mutex, locked};
+use crate::base::sync::{Mutex, locked};
 
 /// The kept values, as far as the outside may know of them.
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
+use crate::base::sync::locked;
 use crate::engine::RunKind;
 use crate::journal::{Entry, JournalWriter, Part, RecordedOutcome, RecordedRun, VERSION};
 use crate::logbook::{Level, LogKind};
 use crate::store::Values;
-use crate::sync::locked;
 use crate::{Context, Ending, JournalLimits, StartError};
 
 /// The journal of one watcher, or none.

@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use rustc_hash::FxHashMap;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::panics::panic_text;
 use crate::context::{Origin, Sources};
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
 use crate::logbook::Logbook;
-use crate::panics::panic_text;
 use crate::returned::RunReturn;
 use crate::shared::Shared;
 use crate::store::{Store, Values};

@@ -11,8 +11,8 @@ use tokio::task::LocalSet;
 
 pub use divergence::{Difference, Divergence};
 
+use crate::base::panics::panic_text;
 use crate::journal::{Entry, Journal, Located, ReadError};
-use crate::panics::panic_text;
 use crate::rehearsal::Rehearsal;
 use crate::{Context, Error};
 

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::sync::{Mutex, locked};
 use crate::feed::{Feed, Item};
 use crate::inbox::Inbox;
 use crate::journal::JournalState;
@@ -15,7 +16,6 @@ use crate::logbook::{Level, LogKind, Logbook};
 use crate::memo::Memos;
 use crate::signals::{Recent, Signal};
 use crate::store::Committed;
-use crate::sync::{Mutex, locked};
 use crate::var::Var;
 use crate::{Ending, WatcherState};
 

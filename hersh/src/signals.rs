@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::sync::{Mutex, locked};
+use crate::base::sync::{Mutex, locked};
 
 /// How many consumed signals are kept.
 pub(crate) const RECENT_LIMIT: usize = 30;

@@ -19,8 +19,8 @@ use futures_util::{FutureExt, Stream};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::base::panics::panic_text;
 use crate::logbook::{Level, LogKind};
-use crate::panics::panic_text;
 use crate::shared::Shared;
 use crate::var::{Var, Watchable};
 use crate::{Error, Tick};

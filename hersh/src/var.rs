@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::panics::discard;
-use crate::sync::{Mutex, locked};
+use crate::base::panics::discard;
+use crate::base::sync::{Mutex, locked};
 
 /// A value whose type only its variable knows.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;

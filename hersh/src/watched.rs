@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{in_whole_ms, rfc3339_serde};
+use crate::base::clock::{in_whole_ms, rfc3339_serde};
 use crate::var::Current;
 
 /// The value of a watched variable as this run sees it. Dereferences to the last good value.

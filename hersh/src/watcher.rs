@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::base::panics::{discard, panic_text};
 use crate::logbook::{Level, LogKind};
-use crate::panics::{discard, panic_text};
 use crate::prepared::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;

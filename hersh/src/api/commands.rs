@@ -161,7 +161,7 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::inbox::Inbox;
     use crate::logbook::Logbook;
     use crate::shared::Shared;

@@ -16,9 +16,9 @@ use super::query::{bad, pairs, shown};
 use super::reply::{ErrorReply, Failure, Timestamp};
 use super::state::Api;
 use crate::LOG_LINE_LIMIT;
+use crate::base::sync::locked;
 use crate::logbook::{LogKind, LogLine};
 use crate::shared::Shared;
-use crate::sync::locked;
 
 /// Lines of each kind, unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;

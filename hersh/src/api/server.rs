@@ -152,7 +152,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::inbox::Inbox;
     use crate::logbook::{LogKind, Logbook};
 

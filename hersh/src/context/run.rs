@@ -8,7 +8,7 @@ use hersh_machine::SplitMix64;
 use rustc_hash::FxHashMap;
 
 use super::{Context, Sources, Triggered};
-use crate::clock::{epoch_ms, epoch_ns};
+use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::engine::RunKind;
 use crate::feed::Item;
 use crate::inbox::{Intake, Message};

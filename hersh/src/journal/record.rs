@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::EndKind;
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::returned::RunReturn;
 use crate::var::{Current, Update, Value, Var};

@@ -48,7 +48,7 @@ pub use signals::Signals;
 
 use signals::{json, update};
 
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, VERSION};
 use crate::rehearsal::Rehearsal;
