@@ -13,10 +13,8 @@ use crate::inbox::Inbox;
 use crate::logbook::Logbook;
 #[cfg(feature = "api")]
 use crate::logbook::{Level, LogKind};
-use crate::managed::CleanupFn;
-use crate::prepared::Prepared;
-use crate::recorder::{Recorder, Session};
 use crate::replay;
+use crate::run::{CleanupFn, Prepared, Recorder, Session};
 use crate::shared::Shared;
 use crate::snapshot::StateDir;
 use crate::store::{Store, Values};

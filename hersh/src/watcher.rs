@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 
 use crate::base::panics::{discard, panic_text};
 use crate::logbook::{Level, LogKind};
-use crate::prepared::Prepared;
+use crate::run::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
 use crate::var::Shown;

@@ -15,8 +15,9 @@
 //! until the run that takes them in.
 
 mod effect;
+mod ending;
 mod event;
-mod note;
+mod recovery;
 mod reducer;
 mod state;
 mod steps;
@@ -32,6 +33,8 @@ mod enumeration;
 mod table;
 
 pub(crate) use effect::{Effect, Note};
+pub use ending::{EndKind, Ending, WatcherState};
 pub(crate) use event::{Event, Outcome};
+pub use recovery::{Recovery, Verdict};
 pub(crate) use reducer::Engine;
 pub(crate) use state::{Phase, Policy, RunKind, State};

@@ -1,7 +1,7 @@
 //! How the engine's notes read in the log.
 
-use super::effect::Note;
 use crate::EndKind;
+use crate::engine::Note;
 use crate::logbook::{Level, LogKind};
 
 impl Note {

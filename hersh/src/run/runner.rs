@@ -9,12 +9,12 @@ use std::sync::Arc;
 use hersh_machine::OpId;
 use tokio::time::Instant;
 
-use crate::crank::{AbortCause, Core, attend};
+use super::crank::{AbortCause, Core, attend};
+use super::managed::CleanupFn;
+use super::recorder::Recorder;
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::journal::RecordedOutcome;
 use crate::logbook::{Level, LogKind, RunResult};
-use crate::managed::CleanupFn;
-use crate::recorder::Recorder;
 use crate::returned::RunReturn;
 use crate::shared::Milestone;
 use crate::snapshot::{Saved, StateDir};

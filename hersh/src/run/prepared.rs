@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::managed::CleanupFn;
+use super::recorder::Recorder;
+use super::runner::Runner;
 use crate::context::{Origin, Sources};
 use crate::engine::Policy;
-use crate::managed::CleanupFn;
-use crate::recorder::Recorder;
-use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::snapshot::StateDir;
 use crate::store::Store;
