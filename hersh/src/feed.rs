@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 
 use crate::WatcherState;
 use crate::base::sync::{AtomicUsize, Mutex, Ordering, locked};
+use crate::inbox::Var;
 use crate::logbook::LogLine;
 use crate::signals::Signal;
-use crate::var::Var;
 
 /// Most items that wait to be told to the clients.
 pub(crate) const FEED_LIMIT: usize = 4_096;

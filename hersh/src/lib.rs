@@ -111,56 +111,47 @@ mod base;
 mod blocking;
 mod builder;
 mod context;
-mod control;
 mod engine;
 mod error;
 mod feed;
-mod hook_error;
 mod inbox;
 mod journal;
-mod limits;
 mod logbook;
 mod memo;
 mod program;
 mod rehearsal;
 mod replay;
-mod returned;
 mod run;
 mod shared;
 mod signals;
 mod snapshot;
 mod sources;
-mod start_error;
 mod store;
-mod var;
 mod watched;
 mod watcher;
 
 pub mod guide;
 pub mod testing;
 
-#[cfg(all(test, hersh_loom))]
-mod schedules;
 #[cfg(test)]
 mod virtual_time;
 
 pub use blocking::blocking;
 pub use builder::Builder;
 pub use context::{Context, Triggered};
-pub use control::Control;
 pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
-pub use error::{Error, Result};
-pub use hook_error::{
-    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT,
-    NAME_LIMIT_BYTES, WATCH_LIMIT,
+pub use error::{
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
+    MEMO_LIMIT, NAME_LIMIT_BYTES, Result, StartError, WATCH_LIMIT,
+};
+pub use inbox::{
+    MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError, Shown, Watchable,
 };
 pub use journal::JournalLimits;
-pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
 pub use program::{main, replay};
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
 pub use shared::Status;
-pub use start_error::{SendError, StartError};
-pub use var::{Shown, Watchable};
-pub use watched::{Tick, Watched};
+pub use sources::Tick;
+pub use watched::Watched;
 pub use watcher::Watcher;

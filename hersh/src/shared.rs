@@ -10,13 +10,12 @@ use tokio::sync::watch;
 use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::feed::{Feed, Item};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
 use crate::logbook::{Level, LogKind, Logbook};
 use crate::memo::Memos;
 use crate::signals::{Recent, Signal};
 use crate::store::Committed;
-use crate::var::Var;
 use crate::{Ending, WatcherState};
 
 /// How far a watcher has come. Waiters wait for a milestone; it changes a few times in a watcher's

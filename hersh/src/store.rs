@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::base::sync::{Mutex, locked};
-use crate::hook_error::check_name;
+use crate::error::check_name;
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 
 /// Keys and their values as JSON text.

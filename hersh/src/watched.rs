@@ -4,10 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
-use crate::base::clock::{in_whole_ms, rfc3339_serde};
-use crate::var::Current;
+use crate::inbox::Current;
 
 /// The value of a watched variable as this run sees it. Dereferences to the last good value.
 #[derive(Clone, Debug)]
@@ -17,25 +14,6 @@ pub struct Watched<T> {
     updated_at: SystemTime,
     initial: bool,
     pub(crate) changed_in_run: u64,
-}
-
-/// The value of a tick: see [`Context::watch_tick`](crate::Context::watch_tick).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tick {
-    /// Intervals that have passed since the variable was registered. Several may pass during one
-    /// long run: none is lost from the count.
-    pub count: u64,
-    /// When the last interval passed, or when the variable was registered; in whole milliseconds.
-    #[serde(with = "rfc3339_serde")]
-    pub at: SystemTime,
-}
-
-impl Tick {
-    /// Returns the tick with this count, as it is shown and recorded: to the millisecond.
-    pub(crate) fn new(count: u64, at: SystemTime) -> Self {
-        let at = in_whole_ms(at);
-        Self { count, at }
-    }
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {

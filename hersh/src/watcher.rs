@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::base::panics::{discard, panic_text};
+use crate::inbox::Shown;
 use crate::logbook::{Level, LogKind};
 use crate::run::Prepared;
 use crate::shared::{Milestone, Shared};
 use crate::store::decode;
-use crate::var::Shown;
 use crate::{Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status};
 
 /// A running watcher. Clones are handles to the same one; when the last is dropped, the watcher

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::reply::{Timestamp, kind_name};
 use crate::feed::Item;
+use crate::inbox::Var;
 use crate::logbook::{LOG_MESSAGE_LIMIT_BYTES, LogLine};
 use crate::shared::Status;
 use crate::signals::Signal;
-use crate::var::Var;
 use crate::{Ending, WatcherState};
 
 /// A comment, which clients skip.

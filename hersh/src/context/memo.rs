@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use super::Context;
-use crate::hook_error::check_name;
+use crate::error::check_name;
 use crate::{Error, HookError, MEMO_LIMIT};
 
 impl Context {

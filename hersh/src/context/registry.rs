@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use rustc_hash::FxHashMap;
 
 use super::Context;
-use crate::hook_error::check_name;
+use crate::error::check_name;
+use crate::inbox::{Var, Watchable};
 use crate::journal::SavedVariable;
 use crate::sources::{self, Target};
-use crate::var::{Var, Watchable};
 use crate::{HookError, Tick, WATCH_LIMIT, Watched};
 
 /// A registered variable.

@@ -8,8 +8,9 @@ use futures_util::Stream;
 
 use super::Context;
 use super::registry::Source;
-use crate::var::Watchable;
-use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, Watched, sources};
+use crate::inbox::Watchable;
+use crate::sources;
+use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, Watched};
 
 impl Context {
     /// Watches the time: the variable gets a new value every `every`, counted from its registration

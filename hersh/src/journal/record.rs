@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::EndKind;
 use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
-use crate::returned::RunReturn;
-use crate::var::{Current, Update, Value, Var};
+use crate::error::RunReturn;
+use crate::inbox::{Current, Update, Value, Var};
 
 /// The version of the entries' format. A later format gets the next number.
 pub(crate) const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::returned::RunReturn;
+use crate::error::RunReturn;
 use crate::{Context, Error};
 
 /// A function over the context whose type is erased. Used where one allocation per call does not

@@ -11,14 +11,25 @@
 //! variables stay in the inbox until the run that takes them in begins. So a count of what waits is
 //! always right, and a look at the queue disturbs nobody.
 
+mod limits;
+mod offer;
+mod send_error;
+mod var;
+
+#[cfg(all(test, hersh_loom))]
+mod schedules;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+
+pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
+pub use send_error::SendError;
+pub(crate) use var::{Current, Update, Value, Var};
+pub use var::{Shown, Watchable};
 
 use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
 use crate::engine::Event;
-use crate::var::{Var, Watchable};
-use crate::{EndKind, Ending, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError};
+use crate::{EndKind, Ending};
 
 /// The queues in front of one engine.
 #[derive(Debug)]
@@ -282,36 +293,6 @@ impl Inbox {
         self.queued.store(queue.len(), Ordering::Relaxed);
         self.queued_bytes.store(bytes, Ordering::Relaxed);
         count as u64
-    }
-}
-
-impl Var {
-    /// Leaves a value for the next run. It replaces a value that waits, so a burst takes memory for
-    /// one value.
-    pub(crate) fn offer<T: Watchable>(
-        self: &Arc<Self>,
-        value: Arc<T>,
-        at: SystemTime,
-        inbox: &Inbox,
-    ) {
-        offered(self, self.leave(Some(value), None, at), inbox);
-    }
-
-    /// Leaves an error for the next run, beside a value that waits.
-    pub(crate) fn offer_error(self: &Arc<Self>, error: Arc<str>, at: SystemTime, inbox: &Inbox) {
-        offered(self, self.leave(None, Some(error), at), inbox);
-    }
-
-    /// Leaves word for the next run that the last error is over, beside a value that waits.
-    pub(crate) fn offer_error_over(self: &Arc<Self>, at: SystemTime, inbox: &Inbox) {
-        offered(self, self.leave(None, None, at), inbox);
-    }
-}
-
-/// Makes the next run look at a variable, if nothing waited for that variable before.
-fn offered(var: &Arc<Var>, is_first: bool, inbox: &Inbox) {
-    if is_first {
-        inbox.mark_changed(var.clone());
     }
 }
 

@@ -1,8 +1,24 @@
-//! What a managed function may fail with.
+//! What a managed function may fail with, and why a start or a hook was refused.
+//!
+//! ```text
+//! control, hook error, any other error ──?──► Error ──► RunReturn (data, for the engine)
+//! ```
+
+mod control;
+mod hook;
+mod returned;
+mod start;
 
 use std::fmt;
 
-use crate::{Control, HookError};
+pub use control::Control;
+pub(crate) use hook::check_name;
+pub use hook::{
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT,
+    NAME_LIMIT_BYTES, WATCH_LIMIT,
+};
+pub(crate) use returned::RunReturn;
+pub use start::StartError;
 
 /// What a managed function returns.
 pub type Result<T = ()> = std::result::Result<T, Error>;

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use loom::thread;
 
+use super::var::Var;
+use super::{Inbox, Intake};
 use crate::engine::Event;
-use crate::inbox::{Inbox, Intake};
-use crate::var::Var;
 use crate::{EndKind, Ending};
 
 /// Most interruptions of threads in a schedule; every schedule within this bound runs. Nearly all
