@@ -16,8 +16,7 @@ use crate::logbook::{Level, LogKind};
 use crate::replay;
 use crate::run::{CleanupFn, Prepared, Recorder, Session};
 use crate::shared::Shared;
-use crate::snapshot::StateDir;
-use crate::store::{Store, Values};
+use crate::store::{StateDir, Store, Values};
 use crate::{
     Context, Error, JournalLimits, MESSAGE_CAPACITY, Recovery, ReplayError, Replayed, StartError,
     Watcher,

@@ -124,7 +124,6 @@ mod replay;
 mod run;
 mod shared;
 mod signals;
-mod snapshot;
 mod sources;
 mod store;
 mod watched;

@@ -10,8 +10,7 @@ use super::runner::Runner;
 use crate::context::{Origin, Sources};
 use crate::engine::Policy;
 use crate::shared::Shared;
-use crate::snapshot::StateDir;
-use crate::store::Store;
+use crate::store::{StateDir, Store};
 use crate::{Context, Error};
 
 /// What a start has opened. It is made where the watcher is started, and used on the watcher's

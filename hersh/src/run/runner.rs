@@ -17,7 +17,7 @@ use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::logbook::{Level, LogKind, RunResult};
 use crate::shared::Milestone;
-use crate::snapshot::{Saved, StateDir};
+use crate::store::{Saved, StateDir};
 use crate::{Context, Ending, Error};
 
 /// A watcher with its managed function, as its loop runs it.

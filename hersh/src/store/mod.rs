@@ -7,6 +7,8 @@
 //!
 //! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::base::sync::{Mutex, locked};
 use crate::error::check_name;
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
+
+pub(crate) use snapshot::{Saved, StateDir};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Values;
 use crate::StartError;
-use crate::store::Values;
 
 const FILE: &str = "context.json";
 const TEMPORARY: &str = "context.json.new";
