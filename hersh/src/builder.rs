@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::engine::Policy;
 use crate::inbox::Inbox;
-use crate::logbook::Logbook;
-#[cfg(feature = "api")]
-use crate::logbook::{Level, LogKind};
 use crate::replay;
 use crate::run::{CleanupFn, Prepared, Recorder, Session};
+use crate::shared::Logbook;
 use crate::shared::Shared;
+#[cfg(feature = "api")]
+use crate::shared::{Level, LogKind};
 use crate::store::{StateDir, Store, Values};
 use crate::{
     Context, Error, JournalLimits, MESSAGE_CAPACITY, Recovery, ReplayError, Replayed, StartError,

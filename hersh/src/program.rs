@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::logbook::{Level, LogKind, Logbook};
+use crate::shared::{Level, LogKind, Logbook};
 use crate::{Builder, Context, EndKind, Ending, Error, ReplayError, Replayed, Watcher};
 
 /// Environment variable for the name of the watcher; default the program's file name.

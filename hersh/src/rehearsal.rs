@@ -16,8 +16,7 @@ use crate::context::{Origin, Sources};
 use crate::error::RunReturn;
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
-use crate::logbook::Logbook;
-use crate::shared::Shared;
+use crate::shared::{Logbook, Shared};
 use crate::store::{Store, Values};
 use crate::{Context, Error, HookError};
 

@@ -24,8 +24,7 @@ use crate::Error;
 use crate::base::clock::{in_whole_ms, rfc3339_serde};
 use crate::base::panics::panic_text;
 use crate::inbox::{Var, Watchable};
-use crate::logbook::{Level, LogKind};
-use crate::shared::Shared;
+use crate::shared::{Level, LogKind, Shared};
 
 /// Most values of a stream that are looked at in one go; the newest of them is kept.
 const BURST: usize = 256;

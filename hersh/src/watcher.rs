@@ -12,9 +12,8 @@ use tokio::task::LocalSet;
 
 use crate::base::panics::{discard, panic_text};
 use crate::inbox::Shown;
-use crate::logbook::{Level, LogKind};
 use crate::run::Prepared;
-use crate::shared::{Milestone, Shared};
+use crate::shared::{Level, LogKind, Milestone, Shared};
 use crate::store::decode;
 use crate::{Context, EndKind, Ending, Error, HookError, LogLine, SendError, StartError, Status};
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::base::sync::Mutex;
-use crate::logbook::LogKind;
+use crate::shared::LogKind;
 
 /// A request for the log. Equal requests have equal answers until there is a newer line.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,7 @@ use super::reply::{ErrorReply, Failure, Timestamp};
 use super::state::Api;
 use crate::LOG_LINE_LIMIT;
 use crate::base::sync::locked;
-use crate::logbook::{LogKind, LogLine};
-use crate::shared::Shared;
+use crate::shared::{LogKind, LogLine, Shared};
 
 /// Lines of each kind, unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::signals::SignalKind;
+use crate::shared::SignalKind;
 
 use crate::SendError;
 use crate::base::clock::rfc3339;

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock;
     use crate::inbox::Inbox;
-    use crate::logbook::{LogKind, Logbook};
+    use crate::shared::{LogKind, Logbook};
 
     fn serving(closing: watch::Receiver<()>) -> Serving {
         let (clock, inbox) = (Clock::paused(0), Inbox::new(1));

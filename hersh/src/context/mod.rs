@@ -1,8 +1,10 @@
 //! The context of a managed function: the hooks that it reads and changes.
 //!
 //! The hooks that watch are in [`watch`]; below them is the [`registry`] of variables. The
-//! memoising hooks are in [`memo`]. [`run`] holds what the runner calls around each run.
+//! memoising hooks are in [`memo`]; what they keep is in [`cache`]. [`run`] holds what the runner
+//! calls around each run.
 
+mod cache;
 mod memo;
 mod registry;
 mod run;
@@ -19,11 +21,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::HookError;
 use crate::inbox::Intake;
 use crate::journal::Taken;
-use crate::logbook::{Level, LogKind};
-use crate::memo::Cache;
-use crate::shared::Shared;
+use crate::shared::{Level, LogKind, Shared};
 use crate::store::Store;
 
+use cache::Cache;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::Origin;
 

@@ -7,15 +7,13 @@ use std::time::{Duration, SystemTime};
 use hersh_machine::SplitMix64;
 use rustc_hash::FxHashMap;
 
+use super::cache::Cache;
 use super::{Context, Sources, Triggered};
 use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::engine::RunKind;
-use crate::feed::Item;
 use crate::inbox::{Intake, Message};
 use crate::journal::{RecordedOutcome, RecordedRun, SavedVariable, Taken};
-use crate::memo::Cache;
-use crate::shared::Shared;
-use crate::signals::{Signal, SignalKind};
+use crate::shared::{Item, Shared, Signal, SignalKind};
 use crate::store::Store;
 
 /// The parts that a context is made from.

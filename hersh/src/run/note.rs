@@ -2,7 +2,7 @@
 
 use crate::EndKind;
 use crate::engine::Note;
-use crate::logbook::{Level, LogKind};
+use crate::shared::{Level, LogKind};
 
 impl Note {
     /// Returns how the note reads in the log. `waiting` is the number of messages that wait: at the

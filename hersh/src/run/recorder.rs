@@ -12,7 +12,7 @@ use crate::base::clock::epoch_ns;
 use crate::base::sync::locked;
 use crate::engine::RunKind;
 use crate::journal::{Entry, JournalWriter, Part, RecordedOutcome, RecordedRun, VERSION};
-use crate::logbook::{Level, LogKind};
+use crate::shared::{Level, LogKind};
 use crate::store::Values;
 use crate::{Context, Ending, JournalLimits, StartError};
 

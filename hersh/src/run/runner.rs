@@ -15,8 +15,7 @@ use super::recorder::Recorder;
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
-use crate::logbook::{Level, LogKind, RunResult};
-use crate::shared::Milestone;
+use crate::shared::{Level, LogKind, Milestone, RunResult};
 use crate::store::{Saved, StateDir};
 use crate::{Context, Ending, Error};
 

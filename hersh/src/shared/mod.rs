@@ -1,4 +1,15 @@
 //! What the engine shows to handles and to the API.
+//!
+//! ```text
+//! sources, runs ──► state, counts, log, signals, memos, journal's state ──look──► handles, API
+//!              └──► feed (bounded) ──live──► API
+//! handles, API ──► inbox
+//! ```
+
+mod feed;
+mod logbook;
+mod memos;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +20,20 @@ use tokio::sync::watch;
 
 use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
-use crate::feed::{Feed, Item};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::logbook::{Level, LogKind, Logbook};
-use crate::memo::Memos;
-use crate::signals::{Recent, Signal};
 use crate::store::Committed;
 use crate::{Ending, WatcherState};
+
+use feed::Feed;
+pub(crate) use feed::Item;
+pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
+pub(crate) use logbook::{Logbook, RunResult};
+pub(crate) use memos::{MemoInfo, Memos};
+#[cfg(feature = "api")]
+pub(crate) use signals::RECENT_LIMIT;
+use signals::Recent;
+pub(crate) use signals::{Signal, SignalKind};
 
 /// How far a watcher has come. Waiters wait for a milestone; it changes a few times in a watcher's
 /// life, not in every run.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::logbook::LogLine;
+use super::signals::Signal;
 use crate::WatcherState;
 use crate::base::sync::{AtomicUsize, Mutex, Ordering, locked};
 use crate::inbox::Var;
-use crate::logbook::LogLine;
-use crate::signals::Signal;
 
 /// Most items that wait to be told to the clients.
 pub(crate) const FEED_LIMIT: usize = 4_096;
