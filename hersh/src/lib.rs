@@ -108,9 +108,7 @@
 #[cfg(feature = "api")]
 mod api;
 mod base;
-mod blocking;
 mod builder;
-mod context;
 mod engine;
 mod error;
 mod inbox;
@@ -122,7 +120,6 @@ mod run;
 mod shared;
 mod sources;
 mod store;
-mod watched;
 mod watcher;
 
 pub mod guide;
@@ -131,9 +128,7 @@ pub mod testing;
 #[cfg(test)]
 mod virtual_time;
 
-pub use blocking::blocking;
 pub use builder::Builder;
-pub use context::{Context, Triggered};
 pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
 pub use error::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
@@ -145,7 +140,7 @@ pub use inbox::{
 pub use journal::JournalLimits;
 pub use program::{main, replay};
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
+pub use run::{Context, Triggered, Watched, blocking};
 pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
 pub use sources::Tick;
-pub use watched::Watched;
 pub use watcher::Watcher;

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use crate::base::clock::Clock;
 use crate::base::panics::panic_text;
-use crate::context::{Origin, Sources};
 use crate::error::RunReturn;
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
+use crate::run::{Origin, Sources};
 use crate::shared::{Logbook, Shared};
 use crate::store::{Store, Values};
 use crate::{Context, Error, HookError};

@@ -8,6 +8,7 @@
 //!            └──► store, log
 //! ```
 
+mod context;
 mod crank;
 mod managed;
 mod note;
@@ -15,6 +16,8 @@ mod prepared;
 mod recorder;
 mod runner;
 
+pub use context::{Context, Triggered, Watched, blocking};
+pub(crate) use context::{Origin, Sources};
 pub(crate) use managed::CleanupFn;
 pub(crate) use prepared::Prepared;
 pub(crate) use recorder::{Recorder, Session};

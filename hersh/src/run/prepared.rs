@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::{Origin, Sources};
 use super::managed::CleanupFn;
 use super::recorder::Recorder;
 use super::runner::Runner;
-use crate::context::{Origin, Sources};
 use crate::engine::Policy;
 use crate::shared::Shared;
 use crate::store::{StateDir, Store};

@@ -1,14 +1,16 @@
 //! The context of a managed function: the hooks that it reads and changes.
 //!
-//! The hooks that watch are in [`watch`]; below them is the [`registry`] of variables. The
-//! memoising hooks are in [`memo`]; what they keep is in [`cache`]. [`run`] holds what the runner
-//! calls around each run.
+//! The hooks that watch are in [`watch`], what they give is in [`watched`]; below them is the
+//! [`registry`] of variables. The memoising hooks are in [`memo`], what they keep is in [`cache`].
+//! [`run`] holds what the runner calls around each run.
 
+mod blocking;
 mod cache;
 mod memo;
 mod registry;
 mod run;
 mod watch;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +26,11 @@ use crate::journal::Taken;
 use crate::shared::{Level, LogKind, Shared};
 use crate::store::Store;
 
+pub use blocking::blocking;
 use cache::Cache;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::Origin;
+pub use watched::Watched;
 
 /// Everything that a managed function reads and changes. Each run gets it by `&mut` and can keep no
 /// part of it beyond the run.
