@@ -108,13 +108,10 @@
 #[cfg(feature = "api")]
 mod api;
 mod base;
-mod builder;
 mod engine;
 mod error;
 mod inbox;
 mod journal;
-mod program;
-mod rehearsal;
 mod replay;
 mod run;
 mod shared;
@@ -125,10 +122,6 @@ mod watcher;
 pub mod guide;
 pub mod testing;
 
-#[cfg(test)]
-mod virtual_time;
-
-pub use builder::Builder;
 pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
 pub use error::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
@@ -138,9 +131,8 @@ pub use inbox::{
     MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError, Shown, Watchable,
 };
 pub use journal::JournalLimits;
-pub use program::{main, replay};
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
 pub use run::{Context, Triggered, Watched, blocking};
 pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
 pub use sources::Tick;
-pub use watcher::Watcher;
+pub use watcher::{Builder, Watcher, main, replay};

@@ -1,6 +1,12 @@
 //! Replays a journal: the same managed function on the same inputs, compared run by run.
+//!
+//! ```text
+//! journal ─► inputs of a run ──► rehearsal ──► what the run did ─┐
+//!        └─► results of that run ────────────────────────────────┴─► divergence
+//! ```
 
 mod divergence;
+mod rehearsal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +16,10 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 pub use divergence::{Difference, Divergence};
+pub(crate) use rehearsal::Rehearsal;
 
 use crate::base::panics::panic_text;
 use crate::journal::{Entry, Journal, Located, ReadError};
-use crate::rehearsal::Rehearsal;
 use crate::{Context, Error};
 
 /// A journal that was replayed to its end, without a difference.
