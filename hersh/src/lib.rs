@@ -105,6 +105,21 @@
 //! `api` (default): the WatcherAPI, an HTTP server on a port, a Unix socket or both. Without it no
 //! HTTP code comes along.
 
+// The way of a signal through the folders; no two of them know each other:
+//
+//   watcher (settings, start, handle)          sources (ticks, polls, streams)
+//          │ messages, stop, kill                 │ the newest value of each variable
+//          └────────────────► inbox ◄─────────────┘
+//                               │ bell, one message, all changed variables
+//         engine (pure) ◄────► run ──► your function, over the context
+//                               │
+//           store (/state) ◄────┼────► journal ──► replay (the same function, given inputs)
+//                               ▼
+//                            shared (state, log, signals) ──► handles, api (the WatcherAPI)
+//
+//   error: what a function or a start fails with      base: time, locks, panics; knows nobody
+//   testing: single runs and whole watchers, in virtual time
+
 #[cfg(feature = "api")]
 mod api;
 mod base;

@@ -1,5 +1,5 @@
 //! Locks and atomics, and the bell that wakes the engine. Built with `--cfg hersh_loom`, they are
-//! loom's, which runs every schedule of the tests in `schedules.rs`.
+//! loom's, which runs every schedule of the tests in `inbox/schedules.rs`.
 
 #[cfg(not(hersh_loom))]
 pub(crate) use std::sync::{

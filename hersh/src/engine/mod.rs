@@ -12,7 +12,8 @@
 //!
 //! Nothing here reads a clock, touches a value or calls the managed function: the state holds
 //! counts, operation ids and due times. The contents of messages and variables stay in the inbox
-//! until the run that takes them in.
+//! until the run that takes them in. `run` brings the events and carries the effects out. How a
+//! watcher ends and what failures lead to ([`Ending`], [`Recovery`]) are words of this folder.
 
 mod effect;
 mod ending;
