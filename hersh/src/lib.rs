@@ -105,71 +105,49 @@
 //! `api` (default): the WatcherAPI, an HTTP server on a port, a Unix socket or both. Without it no
 //! HTTP code comes along.
 
+// The way of a signal through the folders; no two of them know each other:
+//
+//   watcher (settings, start, handle)          sources (ticks, polls, streams)
+//          │ messages, stop, kill                 │ the newest value of each variable
+//          └────────────────► inbox ◄─────────────┘
+//                               │ bell, one message, all changed variables
+//         engine (pure) ◄────► run ──► your function, over the context
+//                               │
+//           store (/state) ◄────┼────► journal ──► replay (the same function, given inputs)
+//                               ▼
+//                            shared (state, log, signals) ──► handles, api (the WatcherAPI)
+//
+//   error: what a function or a start fails with      base: time, locks, panics; knows nobody
+//   testing: single runs and whole watchers, in virtual time
+
 #[cfg(feature = "api")]
 mod api;
-mod blocking;
-mod builder;
-mod clock;
-mod context;
-mod control;
-mod crank;
-mod ending;
+mod base;
 mod engine;
 mod error;
-mod feed;
-mod hook_error;
 mod inbox;
 mod journal;
-mod limits;
-mod logbook;
-mod managed;
-mod memo;
-mod panics;
-mod prepared;
-mod program;
-mod recorder;
-mod recovery;
-mod rehearsal;
 mod replay;
-mod returned;
-mod runner;
+mod run;
 mod shared;
-mod signals;
-mod snapshot;
 mod sources;
-mod start_error;
 mod store;
-mod sync;
-mod var;
-mod watched;
 mod watcher;
 
 pub mod guide;
 pub mod testing;
 
-#[cfg(all(test, hersh_loom))]
-mod schedules;
-#[cfg(test)]
-mod virtual_time;
-
-pub use blocking::blocking;
-pub use builder::Builder;
-pub use context::{Context, Triggered};
-pub use control::Control;
-pub use ending::{EndKind, Ending, WatcherState};
-pub use error::{Error, Result};
-pub use hook_error::{
-    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT,
-    NAME_LIMIT_BYTES, WATCH_LIMIT,
+pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
+pub use error::{
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
+    MEMO_LIMIT, NAME_LIMIT_BYTES, Result, StartError, WATCH_LIMIT,
+};
+pub use inbox::{
+    MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError, Shown, Watchable,
 };
 pub use journal::JournalLimits;
-pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
-pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
-pub use program::{main, replay};
-pub use recovery::{Recovery, Verdict};
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
-pub use shared::Status;
-pub use start_error::{SendError, StartError};
-pub use var::{Shown, Watchable};
-pub use watched::{Tick, Watched};
-pub use watcher::Watcher;
+pub use run::{Context, Triggered, Watched, blocking};
+pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
+pub use sources::Tick;
+pub use watcher::{Builder, Watcher, main, replay};

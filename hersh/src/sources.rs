@@ -13,25 +13,45 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt, Stream};
+use serde::{Deserialize, Serialize};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::logbook::{Level, LogKind};
-use crate::panics::panic_text;
-use crate::shared::Shared;
-use crate::var::{Var, Watchable};
-use crate::{Error, Tick};
+use crate::Error;
+use crate::base::clock::{in_whole_ms, rfc3339_serde};
+use crate::base::panics::panic_text;
+use crate::inbox::{Var, Watchable};
+use crate::shared::{Level, LogKind, Shared};
 
 /// Most values of a stream that are looked at in one go; the newest of them is kept.
 const BURST: usize = 256;
+
+/// The value of a tick: see [`Context::watch_tick`](crate::Context::watch_tick).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// Intervals that have passed since the variable was registered. Several may pass during one
+    /// long run: none is lost from the count.
+    pub count: u64,
+    /// When the last interval passed, or when the variable was registered; in whole milliseconds.
+    #[serde(with = "rfc3339_serde")]
+    pub at: SystemTime,
+}
 
 /// A variable and the watcher it belongs to.
 pub(crate) struct Target {
     pub(crate) shared: Arc<Shared>,
     pub(crate) var: Arc<Var>,
+}
+
+impl Tick {
+    /// Returns the tick with this count, as it is shown and recorded: to the millisecond.
+    pub(crate) fn new(count: u64, at: SystemTime) -> Self {
+        let at = in_whole_ms(at);
+        Self { count, at }
+    }
 }
 
 /// Feeds a variable with a tick every `every`.

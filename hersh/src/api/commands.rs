@@ -161,10 +161,9 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::inbox::Inbox;
-    use crate::logbook::Logbook;
-    use crate::shared::Shared;
+    use crate::shared::{Logbook, Shared};
 
     #[tokio::test(start_paused = true)]
     async fn a_watcher_that_is_over_cannot_be_stopped() {

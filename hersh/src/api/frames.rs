@@ -8,11 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::reply::{Timestamp, kind_name};
-use crate::feed::Item;
-use crate::logbook::{LOG_MESSAGE_LIMIT_BYTES, LogLine};
-use crate::shared::Status;
-use crate::signals::Signal;
-use crate::var::Var;
+use crate::inbox::Var;
+use crate::shared::{Item, LOG_MESSAGE_LIMIT_BYTES, LogLine, Signal, Status};
 use crate::{Ending, WatcherState};
 
 /// A comment, which clients skip.
@@ -249,7 +246,7 @@ mod tests {
     fn long_contents_and_values_are_bounded() {
         let content = "é".repeat(CONTENT_LIMIT_BYTES);
         let signal = Signal {
-            kind: crate::signals::SignalKind::User,
+            kind: crate::shared::SignalKind::User,
             content: format!("x{content}").into(),
             at_ms: 0,
         };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::frames;
-use crate::feed::Item;
+use crate::shared::Item;
 
 /// Batches by which a client may be behind.
 const BEHIND_LIMIT: usize = 32;

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp};
 use super::state::Api;
+use crate::base::sync::locked;
 use crate::shared::Shared;
-use crate::sync::locked;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct JournalReply {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::logbook::LogKind;
-use crate::sync::Mutex;
+use crate::base::sync::Mutex;
+use crate::shared::LogKind;
 
 /// A request for the log. Equal requests have equal answers until there is a newer line.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,9 +16,8 @@ use super::query::{bad, pairs, shown};
 use super::reply::{ErrorReply, Failure, Timestamp};
 use super::state::Api;
 use crate::LOG_LINE_LIMIT;
-use crate::logbook::{LogKind, LogLine};
-use crate::shared::Shared;
-use crate::sync::locked;
+use crate::base::sync::locked;
+use crate::shared::{LogKind, LogLine, Shared};
 
 /// Lines of each kind, unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;

@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::signals::SignalKind;
+use crate::shared::SignalKind;
 
 use crate::SendError;
-use crate::clock::rfc3339;
+use crate::base::clock::rfc3339;
 
 /// A time, shown as RFC 3339 in milliseconds.
 #[derive(Clone, Copy, Debug, ToSchema)]

@@ -152,9 +152,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::inbox::Inbox;
-    use crate::logbook::{LogKind, Logbook};
+    use crate::shared::{LogKind, Logbook};
 
     fn serving(closing: watch::Receiver<()>) -> Serving {
         let (clock, inbox) = (Clock::paused(0), Inbox::new(1));

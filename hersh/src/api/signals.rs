@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp, kind_name};
 use super::state::Api;
-use crate::signals::{RECENT_LIMIT, Signal, SignalKind};
+use crate::shared::{RECENT_LIMIT, Signal, SignalKind};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

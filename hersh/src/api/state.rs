@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::hub::Hub;
 use super::kept_logs::KeptLogAnswer;
-use crate::logbook::{Level, LogKind};
-use crate::shared::Shared;
+use crate::shared::{Level, LogKind, Shared};
 
 /// Least time between two log lines about clients that were cut off: a crowd of them must not push
 /// everything else out of the log.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Timestamp};
 use super::state::Api;
-use crate::clock::duration_text;
+use crate::base::clock::duration_text;
 use crate::{LOG_LINE_LIMIT, MEMO_LIMIT, WatcherState};
 
 #[derive(Serialize, ToSchema)]

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure, Timestamp};
 use super::state::Api;
-use crate::var::{Shown, Var};
+use crate::inbox::{Shown, Var};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct VarStateReply {

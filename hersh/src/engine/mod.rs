@@ -12,11 +12,13 @@
 //!
 //! Nothing here reads a clock, touches a value or calls the managed function: the state holds
 //! counts, operation ids and due times. The contents of messages and variables stay in the inbox
-//! until the run that takes them in.
+//! until the run that takes them in. `run` brings the events and carries the effects out. How a
+//! watcher ends and what failures lead to ([`Ending`], [`Recovery`]) are words of this folder.
 
 mod effect;
+mod ending;
 mod event;
-mod note;
+mod recovery;
 mod reducer;
 mod state;
 mod steps;
@@ -32,6 +34,8 @@ mod enumeration;
 mod table;
 
 pub(crate) use effect::{Effect, Note};
+pub use ending::{EndKind, Ending, WatcherState};
 pub(crate) use event::{Event, Outcome};
+pub use recovery::{Recovery, Verdict};
 pub(crate) use reducer::Engine;
 pub(crate) use state::{Phase, Policy, RunKind, State};

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::EndKind;
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
-use crate::returned::RunReturn;
-use crate::var::{Current, Update, Value, Var};
+use crate::error::RunReturn;
+use crate::inbox::{Current, Update, Value, Var};
 
 /// The version of the entries' format. A later format gets the next number.
 pub(crate) const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::record::RecordedUpdate;
-use crate::var::{Update, Var};
+use crate::inbox::{Update, Var};
 
 /// Most bytes of log lines that a record keeps.
 const LOGS_BYTES: usize = 64 * 1024;

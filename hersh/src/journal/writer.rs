@@ -14,7 +14,7 @@ use super::parts::{part_path, parts_in};
 use super::record::{Entry, Part};
 use super::{BUFFER_BYTES, JournalLimits};
 use crate::StartError;
-use crate::sync::{Mutex, locked};
+use crate::base::sync::{Mutex, locked};
 
 const LOCK: &str = "journal.lock";
 /// Most parts that are kept, however small they are: each start of a program makes one.

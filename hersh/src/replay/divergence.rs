@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::rehearsal::Seen;
 use crate::HookError;
 use crate::engine::RunKind;
 use crate::journal::{RecordedOutcome, RecordedRun};
-use crate::rehearsal::Seen;
 
 /// Longest text of a message or value in a report, characters.
 const SHOWN_CHARACTERS: usize = 300;

@@ -48,10 +48,10 @@ pub use signals::Signals;
 
 use signals::{json, update};
 
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, VERSION};
-use crate::rehearsal::Rehearsal;
+use crate::replay::Rehearsal;
 use crate::{Context, Error};
 
 /// The time at which tests begin: 2026-01-01T00:00:00Z.

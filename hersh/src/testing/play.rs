@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use super::{BEGINNING, paused};
-use crate::clock::Clock;
-use crate::panics::discard;
+use crate::base::clock::Clock;
+use crate::base::panics::discard;
 use crate::watcher::finish;
 use crate::{Builder, Context, Ending, Error, Watcher};
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::{Run, Test};
-use crate::clock::epoch_ns;
+use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::journal::{RecordedUpdate, RecordedValue};
 use crate::{Context, Error};

@@ -1,0 +1,386 @@
+//! What waits for the engine: wishes to end, messages, changed variables.
+//!
+//! ```text
+//! senders ──push──► arrivals ─┐ (bounded, FIFO, one lock)
+//! sources ──mark──► changed  ─┼─bell─► take_event ──► queue ──► begin_run: one message,
+//! handles ──ask───► end      ─┘        (announced)   (FIFO)     all changed variables
+//! ```
+//!
+//! All senders share one lock, which the engine takes once for a whole burst. The announced queue
+//! has a lock of its own; only a look from the API ever contends for that one. Messages and
+//! variables stay in the inbox until the run that takes them in begins. So a count of what waits is
+//! always right, and a look at the queue disturbs nobody.
+
+mod limits;
+mod offer;
+mod send_error;
+mod var;
+
+#[cfg(all(test, hersh_loom))]
+mod schedules;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
+pub use send_error::SendError;
+pub(crate) use var::{Current, Update, Value, Var};
+pub use var::{Shown, Watchable};
+
+use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
+use crate::engine::Event;
+use crate::{EndKind, Ending};
+
+/// The queues in front of one engine.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    arrivals: Mutex<Arrivals>,
+    queue: Mutex<VecDeque<Message>>,
+    /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
+    queued: AtomicUsize,
+    queued_bytes: AtomicUsize,
+    /// True while a wish to end waits. The engine reads it before every run without taking the
+    /// lock.
+    end_asked: AtomicBool,
+    /// True while a variable waits. The engine reads it in the same way.
+    has_changed: AtomicBool,
+    bell: Bell,
+    capacity: usize,
+}
+
+/// A message on its way to its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) content: Arc<str>,
+    /// When the message came in, milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Variables with a pending update, each once.
+    changed: Vec<Arc<Var>>,
+    stop: Option<Arc<str>>,
+    kill: Option<Arc<str>>,
+    closed: bool,
+}
+
+/// What a run takes in.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// The message of the run, if it carries one.
+    pub(crate) message: Option<Message>,
+    /// The variables whose updates the run takes in.
+    pub(crate) changed: Vec<Arc<Var>>,
+}
+
+/// Counts of what waits, and the oldest messages.
+#[cfg_attr(
+    not(feature = "api"),
+    allow(dead_code, reason = "only the API shows it")
+)]
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Number of messages that wait.
+    pub(crate) messages: usize,
+    /// Number of variables with an update that waits.
+    pub(crate) variables: usize,
+    /// Number of wishes to end that wait.
+    pub(crate) ends: usize,
+    /// The oldest messages, at most as many as asked for.
+    pub(crate) oldest: Vec<Message>,
+}
+
+impl Inbox {
+    /// Returns an empty inbox for at most `capacity` messages. Takes no memory for them in advance.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            arrivals: Mutex::new(Arrivals::default()),
+            queue: Mutex::new(VecDeque::new()),
+            queued: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            end_asked: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
+            bell: Bell::new(),
+            capacity,
+        }
+    }
+
+    /// Returns how many messages may wait.
+    #[cfg(feature = "api")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Queues a message that came in at `at_ms`.
+    pub(crate) fn push_message(&self, content: Arc<str>, at_ms: u64) -> Result<(), SendError> {
+        if content.is_empty() {
+            return Err(SendError::Empty);
+        }
+        if content.len() > MESSAGE_LIMIT_BYTES {
+            return Err(SendError::TooLong {
+                bytes: content.len(),
+            });
+        }
+        let mut arrivals = locked(&self.arrivals);
+        if arrivals.closed {
+            return Err(SendError::NotRunning);
+        }
+        let waiting = arrivals.messages.len() + self.queued.load(Ordering::Relaxed);
+        let bytes = arrivals.bytes + content.len();
+        let total_bytes = bytes + self.queued_bytes.load(Ordering::Relaxed);
+        if waiting >= self.capacity || total_bytes > MESSAGE_TOTAL_LIMIT_BYTES {
+            return Err(SendError::QueueFull { waiting });
+        }
+        arrivals.bytes = bytes;
+        arrivals.messages.push_back(Message { content, at_ms });
+        drop(arrivals);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Notes that a variable has an update. Called only for an update that found none pending, so
+    /// that each variable is noted once.
+    pub(crate) fn mark_changed(&self, var: Arc<Var>) {
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.changed.push(var);
+        self.has_changed.store(true, Ordering::Relaxed);
+        drop(arrivals);
+        self.bell.ring();
+    }
+
+    /// Asks the watcher to end. The first reason of each kind counts. Further messages are refused,
+    /// because no run would follow.
+    pub(crate) fn ask_end(&self, ending: Ending) {
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.closed = true;
+        let slot = match ending.kind {
+            EndKind::Stopped => &mut arrivals.stop,
+            EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,
+        };
+        slot.get_or_insert(ending.reason);
+        self.end_asked.store(true, Ordering::Release);
+        drop(arrivals);
+        self.bell.ring();
+    }
+
+    /// Takes the waiting requests to end as one event; a kill takes precedence over a stop.
+    pub(crate) fn take_end(&self) -> Option<Event> {
+        if !self.end_asked.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut arrivals = locked(&self.arrivals);
+        self.end_asked.store(false, Ordering::Relaxed);
+        let (kind, reason) = match (arrivals.kill.take(), arrivals.stop.take()) {
+            (Some(reason), _) => (EndKind::Killed, reason),
+            (None, Some(reason)) => (EndKind::Stopped, reason),
+            (None, None) => return None,
+        };
+        Some(Event::EndAsked {
+            ending: Ending::new(kind, reason),
+        })
+    }
+
+    /// Takes what came in since the last call as one event: a request to end, else messages, else variables.
+    pub(crate) fn take_event(&self) -> Option<Event> {
+        if !self.bell.answer() {
+            return None;
+        }
+        if let Some(event) = self.take_end() {
+            // The bell rings again, so that the next call tells what else came in.
+            self.bell.ring();
+            return Some(event);
+        }
+        let mut arrivals = locked(&self.arrivals);
+        let has_changed = !arrivals.changed.is_empty();
+        if arrivals.messages.is_empty() {
+            return has_changed.then_some(Event::VariablesChanged);
+        }
+        let count = self.enqueue(&mut arrivals);
+        drop(arrivals);
+        if has_changed {
+            self.bell.ring();
+        }
+        Some(Event::MessagesArrived { count })
+    }
+
+    /// Takes out what a run begins with: the oldest message if it carries one, and every variable
+    /// with a pending update. `intake.changed` must be empty; its memory is reused.
+    pub(crate) fn begin_run(&self, with_message: bool, intake: &mut Intake) {
+        intake.message = None;
+        if with_message {
+            let mut queue = locked(&self.queue);
+            intake.message = queue.pop_front();
+            if let Some(message) = &intake.message {
+                // Only the engine changes these two counts, always under this lock, so nothing
+                // comes between load and store.
+                let queued = self.queued.load(Ordering::Relaxed) - 1;
+                self.queued.store(queued, Ordering::Relaxed);
+                let bytes = self.queued_bytes.load(Ordering::Relaxed) - message.content.len();
+                self.queued_bytes.store(bytes, Ordering::Relaxed);
+            }
+        }
+        if self.has_changed.load(Ordering::Relaxed) {
+            let mut arrivals = locked(&self.arrivals);
+            self.has_changed.store(false, Ordering::Relaxed);
+            std::mem::swap(&mut arrivals.changed, &mut intake.changed);
+        }
+    }
+
+    /// Waits until something has come in that no call of [`Inbox::take_event`] has told yet.
+    pub(crate) async fn arrival(&self) {
+        self.bell.rings().await;
+    }
+
+    /// Returns whether something has come in that no call of [`Inbox::take_event`] has told yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.bell.is_rung()
+    }
+
+    /// Refuses further messages.
+    pub(crate) fn close(&self) {
+        locked(&self.arrivals).closed = true;
+    }
+
+    /// Forgets what waits, because the watcher is over.
+    pub(crate) fn clear(&self) {
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.closed = true;
+        arrivals.messages = VecDeque::new();
+        arrivals.bytes = 0;
+        arrivals.changed = Vec::new();
+        *locked(&self.queue) = VecDeque::new();
+        self.queued.store(0, Ordering::Relaxed);
+        self.queued_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns how many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let arrivals = locked(&self.arrivals);
+        arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Returns what waits, with at most `limit` of the oldest messages. Takes nothing out.
+    #[cfg_attr(
+        not(feature = "api"),
+        allow(dead_code, reason = "only the API shows it")
+    )]
+    pub(crate) fn look(&self, limit: usize) -> Waiting {
+        let arrivals = locked(&self.arrivals);
+        let queue = locked(&self.queue);
+        let messages = queue.iter().chain(&arrivals.messages);
+        Waiting {
+            messages: queue.len() + arrivals.messages.len(),
+            variables: arrivals.changed.len(),
+            ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),
+            oldest: messages.take(limit).cloned().collect(),
+        }
+    }
+
+    /// Moves all arrived messages behind the announced ones and returns how many they are.
+    fn enqueue(&self, arrivals: &mut Arrivals) -> u64 {
+        let mut queue = locked(&self.queue);
+        let count = arrivals.messages.len();
+        if queue.is_empty() {
+            std::mem::swap(&mut *queue, &mut arrivals.messages);
+        } else {
+            queue.append(&mut arrivals.messages);
+        }
+        let bytes = self.queued_bytes.load(Ordering::Relaxed) + arrivals.bytes;
+        arrivals.bytes = 0;
+        self.queued.store(queue.len(), Ordering::Relaxed);
+        self.queued_bytes.store(bytes, Ordering::Relaxed);
+        count as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(inbox: &Inbox, content: &str) -> Result<(), SendError> {
+        inbox.push_message(content.into(), 0)
+    }
+
+    /// Announces what arrived and takes the oldest message out.
+    fn pop(inbox: &Inbox) -> Option<Arc<str>> {
+        inbox.take_event();
+        let mut intake = Intake::default();
+        inbox.begin_run(true, &mut intake);
+        intake.message.map(|message| message.content)
+    }
+
+    #[test]
+    fn a_full_inbox_pushes_back_and_a_run_makes_room() {
+        let inbox = Inbox::new(2);
+        push(&inbox, "a").unwrap();
+        push(&inbox, "b").unwrap();
+        let full = Err(SendError::QueueFull { waiting: 2 });
+        assert_eq!(push(&inbox, "c"), full);
+        assert_eq!(pop(&inbox).as_deref(), Some("a"));
+        push(&inbox, "c").unwrap();
+        assert_eq!(inbox.waiting(), 2);
+        assert_eq!(push(&inbox, "d"), full);
+    }
+
+    #[test]
+    fn waiting_messages_are_bounded_in_bytes_too() {
+        let inbox = Inbox::new(usize::MAX);
+        let long = "x".repeat(MESSAGE_LIMIT_BYTES);
+        let fitting = MESSAGE_TOTAL_LIMIT_BYTES / MESSAGE_LIMIT_BYTES;
+        for _ in 0..fitting {
+            push(&inbox, &long).unwrap();
+        }
+        let full = Err(SendError::QueueFull { waiting: fitting });
+        assert_eq!(push(&inbox, "x"), full);
+        pop(&inbox).unwrap();
+        push(&inbox, &long).unwrap();
+        assert_eq!(push(&inbox, "x"), full);
+    }
+
+    #[test]
+    fn bad_messages_are_refused_by_name() {
+        let inbox = Inbox::new(2);
+        assert_eq!(push(&inbox, ""), Err(SendError::Empty));
+        let bytes = MESSAGE_LIMIT_BYTES + 1;
+        assert_eq!(
+            push(&inbox, &"x".repeat(bytes)),
+            Err(SendError::TooLong { bytes })
+        );
+        inbox.close();
+        assert_eq!(push(&inbox, "x"), Err(SendError::NotRunning));
+    }
+
+    #[test]
+    fn lifecycle_comes_before_messages_and_kill_before_stop() {
+        let inbox = Inbox::new(2);
+        push(&inbox, "a").unwrap();
+        inbox.ask_end(Ending::new(EndKind::Stopped, "enough"));
+        inbox.ask_end(Ending::new(EndKind::Killed, "now"));
+        let ending = Ending::new(EndKind::Killed, "now");
+        assert_eq!(inbox.take_event(), Some(Event::EndAsked { ending }));
+        let arrived = Event::MessagesArrived { count: 1 };
+        assert_eq!(inbox.take_event(), Some(arrived));
+        assert_eq!(inbox.take_event(), None);
+    }
+
+    #[test]
+    fn a_look_at_what_waits_does_not_reorder_it() {
+        let inbox = Inbox::new(10);
+        for content in ["a", "b", "c"] {
+            push(&inbox, content).unwrap();
+        }
+        inbox.take_event();
+        push(&inbox, "d").unwrap();
+        let look = inbox.look(3);
+        assert_eq!((look.messages, look.oldest.len()), (4, 3));
+        let mut seen = Vec::new();
+        while inbox.waiting() > 0 {
+            inbox.look(30);
+            seen.extend(pop(&inbox));
+        }
+        assert_eq!(seen.join(" "), "a b c d");
+    }
+}

@@ -1,0 +1,111 @@
+//! Runs a managed function on inputs that are given: no engine, no sources, no waiting. Replay
+//! takes the inputs from a journal, [`crate::testing`] from a test.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rustc_hash::FxHashMap;
+use tokio::time::timeout;
+
+use crate::base::clock::Clock;
+use crate::base::panics::panic_text;
+use crate::error::RunReturn;
+use crate::inbox::Inbox;
+use crate::journal::{Part, RecordedOutcome, RecordedRun};
+use crate::run::{Origin, Sources};
+use crate::shared::{Logbook, Shared};
+use crate::store::{Store, Values};
+use crate::{Context, Error, HookError};
+
+/// A managed function and all that it builds on.
+pub(crate) struct Rehearsal<F> {
+    managed: F,
+    pub(crate) cx: Context,
+    run_timeout: Duration,
+}
+
+/// What a run did.
+pub(crate) struct Seen {
+    /// The run, with its results of this rehearsal in place of the recorded ones.
+    pub(crate) run: RecordedRun,
+    /// The hook that could not be set up, if the run failed for that reason.
+    pub(crate) hook: Option<HookError>,
+}
+
+impl<F, E> Rehearsal<F>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    /// Returns a rehearsal that begins as `part` does.
+    pub(crate) fn new(
+        managed: F,
+        part: Part,
+        env: Arc<BTreeMap<String, String>>,
+        run_timeout: Duration,
+    ) -> Self {
+        let clock = Clock::paused(part.at_ns / 1_000_000);
+        let (inbox, log) = (Inbox::new(1), Logbook::new(None));
+        let shared = Arc::new(Shared::new(part.watcher, clock, inbox, log));
+        let values: Values = part.context.into_iter().collect();
+        let store = Store::new(shared.committed.clone(), values);
+        let saved = part.variables.into_iter();
+        let saved: FxHashMap<_, _> = saved.map(|it| (Arc::from(it.name()), it)).collect();
+        let cx = Context::new(Origin {
+            shared,
+            store,
+            env,
+            seed: part.seed,
+            // The value does not matter, because no source runs.
+            call_timeout: Duration::MAX,
+            sources: Sources::Scripted { saved },
+            records: true,
+        });
+        Self {
+            managed,
+            cx,
+            run_timeout,
+        }
+    }
+
+    /// Makes one run with the inputs of `recorded`. Its changes are committed if it succeeded.
+    ///
+    /// # Errors
+    /// When an update is no value of its variable.
+    pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<Seen, String> {
+        self.cx.begin_recorded(recorded)?;
+        let (managed, cx) = (&mut self.managed, &mut self.cx);
+        let work = async move { RunReturn::of(managed(cx).await) };
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let mut hook = None;
+        let outcome = match timeout(self.run_timeout, work).await {
+            Err(_) => RecordedOutcome::TimedOut,
+            Ok(returned) => {
+                let panicked = |panic: Box<_>| RunReturn::panicked(panic_text(&*panic));
+                let returned = returned.unwrap_or_else(panicked);
+                let outcome = RecordedOutcome::of(&returned);
+                if let RunReturn::Failed { hook: found, .. } = returned {
+                    hook = found;
+                }
+                outcome
+            }
+        };
+        let keeps = outcome.keeps_changes();
+        if !keeps {
+            self.cx.store.discard();
+        }
+        let run = self.cx.record(recorded.kind, outcome);
+        let mut run = run.unwrap_or_else(|| recorded.clone());
+        run.updates.clone_from(&recorded.updates);
+        // A recorded run whose changes could not be saved left no trace either.
+        if keeps && recorded.outcome.keeps_changes() {
+            self.cx.store.commit();
+        } else {
+            self.cx.store.discard();
+        }
+        Ok(Seen { run, hook })
+    }
+}

@@ -1,0 +1,279 @@
+//! The context of a managed function: the hooks that it reads and changes.
+//!
+//! The hooks that watch are in [`watch`], what they give is in [`watched`]; below them is the
+//! [`registry`] of variables. The memoising hooks are in [`memo`], what they keep is in [`cache`].
+//! [`run`] holds what the runner calls around each run.
+
+mod blocking;
+mod cache;
+mod memo;
+mod registry;
+mod run;
+mod watch;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hersh_machine::SplitMix64;
+use rustc_hash::FxHashMap;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::HookError;
+use crate::inbox::Intake;
+use crate::journal::Taken;
+use crate::shared::{Level, LogKind, Shared};
+use crate::store::Store;
+
+pub use blocking::blocking;
+use cache::Cache;
+pub(crate) use registry::{Sources, Watch};
+pub(crate) use run::Origin;
+pub use watched::Watched;
+
+/// Everything that a managed function reads and changes. Each run gets it by `&mut` and can keep no
+/// part of it beyond the run.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) watches: FxHashMap<Arc<str>, Watch>,
+    /// What the journal will say about the run in progress; `None` without a journal.
+    pub(crate) taken: Option<Taken>,
+    env: Arc<BTreeMap<String, String>>,
+    sources: Sources,
+    call_timeout: Duration,
+    memos: Cache,
+    seed: u64,
+    random: SplitMix64,
+    draws: u64,
+    intake: Intake,
+    triggered: Triggered,
+    run: u64,
+    now: SystemTime,
+    in_cleanup: bool,
+}
+
+/// The causes of a run. One run may have several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Triggered {
+    /// True for the first run.
+    pub init: bool,
+    /// True when the run is another try after a failed run.
+    pub recovery: bool,
+    /// True when a message came in: [`Context::message`].
+    pub message: bool,
+    /// The names of the watched variables that changed.
+    pub variables: Vec<Arc<str>>,
+}
+
+impl Context {
+    /// Returns the message that caused this run, if one did. Each message has exactly one run.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// if let Some(message) = cx.message() {
+    ///     cx.log(format!("somebody said {message}"));
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn message(&self) -> Option<Arc<str>> {
+        let message = self.intake.message.as_ref();
+        message.map(|message| message.content.clone())
+    }
+
+    /// Returns what caused this run.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// if cx.triggered().init {
+    ///     cx.log("the first run");
+    /// }
+    /// # assert!(cx.triggered().init);
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn triggered(&self) -> &Triggered {
+        &self.triggered
+    }
+
+    /// Returns a value of the durable context, or `None` if the key has no value.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let visits: u64 = cx.value("visits")?.unwrap_or_default();
+    /// cx.set("visits", &(visits + 1))?;
+    /// # assert_eq!(cx.value("visits")?, Some(1));
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`HookError`] when the stored value is no `T`.
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, HookError> {
+        self.store.get("value", key)
+    }
+
+    /// Sets a value of the durable context. This run sees the new value at once. The value is
+    /// committed with all other changes of the run when the run succeeds; a failed run leaves no
+    /// trace. With a state folder the value is on disk before the run counts as successful.
+    ///
+    /// # Errors
+    /// [`HookError`] when the value cannot be written as JSON or the context would grow past its
+    /// limits.
+    pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), HookError> {
+        self.store.set("set", key, value)
+    }
+
+    /// Replaces a value of the durable context with `next` of it and returns the new value. `next`
+    /// starts from the type's default when there is no value yet. See [`Context::set`].
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let visits = cx.update("visits", |visits: u64| visits + 1)?;
+    /// # assert_eq!(visits, 1);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::value`] and [`Context::set`].
+    pub fn update<T>(&mut self, key: &str, next: impl FnOnce(T) -> T) -> Result<T, HookError>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let value = next(self.store.get("update", key)?.unwrap_or_default());
+        self.store.set("update", key, &value)?;
+        Ok(value)
+    }
+
+    /// Removes a value from the durable context and returns whether there was one. The removal
+    /// counts and is committed like a change by [`Context::set`].
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// cx.set("order-17", "open")?;
+    /// cx.remove("order-17");
+    /// # assert_eq!(cx.value::<String>("order-17")?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.store.remove(key)
+    }
+
+    /// Returns a variable of the environment as it was when the watcher was made. The journal does
+    /// not record the environment, because it often holds secrets: replay with the same
+    /// environment.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let currency = cx.env("CURRENCY").unwrap_or("USD");
+    /// # assert_eq!(currency, "USD");
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn env(&self, key: &str) -> Option<&str> {
+        self.env.get(key).map(String::as_str)
+    }
+
+    /// Returns the time of this run. It is the same for the whole run; a replay returns the
+    /// recorded time.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let began = cx.now();
+    /// # assert_eq!(cx.now(), began);
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.now
+    }
+
+    /// Returns 64 random bits, the same ones in a replay. They are not for secrets.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let order = format!("order-{:016x}", cx.random());
+    /// let side = ["buy", "sell"][cx.random_below(2) as usize];
+    /// let noise = cx.random_unit() - 0.5;
+    /// # assert!(order.len() == 22 && side.len() < 5 && noise.abs() <= 0.5);
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn random(&mut self) -> u64 {
+        self.draws += 1;
+        self.random.next_u64()
+    }
+
+    /// Returns a random number from 0 up to and without `bound`; 0 when `bound` is 0. See
+    /// [`Context::random`].
+    pub fn random_below(&mut self, bound: u64) -> u64 {
+        self.draws += 1;
+        self.random.below(bound)
+    }
+
+    /// Returns a random number from 0 up to and without 1, in steps of 2⁻⁵³. See
+    /// [`Context::random`].
+    pub fn random_unit(&mut self) -> f64 {
+        const STEPS: u64 = 1 << 53;
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "whole numbers up to 2^53 are exact"
+        )]
+        let unit = self.random_below(STEPS) as f64 / STEPS as f64;
+        unit
+    }
+
+    /// Returns whether this run counts. It returns false in a replay and in a
+    /// [`crate::testing::Test`], where a run must touch nothing outside. Ask before acting on the
+    /// world. What a run decides, logs and keeps must not depend on the answer.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # async fn send_mail() -> hersh::Result { panic!("not in a test") }
+    /// if cx.is_live() {
+    ///     send_mail().await?;
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self.sources {
+            Sources::Live => true,
+            Sources::Scripted { .. } => false,
+        }
+    }
+
+    /// Returns the number of this run, 1 for the first.
+    #[must_use]
+    pub fn run_number(&self) -> u64 {
+        self.run
+    }
+
+    /// Writes a line into the watcher's log, and to stdout if the watcher was told to. The line is
+    /// written at once, and stays when the run fails.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// cx.log("bought 5");
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn log(&mut self, message: impl AsRef<str>) {
+        let message = message.as_ref();
+        if let Some(taken) = &mut self.taken {
+            taken.log(message);
+        }
+        self.shared
+            .note(Level::Info, LogKind::Effect, self.run, message);
+    }
+}

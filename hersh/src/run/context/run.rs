@@ -1,0 +1,191 @@
+//! What the runner does with a context around each run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hersh_machine::SplitMix64;
+use rustc_hash::FxHashMap;
+
+use super::cache::Cache;
+use super::{Context, Sources, Triggered};
+use crate::base::clock::{epoch_ms, epoch_ns};
+use crate::engine::RunKind;
+use crate::inbox::{Intake, Message};
+use crate::journal::{RecordedOutcome, RecordedRun, SavedVariable, Taken};
+use crate::shared::{Item, Shared, Signal, SignalKind};
+use crate::store::Store;
+
+/// The parts that a context is made from.
+pub(crate) struct Origin {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+    /// The seed of the random numbers of all runs.
+    pub(crate) seed: u64,
+    /// The longest time that a poll may take.
+    pub(crate) call_timeout: Duration,
+    pub(crate) sources: Sources,
+    /// Whether runs are recorded.
+    pub(crate) records: bool,
+}
+
+impl Context {
+    /// Returns a context for a watcher that has not run.
+    pub(crate) fn new(origin: Origin) -> Self {
+        let now = origin.shared.clock.wall();
+        Self {
+            shared: origin.shared,
+            store: origin.store,
+            watches: FxHashMap::default(),
+            taken: origin.records.then(Taken::default),
+            env: origin.env,
+            sources: origin.sources,
+            call_timeout: origin.call_timeout,
+            memos: Cache::default(),
+            seed: origin.seed,
+            random: SplitMix64::new(origin.seed),
+            draws: 0,
+            intake: Intake::default(),
+            triggered: Triggered::default(),
+            run: 0,
+            now,
+            in_cleanup: false,
+        }
+    }
+
+    /// Takes in what the next run begins with.
+    pub(crate) fn begin_run(&mut self, kind: RunKind, with_message: bool, now: SystemTime) {
+        self.shared.inbox.begin_run(with_message, &mut self.intake);
+        self.turn(self.run + 1, kind, now);
+        self.consume(kind, epoch_ms(now));
+        let changed = std::mem::take(&mut self.intake.changed);
+        for var in &changed {
+            let Some(update) = var.take_in(self.run) else {
+                continue;
+            };
+            if let Some(taken) = &mut self.taken {
+                taken.update(var, &update);
+            }
+            self.triggered.variables.push(var.name.clone());
+            self.shared.feed.publish(|| Item::Value(var.clone()));
+        }
+        self.intake.changed = changed;
+        self.intake.changed.clear();
+    }
+
+    /// Takes in what a recorded run began with.
+    ///
+    /// # Errors
+    /// A text that says which update cannot be read as a value of its variable.
+    pub(crate) fn begin_recorded(&mut self, recorded: &RecordedRun) -> Result<(), String> {
+        self.intake.message = recorded.message.as_deref().map(|content| Message {
+            content: content.into(),
+            at_ms: recorded.now_ns / 1_000_000,
+        });
+        self.turn(recorded.run, recorded.kind, recorded.now());
+        for update in &recorded.updates {
+            let name = Arc::<str>::from(update.name.as_str());
+            match (self.watches.get(&name), &mut self.sources) {
+                (Some(watch), _) => update.apply(&watch.var, recorded.run)?,
+                (None, Sources::Scripted { saved }) => {
+                    let variable = saved.entry(name.clone()).or_default();
+                    variable.update(update, recorded.run);
+                }
+                (None, Sources::Live) => {}
+            }
+            self.triggered.variables.push(name);
+        }
+        Ok(())
+    }
+
+    /// Returns what the journal says of the run that has ended; `None` without a journal.
+    pub(crate) fn record(
+        &mut self,
+        kind: RunKind,
+        outcome: RecordedOutcome,
+    ) -> Option<RecordedRun> {
+        let taken = self.taken.as_mut()?;
+        let message = self.intake.message.as_ref();
+        Some(RecordedRun {
+            run: self.run,
+            kind,
+            now_ns: epoch_ns(self.now),
+            message: message.map(|message| message.content.clone()),
+            updates: std::mem::take(&mut taken.updates),
+            draws: self.draws,
+            outcome,
+            context: self.store.changes(),
+            logs: std::mem::take(&mut taken.logs),
+            logs_left_out: taken.logs_left_out,
+        })
+    }
+
+    /// Returns the registered variables with their values, for a part of the journal that begins
+    /// here.
+    pub(crate) fn variables(&self) -> Vec<SavedVariable> {
+        let vars = self.watches.values().map(|watch| &watch.var);
+        vars.map(|var| SavedVariable::of(var)).collect()
+    }
+
+    /// Returns whether an update taken in by `run` belongs to this run; none belongs to the
+    /// cleanup.
+    pub(crate) fn took_in(&self, run: u64) -> bool {
+        run == self.run && !self.in_cleanup
+    }
+
+    /// Prepares for the cleanup function.
+    pub(crate) fn begin_cleanup(&mut self) {
+        self.now = self.shared.clock.wall();
+        self.intake.message = None;
+        self.triggered = Triggered::default();
+        self.in_cleanup = true;
+        self.reseed(u64::MAX);
+    }
+
+    fn turn(&mut self, run: u64, kind: RunKind, now: SystemTime) {
+        self.run = run;
+        self.now = now;
+        self.reseed(run);
+        self.triggered.init = kind == RunKind::Init;
+        self.triggered.recovery = kind == RunKind::Recover;
+        self.triggered.message = self.intake.message.is_some();
+        self.triggered.variables.clear();
+        if let Some(taken) = &mut self.taken {
+            taken.clear();
+        }
+    }
+
+    /// Gives this run random numbers of its own. So a run that is replayed alone, or that draws
+    /// more numbers than before, shifts the numbers of no other run.
+    fn reseed(&mut self, run: u64) {
+        self.random = SplitMix64::new(SplitMix64::new(self.seed ^ run).next_u64());
+        self.draws = 0;
+    }
+
+    /// Shows the signals that this run takes in.
+    fn consume(&self, kind: RunKind, now_ms: u64) {
+        let lifecycle = match kind {
+            RunKind::Init => Some("start"),
+            RunKind::Recover => Some("retry"),
+            RunKind::Signal => None,
+        };
+        let signal = |kind, content: &Arc<str>, at_ms| Signal {
+            kind,
+            content: content.clone(),
+            at_ms,
+        };
+        if let Some(text) = lifecycle {
+            let signal = signal(SignalKind::Watcher, &text.into(), now_ms);
+            self.shared.consumed(signal);
+        }
+        if let Some(message) = &self.intake.message {
+            let signal = signal(SignalKind::User, &message.content, message.at_ms);
+            self.shared.consumed(signal);
+        }
+        for var in &self.intake.changed {
+            self.shared
+                .consumed(signal(SignalKind::Var, &var.name, now_ms));
+        }
+    }
+}

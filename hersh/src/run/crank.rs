@@ -1,0 +1,281 @@
+//! The engine's state, and how events reach the engine while an operation is in progress.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use hersh_machine::{Cx, Machine, OpId};
+use tokio::time::Instant;
+
+use crate::Ending;
+use crate::base::panics::panic_text;
+use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
+use crate::shared::Shared;
+
+/// Most runs, and most milliseconds of runs, before the runtime's timers and tasks get their
+/// turn: a flood of messages must not hold up the sources of variables.
+const RUNS_PER_TURN: u32 = 64;
+const TURN_MS: u64 = 1;
+/// How long the engine looks for the next signal after a run before it lets its thread sleep.
+/// Waking a thread costs ten times what a look does, and signals tend to follow each other.
+const LOOKOUT: Duration = Duration::from_micros(50);
+/// Looks between two turns of timers and tasks; together they take about a microsecond.
+const LOOKS_PER_TURN: u32 = 20;
+/// Turns after which another thread may use this processor: that thread may be the one that would
+/// send the signal.
+const TURNS_PER_GRANT: u32 = 4;
+
+/// The engine's state and what happens to it.
+pub(crate) struct Core {
+    state: State,
+    next_op: u64,
+    effects: VecDeque<(OpId, Effect)>,
+    /// Memory of an earlier step's effects, kept to be used again.
+    spare: Vec<(OpId, Effect)>,
+    /// The operation that the last step aborted, and the cause.
+    aborted: Option<(OpId, AbortCause)>,
+    /// Runs since timers and tasks last had their turn, and when that turn began.
+    runs_in_turn: u32,
+    turn_began_ms: u64,
+    stepped_at: Instant,
+    stepped_at_ms: u64,
+    /// The wall time that was read last, and the instant of that reading. Within a turn wall time
+    /// is counted on from there with the other clock, which saves a run the second reading.
+    wall: (SystemTime, Instant),
+    /// True when a run has begun since the last lookout.
+    is_lively: bool,
+    /// True when looking out pays, which it never does on a single processor.
+    looks_out: bool,
+    shared: Arc<Shared>,
+}
+
+/// Why an operation was aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AbortCause {
+    /// The operation did not end in time.
+    Late,
+    /// The watcher ends.
+    End,
+}
+
+impl Core {
+    /// An engine that has not started.
+    pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            state: State::new(policy),
+            next_op: 1,
+            effects: VecDeque::new(),
+            spare: Vec::new(),
+            aborted: None,
+            runs_in_turn: 0,
+            turn_began_ms: 0,
+            stepped_at: Instant::now(),
+            stepped_at_ms: 0,
+            wall: (shared.clock.wall(), Instant::now()),
+            is_lively: false,
+            looks_out: processors > 1 && !shared.clock.is_virtual(),
+            shared,
+        }
+    }
+
+    /// Returns when the last step was.
+    pub(crate) fn stepped_at(&self) -> Instant {
+        self.stepped_at
+    }
+
+    /// Returns the wall time at the last step.
+    pub(crate) fn wall(&self) -> SystemTime {
+        let (wall, read_at) = self.wall;
+        wall + self.stepped_at.saturating_duration_since(read_at)
+    }
+
+    /// Returns why an operation was aborted, if it was.
+    pub(crate) fn abort_of(&self, op: OpId) -> Option<AbortCause> {
+        let aborted = self.aborted.filter(|(aborted, _)| *aborted == op);
+        aborted.map(|(_, cause)| cause)
+    }
+
+    /// Removes and returns the next effect to carry out.
+    pub(crate) fn pop_effect(&mut self) -> Option<(OpId, Effect)> {
+        self.effects.pop_front()
+    }
+
+    /// Returns how the watcher ended, if it has.
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        match &self.state.phase {
+            Phase::Ended { ending } => Some(ending),
+            Phase::NotRun
+            | Phase::Running { .. }
+            | Phase::Saving { .. }
+            | Phase::Ready
+            | Phase::Delay { .. }
+            | Phase::Cleaning { .. } => None,
+        }
+    }
+
+    /// Lets timers and tasks of this thread run if their last turn was long ago.
+    pub(crate) async fn take_turns(&mut self) {
+        self.is_lively = true;
+        self.runs_in_turn += 1;
+        let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
+        if self.runs_in_turn >= RUNS_PER_TURN || elapsed_ms > TURN_MS {
+            tokio::task::yield_now().await;
+            self.begin_turn();
+        }
+    }
+
+    fn begin_turn(&mut self) {
+        let now = Instant::now();
+        self.runs_in_turn = 0;
+        self.turn_began_ms = self.shared.clock.ms_at(now);
+        self.wall = (self.shared.clock.wall(), now);
+    }
+
+    /// Returns what has come in already, if anything has.
+    pub(crate) fn arrived(&self) -> Option<Event> {
+        self.shared.inbox.take_event()
+    }
+
+    /// Looks out for the next signal for a moment, if a run has begun since the last lookout.
+    /// Timers and tasks get their turns meanwhile.
+    pub(crate) async fn look_out(&mut self) {
+        if !std::mem::take(&mut self.is_lively) || !self.looks_out {
+            return;
+        }
+        let began = std::time::Instant::now();
+        let mut turns = 0_u32;
+        while began.elapsed() < LOOKOUT {
+            // This thread's own tasks go first: they may have the next signal.
+            tokio::task::yield_now().await;
+            for _ in 0..LOOKS_PER_TURN {
+                if self.shared.inbox.has_news() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            turns += 1;
+            if turns.is_multiple_of(TURNS_PER_GRANT) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Returns the next event while no operation is in progress.
+    pub(crate) async fn idle(&mut self) -> Event {
+        let event = self.next().await;
+        self.begin_turn();
+        event
+    }
+
+    /// Returns the next event: an arrival, or the passing of time.
+    pub(crate) async fn next(&self) -> Event {
+        loop {
+            if let Some(event) = self.shared.inbox.take_event() {
+                return event;
+            }
+            let arrival = self.shared.inbox.arrival();
+            match Engine::wake(&self.state) {
+                None => arrival.await,
+                Some((at_ms, event)) => {
+                    tokio::select! {
+                        biased;
+                        () = arrival => {}
+                        () = tokio::time::sleep_until(self.shared.clock.instant_at(at_ms)) => {
+                            return event;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one event in.
+    pub(crate) fn step(&mut self, event: Event) {
+        self.stepped_at = Instant::now();
+        self.stepped_at_ms = self.shared.clock.ms_at(self.stepped_at);
+        let cause = match (&event, &self.state.phase) {
+            (Event::DeadlinePassed { .. }, Phase::Running { asked: None, .. }) => AbortCause::Late,
+            (_, _) => AbortCause::End,
+        };
+        let effects = std::mem::take(&mut self.spare);
+        let mut cx = Cx::reusing(self.stepped_at_ms, self.next_op, effects);
+        let policy = self.state.policy;
+        let state = std::mem::replace(&mut self.state, State::new(policy));
+        self.state = Engine::reduce(state, event, &mut cx);
+        (self.spare, self.next_op) = cx.finish();
+        for (op, effect) in self.spare.drain(..) {
+            if let Some(aborted) = Engine::cancels(&effect) {
+                self.aborted = Some((aborted, cause));
+            }
+            self.effects.push_back((op, effect));
+        }
+        debug_assert_eq!(Engine::invariants(&self.state), Ok(()));
+        let (state, failures) = (self.state.public(), self.state.failures);
+        self.shared.publish(state, failures, self.stepped_at_ms);
+    }
+}
+
+/// Carries an operation to its end while taking in events. Returns `None` when the engine aborted
+/// the operation; its future is dropped then. A panic becomes an error with the panic's text.
+pub(crate) async fn attend<T>(
+    core: &mut Core,
+    op: OpId,
+    work: impl Future<Output = T>,
+) -> Option<Result<T, String>> {
+    let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
+    // Most runs end without ever waiting; those need no look at anything else.
+    let at_once = poll_fn(|cx| {
+        Poll::Ready(match work.as_mut().as_pin_mut() {
+            Some(work) => work.poll(cx),
+            None => Poll::Pending,
+        })
+    });
+    let at_once = at_once.await;
+    let result = match at_once {
+        Poll::Ready(result) => Some(result.map_err(|panic| panic_text(&*panic))),
+        Poll::Pending => wait(core, op, work.as_mut()).await,
+    };
+    // Values of the run may panic while they are dropped; that must not end the thread.
+    let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
+    // A stop that came in while the operation last ran is decided before its outcome.
+    if let Some(event) = core.shared.inbox.take_end() {
+        core.step(event);
+    }
+    match (result, dropped) {
+        _ if core.abort_of(op).is_some() => None,
+        (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
+        (result, _) => result,
+    }
+}
+
+/// Waits for work that did not end at once. Returns `None` when the engine aborted it meanwhile.
+async fn wait<T>(
+    core: &mut Core,
+    op: OpId,
+    mut work: Pin<&mut Option<impl Future<Output = std::thread::Result<T>>>>,
+) -> Option<Result<T, String>> {
+    loop {
+        let running = async {
+            match work.as_mut().as_pin_mut() {
+                Some(work) => work.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = running => {
+                return Some(result.map_err(|panic| panic_text(&*panic)));
+            }
+            event = core.next() => core.step(event),
+        }
+        if core.abort_of(op).is_some() {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Makes runs: the loop around the engine, on a thread of its own, and what it keeps of each run.
+//!
+//! ```text
+//! inbox ─► crank ◄─► engine (pure)
+//!            │ effects
+//!          runner ──► your function over the context
+//!            ├──► recorder ─► journal
+//!            └──► store, log
+//! ```
+
+mod context;
+mod crank;
+mod managed;
+mod note;
+mod prepared;
+mod recorder;
+mod runner;
+
+pub use context::{Context, Triggered, Watched, blocking};
+pub(crate) use context::{Origin, Sources};
+pub(crate) use managed::CleanupFn;
+pub(crate) use prepared::Prepared;
+pub(crate) use recorder::{Recorder, Session};

@@ -1,0 +1,49 @@
+//! A watcher that has all it needs but its managed function.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::{Origin, Sources};
+use super::managed::CleanupFn;
+use super::recorder::Recorder;
+use super::runner::Runner;
+use crate::engine::Policy;
+use crate::shared::Shared;
+use crate::store::{StateDir, Store};
+use crate::{Context, Error};
+
+/// What a start has opened. It is made where the watcher is started, and used on the watcher's
+/// thread.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) seed: u64,
+    pub(crate) call_timeout: Duration,
+    pub(crate) state_dir: Option<StateDir>,
+    pub(crate) recorder: Recorder,
+    pub(crate) cleanup: Option<CleanupFn>,
+    pub(crate) policy: Policy,
+}
+
+impl Prepared {
+    /// Returns the loop that runs `managed`. Called on the thread that the loop runs on.
+    pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E>,
+        E: Into<Error>,
+    {
+        let cx = Context::new(Origin {
+            shared: self.shared,
+            store: self.store,
+            env: self.env,
+            seed: self.seed,
+            call_timeout: self.call_timeout,
+            sources: Sources::Live,
+            records: self.recorder.is_on(),
+        });
+        let keepers = (self.state_dir, self.recorder);
+        Runner::new(managed, self.cleanup, cx, keepers, self.policy)
+    }
+}

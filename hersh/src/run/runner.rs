@@ -1,0 +1,270 @@
+//! The loop around the engine: waits, steps, carries out effects. Owns the engine's thread.
+//!
+//! One operation (run, save or cleanup) is in progress at a time. While an operation is in
+//! progress, the loop goes on taking in events, so a stop or a deadline is decided at once. An
+//! operation that the engine aborts is dropped before anything else begins.
+
+use std::sync::Arc;
+
+use hersh_machine::OpId;
+use tokio::time::Instant;
+
+use super::crank::{AbortCause, Core, attend};
+use super::managed::CleanupFn;
+use super::recorder::Recorder;
+use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
+use crate::error::RunReturn;
+use crate::journal::RecordedOutcome;
+use crate::shared::{Level, LogKind, Milestone, RunResult};
+use crate::store::{Saved, StateDir};
+use crate::{Context, Ending, Error};
+
+/// A watcher with its managed function, as its loop runs it.
+pub(crate) struct Runner<F> {
+    managed: F,
+    cleanup: Option<CleanupFn>,
+    cx: Context,
+    state_dir: Option<Arc<StateDir>>,
+    recorder: Recorder,
+    core: Core,
+}
+
+/// Longest text of a changed value in the log, bytes.
+const CHANGE_LIMIT_BYTES: usize = 200;
+
+impl<F, E> Runner<F>
+where
+    F: AsyncFnMut(&mut Context) -> Result<(), E>,
+    E: Into<Error>,
+{
+    pub(crate) fn new(
+        managed: F,
+        cleanup: Option<CleanupFn>,
+        cx: Context,
+        (state_dir, recorder): (Option<StateDir>, Recorder),
+        policy: Policy,
+    ) -> Self {
+        let core = Core::new(cx.shared.clone(), policy);
+        Self {
+            managed,
+            cleanup,
+            cx,
+            state_dir: state_dir.map(Arc::new),
+            recorder,
+            core,
+        }
+    }
+
+    /// Runs the watcher until it is over.
+    pub(crate) async fn drive(&mut self) -> Ending {
+        self.core.step(Event::Started);
+        loop {
+            match self.core.pop_effect() {
+                Some((op, Effect::Run { kind, message })) => {
+                    self.core.take_turns().await;
+                    self.run(op, kind, message).await;
+                }
+                Some((op, Effect::Save)) => self.save(op).await,
+                Some((op, Effect::Cleanup)) => self.clean_up(op).await,
+                // Carried out by `attend` at the moment of the step.
+                Some((_, Effect::Abort { .. })) => {}
+                Some((_, Effect::Note(note))) => self.note(&note),
+                None => {
+                    if let Some(ending) = self.core.ending().cloned() {
+                        self.recorder.finish(&self.cx, &ending);
+                        return ending;
+                    }
+                    let event = self.next().await;
+                    self.core.step(event);
+                }
+            }
+        }
+    }
+
+    /// Returns the next event while no operation is in progress.
+    async fn next(&mut self) -> Event {
+        if let Some(event) = self.core.arrived() {
+            return event;
+        }
+        self.core.look_out().await;
+        if !self.cx.shared.inbox.has_news() {
+            self.recorder.flush(&self.cx);
+        }
+        let Some(due) = self.recorder.sync_due() else {
+            return self.core.idle().await;
+        };
+        tokio::select! {
+            biased;
+            event = self.core.idle() => return event,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        self.recorder.sync();
+        self.core.idle().await
+    }
+
+    async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
+        self.cx.begin_run(kind, message, self.core.wall());
+        self.cx.shared.publish_run(self.cx.run_number());
+        let began = self.core.stepped_at();
+        let (managed, cx) = (&mut self.managed, &mut self.cx);
+        let work = async move { RunReturn::of(managed(cx).await) };
+        let Some(returned) = attend(&mut self.core, op, work).await else {
+            let outcome = match self.core.abort_of(op) {
+                Some(AbortCause::Late) => RecordedOutcome::TimedOut,
+                Some(AbortCause::End) | None => RecordedOutcome::Dropped,
+            };
+            self.cx.store.discard();
+            self.recorder.ran(&mut self.cx, kind, outcome);
+            self.recorder.settle(&self.cx, None);
+            self.show(began, Some("it was dropped".into()));
+            return;
+        };
+        let returned = returned.unwrap_or_else(RunReturn::panicked);
+        let recorded = RecordedOutcome::of(&returned);
+        if !recorded.keeps_changes() {
+            self.cx.store.discard();
+        }
+        self.recorder.ran(&mut self.cx, kind, recorded);
+        let changed = self.settle_changes();
+        if !changed {
+            self.recorder.settle(&self.cx, None);
+        }
+        let (outcome, failure) = match returned {
+            RunReturn::Well => (Outcome::Succeeded { changed }, None),
+            RunReturn::Steered(ending) => {
+                let reason = ending.reason.clone();
+                (Outcome::Steered { ending, changed }, Some(reason))
+            }
+            RunReturn::Failed { reason, hook } => {
+                let set_up = hook.is_some_and(|hook| hook.is_set_up());
+                let failure = Some(reason.clone());
+                (Outcome::Failed { reason, set_up }, failure)
+            }
+        };
+        self.core.step(Event::RunEnded { op, outcome });
+        self.show(began, failure);
+    }
+
+    /// Commits changes that need no write and forgets changes that change nothing. Returns whether
+    /// something has to be saved first.
+    fn settle_changes(&mut self) -> bool {
+        let changed = !self.cx.store.changes().is_empty();
+        if changed && self.state_dir.is_none() {
+            self.commit();
+            return false;
+        }
+        if !changed {
+            self.cx.store.discard();
+        }
+        changed
+    }
+
+    async fn save(&mut self, op: OpId) {
+        let Some(directory) = self.state_dir.clone() else {
+            self.commit();
+            self.core.step(Event::Saved { op, result: Ok(()) });
+            return;
+        };
+        let values = self.cx.store.merged();
+        let work = async {
+            // The write happens off this thread: a slow disk must not keep the engine from
+            // answering.
+            let write = tokio::task::spawn_blocking(move || directory.save(&values));
+            write.await
+        };
+        let result = match attend(&mut self.core, op, work).await {
+            Some(Ok(Ok(Ok(Saved::Synced)))) => Ok(()),
+            Some(Ok(Ok(Ok(Saved::Unsynced(error))))) => {
+                let text = format!("the context is saved, but a power cut may undo it: {error}");
+                let run = self.cx.run_number();
+                let shared = &self.cx.shared;
+                shared.note(Level::Error, LogKind::StateFault, run, &text);
+                Ok(())
+            }
+            Some(Ok(Ok(Err(error)))) => Err(error.to_string()),
+            Some(Ok(Err(error))) => Err(error.to_string()),
+            Some(Err(panic)) => Err(panic),
+            // Whether the write still happens is unknown. The watcher ends, and saves no more.
+            None => {
+                self.cx.store.discard();
+                self.state_dir = None;
+                self.recorder.settle(&self.cx, Some("it took too long"));
+                return;
+            }
+        };
+        match &result {
+            Ok(()) => self.commit(),
+            Err(_) => self.cx.store.discard(),
+        }
+        let unsaved = result.as_ref().err().map(String::as_str);
+        self.recorder.settle(&self.cx, unsaved);
+        let result = result.map_err(Into::into);
+        self.core.step(Event::Saved { op, result });
+    }
+
+    async fn clean_up(&mut self, op: OpId) {
+        self.cx.shared.inbox.close();
+        self.cx.begin_cleanup();
+        let Some(mut cleanup) = self.cleanup.take() else {
+            let result = Ok(false);
+            self.core.step(Event::CleanupEnded { op, result });
+            return;
+        };
+        let result = attend(&mut self.core, op, cleanup.call(&mut self.cx)).await;
+        let Some(returned) = result else {
+            self.cx.store.discard();
+            return;
+        };
+        let result = match returned.unwrap_or_else(RunReturn::panicked) {
+            RunReturn::Well => Ok(self.settle_changes()),
+            RunReturn::Steered(ending) => Err(ending.to_string().into()),
+            RunReturn::Failed { reason, .. } => Err(reason),
+        };
+        if result.is_err() {
+            self.cx.store.discard();
+        }
+        self.core.step(Event::CleanupEnded { op, result });
+    }
+
+    /// Writes what the run changed into the log, and commits it.
+    fn commit(&mut self) {
+        let run = self.cx.run_number();
+        for (key, json) in self.cx.store.changes() {
+            let Some(json) = json else {
+                let text = format!("{key} is removed");
+                let shared = &self.cx.shared;
+                shared.note(Level::Info, LogKind::Context, run, &text);
+                continue;
+            };
+            let mut end = json.len().min(CHANGE_LIMIT_BYTES);
+            while !json.is_char_boundary(end) {
+                end -= 1;
+            }
+            let rest = if end < json.len() { "…" } else { "" };
+            let text = format!("{key} = {}{rest}", &json[..end]);
+            let shared = &self.cx.shared;
+            shared.note(Level::Info, LogKind::Context, run, &text);
+        }
+        self.cx.store.commit();
+    }
+
+    /// Shows how a run ended.
+    fn show(&self, began: Instant, failure: Option<Arc<str>>) {
+        let ended = self.core.stepped_at();
+        self.cx.shared.log.ended(RunResult {
+            run: self.cx.run_number(),
+            at_ms: self.cx.shared.clock.ms_at(ended),
+            took: ended.saturating_duration_since(began),
+            failure,
+        });
+    }
+
+    fn note(&self, note: &Note) {
+        let shared = &self.cx.shared;
+        let (level, kind, message) = note.line(shared.inbox.waiting());
+        shared.note(level, kind, self.cx.run_number(), &message);
+        if *note == Note::Initialised {
+            shared.milestone.send_replace(Milestone::Up);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What the engine shows to handles and to the API.
+//!
+//! ```text
+//! sources, runs ──► state, counts, log, signals, memos, journal's state ──look──► handles, API
+//!              └──► feed (bounded) ──live──► API
+//! handles, API ──► inbox
+//! ```
+
+mod feed;
+mod logbook;
+mod memos;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::base::clock::Clock;
+use crate::base::sync::{Mutex, locked};
+use crate::inbox::{Inbox, Var};
+use crate::journal::JournalState;
+use crate::store::Committed;
+use crate::{Ending, WatcherState};
+
+use feed::Feed;
+pub(crate) use feed::Item;
+pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
+pub(crate) use logbook::{Logbook, RunResult};
+pub(crate) use memos::{MemoInfo, Memos};
+#[cfg(feature = "api")]
+pub(crate) use signals::RECENT_LIMIT;
+use signals::Recent;
+pub(crate) use signals::{Signal, SignalKind};
+
+/// How far a watcher has come. Waiters wait for a milestone; it changes a few times in a watcher's
+/// life, not in every run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Milestone {
+    /// No run has succeeded yet.
+    Starting,
+    /// The first run succeeded.
+    Up,
+    /// The watcher is over and has released all it held, except for its API.
+    Ended(Ending),
+}
+
+/// The parts of a watcher that its engine's thread and other threads use.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: Arc<str>,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Inbox,
+    pub(crate) log: Logbook,
+    pub(crate) committed: Arc<Committed>,
+    pub(crate) recent: Recent,
+    pub(crate) feed: Feed,
+    pub(crate) memos: Memos,
+    /// The state of the journal, if runs are recorded.
+    pub(crate) journal: Option<Arc<Mutex<JournalState>>>,
+    pub(crate) milestone: watch::Sender<Milestone>,
+    variables: Mutex<BTreeMap<Arc<str>, Arc<Var>>>,
+    state: AtomicU8,
+    last_update_ms: AtomicU64,
+    runs: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// The status of a watcher at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The state of the watcher.
+    pub state: WatcherState,
+    /// The name of the watcher.
+    pub watcher_id: Arc<str>,
+    /// The time since the watcher's start.
+    pub uptime: Duration,
+    /// When the state last changed.
+    pub last_update: SystemTime,
+    /// The number of runs that have begun.
+    pub runs: u64,
+    /// The number of failed runs in a row.
+    pub consecutive_failures: u64,
+    /// The number of messages that wait for their run.
+    pub waiting_messages: usize,
+}
+
+impl Shared {
+    /// Returns the shared parts of a watcher that has not started.
+    pub(crate) fn new(id: Arc<str>, clock: Clock, inbox: Inbox, log: Logbook) -> Self {
+        Self {
+            id,
+            clock,
+            inbox,
+            log,
+            committed: Arc::new(Committed::new()),
+            recent: Recent::new(),
+            feed: Feed::new(),
+            memos: Memos::new(),
+            journal: None,
+            milestone: watch::Sender::new(Milestone::Starting),
+            variables: Mutex::new(BTreeMap::new()),
+            state: AtomicU8::new(WatcherState::NotRun as u8),
+            last_update_ms: AtomicU64::new(clock.now_ms()),
+            runs: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Shows the engine's state.
+    pub(crate) fn publish(&self, state: WatcherState, failures: u32, now_ms: u64) {
+        // Only the engine writes: no need for a costly exchange.
+        if self.state.load(Ordering::Relaxed) != state as u8 {
+            self.state.store(state as u8, Ordering::Release);
+            self.last_update_ms.store(now_ms, Ordering::Relaxed);
+            let at_ms = now_ms;
+            self.feed.publish(|| Item::State { state, at_ms });
+        }
+        self.failures.store(u64::from(failures), Ordering::Relaxed);
+    }
+
+    /// Shows that a run begins.
+    pub(crate) fn publish_run(&self, run: u64) {
+        self.runs.store(run, Ordering::Relaxed);
+    }
+
+    /// Returns what the watcher is doing.
+    pub(crate) fn state(&self) -> WatcherState {
+        let index = usize::from(self.state.load(Ordering::Acquire));
+        WatcherState::ALL
+            .get(index)
+            .copied()
+            .unwrap_or(WatcherState::Crashed)
+    }
+
+    /// Returns the status at this moment.
+    pub(crate) fn status(&self) -> Status {
+        let last_update = Duration::from_millis(self.last_update_ms.load(Ordering::Relaxed));
+        Status {
+            state: self.state(),
+            watcher_id: self.id.clone(),
+            uptime: self.clock.uptime(),
+            last_update: UNIX_EPOCH + last_update,
+            runs: self.runs.load(Ordering::Relaxed),
+            consecutive_failures: self.failures.load(Ordering::Relaxed),
+            waiting_messages: self.inbox.waiting(),
+        }
+    }
+
+    /// Writes a line into the log, at this moment.
+    pub(crate) fn note(&self, level: Level, kind: LogKind, run: u64, message: &str) {
+        let line = self.log.write(self.clock.wall(), level, kind, run, message);
+        self.feed.publish(|| Item::Log(line));
+    }
+
+    /// Notes a consumed signal.
+    pub(crate) fn consumed(&self, signal: Signal) {
+        self.feed.publish(|| Item::Signal(signal.clone()));
+        self.recent.add(signal);
+    }
+
+    /// Waits until the watcher is over.
+    #[cfg(feature = "api")]
+    pub(crate) async fn ended(&self) -> Ending {
+        let mut receiver = self.milestone.subscribe();
+        loop {
+            if let Milestone::Ended(ending) = &*receiver.borrow_and_update() {
+                return ending.clone();
+            }
+            if receiver.changed().await.is_err() {
+                // The sender lives in `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Shows a variable.
+    pub(crate) fn add_variable(&self, var: Arc<Var>) {
+        locked(&self.variables).insert(var.name.clone(), var);
+    }
+
+    /// Returns the registered variables, by name.
+    pub(crate) fn variables(&self) -> Vec<Arc<Var>> {
+        locked(&self.variables).values().cloned().collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! The durable context on disk: one file, replaced as a whole.
+//!
+//! `context.json` always holds one committed snapshot: a new one is written beside it, synced,
+//! and renamed over it; the folder is synced last. A crash at any instruction leaves the old file
+//! or the new one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Values;
+use crate::StartError;
+
+const FILE: &str = "context.json";
+const TEMPORARY: &str = "context.json.new";
+const LOCK: &str = "context.lock";
+/// The version of the file's format. A later format gets the next number.
+const VERSION: u32 = 1;
+
+/// The folder where one watcher keeps its context. The folder is locked while this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    /// The lock file. It holds the lock until it is dropped.
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    values: BTreeMap<String, Box<RawValue>>,
+}
+
+impl StateDir {
+    /// Opens the folder and reads its snapshot; none is an empty context.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
+    /// another watcher uses it, [`StartError::Snapshot`] when the file cannot be understood: it
+    /// is left as it is, because starting empty would lose what it holds.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Values), StartError> {
+        let failed = |error: io::Error| StartError::StateDir {
+            path: path.into(),
+            error: error.to_string(),
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = private()
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StartError::StateDirBusy { path: path.into() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let values = match fs::read(path.join(FILE)) {
+            Ok(bytes) => decode(&bytes).map_err(|message| StartError::Snapshot {
+                path: path.join(FILE),
+                message,
+            })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Values::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let directory = Self {
+            path: path.into(),
+            _lock: lock,
+        };
+        Ok((directory, values))
+    }
+
+    /// Replaces the snapshot.
+    ///
+    /// # Errors
+    /// The error of the file system; the old snapshot stands.
+    pub(crate) fn save(&self, values: &Values) -> io::Result<Saved> {
+        let temporary = self.path.join(TEMPORARY);
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            // The old temporary file is gone: the next one is our own, whatever somebody had put
+            // there.
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = private().create_new(true).open(&temporary)?;
+        file.write_all(&encode(values)?)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, self.path.join(FILE))?;
+        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+        // The new snapshot stands already: if the run counted as failed, its work would be done
+        // twice.
+        Ok(synced.map_or_else(Saved::Unsynced, |()| Saved::Synced))
+    }
+}
+
+/// How well a snapshot was saved.
+#[derive(Debug)]
+pub(crate) enum Saved {
+    /// The snapshot survives a power cut.
+    Synced,
+    /// The snapshot survives the end of the process, but a power cut may bring the old one back:
+    /// the folder could not be synced.
+    Unsynced(io::Error),
+}
+
+/// Returns options for files that only their owner may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn encode(values: &Values) -> io::Result<Vec<u8>> {
+    let mut raw = BTreeMap::new();
+    for (key, json) in values {
+        raw.insert(key.to_string(), RawValue::from_string(json.to_string())?);
+    }
+    let snapshot = Snapshot {
+        version: VERSION,
+        values: raw,
+    };
+    Ok(serde_json::to_vec(&snapshot)?)
+}
+
+fn decode(bytes: &[u8]) -> Result<Values, String> {
+    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if snapshot.version != VERSION {
+        return Err(format!(
+            "it has form {}, this program reads form {VERSION}",
+            snapshot.version
+        ));
+    }
+    let pair = |(key, json): (String, Box<RawValue>)| (Arc::from(key), Arc::from(json.get()));
+    Ok(snapshot.values.into_iter().map(pair).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        let pair = |(key, json): &(&str, &str)| (Arc::from(*key), Arc::from(*json));
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_exactly() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = values(&[
+            ("a", "1"),
+            ("big", "340282366920938463463374607431768211455"),
+        ]);
+        let (state, empty) = StateDir::open(folder.path()).unwrap();
+        assert_eq!(empty, Values::new());
+        state.save(&saved).unwrap();
+        drop(state);
+        assert_eq!(StateDir::open(folder.path()).unwrap().1, saved);
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        let next = encode(&values(&[("a", "2")])).unwrap();
+        drop(state);
+        for end in 0..=next.len() {
+            fs::write(folder.path().join(TEMPORARY), &next[..end]).unwrap();
+            let (_, read) = StateDir::open(folder.path()).unwrap();
+            assert_eq!(read, values(&[("a", "1")]));
+        }
+    }
+
+    #[test]
+    fn the_state_file_is_private_and_no_link_is_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+        let mode = fs::metadata(folder.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_serves_one_watcher_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateDir::open(folder.path()).unwrap();
+        let second = StateDir::open(folder.path()).unwrap_err();
+        assert!(matches!(second, StartError::StateDirBusy { .. }));
+        drop(first);
+        StateDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        for damaged in ["", "{\"version\":1,\"val", "{\"version\":9,\"values\":{}}"] {
+            fs::write(&file, damaged).unwrap();
+            let error = StateDir::open(folder.path()).unwrap_err();
+            assert!(matches!(error, StartError::Snapshot { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn a_failed_save_leaves_the_old_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _) = StateDir::open(folder.path()).unwrap();
+        state.save(&values(&[("a", "1")])).unwrap();
+        // A folder in the way of the temporary file fails even for root.
+        fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
+        assert!(state.save(&values(&[("a", "2")])).is_err());
+        drop(state);
+        let (_, read) = StateDir::open(folder.path()).unwrap();
+        assert_eq!(read, values(&[("a", "1")]));
+    }
+}
