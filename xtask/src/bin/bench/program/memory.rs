@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{Subject, TOGETHER, by_hand, create_all, ours, runtime, start_all};
 use crate::child::{report, resident_bytes};
 
-const PROGRAMS: usize = 100_000;
+const PROGRAMS: usize = 20_000;
 
 /// What the process of its own does: prints the bytes for each program of `side`.
 pub(crate) fn child(side: &str) -> Result<()> {

@@ -102,7 +102,7 @@ pub(crate) fn suite() -> Result<Vec<Row>> {
             Goal::RatioAtLeast(GOAL_EVENTS_RATIO),
         ),
         compare(
-            "memory of one idle program, of 100,000",
+            "memory of one idle program, of 20,000",
             (bytes, "bytes"),
             GO_BYTES,
             Goal::ValueAtMost(GOAL_BYTES),
