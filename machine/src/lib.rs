@@ -9,7 +9,8 @@
 //! ```
 //! A [`Machine`] is `reduce(state, event, now) -> state + effects` and nothing else. Without features this
 //! crate is `no_std` and does no IO. Feature `tokio` adds [`driver`], the one event loop. Feature `sim` adds
-//! [`sim`], which steps a machine through a simulation from a seed.
+//! [`sim`], which steps a machine through a simulation from a seed; with both, [`driver`] has a journal in
+//! memory, for tests.
 #![no_std]
 extern crate alloc;
 #[cfg(feature = "tokio")]

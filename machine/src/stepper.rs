@@ -49,8 +49,7 @@ pub struct Step<M: Machine> {
 
 /// State, operation ids and open operations of one machine.
 pub struct Stepper<M: Machine> {
-    // `None` only while a reducer runs, because the reducer takes the state by value.
-    state: Option<M::State>,
+    state: M::State,
     /// The ids of the open operations, oldest first.
     ids: Vec<OpId>,
     /// The open operations with all data for a recovery; empty once [`Stepper::keep_ids_only`] was called.
@@ -66,7 +65,7 @@ impl<M: Machine> Stepper<M> {
     #[must_use]
     pub fn new(state: impl Into<M::State>) -> Self {
         Self {
-            state: Some(state.into()),
+            state: state.into(),
             ids: Vec::new(),
             open: Vec::new(),
             keeps_effects: true,
@@ -80,7 +79,7 @@ impl<M: Machine> Stepper<M> {
     #[must_use]
     pub fn from_snapshot(snapshot: Snapshot<M::State, M::Effect>) -> Self {
         Self {
-            state: Some(snapshot.state),
+            state: snapshot.state,
             ids: snapshot.open.iter().map(|open| open.op).collect(),
             open: snapshot.open,
             keeps_effects: true,
@@ -94,7 +93,7 @@ impl<M: Machine> Stepper<M> {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<M::State, M::Effect> {
         Snapshot {
-            state: self.state().clone(),
+            state: self.state.clone(),
             seq: self.seq,
             next_op: self.next_op,
             now_ms: self.now_ms,
@@ -103,15 +102,9 @@ impl<M: Machine> Stepper<M> {
     }
 
     /// Returns the machine's state.
-    ///
-    /// # Panics
-    /// When an earlier reducer panicked: the state is lost then.
     #[must_use]
     pub fn state(&self) -> &M::State {
-        match &self.state {
-            Some(state) => state,
-            None => unreachable!("a reducer panicked and took the state with it"),
-        }
+        &self.state
     }
 
     /// Returns the number of the last record taken in; 0 before the first.
@@ -143,7 +136,7 @@ impl<M: Machine> Stepper<M> {
     /// Returns the event that is due at `now_ms` by [`Machine::wake`].
     #[must_use]
     pub fn due(&self, now_ms: u64) -> Option<M::Event> {
-        M::wake(self.state()).and_then(|(at_ms, event)| (at_ms <= now_ms).then_some(event))
+        M::wake(&self.state).and_then(|(at_ms, event)| (at_ms <= now_ms).then_some(event))
     }
 
     /// Computes the step that `event` causes; nothing changes before [`Stepper::commit`]. Time never goes
@@ -152,7 +145,7 @@ impl<M: Machine> Stepper<M> {
     pub fn prepare(&self, event: M::Event, now_ms: u64) -> Step<M> {
         let now_ms = now_ms.max(self.now_ms);
         let mut cx = Cx::new(now_ms, self.next_op);
-        let state = M::reduce(self.state().clone(), event.clone(), &mut cx);
+        let state = M::reduce(self.state.clone(), event.clone(), &mut cx);
         let (effects, next_op) = cx.finish();
         let record = Record {
             seq: self.seq + 1,
@@ -169,7 +162,7 @@ impl<M: Machine> Stepper<M> {
 
     /// Takes a prepared step and returns its record.
     pub fn commit(&mut self, step: Step<M>) -> RecordOf<M> {
-        self.state = Some(step.state);
+        self.state = step.state;
         self.seq = step.record.seq;
         self.now_ms = step.record.now_ms;
         self.next_op = step.next_op;
@@ -187,34 +180,8 @@ impl<M: Machine> Stepper<M> {
 
     /// Takes `event` in without a check whether it is stale: for events of [`Stepper::due`].
     pub fn step_fresh(&mut self, event: M::Event, now_ms: u64) -> RecordOf<M> {
-        let mut effects = Vec::new();
-        self.advance(event.clone(), now_ms, &mut effects);
-        Record {
-            seq: self.seq,
-            now_ms: self.now_ms,
-            event,
-            effects,
-        }
-    }
-
-    /// Works like [`Stepper::step_fresh`], for callers that keep no record. Replaces the content of
-    /// `effects`.
-    pub(crate) fn advance(
-        &mut self,
-        event: M::Event,
-        now_ms: u64,
-        effects: &mut Vec<(OpId, M::Effect)>,
-    ) {
-        let Some(state) = self.state.take() else {
-            unreachable!("a reducer panicked and took the state with it")
-        };
-        let completed = M::completes(&event);
-        self.now_ms = now_ms.max(self.now_ms);
-        let mut cx = Cx::reusing(self.now_ms, self.next_op, core::mem::take(effects));
-        self.state = Some(M::reduce(state, event, &mut cx));
-        (*effects, self.next_op) = cx.finish();
-        self.seq += 1;
-        self.settle(completed, effects);
+        let step = self.prepare(event, now_ms);
+        self.commit(step)
     }
 
     /// Forgets the recovery data of open operations and returns it, for a driver that recovers them itself.
@@ -222,13 +189,6 @@ impl<M: Machine> Stepper<M> {
     pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOp<M::Effect>> {
         self.keeps_effects = false;
         core::mem::take(&mut self.open)
-    }
-
-    /// Frees the memory that only a busy machine needs.
-    pub fn shrink(&mut self) {
-        if self.open.is_empty() {
-            self.open = Vec::new();
-        }
     }
 
     fn settle(&mut self, completed: Option<OpId>, effects: &[(OpId, M::Effect)]) {

@@ -34,7 +34,7 @@ struct Script {
 }
 
 impl FakeHandler {
-    /// Returns a handler whose effects all succeed at once and that remembers nothing: for benchmarks.
+    /// Returns a handler whose effects all succeed at once and that remembers nothing.
     #[must_use]
     pub fn instant() -> Self {
         Self {

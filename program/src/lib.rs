@@ -12,31 +12,34 @@
 //! # #[cfg(all(feature = "fake", feature = "tokio"))]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # use std::sync::Arc;
-//! # use hersh_machine::driver::NoJournal;
+//! # use hersh_machine::driver::{Config, MemoryJournal, SystemClock};
 //! # use hersh_program::*;
 //! # let id = ProgramId::parse("counter")?;
 //! # let source = Source {
 //! #     build: BuildId::parse("build-0123456789ab")?,
 //! #     manifest: Arc::new(Manifest::default()),
 //! # };
-//! # let (seed, handler, journal) = (7, Arc::new(FakeHandler::instant()), NoJournal);
-//! # let (created, records) = (Program::new(id.clone(), source.clone(), seed), Vec::new());
+//! # let (seed, handler, journal) = (7, Arc::new(FakeHandler::instant()), MemoryJournal::default());
+//! # let config = Config::default();
 //! let program = Program::new(id, source, seed);
-//! let supervisor = Supervisor::spawn(program, handler.clone(), journal);
+//! let stepper = ProgramStepper::new(program.clone());
+//! let supervisor = Supervisor::run(stepper, handler.clone(), journal.clone(), SystemClock, config);
 //! supervisor.call(Event::UserStartRequested).await?; // durable and answered: now Building
-//! let program = supervisor.settled().await; // Ready, or Error with its cause
-//! println!("{}", program.state.name());
+//! let ready = supervisor.settled().await; // Ready, or Error with its cause
+//! println!("{}", ready.state.name());
 //!
 //! // What the host observes:
 //! # let container = ContainerId::parse("0123456789ab")?;
 //! # let exit = Exit { reason: ExitReason::Code(0), logs: Vec::new() };
 //! let instance = InstanceNumber(1);
 //! supervisor.send(Event::RuntimeExited { instance, container, exit })?;
+//! # supervisor.stop();
+//! # supervisor.stopped().await;
 //!
 //! // After a restart of the host:
-//! let mut stepper = ProgramStepper::new(created);
-//! stepper.fold(records)?;
-//! let supervisor = Supervisor::resume(stepper, handler, journal);
+//! let mut stepper = ProgramStepper::new(program);
+//! stepper.fold(journal.records())?;
+//! let supervisor = Supervisor::run(stepper, handler, journal, SystemClock, config);
 //! # Ok(())
 //! # }
 //! # #[cfg(all(feature = "fake", feature = "tokio"))]

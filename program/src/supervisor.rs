@@ -1,17 +1,15 @@
 //! A supervisor: it runs one program's machine, journal and effects on tokio.
 //!
 //! ```text
-//! spawn or resume ──► call(UserStartRequested) ──► journal ──► answered, Building
-//!                                                        └──► EffectHandler ──► ... Ready
+//! run ──► call(UserStartRequested) ──► journal ──► answered, Building
+//!                                            └──► EffectHandler ──► ... Ready
 //! ```
 
 use alloc::{boxed::Box, sync::Arc};
 
 use hersh_machine::{
     RecordOf, Snapshot, Stepper,
-    driver::{
-        self, CallError, Clock, Config, Driver, Handle, Journal, Right, SendError, SystemClock,
-    },
+    driver::{self, CallError, Clock, Config, Driver, Handle, Journal, Right, SendError},
 };
 
 use crate::{
@@ -57,38 +55,9 @@ impl Clone for Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the supervisor of a new program as a task of the current tokio runtime.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn spawn<H, J>(program: Program, handler: Arc<H>, journal: J) -> Self
-    where
-        H: EffectHandler,
-        J: Journal<Lifecycle>,
-    {
-        Self::run(
-            Stepper::new(program),
-            handler,
-            journal,
-            SystemClock,
-            Config::default(),
-        )
-    }
-
-    /// Starts the supervisor of a program again after a restart of the host. `stepper` is the fold of the
-    /// program's journal. The program is told of the restart first; then its open operations are recovered.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn resume<H, J>(stepper: ProgramStepper, handler: Arc<H>, journal: J) -> Self
-    where
-        H: EffectHandler,
-        J: Journal<Lifecycle>,
-    {
-        Self::run(stepper, handler, journal, SystemClock, Config::default())
-    }
-
-    /// Works like [`Supervisor::spawn`] and [`Supervisor::resume`], with the caller's own clock and bounds.
+    /// Starts the supervisor of a program as a task of the current tokio runtime. `stepper` is a new
+    /// program's, or after a restart of the host the fold of the program's journal. Then the program is told
+    /// of the restart first, and its open operations are recovered after that.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -226,7 +195,7 @@ impl Supervisor {
     }
 
     /// Ends the supervisor and leaves the program as it is: instances go on running, and open operations are
-    /// recovered by [`Supervisor::resume`].
+    /// recovered when a supervisor is started from the fold of the journal.
     pub fn stop(&self) {
         self.handle.stop();
     }

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use common::{Walk, end_of, host_started, id, program, program_with};
 use hersh_machine::{
     Capacity, Stepper,
-    driver::{Config, NoJournal, SendError, TokioClock},
+    driver::{Config, MemoryJournal, SendError, SystemClock, TokioClock},
     sim::Faults,
 };
 use hersh_program::{
@@ -43,7 +43,7 @@ fn supervise(program: Program, handler: &Arc<FakeHandler>) -> Supervisor {
     Supervisor::run(
         stepper,
         Arc::clone(handler),
-        NoJournal,
+        MemoryJournal::default(),
         clock,
         Config::default(),
     )
@@ -217,7 +217,8 @@ async fn a_full_queue_blocks_neither_the_loop_nor_the_sender() {
         ..Config::default()
     };
     let clock = TokioClock::starting_at(common::NOW_MS);
-    let supervisor = Supervisor::run(Stepper::new(program()), handler, NoJournal, clock, config);
+    let (stepper, journal) = (Stepper::new(program()), MemoryJournal::default());
+    let supervisor = Supervisor::run(stepper, handler, journal, clock, config);
     supervisor.send(Event::UserStartRequested).unwrap();
     let full = supervisor.send(Event::UserStopRequested);
     assert!(matches!(
@@ -240,7 +241,9 @@ fn sending_while_it_ends_is_an_error_and_never_a_panic() {
     runtime.block_on(async {
         for round in 0..200 {
             let handler = Arc::new(FakeHandler::instant());
-            let supervisor = Supervisor::spawn(program(), handler, NoJournal);
+            let (stepper, journal) = (Stepper::new(program()), MemoryJournal::default());
+            let config = Config::default();
+            let supervisor = Supervisor::run(stepper, handler, journal, SystemClock, config);
             let sender = tokio::spawn({
                 let supervisor = supervisor.clone();
                 async move {

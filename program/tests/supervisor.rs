@@ -9,15 +9,14 @@
 
 mod common;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use common::{NOW_MS, host_started, id, image, program, program_with};
 use hersh_machine::{
     OpId, Stepper,
-    driver::{Cancel, Config, Journal, JournalError, NoJournal, Recovery, TokioClock},
+    driver::{
+        Cancel, Config, Journal, JournalError, MemoryJournal, Recovery, SystemClock, TokioClock,
+    },
     sim::Faults,
 };
 use hersh_program::{
@@ -31,24 +30,12 @@ use proptest::prelude::*;
 const FIRST: InstanceNumber = InstanceNumber(1);
 
 /// A journal in memory, which a crash leaves behind.
-#[derive(Clone, Default)]
-struct Book(Arc<Mutex<Vec<ProgramRecord>>>);
+type Book = MemoryJournal<Lifecycle>;
 
-impl Book {
-    fn fold(&self) -> ProgramStepper {
-        let mut stepper = ProgramStepper::new(program());
-        stepper
-            .fold(self.0.lock().unwrap().iter().cloned())
-            .unwrap();
-        stepper
-    }
-}
-
-impl Journal<Lifecycle> for Book {
-    async fn append(&mut self, record: &ProgramRecord) -> Result<(), JournalError> {
-        self.0.lock().unwrap().push(record.clone());
-        Ok(())
-    }
+fn fold(book: &Book) -> ProgramStepper {
+    let mut stepper = ProgramStepper::new(program());
+    stepper.fold(book.records()).unwrap();
+    stepper
 }
 
 struct BrokenBook;
@@ -93,7 +80,13 @@ async fn reach(supervisor: &Supervisor, name: &str) -> Program {
 #[tokio::test]
 async fn a_program_goes_through_its_life() {
     let handler = Arc::new(FakeHandler::instant());
-    let supervisor = Supervisor::spawn(program(), Arc::clone(&handler), NoJournal);
+    let supervisor = Supervisor::run(
+        Stepper::new(program()),
+        Arc::clone(&handler),
+        Book::default(),
+        SystemClock,
+        Config::default(),
+    );
     let mut states = supervisor.subscribe();
     let first = states.generation();
     supervisor.call(Event::UserStartRequested).await.unwrap();
@@ -150,7 +143,7 @@ async fn crash_in(state: &str, wish: Option<Event>) -> (Arc<FakeHandler>, Superv
     let before = reach(&supervisor, state).await;
     supervisor.stop();
     supervisor.stopped().await;
-    let resumed = run(book.fold(), &handler, book.clone());
+    let resumed = run(fold(&book), &handler, book.clone());
     assert_eq!(resumed.state().state, before.state);
     (handler, resumed, before)
 }
@@ -202,7 +195,7 @@ async fn a_program_that_died_with_the_host_is_settled() {
     supervisor.stop();
     supervisor.stopped().await;
     handler.with_world(|world| world.lose_instances(&id()));
-    let resumed = run(book.fold(), &handler, book.clone());
+    let resumed = run(fold(&book), &handler, book.clone());
     let program = reach(&resumed, "error").await;
     assert!(matches!(&program.state, State::Error(held) if *held.cause == Cause::Vanished));
     // The policy starts it again.
@@ -220,11 +213,11 @@ async fn a_program_at_rest_costs_no_record_on_a_host_start() {
     supervisor.settled().await;
     supervisor.stop();
     supervisor.stopped().await;
-    let records = book.0.lock().unwrap().len();
-    let resumed = Supervisor::resume(book.fold(), handler, book.clone());
+    let records = book.records().len();
+    let resumed = run(fold(&book), &handler, book.clone());
     common::pass(Duration::from_secs(1)).await;
     assert_eq!(resumed.state().state.name(), "stopped");
-    assert_eq!(book.0.lock().unwrap().len(), records);
+    assert_eq!(book.records().len(), records);
 }
 
 /// A handler that knows what became of its operations.
@@ -289,7 +282,8 @@ async fn a_handler_may_know_what_became_of_an_operation() {
     stepper.step(folders, NOW_MS).unwrap();
     let clock = TokioClock::starting_at(NOW_MS);
     let handler = Arc::new(Knowing);
-    let supervisor = Supervisor::run(stepper, handler, NoJournal, clock, Config::default());
+    let (book, config) = (Book::default(), Config::default());
+    let supervisor = Supervisor::run(stepper, handler, book, clock, config);
     let program = reach(&supervisor, "error").await;
     assert_eq!(program.image, Some(image('b')));
     assert!(matches!(&program.state, State::Error(held) if *held.cause == Cause::HostRestarted));
@@ -297,8 +291,10 @@ async fn a_handler_may_know_what_became_of_an_operation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_handler_is_an_error_of_its_program() {
-    let program = program_with(RestartPolicy::Never);
-    let supervisor = Supervisor::spawn(program, Arc::new(Knowing), NoJournal);
+    let stepper = Stepper::new(program_with(RestartPolicy::Never));
+    let clock = TokioClock::starting_at(NOW_MS);
+    let (book, config) = (Book::default(), Config::default());
+    let supervisor = Supervisor::run(stepper, Arc::new(Knowing), book, clock, config);
     supervisor.call(Event::UserStartRequested).await.unwrap();
     let program = reach(&supervisor, "error").await;
     let State::Error(failed) = program.state else {
@@ -340,7 +336,7 @@ async fn storm(seed: u64, faults_of_seed: Faults, acts: Vec<u8>) {
             6 => {
                 supervisor.stop();
                 supervisor.stopped().await;
-                supervisor = run(book.fold(), &handler, book.clone());
+                supervisor = run(fold(&book), &handler, book.clone());
                 handler.connect(id(), supervisor.clone());
                 continue;
             }
@@ -374,7 +370,7 @@ async fn storm(seed: u64, faults_of_seed: Faults, acts: Vec<u8>) {
     .await
     .expect("settled within an hour beside the time in the queue");
     assert_eq!(supervisor.state().state, State::Removed);
-    assert_eq!(book.fold().state().state, State::Removed);
+    assert_eq!(fold(&book).state().state, State::Removed);
 }
 
 fn rests(program: &Program) -> bool {

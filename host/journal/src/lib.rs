@@ -24,6 +24,7 @@ mod home;
 mod metrics;
 #[cfg(any(test, feature = "testkit"))]
 mod probed;
+mod program_records;
 mod programs;
 mod reserve;
 mod retention;
@@ -40,9 +41,10 @@ pub use home::Home;
 pub use metrics::JournalMetrics;
 #[cfg(any(test, feature = "testkit"))]
 pub use probed::{CommitPoint, Verdict};
+pub use program_records::ProgramRecords;
 pub use programs::Page;
 pub use reserve::Purpose;
-pub use retention::{IDEMPOTENCY_MS, RECORDS_MAX, SNAPSHOT_EVERY};
+pub use retention::IDEMPOTENCY_MS;
 
 use std::{
     path::Path,

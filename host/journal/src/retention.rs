@@ -12,12 +12,12 @@ use rusqlite::{Connection, params};
 use super::{Journal, JournalError, ProgramRow, fold, to_json};
 
 /// The most records of one program; older ones remain only in its snapshot.
-pub const RECORDS_MAX: u64 = 1_000;
+pub(super) const RECORDS_MAX: u64 = 1_000;
 /// The most bytes (as text) of one program's records; records newer than its snapshot always stay. All
 /// programs share the journal's disk, and one record may hold a manifest of half a megabyte.
 pub(super) const RECORDS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How many records come between two snapshots of a program: the most that a start has to fold.
-pub const SNAPSHOT_EVERY: u64 = 100;
+pub(super) const SNAPSHOT_EVERY: u64 = 100;
 /// The most rows of the audit log about changes; the newest stay.
 pub(super) const AUDIT_ROWS_MAX: u64 = 500_000;
 /// The most of these rows for one user: a user who makes many changes pushes out only its own rows.

@@ -16,6 +16,7 @@ pub struct Cancel {
 
 impl Cancel {
     /// Returns a token that is never cancelled: for tests of handlers.
+    #[cfg(feature = "sim")]
     #[must_use]
     pub fn never() -> Self {
         CancelCell::token(&Arc::default(), OpId(1))

@@ -30,10 +30,6 @@ pub type Right = Arc<dyn Any + Send + Sync>;
 
 /// Makes the records of a machine durable.
 pub trait Journal<M: Machine>: Send + 'static {
-    /// Whether `append` stores anything. It is false only for a journal whose `append` does nothing and never
-    /// fails: the driver then skips the work for durability.
-    const DURABLE: bool = true;
-
     /// Stores `record` so that it survives a crash of the host. Ends within a bounded time.
     ///
     /// # Errors
@@ -62,22 +58,5 @@ pub trait Journal<M: Machine>: Send + 'static {
     /// machine waits meanwhile.
     fn stored(&mut self, state: &M::State) {
         let _ = state;
-    }
-}
-
-/// A journal that stores nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoJournal;
-
-impl<M> Journal<M> for NoJournal
-where
-    M: Machine,
-    M::Event: Sync,
-    M::Effect: Sync,
-{
-    const DURABLE: bool = false;
-
-    async fn append(&mut self, _record: &RecordOf<M>) -> Result<(), JournalError> {
-        Ok(())
     }
 }

@@ -26,6 +26,8 @@ mod clock;
 mod engine;
 mod handle;
 mod journal;
+#[cfg(feature = "sim")]
+mod memory;
 mod runner;
 mod shared;
 
@@ -37,7 +39,9 @@ pub use answer::{Answer, CallError, SendError};
 pub use cancel::Cancel;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use handle::{Handle, Subscription};
-pub use journal::{Journal, JournalError, NoJournal, Right};
+pub use journal::{Journal, JournalError, Right};
+#[cfg(feature = "sim")]
+pub use memory::MemoryJournal;
 
 use crate::{Capacity, Machine, OpId, Stepper};
 
@@ -168,15 +172,5 @@ where
     pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
         let (engine, handle) = engine::Engine::new(self);
         (handle, engine)
-    }
-
-    /// Runs the loop as a task of the current tokio runtime.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn spawn(self) -> Handle<M> {
-        let (handle, run) = self.start();
-        tokio::spawn(run);
-        handle
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hersh_machine::{
     OpId,
-    driver::{Cancel, Config, NoJournal},
+    driver::{Cancel, Config, MemoryJournal},
 };
 use tokio::time::Instant;
 
@@ -77,7 +77,7 @@ async fn an_effect_that_ignores_its_cancellation_is_dropped() {
             cancel_grace: Duration::from_secs(7),
             ..Config::default()
         };
-        let desk = spawn_with(&clerk, NoJournal, config);
+        let desk = spawn_with(&clerk, MemoryJournal::default(), config);
         desk.call(ask(deaf)).await.unwrap();
         diary(&clerk, 1).await;
         let before = Instant::now();
@@ -194,7 +194,7 @@ async fn too_many_waiting_effects_close_the_mailbox_until_they_ran() {
         ..Config::default()
     };
     config.capacity.user = 4;
-    let desk = spawn_with(&clerk, NoJournal, config);
+    let desk = spawn_with(&clerk, MemoryJournal::default(), config);
     for job in ["gate", "a", "b"] {
         desk.call(ask(job)).await.unwrap();
     }

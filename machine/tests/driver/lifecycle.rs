@@ -11,13 +11,13 @@ use std::{
 use hersh_machine::{
     Capacity, Stepper,
     driver::{
-        CallError, Clock, Config, Driver, Handle, NoJournal, SendError, SystemClock, TokioClock,
+        CallError, Clock, Config, Driver, Handle, MemoryJournal, SendError, SystemClock, TokioClock,
     },
 };
 
 use crate::{
     common::{Desk, Effect, Event, JOB_MS, Office, ask, pass},
-    scene::{Clerk, diary, log, spawn, spawn_with},
+    scene::{Clerk, diary, log, spawn, spawn_with, start},
 };
 
 fn note(text: &str) -> Event {
@@ -37,7 +37,7 @@ async fn a_full_lane_hands_the_event_back() {
         ..Config::default()
     };
     // Spawned and not yet run: nothing is taken from the mailbox.
-    let desk = spawn_with(&clerk, NoJournal, config);
+    let desk = spawn_with(&clerk, MemoryJournal::default(), config);
     let late = || Event::Late(hersh_machine::OpId(1));
     for event in [Event::Refuse, note("n"), late()] {
         desk.send(event.clone()).unwrap();
@@ -136,7 +136,7 @@ async fn a_dropped_loop_is_a_stopped_one() {
     let driver = Driver::new(
         Stepper::<Office>::new(Desk::default()),
         Clerk::new(),
-        NoJournal,
+        MemoryJournal::default(),
     );
     let (desk, run) = driver.start();
     desk.send(Event::Refuse).unwrap();
@@ -202,8 +202,8 @@ impl Clock for Jumpy {
 
 fn spawn_at(now_ms: u64, stepper: Stepper<Office>) -> (Jumpy, Handle<Office>) {
     let clock = Jumpy(Arc::new(AtomicU64::new(now_ms)));
-    let driver = Driver::new(stepper, Clerk::new(), NoJournal);
-    (clock.clone(), driver.with_clock(clock).spawn())
+    let driver = Driver::new(stepper, Clerk::new(), MemoryJournal::default());
+    (clock.clone(), start(driver.with_clock(clock)))
 }
 
 #[tokio::test(start_paused = true)]

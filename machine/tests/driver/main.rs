@@ -1,5 +1,5 @@
 //! The driver under paused time: order, cancellation, bounds, durability, recovery.
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "sim", feature = "tokio"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_machine::{
     OpId, Stepper,
-    driver::{Config, NoJournal},
+    driver::{Config, MemoryJournal},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ fn crashed(jobs: &[&str]) -> Stepper<Office> {
 }
 
 fn back(stepper: Stepper<Office>, clerk: &Arc<Clerk>) -> hersh_machine::driver::Handle<Office> {
-    resume(stepper, clerk, NoJournal, Config::default())
+    resume(stepper, clerk, MemoryJournal::default(), Config::default())
 }
 
 #[tokio::test(start_paused = true)]

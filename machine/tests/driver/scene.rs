@@ -7,7 +7,10 @@ use std::{
 
 use hersh_machine::{
     OpId, Stepper,
-    driver::{Cancel, Config, Driver, Handle, Handler, Journal, NoJournal, Recovery, TokioClock},
+    driver::{
+        Cancel, Clock, Config, Driver, Handle, Handler, Journal, MemoryJournal, Recovery,
+        TokioClock,
+    },
 };
 use tokio::sync::Semaphore;
 
@@ -108,7 +111,7 @@ impl Handler<Office> for Clerk {
 }
 
 pub(crate) fn spawn(clerk: &Arc<Clerk>) -> Handle<Office> {
-    spawn_with(clerk, NoJournal, Config::default())
+    spawn_with(clerk, MemoryJournal::default(), Config::default())
 }
 
 pub(crate) fn spawn_with(
@@ -125,10 +128,19 @@ pub(crate) fn resume(
     journal: impl Journal<Office>,
     config: Config,
 ) -> Handle<Office> {
-    Driver::new(stepper, Arc::clone(clerk), journal)
+    let driver = Driver::new(stepper, Arc::clone(clerk), journal)
         .with_clock(TokioClock::starting_at(START_MS))
-        .with_config(config)
-        .spawn()
+        .with_config(config);
+    start(driver)
+}
+
+/// Runs the loop of `driver` as a task.
+pub(crate) fn start(
+    driver: Driver<Office, Clerk, impl Journal<Office>, impl Clock>,
+) -> Handle<Office> {
+    let (handle, run) = driver.start();
+    tokio::spawn(run);
+    handle
 }
 
 /// Waits until the log of the desk has `length` entries, and returns it.

@@ -109,13 +109,16 @@ const OURS: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// Libraries that belong to one crate. `axum` also serves `hersh` and the benchmarks, each behind
-/// a feature.
+/// Libraries that belong to one crate.
 const ONLY_IN: [(&str, &str); 3] = [
     ("axum", "hersh-host"),
     ("bollard", "hersh-docker"),
     ("rusqlite", "hersh-journal"),
 ];
+
+/// Who else may use one of them, behind a feature: `hersh`, and the benchmarks, which compare with it.
+const BEHIND_FEATURE: [(&str, &str); 3] =
+    [("hersh", "axum"), ("xtask", "axum"), ("xtask", "rusqlite")];
 
 /// Checks what `cargo metadata --no-deps` says.
 pub(super) fn check(metadata: &Value, findings: &mut Vec<Finding>) {
@@ -200,8 +203,7 @@ fn check_only_in(package: &Value, report: &mut impl FnMut(&'static str, String))
     let name = text(package, "name");
     for dependency in list(package, "dependencies").filter(|d| text(d, "kind") != "dev") {
         let used = text(dependency, "name");
-        let behind_feature =
-            ["hersh", "xtask"].contains(&name) && used == "axum" && flag(dependency, "optional");
+        let behind_feature = BEHIND_FEATURE.contains(&(name, used)) && flag(dependency, "optional");
         let owner = ONLY_IN.iter().find(|(library, _)| *library == used);
         if let Some((_, owner)) = owner
             && name != *owner
@@ -323,5 +325,8 @@ mod tests {
             broken("hersh-host", &json!({"name": "rusqlite"})),
             ["direction"]
         );
+        let optional = json!({"name": "rusqlite", "optional": true});
+        assert!(broken("xtask", &optional).is_empty());
+        assert_eq!(broken("hersh", &optional), ["direction"]);
     }
 }

@@ -1,7 +1,11 @@
 //! Histories stay bounded, and no crash on the way shows.
 
+use hersh_machine::driver::Journal as _;
+
 use super::*;
-use crate::retention::{AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_PER_USER_MAX};
+use crate::retention::{
+    AUDIT_REPEATS_PER_USER_MAX, AUDIT_ROWS_PER_USER_MAX, RECORDS_MAX, SNAPSHOT_EVERY,
+};
 
 /// A program's life without a host: what an eager user does, as records.
 struct Life {
@@ -31,6 +35,52 @@ impl Life {
 fn numbers(journal: &Journal, row: ProgramRow) -> Vec<u64> {
     let records = journal.records(row, 0, usize::MAX).unwrap();
     records.iter().map(|record| record.seq).collect()
+}
+
+#[tokio::test]
+async fn a_long_history_stays_bounded_and_folds_to_the_same_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let row = journal.create("admin", 0, &program("a")).await.unwrap();
+    let mut life = Life::new("a");
+    let mut appending = ProgramRecords::new(journal.clone(), row, 0);
+    let mut most = 0;
+    for _ in 0..RECORDS_MAX + 3 * SNAPSHOT_EVERY / 2 {
+        appending.append(&life.next()).await.unwrap();
+        if life.stepper.seq().is_multiple_of(SNAPSHOT_EVERY / 4) {
+            most = most.max(numbers(&journal, row).len() as u64);
+        }
+    }
+    assert!(
+        most > RECORDS_MAX - SNAPSHOT_EVERY && most <= RECORDS_MAX,
+        "{most}"
+    );
+    let kept = numbers(&journal, row);
+    let last = life.stepper.seq();
+    assert_eq!(
+        kept,
+        (last + 1 - kept.len() as u64..=last).collect::<Vec<_>>()
+    );
+    // A caller who asks for older events than there are gets the oldest kept.
+    assert_eq!(journal.records(row, 3, 1).unwrap()[0].seq, kept[0]);
+
+    let stored = open(folder.path()).load().unwrap().remove(0);
+    assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+    assert_eq!(stored.last_event_ms, life.now_ms);
+    assert!(
+        last - stored.snapshot_seq < SNAPSHOT_EVERY,
+        "{}",
+        stored.snapshot_seq
+    );
+    // The next host goes on where this one was.
+    let mut next = ProgramRecords::new(journal.clone(), row, stored.snapshot_seq);
+    for _ in 0..SNAPSHOT_EVERY {
+        next.append(&life.next()).await.unwrap();
+    }
+    assert!(numbers(&journal, row).len() as u64 <= RECORDS_MAX);
+    let stored = journal.load().unwrap().remove(0);
+    assert_eq!(stored.stepper.snapshot(), life.stepper.snapshot());
+    assert!(stored.snapshot_seq > last);
 }
 
 #[tokio::test]

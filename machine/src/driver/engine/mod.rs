@@ -22,7 +22,7 @@ use super::{
     runner::Runner,
     shared::{Queued, Reply, Shared},
 };
-use crate::{Machine, Mailbox, OpId, Stepper};
+use crate::{Machine, Mailbox, RecordOf, Stepper};
 
 /// The number of steps between two pauses that let other tasks run.
 const STEPS_PER_TURN: u32 = 256;
@@ -36,8 +36,6 @@ pub(super) struct Engine<M: Machine, H, J, C> {
     pub(super) stepper: Stepper<M>,
     pub(super) shared: Arc<Shared<M>>,
     pub(super) runner: Runner<M, H>,
-    /// The effects of the current step. The vector is kept for its memory.
-    pub(super) effects: Vec<(OpId, M::Effect)>,
     /// Events fetched from the mailbox under one lock.
     pub(super) batch: Mailbox<Queued<M>>,
     /// An outcome that came while a record was being stored.
@@ -115,7 +113,6 @@ where
         let engine = Self {
             runner: Runner::new(driver.handler, driver.stepper.keep_ids_only()),
             stepper: driver.stepper,
-            effects: Vec::new(),
             shared,
             batch: Mailbox::new(driver.config.capacity),
             outcome: None,
@@ -206,8 +203,6 @@ where
         drop(core);
         self.batch.shrink();
         self.runner.shrink();
-        self.stepper.shrink();
-        self.effects = Vec::new();
         // A stop request sets the flag, then takes the waker. One that came before the waker was stored
         // woke nobody, so check the flag again: otherwise the loop would sleep through it.
         self.shared.stop_asked.load(Ordering::Acquire)
@@ -246,34 +241,27 @@ where
         }
     }
 
-    /// Processes one event. With a durable journal, the step takes effect only after its record is stored.
+    /// Begins to process one event. Its step takes effect only after its record is stored.
     fn take(&mut self, queued: Queued<M>) {
         let Queued {
             event,
             reply,
             right,
         } = queued;
-        if J::DURABLE {
-            let step = self.stepper.prepare(event, self.time.now_ms());
-            self.storing.begin(step, reply, right);
-        } else {
-            let completed = M::completes(&event);
-            let now_ms = self.time.now_ms();
-            self.stepper.advance(event, now_ms, &mut self.effects);
-            self.follow(completed, reply);
-        }
+        let step = self.stepper.prepare(event, self.time.now_ms());
+        self.storing.begin(step, reply, right);
     }
 
-    /// Follows up a step: hands over its effects, then answers the caller.
-    pub(super) fn follow(&mut self, completed: Option<OpId>, reply: Option<Reply<M>>) {
+    /// Follows up the step that `record` tells of: hands over its effects, then answers the caller.
+    pub(super) fn follow(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
         self.unpublished = true;
         // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run
         // and delay the next effect.
-        if let Some(op) = completed {
+        if let Some(op) = M::completes(&record.event) {
             self.runner.cancel(op, self.config.cancel_grace);
         }
         let mut replies = Vec::new();
-        for (op, effect) in self.effects.drain(..) {
+        for (op, effect) in record.effects {
             self.runner_woken = true;
             if M::is_reply(&effect) {
                 replies.push(effect);
@@ -285,9 +273,11 @@ where
         }
         if let Some(reply) = reply {
             self.publish();
-            let seq = self.stepper.seq();
             // If the caller has gone away, nobody needs the answer.
-            drop(reply.send(Ok(Answer { seq, replies })));
+            drop(reply.send(Ok(Answer {
+                seq: record.seq,
+                replies,
+            })));
         }
     }
 

@@ -139,8 +139,7 @@ where
                 let record = self.stepper.commit(step);
                 journal.stored(self.stepper.state());
                 self.storing = Storing::idle(journal);
-                self.effects = record.effects;
-                self.follow(M::completes(&record.event), reply);
+                self.follow(record, reply);
             }
             (Err(error), Some(reply)) => {
                 self.storing.journal = Some(journal);

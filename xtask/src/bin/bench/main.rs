@@ -1,8 +1,9 @@
 //! Benchmarks: `cargo xtask bench SUITE [PART] [--json]`.
 //!
 //! Each figure is the median of at least five runs. Peers are measured in the same run, turn by
-//! turn with ours, so that a noisy moment hits all; figures of the earlier implementation are
-//! printed beside them as a reference and say so.
+//! turn with ours, so that a noisy moment hits all, and goals are bounds on a figure or on the ratio to
+//! such a peer. Figures of the earlier implementation, from another machine, are printed beside them as a
+//! reference and say so; no goal rests on them.
 
 mod child;
 mod host;
@@ -22,7 +23,7 @@ const USAGE: &str = "usage: cargo xtask bench SUITE [PART] [--json]
 suites:
   host      the host; parts: api, and proxy against nginx and HAProxy (scripts/bench installs
             them)
-  program   the lifecycle machine in memory
+  program   supervisors with the durable journal, against a loop by hand
   start     deploy of a built image to Ready, against docker run (scripts/bench start runs it)
   watcher   the reactive framework; parts: messages, round-trip, idle, growth,
             flow, journal, api";

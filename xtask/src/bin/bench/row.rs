@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) value: f64,
     /// Of `value` and `peer_value`.
     pub(crate) unit: &'static str,
-    /// What it is held against. "reference" in the name: a figure from another machine.
+    /// What it is held against. "reference" in the name: a figure from another machine, and no goal.
     pub(crate) peer: &'static str,
     /// The peer's figure.
     pub(crate) peer_value: f64,

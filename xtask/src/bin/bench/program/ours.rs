@@ -1,11 +1,17 @@
-//! Our side: a supervisor whose effects end at once.
+//! Our side: a supervisor with the journal of a host, whose effects end at once.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
-use hersh_machine::driver::NoJournal;
+use anyhow::{Result, ensure};
+use hersh_journal::{JOURNAL_FILE, Journal, ProgramRecords};
+use hersh_machine::driver::{Config, SystemClock};
 use hersh_program::{
     BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, InstanceNumber,
-    Instances, Manifest, Observed, ProgramId, Source, Started, State, Supervisor, Task,
+    Instances, Manifest, Observed, ProgramId, ProgramStepper, Source, Started, State, Supervisor,
+    Task,
 };
 
 use super::Subject;
@@ -37,45 +43,39 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared {
 });
 
 impl Subject for Program {
-    #[allow(clippy::expect_used, reason = "a number makes a valid id")]
-    fn create(number: usize) -> Self {
-        let id = ProgramId::parse(&format!("program-{number}")).expect("a program id");
+    type Journal = Journal;
+
+    fn open(folder: &Path) -> Result<Journal> {
+        Ok(Journal::open_with_reserve(&folder.join(JOURNAL_FILE))?)
+    }
+
+    async fn create(journal: &Journal, number: usize) -> Result<Self> {
+        let id = ProgramId::parse(&format!("program-{number}"))?;
         let program = hersh_program::Program::new(id, SHARED.source.clone(), number as u64);
-        Self(Supervisor::spawn(
-            program,
+        let row = journal.create("admin", 0, &program).await?;
+        Ok(Self(Supervisor::run(
+            ProgramStepper::new(program),
             Arc::clone(&SHARED.handler),
-            NoJournal,
-        ))
+            ProgramRecords::new(journal.clone(), row, 0),
+            SystemClock,
+            Config::default(),
+        )))
     }
 
-    #[allow(clippy::expect_used, reason = "a lost command would measure nothing")]
-    fn ask_start(&self) {
-        self.0
-            .send(Event::UserStartRequested)
-            .expect("room for a command");
+    async fn start(&self) -> Result<()> {
+        self.0.call(Event::UserStartRequested).await?;
+        let program = self.0.settled().await;
+        let is_ready = matches!(program.state, State::Ready(_));
+        ensure!(is_ready, "the program is {}", program.state.name());
+        Ok(())
     }
 
-    #[allow(clippy::expect_used, reason = "a lost command would measure nothing")]
-    fn ask_stop(&self) {
-        self.0
-            .send(Event::UserStopRequested)
-            .expect("room for a command");
-    }
-
-    async fn reach(&self, ready: bool) {
-        let reached = |program: &hersh_program::Program| match program.state {
-            State::Ready { .. } => ready,
-            State::Stopped { .. } => !ready,
-            State::Created
-            | State::Building { .. }
-            | State::Starting { .. }
-            | State::Stopping { .. }
-            | State::Error { .. }
-            | State::Removed => false,
-        };
-        if !self.0.with_state(reached) {
-            self.0.until(reached).await;
-        }
+    async fn stop(&self) -> Result<()> {
+        self.0.call(Event::UserStopRequested).await?;
+        let program = self.0.settled().await;
+        let is_stopped = matches!(program.state, State::Stopped(_));
+        ensure!(is_stopped, "the program is {}", program.state.name());
+        Ok(())
     }
 }
 

@@ -10,12 +10,14 @@
 //! api          wrk ──► WatcherAPI
 //! ```
 //! Peers: the same by hand on tokio (the floor: no commit, no state that others can see, no stop
-//! that is decided while a run is in progress), and kameo, an actor library. Figures of the
-//! earlier implementation in Go are from another machine.
+//! that is decided while a run is in progress), and kameo, an actor library. Goals are ratios to what is
+//! measured in the same run. Figures of the earlier implementation in Go are from another machine: they
+//! are printed for reference, and nothing is decided by them.
 
 mod actor;
 mod api;
 mod bare;
+mod bare_flow;
 mod flood;
 mod flow;
 mod growth;
@@ -32,6 +34,7 @@ use crate::row::Row;
 
 const SUITE: &str = "watcher";
 const GO: &str = "Go (reference)";
+const BARE: &str = "bare tokio loop";
 
 /// A part of the suite: its name, and what takes its rows.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
