@@ -67,7 +67,7 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Cancels the operations in progress for these instances and waits for their end. Then stops and
     /// removes the instances. For all instances, also cancels a build of the program. `grace` is the time
-    /// from the stop signal to the kill.
+    /// from the stop signal to the kill; a stop waits no longer than the instances run.
     ///
     /// # Errors
     /// [`StopError`] when a part of these instances may still be there.
@@ -98,10 +98,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`EVENT_QUEUE`] unread events and then waits for the reader.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
 
-    /// Calls `tell` for each instance as soon as it is reported dead. [`Runtime::events`] tells the end
-    /// only later, after the last output was stored, and nothing may be sent to the instance in between.
-    /// Call this method once, before [`Runtime::events`]: `tell` does not hear of earlier deaths.
-    fn on_death(&self, _tell: OnDeath) {}
+    /// Calls `tell` for each instance as soon as it is reported dead, by itself or by order.
+    /// [`Runtime::events`] tells the end only later, after the last output was stored, and nothing may be
+    /// sent to the instance in between. A death can be told again each time the runtime connects to its
+    /// engine. Call this method once, before [`Runtime::events`]: `tell` does not hear of earlier deaths.
+    fn on_death(&self, tell: OnDeath);
 
     /// Returns the endpoint of a running instance; `None` when the instance does not run.
     ///
@@ -130,10 +131,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`Unavailable`] when the runtime does not answer.
     fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>>;
 
-    /// Pauses an instance: nothing in the instance runs until [`Runtime::unpause`].
+    /// Pauses an instance: nothing in the instance runs until [`Runtime::unpause`] or a stop.
     ///
     /// # Errors
-    /// [`StopError`]; the instance may be paused all the same if the runtime did not answer.
+    /// [`StopError`], also when the instance does not run; the instance may be paused all the same if the
+    /// runtime did not answer.
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>>;
 
     /// Lets a paused instance go on. An instance that is not paused, or does not exist, is a success.

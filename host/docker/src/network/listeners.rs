@@ -1,12 +1,13 @@
 //! Lists the addresses on which a sandbox listens, as the machine's kernel shows them.
 //!
 //! The sockets of a sandbox that uses the machine's network stack are in the network namespace of its
-//! container. A sandbox with gVisor's own stack has no sockets there.
+//! container. A sandbox with gVisor's own stack has no sockets there. The engine's name server listens in
+//! each of those namespaces too, and is left out.
 
 use std::{
     fs::File,
     io::{self, Read},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use hersh_program::InstanceId;
@@ -15,6 +16,8 @@ use crate::Inner;
 
 /// The most that is read of one list, bytes: a program may have any number of connections.
 const LIST_BYTES_MAX: u64 = 256 * 1024;
+/// The address of the name server that the engine puts into the namespace of a container.
+const NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 /// The kernel's number for a socket that listens.
 const LISTENS: &str = "0A";
 
@@ -53,12 +56,13 @@ fn of_process(process: i64) -> Vec<SocketAddr> {
     lists.iter().flat_map(|list| listening(list)).collect()
 }
 
-/// Reads the listening sockets from the kernel's list of sockets.
+/// Reads the listening sockets from the kernel's list of sockets, without the engine's.
 fn listening(list: &str) -> impl Iterator<Item = SocketAddr> {
     list.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let (own, _peer, state) = (words.next()?, words.next()?, words.next()?);
-        (state == LISTENS).then(|| address(own)).flatten()
+        let address = (state == LISTENS).then(|| address(own)).flatten()?;
+        (address.ip() != NAME_SERVER).then_some(address)
     })
 }
 
@@ -98,9 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listener_or_no_list_is_passed_over() {
+    fn what_is_no_listener_of_the_program_is_passed_over() {
         let list = "  sl  local_address rem_address   st\n\
                     \u{20}  0: 0100007F:1F90 00000000:0000 0A 0 0\n\
+                    \u{20}  0: 0B00007F:1F90 00000000:0000 0A 0 0\n\
                     \u{20}  1: 0100007F:1F91 0100007F:C350 01 0 0\n\
                     \u{20}  2: 0100007F 00000000:0000 0A\n   3: x:y z 0A\n   4:\n";
         let seen: Vec<SocketAddr> = listening(list).collect();

@@ -15,66 +15,6 @@ use tokio::sync::mpsc;
 use crate::world::{PATIENCE, UNTIL_GO, World, until};
 
 #[tokio::test]
-async fn stop_lets_a_program_end_by_itself() {
-    let world = World::new();
-    let script = "trap 'echo bye > /state/bye; exit 0' TERM; echo up; while :; do sleep 0.1; done";
-    world.start(script).await;
-    until_says(&world, "up").await;
-    world
-        .runtime
-        .stop(&world.program, Instances::All, PATIENCE)
-        .await
-        .unwrap();
-    assert!(
-        world
-            .storage
-            .paths(&world.program)
-            .state
-            .join("bye")
-            .exists()
-    );
-    assert!(world.containers().await.is_empty());
-}
-
-#[tokio::test]
-async fn stop_kills_a_program_that_does_not_listen() {
-    let world = World::new();
-    world
-        .start("trap '' TERM; echo up; while :; do sleep 0.1; done")
-        .await;
-    until_says(&world, "up").await;
-    let since = Instant::now();
-    world
-        .runtime
-        .stop(&world.program, Instances::All, Duration::from_secs(1))
-        .await
-        .unwrap();
-    let took = since.elapsed();
-    assert!(
-        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
-        "{took:?}"
-    );
-    assert!(world.containers().await.is_empty());
-}
-
-#[tokio::test]
-async fn stop_ends_a_start_whose_future_was_dropped() {
-    let world = World::new();
-    let image = world.script("sleep 1000").await;
-    // However far the start has come when it is dropped.
-    for delay_ms in [0, 5, 20, 60, 120, 240] {
-        let spec = world.spec(&image, |_| {});
-        let start = world.runtime.start(spec);
-        let dropped = tokio::time::timeout(Duration::from_millis(delay_ms), start).await;
-        world.stop().await;
-        assert!(
-            world.containers().await.is_empty(),
-            "{delay_ms} ms: {dropped:?}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn an_exit_is_told_with_its_code_and_last_lines() {
     let world = World::new();
     let mut events = world.runtime.events();

@@ -22,7 +22,6 @@ mod meddler;
 mod neighbours;
 mod network;
 mod own_engine;
-mod pause;
 mod processes;
 mod reconnects;
 mod source_trees;

@@ -2,28 +2,40 @@
 //!
 //! ```text
 //! Operation ─► plan (delay, fate) ─► World ─► Reply
-//!                                      └► end(program) ─► exits, to the newest host
+//!                                      ├► end(program) ─► exits, to the newest host
+//!                                      └► Process, which a test may play
 //! ```
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use hersh_base::locked::locked;
-use hersh_program::{BuildId, ContainerId, ExitReason, ImageId, InstanceId, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, NetworkMode, ProgramId,
+};
 use tokio::sync::mpsc;
 
-use super::{Ended, Fate, Operation, Plan, Reply, Trouble, turns::Turns, world::World};
-use hersh_sandbox::{EVENT_QUEUE, InUse};
+use super::{
+    Answer, Ended, Fate, Operation, Plan, Process, Reply, Trouble,
+    turns::Turns,
+    world::{Made, World},
+};
+use hersh_sandbox::{EVENT_QUEUE, InUse, Stats};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
+type Player = Box<dyn Fn(Process) + Send + Sync>;
 
 /// An engine in memory. Operations that change one program go one at a time.
 pub struct FakeEngine {
-    world: Mutex<World>,
+    world: Arc<Mutex<World>>,
     turns: Turns,
     script: Script,
+    player: Option<Player>,
 }
 
 impl Default for FakeEngine {
@@ -33,23 +45,23 @@ impl Default for FakeEngine {
 }
 
 impl FakeEngine {
-    /// Forgets images that nothing refers to; how many.
-    pub(super) fn collect(&self, in_use: &InUse) -> usize {
-        let mut world = self.world();
-        let before = world.images.len();
-        let is_used = |of: &(ProgramId, BuildId), image: &mut ImageId| {
-            in_use.builds.contains(of) || in_use.images.contains(image)
-        };
-        world.images.retain(is_used);
-        before - world.images.len()
-    }
-
     /// An engine without containers that asks `script` how each request goes.
     pub fn scripted(script: impl Fn(&Operation) -> Plan + Send + Sync + 'static) -> Self {
         Self {
-            world: Mutex::default(),
+            world: Arc::default(),
             turns: Turns::default(),
             script: Box::new(script),
+            player: None,
+        }
+    }
+
+    /// An engine without containers whose programs `play` is given, each as it starts. Where nobody plays
+    /// them, programs do nothing, and end as soon as they are asked to; of an end by order only a test tells
+    /// who observes the engine.
+    pub fn played_by(play: impl Fn(Process) + Send + Sync + 'static) -> Self {
+        Self {
+            player: Some(Box::new(play)),
+            ..Self::default()
         }
     }
 
@@ -67,7 +79,15 @@ impl FakeEngine {
         };
         pause(plan.before).await;
         in_hand.outlives = None;
+        let ended = self.end_by_order(&operation, &plan.fate);
+        let started = started(&operation);
         let reply = self.decide(operation, plan.fate);
+        if let (Some(instance), Ok(Answer::Started(container))) = (started, &reply) {
+            self.play(instance, container.clone());
+        }
+        for ended in ended {
+            self.tell(ended).await;
+        }
         pause(plan.after).await;
         reply
     }
@@ -112,7 +132,7 @@ impl FakeEngine {
 
     /// Puts an instance there, called `container`, that no host asked for.
     pub fn plant(&self, instance: InstanceId, container: ContainerId) {
-        self.world().place(instance, container, 0);
+        self.world().place(instance, container, Made::default());
     }
 
     /// Puts an image there, as an earlier build of the program made it.
@@ -168,6 +188,85 @@ impl FakeEngine {
         self.world().exits = None;
     }
 
+    /// Forgets images that nothing refers to; how many.
+    pub(super) fn collect(&self, in_use: &InUse) -> usize {
+        self.world().collect(in_use)
+    }
+
+    /// Asks instances to stop, and waits until all have ended or `grace` is over.
+    pub(super) async fn ask_to_stop(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+        grace: Duration,
+    ) {
+        if self.player.is_none() {
+            return;
+        }
+        let phases = self.world().ask_to_stop(program, instances);
+        let ends = phases.into_iter().map(async |mut phase| {
+            // It is over as well once the instance was removed.
+            let _ = phase.wait_for(|phase| phase.is_over).await;
+        });
+        let _ = tokio::time::timeout(grace, join_all(ends)).await;
+    }
+
+    /// Kills what runs of a program. Whoever stops it finds it ended.
+    pub(super) async fn kill(&self, program: &ProgramId) {
+        while let Some(ended) = self.end_unseen(program, ExitReason::Code(137)) {
+            if self.player.is_some() {
+                self.tell(ended).await;
+            }
+        }
+    }
+
+    /// Holds a running instance still, or lets it go on; whether it runs.
+    pub(super) fn set_paused(&self, instance: &InstanceId, is_paused: bool) -> bool {
+        self.world().set_paused(instance, is_paused)
+    }
+
+    /// The instances that are paused.
+    pub(super) fn paused(&self) -> BTreeSet<InstanceId> {
+        self.world().paused()
+    }
+
+    /// The network of an instance, if it is there.
+    pub(super) fn network(&self, instance: &InstanceId) -> Option<NetworkMode> {
+        self.world().network(instance)
+    }
+
+    /// What a running instance uses.
+    pub(super) fn stats(&self, instance: &InstanceId) -> Option<Stats> {
+        self.world().stats(instance)
+    }
+
+    /// Puts a service outside, which programs with egress reach and others do not.
+    pub fn put_outside(&self, service: SocketAddr) {
+        self.world().outside.insert(service);
+    }
+
+    /// Ends what a stop is about, where somebody plays it, unless the stop fails.
+    fn end_by_order(&self, operation: &Operation, fate: &Fate) -> Vec<Ended> {
+        let mut world = self.world();
+        let is_done = !world.is_down && matches!(fate, Fate::Done | Fate::AnswerLost);
+        let is_done = is_done && self.player.is_some();
+        if let Operation::Stop(program, instances) = operation
+            && is_done
+        {
+            return world.end_by_order(program, *instances);
+        }
+        Vec::new()
+    }
+
+    fn play(&self, instance: InstanceId, container: ContainerId) {
+        let Some(play) = &self.player else {
+            return;
+        };
+        if let Some(process) = Process::find(&self.world, instance, container) {
+            play(process);
+        }
+    }
+
     fn decide(&self, operation: Operation, fate: Fate) -> Reply {
         let mut world = self.world();
         if world.is_down {
@@ -208,7 +307,15 @@ impl Drop for InHand<'_> {
     }
 }
 
-async fn pause(time: std::time::Duration) {
+/// The instance that a request starts.
+fn started(operation: &Operation) -> Option<InstanceId> {
+    if let Operation::Start(instance, ..) = operation {
+        return Some(instance.clone());
+    }
+    None
+}
+
+async fn pause(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }

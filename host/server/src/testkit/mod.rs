@@ -18,9 +18,11 @@
 //! randomness from a seed and blocks nowhere, so that one seed gives one trace; its journal can
 //! refuse, linger or die at any [`CommitPoint`].
 
+mod builder;
 mod engine;
 mod host;
 mod operation;
+mod process;
 mod remote;
 mod runtime;
 mod simulation;
@@ -32,6 +34,7 @@ pub use engine::FakeEngine;
 pub use hersh_journal::{CommitPoint, Verdict};
 pub use host::{Setup, TestHost};
 pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
+pub use process::Process;
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
 pub use simulation::Stored;

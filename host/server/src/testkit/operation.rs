@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hersh_program::{
-    BuildId, ContainerId, Exit, ImageId, InstanceId, Instances, Observed, ProgramId,
+    BuildId, ContainerId, Exit, ImageId, InstanceId, Instances, NetworkMode, Observed, ProgramId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ pub enum Operation {
     Check,
     /// Build an image; one that stands is answered with.
     Build(ProgramId, BuildId),
-    /// Make an instance, of an image and with as much memory, bytes, in place of what an earlier attempt
-    /// at the same one left.
-    Start(InstanceId, ImageId, u64),
+    /// Make an instance, of an image, with as much memory, bytes, and with that network, in place of what
+    /// an earlier attempt at the same one left.
+    Start(InstanceId, ImageId, u64, NetworkMode),
     /// Remove instances of a program.
     Stop(ProgramId, Instances),
     /// Look at an instance.

@@ -1,26 +1,25 @@
-//! A [`Runtime`] and [`Builder`] over a [`FakeEngine`], in this process or behind a socket.
+//! A [`Runtime`] over a [`FakeEngine`], in this process or behind a socket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
 use hersh_program::{
-    BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, Observed, ProgramId,
+    ContainerId, ImageId, InstanceId, Instances, NetworkMode, Observed, ProgramId,
 };
 use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
-    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, Fact, InUse, Kernel, ListedInstance,
-    Permit, Receipt, Retention, Running, Runtime, RuntimeEvent, RuntimeInfo, Spec, StartError,
-    Stats, StopError, Unavailable, prove, validate,
+    EVENT_QUEUE, Fact, Kernel, ListedInstance, OnDeath, Permit, Receipt, Running, Runtime,
+    RuntimeEvent, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable, prove, validate,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -28,17 +27,17 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The runtime of one host over a fake engine.
 pub struct FakeRuntime {
-    link: Link,
+    pub(super) link: Link,
     storage: Storage,
     address: Mutex<Option<IpAddr>>,
     paused: Mutex<Paused>,
+    /// Who is told of deaths.
+    on_death: Arc<OnceLock<OnDeath>>,
 }
 
 /// What was asked to be held still.
 #[derive(Debug, Default)]
 struct Paused {
-    /// Those that are right now.
-    instances: BTreeSet<InstanceId>,
     /// How often one was.
     count: u64,
     /// Those that were to go on, oldest first.
@@ -47,7 +46,7 @@ struct Paused {
     refusals: u32,
 }
 
-enum Link {
+pub(super) enum Link {
     Here(Arc<FakeEngine>),
     There(Remote),
 }
@@ -69,12 +68,16 @@ impl FakeRuntime {
             storage,
             address: Mutex::new(Some(ADDRESS)),
             paused: Mutex::default(),
+            on_death: Arc::default(),
         }
     }
 
-    /// The instances that are paused.
+    /// The instances that are paused. Nobody plays those of another process, so none of them is.
     pub fn paused_now(&self) -> BTreeSet<InstanceId> {
-        self.paused().instances.clone()
+        match &self.link {
+            Link::Here(engine) => engine.paused(),
+            Link::There(_) => BTreeSet::new(),
+        }
     }
 
     /// How often an instance was paused.
@@ -96,24 +99,39 @@ impl FakeRuntime {
         locked(&self.paused)
     }
 
-    /// From now on programs are reached there; without an address, by their sockets.
+    /// From now on programs with a network are reached there; without an address, by their sockets.
     pub fn reach_at(&self, address: Option<IpAddr>) {
         *locked(&self.address) = address;
     }
 
-    fn way_to(&self, program: &ProgramId) -> Endpoint {
-        let address = *locked(&self.address);
+    fn way_to(&self, program: &ProgramId, network: NetworkMode) -> Endpoint {
+        let address = match network {
+            NetworkMode::None => None,
+            NetworkMode::Internal | NetworkMode::Egress => *locked(&self.address),
+        };
         address.map_or_else(|| self.storage.state_socket(program), Endpoint::at)
     }
 
-    async fn ask(&self, operation: Operation) -> Reply {
+    /// The network of an instance, as far as the engine tells it.
+    fn network(&self, instance: &InstanceId) -> NetworkMode {
+        let network = match &self.link {
+            Link::Here(engine) => engine.network(instance),
+            Link::There(_) => None,
+        };
+        network.unwrap_or_default()
+    }
+
+    pub(super) async fn ask(&self, operation: Operation) -> Reply {
         match &self.link {
             Link::Here(engine) => engine.carry_out(operation).await,
             Link::There(remote) => remote.carry_out(operation).await,
         }
     }
 
-    async fn find_image(&self, operation: Operation) -> Result<Option<ImageId>, Trouble> {
+    pub(super) async fn find_image(
+        &self,
+        operation: Operation,
+    ) -> Result<Option<ImageId>, Trouble> {
         match self.ask(operation).await? {
             Answer::Image(image) => Ok(image),
             Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::ListedInstance(_) => {
@@ -147,9 +165,9 @@ impl FakeRuntime {
 
     async fn start_container(&self, spec: &Spec) -> Result<ContainerId, Trouble> {
         let (instance, image) = (spec.instance.clone(), spec.image.clone());
-        let memory_bytes = spec.bounds.memory_bytes;
+        let (memory_bytes, network) = (spec.bounds.memory_bytes, spec.network);
         match self
-            .ask(Operation::Start(instance, image, memory_bytes))
+            .ask(Operation::Start(instance, image, memory_bytes, network))
             .await?
         {
             Answer::Started(container) => Ok(container),
@@ -174,7 +192,7 @@ impl FakeRuntime {
                 logs: Vec::new(),
             })?;
         let container = self.start_container(&spec).await?;
-        let endpoint = self.way_to(&spec.instance.program);
+        let endpoint = self.way_to(&spec.instance.program, spec.network);
         let receipt = Receipt {
             program: spec.instance.program,
             instance: spec.instance.number,
@@ -226,26 +244,38 @@ impl Runtime for FakeRuntime {
         &self,
         program: &ProgramId,
         instances: Instances,
-        _: Duration,
+        grace: Duration,
     ) -> BoxFuture<'_, Result<(), StopError>> {
-        let operation = Operation::Stop(program.clone(), instances);
-        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+        let program = program.clone();
+        async move {
+            if let Link::Here(engine) = &self.link {
+                engine.ask_to_stop(&program, instances, grace).await;
+            }
+            let operation = Operation::Stop(program, instances);
+            Ok(self.ask(operation).await.map(drop)?)
+        }
+        .boxed()
     }
 
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
-        match &self.link {
-            // Whoever stops it finds it ended.
-            Link::Here(engine) => {
-                while engine.end_unseen(program, ExitReason::Code(137)).is_some() {}
+        let program = program.clone();
+        async move {
+            if let Link::Here(engine) = &self.link {
+                engine.kill(&program).await;
             }
-            Link::There(_) => {}
+            Ok(())
         }
-        std::future::ready(Ok(())).boxed()
+        .boxed()
     }
 
     fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
         let instance = instance.clone();
         async move { Ok(self.look(&instance).await?) }.boxed()
+    }
+
+    fn on_death(&self, tell: OnDeath) {
+        // Only the first function is set. Any further one is never called.
+        let _ = self.on_death.set(tell);
     }
 
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
@@ -254,8 +284,12 @@ impl Runtime for FakeRuntime {
             Link::There(remote) => remote.observe(),
         };
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let on_death = Arc::clone(&self.on_death);
         tokio::spawn(async move {
             while let Some(ended) = exits.recv().await {
+                if let Some(tell) = on_death.get() {
+                    tell(&ended.instance, &ended.container);
+                }
                 let event = RuntimeEvent {
                     instance: ended.instance,
                     container: ended.container,
@@ -276,7 +310,10 @@ impl Runtime for FakeRuntime {
         let instance = instance.clone();
         async move {
             Ok(match self.look(&instance).await? {
-                Observed::Running(_) => Some(self.way_to(&instance.program)),
+                Observed::Running(_) => {
+                    let network = self.network(&instance);
+                    Some(self.way_to(&instance.program, network))
+                }
                 Observed::Exited(..) | Observed::Absent => None,
             })
         }
@@ -318,16 +355,23 @@ impl Runtime for FakeRuntime {
         async move {
             let all = self.find_all().await?;
             let runs = all.iter().any(|it| it.instance == asked && it.running);
-            Ok(runs.then(Stats::default))
+            Ok(match &self.link {
+                Link::Here(engine) => engine.stats(&asked),
+                Link::There(_) => runs.then(Stats::default),
+            })
         }
         .boxed()
     }
 
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
-        let mut paused = self.paused();
-        paused.instances.insert(instance.clone());
-        paused.count += 1;
-        std::future::ready(Ok(())).boxed()
+        self.paused().count += 1;
+        let runs = match &self.link {
+            Link::Here(engine) => engine.set_paused(instance, true),
+            Link::There(_) => true,
+        };
+        let message = format!("instance {instance} does not run");
+        let paused = runs.then_some(()).ok_or(StopError::Failed { message });
+        std::future::ready(paused).boxed()
     }
 
     fn unpause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
@@ -337,57 +381,15 @@ impl Runtime for FakeRuntime {
             let message = "not now".to_owned();
             return std::future::ready(Err(StopError::Failed { message })).boxed();
         }
-        paused.instances.remove(instance);
+        if let Link::Here(engine) = &self.link {
+            // One that is gone needs no waking.
+            engine.set_paused(instance, false);
+        }
         paused.woken.push(instance.clone());
         std::future::ready(Ok(())).boxed()
     }
 }
 
-impl Builder for FakeRuntime {
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
-        let operation = Operation::Build(request.program, request.build);
-        async move {
-            tokio::select! {
-                biased;
-                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
-                built = self.find_image(operation) => {
-                    built?.ok_or_else(|| strange().into())
-                }
-            }
-        }
-        .boxed()
-    }
-
-    fn find(
-        &self,
-        program: &ProgramId,
-        build: &BuildId,
-    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
-        let operation = Operation::Image(program.clone(), build.clone());
-        async move { Ok(self.find_image(operation).await?) }.boxed()
-    }
-
-    fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
-        let operation = Operation::Forget(program.clone());
-        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
-    }
-
-    fn collect<'a>(
-        &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
-        _kept: Retention,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
-        let images = match &self.link {
-            Link::Here(engine) => engine.collect(&in_use()),
-            // What another process keeps is that process's own.
-            Link::There(_) => 0,
-        };
-        let mut collected = Collected::default();
-        collected.add("images", images);
-        std::future::ready(Ok(collected)).boxed()
-    }
-}
-
-fn strange() -> Trouble {
+pub(super) fn strange() -> Trouble {
     Trouble::Unavailable("the fake engine's answer is none to this request".into())
 }

@@ -1,11 +1,16 @@
 //! What a fake engine holds: images, containers, and who is told of their ends.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use hersh_program::{
-    BuildId, ContainerId, Exit, ExitReason, ImageId, InstanceId, Instances, Observed, ProgramId,
+    BuildId, ContainerId, Exit, ExitReason, ImageId, InstanceId, Instances, NetworkMode, Observed,
+    ProgramId,
 };
-use tokio::sync::mpsc;
+use hersh_sandbox::{InUse, Stats};
+use tokio::sync::{mpsc, watch};
 
 use super::{Answer, Ended, Operation, Reply, Trouble};
 
@@ -17,14 +22,39 @@ pub(super) struct World {
     pub(super) images: BTreeMap<(ProgramId, BuildId), ImageId>,
     instances: BTreeMap<InstanceId, Container>,
     pub(super) exits: Option<mpsc::Sender<Ended>>,
+    /// Where processes reach a service outside.
+    pub(super) outside: BTreeSet<SocketAddr>,
     begun: u64,
     under_way: BTreeMap<u64, Operation>,
 }
 
+/// An instance in the engine.
 struct Container {
     id: ContainerId,
-    memory_bytes: u64,
+    made: Made,
     ended: Option<Exit>,
+    /// The steps that its process has done.
+    steps: u64,
+    /// Whoever plays the process hears of each change.
+    phase: watch::Sender<Phase>,
+}
+
+/// What an instance is made of.
+#[derive(Clone, Default)]
+pub(super) struct Made {
+    /// `None` for an instance that no host asked for.
+    pub(super) image: Option<ImageId>,
+    pub(super) memory_bytes: u64,
+    pub(super) network: NetworkMode,
+}
+
+/// How an instance stands, as its process notices it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Phase {
+    pub(super) is_paused: bool,
+    /// The stop signal was sent.
+    pub(super) is_asked: bool,
+    pub(super) is_over: bool,
 }
 
 impl World {
@@ -37,11 +67,16 @@ impl World {
                 let image = self.images.entry((program, build)).or_insert(fresh);
                 Answer::Image(Some(image.clone()))
             }
-            Operation::Start(instance, image, memory_bytes) => {
+            Operation::Start(instance, image, memory_bytes, network) => {
                 if !self.images.values().any(|it| *it == image) {
                     return Err(Trouble::ImageGone(image));
                 }
-                Answer::Started(self.start(&instance, memory_bytes))
+                let made = Made {
+                    image: Some(image),
+                    memory_bytes,
+                    network,
+                };
+                Answer::Started(self.start(&instance, made))
             }
             Operation::Stop(program, instances) => {
                 self.stop(&program, instances);
@@ -65,32 +100,137 @@ impl World {
         })
     }
 
-    fn start(&mut self, instance: &InstanceId, memory_bytes: u64) -> ContainerId {
+    fn start(&mut self, instance: &InstanceId, made: Made) -> ContainerId {
         self.made += 1;
         *self.starts.entry(instance.program.clone()).or_default() += 1;
         let id = container_id(self.made);
-        self.place(instance.clone(), id.clone(), memory_bytes);
+        self.place(instance.clone(), id.clone(), made);
         id
     }
 
     /// Puts an instance there that is called `id`.
-    pub(super) fn place(&mut self, instance: InstanceId, id: ContainerId, memory_bytes: u64) {
+    pub(super) fn place(&mut self, instance: InstanceId, id: ContainerId, made: Made) {
+        self.remove(&instance);
         let container = Container {
             id,
-            memory_bytes,
+            made,
             ended: None,
+            steps: 0,
+            phase: watch::Sender::default(),
         };
         self.instances.insert(instance, container);
     }
 
     fn stop(&mut self, program: &ProgramId, instances: Instances) {
-        self.instances.retain(|instance, _| {
-            let is_meant = match instances {
-                Instances::All => true,
-                Instances::One(number) => instance.number == number,
-            };
-            instance.program != *program || !is_meant
+        for instance in self.meant(program, instances) {
+            self.remove(&instance);
+        }
+    }
+
+    fn remove(&mut self, instance: &InstanceId) {
+        if let Some(container) = self.instances.remove(instance) {
+            container.phase.send_modify(|phase| phase.is_over = true);
+        }
+    }
+
+    /// The instances of a program that are meant.
+    fn meant(&self, program: &ProgramId, instances: Instances) -> Vec<InstanceId> {
+        let is_meant = |instance: &&InstanceId| match instances {
+            Instances::All => instance.program == *program,
+            Instances::One(number) => instance.program == *program && instance.number == number,
+        };
+        self.instances.keys().filter(is_meant).cloned().collect()
+    }
+
+    /// Ends what runs of the instances that are meant, by order.
+    pub(super) fn end_by_order(&mut self, program: &ProgramId, instances: Instances) -> Vec<Ended> {
+        let meant = self.meant(program, instances);
+        let ends = meant.iter().filter_map(|instance| {
+            let reason = ExitReason::EngineStopped { code: 137 };
+            self.end_one(instance, reason)
         });
+        ends.collect()
+    }
+
+    /// Sends the stop signal to what runs of the instances that are meant; how each stands.
+    pub(super) fn ask_to_stop(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+    ) -> Vec<watch::Receiver<Phase>> {
+        let meant = self.meant(program, instances);
+        let meant = meant.iter().filter_map(|it| self.instances.get(it));
+        meant
+            .map(|container| {
+                container.phase.send_modify(|phase| phase.is_asked = true);
+                container.phase.subscribe()
+            })
+            .collect()
+    }
+
+    /// Holds a running instance still, or lets it go on; whether it runs.
+    pub(super) fn set_paused(&self, instance: &InstanceId, is_paused: bool) -> bool {
+        let container = self.instances.get(instance);
+        let Some(container) = container.filter(|it| it.ended.is_none()) else {
+            return false;
+        };
+        let set = |phase: &mut Phase| phase.is_paused = is_paused;
+        container.phase.send_modify(set);
+        true
+    }
+
+    /// The instances that are paused.
+    pub(super) fn paused(&self) -> BTreeSet<InstanceId> {
+        let is_paused = |(_, it): &(_, &Container)| it.phase.borrow().is_paused;
+        let paused = self.instances.iter().filter(is_paused);
+        paused.map(|(instance, _)| instance.clone()).collect()
+    }
+
+    /// Notes that a process does a step; `false` if it does not run, or is paused.
+    pub(super) fn note_step(&mut self, instance: &InstanceId, id: &ContainerId) -> bool {
+        let container = self.instances.get_mut(instance);
+        let container = container.filter(|it| it.id == *id && it.ended.is_none());
+        let Some(container) = container.filter(|it| !it.phase.borrow().is_paused) else {
+            return false;
+        };
+        container.steps += 1;
+        true
+    }
+
+    /// How an instance stands, and what it is made of.
+    pub(super) fn process(&self, instance: &InstanceId) -> Option<(Made, watch::Receiver<Phase>)> {
+        let container = self.instances.get(instance)?;
+        Some((container.made.clone(), container.phase.subscribe()))
+    }
+
+    /// The network of an instance, if it is there.
+    pub(super) fn network(&self, instance: &InstanceId) -> Option<NetworkMode> {
+        Some(self.instances.get(instance)?.made.network)
+    }
+
+    /// What a running instance uses: a step takes a microsecond.
+    pub(super) fn stats(&self, instance: &InstanceId) -> Option<Stats> {
+        let container = self.instances.get(instance);
+        let container = container.filter(|it| it.ended.is_none())?;
+        Some(Stats {
+            cpu_us: container.steps,
+            memory_limit_bytes: container.made.memory_bytes,
+            ..Stats::default()
+        })
+    }
+
+    /// Forgets images that nobody needs and no instance is made of; how many.
+    pub(super) fn collect(&mut self, in_use: &InUse) -> usize {
+        let before = self.images.len();
+        let made_of: BTreeSet<&ImageId> = self
+            .instances
+            .values()
+            .filter_map(|it| it.made.image.as_ref())
+            .collect();
+        self.images.retain(|of, image| {
+            in_use.builds.contains(of) || in_use.images.contains(image) || made_of.contains(image)
+        });
+        before - self.images.len()
     }
 
     fn look(&self, instance: &InstanceId) -> Observed {
@@ -109,14 +249,26 @@ impl World {
 
     /// Ends the newest instance of a program that runs, if one does.
     pub(super) fn end(&mut self, program: &ProgramId, reason: ExitReason) -> Option<Ended> {
-        let mut newest_first = self.instances.iter_mut().rev();
-        let (instance, container) = newest_first
+        let mut newest_first = self.instances.iter().rev();
+        let (instance, _) = newest_first
             .find(|(instance, it)| instance.program == *program && it.ended.is_none())?;
+        let instance = instance.clone();
+        self.end_one(&instance, reason)
+    }
+
+    /// Ends an instance, if it runs.
+    pub(super) fn end_one(&mut self, instance: &InstanceId, reason: ExitReason) -> Option<Ended> {
+        let container = self.instances.get_mut(instance);
+        let container = container.filter(|it| it.ended.is_none())?;
         let exit = Exit {
             reason,
             logs: vec!["last words".into()],
         };
         container.ended = Some(exit.clone());
+        container.phase.send_modify(|phase| {
+            phase.is_paused = false;
+            phase.is_over = true;
+        });
         Some(Ended {
             instance: instance.clone(),
             container: container.id.clone(),
@@ -144,7 +296,7 @@ impl World {
         let mut given = BTreeMap::new();
         let all = self.instances.iter();
         for (instance, container) in all.filter(|(_, it)| it.ended.is_none()) {
-            *given.entry(instance.program.clone()).or_default() += container.memory_bytes;
+            *given.entry(instance.program.clone()).or_default() += container.made.memory_bytes;
         }
         given
     }

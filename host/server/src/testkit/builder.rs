@@ -1,0 +1,57 @@
+//! A [`Builder`] over a [`FakeEngine`](super::FakeEngine).
+
+use futures_util::{FutureExt, future::BoxFuture};
+use hersh_program::{BuildId, ImageId, ProgramId};
+
+use super::{
+    FakeRuntime, Operation,
+    runtime::{Link, strange},
+};
+use hersh_sandbox::{
+    BuildError, BuildRequest, Builder, Collected, InUse, Retention, StopError, Unavailable,
+};
+
+impl Builder for FakeRuntime {
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
+        let operation = Operation::Build(request.program, request.build);
+        async move {
+            tokio::select! {
+                biased;
+                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
+                built = self.find_image(operation) => {
+                    built?.ok_or_else(|| strange().into())
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn find(
+        &self,
+        program: &ProgramId,
+        build: &BuildId,
+    ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
+        let operation = Operation::Image(program.clone(), build.clone());
+        async move { Ok(self.find_image(operation).await?) }.boxed()
+    }
+
+    fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+        let operation = Operation::Forget(program.clone());
+        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+    }
+
+    fn collect<'a>(
+        &'a self,
+        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        _kept: Retention,
+    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+        let images = match &self.link {
+            Link::Here(engine) => engine.collect(&in_use()),
+            // What another process keeps is that process's own.
+            Link::There(_) => 0,
+        };
+        let mut collected = Collected::default();
+        collected.add("images", images);
+        std::future::ready(Ok(collected)).boxed()
+    }
+}
