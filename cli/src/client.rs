@@ -11,7 +11,7 @@ use crate::{
     args::Connection,
     connect,
     failure::Failure,
-    token::{self, Choice},
+    token::{self, TokenSources},
 };
 
 /// The longest part shown of a text that the host did not write, characters.
@@ -28,7 +28,7 @@ impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let host = connect::address(&connection.host, connection.insecure_http)?;
         let http = connect::http_client(&host, connection.ca_file.as_deref())?;
-        let choice = Choice {
+        let sources = TokenSources {
             variable: std::env::var("HERSH_TOKEN"),
             file: connection.token_file.as_deref(),
             own_file: token::own_file(),
@@ -36,7 +36,7 @@ impl Client {
         };
         Ok(Self {
             http,
-            token: choice.token()?,
+            token: sources.token()?,
             host,
         })
     }

@@ -19,7 +19,7 @@ const ADMIN_FILE: &str = "/var/lib/hersh/admin-token";
 
 /// The places to take a token from.
 #[derive(Debug)]
-pub(crate) struct Choice<'a> {
+pub(crate) struct TokenSources<'a> {
     /// The value of `HERSH_TOKEN`.
     pub(crate) variable: Result<String, VarError>,
     /// The token file that was named on the command line or by `HERSH_TOKEN_FILE`.
@@ -30,7 +30,7 @@ pub(crate) struct Choice<'a> {
     pub(crate) is_this_machine: bool,
 }
 
-impl Choice<'_> {
+impl TokenSources<'_> {
     /// Returns the token.
     ///
     /// # Errors
@@ -120,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn choice(variable: Result<&str, VarError>) -> Choice<'static> {
-        Choice {
+    fn sources(variable: Result<&str, VarError>) -> TokenSources<'static> {
+        TokenSources {
             variable: variable.map(str::to_owned),
             file: None,
             own_file: None,
@@ -132,16 +132,16 @@ mod tests {
     #[test]
     fn an_empty_token_is_told_as_empty() {
         for text in ["", "  \n"] {
-            let failure = choice(Ok(text)).token().unwrap_err();
+            let failure = sources(Ok(text)).token().unwrap_err();
             assert!(failure.to_string().starts_with("HERSH_TOKEN is empty"));
             assert_eq!(failure.exit_code(), 5);
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         fs::write(&file, "\n").unwrap();
-        let named = Choice {
+        let named = TokenSources {
             file: Some(&file),
-            ..choice(Err(VarError::NotPresent))
+            ..sources(Err(VarError::NotPresent))
         };
         let said = named.token().unwrap_err().to_string();
         assert!(
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn what_is_no_word_is_refused_and_not_repeated() {
         for text in ["two words", "a\nb", "grü\u{df}"] {
-            let said = choice(Ok(text)).token().unwrap_err().to_string();
+            let said = sources(Ok(text)).token().unwrap_err().to_string();
             assert!(said.contains("holds no token"), "{said}");
             assert!(!said.contains(text), "{said}");
         }
@@ -165,7 +165,7 @@ mod tests {
         let (named, own) = (folder.path().join("named"), folder.path().join("own"));
         fs::write(&named, "named\n").unwrap();
         fs::write(&own, "own\n").unwrap();
-        let all = |variable: Result<&str, VarError>, file| Choice {
+        let all = |variable: Result<&str, VarError>, file| TokenSources {
             variable: variable.map(str::to_owned),
             file,
             own_file: Some(own.clone()),
@@ -184,9 +184,9 @@ mod tests {
     fn who_has_none_is_told_of_their_own_file_not_of_the_admins() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("hersh/token");
-        let far = Choice {
+        let far = TokenSources {
             own_file: Some(own.clone()),
-            ..choice(Err(VarError::NotPresent))
+            ..sources(Err(VarError::NotPresent))
         };
         let said = far.token().unwrap_err().to_string();
         assert!(said.contains(own.to_str().unwrap()), "{said}");

@@ -3,15 +3,15 @@
 
 #![no_main]
 
-use hersh_proxy::testkit::{HeardAnswer, heard_answer};
+use hersh_proxy::testkit::{ReceivedAnswer, received_answer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, u8, &[u8])| {
     let (is_head, step, answer) = input;
-    let whole = heard_answer(&[answer], is_head);
+    let whole = received_answer(&[answer], is_head);
     let pieces: Vec<&[u8]> = answer.chunks(usize::from(step).max(1)).collect();
-    assert_eq!(heard_answer(&pieces, is_head), whole, "in pieces of {step}");
-    let Some(HeardAnswer {
+    assert_eq!(received_answer(&pieces, is_head), whole, "in pieces of {step}");
+    let Some(ReceivedAnswer {
         status,
         headers,
         body,

@@ -1,4 +1,4 @@
-//! The reducer–effect engine: a pure machine, the bookkeeping around it, and the loop that drives it.
+//! Reducers and their effects: a pure machine, the bookkeeping around it, and the loop that drives it.
 //!
 //! ```text
 //!            offer                 step                      run
@@ -33,4 +33,4 @@ pub use mailbox::{Capacity, Mailbox};
 pub use random::SplitMix64;
 pub use replay::Divergence;
 pub use step::{Cx, Lane, Machine, Record, RecordOf};
-pub use stepper::{OpenOp, Snapshot, Step, Stepper};
+pub use stepper::{OpenOperation, Snapshot, Step, Stepper};

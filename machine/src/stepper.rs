@@ -15,7 +15,7 @@ use crate::{Cx, Machine, OpId, Record, step::RecordOf};
 
 /// An operation that was requested and whose end has not been seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenOp<E> {
+pub struct OpenOperation<E> {
     /// The operation's id.
     pub op: OpId,
     /// The effect that was requested.
@@ -36,7 +36,7 @@ pub struct Snapshot<S, E> {
     /// The time of the last record, milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// Operations that have not ended, oldest first.
-    pub open: Vec<OpenOp<E>>,
+    pub open: Vec<OpenOperation<E>>,
 }
 
 /// One step that is computed but not yet taken.
@@ -53,7 +53,7 @@ pub struct Stepper<M: Machine> {
     /// The ids of the open operations, oldest first.
     ids: Vec<OpId>,
     /// The open operations with all data for a recovery; empty once [`Stepper::keep_ids_only`] was called.
-    open: Vec<OpenOp<M::Effect>>,
+    open: Vec<OpenOperation<M::Effect>>,
     keeps_effects: bool,
     seq: u64,
     next_op: u64,
@@ -122,7 +122,7 @@ impl<M: Machine> Stepper<M> {
     /// Returns the operations that have not ended, oldest first. A cancelled operation is not among them: its
     /// later reports are stale.
     #[must_use]
-    pub fn open(&self) -> &[OpenOp<M::Effect>] {
+    pub fn open(&self) -> &[OpenOperation<M::Effect>] {
         &self.open
     }
 
@@ -186,7 +186,7 @@ impl<M: Machine> Stepper<M> {
 
     /// Forgets the recovery data of open operations and returns it, for a driver that recovers them itself.
     #[cfg(feature = "tokio")]
-    pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOp<M::Effect>> {
+    pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOperation<M::Effect>> {
         self.keeps_effects = false;
         core::mem::take(&mut self.open)
     }
@@ -201,7 +201,7 @@ impl<M: Machine> Stepper<M> {
             } else if !M::is_reply(effect) {
                 self.ids.push(*op);
                 if self.keeps_effects {
-                    self.open.push(OpenOp {
+                    self.open.push(OpenOperation {
                         op: *op,
                         effect: effect.clone(),
                         issued_at_ms: self.now_ms,

@@ -18,7 +18,8 @@ pub enum Effect {
         program: ProgramId,
     },
     /// Builds an image from the stored source. Ends in `BuildFinished`.
-    BuildRuntime {
+    #[serde(rename = "build_runtime")]
+    BuildImage {
         /// The program whose image is built.
         program: ProgramId,
         /// The source tree that is built.
@@ -33,9 +34,10 @@ pub enum Effect {
         /// turn, at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS).
         timeout_ms: u64,
     },
-    /// Creates, verifies and starts an instance, and waits until it is ready. Ends in `RuntimeStarted` or
+    /// Creates, verifies and starts an instance, and waits until it is ready. Ends in `InstanceStarted` or
     /// `StartFailed`.
-    StartRuntime {
+    #[serde(rename = "start_runtime")]
+    StartInstance {
         /// The program that is started.
         program: ProgramId,
         /// The new instance's number. No earlier instance of the program had it.
@@ -47,7 +49,8 @@ pub enum Effect {
         manifest: Arc<Manifest>,
     },
     /// Stops and removes instances of the program. Ends in `StopFinished`.
-    StopRuntime {
+    #[serde(rename = "stop_runtime")]
+    StopInstances {
         /// The program whose instances are stopped.
         program: ProgramId,
         /// The instances that are stopped.
@@ -56,8 +59,9 @@ pub enum Effect {
         /// The time from the stop signal to the kill, milliseconds.
         grace_ms: u64,
     },
-    /// Asks the runtime for the status of an instance. Ends in `StatusFetched`.
-    FetchRuntimeStatus {
+    /// Asks the runtime for the status of an instance. Ends in `InstanceObserved`.
+    #[serde(rename = "fetch_runtime_status")]
+    ObserveInstance {
         /// The program whose instance is asked about.
         program: ProgramId,
         /// The instance's number.

@@ -9,8 +9,8 @@ use hersh_machine::{
 };
 
 use crate::{
-    BuildId, BuildRules, Cause, Effect, Event, ImageId, InstanceId, InstanceNumber, Instances,
-    Lifecycle, Manifest, Observed, ProgramId, Started,
+    BuildId, BuildRules, Cause, Effect, Event, ImageId, InstanceId, InstanceNumber, InstanceStatus,
+    Instances, Lifecycle, Manifest, ProgramId, StartResult,
 };
 
 /// One operation that a handler carries out: its id, its program, and whether its outcome is still wanted.
@@ -65,7 +65,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// Fails with [`Cause::BuildFailed`] (also when the stored tree is not `build` any more),
     /// [`Cause::BuildTimedOut`], [`Cause::ContractViolated`] or [`Cause::RuntimeUnavailable`].
     /// When it is cancelled, the build is gone from the engine before the method returns.
-    fn build_runtime(
+    fn build_image(
         &self,
         task: &Task,
         build: &BuildId,
@@ -78,24 +78,24 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// most [`START_QUEUE_MS`](crate::START_QUEUE_MS). The remains of an earlier attempt at the same instance
     /// are removed first; other instances go on.
     ///
-    /// After a success, the end of the instance is reported as `RuntimeExited`. An end before that is a
+    /// After a success, the end of the instance is reported as `InstanceEnded`. An end before that is a
     /// failure with the exit and the last lines ([`Cause::Exited`], [`Cause::OutOfMemory`]). Other failures:
     /// [`Cause::StartFailed`], [`Cause::ContractViolated`], [`Cause::NotReadyInTime`],
     /// [`Cause::RuntimeUnavailable`]. When it fails or is cancelled, it may leave parts of the instance
-    /// behind: `StopRuntime` always follows.
-    fn start_runtime(
+    /// behind: `StopInstances` always follows.
+    fn start_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
-    ) -> impl Future<Output = Result<Started, Cause>> + Send;
+    ) -> impl Future<Output = Result<StartResult, Cause>> + Send;
 
     /// Stops and removes instances: sends the stop signal, waits at most `grace_ms` milliseconds, then kills.
     /// Succeeds when there are none. Logs are kept.
     ///
     /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when an instance may still run.
-    fn stop_runtime(
+    fn stop_instances(
         &self,
         task: &Task,
         instances: Instances,
@@ -105,11 +105,11 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// Returns what the runtime knows of an instance. Changes nothing.
     ///
     /// Fails with [`Cause::RuntimeUnavailable`].
-    fn fetch_runtime_status(
+    fn observe_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
-    ) -> impl Future<Output = Result<Observed, Cause>> + Send;
+    ) -> impl Future<Output = Result<InstanceStatus, Cause>> + Send;
 
     /// Removes the program's folders and images. Succeeds when there are none. No instance of the program
     /// exists any more when this method is called.
@@ -119,7 +119,7 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Returns, after a restart of the host, what became of `effect`, which was issued at `issued_at_ms`
     /// (milliseconds since the Unix epoch) and whose end was never seen. [`Recovery::Rerun`] is always right.
-    /// For a start whose container came up meanwhile, the answer may be `RuntimeStarted`.
+    /// For a start whose container came up meanwhile, the answer may be `InstanceStarted`.
     fn recover(
         &self,
         op: OpId,
@@ -147,7 +147,7 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 let result = self.0.ensure_program_folders(&task(program)).await;
                 Some(Event::FoldersEnsured { op, result })
             }
-            Effect::BuildRuntime {
+            Effect::BuildImage {
                 program,
                 build,
                 network,
@@ -156,36 +156,36 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
             } => {
                 let task = task(program);
                 let rules = BuildRules { network, recipe };
-                let built = self.0.build_runtime(&task, &build, &rules, timeout_ms);
+                let built = self.0.build_image(&task, &build, &rules, timeout_ms);
                 let result = built.await;
                 Some(Event::BuildFinished { op, result })
             }
-            Effect::StartRuntime {
+            Effect::StartInstance {
                 program,
                 instance,
                 image,
                 manifest,
             } => {
                 let task = task(program);
-                let started = self.0.start_runtime(&task, instance, &image, &manifest);
+                let started = self.0.start_instance(&task, instance, &image, &manifest);
                 Some(match started.await {
-                    Ok(started) => Event::RuntimeStarted { op, started },
+                    Ok(started) => Event::InstanceStarted { op, started },
                     Err(cause) => Event::StartFailed { op, cause },
                 })
             }
-            Effect::StopRuntime {
+            Effect::StopInstances {
                 program,
                 instances,
                 grace_ms,
             } => {
                 let task = task(program);
-                let result = self.0.stop_runtime(&task, instances, grace_ms).await;
+                let result = self.0.stop_instances(&task, instances, grace_ms).await;
                 Some(Event::StopFinished { op, result })
             }
-            Effect::FetchRuntimeStatus { program, instance } => {
+            Effect::ObserveInstance { program, instance } => {
                 let task = task(program);
-                let result = self.0.fetch_runtime_status(&task, instance).await;
-                Some(Event::StatusFetched { op, result })
+                let result = self.0.observe_instance(&task, instance).await;
+                Some(Event::InstanceObserved { op, result })
             }
             Effect::RemoveProgram { program } => {
                 let result = self.0.remove_program(&task(program)).await;
@@ -201,10 +201,10 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 Recovery::Rerun
             }
             Effect::EnsureProgramFolders { .. }
-            | Effect::BuildRuntime { .. }
-            | Effect::StartRuntime { .. }
-            | Effect::StopRuntime { .. }
-            | Effect::FetchRuntimeStatus { .. }
+            | Effect::BuildImage { .. }
+            | Effect::StartInstance { .. }
+            | Effect::StopInstances { .. }
+            | Effect::ObserveInstance { .. }
             | Effect::RemoveProgram { .. } => self.0.recover(op, effect, issued_at_ms).await,
         }
     }

@@ -5,7 +5,9 @@ use alloc::string::String;
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, ContainerId, Exit, ImageId, InstanceNumber, Observed, Source, Started};
+use crate::{
+    Cause, ContainerId, Exit, ImageId, InstanceNumber, InstanceStatus, Source, StartResult,
+};
 
 /// An event of a program. Events are facts: the journal stores an event before anything is done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,21 +47,22 @@ pub enum Event {
         /// Success when the folders exist.
         result: Result<(), Cause>,
     },
-    /// Outcome of `BuildRuntime`.
+    /// Outcome of `BuildImage`.
     BuildFinished {
         /// The operation that ended.
         op: OpId,
         /// The id of the image, by content.
         result: Result<ImageId, Cause>,
     },
-    /// `StartRuntime` succeeded: the instance is ready.
-    RuntimeStarted {
+    /// `StartInstance` succeeded: the instance is ready.
+    #[serde(rename = "runtime_started")]
+    InstanceStarted {
         /// The operation that ended.
         op: OpId,
         /// The container of the instance.
-        started: Started,
+        started: StartResult,
     },
-    /// `StartRuntime` failed.
+    /// `StartInstance` failed.
     StartFailed {
         /// The operation that ended.
         op: OpId,
@@ -67,7 +70,8 @@ pub enum Event {
         cause: Cause,
     },
     /// An instance of this program ended by itself.
-    RuntimeExited {
+    #[serde(rename = "runtime_exited")]
+    InstanceEnded {
         /// The instance that ended. The event is stale for every instance but the current one.
         #[serde(default)]
         instance: InstanceNumber,
@@ -76,19 +80,20 @@ pub enum Event {
         /// The reason for the end, and the last lines.
         exit: Exit,
     },
-    /// Outcome of `StopRuntime`.
+    /// Outcome of `StopInstances`.
     StopFinished {
         /// The operation that ended.
         op: OpId,
         /// Success when no instance of the program runs any more.
         result: Result<(), Cause>,
     },
-    /// Outcome of `FetchRuntimeStatus`.
-    StatusFetched {
+    /// Outcome of `ObserveInstance`.
+    #[serde(rename = "status_fetched")]
+    InstanceObserved {
         /// The operation that ended.
         op: OpId,
         /// The answer of the runtime.
-        result: Result<Observed, Cause>,
+        result: Result<InstanceStatus, Cause>,
     },
     /// The deadline of an operation has passed before its outcome came.
     DeadlinePassed {

@@ -17,7 +17,7 @@ use hersh_machine::{
 
 use crate::{
     BuildId, BuildRules, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, InstanceNumber,
-    Instances, Manifest, Observed, ProgramId, Started, Supervisor, Task,
+    InstanceStatus, Instances, Manifest, ProgramId, StartResult, Supervisor, Task,
 };
 
 /// Carries out effects in memory.
@@ -167,7 +167,7 @@ impl EffectHandler for FakeHandler {
         }
     }
 
-    async fn build_runtime(
+    async fn build_image(
         &self,
         task: &Task,
         build: &BuildId,
@@ -177,7 +177,7 @@ impl EffectHandler for FakeHandler {
         if self.script.is_none() {
             return Ok(self.image.clone());
         }
-        let effect = Effect::BuildRuntime {
+        let effect = Effect::BuildImage {
             program: task.program.clone(),
             build: build.clone(),
             network: rules.network,
@@ -190,31 +190,31 @@ impl EffectHandler for FakeHandler {
         }
     }
 
-    async fn start_runtime(
+    async fn start_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
-    ) -> Result<Started, Cause> {
+    ) -> Result<StartResult, Cause> {
         if self.script.is_none() {
             let container = FakeWorld::container_of(&task.program, task.op);
-            return Ok(Started { container });
+            return Ok(StartResult { container });
         }
-        let effect = Effect::StartRuntime {
+        let effect = Effect::StartInstance {
             program: task.program.clone(),
             instance,
             image: image.clone(),
             manifest: Arc::clone(manifest),
         };
         match self.play(task, effect).await {
-            Some(Event::RuntimeStarted { started, .. }) => Ok(started),
+            Some(Event::InstanceStarted { started, .. }) => Ok(started),
             Some(Event::StartFailed { cause, .. }) => Err(cause),
             other => Err(unexpected(other)),
         }
     }
 
-    async fn stop_runtime(
+    async fn stop_instances(
         &self,
         task: &Task,
         instances: Instances,
@@ -223,7 +223,7 @@ impl EffectHandler for FakeHandler {
         if self.script.is_none() {
             return Ok(());
         }
-        let effect = Effect::StopRuntime {
+        let effect = Effect::StopInstances {
             program: task.program.clone(),
             instances,
             grace_ms,
@@ -234,20 +234,20 @@ impl EffectHandler for FakeHandler {
         }
     }
 
-    async fn fetch_runtime_status(
+    async fn observe_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
-    ) -> Result<Observed, Cause> {
+    ) -> Result<InstanceStatus, Cause> {
         if self.script.is_none() {
-            return Ok(Observed::Absent);
+            return Ok(InstanceStatus::Absent);
         }
-        let effect = Effect::FetchRuntimeStatus {
+        let effect = Effect::ObserveInstance {
             program: task.program.clone(),
             instance,
         };
         match self.play(task, effect).await {
-            Some(Event::StatusFetched { result, .. }) => result,
+            Some(Event::InstanceObserved { result, .. }) => result,
             other => Err(unexpected(other)),
         }
     }

@@ -10,8 +10,8 @@ use alloc::{
 use hersh_machine::{OpId, SplitMix64, sim::World};
 
 use crate::{
-    Cause, ContainerId, Effect, Event, ImageId, InstanceNumber, Instances, Lifecycle, Observed,
-    ProgramId, Started,
+    Cause, ContainerId, Effect, Event, ImageId, InstanceNumber, InstanceStatus, Instances,
+    Lifecycle, ProgramId, StartResult,
 };
 
 /// Folders, builds and instances of any number of programs.
@@ -76,29 +76,29 @@ impl FakeWorld {
                 self.folders.insert(program.clone());
                 Some(Event::FoldersEnsured { op, result: Ok(()) })
             }
-            Effect::BuildRuntime { build, .. } => Some(Event::BuildFinished {
+            Effect::BuildImage { build, .. } => Some(Event::BuildFinished {
                 op,
                 result: Ok(Self::image_of(build)),
             }),
-            Effect::StartRuntime { program, .. } => Some(Event::RuntimeStarted {
+            Effect::StartInstance { program, .. } => Some(Event::InstanceStarted {
                 op,
-                started: Started {
+                started: StartResult {
                     container: Self::container_of(program, op),
                 },
             }),
-            Effect::StopRuntime {
+            Effect::StopInstances {
                 program, instances, ..
             } => {
                 self.stop(program, *instances);
                 Some(Event::StopFinished { op, result: Ok(()) })
             }
-            Effect::FetchRuntimeStatus { program, instance } => {
+            Effect::ObserveInstance { program, instance } => {
                 let mut all = self.instances(program).iter();
                 let running = all.find(|(number, _)| number == instance);
-                let observed = running.map_or(Observed::Absent, |(_, container)| {
-                    Observed::Running(container.clone())
+                let observed = running.map_or(InstanceStatus::Absent, |(_, container)| {
+                    InstanceStatus::Running(container.clone())
                 });
-                Some(Event::StatusFetched {
+                Some(Event::InstanceObserved {
                     op,
                     result: Ok(observed),
                 })
@@ -115,7 +115,7 @@ impl FakeWorld {
 impl FakeWorld {
     fn start(&mut self, program: &ProgramId, instance: InstanceNumber, container: ContainerId) {
         let all = self.instances.entry(program.clone()).or_default();
-        // The contract of `start_runtime` asks to remove the remains of an earlier attempt at this instance
+        // The contract of `start_instance` asks to remove the remains of an earlier attempt at this instance
         // first.
         all.retain(|(number, _)| *number != instance);
         all.push((instance, container));
@@ -150,25 +150,25 @@ pub(crate) fn failure(op: OpId, effect: &Effect, choice: u64) -> Option<Event> {
             op,
             result: Err(Cause::FoldersFailed { message: message() }),
         }),
-        Effect::BuildRuntime { .. } => Some(Event::BuildFinished {
+        Effect::BuildImage { .. } => Some(Event::BuildFinished {
             op,
             result: Err(Cause::BuildFailed {
                 message: message(),
                 logs: Vec::new(),
             }),
         }),
-        Effect::StartRuntime { .. } => Some(Event::StartFailed {
+        Effect::StartInstance { .. } => Some(Event::StartFailed {
             op,
             cause: Cause::StartFailed {
                 message: message(),
                 logs: Vec::new(),
             },
         }),
-        Effect::StopRuntime { .. } => Some(Event::StopFinished {
+        Effect::StopInstances { .. } => Some(Event::StopFinished {
             op,
             result: Err(Cause::StopFailed { message: message() }),
         }),
-        Effect::FetchRuntimeStatus { .. } => Some(Event::StatusFetched {
+        Effect::ObserveInstance { .. } => Some(Event::InstanceObserved {
             op,
             result: Err(unavailable()),
         }),
@@ -183,16 +183,16 @@ pub(crate) fn failure(op: OpId, effect: &Effect, choice: u64) -> Option<Event> {
 impl World<Lifecycle> for FakeWorld {
     fn begin(&mut self, op: OpId, effect: &Effect, _rng: &mut SplitMix64) {
         match effect {
-            Effect::BuildRuntime { program, .. } => {
+            Effect::BuildImage { program, .. } => {
                 self.builds.insert((program.clone(), op));
             }
             // The instance exists from the beginning of the start, even if the start fails later.
-            Effect::StartRuntime {
+            Effect::StartInstance {
                 program, instance, ..
             } => self.start(program, *instance, Self::container_of(program, op)),
             Effect::EnsureProgramFolders { .. }
-            | Effect::StopRuntime { .. }
-            | Effect::FetchRuntimeStatus { .. }
+            | Effect::StopInstances { .. }
+            | Effect::ObserveInstance { .. }
             | Effect::ScheduleRetry { .. }
             | Effect::Cancel { .. }
             | Effect::RemoveProgram { .. }
@@ -216,7 +216,7 @@ impl World<Lifecycle> for FakeWorld {
     }
 
     fn abandon(&mut self, op: OpId, effect: &Effect) {
-        if let Effect::BuildRuntime { program, .. } = effect {
+        if let Effect::BuildImage { program, .. } = effect {
             self.builds.remove(&(program.clone(), op));
         }
     }

@@ -2,7 +2,9 @@
 
 use alloc::{format, string::String};
 
-use crate::{InstanceNumber, Program, Starting, State, StopStep, Then, recovery::MAX_ATTEMPTS};
+use crate::{
+    AfterStop, InstanceNumber, Program, Starting, State, StopStep, recovery::MAX_ATTEMPTS,
+};
 
 /// Checks a state that the reducer made. The types already ensure the rest: a container id exists only in
 /// Ready, and every transient state has an operation and a deadline.
@@ -34,7 +36,7 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
         )),
         State::Starting(held) => operation(held.op.0, held.deadline_ms),
         State::Stopping(held) => {
-            if held.step == StopStep::Files && held.then != Then::Remove {
+            if held.step == StopStep::Files && held.then != AfterStop::Remove {
                 return Err(String::from("files are removed of a program that stays"));
             }
             operation(held.op.0, held.deadline_ms)
@@ -93,9 +95,9 @@ mod tests {
 
     use super::check;
     use crate::{
-        BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason, Failed, ImageId,
-        InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Source, Starting, State,
-        StopStep, Stopped, Stopping, Then, recovery::MAX_ATTEMPTS,
+        AfterStop, BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason,
+        Failed, ImageId, InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Source,
+        Starting, State, StopStep, Stopped, Stopping, recovery::MAX_ATTEMPTS,
     };
 
     fn program(state: State) -> Program {
@@ -142,9 +144,9 @@ mod tests {
             program(State::Stopping(Stopping {
                 op: OpId(op),
                 deadline_ms,
-                step: StopStep::Containers,
+                step: StopStep::Instances,
                 instance: None,
-                then: Then::Start,
+                then: AfterStop::Start,
             }))
         };
         assert_eq!(check(&stopping(1, 1)), Ok(()));
@@ -221,7 +223,7 @@ mod tests {
             deadline_ms: 1,
             step: StopStep::Files,
             instance: None,
-            then: Then::Start,
+            then: AfterStop::Start,
         });
         breaks(&program(stopping), "a program that stays");
     }

@@ -32,7 +32,7 @@
 //! # let container = ContainerId::parse("0123456789ab")?;
 //! # let exit = Exit { reason: ExitReason::Code(0), logs: Vec::new() };
 //! let instance = InstanceNumber(1);
-//! supervisor.send(Event::RuntimeExited { instance, container, exit })?;
+//! supervisor.send(Event::InstanceEnded { instance, container, exit })?;
 //! # supervisor.stop();
 //! # supervisor.stopped().await;
 //!
@@ -92,12 +92,12 @@ pub use reducer::{
     START_QUEUE_MS, STOP_SLACK_MS,
 };
 pub use state::{
-    BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State, StopStep, Stopped,
-    Stopping, Then,
+    AfterStop, BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State,
+    StopStep, Stopped, Stopping,
 };
 #[cfg(feature = "tokio")]
 pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
-pub use types::{Cause, Exit, ExitReason, Logs, Observed, Refusal, Source, Started};
-pub use words::{ExitCode, Lasting, Size};
+pub use types::{Cause, Exit, ExitReason, InstanceStatus, Logs, Refusal, Source, StartResult};
+pub use words::{ExitCode, RoundedSize, RoundedSpan};

@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 
 use crate::{
-    BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber, Manifest, Program,
-    Ready, State, StopStep, Then,
+    AfterStop, BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber,
+    Manifest, Program, Ready, State, StopStep,
 };
 
 impl Program {
@@ -18,14 +18,14 @@ impl Program {
     /// Returns the manifest of the current start, from the beginning of its build on; the newest manifest
     /// when there is no such start.
     #[must_use]
-    pub fn run_manifest(&self) -> &Arc<Manifest> {
+    pub fn current_manifest(&self) -> &Arc<Manifest> {
         let building = self.state.building();
         building.map_or_else(|| self.manifest(), |building| &building.source.manifest)
     }
 
     /// Returns the source tree of the current start, from the beginning of its build on.
     #[must_use]
-    pub fn run_build(&self) -> Option<&BuildId> {
+    pub fn current_build(&self) -> Option<&BuildId> {
         let building = self.state.building().map(|building| &building.source.build);
         building.or(self.running_build.as_ref())
     }
@@ -33,7 +33,7 @@ impl Program {
     /// Returns the image of the instance that is up or on its way up. Without one, returns the image of the
     /// newest source, if it was built.
     #[must_use]
-    pub fn run_image(&self) -> Option<&ImageId> {
+    pub fn current_image(&self) -> Option<&ImageId> {
         self.state.image().or(self.image.as_ref())
     }
 
@@ -56,9 +56,9 @@ impl Program {
 
     /// Returns whether the program is to be removed, from the command to remove it on.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_being_removed(&self) -> bool {
         match &self.state {
-            State::Stopping(stopping) => stopping.then == Then::Remove,
+            State::Stopping(stopping) => stopping.then == AfterStop::Remove,
             State::Removed => true,
             State::Created
             | State::Building(_)
@@ -87,7 +87,7 @@ impl Program {
             State::Starting(held) => held.instance == instance,
             State::Ready(held) => held.instance == instance,
             // The stop removes all instances of the program.
-            State::Stopping(held) => held.step == StopStep::Containers,
+            State::Stopping(held) => held.step == StopStep::Instances,
             // Instances that could not be stopped wait for a retry or for a person.
             State::Error(_) => self.running.is_some(),
             State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,

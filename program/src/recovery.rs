@@ -55,7 +55,7 @@ fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
         | Cause::ImageGone { .. }
         | Cause::NotReadyInTime { .. }
         | Cause::Exited { .. }
-        | Cause::EngineStopped { .. }
+        | Cause::StoppedFromOutside { .. }
         | Cause::OutOfMemory { .. }
         | Cause::OutOfProcesses { .. }
         | Cause::StopFailed { .. }

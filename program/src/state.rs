@@ -157,7 +157,7 @@ pub struct Stopping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceNumber>,
     /// The state that follows.
-    pub then: Then,
+    pub then: AfterStop,
 }
 
 /// A program at rest.
@@ -186,7 +186,7 @@ pub struct Failed {
 pub enum BuildStep {
     /// `EnsureProgramFolders`.
     Folders,
-    /// `BuildRuntime`.
+    /// `BuildImage`.
     Image,
 }
 
@@ -194,8 +194,9 @@ pub enum BuildStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopStep {
-    /// `StopRuntime`.
-    Containers,
+    /// `StopInstances`.
+    #[serde(rename = "containers")]
+    Instances,
     /// `RemoveProgram`; only on the way to `Removed`.
     Files,
 }
@@ -203,7 +204,7 @@ pub enum StopStep {
 /// The state that follows `Stopping`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
-pub enum Then {
+pub enum AfterStop {
     /// `Stopped`.
     Stop {
         /// The end of the program's container, when it ended by itself.
@@ -223,7 +224,7 @@ pub enum Then {
 /// An open question to the runtime about a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// The `FetchRuntimeStatus` that asks.
+    /// The `ObserveInstance` that asks.
     pub op: OpId,
     /// The time at which the question is asked again.
     pub deadline_ms: u64,

@@ -117,7 +117,7 @@ impl Supervisor {
     }
 
     /// Puts an event into the program's queue and returns at once. It is meant for facts that the host
-    /// observes, such as `RuntimeExited`.
+    /// observes, such as `InstanceEnded`.
     ///
     /// # Errors
     /// [`SendError`] with the event: the queue is full, or the supervisor is stopped.
@@ -238,10 +238,10 @@ fn refusal(reply: Effect) -> Option<CommandError> {
     match reply {
         Effect::Refuse { refusal } => Some(CommandError::Refused(refusal)),
         Effect::EnsureProgramFolders { .. }
-        | Effect::BuildRuntime { .. }
-        | Effect::StartRuntime { .. }
-        | Effect::StopRuntime { .. }
-        | Effect::FetchRuntimeStatus { .. }
+        | Effect::BuildImage { .. }
+        | Effect::StartInstance { .. }
+        | Effect::StopInstances { .. }
+        | Effect::ObserveInstance { .. }
         | Effect::ScheduleRetry { .. }
         | Effect::Cancel { .. }
         | Effect::RemoveProgram { .. } => None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, ContainerId, ImageId, Manifest, Readiness,
-    words::{ExitCode, Lasting, Size},
+    words::{ExitCode, RoundedSize, RoundedSpan},
 };
 
 /// The source tree and the manifest of a program.
@@ -24,7 +24,7 @@ pub type Logs = Vec<String>;
 
 /// The result of a successful start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
+pub struct StartResult {
     /// The container of the new instance.
     pub container: ContainerId,
 }
@@ -48,7 +48,8 @@ pub enum ExitReason {
     Code(i32),
     /// The container ended with code 0, 137 or 143, and the engine stopped it or may have: an engine that
     /// goes down stops everything that runs.
-    EngineStopped {
+    #[serde(rename = "engine_stopped")]
+    StoppedFromOutside {
         /// The exit code.
         code: i32,
     },
@@ -75,7 +76,7 @@ pub enum ExitReason {
 /// The status of a program's container, as the runtime reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Observed {
+pub enum InstanceStatus {
     /// No container carries the program's label.
     Absent,
     /// The container runs.
@@ -103,7 +104,7 @@ pub enum Cause {
         logs: Logs,
     },
     /// The image did not build in time.
-    #[error("build did not finish within {}", Lasting(*.after_ms))]
+    #[error("build did not finish within {}", RoundedSpan(*.after_ms))]
     BuildTimedOut {
         /// The longest time that the build had, milliseconds.
         after_ms: u64,
@@ -152,7 +153,7 @@ pub enum Cause {
         message: String,
     },
     /// The program runs but did not answer its readiness probe in time.
-    #[error("not ready within {}: {last_probe}; port and [readiness] in hersh.toml say where it answers", Lasting(*.after_ms))]
+    #[error("not ready within {}: {last_probe}; port and [readiness] in hersh.toml say where it answers", RoundedSpan(*.after_ms))]
     NotReadyInTime {
         /// The longest time that the start had, milliseconds.
         after_ms: u64,
@@ -173,7 +174,8 @@ pub enum Cause {
     },
     /// The container ended with code 0, 137 or 143, and the engine stopped it or may have.
     #[error("stopped by the container engine, or while nobody watched, with code {}", ExitCode(*.code))]
-    EngineStopped {
+    #[serde(rename = "engine_stopped")]
+    StoppedFromOutside {
         /// The exit code.
         code: i32,
         /// The end of the program's log.
@@ -199,7 +201,7 @@ pub enum Cause {
     #[error("state is larger than its limit")]
     StateQuotaExceeded,
     /// `/state` held more than its limit when the program was to be started.
-    #[error("its /state holds {}, more than the {} that it may: raise state under [resources] in hersh.toml and deploy it again; or save what it keeps by 'hersh state copy', remove it by 'hersh rm', and deploy it anew", Size(*.used_bytes), Size(*.limit_bytes))]
+    #[error("its /state holds {}, more than the {} that it may: raise state under [resources] in hersh.toml and deploy it again; or save what it keeps by 'hersh state copy', remove it by 'hersh rm', and deploy it anew", RoundedSize(*.used_bytes), RoundedSize(*.limit_bytes))]
     StateTooLarge {
         /// The size of `/state`, bytes; it may hold more, if counting stopped early.
         used_bytes: u64,
@@ -253,7 +255,7 @@ impl From<&Exit> for Cause {
                 signal: (129..=192).contains(&code).then(|| code - 128),
                 logs: exit.logs.clone(),
             },
-            &ExitReason::EngineStopped { code } => Self::EngineStopped {
+            &ExitReason::StoppedFromOutside { code } => Self::StoppedFromOutside {
                 code,
                 logs: exit.logs.clone(),
             },
@@ -286,7 +288,7 @@ impl Cause {
             }
             (
                 ExitReason::Code(_)
-                | ExitReason::EngineStopped { .. }
+                | ExitReason::StoppedFromOutside { .. }
                 | ExitReason::OutOfMemory
                 | ExitReason::OutOfProcesses { .. }
                 | ExitReason::NotRunnable { .. }

@@ -8,12 +8,12 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 /// A length of time, rounded for people, such as `5 s` for 4,999 ms. The time that a step had left is a
 /// little less than the manifest says, and the exact number would confuse people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lasting(
+pub struct RoundedSpan(
     /// Milliseconds.
     pub u64,
 );
 
-impl fmt::Display for Lasting {
+impl fmt::Display for RoundedSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 < SECOND_MS / 2 {
             return write!(f, "{} ms", self.0);
@@ -29,12 +29,12 @@ impl fmt::Display for Lasting {
 
 /// A number of bytes, rounded for people: `1.6 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(
+pub struct RoundedSize(
     /// Bytes.
     pub u64,
 );
 
-impl fmt::Display for Size {
+impl fmt::Display for RoundedSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         // Use the largest unit that goes into the number at least once. Whole numbers are rounded down like
@@ -131,9 +131,9 @@ mod tests {
             (899_990, "15 min"),
             (125_000, "125 s"),
         ] {
-            assert_eq!(Lasting(ms).to_string(), said);
+            assert_eq!(RoundedSpan(ms).to_string(), said);
         }
-        assert!(Lasting(u64::MAX).to_string().ends_with(" s"));
+        assert!(RoundedSpan(u64::MAX).to_string().ends_with(" s"));
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             (10_737_418_240 + (1 << 29), "10 GiB"),
             (u64::MAX, "15 EiB"),
         ] {
-            assert_eq!(Size(bytes).to_string(), said);
+            assert_eq!(RoundedSize(bytes).to_string(), said);
         }
     }
 

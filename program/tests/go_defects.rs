@@ -18,8 +18,8 @@ use hersh_machine::{
     sim::Faults,
 };
 use hersh_program::{
-    Cause, CommandError, Event, FakeHandler, FakeWorld, Observed, Program, RestartPolicy, State,
-    Supervisor,
+    Cause, CommandError, Event, FakeHandler, FakeWorld, InstanceStatus, Program, RestartPolicy,
+    State, Supervisor,
 };
 use tokio::time::Instant;
 
@@ -193,13 +193,13 @@ fn an_unreachable_runtime_leaves_a_healthy_program_ready() {
         let op = walk.op();
         let message = String::from("connection refused");
         let result = Err(Cause::RuntimeUnavailable { message });
-        walk = walk.event(Event::StatusFetched { op, result }).wake();
+        walk = walk.event(Event::InstanceObserved { op, result }).wake();
         assert_eq!(walk.state(), "ready");
     }
     let op = walk.op();
-    let result = Ok(Observed::Running(common::container('c')));
+    let result = Ok(InstanceStatus::Running(common::container('c')));
     assert_eq!(
-        walk.event(Event::StatusFetched { op, result }).state(),
+        walk.event(Event::InstanceObserved { op, result }).state(),
         "ready"
     );
 }
@@ -274,10 +274,10 @@ fn a_stale_exit_does_not_hit_a_newer_container() {
     let walk = walk.exited('c', 137);
     assert_eq!(walk.state(), "starting");
     let op = Walk::new(program()).ready().restart().stop_finished().op();
-    let started = hersh_program::Started {
+    let started = hersh_program::StartResult {
         container: common::container('d'),
     };
-    let walk = walk.event(Event::RuntimeStarted { op, started });
+    let walk = walk.event(Event::InstanceStarted { op, started });
     assert_eq!(walk.state(), "ready");
     assert_eq!(walk.exited('c', 137).state(), "ready");
 }

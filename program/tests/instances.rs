@@ -10,7 +10,8 @@ mod common;
 
 use common::{Walk, container, exit, host_started, left_behind, program};
 use hersh_program::{
-    Effect, Event, InstanceNumber, Instances, Observed, OpId, Program, State, StopStep, Then,
+    AfterStop, Effect, Event, InstanceNumber, InstanceStatus, Instances, OpId, Program, State,
+    StopStep,
 };
 
 fn new() -> Walk {
@@ -29,13 +30,13 @@ fn unnumbered() -> Walk {
 /// The number in the last start that was asked for.
 fn asked_to_start(walk: &Walk) -> InstanceNumber {
     match walk.effects.as_slice() {
-        [.., (_, Effect::StartRuntime { instance, .. })] => *instance,
+        [.., (_, Effect::StartInstance { instance, .. })] => *instance,
         other => panic!("{other:?}"),
     }
 }
 
 fn exited(instance: u64, digit: char) -> Event {
-    Event::RuntimeExited {
+    Event::InstanceEnded {
         instance: InstanceNumber(instance),
         container: container(digit),
         exit: exit(1),
@@ -72,10 +73,10 @@ fn the_end_of_an_earlier_instance_is_stale() {
         State::Starting(held) => held.op,
         other => panic!("{other:?}"),
     };
-    let started = hersh_program::Started {
+    let started = hersh_program::StartResult {
         container: container('d'),
     };
-    let second = second.event(Event::RuntimeStarted { op, started });
+    let second = second.event(Event::InstanceStarted { op, started });
     let second = second.event(exited(1, 'd'));
     assert_eq!(second.state(), "ready");
     assert_eq!(second.event(exited(2, 'd')).state(), "stopping");
@@ -85,7 +86,7 @@ fn the_end_of_an_earlier_instance_is_stale() {
 fn questions_and_stops_name_their_instance() {
     let asked = new().ready().event(host_started());
     match asked.effects.as_slice() {
-        [(_, Effect::FetchRuntimeStatus { instance, .. })] => {
+        [(_, Effect::ObserveInstance { instance, .. })] => {
             assert_eq!(*instance, InstanceNumber(1));
         }
         other => panic!("{other:?}"),
@@ -97,7 +98,7 @@ fn questions_and_stops_name_their_instance() {
     }
     // Whatever else is there of the program goes too.
     match stopping.effects.as_slice() {
-        [.., (_, Effect::StopRuntime { instances, .. })] => {
+        [.., (_, Effect::StopInstances { instances, .. })] => {
             assert_eq!(*instances, Instances::All);
         }
         other => panic!("{other:?}"),
@@ -129,7 +130,10 @@ fn a_program_accounts_for_what_it_will_stop() {
     let removing = new().ready().delete().stop_finished();
     match &removing.program.state {
         State::Stopping(held) => {
-            assert_eq!((held.step, &held.then), (StopStep::Files, &Then::Remove));
+            assert_eq!(
+                (held.step, &held.then),
+                (StopStep::Files, &AfterStop::Remove)
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -144,7 +148,7 @@ fn an_older_journal_folds_without_numbers() {
     };
     let ready = unnumbered().ready().event(old_start);
     let named = ready.effects.iter().find_map(|(_, effect)| match effect {
-        Effect::FetchRuntimeStatus { instance, .. } => Some(*instance),
+        Effect::ObserveInstance { instance, .. } => Some(*instance),
         _ => None,
     });
     assert_eq!(named, Some(InstanceNumber::UNNUMBERED));
@@ -164,8 +168,8 @@ fn numbers_begin_with_the_first_host_that_gives_them() {
         InstanceNumber::UNNUMBERED
     );
     let op = adopted.op();
-    let result = Ok(Observed::Running(container('c')));
-    let adopted = adopted.event(Event::StatusFetched { op, result });
+    let result = Ok(InstanceStatus::Running(container('c')));
+    let adopted = adopted.event(Event::InstanceObserved { op, result });
     assert_eq!(adopted.state(), "ready", "what runs is not disturbed");
     let next = adopted.restart().stop_finished();
     assert_eq!(asked_to_start(&next), InstanceNumber(1));
@@ -176,7 +180,7 @@ fn numbers_begin_with_the_first_host_that_gives_them() {
 fn events_without_numbers_are_read() {
     let old = r#"{"event":"runtime_exited","container":"0123456789ab","exit":{"reason":"vanished","logs":[]}}"#;
     match serde_json::from_str(old).unwrap() {
-        Event::RuntimeExited { instance, .. } => {
+        Event::InstanceEnded { instance, .. } => {
             assert_eq!(instance, InstanceNumber::UNNUMBERED);
         }
         other => panic!("{other:?}"),

@@ -58,23 +58,35 @@ fn what_is_started_counts_until_it_is_stopped() {
 
 #[test]
 fn a_program_is_leaving_from_the_wish_on() {
-    assert_eq!(holds(Program::is_leaving), ["removed"]);
-    assert!(Walk::new(program()).ready().delete().program.is_leaving());
-    assert!(!Walk::new(program()).ready().stop().program.is_leaving());
+    assert_eq!(holds(Program::is_being_removed), ["removed"]);
+    assert!(
+        Walk::new(program())
+            .ready()
+            .delete()
+            .program
+            .is_being_removed()
+    );
+    assert!(
+        !Walk::new(program())
+            .ready()
+            .stop()
+            .program
+            .is_being_removed()
+    );
 }
 
 #[test]
 fn a_run_is_told_by_what_it_was_begun_with() {
-    let built = holds(|it| it.run_build().is_some());
+    let built = holds(|it| it.current_build().is_some());
     assert_eq!(
         built,
         ["building", "starting", "ready", "stopping", "error"]
     );
     for walk in all() {
         let program = &walk.program;
-        assert_eq!(program.run_manifest(), &program.source.manifest);
+        assert_eq!(program.current_manifest(), &program.source.manifest);
         assert_eq!(
-            program.run_image(),
+            program.current_image(),
             program.state.image().or(program.image.as_ref())
         );
     }

@@ -19,8 +19,8 @@ use common::{
 };
 use hersh_machine::Machine;
 use hersh_program::{
-    Cause, Event, Exit, ExitReason, Lifecycle, Observed, OpId, RestartPolicy, Started, State,
-    recovery::MAX_ATTEMPTS,
+    Cause, Event, Exit, ExitReason, InstanceStatus, Lifecycle, OpId, RestartPolicy, StartResult,
+    State, recovery::MAX_ATTEMPTS,
 };
 
 const LENGTH: usize = 6;
@@ -52,7 +52,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         ends(exit(0)),
         ends(exit(1)),
         ends(Exit {
-            reason: ExitReason::EngineStopped { code: 0 },
+            reason: ExitReason::StoppedFromOutside { code: 0 },
             logs: Vec::new(),
         }),
     ];
@@ -66,12 +66,12 @@ fn outcomes(op: OpId) -> [Event; 16] {
         message: String::new(),
         logs: Vec::new(),
     };
-    let started = Started {
+    let started = StartResult {
         container: container('c'),
     };
     let (ok, message) = (Ok(()), String::new());
     let gone = image('b');
-    let (image, absent) = (Ok(image('b')), Ok(Observed::Absent));
+    let (image, absent) = (Ok(image('b')), Ok(InstanceStatus::Absent));
     [
         Event::FoldersEnsured {
             op,
@@ -86,7 +86,7 @@ fn outcomes(op: OpId) -> [Event; 16] {
             op,
             result: Err(cause()),
         },
-        Event::RuntimeStarted { op, started },
+        Event::InstanceStarted { op, started },
         Event::StartFailed { op, cause: cause() },
         Event::StartFailed {
             op,
@@ -104,7 +104,7 @@ fn outcomes(op: OpId) -> [Event; 16] {
             op,
             result: Err(stop_failed()),
         },
-        Event::StatusFetched { op, result: absent },
+        Event::InstanceObserved { op, result: absent },
         Event::DeadlinePassed { op },
         Event::RetryDue { op },
         Event::Removed { op, result: ok },
@@ -172,7 +172,7 @@ fn reaches_rest(mut walk: Walk, gone: bool) {
                 let op = held.op;
                 let result = Ok(());
                 let event = match held.step {
-                    hersh_program::StopStep::Containers => Event::StopFinished { op, result },
+                    hersh_program::StopStep::Instances => Event::StopFinished { op, result },
                     hersh_program::StopStep::Files => Event::Removed { op, result },
                 };
                 walk = walk.event(event);

@@ -15,8 +15,8 @@ use common::{
 };
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
-    BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Instances, Lifecycle,
-    Manifest, Observed, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, Started,
+    BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, Instances,
+    Lifecycle, Manifest, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, StartResult,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -63,7 +63,7 @@ fn causes() -> Vec<Cause> {
             signal: Some(9),
             logs: logs(),
         },
-        Cause::EngineStopped {
+        Cause::StoppedFromOutside {
             code: 0,
             logs: logs(),
         },
@@ -120,32 +120,32 @@ fn events_read_back() {
             op,
             result: Ok(image('b')),
         },
-        Event::RuntimeStarted {
+        Event::InstanceStarted {
             op,
-            started: Started {
+            started: StartResult {
                 container: container('c'),
             },
         },
         Event::StopFinished { op, result: Ok(()) },
-        Event::StatusFetched {
+        Event::InstanceObserved {
             op,
-            result: Ok(Observed::Exited(container('c'), exit(0))),
+            result: Ok(InstanceStatus::Exited(container('c'), exit(0))),
         },
-        Event::RuntimeExited {
+        Event::InstanceEnded {
             instance: InstanceNumber(3),
             container: container('c'),
             exit: Exit {
-                reason: ExitReason::EngineStopped { code: 143 },
+                reason: ExitReason::StoppedFromOutside { code: 143 },
                 logs: vec![],
             },
         },
-        Event::StatusFetched {
+        Event::InstanceObserved {
             op,
-            result: Ok(Observed::Running(container('c'))),
+            result: Ok(InstanceStatus::Running(container('c'))),
         },
-        Event::StatusFetched {
+        Event::InstanceObserved {
             op,
-            result: Ok(Observed::Absent),
+            result: Ok(InstanceStatus::Absent),
         },
         Event::DeadlinePassed { op },
         Event::RetryDue { op },
@@ -173,7 +173,7 @@ fn exits_read_back() {
         ExitReason::DiskFull,
         ExitReason::Vanished,
     ] {
-        round_trip(&Event::RuntimeExited {
+        round_trip(&Event::InstanceEnded {
             instance: InstanceNumber(3),
             container: container('c'),
             exit: Exit {
@@ -192,25 +192,25 @@ fn effects_read_back() {
         Effect::EnsureProgramFolders {
             program: program.clone(),
         },
-        Effect::BuildRuntime {
+        Effect::BuildImage {
             program: program.clone(),
             build: source('a', RestartPolicy::Never).build,
             network: true,
             recipe: Arc::default(),
             timeout_ms: 1,
         },
-        Effect::StartRuntime {
+        Effect::StartInstance {
             program: program.clone(),
             instance: InstanceNumber(3),
             image: image('b'),
             manifest,
         },
-        Effect::StopRuntime {
+        Effect::StopInstances {
             program: program.clone(),
             instances: Instances::One(InstanceNumber(3)),
             grace_ms: 1,
         },
-        Effect::FetchRuntimeStatus {
+        Effect::ObserveInstance {
             program: program.clone(),
             instance: InstanceNumber(3),
         },
@@ -328,7 +328,7 @@ fn builds_of_older_hosts_read_back() {
     assert_eq!(rules, plain);
     assert!(!rules.recipe.is_fresh());
     let build = r#"{"effect":"build_runtime","program":"p","build":"build-0123456789ab","network":true,"timeout_ms":1}"#;
-    let Effect::BuildRuntime { recipe, .. } = serde_json::from_str(build).unwrap() else {
+    let Effect::BuildImage { recipe, .. } = serde_json::from_str(build).unwrap() else {
         panic!("it is no build");
     };
     assert_eq!(recipe, plain.recipe);

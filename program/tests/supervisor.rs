@@ -21,8 +21,8 @@ use hersh_machine::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, CommandError, Effect, EffectHandler, Event, FakeHandler, ImageId,
-    InstanceNumber, Instances, Lifecycle, Manifest, Observed, Program, ProgramRecord,
-    ProgramStepper, Refusal, RestartPolicy, Started, State, Supervisor, Task,
+    InstanceNumber, InstanceStatus, Instances, Lifecycle, Manifest, Program, ProgramRecord,
+    ProgramStepper, Refusal, RestartPolicy, StartResult, State, Supervisor, Task,
 };
 use proptest::prelude::*;
 
@@ -228,7 +228,7 @@ impl EffectHandler for Knowing {
         panic!("the disk is on fire")
     }
 
-    async fn build_runtime(
+    async fn build_image(
         &self,
         task: &Task,
         _: &BuildId,
@@ -239,22 +239,22 @@ impl EffectHandler for Knowing {
         Err(Cause::HostRestarted)
     }
 
-    async fn start_runtime(
+    async fn start_instance(
         &self,
         _: &Task,
         _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
-    ) -> Result<Started, Cause> {
+    ) -> Result<StartResult, Cause> {
         Err(Cause::HostRestarted)
     }
 
-    async fn stop_runtime(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
+    async fn stop_instances(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn fetch_runtime_status(&self, _: &Task, _: InstanceNumber) -> Result<Observed, Cause> {
-        Ok(Observed::Absent)
+    async fn observe_instance(&self, _: &Task, _: InstanceNumber) -> Result<InstanceStatus, Cause> {
+        Ok(InstanceStatus::Absent)
     }
 
     async fn remove_program(&self, _: &Task) -> Result<(), Cause> {
@@ -264,7 +264,7 @@ impl EffectHandler for Knowing {
     async fn recover(&self, op: OpId, effect: &Effect, issued_at_ms: u64) -> Recovery<Event> {
         assert_eq!(issued_at_ms, NOW_MS);
         match effect {
-            Effect::BuildRuntime { .. } => {
+            Effect::BuildImage { .. } => {
                 let result = Ok(image('b'));
                 Recovery::Ended(Event::BuildFinished { op, result })
             }
@@ -317,8 +317,8 @@ async fn the_contract_says_rerun_when_a_handler_does_not_know() {
         cancel: Cancel::never(),
     };
     assert_eq!(
-        handler.fetch_runtime_status(&task, FIRST).await,
-        Ok(Observed::Absent)
+        handler.observe_instance(&task, FIRST).await,
+        Ok(InstanceStatus::Absent)
     );
 }
 

@@ -14,16 +14,16 @@ use common::{
 };
 use hersh_machine::Machine;
 use hersh_program::{
-    BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS, Lifecycle,
-    Manifest, Observed, OpId, Readiness, Refusal, RestartPolicy, START_QUEUE_MS, Starting, State,
-    StopStep, Then, recovery,
+    AfterStop, BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS,
+    InstanceStatus, Lifecycle, Manifest, OpId, Readiness, Refusal, RestartPolicy, START_QUEUE_MS,
+    Starting, State, StopStep, recovery,
 };
 
 fn new() -> Walk {
     Walk::new(program())
 }
 
-fn then(walk: &Walk) -> &Then {
+fn then(walk: &Walk) -> &AfterStop {
     match &walk.program.state {
         State::Stopping(held) => &held.then,
         other => panic!("{other:?}"),
@@ -144,7 +144,7 @@ fn the_build_gets_the_time_that_folders_left() {
         .effects
         .iter()
         .map(|(_, effect)| match effect {
-            Effect::BuildRuntime { timeout_ms, .. } => *timeout_ms,
+            Effect::BuildImage { timeout_ms, .. } => *timeout_ms,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -289,16 +289,16 @@ fn an_exit_during_the_start_counts_for_what_comes_up() {
     let op = walk.op();
     let walk = walk.exited('c', 9);
     expect(&walk, "starting", &[]);
-    let started = |digit| Event::RuntimeStarted {
+    let started = |digit| Event::InstanceStarted {
         op,
-        started: hersh_program::Started {
+        started: hersh_program::StartResult {
             container: container(digit),
         },
     };
     let died = walk.clone().event(started('c'));
     expect(&died, "stopping", &["stop"]);
     assert!(
-        matches!(then(&died), Then::Fail { cause } if matches!(**cause, Cause::Exited { code: 9, .. }))
+        matches!(then(&died), AfterStop::Fail { cause } if matches!(**cause, Cause::Exited { code: 9, .. }))
     );
     let lives = walk.event(started('d'));
     expect(&lives, "ready", &[]);
@@ -315,11 +315,11 @@ fn remembered_exits_are_bounded_and_the_newest_stay() {
         State::Starting(held) => assert_eq!(held.exits.len(), Starting::MAX_EXITS),
         other => panic!("{other:?}"),
     }
-    let started = hersh_program::Started {
+    let started = hersh_program::StartResult {
         container: container('b'),
     };
     expect(
-        &walk.event(Event::RuntimeStarted { op, started }),
+        &walk.event(Event::InstanceStarted { op, started }),
         "stopping",
         &["stop"],
     );
@@ -330,9 +330,9 @@ fn stop_restart_and_delete_give_up_what_is_under_way() {
     for walk in [new().start(), new().building(), new().starting()] {
         let under_way = walk.op();
         for (walk, wish) in [
-            (walk.clone().stop(), Then::Stop { last_exit: None }),
-            (walk.clone().restart(), Then::Start),
-            (walk.clone().delete(), Then::Remove),
+            (walk.clone().stop(), AfterStop::Stop { last_exit: None }),
+            (walk.clone().restart(), AfterStop::Start),
+            (walk.clone().delete(), AfterStop::Remove),
         ] {
             expect(&walk, "stopping", &["cancel", "stop"]);
             assert_eq!(walk.effects[0].1, Effect::Cancel { op: under_way });
@@ -385,7 +385,7 @@ fn always_starts_again_after_a_clean_exit_and_does_not_spin() {
 
 #[test]
 fn what_the_engine_took_down_is_up_again_by_policy() {
-    let reason = ExitReason::EngineStopped { code: 0 };
+    let reason = ExitReason::StoppedFromOutside { code: 0 };
     let stopped = Exit {
         reason,
         logs: vec![],
@@ -397,8 +397,8 @@ fn what_the_engine_took_down_is_up_again_by_policy() {
     let found = |walk: Walk| {
         let walk = walk.event(host_started());
         let (op, exit) = (walk.op(), stopped.clone());
-        let result = Ok(Observed::Exited(container('c'), exit));
-        walk.event(Event::StatusFetched { op, result })
+        let result = Ok(InstanceStatus::Exited(container('c'), exit));
+        walk.event(Event::InstanceObserved { op, result })
     };
     let ends: [&dyn Fn(Walk) -> Walk; 2] = [&told, &found];
     for end in ends {
@@ -412,7 +412,7 @@ fn what_the_engine_took_down_is_up_again_by_policy() {
             expect(&short, "error", &["retry"]);
             assert!(matches!(
                 cause(&short),
-                Cause::EngineStopped { code: 0, .. }
+                Cause::StoppedFromOutside { code: 0, .. }
             ));
         }
         let walk = Walk::new(program_with(RestartPolicy::Never)).ready();
@@ -546,7 +546,7 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
     };
     let older = new().program.source.manifest.clone();
     let grace_ms = |walk: &Walk| match walk.effects.as_slice() {
-        [(_, Effect::StopRuntime { grace_ms, .. })] => *grace_ms,
+        [(_, Effect::StopInstances { grace_ms, .. })] => *grace_ms,
         other => panic!("{other:?}"),
     };
 
@@ -600,25 +600,25 @@ fn a_stop_past_its_deadline_is_an_error() {
 fn the_last_wish_wins_and_delete_beats_all() {
     let stopping = new().ready().stop();
     let walk = stopping.clone().start();
-    assert_eq!(then(&walk), &Then::Start);
+    assert_eq!(then(&walk), &AfterStop::Start);
     assert!(walk.effects.is_empty());
     let walk = walk.stop();
-    assert_eq!(then(&walk), &Then::Stop { last_exit: None });
+    assert_eq!(then(&walk), &AfterStop::Stop { last_exit: None });
     let walk = walk.restart();
-    assert_eq!(then(&walk), &Then::Start);
+    assert_eq!(then(&walk), &AfterStop::Start);
     let walk = walk.delete();
-    assert_eq!(then(&walk), &Then::Remove);
+    assert_eq!(then(&walk), &AfterStop::Remove);
     for walk in [
         walk.clone().start(),
         walk.clone().stop(),
         walk.clone().restart(),
     ] {
-        assert_eq!(then(&walk), &Then::Remove);
+        assert_eq!(then(&walk), &AfterStop::Remove);
         assert_eq!(refusal(&walk), &Refusal::BeingRemoved);
     }
     let failing = new().ready().exited('c', 1);
-    assert_eq!(then(&failing.clone().start()), &Then::Start);
-    assert_eq!(then(&failing.stop()), &Then::Stop { last_exit: None });
+    assert_eq!(then(&failing.clone().start()), &AfterStop::Start);
+    assert_eq!(then(&failing.stop()), &AfterStop::Stop { last_exit: None });
 }
 
 #[test]
@@ -697,7 +697,7 @@ fn a_wish_already_fulfilled_is_answered_already() {
 fn outcomes_of_other_operations_change_nothing() {
     let op = bystander();
     let message = String::from("late");
-    let started = hersh_program::Started {
+    let started = hersh_program::StartResult {
         container: container('9'),
     };
     let stale = [
@@ -706,15 +706,15 @@ fn outcomes_of_other_operations_change_nothing() {
             op,
             result: Ok(image('9')),
         },
-        Event::RuntimeStarted { op, started },
+        Event::InstanceStarted { op, started },
         Event::StartFailed {
             op,
             cause: stop_failed(),
         },
         Event::StopFinished { op, result: Ok(()) },
-        Event::StatusFetched {
+        Event::InstanceObserved {
             op,
-            result: Ok(Observed::Absent),
+            result: Ok(InstanceStatus::Absent),
         },
         Event::DeadlinePassed { op },
         Event::RetryDue { op },
@@ -748,8 +748,8 @@ fn all_states() -> Vec<Walk> {
     ]
 }
 
-fn is_leaving(walk: &Walk) -> bool {
-    matches!(&walk.program.state, State::Stopping(held) if held.then == Then::Remove)
+fn is_being_removed(walk: &Walk) -> bool {
+    matches!(&walk.program.state, State::Stopping(held) if held.then == AfterStop::Remove)
 }
 
 #[test]
@@ -771,7 +771,7 @@ fn a_new_source_is_taken_in_every_state() {
             source: source.clone(),
         });
         assert_eq!(next.program.state, walk.program.state);
-        if walk.state() == "removed" || is_leaving(&walk) {
+        if walk.state() == "removed" || is_being_removed(&walk) {
             assert_eq!(refusal(&next), &Refusal::BeingRemoved);
             assert_eq!(next.program, walk.program);
         } else {
@@ -856,23 +856,26 @@ fn a_host_start_asks_whether_a_ready_program_still_runs() {
     expect(&asked, "ready", &["status"]);
     let answer = |result| {
         let op = asked.op();
-        asked.clone().event(Event::StatusFetched { op, result })
+        asked.clone().event(Event::InstanceObserved { op, result })
     };
-    let adopted = answer(Ok(Observed::Running(container('c'))));
+    let adopted = answer(Ok(InstanceStatus::Running(container('c'))));
     expect(&adopted, "ready", &[]);
     assert_eq!(adopted.program, new().ready().program);
     for gone in [
-        Observed::Absent,
-        Observed::Running(container('d')),
-        Observed::Exited(container('d'), exit(0)),
-        Observed::Exited(container('c'), exit(4)),
+        InstanceStatus::Absent,
+        InstanceStatus::Running(container('d')),
+        InstanceStatus::Exited(container('d'), exit(0)),
+        InstanceStatus::Exited(container('c'), exit(4)),
     ] {
         let walk = answer(Ok(gone));
         expect(&walk, "stopping", &["stop"]);
-        assert!(matches!(then(&walk), Then::Fail { .. }));
+        assert!(matches!(then(&walk), AfterStop::Fail { .. }));
     }
-    let finished = answer(Ok(Observed::Exited(container('c'), exit(0))));
-    assert!(matches!(then(&finished), Then::Stop { last_exit: Some(_) }));
+    let finished = answer(Ok(InstanceStatus::Exited(container('c'), exit(0))));
+    assert!(matches!(
+        then(&finished),
+        AfterStop::Stop { last_exit: Some(_) }
+    ));
     let message = String::from("connection refused");
     let unknown = answer(Err(Cause::RuntimeUnavailable { message }));
     expect(&unknown, "ready", &[]);

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use hersh_host::testkit::Stored;
+use hersh_host::testkit::ProgramHistory;
 use hersh_program::Event;
 
 /// A change of a program, by the event that it leaves.
@@ -41,11 +41,11 @@ impl Deed {
             Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
-            | Event::RuntimeStarted { .. }
+            | Event::InstanceStarted { .. }
             | Event::StartFailed { .. }
-            | Event::RuntimeExited { .. }
+            | Event::InstanceEnded { .. }
             | Event::StopFinished { .. }
-            | Event::StatusFetched { .. }
+            | Event::InstanceObserved { .. }
             | Event::DeadlinePassed { .. }
             | Event::RetryDue { .. }
             | Event::Removed { .. }
@@ -56,7 +56,7 @@ impl Deed {
 
 /// A program that its users know.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownProgram {
     pub(crate) owner: String,
     /// Tells programs of one name from each other.
     pub(crate) created_at_ms: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Known {
     perhaps: BTreeMap<Deed, u64>,
 }
 
-impl Known {
+impl KnownProgram {
     /// Whether somebody asked for this deed, with or without success.
     pub(crate) fn may_have_been(&self, deed: Deed) -> bool {
         [&self.done, &self.perhaps]
@@ -77,7 +77,7 @@ impl Known {
 
 /// A command that has no answer yet.
 #[derive(Debug)]
-struct Asked {
+struct PendingCommand {
     name: String,
     created_at_ms: Option<u64>,
     deed: Deed,
@@ -87,16 +87,16 @@ struct Asked {
 
 /// A create that has no answer yet.
 #[derive(Debug)]
-struct Creating {
+struct PendingCreate {
     name: Option<String>,
     owner: String,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    pub(crate) programs: BTreeMap<String, Known>,
-    asked: BTreeMap<u64, Asked>,
-    creating: BTreeMap<u64, Creating>,
+    pub(crate) programs: BTreeMap<String, KnownProgram>,
+    asked: BTreeMap<u64, PendingCommand>,
+    creating: BTreeMap<u64, PendingCreate>,
     next: u64,
 }
 
@@ -117,7 +117,7 @@ impl Book {
             alone = false;
         }
         let created_at_ms = self.programs.get(name).map(|known| known.created_at_ms);
-        let asked = Asked {
+        let asked = PendingCommand {
             name: name.to_owned(),
             created_at_ms,
             deed,
@@ -133,7 +133,7 @@ impl Book {
         let Some(asked) = self.asked.remove(&number) else {
             return Ok(());
         };
-        let is_leaving = self.is_leaving(&asked.name);
+        let is_being_removed = self.is_being_removed(&asked.name);
         let Some(known) = self.programs.get_mut(&asked.name) else {
             return Ok(());
         };
@@ -144,7 +144,7 @@ impl Book {
                 known.wished(asked.deed, asked.alone);
             }
             // Refused because it leaves, or gone: the journal may have it.
-            404 if same && !is_leaving && asked.deed != Deed::Delete => {
+            404 if same && !is_being_removed && asked.deed != Deed::Delete => {
                 return Err(format!(
                     "{} is acknowledged and not there: {asked:?}",
                     asked.name
@@ -168,7 +168,7 @@ impl Book {
     /// A create is about to be sent.
     pub(crate) fn begin_create(&mut self, name: Option<&str>, owner: &str) -> u64 {
         self.next += 1;
-        let creating = Creating {
+        let creating = PendingCreate {
             name: name.map(ToOwned::to_owned),
             owner: owner.to_owned(),
         };
@@ -192,11 +192,11 @@ impl Book {
     }
 
     /// Whether it may go away at any time, or has gone.
-    pub(crate) fn is_leaving(&self, name: &str) -> bool {
+    pub(crate) fn is_being_removed(&self, name: &str) -> bool {
         let asked = self.asked.values();
         let mut deletes = asked.filter(|it| it.name == name && it.deed == Deed::Delete);
         let known = self.programs.get(name);
-        deletes.next().is_some() || known.is_none_or(Known::may_be_deleted)
+        deletes.next().is_some() || known.is_none_or(KnownProgram::may_be_deleted)
     }
 
     /// The host died: nobody hears of what was under way.
@@ -210,7 +210,7 @@ impl Book {
     }
 
     /// Holds the journal of a host that has just come up against what is known.
-    pub(crate) fn compare(&mut self, stored: &[Stored]) -> Result<(), String> {
+    pub(crate) fn compare(&mut self, stored: &[ProgramHistory]) -> Result<(), String> {
         let creating = std::mem::take(&mut self.creating);
         for stored in stored {
             let name = stored.program.id.to_string();
@@ -244,11 +244,11 @@ impl Book {
             if known.created_at_ms == created_at_ms {
                 return Ok(());
             }
-            if !self.is_leaving(&name) {
+            if !self.is_being_removed(&name) {
                 return Err(format!("{name} was created while it was there: {known:?}"));
             }
         }
-        let known = Known {
+        let known = KnownProgram {
             owner,
             created_at_ms,
             wish: None,
@@ -260,7 +260,7 @@ impl Book {
     }
 }
 
-impl Known {
+impl KnownProgram {
     fn wished(&mut self, deed: Deed, is_clear: bool) {
         if deed != Deed::Replace {
             self.wish = is_clear.then_some(deed);
@@ -272,7 +272,7 @@ impl Known {
     }
 
     /// Every acknowledged command is in the journal exactly once, and none that nobody gave.
-    fn compare(&mut self, stored: &Stored) -> Result<(), String> {
+    fn compare(&mut self, stored: &ProgramHistory) -> Result<(), String> {
         let name = &stored.program.id;
         if self.owner != stored.owner {
             return Err(format!(

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hersh_host::testkit::{Stored, TestHost};
-use hersh_program::{Cause, ContainerId, Effect, Event, Observed, Program, ProgramId, State};
+use hersh_host::testkit::{ProgramHistory, TestHost};
+use hersh_program::{Cause, ContainerId, Effect, Event, InstanceStatus, Program, ProgramId, State};
 use serde_json::Value;
 
 use crate::{
-    book::{Deed, Known},
+    book::{Deed, KnownProgram},
     scene::{ADMIN, Ask, Scene},
     weather::Fault,
 };
@@ -110,7 +110,7 @@ fn will_run(program: &Program) -> bool {
 
 /// What the host shows is the fold of its journal, or of all but the last record, which nobody
 /// has heard of yet.
-pub(crate) fn is_fold(host: &TestHost, stored: &[Stored]) -> Outcome {
+pub(crate) fn is_fold(host: &TestHost, stored: &[ProgramHistory]) -> Outcome {
     for program in host.programs() {
         let Some(stored) = stored.iter().find(|it| it.program.id == program.id) else {
             // Forgotten in the journal, and in memory in a moment.
@@ -136,23 +136,23 @@ pub(crate) fn is_fold(host: &TestHost, stored: &[Stored]) -> Outcome {
 }
 
 /// No program that was Ready was stopped unless somebody asked for it or its container ended.
-pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
+pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Outcome {
     let mut ready: Option<ContainerId> = None;
     for record in &stored.records {
-        let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopRuntime { .. });
+        let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopInstances { .. });
         let is_stopped = record.effects.iter().any(stops);
         if let (true, Some(container)) = (is_stopped, &ready) {
             let is_right = match &record.event {
                 Event::UserStopRequested
                 | Event::UserRestartRequested
                 | Event::UserDeleteRequested => true,
-                Event::RuntimeExited { .. }
+                Event::InstanceEnded { .. }
                 | Event::HostStarted {
                     left_behind: Some(_),
                     ..
                 } => scene.weather.has_ended(container),
-                Event::StatusFetched { result, .. } => {
-                    !matches!(result, Ok(Observed::Running(same)) if same == container)
+                Event::InstanceObserved { result, .. } => {
+                    !matches!(result, Ok(InstanceStatus::Running(same)) if same == container)
                         && scene.weather.has_ended(container)
                 }
                 Event::UserStartRequested
@@ -162,7 +162,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
                 }
                 | Event::FoldersEnsured { .. }
                 | Event::BuildFinished { .. }
-                | Event::RuntimeStarted { .. }
+                | Event::InstanceStarted { .. }
                 | Event::StartFailed { .. }
                 | Event::StopFinished { .. }
                 | Event::DeadlinePassed { .. }
@@ -179,7 +179,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
         }
         if is_stopped {
             ready = None;
-        } else if let Event::RuntimeStarted { started, .. } = &record.event {
+        } else if let Event::InstanceStarted { started, .. } = &record.event {
             ready = Some(started.container.clone());
         }
     }
@@ -188,7 +188,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &Stored) -> Outcome {
 
 /// Whether a program can't start because somebody had it removed and a fault ended that late: its source
 /// went first. Without such a wish no source may ever be missing.
-fn is_half_removed(known: &Known, cause: &Cause) -> bool {
+fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
     let lacks_source = matches!(cause, Cause::BuildFailed { message, .. }
         if message.contains("its source is not on this machine"));
     lacks_source && known.may_have_been(Deed::Delete)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     laws,
-    scene::{ADMIN, Allowed, Ask, Person, Scene, text_of},
+    scene::{ADMIN, Ask, MemberQuota, Person, Scene, text_of},
     sky::Sky,
     user::User,
 };
@@ -64,7 +64,7 @@ impl Lives<'_> {
         self.scene.people().insert(ADMIN.to_owned(), admin);
         for number in 0..=self.random.below(MEMBERS_MAX) {
             let name = format!("u{number}");
-            let allowed = Allowed::draw(&mut self.random);
+            let allowed = MemberQuota::draw(&mut self.random);
             let user = json!({ "user_id": name, "quota": allowed.to_json() });
             self.admin(&host, "POST", "/users", 201, &user).await?;
             let token = json!({ "user_id": name, "scope": "operate" });
@@ -275,7 +275,7 @@ impl Lives<'_> {
         let setup = setup
             .simulated(self.random.next_u64())
             .beginning_at(self.now_ms)
-            .with_journal_probe(move |point| scene.weather.verdict(point));
+            .with_journal_probe(move |point| scene.weather.fate(point));
         // Nobody could start a host whose engine is down.
         self.scene.engine.set_down(false);
         let host = TestHost::bring_up(setup)
@@ -317,7 +317,7 @@ impl Lives<'_> {
     }
 }
 
-fn stored(host: &TestHost) -> Result<Vec<hersh_host::testkit::Stored>, String> {
+fn stored(host: &TestHost) -> Result<Vec<hersh_host::testkit::ProgramHistory>, String> {
     let stored = host.stored();
     stored.map_err(|error| format!("the journal can't be read: {error}"))
 }

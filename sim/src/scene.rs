@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     book::Book,
     trace::Trace,
-    weather::{Fault, Weather, Wide},
+    weather::{Fault, Weather, WideFault},
 };
 
 /// Builds at once that a host allows unless told otherwise.
@@ -33,16 +33,16 @@ pub(crate) struct Person {
     /// Tokens that were ended for sure.
     pub(crate) revoked: Vec<String>,
     /// The most that was ever allowed; `None` is no bound.
-    pub(crate) most: Option<Allowed>,
+    pub(crate) most: Option<MemberQuota>,
     /// What is allowed now, if that is clear.
-    pub(crate) allowed: Option<Allowed>,
+    pub(crate) allowed: Option<MemberQuota>,
     /// Creates that may be sent again: key, body, and the program that it made if that is known.
     pub(crate) keyed: Vec<(String, String, Option<String>)>,
 }
 
 /// A member's quota, as far as the laws look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Allowed {
+pub(crate) struct MemberQuota {
     pub(crate) programs: u64,
     pub(crate) memory_mib: u64,
     pub(crate) builds: u64,
@@ -168,14 +168,14 @@ impl Scene {
         let was_refused = self.weather.refused_lately();
         let is_explained = match (status, code) {
             (..500, _) | (504, "wait_timed_out") | (503, "queue_full") => true,
-            (507, "storage_full") => was_refused || self.weather.is_wide(Wide::DiskFull),
+            (507, "storage_full") => was_refused || self.weather.is_wide(WideFault::DiskFull),
             (500, "internal") => was_refused,
             // What was waited for, such as a removal, could not be done.
             (503, "engine_unavailable") => {
                 let below = path.strip_prefix("/programs/").unwrap_or_default();
                 let program = below.split(['?', '/']).next().map(ProgramId::parse);
                 let made = |id| self.weather.has_made(&id, Fault::Unavailable);
-                self.weather.is_wide(Wide::EngineDown)
+                self.weather.is_wide(WideFault::EngineDown)
                     || program.and_then(Result::ok).is_some_and(made)
             }
             _other => false,
@@ -223,7 +223,7 @@ impl Scene {
     }
 }
 
-impl Allowed {
+impl MemberQuota {
     /// Draws a small quota.
     pub(crate) fn draw(random: &mut SplitMix64) -> Self {
         Self {

@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hersh_host::testkit::{Ended, TestHost};
+use hersh_host::testkit::{EndedInstance, TestHost};
 use hersh_machine::SplitMix64;
 use hersh_program::{ExitReason, ProgramId};
 
 use crate::{
     laws,
     scene::Scene,
-    weather::{Fault, Wide},
+    weather::{Fault, WideFault},
 };
 
 /// The longest time between two blows, milliseconds.
@@ -80,14 +80,14 @@ impl Sky {
         self.tell(ended);
     }
 
-    fn note(&self, ended: &Ended, fault: Fault) {
+    fn note(&self, ended: &EndedInstance, fault: Fault) {
         self.scene.weather.note(&ended.instance.program, fault);
         self.scene.weather.note_ended(&ended.container);
         self.scene.trace.say(&format!("it ends: {ended:?}"));
     }
 
     /// Tells of an end, late, and perhaps once more.
-    fn tell(&mut self, ended: Ended) {
+    fn tell(&mut self, ended: EndedInstance) {
         let first = Duration::from_millis(self.random.below(TELL_MS));
         let again = self.random.chance(40);
         let again = again.then(|| Duration::from_millis(self.random.below(TELL_MS)));
@@ -104,7 +104,7 @@ impl Sky {
 
     fn engine_down(&mut self) {
         self.scene.trace.say("the engine is down");
-        self.scene.weather.note_wide(Wide::EngineDown);
+        self.scene.weather.note_wide(WideFault::EngineDown);
         self.scene.engine.set_down(true);
         let stopped = match self.random.chance(40) {
             true => self.engine_stops_all(),
@@ -123,10 +123,10 @@ impl Sky {
     }
 
     /// It goes down in good order: what runs is told to end and does so well.
-    fn engine_stops_all(&self) -> Vec<Ended> {
+    fn engine_stops_all(&self) -> Vec<EndedInstance> {
         let running = self.scene.engine.running().into_keys();
         let stopped = running.filter_map(|id| {
-            let reason = ExitReason::EngineStopped { code: 0 };
+            let reason = ExitReason::StoppedFromOutside { code: 0 };
             let ended = self.scene.engine.end_unseen(&id, reason)?;
             self.note(&ended, Fault::EngineStops);
             Some(ended)
@@ -136,7 +136,7 @@ impl Sky {
 
     fn disk_full(&mut self) {
         self.scene.trace.say("the disk is full");
-        self.scene.weather.note_wide(Wide::DiskFull);
+        self.scene.weather.note_wide(WideFault::DiskFull);
         self.host.set_disk_full(true);
         let (scene, host) = (Arc::clone(&self.scene), Arc::clone(&self.host));
         let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
@@ -149,12 +149,12 @@ impl Sky {
 
     fn images_lost(&self) {
         self.scene.trace.say("all images are lost");
-        self.scene.weather.note_wide(Wide::ImagesLost);
+        self.scene.weather.note_wide(WideFault::ImagesLost);
         self.scene.engine.lose_images();
     }
 
     fn clock_jumps(&mut self) {
-        self.scene.weather.note_wide(Wide::ClockJumped);
+        self.scene.weather.note_wide(WideFault::ClockJumped);
         let (now_ms, by_ms) = (self.host.now_ms(), self.random.below(JUMP_MS));
         let now_ms = match self.random.chance(50) {
             true => now_ms + by_ms,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     book::Deed,
     laws,
-    scene::{ADMIN, Allowed, Ask, CANARY, Scene, text_of},
+    scene::{ADMIN, Ask, CANARY, MemberQuota, Scene, text_of},
 };
 
 /// The longest that a user thinks, milliseconds.
@@ -192,7 +192,7 @@ impl User {
         let stays = || {
             let book = self.scene.book();
             let mut names = book.names(owner);
-            names.retain(|name| !book.is_leaving(name));
+            names.retain(|name| !book.is_being_removed(name));
             names
         };
         let before = stays();
@@ -302,7 +302,7 @@ impl User {
                 .collect()
         };
         let member = self.pick(&members).clone();
-        let allowed = Allowed::draw(&mut self.random);
+        let allowed = MemberQuota::draw(&mut self.random);
         if let Some(person) = self.scene.people().get_mut(&member) {
             // It may come into force before the answer is here.
             person.allowed = None;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_host::testkit::{CommitPoint, Fate, Operation, Plan, Verdict};
+use hersh_host::testkit::{CommitPoint, Fate, Operation, Plan, WriteFate};
 use hersh_machine::SplitMix64;
 use hersh_program::{Cause, ContainerId, ProgramId};
 use tokio::{sync::Notify, time::Instant};
@@ -38,7 +38,7 @@ pub(crate) enum Fault {
 
 /// A kind of fault that concerns every program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wide {
+pub(crate) enum WideFault {
     EngineDown,
     DiskFull,
     ClockJumped,
@@ -57,7 +57,7 @@ struct Inner {
     refusals: u64,
     last_refusal: Option<Instant>,
     made: BTreeMap<ProgramId, BTreeSet<Fault>>,
-    wide: BTreeSet<Wide>,
+    wide: BTreeSet<WideFault>,
     ended: BTreeSet<ContainerId>,
     left_behind: BTreeSet<ContainerId>,
 }
@@ -143,12 +143,12 @@ impl Weather {
     }
 
     /// How a commit of the journal goes.
-    pub(crate) fn verdict(&self, point: CommitPoint) -> Verdict {
+    pub(crate) fn fate(&self, point: CommitPoint) -> WriteFate {
         let mut inner = self.lock();
         if inner.is_calm {
-            return Verdict::Proceed;
+            return WriteFate::Proceed;
         }
-        inner.verdict(point)
+        inner.fate(point)
     }
 
     /// How many writes the journal has refused.
@@ -167,11 +167,11 @@ impl Weather {
         self.lock().note(program, fault);
     }
 
-    pub(crate) fn note_wide(&self, fault: Wide) {
+    pub(crate) fn note_wide(&self, fault: WideFault) {
         self.lock().wide.insert(fault);
     }
 
-    pub(crate) fn is_wide(&self, fault: Wide) -> bool {
+    pub(crate) fn is_wide(&self, fault: WideFault) -> bool {
         self.lock().wide.contains(&fault)
     }
 
@@ -205,11 +205,11 @@ impl Weather {
     pub(crate) fn explains(&self, program: &ProgramId, cause: &Cause) -> bool {
         let made = |fault| self.has_made(program, fault);
         let wide = |fault| self.is_wide(fault);
-        let late = || made(Fault::Hangs) || wide(Wide::ClockJumped);
+        let late = || made(Fault::Hangs) || wide(WideFault::ClockJumped);
         match cause {
             Cause::BuildFailed { message, .. } => {
                 made(Fault::BuildFails)
-                    || wide(Wide::DiskFull)
+                    || wide(WideFault::DiskFull)
                     || message.contains("cancelled")
                     || message.contains("no build could begin")
             }
@@ -217,15 +217,17 @@ impl Weather {
             | Cause::NotReadyInTime { .. }
             | Cause::StopFailed { .. }
             | Cause::RemoveFailed { .. } => late(),
-            Cause::ImageGone { .. } => wide(Wide::ImagesLost),
+            Cause::ImageGone { .. } => wide(WideFault::ImagesLost),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } | Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => {
                 made(Fault::Exits) || made(Fault::ExitsClean)
             }
-            Cause::EngineStopped { .. } => made(Fault::EngineStops),
+            Cause::StoppedFromOutside { .. } => made(Fault::EngineStops),
             Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
             Cause::Vanished => made(Fault::TakenAway),
-            Cause::RuntimeUnavailable { .. } => made(Fault::Unavailable) || wide(Wide::EngineDown),
+            Cause::RuntimeUnavailable { .. } => {
+                made(Fault::Unavailable) || wide(WideFault::EngineDown)
+            }
             Cause::FoldersFailed { .. }
             | Cause::ContractViolated { .. }
             | Cause::NotRunnable { .. }
@@ -279,22 +281,22 @@ impl Inner {
         plan
     }
 
-    fn verdict(&mut self, point: CommitPoint) -> Verdict {
+    fn fate(&mut self, point: CommitPoint) -> WriteFate {
         if point == CommitPoint::Before {
             self.commits += 1;
         }
         if self.dies_at == Some((self.commits, point)) {
             self.died.notify_one();
-            return Verdict::Die;
+            return WriteFate::Die;
         }
         if point == CommitPoint::Before && self.random.chance(self.rates.refuses) {
             self.refusals += 1;
             self.last_refusal = Some(Instant::now());
-            return Verdict::Refuse;
+            return WriteFate::Refuse;
         }
         match self.random.chance(self.rates.lingers) {
-            true => Verdict::Linger(Duration::from_millis(self.random.below(100))),
-            false => Verdict::Proceed,
+            true => WriteFate::Linger(Duration::from_millis(self.random.below(100))),
+            false => WriteFate::Proceed,
         }
     }
 

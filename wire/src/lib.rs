@@ -22,7 +22,7 @@ pub use archive::{
     ARCHIVE_COUNTED, ARCHIVE_ENTRIES, ARCHIVE_SHA256, SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX,
     SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
 };
-pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, Looked};
+pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
 pub use manifest::{
     BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart,
     Timeouts,

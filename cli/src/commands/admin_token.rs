@@ -1,12 +1,12 @@
 //! Makes a new admin token for a host that does not run.
 
-use hersh_host::{IssueError, Issued};
+use hersh_host::{IssueError, IssuedToken};
 use hersh_journal::Home;
 
 use crate::{failure::Failure, output};
 
 /// Makes a new admin token without a running host.
-pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<Issued, Failure> {
+pub(super) async fn issue(home: Home, revoke_others: bool) -> Result<IssuedToken, Failure> {
     let issued = hersh_host::issue_admin_token(home, output::now_ms(), revoke_others).await;
     issued.map_err(not_issued)
 }

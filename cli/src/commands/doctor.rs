@@ -1,6 +1,6 @@
 //! `hersh doctor`.
 
-use hersh_sandbox::{Finding, Verdict};
+use hersh_sandbox::{Finding, Severity};
 use serde_json::json;
 
 use crate::{
@@ -20,7 +20,7 @@ pub(crate) async fn examine(options: EngineOptions, format: Output) -> Result<()
     }
     let broken = findings
         .iter()
-        .filter(|finding| matches!(finding.verdict, Verdict::Broken { .. }));
+        .filter(|finding| matches!(finding.severity, Severity::Broken { .. }));
     match broken.count() {
         0 => Ok(()),
         1 => Err(Failure::Unavailable(
@@ -33,13 +33,13 @@ pub(crate) async fn examine(options: EngineOptions, format: Output) -> Result<()
 }
 
 fn print(finding: &Finding) -> Result<(), Failure> {
-    match &finding.verdict {
-        Verdict::Fine => output::line(&format!("ok      {}: {}", finding.what, finding.found)),
-        Verdict::Weak { mend } => {
+    match &finding.severity {
+        Severity::Fine => output::line(&format!("ok      {}: {}", finding.what, finding.found)),
+        Severity::Weak { mend } => {
             output::line(&format!("weak    {}: {}", finding.what, finding.found))?;
             output::line(&format!("        mend: {mend}"))
         }
-        Verdict::Broken { mend } => {
+        Severity::Broken { mend } => {
             output::line(&format!("BROKEN  {}: {}", finding.what, finding.found))?;
             output::line(&format!("        mend: {mend}"))
         }
@@ -47,12 +47,12 @@ fn print(finding: &Finding) -> Result<(), Failure> {
 }
 
 fn as_json(finding: &Finding) -> serde_json::Value {
-    match &finding.verdict {
-        Verdict::Fine => json!({ "what": finding.what, "found": finding.found, "ok": true }),
-        Verdict::Weak { mend } => {
+    match &finding.severity {
+        Severity::Fine => json!({ "what": finding.what, "found": finding.found, "ok": true }),
+        Severity::Weak { mend } => {
             json!({ "what": finding.what, "found": finding.found, "ok": true, "mend": mend })
         }
-        Verdict::Broken { mend } => {
+        Severity::Broken { mend } => {
             json!({ "what": finding.what, "found": finding.found, "ok": false, "mend": mend })
         }
     }

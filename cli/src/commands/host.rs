@@ -3,7 +3,7 @@
 
 use hersh_host::{
     Config, ConfigError, HostError, Settings,
-    config::{Effective, Sources, defaults_file},
+    config::{EffectiveSettings, Sources, defaults_file},
     telemetry::Telemetry,
 };
 use hersh_journal::Home;
@@ -45,7 +45,7 @@ fn home(sources: Sources) -> Result<Home, Failure> {
 }
 
 fn settings(sources: Sources) -> Result<Settings, Failure> {
-    let settings = Effective::gather(sources).and_then(|effective| effective.settings());
+    let settings = EffectiveSettings::gather(sources).and_then(|effective| effective.settings());
     settings.map_err(refused)
 }
 
@@ -71,7 +71,7 @@ async fn issue_token(home: Home, revoke_others: bool, format: Output) -> Result<
 }
 
 async fn serve(sources: Sources) -> Result<(), Failure> {
-    let effective = Effective::gather(sources).map_err(refused)?;
+    let effective = EffectiveSettings::gather(sources).map_err(refused)?;
     let settings = effective.settings().map_err(refused)?;
     let telemetry =
         Telemetry::start(&settings).map_err(|error| Failure::Input(error.to_string()))?;
@@ -108,7 +108,7 @@ async fn serve_with(settings: Settings, unknown_variables: &[String]) -> Result<
 
 /// Shows every value, then says which can't be used: a wrong value is easier to find beside its origin.
 fn show(sources: Sources, format: Output) -> Result<(), Failure> {
-    let effective = Effective::gather(sources).map_err(refused)?;
+    let effective = EffectiveSettings::gather(sources).map_err(refused)?;
     match format {
         Output::Json => {
             let rows: Vec<_> = effective

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use hersh_journal::{self as journal, BackupError, Contents, Home, Restored, Tokens};
+use hersh_journal::{self as journal, BackupError, BackupTokens, Contents, Home, RestoredJournal};
 use hersh_wire::TokenView;
 use serde_json::json;
 
@@ -34,8 +34,8 @@ pub(crate) async fn restore(
 ) -> Result<(), Failure> {
     let now_s = output::now_ms() / 1_000;
     let tokens = match revoke_tokens {
-        true => Tokens::Revoke,
-        false => Tokens::Keep,
+        true => BackupTokens::Revoke,
+        false => BackupTokens::Keep,
     };
     let restored = journal::restore(home.clone(), file, tokens, now_s).map_err(failed)?;
     let kept = restored.kept.as_ref();
@@ -46,8 +46,8 @@ pub(crate) async fn restore(
     let place = home.file().display().to_string();
     let valid = || hersh_host::valid_tokens(home.clone(), output::now_ms()).map_err(not_issued);
     let issued = match tokens {
-        Tokens::Revoke => Some(issue(home.clone(), true).await?),
-        Tokens::Keep => None,
+        BackupTokens::Revoke => Some(issue(home.clone(), true).await?),
+        BackupTokens::Keep => None,
     };
     if format == Output::Json {
         let mut shown = as_json(&restored.contents, &place, kept);
@@ -74,7 +74,7 @@ pub(crate) async fn restore(
 }
 
 /// Returns a note on tokens that were removed since the backup and are valid again, if there are any.
-fn revived(restored: &Restored, valid: &[TokenView]) -> Option<String> {
+fn revived(restored: &RestoredJournal, valid: &[TokenView]) -> Option<String> {
     let ids = valid.iter().map(|token| token.token_id.as_str());
     let ids: Vec<&str> = ids.filter(|id| restored.revived.contains(*id)).collect();
     let number = u64::try_from(ids.len()).unwrap_or(u64::MAX);

@@ -10,12 +10,12 @@ pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod host;
+mod host_view;
 pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod remove;
 #[cfg(test)]
 mod sample;
-mod sight;
 pub(crate) mod state;
 pub(crate) mod watcher;

@@ -7,7 +7,7 @@ use hersh_wire::{
 use reqwest::Method;
 use serde_json::json;
 
-use super::sight::Sight;
+use super::host_view::HostView;
 use crate::{
     args::{CommandOptions, Output},
     client::Client,
@@ -25,13 +25,13 @@ pub(crate) fn is_at_rest(view: &ProgramView) -> bool {
 
 pub(crate) async fn list(client: &Client, format: Output) -> Result<(), Failure> {
     let programs = all(client).await?;
-    let sight = Sight::of(client).await;
+    let host_view = HostView::of(client).await;
     let mut object = json!({ "programs": programs });
-    sight.tell(&mut object);
+    host_view.tell(&mut object);
     match format {
         Output::Json => output::json(&object),
         Output::Table => {
-            let rows = programs.iter().map(|view| row(view, &sight));
+            let rows = programs.iter().map(|view| row(view, &host_view));
             let rows: Vec<Vec<String>> = rows.collect();
             output::table(&["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"], &rows)
         }
@@ -59,7 +59,7 @@ async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
 /// The longest cause in a list, characters; `inspect` shows the whole cause.
 const NOTE_CHARS_MAX: usize = 80;
 
-fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
+fn row(view: &ProgramView, host_view: &HostView) -> Vec<String> {
     let note = view
         .cause
         .as_ref()
@@ -74,7 +74,7 @@ fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
     }
     vec![
         view.program_id.clone(),
-        state(view, sight),
+        state(view, host_view),
         output::age(view.changed_at_ms),
         output::short_build(view.run_build_id.as_ref().unwrap_or(&view.build_id)).to_owned(),
         note,
@@ -83,8 +83,8 @@ fn row(view: &ProgramView, sight: &Sight) -> Vec<String> {
 
 /// Returns the state in words. For a failed program they say whether it is tried again; for one that the host
 /// can't see now, they give the last known state.
-fn state(view: &ProgramView, sight: &Sight) -> String {
-    if matches!(sight, Sight::Lost(_)) && !is_at_rest(view) {
+fn state(view: &ProgramView, host_view: &HostView) -> String {
+    if matches!(host_view, HostView::Lost(_)) && !is_at_rest(view) {
         return format!("unknown, was {}", view.state);
     }
     match &view.retry {
@@ -104,7 +104,7 @@ pub(crate) fn show(view: &ProgramView, format: Output) -> Result<(), Failure> {
         Output::Json => output::json(view),
         Output::Table => output::table(
             &["PROGRAM", "STATE", "SINCE", "BUILD", "NOTE"],
-            &[row(view, &Sight::Clear)],
+            &[row(view, &HostView::Clear)],
         ),
     }
 }
@@ -125,14 +125,14 @@ pub(crate) async fn inspect(
         Err(Failure::Refused(problem)) if problem.code == Code::NotFound => None,
         Err(failure) => return Err(failure),
     };
-    let sight = Sight::of(client).await;
+    let host_view = HostView::of(client).await;
     let mut object = json!({ "program": view, "receipt": receipt });
-    sight.tell(&mut object);
+    host_view.tell(&mut object);
     if format == Output::Json {
         return output::json(&object);
     }
     view.proxy_url = client.address(&view.proxy_url);
-    for (key, value) in rows(&view, receipt.as_ref(), &sight) {
+    for (key, value) in rows(&view, receipt.as_ref(), &host_view) {
         output::line(&format!("{key:<10} {value}"))?;
     }
     for line in view.cause.iter().flat_map(|cause| &cause.logs) {
@@ -156,12 +156,12 @@ async fn compose(client: &Client, program: &str, format: Output) -> Result<(), F
 fn rows(
     view: &ProgramView,
     receipt: Option<&ReceiptView>,
-    sight: &Sight,
+    host_view: &HostView,
 ) -> Vec<(&'static str, String)> {
     let since = output::age(view.changed_at_ms);
-    let state = match sight {
-        Sight::Lost(_) if !is_at_rest(view) => state(view, sight),
-        Sight::Lost(_) | Sight::Clear => format!("{} for {since}", view.state),
+    let state = match host_view {
+        HostView::Lost(_) if !is_at_rest(view) => state(view, host_view),
+        HostView::Lost(_) | HostView::Clear => format!("{} for {since}", view.state),
     };
     let mut rows = vec![
         ("program", view.program_id.clone()),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn page(view: &ProgramView) -> String {
-        let lines = rows(view, None, &Sight::Clear).into_iter();
+        let lines = rows(view, None, &HostView::Clear).into_iter();
         lines
             .map(|(key, value)| format!("{key} {value}\n"))
             .collect()
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_host_that_gave_up_is_told_wherever_the_state_is() {
         let view = failed_view(None);
-        assert_eq!(row(&view, &Sight::Clear)[1], "Error, gave up");
+        assert_eq!(row(&view, &HostView::Clear)[1], "Error, gave up");
         assert!(page(&view).contains("next gave up"), "{}", page(&view));
         assert!(failed(&view).unwrap().to_string().contains("gave up"));
     }
@@ -390,13 +390,16 @@ mod tests {
         let due_at_ms = u64::MAX;
         let view = failed_view(Some(RetryView { due_at_ms }));
         assert!(
-            row(&view, &Sight::Clear)[1].starts_with("Error, next try in "),
+            row(&view, &HostView::Clear)[1].starts_with("Error, next try in "),
             "{:?}",
-            row(&view, &Sight::Clear)
+            row(&view, &HostView::Clear)
         );
         assert!(page(&view).contains("next automatic start 2 in "));
         assert!(!failed(&view).unwrap().to_string().contains("gave up"));
-        assert_eq!(row(&super::tests::view("Ready"), &Sight::Clear)[1], "Ready");
+        assert_eq!(
+            row(&super::tests::view("Ready"), &HostView::Clear)[1],
+            "Ready"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use hersh_base::partial::{Partial, PartialError};
+use hersh_base::partial::{PartialFile, PartialFileError};
 use hersh_wire::ByteSize;
 use reqwest::{Method, Response};
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn copy(
     }
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{program}-state.tar")));
     // The state of a program is for its owner only.
-    let mut partial = Partial::beside(&file).map_err(refused)?;
+    let mut partial = PartialFile::beside(&file).map_err(refused)?;
     let answer = client.send(client.request(Method::POST, &segments)).await?;
     let unwritten = |error| Failure::Input(format!("{} can't be written: {error}", file.display()));
     let bytes = receive(answer, partial.file(), unwritten).await?;
@@ -77,6 +77,6 @@ async fn receive(
     Ok(bytes)
 }
 
-fn refused(error: PartialError) -> Failure {
+fn refused(error: PartialFileError) -> Failure {
     Failure::Input(error.to_string())
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use hersh_machine::Machine;
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
-    Lifecycle, Manifest, Observed, OpId, Program, ProgramId, ProgramRecord, ProgramStepper,
-    RestartPolicy, Source, Started, State,
+    InstanceStatus, Lifecycle, Manifest, OpId, Program, ProgramId, ProgramRecord, ProgramStepper,
+    RestartPolicy, Source, StartResult, State,
 };
 
 /// Any moment: the machine knows no other clock.
@@ -124,7 +124,7 @@ impl Life {
             reason: ExitReason::Code(code),
             logs: vec!["the last line".to_owned()],
         };
-        self.event(Event::RuntimeExited {
+        self.event(Event::InstanceEnded {
             instance,
             container,
             exit,
@@ -207,20 +207,20 @@ impl Life {
     fn success(&mut self, op: OpId, effect: &Effect) -> Result<Event> {
         Ok(match effect {
             Effect::EnsureProgramFolders { .. } => Event::FoldersEnsured { op, result: Ok(()) },
-            Effect::BuildRuntime { .. } => Event::BuildFinished {
+            Effect::BuildImage { .. } => Event::BuildFinished {
                 op,
                 result: Ok(ImageId::parse(&format!("sha256:{}", "b".repeat(64)))?),
             },
-            Effect::StartRuntime { .. } => {
+            Effect::StartInstance { .. } => {
                 self.containers += 1;
                 let container = ContainerId::parse(&format!("{:064x}", self.containers))?;
-                let started = Started { container };
-                Event::RuntimeStarted { op, started }
+                let started = StartResult { container };
+                Event::InstanceStarted { op, started }
             }
-            Effect::StopRuntime { .. } => Event::StopFinished { op, result: Ok(()) },
-            Effect::FetchRuntimeStatus { .. } => Event::StatusFetched {
+            Effect::StopInstances { .. } => Event::StopFinished { op, result: Ok(()) },
+            Effect::ObserveInstance { .. } => Event::InstanceObserved {
                 op,
-                result: Ok(Observed::Running(self.container()?)),
+                result: Ok(InstanceStatus::Running(self.container()?)),
             },
             Effect::RemoveProgram { .. } => Event::Removed { op, result: Ok(()) },
             Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => {
@@ -234,10 +234,10 @@ impl Life {
 fn name(effect: &Effect) -> &'static str {
     match effect {
         Effect::EnsureProgramFolders { .. } => "EnsureProgramFolders",
-        Effect::BuildRuntime { .. } => "BuildRuntime",
-        Effect::StartRuntime { .. } => "StartRuntime",
-        Effect::StopRuntime { .. } => "StopRuntime",
-        Effect::FetchRuntimeStatus { .. } => "FetchRuntimeStatus",
+        Effect::BuildImage { .. } => "BuildImage",
+        Effect::StartInstance { .. } => "StartInstance",
+        Effect::StopInstances { .. } => "StopInstances",
+        Effect::ObserveInstance { .. } => "ObserveInstance",
         Effect::ScheduleRetry { .. } => "ScheduleRetry",
         Effect::Cancel { .. } => "Cancel",
         Effect::RemoveProgram { .. } => "RemoveProgram",

@@ -47,7 +47,7 @@ fn start() -> Checked {
     let mut life = Life::ready(RestartPolicy::OnFailure)?;
     let story = told(
         &mut life,
-        "building [EnsureProgramFolders, BuildRuntime] > starting [StartRuntime] > ready",
+        "building [EnsureProgramFolders, BuildImage] > starting [StartInstance] > ready",
     )?;
     seen(vec![life], format!("created > {story}"))
 }
@@ -70,7 +70,7 @@ fn restart() -> Checked {
     life.settle()?;
     let story = told(
         &mut life,
-        "stopping [StopRuntime] > starting [StartRuntime] > ready",
+        "stopping [StopInstances] > starting [StartInstance] > ready",
     )?;
     ensure!(
         life.container()? != before,
@@ -82,7 +82,7 @@ fn restart() -> Checked {
 fn stop_during_starting() -> Checked {
     let mut life = starting()?;
     let (late, start) = life.last_effect().context("a start was asked for")?;
-    ensure!(matches!(start, Effect::StartRuntime { .. }), "{start:?}");
+    ensure!(matches!(start, Effect::StartInstance { .. }), "{start:?}");
     life.tell();
     life.event(Event::UserStopRequested)?;
     life.stale(Event::StartFailed {
@@ -90,7 +90,7 @@ fn stop_during_starting() -> Checked {
         cause: Cause::HostRestarted,
     })?;
     life.settle()?;
-    let story = told(&mut life, "stopping [Cancel, StopRuntime] > stopped")?;
+    let story = told(&mut life, "stopping [Cancel, StopInstances] > stopped")?;
     seen(
         vec![life],
         format!("{story}; the start's late outcome changes nothing"),
@@ -101,7 +101,10 @@ fn crash() -> Checked {
     let mut life = Life::ready(RestartPolicy::OnFailure)?;
     life.tell();
     life.crash(3)?;
-    let story = told(&mut life, "stopping [StopRuntime] > error [ScheduleRetry]")?;
+    let story = told(
+        &mut life,
+        "stopping [StopInstances] > error [ScheduleRetry]",
+    )?;
     let (cause, _) = life.failure()?;
     same("cause", cause.to_string().as_str(), "exited with code 3")?;
     let waited_ms = life.wait()?;
@@ -111,7 +114,7 @@ fn crash() -> Checked {
         "the first retry waits {waited_ms} ms"
     );
     life.settle()?;
-    let again = told(&mut life, "starting [StartRuntime] > ready")?;
+    let again = told(&mut life, "starting [StartInstance] > ready")?;
     seen(
         vec![life],
         format!("{story} ({cause}), after {waited_ms} ms {again}"),
@@ -122,7 +125,7 @@ fn crash_for_good() -> Checked {
     let mut life = Life::ready(RestartPolicy::Never)?;
     life.tell();
     life.crash(3)?;
-    let story = told(&mut life, "stopping [StopRuntime] > error")?;
+    let story = told(&mut life, "stopping [StopInstances] > error")?;
     let (cause, retry) = life.failure()?;
     same("retry", &retry, &None)?;
     seen(vec![life], format!("{story} ({cause})"))

@@ -5,12 +5,14 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use hersh_docker::{DockerConfig, DockerRuntime};
 use hersh_program::{
-    BuildId, ImageId, InstanceId, InstanceNumber, Instances, Limits, Manifest, Observed, ProgramId,
+    BuildId, ImageId, InstanceId, InstanceNumber, InstanceStatus, Instances, Limits, Manifest,
+    ProgramId,
 };
 use hersh_proxy::Rules;
 use hersh_sandbox::{
-    BuildRequest, Builder, Contract, Fact, Making, Receipt, Running, Runtime, Spec, StartError,
-    property::{Access, Bound, Property, Reach},
+    BuildRequest, Builder, Contract, Fact, Incarnation, Receipt, RunningInstance, Runtime, Spec,
+    StartError,
+    property::{Access, Bound, NetworkReach, Property},
     validate, verify,
 };
 use hersh_storage::{SourceLimits, Storage, output::LogStore};
@@ -169,7 +171,7 @@ impl World {
         seen((), violation.to_string())
     }
 
-    pub(crate) async fn start(&self, image: &ImageId) -> Result<Seen<Running>> {
+    pub(crate) async fn start(&self, image: &ImageId) -> Result<Seen<RunningInstance>> {
         let running = self.runtime.start(self.spec(image)).await?;
         let kernel = running.receipt.kernel.trim().to_owned();
         ensure!(
@@ -185,7 +187,7 @@ impl World {
         seen(running, format!("its kernel says {kernel:?}"))
     }
 
-    pub(crate) fn read_receipt(&self, running: &Running) -> Result<Seen<()>> {
+    pub(crate) fn read_receipt(&self, running: &RunningInstance) -> Result<Seen<()>> {
         self.storage
             .write_receipt(&self.program, &running.receipt)?;
         let stored = self.storage.read_receipt::<Receipt>(&self.program)?;
@@ -205,7 +207,7 @@ impl World {
         )
     }
 
-    pub(crate) async fn reach(&self, running: &Running) -> Result<Seen<()>> {
+    pub(crate) async fn reach(&self, running: &RunningInstance) -> Result<Seen<()>> {
         let (path, name) = ("/watcher/status", self.program.as_str());
         let rules = Rules::new(&Manifest::default());
         until("it answers with success", || async {
@@ -223,7 +225,7 @@ impl World {
             .await?;
         self.no_container().await?;
         let observed = self.runtime.observe(&self.instance()).await?;
-        same("observed", &observed, &Observed::Absent)?;
+        same("observed", &observed, &InstanceStatus::Absent)?;
         seen((), "the runtime and the engine know none")
     }
 
@@ -267,9 +269,9 @@ impl World {
         let request = BuildRequest {
             rules: Default::default(),
             room_bytes: None,
-            held: Default::default(),
+            permit: Default::default(),
             program: self.program.clone(),
-            making: Making::new(1, 1),
+            incarnation: Incarnation::new(1, 1),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
@@ -305,7 +307,7 @@ fn broken(contract: Contract) -> Property {
         Contract::ReadOnlyRoot => Property::RootFileSystem(Access::Writable),
         Contract::OneWritableVolume => Property::Folders(Vec::new()),
         Contract::NoPublishedPort => Property::PublishedPorts(vec!["8080/tcp".to_owned()]),
-        Contract::Network => Property::Network(Reach::Foreign(vec!["bridge".to_owned()])),
+        Contract::Network => Property::Network(NetworkReach::Foreign(vec!["bridge".to_owned()])),
         Contract::Privileges => Property::Capabilities(["SYS_ADMIN".to_owned()].into()),
         Contract::Limits => Property::Memory(Bound::Unbounded),
     }

@@ -21,11 +21,11 @@ struct Metric {
     help: &'static str,
     kind: &'static str,
     unit: &'static str,
-    read: fn(&Look<'_>) -> Reading,
+    read: fn(&WatcherSample<'_>) -> Reading,
 }
 
 /// What metrics are read from. All of it is from one moment, as far as that is possible.
-struct Look<'a> {
+struct WatcherSample<'a> {
     api: &'a Api,
     status: Status,
     journal: JournalShown,
@@ -46,7 +46,7 @@ const fn metric(
     kind: &'static str,
     unit: &'static str,
     help: &'static str,
-    read: fn(&Look<'_>) -> Reading,
+    read: fn(&WatcherSample<'_>) -> Reading,
 ) -> Metric {
     Metric {
         name,
@@ -112,7 +112,7 @@ const METRICS: [Metric; 19] = [
     )
 )]
 pub(super) async fn metrics(State(api): State<Arc<Api>>, _: NoQuery) -> impl IntoResponse {
-    let look = Look {
+    let look = WatcherSample {
         status: api.shared.status(),
         journal: journal::look(&api.shared),
         api: &api,

@@ -54,7 +54,7 @@ impl Server {
 
 /// What each connection needs.
 #[derive(Clone)]
-struct Serving {
+struct ConnectionParts {
     api: Arc<Api>,
     router: Router,
     write_timeout: Duration,
@@ -67,7 +67,7 @@ pub(crate) fn serve(shared: Arc<Shared>, listeners: Listeners, settings: &Settin
     let (is_open, open) = watch::channel(());
     let (close, closing) = watch::channel(());
     let (router, api) = router(shared, address.map_or(0, |address| address.port()));
-    let serving = Serving {
+    let serving = ConnectionParts {
         api: api.clone(),
         router,
         write_timeout: settings.write_timeout,
@@ -91,7 +91,7 @@ pub(crate) fn serve(shared: Arc<Shared>, listeners: Listeners, settings: &Settin
 }
 
 /// Accepts connections for ever.
-async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>, serving: Serving) {
+async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>, serving: ConnectionParts) {
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
@@ -112,7 +112,7 @@ async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>, serving: Servin
 }
 
 /// Serves one connection until it ends or the server closes.
-async fn converse(stream: Stream, mut serving: Serving) {
+async fn converse(stream: Stream, mut serving: ConnectionParts) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(serving.write_timeout));
     let connection = http1::Builder::new()
@@ -156,11 +156,11 @@ mod tests {
     use crate::inbox::Inbox;
     use crate::shared::{LogKind, Logbook};
 
-    fn serving(closing: watch::Receiver<()>) -> Serving {
+    fn serving(closing: watch::Receiver<()>) -> ConnectionParts {
         let (clock, inbox) = (Clock::paused(0), Inbox::new(1));
         let shared = Shared::new("x".into(), clock, inbox, Logbook::new(None));
         let (router, api) = router(Arc::new(shared), 0);
-        Serving {
+        ConnectionParts {
             api,
             router,
             write_timeout: Settings::default().write_timeout,

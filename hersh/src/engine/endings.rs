@@ -3,7 +3,7 @@
 use hersh_machine::Machine;
 
 use super::bench::Bench;
-use super::state::Then;
+use super::state::AfterSave;
 use super::*;
 use crate::{EndKind, Ending, WatcherState};
 
@@ -153,7 +153,7 @@ fn an_end_that_loses_what_it_kept_is_a_crash() {
     bench.end_run(Outcome::Steered { ending, changed });
     assert!(matches!(
         &bench.state.phase,
-        Phase::Saving { then: Then::Clean(ending), .. } if ending.kind == EndKind::Stopped
+        Phase::Saving { then: AfterSave::Clean(ending), .. } if ending.kind == EndKind::Stopped
     ));
     let (op, result) = (bench.op(), Err("disk full".into()));
     bench.step(Event::Saved { op, result });

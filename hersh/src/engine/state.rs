@@ -62,7 +62,7 @@ pub(crate) enum Phase {
         /// When the save is given up, milliseconds since the Unix epoch.
         deadline_ms: u64,
         /// What follows the save.
-        then: Then,
+        then: AfterSave,
     },
     /// There is nothing to do.
     Ready,
@@ -91,7 +91,7 @@ pub(crate) enum Phase {
 
 /// What follows a save.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Then {
+pub(crate) enum AfterSave {
     /// The run has succeeded: carry on.
     Continue,
     /// Clean up, then end.
@@ -130,7 +130,7 @@ impl State {
             Phase::NotRun => WatcherState::NotRun,
             Phase::Running { .. }
             | Phase::Saving {
-                then: Then::Continue,
+                then: AfterSave::Continue,
                 ..
             } if self.initialised => WatcherState::Running,
             Phase::Delay { heavy: true, .. } => WatcherState::WaitRecover,
@@ -138,13 +138,13 @@ impl State {
             Phase::Running { .. }
             | Phase::Delay { heavy: false, .. }
             | Phase::Saving {
-                then: Then::Continue,
+                then: AfterSave::Continue,
                 ..
             } => WatcherState::InitRun,
             Phase::Ready => WatcherState::Ready,
             Phase::Cleaning { .. }
             | Phase::Saving {
-                then: Then::Clean(_) | Then::End(_),
+                then: AfterSave::Clean(_) | AfterSave::End(_),
                 ..
             } => WatcherState::Stopping,
             Phase::Ended { ending } => ending.kind.state(),

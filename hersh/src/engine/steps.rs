@@ -3,7 +3,7 @@
 use hersh_machine::Cx;
 
 use super::effect::{Effect, Note};
-use super::state::{Phase, Reason, RunKind, State, Then};
+use super::state::{AfterSave, Phase, Reason, RunKind, State};
 use crate::{Ending, Verdict};
 
 impl State {
@@ -28,7 +28,7 @@ impl State {
     }
 
     /// Makes what the run changed durable.
-    pub(super) fn save(&mut self, then: Then, cx: &mut Cx<Effect>) {
+    pub(super) fn save(&mut self, then: AfterSave, cx: &mut Cx<Effect>) {
         let op = cx.emit(Effect::Save);
         self.phase = Phase::Saving {
             op,
@@ -110,7 +110,7 @@ impl State {
     }
 }
 
-impl Then {
+impl AfterSave {
     /// Takes in a wish to end, which follows the save.
     pub(super) fn strengthen(&mut self, ending: Ending) {
         *self = match self.clone() {

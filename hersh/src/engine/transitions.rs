@@ -4,7 +4,7 @@ use hersh_machine::{Cx, OpId};
 
 use super::effect::{Effect, Note};
 use super::event::Outcome;
-use super::state::{Phase, Reason, RunKind, State, Then};
+use super::state::{AfterSave, Phase, Reason, RunKind, State};
 use super::steps::{late, unsaved};
 use crate::{EndKind, Ending};
 
@@ -79,16 +79,16 @@ impl State {
             | Phase::Ended { .. } => return,
         };
         match (outcome, asked) {
-            (Outcome::Succeeded { changed: true }, None) => self.save(Then::Continue, cx),
+            (Outcome::Succeeded { changed: true }, None) => self.save(AfterSave::Continue, cx),
             (Outcome::Succeeded { changed: false }, None) => self.succeeded(cx),
             (Outcome::Succeeded { changed: true }, Some(ending)) => {
-                self.save(Then::Clean(ending), cx);
+                self.save(AfterSave::Clean(ending), cx);
             }
             (Outcome::Succeeded { changed: false }, Some(ending)) => self.clean(ending, cx),
             (Outcome::Steered { ending, changed }, asked) => {
                 let ending = asked.map_or(ending.clone(), |asked| asked.stronger(ending));
                 if changed {
-                    self.save(Then::Clean(ending), cx);
+                    self.save(AfterSave::Clean(ending), cx);
                 } else {
                     self.clean(ending, cx);
                 }
@@ -119,15 +119,15 @@ impl State {
             | Phase::Ended { .. } => return,
         };
         match (result, then) {
-            (Ok(()), Then::Continue) => self.succeeded(cx),
-            (Ok(()), Then::Clean(ending)) => self.clean(ending, cx),
-            (Ok(()), Then::End(ending)) => self.end(ending, cx),
-            (Err(reason), Then::Continue) => self.failed(&unsaved(&reason), cx),
+            (Ok(()), AfterSave::Continue) => self.succeeded(cx),
+            (Ok(()), AfterSave::Clean(ending)) => self.clean(ending, cx),
+            (Ok(()), AfterSave::End(ending)) => self.end(ending, cx),
+            (Err(reason), AfterSave::Continue) => self.failed(&unsaved(&reason), cx),
             // The changes of the last run are lost, so this is no clean end.
-            (Err(reason), Then::Clean(_)) => {
+            (Err(reason), AfterSave::Clean(_)) => {
                 self.clean(Ending::new(EndKind::Crashed, unsaved(&reason)), cx);
             }
-            (Err(reason), Then::End(_)) => {
+            (Err(reason), AfterSave::End(_)) => {
                 self.end(Ending::new(EndKind::Crashed, unsaved(&reason)), cx);
             }
         }
@@ -155,7 +155,7 @@ impl State {
             | Phase::Ended { .. } => return,
         };
         match result {
-            Ok(true) => self.save(Then::End(ending), cx),
+            Ok(true) => self.save(AfterSave::End(ending), cx),
             Ok(false) => self.end(ending, cx),
             Err(reason) => {
                 cx.emit(Effect::Note(Note::CleanupFailed { reason }));
@@ -188,8 +188,8 @@ impl State {
                 let reason = late("saving the context", limit_ms);
                 let ending = Ending::new(EndKind::Crashed, reason);
                 match then {
-                    Then::Continue | Then::Clean(_) => self.clean(ending, cx),
-                    Then::End(_) => self.end(ending, cx),
+                    AfterSave::Continue | AfterSave::Clean(_) => self.clean(ending, cx),
+                    AfterSave::End(_) => self.end(ending, cx),
                 }
             }
             Phase::Cleaning {

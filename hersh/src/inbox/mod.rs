@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use limits::{MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES};
 pub use send_error::SendError;
-pub(crate) use var::{Current, Update, Value, Var};
+pub(crate) use var::{CurrentValue, Update, Value, Var};
 pub use var::{Shown, Watchable};
 
 use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
@@ -82,7 +82,7 @@ pub(crate) struct Intake {
     allow(dead_code, reason = "only the API shows it")
 )]
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct QueuedSignals {
     /// Number of messages that wait.
     pub(crate) messages: usize,
     /// Number of variables with an update that waits.
@@ -267,11 +267,11 @@ impl Inbox {
         not(feature = "api"),
         allow(dead_code, reason = "only the API shows it")
     )]
-    pub(crate) fn look(&self, limit: usize) -> Waiting {
+    pub(crate) fn look(&self, limit: usize) -> QueuedSignals {
         let arrivals = locked(&self.arrivals);
         let queue = locked(&self.queue);
         let messages = queue.iter().chain(&arrivals.messages);
-        Waiting {
+        QueuedSignals {
             messages: queue.len() + arrivals.messages.len(),
             variables: arrivals.changed.len(),
             ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),

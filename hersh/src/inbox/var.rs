@@ -25,7 +25,7 @@ pub(crate) struct Var {
     /// The name of the variable.
     pub(crate) name: Arc<str>,
     codec: Codec,
-    current: Mutex<Current>,
+    current: Mutex<CurrentValue>,
     pending: Mutex<Option<Update>>,
 }
 
@@ -48,7 +48,7 @@ pub struct Shown {
 
 /// What runs see of a variable.
 #[derive(Clone)]
-pub(crate) struct Current {
+pub(crate) struct CurrentValue {
     pub(crate) value: Value,
     pub(crate) error: Option<Arc<str>>,
     pub(crate) updated_at: SystemTime,
@@ -84,7 +84,7 @@ impl Var {
                 write: write::<T>,
                 read: read::<T>,
             },
-            current: Mutex::new(Current {
+            current: Mutex::new(CurrentValue {
                 value: initial,
                 error: None,
                 updated_at: at,
@@ -139,12 +139,12 @@ impl Var {
     }
 
     /// Replaces all that runs see.
-    pub(crate) fn restore(&self, current: Current) {
+    pub(crate) fn restore(&self, current: CurrentValue) {
         *locked(&self.current) = current;
     }
 
     /// Returns what runs see now.
-    pub(crate) fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> CurrentValue {
         locked(&self.current).clone()
     }
 

@@ -21,7 +21,7 @@ const PAYLOAD_LIMIT_BYTES: usize = 256 * 1024 * 1024;
 
 /// What stands at a position in a part.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(super) enum FrameRead {
     /// An entry, and where the next one begins.
     Entry { entry: Entry, next: usize },
     /// Nothing more.
@@ -39,7 +39,7 @@ pub(super) enum Read {
 pub(super) fn append(buffer: &mut Vec<u8>, entry: &Entry) -> Result<(), String> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEAD_BYTES]);
-    let written = postcard::serialize_with_flavor(entry, Append(buffer));
+    let written = postcard::serialize_with_flavor(entry, VecOutput(buffer));
     let length = buffer.len() - start - HEAD_BYTES;
     let refused = match written {
         Err(error) => Some(error.to_string()),
@@ -59,18 +59,18 @@ pub(super) fn append(buffer: &mut Vec<u8>, entry: &Entry) -> Result<(), String> 
 }
 
 /// Reads what stands at position `at`.
-pub(super) fn read(bytes: &[u8], at: usize) -> Read {
+pub(super) fn read(bytes: &[u8], at: usize) -> FrameRead {
     let rest = bytes.get(at..).unwrap_or_default();
     // A file system may lengthen a file before it writes what belongs there.
     if rest.iter().all(|byte| *byte == 0) {
         return if rest.is_empty() {
-            Read::End
+            FrameRead::End
         } else {
-            Read::Torn
+            FrameRead::Torn
         };
     }
     let Some((head, rest)) = rest.split_at_checked(HEAD_BYTES) else {
-        return Read::Torn;
+        return FrameRead::Torn;
     };
     let word = |from: usize| {
         let bytes = [head[from], head[from + 1], head[from + 2], head[from + 3]];
@@ -78,28 +78,28 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Read {
     };
     if crc32fast::hash(&head[..4]) != word(4) {
         if is_cut_off(bytes, at) {
-            return Read::Torn;
+            return FrameRead::Torn;
         }
         let what = "the length of an entry has another checksum".into();
-        return Read::Damaged { what };
+        return FrameRead::Damaged { what };
     }
     let length = word(0) as usize;
     let Some(payload) = rest.get(..length) else {
-        return Read::Torn;
+        return FrameRead::Torn;
     };
     if crc32fast::hash(payload) != word(8) {
         if is_cut_off(bytes, at) {
-            return Read::Torn;
+            return FrameRead::Torn;
         }
         let what = "an entry has another checksum".into();
-        return Read::Damaged { what };
+        return FrameRead::Damaged { what };
     }
     match postcard::from_bytes(payload) {
-        Ok(entry) => Read::Entry {
+        Ok(entry) => FrameRead::Entry {
             entry,
             next: at + HEAD_BYTES + length,
         },
-        Err(error) => Read::Damaged {
+        Err(error) => FrameRead::Damaged {
             what: format!("an entry cannot be understood: {error}"),
         },
     }
@@ -117,9 +117,9 @@ fn is_cut_off(bytes: &[u8], at: usize) -> bool {
 }
 
 /// An output of the serialiser at the end of a vector, without a buffer in between.
-struct Append<'a>(&'a mut Vec<u8>);
+struct VecOutput<'a>(&'a mut Vec<u8>);
 
-impl Flavor for Append<'_> {
+impl Flavor for VecOutput<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -165,11 +165,11 @@ mod tests {
     #[test]
     fn what_is_appended_is_read_back() {
         let (bytes, middle) = two();
-        let Read::Entry { entry: first, next } = read(&bytes, 0) else {
+        let FrameRead::Entry { entry: first, next } = read(&bytes, 0) else {
             panic!("an entry")
         };
         assert_eq!((first, next), (entry("first"), middle));
-        let Read::Entry {
+        let FrameRead::Entry {
             entry: second,
             next,
         } = read(&bytes, next)
@@ -177,18 +177,21 @@ mod tests {
             panic!("an entry")
         };
         assert_eq!(second, entry("second"));
-        assert!(matches!(read(&bytes, next), Read::End));
+        assert!(matches!(read(&bytes, next), FrameRead::End));
     }
 
     #[test]
     fn cut_anywhere_it_is_torn_and_zeros_at_the_end_are_too() {
         let (bytes, middle) = two();
         for end in middle + 1..bytes.len() {
-            assert!(matches!(read(&bytes[..end], middle), Read::Torn), "{end}");
+            assert!(
+                matches!(read(&bytes[..end], middle), FrameRead::Torn),
+                "{end}"
+            );
         }
         let mut lengthened = bytes[..middle].to_vec();
         lengthened.resize(middle + 100, 0);
-        assert!(matches!(read(&lengthened, middle), Read::Torn));
+        assert!(matches!(read(&lengthened, middle), FrameRead::Torn));
     }
 
     #[test]
@@ -200,12 +203,12 @@ mod tests {
         for border in (512..bytes.len()).step_by(512) {
             let mut cut = bytes.clone();
             cut[border..].fill(0);
-            assert!(matches!(read(&cut, middle), Read::Torn), "{border}");
-            assert!(matches!(read(&cut, 0), Read::Entry { .. }));
+            assert!(matches!(read(&cut, middle), FrameRead::Torn), "{border}");
+            assert!(matches!(read(&cut, 0), FrameRead::Entry { .. }));
         }
         let mut damaged = bytes.clone();
         damaged[1_000] ^= 1;
-        assert!(matches!(read(&damaged, middle), Read::Damaged { .. }));
+        assert!(matches!(read(&damaged, middle), FrameRead::Damaged { .. }));
     }
 
     #[test]
@@ -214,7 +217,10 @@ mod tests {
         for bit in 0..middle * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(read(&damaged, 0), Read::Damaged { .. }), "{bit}");
+            assert!(
+                matches!(read(&damaged, 0), FrameRead::Damaged { .. }),
+                "{bit}"
+            );
         }
     }
 }

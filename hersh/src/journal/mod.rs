@@ -20,12 +20,12 @@ mod record;
 mod taken;
 mod writer;
 
-pub(crate) use reader::{Journal, Located, ReadError};
+pub(crate) use reader::{Journal, LocatedEntry, ReadError};
 pub(crate) use record::{
     Entry, Part, RecordedOutcome, RecordedRun, RecordedUpdate, RecordedValue, SavedVariable,
     VERSION,
 };
-pub(crate) use taken::Taken;
+pub(crate) use taken::RunCapture;
 pub(crate) use writer::{JournalState, JournalWriter};
 
 /// Most bytes of records that wait in memory while the engine is busy.

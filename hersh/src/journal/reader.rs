@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, MAGIC, Read};
+use super::frame::{self, FrameRead, MAGIC};
 use super::parts::{part_number, part_path, parts_in};
 use super::record::{Entry, Part, VERSION};
 
@@ -19,7 +19,7 @@ pub(crate) struct Journal {
 
 /// An entry and its position in the journal.
 #[derive(Debug)]
-pub(crate) struct Located {
+pub(crate) struct LocatedEntry {
     pub(crate) entry: Entry,
     pub(crate) file: PathBuf,
     /// The position of the entry, bytes from the beginning of the file.
@@ -168,7 +168,7 @@ impl Entries<'_> {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub(crate) fn next(&mut self) -> Result<Option<Located>, ReadError> {
+    pub(crate) fn next(&mut self) -> Result<Option<LocatedEntry>, ReadError> {
         while let Some(file) = self.parts.get(self.part) {
             let bytes = match self.bytes.take() {
                 Some(bytes) => bytes,
@@ -184,23 +184,23 @@ impl Entries<'_> {
                 what,
             };
             match frame::read(&bytes, offset) {
-                Read::Entry { entry, next } => {
+                FrameRead::Entry { entry, next } => {
                     self.offset = next;
                     self.bytes = Some(bytes);
                     let file = file.clone();
-                    return Ok(Some(Located {
+                    return Ok(Some(LocatedEntry {
                         entry,
                         file,
                         offset,
                     }));
                 }
-                Read::End => self.part += 1,
-                Read::Torn if self.part + 1 == self.parts.len() => {
+                FrameRead::End => self.part += 1,
+                FrameRead::Torn if self.part + 1 == self.parts.len() => {
                     self.torn_bytes = bytes.len() - offset;
                     self.part += 1;
                 }
-                Read::Torn => return Err(damaged("it ends within an entry".into())),
-                Read::Damaged { what } => return Err(damaged(what)),
+                FrameRead::Torn => return Err(damaged("it ends within an entry".into())),
+                FrameRead::Damaged { what } => return Err(damaged(what)),
             }
         }
         Ok(None)
@@ -223,19 +223,21 @@ fn first(path: &Path) -> Result<Part, ReadError> {
         return Err(foreign("it does not begin like one".into()));
     }
     match frame::read(&bytes, MAGIC.len()) {
-        Read::Entry {
+        FrameRead::Entry {
             entry: Entry::Began(part),
             ..
         } if part.version == VERSION => Ok(*part),
-        Read::Entry {
+        FrameRead::Entry {
             entry: Entry::Began(part),
             ..
         } => {
             let found = part.version;
             Err(foreign(format!("it has form {found}, not {VERSION}")))
         }
-        Read::Entry { .. } | Read::End | Read::Torn => Err(foreign("it has no beginning".into())),
-        Read::Damaged { what } => Err(ReadError::Damaged {
+        FrameRead::Entry { .. } | FrameRead::End | FrameRead::Torn => {
+            Err(foreign("it has no beginning".into()))
+        }
+        FrameRead::Damaged { what } => Err(ReadError::Damaged {
             path: path.into(),
             offset: MAGIC.len(),
             what,
@@ -247,7 +249,11 @@ fn first(path: &Path) -> Result<Part, ReadError> {
 fn is_torn_beginning(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| {
         let begins = bytes.starts_with(MAGIC);
-        let torn = begins && matches!(frame::read(&bytes, MAGIC.len()), Read::Torn | Read::End);
+        let torn = begins
+            && matches!(
+                frame::read(&bytes, MAGIC.len()),
+                FrameRead::Torn | FrameRead::End
+            );
         torn || MAGIC.starts_with(&bytes) || bytes.iter().all(|byte| *byte == 0)
     })
 }

@@ -9,7 +9,7 @@ use crate::EndKind;
 use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::error::RunReturn;
-use crate::inbox::{Current, Update, Value, Var};
+use crate::inbox::{CurrentValue, Update, Value, Var};
 
 /// The version of the entries' format. A later format gets the next number.
 pub(crate) const VERSION: u32 = 1;
@@ -233,7 +233,7 @@ impl SavedVariable {
     /// Gives all that was saved to `var`, the variable that was registered again.
     pub(crate) fn restore(self, var: &Var) -> Result<(), String> {
         let value = self.value.read(var)?.unwrap_or(var.current().value);
-        var.restore(Current {
+        var.restore(CurrentValue {
             value,
             error: self.error,
             updated_at: time(self.updated_at_ns),

@@ -10,7 +10,7 @@ const LOGS_BYTES: usize = 64 * 1024;
 
 /// The inputs and log lines of a run in progress; empty between runs.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct RunCapture {
     /// Updates of variables, in their order.
     pub(crate) updates: Vec<RecordedUpdate>,
     /// Log lines, as far as they fit.
@@ -20,7 +20,7 @@ pub(crate) struct Taken {
     logs_bytes: usize,
 }
 
-impl Taken {
+impl RunCapture {
     /// Forgets the inputs and log lines of the last run.
     pub(crate) fn clear(&mut self) {
         self.updates.clear();

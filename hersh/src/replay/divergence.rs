@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::rehearsal::Seen;
+use super::rehearsal::RehearsedRun;
 use crate::HookError;
 use crate::engine::RunKind;
 use crate::journal::{RecordedOutcome, RecordedRun};
@@ -88,7 +88,10 @@ impl Divergence {
 }
 
 /// Compares a run with its record.
-pub(super) fn check(recorded: &RecordedRun, seen: Result<Seen, String>) -> Result<(), Difference> {
+pub(super) fn check(
+    recorded: &RecordedRun,
+    seen: Result<RehearsedRun, String>,
+) -> Result<(), Difference> {
     let seen = match seen {
         Ok(seen) => seen,
         Err(what) => return Err(Difference::Input { what }),

@@ -19,7 +19,7 @@ pub use divergence::{Difference, Divergence};
 pub(crate) use rehearsal::Rehearsal;
 
 use crate::base::panics::panic_text;
-use crate::journal::{Entry, Journal, Located, ReadError};
+use crate::journal::{Entry, Journal, LocatedEntry, ReadError};
 use crate::{Context, Error};
 
 /// A journal that was replayed to its end, without a difference.
@@ -123,7 +123,7 @@ where
     let mut entries = journal.entries();
     loop {
         let next = entries.next().map_err(unreadable(replayed.runs))?;
-        let Some(Located {
+        let Some(LocatedEntry {
             entry,
             file,
             offset,

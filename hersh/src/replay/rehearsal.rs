@@ -15,7 +15,7 @@ use crate::base::panics::panic_text;
 use crate::error::RunReturn;
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
-use crate::run::{Origin, Sources};
+use crate::run::{ContextParts, Sources};
 use crate::shared::{Logbook, Shared};
 use crate::store::{Store, Values};
 use crate::{Context, Error, HookError};
@@ -28,7 +28,7 @@ pub(crate) struct Rehearsal<F> {
 }
 
 /// What a run did.
-pub(crate) struct Seen {
+pub(crate) struct RehearsedRun {
     /// The run, with its results of this rehearsal in place of the recorded ones.
     pub(crate) run: RecordedRun,
     /// The hook that could not be set up, if the run failed for that reason.
@@ -54,7 +54,7 @@ where
         let store = Store::new(shared.committed.clone(), values);
         let saved = part.variables.into_iter();
         let saved: FxHashMap<_, _> = saved.map(|it| (Arc::from(it.name()), it)).collect();
-        let cx = Context::new(Origin {
+        let cx = Context::new(ContextParts {
             shared,
             store,
             env,
@@ -75,7 +75,7 @@ where
     ///
     /// # Errors
     /// When an update is no value of its variable.
-    pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<Seen, String> {
+    pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<RehearsedRun, String> {
         self.cx.begin_recorded(recorded)?;
         let (managed, cx) = (&mut self.managed, &mut self.cx);
         let work = async move { RunReturn::of(managed(cx).await) };
@@ -106,6 +106,6 @@ where
         } else {
             self.cx.store.discard();
         }
-        Ok(Seen { run, hook })
+        Ok(RehearsedRun { run, hook })
     }
 }

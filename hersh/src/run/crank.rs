@@ -31,7 +31,7 @@ const LOOKS_PER_TURN: u32 = 20;
 const TURNS_PER_GRANT: u32 = 4;
 
 /// The engine's state and what happens to it.
-pub(crate) struct Core {
+pub(crate) struct StepLoop {
     state: State,
     next_op: u64,
     effects: VecDeque<(OpId, Effect)>,
@@ -63,7 +63,7 @@ pub(crate) enum AbortCause {
     End,
 }
 
-impl Core {
+impl StepLoop {
     /// An engine that has not started.
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -120,7 +120,7 @@ impl Core {
     }
 
     /// Lets timers and tasks of this thread run if their last turn was long ago.
-    pub(crate) async fn take_turns(&mut self) {
+    pub(crate) async fn yield_if_due(&mut self) {
         self.is_lively = true;
         self.runs_in_turn += 1;
         let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
@@ -144,7 +144,7 @@ impl Core {
 
     /// Looks out for the next signal for a moment, if a run has begun since the last lookout.
     /// Timers and tasks get their turns meanwhile.
-    pub(crate) async fn look_out(&mut self) {
+    pub(crate) async fn spin_before_park(&mut self) {
         if !std::mem::take(&mut self.is_lively) || !self.looks_out {
             return;
         }
@@ -223,8 +223,8 @@ impl Core {
 
 /// Carries an operation to its end while taking in events. Returns `None` when the engine aborted
 /// the operation; its future is dropped then. A panic becomes an error with the panic's text.
-pub(crate) async fn attend<T>(
-    core: &mut Core,
+pub(crate) async fn drive_to_completion<T>(
+    step_loop: &mut StepLoop,
     op: OpId,
     work: impl Future<Output = T>,
 ) -> Option<Result<T, String>> {
@@ -239,16 +239,16 @@ pub(crate) async fn attend<T>(
     let at_once = at_once.await;
     let result = match at_once {
         Poll::Ready(result) => Some(result.map_err(|panic| panic_text(&*panic))),
-        Poll::Pending => wait(core, op, work.as_mut()).await,
+        Poll::Pending => wait(step_loop, op, work.as_mut()).await,
     };
     // Values of the run may panic while they are dropped; that must not end the thread.
     let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
     // A stop that came in while the operation last ran is decided before its outcome.
-    if let Some(event) = core.shared.inbox.take_end() {
-        core.step(event);
+    if let Some(event) = step_loop.shared.inbox.take_end() {
+        step_loop.step(event);
     }
     match (result, dropped) {
-        _ if core.abort_of(op).is_some() => None,
+        _ if step_loop.abort_of(op).is_some() => None,
         (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
         (result, _) => result,
     }
@@ -256,7 +256,7 @@ pub(crate) async fn attend<T>(
 
 /// Waits for work that did not end at once. Returns `None` when the engine aborted it meanwhile.
 async fn wait<T>(
-    core: &mut Core,
+    step_loop: &mut StepLoop,
     op: OpId,
     mut work: Pin<&mut Option<impl Future<Output = std::thread::Result<T>>>>,
 ) -> Option<Result<T, String>> {
@@ -272,9 +272,9 @@ async fn wait<T>(
             result = running => {
                 return Some(result.map_err(|panic| panic_text(&*panic)));
             }
-            event = core.next() => core.step(event),
+            event = step_loop.next() => step_loop.step(event),
         }
-        if core.abort_of(op).is_some() {
+        if step_loop.abort_of(op).is_some() {
             return None;
         }
     }

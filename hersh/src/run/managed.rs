@@ -10,10 +10,10 @@ use crate::{Context, Error};
 /// matter.
 pub(crate) struct CleanupFn(Box<dyn Call + Send>);
 
-type Called<'a> = Pin<Box<dyn Future<Output = RunReturn> + 'a>>;
+type CallFuture<'a> = Pin<Box<dyn Future<Output = RunReturn> + 'a>>;
 
 trait Call {
-    fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a>;
+    fn call<'a>(&'a mut self, cx: &'a mut Context) -> CallFuture<'a>;
 }
 
 impl<F, E> Call for F
@@ -21,7 +21,7 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
+    fn call<'a>(&'a mut self, cx: &'a mut Context) -> CallFuture<'a> {
         Box::pin(async move { RunReturn::of(self(cx).await) })
     }
 }
@@ -37,7 +37,7 @@ impl CleanupFn {
     }
 
     /// Calls the function.
-    pub(crate) fn call<'a>(&'a mut self, cx: &'a mut Context) -> Called<'a> {
+    pub(crate) fn call<'a>(&'a mut self, cx: &'a mut Context) -> CallFuture<'a> {
         self.0.call(cx)
     }
 }

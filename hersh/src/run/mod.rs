@@ -17,7 +17,7 @@ mod recorder;
 mod runner;
 
 pub use context::{Context, Triggered, Watched, blocking};
-pub(crate) use context::{Origin, Sources};
+pub(crate) use context::{ContextParts, Sources};
 pub(crate) use managed::CleanupFn;
-pub(crate) use prepared::Prepared;
+pub(crate) use prepared::WatcherParts;
 pub(crate) use recorder::{Recorder, Session};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::{Origin, Sources};
+use super::context::{ContextParts, Sources};
 use super::managed::CleanupFn;
 use super::recorder::Recorder;
 use super::runner::Runner;
@@ -15,7 +15,7 @@ use crate::{Context, Error};
 
 /// What a start has opened. It is made where the watcher is started, and used on the watcher's
 /// thread.
-pub(crate) struct Prepared {
+pub(crate) struct WatcherParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) env: Arc<BTreeMap<String, String>>,
@@ -27,14 +27,14 @@ pub(crate) struct Prepared {
     pub(crate) policy: Policy,
 }
 
-impl Prepared {
+impl WatcherParts {
     /// Returns the loop that runs `managed`. Called on the thread that the loop runs on.
     pub(crate) fn runner<F, E>(self, managed: F) -> Runner<F>
     where
         F: AsyncFnMut(&mut Context) -> Result<(), E>,
         E: Into<Error>,
     {
-        let cx = Context::new(Origin {
+        let cx = Context::new(ContextParts {
             shared: self.shared,
             store: self.store,
             env: self.env,

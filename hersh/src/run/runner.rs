@@ -9,14 +9,14 @@ use std::sync::Arc;
 use hersh_machine::OpId;
 use tokio::time::Instant;
 
-use super::crank::{AbortCause, Core, attend};
+use super::crank::{AbortCause, StepLoop, drive_to_completion};
 use super::managed::CleanupFn;
 use super::recorder::Recorder;
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::shared::{Level, LogKind, Milestone, RunResult};
-use crate::store::{Saved, StateDir};
+use crate::store::{SaveResult, StateDir};
 use crate::{Context, Ending, Error};
 
 /// A watcher with its managed function, as its loop runs it.
@@ -26,7 +26,7 @@ pub(crate) struct Runner<F> {
     cx: Context,
     state_dir: Option<Arc<StateDir>>,
     recorder: Recorder,
-    core: Core,
+    step_loop: StepLoop,
 }
 
 /// Longest text of a changed value in the log, bytes.
@@ -44,38 +44,38 @@ where
         (state_dir, recorder): (Option<StateDir>, Recorder),
         policy: Policy,
     ) -> Self {
-        let core = Core::new(cx.shared.clone(), policy);
+        let step_loop = StepLoop::new(cx.shared.clone(), policy);
         Self {
             managed,
             cleanup,
             cx,
             state_dir: state_dir.map(Arc::new),
             recorder,
-            core,
+            step_loop,
         }
     }
 
     /// Runs the watcher until it is over.
     pub(crate) async fn drive(&mut self) -> Ending {
-        self.core.step(Event::Started);
+        self.step_loop.step(Event::Started);
         loop {
-            match self.core.pop_effect() {
+            match self.step_loop.pop_effect() {
                 Some((op, Effect::Run { kind, message })) => {
-                    self.core.take_turns().await;
+                    self.step_loop.yield_if_due().await;
                     self.run(op, kind, message).await;
                 }
                 Some((op, Effect::Save)) => self.save(op).await,
                 Some((op, Effect::Cleanup)) => self.clean_up(op).await,
-                // Carried out by `attend` at the moment of the step.
+                // Carried out by `drive_to_completion` at the moment of the step.
                 Some((_, Effect::Abort { .. })) => {}
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
-                    if let Some(ending) = self.core.ending().cloned() {
+                    if let Some(ending) = self.step_loop.ending().cloned() {
                         self.recorder.finish(&self.cx, &ending);
                         return ending;
                     }
                     let event = self.next().await;
-                    self.core.step(event);
+                    self.step_loop.step(event);
                 }
             }
         }
@@ -83,33 +83,33 @@ where
 
     /// Returns the next event while no operation is in progress.
     async fn next(&mut self) -> Event {
-        if let Some(event) = self.core.arrived() {
+        if let Some(event) = self.step_loop.arrived() {
             return event;
         }
-        self.core.look_out().await;
+        self.step_loop.spin_before_park().await;
         if !self.cx.shared.inbox.has_news() {
             self.recorder.flush(&self.cx);
         }
         let Some(due) = self.recorder.sync_due() else {
-            return self.core.idle().await;
+            return self.step_loop.idle().await;
         };
         tokio::select! {
             biased;
-            event = self.core.idle() => return event,
+            event = self.step_loop.idle() => return event,
             () = tokio::time::sleep_until(due) => {}
         }
         self.recorder.sync();
-        self.core.idle().await
+        self.step_loop.idle().await
     }
 
     async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
-        self.cx.begin_run(kind, message, self.core.wall());
+        self.cx.begin_run(kind, message, self.step_loop.wall());
         self.cx.shared.publish_run(self.cx.run_number());
-        let began = self.core.stepped_at();
+        let began = self.step_loop.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
         let work = async move { RunReturn::of(managed(cx).await) };
-        let Some(returned) = attend(&mut self.core, op, work).await else {
-            let outcome = match self.core.abort_of(op) {
+        let Some(returned) = drive_to_completion(&mut self.step_loop, op, work).await else {
+            let outcome = match self.step_loop.abort_of(op) {
                 Some(AbortCause::Late) => RecordedOutcome::TimedOut,
                 Some(AbortCause::End) | None => RecordedOutcome::Dropped,
             };
@@ -141,7 +141,7 @@ where
                 (Outcome::Failed { reason, set_up }, failure)
             }
         };
-        self.core.step(Event::RunEnded { op, outcome });
+        self.step_loop.step(Event::RunEnded { op, outcome });
         self.show(began, failure);
     }
 
@@ -162,7 +162,7 @@ where
     async fn save(&mut self, op: OpId) {
         let Some(directory) = self.state_dir.clone() else {
             self.commit();
-            self.core.step(Event::Saved { op, result: Ok(()) });
+            self.step_loop.step(Event::Saved { op, result: Ok(()) });
             return;
         };
         let values = self.cx.store.merged();
@@ -172,9 +172,9 @@ where
             let write = tokio::task::spawn_blocking(move || directory.save(&values));
             write.await
         };
-        let result = match attend(&mut self.core, op, work).await {
-            Some(Ok(Ok(Ok(Saved::Synced)))) => Ok(()),
-            Some(Ok(Ok(Ok(Saved::Unsynced(error))))) => {
+        let result = match drive_to_completion(&mut self.step_loop, op, work).await {
+            Some(Ok(Ok(Ok(SaveResult::Synced)))) => Ok(()),
+            Some(Ok(Ok(Ok(SaveResult::Unsynced(error))))) => {
                 let text = format!("the context is saved, but a power cut may undo it: {error}");
                 let run = self.cx.run_number();
                 let shared = &self.cx.shared;
@@ -199,7 +199,7 @@ where
         let unsaved = result.as_ref().err().map(String::as_str);
         self.recorder.settle(&self.cx, unsaved);
         let result = result.map_err(Into::into);
-        self.core.step(Event::Saved { op, result });
+        self.step_loop.step(Event::Saved { op, result });
     }
 
     async fn clean_up(&mut self, op: OpId) {
@@ -207,10 +207,10 @@ where
         self.cx.begin_cleanup();
         let Some(mut cleanup) = self.cleanup.take() else {
             let result = Ok(false);
-            self.core.step(Event::CleanupEnded { op, result });
+            self.step_loop.step(Event::CleanupEnded { op, result });
             return;
         };
-        let result = attend(&mut self.core, op, cleanup.call(&mut self.cx)).await;
+        let result = drive_to_completion(&mut self.step_loop, op, cleanup.call(&mut self.cx)).await;
         let Some(returned) = result else {
             self.cx.store.discard();
             return;
@@ -223,7 +223,7 @@ where
         if result.is_err() {
             self.cx.store.discard();
         }
-        self.core.step(Event::CleanupEnded { op, result });
+        self.step_loop.step(Event::CleanupEnded { op, result });
     }
 
     /// Writes what the run changed into the log, and commits it.
@@ -250,7 +250,7 @@ where
 
     /// Shows how a run ended.
     fn show(&self, began: Instant, failure: Option<Arc<str>>) {
-        let ended = self.core.stepped_at();
+        let ended = self.step_loop.stepped_at();
         self.cx.shared.log.ended(RunResult {
             run: self.cx.run_number(),
             at_ms: self.cx.shared.clock.ms_at(ended),

@@ -46,7 +46,7 @@ pub(crate) enum Item {
 /// Items on their way to the clients that follow.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    watchers: AtomicUsize,
+    subscribers: AtomicUsize,
     ring: Mutex<Ring>,
     news: Notify,
 }
@@ -61,7 +61,7 @@ impl Feed {
     /// Returns a feed that no client follows.
     pub(crate) fn new() -> Self {
         Self {
-            watchers: AtomicUsize::new(0),
+            subscribers: AtomicUsize::new(0),
             ring: Mutex::new(Ring::default()),
             news: Notify::new(),
         }
@@ -69,7 +69,7 @@ impl Feed {
 
     /// Leaves an item, if a client follows.
     pub(crate) fn publish(&self, item: impl FnOnce() -> Item) {
-        if self.watchers.load(Ordering::Relaxed) == 0 {
+        if self.subscribers.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut ring = locked(&self.ring);
@@ -91,12 +91,12 @@ impl Feed {
 impl Feed {
     /// Counts one more client that follows.
     pub(crate) fn join(&self) {
-        self.watchers.fetch_add(1, Ordering::Relaxed);
+        self.subscribers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one client less.
     pub(crate) fn leave(&self) {
-        self.watchers.fetch_sub(1, Ordering::Relaxed);
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Waits until there are items.

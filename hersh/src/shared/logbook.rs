@@ -101,7 +101,7 @@ struct Rings {
 
 /// A line as stdout gets it.
 #[derive(Serialize)]
-struct Printed<'a> {
+struct PrintedLine<'a> {
     watcher: &'a str,
     #[serde(flatten)]
     line: &'a LogLine,
@@ -241,7 +241,7 @@ fn as_line((id, result): &(u64, RunResult)) -> LogLine {
 
 /// Prints one line. An error of stdout is ignored: a closed stdout is no reason to end a program.
 fn print(watcher: &str, line: &LogLine) {
-    if let Ok(mut text) = serde_json::to_vec(&Printed { watcher, line }) {
+    if let Ok(mut text) = serde_json::to_vec(&PrintedLine { watcher, line }) {
         text.push(b'\n');
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(&text).and_then(|()| stdout.flush());

@@ -22,7 +22,7 @@ use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::store::Committed;
+use crate::store::CommittedValues;
 use crate::{Ending, WatcherState};
 
 use feed::Feed;
@@ -32,7 +32,7 @@ pub(crate) use logbook::{Logbook, RunResult};
 pub(crate) use memos::{MemoInfo, Memos};
 #[cfg(feature = "api")]
 pub(crate) use signals::RECENT_LIMIT;
-use signals::Recent;
+use signals::RecentSignals;
 pub(crate) use signals::{Signal, SignalKind};
 
 /// How far a watcher has come. Waiters wait for a milestone; it changes a few times in a watcher's
@@ -54,8 +54,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) inbox: Inbox,
     pub(crate) log: Logbook,
-    pub(crate) committed: Arc<Committed>,
-    pub(crate) recent: Recent,
+    pub(crate) committed: Arc<CommittedValues>,
+    pub(crate) recent: RecentSignals,
     pub(crate) feed: Feed,
     pub(crate) memos: Memos,
     /// The state of the journal, if runs are recorded.
@@ -95,8 +95,8 @@ impl Shared {
             clock,
             inbox,
             log,
-            committed: Arc::new(Committed::new()),
-            recent: Recent::new(),
+            committed: Arc::new(CommittedValues::new()),
+            recent: RecentSignals::new(),
             feed: Feed::new(),
             memos: Memos::new(),
             journal: None,

@@ -32,11 +32,11 @@ pub(crate) enum SignalKind {
 
 /// A ring of the last [`RECENT_LIMIT`] consumed signals.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct RecentSignals {
     ring: Mutex<VecDeque<Signal>>,
 }
 
-impl Recent {
+impl RecentSignals {
     /// Returns an empty ring.
     pub(crate) fn new() -> Self {
         Self {

@@ -18,7 +18,7 @@ use crate::base::sync::{Mutex, locked};
 use crate::error::check_name;
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 
-pub(crate) use snapshot::{Saved, StateDir};
+pub(crate) use snapshot::{SaveResult, StateDir};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
@@ -26,28 +26,28 @@ pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
 /// The committed values, shared with the API: a reader takes the map at one moment, and later
 /// commits do not change what it took.
 #[derive(Debug)]
-pub(crate) struct Committed {
+pub(crate) struct CommittedValues {
     values: Mutex<Arc<Values>>,
 }
 
 /// The context of one watcher as its runs use it.
 #[derive(Debug)]
 pub(crate) struct Store {
-    committed: Arc<Committed>,
+    committed: Arc<CommittedValues>,
     /// The values that the run has set; `None` for a key that it has removed.
     staged: BTreeMap<Arc<str>, Option<Arc<str>>>,
-    size: Size,
-    committed_size: Size,
+    size: ContextSize,
+    committed_size: ContextSize,
 }
 
 /// The sizes that the limits of a context bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Size {
+struct ContextSize {
     keys: usize,
     bytes: usize,
 }
 
-impl Committed {
+impl CommittedValues {
     /// Returns an empty set of committed values.
     pub(crate) fn new() -> Self {
         Self {
@@ -63,8 +63,8 @@ impl Committed {
 
 impl Store {
     /// Returns a context that starts with `values`, shown through `committed`.
-    pub(crate) fn new(committed: Arc<Committed>, values: Values) -> Self {
-        let size = Size {
+    pub(crate) fn new(committed: Arc<CommittedValues>, values: Values) -> Self {
+        let size = ContextSize {
             keys: values.len(),
             bytes: values
                 .iter()
@@ -104,11 +104,11 @@ impl Store {
             message: error.to_string(),
         })?;
         let size = match self.json(key) {
-            Some(old) => Size {
+            Some(old) => ContextSize {
                 keys: self.size.keys,
                 bytes: self.size.bytes - old.len() + json.len(),
             },
-            None => Size {
+            None => ContextSize {
                 keys: self.size.keys + 1,
                 bytes: self.size.bytes + key.len() + json.len(),
             },
@@ -133,7 +133,7 @@ impl Store {
         let Some(old) = self.json(key) else {
             return false;
         };
-        self.size = Size {
+        self.size = ContextSize {
             keys: self.size.keys - 1,
             bytes: self.size.bytes - key.len() - old.len(),
         };
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn store() -> Store {
-        Store::new(Arc::new(Committed::new()), Values::new())
+        Store::new(Arc::new(CommittedValues::new()), Values::new())
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_reader_keeps_what_it_took_while_a_commit_goes_on() {
-        let committed = Arc::new(Committed::new());
+        let committed = Arc::new(CommittedValues::new());
         let mut store = Store::new(committed.clone(), Values::new());
         store.set("set", "a", &1).unwrap();
         store.commit();
@@ -284,14 +284,14 @@ mod tests {
         store.remove("a");
         assert_eq!(store.merged(), Values::new());
         store.commit();
-        assert_eq!(store.size, Size::default());
+        assert_eq!(store.size, ContextSize::default());
     }
 
     #[test]
     fn a_context_past_its_limits_may_shrink() {
         let long: Arc<str> = "x".repeat(CONTEXT_LIMIT_BYTES).into();
         let values = Values::from([("a".into(), long.clone()), ("b".into(), long)]);
-        let mut store = Store::new(Arc::new(Committed::new()), values);
+        let mut store = Store::new(Arc::new(CommittedValues::new()), values);
         store.set("set", "a", "shorter").unwrap();
         assert!(
             store

@@ -81,7 +81,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The error of the file system; the old snapshot stands.
-    pub(crate) fn save(&self, values: &Values) -> io::Result<Saved> {
+    pub(crate) fn save(&self, values: &Values) -> io::Result<SaveResult> {
         let temporary = self.path.join(TEMPORARY);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -97,13 +97,13 @@ impl StateDir {
         let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
         // The new snapshot stands already: if the run counted as failed, its work would be done
         // twice.
-        Ok(synced.map_or_else(Saved::Unsynced, |()| Saved::Synced))
+        Ok(synced.map_or_else(SaveResult::Unsynced, |()| SaveResult::Synced))
     }
 }
 
 /// How well a snapshot was saved.
 #[derive(Debug)]
-pub(crate) enum Saved {
+pub(crate) enum SaveResult {
     /// The snapshot survives a power cut.
     Synced,
     /// The snapshot survives the end of the process, but a power cut may bring the old one back:

@@ -10,7 +10,7 @@ use crate::base::clock::{Clock, epoch_ns};
 use crate::engine::Policy;
 use crate::inbox::Inbox;
 use crate::replay;
-use crate::run::{Prepared, Recorder, Session};
+use crate::run::{Recorder, Session, WatcherParts};
 #[cfg(feature = "api")]
 use crate::shared::{Level, LogKind};
 use crate::shared::{Logbook, Shared};
@@ -77,7 +77,7 @@ impl Builder {
     }
 
     /// Opens what the watcher needs.
-    pub(crate) fn prepare(self, clock: Clock) -> Result<Prepared, StartError> {
+    pub(crate) fn prepare(self, clock: Clock) -> Result<WatcherParts, StartError> {
         let policy = self.policy();
         let (state_dir, values) = match &self.state_dir {
             None => (None, Values::new()),
@@ -107,7 +107,7 @@ impl Builder {
         shared.journal = session.as_ref().map(|session| session.writer.state());
         let shared = Arc::new(shared);
         let store = Store::new(shared.committed.clone(), values);
-        Ok(Prepared {
+        Ok(WatcherParts {
             shared,
             store,
             env: Arc::new(self.env),

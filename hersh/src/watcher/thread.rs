@@ -6,12 +6,12 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::base::panics::{discard, panic_text};
-use crate::run::Prepared;
+use crate::run::WatcherParts;
 use crate::shared::{Level, LogKind, Milestone, Shared};
 use crate::{Context, EndKind, Ending, Error, StartError};
 
 /// Starts the thread that owns the engine.
-pub(super) async fn spawn_engine<F, E>(prepared: Prepared, managed: F) -> Result<(), StartError>
+pub(super) async fn spawn_engine<F, E>(prepared: WatcherParts, managed: F) -> Result<(), StartError>
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
     E: Into<Error> + 'static,
@@ -52,7 +52,7 @@ where
     }
 }
 
-fn run<F, E>(runtime: &tokio::runtime::Runtime, prepared: Prepared, managed: F) -> Ending
+fn run<F, E>(runtime: &tokio::runtime::Runtime, prepared: WatcherParts, managed: F) -> Ending
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,

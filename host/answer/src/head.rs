@@ -181,10 +181,10 @@ fn parsed(value: &[u8]) -> Result<HeaderValue, HeadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Nothing;
+    use crate::policy::NoHeaders;
 
     fn answer(head: &str, is_head: bool) -> Head {
-        let (length, spoken) = read(head.as_bytes(), is_head, &Nothing).unwrap().unwrap();
+        let (length, spoken) = read(head.as_bytes(), is_head, &NoHeaders).unwrap().unwrap();
         assert_eq!(length, head.len());
         match spoken {
             ReceivedHead::Final(FinalHead::Answer(head)) => head,
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_switch_keeps_all_headers() {
         let switch = "HTTP/1.1 101 Switch\r\nupgrade: x\r\nvary: a\r\nvary: b\r\n\r\n";
-        let read = read(switch.as_bytes(), false, &Nothing).unwrap();
+        let read = read(switch.as_bytes(), false, &NoHeaders).unwrap();
         let Some((_, ReceivedHead::Final(FinalHead::Switch(headers)))) = read else {
             panic!("{read:?}");
         };
@@ -267,13 +267,13 @@ mod tests {
         let text = "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n";
         for end in 0..text.len() {
             assert!(
-                read(&text.as_bytes()[..end], false, &Nothing)
+                read(&text.as_bytes()[..end], false, &NoHeaders)
                     .unwrap()
                     .is_none(),
                 "{end}"
             );
         }
-        let spoken = read(text.as_bytes(), false, &Nothing).unwrap();
+        let spoken = read(text.as_bytes(), false, &NoHeaders).unwrap();
         assert!(
             matches!(spoken, Some((_, ReceivedHead::Interim))),
             "{spoken:?}"
@@ -282,7 +282,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\n{}\r\n",
             "a: b\r\n".repeat(HEADERS_MAX + 1)
         );
-        let refused = read(many.as_bytes(), false, &Nothing).unwrap_err();
+        let refused = read(many.as_bytes(), false, &NoHeaders).unwrap_err();
         assert_eq!(refused, HeadError::Syntax(httparse::Error::TooManyHeaders));
     }
 }

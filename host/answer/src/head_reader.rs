@@ -110,7 +110,7 @@ fn ends_a_head(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{head::FinalHead, policy::Nothing};
+    use crate::{head::FinalHead, policy::NoHeaders};
 
     const HEAD_BYTES_MAX: usize = 2_000;
 
@@ -127,7 +127,7 @@ mod tests {
             let text = lines.join(end).into_bytes();
             let length = text.len() - 2;
             for step in 1..text.len() {
-                let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
+                let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
                 let mut ends = (0..text.len()).step_by(step).chain([text.len()]);
                 let (heard, spoken) = ends
                     .find_map(|end| hearing.read(&text[..end]).unwrap())
@@ -140,19 +140,19 @@ mod tests {
 
     #[test]
     fn what_comes_before_a_body_is_bounded() {
-        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
+        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
         let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000]].concat();
         assert!(hearing.read(&endless[..1_999]).unwrap().is_none());
         let refused = hearing.read(&endless[..2_000]);
         assert!(matches!(refused, Err(HeadReaderError::HeadTooLarge(2_000))));
 
-        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing);
+        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
         hearing.take_in(4_000 + READ_BYTES_MAX).unwrap();
         let refused = hearing.take_in(1);
         assert!(matches!(refused, Err(HeadReaderError::NoAnswer(_))));
 
         let whole = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000], b"\r\n\r\n"].concat();
-        let refused = HeadReader::new(false, HEAD_BYTES_MAX, &Nothing).read(&whole);
+        let refused = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders).read(&whole);
         assert!(matches!(refused, Err(HeadReaderError::HeadTooLarge(2_000))));
     }
 }

@@ -19,10 +19,10 @@ pub trait Policy {
 
 /// A policy by which no header passes.
 #[cfg(test)]
-pub(crate) struct Nothing;
+pub(crate) struct NoHeaders;
 
 #[cfg(test)]
-impl Policy for Nothing {
+impl Policy for NoHeaders {
     fn passing(&self, _: &str) -> Option<VisibleHeader> {
         None
     }

@@ -1,7 +1,7 @@
 //! Gives the same bytes to this reader and to the client of hyper, which is in wide use.
 //!
 //! If hyper accepts an answer and this reader refuses it, that is of no account: a client gets an error
-//! then. Any other difference could be a way past one of the two, so there is none but those of [`Known`].
+//! then. Any other difference could be a way past one of the two, so there is none but those of [`KnownDifference`].
 
 mod hyper;
 mod known;
@@ -11,7 +11,7 @@ mod tests;
 
 use self::{hyper::read_by_hyper, ours::read_by_us};
 pub use self::{
-    known::Known,
+    known::KnownDifference,
     ours::{End, HeardHead, Reading},
 };
 
@@ -47,14 +47,14 @@ pub fn compare(
     answer: &[u8],
     step: usize,
     is_head: bool,
-) -> Result<Option<Known>, Box<Difference>> {
+) -> Result<Option<KnownDifference>, Box<Difference>> {
     let ours = read_by_us(answer, step, is_head);
     let hyper = read_by_hyper(answer, step, is_head);
     let Some(kind) = difference(&ours, &hyper) else {
         return Ok(None);
     };
     let difference = Box::new(Difference { kind, ours, hyper });
-    Known::of(&difference, answer).map_or(Err(difference), |known| Ok(Some(known)))
+    KnownDifference::of(&difference, answer).map_or(Err(difference), |known| Ok(Some(known)))
 }
 
 fn difference(ours: &Reading, hyper: &Reading) -> Option<Kind> {

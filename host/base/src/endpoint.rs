@@ -27,13 +27,14 @@ use tokio::{
 pub struct Endpoint(Arc<dyn Dial>);
 
 /// A connection that is being made.
-pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<EndpointStream, DialError>> + Send + 'a>>;
+pub type DialFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<EndpointStream, DialError>> + Send + 'a>>;
 
 /// One way to an instance.
 pub trait Dial: Send + Sync + 'static {
     /// Connects to `port` inside the instance; a way that knows no ports ignores `port`. Sets no time
     /// limit, so the caller has to: a hostile program can leave a connection waiting forever.
-    fn dial(&self, port: u16) -> Dialing<'_>;
+    fn dial(&self, port: u16) -> DialFuture<'_>;
 }
 
 /// Why there is no connection to an instance.
@@ -92,7 +93,7 @@ impl fmt::Debug for Endpoint {
 struct Address(IpAddr);
 
 impl Dial for Address {
-    fn dial(&self, port: u16) -> Dialing<'_> {
+    fn dial(&self, port: u16) -> DialFuture<'_> {
         let failed = move |source| DialError::Port { port, source };
         Box::pin(async move {
             let stream = TcpStream::connect(SocketAddr::new(self.0, port))

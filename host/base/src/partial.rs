@@ -16,7 +16,7 @@ use std::{
 /// Why a file was not written. The file that was there before is still there, unless the rename was made
 /// and only syncing the folder failed.
 #[derive(Debug, thiserror::Error)]
-pub enum PartialError {
+pub enum PartialFileError {
     /// Something other than a plain file has the name.
     #[error("{} is {kind}, no plain file: name another file, or - for the standard output", .path.display())]
     NotPlain {
@@ -42,23 +42,23 @@ pub enum PartialError {
 
 /// A file beside the target that it will replace. If it is dropped before that, it is removed.
 #[derive(Debug)]
-pub struct Partial {
+pub struct PartialFile {
     target: PathBuf,
     path: PathBuf,
     file: File,
 }
 
-impl Partial {
+impl PartialFile {
     /// Makes `{target}.partial`, mode 0600. A plain file of that name is taken for a leftover and removed.
     ///
     /// # Errors
-    /// [`PartialError`].
-    pub fn beside(target: &Path) -> Result<Self, PartialError> {
+    /// [`PartialFileError`].
+    pub fn beside(target: &Path) -> Result<Self, PartialFileError> {
         check(target)?;
         let mut name = target.as_os_str().to_owned();
         name.push(".partial");
         let path = PathBuf::from(name);
-        if check(&path)? == Place::Taken {
+        if check(&path)? == NameState::Taken {
             fs::remove_file(&path).map_err(at("remove", &path))?;
         }
         let mut options = OpenOptions::new();
@@ -87,13 +87,13 @@ impl Partial {
     /// Renames the file to the target. On success, content and name are on the disk.
     ///
     /// # Errors
-    /// [`PartialError`].
-    pub fn place(self) -> Result<(), PartialError> {
+    /// [`PartialFileError`].
+    pub fn place(self) -> Result<(), PartialFileError> {
         self.file.sync_all().map_err(at("sync", &self.path))?;
         let mine = self.file.metadata().map_err(at("read", &self.path))?;
         let named = fs::symlink_metadata(&self.path).map_err(at("read", &self.path))?;
         if (mine.dev(), mine.ino()) != (named.dev(), named.ino()) {
-            return Err(PartialError::Replaced(self.path.clone()));
+            return Err(PartialFileError::Replaced(self.path.clone()));
         }
         check(&self.target)?;
         fs::rename(&self.path, &self.target).map_err(at("name", &self.target))?;
@@ -107,7 +107,7 @@ impl Partial {
     }
 }
 
-impl Drop for Partial {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // The path is gone already if the file was renamed.
         let _ = fs::remove_file(&self.path);
@@ -118,28 +118,28 @@ impl Drop for Partial {
 /// reading a pipe, for example, would wait.
 ///
 /// # Errors
-/// [`PartialError`].
-pub fn is_readable(path: &Path) -> Result<(), PartialError> {
+/// [`PartialFileError`].
+pub fn is_readable(path: &Path) -> Result<(), PartialFileError> {
     let metadata = fs::metadata(path).map_err(at("open", path))?;
     plain(path, metadata.file_type())
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum NameState {
     Free,
     Taken,
 }
 
 /// Returns whether a plain file or nothing has the name `path`. Anything else is an error.
-fn check(path: &Path) -> Result<Place, PartialError> {
+fn check(path: &Path) -> Result<NameState, PartialFileError> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) => plain(path, metadata.file_type()).map(|()| Place::Taken),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Free),
+        Ok(metadata) => plain(path, metadata.file_type()).map(|()| NameState::Taken),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(NameState::Free),
         Err(error) => Err(at("look at", path)(error)),
     }
 }
 
-fn plain(path: &Path, kind: FileType) -> Result<(), PartialError> {
+fn plain(path: &Path, kind: FileType) -> Result<(), PartialFileError> {
     let kind = if kind.is_file() {
         return Ok(());
     } else if kind.is_dir() {
@@ -154,13 +154,13 @@ fn plain(path: &Path, kind: FileType) -> Result<(), PartialError> {
         "a device"
     };
     let path = path.to_owned();
-    Err(PartialError::NotPlain { path, kind })
+    Err(PartialFileError::NotPlain { path, kind })
 }
 
 /// Returns a function for `map_err` that says that `action` on `path` failed.
-fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PartialError + use<> {
+fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PartialFileError + use<> {
     let path = path.to_owned();
-    move |source| PartialError::File {
+    move |source| PartialFileError::File {
         action,
         path: path.clone(),
         source,
@@ -184,11 +184,11 @@ mod tests {
         let target = folder.path().join("p-state.tar");
         fs::write(&target, "old").unwrap();
         fs::write(folder.path().join("p-state.tar.partial"), "left").unwrap();
-        let mut cut = Partial::beside(&target).unwrap();
+        let mut cut = PartialFile::beside(&target).unwrap();
         cut.file().write_all(b"half").unwrap();
         drop(cut);
         assert_eq!(fs::read(&target).unwrap(), b"old");
-        let mut whole = Partial::beside(&target).unwrap();
+        let mut whole = PartialFile::beside(&target).unwrap();
         whole.file().write_all(b"new").unwrap();
         whole.place().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
@@ -215,12 +215,12 @@ mod tests {
             ("pipe", "a pipe"),
             ("/dev/null", "a device"),
         ] {
-            let refused = Partial::beside(&at(name)).unwrap_err().to_string();
+            let refused = PartialFile::beside(&at(name)).unwrap_err().to_string();
             assert!(refused.contains(said), "{name}: {refused}");
             // The same kinds are refused under the name of the partial file.
             if name != "/dev/null" {
                 fs::rename(at(name), at("x.partial")).unwrap();
-                let refused = Partial::beside(&at("x")).unwrap_err().to_string();
+                let refused = PartialFile::beside(&at("x")).unwrap_err().to_string();
                 assert!(refused.contains(said), "{name}: {refused}");
                 fs::rename(at("x.partial"), at(name)).unwrap();
             }
@@ -235,18 +235,18 @@ mod tests {
     fn what_takes_its_place_meanwhile_is_not_renamed() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("backup");
-        let partial = Partial::beside(&target).unwrap();
+        let partial = PartialFile::beside(&target).unwrap();
         fs::rename(partial.path(), folder.path().join("aside")).unwrap();
         symlink("/etc/passwd", folder.path().join("backup.partial")).unwrap();
         let replaced = partial.place();
-        assert!(matches!(replaced, Err(PartialError::Replaced(_))));
+        assert!(matches!(replaced, Err(PartialFileError::Replaced(_))));
         assert!(!target.exists());
         // A link to a device that appears at the target in between stays.
-        let partial = Partial::beside(&target).unwrap();
+        let partial = PartialFile::beside(&target).unwrap();
         symlink("/dev/null", &target).unwrap();
         assert!(matches!(
             partial.place(),
-            Err(PartialError::NotPlain { .. })
+            Err(PartialFileError::NotPlain { .. })
         ));
         assert!(fs::symlink_metadata(&target).unwrap().is_symlink());
     }

@@ -60,7 +60,7 @@ pub struct DiskSpace {
 
 impl Surroundings {
     /// Returns the size and free space of the disk that `folder` is on; `None` if the system does not tell.
-    pub fn room(&self, folder: &Path) -> Option<DiskSpace> {
+    pub fn disk_space(&self, folder: &Path) -> Option<DiskSpace> {
         match self {
             Self::System => {
                 let disk = rustix::fs::statvfs(folder).ok()?;
@@ -71,7 +71,7 @@ impl Surroundings {
                 })
             }
             #[cfg(any(test, feature = "testkit"))]
-            Self::Simulated(simulated) => Some(simulated.room()),
+            Self::Simulated(simulated) => Some(simulated.disk_space()),
         }
     }
 }
@@ -170,7 +170,7 @@ pub mod simulated {
             self.begins_ms.load(Ordering::Relaxed) + self.elapsed.now_ms()
         }
 
-        pub(super) fn room(&self) -> DiskSpace {
+        pub(super) fn disk_space(&self) -> DiskSpace {
             let is_full = self.is_disk_full.load(Ordering::Relaxed);
             DiskSpace {
                 all_bytes: DISK_BYTES,

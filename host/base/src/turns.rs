@@ -36,7 +36,7 @@ pub struct QueueFull(usize);
 
 /// The queue for one kind of work on a host; clones share the same queue.
 #[derive(Clone)]
-pub struct TurnQueue(Arc<Mutex<Turns>>);
+pub struct TurnQueue(Arc<Mutex<QueueState>>);
 
 /// A turn, held until it is dropped.
 pub struct Turn {
@@ -45,23 +45,23 @@ pub struct Turn {
     number: u64,
 }
 
-struct Turns {
+struct QueueState {
     at_once: usize,
     waiting_max: usize,
     /// How many turns each owner has.
     taken: HashMap<String, usize>,
     /// The owners with waiting entries, in the order of their turns. No line in it is empty.
-    waiting: VecDeque<Line>,
+    waiting: VecDeque<OwnerQueue>,
     next_number: u64,
 }
 
 /// The waiting entries of one owner, oldest first.
-struct Line {
+struct OwnerQueue {
     owner: Owner,
-    all: VecDeque<Waiting>,
+    all: VecDeque<WaitingCaller>,
 }
 
-struct Waiting {
+struct WaitingCaller {
     number: u64,
     rank: watch::Sender<Rank>,
 }
@@ -82,7 +82,7 @@ impl TurnQueue {
     /// Returns a queue that gives `at_once` turns at a time, at least one, and in which `waiting_max`
     /// callers may wait.
     pub fn new(at_once: usize, waiting_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Turns {
+        Self(Arc::new(Mutex::new(QueueState {
             at_once: at_once.max(1),
             waiting_max,
             taken: HashMap::new(),
@@ -133,14 +133,14 @@ impl TurnQueue {
             owner: owner.name.clone(),
             number,
         };
-        let one = Waiting { number, rank };
+        let one = WaitingCaller { number, rank };
         let line = turns.waiting.iter_mut();
         match line.into_iter().find(|it| it.owner.name == owner.name) {
             Some(line) => {
                 line.owner = owner;
                 line.all.push_back(one);
             }
-            None => turns.waiting.push_back(Line {
+            None => turns.waiting.push_back(OwnerQueue {
                 owner,
                 all: VecDeque::from([one]),
             }),
@@ -149,16 +149,16 @@ impl TurnQueue {
         Ok((turn, told))
     }
 
-    fn turns(&self) -> MutexGuard<'_, Turns> {
+    fn turns(&self) -> MutexGuard<'_, QueueState> {
         locked(&self.0)
     }
 }
 
-impl Turns {
+impl QueueState {
     /// Gives the free turns to the next entries, and tells the others their rank.
     fn advance(&mut self) {
         while self.taken.values().sum::<usize>() < self.at_once {
-            let may_have_one = |line: &Line| {
+            let may_have_one = |line: &OwnerQueue| {
                 let taken = self.taken.get(&line.owner.name);
                 taken.copied().unwrap_or(0) < line.owner.at_once
             };

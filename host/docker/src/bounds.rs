@@ -6,7 +6,7 @@ use hersh_sandbox::{
     property::{Bound, Property},
 };
 
-use super::counters::{self, Bounded};
+use super::counters::{self, GroupBounds};
 
 /// The bytes of one memory page: the kernel bounds memory in whole pages. True for the one processor
 /// architecture that has a probe.
@@ -31,7 +31,7 @@ pub(super) async fn seen(spec: &Spec, id: &str, inspected: &ContainerInspectResp
 
 /// Makes facts of the bounds that were read. A bound that differs from the asked one only by rounding
 /// counts as the asked one.
-fn facts(spec: &Spec, bounded: Bounded) -> Vec<Fact> {
+fn facts(spec: &Spec, bounded: GroupBounds) -> Vec<Fact> {
     let (memory, cpu) = (spec.bounds.memory_bytes, u64::from(spec.bounds.cpu_millis));
     let memory = match bounded.memory_bytes {
         Some(bytes) if bytes == memory - memory % PAGE_BYTES => Bound::AtMost(memory),
@@ -74,7 +74,7 @@ mod tests {
         };
         let image = ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
         let spec = Spec::new(&instance, &image, &manifest, Kernel::Gvisor);
-        let bounded = Bounded {
+        let bounded = GroupBounds {
             memory_bytes: Some(found.0),
             cpu_millis: Some(found.1),
             threads: Some(u64::from(spec.bounds.threads)),

@@ -34,7 +34,7 @@ pub(super) fn bound(container: &str, pid: i64, memory_bytes: u64, pids: u64) -> 
 
 /// The bounds in the control groups of a container; `None` for what has no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bounded {
+pub(super) struct GroupBounds {
     /// Memory, bytes, in whole pages.
     pub(super) memory_bytes: Option<u64>,
     /// Processor time, thousandths of one core.
@@ -45,7 +45,7 @@ pub(super) struct Bounded {
 
 /// Reads the bounds of the container whose first process on this machine is `pid`. `None` when its control
 /// groups can't be seen from here.
-pub(super) fn bounds(container: &str, pid: i64) -> Option<Bounded> {
+pub(super) fn bounds(container: &str, pid: i64) -> Option<GroupBounds> {
     Counters {
         process: PathBuf::from(format!("/proc/{pid}")),
         groups: PathBuf::from("/sys/fs/cgroup"),
@@ -115,11 +115,11 @@ impl Counters {
         write(&memory, "memory.limit_in_bytes", memory_bytes).ok()
     }
 
-    fn bounds(&self, container: &str) -> Option<Bounded> {
+    fn bounds(&self, container: &str) -> Option<GroupBounds> {
         let listed = fs::read_to_string(self.process.join("cgroup")).ok()?;
         let Some(memory) = self.group(&listed, "memory", container) else {
             let group = self.group(&listed, "", container)?;
-            return Some(Bounded {
+            return Some(GroupBounds {
                 memory_bytes: least(&group, container, |it| limit(it, "memory.max"))?,
                 cpu_millis: least(&group, container, share)?,
                 threads: least(&group, container, |it| limit(it, "pids.max"))?,
@@ -128,7 +128,7 @@ impl Counters {
         let cpu = self.group(&listed, "cpu", container)?;
         let pids = self.group(&listed, "pids", container)?;
         let memory_limit = |it: &Path| limit(it, "memory.limit_in_bytes");
-        Some(Bounded {
+        Some(GroupBounds {
             memory_bytes: least(&memory, container, memory_limit)?,
             cpu_millis: least(&cpu, container, quota)?,
             threads: least(&pids, container, |it| limit(it, "pids.max"))?,
@@ -331,7 +331,7 @@ mod tests {
             ("groups/docker-abc.scope/pids.max", "77\n"),
             ("groups/docker-abc.scope/inner/pids.max", "max\n"),
         ];
-        let bounded = Bounded {
+        let bounded = GroupBounds {
             memory_bytes: Some(4_096),
             cpu_millis: Some(500),
             threads: Some(77),
@@ -365,7 +365,7 @@ mod tests {
             ("groups/abc/cpu.max", "max 100000\n"),
             ("groups/abc/pids.max", "max\n"),
         ]);
-        let nothing = Bounded {
+        let nothing = GroupBounds {
             memory_bytes: None,
             cpu_millis: None,
             threads: None,

@@ -25,7 +25,7 @@ pub(super) const PROCESSES: &str = "nproc";
 pub(super) const NO_NAME_SERVER: &str = "127.0.0.1";
 
 /// The names by which this host's engine knows the things that a spec asks for.
-pub(super) struct Names<'a> {
+pub(super) struct EngineNames<'a> {
     /// The id of the host.
     pub(super) host_id: &'a str,
     /// The name of the engine's runtime, such as `runsc`.
@@ -42,7 +42,7 @@ pub(super) struct Names<'a> {
 /// without it the engine chooses one.
 pub(super) fn body(
     spec: &Spec,
-    names: &Names<'_>,
+    names: &EngineNames<'_>,
     address: Option<Ipv4Addr>,
 ) -> ContainerCreateBody {
     ContainerCreateBody {
@@ -86,7 +86,7 @@ fn at(network: &str, address: Ipv4Addr) -> NetworkingConfig {
     }
 }
 
-fn host_config(spec: &Spec, names: &Names<'_>) -> HostConfig {
+fn host_config(spec: &Spec, names: &EngineNames<'_>) -> HostConfig {
     let bounds = &spec.bounds;
     HostConfig {
         runtime: Some(names.runtime.to_owned()),
@@ -147,7 +147,7 @@ fn ulimits(processes: Option<u32>) -> Vec<ResourcesUlimits> {
         .collect()
 }
 
-fn mounts(spec: &Spec, names: &Names<'_>) -> Vec<Mount> {
+fn mounts(spec: &Spec, names: &EngineNames<'_>) -> Vec<Mount> {
     spec.folders()
         .into_iter()
         .filter_map(|folder| {

@@ -9,8 +9,8 @@
 //! ```text
 //! code 0, 137, 143 ─► "die" remembered, no "kill" ─► the program's own: Code
 //!                ├─► "oom" besides ────────────────► OutOfMemory
-//!                ├─► "kill" remembered ────────────► the engine's doing: EngineStopped
-//!                ├─► neither: another process ─────► nobody knows: EngineStopped
+//!                ├─► "kill" remembered ────────────► the engine's doing: StoppedFromOutside
+//!                ├─► neither: another process ─────► nobody knows: StoppedFromOutside
 //!                └─► no answer: it goes down ──────► asked again when it is back
 //! ```
 //! The engine learns in two separate ways that a container ended and that its memory ran out. On a busy
@@ -49,7 +49,7 @@ const KILLED: i32 = 137;
 const SANDBOX_DIED: i32 = 2;
 
 /// What the engine remembers of the end of a container.
-enum Remembered {
+enum EndRecord {
     /// The program ended by itself at this time since the epoch: nobody asked the engine to end it.
     ByItself(Duration),
     /// The kernel ended the program because memory ran out.
@@ -94,7 +94,7 @@ impl Inner {
         };
         let reason = match reason {
             ExitReason::Code(code) => self.closer(code, &inspected, &logs).await,
-            ExitReason::EngineStopped { .. }
+            ExitReason::StoppedFromOutside { .. }
             | ExitReason::OutOfMemory
             | ExitReason::OutOfProcesses { .. }
             | ExitReason::NotRunnable { .. }
@@ -150,12 +150,10 @@ impl Inner {
         let asked = tokio::time::timeout(ANSWER, async {
             let first = self.remembered(id, now()).await?;
             match first {
-                Remembered::ByItself(ended) if code == KILLED && ended + OOM_LATE > now() => {
+                EndRecord::ByItself(ended) if code == KILLED && ended + OOM_LATE > now() => {
                     self.remembered(id, ended + OOM_LATE).await
                 }
-                Remembered::ByItself(_) | Remembered::OutOfMemory | Remembered::Stopped => {
-                    Ok(first)
-                }
+                EndRecord::ByItself(_) | EndRecord::OutOfMemory | EndRecord::Stopped => Ok(first),
             }
         })
         .await;
@@ -167,14 +165,14 @@ impl Inner {
             })
         });
         Ok(match answer? {
-            Remembered::ByItself(_) => ExitReason::Code(code),
-            Remembered::OutOfMemory => ExitReason::OutOfMemory,
-            Remembered::Stopped => ExitReason::EngineStopped { code },
+            EndRecord::ByItself(_) => ExitReason::Code(code),
+            EndRecord::OutOfMemory => ExitReason::OutOfMemory,
+            EndRecord::Stopped => ExitReason::StoppedFromOutside { code },
         })
     }
 
     /// Asks the engine what it remembers of a container's end, up to the time `until` since the epoch.
-    async fn remembered(&self, id: &str, until: Duration) -> Result<Remembered, Unavailable> {
+    async fn remembered(&self, id: &str, until: Duration) -> Result<EndRecord, Unavailable> {
         // Connects anew: a connection from before the end may be one that an engine still serves while it
         // goes down.
         let client = self.engine.connect().await?;
@@ -199,13 +197,13 @@ impl Inner {
             let event = event.map_err(|error| self.engine.fault(&error).into_unavailable())?;
             match event.action.as_deref() {
                 Some("die") => ended = Some(time_of(&event)),
-                Some("oom") => return Ok(Remembered::OutOfMemory),
+                Some("oom") => return Ok(EndRecord::OutOfMemory),
                 _kill => killed = true,
             }
         }
         Ok(match ended {
-            Some(at) if !killed => Remembered::ByItself(at),
-            Some(_) | None => Remembered::Stopped,
+            Some(at) if !killed => EndRecord::ByItself(at),
+            Some(_) | None => EndRecord::Stopped,
         })
     }
 }

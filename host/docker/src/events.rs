@@ -29,12 +29,12 @@ use tokio::{
 
 use super::{
     Inner,
-    errands::Errands,
+    keyed_tasks::KeyedTasks,
     listed,
     names::{HOST_LABEL, instance_of},
     notices::{self, Notice},
 };
-use hersh_sandbox::{ListedInstance, RuntimeEvent, Unavailable};
+use hersh_sandbox::{InstanceEnd, ListedInstance, Unavailable};
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
@@ -44,14 +44,14 @@ const LOOKS_AT_ONCE: usize = 64;
 
 /// Why the reading of events stopped.
 #[derive(Debug)]
-enum Stop {
+enum ReadEnd {
     /// Nobody listens to the exits any more.
     Closed,
     /// The engine does not answer.
     Lost(Unavailable),
 }
 
-impl From<Unavailable> for Stop {
+impl From<Unavailable> for ReadEnd {
     fn from(error: Unavailable) -> Self {
         Self::Lost(error)
     }
@@ -59,21 +59,21 @@ impl From<Unavailable> for Stop {
 
 /// A task about one container that runs beside the reading: at most one of each kind at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Errand {
+enum TaskKind {
     Capture,
     TellEnd,
 }
 
 /// The result of an errand: the container whose end was told, if one was told.
-type Outcome = Result<Option<ContainerId>, Stop>;
+type Outcome = Result<Option<ContainerId>, ReadEnd>;
 
 /// Tells of exits until nobody listens to them.
-pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
-    let mut watch = Watch {
+pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<InstanceEnd>) {
+    let mut watch = EventReader {
         inner: Arc::clone(&inner),
         sender: sender.clone(),
         seen: HashMap::new(),
-        errands: Errands::new(),
+        tasks: KeyedTasks::new(),
         looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
     };
     let mut back_off = BACK_OFF_FIRST;
@@ -81,11 +81,11 @@ pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
         let mut connected = false;
         let stopped = tokio::select! {
             stopped = watch.read(&mut connected) => stopped,
-            () = sender.closed() => Stop::Closed,
+            () = sender.closed() => ReadEnd::Closed,
         };
         match stopped {
-            Stop::Closed => return,
-            Stop::Lost(error) => tracing::warn!(%error, "no events from the container engine"),
+            ReadEnd::Closed => return,
+            ReadEnd::Lost(error) => tracing::warn!(%error, "no events from the container engine"),
         }
         if connected {
             back_off = BACK_OFF_FIRST;
@@ -101,27 +101,27 @@ pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<RuntimeEvent>) {
 
 /// The state of the reading. The reading itself only reads events: all work that a container can make slow
 /// is an errand beside the reading. Otherwise the end of one program would delay the news of all others.
-struct Watch {
+struct EventReader {
     inner: Arc<Inner>,
-    sender: mpsc::Sender<RuntimeEvent>,
+    sender: mpsc::Sender<InstanceEnd>,
     /// The containers that were seen to run. By this record the host tells the end of a container that
     /// vanished while no event was read.
     seen: HashMap<ContainerId, InstanceId>,
-    errands: Errands<(ContainerId, Errand), Outcome>,
+    tasks: KeyedTasks<(ContainerId, TaskKind), Outcome>,
     looks: Arc<Semaphore>,
 }
 
-impl Watch {
-    async fn read(&mut self, connected: &mut bool) -> Stop {
+impl EventReader {
+    async fn read(&mut self, connected: &mut bool) -> ReadEnd {
         // An end that an errand could not find out is found by the list.
-        while let Some(ended) = self.errands.ended_already() {
-            if let Err(Stop::Closed) = self.take_outcome(ended) {
-                return Stop::Closed;
+        while let Some(ended) = self.tasks.ended_already() {
+            if let Err(ReadEnd::Closed) = self.take_outcome(ended) {
+                return ReadEnd::Closed;
             }
         }
         let client = match self.inner.engine.client().await {
             Ok(client) => client,
-            Err(error) => return Stop::Lost(error),
+            Err(error) => return ReadEnd::Lost(error),
         };
         let filters = [
             ("type", vec!["container".to_owned()]),
@@ -168,9 +168,9 @@ impl Watch {
     /// Handles the engine's events and the results of errands, until one of the two fails.
     async fn attend(
         &mut self,
-        mut events: impl Stream<Item = Result<EventMessage, Stop>> + Unpin,
+        mut events: impl Stream<Item = Result<EventMessage, ReadEnd>> + Unpin,
         connected: &mut bool,
-    ) -> Stop {
+    ) -> ReadEnd {
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -178,7 +178,7 @@ impl Watch {
                     Some(Err(stop)) => return stop,
                     None => return closed(),
                 },
-                ended = self.errands.ended() => if let Err(stop) = self.take_outcome(ended) {
+                ended = self.tasks.ended() => if let Err(stop) = self.take_outcome(ended) {
                     // The errand would fail again at once, so the wait before the next list grows.
                     *connected = false;
                     return stop;
@@ -188,7 +188,7 @@ impl Watch {
     }
 
     /// Tells the end of all dead containers and captures all that run.
-    async fn list(&mut self) -> Result<(), Stop> {
+    async fn list(&mut self) -> Result<(), ReadEnd> {
         let mut vanished = self.seen.clone();
         vanished.extend(self.inner.started().clone());
         for container in self.inner.containers(None).await? {
@@ -215,8 +215,8 @@ impl Watch {
         for (container, instance) in vanished {
             self.died(&instance, &container);
             // The errand that tells its end already knows more about the end.
-            let telling = (container, Errand::TellEnd);
-            if !self.errands.is_under_way(&telling) {
+            let telling = (container, TaskKind::TellEnd);
+            if !self.tasks.is_under_way(&telling) {
                 self.tell_end(instance, telling.0, Notice::Absence);
             }
         }
@@ -244,10 +244,10 @@ impl Watch {
     }
 
     /// Takes note of the result of an errand.
-    fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), Stop> {
+    fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), ReadEnd> {
         let outcome = ended.unwrap_or_else(|error| {
             let message = format!("an end could not be told: {error}");
-            Err(Stop::Lost(Unavailable { message }))
+            Err(ReadEnd::Lost(Unavailable { message }))
         });
         // The container is forgotten only now, so that an end that the engine gave no reason for is found
         // by the next list.
@@ -269,8 +269,8 @@ impl Watch {
     fn capture(&mut self, instance: InstanceId, container: ContainerId) {
         self.seen.insert(container.clone(), instance.clone());
         let (inner, looks) = (Arc::clone(&self.inner), Arc::clone(&self.looks));
-        let key = (container.clone(), Errand::Capture);
-        self.errands.begin(key, async move {
+        let key = (container.clone(), TaskKind::Capture);
+        self.tasks.begin(key, async move {
             // Nobody closes the semaphore.
             let _look = looks.acquire().await;
             notices::capture(&inner, &instance.program, &container).await?;
@@ -280,30 +280,30 @@ impl Watch {
 
     fn tell_end(&mut self, instance: InstanceId, container: ContainerId, notice: Notice) {
         let (inner, sender) = (Arc::clone(&self.inner), self.sender.clone());
-        let key = (container.clone(), Errand::TellEnd);
-        self.errands.begin(key, async move {
+        let key = (container.clone(), TaskKind::TellEnd);
+        self.tasks.begin(key, async move {
             let exit = notices::exit(&inner, &instance.program, &container, notice).await?;
             let Some(exit) = exit else {
                 return Ok(None);
             };
-            let event = RuntimeEvent {
+            let event = InstanceEnd {
                 instance,
                 container: container.clone(),
                 exit,
             };
             let sent = sender.send(event).await;
-            sent.map_err(|_closed| Stop::Closed)?;
+            sent.map_err(|_closed| ReadEnd::Closed)?;
             Ok(Some(container))
         });
     }
 }
 
-fn lost(inner: &Inner, error: &bollard::errors::Error) -> Stop {
-    Stop::Lost(inner.engine.fault(error).into_unavailable())
+fn lost(inner: &Inner, error: &bollard::errors::Error) -> ReadEnd {
+    ReadEnd::Lost(inner.engine.fault(error).into_unavailable())
 }
 
-fn closed() -> Stop {
-    Stop::Lost(Unavailable {
+fn closed() -> ReadEnd {
+    ReadEnd::Lost(Unavailable {
         message: "the container engine closed its event stream".to_owned(),
     })
 }

@@ -3,11 +3,15 @@
 //! A setting without a property that differs from what an engine does by itself becomes one of the other
 //! settings, so that one that nobody thought of is seen and not skipped.
 
+mod other_settings;
+
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
 };
 
+use self::other_settings::other_settings;
+use super::create::{EngineNames, NO_NAME_SERVER, PROCESSES, tmpfs};
 use bollard::models::{
     ContainerInspectResponse, HostConfig, HostConfigCgroupnsModeEnum, ResourcesUlimits,
 };
@@ -15,12 +19,10 @@ use hersh_program::NetworkMode;
 use hersh_sandbox::{
     Kernel, Spec,
     property::{
-        Access, Bound, FirstProcess, Folder, MemoryFolder, NameServers, Property, Reach, Source,
+        Access, Bound, FirstProcess, Folder, MemoryFolder, NameServers, NetworkReach, Property,
+        Source,
     },
 };
-use serde_json::Value;
-
-use super::create::{NO_NAME_SERVER, Names, PROCESSES, tmpfs};
 
 /// Returns how a container is confined, as the engine says: one property of each name. Two can be
 /// missing: the mount points, which only the image shows, and the bound on processes if there is none.
@@ -28,7 +30,7 @@ use super::create::{NO_NAME_SERVER, Names, PROCESSES, tmpfs};
 pub(super) fn properties(
     inspected: &ContainerInspectResponse,
     spec: &Spec,
-    names: &Names<'_>,
+    names: &EngineNames<'_>,
     mode: NetworkMode,
 ) -> Vec<Property> {
     let empty = HostConfig::default();
@@ -71,11 +73,15 @@ const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
 
 /// Returns the kernel behind the engine's runtime (such as `runsc`) that was asked for. The kernel behind
 /// any other one is unknown.
-fn kernel(config: &HostConfig, spec: &Spec, names: &Names<'_>) -> Option<Kernel> {
+fn kernel(config: &HostConfig, spec: &Spec, names: &EngineNames<'_>) -> Option<Kernel> {
     (config.runtime.as_deref() == Some(names.runtime)).then_some(spec.kernel)
 }
 
-fn folders(inspected: &ContainerInspectResponse, spec: &Spec, names: &Names<'_>) -> Vec<Folder> {
+fn folders(
+    inspected: &ContainerInspectResponse,
+    spec: &Spec,
+    names: &EngineNames<'_>,
+) -> Vec<Folder> {
     let source = |path: &Path| {
         if path == names.state {
             Source::StateOf(spec.instance.program.clone())
@@ -132,9 +138,9 @@ fn memory_folders(config: &HostConfig) -> Vec<MemoryFolder> {
 fn reach(
     inspected: &ContainerInspectResponse,
     config: &HostConfig,
-    names: &Names<'_>,
+    names: &EngineNames<'_>,
     mode: NetworkMode,
-) -> Reach {
+) -> NetworkReach {
     let settings = inspected.network_settings.as_ref();
     let attached = settings.and_then(|settings| settings.networks.as_ref());
     let mut found: Vec<String> = attached
@@ -152,8 +158,8 @@ fn reach(
     found.sort();
     found.dedup();
     match found.as_slice() {
-        [one] if one == names.network => Reach::Mode(mode),
-        _others => Reach::Foreign(found),
+        [one] if one == names.network => NetworkReach::Mode(mode),
+        _others => NetworkReach::Foreign(found),
     }
 }
 
@@ -278,84 +284,6 @@ pub(super) fn log_bytes(config: &HostConfig) -> u64 {
     }
 }
 
-/// The settings that [`properties`] reads, by the engine's names. Every other setting is reported by
-/// [`other_settings`], so a name that is added here without a check hides that setting.
-const READ: [&str; 31] = [
-    "Runtime",
-    "ReadonlyRootfs",
-    "Mounts",
-    "Tmpfs",
-    "NetworkMode",
-    "Dns",
-    "PortBindings",
-    "PublishAllPorts",
-    "CapDrop",
-    "CapAdd",
-    "SecurityOpt",
-    "Devices",
-    "Privileged",
-    "PidMode",
-    "IpcMode",
-    "UTSMode",
-    "UsernsMode",
-    "CgroupnsMode",
-    "Memory",
-    "MemorySwap",
-    "NanoCpus",
-    "PidsLimit",
-    // Holds the bound on processes. Any other ulimit becomes one of the other settings.
-    "Ulimits",
-    "Init",
-    "LogConfig",
-    "RestartPolicy",
-    // Settings that an engine fills in by itself: the size of a /dev/shm that is mounted over, the lists
-    // of paths that the engine hides (checked below), the size of a console that is not used.
-    "ShmSize",
-    "MaskedPaths",
-    "ReadonlyPaths",
-    "ConsoleSize",
-    "Isolation",
-];
-
-fn other_settings(config: &HostConfig) -> Vec<String> {
-    let Ok(Value::Object(mut settings)) = serde_json::to_value(config) else {
-        return vec!["settings that can't be read".to_owned()];
-    };
-    for name in READ {
-        settings.remove(name);
-    }
-    let mut others: Vec<String> = settings
-        .into_iter()
-        .filter(|(_, value)| !is_unset(value))
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    // The engine hides no path at all if it is given an empty list, so an empty list is no default.
-    for (name, paths) in [
-        ("MaskedPaths", &config.masked_paths),
-        ("ReadonlyPaths", &config.readonly_paths),
-    ] {
-        if paths.as_ref().is_some_and(Vec::is_empty) {
-            others.push(format!("{name} []"));
-        }
-    }
-    others.extend(
-        config
-            .ulimits
-            .iter()
-            .flatten()
-            .filter(|_| processes(config).is_none())
-            .map(|limit| format!("Ulimits {limit:?}")),
-    );
-    if config.privileged == Some(true) {
-        others.push("Privileged".to_owned());
-    }
-    let options = config.security_opt.iter().flatten();
-    let further = options.filter(|option| *option != NO_NEW_PRIVILEGES);
-    others.extend(further.map(|option| format!("SecurityOpt {option}")));
-    others.sort();
-    others
-}
-
 /// Returns the bound on processes inside if it is the only ulimit: of two the last would count.
 fn processes(config: &HostConfig) -> Option<u32> {
     match config.ulimits.as_deref()? {
@@ -371,17 +299,6 @@ fn bound(limit: &ResourcesUlimits) -> Option<u32> {
         .hard
         .filter(|_| is_firm)
         .and_then(|hard| u32::try_from(hard).ok())
-}
-
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-    }
 }
 
 fn sorted(list: Option<&Vec<String>>) -> Vec<String> {

@@ -8,35 +8,35 @@ mod bounds;
 mod build;
 mod compose;
 mod config;
+mod confinement;
 mod counters;
 mod create;
 pub mod dockerfile;
 mod doctor;
 mod ends;
 mod engine;
-mod errands;
 mod events;
 mod files;
 mod first_process;
-mod inside;
 mod inspect;
 mod kernel_log;
-mod look;
+mod kernel_probe;
+mod keyed_tasks;
 mod machine;
 mod names;
 mod network;
-mod not_started;
 mod notices;
 mod output;
 mod pause;
-#[cfg(test)]
-mod played;
 mod probe;
 mod processes;
 mod query;
 mod remove;
 mod runsc;
+#[cfg(test)]
+mod scripted_engine;
 mod start;
+mod start_messages;
 mod stats;
 mod strays;
 mod work;
@@ -57,23 +57,25 @@ use std::{
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::future::BoxFuture;
 use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
-use hersh_program::{BuildId, ContainerId, ImageId, InstanceId, Instances, Observed, ProgramId};
+use hersh_program::{
+    BuildId, ContainerId, ImageId, InstanceId, InstanceStatus, Instances, ProgramId,
+};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::sync::mpsc;
 
 use self::{
-    build::{fetched::FetchedImages, places},
+    build::{fetched_images::FetchedImages, mount_points},
     doctor::trial,
     engine::Engine,
     names::instance_of,
     network::{addresses::Addresses, firewall, flows::Flows},
     output::Captures,
-    work::{About, Work},
+    work::{OperationQueue, OperationTarget},
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, Builder, Collected, EVENT_QUEUE, InUse, Kernel, ListedInstance,
-    OnDeath, Permit, Retention, Running, Runtime, RuntimeEvent, RuntimeInfo, Spec, StartError,
-    Stats, StopError, Unavailable,
+    BuildError, BuildRequest, Builder, CollectionCounts, DeathListener, EVENT_QUEUE, InstanceEnd,
+    Kernel, ListedInstance, Permit, Retention, RunningInstance, Runtime, RuntimeInfo, Spec,
+    StartError, Stats, StopError, Unavailable, UsedImages,
 };
 
 /// The Docker engine as a runtime. A clone is cheap.
@@ -89,7 +91,7 @@ struct Inner {
     storage: Storage,
     logs: LogStore,
     probe: PathBuf,
-    work: Work,
+    work: OperationQueue,
     captures: Captures,
     flows: Flows,
     /// The lock between builds and collecting. A build holds it for reading while it runs, and the
@@ -100,11 +102,11 @@ struct Inner {
     started: Mutex<HashMap<ContainerId, InstanceId>>,
     fetched: Arc<FetchedImages>,
     proved: trial::TrialRecord,
-    runscs: runsc::Known,
-    sound: places::Sound,
+    runscs: runsc::RunscCache,
+    clean_images: mount_points::CleanImages,
     addresses: Addresses,
     /// The function that is told of dead containers.
-    on_death: OnceLock<OnDeath>,
+    on_death: OnceLock<DeathListener>,
     /// The folder where the engine keeps images, once the engine was asked for it.
     folder: OnceLock<PathBuf>,
 }
@@ -129,15 +131,15 @@ impl DockerRuntime {
             inner: Arc::new(Inner {
                 engine: Engine::new(config.socket.clone()),
                 logs: output,
-                work: Work::default(),
+                work: OperationQueue::default(),
                 captures: Captures::default(),
                 flows: Flows::default(),
                 building: tokio::sync::RwLock::default(),
                 started: Mutex::default(),
                 fetched: Arc::new(FetchedImages::open(storage.clone())),
                 proved: trial::TrialRecord::default(),
-                runscs: runsc::Known::default(),
-                sound: places::Sound::default(),
+                runscs: runsc::RunscCache::default(),
+                clean_images: mount_points::CleanImages::default(),
                 addresses: Addresses::default(),
                 on_death: OnceLock::new(),
                 folder: OnceLock::new(),
@@ -166,12 +168,12 @@ impl Runtime for DockerRuntime {
         &self,
         spec: Spec,
         permit: Permit,
-    ) -> BoxFuture<'_, Result<Running, StartError>> {
+    ) -> BoxFuture<'_, Result<RunningInstance, StartError>> {
         Box::pin(async move {
             let inner = Arc::clone(&self.inner);
             let InstanceId { program, number } = spec.instance.clone();
             let job = |cancel| start::start(inner, spec, permit, cancel);
-            let about = About::Instance(number);
+            let about = OperationTarget::Instance(number);
             self.inner.work.run(&program, about, job).await
         })
     }
@@ -194,17 +196,17 @@ impl Runtime for DockerRuntime {
         Box::pin(async move { remove::kill(&self.inner, &program).await })
     }
 
-    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<InstanceStatus, Unavailable>> {
         let instance = instance.clone();
         Box::pin(async move { self.inner.observe(&instance).await })
     }
 
-    fn on_death(&self, tell: OnDeath) {
+    fn on_death(&self, tell: DeathListener) {
         // Only the first function is set. Any further one is never called.
         let _ = self.inner.on_death.set(tell);
     }
 
-    fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
+    fn events(&self) -> mpsc::Receiver<InstanceEnd> {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         tokio::spawn(events::run(Arc::clone(&self.inner), sender));
         receiver
@@ -282,7 +284,10 @@ impl Builder for DockerRuntime {
             let inner = Arc::clone(&self.inner);
             let program = request.program.clone();
             let job = |cancel| build::build(inner, request, cancel);
-            self.inner.work.run(&program, About::Build, job).await
+            self.inner
+                .work
+                .run(&program, OperationTarget::Build, job)
+                .await
         })
     }
 
@@ -306,9 +311,9 @@ impl Builder for DockerRuntime {
 
     fn collect<'a>(
         &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        in_use: &'a (dyn Fn() -> UsedImages + Send + Sync),
         kept: Retention,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+    ) -> BoxFuture<'a, Result<CollectionCounts, Unavailable>> {
         Box::pin(self.inner.collect(in_use, kept))
     }
 }

@@ -29,7 +29,7 @@ use hersh_sandbox::{Contract, StartError, Violation};
 const TEXT_BYTES: u64 = 64 * 1024;
 
 /// The result of a look at a running container from the machine's side.
-pub(super) enum Sight {
+pub(super) enum ProcessLookup {
     /// The process of the sandbox was seen.
     Sandbox(Sandbox),
     /// The process can't be seen from here; holds the reason.
@@ -53,7 +53,7 @@ enum Stack {
     None,
 }
 
-impl Sight {
+impl ProcessLookup {
     /// Returns words on how the kernel is known beside what it says itself.
     pub(super) fn words(&self) -> String {
         match self {
@@ -81,9 +81,9 @@ pub(super) async fn look(
     inner: &Inner,
     container: &str,
     pid: Option<i64>,
-) -> Result<Sight, StartError> {
+) -> Result<ProcessLookup, StartError> {
     let Some(pid) = pid.filter(|pid| *pid > 0) else {
-        return Ok(Sight::NotLookedAt("the engine names no process"));
+        return Ok(ProcessLookup::NotLookedAt("the engine names no process"));
     };
     let (folder, name) = (PathBuf::from(format!("/proc/{pid}")), container.to_owned());
     let read = tokio::task::spawn_blocking(move || Process::read(&folder, &name));
@@ -93,21 +93,21 @@ pub(super) async fn look(
     let process = match read {
         Ok(Some(process)) => process,
         Ok(None) => {
-            return Ok(Sight::NotLookedAt(
+            return Ok(ProcessLookup::NotLookedAt(
                 "the engine's processes are not seen here",
             ));
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(Sight::NotLookedAt("this user may not look at it"));
+            return Ok(ProcessLookup::NotLookedAt("this user may not look at it"));
         }
         Err(error) => {
             tracing::warn!(%error, container, "a sandbox could not be looked at from outside");
-            return Ok(Sight::NotLookedAt("it could not be read"));
+            return Ok(ProcessLookup::NotLookedAt("it could not be read"));
         }
     };
     let runsc = inner.runsc_that_is(inner.config.runtime(), process.file);
     match runsc.await? {
-        Some(runsc) => Ok(Sight::Sandbox(Sandbox {
+        Some(runsc) => Ok(ProcessLookup::Sandbox(Sandbox {
             runsc,
             root: process.root,
             stack: process.stack,
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_was_not_looked_at_is_told_with_its_reason() {
-        let words = Sight::NotLookedAt("far away").words();
+        let words = ProcessLookup::NotLookedAt("far away").words();
         assert_eq!(words, "not by the process on the machine: far away");
     }
 }

@@ -14,7 +14,7 @@ pub(super) const INSTANCE_LABEL: &str = "hersh.instance";
 pub(super) const HOST_LABEL: &str = "hersh.host";
 /// Label of every layer that a host builds, of failed builds too. Its value is the host's id.
 pub(super) const LAYER_LABEL: &str = "hersh.layer";
-/// Label of every layer of a build. Its value tells for which making of which program the layer was made,
+/// Label of every layer of a build. Its value tells for which incarnation of which program the layer was made,
 /// and with which network.
 pub(super) const CACHE_LABEL: &str = "hersh.cache";
 

@@ -11,14 +11,14 @@ use bollard::{
     query_parameters::ListContainersOptions,
 };
 use hersh_base::endpoint::Endpoint;
-use hersh_program::{ContainerId, InstanceId, Logs, Observed, ProgramId};
+use hersh_program::{ContainerId, InstanceId, InstanceStatus, Logs, ProgramId};
 use hersh_storage::output::{CAUSE_LINES, for_cause, normal_time};
 
 use super::{
     Inner,
     engine::Fault,
     names::{HOST_LABEL, PROGRAM_LABEL, container_name, instance_of},
-    not_started,
+    start_messages,
 };
 use hersh_sandbox::{RuntimeInfo, Unavailable};
 
@@ -37,7 +37,7 @@ impl Inner {
         let needed = self.config.runtime();
         if !runtimes.iter().any(|name| name == needed) {
             return Err(Unavailable {
-                message: not_started::missing_runtime(needed, self.config.kernel),
+                message: start_messages::missing_runtime(needed, self.config.kernel),
             });
         }
         let api = client.client_version();
@@ -71,11 +71,18 @@ impl Inner {
 
     /// Returns the container of an instance; `None` when there is none. The engine looks at no other
     /// container for this.
-    pub(super) async fn find(&self, instance: &InstanceId) -> Result<Option<Found>, Unavailable> {
+    pub(super) async fn find(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Option<FoundContainer>, Unavailable> {
         let client = self.engine.client().await?;
         let name = container_name(&self.config.host_id, instance);
         match client.inspect_container(&name, None).await {
-            Ok(inspected) => Ok(Found::read(inspected, &self.config.host_id, instance)),
+            Ok(inspected) => Ok(FoundContainer::read(
+                inspected,
+                &self.config.host_id,
+                instance,
+            )),
             Err(error) => {
                 let absent = self.engine.fault(&error).unless_absent();
                 absent.map(|()| None).map_err(Fault::into_unavailable)
@@ -86,19 +93,21 @@ impl Inner {
     pub(super) async fn observe(
         self: &Arc<Self>,
         instance: &InstanceId,
-    ) -> Result<Observed, Unavailable> {
-        let Some(Found {
+    ) -> Result<InstanceStatus, Unavailable> {
+        let Some(FoundContainer {
             container,
             inspected,
         }) = self.find(instance).await?
         else {
-            return Ok(Observed::Absent);
+            return Ok(InstanceStatus::Absent);
         };
         if inspected.state.and_then(|state| state.running) == Some(true) {
-            return Ok(Observed::Running(container));
+            return Ok(InstanceStatus::Running(container));
         }
         let exit = self.exit(&instance.program, container.as_str()).await?;
-        Ok(exit.map_or(Observed::Absent, |exit| Observed::Exited(container, exit)))
+        Ok(exit.map_or(InstanceStatus::Absent, |exit| {
+            InstanceStatus::Exited(container, exit)
+        }))
     }
 
     /// Returns the last lines printed by a container that was created at `created_at`, a time in the
@@ -148,12 +157,12 @@ impl Inner {
 const NO_NETWORK: &str = "none";
 
 /// The container of an instance.
-pub(super) struct Found {
+pub(super) struct FoundContainer {
     pub(super) container: ContainerId,
     pub(super) inspected: ContainerInspectResponse,
 }
 
-impl Found {
+impl FoundContainer {
     /// Reads the engine's answer about the container with the name of `instance`; `None` if somebody else
     /// gave that name to another container.
     fn read(

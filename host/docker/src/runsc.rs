@@ -63,7 +63,7 @@ impl FileId {
 
 /// The files that were asked, and said that they are gVisor's.
 #[derive(Default)]
-pub(super) struct Known(Mutex<Vec<(FileId, Runsc)>>);
+pub(super) struct RunscCache(Mutex<Vec<(FileId, Runsc)>>);
 
 impl Inner {
     /// Returns the runsc of this machine that is the file `id`; `None` when none of them is. `runtime` is
@@ -103,7 +103,7 @@ impl Inner {
     }
 }
 
-impl Known {
+impl RunscCache {
     fn find(&self, id: FileId) -> Option<Runsc> {
         let known = locked(&self.0);
         let found = known.iter().find(|(known, _)| *known == id);
@@ -203,7 +203,7 @@ mod tests {
         let path = folder.path().join(NAME);
         fs::write(&path, "one").unwrap();
         let first = FileId::of(&fs::metadata(&path).unwrap());
-        let known = Known::default();
+        let known = RunscCache::default();
         let runsc = Runsc {
             path: path.clone(),
             version: "runsc version 1".to_owned(),

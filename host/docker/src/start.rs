@@ -16,36 +16,37 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Inner, bounds,
-    build::places,
-    create::{self, Names},
-    first_process, inside, inspect, listed, look,
-    machine::{self, Sight},
+    build::mount_points,
+    confinement,
+    create::{self, EngineNames},
+    first_process, inspect, kernel_probe, listed,
+    machine::{self, ProcessLookup},
     names::container_name,
     network::{self, SandboxNetwork, addresses, firewall},
-    not_started::{cancelled, failed, not_created, not_removed, not_run, refused},
     remove,
+    start_messages::{cancelled, failed, not_created, not_removed, not_run, refused},
 };
 use hersh_sandbox::{
-    Contract, Fact, HOME, Kernel, Permit, Receipt, Running, Spec, StartError, Violation,
+    Contract, Fact, HOME, Kernel, Permit, Receipt, RunningInstance, Spec, StartError, Violation,
     property::{FirstProcess, Property, PropertyName},
     prove, validate, verify,
 };
 
 /// Why an existing container is not an instance that runs under the contracts.
-enum NotRun {
+enum StartFailure {
     Failed(StartError),
     /// The kernel could not be asked, most likely because the program ended before.
     NotSeen(StartError),
 }
 
-impl NotRun {
+impl StartFailure {
     /// Returns whether the container might run with another address.
     fn is_address_taken(&self) -> bool {
         matches!(self, Self::Failed(error) if addresses::is_taken(error))
     }
 }
 
-impl<E: Into<StartError>> From<E> for NotRun {
+impl<E: Into<StartError>> From<E> for StartFailure {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -56,7 +57,7 @@ pub(super) async fn start(
     spec: Spec,
     permit: Permit,
     cancel: CancellationToken,
-) -> Result<Running, StartError> {
+) -> Result<RunningInstance, StartError> {
     validate(&spec)?;
     if spec.kernel != inner.config.kernel {
         return Err(Violation {
@@ -84,14 +85,14 @@ async fn attempt(
     mut spec: Spec,
     permit: &mut Option<Permit>,
     cancel: &CancellationToken,
-) -> Result<Running, StartError> {
+) -> Result<RunningInstance, StartError> {
     let client = inner.engine.client().await?;
     let fault = |error: &bollard::errors::Error| inner.engine.fault(error);
     let (removed, known, image, places, containers) = tokio::join!(
         remove::leftovers(inner, &spec.instance),
         network::ensure(&client, fault, &inner.config, spec.network),
         client.inspect_image(spec.image.as_str()),
-        places::check(inner, &spec),
+        mount_points::check(inner, &spec),
         inner.containers(None),
     );
     removed.map_err(not_removed)?;
@@ -115,13 +116,15 @@ async fn attempt(
                 let run = run(inner, &spec, &known, container).await;
                 // Gives the permit back, unless another address is tried: waiting for the output below may
                 // take long.
-                if !run.as_ref().is_err_and(NotRun::is_address_taken) {
+                if !run.as_ref().is_err_and(StartFailure::is_address_taken) {
                     drop(permit.take());
                 }
                 match run {
                     Ok(running) => Ok(running),
-                    Err(NotRun::Failed(error)) => Err(error),
-                    Err(NotRun::NotSeen(error)) => Err(ended_early(inner, &spec, &id, error).await),
+                    Err(StartFailure::Failed(error)) => Err(error),
+                    Err(StartFailure::NotSeen(error)) => {
+                        Err(ended_early(inner, &spec, &id, error).await)
+                    }
                 }
             };
             unless_cancelled(cancel, run).await
@@ -190,7 +193,7 @@ async fn run(
     spec: &Spec,
     known: &SandboxNetwork,
     container: ContainerId,
-) -> Result<Running, NotRun> {
+) -> Result<RunningInstance, StartFailure> {
     let client = inner.engine.client().await?;
     let id = container.as_str();
     let (made, _verified) = check(inner, spec, known, &container).await?;
@@ -208,12 +211,12 @@ async fn run(
     }
     let (inspected, mut facts) = check(inner, spec, known, &container).await?;
     let kernel = look_from_inside(inner, spec, id, &inspected, &mut facts).await;
-    let kernel = kernel.map_err(NotRun::NotSeen)?;
+    let kernel = kernel.map_err(StartFailure::NotSeen)?;
     facts.extend(bounds::seen(spec, id, &inspected).await);
     inner
         .flows
         .note(&container, inspected.network_settings.as_ref());
-    Ok(Running {
+    Ok(RunningInstance {
         endpoint: inner
             .way_to(&instance.program, &inspected)
             .ok_or_else(|| failed("the engine gave the container no address".to_owned()))?,
@@ -243,25 +246,25 @@ async fn look_from_inside(
 ) -> Result<String, StartError> {
     let client = inner.engine.client().await?;
     let pid = inspected.state.as_ref().and_then(|state| state.pid);
-    let sight = match spec.kernel {
+    let lookup = match spec.kernel {
         Kernel::Gvisor => machine::look(inner, id, pid).await,
-        Kernel::Machine => Ok(Sight::NotLookedAt("a development host")),
+        Kernel::Machine => Ok(ProcessLookup::NotLookedAt("a development host")),
     };
-    let sight = sight?;
-    let (said, way) = match look::kernel(&client, id, &sight).await {
+    let lookup = lookup?;
+    let (said, way) = match kernel_probe::kernel(&client, id, &lookup).await {
         Ok(said) => said,
-        Err(look::NotSeen(said)) => {
+        Err(kernel_probe::ProbeError(said)) => {
             return Err(failed(format!(
                 "its kernel could not be looked at from inside: {said}"
             )));
         }
     };
-    let kernel = look::judge(spec.kernel, &said)?;
+    let kernel = kernel_probe::judge(spec.kernel, &said)?;
     facts.push(Fact::Observed {
         property: Property::Kernel(Some(spec.kernel)),
-        how: format!("{way}, and {}", sight.words()),
+        how: format!("{way}, and {}", lookup.words()),
     });
-    facts.extend(inside::facts(&said, way));
+    facts.extend(confinement::facts(&said, way));
     Ok(kernel)
 }
 
@@ -296,7 +299,7 @@ async fn check(
 fn facts(
     spec: &Spec,
     container: &ContainerInspectResponse,
-    names: &Names<'_>,
+    names: &EngineNames<'_>,
     mode: NetworkMode,
 ) -> Vec<Fact> {
     let declared = |property| Fact::Declared {
@@ -305,7 +308,7 @@ fn facts(
     };
     let properties = inspect::properties(container, spec, names, mode);
     let mut facts: Vec<Fact> = properties.into_iter().map(declared).collect();
-    facts.push(places::fact());
+    facts.push(mount_points::fact());
     if spec.bounds.processes.is_none() {
         facts.push(Fact::Absent {
             name: PropertyName::Processes,
@@ -339,8 +342,8 @@ async fn remove_socket(
 
 impl Inner {
     /// Returns the names that the engine uses for an instance on `network` whose state folder is `state`.
-    fn names<'a>(&'a self, state: &'a Path, network: &'a SandboxNetwork) -> Names<'a> {
-        Names {
+    fn names<'a>(&'a self, state: &'a Path, network: &'a SandboxNetwork) -> EngineNames<'a> {
+        EngineNames {
             host_id: &self.config.host_id,
             runtime: self.config.runtime(),
             network: &network.name,

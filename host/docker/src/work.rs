@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The object of an operation, within its program: a build or an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum About {
+pub(super) enum OperationTarget {
     /// The build of the program's image.
     Build,
     /// One instance of the program.
@@ -28,11 +28,11 @@ pub(super) enum About {
 
 /// The error of an operation that was cancelled before its turn came.
 #[derive(Debug)]
-pub(super) struct Cancelled;
+pub(super) struct Cancellation;
 
 /// The operations in progress, by program.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct OperationQueue {
     programs: Mutex<HashMap<ProgramId, Arc<Operations>>>,
 }
 
@@ -42,7 +42,7 @@ struct Operations {
     /// The lock between the operations. An operation about one instance or build holds it for reading, an
     /// operation about the whole program holds it for writing.
     gate: Arc<RwLock<()>>,
-    slots: Mutex<HashMap<About, Arc<Slot>>>,
+    slots: Mutex<HashMap<OperationTarget, Arc<Slot>>>,
 }
 
 /// The operations about one instance or build. Only one of them runs at a time.
@@ -52,34 +52,34 @@ struct Slot {
     cancel: Mutex<CancellationToken>,
 }
 
-impl Work {
+impl OperationQueue {
     /// Runs `job` when no other operation about the same instance or build runs. The token of the job is
     /// cancelled when the returned future is dropped, or when the instance or build is stopped; the job
     /// then cleans up and ends.
     ///
     /// # Errors
-    /// That of the job, or [`Cancelled`] when it was cancelled before its turn came. Without this, a start
+    /// That of the job, or [`Cancellation`] when it was cancelled before its turn came. Without this, a start
     /// whose task is scheduled late could take its turn behind the stop that cancelled it, and create a
     /// container after everybody was told that none is left.
     pub(super) async fn run<T, E, F>(
         &self,
         program: &ProgramId,
-        about: About,
+        target: OperationTarget,
         job: impl FnOnce(CancellationToken) -> F,
     ) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: From<Cancelled> + Send + 'static,
+        E: From<Cancellation> + Send + 'static,
     {
         let operations = self.operations(program);
-        let slot = operations.slot(about);
+        let slot = operations.slot(target);
         let token = locked(&slot.cancel).child_token();
         let guard = token.clone().drop_guard();
         let job = job(token.clone());
         let unless_cancelled = async move {
             match token.is_cancelled() {
-                true => Err(Cancelled.into()),
+                true => Err(Cancellation.into()),
                 false => job.await,
             }
         };
@@ -109,7 +109,7 @@ impl Work {
                 alone(operations, job).await
             }
             Instances::One(instance) => {
-                let slot = operations.slot(About::Instance(instance));
+                let slot = operations.slot(OperationTarget::Instance(instance));
                 slot.cancel();
                 in_turn(operations, slot, job).await
             }
@@ -133,8 +133,8 @@ impl Work {
 }
 
 impl Operations {
-    fn slot(&self, about: About) -> Arc<Slot> {
-        Arc::clone(locked(&self.slots).entry(about).or_default())
+    fn slot(&self, target: OperationTarget) -> Arc<Slot> {
+        Arc::clone(locked(&self.slots).entry(target).or_default())
     }
 
     fn cancel_all(&self) {
@@ -196,14 +196,15 @@ mod tests {
         ProgramId::parse("counter").unwrap()
     }
 
-    fn about(number: u64) -> About {
-        About::Instance(InstanceNumber(number))
+    fn target(number: u64) -> OperationTarget {
+        OperationTarget::Instance(InstanceNumber(number))
     }
 
     /// Returns a job that reports when it has begun, and goes on until it is cancelled.
     fn until_cancelled(
         begun: oneshot::Sender<()>,
-    ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<&'static str, Cancelled>> {
+    ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<&'static str, Cancellation>>
+    {
         move |cancel| {
             Box::pin(async move {
                 let _ = begun.send(());
@@ -215,11 +216,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_of_one_instance_leaves_the_other_alone() {
-        let work = Arc::new(Work::default());
+        let work = Arc::new(OperationQueue::default());
         let begin = |number| {
             let (work, (begun, seen)) = (Arc::clone(&work), oneshot::channel());
             let job = until_cancelled(begun);
-            let run = async move { work.run(&program(), about(number), job).await };
+            let run = async move { work.run(&program(), target(number), job).await };
             (tokio::spawn(run), seen)
         };
         let ((first, begun), (second, begun_too)) = (begin(1), begin(2));
@@ -239,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_asked_during_a_stop_of_all_comes_after_it() {
-        let work = Arc::new(Work::default());
+        let work = Arc::new(OperationQueue::default());
         let (begun, stopping) = oneshot::channel();
         let (finish, finished) = oneshot::channel::<()>();
         let stop = {
@@ -254,9 +255,9 @@ mod tests {
         };
         stopping.await.unwrap();
         let program = program();
-        let mut start = std::pin::pin!(work.run(&program, about(3), |cancel| async move {
+        let mut start = std::pin::pin!(work.run(&program, target(3), |cancel| async move {
             assert!(!cancel.is_cancelled());
-            Ok::<(), Cancelled>(())
+            Ok::<(), Cancellation>(())
         }));
         assert!(futures_util::poll!(&mut start).is_pending());
         finish.send(()).unwrap();
@@ -266,10 +267,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_that_a_stop_overtook_does_not_begin() {
-        let work = Work::default();
+        let work = OperationQueue::default();
         let program = program();
-        let begin = |_cancel| async { Ok::<_, Cancelled>("begun") };
-        let mut start = std::pin::pin!(work.run(&program, about(1), begin));
+        let begin = |_cancel| async { Ok::<_, Cancellation>("begun") };
+        let mut start = std::pin::pin!(work.run(&program, target(1), begin));
         // Holds the start's task back, as a busy machine may, until the stop has been asked for.
         let gate = Arc::clone(&work.operations(&program).gate);
         let held = gate.write().await;

@@ -4,7 +4,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{Journal, JournalError, Purpose};
+use super::{Journal, JournalError, WritePurpose};
 
 /// How long repeats are counted in one row, milliseconds.
 const REPEATS_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -81,7 +81,7 @@ impl Journal {
     /// When the journal can't be read or written.
     pub async fn begin_audit(
         &self,
-        purpose: Purpose,
+        purpose: WritePurpose,
         attempt: AuditAttempt,
     ) -> Result<i64, JournalError> {
         self.write_for(purpose, move |transaction| {

@@ -10,7 +10,7 @@
 
 mod replace;
 
-pub use replace::{Restored, Tokens, restore};
+pub use replace::{BackupTokens, RestoredJournal, restore};
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use std::{
 
 use hersh_base::{
     lock::{self, LockError},
-    partial::{Partial, PartialError},
+    partial::{PartialFile, PartialFileError},
 };
 use hersh_program::State;
 use rusqlite::{Connection, OpenFlags};
@@ -55,7 +55,7 @@ pub enum BackupError {
     },
     /// The file that was named can't be written to or read.
     #[error(transparent)]
-    Named(#[from] PartialError),
+    Named(#[from] PartialFileError),
     /// The reader of the copy has closed its end, or has no room.
     #[error("the copy can't be written: {0}")]
     Reader(io::Error),
@@ -99,7 +99,7 @@ pub fn backup(home: impl Into<Home>, target: &Path) -> Result<Contents, BackupEr
         }
     }
     let _lock = lock::take_for_backup(home.data())?;
-    let partial = Partial::beside(target)?;
+    let partial = PartialFile::beside(target)?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
     partial.place()?;
@@ -115,7 +115,7 @@ pub fn backup_to(home: impl Into<Home>, reader: &mut impl Write) -> Result<Conte
     let home = home.into();
     let source = existing_journal(&home)?;
     let _lock = lock::take_for_backup(home.data())?;
-    let mut partial = Partial::beside(&beside(&source, ".backup"))?;
+    let mut partial = PartialFile::beside(&beside(&source, ".backup"))?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
     let read = partial.file();

@@ -23,7 +23,7 @@ mod fold;
 mod home;
 mod metrics;
 #[cfg(any(test, feature = "testkit"))]
-mod probed;
+mod probed_writer;
 mod program_records;
 mod programs;
 mod reserve;
@@ -35,15 +35,17 @@ mod writer;
 pub use accounts::{AccountRows, META_ADMIN_TOKEN, TokenRow, UserRow};
 pub use answers::KeptAnswer;
 pub use audit::{AuditAttempt, AuditOutcome, AuditRow};
-pub use backup::{BackupError, Contents, Restored, Tokens, backup, backup_to, check, restore};
+pub use backup::{
+    BackupError, BackupTokens, Contents, RestoredJournal, backup, backup_to, check, restore,
+};
 pub use error::{JournalError, OpenError};
 pub use home::Home;
 pub use metrics::JournalMetrics;
 #[cfg(any(test, feature = "testkit"))]
-pub use probed::{CommitPoint, Verdict};
+pub use probed_writer::{CommitPoint, WriteFate};
 pub use program_records::ProgramRecords;
 pub use programs::Page;
-pub use reserve::Purpose;
+pub use reserve::WritePurpose;
 pub use retention::IDEMPOTENCY_MS;
 
 use std::{
@@ -111,7 +113,7 @@ enum Writer {
     Thread(mpsc::Sender<Box<dyn Job>>),
     /// By the task of the caller, with a probe at every commit.
     #[cfg(any(test, feature = "testkit"))]
-    Probed(Arc<probed::Probed>),
+    Probed(Arc<probed_writer::ProbedWriter>),
 }
 
 impl Journal {
@@ -123,7 +125,7 @@ impl Journal {
         Self::open_with(path, None)
     }
 
-    /// Like [`Journal::open`], with a reserve of room for writes that free room (see [`Purpose`]). A host
+    /// Like [`Journal::open`], with a reserve of room for writes that free room (see [`WritePurpose`]). A host
     /// that serves needs it, because its programs may fill the disk.
     ///
     /// # Errors
@@ -158,10 +160,10 @@ impl Journal {
     #[cfg(any(test, feature = "testkit"))]
     pub fn open_probed(
         path: &Path,
-        probe: impl Fn(CommitPoint) -> Verdict + Send + Sync + 'static,
+        probe: impl Fn(CommitPoint) -> WriteFate + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
         let (writer, index) = schema::open(path)?;
-        let writer = probed::Probed::new(writer, Box::new(probe));
+        let writer = probed_writer::ProbedWriter::new(writer, Box::new(probe));
         Ok(Self {
             writer: Writer::Probed(Arc::new(writer)),
             reader: Arc::new(Mutex::new(schema::open_reader(path, index)?)),
@@ -246,7 +248,7 @@ impl Journal {
                 tracing::error!(%error, "a queued write failed, and its caller did not wait for the result");
             }
         };
-        self.hand_over(Box::new(Write::new(Purpose::Freeing, work, tell)))
+        self.hand_over(Box::new(Write::new(WritePurpose::Freeing, work, tell)))
             .await
     }
 
@@ -261,7 +263,7 @@ impl Journal {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        self.write_for(Purpose::Ordinary, work).await
+        self.write_for(WritePurpose::Ordinary, work).await
     }
 
     /// Like [`Journal::write`], for work that frees room: it may use the journal's reserve.
@@ -272,7 +274,7 @@ impl Journal {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        self.write_for(Purpose::Freeing, work).await
+        self.write_for(WritePurpose::Freeing, work).await
     }
 
     /// Like [`Journal::write`], for `purpose`.
@@ -281,7 +283,7 @@ impl Journal {
     /// As [`Journal::write`].
     pub(crate) async fn write_for<T: Send + 'static>(
         &self,
-        purpose: Purpose,
+        purpose: WritePurpose,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         self.write_by(purpose, Right::carried().as_ref(), work)
@@ -291,7 +293,7 @@ impl Journal {
     /// Like [`Journal::write_for`], but checks `right` instead of the task's own right.
     async fn write_by<T: Send + 'static>(
         &self,
-        purpose: Purpose,
+        purpose: WritePurpose,
         right: Option<&Right>,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {

@@ -4,7 +4,9 @@ use hersh_base::right::Right;
 use hersh_program::{Event, Program, ProgramId, ProgramRecord, UserId};
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Journal, JournalError, KeptAnswer, ProgramRow, Purpose, StoredProgram, fold, to_json};
+use super::{
+    Journal, JournalError, KeptAnswer, ProgramRow, StoredProgram, WritePurpose, fold, to_json,
+};
 
 /// The most that one page of records takes as text, bytes; a longer first record is a page by itself. A
 /// record may hold the manifest with its environment, up to half a megabyte, and a thousand of those
@@ -206,25 +208,25 @@ impl Journal {
 /// Returns the purpose of the record of `event`. A user's request can wait until there is room, unless it
 /// ends something. All other events note what came of a request, of a start of the host or of the end of
 /// an instance.
-fn purpose(event: &Event) -> Purpose {
+fn purpose(event: &Event) -> WritePurpose {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested | Event::SourceReplaced { .. } => {
-            Purpose::Ordinary
+            WritePurpose::Ordinary
         }
         Event::UserStopRequested
         | Event::UserDeleteRequested
         | Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => Purpose::Freeing,
+        | Event::HandlerPanicked { .. } => WritePurpose::Freeing,
     }
 }
 

@@ -8,7 +8,7 @@
 //! log      ── never cut shorter     ◄── written over from its start after each fold
 //! ```
 //! Every write uses up pages of the reserve, and the reserve is refilled as long as the disk has room.
-//! Once the disk has none, the pages that are left serve only writes with [`Purpose::Freeing`]: stop,
+//! Once the disk has none, the pages that are left serve only writes with [`WritePurpose::Freeing`]: stop,
 //! remove, and their outcomes. (A file system that never writes over a block, such as Btrfs or ZFS, keeps
 //! no such room.)
 
@@ -24,7 +24,7 @@ use super::{JournalError, error::explain};
 
 /// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum WritePurpose {
     /// A write that can wait until the disk has room. It may not use the reserve.
     Ordinary,
     /// A write that ends something, frees room, or notes the outcome of something that was begun.
@@ -49,12 +49,12 @@ pub(super) struct Reserve {
     /// How many pages it has when it is full.
     pages: u64,
     /// When the last attempt to refill it was made, and how it ended; `None` if the reserve is full.
-    attempt: Option<(Instant, Level)>,
+    attempt: Option<(Instant, ReserveLevel)>,
 }
 
 /// Whether the reserve can be refilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum ReserveLevel {
     /// Every write is allowed.
     Whole,
     /// The disk has no room to refill the reserve: only writes that free room are allowed.
@@ -75,10 +75,10 @@ impl Reserve {
     }
 
     /// Refills the reserve if much of it is used up. Call it only between two transactions.
-    pub(super) fn keep(&mut self, connection: &Connection) -> Level {
+    pub(super) fn keep(&mut self, connection: &Connection) -> ReserveLevel {
         if self.is_whole(connection) {
             self.note(None);
-            return Level::Whole;
+            return ReserveLevel::Whole;
         }
         if let Some((at, level)) = self.attempt
             && at.elapsed() < PAUSE
@@ -86,17 +86,17 @@ impl Reserve {
             return level;
         }
         let level = match self.make_up(connection) {
-            Err(JournalError::Full) => Level::Short,
+            Err(JournalError::Full) => ReserveLevel::Short,
             // The next write reports any other failure.
-            Ok(()) | Err(_) => Level::Whole,
+            Ok(()) | Err(_) => ReserveLevel::Whole,
         };
         self.note(Some((Instant::now(), level)));
         level
     }
 
-    fn note(&mut self, attempt: Option<(Instant, Level)>) {
-        let is_short = |attempt: Option<(Instant, Level)>| {
-            attempt.is_some_and(|(_, level)| level == Level::Short)
+    fn note(&mut self, attempt: Option<(Instant, ReserveLevel)>) {
+        let is_short = |attempt: Option<(Instant, ReserveLevel)>| {
+            attempt.is_some_and(|(_, level)| level == ReserveLevel::Short)
         };
         match (is_short(self.attempt), is_short(attempt)) {
             (false, true) => tracing::error!(

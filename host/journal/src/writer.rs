@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 
 use super::metrics::JournalMetrics;
 use super::{
-    JournalError, Purpose,
+    JournalError, WritePurpose,
     connections::Connections,
     error::explain,
-    reserve::{Level, Reserve, fold_log},
+    reserve::{Reserve, ReserveLevel, fold_log},
 };
 
 /// The most writes that share one transaction. Bounds how long the first of them waits.
@@ -21,7 +21,7 @@ const BATCH_LENGTH_MAX_ON_RESERVE: usize = 32;
 /// One write: carried out inside a transaction, answered once the transaction is on the disk.
 pub(super) trait Job: Send {
     /// Returns the purpose of the write.
-    fn purpose(&self) -> Purpose;
+    fn purpose(&self) -> WritePurpose;
 
     /// Carries the write out and keeps its outcome.
     ///
@@ -35,7 +35,7 @@ pub(super) trait Job: Send {
 
 /// A write: a function over the transaction, and a function that tells the caller its outcome.
 pub(super) struct Write<T, F, D> {
-    purpose: Purpose,
+    purpose: WritePurpose,
     work: Option<F>,
     outcome: Result<T, JournalError>,
     tell: D,
@@ -47,7 +47,7 @@ where
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
     D: FnOnce(Result<T, JournalError>) + Send,
 {
-    pub(super) fn new(purpose: Purpose, work: F, tell: D) -> Self {
+    pub(super) fn new(purpose: WritePurpose, work: F, tell: D) -> Self {
         Self {
             purpose,
             work: Some(work),
@@ -63,7 +63,7 @@ where
     F: FnOnce(&Transaction<'_>) -> Result<T, JournalError> + Send,
     D: FnOnce(Result<T, JournalError>) + Send,
 {
-    fn purpose(&self) -> Purpose {
+    fn purpose(&self) -> WritePurpose {
         self.purpose
     }
 
@@ -122,7 +122,7 @@ pub(super) fn run(
             job.answer(outcome)
         });
         metrics.committed(writes, began.elapsed(), done);
-        if level == Level::Short {
+        if level == ReserveLevel::Short {
             // The log can't grow on a full disk. Once it is folded, the next transaction overwrites it from
             // its start.
             say_if_failed(fold_log(&connections.writer));
@@ -139,11 +139,11 @@ fn gather(
     batch: &mut Vec<Box<dyn Job>>,
     first: Box<dyn Job>,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
-    level: Level,
+    level: ReserveLevel,
 ) {
     let length_max = match level {
-        Level::Whole => BATCH_LENGTH_MAX,
-        Level::Short => BATCH_LENGTH_MAX_ON_RESERVE,
+        ReserveLevel::Whole => BATCH_LENGTH_MAX,
+        ReserveLevel::Short => BATCH_LENGTH_MAX_ON_RESERVE,
     };
     batch.push(first);
     while batch.len() < length_max {
@@ -152,17 +152,17 @@ fn gather(
             Err(_) => break,
         }
     }
-    if level == Level::Short {
-        let ordinary = batch.extract_if(.., |job| job.purpose() == Purpose::Ordinary);
+    if level == ReserveLevel::Short {
+        let ordinary = batch.extract_if(.., |job| job.purpose() == WritePurpose::Ordinary);
         for job in ordinary {
             job.answer(Err(JournalError::Full));
         }
     }
 }
 
-fn look(reserve: &mut Option<Reserve>, connection: &Connection) -> Level {
+fn look(reserve: &mut Option<Reserve>, connection: &Connection) -> ReserveLevel {
     let reserve = reserve.as_mut();
-    reserve.map_or(Level::Whole, |reserve| reserve.keep(connection))
+    reserve.map_or(ReserveLevel::Whole, |reserve| reserve.keep(connection))
 }
 
 fn say_if_failed(folded: Result<(), JournalError>) {

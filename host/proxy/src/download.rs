@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::LinkError,
-    events::{self, Events},
+    events::{self, EventPosition},
     keep_alive,
     link::Link,
-    upstream::Permit,
-    wait::GivenUp,
+    upstream::RequestPermit,
+    wait::WaitEnd,
 };
 use crate::Guard;
 
@@ -93,19 +93,19 @@ impl hyper::body::Body for Body {
 struct Download {
     /// The connection to the program, and what is kept with it. At the body's end the connection is given
     /// back. If the body is dropped before that, the connection is closed.
-    held: Option<Held>,
+    held: Option<BodyResources>,
     /// How long the program may say nothing.
     silence: Duration,
     /// The position in a stream of events; `None` for any other body. Between two events the host may send
     /// something of its own.
-    events: Option<Events>,
+    events: Option<EventPosition>,
     is_waiting: bool,
 }
 
 /// What an answer's body needs until its end.
-struct Held {
+struct BodyResources {
     link: Box<Link>,
-    permit: Permit,
+    permit: RequestPermit,
     _open: Option<Guard>,
 }
 
@@ -114,7 +114,7 @@ struct Held {
 /// is called with the token that fires when the instance has ended.
 pub(super) fn stream(
     mut link: Box<Link>,
-    permit: Permit,
+    permit: RequestPermit,
     headers: &[(HeaderName, HeaderValue)],
     open: impl FnOnce(CancellationToken) -> Option<Guard>,
 ) -> Body {
@@ -124,9 +124,9 @@ pub(super) fn stream(
     }
     let has_length = link.size_hint().exact().is_some();
     Body(Content::Download(Download {
-        silence: permit.upstream().rules().patience.silence,
-        events: (!has_length && events::are_told(headers)).then(Events::default),
-        held: Some(Held {
+        silence: permit.upstream().rules().timeouts.silence,
+        events: (!has_length && events::are_told(headers)).then(EventPosition::default),
+        held: Some(BodyResources {
             link,
             _open: open(permit.upstream().ended().clone()),
             permit,
@@ -135,7 +135,7 @@ pub(super) fn stream(
     }))
 }
 
-fn give_back(link: Box<Link>, permit: &Permit) {
+fn give_back(link: Box<Link>, permit: &RequestPermit) {
     if let Some(link) = link.freed() {
         permit.upstream().put(link);
     }
@@ -156,15 +156,15 @@ impl Download {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.poll_patience(cx).map(Some),
+            Poll::Pending => self.poll_timeout(cx).map(Some),
         }
     }
 
     /// Polls the wait for the program. Returns a keep-alive between two events, or an error when the program
     /// was silent for too long or has ended.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
-        let may_speak = self.events.as_ref().is_some_and(Events::is_between);
+        let may_speak = self.events.as_ref().is_some_and(EventPosition::is_between);
         if let Some(held) = &mut self.held {
             if !was_waiting {
                 held.link.wait_at_most(if may_speak {
@@ -173,14 +173,14 @@ impl Download {
                     self.silence
                 });
             }
-            match held.link.poll_given_up(cx) {
-                Poll::Ready(GivenUp::Ended) => return Poll::Ready(Err(DownloadError::Ended)),
-                Poll::Ready(GivenUp::Late) if may_speak => {
+            match held.link.poll_wait_end(cx) {
+                Poll::Ready(WaitEnd::Ended) => return Poll::Ready(Err(DownloadError::Ended)),
+                Poll::Ready(WaitEnd::Late) if may_speak => {
                     // The wait for the next bytes begins anew.
                     self.is_waiting = false;
                     return Poll::Ready(Ok(events::COMMENT));
                 }
-                Poll::Ready(GivenUp::Late) => return Poll::Ready(Err(DownloadError::Silent)),
+                Poll::Ready(WaitEnd::Late) => return Poll::Ready(Err(DownloadError::Silent)),
                 Poll::Pending => {}
             }
         }

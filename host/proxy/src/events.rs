@@ -12,19 +12,19 @@ const TAIL_BYTES: usize = 3;
 
 /// The position in a stream of events.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(super) struct EventPosition {
     /// The last bytes that passed.
     tail: [u8; TAIL_BYTES],
 }
 
-impl Default for Events {
+impl Default for EventPosition {
     /// Returns the position before anything passed, which counts as between two events.
     fn default() -> Self {
         Self { tail: *b"\n\n\n" }
     }
 }
 
-impl Events {
+impl EventPosition {
     /// Takes note of bytes that pass.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         let last = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
@@ -74,7 +74,7 @@ mod tests {
             ("data: 1\n\ndata", false),
         ] {
             for cut in 0..=text.len() {
-                let mut events = Events::default();
+                let mut events = EventPosition::default();
                 let (before, after) = text.as_bytes().split_at(cut);
                 events.pass(before);
                 events.pass(after);

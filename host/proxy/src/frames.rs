@@ -9,7 +9,7 @@ pub(super) const PING: &[u8] = &[0x89, 0];
 
 /// The position in one direction of a WebSocket.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FramePosition {
     /// The bytes of the present frame's head; `have` of them came so far.
     head: [u8; HEAD_BYTES_MAX],
     have: usize,
@@ -19,7 +19,7 @@ pub(super) struct Frames {
     is_closed: bool,
 }
 
-impl Frames {
+impl FramePosition {
     /// Takes note of bytes that pass.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while let Some((&first, rest)) = bytes.split_first() {
@@ -116,7 +116,7 @@ mod tests {
                 ends.push(ends[ends.len() - 1] + frame.len());
             }
             let bytes = frames.concat();
-            let (mut seen, mut at) = (Frames::default(), 0);
+            let (mut seen, mut at) = (FramePosition::default(), 0);
             for piece in bytes.chunks(cut) {
                 seen.pass(piece);
                 at += piece.len();
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn nothing_comes_behind_a_close() {
         for is_masked in [false, true] {
-            let mut frames = Frames::default();
+            let mut frames = FramePosition::default();
             frames.pass(PING);
             assert!(frames.is_between());
             frames.pass(&close(1001, "the end", is_masked));
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_keeps_the_host_silent() {
-        let mut frames = Frames::default();
+        let mut frames = FramePosition::default();
         frames.pass(b"EARLY.");
         assert!(!frames.is_between());
         frames.pass(&[0x82, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);

@@ -12,7 +12,7 @@ use hyper::{
 
 use super::{
     names::{OF_ANSWERS, OF_REQUESTS},
-    rules::Extra,
+    rules::ExtraHeaders,
 };
 use crate::Client;
 
@@ -20,11 +20,11 @@ use crate::Client;
 /// it with the user's password, and clients would take it for the host's.
 const WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("hersh-www-authenticate");
 
-/// Writes the headers that the program sees, without the one that frames the body: `Question::write` adds
+/// Writes the headers that the program sees, without the one that frames the body: `UpstreamRequest::write` adds
 /// it.
 pub(super) fn write_toward_program(
     asked: &HeaderMap,
-    extra: &Extra,
+    extra: &ExtraHeaders,
     client: Option<&Client>,
     out: &mut BytesMut,
 ) {
@@ -65,7 +65,7 @@ pub(super) fn write(name: &str, value: &HeaderValue, out: &mut BytesMut) {
     }
 }
 
-impl Policy for Extra {
+impl Policy for ExtraHeaders {
     fn passing(&self, name: &str) -> Option<VisibleHeader> {
         let Some(found) = OF_ANSWERS.find(name) else {
             let passes = OF_ANSWERS.has_prefix_of(name)
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    fn heard(head: &str, extra: &Extra) -> Head {
+    fn heard(head: &str, extra: &ExtraHeaders) -> Head {
         let read = HeadReader::new(false, head.len(), extra).read(head.as_bytes());
         match read.unwrap().unwrap().1 {
             ReceivedHead::Final(FinalHead::Answer(head)) => head,
@@ -122,16 +122,16 @@ mod tests {
         let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
         let head = heard(
             &format!("HTTP/1.1 200 OK\r\n{headers}\r\n"),
-            &Extra::default(),
+            &ExtraHeaders::default(),
         );
         assert_eq!(names(&head.headers), ["content-type", "vary", "vary"]);
     }
 
     #[test]
     fn what_a_manifest_adds_passes_and_a_challenge_has_another_name() {
-        let extra = Extra {
+        let extra = ExtraHeaders {
             of_answers: vec![HeaderName::from_static("x-plan")],
-            ..Extra::default()
+            ..ExtraHeaders::default()
         };
         let head = "HTTP/1.1 401 No\r\nX-Plan: a\r\nX-Other: b\r\nX-RateLimit-Left: 1\r\n\
                     WWW-Authenticate: Basic realm=\"x\"\r\nLocation: /watcher/a\r\n\r\n";

@@ -23,12 +23,12 @@ mod headers;
 pub mod io_threads;
 mod link;
 mod names;
-mod outbox;
 mod path;
 mod probe;
 mod references;
 mod request;
 mod rules;
+mod send_buffer;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod tunnel;
@@ -55,16 +55,16 @@ pub use self::{
     error::ForwardError,
     names::addable,
     path::{PathError, watcher_path},
-    probe::{Miss, probe},
+    probe::{ProbeFailure, probe},
     rules::Rules,
-    upstream::{InFlight, Upstream},
+    upstream::{RequestCount, Upstream},
     websocket::is_offered,
 };
 use self::{
     error::AskError,
     link::Link,
     references::Base,
-    request::Question,
+    request::UpstreamRequest,
     tunnel::{EndSignals, Tunnel},
     upload::Upload,
     websocket::Handshake,
@@ -121,7 +121,7 @@ impl Proxy {
         let upstream = permit.upstream();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let upload = Upload::new(mem::take(request.body_mut()), body_bytes_max);
-        let asked = Question {
+        let asked = UpstreamRequest {
             method: request.method(),
             path,
             query: request.uri().query(),
@@ -160,7 +160,7 @@ impl Proxy {
                 let ends = EndSignals {
                     program: upstream.ended().clone(),
                     revoked: right.revoked,
-                    silence: upstream.rules().patience.silence,
+                    silence: upstream.rules().timeouts.silence,
                 };
                 let tunnel = self.tunnels.take(&right.user, right.share);
                 let tunnel = tunnel.ok_or(ForwardError::TunnelsBusy)?;
@@ -177,7 +177,7 @@ impl Proxy {
     /// it.
     async fn ask(
         &self,
-        asked: &Question<'_>,
+        asked: &UpstreamRequest<'_>,
         mut upload: Option<Upload>,
         upstream: &Upstream,
         admittance: &impl Admittance,
@@ -229,7 +229,7 @@ fn open(link: Box<Link>, client: OnUpgrade, ends: EndSignals, places: impl Send 
 /// asked for.
 fn lead(
     references: Vec<(HeaderName, HeaderValue)>,
-    asked: &Question<'_>,
+    asked: &UpstreamRequest<'_>,
     target: &str,
 ) -> Vec<(HeaderName, HeaderValue)> {
     if references.is_empty() {

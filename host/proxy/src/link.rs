@@ -21,11 +21,11 @@ use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 use super::{
     ForwardError,
     error::{AskError, LinkError},
-    outbox::{Outbox, SendError},
-    request::Question,
-    rules::{Extra, Rules},
+    request::UpstreamRequest,
+    rules::{ExtraHeaders, Rules},
+    send_buffer::{SendBuffer, SendError},
     upload::{Upload, UploadError},
-    wait::{GivenUp, Wait},
+    wait::{Wait, WaitEnd},
 };
 use crate::io_threads::{self, IoThreadId};
 use hersh_base::endpoint::{DialError, Endpoint, EndpointStream};
@@ -40,7 +40,7 @@ pub(super) struct Link {
     /// The bytes that came and are not read yet.
     inbox: BytesMut,
     read_bytes: usize,
-    outbox: Outbox,
+    send_buffer: SendBuffer,
     /// The part of the answer's body that is still to come.
     framing: Framing,
     /// Whether the connection may carry another request.
@@ -61,7 +61,7 @@ impl Link {
         rules: &Rules,
         ended: CancellationToken,
     ) -> Result<Box<Self>, ForwardError> {
-        let (port, limit) = (rules.port, rules.patience.connect);
+        let (port, limit) = (rules.port, rules.timeouts.connect);
         let wire = tokio::time::timeout(limit, endpoint.dial(port))
             .await
             .map_err(|_late| DialError::Late { port })??;
@@ -70,7 +70,7 @@ impl Link {
             wire,
             inbox: BytesMut::new(),
             read_bytes: READ_BYTES_FEW,
-            outbox: Outbox::default(),
+            send_buffer: SendBuffer::default(),
             framing: Framing::Length(0),
             keeps_alive: true,
             wait: Wait::new(limit, ended),
@@ -86,7 +86,7 @@ impl Link {
     /// [`AskError`]; the connection is closed then.
     pub(super) async fn ask(
         mut self: Box<Self>,
-        asked: &Question<'_>,
+        asked: &UpstreamRequest<'_>,
         upload: &mut Option<Upload>,
         may_go_on: impl Fn() -> bool,
     ) -> Result<(FinalHead, Box<Self>), AskError> {
@@ -100,18 +100,18 @@ impl Link {
             return Err(AskError::Unsent);
         }
         self.uses += 1;
-        self.outbox.put(asked, upload);
-        let patience = &asked.rules.patience;
+        self.send_buffer.put(asked, upload);
+        let timeouts = &asked.rules.timeouts;
         let mut hearing = HeadReader::new(
             asked.is_head(),
             asked.rules.head_bytes_max,
             &asked.rules.extra,
         );
-        let mut is_sent = self.outbox.is_whole();
+        let mut is_sent = self.send_buffer.is_whole();
         let first = if is_sent {
-            patience.answer
+            timeouts.answer
         } else {
-            patience.upload
+            timeouts.upload
         };
         self.wait.set_with_looks(first);
         let outcome = poll_fn(|cx| {
@@ -119,7 +119,7 @@ impl Link {
                 Poll::Ready(Err(error)) => return failed(error.into()),
                 Poll::Ready(Ok(())) if !is_sent => {
                     is_sent = true;
-                    self.wait.set_with_looks(patience.answer);
+                    self.wait.set_with_looks(timeouts.answer);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
@@ -129,11 +129,11 @@ impl Link {
             self.wait.poll_looking(&may_go_on, cx).map(|why| {
                 Err(AskError::Failed(match why {
                     None => ForwardError::Revoked,
-                    Some(GivenUp::Ended) => ForwardError::Ended,
-                    Some(GivenUp::Late) if self.outbox.waits_for_client() => {
-                        ForwardError::BodyLate(patience.upload.as_secs())
+                    Some(WaitEnd::Ended) => ForwardError::Ended,
+                    Some(WaitEnd::Late) if self.send_buffer.waits_for_client() => {
+                        ForwardError::BodyLate(timeouts.upload.as_secs())
                     }
-                    Some(GivenUp::Late) => ForwardError::Late(patience.answer.as_secs()),
+                    Some(WaitEnd::Late) => ForwardError::Late(timeouts.answer.as_secs()),
                 }))
             })
         })
@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// Returns why the program is waited for no longer, once that is so.
-    pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
+    pub(super) fn poll_wait_end(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
         self.wait.poll(cx)
     }
 
@@ -207,13 +207,13 @@ impl Link {
     /// Returns the connection, if the request and its answer are both through and another request may follow.
     /// Otherwise closes it.
     pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
-        let is_done = self.outbox.is_empty() && self.is_through();
+        let is_done = self.send_buffer.is_empty() && self.is_through();
         let is_free = self.keeps_alive && is_done && self.inbox.is_empty();
         if self.inbox.capacity() > READ_BYTES_FEW {
             self.inbox = BytesMut::new();
             self.read_bytes = READ_BYTES_FEW;
         }
-        self.outbox.trim();
+        self.send_buffer.trim();
         is_free.then_some(self)
     }
 
@@ -231,7 +231,7 @@ impl Link {
     /// Sends all there is to send. A write that fails is no error here: a program that takes no more may
     /// still answer, and its answer is the better explanation.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
-        match ready!(self.outbox.poll_send(&mut self.wire, cx)) {
+        match ready!(self.send_buffer.poll_send(&mut self.wire, cx)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Upload(error)) => Poll::Ready(Err(error)),
             Err(SendError::Wire(error)) => {
@@ -245,7 +245,7 @@ impl Link {
     /// Returns the final answer of the program to a request. Leaves out interim answers.
     fn poll_said(
         &mut self,
-        hearing: &mut HeadReader<'_, Extra>,
+        hearing: &mut HeadReader<'_, ExtraHeaders>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<FinalHead, LinkError>> {
         loop {
@@ -279,7 +279,7 @@ impl Link {
         Poll::Ready(Ok(came))
     }
 
-    fn explain(&self, error: LinkError, hearing: &HeadReader<'_, Extra>) -> AskError {
+    fn explain(&self, error: LinkError, hearing: &HeadReader<'_, ExtraHeaders>) -> AskError {
         let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
         let error = ForwardError::Broken(error.to_string());
         if is_closed && hearing.is_nothing() && self.uses > 1 {

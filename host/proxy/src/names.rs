@@ -13,20 +13,20 @@ use never::{NEVER, NEVER_PREFIXES};
 use passing::{TOWARD_CLIENT, TOWARD_CLIENT_PREFIXES, TOWARD_PROGRAM, TOWARD_PROGRAM_PREFIXES};
 
 /// A list of names, sorted by length: a lookup compares only with the few names that are as long.
-pub(super) struct Names {
+pub(super) struct HeaderNames {
     by_length: Vec<Vec<HeaderName>>,
     prefixes: &'static [&'static str],
 }
 
 /// The headers of a request that pass.
-pub(super) static OF_REQUESTS: LazyLock<Names> =
-    LazyLock::new(|| Names::new(TOWARD_PROGRAM, TOWARD_PROGRAM_PREFIXES));
+pub(super) static OF_REQUESTS: LazyLock<HeaderNames> =
+    LazyLock::new(|| HeaderNames::new(TOWARD_PROGRAM, TOWARD_PROGRAM_PREFIXES));
 
 /// The headers of an answer that pass.
-pub(super) static OF_ANSWERS: LazyLock<Names> =
-    LazyLock::new(|| Names::new(TOWARD_CLIENT, TOWARD_CLIENT_PREFIXES));
+pub(super) static OF_ANSWERS: LazyLock<HeaderNames> =
+    LazyLock::new(|| HeaderNames::new(TOWARD_CLIENT, TOWARD_CLIENT_PREFIXES));
 
-impl Names {
+impl HeaderNames {
     fn new(names: &[&'static str], prefixes: &'static [&'static str]) -> Self {
         let longest = names.iter().map(|name| name.len()).max();
         let mut by_length = vec![Vec::new(); longest.map_or(0, |longest| longest + 1)];

@@ -8,7 +8,7 @@ use hyper::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, Rules, error::AskError, link::Link, request::Question};
+use super::{ForwardError, Rules, error::AskError, link::Link, request::UpstreamRequest};
 use hersh_base::endpoint::{DialError, Endpoint};
 
 /// The most characters of a negative answer that are shown to a person.
@@ -16,7 +16,7 @@ const EXCERPT_LENGTH_MAX: usize = 200;
 
 /// What the probe saw instead of a program that is up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Miss {
+pub enum ProbeFailure {
     /// Nobody takes connections on the port.
     NoListener(String),
     /// There is no way to the program.
@@ -25,7 +25,7 @@ pub enum Miss {
     Unready(String),
 }
 
-impl Miss {
+impl ProbeFailure {
     /// Returns the words.
     pub fn words(&self) -> &str {
         match self {
@@ -37,14 +37,19 @@ impl Miss {
 /// Asks for `path` as a client of the program called `host` does.
 ///
 /// # Errors
-/// [`Miss`] says what the probe saw instead of a 2xx status.
-pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -> Result<(), Miss> {
+/// [`ProbeFailure`] says what the probe saw instead of a 2xx status.
+pub async fn probe(
+    endpoint: &Endpoint,
+    rules: &Rules,
+    host: &str,
+    path: &str,
+) -> Result<(), ProbeFailure> {
     let link = Link::dial(endpoint, rules, CancellationToken::new());
     let link = link.await.map_err(|error| unreached(&error))?;
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");
     headers.insert(header::USER_AGENT, agent);
-    let asked = Question {
+    let asked = UpstreamRequest {
         method: &Method::GET,
         path,
         query: None,
@@ -65,18 +70,18 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, host: &str, path: &str) -
         // Can't happen here: only a connection that served before is found closed.
         Err(AskError::Unsent) => "connection closed without an answer".to_owned(),
     };
-    Err(Miss::Unready(format!("GET {path}: {seen}")))
+    Err(ProbeFailure::Unready(format!("GET {path}: {seen}")))
 }
 
 /// Returns the miss of a connection that was not made.
-fn unreached(error: &ForwardError) -> Miss {
+fn unreached(error: &ForwardError) -> ProbeFailure {
     if let ForwardError::Unreachable(error) = error {
-        return Miss::from(error);
+        return ProbeFailure::from(error);
     }
-    Miss::Unreached(words(error))
+    ProbeFailure::Unreached(words(error))
 }
 
-impl From<&DialError> for Miss {
+impl From<&DialError> for ProbeFailure {
     fn from(error: &DialError) -> Self {
         let words = error.to_string();
         match error {

@@ -49,7 +49,7 @@ pub(super) fn check<B>(request: &Request<B>, body_bytes_max: u64) -> Result<(), 
 }
 
 /// The question to the program. It can be sent as often as necessary.
-pub(super) struct Question<'a> {
+pub(super) struct UpstreamRequest<'a> {
     pub(super) method: &'a Method,
     /// The path, which comes from [`super::watcher_path`].
     pub(super) path: &'a str,
@@ -65,7 +65,7 @@ pub(super) struct Question<'a> {
     pub(super) rules: &'a Rules,
 }
 
-impl Question<'_> {
+impl UpstreamRequest<'_> {
     /// Returns whether asking twice is the same as asking once.
     pub(super) fn is_safe(&self) -> bool {
         [Method::GET, Method::HEAD, Method::OPTIONS].contains(self.method)

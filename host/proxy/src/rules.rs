@@ -15,18 +15,18 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub struct Rules {
     /// The port on which the program listens, unless it listens on a socket.
     pub(crate) port: u16,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: StepTimeouts,
     /// The most bytes of a request's body.
     pub(crate) body_bytes_max: u64,
     /// The most bytes of an answer's head.
     pub(crate) head_bytes_max: usize,
     /// The headers that pass beside the usual ones.
-    pub(crate) extra: Extra,
+    pub(crate) extra: ExtraHeaders,
 }
 
 /// How long the proxy waits for each step.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct StepTimeouts {
     /// For a connection to the program.
     pub(crate) connect: Duration,
     /// For the whole of a request's body.
@@ -39,7 +39,7 @@ pub(crate) struct Patience {
 
 /// Headers that pass beside the usual ones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Extra {
+pub(crate) struct ExtraHeaders {
     pub(super) of_requests: Vec<HeaderName>,
     pub(super) of_answers: Vec<HeaderName>,
 }
@@ -56,7 +56,7 @@ impl Rules {
         };
         Self {
             port: manifest.readiness.port(),
-            patience: Patience {
+            timeouts: StepTimeouts {
                 connect: CONNECT,
                 upload: Duration::from_millis(rules.upload_ms),
                 answer: Duration::from_millis(rules.answer_ms),
@@ -64,7 +64,7 @@ impl Rules {
             },
             body_bytes_max: rules.body_bytes,
             head_bytes_max: usize::try_from(rules.head_bytes).unwrap_or(usize::MAX),
-            extra: Extra {
+            extra: ExtraHeaders {
                 of_requests: named(&rules.request_headers),
                 of_answers: named(&rules.response_headers),
             },

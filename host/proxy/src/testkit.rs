@@ -16,7 +16,7 @@ pub fn forwarded_path(target: &str, program: &str) -> Option<String> {
 
 /// What a client gets of a program's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeardAnswer {
+pub struct ReceivedAnswer {
     /// The status.
     pub status: u16,
     /// Names and values of headers.
@@ -28,11 +28,11 @@ pub struct HeardAnswer {
 /// Returns what a client gets of an answer whose bytes come in these pieces and then the end of the
 /// connection; `None` if the answer is not whole. `is_head` tells that the answer is to a HEAD.
 #[must_use]
-pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
-    let (head, body) = hear_out(pieces, is_head)?;
+pub fn received_answer(pieces: &[&[u8]], is_head: bool) -> Option<ReceivedAnswer> {
+    let (head, body) = receive_all(pieces, is_head)?;
     let header =
         |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
-    Some(HeardAnswer {
+    Some(ReceivedAnswer {
         status: head.status.as_u16(),
         headers: head.headers.iter().map(header).collect(),
         body,
@@ -41,7 +41,7 @@ pub fn heard_answer(pieces: &[&[u8]], is_head: bool) -> Option<HeardAnswer> {
 
 /// Returns the head and the body that a client would get of an answer whose bytes come in these pieces and
 /// then the end of the connection; `None` if the answer is not whole.
-fn hear_out(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
+fn receive_all(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
     let rules = Rules::new(&Manifest::default());
     let base = Base {
         prefix: "/programs/p",

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
 use super::{
-    frames::{self, Frames},
+    frames::{self, FramePosition},
     keep_alive,
 };
 use hersh_base::endpoint::EndpointStream;
@@ -196,7 +196,7 @@ struct Direction {
     /// The bytes that came and are not sent yet.
     buffer: BytesMut,
     /// Where in a frame the last byte taken in lies, which decides whether the host may add a frame.
-    frames: Frames,
+    frames: FramePosition,
     is_flushed: bool,
     /// Whether all was read: nothing more comes.
     is_read: bool,

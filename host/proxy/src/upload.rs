@@ -14,21 +14,21 @@ use hyper::body::Body;
 #[derive(Debug)]
 pub(super) struct Upload {
     body: UnsyncBoxBody<Bytes, UploadError>,
-    framing: Framing,
+    framing: UploadFraming,
     /// How many more bytes the body may have; `bytes_max` is the limit that it began with.
     left: u64,
     bytes_max: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+enum UploadFraming {
     Length(u64),
     Chunked,
 }
 
 /// Tells whether there is more to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
+pub(super) enum SendProgress {
     More,
     Done,
 }
@@ -54,7 +54,7 @@ impl Upload {
         let length = body.size_hint().exact();
         Some(Self {
             body: body.map_err(|_| UploadError::Broken).boxed_unsync(),
-            framing: length.map_or(Framing::Chunked, Framing::Length),
+            framing: length.map_or(UploadFraming::Chunked, UploadFraming::Length),
             left: bytes_max,
             bytes_max,
         })
@@ -64,8 +64,8 @@ impl Upload {
     pub(super) fn write_framing(&self, out: &mut BytesMut) {
         // Writing to memory can't fail.
         let _ = match self.framing {
-            Framing::Length(bytes) => write!(out, "content-length: {bytes}\r\n"),
-            Framing::Chunked => out.write_str("transfer-encoding: chunked\r\n"),
+            UploadFraming::Length(bytes) => write!(out, "content-length: {bytes}\r\n"),
+            UploadFraming::Chunked => out.write_str("transfer-encoding: chunked\r\n"),
         };
     }
 
@@ -77,7 +77,7 @@ impl Upload {
         &mut self,
         cx: &mut Context<'_>,
         out: &mut BytesMut,
-    ) -> Poll<Result<Sending, UploadError>> {
+    ) -> Poll<Result<SendProgress, UploadError>> {
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
             return Poll::Ready(self.end(out));
         };
@@ -88,7 +88,7 @@ impl Upload {
         Poll::Ready(if self.body.is_end_stream() {
             self.end(out)
         } else {
-            Ok(Sending::More)
+            Ok(SendProgress::More)
         })
     }
 
@@ -96,14 +96,14 @@ impl Upload {
         let left = self.left.checked_sub(data.len() as u64);
         self.left = left.ok_or(UploadError::TooLarge(self.bytes_max))?;
         match &mut self.framing {
-            Framing::Length(length) => {
+            UploadFraming::Length(length) => {
                 let left = length.checked_sub(data.len() as u64);
                 *length = left.ok_or(UploadError::Broken)?;
                 out.extend_from_slice(data);
             }
             // An empty chunk would end the body.
-            Framing::Chunked if data.is_empty() => {}
-            Framing::Chunked => {
+            UploadFraming::Chunked if data.is_empty() => {}
+            UploadFraming::Chunked => {
                 let _ = write!(out, "{:x}\r\n", data.len());
                 out.extend_from_slice(data);
                 out.extend_from_slice(b"\r\n");
@@ -112,13 +112,13 @@ impl Upload {
         Ok(())
     }
 
-    fn end(&self, out: &mut BytesMut) -> Result<Sending, UploadError> {
+    fn end(&self, out: &mut BytesMut) -> Result<SendProgress, UploadError> {
         match self.framing {
-            Framing::Length(0) => {}
-            Framing::Length(_) => return Err(UploadError::Broken),
-            Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+            UploadFraming::Length(0) => {}
+            UploadFraming::Length(_) => return Err(UploadError::Broken),
+            UploadFraming::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
         }
-        Ok(Sending::Done)
+        Ok(SendProgress::Done)
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
             let Poll::Ready(sending) = upload.poll_write(&mut cx, &mut out) else {
                 panic!("these bodies are all there");
             };
-            if sending? == Sending::Done {
+            if sending? == SendProgress::Done {
                 return Ok(String::from_utf8(out.to_vec()).unwrap());
             }
         }

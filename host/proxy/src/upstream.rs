@@ -30,7 +30,7 @@ const IDLE_MAX_FOR_CHANGES: Duration = Duration::from_secs(1);
 
 /// The number of requests that one program has under way. Clones share one count.
 #[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<AtomicUsize>);
+pub struct RequestCount(Arc<AtomicUsize>);
 
 /// One instance of a program, with the connections to it.
 pub struct Upstream {
@@ -39,13 +39,13 @@ pub struct Upstream {
     /// The name that requests carry as their host: the program's id.
     authority: String,
     rules: Rules,
-    in_flight: InFlight,
+    in_flight: RequestCount,
     idle: Mutex<Vec<(Instant, Box<Link>)>>,
     ended: CancellationToken,
 }
 
 /// A permit for one request under way, until it is dropped.
-pub(super) struct Permit(Arc<Upstream>);
+pub(super) struct RequestPermit(Arc<Upstream>);
 
 impl Upstream {
     /// Returns the instance of `program` at `endpoint`, without any connection yet. Its requests count with
@@ -55,7 +55,7 @@ impl Upstream {
         container: ContainerId,
         endpoint: Endpoint,
         rules: Rules,
-        in_flight: InFlight,
+        in_flight: RequestCount,
     ) -> Arc<Self> {
         Arc::new(Self {
             container,
@@ -114,13 +114,13 @@ impl Upstream {
     }
 
     /// Takes a permit for one request under way.
-    pub(super) fn permit(self: Arc<Self>) -> Result<Permit, ForwardError> {
+    pub(super) fn permit(self: Arc<Self>) -> Result<RequestPermit, ForwardError> {
         let another = |count: usize| (count < IN_FLIGHT_MAX).then_some(count + 1);
         let count = &self.in_flight.0;
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
             .map_err(|_| ForwardError::Busy)?;
-        Ok(Permit(self))
+        Ok(RequestPermit(self))
     }
 
     /// Takes this I/O thread's most recently used idle connection. `may_ask_again` says whether the request
@@ -153,14 +153,14 @@ impl Upstream {
     }
 }
 
-impl Permit {
+impl RequestPermit {
     /// Returns the instance that may be asked.
     pub(super) fn upstream(&self) -> &Upstream {
         &self.0
     }
 }
 
-impl Drop for Permit {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.0.in_flight.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -22,7 +22,7 @@ pub(super) struct Wait {
 }
 
 /// Why a program is waited for no longer.
-pub(super) enum GivenUp {
+pub(super) enum WaitEnd {
     /// The instance is not the program's any more.
     Ended,
     /// The time for the wait is over.
@@ -58,11 +58,11 @@ impl Wait {
     }
 
     /// Returns why the program is waited for no longer, once that is so.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<GivenUp> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
         if self.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(GivenUp::Ended);
+            return Poll::Ready(WaitEnd::Ended);
         }
-        self.deadline.poll(cx).map(|()| GivenUp::Late)
+        self.deadline.poll(cx).map(|()| WaitEnd::Late)
     }
 
     /// Does as [`Self::poll`], and calls `may_go_on` at each look. Returns `None` when that returned false.
@@ -70,11 +70,11 @@ impl Wait {
         &mut self,
         may_go_on: impl Fn() -> bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<GivenUp>> {
+    ) -> Poll<Option<WaitEnd>> {
         loop {
             match (ready!(self.poll(cx)), self.late_at) {
-                (GivenUp::Late, Some(_)) if !may_go_on() => return Poll::Ready(None),
-                (GivenUp::Late, Some(late_at)) => self.look_until(Instant::now(), late_at),
+                (WaitEnd::Late, Some(_)) if !may_go_on() => return Poll::Ready(None),
+                (WaitEnd::Late, Some(late_at)) => self.look_until(Instant::now(), late_at),
                 (why, _) => return Poll::Ready(Some(why)),
             }
         }
@@ -102,7 +102,7 @@ mod tests {
                 true
             };
             let why = poll_fn(|cx| wait.poll_looking(look, cx)).await;
-            assert!(matches!(why, Some(GivenUp::Late)));
+            assert!(matches!(why, Some(WaitEnd::Late)));
             assert_eq!(start.elapsed() - began, seconds * SECOND);
             assert_eq!(looks.get(), seen_looks, "{seconds} s");
         }

@@ -3,7 +3,9 @@
 use futures_util::future::BoxFuture;
 use hersh_program::{BuildId, ImageId, ProgramId};
 
-use crate::{BuildError, BuildRequest, Collected, InUse, Retention, StopError, Unavailable};
+use crate::{
+    BuildError, BuildRequest, CollectionCounts, Retention, StopError, Unavailable, UsedImages,
+};
 
 /// Makes images. A caller may drop any future of these methods at any point. The images are for the
 /// [`Runtime`](crate::Runtime) of the same host and nobody else.
@@ -39,7 +41,7 @@ pub trait Builder: Send + Sync + 'static {
     /// [`Unavailable`] when the builder does not answer.
     fn collect<'a>(
         &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        in_use: &'a (dyn Fn() -> UsedImages + Send + Sync),
         kept: Retention,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>>;
+    ) -> BoxFuture<'a, Result<CollectionCounts, Unavailable>>;
 }

@@ -8,12 +8,12 @@ pub struct Finding {
     /// What was found.
     pub found: String,
     /// Whether Hersh can run like that.
-    pub verdict: Verdict,
+    pub severity: Severity,
 }
 
 /// Whether Hersh can run with what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Severity {
     /// Hersh can run with it.
     Fine,
     /// Hersh can run with it, and could run more safely.
@@ -35,29 +35,29 @@ impl Finding {
         Self {
             what: what.into(),
             found: found.into(),
-            verdict: Verdict::Fine,
+            severity: Severity::Fine,
         }
     }
 
     /// Returns the finding that something works but could be safer, and how to mend it.
     #[must_use]
     pub fn weak(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        let verdict = Verdict::Weak { mend: mend.into() };
+        let severity = Severity::Weak { mend: mend.into() };
         Self {
             what: what.into(),
             found: found.into(),
-            verdict,
+            severity,
         }
     }
 
     /// Returns the finding that something keeps Hersh from running, and how to mend it.
     #[must_use]
     pub fn broken(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        let verdict = Verdict::Broken { mend: mend.into() };
+        let severity = Severity::Broken { mend: mend.into() };
         Self {
             what: what.into(),
             found: found.into(),
-            verdict,
+            severity,
         }
     }
 }

@@ -23,15 +23,15 @@ mod verify;
 pub use builder::Builder;
 pub use contract::{Contract, Violation};
 pub use error::{BuildError, StartError, StopError, Unavailable};
-pub use finding::{Finding, Verdict};
+pub use finding::{Finding, Severity};
 pub use property::Kernel;
 pub use receipt::Receipt;
 pub use runtime::{EVENT_QUEUE, Runtime, STARTS_AT_ONCE};
 pub use spec::{Bounds, HOME, MEMORY_FOLDERS, PROBE_TARGET, STATE_TARGET, Spec, user};
 pub use types::{
-    BuildRequest, Collected, Hold, InUse, ListedInstance, Making, OnDeath, Permit, Retention,
-    Running, RuntimeEvent, RuntimeInfo, Stats,
+    BuildPermit, BuildRequest, CollectionCounts, DeathListener, Incarnation, InstanceEnd,
+    ListedInstance, Permit, Retention, RunningInstance, RuntimeInfo, Stats, UsedImages,
 };
 pub use verify::{
-    Evidence, Fact, MIN_MEMORY_BYTES, MIN_PIDS, Proof, Verified, prove, validate, verify,
+    ContractProofs, Evidence, Fact, MIN_MEMORY_BYTES, MIN_PIDS, Proof, prove, validate, verify,
 };

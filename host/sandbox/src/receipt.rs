@@ -4,7 +4,7 @@ use hersh_base::sandbox::StateBound;
 use hersh_program::{ContainerId, ImageId, InstanceNumber, ProgramId};
 use serde::{Deserialize, Serialize};
 
-use super::{Kernel, Verified};
+use super::{ContractProofs, Kernel};
 
 /// Evidence of one start: what runs, and what was verified about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Receipt {
     /// The first line that names the kernel as seen from inside.
     pub kernel: String,
     /// Each contract, with the values that were seen.
-    pub contracts: Vec<Verified>,
+    pub contracts: Vec<ContractProofs>,
     /// What bounds `/state`; `None` in receipts of older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateBound>,

@@ -5,7 +5,7 @@
 //! check ─► start ──────────────────► events: exit ─► stop
 //!           │ make, verify, start,            │ removes every instance
 //!           │ look from inside                │ that was asked for
-//!           └► Running { container, endpoint, receipt }
+//!           └► RunningInstance { container, endpoint, receipt }
 //! ```
 //!
 //! Every operation is idempotent. Starting an instance removes what an earlier attempt at the same
@@ -15,12 +15,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hersh_base::{endpoint::Endpoint, sandbox::StateUsage};
-use hersh_program::{InstanceId, Instances, Observed, ProgramId};
+use hersh_program::{InstanceId, InstanceStatus, Instances, ProgramId};
 use tokio::sync::mpsc;
 
 use crate::{
-    Kernel, ListedInstance, OnDeath, Permit, Running, RuntimeEvent, RuntimeInfo, Spec, StartError,
-    Stats, StopError, Unavailable,
+    DeathListener, InstanceEnd, Kernel, ListedInstance, Permit, RunningInstance, RuntimeInfo, Spec,
+    StartError, Stats, StopError, Unavailable,
 };
 
 /// Starts and stops instances. A caller may drop any future of these methods at any point: the work that
@@ -49,7 +49,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`StartError`]; after any of them nothing of the instance is left, unless the runtime itself does
     /// not answer.
-    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Running, StartError>> {
+    fn start(&self, spec: Spec) -> BoxFuture<'_, Result<RunningInstance, StartError>> {
         self.start_with_permit(spec, Box::new(()))
     }
 
@@ -63,7 +63,7 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         spec: Spec,
         permit: Permit,
-    ) -> BoxFuture<'_, Result<Running, StartError>>;
+    ) -> BoxFuture<'_, Result<RunningInstance, StartError>>;
 
     /// Cancels the operations in progress for these instances and waits for their end. Then stops and
     /// removes the instances. For all instances, also cancels a build of the program. `grace` is the time
@@ -90,19 +90,19 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Unavailable`] when the runtime does not answer.
-    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>>;
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<InstanceStatus, Unavailable>>;
 
     /// Returns a stream of the ends of this host's instances from now on. Each time the runtime connects
     /// to its engine, the stream also tells the ends of all instances that are found dead: an end can be
     /// told twice, and is never lost. The stream lives as long as the receiver. It holds at most
     /// [`EVENT_QUEUE`] unread events and then waits for the reader.
-    fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
+    fn events(&self) -> mpsc::Receiver<InstanceEnd>;
 
     /// Calls `tell` for each instance as soon as it is reported dead, by itself or by order.
     /// [`Runtime::events`] tells the end only later, after the last output was stored, and nothing may be
     /// sent to the instance in between. A death can be told again each time the runtime connects to its
     /// engine. Call this method once, before [`Runtime::events`]: `tell` does not hear of earlier deaths.
-    fn on_death(&self, tell: OnDeath);
+    fn on_death(&self, tell: DeathListener);
 
     /// Returns the endpoint of a running instance; `None` when the instance does not run.
     ///

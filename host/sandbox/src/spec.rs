@@ -6,8 +6,8 @@ use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
 use hersh_program::{ImageId, InstanceId, Manifest, NetworkMode};
 
 use crate::property::{
-    Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers, Property,
-    Reach, Source,
+    Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers,
+    NetworkReach, Property, Source,
 };
 
 /// The path at which an instance sees the host's kernel probe. Images may hold nothing but the program,
@@ -118,7 +118,7 @@ impl Spec {
             Property::MemoryFolders(self.memory_folders()),
             Property::MountPoints(MountPoints::Free),
             Property::PublishedPorts(Vec::new()),
-            Property::Network(Reach::Mode(self.network)),
+            Property::Network(NetworkReach::Mode(self.network)),
             Property::NameServers(self.name_servers()),
             Property::User(user()),
             Property::Capabilities(BTreeSet::new()),

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{Kernel, Receipt};
 
 /// Tells apart the programs that had the same name one after the other. A name is given again once its
-/// program was removed, a making never. Otherwise a new program could get what an older one of its name
+/// program was removed, an incarnation never. Otherwise a new program could get what an older one of its name
 /// left in an engine's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Making(String);
+pub struct Incarnation(String);
 
-impl Making {
-    /// Returns the making of the program in row `row` of a journal. A journal gives each row number once.
+impl Incarnation {
+    /// Returns the incarnation of the program in row `row` of a journal. A journal gives each row number once.
     /// A journal that is restored from a backup can give a number again; `seed` tells such rows apart.
     #[must_use]
     pub fn new(row: i64, seed: u64) -> Self {
@@ -30,7 +30,7 @@ impl Making {
     }
 }
 
-impl fmt::Display for Making {
+impl fmt::Display for Incarnation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -39,16 +39,16 @@ impl fmt::Display for Making {
 /// A value that a build holds for as long as anything of the build goes on in the engine, even if nobody
 /// waits for the build any more.
 #[derive(Clone, Default)]
-pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
+pub struct BuildPermit(Option<Arc<dyn Any + Send + Sync>>);
 
-impl Hold {
+impl BuildPermit {
     /// Returns a hold that keeps `permit` until its last clone is dropped.
     pub fn new(permit: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(permit)))
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for BuildPermit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("Hold")
@@ -63,7 +63,7 @@ pub struct BuildRequest {
     /// The program whose source tree is built.
     pub program: ProgramId,
     /// Tells which program of that name this is.
-    pub making: Making,
+    pub incarnation: Incarnation,
     /// The id of the source tree, which names the image.
     pub build: BuildId,
     /// The folder with the source tree and the Dockerfile that the rules name.
@@ -75,7 +75,7 @@ pub struct BuildRequest {
     /// How many bytes may be written before the disks are nearly full; `None` if that is not known.
     pub room_bytes: Option<u64>,
     /// Dropped once nothing of the build goes on in the engine.
-    pub held: Hold,
+    pub permit: BuildPermit,
     /// Cancels the build. [`BuildError::Cancelled`](crate::BuildError) follows once nothing of the build
     /// goes on.
     pub cancel: CancellationToken,
@@ -96,7 +96,7 @@ pub type Permit = Box<dyn Send>;
 
 /// An instance that was started.
 #[derive(Clone, Debug)]
-pub struct Running {
+pub struct RunningInstance {
     /// The id that the runtime gave the instance.
     pub container: ContainerId,
     /// The way by which the host reaches the instance.
@@ -107,7 +107,7 @@ pub struct Running {
 
 /// The end of an instance, by itself or by order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuntimeEvent {
+pub struct InstanceEnd {
     /// The instance.
     pub instance: InstanceId,
     /// The id that the runtime gave the instance.
@@ -117,7 +117,7 @@ pub struct RuntimeEvent {
 }
 
 /// A function that is called for each dead instance, with the id that the runtime gave the instance.
-pub type OnDeath = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
+pub type DeathListener = Box<dyn Fn(&InstanceId, &ContainerId) + Send + Sync>;
 
 /// One instance of this host, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub struct RuntimeInfo {
 
 /// The builds and images that must not be collected, that is, removed as unused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InUse {
+pub struct UsedImages {
     /// Builds that programs start from, or make right now.
     pub builds: BTreeSet<(ProgramId, BuildId)>,
     /// Images that programs run or start from.
@@ -172,9 +172,9 @@ impl Retention {
 
 /// How many things were collected, by their kind, such as `images`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Collected(pub BTreeMap<&'static str, usize>);
+pub struct CollectionCounts(pub BTreeMap<&'static str, usize>);
 
-impl Collected {
+impl CollectionCounts {
     /// Counts `more` of one kind.
     pub fn add(&mut self, what: &'static str, more: usize) {
         if more > 0 {

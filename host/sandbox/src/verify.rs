@@ -69,8 +69,8 @@ pub struct Proof {
 
 /// A contract with the proofs of its properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredVerified")]
-pub struct Verified {
+#[serde(from = "StoredContractProofs")]
+pub struct ContractProofs {
     /// The contract.
     pub contract: Contract,
     /// The proofs of the contract's properties.
@@ -79,7 +79,7 @@ pub struct Verified {
 
 /// A contract as receipts hold it, also those of older hosts.
 #[derive(Deserialize)]
-struct StoredVerified {
+struct StoredContractProofs {
     contract: Contract,
     #[serde(default)]
     properties: Vec<Proof>,
@@ -88,8 +88,8 @@ struct StoredVerified {
     values: Vec<String>,
 }
 
-impl From<StoredVerified> for Verified {
-    fn from(stored: StoredVerified) -> Self {
+impl From<StoredContractProofs> for ContractProofs {
+    fn from(stored: StoredContractProofs) -> Self {
         let mut properties = stored.properties;
         properties.extend(stored.values.into_iter().map(|property| Proof {
             property,
@@ -184,9 +184,9 @@ pub fn validate(spec: &Spec) -> Result<(), Violation> {
 ///
 /// # Errors
 /// The first [`Violation`], in the order of [`PropertyName::ALL`].
-pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
+pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violation> {
     let asked = spec.properties();
-    let mut verified = Contract::ALL.map(|contract| Verified {
+    let mut verified = Contract::ALL.map(|contract| ContractProofs {
         contract,
         properties: Vec::new(),
     });
@@ -209,7 +209,7 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn prove(spec: &Spec, facts: &[Fact]) -> Result<Vec<Verified>, Violation> {
+pub fn prove(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violation> {
     let is_seen = |fact: &Fact| {
         let is_observed = matches!(fact, Fact::Observed { .. });
         is_observed && fact.name() == PropertyName::Kernel

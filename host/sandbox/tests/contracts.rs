@@ -9,11 +9,11 @@
 
 use hersh_program::{Cause, ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId};
 use hersh_sandbox::{
-    Bounds, Contract, Evidence, Fact, Kernel, MIN_MEMORY_BYTES, MIN_PIDS, Spec, StartError,
-    Verified,
+    Bounds, Contract, ContractProofs, Evidence, Fact, Kernel, MIN_MEMORY_BYTES, MIN_PIDS, Spec,
+    StartError,
     property::{
-        Access, Bound, FirstProcess, Folder, MountPoints, NameServers, Property, PropertyName,
-        Reach, Source,
+        Access, Bound, FirstProcess, Folder, MountPoints, NameServers, NetworkReach, Property,
+        PropertyName, Source,
     },
     prove, validate, verify,
 };
@@ -113,9 +113,9 @@ fn others() -> Vec<Property> {
         memory_folders(|it| it[1].size_bytes += 1),
         Property::MountPoints(MountPoints::Obstructed("a link at /tmp".into())),
         Property::PublishedPorts(words(&["8080/tcp"])),
-        Property::Network(Reach::Foreign(Vec::new())),
-        Property::Network(Reach::Foreign(words(&["host"]))),
-        Property::Network(Reach::Mode(NetworkMode::Egress)),
+        Property::Network(NetworkReach::Foreign(Vec::new())),
+        Property::Network(NetworkReach::Foreign(words(&["host"]))),
+        Property::Network(NetworkReach::Mode(NetworkMode::Egress)),
         Property::NameServers(NameServers::OfMachine),
         Property::NameServers(NameServers::Others(words(&["8.8.8.8"]))),
         Property::User(String::new()),
@@ -219,7 +219,7 @@ fn a_property_that_nobody_can_tell_is_not_taken_as_held() {
 
 #[test]
 fn a_receipt_says_how_each_property_is_known() {
-    let evidence = |verified: &[Verified], name: PropertyName| {
+    let evidence = |verified: &[ContractProofs], name: PropertyName| {
         let mut proofs = verified.iter().flat_map(|it| &it.properties);
         let proof = proofs.find(|proof| proof.property.starts_with(name.words()));
         proof.unwrap().evidence.clone()
@@ -283,12 +283,15 @@ fn violation_names_its_contract_once_and_no_machine_path() {
 #[test]
 fn receipts_of_older_hosts_are_read_as_declared() {
     let older = r#"{"contract":"gvisor","values":["runtime runsc"]}"#;
-    let verified: Verified = serde_json::from_str(older).unwrap();
+    let verified: ContractProofs = serde_json::from_str(older).unwrap();
     assert_eq!(verified.properties[0].property, "runtime runsc");
     let said = Evidence::Declared("an older host".into());
     assert_eq!(verified.properties[0].evidence, said);
     let again = serde_json::to_string(&verified).unwrap();
-    assert_eq!(serde_json::from_str::<Verified>(&again).unwrap(), verified);
+    assert_eq!(
+        serde_json::from_str::<ContractProofs>(&again).unwrap(),
+        verified
+    );
 }
 
 #[test]

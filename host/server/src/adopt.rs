@@ -12,7 +12,7 @@ use hersh_base::lock::{DataLock, LockError};
 use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_storage::{Storage, StorageError, set_file_aside};
 
-use crate::{serve::META_HOST_ID, unclaimed::Journalled};
+use crate::{serve::META_HOST_ID, unclaimed::EmptyJournal};
 use hersh_docker::Stray;
 use hersh_sandbox::Unavailable;
 
@@ -110,7 +110,7 @@ pub async fn adopt(
 
 /// Returns true if the journal is gone or damaged, false if it is whole and knows no program.
 fn is_lost(home: &Home) -> Result<bool, AdoptError> {
-    if Journalled::of_file(home) == Some(Journalled::Nothing) {
+    if EmptyJournal::of_file(home) == Some(EmptyJournal::Nothing) {
         return Ok(true);
     }
     match Journal::open(&home.file()) {

@@ -14,6 +14,7 @@ mod api;
 mod auth;
 pub mod config;
 mod connections;
+mod disks;
 pub mod doctor;
 mod effects;
 mod host;
@@ -25,7 +26,6 @@ mod programs;
 mod recover;
 mod serve;
 mod service;
-mod space;
 pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -35,9 +35,9 @@ mod words;
 mod workers;
 
 pub use adopt::{AdoptError, Adoption, adopt};
-pub use auth::{IssueError, Issued, issue_admin_token, valid_tokens};
+pub use auth::{IssueError, IssuedToken, issue_admin_token, valid_tokens};
 pub use config::{Config, ConfigError, EngineSocket, Settings};
 pub use serve::{HostError, serve};
 pub use tls::TlsError;
-pub use unclaimed::Unclaimed;
+pub use unclaimed::UnclaimedPrograms;
 pub use workers::WorkerEnded;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hersh_program::ProgramId;
 
-use hersh_docker::dockerfile::{Asked, Dockerfile};
+use hersh_docker::dockerfile::{BuildInput, Dockerfile};
 
 /// Checks the name of a program.
 ///
@@ -34,10 +34,10 @@ pub fn check_dockerfile(
     target: Option<String>,
     args: BTreeMap<String, String>,
 ) -> Result<(), String> {
-    let asked = Asked {
+    let asked = BuildInput {
         target,
         args,
-        ..Asked::default()
+        ..BuildInput::default()
     };
     let read = Dockerfile::read_for(bytes, asked);
     read.map(drop).map_err(|error| error.to_string())

@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
-    connections::{self, Door, Scheme},
-    recover::{self, Bounds, Foundation, RecoverError, Remembered},
+    connections::{self, Acceptor, Scheme},
+    recover::{self, Bounds, Foundation, RecoverError, StoredPrograms},
     service,
     tls::{self, Tls, TlsError},
-    unclaimed::{self, ClaimError, Journalled, Unclaimed},
+    unclaimed::{self, ClaimError, EmptyJournal, UnclaimedPrograms},
     workers::{self, WorkerEnded},
 };
 use hersh_docker::{DockerConfig, DockerRuntime};
@@ -49,7 +49,7 @@ pub enum HostError {
     Lock(#[from] LockError),
     /// There are programs that the journal can't know.
     #[error(transparent)]
-    Unclaimed(Unclaimed),
+    Unclaimed(UnclaimedPrograms),
     /// The journal can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -169,20 +169,25 @@ pub async fn serve(
     let (host, mut workers) = recover::bring_up(foundation)
         .await
         .map_err(recover_failed)?;
-    let door = Door {
+    let acceptor = Acceptor {
         tls,
         behind_tls_proxy: config.settings.behind_tls_proxy,
         metrics: host.metrics().connections().clone(),
         io_threads: IoThreads::start().map_err(HostError::IoThreads)?,
     };
-    announce(&listener, door.scheme(), new_token.as_ref(), on_listening);
+    announce(
+        &listener,
+        acceptor.scheme(),
+        new_token.as_ref(),
+        on_listening,
+    );
     let (fresh, living) = (tokio::spawn(fresh), tokio::spawn(service::live()));
     let mut outcome = Ok(());
     let stop = async {
         outcome = workers.hold(&host, stop).await;
         service::ending();
     };
-    connections::serve(listener, door, api::site(host.clone()), stop).await;
+    connections::serve(listener, acceptor, api::site(host.clone()), stop).await;
     host.end_pauses().await;
     fresh.abort();
     living.abort();
@@ -197,11 +202,11 @@ pub async fn serve(
 async fn open_journal(
     config: &Config,
     storage: &Storage,
-) -> Result<(Journal, Remembered, Option<DataLock>), HostError> {
+) -> Result<(Journal, StoredPrograms, Option<DataLock>), HostError> {
     let engine = config.settings.engine.path();
     let home = Home::new(storage.data_dir(), config.settings.journal_dir.as_deref());
     home.check()?;
-    let before = Journalled::of_file(&home);
+    let before = EmptyJournal::of_file(&home);
     if let Some(nothing) = before {
         unclaimed::refuse(storage, &home, engine, nothing).await?;
     }
@@ -210,9 +215,9 @@ async fn open_journal(
         .map_err(StorageError::at("make", home.folder()))?;
     let lock = home.lock()?;
     let journal = Journal::open_with_reserve(&home.file())?;
-    let programs = Remembered::read(&journal).map_err(recover_failed)?;
+    let programs = StoredPrograms::read(&journal).map_err(recover_failed)?;
     if before.is_none() && programs.is_empty() {
-        unclaimed::refuse(storage, &home, engine, Journalled::NoProgram).await?;
+        unclaimed::refuse(storage, &home, engine, EmptyJournal::NoProgram).await?;
     }
     Ok((journal, programs, lock))
 }

@@ -22,14 +22,14 @@ const NAMES_MAX: usize = 5;
 
 /// The kind of a journal that knows no program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Journalled {
+pub(crate) enum EmptyJournal {
     /// No file, or an empty one: there was never a host here, or its journal is lost.
     Nothing,
     /// A whole journal: every program was removed, or it is older than all of them.
     NoProgram,
 }
 
-impl Journalled {
+impl EmptyJournal {
     /// Returns the kind before the file is opened; `None` for a file that is not empty.
     pub(crate) fn of_file(home: &Home) -> Option<Self> {
         (file_bytes(&home.file()) == 0).then_some(Self::Nothing)
@@ -43,8 +43,8 @@ fn file_bytes(path: &Path) -> u64 {
 
 /// Folders and containers that no journal knows. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unclaimed {
-    pub(crate) journalled: Journalled,
+pub struct UnclaimedPrograms {
+    pub(crate) journalled: EmptyJournal,
     /// The journal's folder.
     pub(crate) folder: String,
     /// True if a journal's log is there without its journal.
@@ -53,14 +53,14 @@ pub struct Unclaimed {
     pub(crate) containers: Vec<Stray>,
 }
 
-impl std::error::Error for Unclaimed {}
+impl std::error::Error for UnclaimedPrograms {}
 
-impl fmt::Display for Unclaimed {
+impl fmt::Display for UnclaimedPrograms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let folder = &self.folder;
         match self.journalled {
-            Journalled::Nothing => write!(f, "there is no journal in {folder}, or an empty one")?,
-            Journalled::NoProgram => write!(f, "the journal in {folder} knows no program")?,
+            EmptyJournal::Nothing => write!(f, "there is no journal in {folder}, or an empty one")?,
+            EmptyJournal::NoProgram => write!(f, "the journal in {folder} knows no program")?,
         }
         let log = if self.has_log { "its log, " } else { "" };
         write!(
@@ -90,7 +90,7 @@ impl fmt::Display for Unclaimed {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimError {
     #[error(transparent)]
-    Unclaimed(#[from] Unclaimed),
+    Unclaimed(#[from] UnclaimedPrograms),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
@@ -105,20 +105,20 @@ pub(crate) async fn refuse(
     storage: &Storage,
     home: &Home,
     engine: &Path,
-    journalled: Journalled,
+    journalled: EmptyJournal,
 ) -> Result<(), ClaimError> {
     let mut folders = storage.programs()?;
     let mut has_log = false;
     match journalled {
         // The log counts too, since SQLite would remove a log that it finds without its database.
-        Journalled::Nothing => {
+        EmptyJournal::Nothing => {
             let log = home.folder().join(format!("{JOURNAL_FILE}-wal"));
             has_log = file_bytes(&log) > 0;
         }
-        Journalled::NoProgram => {
+        EmptyJournal::NoProgram => {
             let mut lived_in = Vec::new();
             for program in folders {
-                if storage.was_lived_in(&program)? {
+                if storage.has_state(&program)? {
                     lived_in.push(program);
                 }
             }
@@ -132,14 +132,14 @@ pub(crate) async fn refuse(
         Err(error) => return Err(error.into()),
     };
     match journalled {
-        Journalled::Nothing => {}
+        EmptyJournal::Nothing => {}
         // A container that has ended may be left by a removal that a crash cut short.
-        Journalled::NoProgram => containers.retain(|stray| stray.running),
+        EmptyJournal::NoProgram => containers.retain(|stray| stray.running),
     }
     if folders.is_empty() && containers.is_empty() && !has_log {
         return Ok(());
     }
-    Err(ClaimError::Unclaimed(Unclaimed {
+    Err(ClaimError::Unclaimed(UnclaimedPrograms {
         journalled,
         folder: home.folder().display().to_string(),
         has_log,
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn what_is_there_and_what_to_do_is_told() {
         let id = |n: u32| ProgramId::parse(&format!("p{n}")).unwrap();
-        let unclaimed = Unclaimed {
-            journalled: Journalled::Nothing,
+        let unclaimed = UnclaimedPrograms {
+            journalled: EmptyJournal::Nothing,
             folder: "/var/lib/hersh".to_owned(),
             has_log: false,
             folders: (0..7).map(id).collect(),

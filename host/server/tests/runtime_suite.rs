@@ -16,14 +16,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
-    time::Duration,
 };
 
 use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
 use hersh_host::testkit::{FakeEngine, FakeRuntime, Process};
 use hersh_program::{BuildId, BuildRules, NetworkMode, ProgramId};
 use hersh_sandbox::{
-    BuildRequest, Hold, Making, Running,
+    BuildPermit, BuildRequest, Incarnation, RunningInstance,
     testkit::{
         ANSWER, ASKED, COUNT, Conduct, END_CODE, ENDED, NOTHING, OUTSIDE, PORT, READY, World,
     },
@@ -35,6 +34,9 @@ use tokio::{
 };
 
 hersh_sandbox::runtime_suite!(InMemory::new());
+
+/// How often a program that was asked to stop gives way before it ends.
+const BUSY_TURNS: usize = 1_000;
 
 /// An engine in memory with one program, whose processes are tasks of the test.
 struct InMemory {
@@ -108,13 +110,13 @@ impl World for InMemory {
         let build = build(number);
         BuildRequest {
             program: self.program.clone(),
-            making: Making::new(1, 1),
+            incarnation: Incarnation::new(1, 1),
             context_dir: self.storage.source_path(&self.program, &build),
             log_path: self.storage.build_log_path(&self.program, &build),
             build,
             rules: BuildRules::default(),
             room_bytes: None,
-            held: Hold::default(),
+            permit: BuildPermit::default(),
             cancel: Default::default(),
         }
     }
@@ -135,7 +137,7 @@ impl World for InMemory {
         self.outside
     }
 
-    async fn address(&self, _running: &Running) -> SocketAddr {
+    async fn address(&self, _running: &RunningInstance) -> SocketAddr {
         SocketAddr::new(self.address, PORT)
     }
 }
@@ -207,7 +209,9 @@ async fn play(mut process: Process, conduct: Conduct, state: PathBuf, address: I
         }
     }
     if conduct == Conduct::Obeys {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        for _ in 0..BUSY_TURNS {
+            tokio::task::yield_now().await;
+        }
         process.step(|| write(&state, ENDED, "1")).await;
         process.end(END_CODE).await;
     }

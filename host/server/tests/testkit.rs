@@ -16,7 +16,7 @@ use std::{
 };
 
 use hersh_host::testkit::{
-    CommitPoint, FakeEngine, Fate, Operation, Plan, Setup, TestHost, Verdict, serve_engine,
+    CommitPoint, FakeEngine, Fate, Operation, Plan, Setup, TestHost, WriteFate, serve_engine,
 };
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn life(data: &Path, seed: u64) -> String {
     });
     let engine = Arc::new(engine);
     let setup = Setup::new(data, &engine).unwrap().simulated(seed);
-    let setup = setup.with_journal_probe(|_| Verdict::Linger(Duration::from_millis(3)));
+    let setup = setup.with_journal_probe(|_| WriteFate::Linger(Duration::from_millis(3)));
     let host = TestHost::bring_up(setup).await.unwrap();
     for name in ["fails", "works"] {
         assert_eq!(host.ask("POST", "/programs", &body(name)).await.0, 201);
@@ -129,8 +129,8 @@ async fn an_engine_behind_a_socket_outlives_its_hosts() {
 async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Arc::new(FakeEngine::default());
-    let verdict = Arc::new(std::sync::Mutex::new(Verdict::Proceed));
-    let asked = Arc::clone(&verdict);
+    let fate = Arc::new(std::sync::Mutex::new(WriteFate::Proceed));
+    let asked = Arc::clone(&fate);
     let spared = Arc::new(AtomicU32::new(0));
     let left = Arc::clone(&spared);
     let spare = move || {
@@ -140,27 +140,27 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     };
     let setup = Setup::new(folder.path(), &engine).unwrap();
     let setup = setup.with_journal_probe(move |point| match point {
-        CommitPoint::Before if spare() => Verdict::Proceed,
+        CommitPoint::Before if spare() => WriteFate::Proceed,
         CommitPoint::Before => *asked.lock().unwrap(),
-        CommitPoint::After => Verdict::Proceed,
+        CommitPoint::After => WriteFate::Proceed,
     });
     let host = TestHost::bring_up(setup).await.unwrap();
-    *verdict.lock().unwrap() = Verdict::Refuse;
+    *fate.lock().unwrap() = WriteFate::Refuse;
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 507);
-    *verdict.lock().unwrap() = Verdict::Proceed;
+    *fate.lock().unwrap() = WriteFate::Proceed;
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
-    *verdict.lock().unwrap() = Verdict::Refuse;
+    *fate.lock().unwrap() = WriteFate::Refuse;
     assert_eq!(host.ask("POST", "/programs/a/start", b"").await.0, 507);
     // The audit log's row is written, the command's own record is not.
     spared.store(1, Ordering::Relaxed);
     let (status, problem) = host.ask("POST", "/programs/a/start", b"").await;
     let problem: Value = serde_json::from_slice(&problem).unwrap();
     assert_eq!((status, &problem["code"]), (507, &json!("storage_full")));
-    *verdict.lock().unwrap() = Verdict::Die;
+    *fate.lock().unwrap() = WriteFate::Die;
     let never = host.ask("POST", "/programs/a/start", b"");
     let waited = tokio::time::timeout(Duration::from_millis(100), never).await;
     assert!(waited.is_err(), "a dead host does not answer");
-    *verdict.lock().unwrap() = Verdict::Proceed;
+    *fate.lock().unwrap() = WriteFate::Proceed;
     let never = host.ask("POST", "/programs/a/stop", b"");
     let waited = tokio::time::timeout(Duration::from_millis(100), never).await;
     assert!(waited.is_err(), "the dead stay dead");

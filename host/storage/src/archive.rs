@@ -8,8 +8,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use tar::{Archive, EntryType, PaxExtensions};
 
 use super::{
-    attributes::Attributes, error::SourceError, paths::refused, tree::Tree, whole::Whole,
-    write::unreadable,
+    archive_check::ArchiveCheck, attributes::Attributes, error::SourceError, paths::refused,
+    tree::Tree, write::unreadable,
 };
 
 /// The longest name or extension header that is read, bytes.
@@ -20,7 +20,7 @@ pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// The path and link target that extension headers gave for the entry after them.
 #[derive(Default)]
-struct Pending {
+struct ExtensionHeaders {
     path: Option<String>,
     link: Option<String>,
 }
@@ -40,7 +40,7 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
     } else {
         Box::new(stream)
     };
-    let whole = Whole::new();
+    let whole = ArchiveCheck::new();
     // Skipped content is unpacked too, so the whole stream is bounded and not only the stored files.
     let mut archive = Archive::new(whole.watch(plain, tree.limits().archive_bytes_max()));
     entries(&mut archive, tree, &whole)?;
@@ -50,9 +50,9 @@ pub(super) fn unpack(stream: impl Read, tree: &mut Tree) -> Result<(), SourceErr
 fn entries(
     archive: &mut Archive<impl Read>,
     tree: &mut Tree,
-    whole: &Whole,
+    whole: &ArchiveCheck,
 ) -> Result<(), SourceError> {
-    let mut pending = Pending::default();
+    let mut pending = ExtensionHeaders::default();
     // Extension headers are no entries of the tree, so they need a bound of their own.
     let mut headers_left = tree.limits().entries.saturating_mul(4).saturating_add(64);
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
@@ -86,7 +86,7 @@ fn entries(
 
 fn take(
     tree: &mut Tree,
-    pending: Pending,
+    pending: ExtensionHeaders,
     kind: EntryType,
     entry: &mut tar::Entry<'_, impl Read>,
 ) -> Result<(), SourceError> {
@@ -145,7 +145,10 @@ fn name(entry: &mut impl Read) -> Result<String, SourceError> {
 }
 
 /// Reads the path and the link target from a POSIX extension header into `pending`.
-fn extend(pending: &mut Pending, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), SourceError> {
+fn extend(
+    pending: &mut ExtensionHeaders,
+    entry: &mut tar::Entry<'_, impl Read>,
+) -> Result<(), SourceError> {
     let bytes = bounded(entry)?;
     for extension in PaxExtensions::new(&bytes) {
         let extension = extension.map_err(unreadable)?;

@@ -18,17 +18,16 @@
 //! Other crates decide what a program is, whether it runs and who may have its files. This crate only has
 //! a folder for each program id, and stores evidence of starts as it is given.
 
-mod added;
 mod archive;
-mod aside;
+mod archive_check;
 mod attributes;
 mod bound;
 mod builds;
 mod durable;
 mod end_note;
 mod error;
-mod inside;
 mod limits;
+mod named_files;
 mod names;
 pub mod output;
 mod paths;
@@ -41,25 +40,26 @@ mod state_file;
 mod state_socket;
 mod tar_stream;
 mod tree;
-mod unpacked;
+mod tree_files;
+mod unknown_folders;
+mod unpacked_size;
 mod usage;
-mod whole;
 mod write;
 
-pub use added::{added_files, tree_bytes};
-pub use aside::set_file_aside;
 pub use builds::StoredBuild;
 pub use end_note::EndNote;
 pub use error::{SourceError, StorageError};
-pub use inside::{is_plain_file, read_inside};
 pub use limits::SourceLimits;
+pub use named_files::{added_files, tree_bytes};
 pub use names::{BUILD_DOCKERFILE, DOCKERFILE, MANIFEST};
 pub use source::StagedSource;
 pub use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
 pub use state_socket::SocketError;
-pub use tar_stream::{Purpose, SourceTree, tar_stream};
-pub use unpacked::{MeasureError, unpacked_bytes};
+pub use tar_stream::{SourceTree, TreePurpose, tar_stream};
+pub use tree_files::{is_plain_file, read_inside};
+pub use unknown_folders::set_file_aside;
+pub use unpacked_size::{MeasureError, unpacked_bytes};
 
 use std::{
     fs,

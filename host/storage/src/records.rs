@@ -14,7 +14,7 @@ use super::{Storage, StorageError, durable::write_whole};
 /// The note of a paused instance, as this host or an older one writes it.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
-enum Paused {
+enum PauseNote {
     Instance(InstanceNumber),
     /// The container's id, which older hosts wrote, because they did not number instances.
     Container(serde::de::IgnoredAny),
@@ -92,12 +92,12 @@ impl Storage {
     /// # Errors
     /// [`StorageError`] when the note can't be read.
     pub fn read_paused(&self, program: &ProgramId) -> Result<Option<InstanceId>, StorageError> {
-        let noted: Option<Paused> = read_json(&self.paused(program))?;
+        let noted: Option<PauseNote> = read_json(&self.paused(program))?;
         Ok(noted.map(|noted| InstanceId {
             program: program.clone(),
             number: match noted {
-                Paused::Instance(number) => number,
-                Paused::Container(_) => InstanceNumber::UNNUMBERED,
+                PauseNote::Instance(number) => number,
+                PauseNote::Container(_) => InstanceNumber::UNNUMBERED,
             },
         }))
     }

@@ -14,11 +14,11 @@ use super::{
     StorageError, archive,
     attributes::Attributes,
     error::SourceError,
-    inside::{is_file, read_inside},
     limits::SourceLimits,
     names::{DOCKERFILE, MANIFEST},
     remove::remove_tree,
     tree::Tree,
+    tree_files::{is_file, read_inside},
     write::{failed, unreadable},
 };
 

@@ -104,33 +104,33 @@ impl Storage {
         fs::remove_file(&place).map_err(&failed)?;
         let state = self.paths(program).state;
         tree::write(&state, file, bounds).map_err(|stopped| match stopped {
-            Stopped::Bound(error) => error,
-            Stopped::Disk(error) if is_disk_full(&error) => StateCopyError::DiskFull,
-            Stopped::Disk(error) => StorageError::at("copy", &state)(error).into(),
+            CopyStop::Bound(error) => error,
+            CopyStop::Disk(error) if is_disk_full(&error) => StateCopyError::DiskFull,
+            CopyStop::Disk(error) => StorageError::at("copy", &state)(error).into(),
         })
     }
 }
 
 /// The reason why copying stopped.
 #[derive(Debug)]
-enum Stopped {
+enum CopyStop {
     Bound(StateCopyError),
     Disk(io::Error),
 }
 
-impl From<StateCopyError> for Stopped {
+impl From<StateCopyError> for CopyStop {
     fn from(error: StateCopyError) -> Self {
         Self::Bound(error)
     }
 }
 
-impl From<io::Error> for Stopped {
+impl From<io::Error> for CopyStop {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
     }
 }
 
-impl From<Errno> for Stopped {
+impl From<Errno> for CopyStop {
     fn from(error: Errno) -> Self {
         Self::Disk(error.into())
     }

@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 
 use super::{
     attributes::{Attributes, FAITHFUL_MODE},
-    inside::read_inside,
     names::{BUILD_DOCKERFILE, DOCKERFILE, IGNORE, MANIFEST},
+    tree_files::read_inside,
 };
 
 /// The most pieces that wait for the receiver.
@@ -27,11 +27,11 @@ const PIECES: usize = 8;
 /// The size of a piece, bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The mode of all folders when [`Purpose::Modes`] sets one mode for all files.
+/// The mode of all folders when [`TreePurpose::Modes`] sets one mode for all files.
 const FOLDER_MODE: u32 = 0o755;
 
 /// The purpose for which a tree is sent.
-pub enum Purpose {
+pub enum TreePurpose {
     /// Keeping: all of the tree is sent.
     Keep,
     /// A build by the Dockerfile in `text`, which is sent at [`BUILD_DOCKERFILE`]. `COPY` sees the same
@@ -80,7 +80,7 @@ impl SourceTree {
 /// when the thread is done.
 pub fn tar_stream(
     open: impl FnOnce() -> io::Result<SourceTree> + Send + 'static,
-    purpose: Purpose,
+    purpose: TreePurpose,
     held: impl Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
@@ -102,7 +102,7 @@ pub fn tar_stream(
     })
 }
 
-fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
+fn send(root: &Path, purpose: &TreePurpose, out: &mut Pieces) -> io::Result<()> {
     // Clients send the Dockerfiles even if `.dockerignore` names them, because the host needs them.
     let own = |path| {
         [DOCKERFILE, path]
@@ -110,8 +110,8 @@ fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
             .filter(|it| is_ignored(root, it))
     };
     let hidden: Vec<&str> = match purpose {
-        Purpose::Keep => Vec::new(),
-        Purpose::Build { path, .. } | Purpose::Modes { path, .. } => {
+        TreePurpose::Keep => Vec::new(),
+        TreePurpose::Build { path, .. } | TreePurpose::Modes { path, .. } => {
             [MANIFEST, IGNORE, BUILD_DOCKERFILE]
                 .into_iter()
                 .chain(own(path))
@@ -120,12 +120,12 @@ fn send(root: &Path, purpose: &Purpose, out: &mut Pieces) -> io::Result<()> {
     };
     let mut archive = tar::Builder::new(&mut *out);
     let mode = match purpose {
-        Purpose::Keep | Purpose::Build { .. } => None,
-        Purpose::Modes { mode, .. } => Some(*mode),
+        TreePurpose::Keep | TreePurpose::Build { .. } => None,
+        TreePurpose::Modes { mode, .. } => Some(*mode),
     };
     let written = write_tree(root, &hidden, mode, &mut archive).and_then(|()| match purpose {
-        Purpose::Keep | Purpose::Modes { .. } => Ok(()),
-        Purpose::Build { text, .. } => write_own(text, &mut archive),
+        TreePurpose::Keep | TreePurpose::Modes { .. } => Ok(()),
+        TreePurpose::Build { text, .. } => write_own(text, &mut archive),
     });
     if let Err(error) = written {
         // Dropping the builder would write the end of the archive, as if the tree were complete.
@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
 
-    async fn archive(root: &Path, purpose: Purpose) -> Vec<u8> {
+    async fn archive(root: &Path, purpose: TreePurpose) -> Vec<u8> {
         let root = root.to_owned();
         let stream = tar_stream(move || SourceTree::open(&root), purpose, ());
         let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
@@ -265,12 +265,12 @@ mod tests {
         names.map(|it| it.display().to_string()).collect()
     }
 
-    fn build() -> Purpose {
+    fn build() -> TreePurpose {
         build_by(DOCKERFILE)
     }
 
-    fn build_by(path: &str) -> Purpose {
-        Purpose::Build {
+    fn build_by(path: &str) -> TreePurpose {
+        TreePurpose::Build {
             text: "FROM scratch".into(),
             path: path.into(),
         }
@@ -287,7 +287,7 @@ mod tests {
         let own = [BUILD_DOCKERFILE, IGNORE];
         let below = ["d/.dockerignore", "d/hersh.toml"];
         let all = [&[IGNORE, DOCKERFILE, "d/", MANIFEST][..], &below].concat();
-        assert_eq!(names(&archive(folder.path(), Purpose::Keep).await), all);
+        assert_eq!(names(&archive(folder.path(), TreePurpose::Keep).await), all);
         let seen = [&[DOCKERFILE, "d/"], &below[..], &own].concat();
         assert_eq!(names(&archive(folder.path(), build()).await), seen);
         fs::write(folder.path().join(IGNORE), "*\n!d\n").unwrap();
@@ -300,7 +300,7 @@ mod tests {
             names(&archive(folder.path(), build_by("d/own")).await),
             seen
         );
-        let sent = names(&archive(folder.path(), Purpose::Keep).await);
+        let sent = names(&archive(folder.path(), TreePurpose::Keep).await);
         assert!(sent.contains(&"d/own".to_owned()), "{sent:?}");
     }
 
@@ -315,7 +315,7 @@ mod tests {
         fs::set_permissions(folder.path().join("d"), private).unwrap();
         let bytes = archive(
             folder.path(),
-            Purpose::Modes {
+            TreePurpose::Modes {
                 mode: 0o4_500,
                 path: DOCKERFILE.into(),
             },
@@ -332,7 +332,7 @@ mod tests {
     async fn a_tree_that_can_not_be_read_has_no_end() {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = folder.path().join("nowhere");
-        let stream = tar_stream(move || SourceTree::open(&nowhere), Purpose::Keep, ());
+        let stream = tar_stream(move || SourceTree::open(&nowhere), TreePurpose::Keep, ());
         let pieces: Vec<io::Result<Bytes>> = stream.collect().await;
         assert!(pieces.len() == 1 && pieces[0].is_err(), "{pieces:?}");
     }
@@ -349,7 +349,7 @@ mod tests {
         let tree = SourceTree::open(&path).unwrap();
         fs::rename(&path, &aside).unwrap();
         make("second");
-        let stream = tar_stream(move || Ok(tree), Purpose::Keep, ());
+        let stream = tar_stream(move || Ok(tree), TreePurpose::Keep, ());
         let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
         let all = String::from_utf8_lossy(&pieces.concat()).into_owned();
         assert!(all.contains("first") && !all.contains("second"), "{all}");
@@ -367,7 +367,7 @@ mod tests {
         set("file", 0o600);
         set("run", 0o700);
         let modes = async || -> Vec<u32> {
-            let bytes = archive(folder.path(), Purpose::Keep).await;
+            let bytes = archive(folder.path(), TreePurpose::Keep).await;
             let mut archive = tar::Archive::new(bytes.as_slice());
             let entries = archive.entries().unwrap();
             entries

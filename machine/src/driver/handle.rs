@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Answer, CallError, Right, SendError,
-    shared::{Queued, Shared},
+    shared::{QueuedEvent, Shared},
 };
 use crate::Machine;
 
@@ -31,7 +31,7 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// [`SendError`] with the event.
     pub fn send(&self, event: M::Event) -> Result<(), SendError<M::Event>> {
-        self.shared.offer(Queued::unasked(event))
+        self.shared.offer(QueuedEvent::unasked(event))
     }
 
     /// Sends `event` and waits until its record is durable and its state is published. Dropping
@@ -56,7 +56,7 @@ impl<M: Machine> Handle<M> {
         right: Option<Right>,
     ) -> Result<Answer<M::Effect>, CallError<M::Event>> {
         let (reply, answer) = oneshot::channel();
-        let queued = Queued {
+        let queued = QueuedEvent {
             event,
             reply: Some(reply),
             right,

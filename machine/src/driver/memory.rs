@@ -6,7 +6,7 @@ use std::{
     vec::Vec,
 };
 
-use super::{Driven, Journal, JournalError};
+use super::{Journal, JournalError, SendMachine};
 use crate::{Machine, RecordOf};
 
 /// Keeps the records of one machine in memory: they outlive the driver, but not the process. Clones share
@@ -43,7 +43,7 @@ impl<M: Machine> Clone for MemoryJournal<M> {
     }
 }
 
-impl<M: Driven> Journal<M> for MemoryJournal<M> {
+impl<M: SendMachine> Journal<M> for MemoryJournal<M> {
     async fn append(&mut self, record: &RecordOf<M>) -> Result<(), JournalError> {
         self.lock().push(record.clone());
         Ok(())

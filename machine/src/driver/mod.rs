@@ -23,7 +23,7 @@
 mod answer;
 mod cancel;
 mod clock;
-mod engine;
+mod driver_loop;
 mod handle;
 mod journal;
 #[cfg(feature = "sim")]
@@ -46,10 +46,15 @@ pub use memory::MemoryJournal;
 use crate::{Capacity, Machine, OpId, Stepper};
 
 /// A machine whose parts may move between threads, as a driver needs. Every machine with such parts is one.
-pub trait Driven: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static {}
+pub trait SendMachine:
+    Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
+{
+}
 
-impl<M> Driven for M where M: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
-{}
+impl<M> SendMachine for M where
+    M: Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
+{
+}
 
 /// The fate of an operation that was issued before a restart of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +149,7 @@ where
 
 impl<M, H, J, C> Driver<M, H, J, C>
 where
-    M: Driven,
+    M: SendMachine,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,
@@ -170,7 +175,7 @@ where
     /// Returns the machine's handle and its loop. The machine lives only while the loop's future is polled;
     /// dropping the future stops the machine.
     pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
-        let (engine, handle) = engine::Engine::new(self);
-        (handle, engine)
+        let (driver_loop, handle) = driver_loop::DriverLoop::new(self);
+        (handle, driver_loop)
     }
 }

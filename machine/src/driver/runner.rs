@@ -17,10 +17,10 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Driven, Handler, Recovery,
+    Handler, Recovery, SendMachine,
     cancel::{Cancel, CancelCell},
 };
-use crate::{Machine, OpId, OpenOp};
+use crate::{Machine, OpId, OpenOperation};
 
 /// A running effect. The handler moves into the future and comes back with the outcome: machines that share a
 /// handler then do not contend for its reference count.
@@ -28,10 +28,10 @@ type Outcome<M, H> = Pin<Box<dyn Future<Output = (Arc<H>, Option<<M as Machine>:
 
 enum Job<M: Machine> {
     Run(OpId, M::Effect),
-    Recover(OpenOp<M::Effect>),
+    Recover(OpenOperation<M::Effect>),
 }
 
-struct Running<M: Machine, H> {
+struct RunningEffect<M: Machine, H> {
     op: OpId,
     future: Outcome<M, H>,
     /// The time at which the future is given up; set when the operation is cancelled.
@@ -40,7 +40,7 @@ struct Running<M: Machine, H> {
 
 pub(super) struct Runner<M: Machine, H> {
     queue: VecDeque<Job<M>>,
-    running: Option<Running<M, H>>,
+    running: Option<RunningEffect<M, H>>,
     cell: Option<Arc<CancelCell>>,
     handler: Arc<H>,
     spare: Option<Arc<H>>,
@@ -48,11 +48,11 @@ pub(super) struct Runner<M: Machine, H> {
 
 impl<M, H> Runner<M, H>
 where
-    M: Driven,
+    M: SendMachine,
     H: Handler<M>,
 {
     /// Returns a runner that first asks the handler what became of the operations in `open`.
-    pub(super) fn new(handler: Arc<H>, open: Vec<OpenOp<M::Effect>>) -> Self {
+    pub(super) fn new(handler: Arc<H>, open: Vec<OpenOperation<M::Effect>>) -> Self {
         Self {
             queue: open.into_iter().map(Job::Recover).collect(),
             running: None,
@@ -133,7 +133,7 @@ where
         }
     }
 
-    fn begin(&mut self, job: Job<M>) -> Running<M, H> {
+    fn begin(&mut self, job: Job<M>) -> RunningEffect<M, H> {
         let op = job.op();
         let cancel = CancelCell::token(self.cell.get_or_insert_default(), op);
         let handler = self.spare.take();
@@ -148,7 +148,7 @@ where
                 (handler, outcome)
             }),
         };
-        Running {
+        RunningEffect {
             op,
             future,
             give_up: None,
@@ -165,7 +165,7 @@ impl<M: Machine> Job<M> {
     }
 }
 
-impl<M: Machine, H> Running<M, H> {
+impl<M: Machine, H> RunningEffect<M, H> {
     /// Drops the future. Returns whether its outcome counts: not when it was cancelled.
     fn end(self) -> bool {
         let Self {
@@ -180,10 +180,10 @@ impl<M: Machine, H> Running<M, H> {
 
 async fn recover<M: Machine, H: Handler<M>>(
     handler: &H,
-    open: OpenOp<M::Effect>,
+    open: OpenOperation<M::Effect>,
     cancel: Cancel,
 ) -> Option<M::Event> {
-    let OpenOp {
+    let OpenOperation {
         op,
         effect,
         issued_at_ms,

@@ -20,14 +20,14 @@ pub(super) type Reply<M> =
     oneshot::Sender<Result<Answer<<M as Machine>::Effect>, CallError<<M as Machine>::Event>>>;
 
 /// An event on its way to the machine.
-pub(super) struct Queued<M: Machine> {
+pub(super) struct QueuedEvent<M: Machine> {
     pub(super) event: M::Event,
     pub(super) reply: Option<Reply<M>>,
     pub(super) right: Option<Right>,
 }
 
 pub(super) struct Core<M: Machine> {
-    pub(super) mailbox: Mailbox<Queued<M>>,
+    pub(super) mailbox: Mailbox<QueuedEvent<M>>,
     pub(super) state: M::State,
     pub(super) generation: u64,
     pub(super) stopped: bool,
@@ -65,7 +65,7 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Puts an event into the mailbox and wakes the loop.
-    pub(super) fn offer(&self, queued: Queued<M>) -> Result<(), SendError<M::Event>> {
+    pub(super) fn offer(&self, queued: QueuedEvent<M>) -> Result<(), SendError<M::Event>> {
         let lane = M::lane(&queued.event);
         let waker = {
             let mut core = self.lock();
@@ -137,7 +137,7 @@ impl<M: Machine> Core<M> {
     }
 }
 
-impl<M: Machine> Queued<M> {
+impl<M: Machine> QueuedEvent<M> {
     /// Returns an event that no caller waits for.
     pub(super) fn unasked(event: M::Event) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //! checked after every step. One seed gives one trace.
 //!
 //! ```text
-//! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a Broken law
+//! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a BrokenLaw
 //!                                            └─ faults: delay, fail, hang, duplicate, late
 //! ```
 
@@ -14,11 +14,11 @@ use alloc::{
     vec::Vec,
 };
 
-pub use world::{Broken, Faults, World, check};
+pub use world::{BrokenLaw, Faults, World, check};
 
 use crate::{Capacity, Machine, Mailbox, OpId, RecordOf, SplitMix64, Stepper};
 
-struct Running<E> {
+struct RunningEffect<E> {
     op: OpId,
     effect: E,
     /// The time at which the effect ends, and whether it ends well; `None` if it hangs.
@@ -38,7 +38,7 @@ pub struct Simulation<M: Machine, W> {
     rng: SplitMix64,
     mailbox: Mailbox<M::Event>,
     queue: VecDeque<(OpId, M::Effect)>,
-    running: Option<Running<M::Effect>>,
+    running: Option<RunningEffect<M::Effect>>,
     posts: BTreeMap<(u64, u64), M::Event>,
     posted: u64,
     trace: Vec<RecordOf<M>>,
@@ -94,7 +94,7 @@ where
     ///
     /// # Errors
     /// The first law that does not hold.
-    pub fn run(&mut self, limit: u32) -> Result<bool, Broken> {
+    pub fn run(&mut self, limit: u32) -> Result<bool, BrokenLaw> {
         for _ in 0..limit {
             if !self.step()? {
                 return Ok(true);
@@ -108,7 +108,7 @@ where
     ///
     /// # Errors
     /// The law that does not hold.
-    pub fn step(&mut self) -> Result<bool, Broken> {
+    pub fn step(&mut self) -> Result<bool, BrokenLaw> {
         if M::is_terminal(self.state()) {
             return Ok(false);
         }
@@ -136,7 +136,7 @@ where
     ///
     /// # Errors
     /// The law that the fold breaks, when it differs from the machine before the crash.
-    pub fn crash(&mut self) -> Result<(), Broken> {
+    pub fn crash(&mut self) -> Result<(), BrokenLaw> {
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);
         }
@@ -152,11 +152,11 @@ where
     ///
     /// # Errors
     /// The law and where it broke.
-    pub fn refold(&self) -> Result<Stepper<M>, Broken> {
+    pub fn refold(&self) -> Result<Stepper<M>, BrokenLaw> {
         let mut again = Stepper::new(self.first.clone());
         again
             .fold(self.trace.iter().cloned())
-            .map_err(|differs| Broken {
+            .map_err(|differs| BrokenLaw {
                 seq: differs.seq,
                 law: String::from("a replay must make the same effects"),
             })?;
@@ -167,12 +167,12 @@ where
         Ok(again)
     }
 
-    fn check(&self) -> Result<(), Broken> {
+    fn check(&self) -> Result<(), BrokenLaw> {
         check(&self.stepper).map_err(|law| self.broken(law))
     }
 
-    fn broken(&self, law: String) -> Broken {
-        Broken {
+    fn broken(&self, law: String) -> BrokenLaw {
+        BrokenLaw {
             seq: self.stepper.seq(),
             law,
         }
@@ -187,19 +187,19 @@ where
             let well = !self.rng.chance(self.faults.fail);
             let hangs = self.rng.chance(self.faults.hang);
             let ends = (!hangs).then_some((self.now_ms + delay_ms, well));
-            self.running = Some(Running { op, effect, ends });
+            self.running = Some(RunningEffect { op, effect, ends });
         }
     }
 
     fn next_event(&mut self) -> Option<M::Event> {
-        if let Some(Running {
+        if let Some(RunningEffect {
             ends: Some((at_ms, well)),
             ..
         }) = self.running
             && at_ms <= self.now_ms
             && let Some(running) = self.running.take()
         {
-            let Running { op, effect, .. } = running;
+            let RunningEffect { op, effect, .. } = running;
             let outcome = self.world.end(op, &effect, well, &mut self.rng);
             if let Some(event) = &outcome
                 && self.rng.chance(self.faults.duplicate)

@@ -40,7 +40,7 @@ pub struct Faults {
 /// A law that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("after record {seq}: {law}")]
-pub struct Broken {
+pub struct BrokenLaw {
     /// The number of the last record taken in.
     pub seq: u64,
     /// The law, and what was seen instead.

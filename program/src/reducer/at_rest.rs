@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::Cx;
 
 use super::facts::{Facts, already, refuse};
-use crate::{Effect, Event, Exit, Refusal, State, Stopped, Then};
+use crate::{AfterStop, Effect, Event, Exit, Refusal, State, Stopped};
 
 /// Handles an event in Created, where the program waits for its first start.
 pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
@@ -49,17 +49,17 @@ fn at_rest(
             ..
         } => {
             facts.something_runs();
-            facts.stop(None, Then::Stop { last_exit }, cx)
+            facts.stop(None, AfterStop::Stop { last_exit }, cx)
         }
         // Nothing is under way, so these events are late reports of earlier operations and instances.
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -78,11 +78,11 @@ pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }

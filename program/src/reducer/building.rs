@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::{Cx, OpId};
 
 use super::facts::{Facts, already, build_deadline_ms, internal};
-use crate::{BuildStep, Building, Cause, Effect, Event, ImageId, State, Then};
+use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -18,12 +18,12 @@ pub(super) fn reduce(
             already("building", cx);
             State::Building(held)
         }
-        Event::UserStopRequested => abandon(facts, &held, Then::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            abandon(facts, &held, Then::Start, cx)
+            abandon(facts, &held, AfterStop::Start, cx)
         }
-        Event::UserDeleteRequested => abandon(facts, &held, Then::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
             State::Building(held)
@@ -33,7 +33,7 @@ pub(super) fn reduce(
             ..
         } => {
             facts.something_runs();
-            abandon(facts, &held, Then::Start, cx)
+            abandon(facts, &held, AfterStop::Start, cx)
         }
         Event::HostStarted { .. } => {
             let deadline_ms =
@@ -54,7 +54,7 @@ pub(super) fn reduce(
         Event::DeadlinePassed { op } if op == held.op => {
             let after_ms = held.source.manifest.timeouts.build_ms;
             let cause = Arc::new(Cause::BuildTimedOut { after_ms });
-            abandon(facts, &held, Then::Fail { cause }, cx)
+            abandon(facts, &held, AfterStop::Fail { cause }, cx)
         }
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, &held, internal(message), cx)
@@ -62,11 +62,11 @@ pub(super) fn reduce(
         // Outcomes of other operations are stale. Exits are stale too: no instance of this start exists yet.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -89,6 +89,6 @@ fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<E
     facts.fail(cause, held.source.manifest.restart, cx)
 }
 
-fn abandon(facts: &Facts<'_>, held: &Building, then: Then, cx: &mut Cx<Effect>) -> State {
+fn abandon(facts: &Facts<'_>, held: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
     facts.abandon(held.op, None, then, cx)
 }

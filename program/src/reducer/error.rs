@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use hersh_machine::{Cx, OpId};
 
 use super::facts::Facts;
-use crate::{Effect, Event, Failed, State, Then};
+use crate::{AfterStop, Effect, Event, Failed, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -23,11 +23,11 @@ pub(super) fn reduce(
         Event::UserStopRequested => {
             forget_retry(&held, cx);
             facts.forget_attempts();
-            facts.stop(None, Then::Stop { last_exit: None }, cx)
+            facts.stop(None, AfterStop::Stop { last_exit: None }, cx)
         }
         Event::UserDeleteRequested => {
             forget_retry(&held, cx);
-            facts.stop(None, Then::Remove, cx)
+            facts.stop(None, AfterStop::Remove, cx)
         }
         Event::SourceReplaced { source } => {
             facts.replace(source);
@@ -51,11 +51,11 @@ pub(super) fn reduce(
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -71,13 +71,13 @@ fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     // Without an image, the start goes on with a build after the stop. The build finds the image if it still
     // exists.
     facts.forget_image();
-    facts.stop(None, Then::Start, cx)
+    facts.stop(None, AfterStop::Start, cx)
 }
 
 /// Begins a retry. Remains of an earlier start are stopped and removed first.
 fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     match facts.may_run() {
-        true => facts.stop(None, Then::Start, cx),
+        true => facts.stop(None, AfterStop::Start, cx),
         false => facts.start_or_build(cx),
     }
 }

@@ -9,9 +9,9 @@ use alloc::{
 use hersh_machine::{Cx, OpId};
 
 use crate::{
-    BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances, Manifest,
-    Program, ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep, Stopping,
-    Then, recovery,
+    AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
+    Manifest, Program, ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep,
+    Stopping, recovery,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -115,7 +115,7 @@ impl Facts<'_> {
     /// Goes on from the folders to the image, within the same deadline.
     pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
         let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
-        let op = cx.emit(Effect::BuildRuntime {
+        let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
             build: held.source.build.clone(),
             network: held.source.manifest.build.network,
@@ -138,7 +138,7 @@ impl Facts<'_> {
         self.0.running = Some(Arc::clone(manifest));
         self.0.running_build = Some(source.build.clone());
         let instance = self.next_instance();
-        let op = cx.emit(Effect::StartRuntime {
+        let op = cx.emit(Effect::StartInstance {
             program: self.0.id.clone(),
             instance,
             image: image.clone(),
@@ -168,19 +168,19 @@ impl Facts<'_> {
     pub(super) fn stop(
         &self,
         instance: Option<InstanceNumber>,
-        then: Then,
+        then: AfterStop,
         cx: &mut Cx<Effect>,
     ) -> State {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
-        let op = cx.emit(Effect::StopRuntime {
+        let op = cx.emit(Effect::StopInstances {
             program: self.0.id.clone(),
             instances: Instances::All,
             grace_ms,
         });
         State::Stopping(Stopping {
             op,
-            deadline_ms: self.stop_deadline_ms(StopStep::Containers, cx.now_ms()),
-            step: StopStep::Containers,
+            deadline_ms: self.stop_deadline_ms(StopStep::Instances, cx.now_ms()),
+            step: StopStep::Instances,
             instance,
             then,
         })
@@ -191,7 +191,7 @@ impl Facts<'_> {
         &self,
         op: OpId,
         instance: Option<InstanceNumber>,
-        then: Then,
+        then: AfterStop,
         cx: &mut Cx<Effect>,
     ) -> State {
         cx.emit(Effect::Cancel { op });
@@ -208,7 +208,7 @@ impl Facts<'_> {
             deadline_ms: self.stop_deadline_ms(StopStep::Files, cx.now_ms()),
             step: StopStep::Files,
             instance: None,
-            then: Then::Remove,
+            then: AfterStop::Remove,
         })
     }
 
@@ -291,7 +291,7 @@ impl Facts<'_> {
     pub(super) fn stop_timeout_ms(&self, step: StopStep) -> u64 {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         match step {
-            StopStep::Containers => grace_ms.saturating_add(STOP_SLACK_MS),
+            StopStep::Instances => grace_ms.saturating_add(STOP_SLACK_MS),
             StopStep::Files => REMOVE_TIMEOUT_MS,
         }
     }

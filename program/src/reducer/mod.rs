@@ -5,7 +5,7 @@
 //!
 //! Three rules hold in every file:
 //! - An outcome counts only when it belongs to the operation that the state holds; any other is stale.
-//! - A program leaves a state in which something may run only through `Stopping`. Its `StopRuntime` removes
+//! - A program leaves a state in which something may run only through `Stopping`. Its `StopInstances` removes
 //!   everything that carries the program's label.
 //! - A command is either accepted or answered with a [`Refusal`](crate::Refusal); it is never ignored.
 
@@ -49,11 +49,11 @@ impl Machine for Lifecycle {
             Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
-            | Event::RuntimeStarted { .. }
+            | Event::InstanceStarted { .. }
             | Event::StartFailed { .. }
-            | Event::RuntimeExited { .. }
+            | Event::InstanceEnded { .. }
             | Event::StopFinished { .. }
-            | Event::StatusFetched { .. }
+            | Event::InstanceObserved { .. }
             | Event::DeadlinePassed { .. }
             | Event::RetryDue { .. }
             | Event::Removed { .. }
@@ -65,10 +65,10 @@ impl Machine for Lifecycle {
         match event {
             Event::FoldersEnsured { op, .. }
             | Event::BuildFinished { op, .. }
-            | Event::RuntimeStarted { op, .. }
+            | Event::InstanceStarted { op, .. }
             | Event::StartFailed { op, .. }
             | Event::StopFinished { op, .. }
-            | Event::StatusFetched { op, .. }
+            | Event::InstanceObserved { op, .. }
             | Event::RetryDue { op }
             | Event::Removed { op, .. }
             | Event::HandlerPanicked { op, .. } => Some(*op),
@@ -78,7 +78,7 @@ impl Machine for Lifecycle {
             | Event::UserDeleteRequested
             | Event::SourceReplaced { .. }
             | Event::HostStarted { .. }
-            | Event::RuntimeExited { .. }
+            | Event::InstanceEnded { .. }
             | Event::DeadlinePassed { .. } => None,
         }
     }
@@ -87,10 +87,10 @@ impl Machine for Lifecycle {
         match effect {
             Effect::Cancel { op } => Some(*op),
             Effect::EnsureProgramFolders { .. }
-            | Effect::BuildRuntime { .. }
-            | Effect::StartRuntime { .. }
-            | Effect::StopRuntime { .. }
-            | Effect::FetchRuntimeStatus { .. }
+            | Effect::BuildImage { .. }
+            | Effect::StartInstance { .. }
+            | Effect::StopInstances { .. }
+            | Effect::ObserveInstance { .. }
             | Effect::ScheduleRetry { .. }
             | Effect::RemoveProgram { .. }
             | Effect::Refuse { .. } => None,

@@ -1,7 +1,7 @@
 //! Ready: one instance runs, and the program waits for its end.
 //!
 //! During a restart of the host nobody saw whether the instance ended. So `HostStarted` asks the runtime with
-//! `FetchRuntimeStatus`. If the answer says that the container is gone, ended or replaced, the instance has
+//! `ObserveInstance`. If the answer says that the container is gone, ended or replaced, the instance has
 //! ended. Without an answer the program stays Ready and asks again after [`CHECK_TIMEOUT_MS`].
 
 use alloc::{sync::Arc, vec::Vec};
@@ -10,8 +10,8 @@ use hersh_machine::Cx;
 
 use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already};
 use crate::{
-    Cause, Check, Effect, Event, Exit, ExitReason, Observed, Ready, RestartPolicy, State, Then,
-    recovery,
+    AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Ready, RestartPolicy,
+    State, recovery,
 };
 
 pub(super) fn reduce(
@@ -25,12 +25,12 @@ pub(super) fn reduce(
             already("ready", cx);
             State::Ready(held)
         }
-        Event::UserStopRequested => leave(facts, &held, Then::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => leave(facts, &held, AfterStop::Stop { last_exit: None }, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            leave(facts, &held, Then::Start, cx)
+            leave(facts, &held, AfterStop::Start, cx)
         }
-        Event::UserDeleteRequested => leave(facts, &held, Then::Remove, cx),
+        Event::UserDeleteRequested => leave(facts, &held, AfterStop::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
             State::Ready(held)
@@ -39,16 +39,18 @@ pub(super) fn reduce(
         Event::HostStarted {
             left_behind: Some(_),
             ..
-        } => leave(facts, &held, Then::Start, cx),
+        } => leave(facts, &held, AfterStop::Start, cx),
         Event::HostStarted { .. } => ask(facts, held, cx),
-        Event::RuntimeExited {
+        Event::InstanceEnded {
             instance,
             container,
             exit,
         } if instance == held.instance && container == held.container => {
             ended(facts, &held, exit, cx)
         }
-        Event::StatusFetched { op, result } if held.check.is_some_and(|check| check.op == op) => {
+        Event::InstanceObserved { op, result }
+            if held.check.is_some_and(|check| check.op == op) =>
+        {
             match result {
                 Ok(observed) => compare(facts, held, observed, cx),
                 // The question stays open until its deadline; then it is asked again.
@@ -62,11 +64,11 @@ pub(super) fn reduce(
         // panicked is asked again at its deadline.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -77,7 +79,7 @@ pub(super) fn reduce(
 /// Asks the runtime for the instance's status. A new question replaces an earlier one.
 fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
     forget_check(&held, cx);
-    let op = cx.emit(Effect::FetchRuntimeStatus {
+    let op = cx.emit(Effect::ObserveInstance {
         program: facts.program(),
         instance: held.instance,
     });
@@ -90,18 +92,23 @@ fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
     })
 }
 
-fn compare(facts: &mut Facts<'_>, held: Ready, observed: Observed, cx: &mut Cx<Effect>) -> State {
+fn compare(
+    facts: &mut Facts<'_>,
+    held: Ready,
+    observed: InstanceStatus,
+    cx: &mut Cx<Effect>,
+) -> State {
     let held = Ready {
         check: None,
         ..held
     };
     match observed {
-        Observed::Running(container) if container == held.container => State::Ready(held),
-        Observed::Exited(container, exit) if container == held.container => {
+        InstanceStatus::Running(container) if container == held.container => State::Ready(held),
+        InstanceStatus::Exited(container, exit) if container == held.container => {
             ended(facts, &held, exit, cx)
         }
         // This start did not verify the other container, so it does not count as the program's own.
-        Observed::Absent | Observed::Running(_) | Observed::Exited(..) => {
+        InstanceStatus::Absent | InstanceStatus::Running(_) | InstanceStatus::Exited(..) => {
             let exit = Exit {
                 reason: ExitReason::Vanished,
                 logs: Vec::new(),
@@ -116,25 +123,27 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
-    let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
+    let engine_stopped = matches!(exit.reason, ExitReason::StoppedFromOutside { .. });
     let settled = ran_ms >= recovery::SETTLED_RUN_MS;
     let then = match facts.policy() {
-        RestartPolicy::Always if clean && settled => Then::Start,
+        RestartPolicy::Always if clean && settled => AfterStop::Start,
         // A program that was up when the engine went down is started again.
         RestartPolicy::OnFailure | RestartPolicy::Always if engine_stopped && settled => {
-            Then::Start
+            AfterStop::Start
         }
-        RestartPolicy::Never | RestartPolicy::OnFailure if clean => Then::Stop {
+        RestartPolicy::Never | RestartPolicy::OnFailure if clean => AfterStop::Stop {
             last_exit: Some(Arc::new(exit)),
         },
-        RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always => Then::Fail {
-            cause: Arc::new(Cause::from(&exit)),
-        },
+        RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always => {
+            AfterStop::Fail {
+                cause: Arc::new(Cause::from(&exit)),
+            }
+        }
     };
     leave(facts, held, then, cx)
 }
 
-fn leave(facts: &Facts<'_>, held: &Ready, then: Then, cx: &mut Cx<Effect>) -> State {
+fn leave(facts: &Facts<'_>, held: &Ready, then: AfterStop, cx: &mut Cx<Effect>) -> State {
     forget_check(held, cx);
     facts.stop(Some(held.instance), then, cx)
 }

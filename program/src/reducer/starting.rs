@@ -1,8 +1,8 @@
 //! Starting: one instance is being brought up.
 //!
-//! An exit of that instance may be reported before `RuntimeStarted`. The state keeps the exit. When
-//! `RuntimeStarted` comes all the same, the exit counts: the instance has ended already. Unnumbered instances
-//! are told apart by the runtime's id for them. An end before the instance is ready is seen by `StartRuntime`
+//! An exit of that instance may be reported before `InstanceStarted`. The state keeps the exit. When
+//! `InstanceStarted` comes all the same, the exit counts: the instance has ended already. Unnumbered instances
+//! are told apart by the runtime's id for them. An end before the instance is ready is seen by `StartInstance`
 //! itself.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -11,8 +11,8 @@ use hersh_machine::Cx;
 
 use super::facts::{Facts, already, internal};
 use crate::{
-    Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy, Starting, State,
-    Then,
+    AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy, Starting,
+    State,
 };
 
 pub(super) fn reduce(
@@ -26,12 +26,12 @@ pub(super) fn reduce(
             already("starting", cx);
             State::Starting(held)
         }
-        Event::UserStopRequested => abandon(facts, &held, Then::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            abandon(facts, &held, Then::Start, cx)
+            abandon(facts, &held, AfterStop::Start, cx)
         }
-        Event::UserDeleteRequested => abandon(facts, &held, Then::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
             State::Starting(held)
@@ -39,12 +39,12 @@ pub(super) fn reduce(
         Event::HostStarted {
             left_behind: Some(_),
             ..
-        } => abandon(facts, &held, Then::Start, cx),
+        } => abandon(facts, &held, AfterStop::Start, cx),
         Event::HostStarted { .. } => {
             held.deadline_ms = facts.start_deadline_ms(cx.now_ms()).max(held.deadline_ms);
             State::Starting(held)
         }
-        Event::RuntimeStarted { op, started } if op == held.op => {
+        Event::InstanceStarted { op, started } if op == held.op => {
             came_up(facts, held, started.container, cx)
         }
         Event::StartFailed { op, cause } if op == held.op => {
@@ -53,7 +53,7 @@ pub(super) fn reduce(
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, &held, internal(message), cx)
         }
-        Event::RuntimeExited {
+        Event::InstanceEnded {
             instance,
             container,
             exit,
@@ -67,16 +67,16 @@ pub(super) fn reduce(
                 last_probe: String::from("the start did not report back"),
                 logs: Vec::new(),
             });
-            abandon(facts, &held, Then::Fail { cause }, cx)
+            abandon(facts, &held, AfterStop::Fail { cause }, cx)
         }
         // Outcomes of other operations, and exits of other instances, are stale.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -101,7 +101,7 @@ fn did_not_come_up(
                 logs,
             };
             let last_exit = Some(Arc::new(exit));
-            facts.stop(Some(held.instance), Then::Stop { last_exit }, cx)
+            facts.stop(Some(held.instance), AfterStop::Stop { last_exit }, cx)
         }
         (cause, RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always) => {
             fail(facts, held, Arc::new(cause), cx)
@@ -137,9 +137,9 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
 
 /// Stops the instance before the program goes to Error, so that a failed start leaves nothing behind.
 fn fail(facts: &Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-    facts.stop(Some(held.instance), Then::Fail { cause }, cx)
+    facts.stop(Some(held.instance), AfterStop::Fail { cause }, cx)
 }
 
-fn abandon(facts: &Facts<'_>, held: &Starting, then: Then, cx: &mut Cx<Effect>) -> State {
+fn abandon(facts: &Facts<'_>, held: &Starting, then: AfterStop, cx: &mut Cx<Effect>) -> State {
     facts.abandon(held.op, Some(held.instance), then, cx)
 }

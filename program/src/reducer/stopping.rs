@@ -6,7 +6,9 @@ use alloc::{format, sync::Arc};
 use hersh_machine::{Cx, OpId};
 
 use super::facts::{Facts, already, internal, refuse};
-use crate::{Cause, Effect, Event, Lasting, Refusal, State, StopStep, Stopped, Stopping, Then};
+use crate::{
+    AfterStop, Cause, Effect, Event, Refusal, RoundedSpan, State, StopStep, Stopped, Stopping,
+};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -16,30 +18,32 @@ pub(super) fn reduce(
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
-            if wish(&mut held, Then::Start, cx) {
+            if wish(&mut held, AfterStop::Start, cx) {
                 facts.forget_attempts();
             }
             State::Stopping(held)
         }
         Event::UserStopRequested => {
-            wish(&mut held, Then::Stop { last_exit: None }, cx);
+            wish(&mut held, AfterStop::Stop { last_exit: None }, cx);
             State::Stopping(held)
         }
         Event::UserDeleteRequested => {
-            wish(&mut held, Then::Remove, cx);
+            wish(&mut held, AfterStop::Remove, cx);
             State::Stopping(held)
         }
         Event::SourceReplaced { source } => {
             match held.then {
-                Then::Remove => refuse(Refusal::BeingRemoved, cx),
-                Then::Stop { .. } | Then::Start | Then::Fail { .. } => facts.replace(source),
+                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
+                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
+                    facts.replace(source)
+                }
             }
             State::Stopping(held)
         }
         Event::HostStarted { left_behind, .. } => {
             host_started(facts, held, left_behind.is_some(), cx)
         }
-        Event::StopFinished { op, result } if is(&held, op, StopStep::Containers) => match result {
+        Event::StopFinished { op, result } if is(&held, op, StopStep::Instances) => match result {
             Ok(()) => next(facts, held.then, cx),
             Err(cause) => not_stopped(facts, held.then, Arc::new(cause), cx),
         },
@@ -58,11 +62,11 @@ pub(super) fn reduce(
         // Outcomes of other operations are stale. Exits are expected in this state.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::RuntimeStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
-        | Event::RuntimeExited { .. }
+        | Event::InstanceEnded { .. }
         | Event::StopFinished { .. }
-        | Event::StatusFetched { .. }
+        | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
@@ -93,17 +97,17 @@ fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
 
 /// Replaces the step after the stop. The last command wins, but removal beats all others. Returns false,
 /// after a refusal, when nothing changes.
-fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
+fn wish(held: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
     match (&held.then, &wanted) {
-        (Then::Remove, Then::Remove) => already("being removed", cx),
-        (Then::Remove, Then::Stop { .. } | Then::Start | Then::Fail { .. }) => {
+        (AfterStop::Remove, AfterStop::Remove) => already("being removed", cx),
+        (AfterStop::Remove, AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. }) => {
             refuse(Refusal::BeingRemoved, cx);
         }
-        (Then::Stop { .. }, Then::Stop { .. }) => already("stopping", cx),
-        (Then::Start, Then::Start) => already("stopping to start again", cx),
+        (AfterStop::Stop { .. }, AfterStop::Stop { .. }) => already("stopping", cx),
+        (AfterStop::Start, AfterStop::Start) => already("stopping to start again", cx),
         (
-            Then::Stop { .. } | Then::Start | Then::Fail { .. },
-            Then::Stop { .. } | Then::Start | Then::Fail { .. } | Then::Remove,
+            AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. },
+            AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } | AfterStop::Remove,
         ) => {
             held.then = wanted;
             return true;
@@ -113,32 +117,37 @@ fn wish(held: &mut Stopping, wanted: Then, cx: &mut Cx<Effect>) -> bool {
 }
 
 /// Goes on to the next state, now that nothing runs any more.
-fn next(facts: &mut Facts<'_>, then: Then, cx: &mut Cx<Effect>) -> State {
+fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut Cx<Effect>) -> State {
     let policy = facts.policy();
     facts.nothing_runs();
     match then {
-        Then::Stop { last_exit } => State::Stopped(Stopped { last_exit }),
-        Then::Start => facts.start_or_build(cx),
-        Then::Fail { cause } => facts.fail(cause, policy, cx),
-        Then::Remove => facts.remove(cx),
+        AfterStop::Stop { last_exit } => State::Stopped(Stopped { last_exit }),
+        AfterStop::Start => facts.start_or_build(cx),
+        AfterStop::Fail { cause } => facts.fail(cause, policy, cx),
+        AfterStop::Remove => facts.remove(cx),
     }
 }
 
 /// Handles a failed stop: something may still run. A program that was to run, or that failed, is tried again
 /// by its policy, and that retry stops it first. A program that was to stop or to be removed waits for a
 /// person, because a retry would start it.
-fn not_stopped(facts: &mut Facts<'_>, then: Then, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn not_stopped(
+    facts: &mut Facts<'_>,
+    then: AfterStop,
+    cause: Arc<Cause>,
+    cx: &mut Cx<Effect>,
+) -> State {
     match then {
-        Then::Start => facts.fail(cause, facts.policy(), cx),
-        Then::Fail { cause: first } => facts.fail_running(first, cause, cx),
-        Then::Stop { .. } | Then::Remove => facts.stay_failed(cause),
+        AfterStop::Start => facts.fail(cause, facts.policy(), cx),
+        AfterStop::Fail { cause: first } => facts.fail_running(first, cause, cx),
+        AfterStop::Stop { .. } | AfterStop::Remove => facts.stay_failed(cause),
     }
 }
 
 fn late(facts: &Facts<'_>, step: StopStep) -> Cause {
-    let after = Lasting(facts.stop_timeout_ms(step));
+    let after = RoundedSpan(facts.stop_timeout_ms(step));
     match step {
-        StopStep::Containers => Cause::StopFailed {
+        StopStep::Instances => Cause::StopFailed {
             message: format!("containers were not removed within {after}"),
         },
         StopStep::Files => Cause::RemoveFailed {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hersh_machine::{Cx, Machine};
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
-    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Source, Started,
+    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Source, StartResult,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -73,7 +73,7 @@ pub(crate) fn left_behind() -> Event {
 
 /// The end of the newest instance of a program.
 pub(crate) fn end_of(program: &Program, container: ContainerId, exit: Exit) -> Event {
-    Event::RuntimeExited {
+    Event::InstanceEnded {
         instance: InstanceNumber(program.instances.unwrap_or_default()),
         container,
         exit,
@@ -160,10 +160,10 @@ impl Walk {
 
     pub(crate) fn started(self, digit: char) -> Self {
         let op = self.op();
-        let started = Started {
+        let started = StartResult {
             container: container(digit),
         };
-        self.event(Event::RuntimeStarted { op, started })
+        self.event(Event::InstanceStarted { op, started })
     }
 
     pub(crate) fn stop_finished(self) -> Self {
@@ -204,10 +204,10 @@ impl Walk {
 pub(crate) fn name(effect: &Effect) -> &'static str {
     match effect {
         Effect::EnsureProgramFolders { .. } => "folders",
-        Effect::BuildRuntime { .. } => "build",
-        Effect::StartRuntime { .. } => "start",
-        Effect::StopRuntime { .. } => "stop",
-        Effect::FetchRuntimeStatus { .. } => "status",
+        Effect::BuildImage { .. } => "build",
+        Effect::StartInstance { .. } => "start",
+        Effect::StopInstances { .. } => "stop",
+        Effect::ObserveInstance { .. } => "status",
         Effect::ScheduleRetry { .. } => "retry",
         Effect::Cancel { .. } => "cancel",
         Effect::RemoveProgram { .. } => "remove",

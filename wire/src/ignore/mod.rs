@@ -50,12 +50,12 @@ struct Rule {
 /// The result for one path: which lines matched it, and whether it is left out. The result for a folder is
 /// needed to look at the paths in it.
 #[derive(Clone, Debug, Default)]
-pub struct Looked {
+pub struct IgnoreMatch {
     matched: Vec<bool>,
     is_ignored: bool,
 }
 
-impl Looked {
+impl IgnoreMatch {
     /// Returns whether the path is left out.
     #[must_use]
     pub fn is_ignored(&self) -> bool {
@@ -89,8 +89,8 @@ impl Ignore {
 
     /// Returns the result for the folder itself, with which the paths in it are looked at.
     #[must_use]
-    pub fn root(&self) -> Looked {
-        Looked {
+    pub fn root(&self) -> IgnoreMatch {
+        IgnoreMatch {
             matched: vec![false; self.rules.len()],
             is_ignored: false,
         }
@@ -99,7 +99,7 @@ impl Ignore {
     /// Looks at `path`, which is relative to the folder, has `/` between its names, and lies in the folder
     /// whose result is `above`.
     #[must_use]
-    pub fn look(&self, above: &Looked, path: &str) -> Looked {
+    pub fn look(&self, above: &IgnoreMatch, path: &str) -> IgnoreMatch {
         let mut is_ignored = false;
         let mut matched = vec![false; self.rules.len()];
         for (at, rule) in self.rules.iter().enumerate() {
@@ -111,7 +111,7 @@ impl Ignore {
                 is_ignored = !rule.is_exception;
             }
         }
-        Looked {
+        IgnoreMatch {
             matched,
             is_ignored,
         }

@@ -18,7 +18,8 @@ use std::{
 };
 
 use hersh_wire::{
-    Ignore, Looked, SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
+    Ignore, IgnoreMatch, SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, SOURCE_ENTRIES_MAX,
+    SOURCE_PATH_BYTES_MAX,
 };
 
 pub(crate) use self::{pack::write, sink::Sink};
@@ -205,7 +206,11 @@ impl Walk<'_> {
     }
 
     /// Adds one entry, or leaves it out. Returns the folder to walk next, if the entry is one.
-    fn look(&mut self, path: String, above: &Looked) -> Result<Option<(String, Looked)>, Failure> {
+    fn look(
+        &mut self,
+        path: String,
+        above: &IgnoreMatch,
+    ) -> Result<Option<(String, IgnoreMatch)>, Failure> {
         let place = self.folder.join(&path);
         let looked = self.ignore.look(above, &path);
         let metadata = match fs::symlink_metadata(&place) {

@@ -82,7 +82,7 @@ fn append(archive: &mut Archive, path: &str, seen: &Metadata, place: &Path) -> i
         }
         header.set_mtime(u64::try_from(now.mtime()).unwrap_or(0));
         header.set_size(now.len());
-        let exact = Exact {
+        let exact = ExactReader {
             left: now.len(),
             file,
         };
@@ -91,12 +91,12 @@ fn append(archive: &mut Archive, path: &str, seen: &Metadata, place: &Path) -> i
 }
 
 /// Reads exactly as many bytes of a file as its header says.
-struct Exact {
+struct ExactReader {
     left: u64,
     file: File,
 }
 
-impl Read for Exact {
+impl Read for ExactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = usize::try_from(self.left).unwrap_or(usize::MAX);
         let room = room.min(buffer.len());

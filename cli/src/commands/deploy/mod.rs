@@ -12,7 +12,7 @@ mod upload;
 use hersh_wire::{ProgramCreated, ProgramView};
 use reqwest::Method;
 
-use super::{programs, sight::Sight};
+use super::{host_view::HostView, programs};
 use crate::{
     args::{DeployOptions, Output},
     client::Client,
@@ -37,7 +37,7 @@ pub(crate) async fn deploy(
     let view: ProgramView = client.get(&["programs", &name]).await?;
     let begun = match step(&view, &created, options.restart) {
         Step::Nothing => {
-            if let Sight::Lost(why) = Sight::of(client).await {
+            if let HostView::Lost(why) = HostView::of(client).await {
                 return Err(Failure::Unavailable(format!(
                     "{name} is unchanged, so nothing was restarted; whether it runs is not known: {why}"
                 )));

@@ -22,14 +22,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::HookError;
 use crate::inbox::Intake;
-use crate::journal::Taken;
+use crate::journal::RunCapture;
 use crate::shared::{Level, LogKind, Shared};
 use crate::store::Store;
 
 pub use blocking::blocking;
 use cache::Cache;
 pub(crate) use registry::{Sources, Watch};
-pub(crate) use run::Origin;
+pub(crate) use run::ContextParts;
 pub use watched::Watched;
 
 /// Everything that a managed function reads and changes. Each run gets it by `&mut` and can keep no
@@ -40,7 +40,7 @@ pub struct Context {
     pub(crate) store: Store,
     pub(crate) watches: FxHashMap<Arc<str>, Watch>,
     /// What the journal will say about the run in progress; `None` without a journal.
-    pub(crate) taken: Option<Taken>,
+    pub(crate) taken: Option<RunCapture>,
     env: Arc<BTreeMap<String, String>>,
     sources: Sources,
     call_timeout: Duration,

@@ -12,12 +12,12 @@ use super::{Context, Sources, Triggered};
 use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::engine::RunKind;
 use crate::inbox::{Intake, Message};
-use crate::journal::{RecordedOutcome, RecordedRun, SavedVariable, Taken};
+use crate::journal::{RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
 use crate::shared::{Item, Shared, Signal, SignalKind};
 use crate::store::Store;
 
 /// The parts that a context is made from.
-pub(crate) struct Origin {
+pub(crate) struct ContextParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) env: Arc<BTreeMap<String, String>>,
@@ -32,13 +32,13 @@ pub(crate) struct Origin {
 
 impl Context {
     /// Returns a context for a watcher that has not run.
-    pub(crate) fn new(origin: Origin) -> Self {
+    pub(crate) fn new(origin: ContextParts) -> Self {
         let now = origin.shared.clock.wall();
         Self {
             shared: origin.shared,
             store: origin.store,
             watches: FxHashMap::default(),
-            taken: origin.records.then(Taken::default),
+            taken: origin.records.then(RunCapture::default),
             env: origin.env,
             sources: origin.sources,
             call_timeout: origin.call_timeout,

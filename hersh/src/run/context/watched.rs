@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::inbox::Current;
+use crate::inbox::CurrentValue;
 
 /// The value of a watched variable as this run sees it. Dereferences to the last good value.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Watched<T> {
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Returns the variable's value, if it is of type `T`.
-    pub(crate) fn read(current: &Current) -> Option<Self> {
+    pub(crate) fn read(current: &CurrentValue) -> Option<Self> {
         Some(Self {
             value: current.value.clone().downcast().ok()?,
             error: current.error.clone(),

@@ -50,7 +50,7 @@ fn number(value: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{head::read, policy::Nothing};
+    use crate::{head::read, policy::NoHeaders};
 
     #[test]
     fn a_framing_that_can_be_read_in_two_ways_is_refused() {
@@ -80,7 +80,7 @@ mod tests {
         ] {
             let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
             assert_eq!(
-                read(head.as_bytes(), false, &Nothing).unwrap_err(),
+                read(head.as_bytes(), false, &NoHeaders).unwrap_err(),
                 error,
                 "{headers:?}"
             );

@@ -42,7 +42,7 @@ struct Shared {
 
 /// Notes that something wants to be polled again.
 #[derive(Default)]
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
 /// A request under way.
 struct Exchange<F> {
@@ -64,7 +64,7 @@ pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Readin
         step: step.max(1),
         shared: Rc::clone(&shared),
     };
-    let woken = Arc::new(Woken::default());
+    let woken = Arc::new(WakeFlag::default());
     let waker = Waker::from(Arc::clone(&woken));
     let cx = &mut Context::from_waker(&waker);
     let Poll::Ready(Ok((mut sender, connection))) = pin!(http1::handshake(wire)).poll(cx) else {
@@ -98,7 +98,7 @@ pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Readin
 
 impl<F: Future<Output = hyper::Result<Response<Incoming>>>> Exchange<F> {
     /// Polls until nothing more happens.
-    fn settle(&mut self, shared: &Shared, woken: &Woken, cx: &mut Context<'_>) {
+    fn settle(&mut self, shared: &Shared, woken: &WakeFlag, cx: &mut Context<'_>) {
         loop {
             let is_new = self.step(cx);
             let is_woken = woken.0.swap(false, Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl<F: Future<Output = hyper::Result<Response<Incoming>>>> Exchange<F> {
     }
 }
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }

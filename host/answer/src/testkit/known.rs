@@ -7,13 +7,13 @@ const EXTENSIONS_BYTES_MAX: usize = 16 * 1024;
 
 /// A reason why this reader takes what hyper refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownDifference {
     /// Hyper bounds the extensions of all chunks of a body together. This reader bounds each line and keeps
     /// no extension, so a long stream may sign each of its chunks.
     Extensions,
 }
 
-impl Known {
+impl KnownDifference {
     /// All known reasons.
     pub const ALL: [Self; 1] = [Self::Extensions];
 

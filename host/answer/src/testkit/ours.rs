@@ -49,9 +49,9 @@ pub enum End {
 }
 
 /// A policy by which all headers pass but the length, which is read on the way.
-struct Everything;
+struct AllHeaders;
 
-impl Policy for Everything {
+impl Policy for AllHeaders {
     fn passing(&self, name: &str) -> Option<VisibleHeader> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         (name != header::CONTENT_LENGTH).then_some(VisibleHeader::AsItIs(name))
@@ -84,7 +84,7 @@ impl HeardHead {
 /// Returns what this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let mut reading = Reading::default();
-    let mut hearing = HeadReader::new(is_head, HEAD_BYTES_MAX, &Everything);
+    let mut hearing = HeadReader::new(is_head, HEAD_BYTES_MAX, &AllHeaders);
     let (mut came, mut head): (_, Option<Head>) = (BytesMut::new(), None);
     let mut pieces = answer.chunks(step.max(1));
     while let Some(piece) = pieces.next() {
@@ -125,7 +125,7 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
 /// the bytes are wrong, and `Some(None)` if not enough came.
 #[expect(clippy::option_option, reason = "nothing, nothing yet, and something")]
 fn hear(
-    hearing: &mut HeadReader<'_, Everything>,
+    hearing: &mut HeadReader<'_, AllHeaders>,
     came: &mut BytesMut,
     bytes: usize,
 ) -> Option<Option<FinalHead>> {

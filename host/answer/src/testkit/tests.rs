@@ -196,7 +196,10 @@ fn neither_takes_what_is_wrong() {
 #[test]
 fn what_only_this_reader_takes_has_its_reason() {
     let signed = format!("2;{}\r\nok\r\n", "x".repeat(4_000)).repeat(5);
-    for (known, answer) in [(Known::Extensions, chunked(&format!("{signed}0\r\n\r\n")))] {
+    for (known, answer) in [(
+        KnownDifference::Extensions,
+        chunked(&format!("{signed}0\r\n\r\n")),
+    )] {
         for step in steps(&answer) {
             let found = compare(answer.as_bytes(), step, false);
             assert_eq!(found.unwrap(), Some(known), "{answer:?}");

@@ -10,15 +10,15 @@ use bollard::models::ImageInspect;
 use hersh_storage::{output::BuildLog, read_inside};
 
 use super::{
+    disk_space,
     fetch::{self, failed, find, refused},
-    room,
-    trees::{self, Trees},
+    trees::{self, TreeImages},
 };
 use crate::{
     Inner,
     dockerfile::{
-        Asked, Base, DOCKERFILE_BYTES_MAX, Dockerfile, REFUSALS_MAX, Refusals, ToBuild,
-        is_mounted_over,
+        Base, BuildInput, DOCKERFILE_BYTES_MAX, Dockerfile, EngineDockerfile, REFUSALS_MAX,
+        Refusals, is_mounted_over,
     },
 };
 use hersh_sandbox::{BuildError, BuildRequest};
@@ -29,9 +29,9 @@ use crate::names::{CACHE_LABEL, HOST_LABEL, INSTANCE_LABEL, LAYER_LABEL, PROGRAM
 pub(super) async fn prepare(
     inner: &Inner,
     request: &BuildRequest,
-    trees: &Trees,
+    trees: &TreeImages,
     log: &mut BuildLog,
-) -> Result<ToBuild, BuildError> {
+) -> Result<EngineDockerfile, BuildError> {
     let file = match read(request).await? {
         Ok(file) => file,
         Err(refusals) => {
@@ -44,7 +44,7 @@ pub(super) async fn prepare(
         write(log, request, &note.to_string())?;
     }
     let mut refusals = trees::refusals(request, &file).await;
-    refusals.extend(room::refusals(request, &file).await);
+    refusals.extend(disk_space::refusals(request, &file).await);
     let mut bases = BTreeMap::new();
     for (line, name) in file.images() {
         // Nothing is fetched for a build that is refused anyway.
@@ -75,7 +75,7 @@ pub(super) async fn prepare(
     } else {
         "none"
     };
-    let cache = format!("{}.{}.{network}", request.program, request.making);
+    let cache = format!("{}.{}.{network}", request.program, request.incarnation);
     let labels = [
         (LAYER_LABEL, inner.config.host_id.as_str()),
         (CACHE_LABEL, &cache),
@@ -98,10 +98,10 @@ async fn read(request: &BuildRequest) -> Result<Result<Dockerfile, Refusals>, Bu
         .await
         .map_err(|error| files(&error))?
         .map_err(|error| files(&error))?;
-    let asked = Asked {
+    let asked = BuildInput {
         target: recipe.target.clone(),
         args: recipe.args.clone(),
-        ..Asked::default()
+        ..BuildInput::default()
     };
     Ok(Dockerfile::read_for(&bytes, asked))
 }

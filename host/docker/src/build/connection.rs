@@ -1,7 +1,7 @@
 //! The connection of one build. Its end shows that the build has ended.
 //!
 //! ```text
-//! client ─ pair of sockets ─ copied ─► engine        given up: closed for writing, read on ─► held let go
+//! client ─ pair of sockets ─ copied ─► engine        given up: closed for writing, read on ─► permit let go
 //! ```
 //!
 //! The engine's builder checks only between two instructions whether its client still waits, and the engine
@@ -23,24 +23,24 @@ use tokio::{
     net::UnixStream,
 };
 
-use hersh_sandbox::Hold;
+use hersh_sandbox::BuildPermit;
 
 /// How long an abandoned build may hold its owner's turn. An engine that does not end a build within this
 /// time has come to a stop as a whole.
 const GIVEN_UP: Duration = Duration::from_secs(10 * 60);
 
-/// Makes a client that opens a connection of its own for every request, and drops `held` when the
+/// Makes a client that opens a connection of its own for every request, and drops `permit` when the
 /// connection ends.
 pub(super) fn client(
     known: &Docker,
     socket: PathBuf,
-    held: Hold,
+    permit: BuildPermit,
     limit: Duration,
 ) -> Result<Docker, Error> {
     let transport = move |request| {
-        let (socket, held) = (socket.clone(), held.clone());
+        let (socket, permit) = (socket.clone(), permit.clone());
         async move {
-            let near = connect(socket, held).await?;
+            let near = connect(socket, permit).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await?;
             // This task ends with the request, or when nobody waits for the answer any more.
             tokio::spawn(connection);
@@ -67,12 +67,12 @@ fn plain(mut request: BollardRequest) -> BollardRequest {
 }
 
 /// Connects to the engine and returns the near end of the connection.
-async fn connect(socket: PathBuf, held: Hold) -> io::Result<UnixStream> {
+async fn connect(socket: PathBuf, permit: BuildPermit) -> io::Result<UnixStream> {
     let engine = UnixStream::connect(socket).await?;
     let (near, far) = UnixStream::pair()?;
     tokio::spawn(async move {
         carry(far, engine).await;
-        drop(held);
+        drop(permit);
     });
     Ok(near)
 }
@@ -111,7 +111,7 @@ mod tests {
         let socket = folder.path().join("engine");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let place = Arc::new(());
-        let near = connect(socket, Hold::new(Arc::clone(&place)))
+        let near = connect(socket, BuildPermit::new(Arc::clone(&place)))
             .await
             .unwrap();
         let (mut engine, _) = listener.accept().await.unwrap();

@@ -6,12 +6,12 @@
 use hersh_program::{ImageId, ProgramId};
 
 use super::{
-    places::{Obstacle, asked, find, in_the_way},
-    still::Still,
+    mount_points::{Obstacle, asked, find, in_the_way},
     user_entry::within,
     user_files::EntryError,
+    view_container::ViewContainer,
 };
-use crate::{Inner, dockerfile::ToBuild};
+use crate::{Inner, dockerfile::EngineDockerfile};
 use hersh_sandbox::{BuildError, BuildRequest};
 
 /// Refuses an image that was just built and has an obstacle, and names the line that made it. `layers` are
@@ -23,7 +23,7 @@ pub(super) async fn refuse(
     inner: &Inner,
     request: &BuildRequest,
     image: &ImageId,
-    dockerfile: &ToBuild,
+    dockerfile: &EngineDockerfile,
     layers: &[Option<String>],
 ) -> Result<(), BuildError> {
     let found = find(inner, &request.program, image.as_str()).await;
@@ -54,7 +54,7 @@ pub(super) async fn refuse(
 struct Steps<'a> {
     inner: &'a Inner,
     program: &'a ProgramId,
-    dockerfile: &'a ToBuild,
+    dockerfile: &'a EngineDockerfile,
     layers: &'a [Option<String>],
 }
 
@@ -87,10 +87,10 @@ impl Steps<'_> {
         let Some(image) = self.layers.get(step).and_then(Option::as_ref) else {
             return Ok(false);
         };
-        let still = Still::of(self.inner, self.program, image).await?;
-        let look = still.look();
+        let view = ViewContainer::of(self.inner, self.program, image).await?;
+        let look = view.look();
         let seen = within(look.seen(&obstacle.place)).await;
-        still.remove().await?;
+        view.remove().await?;
         Ok(in_the_way(&obstacle.place, seen?).is_some())
     }
 }

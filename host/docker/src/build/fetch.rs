@@ -6,7 +6,7 @@ use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use hersh_storage::StorageError;
 
-use super::{REQUEST_TIMEOUT, fetched::FetchedImages, images::ago_ms};
+use super::{REQUEST_TIMEOUT, fetched_images::FetchedImages, images::ago_ms};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 

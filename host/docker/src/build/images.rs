@@ -22,7 +22,7 @@ use crate::{
     engine::Fault,
     names::{LAYER_LABEL, image_tag, repository},
 };
-use hersh_sandbox::{Collected, InUse, Retention, StopError, Unavailable};
+use hersh_sandbox::{CollectionCounts, Retention, StopError, Unavailable, UsedImages};
 
 /// The most rounds of removing layers: more than the steps that an engine takes of one build, each of which
 /// is a layer on that of the step before.
@@ -33,13 +33,13 @@ impl Inner {
     /// [`Builder::collect`](hersh_sandbox::Builder::collect).
     pub(crate) async fn collect(
         &self,
-        in_use: &(dyn Fn() -> InUse + Send + Sync),
+        in_use: &(dyn Fn() -> UsedImages + Send + Sync),
         kept: Retention,
-    ) -> Result<Collected, Unavailable> {
+    ) -> Result<CollectionCounts, Unavailable> {
         // A build relies on layers that have no name, and a removal could take them from it. So no build
         // begins while this lock is held, and if a build is under way, nothing is collected now.
         let Ok(_alone) = self.building.try_write() else {
-            return Ok(Collected::default());
+            return Ok(CollectionCounts::default());
         };
         network::remove_all(self).await?;
         steps::remove_left(self).await?;
@@ -52,7 +52,7 @@ impl Inner {
         let is_used = |image: &ImageSummary| {
             ImageId::parse(&image.id).is_ok_and(|id| in_use.images.contains(&id))
         };
-        let mut collected = Collected::default();
+        let mut collected = CollectionCounts::default();
         for image in named.iter().filter(|image| !is_used(image)) {
             let ours = image.repo_tags.iter().filter_map(|tag| {
                 let (program, build) = tag.strip_prefix(&prefix)?.split_once(':')?;

@@ -5,35 +5,35 @@ mod accounts;
 mod base;
 mod connection;
 mod culprit;
+mod disk_space;
 mod fetch;
-pub(crate) mod fetched;
+pub(crate) mod fetched_images;
 mod images;
+pub(crate) mod mount_points;
 mod narrator;
 mod network;
-pub(crate) mod places;
-mod room;
 pub(crate) mod steps;
-mod still;
 mod trees;
 pub(crate) mod user_entry;
 mod user_files;
+mod view_container;
 
 use std::{sync::Arc, time::Duration};
 
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt;
 use hersh_program::ImageId;
-use hersh_storage::{BUILD_DOCKERFILE, Purpose, SourceTree, output::BuildLog, tar_stream};
+use hersh_storage::{BUILD_DOCKERFILE, SourceTree, TreePurpose, output::BuildLog, tar_stream};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     narrator::{Bounds, Narrator},
     steps::StepWatch,
-    trees::Trees,
+    trees::TreeImages,
 };
 use crate::{
-    Inner, dockerfile::ToBuild, doctor::trial::TrialError, engine::Fault, names::image_tag,
-    work::Cancelled,
+    Inner, dockerfile::EngineDockerfile, doctor::trial::TrialError, engine::Fault,
+    names::image_tag, work::Cancellation,
 };
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
@@ -54,7 +54,7 @@ pub(super) async fn build(
     let _kept = inner.building.read().await;
     // An image that a start would refuse is built again, so that the error names the Dockerfile line.
     if let Some(image) = inner.built(&request.program, &request.build).await?
-        && !places::is_obstructed(&inner, &request.program, &image).await
+        && !mount_points::is_obstructed(&inner, &request.program, &image).await
     {
         return Ok(image);
     }
@@ -66,7 +66,7 @@ pub(super) async fn build(
     let mut log = BuildLog::create(&request.log_path).map_err(|error| BuildError::Files {
         message: format!("the log of {}: {error}", request.build),
     })?;
-    let trees = Trees::default();
+    let trees = TreeImages::default();
     let result = tokio::select! {
         result = follow(&inner, &request, &trees, &mut log) => result,
         () = cancel.cancelled() => Err(BuildError::Cancelled),
@@ -103,8 +103,8 @@ pub(super) async fn build(
     result
 }
 
-impl From<Cancelled> for BuildError {
-    fn from(_: Cancelled) -> Self {
+impl From<Cancellation> for BuildError {
+    fn from(_: Cancellation) -> Self {
         Self::Cancelled
     }
 }
@@ -113,7 +113,7 @@ impl From<Cancelled> for BuildError {
 async fn follow(
     inner: &Inner,
     request: &BuildRequest,
-    trees: &Trees,
+    trees: &TreeImages,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let dockerfile = base::prepare(inner, request, trees, log).await?;
@@ -122,7 +122,7 @@ async fn follow(
     } else {
         "none".to_owned()
     };
-    let sending = Sending {
+    let sending = TreeUpload {
         inner,
         request,
         dockerfile: &dockerfile,
@@ -138,17 +138,17 @@ async fn follow(
     culprit::refuse(inner, request, &built, &dockerfile, &layers).await?;
     let image = user_entry::complete(inner, request, built).await?;
     // `refuse` found nothing that could move a mount, and the entry in /etc adds nothing of that kind.
-    inner.sound.add(image.clone());
+    inner.clean_images.add(image.clone());
     let tag = image_tag(&inner.config.host_id, &request.program, &request.build);
     write(log, request, &format!("Successfully tagged {tag}\n"))?;
     Ok(image)
 }
 
 /// A source tree that is being sent to the engine.
-struct Sending<'a> {
+struct TreeUpload<'a> {
     inner: &'a Inner,
     request: &'a BuildRequest,
-    dockerfile: &'a ToBuild,
+    dockerfile: &'a EngineDockerfile,
     network: &'a str,
     watched: StepWatch,
 }
@@ -157,7 +157,7 @@ struct Sending<'a> {
 /// image. Steps that were done are in the engine's cache. Returns the image, and the images after each
 /// step.
 async fn send_until_taken(
-    sending: &Sending<'_>,
+    sending: &TreeUpload<'_>,
     log: &mut BuildLog,
 ) -> Result<(ImageId, Vec<Option<String>>), BuildError> {
     let mut attempt = 1;
@@ -203,16 +203,16 @@ pub(super) fn is_of_a_removal(message: &str) -> bool {
 /// Sends the tree and reads the builder's output until the build is done. Returns the image, which has no
 /// name yet.
 async fn send(
-    sending: &Sending<'_>,
+    sending: &TreeUpload<'_>,
     narrator: &mut Narrator<'_>,
     log: &mut BuildLog,
 ) -> Result<ImageId, BuildError> {
     let (inner, request) = (sending.inner, sending.request);
     let known = inner.engine.client().await?;
-    let (socket, held) = (inner.config.socket.clone(), request.held.clone());
-    let client = connection::client(&known, socket, held, REQUEST_TIMEOUT)
+    let (socket, permit) = (inner.config.socket.clone(), request.permit.clone());
+    let client = connection::client(&known, socket, permit, REQUEST_TIMEOUT)
         .map_err(|error| refused(inner.engine.fault(&error)))?;
-    let packed = Purpose::Build {
+    let packed = TreePurpose::Build {
         text: sending.dockerfile.text.clone(),
         path: request.dockerfile().to_owned(),
     };
@@ -247,7 +247,7 @@ fn write(log: &mut BuildLog, request: &BuildRequest, text: &str) -> Result<(), B
     })
 }
 
-impl Sending<'_> {
+impl TreeUpload<'_> {
     fn bounds(&self) -> Bounds {
         Bounds {
             network: self.request.rules.network,

@@ -4,7 +4,7 @@
 
 use hersh_wire::ByteSize;
 
-use crate::dockerfile::ToBuild;
+use crate::dockerfile::EngineDockerfile;
 
 /// The most of an engine's message that is shown, characters: the engine repeats whole instructions.
 const MESSAGE_CHARS: usize = 600;
@@ -49,7 +49,7 @@ pub(super) struct Bounds {
 
 /// Follows the output of the builder during one build.
 pub(super) struct Narrator<'a> {
-    built: &'a ToBuild,
+    built: &'a EngineDockerfile,
     bounds: Bounds,
     /// How many steps have begun.
     begun: usize,
@@ -62,7 +62,7 @@ pub(super) struct Narrator<'a> {
 }
 
 impl<'a> Narrator<'a> {
-    pub(super) fn new(built: &'a ToBuild, bounds: Bounds) -> Self {
+    pub(super) fn new(built: &'a EngineDockerfile, bounds: Bounds) -> Self {
         Self {
             built,
             bounds,
@@ -205,19 +205,19 @@ fn cut(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dockerfile::Shown;
+    use crate::dockerfile::InstructionText;
 
     const BOUNDS: Bounds = Bounds {
         network: false,
         memory_bytes: 2 << 30,
     };
 
-    fn built() -> ToBuild {
+    fn built() -> EngineDockerfile {
         let shown = |line, text: &str| {
             let text = text.to_owned();
-            Some(Shown { line, text })
+            Some(InstructionText { line, text })
         };
-        ToBuild {
+        EngineDockerfile {
             text: "# escape=`\nFROM sha256:aa\nLABEL l=h\nRUN a   b\nCMD x\nRUN wget http://example.com\n".to_owned(),
             steps: vec![
                 shown(1, "FROM rust:1"),

@@ -12,7 +12,7 @@ use std::{
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 use hersh_base::locked::locked;
-use hersh_storage::{Purpose, SourceTree, is_plain_file, tar_stream};
+use hersh_storage::{SourceTree, TreePurpose, is_plain_file, tar_stream};
 
 use super::REQUEST_TIMEOUT;
 use crate::names::LAYER_LABEL;
@@ -22,9 +22,9 @@ use hersh_sandbox::{BuildError, BuildRequest};
 /// The most modes for which one Dockerfile may ask: each mode costs a copy of the whole tree.
 const MODES_MAX: usize = 4;
 
-/// The images that a build made for itself. They have to be removed with [`remove`](Trees::remove).
+/// The images that a build made for itself. They have to be removed with [`remove`](TreeImages::remove).
 #[derive(Default)]
-pub(super) struct Trees(Mutex<Vec<String>>);
+pub(super) struct TreeImages(Mutex<Vec<String>>);
 
 /// Returns the reasons against the modes for which a file asks, each with its line.
 pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(usize, String)> {
@@ -58,7 +58,7 @@ pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(
     looked.await.unwrap_or_else(failed)
 }
 
-impl Trees {
+impl TreeImages {
     /// Makes the images for which the file asks, and returns them by mode.
     pub(super) async fn make(
         &self,
@@ -100,7 +100,7 @@ async fn import(inner: &Inner, request: &BuildRequest, mode: u32) -> Result<Stri
     };
     let root = request.context_dir.clone();
     let path = request.dockerfile().to_owned();
-    let modes = Purpose::Modes { mode, path };
+    let modes = TreePurpose::Modes { mode, path };
     let tree = tar_stream(move || SourceTree::open(&root), modes, ());
     let tree = bollard::body_try_stream(tree);
     let mut said = std::pin::pin!(client.create_image(Some(options), Some(tree), None));

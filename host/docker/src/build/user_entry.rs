@@ -17,8 +17,8 @@ use hersh_program::ImageId;
 
 use super::{
     ATTEMPTS_MAX, is_of_a_removal, steps,
-    still::Still,
-    user_files::{EntryError, LIMIT, Merged, failed},
+    user_files::{EntryError, LIMIT, MergedFile, failed},
+    view_container::ViewContainer,
 };
 use crate::{Inner, doctor::trial, names::repository};
 use hersh_sandbox::{BuildRequest, Unavailable};
@@ -118,10 +118,10 @@ async fn lacking(
     inner: &Inner,
     request: &BuildRequest,
     image: &ImageId,
-) -> Result<Vec<Merged>, EntryError> {
-    let still = Still::of(inner, &request.program, image.as_str()).await?;
-    let found = within(still.look().lacking()).await;
-    still.remove().await.and(found)
+) -> Result<Vec<MergedFile>, EntryError> {
+    let view = ViewContainer::of(inner, &request.program, image.as_str()).await?;
+    let found = within(view.look().lacking()).await;
+    view.remove().await.and(found)
 }
 
 /// Builds an image with the layer.
@@ -129,7 +129,7 @@ async fn add_layer(
     inner: &Inner,
     request: &BuildRequest,
     image: &ImageId,
-    files: &[Merged],
+    files: &[MergedFile],
 ) -> Result<ImageId, EntryError> {
     let names: Vec<&str> = files.iter().map(|it| it.accounts.file()).collect();
     // The layer inherits the image's labels, and with them it counts as one of the build.

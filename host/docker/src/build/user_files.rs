@@ -34,7 +34,7 @@ pub(super) enum EntryError {
 }
 
 /// A file with the entry added, for the new layer.
-pub(super) struct Merged {
+pub(super) struct MergedFile {
     pub(super) accounts: Accounts,
     /// The mode that the file had, if the image had the file.
     pub(super) mode: Option<u32>,
@@ -42,14 +42,14 @@ pub(super) struct Merged {
 }
 
 /// A view into a container that never runs, so its files stay as they were seen.
-pub(super) struct Look<'a> {
+pub(super) struct FilesView<'a> {
     pub(super) inner: &'a Inner,
     pub(super) client: &'a Docker,
     pub(super) container: &'a str,
 }
 
 /// The kinds of things that can be at a path of an image.
-pub(super) enum Seen {
+pub(super) enum FileKind {
     Nothing,
     Folder,
     Plain {
@@ -61,23 +61,23 @@ pub(super) enum Seen {
     Other,
 }
 
-impl Look<'_> {
+impl FilesView<'_> {
     /// Returns the files that lack the entry, with the entry added.
-    pub(super) async fn lacking(&self) -> Result<Vec<Merged>, EntryError> {
+    pub(super) async fn lacking(&self) -> Result<Vec<MergedFile>, EntryError> {
         match self.seen("/etc").await? {
-            Seen::Nothing | Seen::Folder => {}
-            Seen::Plain { .. } | Seen::Link(_) | Seen::Other => return Ok(Vec::new()),
+            FileKind::Nothing | FileKind::Folder => {}
+            FileKind::Plain { .. } | FileKind::Link(_) | FileKind::Other => return Ok(Vec::new()),
         }
         let mut lacking = Vec::new();
         for accounts in [Accounts::Users, Accounts::Groups] {
             let path = format!("/etc/{}", accounts.file());
             let (mode, content) = match self.seen(&path).await? {
-                Seen::Nothing => (None, Some(Vec::new())),
-                Seen::Plain { mode } => (Some(mode), self.content(path).await?),
-                Seen::Folder | Seen::Link(_) | Seen::Other => continue,
+                FileKind::Nothing => (None, Some(Vec::new())),
+                FileKind::Plain { mode } => (Some(mode), self.content(path).await?),
+                FileKind::Folder | FileKind::Link(_) | FileKind::Other => continue,
             };
             let merged = content.and_then(|content| accounts.with_entry(&content));
-            lacking.extend(merged.map(|content| Merged {
+            lacking.extend(merged.map(|content| MergedFile {
                 accounts,
                 mode,
                 content,
@@ -87,20 +87,22 @@ impl Look<'_> {
     }
 
     /// Returns what is at that path itself. A link is not followed.
-    pub(super) async fn seen(&self, path: &str) -> Result<Seen, EntryError> {
+    pub(super) async fn seen(&self, path: &str) -> Result<FileKind, EntryError> {
         let options = ContainerArchiveInfoOptions { path: path.into() };
         let answer = self
             .client
             .get_container_archive_info(self.container, Some(options));
         match answer.await {
-            Ok(found) if found.file_mode & KINDS == 0 => Ok(Seen::Plain {
+            Ok(found) if found.file_mode & KINDS == 0 => Ok(FileKind::Plain {
                 mode: found.file_mode & 0o777,
             }),
-            Ok(found) if found.file_mode & KINDS == IS_FOLDER => Ok(Seen::Folder),
-            Ok(found) if found.file_mode & KINDS == IS_LINK => Ok(Seen::Link(found.link_target)),
-            Ok(_found) => Ok(Seen::Other),
+            Ok(found) if found.file_mode & KINDS == IS_FOLDER => Ok(FileKind::Folder),
+            Ok(found) if found.file_mode & KINDS == IS_LINK => {
+                Ok(FileKind::Link(found.link_target))
+            }
+            Ok(_found) => Ok(FileKind::Other),
             Err(error) => match self.inner.engine.fault(&error) {
-                Fault::NotFound(_) => Ok(Seen::Nothing),
+                Fault::NotFound(_) => Ok(FileKind::Nothing),
                 fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Refused(_)) => {
                     Err(failed(fault))
                 }

@@ -1,7 +1,7 @@
 //! Checks `COPY` and `ADD`: which files they may take, and from where.
 
 use super::{
-    Image, Refused, Step,
+    DockerfileRefusal, Image, Step,
     flags::{Flags, flags, unknown_flag, words, written},
     lines::{Line, as_is},
     names::{Stages, base_image, is_number},
@@ -14,7 +14,11 @@ const FOLDER_MODE: u32 = 0o755;
 const SOURCES_MAX: usize = 100;
 
 /// Reads an `ADD`. It unpacks archives, but only those of the source tree.
-pub(super) fn add(line: &Line, escape: char, report: &mut Report) -> Result<Step, Refused> {
+pub(super) fn add(
+    line: &Line,
+    escape: char,
+    report: &mut Report,
+) -> Result<Step, DockerfileRefusal> {
     let (mut flags, rest) = flags(line)?;
     let dropped = drop_link(line, &mut flags, report)?;
     if flags.iter().any(|(name, _)| *name == "chmod") {
@@ -60,7 +64,11 @@ pub(super) fn add(line: &Line, escape: char, report: &mut Report) -> Result<Step
     })
 }
 
-pub(super) fn copy(line: &Line, stages: &Stages, report: &mut Report) -> Result<Step, Refused> {
+pub(super) fn copy(
+    line: &Line,
+    stages: &Stages,
+    report: &mut Report,
+) -> Result<Step, DockerfileRefusal> {
     let (mut flags, rest) = flags(line)?;
     drop_link(line, &mut flags, report)?;
     let from = only(line, &flags, "from")?;
@@ -117,7 +125,7 @@ pub(super) fn copy(line: &Line, stages: &Stages, report: &mut Report) -> Result<
 
 /// Refuses a line with too many sources. The engine takes one source after the other, even if the same one
 /// is named many times, and does not notice meanwhile that its client is gone.
-fn few_enough(line: &Line, rest: &str) -> Result<(), Refused> {
+fn few_enough(line: &Line, rest: &str) -> Result<(), DockerfileRefusal> {
     // An engine takes arguments that begin like a list and are none for words.
     let count = match words(line, rest) {
         Ok((words, _is_list)) => words.len(),
@@ -134,7 +142,7 @@ fn few_enough(line: &Line, rest: &str) -> Result<(), Refused> {
 }
 
 /// Checks that `source`, which is not the name of a finished stage, may be copied from as an image.
-fn foreign(line: &Line, stages: &Stages, source: &str) -> Result<(), Refused> {
+fn foreign(line: &Line, stages: &Stages, source: &str) -> Result<(), DockerfileRefusal> {
     let at = |reason: String| refused(line.number, reason);
     if is_number(source) {
         return Err(at(format!(
@@ -149,7 +157,7 @@ fn foreign(line: &Line, stages: &Stages, source: &str) -> Result<(), Refused> {
 
 /// Returns the tree with another mode, from which a `COPY --chmod` copies: the engine's builder sets no
 /// modes.
-fn with_mode(line: &Line, mode: &str, rest: &str) -> Result<Image, Refused> {
+fn with_mode(line: &Line, mode: &str, rest: &str) -> Result<Image, DockerfileRefusal> {
     let at = |reason: String| refused(line.number, reason);
     let is_octal = |it: &&str| it.bytes().all(|b| (b'0'..=b'7').contains(&b));
     let octal = Some(mode).filter(|it| (3..=4).contains(&it.len()));
@@ -178,7 +186,11 @@ fn with_mode(line: &Line, mode: &str, rest: &str) -> Result<Image, Refused> {
 }
 
 /// Returns the value of an option that may stand there at most once.
-fn only<'a>(line: &Line, flags: &Flags<'a>, name: &str) -> Result<Option<&'a str>, Refused> {
+fn only<'a>(
+    line: &Line,
+    flags: &Flags<'a>,
+    name: &str,
+) -> Result<Option<&'a str>, DockerfileRefusal> {
     let mut found = flags.iter().filter(|(known, _)| *known == name);
     match (found.next(), found.next()) {
         (None, _) => Ok(None),
@@ -192,7 +204,11 @@ fn only<'a>(line: &Line, flags: &Flags<'a>, name: &str) -> Result<Option<&'a str
 
 /// Takes `--link` out and returns whether it was there. The option changes what a builder keeps, and not
 /// what it builds.
-fn drop_link(line: &Line, flags: &mut Flags<'_>, report: &mut Report) -> Result<bool, Refused> {
+fn drop_link(
+    line: &Line,
+    flags: &mut Flags<'_>,
+    report: &mut Report,
+) -> Result<bool, DockerfileRefusal> {
     let count = flags.len();
     let links = flags.iter().filter(|(name, _)| *name == "link");
     for (_, value) in links {

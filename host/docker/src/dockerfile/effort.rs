@@ -43,7 +43,7 @@ pub(super) struct Instruction {
 
 /// Why a file costs too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TooMuch {
+pub(super) enum EffortError {
     #[error(
         "the engine would be busy with this line alone for more than a second: write shorter values, or \
          fewer of them on a line; what is long belongs into a file"
@@ -79,8 +79,8 @@ impl Effort {
     /// Adds the next instruction.
     ///
     /// # Errors
-    /// [`TooMuch`] when this instruction, or all so far together, cost too much.
-    pub(super) fn take(&mut self, instruction: &Instruction) -> Result<(), TooMuch> {
+    /// [`EffortError`] when this instruction, or all so far together, cost too much.
+    pub(super) fn take(&mut self, instruction: &Instruction) -> Result<(), EffortError> {
         let count = instruction.expanded.len();
         if instruction.adds_parts {
             self.parts = self.parts.saturating_add(count);
@@ -100,10 +100,10 @@ impl Effort {
         let cost_ns = cost_ns.into_iter().fold(0_u64, u64::saturating_add);
         self.spent_ns = self.spent_ns.saturating_add(cost_ns);
         if cost_ns > INSTRUCTION_NS_MAX {
-            return Err(TooMuch::Instruction);
+            return Err(EffortError::Instruction);
         }
         if self.spent_ns > FILE_NS_MAX {
-            return Err(TooMuch::File);
+            return Err(EffortError::File);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Asked, Base, Refused,
+    Base, BuildInput, DockerfileRefusal,
     effort::{Effort, Instruction},
     report::refused,
 };
@@ -46,7 +46,7 @@ impl Expansion {
     pub(super) fn new<'a>(
         escape: char,
         bases: impl Iterator<Item = &'a Base>,
-        asked: &Asked,
+        asked: &BuildInput,
     ) -> Self {
         let mut expansion = Self {
             escape,
@@ -74,13 +74,13 @@ impl Expansion {
     /// Takes the next line in.
     ///
     /// # Errors
-    /// [`Refused`] for a line that becomes too long, or keeps the engine busy for too long.
+    /// [`DockerfileRefusal`] for a line that becomes too long, or keeps the engine busy for too long.
     pub(super) fn take(
         &mut self,
         line: usize,
         keyword: &str,
         arguments: &str,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), DockerfileRefusal> {
         let at = |reason: &str| refused(line, reason);
         let is_expanded = EXPANDED.contains(&keyword);
         let length = match is_expanded {

@@ -1,13 +1,13 @@
 //! Reads the options in front of an instruction's arguments, and the words of the arguments.
 
-use super::{Refused, lines::Line, report::refused};
+use super::{DockerfileRefusal, lines::Line, report::refused};
 
 /// Options by name and value.
 pub(super) type Flags<'a> = Vec<(&'a str, &'a str)>;
 
 /// Returns the options in front, by name and value, and the text that follows them. Engines remove quotes
 /// and escape characters from options, so an option with such characters is refused.
-pub(super) fn flags(line: &Line) -> Result<(Flags<'_>, &str), Refused> {
+pub(super) fn flags(line: &Line) -> Result<(Flags<'_>, &str), DockerfileRefusal> {
     let mut found = Vec::new();
     let mut rest = line.arguments.trim();
     while let Some(flag) = rest.strip_prefix("--") {
@@ -37,7 +37,7 @@ pub(super) fn written<'a>(flags: impl IntoIterator<Item = &'a (&'a str, &'a str)
 /// Returns the words of a line, and whether they are a list in JSON. An engine takes a list that it can't
 /// read for plain words, and engines differ in what they can read. So a list has to be valid, or the line
 /// is refused.
-pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refused> {
+pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), DockerfileRefusal> {
     if !rest.starts_with('[') {
         let words = rest.split_whitespace().map(str::to_owned).collect();
         return Ok((words, false));
@@ -53,7 +53,7 @@ pub(super) fn words(line: &Line, rest: &str) -> Result<(Vec<String>, bool), Refu
 }
 
 /// Returns the refusal of an option that the instruction does not have.
-pub(super) fn unknown_flag(line: &Line, name: &str) -> Refused {
+pub(super) fn unknown_flag(line: &Line, name: &str) -> DockerfileRefusal {
     let reason = format!("{} takes no option --{name} here", line.keyword);
     refused(line.number, reason)
 }

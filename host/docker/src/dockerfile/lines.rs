@@ -1,7 +1,7 @@
 //! Splits a Dockerfile into instructions: reads directives, drops comments, and joins continued lines.
 
 use super::{
-    INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Refused, Step,
+    DockerfileRefusal, INSTRUCTION_BYTES_MAX, INSTRUCTIONS_MAX, Step,
     here_documents::{self, HereDocument},
     report::{Report, refused},
 };
@@ -147,7 +147,7 @@ fn directive(line: &str) -> Option<(&str, &str)> {
 
 /// Checks that a line has no control characters except tabs. Engines differ in which of these characters
 /// they take for the end of a line.
-fn plain(number: usize, line: &str) -> Result<(), Refused> {
+fn plain(number: usize, line: &str) -> Result<(), DockerfileRefusal> {
     let strange = line.chars().find(|it| it.is_control() && *it != '\t');
     match strange {
         None => Ok(()),

@@ -21,6 +21,7 @@
 
 mod copies;
 mod effort;
+mod engine_dockerfile;
 mod expansion;
 mod flags;
 mod here_documents;
@@ -35,13 +36,12 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod volumes;
-mod written;
 
+pub use engine_dockerfile::{EngineDockerfile, InstructionText};
 pub use platform::Platform;
 pub use registries::Registries;
-pub use report::{Note, REFUSALS_MAX, Refusals, Refused};
+pub use report::{DockerfileRefusal, Note, REFUSALS_MAX, Refusals};
 pub use volumes::is_mounted_over;
-pub use written::{Shown, ToBuild};
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub const INSTRUCTIONS_MAX: usize = 1_000;
 
 /// What a build is asked for beyond its Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct BuildInput {
     /// The stage that becomes the image, by name or number; the last one if none is named.
     pub target: Option<String>,
     /// Values for `ARG`s of the file, which replace the defaults of the file.
@@ -69,7 +69,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
     escape: char,
-    asked: Asked,
+    asked: BuildInput,
     steps: Vec<Step>,
     notes: Vec<Note>,
 }
@@ -112,7 +112,7 @@ enum Image {
     Tree { mode: u32, files: Vec<String> },
 }
 
-impl Default for Asked {
+impl Default for BuildInput {
     fn default() -> Self {
         Self {
             target: None,
@@ -122,7 +122,7 @@ impl Default for Asked {
     }
 }
 
-impl Asked {
+impl BuildInput {
     /// Returns the variables of the platform, which a Dockerfile may use without giving them a value.
     fn variables(&self) -> [(&'static str, String); 9] {
         self.platform.variables(self.target.as_deref())
@@ -135,14 +135,14 @@ impl Dockerfile {
     /// # Errors
     /// [`Refusals`] names every line that can't be built.
     pub fn read(bytes: &[u8]) -> Result<Self, Refusals> {
-        Self::read_for(bytes, Asked::default())
+        Self::read_for(bytes, BuildInput::default())
     }
 
     /// Reads and checks the stages of a file up to the target of `asked`.
     ///
     /// # Errors
     /// [`Refusals`] names every line that can't be built.
-    pub fn read_for(bytes: &[u8], asked: Asked) -> Result<Self, Refusals> {
+    pub fn read_for(bytes: &[u8], asked: BuildInput) -> Result<Self, Refusals> {
         if bytes.len() > DOCKERFILE_BYTES_MAX {
             return Err(refused(1, "the file is larger than 1 MiB").into());
         }

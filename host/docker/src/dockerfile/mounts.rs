@@ -2,7 +2,7 @@
 //! way if the step still finds what it needs, and refused otherwise.
 
 use super::{
-    Refused, Step,
+    DockerfileRefusal, Step,
     copies::copy,
     flags::flags,
     lines::{Line, as_is},
@@ -23,7 +23,11 @@ enum Mount<'a> {
 }
 
 /// Returns the steps that stand for a `RUN`: those that do the work of its mounts, and the command.
-pub(super) fn run(line: &Line, stages: &Stages, report: &mut Report) -> Result<Vec<Step>, Refused> {
+pub(super) fn run(
+    line: &Line,
+    stages: &Stages,
+    report: &mut Report,
+) -> Result<Vec<Step>, DockerfileRefusal> {
     if !line.arguments.starts_with("--") {
         return Ok(vec![as_is(line)]);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Asked;
+use super::BuildInput;
 
 /// The most that a value in an image's name may hold, bytes.
 const VALUE_BYTES_MAX: usize = 4 * 1024;
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 pub(super) struct Stages(Vec<Option<String>>);
 
 impl Arguments {
-    pub(super) fn new(asked: &Asked) -> Self {
+    pub(super) fn new(asked: &BuildInput) -> Self {
         let variables = asked.variables();
         let declared = variables.iter();
         let declared = declared.map(|(name, value)| ((*name).to_owned(), value.clone()));

@@ -10,7 +10,7 @@ const NOTES_MAX: usize = 50;
 /// One reason why a Dockerfile is not built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
-pub struct Refused {
+pub struct DockerfileRefusal {
     /// The line on which the instruction begins, from 1.
     pub line: usize,
     /// What is wrong and what to write instead.
@@ -21,7 +21,7 @@ pub struct Refused {
 /// [`REFUSALS_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusals {
-    list: Vec<Refused>,
+    list: Vec<DockerfileRefusal>,
 }
 
 /// A note on an instruction or option that is passed over: what effect that has, or why it has none.
@@ -36,19 +36,19 @@ pub struct Note {
 /// The refusals and notes so far.
 #[derive(Default)]
 pub(super) struct Report {
-    refusals: Vec<Refused>,
+    refusals: Vec<DockerfileRefusal>,
     notes: Vec<Note>,
 }
 
 impl Refusals {
     /// Returns the refusals, ordered by line.
-    pub fn iter(&self) -> impl Iterator<Item = &Refused> {
+    pub fn iter(&self) -> impl Iterator<Item = &DockerfileRefusal> {
         self.list.iter()
     }
 }
 
-impl From<Refused> for Refusals {
-    fn from(refused: Refused) -> Self {
+impl From<DockerfileRefusal> for Refusals {
+    fn from(refused: DockerfileRefusal) -> Self {
         let list = vec![refused];
         Self { list }
     }
@@ -75,7 +75,7 @@ impl fmt::Display for Note {
 
 impl Report {
     /// Takes in a refusal. Only the first refusal of a line is kept, because the others follow from it.
-    pub(super) fn refuse(&mut self, refused: Refused) {
+    pub(super) fn refuse(&mut self, refused: DockerfileRefusal) {
         let is_known = self.refusals.iter().any(|it| it.line == refused.line);
         if !is_known && !self.is_full() {
             self.refusals.push(refused);
@@ -112,7 +112,7 @@ impl Report {
     }
 }
 
-pub(super) fn refused(line: usize, reason: impl Into<String>) -> Refused {
+pub(super) fn refused(line: usize, reason: impl Into<String>) -> DockerfileRefusal {
     let reason = reason.into();
-    Refused { line, reason }
+    DockerfileRefusal { line, reason }
 }

@@ -1,7 +1,7 @@
 //! Checks what each instruction may do.
 
 use super::{
-    Asked, Image, Refused, Step,
+    BuildInput, DockerfileRefusal, Image, Step,
     copies::{add, copy},
     flags::{flags, unknown_flag, words},
     lines::{Line, as_is},
@@ -34,16 +34,21 @@ const KEYWORDS: [&str; 18] = [
 ];
 
 /// What is known when a line is read.
-struct Known<'a> {
+struct ReaderState<'a> {
     escape: char,
-    asked: &'a Asked,
+    asked: &'a BuildInput,
     arguments: Arguments,
     stages: Stages,
 }
 
 /// Checks the instructions one after the other. Returns a step for each one that is to be built.
-pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Report) -> Vec<Step> {
-    let mut known = Known {
+pub(super) fn read(
+    escape: char,
+    lines: &[Line],
+    asked: &BuildInput,
+    report: &mut Report,
+) -> Vec<Step> {
+    let mut known = ReaderState {
         escape,
         asked,
         arguments: Arguments::new(asked),
@@ -72,7 +77,11 @@ pub(super) fn read(escape: char, lines: &[Line], asked: &Asked, report: &mut Rep
 }
 
 /// Returns the steps that a line stands for; no step for a line that is passed over.
-fn step(line: &Line, known: &mut Known<'_>, report: &mut Report) -> Result<Vec<Step>, Refused> {
+fn step(
+    line: &Line,
+    known: &mut ReaderState<'_>,
+    report: &mut Report,
+) -> Result<Vec<Step>, DockerfileRefusal> {
     let step = match line.keyword.as_str() {
         "FROM" => from(line, known)?,
         "ARG" => arg(line, known),
@@ -109,7 +118,7 @@ pub(super) fn image_and_stage(rest: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-fn from(line: &Line, known: &mut Known<'_>) -> Result<Step, Refused> {
+fn from(line: &Line, known: &mut ReaderState<'_>) -> Result<Step, DockerfileRefusal> {
     let at = |reason: String| refused(line.number, reason);
     let read = flags(line).and_then(|(flags, rest)| {
         let named = image_and_stage(rest);
@@ -158,7 +167,7 @@ fn from(line: &Line, known: &mut Known<'_>) -> Result<Step, Refused> {
 }
 
 /// Checks that a named platform is the only one there is. It need not be written for the engine then.
-fn platform(value: &str, known: &Known<'_>) -> Result<(), String> {
+fn platform(value: &str, known: &ReaderState<'_>) -> Result<(), String> {
     let own = known.asked.platform;
     let named = known.arguments.expand(value)?;
     if own.is(&named) {
@@ -171,7 +180,7 @@ fn platform(value: &str, known: &Known<'_>) -> Result<(), String> {
 }
 
 /// Reads an `ARG`. A variable of the platform that it declares without a value gets its value here.
-fn arg(line: &Line, known: &mut Known<'_>) -> Step {
+fn arg(line: &Line, known: &mut ReaderState<'_>) -> Step {
     if known.stages.is_empty() {
         known.arguments.declare(&line.arguments);
     }
@@ -191,7 +200,7 @@ fn arg(line: &Line, known: &mut Known<'_>) -> Step {
     }
 }
 
-fn volume(line: &Line, report: &mut Report) -> Result<(), Refused> {
+fn volume(line: &Line, report: &mut Report) -> Result<(), DockerfileRefusal> {
     let (paths, _is_list) = words(line, &line.arguments)?;
     if let Some(path) = paths.iter().find(|it| !volumes::is_writable_anyway(it)) {
         let reason = format!(

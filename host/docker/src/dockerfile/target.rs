@@ -1,14 +1,15 @@
 //! Cuts a Dockerfile after the stage that becomes the image.
 
 use super::{
-    Refused, flags::flags, lines::Line, names::is_number, report::refused, steps::image_and_stage,
+    DockerfileRefusal, flags::flags, lines::Line, names::is_number, report::refused,
+    steps::image_and_stage,
 };
 
 /// Removes the lines behind the stage `target`, which nobody asked for.
 ///
 /// # Errors
-/// [`Refused`] when there is no such stage.
-pub(super) fn cut(lines: &mut Vec<Line>, target: &str) -> Result<(), Refused> {
+/// [`DockerfileRefusal`] when there is no such stage.
+pub(super) fn cut(lines: &mut Vec<Line>, target: &str) -> Result<(), DockerfileRefusal> {
     let begins: Vec<usize> = (0..lines.len())
         .filter(|at| lines[*at].keyword == "FROM")
         .collect();

@@ -9,14 +9,14 @@ fn built(text: &str) -> Result<String, Refusals> {
 }
 
 /// Nothing but the file, on a machine that is always the same.
-fn asked() -> Asked {
-    Asked {
+fn asked() -> BuildInput {
+    BuildInput {
         platform: Platform::AMD64,
-        ..Asked::default()
+        ..BuildInput::default()
     }
 }
 
-fn built_for(text: &str, asked: Asked) -> Result<String, Refusals> {
+fn built_for(text: &str, asked: BuildInput) -> Result<String, Refusals> {
     let file = Dockerfile::read_for(text.as_bytes(), asked)?;
     let base = Base {
         id: ID.to_owned(),
@@ -33,7 +33,7 @@ fn built_for(text: &str, asked: Asked) -> Result<String, Refusals> {
 }
 
 /// The first refusal.
-fn first(refusals: Result<String, Refusals>) -> Refused {
+fn first(refusals: Result<String, Refusals>) -> DockerfileRefusal {
     refusals.unwrap_err().iter().next().unwrap().clone()
 }
 
@@ -583,7 +583,7 @@ fn variables_of_the_platform_have_values_once_declared() {
 #[test]
 fn a_build_ends_with_the_stage_that_is_asked_for() {
     let text = "FROM scratch AS base\nUSER 1\nFROM base AS Prod\nUSER 2\nFROM prod AS dev\nRUN --mount=x y";
-    let with = |target: &str| Asked {
+    let with = |target: &str| BuildInput {
         target: Some(target.to_owned()),
         ..asked()
     };
@@ -606,7 +606,7 @@ fn a_build_ends_with_the_stage_that_is_asked_for() {
 
 #[test]
 fn values_that_are_asked_for_stand_in_for_defaults() {
-    let with = |args: &[(&str, &str)]| Asked {
+    let with = |args: &[(&str, &str)]| BuildInput {
         args: args
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

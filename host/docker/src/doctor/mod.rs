@@ -12,7 +12,7 @@ use self::trial::TrialError;
 use crate::{
     DockerConfig,
     engine::{Engine, Fault},
-    look,
+    kernel_probe,
     network::firewall,
 };
 use hersh_sandbox::Finding;
@@ -226,7 +226,7 @@ async fn run_sandbox(engine: &Engine) -> Result<String, TrialError> {
 
 /// Returns the finding for what a sandbox said of its kernel.
 fn ran(release: u32, said: &str) -> Finding {
-    match look::gvisor_start(said) {
+    match kernel_probe::gvisor_start(said) {
         Some(_gvisor) => Finding::fine(
             RUNTIME,
             format!("runsc {release}, seen to run a sandbox on a network of its own"),
@@ -267,7 +267,7 @@ fn makes_sockets(runtime: &Runtime) -> bool {
 /// runtime.
 async fn builds(engine: &Engine, info: &SystemInfo) -> Finding {
     match trial::steps(engine, info, LABEL).await {
-        Ok(said) if look::gvisor_start(&said).is_some() => Finding::fine(
+        Ok(said) if kernel_probe::gvisor_start(&said).is_some() => Finding::fine(
             BUILDS,
             "steps run in gVisor, and what they write is in the image",
         ),
@@ -358,7 +358,7 @@ fn shares_network(runtime: &Runtime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hersh_sandbox::Verdict;
+    use hersh_sandbox::Severity;
 
     #[test]
     fn releases_and_kernels_are_read() {
@@ -382,7 +382,7 @@ mod tests {
         let socket = Path::new("/run/docker.sock");
         let told = |kind| {
             let finding = away(socket, kind, "no answer".to_owned());
-            let Verdict::Broken { mend } = finding.verdict else {
+            let Severity::Broken { mend } = finding.severity else {
                 panic!("an engine that is away is no fine one");
             };
             (finding.found, mend)

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use crate::{
     Inner,
     engine::{Engine, Fault},
-    look,
+    kernel_probe,
     names::LAYER_LABEL,
     probe, runsc,
 };
@@ -113,7 +113,7 @@ impl Inner {
             return Ok(());
         }
         let said = steps(&self.engine, &info, &self.config.host_id).await?;
-        if look::gvisor_start(&said).is_none() {
+        if kernel_probe::gvisor_start(&said).is_none() {
             tracing::warn!(
                 "steps of builds run on this machine's own kernel, not in gVisor: {MEND}"
             );
@@ -146,7 +146,7 @@ pub(crate) async fn steps(
     label: &str,
 ) -> Result<String, TrialError> {
     let runtime = info.default_runtime.clone().unwrap_or_default();
-    let mut made = Made::default();
+    let mut made = TrialRemains::default();
     let trial = async {
         let (image, said) = build(engine, label).await?;
         let image = made.image.insert(image);
@@ -169,7 +169,7 @@ pub(super) async fn run(
     network: &str,
     label: &str,
 ) -> Result<String, TrialError> {
-    let mut made = Made::default();
+    let mut made = TrialRemains::default();
     let trial = async {
         let image = made.image.insert(import(engine, label).await?);
         let mut body = body(image, label);
@@ -195,12 +195,12 @@ pub(super) async fn run(
 /// What a trial has made so far. This record stands outside of the trial's own future: the future of a late
 /// trial is dropped, and without the record nobody would remove its container and image.
 #[derive(Default)]
-struct Made {
+struct TrialRemains {
     image: Option<String>,
     container: Option<String>,
 }
 
-impl Made {
+impl TrialRemains {
     /// Removes the image and the container. A failure does not change the result of the trial.
     async fn remove(self, engine: &Engine) {
         let removal = remove(engine, self.container.as_deref(), self.image.as_deref());

@@ -12,8 +12,8 @@ const STATE: &str = "/data/programs/counter/state";
 const PROBE: &str = "/data/probe";
 const NETWORK: &str = "hersh-internal-0";
 
-fn names() -> Names<'static> {
-    Names {
+fn names() -> EngineNames<'static> {
+    EngineNames {
         host_id: "h1",
         runtime: "runsc",
         network: NETWORK,
@@ -63,7 +63,7 @@ fn verified(container: &ContainerInspectResponse) -> Result<(), Contract> {
         by: "the engine".to_owned(),
     };
     let mut facts: Vec<Fact> = properties.into_iter().map(declared).collect();
-    facts.push(crate::build::places::fact());
+    facts.push(crate::build::mount_points::fact());
     let verified = verify(&spec(), &facts);
     verified.map(drop).map_err(|violation| violation.contract)
 }

@@ -55,7 +55,7 @@ pub(super) async fn take_over(capture: &mut Capture) {
 /// Reads the engine's copy from its start. The copy has a bounded length. With `follow`, the reading goes
 /// on as the copy grows. Lines that are stored already are passed over.
 async fn read(capture: &mut Capture, follow: bool) -> Result<(), String> {
-    let known = Known::of(capture.stored().await);
+    let known = StoredLines::of(capture.stored().await);
     let mut lines = Lines::default();
     let client = capture.inner.engine.client().await;
     let client = client.map_err(|error| error.message)?;
@@ -119,13 +119,13 @@ fn piece_of(output: LogOutput) -> Option<Piece> {
 
 /// The lines that are stored already, each known by its time and stream. The last time alone is not enough,
 /// because the times of the two streams are not in order with each other.
-struct Known {
+struct StoredLines {
     stored: HashSet<(String, char)>,
     /// The time before which every line is stored.
     floor: String,
 }
 
-impl Known {
+impl StoredLines {
     fn of(stored: Vec<LogLine>) -> Self {
         let oldest = stored.iter().map(|line| &line.at).min().cloned();
         Self {

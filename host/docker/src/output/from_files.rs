@@ -9,7 +9,7 @@ use super::{
     Capture, Life, blocking,
     lines::Lines,
     pace::Pace,
-    spool::{Next, Piece, Spool},
+    spool::{Piece, Spool, SpoolRead},
 };
 
 /// How long to wait for more output: first briefly, then longer and longer.
@@ -49,7 +49,7 @@ pub(super) async fn take_over(
             Err(error) => return unreadable(capture, &error),
         };
         match next {
-            Next::Pieces(pieces) => {
+            SpoolRead::Pieces(pieces) => {
                 let least = spool.least_rest(GATHER);
                 let rest = least.max(take(capture, &mut lines, pieces, &mut pace).await);
                 (wait, printed) = (WAIT_FIRST, Instant::now());
@@ -59,13 +59,13 @@ pub(super) async fn take_over(
                 }
                 continue;
             }
-            Next::Gap => {
+            SpoolRead::Gap => {
                 capture.store(lines.finish()).await;
                 capture.mark_gap().await;
                 continue;
             }
-            Next::Nothing if has_ended => break,
-            Next::Nothing => {}
+            SpoolRead::Nothing if has_ended => break,
+            SpoolRead::Nothing => {}
         }
         if printed.elapsed() >= STALLED {
             capture.store(lines.finish()).await;
@@ -99,7 +99,7 @@ async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
 }
 
 /// Reads on, on a thread for blocking work.
-async fn read_on(mut spool: Spool) -> io::Result<(Spool, Next)> {
+async fn read_on(mut spool: Spool) -> io::Result<(Spool, SpoolRead)> {
     blocking(move || {
         let next = spool.next()?;
         Ok((spool, next))
@@ -142,7 +142,7 @@ fn go_on(mut spool: Spool, last: Option<&LogLine>) -> io::Result<(Spool, bool)> 
         return Ok((spool, false));
     };
     let (mut lines, mut seen, mut found) = (Lines::default(), 0, None);
-    while let Next::Pieces(pieces) = spool.next()? {
+    while let SpoolRead::Pieces(pieces) = spool.next()? {
         for piece in pieces {
             seen += 1;
             let line = lines.take(piece);
@@ -197,7 +197,7 @@ mod tests {
         let (spool, _) = Spool::open(path).unwrap();
         let (mut spool, found) = go_on(spool, last).unwrap();
         let mut texts = Vec::new();
-        while let Next::Pieces(pieces) = spool.next().unwrap() {
+        while let SpoolRead::Pieces(pieces) = spool.next().unwrap() {
             texts.extend(pieces.into_iter().map(|it| it.text));
         }
         (texts, found)

@@ -13,10 +13,10 @@ const NOTE_BYTES: usize = 64;
 #[derive(Default)]
 pub(super) struct Lines {
     /// The lines whose end did not come yet, at most one for each stream.
-    unfinished: HashMap<char, Unfinished>,
+    unfinished: HashMap<char, UnfinishedLine>,
 }
 
-struct Unfinished {
+struct UnfinishedLine {
     line: LogLine,
     left_out_bytes: usize,
 }
@@ -37,14 +37,17 @@ impl Lines {
             let text = text.to_owned();
             return Some(LogLine { at, stream, text });
         }
-        let begun = self.unfinished.entry(key).or_insert_with(|| Unfinished {
-            line: LogLine {
-                at,
-                stream,
-                text: String::new(),
-            },
-            left_out_bytes: 0,
-        });
+        let begun = self
+            .unfinished
+            .entry(key)
+            .or_insert_with(|| UnfinishedLine {
+                line: LogLine {
+                    at,
+                    stream,
+                    text: String::new(),
+                },
+                left_out_bytes: 0,
+            });
         let room = LINE_BYTES.saturating_sub(begun.line.text.len());
         let kept = text.floor_char_boundary(room);
         begun.line.text.push_str(&text[..kept]);
@@ -52,19 +55,19 @@ impl Lines {
         if !ends {
             return None;
         }
-        self.unfinished.remove(&key).map(Unfinished::end)
+        self.unfinished.remove(&key).map(UnfinishedLine::end)
     }
 
     /// Returns the lines that have no end yet, as they are.
     pub(super) fn finish(&mut self) -> Vec<LogLine> {
         let unfinished = std::mem::take(&mut self.unfinished);
-        let mut lines: Vec<LogLine> = unfinished.into_values().map(Unfinished::end).collect();
+        let mut lines: Vec<LogLine> = unfinished.into_values().map(UnfinishedLine::end).collect();
         lines.sort_by(|one, other| one.at.cmp(&other.at));
         lines
     }
 }
 
-impl Unfinished {
+impl UnfinishedLine {
     fn end(self) -> LogLine {
         let (mut line, mut left_out_bytes) = (self.line, self.left_out_bytes);
         if left_out_bytes > 0 {

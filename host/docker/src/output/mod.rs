@@ -38,18 +38,18 @@ const LAST_LINES: Duration = Duration::from_secs(20);
 /// The captures in progress, at most one for each container.
 #[derive(Default)]
 pub(super) struct Captures {
-    states: Mutex<States>,
+    states: Mutex<CaptureStates>,
 }
 
 #[derive(Default)]
-struct States {
-    running: HashMap<String, Running>,
+struct CaptureStates {
+    running: HashMap<String, RunningCapture>,
     /// Containers that ended and whose output is stored to its end. A container stays in here until it is
     /// removed.
     done: HashSet<String>,
 }
 
-struct Running {
+struct RunningCapture {
     program: ProgramId,
     /// Ends the capture at once, because nobody needs its lines any more.
     given_up: CancellationToken,
@@ -79,7 +79,7 @@ impl Captures {
             if states.running.contains_key(container) || states.done.contains(container) {
                 return;
             }
-            let running = Running {
+            let running = RunningCapture {
                 program: program.clone(),
                 given_up: given_up.clone(),
                 ending,
@@ -95,7 +95,7 @@ impl Captures {
             limit_bytes,
             lost: 0,
         };
-        let mut leave = Leave {
+        let mut leave = CaptureGuard {
             inner: Arc::clone(inner),
             container: container.to_owned(),
             is_done: false,
@@ -149,20 +149,20 @@ impl Captures {
         self.lock().done.remove(container);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, States> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CaptureStates> {
         locked(&self.states)
     }
 }
 
 /// Takes a capture off the list when it is dropped, however the capture ends.
-struct Leave {
+struct CaptureGuard {
     inner: Arc<Inner>,
     container: String,
     is_done: bool,
     _end: watch::Sender<()>,
 }
 
-impl Drop for Leave {
+impl Drop for CaptureGuard {
     fn drop(&mut self) {
         let mut states = self.inner.captures.lock();
         states.running.remove(&self.container);

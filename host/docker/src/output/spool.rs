@@ -31,7 +31,7 @@ const ENTRY_BYTES: usize = 1024 * 1024;
 /// The output of one container, as far as the engine still has it.
 pub(super) struct Spool {
     path: PathBuf,
-    open: Option<Opened>,
+    open: Option<OpenFile>,
     /// The beginning of an entry whose end is not written yet.
     entry: Vec<u8>,
     /// The pieces that were read and not returned yet.
@@ -40,7 +40,7 @@ pub(super) struct Spool {
     is_behind: bool,
 }
 
-struct Opened {
+struct OpenFile {
     file: File,
     inode: u64,
     /// Whether `path` names a newer file. This file is then read to its end once more, because it may have
@@ -50,7 +50,7 @@ struct Opened {
 
 /// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum SpoolRead {
     /// More output.
     Pieces(Vec<Piece>),
     /// Output between the last piece and the next may be lost.
@@ -112,16 +112,16 @@ impl Spool {
     }
 
     /// Reads at most [`BLOCK_BYTES`] more. Blocks.
-    pub(super) fn next(&mut self) -> io::Result<Next> {
+    pub(super) fn next(&mut self) -> io::Result<SpoolRead> {
         if !self.waiting.is_empty() {
-            return Ok(Next::Pieces(std::mem::take(&mut self.waiting)));
+            return Ok(SpoolRead::Pieces(std::mem::take(&mut self.waiting)));
         }
         let mut block = Vec::new();
         loop {
             let Some(open) = &mut self.open else {
                 self.open = opened(&self.path)?;
                 if self.open.is_none() {
-                    return Ok(Next::Nothing);
+                    return Ok(SpoolRead::Nothing);
                 }
                 continue;
             };
@@ -133,14 +133,14 @@ impl Spool {
                 if pieces.is_empty() {
                     continue;
                 }
-                return Ok(Next::Pieces(pieces));
+                return Ok(SpoolRead::Pieces(pieces));
             }
             if !open.is_over {
                 match inode(&self.path)? {
                     Some(newest) if newest != open.inode => open.is_over = true,
                     // This file is still the newest, or the engine is renaming it now, or the file was
                     // removed with its container.
-                    Some(_) | None => return Ok(Next::Nothing),
+                    Some(_) | None => return Ok(SpoolRead::Nothing),
                 }
                 continue;
             }
@@ -150,23 +150,23 @@ impl Spool {
             match opened(&older)? {
                 Some(file) if file.inode != previous => {
                     self.open = Some(file);
-                    return Ok(Next::Gap);
+                    return Ok(SpoolRead::Gap);
                 }
                 Some(_) => {}
-                None => return Ok(Next::Gap),
+                None => return Ok(SpoolRead::Gap),
             }
         }
     }
 
     /// Returns the position of the reading, for a later [`go_to`](Self::go_to).
-    pub(super) fn place(&mut self) -> io::Result<Option<Place>> {
+    pub(super) fn place(&mut self) -> io::Result<Option<SpoolPosition>> {
         let Some(open) = &mut self.open else {
             return Ok(None);
         };
         let waiting = u64::try_from(self.entry.len()).unwrap_or(u64::MAX);
         let at = open.file.stream_position()?.saturating_sub(waiting);
         let file = open.file.try_clone()?;
-        Ok(Some(Place {
+        Ok(Some(SpoolPosition {
             file,
             inode: open.inode,
             at,
@@ -174,12 +174,12 @@ impl Spool {
     }
 
     /// Moves the reading back to a position.
-    pub(super) fn go_to(&mut self, place: Place) -> io::Result<()> {
+    pub(super) fn go_to(&mut self, place: SpoolPosition) -> io::Result<()> {
         let mut file = place.file;
         file.seek(SeekFrom::Start(place.at))?;
         self.entry.clear();
         self.waiting.clear();
-        self.open = Some(Opened {
+        self.open = Some(OpenFile {
             file,
             inode: place.inode,
             is_over: false,
@@ -190,7 +190,7 @@ impl Spool {
     /// Skips `count` pieces, or all that there are if there are fewer.
     pub(super) fn skip(&mut self, mut count: usize) -> io::Result<()> {
         while count > 0 {
-            let Next::Pieces(mut pieces) = self.next()? else {
+            let SpoolRead::Pieces(mut pieces) = self.next()? else {
                 break;
             };
             let here = count.min(pieces.len());
@@ -220,7 +220,7 @@ impl Spool {
 }
 
 /// A position in one of the engine's files. It stays valid when the file is renamed.
-pub(super) struct Place {
+pub(super) struct SpoolPosition {
     file: File,
     inode: u64,
     at: u64,
@@ -239,9 +239,9 @@ fn piece(entry: &[u8]) -> Option<Piece> {
     })
 }
 
-fn opened(path: &Path) -> io::Result<Option<Opened>> {
+fn opened(path: &Path) -> io::Result<Option<OpenFile>> {
     match File::open(path) {
-        Ok(file) => Ok(Some(Opened {
+        Ok(file) => Ok(Some(OpenFile {
             inode: file.metadata()?.ino(),
             file,
             is_over: false,
@@ -315,15 +315,15 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             match spool.next().unwrap() {
-                Next::Pieces(pieces) => {
+                SpoolRead::Pieces(pieces) => {
                     seen.extend(
                         pieces
                             .iter()
                             .map(|it| it.text.trim().parse::<i64>().unwrap()),
                     );
                 }
-                Next::Gap => seen.push(-1),
-                Next::Nothing => return seen,
+                SpoolRead::Gap => seen.push(-1),
+                SpoolRead::Nothing => return seen,
             }
         }
     }

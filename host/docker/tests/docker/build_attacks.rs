@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use hersh_program::{ImageId, Recipe};
-use hersh_sandbox::{BuildError, BuildRequest, Builder, Making};
+use hersh_sandbox::{BuildError, BuildRequest, Builder, Incarnation};
 
 use crate::world::{World, until};
 
@@ -152,8 +152,8 @@ async fn a_name_given_again_gets_no_cached_step_of_the_one_before() {
     log(&request).await;
     let again = log(&request).await;
     assert!(again.contains("Using cache"), "{again}");
-    for next in [Making::new(2, 7), Making::new(1, 8)] {
-        request.making = next;
+    for next in [Incarnation::new(2, 7), Incarnation::new(1, 8)] {
+        request.incarnation = next;
         let next = log(&request).await;
         assert!(!next.contains("Using cache"), "{next}");
     }

@@ -7,7 +7,7 @@ use std::{
 
 use hersh_docker::dockerfile::Platform;
 use hersh_program::Recipe;
-use hersh_sandbox::{BuildError, Builder, Hold, InUse, Retention, Runtime};
+use hersh_sandbox::{BuildError, BuildPermit, Builder, Retention, Runtime, UsedImages};
 
 use crate::world::{World, until};
 
@@ -267,7 +267,7 @@ async fn a_copy_sets_the_mode_that_it_is_asked_for() {
     world.runtime.forget(&world.program).await.unwrap();
     world
         .runtime
-        .collect(&InUse::default, Retention::NOTHING)
+        .collect(&UsedImages::default, Retention::NOTHING)
         .await
         .unwrap();
     let label = format!("hersh.layer={}", world.program);
@@ -446,7 +446,7 @@ async fn a_cancelled_build_holds_its_place_until_the_engine_is_done() {
     let build = world.store(&format!("FROM scratch\n{}", lines.collect::<String>()));
     let mut request = world.build_request(&build);
     let place = Arc::new(());
-    request.held = Hold::new(Arc::clone(&place));
+    request.permit = BuildPermit::new(Arc::clone(&place));
     let (cancel, log) = (request.cancel.clone(), request.log_path.clone());
     let begun = async {
         until("the engine is at it", || async {

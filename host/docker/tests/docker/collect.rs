@@ -2,11 +2,11 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use hersh_sandbox::{BuildError, Builder, Collected, InUse, Retention};
+use hersh_sandbox::{BuildError, Builder, CollectionCounts, Retention, UsedImages};
 
 use crate::world::{World, until};
 
-async fn collect(world: &World, in_use: InUse) -> Collected {
+async fn collect(world: &World, in_use: UsedImages) -> CollectionCounts {
     let asked = move || in_use.clone();
     let collected = world.runtime.collect(&asked, Retention::NOTHING).await;
     collected.unwrap()
@@ -18,7 +18,7 @@ async fn the_image_of_another_host_stays() {
     let stranger = World::new();
     let theirs = stranger.script("echo stranger").await;
     let own = world.script("echo own").await;
-    let collected = collect(&world, InUse::default()).await;
+    let collected = collect(&world, UsedImages::default()).await;
     assert_eq!(collected.of("images"), 1);
     assert!(!world.has_image(own.as_str()).await);
     assert!(stranger.has_image(theirs.as_str()).await, "another host's");
@@ -45,7 +45,7 @@ async fn what_has_a_name_of_its_own_stays() {
     world
         .foreign_image(&derived, &format!("FROM {name}\nENV MINE=1\n"))
         .await;
-    collect(&world, InUse::default()).await;
+    collect(&world, UsedImages::default()).await;
     assert!(world.has_image(&name).await && world.has_image(&derived).await);
     for name in [derived, name] {
         let gone = world
@@ -71,7 +71,7 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
     );
     let before = layers(&world).await;
     assert!(before > 0, "{result:?}");
-    let asked = InUse::default;
+    let asked = UsedImages::default;
     let an_hour = Retention {
         failed_builds: Duration::from_secs(3600),
         ..Retention::NOTHING
@@ -79,7 +79,7 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
     let young = world.runtime.collect(&asked, an_hour).await.unwrap();
     assert_eq!(
         young,
-        Collected::default(),
+        CollectionCounts::default(),
         "the next attempt may want them"
     );
 
@@ -93,14 +93,14 @@ async fn layers_of_a_failed_build_go_when_no_build_runs() {
             std::fs::read_to_string(&log).is_ok_and(|log| log.lines().any(|line| line == "begun"))
         })
         .await;
-        let collected = collect(&world, InUse::default()).await;
+        let collected = collect(&world, UsedImages::default()).await;
         cancel.cancel();
         collected
     };
     let (_cancelled, during) = tokio::join!(world.runtime.build(request), during);
-    assert_eq!(during, Collected::default());
+    assert_eq!(during, CollectionCounts::default());
 
-    let collected = collect(&world, InUse::default()).await;
+    let collected = collect(&world, UsedImages::default()).await;
     assert!(collected.of("layers") > 0, "{collected:?}");
     assert_eq!(layers(&world).await, 0);
 }
@@ -118,9 +118,9 @@ async fn what_is_needed_is_asked_after_what_there_is() {
     let asked = Mutex::new(0);
     let in_use = || {
         *asked.lock().unwrap() += 1;
-        InUse {
+        UsedImages {
             images: [image.clone()].into(),
-            ..InUse::default()
+            ..UsedImages::default()
         }
     };
     let collected = world
@@ -130,7 +130,7 @@ async fn what_is_needed_is_asked_after_what_there_is() {
         .unwrap();
     assert_eq!(
         (collected, *asked.lock().unwrap()),
-        (Collected::default(), 1)
+        (CollectionCounts::default(), 1)
     );
     world.runtime.forget(&world.program).await.unwrap();
 }
@@ -165,9 +165,9 @@ async fn containers_that_a_dead_host_left_of_a_build_go() {
     let theirs = create("their.name", host.as_str()).await;
     let other = create(&format!("hersh-build-{program}.x{host}"), "another-host").await;
     let there = async |id: &str| world.engine.inspect_container(id, None).await.is_ok();
-    let in_use = InUse {
+    let in_use = UsedImages {
         images: [image.clone()].into(),
-        ..InUse::default()
+        ..UsedImages::default()
     };
     collect(&world, in_use).await;
     assert!(!there(&left).await, "nobody needs it");
@@ -216,7 +216,7 @@ async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
     let build = world.store(&format!("FROM {fetched}\nCMD [\"/bin/true\"]\n"));
     let image = host.build(world.build_request(&build)).await.unwrap();
 
-    let in_use = InUse::default;
+    let in_use = UsedImages::default;
     let an_hour = Retention {
         fetched_images: Duration::from_secs(3600),
         ..Retention::NOTHING
@@ -233,7 +233,7 @@ async fn a_fetched_base_image_goes_once_nobody_builds_from_it() {
     assert!(!world.has_image(&fetched).await);
     assert!(world.has_image(&a_persons).await, "nobody fetched it");
     let again = world.restarted().collect(&in_use, Retention::NOTHING).await;
-    assert_eq!(again.unwrap(), Collected::default());
+    assert_eq!(again.unwrap(), CollectionCounts::default());
     let options = None::<bollard::query_parameters::RemoveImageOptions>;
     world
         .engine
@@ -269,7 +269,7 @@ async fn a_replaced_base_image_goes_unless_somebody_named_it() {
     std::fs::write(&path, record.to_string()).unwrap();
     let host = world.restarted();
     let collected = host
-        .collect(&InUse::default, Retention::NOTHING)
+        .collect(&UsedImages::default, Retention::NOTHING)
         .await
         .unwrap();
     assert_eq!(id(&named).await, named_id, "{collected:?}");

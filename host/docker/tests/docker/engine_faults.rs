@@ -6,7 +6,7 @@ use bollard::{
     models::ContainerCreateBody,
     query_parameters::{CreateContainerOptions, RemoveContainerOptions},
 };
-use hersh_program::{ImageId, Instances, Observed};
+use hersh_program::{ImageId, InstanceStatus, Instances};
 use hersh_sandbox::{BuildError, Builder, Runtime, StartError, StopError};
 
 use crate::world::World;
@@ -81,7 +81,7 @@ async fn two_hosts_on_one_engine_run_programs_of_one_name() {
     assert_ne!(ours, theirs);
     assert_eq!(stranger.containers().await, [theirs.to_string()]);
     let seen = stranger.runtime.observe(&world.instance()).await.unwrap();
-    assert_eq!(seen, Observed::Running(theirs));
+    assert_eq!(seen, InstanceStatus::Running(theirs));
     stranger
         .runtime
         .stop(&world.program, Instances::All, Duration::ZERO)
@@ -110,7 +110,7 @@ async fn a_name_that_is_taken_by_a_stranger_is_told_and_left_alone() {
     };
     assert!(message.contains("did not make"), "{message}");
     let seen = world.runtime.observe(&world.instance()).await.unwrap();
-    assert_eq!(seen, Observed::Absent, "it is none of ours");
+    assert_eq!(seen, InstanceStatus::Absent, "it is none of ours");
     world.stop().await;
     world.inspect(&theirs).await;
     let options = None::<RemoveContainerOptions>;

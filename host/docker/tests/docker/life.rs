@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_program::{ExitReason, Instances, Observed};
-use hersh_sandbox::{Runtime, RuntimeEvent};
+use hersh_program::{ExitReason, InstanceStatus, Instances};
+use hersh_sandbox::{InstanceEnd, Runtime};
 use tokio::sync::mpsc;
 
 use crate::world::{PATIENCE, UNTIL_GO, World, until};
@@ -30,7 +30,7 @@ async fn an_exit_is_told_with_its_code_and_last_lines() {
     assert_eq!(event.exit.reason, ExitReason::Code(5));
     assert_eq!(event.exit.logs.first().map(String::as_str), Some("up"));
     let observed = world.runtime.observe(&world.instance()).await.unwrap();
-    assert_eq!(observed, Observed::Exited(id, event.exit));
+    assert_eq!(observed, InstanceStatus::Exited(id, event.exit));
     world.stop().await;
 }
 
@@ -106,7 +106,7 @@ async fn a_clean_end_without_a_kill_is_the_programs_own() {
     let told = exit_of(&mut events).await;
     assert_eq!(told.exit.reason, ExitReason::Code(0));
     let observed = world.runtime.observe(&world.instance()).await.unwrap();
-    assert_eq!(observed, Observed::Exited(id, told.exit));
+    assert_eq!(observed, InstanceStatus::Exited(id, told.exit));
     let later = exit_of(&mut world.restarted().events()).await;
     assert_eq!(later.exit.reason, ExitReason::Code(0));
     world.stop().await;
@@ -122,7 +122,7 @@ async fn a_clean_end_that_the_engine_asked_for_is_told_as_such() {
     // As an engine that goes down does.
     let stopped = world.engine.stop_container(id.as_str(), None).await;
     stopped.unwrap();
-    let reason = ExitReason::EngineStopped { code: 0 };
+    let reason = ExitReason::StoppedFromOutside { code: 0 };
     assert_eq!(exit_of(&mut events).await.exit.reason, reason);
     let later = exit_of(&mut world.restarted().events()).await;
     assert_eq!(later.exit.reason, reason);
@@ -146,11 +146,11 @@ async fn a_container_that_somebody_removes_is_told() {
     assert_eq!(exit_of(&mut events).await.container, id);
     assert_eq!(
         world.runtime.observe(&world.instance()).await.unwrap(),
-        Observed::Absent
+        InstanceStatus::Absent
     );
 }
 
-pub async fn exit_of(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent {
+pub async fn exit_of(events: &mut mpsc::Receiver<InstanceEnd>) -> InstanceEnd {
     tokio::time::timeout(PATIENCE, events.recv())
         .await
         .expect("an exit is told in time")

@@ -1,6 +1,6 @@
 //! Starts: what is verified, what is refused, what is left.
 
-use hersh_program::{ExitReason, ImageId, Observed};
+use hersh_program::{ExitReason, ImageId, InstanceStatus};
 use hersh_sandbox::{Contract, Evidence, Kernel, Receipt, Runtime, StartError};
 use serde_json::{Value, json};
 
@@ -38,11 +38,11 @@ async fn a_start_runs_on_gvisor_and_leaves_a_receipt() {
     assert!(endpoint.is_some());
     assert!(address(&running).await.is_some());
     let observed = world.runtime.observe(&world.instance()).await.unwrap();
-    assert_eq!(observed, Observed::Running(running.container));
+    assert_eq!(observed, InstanceStatus::Running(running.container));
     world.stop().await;
     assert_eq!(
         world.runtime.observe(&world.instance()).await.unwrap(),
-        Observed::Absent
+        InstanceStatus::Absent
     );
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Command};
 use hersh_docker::DockerRuntime;
 use hersh_program::ProgramId;
 use hersh_sandbox::{
-    BuildRequest, Running,
+    BuildRequest, RunningInstance,
     testkit::{self, ANSWER, ASKED, COUNT, Conduct, END_CODE, ENDED, NOTHING, PORT, READY},
 };
 use hersh_storage::SourceLimits;
@@ -73,7 +73,7 @@ impl testkit::World for World {
         internet.parse().unwrap()
     }
 
-    async fn address(&self, running: &Running) -> SocketAddr {
+    async fn address(&self, running: &RunningInstance) -> SocketAddr {
         SocketAddr::new(address(running).await.unwrap(), PORT)
     }
 }

@@ -1,6 +1,6 @@
 //! What an engine does is seen before it is relied on.
 
-use hersh_sandbox::{BuildError, Builder, Finding, Runtime, Verdict};
+use hersh_sandbox::{BuildError, Builder, Finding, Runtime, Severity};
 
 use crate::{
     own_engine::OwnEngine,
@@ -63,12 +63,12 @@ async fn an_engine_that_loses_writes_builds_nothing() {
     let findings = examine(&engine.socket()).await;
     let builds = about(&findings, "builds");
     assert!(
-        matches!(&builds.verdict, Verdict::Broken { mend } if mend.contains("--overlay2=none")),
+        matches!(&builds.severity, Severity::Broken { mend } if mend.contains("--overlay2=none")),
         "{builds:?}"
     );
     // Programs run there all the same, and that was seen too.
     let gvisor = about(&findings, "gVisor runtime");
-    assert_eq!(gvisor.verdict, Verdict::Fine, "{gvisor:?}");
+    assert_eq!(gvisor.severity, Severity::Fine, "{gvisor:?}");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn doctor_sees_builds_and_runs_and_leaves_nothing() {
     let findings = examine(&socket()).await;
     for what in ["builds", "gVisor runtime", "firewall", "limits"] {
         let finding = about(&findings, what);
-        assert_eq!(finding.verdict, Verdict::Fine, "{finding:?}");
+        assert_eq!(finding.severity, Severity::Fine, "{finding:?}");
     }
     assert!(about(&findings, "builds").found.contains("in gVisor"));
     let after = everything(&world).await;

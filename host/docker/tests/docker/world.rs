@@ -16,11 +16,12 @@ use bollard::{
 use futures_util::StreamExt;
 use hersh_docker::{DockerConfig, DockerRuntime};
 use hersh_program::{
-    BuildId, BuildRules, Exit, ImageId, InstanceId, InstanceNumber, Instances, Manifest, Observed,
-    ProgramId, Readiness,
+    BuildId, BuildRules, Exit, ImageId, InstanceId, InstanceNumber, InstanceStatus, Instances,
+    Manifest, ProgramId, Readiness,
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, Builder, Hold, Kernel, Making, Running, Runtime, Spec, StartError,
+    BuildError, BuildPermit, BuildRequest, Builder, Incarnation, Kernel, RunningInstance, Runtime,
+    Spec, StartError,
 };
 use hersh_storage::{SourceLimits, Storage, output::LogStore};
 use tokio_util::sync::CancellationToken;
@@ -169,13 +170,13 @@ impl World {
     pub fn build_request(&self, build: &BuildId) -> BuildRequest {
         BuildRequest {
             program: self.program.clone(),
-            making: Making::new(1, 7),
+            incarnation: Incarnation::new(1, 7),
             build: build.clone(),
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
             rules: BuildRules::default(),
             room_bytes: None,
-            held: Hold::default(),
+            permit: BuildPermit::default(),
             cancel: CancellationToken::new(),
         }
     }
@@ -220,7 +221,7 @@ impl World {
     }
 
     /// Starts a shell script in a sandbox.
-    pub async fn start(&self, script: &str) -> Running {
+    pub async fn start(&self, script: &str) -> RunningInstance {
         let image = self.script(script).await;
         self.runtime.start(self.spec(&image, |_| {})).await.unwrap()
     }
@@ -243,10 +244,10 @@ impl World {
     pub async fn exit(&self) -> Exit {
         let seen = async || self.runtime.observe(&self.instance()).await.unwrap();
         until("it ended", async || {
-            matches!(seen().await, Observed::Exited(..))
+            matches!(seen().await, InstanceStatus::Exited(..))
         })
         .await;
-        let Observed::Exited(_, exit) = seen().await else {
+        let InstanceStatus::Exited(_, exit) = seen().await else {
             panic!("it is there until it is removed");
         };
         exit
@@ -313,7 +314,7 @@ impl World {
 }
 
 /// The address of a container on its network; `None` without one.
-pub async fn address(running: &Running) -> Option<IpAddr> {
+pub async fn address(running: &RunningInstance) -> Option<IpAddr> {
     let path = socket();
     let engine =
         Docker::connect_with_unix(path.to_str().unwrap(), 60, API_DEFAULT_VERSION).unwrap();

@@ -25,7 +25,7 @@ use crate::{Home, JOURNAL_FILE, META_ADMIN_TOKEN, OpenError, schema};
 
 /// Whether the tokens in a backup stay valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tokens {
+pub enum BackupTokens {
     /// All of them are valid again, also those that were removed after the backup was made.
     Keep,
     /// None of them is ever valid in the restored journal.
@@ -34,7 +34,7 @@ pub enum Tokens {
 
 /// A journal that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredJournal {
     /// What the restored journal holds.
     pub contents: Contents,
     /// How many tokens of the backup were made invalid.
@@ -55,9 +55,9 @@ pub struct Restored {
 pub fn restore(
     home: impl Into<Home>,
     backup: &Path,
-    tokens: Tokens,
+    tokens: BackupTokens,
     now_s: u64,
-) -> Result<Restored, BackupError> {
+) -> Result<RestoredJournal, BackupError> {
     let home = home.into();
     let (data, folder) = (home.data(), home.folder());
     partial::is_readable(backup)?;
@@ -89,7 +89,7 @@ pub fn restore(
     sync(folder)?;
     fs::rename(&restoring, &journal).map_err(at("name", &journal))?;
     sync(folder)?;
-    Ok(Restored {
+    Ok(RestoredJournal {
         contents: prepared.contents,
         revoked: prepared.revoked,
         revived,
@@ -98,14 +98,18 @@ pub fn restore(
 }
 
 /// The database that is ready to replace the journal.
-struct Prepared {
+struct PreparedJournal {
     contents: Contents,
     revoked: u64,
     token_ids: BTreeSet<String>,
 }
 
 /// Copies the backup to `restoring` and migrates and checks it there, so that the next host can open it.
-fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, BackupError> {
+fn prepare(
+    backup: &Path,
+    restoring: &Path,
+    tokens: BackupTokens,
+) -> Result<PreparedJournal, BackupError> {
     remove_database(restoring)?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -113,8 +117,8 @@ fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, 
     copy(backup, restoring)?;
     let (connection, _index) = schema::open(restoring)?;
     let revoked = match tokens {
-        Tokens::Keep => Ok(0),
-        Tokens::Revoke => revoke(&connection),
+        BackupTokens::Keep => Ok(0),
+        BackupTokens::Revoke => revoke(&connection),
     };
     let counted = revoked.and_then(|revoked| Ok((revoked, token_ids(&connection)?)));
     let (revoked, token_ids) = counted.map_err(|source| OpenError::sqlite(restoring, source))?;
@@ -124,7 +128,7 @@ fn prepare(backup: &Path, restoring: &Path, tokens: Tokens) -> Result<Prepared, 
     fs::File::open(restoring)
         .and_then(|file| file.sync_all())
         .map_err(at("sync", restoring))?;
-    Ok(Prepared {
+    Ok(PreparedJournal {
         contents,
         revoked,
         token_ids,

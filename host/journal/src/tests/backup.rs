@@ -135,7 +135,7 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
         add(&journal, "later").await;
     }
     closed(&place.data().join(JOURNAL_FILE));
-    let restored = restore(&place.data(), &place.file(), Tokens::Keep, 77).unwrap();
+    let restored = restore(&place.data(), &place.file(), BackupTokens::Keep, 77).unwrap();
     assert_eq!(
         (restored.contents.programs, restored.contents.records),
         (1, 1)
@@ -156,7 +156,7 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
 
     // On another machine there is nothing yet.
     let elsewhere = place.folder.path().join("elsewhere");
-    let restored = restore(&elsewhere, &place.file(), Tokens::Keep, 1).unwrap();
+    let restored = restore(&elsewhere, &place.file(), BackupTokens::Keep, 1).unwrap();
     assert_eq!(restored.kept, None);
     assert_eq!(ids(&open(&elsewhere)), ["a"]);
 }
@@ -183,7 +183,7 @@ async fn a_damaged_journal_is_refused_and_a_backup_takes_its_place() {
     assert!(copied.is_err(), "a damaged journal makes no backup");
     assert_eq!(place.beside(), ["backup", "data"]);
 
-    restore(&place.data(), &place.file(), Tokens::Keep, 3).unwrap();
+    restore(&place.data(), &place.file(), BackupTokens::Keep, 3).unwrap();
     assert_eq!(ids(&place.open()).len(), 50);
     let kept = place.data().join("journal.db.before-restore-3");
     assert_eq!(fs::read(kept).unwrap().len(), bytes.len());
@@ -197,7 +197,7 @@ async fn a_restore_that_can_not_be_refuses_and_changes_nothing() {
     drop(journal);
     backup(&place.data(), &place.file()).unwrap();
     let refused = |file: &Path, said: &str| {
-        let error = restore(&place.data(), file, Tokens::Keep, 1)
+        let error = restore(&place.data(), file, BackupTokens::Keep, 1)
             .unwrap_err()
             .to_string();
         assert!(error.contains(said), "{error}");
@@ -279,7 +279,7 @@ async fn what_is_no_plain_file_is_no_place_for_a_backup() {
     assert_eq!(fs::read(&other).unwrap(), b"kept");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     // A restore would wait for the other end of a pipe.
-    let refused = restore(&place.data(), &pipe, Tokens::Keep, 1);
+    let refused = restore(&place.data(), &pipe, BackupTokens::Keep, 1);
     assert!(matches!(refused, Err(BackupError::Named(_))), "{refused:?}");
 }
 
@@ -297,7 +297,7 @@ async fn a_backup_to_a_reader_is_the_same_and_leaves_nothing() {
     );
     fs::write(place.file(), read).unwrap();
     let elsewhere = place.folder.path().join("elsewhere");
-    restore(&elsewhere, &place.file(), Tokens::Keep, 1).unwrap();
+    restore(&elsewhere, &place.file(), BackupTokens::Keep, 1).unwrap();
     assert_eq!(ids(&open(&elsewhere)), ["a"]);
 }
 
@@ -333,11 +333,11 @@ async fn a_restore_tells_of_tokens_that_were_removed_since() {
     put_tokens(&journal, &["two", "three"]).await;
     drop(journal);
     closed(&place.data().join(JOURNAL_FILE));
-    let restored = restore(&place.data(), &place.file(), Tokens::Keep, 1).unwrap();
+    let restored = restore(&place.data(), &place.file(), BackupTokens::Keep, 1).unwrap();
     assert!(restored.revived.iter().eq(["one"]), "{restored:?}");
     assert_eq!((restored.revoked, tokens(&place.data())), (0, 2));
     // Revoked, they are never valid, not even for a moment.
-    let restored = restore(&place.data(), &place.file(), Tokens::Revoke, 2).unwrap();
+    let restored = restore(&place.data(), &place.file(), BackupTokens::Revoke, 2).unwrap();
     assert_eq!((restored.revoked, tokens(&place.data())), (2, 0));
     assert!(restored.revived.is_empty(), "{restored:?}");
 }
@@ -354,7 +354,7 @@ async fn a_journal_on_another_disk_is_copied_and_put_back_there() {
     assert_eq!(backup(home.clone(), &place.file()).unwrap().programs, 1);
     assert_eq!(check(home.clone()).unwrap().programs, 1);
     closed(&home.file());
-    let restored = restore(home.clone(), &place.file(), Tokens::Keep, 7).unwrap();
+    let restored = restore(home.clone(), &place.file(), BackupTokens::Keep, 7).unwrap();
     assert_eq!(restored.kept.unwrap().parent(), Some(&*folder));
     assert_eq!(names(&place.data()), ["backup.lock", "lock"]);
     assert_eq!(ids(&open(&folder)), ["a"]);

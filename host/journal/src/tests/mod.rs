@@ -202,7 +202,7 @@ async fn a_journal_that_is_refused_stays_as_it_was() {
         {
             // Without a thread, which would hold the file a little longer.
             let path = folder.path().join("journal.db");
-            let journal = Journal::open_probed(&path, |_| Verdict::default()).unwrap();
+            let journal = Journal::open_probed(&path, |_| WriteFate::default()).unwrap();
             let row = journal.create("admin", 0, &program("a")).await.unwrap();
             let record = ProgramStepper::new(program("a"))
                 .step(Event::UserStartRequested, 1)
@@ -230,7 +230,7 @@ async fn an_older_journal_that_fits_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     {
-        let journal = Journal::open_probed(&path, |_| Verdict::default()).unwrap();
+        let journal = Journal::open_probed(&path, |_| WriteFate::default()).unwrap();
         journal.create("admin", 0, &program("a")).await.unwrap();
     }
     let connection = Connection::open(&path).unwrap();

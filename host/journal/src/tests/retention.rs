@@ -98,9 +98,9 @@ async fn a_crash_on_either_side_of_a_compaction_loses_nothing() {
         };
         let dying = Journal::open_probed(&folder.path().join(JOURNAL_FILE), move |at| {
             if at == point {
-                Verdict::Die
+                WriteFate::Die
             } else {
-                Verdict::Proceed
+                WriteFate::Proceed
             }
         });
         let dying = dying.unwrap();

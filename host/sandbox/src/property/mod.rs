@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, fmt};
 use crate::Contract;
 
 pub use values::{
-    Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers, Reach,
-    Source, network_name,
+    Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers,
+    NetworkReach, Source, network_name,
 };
 use values::{cores, list};
 
@@ -31,7 +31,7 @@ pub enum Property {
     /// Ports that others than the host can reach, sorted.
     PublishedPorts(Vec<String>),
     /// The networks that the instance reaches.
-    Network(Reach),
+    Network(NetworkReach),
     /// The servers that answer the instance's name lookups.
     NameServers(NameServers),
     /// The user and group that the instance runs as, `uid:gid`.
@@ -208,8 +208,8 @@ impl Property {
             Self::MemoryFolders(folders) => list(folders, "; "),
             Self::MountPoints(MountPoints::Free) => "not led elsewhere".to_owned(),
             Self::MountPoints(MountPoints::Obstructed(what)) => what.clone(),
-            Self::Network(Reach::Mode(mode)) => network_name(*mode).to_owned(),
-            Self::Network(Reach::Foreign(networks)) => list(networks, ", "),
+            Self::Network(NetworkReach::Mode(mode)) => network_name(*mode).to_owned(),
+            Self::Network(NetworkReach::Foreign(networks)) => list(networks, ", "),
             Self::NameServers(NameServers::Nobody) => "none".to_owned(),
             Self::NameServers(NameServers::OfMachine) => "the machine's".to_owned(),
             Self::NameServers(NameServers::Others(servers)) => list(servers, ", "),

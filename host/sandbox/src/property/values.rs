@@ -74,7 +74,7 @@ pub enum MountPoints {
 
 /// The networks that an instance reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum NetworkReach {
     /// Exactly what this network mode promises.
     Mode(NetworkMode),
     /// Networks that no mode promises, sorted.

@@ -17,7 +17,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use hersh_program::{InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId, Readiness};
 
-use crate::{BuildRequest, Builder, Running, Runtime, Spec};
+use crate::{BuildRequest, Builder, RunningInstance, Runtime, Spec};
 
 /// How long a row waits for anything before its test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ pub trait World: Sync {
     fn outside(&self) -> SocketAddr;
 
     /// Returns the address at which another program would look for a running instance that has a network.
-    fn address(&self, running: &Running) -> impl Future<Output = SocketAddr> + Send;
+    fn address(&self, running: &RunningInstance) -> impl Future<Output = SocketAddr> + Send;
 }
 
 /// Returns the id of an instance of the world's program.
@@ -123,7 +123,7 @@ pub async fn spec_in<W: World>(
 }
 
 /// Starts an instance that does what `conduct` says.
-pub async fn start<W: World>(world: &W, conduct: Conduct, number: u64) -> Running {
+pub async fn start<W: World>(world: &W, conduct: Conduct, number: u64) -> RunningInstance {
     start_in(world, conduct, number, NetworkMode::default()).await
 }
 
@@ -133,7 +133,7 @@ pub async fn start_in<W: World>(
     conduct: Conduct,
     number: u64,
     network: NetworkMode,
-) -> Running {
+) -> RunningInstance {
     let spec = spec_in(world, conduct, number, network).await;
     world.runtime().start(spec).await.unwrap()
 }

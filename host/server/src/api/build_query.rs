@@ -35,7 +35,7 @@ pub(super) struct BuildQuery {
 }
 
 /// A query, and the values for `ARG`s that came in a header beside it.
-pub(super) struct BuildAsked {
+pub(super) struct BuildParameters {
     query: BuildQuery,
     args: BTreeMap<String, String>,
 }
@@ -45,18 +45,18 @@ impl BuildQuery {
     ///
     /// # Errors
     /// A [`Failure`] for values that can't be read.
-    pub(super) fn with(self, headers: &HeaderMap) -> Result<BuildAsked, Failure> {
+    pub(super) fn with(self, headers: &HeaderMap) -> Result<BuildParameters, Failure> {
         let mut values = headers.get_all(BUILD_ARGS_HEADER).iter();
         let args = match (values.next(), values.next()) {
             (None, _) => BTreeMap::new(),
             (Some(value), None) => args(value.as_bytes()).ok_or_else(unreadable)?,
             (Some(_), Some(_)) => return Err(unreadable()),
         };
-        Ok(BuildAsked { query: self, args })
+        Ok(BuildParameters { query: self, args })
     }
 }
 
-impl BuildAsked {
+impl BuildParameters {
     /// Returns the manifest that the program gets: `manifest`, but with what the call asks for instead.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Owned, Params},
+    extract::{OwnedProgram, Params},
     problem::Failure,
     stream::{event, live, permit, reader},
     view,
@@ -46,7 +46,7 @@ const SHORT_BYTES_MIN: usize = "build-".len() + 12;
 )]
 pub(super) async fn list(
     State(host): State<Host>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<Json<BuildList>, Failure> {
     let (id, current) = (
         entry.id(),
@@ -89,7 +89,7 @@ pub(super) struct BuildLogQuery {
 pub(super) async fn logs(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Path((_, build)): Path<(String, String)>,
     Params(query): Params<BuildLogQuery>,
 ) -> Result<Response, Failure> {

@@ -19,13 +19,13 @@ use utoipa::{
 
 use super::{routes, rules::Rules};
 
-struct Described {
+struct RouteDocument {
     document: Bytes,
     rules: Rules,
 }
 
 /// The document and the rules, made once, when the first request comes.
-static DESCRIBED: OnceLock<Described> = OnceLock::new();
+static DESCRIBED: OnceLock<RouteDocument> = OnceLock::new();
 
 /// Returns the rules: what each route asks of its caller.
 pub(super) fn rules() -> &'static Rules {
@@ -38,13 +38,13 @@ pub(super) fn value() -> Value {
     serde_json::from_slice(&described().document).unwrap()
 }
 
-fn described() -> &'static Described {
+fn described() -> &'static RouteDocument {
     DESCRIBED.get_or_init(|| {
         // The document is made of strings and numbers, which can always be written as JSON.
         let raw = serde_json::to_value(routes().into_openapi()).unwrap_or_default();
         let rules = Rules::of(&raw);
         let document = finish(raw).to_string().into();
-        Described { document, rules }
+        RouteDocument { document, rules }
     })
 }
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Limit, Owned, Params},
+    extract::{Limit, OwnedProgram, Params},
     problem::Failure,
     stream::{event, last_event_id, live, permit, reader},
     view,
@@ -59,7 +59,7 @@ pub(super) struct EventsQuery {
 pub(super) async fn events(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The program that the path names, if the caller may see it.
-pub(super) struct Owned(pub(super) Arc<Entry>);
+pub(super) struct OwnedProgram(pub(super) Arc<Entry>);
 
 /// The query of a request. A query with an unknown key or a bad value is refused, and the answer names it.
 pub(super) struct Params<T>(pub(super) T);
@@ -45,10 +45,10 @@ pub(super) struct Wait {
 const WAIT_MAX_MS: u64 = 60 * 60_000;
 
 /// The wait of a request for a program to settle, with the permit that the caller took for it.
-pub(super) struct Hold {
+pub(super) struct SettleWait {
     /// The longest time that the request waits.
     pub(super) time: Duration,
-    _seat: Permit,
+    _permit: Permit,
 }
 
 impl Wait {
@@ -56,7 +56,7 @@ impl Wait {
     ///
     /// # Errors
     /// A [`Failure`] for a wait that is too long, and when no permit is free for the caller.
-    pub(super) fn hold(&self, host: &Host, caller: &Caller) -> Result<Option<Hold>, Failure> {
+    pub(super) fn hold(&self, host: &Host, caller: &Caller) -> Result<Option<SettleWait>, Failure> {
         let Some(Span(ms)) = self.wait else {
             return Ok(None);
         };
@@ -74,9 +74,9 @@ impl Wait {
                 Failure::new(Code::QueueFull, detail)
             })?;
         let time = Duration::from_millis(ms);
-        Ok(Some(Hold {
+        Ok(Some(SettleWait {
             time,
-            _seat: permit,
+            _permit: permit,
         }))
     }
 }
@@ -99,7 +99,7 @@ impl Limit {
     }
 }
 
-impl FromRequestParts<Host> for Owned {
+impl FromRequestParts<Host> for OwnedProgram {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Failure> {

@@ -5,7 +5,7 @@ use hersh_journal::JournalError;
 use hersh_wire::{Code, Health, Problem};
 
 use super::problem::Failure;
-use crate::host::{Host, Unready};
+use crate::host::{Host, ReadinessError};
 
 /// Whether the host is alive.
 #[utoipa::path(
@@ -41,22 +41,22 @@ pub(super) async fn readyz(State(host): State<Host>) -> Result<Json<Health>, Fai
 
 /// Returns the failure that says why the host is not ready. Anybody may ask, so the names of folders and
 /// what engine and journal said go to the log only.
-fn not_ready(error: &Unready) -> Failure {
+fn not_ready(error: &ReadinessError) -> Failure {
     tracing::debug!(%error, "not ready");
     match error {
-        Unready::Engine(_) => Failure::new(
+        ReadinessError::Engine(_) => Failure::new(
             Code::EngineUnavailable,
             "the container engine can't start programs; the host's log and 'hersh doctor' say why",
         ),
-        Unready::Space(error) => Failure::new(
+        ReadinessError::Space(error) => Failure::new(
             Code::StorageFull,
             format!("a disk is nearly full: {}", error.amounts()),
         ),
-        Unready::Journal(JournalError::Full) => Failure::new(
+        ReadinessError::Journal(JournalError::Full) => Failure::new(
             Code::StorageFull,
             "the disk that holds the journal is full: only what frees room is taken",
         ),
-        Unready::Journal(_) => Failure::new(
+        ReadinessError::Journal(_) => Failure::new(
             Code::Internal,
             "the journal can't be written; the host's log says why",
         ),

@@ -9,14 +9,14 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use hersh_base::permits::Permit;
-use hersh_storage::output::{self, Followed, Marks, normal_time};
+use hersh_storage::output::{self, LogSubscription, Marks, normal_time};
 use hersh_wire::{Code, LogLine, Problem, Span};
 use serde::Deserialize;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Owned, Params},
+    extract::{OwnedProgram, Params},
     problem::Failure,
     stream::{event, last_event_id, live, permit, reader},
     view,
@@ -60,7 +60,7 @@ pub(super) struct LogsQuery {
 pub(super) async fn program(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(query): Params<LogsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -110,7 +110,7 @@ pub(super) async fn program(
 /// looked up in the very lines that are sent: if it were looked up in those of another read, the stream
 /// would wait for ever for a position that is no longer kept.
 fn resumed(
-    followed: Followed,
+    followed: LogSubscription,
     position: Option<LogPosition>,
     is_shown: impl Fn(&LogLine) -> bool + Send,
 ) -> impl Stream<Item = Event> + Send {

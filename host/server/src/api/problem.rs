@@ -14,8 +14,8 @@ use hersh_wire::{Code, Problem};
 
 use crate::{
     auth::AccountError,
+    disks::DiskFullError,
     host::{CommandError, CopyError, CreateError, ReplaceError},
-    space::NoSpace,
     words::without_folders,
 };
 use hersh_manifest::ManifestError;
@@ -165,8 +165,8 @@ impl From<JournalError> for Failure {
     }
 }
 
-impl From<NoSpace> for Failure {
-    fn from(error: NoSpace) -> Self {
+impl From<DiskFullError> for Failure {
+    fn from(error: DiskFullError) -> Self {
         Self::new(Code::StorageFull, error.to_string())
     }
 }

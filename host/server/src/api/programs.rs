@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Limit, Owned, Params, Wait},
+    extract::{Limit, OwnedProgram, Params, Wait},
     problem::Failure,
     view,
 };
@@ -99,7 +99,7 @@ fn known_state(text: &str) -> Result<&'static str, Failure> {
 pub(super) async fn show(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(wait): Params<Wait>,
 ) -> Result<Json<ProgramView>, Failure> {
     if let Some(hold) = wait.hold(&host, &caller)? {
@@ -126,7 +126,7 @@ pub(super) async fn start(
     host: State<Host>,
     caller: Extension<Caller>,
     particulars: Extension<Particulars>,
-    program: Owned,
+    program: OwnedProgram,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     command(host, (caller, particulars), program, wait, Command::Start).await
@@ -148,7 +148,7 @@ pub(super) async fn stop(
     host: State<Host>,
     caller: Extension<Caller>,
     particulars: Extension<Particulars>,
-    program: Owned,
+    program: OwnedProgram,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     command(host, (caller, particulars), program, wait, Command::Stop).await
@@ -170,7 +170,7 @@ pub(super) async fn restart(
     host: State<Host>,
     caller: Extension<Caller>,
     particulars: Extension<Particulars>,
-    program: Owned,
+    program: OwnedProgram,
     wait: Params<Wait>,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     command(host, (caller, particulars), program, wait, Command::Restart).await
@@ -181,7 +181,7 @@ pub(super) async fn restart(
 async fn command(
     State(host): State<Host>,
     (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(wait): Params<Wait>,
     command: Command,
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
@@ -217,7 +217,7 @@ pub(super) async fn remove(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(wait): Params<Wait>,
 ) -> Result<StatusCode, Failure> {
     let hold = wait.hold(&host, &caller)?;
@@ -247,7 +247,7 @@ pub(super) async fn remove(
 )]
 pub(super) async fn receipt(
     State(host): State<Host>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<Json<ReceiptView>, Failure> {
     let id = entry.id();
     let receipt = {
@@ -280,7 +280,7 @@ pub(super) async fn receipt(
 )]
 pub(super) async fn compose(
     State(host): State<Host>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<impl IntoResponse, Failure> {
     let text = host.compose_file(&entry).ok_or_else(|| {
         let detail = format!(

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use serde_json::Value;
 
-use crate::auth::{Reach, Rule, Scope};
+use crate::auth::{RouteOwner, Rule, Scope};
 
 /// The callers that may ask for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +70,9 @@ fn access(operation: &Value) -> Option<Access> {
     let words: Vec<&str> = words.as_array()?.iter().filter_map(Value::as_str).collect();
     let scope = words.iter().find_map(|word| Scope::parse(word))?;
     let reach = if words.contains(&"host") {
-        Reach::Host
+        RouteOwner::Host
     } else {
-        Reach::Own
+        RouteOwner::Own
     };
     Some(Access::Token(Rule { scope, reach }))
 }
@@ -98,15 +98,15 @@ mod tests {
         let token = |scope, reach| Some(Access::Token(Rule { scope, reach }));
         assert_eq!(
             rules.access("/a", &Method::GET),
-            token(Scope::Read, Reach::Own)
+            token(Scope::Read, RouteOwner::Own)
         );
         assert_eq!(
             rules.access("/a", &Method::HEAD),
-            token(Scope::Read, Reach::Own)
+            token(Scope::Read, RouteOwner::Own)
         );
         assert_eq!(
             rules.access("/a", &Method::POST),
-            token(Scope::Admin, Reach::Host)
+            token(Scope::Admin, RouteOwner::Host)
         );
         assert_eq!(rules.access("/open", &Method::GET), Some(Access::Public));
         for (path, method) in [

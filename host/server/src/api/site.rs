@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use super::{
     pipeline::{Arrival, Pipeline},
-    watcher::{Look, WATCHER_ROUTE},
+    watcher::{DirectRequest, WATCHER_ROUTE},
 };
 use crate::connections::{Client, RequestHandler};
 
@@ -58,7 +58,7 @@ impl RequestHandler for Site {
     ) -> impl Future<Output = Result<Response, Infallible>> + Send {
         async move {
             if let Some(pipeline) = &self.short
-                && let Some(look) = Look::asked_for(&request, pipeline.host(), &client)
+                && let Some(look) = DirectRequest::asked_for(&request, pipeline.host(), &client)
             {
                 let arrival = Arrival::by(&client, WATCHER_ROUTE);
                 return Ok(pipeline.answer(&mut request, &arrival, &look).await);

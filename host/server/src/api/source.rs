@@ -11,14 +11,14 @@ use axum::{
 };
 use hersh_journal::KeptAnswer;
 use hersh_program::{Manifest, Program, ProgramId};
-use hersh_storage::{Purpose, SourceTree, StagedSource, tar_stream};
+use hersh_storage::{SourceTree, StagedSource, TreePurpose, tar_stream};
 use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     build_query::{ARGS_HEADER_IS, BuildQuery},
-    extract::{Owned, Params},
+    extract::{OwnedProgram, Params},
     problem::Failure,
     upload::{read_over, take},
     view,
@@ -136,7 +136,7 @@ pub(super) async fn replace(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(query): Params<BuildQuery>,
     request: Request,
 ) -> Result<Json<ProgramCreated>, Failure> {
@@ -167,7 +167,7 @@ pub(super) async fn replace(
 pub(super) async fn fetch(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<Response, Failure> {
     let Some(permit) = host
         .permits()
@@ -192,7 +192,7 @@ pub(super) async fn fetch(
     if entry.gone().is_cancelled() {
         return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
     }
-    let tree = tar_stream(move || Ok(tree), Purpose::Keep, permit);
+    let tree = tar_stream(move || Ok(tree), TreePurpose::Keep, permit);
     let mut answer = Body::from_stream(tree).into_response();
     let headers = answer.headers_mut();
     headers.insert(

@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Owned, Params},
+    extract::{OwnedProgram, Params},
     problem::Failure,
 };
 use crate::{
@@ -48,7 +48,7 @@ pub(super) async fn copy(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<Response, Failure> {
     particulars.change("a copy was made");
     let Some(permit) = host
@@ -106,7 +106,7 @@ pub(super) async fn put_file(
     State(host): State<Host>,
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     Params(query): Params<FileQuery>,
     request: Request,
 ) -> Result<StatusCode, Failure> {

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use hersh_program::Program;
 use hersh_wire::{Code, StatsView};
 
-use super::{extract::Owned, problem::Failure, view};
+use super::{extract::OwnedProgram, problem::Failure, view};
 use crate::{host::Host, words};
 
 /// What a running program uses, as of at most a second ago.
@@ -18,7 +18,7 @@ use crate::{host::Host, words};
 )]
 pub(super) async fn show(
     State(host): State<Host>,
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
 ) -> Result<Json<StatsView>, Failure> {
     let instance = entry.supervisor().with_state(Program::ready_instance);
     let reading = match &instance {

@@ -17,7 +17,7 @@ use super::{
     users, view,
 };
 use crate::{
-    auth::{self, Caller, NewToken, Offspring, Role, Scope, TokenId, audit::Particulars},
+    auth::{self, Caller, DescendantTokens, NewToken, Role, Scope, TokenId, audit::Particulars},
     host::Host,
 };
 
@@ -99,7 +99,7 @@ pub(super) async fn create(
 /// What becomes of the tokens that the user made with the one that is removed, and with those in turn.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Made {
+enum MadeTokens {
     /// They end with it, but for the caller's and those that were made with that.
     #[default]
     End,
@@ -114,7 +114,7 @@ pub(super) struct RemoveTokenQuery {
     /// What becomes of the tokens that were made with this one: `end`, the default, or `keep`.
     #[serde(default)]
     #[param(inline)]
-    made: Made,
+    made: MadeTokens,
 }
 
 /// Makes a token invalid from now on, and those that its user made with it. Those that it made for others
@@ -152,12 +152,12 @@ pub(super) async fn remove(
         );
         return Err(Failure::new(Code::Forbidden, detail));
     }
-    let offspring = match query.made {
-        Made::End => Offspring::End,
-        Made::Keep => Offspring::Keep,
+    let descendants = match query.made {
+        MadeTokens::End => DescendantTokens::End,
+        MadeTokens::Keep => DescendantTokens::Keep,
     };
     let accounts = host.accounts();
-    let also = accounts.remove_token(&id, offspring, Some(&caller.token));
+    let also = accounts.remove_token(&id, descendants, Some(&caller.token));
     let also = also.await?;
     if !also.is_empty() {
         let ids: Vec<&str> = also.iter().map(TokenId::as_str).collect();

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{
-    build_query::{BuildAsked, BuildQuery},
+    build_query::{BuildParameters, BuildQuery},
     extract::json,
     lists::NoLists,
     problem::Failure,
@@ -55,7 +55,7 @@ pub(super) async fn take(
     fingerprint: Option<&Fingerprint>,
 ) -> Result<Upload, Failure> {
     let asked = query.with(request.headers())?;
-    host.space().check()?;
+    host.disks().check()?;
     let permit = permit(host, caller)?;
     let request = match fingerprint {
         Some(fingerprint) => request.map(|body| hashed(body, fingerprint.clone())),
@@ -147,7 +147,7 @@ async fn take_json(
     host: &Host,
     permit: Permit,
     request: Request,
-    build: BuildAsked,
+    build: BuildParameters,
 ) -> Result<Upload, Failure> {
     let asked: CreateProgram = json(request, &()).await?;
     let name = asked.manifest.name.clone();
@@ -175,7 +175,7 @@ async fn take_archive(
     host: &Host,
     permit: Permit,
     body: Body,
-    build: BuildAsked,
+    build: BuildParameters,
 ) -> Result<Upload, Failure> {
     let reader = SyncIoBridge::new(StreamReader::new(Box::pin(paced(body))));
     let (permit, staged, manifest, name) = host
@@ -239,7 +239,7 @@ fn taken(
 
 fn limits(host: &Host) -> SourceLimits {
     SourceLimits {
-        free_bytes_min: host.space().floor_bytes(),
+        free_bytes_min: host.disks().floor_bytes(),
         ..SourceLimits::default()
     }
 }

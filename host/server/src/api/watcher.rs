@@ -15,8 +15,8 @@ use hersh_wire::Code;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    extract::Owned,
-    pipeline::{Admitted, Destination, Supervision},
+    extract::OwnedProgram,
+    pipeline::{AdmittedCaller, Destination, Supervision},
     problem::Failure,
 };
 use crate::{
@@ -49,7 +49,7 @@ macro_rules! ways {
             host: State<Host>,
             caller: Extension<Caller>,
             particulars: Extension<Particulars>,
-            program: Owned,
+            program: OwnedProgram,
             client: Sender,
             request: Request,
         ) -> Result<Response, Failure> {
@@ -69,7 +69,7 @@ macro_rules! ways {
             host: State<Host>,
             caller: Extension<Caller>,
             particulars: Extension<Particulars>,
-            program: Owned,
+            program: OwnedProgram,
             client: Sender,
             request: Request,
         ) -> Result<Response, Failure> {
@@ -103,13 +103,13 @@ ways!(
 );
 
 /// A request that looks at what is below a WatcherAPI's root and goes there without the router.
-pub(super) struct Look<'a> {
+pub(super) struct DirectRequest<'a> {
     host: &'a Host,
     program: ProgramId,
     client: &'a Client,
 }
 
-impl<'a> Look<'a> {
+impl<'a> DirectRequest<'a> {
     /// Returns the look that a request asks for, if the request goes to [`WATCHER_ROUTE`] and its path spells
     /// that without escapes. Returns `None` for a request that asks for a tunnel: that is more than a look.
     pub(super) fn asked_for(request: &Request, host: &'a Host, client: &'a Client) -> Option<Self> {
@@ -135,7 +135,7 @@ impl<'a> Look<'a> {
     }
 }
 
-impl Destination for &Look<'_> {
+impl Destination for &DirectRequest<'_> {
     /// The destination: the proxy checks the right before it passes a request on, and ends the program's
     /// answer once the right is lost. This needs no timer for each request.
     const SUPERVISION: Supervision = Supervision::Destination;
@@ -147,7 +147,7 @@ impl Destination for &Look<'_> {
     fn answer(
         self,
         request: &mut Request,
-        admitted: Option<Admitted>,
+        admitted: Option<AdmittedCaller>,
     ) -> impl Future<Output = Response> + Send {
         async move {
             let Some(admitted) = &admitted else {
@@ -162,7 +162,7 @@ impl Destination for &Look<'_> {
 async fn forward(
     State(host): State<Host>,
     (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
-    Owned(entry): Owned,
+    OwnedProgram(entry): OwnedProgram,
     client: Sender,
     mut request: Request,
 ) -> Result<Response, Failure> {

@@ -33,7 +33,7 @@ impl Scope {
 
 /// The owner of the things that a route is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum RouteOwner {
     /// The caller's own things; for an admin, everybody's.
     Own,
     /// The host's things: for admins only.
@@ -44,12 +44,12 @@ pub(crate) enum Reach {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) scope: Scope,
-    pub(crate) reach: Reach,
+    pub(crate) reach: RouteOwner,
 }
 
 /// Why a valid token is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
+pub(crate) enum AccessDenial {
     /// The token's scope is too small.
     #[error("this needs a token with scope '{}', and this one has '{}'; use another, or ask for one", needs.name(), has.name())]
     Scope {
@@ -76,16 +76,18 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Checks that the caller may use a route of `rule`.
-    pub(crate) fn may(&self, rule: Rule) -> Result<(), Denied> {
+    pub(crate) fn may(&self, rule: Rule) -> Result<(), AccessDenial> {
         if self.scope < rule.scope {
-            return Err(Denied::Scope {
+            return Err(AccessDenial::Scope {
                 needs: rule.scope,
                 has: self.scope,
             });
         }
         match (rule.reach, self.role) {
-            (Reach::Host, Role::Member) => Err(Denied::Member(self.user.clone())),
-            (Reach::Own, Role::Member | Role::Admin) | (Reach::Host, Role::Admin) => Ok(()),
+            (RouteOwner::Host, Role::Member) => Err(AccessDenial::Member(self.user.clone())),
+            (RouteOwner::Own, Role::Member | Role::Admin) | (RouteOwner::Host, Role::Admin) => {
+                Ok(())
+            }
         }
     }
 

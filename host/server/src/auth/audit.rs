@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex};
 
 use hersh_base::locked::locked;
-use hersh_journal::{AuditAttempt, AuditOutcome, Journal, JournalError, Purpose};
+use hersh_journal::{AuditAttempt, AuditOutcome, Journal, JournalError, WritePurpose};
 
 use super::Caller;
 
@@ -82,7 +82,7 @@ pub(crate) struct Attempt {
 /// # Errors
 /// When the journal can't be read or written: the change must not be made then.
 pub(crate) async fn attempt(
-    (journal, purpose): (&Journal, Purpose),
+    (journal, purpose): (&Journal, WritePurpose),
     caller: &Caller,
     plan: Plan,
 ) -> Result<Attempt, JournalError> {

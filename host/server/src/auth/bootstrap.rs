@@ -160,7 +160,7 @@ pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Offspring;
+    use crate::auth::DescendantTokens;
 
     async fn start(data: &Path) -> (Journal, Accounts, Option<WrittenToken>) {
         let journal = Journal::open(&data.join("journal.db")).unwrap();
@@ -268,7 +268,7 @@ mod tests {
         let lost = bearer(data.path());
         let token = accounts.tokens(None)[0].id.clone();
         accounts
-            .remove_token(&token, Offspring::Keep, None)
+            .remove_token(&token, DescendantTokens::Keep, None)
             .await
             .unwrap();
         assert_eq!(accounts.authenticate(Some(&lost), 2_000), None);

@@ -12,13 +12,13 @@ use std::{
 };
 
 use hersh_base::lock::{DataLock, LockError};
-use hersh_journal::{Home, Journal, JournalError, OpenError, Purpose};
+use hersh_journal::{Home, Journal, JournalError, OpenError, WritePurpose};
 use hersh_program::UserId;
 use hersh_wire::TokenView;
 
 use super::{
-    Accounts, BootstrapError, Caller, NewToken, Offspring, Role, Scope, Token, TokenError, TokenId,
-    audit,
+    Accounts, BootstrapError, Caller, DescendantTokens, NewToken, Role, Scope, Token, TokenError,
+    TokenId, audit,
     bootstrap::{TOKEN_FILE, make_admin, refused, write_private},
     token_view,
     user::FIRST_ADMIN,
@@ -55,7 +55,7 @@ impl From<TokenError> for IssueError {
 
 /// The issued token and its effect on the others.
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedToken {
     /// The file that holds the new token.
     pub path: PathBuf,
     /// The number of other tokens that were made invalid.
@@ -84,7 +84,7 @@ pub async fn issue_admin_token(
     home: impl Into<Home>,
     now_ms: u64,
     revoke_others: bool,
-) -> Result<Issued, IssueError> {
+) -> Result<IssuedToken, IssueError> {
     let home = home.into();
     let (_lock, journal) = open_alone(&home)?;
     let admin = UserId::parse(FIRST_ADMIN).map_err(|error| refused(&error))?;
@@ -106,7 +106,7 @@ pub async fn issue_admin_token(
         target: TOKEN_FILE.to_owned(),
         object: format!("user {admin}"),
     };
-    let attempt = audit::attempt((&journal, Purpose::Freeing), &on_the_machine, plan).await?;
+    let attempt = audit::attempt((&journal, WritePurpose::Freeing), &on_the_machine, plan).await?;
     let particulars = attempt.particulars();
     let issued = issue(&journal, home.data(), admin, now_ms, revoke_others).await;
     if let Ok(issued) = &issued {
@@ -150,7 +150,7 @@ async fn issue(
     admin: UserId,
     now_ms: u64,
     revoke_others: bool,
-) -> Result<Issued, IssueError> {
+) -> Result<IssuedToken, IssueError> {
     let accounts = Accounts::load(journal.clone())?;
     make_admin(&accounts, &admin, now_ms).await?;
     let token = Token::generate()?;
@@ -178,12 +178,14 @@ async fn issue(
     if revoke_others {
         let others = accounts.tokens(None).into_iter().map(|token| token.id);
         for other in others.filter(|id| *id != made.id) {
-            let removed = accounts.remove_token(&other, Offspring::Keep, None).await;
+            let removed = accounts
+                .remove_token(&other, DescendantTokens::Keep, None)
+                .await;
             removed.map_err(BootstrapError::from)?;
             revoked += 1;
         }
     }
-    Ok(Issued {
+    Ok(IssuedToken {
         path,
         revoked,
         valid: valid(&accounts, now_ms),

@@ -26,16 +26,16 @@ mod user;
 mod users;
 mod view;
 
-pub(crate) use access::{Caller, Reach, Rule, Scope};
+pub(crate) use access::{Caller, RouteOwner, Rule, Scope};
 pub(crate) use accounts::Accounts;
 pub(crate) use bootstrap::{BootstrapError, WrittenToken, open};
 pub(crate) use error::AccountError;
 pub(crate) use grant::Grant;
-pub use issue::{IssueError, Issued, issue_admin_token, valid_tokens};
+pub use issue::{IssueError, IssuedToken, issue_admin_token, valid_tokens};
 #[cfg(test)]
 pub(crate) use throttle::FAILURES_MAX;
 pub(crate) use throttle::Throttle;
 pub(crate) use token::{Token, TokenError, TokenHash, TokenId};
-pub(crate) use token_info::{NewToken, Offspring, TokenInfo};
+pub(crate) use token_info::{DescendantTokens, NewToken, TokenInfo};
 pub(crate) use user::{Quota, Role, User};
 pub(crate) use view::token_view;

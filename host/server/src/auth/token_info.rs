@@ -22,7 +22,7 @@ pub(crate) struct TokenInfo {
 
 /// The choice of what becomes of the tokens that were made with a removed one, and with those in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offspring {
+pub(crate) enum DescendantTokens {
     /// They end with it: a thief of the token may have made some that nobody sees in time.
     End,
     /// They stay.

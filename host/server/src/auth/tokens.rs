@@ -9,7 +9,7 @@ use hersh_journal::JournalError;
 use hersh_program::UserId;
 
 use super::{
-    AccountError, Accounts, NewToken, Offspring, Role, Scope, Token, TokenError, TokenHash,
+    AccountError, Accounts, DescendantTokens, NewToken, Role, Scope, Token, TokenError, TokenHash,
     TokenId, TokenInfo,
     accounts::{AccountCache, CachedToken},
     rows::{self, StoredToken},
@@ -104,7 +104,7 @@ impl Accounts {
         info.ok_or_else(|| AccountError::NoToken(id.to_string()))
     }
 
-    /// Makes a token invalid from now on. `offspring` says whether the tokens of the same user that were made
+    /// Makes a token invalid from now on. `descendants` says whether the tokens of the same user that were made
     /// with it, and with those in turn, end too. `asking` is the token that asks for this. It stays unless it
     /// is `id` itself, and the tokens made with it stay as well: otherwise nobody could exchange a token for
     /// a new one. Returns the tokens that ended besides `id`.
@@ -115,16 +115,16 @@ impl Accounts {
     pub(crate) async fn remove_token(
         &self,
         id: &TokenId,
-        offspring: Offspring,
+        descendants: DescendantTokens,
         asking: Option<&TokenId>,
     ) -> Result<BTreeSet<TokenId>, AccountError> {
         let (id, asking) = (id.clone(), asking.cloned());
         self.alone(move |accounts| async move {
             let user = accounts.token(&id)?.user;
             let is_meant = |it: &StoredToken| it.user == user && asking.as_ref() != Some(&it.id);
-            let mut gone = match offspring {
-                Offspring::End => accounts.known().made_with([id.clone()].into(), is_meant),
-                Offspring::Keep => BTreeSet::new(),
+            let mut gone = match descendants {
+                DescendantTokens::End => accounts.known().made_with([id.clone()].into(), is_meant),
+                DescendantTokens::Keep => BTreeSet::new(),
             };
             if asking.as_ref() == Some(&id) && !gone.is_empty() {
                 let count = gone.len();

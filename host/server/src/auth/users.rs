@@ -152,11 +152,11 @@ impl Accounts {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use hersh_journal::{CommitPoint, Journal, Verdict};
+    use hersh_journal::{CommitPoint, Journal, WriteFate};
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::auth::{NewToken, Offspring, Scope};
+    use crate::auth::{DescendantTokens, NewToken, Scope};
 
     /// Begins a change and drops it while the change is on the disk and not yet in memory.
     async fn dropped<T>(written: &Notify, change: impl Future<Output = T>) {
@@ -174,10 +174,10 @@ mod tests {
         let written = Arc::new(Notify::new());
         let tells = Arc::clone(&written);
         let journal = Journal::open_probed(&data.path().join("journal.db"), move |at| match at {
-            CommitPoint::Before => Verdict::Proceed,
+            CommitPoint::Before => WriteFate::Proceed,
             CommitPoint::After => {
                 tells.notify_one();
-                Verdict::Linger(Duration::from_millis(10))
+                WriteFate::Linger(Duration::from_millis(10))
             }
         });
         let accounts = Accounts::load(journal.unwrap()).unwrap();
@@ -205,7 +205,7 @@ mod tests {
         let token = accounts.tokens(Some(&ann))[0].id.clone();
         dropped(
             &written,
-            accounts.remove_token(&token, Offspring::Keep, None),
+            accounts.remove_token(&token, DescendantTokens::Keep, None),
         )
         .await;
         alone().await;

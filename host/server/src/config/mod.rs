@@ -1,7 +1,7 @@
 //! The settings that a host is given at its start, parsed once.
 //!
 //! ```text
-//! defaults ◄ file ◄ environment ◄ flags ──gather──► Effective ──settings──► Settings ──► Config
+//! defaults ◄ file ◄ environment ◄ flags ──gather──► EffectiveSettings ──settings──► Settings ──► Config
 //!   keys              sources                    value + origin    types       checked against
 //!                                                                              each other
 //! ```
@@ -21,7 +21,7 @@ pub use self::{
     keys::{KEYS, Key, defaults_file},
     origin::Origin,
     settings::Settings,
-    sources::{DEFAULT_FILE, Effective, Sources, Value},
+    sources::{DEFAULT_FILE, EffectiveSettings, Sources, Value},
     values::{EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool},
 };
 

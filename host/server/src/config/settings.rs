@@ -5,7 +5,9 @@ use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf
 use hersh_journal::Home;
 use hersh_wire::ByteSize;
 
-use super::{ConfigError, Effective, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool};
+use super::{
+    ConfigError, EffectiveSettings, EngineSocket, LogFormat, LogLevel, OtlpEndpoint, SubnetPool,
+};
 use hersh_docker::dockerfile::Registries;
 
 /// A host's settings, each valid by itself. [`KEYS`](super::KEYS) says what each means.
@@ -42,10 +44,10 @@ impl Settings {
     /// # Errors
     /// None, as long as the defaults in [`KEYS`](super::KEYS) are right; a test holds them to it.
     pub fn defaults() -> Result<Self, ConfigError> {
-        Self::read(&Effective::defaults())
+        Self::read(&EffectiveSettings::defaults())
     }
 
-    pub(super) fn read(from: &Effective) -> Result<Self, ConfigError> {
+    pub(super) fn read(from: &EffectiveSettings) -> Result<Self, ConfigError> {
         Ok(Self {
             data_dir: from
                 .path("data_dir")
@@ -78,7 +80,7 @@ const STEP_MEMORY_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 const SWITCH: &str = "write true or false";
 const NUMBER: &str = "write a whole number from 1 on";
 
-impl Effective {
+impl EffectiveSettings {
     /// Parses every value.
     ///
     /// # Errors

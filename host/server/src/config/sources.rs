@@ -46,14 +46,14 @@ pub struct Value {
 
 /// The values that are in force, one for each of [`KEYS`], not parsed yet.
 #[derive(Clone, Debug)]
-pub struct Effective {
+pub struct EffectiveSettings {
     /// The values in the order of [`KEYS`].
     pub values: Vec<Value>,
     /// Variables that look like settings and are none: they may be misspelt.
     pub unknown_variables: Vec<String>,
 }
 
-impl Effective {
+impl EffectiveSettings {
     /// Reads file, environment and flags.
     ///
     /// # Errors

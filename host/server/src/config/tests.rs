@@ -31,7 +31,7 @@ impl SettingsFile {
     }
 
     fn refused(&self) -> String {
-        let gathered = Effective::gather(self.with(&[], &[]));
+        let gathered = EffectiveSettings::gather(self.with(&[], &[]));
         gathered
             .and_then(|effective| effective.settings())
             .unwrap_err()
@@ -61,7 +61,7 @@ fn the_listed_defaults_are_those_in_force() {
         .collect::<Vec<_>>()
         .join("\n");
     let file = SettingsFile::new(&everything);
-    let effective = Effective::gather(file.with(&[], &[])).unwrap();
+    let effective = EffectiveSettings::gather(file.with(&[], &[])).unwrap();
     let from_file = |value: &Value| matches!(value.origin, Origin::File { .. });
     assert!(effective.values.iter().all(from_file), "{effective:?}");
     assert_eq!(
@@ -95,7 +95,8 @@ fn every_setting_has_one_variable_and_one_flag_and_counts() {
     let defaults = debug(&Settings::defaults().unwrap());
     for key in KEYS {
         let counts = |text: &&str| {
-            let effective = Effective::gather(file.with(&[(&key.variable(), text)], &[])).unwrap();
+            let effective =
+                EffectiveSettings::gather(file.with(&[(&key.variable(), text)], &[])).unwrap();
             effective
                 .settings()
                 .is_ok_and(|settings| debug(&settings) != defaults)
@@ -121,7 +122,7 @@ fn later_sources_win_and_every_value_knows_its_origin() {
         ],
         &[("listen", "127.0.0.1:3")],
     );
-    let effective = Effective::gather(sources).unwrap();
+    let effective = EffectiveSettings::gather(sources).unwrap();
     let found = |name: &str| {
         let value = effective.values.iter().find(|value| value.key.name == name);
         value
@@ -194,7 +195,10 @@ fn a_value_that_cant_be_is_refused_where_it_was_written() {
     }
     let file = SettingsFile::new("");
     let sources = file.with(&[("HERSH_LISTEN", "x")], &[]);
-    let message = Effective::gather(sources).unwrap().settings().unwrap_err();
+    let message = EffectiveSettings::gather(sources)
+        .unwrap()
+        .settings()
+        .unwrap_err();
     let message = message.to_string();
     assert!(
         message.starts_with("environment HERSH_LISTEN: listen = \"x\""),
@@ -209,7 +213,7 @@ fn a_settings_file_must_exist_and_be_protected() {
         file: Some(file.0.path().join("missing.toml")),
         ..Sources::default()
     };
-    let message = Effective::gather(missing).unwrap_err().to_string();
+    let message = EffectiveSettings::gather(missing).unwrap_err().to_string();
     assert!(
         message.contains("missing.toml") && message.contains("--config"),
         "{message}"
@@ -233,7 +237,7 @@ fn variables_that_nobody_knows_are_told_without_their_values() {
         ],
         &[],
     );
-    let effective = Effective::gather(sources).unwrap();
+    let effective = EffectiveSettings::gather(sources).unwrap();
     assert_eq!(effective.unknown_variables, ["HERSH_LISTNE"]);
     assert!(!debug(&effective).contains("canary"));
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection, tunnel ─► hold the connection ─► permits, given back with the last of them
-//! body of an answer ──► Claim ────────► looked at every few seconds, by the connection itself
+//! body of an answer ──► StayCondition ───────► looked at every few seconds, by the connection itself
 //! ```
 //! A body is polled only when its client has taken what came before, so it can't check its own right: a client
 //! that reads nothing would keep its access, and what the body holds, for ever.
@@ -33,7 +33,7 @@ pub(crate) struct ClientConnection(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     /// The claims of the one answer under way: one for each layer that watches it, so the list stays short.
-    claims: Mutex<Vec<Arc<Claim>>>,
+    claims: Mutex<Vec<Arc<StayCondition>>>,
     /// The permit of the member whose request came last.
     permit: Mutex<Option<Permit>>,
     /// The permits that are given back when nobody has the connection any more.
@@ -41,7 +41,7 @@ struct Inner {
 }
 
 /// The conditions under which something may stay open.
-struct Claim {
+struct StayCondition {
     /// The grant that let the client in.
     grant: Grant,
     /// A token that fires when the container that is asked is over.
@@ -49,9 +49,9 @@ struct Claim {
 }
 
 /// Something open on a connection, until it is dropped.
-pub(crate) struct Open {
+pub(crate) struct OpenAnswer {
     connection: ClientConnection,
-    claim: Arc<Claim>,
+    claim: Arc<StayCondition>,
 }
 
 impl ClientConnection {
@@ -78,16 +78,16 @@ impl ClientConnection {
     }
 
     /// Notes that something is open as long as `grant` holds and until the end of `container`.
-    pub(crate) fn open(&self, grant: Grant, container: CancellationToken) -> Open {
+    pub(crate) fn open(&self, grant: Grant, container: CancellationToken) -> OpenAnswer {
         let container = Some(container);
-        self.hold(Claim { grant, container })
+        self.hold(StayCondition { grant, container })
     }
 
-    fn hold(&self, claim: Claim) -> Open {
+    fn hold(&self, claim: StayCondition) -> OpenAnswer {
         let claim = Arc::new(claim);
         self.claims().push(Arc::clone(&claim));
         let connection = self.clone();
-        Open { connection, claim }
+        OpenAnswer { connection, claim }
     }
 
     /// Returns the same body, noted as open by `grant` until its end.
@@ -96,8 +96,8 @@ impl ClientConnection {
             return body;
         }
         let container = None;
-        let _open = self.hold(Claim { grant, container });
-        Body::new(Carried { body, _open })
+        let _open = self.hold(StayCondition { grant, container });
+        Body::new(CarriedBody { body, _open })
     }
 
     /// Returns once the claim of something open no longer holds, at most [`CHECK_INTERVAL`] after that.
@@ -112,20 +112,20 @@ impl ClientConnection {
         }
     }
 
-    fn claims(&self) -> MutexGuard<'_, Vec<Arc<Claim>>> {
+    fn claims(&self) -> MutexGuard<'_, Vec<Arc<StayCondition>>> {
         let claims = &self.0.claims;
         locked(claims)
     }
 }
 
-impl Claim {
+impl StayCondition {
     fn holds(&self) -> bool {
         let is_over = |container: &CancellationToken| container.is_cancelled();
         self.grant.holds() && !self.container.as_ref().is_some_and(is_over)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenAnswer {
     fn drop(&mut self) {
         let mut claims = self.connection.claims();
         claims.retain(|claim| !Arc::ptr_eq(claim, &self.claim));
@@ -133,12 +133,12 @@ impl Drop for Open {
 }
 
 /// The body of an answer of the host's own.
-struct Carried {
+struct CarriedBody {
     body: Body,
-    _open: Open,
+    _open: OpenAnswer,
 }
 
-impl hyper::body::Body for Carried {
+impl hyper::body::Body for CarriedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -26,9 +26,9 @@ const ROOM_BYTES: usize = 16 * 1024;
 
 /// A flag that says whether a connection's client may still send a body that nobody reads.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unread(Arc<AtomicBool>);
+pub(crate) struct UnreadFlag(Arc<AtomicBool>);
 
-impl Unread {
+impl UnreadFlag {
     fn set(&self, unread: bool) {
         self.0.store(unread, Ordering::Relaxed);
     }
@@ -37,11 +37,11 @@ impl Unread {
 /// The body of a request, which says whether all of it was read.
 pub(crate) struct CountedBody {
     body: Incoming,
-    unread: Unread,
+    unread: UnreadFlag,
 }
 
 impl CountedBody {
-    pub(crate) fn new(body: Incoming, unread: &Unread) -> Self {
+    pub(crate) fn new(body: Incoming, unread: &UnreadFlag) -> Self {
         unread.set(!body.is_end_stream());
         let unread = unread.clone();
         Self { body, unread }
@@ -74,14 +74,14 @@ impl Body for CountedBody {
 /// A connection whose shutdown lets its client finish, if that still sends.
 pub(crate) struct LingeringStream<T> {
     stream: T,
-    unread: Unread,
+    unread: UnreadFlag,
     /// The deadline of the client, set once this side has said that it sends no more.
     waits: Option<Deadline>,
     left: u64,
 }
 
 impl<T> LingeringStream<T> {
-    pub(crate) fn new(stream: T, unread: Unread) -> Self {
+    pub(crate) fn new(stream: T, unread: UnreadFlag) -> Self {
         Self {
             stream,
             unread,

@@ -5,9 +5,9 @@
 //! ```
 
 mod client;
+mod connection_limits;
 mod head_timer;
 mod linger;
-mod peers;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,9 +28,9 @@ use tokio::{
 };
 
 use self::{
+    connection_limits::ConnectionLimits,
     head_timer::HeadTimer,
-    linger::{CountedBody, LingeringStream, Unread},
-    peers::Peers,
+    linger::{CountedBody, LingeringStream, UnreadFlag},
 };
 use crate::{metrics::ConnectionMetrics, tls::Tls};
 
@@ -95,7 +95,7 @@ pub(crate) trait RequestHandler: Send + Sync + 'static {
 }
 
 /// The parts between the listener and the router.
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     /// This host's end of TLS, if it has one.
     pub(crate) tls: Option<Tls>,
     /// True if something in front of this host ends TLS.
@@ -105,7 +105,7 @@ pub(crate) struct Door {
     pub(crate) io_threads: IoThreads,
 }
 
-impl Door {
+impl Acceptor {
     pub(crate) fn scheme(&self) -> Scheme {
         if self.tls.is_some() || self.behind_tls_proxy {
             Scheme::Https
@@ -118,13 +118,13 @@ impl Door {
 /// Serves until `stop` resolves, then lets requests under way finish for a while.
 pub(crate) async fn serve(
     listener: TcpListener,
-    door: Door,
+    acceptor: Acceptor,
     handler: impl RequestHandler,
     stop: impl Future<Output = ()>,
 ) {
     let handler = Arc::new(handler);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let peers = Peers::new(door.behind_tls_proxy);
+    let connection_limits = ConnectionLimits::new(acceptor.behind_tls_proxy);
     let mut connections = JoinSet::new();
     let (drain, draining) = watch::channel(());
     tokio::pin!(stop);
@@ -137,22 +137,27 @@ pub(crate) async fn serve(
         let Some((stream, peer, slot)) = accepted else {
             return;
         };
-        let Some(place) = peers.enter(peer.ip()) else {
+        let Some(address_permit) = connection_limits.enter(peer.ip()) else {
             tracing::debug!(%peer, "connection refused: this peer has too many");
-            door.metrics.turned_away();
+            acceptor.metrics.turned_away();
             continue;
         };
-        let permit = door.io_threads.enter();
+        let permit = acceptor.io_threads.enter();
         let io_thread = permit.handle().clone();
         let connection = Connection {
             peer,
-            scheme: door.scheme(),
-            behind_proxy: door.behind_tls_proxy,
+            scheme: acceptor.scheme(),
+            behind_proxy: acceptor.behind_tls_proxy,
             handler: Arc::clone(&handler),
             draining: draining.clone(),
-            connection: ClientConnection::new((slot, place, door.metrics.opened(), permit)),
+            connection: ClientConnection::new((
+                slot,
+                address_permit,
+                acceptor.metrics.opened(),
+                permit,
+            )),
         };
-        let tls = door.tls.clone();
+        let tls = acceptor.tls.clone();
         connections.spawn_on(connection.run(stream, tls), &io_thread);
     }
     drop(drain);
@@ -192,14 +197,15 @@ impl<H: RequestHandler> Connection<H> {
     }
 
     async fn talk(mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let unread = Unread::default();
+        let unread = UnreadFlag::default();
         let stream = PacedStream::new(LingeringStream::new(stream, unread.clone()), WRITE_PATIENCE);
         let (peer, scheme, handler) = (self.peer, self.scheme, self.handler);
         let held = self.connection.clone();
         let behind_proxy = self.behind_proxy;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let address = if behind_proxy {
-                peers::forwarded_for(request.headers()).map_or(peer, |ip| (ip, 0).into())
+                connection_limits::forwarded_for(request.headers())
+                    .map_or(peer, |ip| (ip, 0).into())
             } else {
                 peer
             };

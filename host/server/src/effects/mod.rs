@@ -1,11 +1,11 @@
 //! Carries out the effects that programs ask for and returns their outcomes. Nothing is decided here.
 //!
 //! ```text
-//! StartRuntime ─► Spec ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
+//! StartInstance ─► Spec ─► runtime.start (contracts, gVisor) ─► receipt ─► ready?
 //! ```
 
-pub(crate) mod building;
-mod elsewhere;
+mod address_advice;
+pub(crate) mod builds;
 pub(crate) mod noted_end;
 pub(crate) mod probes;
 mod readiness;
@@ -18,19 +18,19 @@ use hersh_base::{
     turns::{Owner, Turn, TurnQueue},
 };
 use hersh_program::{
-    BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, Instances,
-    Logs, Manifest, Observed, ProgramId, Readiness, START_QUEUE_MS, Started, Task,
+    BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, InstanceStatus,
+    Instances, Logs, Manifest, ProgramId, Readiness, START_QUEUE_MS, StartResult, Task,
 };
-use hersh_proxy::Miss;
+use hersh_proxy::ProbeFailure;
 use hersh_storage::{
     Storage, StorageError,
     output::{CAUSE_LINES, LogStore, Marks, for_cause},
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{building::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
-use crate::programs::{LOOK_INTERVAL, Looks};
-use hersh_sandbox::{Running, Runtime, Spec, StartError, Unavailable};
+use self::{builds::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
+use crate::programs::{LOOK_INTERVAL, StateReadings};
+use hersh_sandbox::{RunningInstance, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
@@ -71,7 +71,7 @@ impl EffectHandler for Effects {
             .map_err(folders_failed)
     }
 
-    async fn build_runtime(
+    async fn build_image(
         &self,
         task: &Task,
         build: &BuildId,
@@ -82,13 +82,13 @@ impl EffectHandler for Effects {
         self.builds.image(task, build, rules, timeout).await
     }
 
-    async fn start_runtime(
+    async fn start_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
-    ) -> Result<Started, Cause> {
+    ) -> Result<StartResult, Cause> {
         let instance = task.instance(instance);
         let spec = self.spec(&instance, image, manifest);
         self.forget_end(&task.program).await?;
@@ -108,12 +108,12 @@ impl EffectHandler for Effects {
             self.wait_until_ready(task, &instance, &running, manifest, began)
         )?;
         self.still_running(&instance, &manifest.readiness).await?;
-        Ok(Started {
+        Ok(StartResult {
             container: running.container,
         })
     }
 
-    async fn stop_runtime(
+    async fn stop_instances(
         &self,
         task: &Task,
         instances: Instances,
@@ -123,20 +123,20 @@ impl EffectHandler for Effects {
         Ok(self.runtime.stop(&task.program, instances, grace).await?)
     }
 
-    async fn fetch_runtime_status(
+    async fn observe_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
-    ) -> Result<Observed, Cause> {
+    ) -> Result<InstanceStatus, Cause> {
         let observed = self.runtime.observe(&task.instance(instance)).await?;
-        if matches!(observed, Observed::Running(_)) {
+        if matches!(observed, InstanceStatus::Running(_)) {
             return Ok(observed);
         }
         let (storage, id) = (self.storage.clone(), task.program.clone());
         let noted = self.surroundings.blocking(move || noted_end(&storage, &id));
         let noted = noted.await.ok().flatten();
         Ok(noted.map_or(observed, |(container, exit)| {
-            Observed::Exited(container, exit)
+            InstanceStatus::Exited(container, exit)
         }))
     }
 
@@ -188,7 +188,7 @@ impl Effects {
             .map_err(start_failed)
     }
 
-    async fn write_receipt(&self, running: &Running) -> Result<(), Cause> {
+    async fn write_receipt(&self, running: &RunningInstance) -> Result<(), Cause> {
         let mut receipt = running.receipt.clone();
         let write = move |storage: &Storage| {
             receipt.state = Some(storage.state_bound(&receipt.program));
@@ -203,7 +203,7 @@ impl Effects {
         &self,
         task: &Task,
         instance: &InstanceId,
-        running: &Running,
+        running: &RunningInstance,
         manifest: &Manifest,
         began: Instant,
     ) -> Result<(), Cause> {
@@ -234,16 +234,16 @@ impl Effects {
         &self,
         instance: &InstanceId,
         manifest: &Manifest,
-        last_probe: &Miss,
+        last_probe: &ProbeFailure,
     ) -> String {
         let seen = last_probe.words();
         match last_probe {
-            Miss::NoListener(_) => {
+            ProbeFailure::NoListener(_) => {
                 let listeners = self.runtime.listeners(instance).await;
-                let advice = elsewhere::advice(manifest.readiness.port(), &listeners);
+                let advice = address_advice::advice(manifest.readiness.port(), &listeners);
                 format!("{seen}; {advice}")
             }
-            Miss::Unreached(_) | Miss::Unready(_) => seen.to_owned(),
+            ProbeFailure::Unreached(_) | ProbeFailure::Unready(_) => seen.to_owned(),
         }
     }
 
@@ -293,7 +293,7 @@ impl Effects {
     /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
     /// they are ready.
     async fn keeps_too_much(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
-        let looks = Looks::default();
+        let looks = StateReadings::default();
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if let Ok(usage) = self.state_usage(program, limit_bytes, None).await
@@ -323,9 +323,9 @@ impl Effects {
         readiness: &Readiness,
     ) -> Result<(), Cause> {
         match self.runtime.observe(instance).await? {
-            Observed::Running(_) => Ok(()),
-            Observed::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
-            Observed::Absent => Err(Cause::Vanished),
+            InstanceStatus::Running(_) => Ok(()),
+            InstanceStatus::Exited(_, exit) => Err(Cause::before_ready(&exit, readiness)),
+            InstanceStatus::Absent => Err(Cause::Vanished),
         }
     }
 

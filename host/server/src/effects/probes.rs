@@ -14,15 +14,15 @@ use hersh_program::ProgramId;
 pub(crate) struct Probes(Arc<Mutex<BTreeMap<ProgramId, String>>>);
 
 /// The probes of one start. Their result is forgotten when this is dropped.
-pub(crate) struct Probing<'a> {
+pub(crate) struct StartProbes<'a> {
     probes: &'a Probes,
     program: &'a ProgramId,
 }
 
 impl Probes {
     /// Begins the probes of a start of the program.
-    pub(crate) fn begin<'a>(&'a self, program: &'a ProgramId) -> Probing<'a> {
-        Probing {
+    pub(crate) fn begin<'a>(&'a self, program: &'a ProgramId) -> StartProbes<'a> {
+        StartProbes {
             probes: self,
             program,
         }
@@ -38,7 +38,7 @@ impl Probes {
     }
 }
 
-impl Probing<'_> {
+impl StartProbes<'_> {
     /// Notes what a probe saw that did not find the program up.
     pub(crate) fn saw(&self, what: &str) {
         self.probes
@@ -47,7 +47,7 @@ impl Probing<'_> {
     }
 }
 
-impl Drop for Probing<'_> {
+impl Drop for StartProbes<'_> {
     fn drop(&mut self) {
         self.probes.seen().remove(self.program);
     }

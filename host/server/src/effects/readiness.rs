@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hersh_base::endpoint::Endpoint;
 use hersh_program::{Manifest, ProgramId, Readiness};
-use hersh_proxy::{Miss, Rules};
+use hersh_proxy::{ProbeFailure, Rules};
 use tokio::time::Instant;
 
 /// The pause between looks at the container itself while its program is probed. Containers that end before
@@ -33,7 +33,7 @@ pub(crate) fn observe_interval(since: Duration) -> Duration {
 #[derive(Debug)]
 pub(crate) struct NotReady {
     /// The result of the last probe.
-    pub(crate) last_probe: Miss,
+    pub(crate) last_probe: ProbeFailure,
 }
 
 /// Probes the program at `endpoint` until it is up, at most for `limit`, and tells `saw` what each probe saw
@@ -48,7 +48,7 @@ pub(crate) async fn wait(
 ) -> Result<(), NotReady> {
     let rules = Rules::new(manifest);
     let began = Instant::now();
-    let mut last_probe = Miss::Unready("no probe was made".to_string());
+    let mut last_probe = ProbeFailure::Unready("no probe was made".to_string());
     let outcome = tokio::time::timeout(limit, async {
         loop {
             match tokio::time::timeout(PROBE_TIMEOUT, probe(program, manifest, &rules, endpoint))
@@ -58,7 +58,7 @@ pub(crate) async fn wait(
                 Ok(Err(miss)) => last_probe = miss,
                 Err(_) => {
                     let seen = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
-                    last_probe = Miss::Unready(seen);
+                    last_probe = ProbeFailure::Unready(seen);
                 }
             }
             saw(last_probe.words());
@@ -78,12 +78,14 @@ async fn probe(
     manifest: &Manifest,
     rules: &Rules,
     endpoint: &Endpoint,
-) -> Result<(), Miss> {
+) -> Result<(), ProbeFailure> {
     match &manifest.readiness {
         Readiness::None { .. } => Ok(()),
         Readiness::Tcp { port } => {
             let connected = endpoint.dial(*port).await;
-            connected.map(drop).map_err(|error| Miss::from(&error))
+            connected
+                .map(drop)
+                .map_err(|error| ProbeFailure::from(&error))
         }
         Readiness::Http { path, .. } => {
             hersh_proxy::probe(endpoint, rules, program.as_str(), path).await

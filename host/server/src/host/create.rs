@@ -133,7 +133,7 @@ impl Host {
         let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
         // The new program's `/state` is empty: whatever the first look finds was written since.
-        entry.state_looks().take(StateUsage::Bytes(0), u64::MAX);
+        entry.state_readings().take(StateUsage::Bytes(0), u64::MAX);
         self.0.registry.insert(id.clone(), Arc::clone(&entry));
         tracing::info!(program = %id, owner = %entry.owner(), "created");
         Ok(entry)
@@ -169,9 +169,9 @@ impl Host {
     ) -> Result<Outcome, ReplaceError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
-        self.room_for(entry, Some(&manifest.limits), &quota)?;
+        self.check_quota(entry, Some(&manifest.limits), &quota)?;
         let _alone = entry.replacing().await;
-        if entry.is_leaving() {
+        if entry.is_being_removed() {
             return Err(CommandError::Refused {
                 refusal: Refusal::BeingRemoved,
                 state: entry.state_name(),

@@ -1,37 +1,35 @@
 //! Everything that the API can ask of a host.
 
+mod commands;
 mod create;
 mod error;
-mod permits;
-mod ready;
-mod recent;
-mod room;
+mod quota;
+mod readiness;
+mod recent_answer;
 mod state_copy;
+mod user_limits;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use hersh_base::{
-    detached::run_detached, right::Right, surroundings::Surroundings, turns::TurnQueue,
-};
+use hersh_base::{surroundings::Surroundings, turns::TurnQueue};
 use hersh_journal::{Journal, JournalError};
-use hersh_machine::driver::{self, Clock};
-use hersh_program::{
-    CommandError as ProgramError, Event, InstanceId, InstanceNumber, Program, ProgramId, Refusal,
-    State, UserId,
-};
+use hersh_machine::driver::Clock;
+use hersh_program::{InstanceId, InstanceNumber, Program, ProgramId, UserId};
 use hersh_proxy::{Proxy, Upstream, io_threads};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
+pub(crate) use self::commands::{Command, Outcome};
 pub(crate) use self::create::NewProgram;
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
-pub(crate) use self::permits::AllPermits;
-pub(crate) use self::ready::Unready;
-pub(crate) use self::recent::Recent;
+pub(crate) use self::readiness::ReadinessError;
+pub(crate) use self::recent_answer::RecentAnswer;
 pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
+pub(crate) use self::user_limits::UserLimits;
 pub(crate) use crate::programs::Entry;
 use crate::{
     auth::{Accounts, Caller, Grant, Throttle},
+    disks::Disks,
     effects::{Effects, probes::Probes},
     idempotency::Claims,
     metrics::{MeasuredEffects, Metrics},
@@ -40,28 +38,8 @@ use crate::{
         admission::{self, Admission, Usage},
         last_reading::Reading,
     },
-    space::Space,
-    words,
 };
 use hersh_sandbox::{Builder, Runtime, Spec, Unavailable};
-
-/// A command that a user can give to a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Start,
-    Stop,
-    Restart,
-    Delete,
-}
-
-/// The answer to a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The command is durable and will be carried out.
-    Accepted,
-    /// There is nothing to do.
-    Already,
-}
 
 /// A host. Clones are the same host.
 #[derive(Clone)]
@@ -83,12 +61,12 @@ pub(crate) struct Parts {
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
     pub(crate) probes: Probes,
-    pub(crate) permits: AllPermits,
+    pub(crate) permits: UserLimits,
     pub(crate) surroundings: Surroundings,
-    pub(crate) space: Space,
+    pub(crate) disks: Disks,
     pub(crate) build_queue: TurnQueue,
-    pub(crate) engine_check: Recent<Result<(), Unavailable>>,
-    pub(crate) journal_check: Recent<Result<(), JournalError>>,
+    pub(crate) engine_check: RecentAnswer<Result<(), Unavailable>>,
+    pub(crate) journal_check: RecentAnswer<Result<(), JournalError>>,
     /// The permits to pause a program for a copy, [`state_copy::PAUSES_MAX`] in all. Each paused program
     /// holds one.
     pub(crate) pauses: Semaphore,
@@ -142,7 +120,7 @@ impl Host {
     }
 
     /// Returns the permits for the threads and memory that clients may hold.
-    pub(crate) fn permits(&self) -> &AllPermits {
+    pub(crate) fn permits(&self) -> &UserLimits {
         &self.0.permits
     }
 
@@ -150,8 +128,8 @@ impl Host {
         &self.0.build_queue
     }
 
-    pub(crate) fn space(&self) -> &Space {
-        &self.0.space
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.0.disks
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -188,13 +166,18 @@ impl Host {
     /// Returns the compose file of the current instance, or of the next one; `None` before the first build.
     pub(crate) fn compose_file(&self, entry: &Entry) -> Option<String> {
         entry.supervisor().with_state(|program| {
-            let image = program.run_image()?;
+            let image = program.current_image()?;
             let instance = InstanceId {
                 program: program.id.clone(),
                 number: InstanceNumber(program.instances.unwrap_or_default()),
             };
             let runtime = self.runtime();
-            let spec = Spec::new(&instance, image, program.run_manifest(), runtime.kernel());
+            let spec = Spec::new(
+                &instance,
+                image,
+                program.current_manifest(),
+                runtime.kernel(),
+            );
             Some(runtime.explain(&spec))
         })
     }
@@ -231,112 +214,9 @@ impl Host {
         admission::usage(&self.0.registry, owner, None)
     }
 
-    /// Gives a command to a program. The command is durable when this returns; with `wait`, the program has
-    /// settled too.
-    ///
-    /// # Errors
-    /// [`CommandError`]. The program was not asked then, unless the error is about waiting.
-    pub(crate) async fn command(
-        &self,
-        entry: &Arc<Entry>,
-        command: Command,
-        wait: Option<Duration>,
-    ) -> Result<Outcome, CommandError> {
-        let (host, of) = (self.clone(), Arc::clone(entry));
-        // Detached, since a client that hangs up would otherwise end its user's turn early: the user's next
-        // change would not see this command.
-        let outcome = run_detached(async move { host.give(&of, command).await }).await?;
-        if let Some(wait) = wait {
-            let settled = self.settle(entry, wait).await?;
-            if command == Command::Delete {
-                removed(entry, &settled)?;
-            }
-        }
-        Ok(outcome)
-    }
-
-    async fn give(&self, entry: &Entry, command: Command) -> Result<Outcome, CommandError> {
-        match command {
-            Command::Start => self.send_if_room(entry, Event::UserStartRequested).await,
-            Command::Restart => self.send_if_room(entry, Event::UserRestartRequested).await,
-            Command::Stop => self.send(entry, Event::UserStopRequested).await,
-            Command::Delete => {
-                let _alone = entry.replacing().await;
-                self.send(entry, Event::UserDeleteRequested).await
-            }
-        }
-    }
-
-    /// Sends an event that starts the program, if its owner's quota has room for it.
-    async fn send_if_room(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
-        let quota = self.quota(entry.owner())?;
-        let _turn = self.turn(entry.owner(), &quota).await;
-        self.room_for(entry, None, &quota)?;
-        self.clear_build_log(entry).await;
-        self.send(entry, event).await
-    }
-
-    /// Removes the log of a failed build before the same tree is built again, so that a client that follows
-    /// the new build is not told of the failed one.
-    async fn clear_build_log(&self, entry: &Entry) {
-        let Some((id, build)) = entry.unbuilt() else {
-            return;
-        };
-        // `flush` also checks that the caller's right is not revoked: a caller who may not start the program
-        // may not remove its log either.
-        if self.journal().flush().await.is_err() {
-            return;
-        }
-        let path = self.storage().build_log_path(&id, &build);
-        let removed = self.blocking(move |_| std::fs::remove_file(path)).await;
-        if let Ok(Err(error)) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(program = %id, %error, "the log of an earlier build stays");
-        }
-    }
-
     /// Returns the grant of `caller`. Once it no longer holds, everything that the caller opened ends.
     pub(crate) fn grant(&self, caller: Caller) -> Grant {
         Grant::new(self.0.accounts.clone(), self.surroundings(), caller)
-    }
-
-    /// Waits until nothing is under way in the program, at most for `wait`, and returns it as it
-    /// was then. A program that is removed has settled once it is forgotten.
-    pub(crate) async fn settle(
-        &self,
-        entry: &Entry,
-        wait: Duration,
-    ) -> Result<Program, CommandError> {
-        let settled = async {
-            let program = entry.supervisor().settled().await;
-            if matches!(program.state, State::Removed) {
-                entry.gone().cancelled().await;
-            }
-            program
-        };
-        tokio::time::timeout(wait, settled)
-            .await
-            .map_err(|_| CommandError::WaitTimedOut {
-                state: entry.state_name(),
-            })
-    }
-
-    async fn send(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
-        let right = Right::carried().map(|right| Arc::new(right) as driver::Right);
-        match entry.supervisor().call_by(event, right).await {
-            Ok(()) => Ok(Outcome::Accepted),
-            Err(ProgramError::Refused(Refusal::Already { .. })) => Ok(Outcome::Already),
-            Err(ProgramError::Refused(refusal @ Refusal::BeingRemoved)) => {
-                Err(CommandError::Refused {
-                    refusal,
-                    state: entry.state_name(),
-                })
-            }
-            Err(ProgramError::QueueFull) => Err(CommandError::QueueFull),
-            Err(ProgramError::Stopped) => Err(over(entry)),
-            Err(ProgramError::Journal(error)) => Err(error.into()),
-        }
     }
 
     /// Returns the container that answers for the program right now; `None` unless the program is Ready.
@@ -364,35 +244,5 @@ impl Host {
         };
         let endpoint = self.0.runtime.endpoint(&instance).await?;
         Ok(endpoint.and_then(|endpoint| entry.adopt(container, endpoint)))
-    }
-}
-
-/// Checks that a program that was to be removed and has settled is gone.
-fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
-    let cause = match &settled.state {
-        State::Removed => return Ok(()),
-        State::Error(failed) => Some(Arc::clone(&failed.cause)),
-        // The removal failed and something else was asked for since, or the host is ending.
-        State::Created
-        | State::Building(_)
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Stopped(_) => None,
-    };
-    if cause.is_none() && entry.supervisor().is_stopped() {
-        return Err(CommandError::ShuttingDown);
-    }
-    let state = words::state_name(&settled.state);
-    Err(CommandError::NotRemoved { cause, state })
-}
-
-/// Returns why a program is not supervised any more: it is removed, or the host ends.
-fn over(entry: &Entry) -> CommandError {
-    let is_removed = |program: &Program| matches!(program.state, State::Removed);
-    if entry.supervisor().with_state(is_removed) {
-        CommandError::NotFound(entry.id())
-    } else {
-        CommandError::ShuttingDown
     }
 }

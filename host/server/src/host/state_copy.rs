@@ -20,7 +20,7 @@ use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, Stora
 use tokio::task::JoinError;
 
 use super::{Entry, Host};
-use crate::space::NoSpace;
+use crate::disks::DiskFullError;
 use hersh_sandbox::{StopError, Unavailable};
 
 /// The longest that a program is paused for a copy. Requests to it wait meanwhile.
@@ -61,7 +61,7 @@ pub(crate) enum CopyError {
     #[error("its state can't be measured: {0}")]
     NotMeasured(#[from] Unavailable),
     #[error(transparent)]
-    Space(#[from] NoSpace),
+    Space(#[from] DiskFullError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error("the copy was interrupted: {0}")]
@@ -98,14 +98,14 @@ impl Host {
         let Ok(_alone) = entry.copying().try_lock() else {
             return Err(CopyError::BeingCopied);
         };
-        self.space().check()?;
+        self.disks().check()?;
         let mut states = entry.supervisor().subscribe();
         let program = states.current();
         let seen = states.generation();
         let state = entry.state_name();
         let bounds = CopyBounds {
             bytes_max: program.manifest().limits.state_bytes,
-            free_bytes_min: self.space().floor_bytes(),
+            free_bytes_min: self.disks().floor_bytes(),
             deadline: None,
         };
         let copied = match phase(&program) {
@@ -148,7 +148,7 @@ impl Host {
             let Ok(_alone) = entry.copying().try_lock() else {
                 return Err(CopyError::BeingCopied);
             };
-            host.space().check()?;
+            host.disks().check()?;
             let mut states = entry.supervisor().subscribe();
             let program = states.current();
             let (seen, state) = (states.generation(), entry.state_name());

@@ -47,7 +47,7 @@ pub(super) struct ProxyEnd {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Refused {
+pub(super) struct RefusalKind {
     pub(super) reason: &'static str,
 }
 

@@ -16,7 +16,7 @@ mod events;
 #[cfg(test)]
 pub(crate) mod exposition;
 mod labels;
-mod measured;
+mod measured_effects;
 mod snapshot;
 
 use std::{
@@ -36,14 +36,15 @@ use prometheus_client::{
 
 pub(crate) use self::{
     events::event_name,
-    measured::MeasuredEffects,
+    measured_effects::MeasuredEffects,
     snapshot::{Snapshot, Usage},
 };
 use self::{
     labels::{
-        EffectEnd, EffectKind, EventKind, Label, ProxyEnd, Refused, RequestEnd, Route, status_class,
+        EffectEnd, EffectKind, EventKind, Label, ProxyEnd, RefusalKind, RequestEnd, Route,
+        status_class,
     },
-    snapshot::Looked,
+    snapshot::SharedSnapshot,
 };
 
 /// The `Content-Type` of a reply.
@@ -66,7 +67,7 @@ pub(crate) struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    looked: Looked,
+    looked: SharedSnapshot,
     /// A lock for writing one reply at a time, so that each reply shows its own snapshot.
     writing: Mutex<()>,
     events: Family<EventKind, Counter>,
@@ -79,7 +80,7 @@ struct Inner {
     /// The two metrics of answered requests, kept here because most requests are answered: this saves the
     /// look-up.
     answered: OnceLock<(Counter, Histogram)>,
-    refused: Family<Refused, Counter>,
+    refused: Family<RefusalKind, Counter>,
     connections: ConnectionMetrics,
 }
 
@@ -92,8 +93,8 @@ pub(crate) struct ConnectionMetrics {
 
 impl ConnectionMetrics {
     /// Counts a connection until the guard is dropped.
-    pub(crate) fn opened(&self) -> Counted {
-        Counted::new(self.open.clone())
+    pub(crate) fn opened(&self) -> GaugeGuard {
+        GaugeGuard::new(self.open.clone())
     }
 
     /// Counts a connection that was turned away.
@@ -104,16 +105,16 @@ impl ConnectionMetrics {
 
 /// A guard that counts something as going on until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Counted(Gauge);
+pub(crate) struct GaugeGuard(Gauge);
 
-impl Counted {
+impl GaugeGuard {
     fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -123,7 +124,7 @@ impl Metrics {
     /// Makes metrics that begin at zero, beside those of the journal, which was there first.
     pub(crate) fn new(journal: &JournalMetrics) -> Self {
         let mut registry = Registry::with_prefix("hersh");
-        let looked = Looked::default();
+        let looked = SharedSnapshot::default();
         registry.register_collector(Box::new(looked.clone()));
         journal.register(&mut registry);
         let mut add = Definitions(&mut registry);
@@ -193,8 +194,8 @@ impl Metrics {
     }
 
     /// Counts an effect as under way until the guard is dropped.
-    pub(crate) fn effect_began(&self, effect: &'static str) -> Counted {
-        Counted::new(
+    pub(crate) fn effect_began(&self, effect: &'static str) -> GaugeGuard {
+        GaugeGuard::new(
             self.0
                 .effects_running
                 .get_or_create_owned(&EffectKind { effect }),
@@ -246,7 +247,7 @@ impl Metrics {
     /// Counts a request that was refused because of who sent it.
     pub(crate) fn refused(&self, code: Code) {
         let reason = code.name();
-        self.0.refused.get_or_create(&Refused { reason }).inc();
+        self.0.refused.get_or_create(&RefusalKind { reason }).inc();
     }
 
     pub(crate) fn connections(&self) -> &ConnectionMetrics {

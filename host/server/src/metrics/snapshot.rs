@@ -48,15 +48,15 @@ pub(crate) struct Usage {
 
 /// The snapshot that the next reply shows; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looked(Arc<Mutex<Snapshot>>);
+pub(super) struct SharedSnapshot(Arc<Mutex<Snapshot>>);
 
-impl Looked {
+impl SharedSnapshot {
     pub(super) fn set(&self, snapshot: Snapshot) {
         *locked(&self.0) = snapshot;
     }
 }
 
-impl Collector for Looked {
+impl Collector for SharedSnapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let snapshot = locked(&self.0);
         snapshot.encode(&mut Page(encoder))

@@ -97,7 +97,12 @@ impl Usage {
     /// [`QuotaError`] names the first bound that the usage passes.
     pub(crate) fn fits(&self, user: &UserId, quota: &Quota) -> Result<(), QuotaError> {
         let bounds = [
-            ("programs", self.programs, quota.programs, count as Told),
+            (
+                "programs",
+                self.programs,
+                quota.programs,
+                count as BoundFormat,
+            ),
             ("of memory", self.memory_bytes, quota.memory_bytes, size),
             ("cores", self.cpu_millis, quota.cpu_millis, cores),
             ("of /state", self.state_bytes, quota.state_bytes, size),
@@ -141,7 +146,7 @@ fn larger(one: &Limits, other: &Limits) -> Limits {
 }
 
 /// A function that writes a bound for people.
-type Told = fn(u64) -> String;
+type BoundFormat = fn(u64) -> String;
 
 fn count(number: u64) -> String {
     number.to_string()

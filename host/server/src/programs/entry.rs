@@ -9,11 +9,11 @@ use hersh_base::endpoint::Endpoint;
 use hersh_base::locked::locked;
 use hersh_journal::ProgramRow;
 use hersh_program::{BuildId, ContainerId, Program, ProgramId, Supervisor, UserId};
-use hersh_proxy::{InFlight, Rules, Upstream};
-use hersh_sandbox::Making;
+use hersh_proxy::{RequestCount, Rules, Upstream};
+use hersh_sandbox::Incarnation;
 use tokio_util::sync::CancellationToken;
 
-use super::{last_reading::LastReading, state_looks::Looks};
+use super::{last_reading::LastReading, state_readings::StateReadings};
 use crate::words;
 
 /// One program of this host.
@@ -23,9 +23,9 @@ pub(crate) struct Entry {
     created_at_ms: u64,
     last_event_ms: Arc<AtomicU64>,
     supervisor: Supervisor,
-    in_flight: InFlight,
-    way: Mutex<Way>,
-    state_looks: Looks,
+    in_flight: RequestCount,
+    route: Mutex<ProgramRoute>,
+    state_readings: StateReadings,
     gone: CancellationToken,
     /// The lock that is held while source is stored, told to the program, and older source removed. It is
     /// also held while a removal is asked for, so that no removal begins in between.
@@ -49,9 +49,9 @@ impl Entry {
             created_at_ms,
             last_event_ms,
             supervisor,
-            in_flight: InFlight::default(),
-            way: Mutex::default(),
-            state_looks: Looks::default(),
+            in_flight: RequestCount::default(),
+            route: Mutex::default(),
+            state_readings: StateReadings::default(),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             copying: Arc::default(),
@@ -67,10 +67,10 @@ impl Entry {
         self.row
     }
 
-    /// Returns the making, which tells this program from earlier programs of the same name.
-    pub(crate) fn making(&self) -> Making {
+    /// Returns the incarnation, which tells this program from earlier programs of the same name.
+    pub(crate) fn incarnation(&self) -> Incarnation {
         let seed = self.supervisor.with_state(|program| program.seed);
-        Making::new(self.row.number(), seed)
+        Incarnation::new(self.row.number(), seed)
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {
@@ -95,8 +95,8 @@ impl Entry {
     }
 
     /// Returns true once somebody has asked to remove the program.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.supervisor.with_state(Program::is_leaving)
+    pub(crate) fn is_being_removed(&self) -> bool {
+        self.supervisor.with_state(Program::is_being_removed)
     }
 
     /// Keeps others from replacing the source and from asking for removal until the guard is dropped.
@@ -151,13 +151,13 @@ impl Entry {
     }
 
     /// Returns what was seen of the program's `/state`.
-    pub(crate) fn state_looks(&self) -> &Looks {
-        &self.state_looks
+    pub(crate) fn state_readings(&self) -> &StateReadings {
+        &self.state_readings
     }
 
     /// Returns the container that requests go to, if the program still has it.
     pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
-        let known = self.way().upstream.clone()?;
+        let known = self.route().upstream.clone()?;
         let is_current = self
             .supervisor
             .with_state(|program| program.state.container() == Some(known.container()));
@@ -171,11 +171,11 @@ impl Entry {
         container: ContainerId,
         endpoint: Endpoint,
     ) -> Option<Arc<Upstream>> {
-        let mut way = self.way();
-        if way.dead.as_ref() == Some(&container) {
+        let mut route = self.route();
+        if route.dead.as_ref() == Some(&container) {
             return None;
         }
-        let known = way.upstream.as_ref();
+        let known = route.upstream.as_ref();
         if let Some(same) = known.filter(|it| *it.container() == container) {
             return Some(Arc::clone(same));
         }
@@ -185,7 +185,7 @@ impl Entry {
         });
         let in_flight = self.in_flight.clone();
         let upstream = Upstream::new(&id, container.clone(), endpoint, rules, in_flight);
-        way.upstream = Some(Arc::clone(&upstream));
+        route.upstream = Some(Arc::clone(&upstream));
         let supervisor = self.supervisor.clone();
         let gone = async move {
             let is_over = |program: &Program| program.state.container() != Some(&container);
@@ -198,22 +198,22 @@ impl Entry {
     /// Ends everything that goes on with a container that is dead. The program's state may still name the
     /// container for a while; nothing is sent to it meanwhile.
     pub(crate) fn died(&self, container: &ContainerId) {
-        let mut way = self.way();
-        let known = &mut way.upstream;
+        let mut route = self.route();
+        let known = &mut route.upstream;
         if let Some(upstream) = known.take_if(|it| it.container() == container) {
             upstream.end();
         }
-        way.dead = Some(container.clone());
+        route.dead = Some(container.clone());
     }
 
-    fn way(&self) -> MutexGuard<'_, Way> {
-        locked(&self.way)
+    fn route(&self) -> MutexGuard<'_, ProgramRoute> {
+        locked(&self.route)
     }
 }
 
 /// The way to a program.
 #[derive(Default)]
-struct Way {
+struct ProgramRoute {
     /// The container that requests go to; valid as long as the program has it.
     upstream: Option<Arc<Upstream>>,
     /// The container that is known to be dead.

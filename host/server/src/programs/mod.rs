@@ -9,11 +9,11 @@ mod entry;
 mod journal;
 pub(crate) mod last_reading;
 mod registry;
-mod state_looks;
+mod state_readings;
 mod story;
 
 pub(crate) use entry::Entry;
 pub(crate) use journal::ProgramJournal;
 pub(crate) use registry::Registry;
-pub(crate) use state_looks::{LOOK_INTERVAL, Looks};
+pub(crate) use state_readings::{LOOK_INTERVAL, StateReadings};
 pub(crate) use story::Story;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hersh_program::{ProgramId, UserId};
-use hersh_sandbox::Making;
+use hersh_sandbox::Incarnation;
 
 use super::Entry;
 
@@ -15,7 +15,7 @@ enum Slot {
     /// The name of a program that is being created, and its owner.
     Reserved(UserId),
     /// A program that is being brought back.
-    Returning(UserId, Making),
+    Returning(UserId, Incarnation),
     Taken(Arc<Entry>),
 }
 
@@ -43,12 +43,12 @@ impl Registry {
         programs.by_id.get(id).map(|slot| slot.owner().clone())
     }
 
-    /// Returns the making of a program, also while it is being brought back.
-    pub(crate) fn making(&self, id: &ProgramId) -> Option<Making> {
+    /// Returns the incarnation of a program, also while it is being brought back.
+    pub(crate) fn incarnation(&self, id: &ProgramId) -> Option<Incarnation> {
         match self.read().by_id.get(id)? {
             Slot::Reserved(_) => None,
-            Slot::Returning(_, making) => Some(making.clone()),
-            Slot::Taken(entry) => Some(entry.making()),
+            Slot::Returning(_, incarnation) => Some(incarnation.clone()),
+            Slot::Taken(entry) => Some(entry.incarnation()),
         }
     }
 
@@ -97,8 +97,8 @@ impl Registry {
     }
 
     /// Reserves `id` for a program of `owner` that was there before.
-    pub(crate) fn expect_back(&self, id: &ProgramId, owner: &UserId, making: Making) {
-        let slot = Slot::Returning(owner.clone(), making);
+    pub(crate) fn expect_back(&self, id: &ProgramId, owner: &UserId, incarnation: Incarnation) {
+        let slot = Slot::Returning(owner.clone(), incarnation);
         self.write().put(id.clone(), slot);
     }
 

@@ -5,7 +5,7 @@
 //! WARN changed state program=counter from="Stopping" to="Error" cause="exited with code 3" next="tried again in 2 s"
 //! ```
 
-use hersh_program::{Lasting, Program, ProgramId, State};
+use hersh_program::{Program, ProgramId, RoundedSpan, State};
 
 use crate::words::{one_line, state_name};
 
@@ -41,7 +41,7 @@ impl Story {
         let cause = one_line(&failed.cause.to_string());
         let next = match &failed.retry {
             Some(retry) => {
-                let wait = Lasting(retry.due_ms.saturating_sub(now_ms));
+                let wait = RoundedSpan(retry.due_ms.saturating_sub(now_ms));
                 format!("tried again in {wait}")
             }
             None => "gave up; it waits for a person".to_owned(),

@@ -21,19 +21,19 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     auth::{Accounts, Throttle},
+    disks::{Disks, FREE_BYTES_MIN},
     effects::{
         Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
-        building::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
+        builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
         probes::Probes,
     },
-    host::{AllPermits, Host, PAUSES_MAX, Parts, Recent},
+    host::{Host, PAUSES_MAX, Parts, RecentAnswer, UserLimits},
     idempotency::Claims,
     metrics::{MeasuredEffects, Metrics},
     programs::{Entry, ProgramJournal, Registry, Story, admission::Admission},
-    space::{FREE_BYTES_MIN, Space},
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
-use hersh_sandbox::{Builder, Making, Runtime, RuntimeEvent, STARTS_AT_ONCE, Unavailable};
+use hersh_sandbox::{Builder, Incarnation, InstanceEnd, Runtime, STARTS_AT_ONCE, Unavailable};
 
 /// Why a host's programs could not be brought back. No program was resumed then.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +64,9 @@ pub enum RecoverError {
 
 /// The programs that a journal knows, each with its owner. They are read before anything is written, so that
 /// a journal that this host refuses stays as it was.
-pub(crate) struct Remembered(Vec<(UserId, StoredProgram)>);
+pub(crate) struct StoredPrograms(Vec<(UserId, StoredProgram)>);
 
-impl Remembered {
+impl StoredPrograms {
     /// Reads the programs from the journal. Blocks on the disk.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Remembered {
 
 /// The parts that a host is put together from.
 pub(crate) struct Foundation {
-    pub(crate) programs: Remembered,
+    pub(crate) programs: StoredPrograms,
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
@@ -125,7 +125,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         bounds,
     } = foundation;
     let registry = Arc::new(Registry::default());
-    let space = space_of(&surroundings, &storage, &journal, &*runtime, bounds);
+    let disks = disks_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // The runtime is kept in order before anything is resumed, since instances that run already rely on that.
     let keeping = tokio::spawn(runtime.keep());
@@ -140,7 +140,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         runtime: Arc::clone(&runtime),
         output: output.clone(),
         surroundings: surroundings.clone(),
-        builds: builds_of(&storage, &builder, &build_queue, &space, tenancy),
+        builds: builds_of(&storage, &builder, &build_queue, &disks, tenancy),
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         start_owner: start_owner_of(Arc::clone(&registry)),
@@ -162,16 +162,16 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         claims: Claims::default(),
         proxy: Proxy::default(),
         probes,
-        permits: AllPermits::default(),
-        engine_check: Recent::default(),
-        journal_check: Recent::default(),
+        permits: UserLimits::default(),
+        engine_check: RecentAnswer::default(),
+        journal_check: RecentAnswer::default(),
         pauses: Semaphore::new(PAUSES_MAX as usize),
         surroundings,
-        space,
+        disks,
         build_queue,
     });
     let left = recover(&host, programs).await?;
-    let workers = Workers::put_to_work(&host, keeping, exits, Removals::new(removals, left));
+    let workers = Workers::spawn(&host, keeping, exits, Removals::new(removals, left));
     Ok((host, workers))
 }
 
@@ -180,20 +180,20 @@ fn builds_of(
     storage: &Storage,
     builder: &Arc<dyn Builder>,
     queue: &TurnQueue,
-    space: &Space,
+    disks: &Disks,
     tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
 ) -> Builds {
     Builds {
         storage: storage.clone(),
         builder: Arc::clone(builder),
         queue: queue.clone(),
-        space: space.clone(),
+        disks: disks.clone(),
         tenancy,
     }
 }
 
 /// Tells programs at once that a container died. Returns the events that say later how each container ended.
-fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<RuntimeEvent> {
+fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<InstanceEnd> {
     let registry = Arc::downgrade(registry);
     runtime.on_death(Box::new(move |instance, container| {
         let entry = registry.upgrade();
@@ -206,14 +206,14 @@ fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<Run
 }
 
 /// Returns the disks that a host writes to.
-fn space_of(
+fn disks_of(
     surroundings: &Surroundings,
     storage: &Storage,
     journal: &Journal,
     runtime: &dyn Runtime,
     bounds: Bounds,
-) -> Space {
-    Space::new(
+) -> Disks {
+    Disks::new(
         surroundings.clone(),
         [storage.data_dir(), journal.folder()],
         runtime.folders(),
@@ -240,7 +240,7 @@ fn tenancy_of(
         };
         Tenancy {
             owner,
-            making: registry.making(program),
+            incarnation: registry.incarnation(program),
         }
     })
 }
@@ -268,7 +268,7 @@ pub(crate) fn put_down(host: &Host, workers: &Workers) {
 /// whose rows the journal could not delete; their names stay reserved until it can.
 async fn recover(
     host: &Host,
-    Remembered(stored): Remembered,
+    StoredPrograms(stored): StoredPrograms,
 ) -> Result<Vec<(ProgramId, ProgramRow)>, RecoverError> {
     let (removed, living): (Vec<_>, Vec<_>) = stored
         .into_iter()
@@ -341,8 +341,8 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
         Story::of(stored.stepper.state()),
     );
     // The program's effects may begin before its entry is in the registry, and they ask who owns the program.
-    let making = Making::new(stored.row.number(), stored.stepper.state().seed);
-    host.registry().expect_back(&id, &owner, making);
+    let incarnation = Incarnation::new(stored.row.number(), stored.stepper.state().seed);
+    host.registry().expect_back(&id, &owner, incarnation);
     let supervisor = Supervisor::run_beside(
         stored.stepper,
         left_behind,

@@ -8,7 +8,8 @@ use super::{
     runtime::{Link, strange},
 };
 use hersh_sandbox::{
-    BuildError, BuildRequest, Builder, Collected, InUse, Retention, StopError, Unavailable,
+    BuildError, BuildRequest, Builder, CollectionCounts, Retention, StopError, Unavailable,
+    UsedImages,
 };
 
 impl Builder for FakeRuntime {
@@ -42,15 +43,15 @@ impl Builder for FakeRuntime {
 
     fn collect<'a>(
         &'a self,
-        in_use: &'a (dyn Fn() -> InUse + Send + Sync),
+        in_use: &'a (dyn Fn() -> UsedImages + Send + Sync),
         _kept: Retention,
-    ) -> BoxFuture<'a, Result<Collected, Unavailable>> {
+    ) -> BoxFuture<'a, Result<CollectionCounts, Unavailable>> {
         let images = match &self.link {
             Link::Here(engine) => engine.collect(&in_use()),
             // What another process keeps is that process's own.
             Link::There(_) => 0,
         };
-        let mut collected = Collected::default();
+        let mut collected = CollectionCounts::default();
         collected.add("images", images);
         std::future::ready(Ok(collected)).boxed()
     }

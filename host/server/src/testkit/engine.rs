@@ -21,11 +21,11 @@ use hersh_program::{
 use tokio::sync::mpsc;
 
 use super::{
-    Answer, Ended, Fate, Operation, Plan, Process, Reply, Trouble,
+    Answer, EndedInstance, Fate, Operation, Plan, Process, Reply, Trouble,
     turns::Turns,
     world::{Made, World},
 };
-use hersh_sandbox::{EVENT_QUEUE, InUse, Stats};
+use hersh_sandbox::{EVENT_QUEUE, Stats, UsedImages};
 
 type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
 type Player = Box<dyn Fn(Process) + Send + Sync>;
@@ -70,7 +70,7 @@ impl FakeEngine {
         let _turn = self.turns.take(&operation).await;
         let number = self.world().begin(operation.clone());
         let plan = (self.script)(&operation);
-        let mut in_hand = InHand {
+        let mut in_hand = OngoingOperation {
             engine: self,
             number,
             outlives: plan
@@ -151,12 +151,12 @@ impl FakeEngine {
 
     /// Ends a program's container and tells nobody; what there is to [`FakeEngine::tell`], late or
     /// more than once. `None` if none runs.
-    pub fn end_unseen(&self, program: &ProgramId, reason: ExitReason) -> Option<Ended> {
+    pub fn end_unseen(&self, program: &ProgramId, reason: ExitReason) -> Option<EndedInstance> {
         self.world().end(program, reason)
     }
 
     /// Tells whoever observes the engine of an end.
-    pub async fn tell(&self, ended: Ended) {
+    pub async fn tell(&self, ended: EndedInstance) {
         let exits = self.world().exits.clone();
         if let Some(exits) = exits {
             // A host that has gone away finds out when it comes back.
@@ -166,13 +166,13 @@ impl FakeEngine {
 
     /// Takes a program's container away, as a person at the engine would, and tells nobody. `None`
     /// if none runs.
-    pub fn take_away(&self, program: &ProgramId) -> Option<Ended> {
+    pub fn take_away(&self, program: &ProgramId) -> Option<EndedInstance> {
         self.world().take_away(program)
     }
 
     /// Exits from now on, and first those of the containers that have ended already. Only the
     /// newest observer is told.
-    pub fn observe(&self) -> mpsc::Receiver<Ended> {
+    pub fn observe(&self) -> mpsc::Receiver<EndedInstance> {
         let mut world = self.world();
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         for ended in world.ended() {
@@ -189,7 +189,7 @@ impl FakeEngine {
     }
 
     /// Forgets images that nothing refers to; how many.
-    pub(super) fn collect(&self, in_use: &InUse) -> usize {
+    pub(super) fn collect(&self, in_use: &UsedImages) -> usize {
         self.world().collect(in_use)
     }
 
@@ -246,7 +246,7 @@ impl FakeEngine {
     }
 
     /// Ends what a stop is about, where somebody plays it, unless the stop fails.
-    fn end_by_order(&self, operation: &Operation, fate: &Fate) -> Vec<Ended> {
+    fn end_by_order(&self, operation: &Operation, fate: &Fate) -> Vec<EndedInstance> {
         let mut world = self.world();
         let is_done = !world.is_down && matches!(fate, Fate::Done | Fate::AnswerLost);
         let is_done = is_done && self.player.is_some();
@@ -291,14 +291,14 @@ impl FakeEngine {
 }
 
 /// An operation that is being carried out.
-struct InHand<'a> {
+struct OngoingOperation<'a> {
     engine: &'a FakeEngine,
     number: u64,
     /// What is done all the same if this is dropped early.
     outlives: Option<(Operation, Fate)>,
 }
 
-impl Drop for InHand<'_> {
+impl Drop for OngoingOperation<'_> {
     fn drop(&mut self) {
         if let Some((operation, fate)) = self.outlives.take() {
             let _ = self.engine.decide(operation, fate);

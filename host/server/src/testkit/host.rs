@@ -25,16 +25,16 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
-use super::{CommitPoint, FakeEngine, FakeRuntime, Verdict};
+use super::{CommitPoint, FakeEngine, FakeRuntime, WriteFate};
 use crate::{
     HostError, api, auth,
-    connections::{self, Door},
+    connections::{self, Acceptor},
     host::Host,
     recover::{self, Foundation},
     workers::Workers,
 };
 
-type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;
+type Probe = Box<dyn Fn(CommitPoint) -> WriteFate + Send + Sync>;
 
 /// What a [`TestHost`] is made of.
 pub struct Setup {
@@ -109,7 +109,7 @@ impl Setup {
     #[must_use]
     pub fn with_journal_probe(
         mut self,
-        probe: impl Fn(CommitPoint) -> Verdict + Send + Sync + 'static,
+        probe: impl Fn(CommitPoint) -> WriteFate + Send + Sync + 'static,
     ) -> Self {
         self.probe = Some(Box::new(probe));
         self
@@ -121,7 +121,7 @@ impl Setup {
         Ok(match (probe, self.seed) {
             (None, None) => Journal::open(&path)?,
             (Some(probe), _) => Journal::open_probed(&path, probe)?,
-            (None, Some(_)) => Journal::open_probed(&path, |_| Verdict::default())?,
+            (None, Some(_)) => Journal::open_probed(&path, |_| WriteFate::default())?,
         })
     }
 }
@@ -145,7 +145,7 @@ impl TestHost {
         let data = storage.data_dir().to_path_buf();
         let lock = DataLock::take(&data)?;
         let journal = setup.journal()?;
-        let programs = recover::Remembered::read(&journal).map_err(HostError::Recover)?;
+        let programs = recover::StoredPrograms::read(&journal).map_err(HostError::Recover)?;
         let begins_ms = setup.begins_ms;
         let simulated = |seed| Surroundings::simulated(seed, begins_ms);
         let surroundings = setup.seed.map_or(Surroundings::System, simulated);
@@ -223,13 +223,13 @@ impl TestHost {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
-        let door = Door {
+        let acceptor = Acceptor {
             tls: None,
             behind_tls_proxy: false,
             metrics: self.host.metrics().connections().clone(),
             io_threads: IoThreads::start()?,
         };
-        connections::serve(listener, door, api::site(self.host.clone()), stop).await;
+        connections::serve(listener, acceptor, api::site(self.host.clone()), stop).await;
         Ok(())
     }
 

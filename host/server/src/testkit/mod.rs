@@ -31,10 +31,10 @@ mod turns;
 mod world;
 
 pub use engine::FakeEngine;
-pub use hersh_journal::{CommitPoint, Verdict};
+pub use hersh_journal::{CommitPoint, WriteFate};
 pub use host::{Setup, TestHost};
-pub use operation::{Answer, Ended, Fate, Operation, Plan, Reply, Trouble};
+pub use operation::{Answer, EndedInstance, Fate, Operation, Plan, Reply, Trouble};
 pub use process::Process;
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
-pub use simulation::Stored;
+pub use simulation::ProgramHistory;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hersh_program::{
-    BuildId, ContainerId, Exit, ImageId, InstanceId, Instances, NetworkMode, Observed, ProgramId,
+    BuildId, ContainerId, Exit, ImageId, InstanceId, InstanceStatus, Instances, NetworkMode,
+    ProgramId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +57,7 @@ pub enum Answer {
     /// What the instance is called that was made.
     Started(ContainerId),
     /// What was seen of a program.
-    Observed(Observed),
+    Observed(InstanceStatus),
     /// Every instance, and whether it runs.
     ListedInstance(Vec<(InstanceId, ContainerId, bool)>),
 }
@@ -74,7 +75,7 @@ pub enum Trouble {
 
 /// The end of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct EndedInstance {
     /// The instance.
     pub instance: InstanceId,
     /// What it is called in the engine.

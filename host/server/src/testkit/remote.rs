@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Ended, FakeEngine, Operation, Reply, Trouble, turns::Turns};
+use super::{EndedInstance, FakeEngine, Operation, Reply, Trouble, turns::Turns};
 use hersh_sandbox::EVENT_QUEUE;
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +87,7 @@ impl Remote {
         .await
     }
 
-    pub(super) fn observe(&self) -> mpsc::Receiver<Ended> {
+    pub(super) fn observe(&self) -> mpsc::Receiver<EndedInstance> {
         let (exits, receiver) = mpsc::channel(EVENT_QUEUE);
         let remote = self.clone();
         tokio::spawn(async move {
@@ -97,7 +97,7 @@ impl Remote {
         receiver
     }
 
-    async fn follow(&self, exits: mpsc::Sender<Ended>) -> io::Result<()> {
+    async fn follow(&self, exits: mpsc::Sender<EndedInstance>) -> io::Result<()> {
         let mut stream = self.connect(&Request::Observe).await?;
         while let Some(ended) = receive(&mut stream).await? {
             if exits.send(ended).await.is_err() {

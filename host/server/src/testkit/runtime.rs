@@ -11,15 +11,16 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
 use hersh_program::{
-    ContainerId, ImageId, InstanceId, Instances, NetworkMode, Observed, ProgramId,
+    ContainerId, ImageId, InstanceId, InstanceStatus, Instances, NetworkMode, ProgramId,
 };
 use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
-    EVENT_QUEUE, Fact, Kernel, ListedInstance, OnDeath, Permit, Receipt, Running, Runtime,
-    RuntimeEvent, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable, prove, validate,
+    DeathListener, EVENT_QUEUE, Fact, InstanceEnd, Kernel, ListedInstance, Permit, Receipt,
+    RunningInstance, Runtime, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable, prove,
+    validate,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -32,7 +33,7 @@ pub struct FakeRuntime {
     address: Mutex<Option<IpAddr>>,
     paused: Mutex<Paused>,
     /// Who is told of deaths.
-    on_death: Arc<OnceLock<OnDeath>>,
+    on_death: Arc<OnceLock<DeathListener>>,
 }
 
 /// What was asked to be held still.
@@ -140,7 +141,7 @@ impl FakeRuntime {
         }
     }
 
-    async fn look(&self, instance: &InstanceId) -> Result<Observed, Trouble> {
+    async fn look(&self, instance: &InstanceId) -> Result<InstanceStatus, Trouble> {
         match self.ask(Operation::Observe(instance.clone())).await? {
             Answer::Observed(observed) => Ok(observed),
             Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::ListedInstance(_) => {
@@ -177,7 +178,7 @@ impl FakeRuntime {
         }
     }
 
-    async fn run(&self, spec: Spec) -> Result<Running, StartError> {
+    async fn run(&self, spec: Spec) -> Result<RunningInstance, StartError> {
         validate(&spec)?;
         let seen = |property| Fact::Observed {
             property,
@@ -204,7 +205,7 @@ impl FakeRuntime {
             state: None,
             made_at_ms: 1,
         };
-        Ok(Running {
+        Ok(RunningInstance {
             container,
             endpoint,
             receipt,
@@ -231,7 +232,7 @@ impl Runtime for FakeRuntime {
         &self,
         spec: Spec,
         permit: Permit,
-    ) -> BoxFuture<'_, Result<Running, StartError>> {
+    ) -> BoxFuture<'_, Result<RunningInstance, StartError>> {
         async move {
             let started = self.run(spec).await;
             drop(permit);
@@ -268,17 +269,17 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Observed, Unavailable>> {
+    fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<InstanceStatus, Unavailable>> {
         let instance = instance.clone();
         async move { Ok(self.look(&instance).await?) }.boxed()
     }
 
-    fn on_death(&self, tell: OnDeath) {
+    fn on_death(&self, tell: DeathListener) {
         // Only the first function is set. Any further one is never called.
         let _ = self.on_death.set(tell);
     }
 
-    fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
+    fn events(&self) -> mpsc::Receiver<InstanceEnd> {
         let mut exits = match &self.link {
             Link::Here(engine) => engine.observe(),
             Link::There(remote) => remote.observe(),
@@ -290,7 +291,7 @@ impl Runtime for FakeRuntime {
                 if let Some(tell) = on_death.get() {
                     tell(&ended.instance, &ended.container);
                 }
-                let event = RuntimeEvent {
+                let event = InstanceEnd {
                     instance: ended.instance,
                     container: ended.container,
                     exit: ended.exit,
@@ -310,11 +311,11 @@ impl Runtime for FakeRuntime {
         let instance = instance.clone();
         async move {
             Ok(match self.look(&instance).await? {
-                Observed::Running(_) => {
+                InstanceStatus::Running(_) => {
                     let network = self.network(&instance);
                     Some(self.way_to(&instance.program, network))
                 }
-                Observed::Exited(..) | Observed::Absent => None,
+                InstanceStatus::Exited(..) | InstanceStatus::Absent => None,
             })
         }
         .boxed()

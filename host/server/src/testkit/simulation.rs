@@ -7,7 +7,7 @@ use super::TestHost;
 use crate::workers;
 
 /// A program as the journal holds it, with its history.
-pub struct Stored {
+pub struct ProgramHistory {
     /// Whose it is.
     pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
@@ -43,14 +43,14 @@ impl TestHost {
 
     /// Looks at what running programs keep, as a host does every ten seconds.
     pub async fn look_at_state(&self) {
-        workers::look_at_all_states(&self.host).await;
+        workers::measure_all_states(&self.host).await;
     }
 
     /// What the journal holds, folded anew: every program, by id.
     ///
     /// # Errors
     /// [`JournalError`] when it can't be read, or does not fold.
-    pub fn stored(&self) -> Result<Vec<Stored>, JournalError> {
+    pub fn stored(&self) -> Result<Vec<ProgramHistory>, JournalError> {
         let stored = self.host.journal().load()?;
         let mut all: Vec<_> = stored
             .iter()
@@ -67,12 +67,12 @@ impl TestHost {
         Some(entry.owner().to_string())
     }
 
-    fn history(&self, stored: &StoredProgram) -> Result<Stored, JournalError> {
+    fn history(&self, stored: &StoredProgram) -> Result<ProgramHistory, JournalError> {
         let journal = self.host.journal();
         let until = stored.stepper.seq().saturating_sub(1);
         let before = journal.load_until(stored.row, until)?;
         let program = stored.stepper.state();
-        Ok(Stored {
+        Ok(ProgramHistory {
             owner: stored.owner.clone(),
             created_at_ms: stored.created_at_ms,
             program: Program::clone(program),

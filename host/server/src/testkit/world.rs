@@ -6,13 +6,13 @@ use std::{
 };
 
 use hersh_program::{
-    BuildId, ContainerId, Exit, ExitReason, ImageId, InstanceId, Instances, NetworkMode, Observed,
-    ProgramId,
+    BuildId, ContainerId, Exit, ExitReason, ImageId, InstanceId, InstanceStatus, Instances,
+    NetworkMode, ProgramId,
 };
-use hersh_sandbox::{InUse, Stats};
+use hersh_sandbox::{Stats, UsedImages};
 use tokio::sync::{mpsc, watch};
 
-use super::{Answer, Ended, Operation, Reply, Trouble};
+use super::{Answer, EndedInstance, Operation, Reply, Trouble};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -21,7 +21,7 @@ pub(super) struct World {
     pub(super) starts: BTreeMap<ProgramId, u64>,
     pub(super) images: BTreeMap<(ProgramId, BuildId), ImageId>,
     instances: BTreeMap<InstanceId, Container>,
-    pub(super) exits: Option<mpsc::Sender<Ended>>,
+    pub(super) exits: Option<mpsc::Sender<EndedInstance>>,
     /// Where processes reach a service outside.
     pub(super) outside: BTreeSet<SocketAddr>,
     begun: u64,
@@ -143,10 +143,14 @@ impl World {
     }
 
     /// Ends what runs of the instances that are meant, by order.
-    pub(super) fn end_by_order(&mut self, program: &ProgramId, instances: Instances) -> Vec<Ended> {
+    pub(super) fn end_by_order(
+        &mut self,
+        program: &ProgramId,
+        instances: Instances,
+    ) -> Vec<EndedInstance> {
         let meant = self.meant(program, instances);
         let ends = meant.iter().filter_map(|instance| {
-            let reason = ExitReason::EngineStopped { code: 137 };
+            let reason = ExitReason::StoppedFromOutside { code: 137 };
             self.end_one(instance, reason)
         });
         ends.collect()
@@ -220,7 +224,7 @@ impl World {
     }
 
     /// Forgets images that nobody needs and no instance is made of; how many.
-    pub(super) fn collect(&mut self, in_use: &InUse) -> usize {
+    pub(super) fn collect(&mut self, in_use: &UsedImages) -> usize {
         let before = self.images.len();
         let made_of: BTreeSet<&ImageId> = self
             .instances
@@ -233,22 +237,22 @@ impl World {
         before - self.images.len()
     }
 
-    fn look(&self, instance: &InstanceId) -> Observed {
+    fn look(&self, instance: &InstanceId) -> InstanceStatus {
         match self.instances.get(instance) {
-            None => Observed::Absent,
+            None => InstanceStatus::Absent,
             Some(Container {
                 id, ended: None, ..
-            }) => Observed::Running(id.clone()),
+            }) => InstanceStatus::Running(id.clone()),
             Some(Container {
                 id,
                 ended: Some(exit),
                 ..
-            }) => Observed::Exited(id.clone(), exit.clone()),
+            }) => InstanceStatus::Exited(id.clone(), exit.clone()),
         }
     }
 
     /// Ends the newest instance of a program that runs, if one does.
-    pub(super) fn end(&mut self, program: &ProgramId, reason: ExitReason) -> Option<Ended> {
+    pub(super) fn end(&mut self, program: &ProgramId, reason: ExitReason) -> Option<EndedInstance> {
         let mut newest_first = self.instances.iter().rev();
         let (instance, _) = newest_first
             .find(|(instance, it)| instance.program == *program && it.ended.is_none())?;
@@ -257,7 +261,11 @@ impl World {
     }
 
     /// Ends an instance, if it runs.
-    pub(super) fn end_one(&mut self, instance: &InstanceId, reason: ExitReason) -> Option<Ended> {
+    pub(super) fn end_one(
+        &mut self,
+        instance: &InstanceId,
+        reason: ExitReason,
+    ) -> Option<EndedInstance> {
         let container = self.instances.get_mut(instance);
         let container = container.filter(|it| it.ended.is_none())?;
         let exit = Exit {
@@ -269,7 +277,7 @@ impl World {
             phase.is_paused = false;
             phase.is_over = true;
         });
-        Some(Ended {
+        Some(EndedInstance {
             instance: instance.clone(),
             container: container.id.clone(),
             exit,
@@ -277,7 +285,7 @@ impl World {
     }
 
     /// Takes the newest instance away that runs, if one does.
-    pub(super) fn take_away(&mut self, program: &ProgramId) -> Option<Ended> {
+    pub(super) fn take_away(&mut self, program: &ProgramId) -> Option<EndedInstance> {
         let ended = self.end(program, ExitReason::Vanished)?;
         self.instances.remove(&ended.instance);
         Some(ended)
@@ -318,9 +326,9 @@ impl World {
         self.under_way.values().cloned().collect()
     }
 
-    pub(super) fn ended(&self) -> Vec<Ended> {
+    pub(super) fn ended(&self) -> Vec<EndedInstance> {
         let told = |(instance, container): (&InstanceId, &Container)| {
-            container.ended.clone().map(|exit| Ended {
+            container.ended.clone().map(|exit| EndedInstance {
                 instance: instance.clone(),
                 container: container.id.clone(),
                 exit,

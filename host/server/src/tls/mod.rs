@@ -43,7 +43,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
-    current: Arc<Current>,
+    current: Arc<CurrentCertificate>,
     handshake_timeout: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Tls {
     /// [`TlsError`] names the file and what to do.
     pub(crate) fn load(files: Files) -> Result<Self, TlsError> {
         let (pair, stamp) = load::pair(&files)?;
-        let current = Arc::new(Current {
+        let current = Arc::new(CurrentCertificate {
             pair: RwLock::new(Arc::new(pair)),
             files,
             stamp: RwLock::new(stamp),
@@ -126,13 +126,13 @@ impl Tls {
 
 /// The certificate in force.
 #[derive(Debug)]
-struct Current {
+struct CurrentCertificate {
     pair: RwLock<Arc<CertifiedKey>>,
     files: Files,
     stamp: RwLock<Stamp>,
 }
 
-impl ResolvesServerCert for Current {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&pair))

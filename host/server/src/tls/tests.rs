@@ -17,7 +17,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::connections::{Client, Door, serve};
+use crate::connections::{Acceptor, Client, serve};
 use crate::metrics::ConnectionMetrics;
 
 /// A folder with a certificate and its key.
@@ -69,7 +69,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
     let address = listener.local_addr().unwrap();
     let scheme = get(|Extension(client): Extension<Client>| async move { client.scheme.as_str() });
     let router = Router::new().route("/scheme", scheme);
-    let door = Door {
+    let acceptor = Acceptor {
         tls: Some(tls.clone()),
         behind_tls_proxy: false,
         metrics: ConnectionMetrics::default(),
@@ -78,7 +78,7 @@ async fn host(tls: &Tls) -> (std::net::SocketAddr, oneshot::Sender<()>) {
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(serve(
         listener,
-        door,
+        acceptor,
         crate::api::Site::from(router),
         async move { drop(ended.await) },
     ));

@@ -1,7 +1,8 @@
 //! Journalled events in plain words, for people who read what happened to a program.
 
 use hersh_program::{
-    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, Lasting, Observed, ProgramRecord,
+    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, ProgramRecord,
+    RoundedSpan,
 };
 
 use super::{folders::without_folders, line::one_line};
@@ -45,14 +46,14 @@ fn event_words(event: &Event, mattered: bool) -> String {
             Ok(_) => "its image is there".to_owned(),
             Err(cause) => said(cause),
         },
-        Event::RuntimeStarted { .. } => "it is Ready".to_owned(),
+        Event::InstanceStarted { .. } => "it is Ready".to_owned(),
         Event::StartFailed { cause, .. } => said(cause),
-        Event::RuntimeExited { exit, .. } => exit_words(exit, mattered),
+        Event::InstanceEnded { exit, .. } => exit_words(exit, mattered),
         Event::StopFinished { result, .. } => done("nothing of it runs", result),
-        Event::StatusFetched { result, .. } => match result {
-            Ok(Observed::Running(_)) => "the engine says that it runs".to_owned(),
-            Ok(Observed::Absent) => "the engine knows no container of it".to_owned(),
-            Ok(Observed::Exited(_, exit)) => exit_words(exit, mattered),
+        Event::InstanceObserved { result, .. } => match result {
+            Ok(InstanceStatus::Running(_)) => "the engine says that it runs".to_owned(),
+            Ok(InstanceStatus::Absent) => "the engine knows no container of it".to_owned(),
+            Ok(InstanceStatus::Exited(_, exit)) => exit_words(exit, mattered),
             Err(cause) => said(cause),
         },
         Event::DeadlinePassed { .. } => "that took too long".to_owned(),
@@ -68,9 +69,9 @@ fn event_words(event: &Event, mattered: bool) -> String {
 /// the engine's own only if the host had to do something about it.
 fn exit_words(exit: &Exit, mattered: bool) -> String {
     match &exit.reason {
-        ExitReason::EngineStopped { .. } if !mattered => "its container ended".to_owned(),
+        ExitReason::StoppedFromOutside { .. } if !mattered => "its container ended".to_owned(),
         ExitReason::Code(_)
-        | ExitReason::EngineStopped { .. }
+        | ExitReason::StoppedFromOutside { .. }
         | ExitReason::OutOfMemory
         | ExitReason::OutOfProcesses { .. }
         | ExitReason::NotRunnable { .. }
@@ -87,16 +88,16 @@ fn said(cause: &Cause) -> String {
 fn effect_words(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::EnsureProgramFolders { .. } => "prepares its folders".to_owned(),
-        Effect::BuildRuntime { build, .. } => format!("builds {build}"),
-        Effect::StartRuntime {
+        Effect::BuildImage { build, .. } => format!("builds {build}"),
+        Effect::StartInstance {
             instance: InstanceNumber::UNNUMBERED,
             ..
         } => "starts it".to_owned(),
-        Effect::StartRuntime { instance, .. } => format!("starts it as instance {instance}"),
-        Effect::StopRuntime { .. } => "stops what runs of it".to_owned(),
-        Effect::FetchRuntimeStatus { .. } => "asks the engine about it".to_owned(),
+        Effect::StartInstance { instance, .. } => format!("starts it as instance {instance}"),
+        Effect::StopInstances { .. } => "stops what runs of it".to_owned(),
+        Effect::ObserveInstance { .. } => "asks the engine about it".to_owned(),
         Effect::ScheduleRetry { after_ms, .. } => {
-            format!("tries again in {}", Lasting(*after_ms))
+            format!("tries again in {}", RoundedSpan(*after_ms))
         }
         Effect::RemoveProgram { .. } => "removes its files and images".to_owned(),
         Effect::Refuse { refusal } => format!("refused: {refusal}"),
@@ -122,7 +123,7 @@ mod tests {
     }
 
     fn exited(reason: ExitReason) -> Event {
-        Event::RuntimeExited {
+        Event::InstanceEnded {
             instance: InstanceNumber(1),
             container: ContainerId::parse("0123456789ab").unwrap(),
             exit: Exit {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn stop() -> Effect {
-        Effect::StopRuntime {
+        Effect::StopInstances {
             program: ProgramId::parse("a").unwrap(),
             instances: Instances::All,
             grace_ms: 10_000,
@@ -142,10 +143,10 @@ mod tests {
 
     #[test]
     fn an_end_that_was_asked_for_is_not_the_engines() {
-        let asked = words(exited(ExitReason::EngineStopped { code: 143 }), vec![]);
+        let asked = words(exited(ExitReason::StoppedFromOutside { code: 143 }), vec![]);
         assert_eq!(asked, "its container ended");
         let unasked = words(
-            exited(ExitReason::EngineStopped { code: 143 }),
+            exited(ExitReason::StoppedFromOutside { code: 143 }),
             vec![stop()],
         );
         assert!(unasked.contains("by the container engine"), "{unasked}");

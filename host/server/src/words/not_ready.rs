@@ -1,6 +1,6 @@
 //! Why nothing answers for a program that is not Ready, in words.
 
-use hersh_program::{Program, State, Then};
+use hersh_program::{AfterStop, Program, State};
 
 use super::{folders::without_folders, line::one_line};
 
@@ -16,15 +16,17 @@ pub(crate) fn not_ready(program: &Program) -> String {
         // The program became Ready a moment ago, or its end is still being told.
         State::Ready(_) => format!("{id} has just started or ended; try again"),
         State::Stopping(stopping) => match &stopping.then {
-            Then::Start => format!("{id} is restarting; try again soon"),
-            Then::Stop { .. } => format!("{id} is stopping; 'hersh start {id}' starts it again"),
-            Then::Fail { cause } => {
+            AfterStop::Start => format!("{id} is restarting; try again soon"),
+            AfterStop::Stop { .. } => {
+                format!("{id} is stopping; 'hersh start {id}' starts it again")
+            }
+            AfterStop::Fail { cause } => {
                 format!(
                     "{id} failed and is being stopped: {}",
                     one_line(&without_folders(&cause.to_string()))
                 )
             }
-            Then::Remove => format!("{id} is being removed"),
+            AfterStop::Remove => format!("{id} is being removed"),
         },
         State::Error(failed) if failed.retry.is_some() => format!(
             "{id} failed and will be started again by itself: {}",
@@ -60,11 +62,11 @@ mod tests {
         not_ready(&program)
     }
 
-    fn stopping(then: Then) -> State {
+    fn stopping(then: AfterStop) -> State {
         State::Stopping(Stopping {
             op: OpId(1),
             deadline_ms: 1,
-            step: StopStep::Containers,
+            step: StopStep::Instances,
             instance: None,
             then,
         })
@@ -113,9 +115,9 @@ mod tests {
         for (state, expected) in [
             (State::Created, "'hersh start counter'"),
             (State::Stopped(Stopped::default()), "'hersh start counter'"),
-            (stopping(Then::Start), "is restarting"),
-            (stopping(Then::Stop { last_exit: None }), "is stopping"),
-            (stopping(Then::Remove), "is being removed"),
+            (stopping(AfterStop::Start), "is restarting"),
+            (stopping(AfterStop::Stop { last_exit: None }), "is stopping"),
+            (stopping(AfterStop::Remove), "is being removed"),
             (failed(Some(retry)), "started again by itself"),
             (failed(None), "gave up"),
             (State::Removed, "is removed"),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::host::Host;
-use hersh_sandbox::{InUse, Retention, Unavailable};
+use hersh_sandbox::{Retention, Unavailable, UsedImages};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -27,7 +27,7 @@ pub(crate) async fn watch(host: Host) {
     let mut due = tokio::time::Instant::now();
     loop {
         let now = looks.tick().await;
-        let has_room = host.space().check().is_ok();
+        let has_room = host.disks().check().is_ok();
         if has_room && now < due {
             continue;
         }
@@ -58,8 +58,8 @@ pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavaila
 }
 
 /// Returns what the programs refer to now.
-pub(crate) fn in_use(host: &Host) -> InUse {
-    let mut in_use = InUse::default();
+pub(crate) fn in_use(host: &Host) -> UsedImages {
+    let mut in_use = UsedImages::default();
     for entry in host.list() {
         entry.supervisor().with_state(|program| {
             let building = program.state.building();

@@ -22,13 +22,13 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) use self::state_watch::look_at_all_states;
+pub(crate) use self::state_watch::measure_all_states;
 use crate::{
     effects::noted_end::noted_end,
     host::{Entry, Host},
     words::one_line,
 };
-use hersh_sandbox::RuntimeEvent;
+use hersh_sandbox::InstanceEnd;
 
 /// How often the last uses of tokens are written down, and how often the journal forgets what is too old.
 /// Between two rounds, it may pass its bounds by what came since.
@@ -45,17 +45,17 @@ pub struct WorkerEnded(&'static str);
 pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 
 impl Workers {
-    pub(crate) fn put_to_work(
+    pub(crate) fn spawn(
         host: &Host,
         keeping: JoinHandle<()>,
-        exits: mpsc::Receiver<RuntimeEvent>,
+        exits: mpsc::Receiver<InstanceEnd>,
         removals: Removals,
     ) -> Self {
         Self(vec![
             ("keeps in place what contracts rest on", keeping),
             (
                 "tells programs of exits",
-                tokio::spawn(observe_exits(host.clone(), exits)),
+                tokio::spawn(observe_ends(host.clone(), exits)),
             ),
             (
                 "forgets removed programs",
@@ -126,8 +126,8 @@ pub(crate) async fn close_books(host: &Host) {
 }
 
 /// Tells programs how their instances ended, until the host ends.
-async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
-    while let Some(RuntimeEvent {
+async fn observe_ends(host: Host, mut exits: mpsc::Receiver<InstanceEnd>) {
+    while let Some(InstanceEnd {
         instance,
         container,
         exit,
@@ -138,7 +138,7 @@ async fn observe_exits(host: Host, mut exits: mpsc::Receiver<RuntimeEvent>) {
         };
         let exit = as_noted(&host, &instance.program, &container, exit).await;
         tell_end(&entry, &instance, &container, &exit);
-        let mut event = Event::RuntimeExited {
+        let mut event = Event::InstanceEnded {
             instance: instance.number,
             container,
             exit,
@@ -179,7 +179,7 @@ enum EndReport {
 }
 
 fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> EndReport {
-    let engine_stopped = matches!(exit.reason, ExitReason::EngineStopped { .. });
+    let engine_stopped = matches!(exit.reason, ExitReason::StoppedFromOutside { .. });
     match &program.state {
         State::Ready(ready) if ready.instance == instance => {}
         // The stop under way asked for this end, or the end is that of an earlier instance.
@@ -233,7 +233,7 @@ mod tests {
     use std::sync::Arc;
 
     use hersh_program::{
-        BuildId, ImageId, Manifest, OpId, Ready, Source, Starting, StopStep, Stopping, Then,
+        AfterStop, BuildId, ImageId, Manifest, OpId, Ready, Source, Starting, StopStep, Stopping,
     };
 
     use super::*;
@@ -255,9 +255,9 @@ mod tests {
         let stopping = State::Stopping(Stopping {
             op: OpId(1),
             deadline_ms: 1,
-            step: StopStep::Containers,
+            step: StopStep::Instances,
             instance: Some(own),
-            then: Then::Start,
+            then: AfterStop::Start,
         });
         let starting = State::Starting(Starting {
             op: OpId(1),
@@ -277,7 +277,7 @@ mod tests {
             reason,
             logs: Vec::new(),
         };
-        let stopped = end(ExitReason::EngineStopped { code: 143 });
+        let stopped = end(ExitReason::StoppedFromOutside { code: 143 });
         for (state, expected) in [
             (stopping, EndReport::Asked),
             (starting.clone(), EndReport::Ended),

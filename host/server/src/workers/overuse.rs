@@ -1,7 +1,7 @@
 //! Ends programs that take more of the disk than they may, also when the journal can't be written.
 //!
 //! ```text
-//! too much ─► RuntimeExited event ─► in the journal ─► stopped, as after any end
+//! too much ─► InstanceEnded event ─► in the journal ─► stopped, as after any end
 //!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is room
 //! ```
 //! The second way is the one effect that runs before its record is on the disk: the record is what the
@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use hersh_program::{ContainerId, Event, Exit, Instances, Program, ProgramId};
 use hersh_storage::EndNote;
 
-use crate::{host::Host, programs::Entry, space::NoSpace};
+use crate::{disks::DiskFullError, host::Host, programs::Entry};
 
 /// How long to wait for the journal to store a program's end before the program is stopped all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const FLOOR_DIVISOR: u64 = 8;
 
 /// The kind of overuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TooMuch {
+pub(crate) enum Overuse {
     /// The program's `/state` is over its limit, in bytes.
     State { limit: u64 },
     /// The program fills the disk, within the limit of its `/state`.
@@ -39,11 +39,11 @@ pub(crate) struct Growth {
 }
 
 /// Ends a program: its state machine is told that its container is over.
-pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what: TooMuch) {
+pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what: Overuse) {
     let id = entry.id();
     let said = match what {
-        TooMuch::State { limit } => format!("/state is larger than its limit of {limit} bytes"),
-        TooMuch::Disk => "the disk is nearly full, and this program was filling it".to_owned(),
+        Overuse::State { limit } => format!("/state is larger than its limit of {limit} bytes"),
+        Overuse::Disk => "the disk is nearly full, and this program was filling it".to_owned(),
     };
     tracing::warn!(program = %id, "ending it: {said}");
     let exit = Exit {
@@ -55,7 +55,7 @@ pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what:
         return;
     };
     // A full queue loses nothing: the next look finds the same overuse.
-    let _ = entry.supervisor().send(Event::RuntimeExited {
+    let _ = entry.supervisor().send(Event::InstanceEnded {
         instance,
         container: container.clone(),
         exit,
@@ -71,7 +71,7 @@ pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what:
 }
 
 /// Stops the program although its end is not in the journal yet.
-async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: TooMuch) {
+async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: Overuse) {
     tracing::warn!(program = %id, "the journal does not take its end: it is stopped before that");
     let program = id.clone();
     let noted =
@@ -86,20 +86,20 @@ async fn stop_first(host: &Host, id: ProgramId, container: ContainerId, what: To
 }
 
 /// Ends the program that fills the disk, if there is one.
-pub(crate) fn look_at_disk(host: &Host, grown: Vec<Growth>) {
-    let Err(left) = host.space().check_data() else {
+pub(crate) fn check_disk(host: &Host, grown: Vec<Growth>) {
+    let Err(left) = host.disks().check_data() else {
         return;
     };
     if let Some(Growth {
         entry, container, ..
     }) = filler(grown, &left)
     {
-        end(host, &entry, container, TooMuch::Disk);
+        end(host, &entry, container, Overuse::Disk);
     }
 }
 
 /// Returns the program that grew most, if it would use up the free space in a few looks more.
-fn filler(grown: Vec<Growth>, left: &NoSpace) -> Option<Growth> {
+fn filler(grown: Vec<Growth>, left: &DiskFullError) -> Option<Growth> {
     let most = grown.into_iter().max_by_key(|growth| growth.bytes)?;
     fills(most.bytes, left.free_bytes(), left.floor_bytes()).then_some(most)
 }
@@ -108,7 +108,7 @@ fn fills(grown_bytes: u64, free_bytes: u64, floor_bytes: u64) -> bool {
     grown_bytes.saturating_mul(LOOKS) >= free_bytes && grown_bytes >= floor_bytes / FLOOR_DIVISOR
 }
 
-impl TooMuch {
+impl Overuse {
     fn note(self) -> EndNote {
         match self {
             Self::State { .. } => EndNote::StateQuota,

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use hersh_base::sandbox::StateUsage;
 use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
 
-use super::overuse::{self, Growth, TooMuch};
+use super::overuse::{self, Growth, Overuse};
 use crate::{
     host::Host,
     programs::{Entry, LOOK_INTERVAL},
@@ -55,7 +55,7 @@ async fn every<F: Future<Output = ()>>(interval: Duration, look: impl Fn() -> F)
 
 /// Looks once at every program of which an instance may run.
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) async fn look_at_all_states(host: &Host) {
+pub(crate) async fn measure_all_states(host: &Host) {
     check(host, |_| true).await;
 }
 
@@ -70,11 +70,11 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
             continue;
         };
         let usage = host.runtime().state_bytes(&id, limit, Box::new(())).await;
-        let before = entry.state_looks().bytes();
+        let before = entry.state_readings().bytes();
         match usage {
-            Ok(usage) if entry.state_looks().take(usage, limit) => match phase {
+            Ok(usage) if entry.state_readings().take(usage, limit) => match phase {
                 Phase::Up(container) => {
-                    overuse::end(host, &entry, container, TooMuch::State { limit });
+                    overuse::end(host, &entry, container, Overuse::State { limit });
                 }
                 Phase::Stopping | Phase::Left => {
                     tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
@@ -85,14 +85,14 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
             Err(error) => tracing::warn!(program = %id, %error, "state can't be measured"),
         }
     }
-    overuse::look_at_disk(host, grown);
+    overuse::check_disk(host, grown);
 }
 
 fn phase(program: &Program) -> Option<Phase> {
     match &program.state {
         State::Ready(ready) => Some(Phase::Up(ready.container.clone())),
         State::Stopping(stopping) => match stopping.step {
-            StopStep::Containers => Some(Phase::Stopping),
+            StopStep::Instances => Some(Phase::Stopping),
             StopStep::Files => None,
         },
         State::Error(_) => program.running.is_some().then_some(Phase::Left),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_journal::{self as journal, JOURNAL_FILE, Journal, Tokens};
+use hersh_journal::{self as journal, BackupTokens, JOURNAL_FILE, Journal};
 use hersh_machine::SplitMix64;
 use hersh_program::{BuildId, Manifest, Program, ProgramId, Source};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -53,7 +53,7 @@ async fn a_killed_restore_leaves_the_old_journal_or_the_new() {
         journal::backup(&place.at(name), &backup).unwrap();
     }
     let (data, file) = (place.at("data"), place.at("backup-300"));
-    let one = timed(|| journal::restore(&data, &file, Tokens::Keep, 0).unwrap());
+    let one = timed(|| journal::restore(&data, &file, BackupTokens::Keep, 0).unwrap());
     let mut random = SplitMix64::new(SEED);
     place.forget_kept();
     let mut seen = [0; 2];
@@ -159,6 +159,6 @@ fn a_worker() {
         },
     };
     for (n, backup) in (1..).zip(restored.iter().cycle()) {
-        journal::restore(&at("data"), &at(backup), Tokens::Keep, n).unwrap();
+        journal::restore(&at("data"), &at(backup), BackupTokens::Keep, n).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use hersh_host::testkit::{FakeEngine, Setup, TestHost};
 use hersh_journal::{JOURNAL_FILE, Journal};
 use hersh_program::{
     BuildId, ContainerId, Event, ImageId, Manifest, Program, ProgramId, ProgramRecord,
-    ProgramStepper, Readiness, Source, Started,
+    ProgramStepper, Readiness, Source, StartResult,
 };
 use hersh_storage::Storage;
 use serde_json::Value;
@@ -156,9 +156,9 @@ fn life(program: Program) -> Vec<ProgramRecord> {
         op,
         result: Ok(image.clone()),
     });
-    step(&|op| Event::RuntimeStarted {
+    step(&|op| Event::InstanceStarted {
         op,
-        started: Started {
+        started: StartResult {
             container: container.clone(),
         },
     });

@@ -42,11 +42,11 @@ impl Deed {
             Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
-            | Event::RuntimeStarted { .. }
+            | Event::InstanceStarted { .. }
             | Event::StartFailed { .. }
-            | Event::RuntimeExited { .. }
+            | Event::InstanceEnded { .. }
             | Event::StopFinished { .. }
-            | Event::StatusFetched { .. }
+            | Event::InstanceObserved { .. }
             | Event::DeadlinePassed { .. }
             | Event::RetryDue { .. }
             | Event::Removed { .. }

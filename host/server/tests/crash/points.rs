@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use hersh_host::testkit::{CommitPoint, FakeEngine, Setup, TestHost, Verdict};
+use hersh_host::testkit::{CommitPoint, FakeEngine, Setup, TestHost, WriteFate};
 use hersh_journal::Journal;
 use hersh_program::{ContainerId, ProgramId, State};
 use serde_json::Value;
@@ -100,9 +100,9 @@ impl World {
             assert!(commit < COMMITS_MAX, "the life ends");
             if commit == dies && point == at {
                 dying.notify_one();
-                return Verdict::Die;
+                return WriteFate::Die;
             }
-            Verdict::Proceed
+            WriteFate::Proceed
         };
         let setup = setup(self.folder.path(), &self.engine).with_journal_probe(probe);
         in_simulated_time(async {

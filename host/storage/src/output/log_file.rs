@@ -60,8 +60,8 @@ impl LogFile {
     }
 
     /// Returns the log as it is at this moment. It can be read while more lines are appended.
-    pub(super) fn kept(&self) -> io::Result<Kept> {
-        Kept::at(&self.path)
+    pub(super) fn kept(&self) -> io::Result<LogSnapshot> {
+        LogSnapshot::at(&self.path)
     }
 
     /// Returns whether the file is open: false if nothing was appended yet, or the last attempt failed.
@@ -106,12 +106,12 @@ fn rotated(path: &Path) -> PathBuf {
 
 /// The bytes of a log as they were at one moment. The files are open, so a rotation, which renames them,
 /// does not change what is read.
-pub(super) struct Kept {
+pub(super) struct LogSnapshot {
     newer: Option<(File, u64)>,
     older: Option<(File, u64)>,
 }
 
-impl Kept {
+impl LogSnapshot {
     /// Opens the log at `path` as it is at this moment. A file that is not there holds nothing. The caller
     /// must keep others from appending meanwhile: lines that rotate between the two files could be read
     /// twice or not at all.

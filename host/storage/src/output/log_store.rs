@@ -13,7 +13,7 @@ use hersh_program::ProgramId;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    log_file::{Kept, LogFile, Marks},
+    log_file::{LogFile, LogSnapshot, Marks},
     logs::{LogLine, Stream},
 };
 use crate::Storage;
@@ -23,7 +23,7 @@ pub const FOLLOW_LINES: usize = 4_096;
 
 /// The last stored lines of a program's output, and a receiver of every line after them.
 #[derive(Debug)]
-pub struct Followed {
+pub struct LogSubscription {
     /// The last stored lines, oldest first.
     pub kept: Vec<LogLine>,
     /// The receiver of the lines that follow. It ends when the store forgets the program.
@@ -140,7 +140,7 @@ impl LogStore {
         let sink = locked(&self.shared.sinks).get(program).cloned();
         let kept = match sink {
             Some(sink) => locked(&sink.0).file.kept()?,
-            None => Kept::at(&self.path(program))?,
+            None => LogSnapshot::at(&self.path(program))?,
         };
         kept.tail(count, marks)
     }
@@ -172,11 +172,11 @@ impl LogStore {
         count: usize,
         marks: Marks,
         held: impl Send + 'static,
-    ) -> io::Result<Followed> {
+    ) -> io::Result<LogSubscription> {
         let (begun, begins) = oneshot::channel();
         self.feed(program, count, marks, held, move |kept| {
             let (sender, live) = mpsc::channel(64);
-            let followed = kept.map(|kept| Followed { kept, live });
+            let followed = kept.map(|kept| LogSubscription { kept, live });
             // If the caller stopped waiting, the receiver is dropped here, and the feed ends.
             let _ = begun.send(followed);
             Some((Vec::new(), sender))
@@ -273,7 +273,7 @@ impl Output {
 
 impl Sink {
     /// Returns the stored bytes of the log, and a receiver of every line after them.
-    fn begin(&self) -> io::Result<(Kept, broadcast::Receiver<LogLine>)> {
+    fn begin(&self) -> io::Result<(LogSnapshot, broadcast::Receiver<LogLine>)> {
         let mut output = locked(&self.0);
         let kept = output.file.kept()?;
         let live = output

@@ -9,5 +9,5 @@ mod logs;
 pub use build_log::{BUILD_LOG_BYTES, BuildLog};
 pub use build_log_reader::BuildLogReader;
 pub use log_file::Marks;
-pub use log_store::{FOLLOW_LINES, Followed, LogStore};
+pub use log_store::{FOLLOW_LINES, LogStore, LogSubscription};
 pub use logs::{CAUSE_LINES, LINE_BYTES, LogLine, Stream, for_cause, normal_time};

@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{CopyBounds, StateCopy, StateCopyError, Stopped, content::Content, meter::Meter};
+use super::{CopyBounds, CopyStop, StateCopy, StateCopyError, content::Content, meter::Meter};
 
 /// The level of the deepest folder that is copied. The measurement of `/state` counts a state with deeper
 /// folders as too large.
@@ -38,7 +38,7 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK);
 
 /// Writes all that is below `root` to `file`, as a tar. If `root` is not there, the tar has no entries.
-pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<StateCopy, Stopped> {
+pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<StateCopy, CopyStop> {
     let magic = ResolveFlags::NO_MAGICLINKS;
     let root = match openat2(CWD, root, FOLDER, Mode::empty(), magic) {
         Ok(root) => Some(root),
@@ -47,7 +47,7 @@ pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<State
         Err(error) => return Err(error.into()),
     };
     let meter = Meter::new(bounds, file.try_clone()?);
-    let mut copying = Copying {
+    let mut copying = CopyWriter {
         archive: tar::Builder::new(io::BufWriter::new(file)),
         meter,
     };
@@ -61,14 +61,14 @@ pub(super) fn write(root: &Path, file: File, bounds: CopyBounds) -> Result<State
     Ok(StateCopy { file, bytes })
 }
 
-struct Copying {
+struct CopyWriter {
     archive: tar::Builder<io::BufWriter<File>>,
     meter: Meter,
 }
 
-impl Copying {
+impl CopyWriter {
     /// Copies what is in a folder, down to `depth` levels below it.
-    fn folder(&mut self, mut folder: Dir, path: &Path, depth: usize) -> Result<(), Stopped> {
+    fn folder(&mut self, mut folder: Dir, path: &Path, depth: usize) -> Result<(), CopyStop> {
         while let Some(entry) = folder.read() {
             let entry = entry?;
             let name = entry.file_name();
@@ -86,7 +86,7 @@ impl Copying {
         name: &CStr,
         path: &Path,
         depth: usize,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), CopyStop> {
         let folder = folder.fd()?;
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let path_bytes = path.as_os_str().len();
@@ -123,7 +123,7 @@ impl Copying {
         }
     }
 
-    fn file(&mut self, path: &Path, file: File) -> Result<(), Stopped> {
+    fn file(&mut self, path: &Path, file: File) -> Result<(), CopyStop> {
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(StateCopyError::Changed.into());

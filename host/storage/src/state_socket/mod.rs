@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use hersh_base::{
-    endpoint::{Dial, DialError, Dialing, Endpoint, EndpointStream},
+    endpoint::{Dial, DialError, DialFuture, Endpoint, EndpointStream},
     sandbox::{SANDBOX_ID, SOCKET_NAME},
 };
 use hersh_program::ProgramId;
@@ -74,7 +74,7 @@ struct StateSocket {
 
 impl Dial for StateSocket {
     /// Connects to the socket and ignores the port. Retries without end while the socket's queue is full.
-    fn dial(&self, _port: u16) -> Dialing<'_> {
+    fn dial(&self, _port: u16) -> DialFuture<'_> {
         Box::pin(async move {
             let socket = open_socket(&self.state).map_err(no_way)?;
             // Connects through the descriptor, since the name may stand for something else by now. The

@@ -6,7 +6,7 @@ use hersh_program::Instances;
 
 use super::{Given, stop};
 use crate::{
-    BuildError, Builder, Hold, InUse, Retention,
+    BuildError, BuildPermit, Builder, Retention, UsedImages,
     testkit::{Conduct, World, start, until},
 };
 
@@ -43,7 +43,7 @@ pub async fn a_build_gives_back_what_it_holds(world: &impl World) {
     for (conduct, is_cancelled) in [(Conduct::Waits, false), (Conduct::Counts, true)] {
         let (permit, given_back) = Given::new();
         let mut request = world.tree(conduct);
-        request.held = Hold::new(permit);
+        request.permit = BuildPermit::new(permit);
         if is_cancelled {
             request.cancel.cancel();
         }
@@ -54,26 +54,26 @@ pub async fn a_build_gives_back_what_it_holds(world: &impl World) {
     }
 }
 
-/// An image stays while [`InUse`] names the image or its build, and while an instance is made of it.
+/// An image stays while [`UsedImages`] names the image or its build, and while an instance is made of it.
 pub async fn an_image_that_is_needed_is_not_collected(world: &impl World) {
     let (runtime, program) = (world.runtime(), world.program());
     let request = world.tree(Conduct::Waits);
     let build = request.build.clone();
     let image = runtime.build(request).await.unwrap();
-    let by_build = InUse {
+    let by_build = UsedImages {
         builds: [(program.clone(), build.clone())].into(),
-        ..InUse::default()
+        ..UsedImages::default()
     };
-    let by_image = InUse {
+    let by_image = UsedImages {
         images: [image.clone()].into(),
-        ..InUse::default()
+        ..UsedImages::default()
     };
     for in_use in [by_build, by_image] {
         let in_use = || in_use.clone();
         let collected = runtime.collect(&in_use, Retention::NOTHING).await.unwrap();
         assert!(collected.is_empty(), "{collected:?}");
     }
-    let nothing = InUse::default;
+    let nothing = UsedImages::default;
     start(world, Conduct::Waits, 1).await;
     let collected = runtime.collect(&nothing, Retention::NOTHING).await.unwrap();
     assert!(collected.is_empty(), "{collected:?}");

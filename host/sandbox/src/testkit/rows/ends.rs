@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_program::{ExitReason, Instances, Observed};
+use hersh_program::{ExitReason, InstanceStatus, Instances};
 
 use super::{list, next_end, observe, stop, written};
 use crate::{
@@ -40,7 +40,7 @@ pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     drop(events);
     let mut later = runtime.events();
     assert_eq!(next_end(&mut later).await, told);
-    let exited = Observed::Exited(container, told.exit);
+    let exited = InstanceStatus::Exited(container, told.exit);
     assert_eq!(observe(world, 1).await, exited);
     let listed = list(world).await;
     assert!(
@@ -52,7 +52,7 @@ pub async fn an_end_is_told_to_each_who_listens_and_stays(world: &impl World) {
     assert_eq!(runtime.stats(&first).await.unwrap(), None);
     assert_eq!(runtime.listeners(&first).await, []);
     stop(world, Instances::All).await;
-    assert_eq!(observe(world, 1).await, Observed::Absent);
+    assert_eq!(observe(world, 1).await, InstanceStatus::Absent);
 }
 
 /// Whoever asked is told of each death, by a stop and by itself, before the end is told. A stream of ends
@@ -125,7 +125,10 @@ pub async fn a_stop_kills_what_outlives_its_grace(world: &impl World) {
     assert!(since.elapsed() >= GRACE, "{:?}", since.elapsed());
     assert_eq!(list(world).await, []);
     let told = next_end(&mut events).await.exit.reason;
-    assert!(matches!(told, ExitReason::EngineStopped { .. }), "{told:?}");
+    assert!(
+        matches!(told, ExitReason::StoppedFromOutside { .. }),
+        "{told:?}"
+    );
 }
 
 /// A kill does not wait for the grace period of a stop: the stop ends early.

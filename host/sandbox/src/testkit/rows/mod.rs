@@ -40,11 +40,11 @@ use std::{
 };
 
 use hersh_base::endpoint::Endpoint;
-use hersh_program::{Instances, Observed};
+use hersh_program::{InstanceStatus, Instances};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::{ANSWER, PATIENCE, PORT, World, instance, until};
-use crate::{ListedInstance, Runtime, RuntimeEvent};
+use crate::{InstanceEnd, ListedInstance, Runtime};
 
 /// A permit that tells when it is given back.
 pub(super) struct Given(Arc<AtomicBool>);
@@ -69,7 +69,7 @@ pub(super) async fn stop(world: &impl World, instances: Instances) {
     stopped.await.unwrap();
 }
 
-pub(super) async fn observe(world: &impl World, number: u64) -> Observed {
+pub(super) async fn observe(world: &impl World, number: u64) -> InstanceStatus {
     let instance = instance(world, number);
     world.runtime().observe(&instance).await.unwrap()
 }
@@ -81,7 +81,7 @@ pub(super) async fn list(world: &impl World) -> Vec<ListedInstance> {
 }
 
 /// Returns the next end that is told.
-pub(super) async fn next_end(events: &mut mpsc::Receiver<RuntimeEvent>) -> RuntimeEvent {
+pub(super) async fn next_end(events: &mut mpsc::Receiver<InstanceEnd>) -> InstanceEnd {
     let told = tokio::time::timeout(PATIENCE, events.recv()).await;
     told.expect("an end is told in time").unwrap()
 }

@@ -1,6 +1,6 @@
 //! What pausing does.
 
-use hersh_program::{Instances, Observed};
+use hersh_program::{InstanceStatus, Instances};
 
 use super::{list, observe, stop, written};
 use crate::{
@@ -30,7 +30,7 @@ pub async fn a_paused_instance_does_nothing_until_it_is_woken(world: &impl World
             tokio::task::yield_now().await;
         }
         let observed = observe(world, 1).await;
-        assert_eq!(observed, Observed::Running(container.clone()));
+        assert_eq!(observed, InstanceStatus::Running(container.clone()));
 
         runtime.unpause(&first).await.unwrap();
         let counts_on = || async { world.read_state(COUNT) != paused_at };

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use hersh_base::sandbox::StateUsage;
-use hersh_program::{Cause, ImageId, InstanceNumber, Instances, Observed};
+use hersh_program::{Cause, ImageId, InstanceNumber, InstanceStatus, Instances};
 
 use super::{Given, list, observe, stop};
 use crate::{
@@ -33,7 +33,7 @@ pub async fn the_folders_that_fill_up_are_there(world: &impl World) {
 /// Every method that tells of an instance tells the same.
 pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World) {
     let (runtime, first) = (world.runtime(), instance(world, 1));
-    assert_eq!(observe(world, 1).await, Observed::Absent);
+    assert_eq!(observe(world, 1).await, InstanceStatus::Absent);
     let running = start(world, Conduct::Waits, 1).await;
     let receipt = &running.receipt;
     assert_eq!(receipt.program, first.program);
@@ -53,7 +53,7 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
     let container = running.container;
     assert_eq!(
         observe(world, 1).await,
-        Observed::Running(container.clone())
+        InstanceStatus::Running(container.clone())
     );
     let listed = ListedInstance {
         instance: first.clone(),
@@ -67,7 +67,7 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
     // A second stop is a success too.
     for _twice in 0..2 {
         stop(world, Instances::All).await;
-        assert_eq!(observe(world, 1).await, Observed::Absent);
+        assert_eq!(observe(world, 1).await, InstanceStatus::Absent);
         assert_eq!(list(world).await, []);
         assert_eq!(runtime.stats(&first).await.unwrap(), None);
         assert!(runtime.endpoint(&first).await.unwrap().is_none());
@@ -78,16 +78,22 @@ pub async fn an_instance_is_known_from_its_start_to_its_stop(world: &impl World)
 pub async fn a_start_and_a_stop_leave_the_other_instance_alone(world: &impl World) {
     let first = start(world, Conduct::Waits, 1).await.container;
     let second = start(world, Conduct::Waits, 2).await.container;
-    assert_eq!(observe(world, 1).await, Observed::Running(first.clone()));
-    assert_eq!(observe(world, 2).await, Observed::Running(second.clone()));
+    assert_eq!(
+        observe(world, 1).await,
+        InstanceStatus::Running(first.clone())
+    );
+    assert_eq!(
+        observe(world, 2).await,
+        InstanceStatus::Running(second.clone())
+    );
     // Starting the same instance again replaces what the earlier start made.
     let again = start(world, Conduct::Waits, 2).await.container;
     assert_ne!(again, second);
-    assert_eq!(observe(world, 1).await, Observed::Running(first));
+    assert_eq!(observe(world, 1).await, InstanceStatus::Running(first));
 
     stop(world, Instances::One(InstanceNumber(1))).await;
-    assert_eq!(observe(world, 1).await, Observed::Absent);
-    assert_eq!(observe(world, 2).await, Observed::Running(again));
+    assert_eq!(observe(world, 1).await, InstanceStatus::Absent);
+    assert_eq!(observe(world, 2).await, InstanceStatus::Running(again));
     stop(world, Instances::All).await;
     assert_eq!(list(world).await, []);
 }

@@ -5,7 +5,7 @@ use hersh_program::UserId;
 use super::clock::StoppedClock;
 use super::speech::{Client, Conversation, closed, request, say};
 use super::world::{Running, Seen, World};
-use crate::auth::{Offspring, Role, TokenId};
+use crate::auth::{DescendantTokens, Role, TokenId};
 
 const HANDSHAKE: &str = "GET /programs/p/watcher/x HTTP/1.1\r\nHost: h\r\nAUTH\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -67,7 +67,7 @@ async fn token_removed(world: &World, id: TokenId) {
     world
         .host
         .accounts()
-        .remove_token(&id, Offspring::Keep, None)
+        .remove_token(&id, DescendantTokens::Keep, None)
         .await
         .unwrap();
 }

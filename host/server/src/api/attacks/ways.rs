@@ -167,7 +167,7 @@ async fn take(world: &World, log: &Capture, look: &Look, way: Way) -> Outcome {
         scheme: Scheme::Http,
         connection: ClientConnection::default(),
     };
-    let short = watcher::Look::asked_for(&request, &world.host, &client);
+    let short = watcher::DirectRequest::asked_for(&request, &world.host, &client);
     assert_eq!(short.is_some(), way != Way::Older, "{}", look.name);
     let (before, logged_before) = (counted(&world.host), log.text().len());
     let answer = match way {

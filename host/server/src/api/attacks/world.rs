@@ -27,7 +27,7 @@ use super::speech::{Answer, Bytes, Client, Conversation, PATIENCE, request, say}
 use crate::{
     api::{router, site},
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
-    connections::{self, Door},
+    connections::{self, Acceptor},
     host::{Command, Host},
     recover::{self, Foundation},
     testkit::{FakeEngine, FakeRuntime},
@@ -143,7 +143,7 @@ impl World {
         let engine = Arc::new(FakeEngine::default());
         let runtime = Arc::new(FakeRuntime::new(engine, storage.clone()));
         let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-        let programs = recover::Remembered::read(&journal).unwrap();
+        let programs = recover::StoredPrograms::read(&journal).unwrap();
         let now_ms = Surroundings::System.now_ms();
         let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
             .await
@@ -164,7 +164,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let never = std::future::pending::<()>();
-        let door = Door {
+        let acceptor = Acceptor {
             tls: None,
             behind_tls_proxy: false,
             metrics: host.metrics().connections().clone(),
@@ -172,7 +172,7 @@ impl World {
         };
         tokio::spawn(connections::serve(
             listener,
-            door,
+            acceptor,
             site(host.clone()),
             never,
         ));

@@ -52,7 +52,7 @@ impl Change {
         peer: Option<IpAddr>,
     ) -> Result<Attempt, Failure> {
         let footprint = self.footprint;
-        footprint.check(host.space())?;
+        footprint.check(host.disks())?;
         let plan = audit::Plan {
             at_ms: host.now_ms(),
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),

@@ -2,9 +2,9 @@
 //! there is little room.
 
 use axum::http::Method;
-use hersh_journal::Purpose;
+use hersh_journal::WritePurpose;
 
-use crate::space::{NoSpace, Space};
+use crate::disks::{DiskFullError, Disks};
 
 /// The effect of a change on the room on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +32,19 @@ impl Footprint {
     /// Checks whether there is room for the change.
     ///
     /// # Errors
-    /// [`NoSpace`] when the change takes room and there is too little.
-    pub(super) fn check(self, space: &Space) -> Result<(), NoSpace> {
+    /// [`DiskFullError`] when the change takes room and there is too little.
+    pub(super) fn check(self, disks: &Disks) -> Result<(), DiskFullError> {
         match self {
             Self::Frees | Self::Passes => Ok(()),
-            Self::Takes => space.check_last(),
+            Self::Takes => disks.check_last(),
         }
     }
 
     /// Returns the purpose for which the journal writes the change's row in the audit log.
-    pub(super) fn purpose(self) -> Purpose {
+    pub(super) fn purpose(self) -> WritePurpose {
         match self {
-            Self::Frees => Purpose::Freeing,
-            Self::Passes | Self::Takes => Purpose::Ordinary,
+            Self::Frees => WritePurpose::Freeing,
+            Self::Passes | Self::Takes => WritePurpose::Ordinary,
         }
     }
 }

@@ -19,7 +19,7 @@ mod footprint;
 mod guard;
 mod observe;
 mod request_id;
-mod routed;
+mod route_handler;
 
 use std::{net::IpAddr, pin::pin};
 
@@ -41,7 +41,7 @@ use crate::{
     host::Host,
 };
 
-pub(super) use routed::pass_to_router;
+pub(super) use route_handler::pass_to_router;
 
 const API_VERSION: &str = "1";
 const VERSION_HEADER: HeaderName = HeaderName::from_static("hersh-api-version");
@@ -84,13 +84,13 @@ pub(super) trait Destination: Send {
     fn answer(
         self,
         request: &mut Request,
-        admitted: Option<Admitted>,
+        admitted: Option<AdmittedCaller>,
     ) -> impl Future<Output = Response> + Send;
 }
 
 /// A caller who was let in. Only the pipeline can make this value, so code that needs it can't run before
 /// the checks.
-pub(super) struct Admitted {
+pub(super) struct AdmittedCaller {
     caller: Caller,
     /// Where to note what the request changes; `None` if the request changes nothing.
     particulars: Option<Particulars>,
@@ -116,7 +116,7 @@ impl<'a> Arrival<'a> {
     }
 }
 
-impl Admitted {
+impl AdmittedCaller {
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -173,7 +173,7 @@ impl Pipeline {
                 Supervision::Destination => None,
             };
             let particulars = attempt.as_ref().map(Attempt::particulars);
-            let admitted = caller.map(|caller| Admitted {
+            let admitted = caller.map(|caller| AdmittedCaller {
                 caller,
                 particulars,
             });

@@ -80,13 +80,17 @@ fn program(path: &str, route: &str) -> Option<ProgramId> {
 impl Observer {
     /// Begins to observe a request for `route`. The code that finds out later who the caller is records
     /// the caller as the span's `user`.
-    pub(super) fn see<'a>(&'a self, request: &Request, route: Option<&'a str>) -> Seen<'a> {
+    pub(super) fn see<'a>(
+        &'a self,
+        request: &Request,
+        route: Option<&'a str>,
+    ) -> ObservedRequest<'a> {
         let began = Instant::now();
         let route = route.unwrap_or(NO_ROUTE);
         let method = method_name(request.method());
         let id = self.ids.of(request.headers());
         let span = span(request, &id, method, route);
-        Seen {
+        ObservedRequest {
             observer: self,
             route,
             began,
@@ -98,7 +102,7 @@ impl Observer {
 }
 
 /// A request that is being observed.
-pub(super) struct Seen<'a> {
+pub(super) struct ObservedRequest<'a> {
     observer: &'a Observer,
     route: &'a str,
     began: Instant,
@@ -107,7 +111,7 @@ pub(super) struct Seen<'a> {
     span: Span,
 }
 
-impl Seen<'_> {
+impl ObservedRequest<'_> {
     /// Returns the span for everything that is logged on the way of the request.
     pub(super) fn span(&self) -> Span {
         self.span.clone()

@@ -12,7 +12,7 @@ use std::{
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
 
-use crate::testkit::{CommitPoint, FakeEngine, Setup, TestHost, Verdict};
+use crate::testkit::{CommitPoint, FakeEngine, Setup, TestHost, WriteFate};
 
 /// A host with two programs that run, whose journal refuses while it is told to.
 async fn bring_up(data: &Path) -> (Arc<FakeEngine>, TestHost) {
@@ -26,8 +26,8 @@ async fn host(data: &Path, engine: &Arc<FakeEngine>, refuses: &Arc<AtomicBool>) 
     let refuses = Arc::clone(refuses);
     let setup = Setup::new(data, engine).unwrap().simulated(7);
     let setup = setup.with_journal_probe(move |point| match point {
-        CommitPoint::Before if refuses.load(Ordering::Relaxed) => Verdict::Refuse,
-        CommitPoint::Before | CommitPoint::After => Verdict::Proceed,
+        CommitPoint::Before if refuses.load(Ordering::Relaxed) => WriteFate::Refuse,
+        CommitPoint::Before | CommitPoint::After => WriteFate::Proceed,
     });
     TestHost::bring_up(setup).await.unwrap()
 }

@@ -4,23 +4,23 @@ use hersh_storage::StoredBuild;
 
 use super::*;
 
-fn making(host: &Fixture, name: &str) -> String {
+fn incarnation(host: &Fixture, name: &str) -> String {
     let id = ProgramId::parse(name).unwrap();
-    let making = host.host.registry().making(&id);
-    making.expect("it is there").to_string()
+    let incarnation = host.host.registry().incarnation(&id);
+    incarnation.expect("it is there").to_string()
 }
 
 #[tokio::test]
 async fn a_name_given_again_is_another_making() {
     let mut host = Fixture::new().await;
     host.json("/programs", &program("a")).await;
-    let first = making(&host, "a");
+    let first = incarnation(&host, "a");
     host.restart().await;
-    assert_eq!(making(&host, "a"), first, "the same program");
+    assert_eq!(incarnation(&host, "a"), first, "the same program");
     let (status, _) = host.ask(Method::DELETE, "/programs/a?wait=30s").await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     host.json("/programs", &program("a")).await;
-    assert_ne!(making(&host, "a"), first);
+    assert_ne!(incarnation(&host, "a"), first);
 }
 
 /// Older hosts named a tree by the first twelve digits only.

@@ -245,7 +245,7 @@ async fn bring_up(
 ) -> (Arc<FakeRuntime>, Host, Workers, String) {
     let runtime = Arc::new(FakeRuntime::new(Arc::clone(engine), storage.clone()));
     let journal = Journal::open(&storage.data_dir().join("journal.db")).unwrap();
-    let programs = recover::Remembered::read(&journal).unwrap();
+    let programs = recover::StoredPrograms::read(&journal).unwrap();
     let now_ms = Surroundings::System.now_ms();
     let (accounts, _) = auth::open(&journal, storage.data_dir(), now_ms)
         .await

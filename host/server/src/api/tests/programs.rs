@@ -452,7 +452,7 @@ async fn stats_are_told_of_a_program_that_runs() {
     fixture
         .ask(Method::POST, "/programs/one/start?wait=30s")
         .await;
-    crate::workers::look_at_all_states(&fixture.host).await;
+    crate::workers::measure_all_states(&fixture.host).await;
     let (status, body) = fixture.ask(Method::GET, "/programs/one/stats").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(body["state_bytes"], 0);

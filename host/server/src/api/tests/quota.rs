@@ -18,13 +18,13 @@ async fn a_program_that_keeps_too_much_is_ended() {
     let state = created(&host).await;
     host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     std::fs::write(state.join("some"), vec![1; 512 << 10]).unwrap();
-    crate::workers::look_at_all_states(&host.host).await;
+    crate::workers::measure_all_states(&host.host).await;
     assert_eq!(
         host.ask(Method::GET, "/programs/a").await.1["state"],
         "Ready"
     );
     std::fs::write(state.join("more"), vec![1; 600 << 10]).unwrap();
-    crate::workers::look_at_all_states(&host.host).await;
+    crate::workers::measure_all_states(&host.host).await;
     host.until("a", "Error").await;
     let (_, view) = host.ask(Method::GET, "/programs/a").await;
     assert_eq!(view["cause"]["code"], "state_quota_exceeded");
@@ -52,10 +52,10 @@ async fn one_that_fills_its_state_while_stopping_is_killed() {
     host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     host.ask(Method::POST, "/programs/a/stop").await;
     host.until("a", "Stopping").await;
-    crate::workers::look_at_all_states(&host.host).await;
+    crate::workers::measure_all_states(&host.host).await;
     assert_eq!(host.engine.running().len(), 1, "it has its grace");
     std::fs::write(state.join("more"), vec![1; 2 << 20]).unwrap();
-    crate::workers::look_at_all_states(&host.host).await;
+    crate::workers::measure_all_states(&host.host).await;
     assert!(host.engine.running().is_empty(), "it has none any more");
 }
 

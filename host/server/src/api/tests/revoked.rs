@@ -177,7 +177,7 @@ async fn no_route_goes_on_after_the_token_that_opened_it() {
     let id = auth::TokenId::new(&id);
     host.host
         .accounts()
-        .remove_token(&id, auth::Offspring::Keep, None)
+        .remove_token(&id, auth::DescendantTokens::Keep, None)
         .await
         .unwrap();
     tokio::time::pause();
@@ -259,7 +259,7 @@ async fn no_route_changes_anything_by_a_right_that_is_over() {
     let accounts = host.host.accounts();
     let caller = accounts.authenticate(Some(&bearer), 1).unwrap();
     accounts
-        .remove_token(&auth::TokenId::new(&id), auth::Offspring::Keep, None)
+        .remove_token(&auth::TokenId::new(&id), auth::DescendantTokens::Keep, None)
         .await
         .unwrap();
     let (routed, _) = super::super::routes().split_for_parts();

@@ -39,7 +39,7 @@ async fn what_runs_may_keep_what_it_was_started_with() {
         stats["state_limit_bytes"].as_u64()
     };
     assert_eq!(limit().await, Some(2 << 20));
-    crate::workers::look_at_all_states(&host.host).await;
+    crate::workers::measure_all_states(&host.host).await;
     let (_, view) = host.ask(Method::GET, "/programs/a?wait=30s").await;
     assert_eq!(view["state"], "Ready", "{view}");
     // The smaller limit counts from the next start on, which is refused for that.

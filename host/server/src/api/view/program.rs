@@ -10,7 +10,7 @@ use crate::{
     words::{record_words, state_name, without_folders},
 };
 use hersh_manifest::{HIDDEN, shown};
-use hersh_sandbox::{Evidence, Kernel, Proof, Receipt, Verified};
+use hersh_sandbox::{ContractProofs, Evidence, Kernel, Proof, Receipt};
 
 /// Returns the view of a program as it is now.
 pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
@@ -20,9 +20,9 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
-        run_build_id: program.run_build().map(ToString::to_string),
+        run_build_id: program.current_build().map(ToString::to_string),
         has_newer_source: has_newer_source(program),
-        image_id: program.run_image().map(ToString::to_string),
+        image_id: program.current_image().map(ToString::to_string),
         instance: program.ready_instance().map(|instance| instance.number.0),
         container_id: program.state.container().map(ToString::to_string),
         cause: program.state.failed().map(cause_view),
@@ -33,15 +33,15 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         proxy_url: format!("/programs/{}/watcher/", program.id),
         created_at_ms: entry.created_at_ms(),
         changed_at_ms,
-        manifest: shown(program.run_manifest()),
+        manifest: shown(program.current_manifest()),
     })
 }
 
 fn has_newer_source(program: &Program) -> bool {
     let is_other_tree = program
-        .run_build()
+        .current_build()
         .is_some_and(|build| *build != program.source.build);
-    is_other_tree || program.run_manifest() != &program.source.manifest
+    is_other_tree || program.current_manifest() != &program.source.manifest
 }
 
 fn last_exit_code(state: &State) -> Option<i32> {
@@ -49,7 +49,7 @@ fn last_exit_code(state: &State) -> Option<i32> {
         return None;
     };
     match stopped.last_exit.as_ref()?.reason {
-        ExitReason::Code(code) | ExitReason::EngineStopped { code } => Some(code),
+        ExitReason::Code(code) | ExitReason::StoppedFromOutside { code } => Some(code),
         ExitReason::OutOfMemory
         | ExitReason::OutOfProcesses { .. }
         | ExitReason::NotRunnable { .. }
@@ -92,7 +92,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::ContractViolated { .. } => ("contract_violated", None),
         Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
         Cause::Exited { logs, .. } => ("exited", Some(logs)),
-        Cause::EngineStopped { logs, .. } => ("engine_stopped", Some(logs)),
+        Cause::StoppedFromOutside { logs, .. } => ("engine_stopped", Some(logs)),
         Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
         Cause::OutOfProcesses { logs, .. } => ("out_of_processes", Some(logs)),
         Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
@@ -177,7 +177,7 @@ pub(crate) fn receipt_view(receipt: &Receipt) -> wire::ReceiptView {
 }
 
 /// Returns the view of a contract. A property that can't be known does not count as verified.
-fn verified_view(verified: &Verified) -> wire::VerifiedContract {
+fn verified_view(verified: &ContractProofs) -> wire::VerifiedContract {
     let is_known = |proof: &&Proof| !matches!(proof.evidence, Evidence::Absent(_));
     let known = verified.properties.iter().filter(is_known);
     wire::VerifiedContract {

@@ -18,7 +18,7 @@ pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::Stat
         pids: stats.pids,
         received_bytes: stats.received_bytes,
         sent_bytes: stats.sent_bytes,
-        state_bytes: entry.state_looks().bytes(),
+        state_bytes: entry.state_readings().bytes(),
         state_limit_bytes,
     }
 }

@@ -10,8 +10,8 @@ use hersh_journal::{JOURNAL_FILE, Journal, ProgramRecords};
 use hersh_machine::driver::{Config, SystemClock};
 use hersh_program::{
     BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, InstanceNumber,
-    Instances, Manifest, Observed, ProgramId, ProgramStepper, Source, Started, State, Supervisor,
-    Task,
+    InstanceStatus, Instances, Manifest, ProgramId, ProgramStepper, Source, StartResult, State,
+    Supervisor, Task,
 };
 
 use super::Subject;
@@ -84,7 +84,7 @@ impl EffectHandler for Instantly {
         Ok(())
     }
 
-    async fn build_runtime(
+    async fn build_image(
         &self,
         _: &Task,
         _: &BuildId,
@@ -94,24 +94,24 @@ impl EffectHandler for Instantly {
         Ok(self.image.clone())
     }
 
-    async fn start_runtime(
+    async fn start_instance(
         &self,
         _: &Task,
         _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
-    ) -> Result<Started, Cause> {
-        Ok(Started {
+    ) -> Result<StartResult, Cause> {
+        Ok(StartResult {
             container: self.container.clone(),
         })
     }
 
-    async fn stop_runtime(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
+    async fn stop_instances(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn fetch_runtime_status(&self, _: &Task, _: InstanceNumber) -> Result<Observed, Cause> {
-        Ok(Observed::Running(self.container.clone()))
+    async fn observe_instance(&self, _: &Task, _: InstanceNumber) -> Result<InstanceStatus, Cause> {
+        Ok(InstanceStatus::Running(self.container.clone()))
     }
 
     async fn remove_program(&self, _: &Task) -> Result<(), Cause> {

@@ -12,17 +12,17 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// The number of looks in a row without a figure that are too much: a program that evades them hides on
 /// purpose.
 const UNSETTLED_LOOKS_MAX: u32 = 3;
-/// The value of [`Looks`] before the first look.
+/// The value of [`StateReadings`] before the first look.
 const UNKNOWN: u64 = u64::MAX;
 
 /// The results of looks at one `/state`.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct StateReadings {
     bytes: AtomicU64,
     unsettled: AtomicU32,
 }
 
-impl Default for Looks {
+impl Default for StateReadings {
     fn default() -> Self {
         Self {
             bytes: AtomicU64::new(UNKNOWN),
@@ -31,7 +31,7 @@ impl Default for Looks {
     }
 }
 
-impl Looks {
+impl StateReadings {
     /// Returns what `/state` held when it was last measured, bytes.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let bytes = self.bytes.load(Ordering::Relaxed);
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_evades_every_look_is_too_much() {
-        let looks = Looks::default();
+        let looks = StateReadings::default();
         assert_eq!(looks.bytes(), None);
         assert!(!looks.take(StateUsage::Unsettled, 10));
         assert!(!looks.take(StateUsage::Unsettled, 10));

@@ -11,14 +11,14 @@ use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinError, JoinSet};
 
 /// Tasks under keys. All tasks end when this value is dropped.
-pub(super) struct Errands<K, T> {
+pub(super) struct KeyedTasks<K, T> {
     tasks: JoinSet<T>,
     keys: HashMap<Id, K>,
     /// The tasks under way, by key, each with the task that waits behind it.
     behind: HashMap<K, Option<BoxFuture<'static, T>>>,
 }
 
-impl<K: Clone + Eq + Hash, T: Send + 'static> Errands<K, T> {
+impl<K: Clone + Eq + Hash, T: Send + 'static> KeyedTasks<K, T> {
     pub(super) fn new() -> Self {
         Self {
             tasks: JoinSet::new(),
@@ -85,33 +85,33 @@ mod tests {
 
     #[tokio::test]
     async fn an_errand_that_never_ends_holds_up_its_own_key_only() {
-        let mut errands = Errands::new();
-        errands.begin("a", pending());
-        errands.begin("a", async { 1 });
-        errands.begin("b", async { 2 });
-        assert_eq!(errands.ended().await.unwrap(), 2);
-        assert!(errands.is_under_way(&"a"));
-        assert!(!errands.is_under_way(&"b"));
-        assert!(errands.ended().now_or_never().is_none());
+        let mut tasks = KeyedTasks::new();
+        tasks.begin("a", pending());
+        tasks.begin("a", async { 1 });
+        tasks.begin("b", async { 2 });
+        assert_eq!(tasks.ended().await.unwrap(), 2);
+        assert!(tasks.is_under_way(&"a"));
+        assert!(!tasks.is_under_way(&"b"));
+        assert!(tasks.ended().now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn the_newest_that_came_meanwhile_is_the_next() {
-        let mut errands = Errands::new();
+        let mut tasks = KeyedTasks::new();
         for number in 1..=4 {
-            errands.begin("a", async move { number });
+            tasks.begin("a", async move { number });
         }
-        assert_eq!(errands.ended().await.unwrap(), 1);
-        assert_eq!(errands.ended().await.unwrap(), 4);
-        assert!(!errands.is_under_way(&"a"));
+        assert_eq!(tasks.ended().await.unwrap(), 1);
+        assert_eq!(tasks.ended().await.unwrap(), 4);
+        assert!(!tasks.is_under_way(&"a"));
     }
 
     #[tokio::test]
     async fn one_that_panics_makes_room_for_the_next() {
-        let mut errands = Errands::<_, u8>::new();
-        errands.begin("a", async { panic!("a defect") });
-        errands.begin("a", async { 2 });
-        assert!(errands.ended().await.is_err());
-        assert_eq!(errands.ended().await.unwrap(), 2);
+        let mut tasks = KeyedTasks::<_, u8>::new();
+        tasks.begin("a", async { panic!("a defect") });
+        tasks.begin("a", async { 2 });
+        assert!(tasks.ended().await.is_err());
+        assert_eq!(tasks.ended().await.unwrap(), 2);
     }
 }

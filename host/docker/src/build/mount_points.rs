@@ -16,9 +16,9 @@ use hersh_base::locked::locked;
 use hersh_program::{ImageId, ProgramId};
 
 use super::{
-    still::Still,
     user_entry::within,
-    user_files::{EntryError, Look, Seen},
+    user_files::{EntryError, FileKind, FilesView},
+    view_container::ViewContainer,
 };
 use crate::Inner;
 use hersh_sandbox::{
@@ -30,7 +30,7 @@ use hersh_sandbox::{
 /// Folders into which an engine mounts files by itself.
 const OF_ENGINES: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
 /// The most images that are remembered. When there are more, all are forgotten and checked again.
-const SOUND_MAX: usize = 4_096;
+const CLEAN_IMAGES_MAX: usize = 4_096;
 
 /// How the host knows that an image leads no mount elsewhere, in the words of a receipt.
 const HOW: &str = "by a look into the image";
@@ -50,21 +50,21 @@ impl fmt::Display for Obstacle {
 
 /// The images that were checked and have no obstacle.
 #[derive(Default)]
-pub(crate) struct Sound(Mutex<HashSet<ImageId>>);
+pub(crate) struct CleanImages(Mutex<HashSet<ImageId>>);
 
-impl Sound {
+impl CleanImages {
     /// Remembers an image.
     pub(super) fn add(&self, image: ImageId) {
-        let mut sound = locked(&self.0);
-        if sound.len() >= SOUND_MAX {
-            sound.clear();
+        let mut clean_images = locked(&self.0);
+        if clean_images.len() >= CLEAN_IMAGES_MAX {
+            clean_images.clear();
         }
-        sound.insert(image);
+        clean_images.insert(image);
     }
 
     fn has(&self, image: &ImageId) -> bool {
-        let sound = locked(&self.0);
-        sound.contains(image)
+        let clean_images = locked(&self.0);
+        clean_images.contains(image)
     }
 }
 
@@ -74,14 +74,14 @@ impl Sound {
 /// # Errors
 /// A [`Violation`] that names what is in the way.
 pub(crate) async fn check(inner: &Inner, spec: &Spec) -> Result<(), StartError> {
-    if inner.sound.has(&spec.image) || was_seen(inner, spec).await {
+    if inner.clean_images.has(&spec.image) || was_seen(inner, spec).await {
         return Ok(());
     }
     let _kept = inner.building.read().await;
     let found = find(inner, &spec.instance.program, spec.image.as_str()).await;
     match found.map_err(not_looked)? {
         None => {
-            inner.sound.add(spec.image.clone());
+            inner.clean_images.add(spec.image.clone());
             Ok(())
         }
         Some(obstacle) => Err(Violation {
@@ -121,13 +121,13 @@ fn tells_of(receipt: &Receipt, image: &ImageId) -> bool {
 
 /// Returns whether an existing image has an obstacle, as far as it can be told.
 pub(super) async fn is_obstructed(inner: &Inner, program: &ProgramId, image: &ImageId) -> bool {
-    if inner.sound.has(image) {
+    if inner.clean_images.has(image) {
         return false;
     }
     match find(inner, program, image.as_str()).await {
         Ok(Some(_obstacle)) => true,
         Ok(None) => {
-            inner.sound.add(image.clone());
+            inner.clean_images.add(image.clone());
             false
         }
         // The next start checks the image again.
@@ -156,18 +156,18 @@ pub(super) async fn find(
     program: &ProgramId,
     image: &str,
 ) -> Result<Option<Obstacle>, EntryError> {
-    let still = Still::of(inner, program, image).await?;
-    let found = within(first_in(&still.look())).await;
-    still.remove().await.and(found)
+    let view = ViewContainer::of(inner, program, image).await?;
+    let found = within(first_in(&view.look())).await;
+    view.remove().await.and(found)
 }
 
-async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
+async fn first_in(look: &FilesView<'_>) -> Result<Option<Obstacle>, EntryError> {
     let places = places();
     let seen = join_all(places.iter().map(|place| look.seen(place))).await;
     // An engine says "not there" also of a container that is gone, so the root folder is looked at last.
     match look.seen("/").await? {
-        Seen::Folder => {}
-        Seen::Nothing | Seen::Plain { .. } | Seen::Link(_) | Seen::Other => {
+        FileKind::Folder => {}
+        FileKind::Nothing | FileKind::Plain { .. } | FileKind::Link(_) | FileKind::Other => {
             return Err(EntryError::Failed {
                 message: "the container to look into the image was removed meanwhile".to_owned(),
             });
@@ -182,15 +182,15 @@ async fn first_in(look: &Look<'_>) -> Result<Option<Obstacle>, EntryError> {
 }
 
 /// Returns what is wrong with the file, folder or link at a path.
-pub(super) fn in_the_way(place: &str, seen: Seen) -> Option<String> {
+pub(super) fn in_the_way(place: &str, seen: FileKind) -> Option<String> {
     match seen {
-        Seen::Nothing => None,
-        Seen::Folder if place == PROBE_TARGET => Some("a folder".to_owned()),
-        Seen::Folder => None,
-        Seen::Plain { .. } if place == PROBE_TARGET => None,
-        Seen::Plain { .. } => Some("a file".to_owned()),
-        Seen::Link(target) => Some(format!("a link to {target:?}")),
-        Seen::Other => Some("a device, pipe or socket".to_owned()),
+        FileKind::Nothing => None,
+        FileKind::Folder if place == PROBE_TARGET => Some("a folder".to_owned()),
+        FileKind::Folder => None,
+        FileKind::Plain { .. } if place == PROBE_TARGET => None,
+        FileKind::Plain { .. } => Some("a file".to_owned()),
+        FileKind::Link(target) => Some(format!("a link to {target:?}")),
+        FileKind::Other => Some("a device, pipe or socket".to_owned()),
     }
 }
 
@@ -241,16 +241,16 @@ mod tests {
 
     #[test]
     fn only_what_a_place_is_taken_for_is_not_in_the_way() {
-        let plain = || Seen::Plain { mode: 0o644 };
-        let link = || Seen::Link("/state".to_owned());
+        let plain = || FileKind::Plain { mode: 0o644 };
+        let link = || FileKind::Link("/state".to_owned());
         for (place, seen, is_in_the_way) in [
-            ("/tmp", Seen::Nothing, false),
-            ("/tmp", Seen::Folder, false),
+            ("/tmp", FileKind::Nothing, false),
+            ("/tmp", FileKind::Folder, false),
             ("/tmp", plain(), true),
             ("/tmp", link(), true),
-            ("/tmp", Seen::Other, true),
+            ("/tmp", FileKind::Other, true),
             (PROBE_TARGET, plain(), false),
-            (PROBE_TARGET, Seen::Folder, true),
+            (PROBE_TARGET, FileKind::Folder, true),
             (PROBE_TARGET, link(), true),
         ] {
             assert_eq!(in_the_way(place, seen).is_some(), is_in_the_way, "{place}");
@@ -270,7 +270,7 @@ mod tests {
             image: image(1),
             asked_kernel: hersh_sandbox::Kernel::Gvisor,
             kernel: String::new(),
-            contracts: vec![hersh_sandbox::Verified {
+            contracts: vec![hersh_sandbox::ContractProofs {
                 contract: Contract::OneWritableVolume,
                 properties: Vec::new(),
             }],
@@ -291,11 +291,11 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let sound = Sound::default();
-        for number in 0..=SOUND_MAX {
-            sound.add(image(number));
+        let clean_images = CleanImages::default();
+        for number in 0..=CLEAN_IMAGES_MAX {
+            clean_images.add(image(number));
         }
-        assert!(!sound.has(&image(0)));
-        assert!(sound.has(&image(SOUND_MAX)));
+        assert!(!clean_images.has(&image(0)));
+        assert!(clean_images.has(&image(CLEAN_IMAGES_MAX)));
     }
 }

@@ -38,7 +38,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`] when a folder can't be read.
-    pub fn was_lived_in(&self, program: &ProgramId) -> Result<bool, StorageError> {
+    pub fn has_state(&self, program: &ProgramId) -> Result<bool, StorageError> {
         let paths = self.paths(program);
         for folder in [paths.state, paths.logs, paths.meta] {
             if has_entries(&folder)? {

@@ -33,13 +33,13 @@ const LOOK: Duration = Duration::from_secs(1);
     "only {} are free on the disk of {}, less than the {} that must stay free: remove programs, or make room there",
     String::from(ByteSize(*.free_bytes)), .folder.display(), String::from(ByteSize(*.floor_bytes))
 )]
-pub(crate) struct NoSpace {
+pub(crate) struct DiskFullError {
     folder: PathBuf,
     free_bytes: u64,
     floor_bytes: u64,
 }
 
-impl NoSpace {
+impl DiskFullError {
     pub(crate) fn free_bytes(&self) -> u64 {
         self.free_bytes
     }
@@ -58,7 +58,7 @@ impl NoSpace {
 
 /// The disks of one host.
 #[derive(Clone)]
-pub(crate) struct Space {
+pub(crate) struct Disks {
     surroundings: Surroundings,
     /// The data folder and the journal's folder.
     own: [PathBuf; 2],
@@ -67,7 +67,7 @@ pub(crate) struct Space {
     free_bytes_min: u64,
 }
 
-impl Space {
+impl Disks {
     /// Takes the data folder and the journal's folder as `own`, and those of the runtime's folders that the
     /// host can see.
     pub(crate) fn new(
@@ -87,24 +87,24 @@ impl Space {
     /// Checks that every disk has room for work that needs much of it.
     ///
     /// # Errors
-    /// [`NoSpace`] names the first disk without room. A disk that can't be asked is not in the way.
-    pub(crate) fn check(&self) -> Result<(), NoSpace> {
+    /// [`DiskFullError`] names the first disk without room. A disk that can't be asked is not in the way.
+    pub(crate) fn check(&self) -> Result<(), DiskFullError> {
         self.all_have(self.own.iter().chain(&self.runtime), |floor| floor)
     }
 
     /// Checks that the host's own disks have room for requests that do not free room.
     ///
     /// # Errors
-    /// As [`Space::check`].
-    pub(crate) fn check_last(&self) -> Result<(), NoSpace> {
+    /// As [`Disks::check`].
+    pub(crate) fn check_last(&self) -> Result<(), DiskFullError> {
         self.all_have(self.own.iter(), |floor| floor / LAST_PART)
     }
 
-    /// Checks the same as [`Space::check_last`], but only for the disk that programs keep their state on.
+    /// Checks the same as [`Disks::check_last`], but only for the disk that programs keep their state on.
     ///
     /// # Errors
-    /// As [`Space::check`].
-    pub(crate) fn check_data(&self) -> Result<(), NoSpace> {
+    /// As [`Disks::check`].
+    pub(crate) fn check_data(&self) -> Result<(), DiskFullError> {
         self.all_have(self.own.iter().take(1), |floor| floor / LAST_PART)
     }
 
@@ -112,14 +112,14 @@ impl Space {
         &self,
         mut folders: impl Iterator<Item = &'a PathBuf>,
         part: impl Fn(u64) -> u64,
-    ) -> Result<(), NoSpace> {
+    ) -> Result<(), DiskFullError> {
         let lacks = |folder: &PathBuf| {
             let DiskSpace {
                 all_bytes,
                 free_bytes,
-            } = self.surroundings.room(folder)?;
+            } = self.surroundings.disk_space(folder)?;
             let floor_bytes = part(floor(all_bytes, self.free_bytes_min));
-            (free_bytes < floor_bytes).then(|| NoSpace {
+            (free_bytes < floor_bytes).then(|| DiskFullError {
                 folder: folder.clone(),
                 free_bytes,
                 floor_bytes,
@@ -131,7 +131,7 @@ impl Space {
     /// Returns what must stay free on the disk of the data folder, bytes.
     pub(crate) fn floor_bytes(&self) -> u64 {
         let data = self.own.first();
-        let room = data.and_then(|folder| self.surroundings.room(folder));
+        let room = data.and_then(|folder| self.surroundings.disk_space(folder));
         room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
     }
 
@@ -140,13 +140,13 @@ impl Space {
     pub(crate) fn left_bytes(&self) -> Option<u64> {
         let room = self
             .surroundings
-            .room(self.runtime.first().or(self.own.last())?)?;
+            .disk_space(self.runtime.first().or(self.own.last())?)?;
         let floor_bytes = floor(room.all_bytes, self.free_bytes_min);
         Some(room.free_bytes.saturating_sub(floor_bytes))
     }
 
     /// Waits until a disk has no room, and returns which.
-    pub(crate) async fn runs_out(&self) -> NoSpace {
+    pub(crate) async fn runs_out(&self) -> DiskFullError {
         let mut looks = tokio::time::interval(LOOK);
         loop {
             looks.tick().await;
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_named_with_what_is_missing() {
-        let error = NoSpace {
+        let error = DiskFullError {
             folder: "/var/lib/hersh".into(),
             free_bytes: 12 << 20,
             floor_bytes: 1 << 30,
@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_asked_is_not_in_the_way() {
-        let space = Space::new(
+        let disks = Disks::new(
             Surroundings::System,
             [Path::new("/nowhere"); 2],
             vec!["/nowhere".into()],
             FREE_BYTES_MIN,
         );
-        assert_eq!(space.check(), Ok(()));
-        assert!(space.runtime.is_empty());
+        assert_eq!(disks.check(), Ok(()));
+        assert!(disks.runtime.is_empty());
     }
 }

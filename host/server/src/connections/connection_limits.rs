@@ -14,19 +14,19 @@ pub(crate) const CONNECTIONS_PER_PEER_MAX: usize = 256;
 
 /// The number of connections of each address. Addresses without connections are not kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Peers {
+pub(crate) struct ConnectionLimits {
     connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
     behind_proxy: bool,
 }
 
 /// The permit of a connection, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct PeerPermit {
-    peers: Peers,
+pub(crate) struct AddressPermit {
+    limits: ConnectionLimits,
     peer: Option<IpAddr>,
 }
 
-impl Peers {
+impl ConnectionLimits {
     /// Makes an empty count. With `behind_proxy` all connections come from the proxy, so they are not counted
     /// by address.
     pub(crate) fn new(behind_proxy: bool) -> Self {
@@ -38,11 +38,11 @@ impl Peers {
 
     /// Returns a permit for one more connection; `None` if the peer has [`CONNECTIONS_PER_PEER_MAX`]. This
     /// machine itself is not counted: many people may stand behind one proxy on it.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Option<PeerPermit> {
+    pub(crate) fn enter(&self, peer: IpAddr) -> Option<AddressPermit> {
         let peer = network(peer);
         if self.behind_proxy || peer.is_loopback() {
-            return Some(PeerPermit {
-                peers: self.clone(),
+            return Some(AddressPermit {
+                limits: self.clone(),
                 peer: None,
             });
         }
@@ -52,8 +52,8 @@ impl Peers {
             return None;
         }
         *count += 1;
-        Some(PeerPermit {
-            peers: self.clone(),
+        Some(AddressPermit {
+            limits: self.clone(),
             peer: Some(peer),
         })
     }
@@ -63,10 +63,10 @@ impl Peers {
     }
 }
 
-impl Drop for PeerPermit {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let Some(peer) = self.peer else { return };
-        let mut connections = self.peers.lock();
+        let mut connections = self.limits.lock();
         if let Some(count) = connections.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
@@ -98,33 +98,36 @@ fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn fill(peers: &Peers, peer: &str) -> Vec<PeerPermit> {
+    fn fill(limits: &ConnectionLimits, peer: &str) -> Vec<AddressPermit> {
         let peer = peer.parse().unwrap();
-        std::iter::from_fn(|| peers.enter(peer))
+        std::iter::from_fn(|| limits.enter(peer))
             .take(CONNECTIONS_PER_PEER_MAX + 1)
             .collect()
     }
 
     #[test]
     fn one_peer_never_has_more_than_its_places_and_gives_them_back() {
-        let peers = Peers::new(false);
-        let mut held = fill(&peers, "192.0.2.1");
+        let limits = ConnectionLimits::new(false);
+        let mut held = fill(&limits, "192.0.2.1");
         assert_eq!(held.len(), CONNECTIONS_PER_PEER_MAX);
-        assert!(peers.enter("::ffff:192.0.2.1".parse().unwrap()).is_none());
-        assert!(peers.enter("192.0.2.2".parse().unwrap()).is_some());
+        assert!(limits.enter("::ffff:192.0.2.1".parse().unwrap()).is_none());
+        assert!(limits.enter("192.0.2.2".parse().unwrap()).is_some());
         held.pop();
-        assert!(peers.enter("192.0.2.1".parse().unwrap()).is_some());
+        assert!(limits.enter("192.0.2.1".parse().unwrap()).is_some());
         drop(held);
-        assert!(peers.lock().is_empty(), "nothing is remembered of who left");
+        assert!(
+            limits.lock().is_empty(),
+            "nothing is remembered of who left"
+        );
     }
 
     #[test]
     fn a_customers_whole_ipv6_network_is_one_peer() {
-        let peers = Peers::new(false);
-        let held = fill(&peers, "2001:db8::1");
+        let limits = ConnectionLimits::new(false);
+        let held = fill(&limits, "2001:db8::1");
         assert_eq!(held.len(), CONNECTIONS_PER_PEER_MAX);
-        assert!(peers.enter("2001:db8::ffff:2".parse().unwrap()).is_none());
-        assert!(peers.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+        assert!(limits.enter("2001:db8::ffff:2".parse().unwrap()).is_none());
+        assert!(limits.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
     }
 
     #[test]
@@ -147,13 +150,13 @@ mod tests {
 
     #[test]
     fn this_machine_and_a_proxy_in_front_are_not_counted() {
-        for (peers, peer) in [
-            (Peers::new(false), "127.0.0.1"),
-            (Peers::new(false), "::1"),
-            (Peers::new(true), "192.0.2.1"),
+        for (limits, peer) in [
+            (ConnectionLimits::new(false), "127.0.0.1"),
+            (ConnectionLimits::new(false), "::1"),
+            (ConnectionLimits::new(true), "192.0.2.1"),
         ] {
             assert_eq!(
-                fill(&peers, peer).len(),
+                fill(&limits, peer).len(),
                 CONNECTIONS_PER_PEER_MAX + 1,
                 "{peer}"
             );

@@ -11,8 +11,8 @@ use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, Program
 use hersh_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
-use crate::space::Space;
-use hersh_sandbox::{BuildError, BuildRequest, Builder, Hold, Making};
+use crate::disks::Disks;
+use hersh_sandbox::{BuildError, BuildPermit, BuildRequest, Builder, Incarnation};
 
 /// The most builds of a host at once.
 pub(crate) const BUILDS_AT_ONCE: usize = 2;
@@ -24,7 +24,7 @@ pub(crate) struct Builds {
     pub(crate) storage: Storage,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) queue: TurnQueue,
-    pub(crate) space: Space,
+    pub(crate) disks: Disks,
     /// A function that tells whom a program's build is for.
     pub(crate) tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
 }
@@ -33,8 +33,8 @@ pub(crate) struct Builds {
 pub(crate) struct Tenancy {
     /// The owner that the build counts for.
     pub(crate) owner: Owner,
-    /// The making of the program; `None` if the program is not there any more.
-    pub(crate) making: Option<Making>,
+    /// The incarnation of the program; `None` if the program is not there any more.
+    pub(crate) incarnation: Option<Incarnation>,
 }
 
 impl Builds {
@@ -59,26 +59,26 @@ impl Builds {
             let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
             return Err(not_built(message.to_owned()));
         }
-        let Some(making) = (self.tenancy)(&task.program).making else {
+        let Some(incarnation) = (self.tenancy)(&task.program).incarnation else {
             return Err(not_built("the program is not there any more".to_owned()));
         };
         let log_path = self.storage.build_log_path(&task.program, build);
         // The turn is held for as long as the engine is busy with the build, also after the build was given
         // up.
-        let held = Hold::new(self.turn(task, &log_path).await?);
-        self.space
+        let permit = BuildPermit::new(self.turn(task, &log_path).await?);
+        self.disks
             .check()
             .map_err(|error| not_built(error.to_string()))?;
         let stop = CancellationToken::new();
         let mut building = self.builder.build(BuildRequest {
             program: task.program.clone(),
-            making,
+            incarnation,
             build: build.clone(),
             context_dir,
             log_path,
             rules: rules.clone(),
-            room_bytes: self.space.left_bytes(),
-            held: held.clone(),
+            room_bytes: self.disks.left_bytes(),
+            permit: permit.clone(),
             cancel: stop.clone(),
         });
         tokio::select! {
@@ -88,7 +88,7 @@ impl Builds {
                 stop.cancel();
                 building.await.map_err(build_cause)
             }
-            full = self.space.runs_out() => {
+            full = self.disks.runs_out() => {
                 stop.cancel();
                 let _ = building.await;
                 Err(not_built(full.to_string()))

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use hersh_base::sandbox::SANDBOX_ID;
 use tokio::{io::AsyncReadExt, process::Command};
 
-use super::machine::{Sandbox, Sight};
+use super::machine::{ProcessLookup, Sandbox};
 use hersh_sandbox::{Contract, Kernel, PROBE_TARGET, Violation};
 
 /// How long the probe may take.
@@ -28,17 +28,17 @@ const THROUGH_RUNSC: &str = "from inside, asked through runsc";
 const THROUGH_ENGINE: &str = "from inside, asked through the engine";
 
 /// The reason why the probe could not run.
-pub(super) struct NotSeen(pub(super) String);
+pub(super) struct ProbeError(pub(super) String);
 
-/// Returns what the probe prints inside a running container, which the machine shows as `sight`, and the
+/// Returns what the probe prints inside a running container, which the machine shows as `lookup`, and the
 /// way in which the probe was asked.
 pub(super) async fn kernel(
     client: &Docker,
     container: &str,
-    sight: &Sight,
-) -> Result<(String, &'static str), NotSeen> {
+    lookup: &ProcessLookup,
+) -> Result<(String, &'static str), ProbeError> {
     let look = async {
-        if let Sight::Sandbox(sandbox) = sight
+        if let ProcessLookup::Sandbox(sandbox) = lookup
             && let Some(said) = through_runsc(container, sandbox).await
         {
             return Ok((said, THROUGH_RUNSC));
@@ -46,11 +46,11 @@ pub(super) async fn kernel(
         through_engine(client, container)
             .await
             .map(|said| (said, THROUGH_ENGINE))
-            .map_err(|error| NotSeen(error.to_string()))
+            .map_err(|error| ProbeError(error.to_string()))
     };
     tokio::time::timeout(LOOK, look)
         .await
-        .unwrap_or_else(|_late| Err(NotSeen("the kernel probe does not end".to_owned())))
+        .unwrap_or_else(|_late| Err(ProbeError("the kernel probe does not end".to_owned())))
 }
 
 /// Judges the output of the probe: returns the lines that name the kernel, or a violation.

@@ -12,20 +12,20 @@ use tokio::time::sleep;
 
 use super::{
     super::{
-        CallError, Clock, Driven, Handler, Journal, JournalError, Right,
-        shared::{Queued, Reply},
+        CallError, Clock, Handler, Journal, JournalError, Right, SendMachine,
+        shared::{QueuedEvent, Reply},
     },
-    Engine,
+    DriverLoop,
 };
 use crate::{Machine, Step};
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-type Attempt<M, J> = Pin<Box<dyn Future<Output = Stored<M, J>> + Send>>;
+type Attempt<M, J> = Pin<Box<dyn Future<Output = StoreResult<M, J>> + Send>>;
 
 /// A journal that is idle, or that is storing a step.
-pub(super) struct Storing<M: Machine, J> {
+pub(super) struct StepStore<M: Machine, J> {
     journal: Option<J>,
     busy: Option<Attempt<M, J>>,
     /// The last error and the next back-off, from a failure until the next success.
@@ -33,14 +33,14 @@ pub(super) struct Storing<M: Machine, J> {
 }
 
 /// The end of an attempt to store a step.
-struct Stored<M: Machine, J> {
+struct StoreResult<M: Machine, J> {
     journal: J,
     step: Step<M>,
     reply: Option<Reply<M>>,
     result: Result<(), JournalError>,
 }
 
-impl<M: Machine, J> Storing<M, J> {
+impl<M: Machine, J> StepStore<M, J> {
     pub(super) fn idle(journal: J) -> Self {
         Self {
             journal: Some(journal),
@@ -54,9 +54,9 @@ impl<M: Machine, J> Storing<M, J> {
     }
 }
 
-impl<M, J> Storing<M, J>
+impl<M, J> StepStore<M, J>
 where
-    M: Driven,
+    M: SendMachine,
     J: Journal<M>,
 {
     /// Begins to store a step. No other step may be in storing.
@@ -75,7 +75,7 @@ fn store<M, J>(
     delay: Option<Duration>,
 ) -> Attempt<M, J>
 where
-    M: Driven,
+    M: SendMachine,
     J: Journal<M>,
 {
     Box::pin(async move {
@@ -83,7 +83,7 @@ where
             sleep(delay).await;
         }
         let result = journal.append_by(&step.record, right.as_ref()).await;
-        Stored {
+        StoreResult {
             journal,
             step,
             reply,
@@ -92,9 +92,9 @@ where
     })
 }
 
-impl<M, H, J, C> Engine<M, H, J, C>
+impl<M, H, J, C> DriverLoop<M, H, J, C>
 where
-    M: Driven,
+    M: SendMachine,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,
@@ -127,8 +127,8 @@ where
         }
     }
 
-    fn stored(&mut self, stored: Stored<M, J>) {
-        let Stored {
+    fn stored(&mut self, stored: StoreResult<M, J>) {
+        let StoreResult {
             mut journal,
             step,
             reply,
@@ -138,7 +138,7 @@ where
             (Ok(()), reply) => {
                 let record = self.stepper.commit(step);
                 journal.stored(self.stepper.state());
-                self.storing = Storing::idle(journal);
+                self.storing = StepStore::idle(journal);
                 self.follow(record, reply);
             }
             (Err(error), Some(reply)) => {
@@ -162,7 +162,7 @@ where
         let Some(failing) = &self.storing.failing else {
             return;
         };
-        let keep = |queued: &mut Queued<M>| {
+        let keep = |queued: &mut QueuedEvent<M>| {
             let reply = queued.reply.take();
             let waits = reply.is_some();
             if let Some(reply) = reply {

@@ -15,12 +15,12 @@ use std::vec::Vec;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::store::Storing;
+use self::store::StepStore;
 use super::{
-    Answer, Clock, Config, Driven, Driver, Handle, Handler, Journal,
+    Answer, Clock, Config, Driver, Handle, Handler, Journal, SendMachine,
     clock::Time,
     runner::Runner,
-    shared::{Queued, Reply, Shared},
+    shared::{QueuedEvent, Reply, Shared},
 };
 use crate::{Machine, Mailbox, RecordOf, Stepper};
 
@@ -32,15 +32,15 @@ const STEPS_PER_TICK: u32 = 16;
 /// forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
-pub(super) struct Engine<M: Machine, H, J, C> {
+pub(super) struct DriverLoop<M: Machine, H, J, C> {
     pub(super) stepper: Stepper<M>,
     pub(super) shared: Arc<Shared<M>>,
     pub(super) runner: Runner<M, H>,
     /// Events fetched from the mailbox under one lock.
-    pub(super) batch: Mailbox<Queued<M>>,
+    pub(super) batch: Mailbox<QueuedEvent<M>>,
     /// An outcome that came while a record was being stored.
     pub(super) outcome: Option<Box<M::Event>>,
-    storing: Storing<M, J>,
+    storing: StepStore<M, J>,
     timer: Option<Pin<Box<Sleep>>>,
     pub(super) time: Time<C>,
     config: Config,
@@ -50,12 +50,12 @@ pub(super) struct Engine<M: Machine, H, J, C> {
     pub(super) runner_woken: bool,
 }
 
-// Nothing in the engine is pinned in place: every future is in a box of its own.
-impl<M: Machine, H, J, C> Unpin for Engine<M, H, J, C> {}
+// Nothing in the loop is pinned in place: every future is in a box of its own.
+impl<M: Machine, H, J, C> Unpin for DriverLoop<M, H, J, C> {}
 
 /// Closes the machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait for an
 /// answer that never comes.
-impl<M: Machine, H, J, C> Drop for Engine<M, H, J, C> {
+impl<M: Machine, H, J, C> Drop for DriverLoop<M, H, J, C> {
     fn drop(&mut self) {
         self.shared.close();
         while let Some(queued) = self.batch.pop() {
@@ -64,9 +64,9 @@ impl<M: Machine, H, J, C> Drop for Engine<M, H, J, C> {
     }
 }
 
-impl<M, H, J, C> Future for Engine<M, H, J, C>
+impl<M, H, J, C> Future for DriverLoop<M, H, J, C>
 where
-    M: Driven,
+    M: SendMachine,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,
@@ -74,32 +74,32 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let engine = self.get_mut();
-        engine.runner_woken = true;
-        engine.time.read();
+        let driver_loop = self.get_mut();
+        driver_loop.runner_woken = true;
+        driver_loop.time.read();
         for step in 1..=STEPS_PER_TURN {
-            let stop_asked = engine.shared.stop_asked.load(Ordering::Acquire);
-            if stop_asked || M::is_terminal(engine.stepper.state()) {
-                engine.publish();
-                engine.shared.close();
+            let stop_asked = driver_loop.shared.stop_asked.load(Ordering::Acquire);
+            if stop_asked || M::is_terminal(driver_loop.stepper.state()) {
+                driver_loop.publish();
+                driver_loop.shared.close();
                 return Poll::Ready(());
             }
-            if !engine.turn(cx) {
+            if !driver_loop.turn(cx) {
                 return Poll::Pending;
             }
             if step % STEPS_PER_TICK == 0 {
-                engine.time.read();
+                driver_loop.time.read();
             }
         }
-        engine.publish();
+        driver_loop.publish();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-impl<M, H, J, C> Engine<M, H, J, C>
+impl<M, H, J, C> DriverLoop<M, H, J, C>
 where
-    M: Driven,
+    M: SendMachine,
     H: Handler<M>,
     J: Journal<M>,
     C: Clock,
@@ -110,20 +110,20 @@ where
             shared: Arc::clone(&shared),
         };
         let least_ms = driver.stepper.now_ms();
-        let engine = Self {
+        let driver_loop = Self {
             runner: Runner::new(driver.handler, driver.stepper.keep_ids_only()),
             stepper: driver.stepper,
             shared,
             batch: Mailbox::new(driver.config.capacity),
             outcome: None,
             timer: None,
-            storing: Storing::idle(driver.journal),
+            storing: StepStore::idle(driver.journal),
             time: Time::starting_at(driver.clock, least_ms),
             config: driver.config,
             unpublished: false,
             runner_woken: true,
         };
-        (engine, handle)
+        (driver_loop, handle)
     }
 
     /// Does one step. Returns false when there is nothing to do until something wakes the task.
@@ -132,12 +132,12 @@ where
             return self.poll_storing(cx);
         }
         if let Some(event) = self.next_outcome(cx) {
-            self.take_unless_stale(Queued::unasked(event));
+            self.take_unless_stale(QueuedEvent::unasked(event));
         } else if let Some(queued) = self.next_control() {
             self.take_unless_stale(queued);
         } else if let Some(event) = self.stepper.due(self.time.now_ms()) {
             // The state itself asks for this event, so the event cannot be stale.
-            self.take(Queued::unasked(event));
+            self.take(QueuedEvent::unasked(event));
         } else if let Some(queued) = self.next_waiting() {
             self.take_unless_stale(queued);
         } else {
@@ -158,7 +158,7 @@ where
         outcome
     }
 
-    fn next_control(&mut self) -> Option<Queued<M>> {
+    fn next_control(&mut self) -> Option<QueuedEvent<M>> {
         if !self.is_open() {
             return None;
         }
@@ -172,7 +172,7 @@ where
         self.batch.pop_control()
     }
 
-    fn next_waiting(&mut self) -> Option<Queued<M>> {
+    fn next_waiting(&mut self) -> Option<QueuedEvent<M>> {
         if self.is_open() {
             self.batch.pop()
         } else {
@@ -230,7 +230,7 @@ where
         rang
     }
 
-    fn take_unless_stale(&mut self, queued: Queued<M>) {
+    fn take_unless_stale(&mut self, queued: QueuedEvent<M>) {
         if self.stepper.is_stale(&queued.event) {
             queued.answer(Ok(Answer {
                 seq: 0,
@@ -242,8 +242,8 @@ where
     }
 
     /// Begins to process one event. Its step takes effect only after its record is stored.
-    fn take(&mut self, queued: Queued<M>) {
-        let Queued {
+    fn take(&mut self, queued: QueuedEvent<M>) {
+        let QueuedEvent {
             event,
             reply,
             right,

@@ -30,7 +30,7 @@ impl Host {
 
     /// Checks that the owner's quota has room for the program as it is to be: started, or with other `limits`
     /// and as it stands.
-    pub(super) fn room_for(
+    pub(super) fn check_quota(
         &self,
         entry: &Entry,
         limits: Option<&Limits>,

@@ -4,7 +4,7 @@ use bollard::{Docker, models::ContainerInspectResponse};
 use hersh_sandbox::{Kernel, Spec, StartError, StopError};
 
 use super::{
-    DockerConfig, engine::Fault, files, first_process, names::container_name, work::Cancelled,
+    DockerConfig, engine::Fault, files, first_process, names::container_name, work::Cancellation,
 };
 
 /// The words with which an engine says that a working folder is a file.
@@ -110,8 +110,8 @@ pub(super) fn not_removed(error: StopError) -> StartError {
     }
 }
 
-impl From<Cancelled> for StartError {
-    fn from(_: Cancelled) -> Self {
+impl From<Cancellation> for StartError {
+    fn from(_: Cancellation) -> Self {
         cancelled()
     }
 }

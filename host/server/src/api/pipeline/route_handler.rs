@@ -9,11 +9,11 @@ use axum::{
     response::Response,
 };
 
-use super::{Admitted, Arrival, Destination, Pipeline, Supervision};
+use super::{AdmittedCaller, Arrival, Destination, Pipeline, Supervision};
 use crate::connections::Client;
 
 /// The handler of the route that the router found, or the router's answer if it found none.
-struct Routed(Next);
+struct RouteHandler(Next);
 
 /// Lets a request through the pipeline: the one middleware of the router.
 pub(in crate::api) async fn pass_to_router(
@@ -29,16 +29,18 @@ pub(in crate::api) async fn pass_to_router(
         peer: peer.map(|Extension(ConnectInfo(peer))| peer.ip()),
         connection: client.as_ref().map(|Extension(client)| &client.connection),
     };
-    pipeline.answer(&mut request, &arrival, Routed(next)).await
+    pipeline
+        .answer(&mut request, &arrival, RouteHandler(next))
+        .await
 }
 
-impl Destination for Routed {
+impl Destination for RouteHandler {
     /// The pipeline, so that none of the many handlers has to check the right by which it runs.
     const SUPERVISION: Supervision = Supervision::Pipeline;
 
-    async fn answer(self, request: &mut Request, admitted: Option<Admitted>) -> Response {
+    async fn answer(self, request: &mut Request, admitted: Option<AdmittedCaller>) -> Response {
         let mut request = std::mem::take(request);
-        if let Some(Admitted {
+        if let Some(AdmittedCaller {
             caller,
             particulars,
         }) = admitted

@@ -2,29 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::{Base, Dockerfile, Image, Refused, expansion::Expansion, lines, report::refused};
+use super::{
+    Base, Dockerfile, DockerfileRefusal, Image, expansion::Expansion, lines, report::refused,
+};
 
 /// The text of a Dockerfile for the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToBuild {
+pub struct EngineDockerfile {
     /// The instructions, one on each line.
     pub text: String,
     /// The instruction of the file for each step; `None` for one of the host's own.
-    pub steps: Vec<Option<Shown>>,
+    pub steps: Vec<Option<InstructionText>>,
     /// How many lines of the text stand before the first instruction.
     pub head: usize,
 }
 
 /// An instruction of the file, as messages show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct InstructionText {
     /// The line on which the instruction begins, from 1.
     pub line: usize,
     /// The instruction as its author wrote it, on one line.
     pub text: String,
 }
 
-impl ToBuild {
+impl EngineDockerfile {
     /// Returns the line of the file for which a line of the text stands, both counted from 1.
     #[must_use]
     pub fn line(&self, of_text: usize) -> Option<usize> {
@@ -39,7 +41,7 @@ impl ToBuild {
         instruction.is_some_and(|it| it.starts_with("FROM "))
     }
 
-    fn push(&mut self, instruction: &str, stands_for: Option<Shown>) {
+    fn push(&mut self, instruction: &str, stands_for: Option<InstructionText>) {
         self.text.push_str(instruction);
         self.text.push('\n');
         self.steps.push(stands_for);
@@ -52,15 +54,15 @@ impl Dockerfile {
     /// stage carry `labels`, by name and value.
     ///
     /// # Errors
-    /// [`Refused`] for an image that is not in `bases` or `trees`, and for a line that becomes too long
+    /// [`DockerfileRefusal`] for an image that is not in `bases` or `trees`, and for a line that becomes too long
     /// with the variables of the images.
     pub fn to_build(
         &self,
         bases: &BTreeMap<String, Base>,
         trees: &BTreeMap<u32, String>,
         labels: &[(&str, &str)],
-    ) -> Result<ToBuild, Refused> {
-        let mut built = ToBuild {
+    ) -> Result<EngineDockerfile, DockerfileRefusal> {
+        let mut built = EngineDockerfile {
             text: String::new(),
             steps: Vec::new(),
             head: 0,
@@ -92,7 +94,7 @@ impl Dockerfile {
             };
             let arguments = format!("{}{image}{}", step.before, step.after);
             expansion.take(step.line, &step.keyword, &arguments)?;
-            let shown = Shown {
+            let shown = InstructionText {
                 line: step.line,
                 text: step.shown.clone(),
             };

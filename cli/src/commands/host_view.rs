@@ -8,14 +8,14 @@ use reqwest::Method;
 use crate::{client::Client, failure::Failure, output};
 
 /// The state of the host's view of its programs.
-pub(crate) enum Sight {
+pub(crate) enum HostView {
     /// The host sees what runs.
     Clear,
     /// The host's engine does not answer, for this reason: the host shows the last known state.
     Lost(String),
 }
 
-impl Sight {
+impl HostView {
     /// Asks the host for the state of its view.
     pub(crate) async fn of(client: &Client) -> Self {
         match client.send(client.request(Method::GET, &["readyz"])).await {

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// The reaction of a played engine to a request.
-pub(super) enum Play {
+pub(super) enum ScriptedReply {
     /// Answers at once.
     Say(u16, &'static str),
     /// Answers after a while by the runtime's clock.
@@ -23,18 +23,18 @@ pub(super) enum Play {
     Hang,
 }
 
-type Script = dyn Fn(&str) -> Play + Send + Sync;
+type Script = dyn Fn(&str) -> ScriptedReply + Send + Sync;
 
 /// The engine, with the folder of the socket on which it listens.
-pub(super) struct Played {
+pub(super) struct ScriptedEngine {
     folder: tempfile::TempDir,
     asked: Arc<Mutex<Vec<String>>>,
     waiting: Arc<Semaphore>,
 }
 
-impl Played {
+impl ScriptedEngine {
     /// Starts an engine. `script` gets the method and path of each request, without version and query.
-    pub(super) fn new(script: impl Fn(&str) -> Play + Send + Sync + 'static) -> Self {
+    pub(super) fn new(script: impl Fn(&str) -> ScriptedReply + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
         let engine = Self {
@@ -53,14 +53,14 @@ impl Played {
                     while let Some(request) = request(&mut stream).await {
                         asked.lock().unwrap().push(request.clone());
                         let (status, text) = match script(&request) {
-                            Play::Say(status, text) => (status, text),
-                            Play::SayAfter(pause, status, text) => {
+                            ScriptedReply::Say(status, text) => (status, text),
+                            ScriptedReply::SayAfter(pause, status, text) => {
                                 let pause = tokio::time::sleep(pause);
                                 waiting.add_permits(1);
                                 pause.await;
                                 (status, text)
                             }
-                            Play::Hang => {
+                            ScriptedReply::Hang => {
                                 waiting.add_permits(1);
                                 std::future::pending().await
                             }
@@ -160,7 +160,7 @@ mod tests {
         doctor::trial::{self, TrialError},
         engine::Engine,
     };
-    use hersh_sandbox::{BuildRequest, Hold, Making};
+    use hersh_sandbox::{BuildPermit, BuildRequest, Incarnation};
 
     const VERSION: &str = "{\"ApiVersion\":\"1.41\",\"Version\":\"20.10.27\"}";
     const IMAGE: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -175,10 +175,10 @@ mod tests {
 
     impl StoppedClock {
         fn new() -> Self {
-            let (held, until_dropped) = mpsc::channel::<()>();
+            let (permit, until_dropped) = mpsc::channel::<()>();
             tokio::task::spawn_blocking(move || until_dropped.recv());
             tokio::time::pause();
-            Self { _held: held }
+            Self { _held: permit }
         }
     }
 
@@ -194,14 +194,14 @@ mod tests {
 
     /// Runs a trial on an engine that does not answer the request `hangs`.
     async fn late(hangs: &'static str) -> (Result<String, TrialError>, Vec<String>) {
-        let engine = Played::new(move |request| match request {
+        let engine = ScriptedEngine::new(move |request| match request {
             // The build is answered before the request that hangs, so that the trial's own time is over
             // first.
-            "POST /build" => Play::SayAfter(seconds(1), 200, BUILT),
-            request if request == hangs => Play::Hang,
-            "GET /version" => Play::Say(200, VERSION),
-            "POST /containers/create" => Play::Say(201, CREATED),
-            _removal => Play::Say(200, "[]"),
+            "POST /build" => ScriptedReply::SayAfter(seconds(1), 200, BUILT),
+            request if request == hangs => ScriptedReply::Hang,
+            "GET /version" => ScriptedReply::Say(200, VERSION),
+            "POST /containers/create" => ScriptedReply::Say(201, CREATED),
+            _removal => ScriptedReply::Say(200, "[]"),
         });
         let client = Engine::new(engine.socket());
         client.client().await.unwrap();
@@ -235,16 +235,16 @@ mod tests {
     #[tokio::test]
     async fn an_image_whose_user_entry_fails_gets_its_name_all_the_same() {
         for refusal in [
-            Play::Say as fn(u16, &'static str) -> Play,
-            |_, _| Play::Say(200, "{\"error\":\"no space left on device\"}\n"),
-            |_, _| Play::Say(200, "{\"stream\":\"no image follows\"}\n"),
+            ScriptedReply::Say as fn(u16, &'static str) -> ScriptedReply,
+            |_, _| ScriptedReply::Say(200, "{\"error\":\"no space left on device\"}\n"),
+            |_, _| ScriptedReply::Say(200, "{\"stream\":\"no image follows\"}\n"),
         ] {
-            let engine = Played::new(move |request| match request {
-                "GET /version" => Play::Say(200, VERSION),
-                "POST /containers/create" => Play::Say(201, CREATED),
-                "HEAD /containers/c1/archive" => Play::Say(404, "{\"message\":\"none\"}"),
+            let engine = ScriptedEngine::new(move |request| match request {
+                "GET /version" => ScriptedReply::Say(200, VERSION),
+                "POST /containers/create" => ScriptedReply::Say(201, CREATED),
+                "HEAD /containers/c1/archive" => ScriptedReply::Say(404, "{\"message\":\"none\"}"),
                 "POST /build" => refusal(500, "{\"message\":\"no space left on device\"}"),
-                _tag_or_removal => Play::Say(201, ""),
+                _tag_or_removal => ScriptedReply::Say(201, ""),
             });
             let config = DockerConfig {
                 socket: engine.socket(),
@@ -256,13 +256,13 @@ mod tests {
             let image = ImageId::parse(IMAGE).unwrap();
             let request = BuildRequest {
                 program: ProgramId::parse("shop").unwrap(),
-                making: Making::new(1, 7),
+                incarnation: Incarnation::new(1, 7),
                 build: BuildId::parse("build-0123456789ab").unwrap(),
                 context_dir: engine.folder().to_owned(),
                 log_path: engine.folder().join("log"),
                 rules: BuildRules::default(),
                 room_bytes: None,
-                held: Hold::default(),
+                permit: BuildPermit::default(),
                 cancel: CancellationToken::new(),
             };
             let named = user_entry::complete(&runtime.inner, &request, image.clone()).await;

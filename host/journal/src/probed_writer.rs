@@ -27,7 +27,7 @@ pub enum CommitPoint {
 
 /// How a journal goes on with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verdict {
+pub enum WriteFate {
     /// As usual.
     #[default]
     Proceed,
@@ -40,15 +40,15 @@ pub enum Verdict {
     Die,
 }
 
-pub(super) type Probe = Box<dyn Fn(CommitPoint) -> Verdict + Send + Sync>;
+pub(super) type Probe = Box<dyn Fn(CommitPoint) -> WriteFate + Send + Sync>;
 
-pub(super) struct Probed {
+pub(super) struct ProbedWriter {
     connection: Mutex<Connection>,
     probe: Probe,
     is_dead: AtomicBool,
 }
 
-impl Probed {
+impl ProbedWriter {
     pub(super) fn new(connection: Connection, probe: Probe) -> Self {
         Self {
             connection: Mutex::new(connection),
@@ -82,13 +82,13 @@ impl Probed {
             std::future::pending::<()>().await;
         }
         match (self.probe)(point) {
-            Verdict::Proceed => true,
-            Verdict::Linger(time) => {
+            WriteFate::Proceed => true,
+            WriteFate::Linger(time) => {
                 tokio::time::sleep(time).await;
                 true
             }
-            Verdict::Refuse => false,
-            Verdict::Die => {
+            WriteFate::Refuse => false,
+            WriteFate::Die => {
                 self.is_dead.store(true, Ordering::Release);
                 std::future::pending().await
             }
@@ -96,8 +96,8 @@ impl Probed {
     }
 }
 
-impl std::fmt::Debug for Probed {
+impl std::fmt::Debug for ProbedWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Probed").finish_non_exhaustive()
+        f.debug_struct("ProbedWriter").finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hersh_journal::JournalError;
 
 use super::Host;
-use crate::space::NoSpace;
+use crate::disks::DiskFullError;
 use hersh_sandbox::Unavailable;
 
 /// How long engine and journal may take to answer: an engine that locked up takes questions and
@@ -16,13 +16,13 @@ const META_PROBE: &str = "probe";
 
 /// Why a host can't work.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unready {
+pub(crate) enum ReadinessError {
     /// Programs can't be started.
     #[error(transparent)]
     Engine(#[from] Unavailable),
     /// A disk is nearly full.
     #[error(transparent)]
-    Space(#[from] NoSpace),
+    Space(#[from] DiskFullError),
     /// What is asked for can't be stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -32,9 +32,9 @@ impl Host {
     /// Checks that there is room, that the journal can be written, and that the engine can start programs.
     ///
     /// # Errors
-    /// [`Unready`] for the first fault that is found.
-    pub(crate) async fn check_ready(&self) -> Result<(), Unready> {
-        self.space().check()?;
+    /// [`ReadinessError`] for the first fault that is found.
+    pub(crate) async fn check_ready(&self) -> Result<(), ReadinessError> {
+        self.disks().check()?;
         self.check_journal().await?;
         Ok(self.check_engine().await?)
     }

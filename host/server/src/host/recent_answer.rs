@@ -9,15 +9,15 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// The last answer to a question.
 #[derive(Debug)]
-pub(crate) struct Recent<T>(Mutex<Option<(Instant, T)>>);
+pub(crate) struct RecentAnswer<T>(Mutex<Option<(Instant, T)>>);
 
-impl<T> Default for Recent<T> {
+impl<T> Default for RecentAnswer<T> {
     fn default() -> Self {
         Self(Mutex::new(None))
     }
 }
 
-impl<T: Clone> Recent<T> {
+impl<T: Clone> RecentAnswer<T> {
     /// Returns the last answer if it is at most two seconds old, else what `ask` says now. One question is
     /// under way at a time.
     pub(crate) async fn get(&self, ask: impl Future<Output = T>) -> T {

@@ -11,15 +11,15 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::{
-    request::Question,
-    upload::{Sending, Upload, UploadError},
+    request::UpstreamRequest,
+    upload::{SendProgress, Upload, UploadError},
 };
 
 /// With so many bytes ready, no more are taken from the client until the program has taken some.
 const BYTES_FULL: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     bytes: BytesMut,
     upload: Option<Upload>,
 }
@@ -33,9 +33,9 @@ pub(super) enum SendError {
     Wire(#[from] io::Error),
 }
 
-impl Outbox {
+impl SendBuffer {
     /// Puts a request in, and takes its upload.
-    pub(super) fn put(&mut self, asked: &Question<'_>, upload: &mut Option<Upload>) {
+    pub(super) fn put(&mut self, asked: &UpstreamRequest<'_>, upload: &mut Option<Upload>) {
         asked.write(upload.as_ref(), &mut self.bytes);
         self.upload = upload.take();
     }
@@ -88,8 +88,8 @@ impl Outbox {
                 && self.bytes.len() < BYTES_FULL
             {
                 match upload.poll_write(cx, &mut self.bytes)? {
-                    Poll::Ready(Sending::More) => {}
-                    Poll::Ready(Sending::Done) => self.upload = None,
+                    Poll::Ready(SendProgress::More) => {}
+                    Poll::Ready(SendProgress::Done) => self.upload = None,
                     Poll::Pending => break,
                 }
             }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use hersh_machine::{OpId, driver::Recovery};
 use hersh_program::{
-    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, InstanceNumber, Instances,
-    Manifest, Observed, Started, Task,
+    BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, InstanceNumber,
+    InstanceStatus, Instances, Manifest, StartResult, Task,
 };
 
 use super::Metrics;
@@ -47,44 +47,44 @@ impl<H: EffectHandler> EffectHandler for MeasuredEffects<H> {
         self.measure("ensure_program_folders", task, work).await
     }
 
-    async fn build_runtime(
+    async fn build_image(
         &self,
         task: &Task,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
-        let work = self.handler.build_runtime(task, build, rules, timeout_ms);
+        let work = self.handler.build_image(task, build, rules, timeout_ms);
         self.measure("build_runtime", task, work).await
     }
 
-    async fn start_runtime(
+    async fn start_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
-    ) -> Result<Started, Cause> {
-        let work = self.handler.start_runtime(task, instance, image, manifest);
+    ) -> Result<StartResult, Cause> {
+        let work = self.handler.start_instance(task, instance, image, manifest);
         self.measure("start_runtime", task, work).await
     }
 
-    async fn stop_runtime(
+    async fn stop_instances(
         &self,
         task: &Task,
         instances: Instances,
         grace_ms: u64,
     ) -> Result<(), Cause> {
-        let work = self.handler.stop_runtime(task, instances, grace_ms);
+        let work = self.handler.stop_instances(task, instances, grace_ms);
         self.measure("stop_runtime", task, work).await
     }
 
-    async fn fetch_runtime_status(
+    async fn observe_instance(
         &self,
         task: &Task,
         instance: InstanceNumber,
-    ) -> Result<Observed, Cause> {
-        let work = self.handler.fetch_runtime_status(task, instance);
+    ) -> Result<InstanceStatus, Cause> {
+        let work = self.handler.observe_instance(task, instance);
         self.measure("fetch_runtime_status", task, work).await
     }
 

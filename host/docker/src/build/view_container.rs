@@ -11,20 +11,20 @@ use hersh_program::ProgramId;
 
 use super::{
     steps,
-    user_files::{EntryError, Look, failed},
+    user_files::{EntryError, FilesView, failed},
 };
 use crate::names::LAYER_LABEL;
 use crate::{Inner, remove};
 use hersh_sandbox::StopError;
 
 /// The container. It has to be [removed](Self::remove) after the look.
-pub(super) struct Still<'a> {
+pub(super) struct ViewContainer<'a> {
     inner: &'a Inner,
     client: Docker,
     container: String,
 }
 
-impl<'a> Still<'a> {
+impl<'a> ViewContainer<'a> {
     /// Makes a container from the image with the id `image`. Nothing may be collected meanwhile: collecting
     /// would remove the container as one that a crash left.
     ///
@@ -62,8 +62,8 @@ impl<'a> Still<'a> {
     }
 
     /// Returns a view into the container.
-    pub(super) fn look(&self) -> Look<'_> {
-        Look {
+    pub(super) fn look(&self) -> FilesView<'_> {
+        FilesView {
             inner: self.inner,
             client: &self.client,
             container: &self.container,

@@ -1,8 +1,8 @@
 //! Checks that an archive arrived whole. It watches the bytes that the reader of the entries reads.
 //!
 //! ```text
-//! bytes ─► Watched ─► tar ─► entries
-//!             └► Whole: digest so far, the last block, whether the bytes ended
+//! bytes ─► CheckedReader ─► tar ─► entries
+//!             └► ArchiveCheck: digest so far, the last block, whether the bytes ended
 //! ```
 
 use std::{
@@ -22,15 +22,15 @@ const BLOCK_BYTES: usize = 512;
 
 /// A reader that passes bytes on and notes them. Once there are too many bytes, it fails; it does not
 /// pretend that the archive ends there.
-pub(super) struct Watched<R> {
+pub(super) struct CheckedReader<R> {
     plain: R,
     left: u64,
-    whole: Whole,
+    whole: ArchiveCheck,
 }
 
 /// What is known of the bytes that were read. Clones share the notes on one archive.
 #[derive(Clone, Default)]
-pub(super) struct Whole(Rc<RefCell<State>>);
+pub(super) struct ArchiveCheck(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
@@ -57,7 +57,7 @@ enum End {
     Kept,
 }
 
-impl Whole {
+impl ArchiveCheck {
     pub(super) fn new() -> Self {
         let state = State {
             digest: Some(Sha256::new()),
@@ -66,8 +66,8 @@ impl Whole {
         Self(Rc::new(RefCell::new(state)))
     }
 
-    pub(super) fn watch<R: Read>(&self, plain: R, bytes_max: u64) -> Watched<R> {
-        Watched {
+    pub(super) fn watch<R: Read>(&self, plain: R, bytes_max: u64) -> CheckedReader<R> {
+        CheckedReader {
             plain,
             left: bytes_max,
             whole: self.clone(),
@@ -174,7 +174,7 @@ impl Whole {
     }
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for CheckedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::inside::open_as_root;
+use super::tree_files::open_as_root;
 
 /// Returns the files at `source`, a path or a pattern, that the engine may add one by one. Leaves out
 /// folders. A path that is not there is no error here, because the engine reports it.
