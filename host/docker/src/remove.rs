@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bollard::{
-    models::{ContainerStateStatusEnum, ContainerSummary},
+    models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum},
     query_parameters::{RemoveContainerOptions, StopContainerOptions},
 };
 use futures_util::future::join_all;
@@ -149,6 +149,11 @@ async fn stop_and_remove(
     };
     if super::is_running(container) {
         let client = inner.engine.client().await?.with_timeout(grace + REQUEST);
+        if container.state == Some(ContainerSummaryStateEnum::PAUSED) {
+            // A frozen program does not see the stop signal, and the engine waits ten seconds more for one that
+            // it has killed. If the container can't be unpaused, it is killed all the same once both are over.
+            let _ = client.unpause_container(id).await;
+        }
         // Engines take whole seconds only.
         let seconds = i32::try_from(grace.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
         let options = StopContainerOptions {

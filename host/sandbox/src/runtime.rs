@@ -67,7 +67,8 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Cancels the operations in progress for these instances and waits for their end. Then stops and
     /// removes the instances. For all instances, also cancels a build of the program. `grace` is the time
-    /// from the stop signal to the kill; a stop waits no longer than the instances run.
+    /// from the stop signal to the kill; a stop waits no longer than the instances run. A paused instance is
+    /// unpaused first, because it would not see the signal.
     ///
     /// # Errors
     /// [`StopError`] when a part of these instances may still be there.

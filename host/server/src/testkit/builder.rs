@@ -14,11 +14,19 @@ use hersh_sandbox::{
 
 impl Builder for FakeRuntime {
     fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<ImageId, BuildError>> {
-        let operation = Operation::Build(request.program, request.build);
+        let BuildRequest {
+            program,
+            build,
+            permit,
+            cancel,
+            ..
+        } = request;
+        let operation = Operation::Build(program, build);
         async move {
+            let _held = permit;
             tokio::select! {
                 biased;
-                () = request.cancel.cancelled() => Err(BuildError::Cancelled),
+                () = cancel.cancelled() => Err(BuildError::Cancelled),
                 built = self.find_image(operation) => {
                     built?.ok_or_else(|| strange().into())
                 }

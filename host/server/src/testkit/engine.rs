@@ -193,7 +193,8 @@ impl FakeEngine {
         self.world().collect(in_use)
     }
 
-    /// Asks instances to stop, and waits until all have ended or `grace` is over.
+    /// Asks instances to stop, which wakes those that are paused, and waits until all have ended or `grace` is
+    /// over.
     pub(super) async fn ask_to_stop(
         &self,
         program: &ProgramId,
@@ -213,7 +214,9 @@ impl FakeEngine {
 
     /// Kills what runs of a program. Whoever stops it finds it ended.
     pub(super) async fn kill(&self, program: &ProgramId) {
-        while let Some(ended) = self.end_unseen(program, ExitReason::Code(137)) {
+        while let Some(ended) =
+            self.end_unseen(program, ExitReason::StoppedFromOutside { code: 137 })
+        {
             if self.player.is_some() {
                 self.tell(ended).await;
             }

@@ -59,7 +59,7 @@ pub enum Answer {
     /// What was seen of a program.
     Observed(InstanceStatus),
     /// Every instance, and whether it runs.
-    ListedInstance(Vec<(InstanceId, ContainerId, bool)>),
+    Listed(Vec<(InstanceId, ContainerId, bool)>),
 }
 
 /// Why a request brought nothing.

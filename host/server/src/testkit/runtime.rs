@@ -135,7 +135,7 @@ impl FakeRuntime {
     ) -> Result<Option<ImageId>, Trouble> {
         match self.ask(operation).await? {
             Answer::Image(image) => Ok(image),
-            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::ListedInstance(_) => {
+            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::Listed(_) => {
                 Err(strange())
             }
         }
@@ -144,7 +144,7 @@ impl FakeRuntime {
     async fn look(&self, instance: &InstanceId) -> Result<InstanceStatus, Trouble> {
         match self.ask(Operation::Observe(instance.clone())).await? {
             Answer::Observed(observed) => Ok(observed),
-            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::ListedInstance(_) => {
+            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Listed(_) => {
                 Err(strange())
             }
         }
@@ -157,7 +157,7 @@ impl FakeRuntime {
             running,
         };
         match self.ask(Operation::List).await? {
-            Answer::ListedInstance(all) => Ok(all.into_iter().map(listed).collect()),
+            Answer::Listed(all) => Ok(all.into_iter().map(listed).collect()),
             Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Observed(_) => {
                 Err(strange())
             }
@@ -172,7 +172,7 @@ impl FakeRuntime {
             .await?
         {
             Answer::Started(container) => Ok(container),
-            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::ListedInstance(_) => {
+            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::Listed(_) => {
                 Err(strange())
             }
         }

@@ -88,7 +88,7 @@ impl World {
                     let runs = container.ended.is_none();
                     (instance.clone(), container.id.clone(), runs)
                 };
-                Answer::ListedInstance(self.instances.iter().map(listed).collect())
+                Answer::Listed(self.instances.iter().map(listed).collect())
             }
             Operation::Image(program, build) => {
                 Answer::Image(self.images.get(&(program, build)).cloned())
@@ -166,7 +166,10 @@ impl World {
         let meant = meant.iter().filter_map(|it| self.instances.get(it));
         meant
             .map(|container| {
-                container.phase.send_modify(|phase| phase.is_asked = true);
+                container.phase.send_modify(|phase| {
+                    phase.is_asked = true;
+                    phase.is_paused = false;
+                });
                 container.phase.subscribe()
             })
             .collect()

@@ -5,7 +5,7 @@ use hersh_program::{InstanceStatus, Instances};
 use super::{list, observe, stop, written};
 use crate::{
     Runtime,
-    testkit::{COUNT, Conduct, World, instance, start, until},
+    testkit::{COUNT, Conduct, ENDED, PATIENCE, READY, World, instance, start, until},
 };
 
 /// Nothing runs in a paused instance, and unpausing lets it go on. Unpausing what is not paused, or gone, is
@@ -41,12 +41,18 @@ pub async fn a_paused_instance_does_nothing_until_it_is_woken(world: &impl World
     runtime.unpause(&first).await.unwrap();
 }
 
-/// A stop ends and removes a paused instance. What is gone can't be paused.
+/// A stop lets a paused instance go on, which then ends by itself. What is gone can't be paused.
 pub async fn a_paused_instance_can_be_stopped(world: &impl World) {
     let (runtime, first) = (world.runtime(), instance(world, 1));
-    start(world, Conduct::Counts, 1).await;
+    start(world, Conduct::Obeys, 1).await;
+    written(world, READY).await;
     runtime.pause(&first).await.unwrap();
-    stop(world, Instances::All).await;
+    let stopped = runtime.stop(world.program(), Instances::All, PATIENCE * 10);
+    tokio::time::timeout(PATIENCE, stopped)
+        .await
+        .expect("the stop waits no longer than the program runs")
+        .unwrap();
+    assert!(!world.read_state(ENDED).is_empty(), "it was killed");
     assert_eq!(list(world).await, []);
     runtime.pause(&first).await.unwrap_err();
 }
