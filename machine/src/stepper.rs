@@ -184,7 +184,8 @@ impl<M: Machine> Stepper<M> {
         self.commit(step)
     }
 
-    /// Forgets the recovery data of open operations and returns it, for a driver that recovers them itself.
+    /// Removes and returns the recovery data of open operations, for a driver that recovers them itself. Only
+    /// their ids are kept.
     #[cfg(feature = "tokio")]
     pub(crate) fn keep_ids_only(&mut self) -> Vec<OpenOperation<M::Effect>> {
         self.keeps_effects = false;

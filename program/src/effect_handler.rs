@@ -44,12 +44,12 @@ impl Task {
 /// - When `task.cancel` fires, the method undoes or abandons what it can, makes sure that no part of its work
 ///   goes on, and returns. Its outcome is discarded, so it may return anything. The program's next effect
 ///   waits for the return, at most the driver's `cancel_grace`; then the future is dropped.
-/// - Where the effect names a time, the method keeps that time itself, so that the cause can say what was
+/// - Where the effect names a time limit, the method enforces it itself, so that the cause can say what was
 ///   seen last. The program's deadline comes a little later and is only for a handler that hangs.
 /// - A panic is an outcome too: a failure with [`Cause::Internal`].
 ///
-/// `ScheduleRetry`, `Cancel` and `Refuse` never get here: the supervisor carries them out with its clock, its
-/// driver and the caller's answer.
+/// `ScheduleRetry`, `Cancel` and `Refuse` never get here. The supervisor carries them out: a retry by its
+/// timer, a cancellation through its driver, a refusal as the answer to the caller.
 pub trait EffectHandler: Send + Sync + 'static {
     /// Makes the program's folders where they are missing and leaves what is in them alone.
     ///
@@ -59,8 +59,8 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds from the
     /// build's turn on. The build waits for its turn at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS). Its
-    /// steps reach the internet if `rules` say so, and nothing otherwise. If the tree is unchanged and its
-    /// image still exists, the method returns that image at once.
+    /// steps reach the internet if `rules` say so, and have no network otherwise. If the tree is unchanged
+    /// and its image still exists, the method returns that image at once.
     ///
     /// Fails with [`Cause::BuildFailed`] (also when the stored tree is not `build` any more),
     /// [`Cause::BuildTimedOut`], [`Cause::ContractViolated`] or [`Cause::RuntimeUnavailable`].

@@ -73,7 +73,7 @@ impl Supervisor {
         J: Journal<Lifecycle>,
         C: Clock,
     {
-        Self::run_beside(stepper, None, handler, journal, clock, config)
+        Self::run_with_orphan(stepper, None, handler, journal, clock, config)
     }
 
     /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `left_behind`
@@ -83,7 +83,7 @@ impl Supervisor {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn run_beside<H, J, C>(
+    pub fn run_with_orphan<H, J, C>(
         stepper: ProgramStepper,
         left_behind: Option<Cause>,
         handler: Arc<H>,

@@ -17,6 +17,7 @@ use hersh_machine::{Record, Stepper};
 use hersh_program::{
     BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, Instances,
     Lifecycle, Manifest, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, StartResult,
+    StopStep,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -362,4 +363,67 @@ fn manifests_of_older_hosts_read_with_the_usual_port_and_proxy() {
     };
     assert_eq!(partly, expected);
     assert_eq!(Readiness::default().port(), 8080);
+}
+
+/// A host reads journals of all older hosts, so what is stored keeps its name whatever the code calls it.
+#[test]
+fn journals_keep_the_names_they_were_written_with() {
+    fn says<T: Serialize>(value: &T, names: &[&str]) {
+        let text = serde_json::to_string(value).unwrap();
+        for name in names {
+            assert!(text.contains(&format!("\"{name}\"")), "{name}: {text}");
+        }
+    }
+    let (op, program, instance) = (OpId(1), id(), InstanceNumber(1));
+    let manifest = Arc::new(Manifest::default());
+    let exit = Exit {
+        reason: ExitReason::StoppedFromOutside { code: 0 },
+        logs: vec![],
+    };
+    let started = StartResult {
+        container: container('c'),
+    };
+    says(
+        &Event::InstanceStarted { op, started },
+        &["runtime_started"],
+    );
+    let ended = Event::InstanceEnded {
+        instance,
+        container: container('c'),
+        exit,
+    };
+    says(&ended, &["runtime_exited", "engine_stopped"]);
+    let result = Ok(InstanceStatus::Absent);
+    says(&Event::InstanceObserved { op, result }, &["status_fetched"]);
+    let build = Effect::BuildImage {
+        program: program.clone(),
+        build: source('a', RestartPolicy::Never).build,
+        network: false,
+        recipe: Arc::new(Recipe::default()),
+        timeout_ms: 1,
+    };
+    says(&build, &["build_runtime"]);
+    let start = Effect::StartInstance {
+        program: program.clone(),
+        instance,
+        image: image('b'),
+        manifest,
+    };
+    says(&start, &["start_runtime"]);
+    let stop = Effect::StopInstances {
+        program: program.clone(),
+        instances: Instances::All,
+        grace_ms: 1,
+    };
+    says(&stop, &["stop_runtime"]);
+    says(
+        &Effect::ObserveInstance { program, instance },
+        &["fetch_runtime_status"],
+    );
+    let cause = Cause::StoppedFromOutside {
+        code: 0,
+        logs: vec![],
+    };
+    says(&cause, &["engine_stopped"]);
+    says(&StopStep::Instances, &["containers"]);
 }

@@ -1,5 +1,5 @@
-//! What the users know: which commands were acknowledged, and which might have been carried out
-//! because nobody heard of their end. The journal must tell the same story.
+//! What the users know: which commands were acknowledged, and which may have been carried out
+//! although no answer came. The journal must agree with it.
 //!
 //! ```text
 //! begin ─► asked ─► end(status): done, or not done
@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use hersh_host::testkit::ProgramHistory;
 use hersh_program::Event;
 
-/// A change of a program, by the event that it leaves.
+/// A kind of command; each kind leaves an event of its own in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Deed {
+pub(crate) enum CommandKind {
     Start,
     Stop,
     Restart,
@@ -21,7 +21,7 @@ pub(crate) enum Deed {
     Delete,
 }
 
-impl Deed {
+impl CommandKind {
     const ALL: [Self; 5] = [
         Self::Start,
         Self::Stop,
@@ -60,15 +60,15 @@ pub(crate) struct KnownProgram {
     pub(crate) owner: String,
     /// Tells programs of one name from each other.
     pub(crate) created_at_ms: u64,
-    /// The last wish, if it is clear which one that was.
-    pub(crate) wish: Option<Deed>,
-    done: BTreeMap<Deed, u64>,
-    perhaps: BTreeMap<Deed, u64>,
+    /// The last command, if it is clear which one came last.
+    pub(crate) wish: Option<CommandKind>,
+    done: BTreeMap<CommandKind, u64>,
+    perhaps: BTreeMap<CommandKind, u64>,
 }
 
 impl KnownProgram {
     /// Whether somebody asked for this deed, with or without success.
-    pub(crate) fn may_have_been(&self, deed: Deed) -> bool {
+    pub(crate) fn may_have_been(&self, deed: CommandKind) -> bool {
         [&self.done, &self.perhaps]
             .iter()
             .any(|deeds| deeds.contains_key(&deed))
@@ -80,7 +80,7 @@ impl KnownProgram {
 struct PendingCommand {
     name: String,
     created_at_ms: Option<u64>,
-    deed: Deed,
+    deed: CommandKind,
     /// No other command for the same program was under way meanwhile.
     alone: bool,
 }
@@ -109,8 +109,8 @@ impl Book {
             .collect()
     }
 
-    /// A command is about to be sent.
-    pub(crate) fn begin(&mut self, name: &str, deed: Deed) -> u64 {
+    /// Notes a command that is about to be sent, and returns its number.
+    pub(crate) fn begin(&mut self, name: &str, deed: CommandKind) -> u64 {
         let mut alone = true;
         for other in self.asked.values_mut().filter(|it| it.name == name) {
             other.alone = false;
@@ -128,7 +128,7 @@ impl Book {
         self.next
     }
 
-    /// It was answered.
+    /// Notes the answer to a command.
     pub(crate) fn end(&mut self, number: u64, status: u16) -> Result<(), String> {
         let Some(asked) = self.asked.remove(&number) else {
             return Ok(());
@@ -143,15 +143,15 @@ impl Book {
                 *known.done.entry(asked.deed).or_default() += 1;
                 known.wished(asked.deed, asked.alone);
             }
-            // Refused because it leaves, or gone: the journal may have it.
-            404 if same && !is_being_removed && asked.deed != Deed::Delete => {
+            // Only a program that is being removed, or is gone, may answer with 404.
+            404 if same && !is_being_removed && asked.deed != CommandKind::Delete => {
                 return Err(format!(
                     "{} is acknowledged and not there: {asked:?}",
                     asked.name
                 ));
             }
-            // A removal that failed is wished for all the same.
-            503 if asked.deed == Deed::Delete => {
+            // A removal that failed may still be in the journal.
+            503 if asked.deed == CommandKind::Delete => {
                 *known.perhaps.entry(asked.deed).or_default() += 1;
                 known.wished(asked.deed, false);
             }
@@ -165,7 +165,7 @@ impl Book {
         Ok(())
     }
 
-    /// A create is about to be sent.
+    /// Notes a create that is about to be sent, and returns its number.
     pub(crate) fn begin_create(&mut self, name: Option<&str>, owner: &str) -> u64 {
         self.next += 1;
         let creating = PendingCreate {
@@ -176,7 +176,7 @@ impl Book {
         self.next
     }
 
-    /// It was answered; with what was created, if anything was.
+    /// Notes the answer to a create, with the name and time of what was created, if anything was.
     pub(crate) fn end_create(
         &mut self,
         number: u64,
@@ -191,15 +191,15 @@ impl Book {
         self.appeared(name, creating.owner, created_at_ms)
     }
 
-    /// Whether it may go away at any time, or has gone.
+    /// Returns whether a program may be removed at any time, or is gone.
     pub(crate) fn is_being_removed(&self, name: &str) -> bool {
         let asked = self.asked.values();
-        let mut deletes = asked.filter(|it| it.name == name && it.deed == Deed::Delete);
+        let mut deletes = asked.filter(|it| it.name == name && it.deed == CommandKind::Delete);
         let known = self.programs.get(name);
         deletes.next().is_some() || known.is_none_or(KnownProgram::may_be_deleted)
     }
 
-    /// The host died: nobody hears of what was under way.
+    /// Notes that the host died: the commands under way get no answer.
     pub(crate) fn crash(&mut self) {
         for asked in std::mem::take(&mut self.asked).into_values() {
             if let Some(known) = self.programs.get_mut(&asked.name) {
@@ -209,7 +209,7 @@ impl Book {
         }
     }
 
-    /// Holds the journal of a host that has just come up against what is known.
+    /// Compares what the users know with the journal of a host that has just started.
     pub(crate) fn compare(&mut self, stored: &[ProgramHistory]) -> Result<(), String> {
         let creating = std::mem::take(&mut self.creating);
         for stored in stored {
@@ -261,17 +261,19 @@ impl Book {
 }
 
 impl KnownProgram {
-    fn wished(&mut self, deed: Deed, is_clear: bool) {
-        if deed != Deed::Replace {
+    fn wished(&mut self, deed: CommandKind, is_clear: bool) {
+        if deed != CommandKind::Replace {
             self.wish = is_clear.then_some(deed);
         }
     }
 
     fn may_be_deleted(&self) -> bool {
-        self.done.contains_key(&Deed::Delete) || self.perhaps.contains_key(&Deed::Delete)
+        self.done.contains_key(&CommandKind::Delete)
+            || self.perhaps.contains_key(&CommandKind::Delete)
     }
 
-    /// Every acknowledged command is in the journal exactly once, and none that nobody gave.
+    /// Checks that every acknowledged command is in the journal exactly once, and no command that
+    /// nobody gave.
     fn compare(&mut self, stored: &ProgramHistory) -> Result<(), String> {
         let name = &stored.program.id;
         if self.owner != stored.owner {
@@ -280,13 +282,15 @@ impl KnownProgram {
                 stored.owner, self.owner
             ));
         }
-        for deed in Deed::ALL {
+        for deed in CommandKind::ALL {
             let events = stored.records.iter().map(|record| &record.event);
-            let found = events.filter(|event| Deed::of(event) == Some(deed)).count() as u64;
+            let found = events
+                .filter(|event| CommandKind::of(event) == Some(deed))
+                .count() as u64;
             let done = self.done.get(&deed).copied().unwrap_or(0);
             let perhaps = self.perhaps.get(&deed).copied().unwrap_or(0);
-            // One that finds it gone leaves nothing.
-            let least = if deed == Deed::Delete {
+            // A delete that finds the program gone leaves no event.
+            let least = if deed == CommandKind::Delete {
                 done.min(1)
             } else {
                 done

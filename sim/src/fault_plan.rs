@@ -1,6 +1,6 @@
 //! Everything that goes wrong, drawn from the seed: slow, failing and hanging engines, lost answers,
-//! journals that refuse, linger or die. It remembers what it did, so that the laws can tell a fault
-//! that was made from one that was not.
+//! journals that refuse, linger or die. Every fault is noted when it is made, so that the laws can
+//! tell its consequences from a defect of the host.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use hersh_machine::SplitMix64;
 use hersh_program::{Cause, ContainerId, ProgramId};
 use tokio::{sync::Notify, time::Instant};
 
-/// Longer than any deadline.
+/// The delay of an operation that hangs: longer than any deadline.
 const HANGS: Duration = Duration::from_secs(24 * 3_600);
-/// How slow the engine is once it is calm.
+/// The delay of each operation while no faults are made.
 const CALM: Duration = Duration::from_millis(5);
 
-/// How long a refusal of the journal is felt: the longest back-off of a program that stores again,
-/// twice, and the longest request.
+/// How long a refused write can have consequences: twice the longest back-off of a program that
+/// tries to store its record again, and the longest request.
 const FELT: Duration = Duration::from_secs(45);
 
 /// A kind of fault that was made, as far as the laws care.
@@ -38,14 +38,14 @@ pub(crate) enum Fault {
 
 /// A kind of fault that concerns every program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum WideFault {
+pub(crate) enum HostFault {
     EngineDown,
     DiskFull,
     ClockJumped,
     ImagesLost,
 }
 
-pub(crate) struct Weather(Mutex<Inner>);
+pub(crate) struct FaultPlan(Mutex<Inner>);
 
 struct Inner {
     random: SplitMix64,
@@ -57,12 +57,12 @@ struct Inner {
     refusals: u64,
     last_refusal: Option<Instant>,
     made: BTreeMap<ProgramId, BTreeSet<Fault>>,
-    wide: BTreeSet<WideFault>,
+    wide: BTreeSet<HostFault>,
     ended: BTreeSet<ContainerId>,
     left_behind: BTreeSet<ContainerId>,
 }
 
-/// How often what goes wrong, percent.
+/// How often each kind of fault happens, percent, and the longest delay.
 struct Rates {
     delay_ms: u64,
     fails: u8,
@@ -86,7 +86,7 @@ impl Rates {
     }
 }
 
-impl Weather {
+impl FaultPlan {
     pub(crate) fn new(mut random: SplitMix64) -> Self {
         Self(Mutex::new(Inner {
             rates: Rates::draw(&mut random),
@@ -104,7 +104,7 @@ impl Weather {
         }))
     }
 
-    /// From now on nothing goes wrong, or things go wrong again.
+    /// Turns faults off (`true`) or on again.
     pub(crate) fn set_calm(&self, is_calm: bool) {
         self.lock().is_calm = is_calm;
     }
@@ -113,7 +113,7 @@ impl Weather {
         self.lock().is_calm
     }
 
-    /// A new host. What is returned fires when its journal dies.
+    /// Begins the life of a new host process. The returned [`Notify`] fires when its journal dies.
     pub(crate) fn begin_life(&self) -> Arc<Notify> {
         let mut inner = self.lock();
         inner.commits = 0;
@@ -130,7 +130,7 @@ impl Weather {
         Arc::clone(&inner.died)
     }
 
-    /// How a request to the engine goes.
+    /// Draws what happens to a request to the engine.
     pub(crate) fn plan(&self, operation: &Operation) -> Plan {
         let mut inner = self.lock();
         if inner.is_calm {
@@ -142,7 +142,7 @@ impl Weather {
         inner.plan(operation)
     }
 
-    /// How a commit of the journal goes.
+    /// Draws what happens to a commit of the journal.
     pub(crate) fn fate(&self, point: CommitPoint) -> WriteFate {
         let mut inner = self.lock();
         if inner.is_calm {
@@ -156,8 +156,8 @@ impl Weather {
         self.lock().refusals
     }
 
-    /// Whether one was within [`FELT`] before now: until then, programs that could not store what
-    /// nobody asked for refuse what somebody asks for.
+    /// Returns whether a write was refused within the last [`FELT`]. For that long, a program that
+    /// could not store an event of its own may refuse the commands of users.
     pub(crate) fn refused_lately(&self) -> bool {
         let last = self.lock().last_refusal;
         last.is_some_and(|refused| refused.elapsed() <= FELT)
@@ -167,15 +167,15 @@ impl Weather {
         self.lock().note(program, fault);
     }
 
-    pub(crate) fn note_wide(&self, fault: WideFault) {
+    pub(crate) fn note_wide(&self, fault: HostFault) {
         self.lock().wide.insert(fault);
     }
 
-    pub(crate) fn is_wide(&self, fault: WideFault) -> bool {
+    pub(crate) fn is_wide(&self, fault: HostFault) -> bool {
         self.lock().wide.contains(&fault)
     }
 
-    /// This container was ended from outside.
+    /// Notes that this container was ended from outside.
     pub(crate) fn note_ended(&self, container: &ContainerId) {
         self.lock().ended.insert(container.clone());
     }
@@ -184,7 +184,7 @@ impl Weather {
         self.lock().ended.contains(container)
     }
 
-    /// An instance is there that no host knows of.
+    /// Notes that an instance exists that no host knows of.
     pub(crate) fn note_left_behind(&self, container: &ContainerId) {
         self.lock().left_behind.insert(container.clone());
     }
@@ -205,11 +205,11 @@ impl Weather {
     pub(crate) fn explains(&self, program: &ProgramId, cause: &Cause) -> bool {
         let made = |fault| self.has_made(program, fault);
         let wide = |fault| self.is_wide(fault);
-        let late = || made(Fault::Hangs) || wide(WideFault::ClockJumped);
+        let late = || made(Fault::Hangs) || wide(HostFault::ClockJumped);
         match cause {
             Cause::BuildFailed { message, .. } => {
                 made(Fault::BuildFails)
-                    || wide(WideFault::DiskFull)
+                    || wide(HostFault::DiskFull)
                     || message.contains("cancelled")
                     || message.contains("no build could begin")
             }
@@ -217,7 +217,7 @@ impl Weather {
             | Cause::NotReadyInTime { .. }
             | Cause::StopFailed { .. }
             | Cause::RemoveFailed { .. } => late(),
-            Cause::ImageGone { .. } => wide(WideFault::ImagesLost),
+            Cause::ImageGone { .. } => wide(HostFault::ImagesLost),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } | Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => {
                 made(Fault::Exits) || made(Fault::ExitsClean)
@@ -226,7 +226,7 @@ impl Weather {
             Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
             Cause::Vanished => made(Fault::TakenAway),
             Cause::RuntimeUnavailable { .. } => {
-                made(Fault::Unavailable) || wide(WideFault::EngineDown)
+                made(Fault::Unavailable) || wide(HostFault::EngineDown)
             }
             Cause::FoldersFailed { .. }
             | Cause::ContractViolated { .. }
@@ -248,7 +248,7 @@ impl Weather {
 impl Inner {
     fn plan(&mut self, operation: &Operation) -> Plan {
         let (program, fails) = match operation {
-            // A host that gets no answer to these does not come up, and is started again.
+            // These never fail: a host that gets no answer to them does not come up.
             Operation::Check | Operation::List => return Plan::default(),
             Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
             Operation::Start(instance, ..) => (&instance.program, Some(Fault::StartFails)),

@@ -7,9 +7,9 @@ use hersh_program::{Cause, ContainerId, Effect, Event, InstanceStatus, Program, 
 use serde_json::Value;
 
 use crate::{
-    book::{Deed, KnownProgram},
+    book::{CommandKind, KnownProgram},
+    fault_plan::Fault,
     scene::{ADMIN, Ask, Scene},
-    weather::Fault,
 };
 
 type Outcome = Result<(), String>;
@@ -29,7 +29,7 @@ pub(crate) fn at_any_time(scene: &Scene, host: &TestHost) -> Outcome {
     }
     let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
     let is_unowned = |(id, container): &(&ProgramId, &ContainerId)| {
-        !is_known(id) && !scene.weather.was_left_behind(container)
+        !is_known(id) && !scene.fault_plan.was_left_behind(container)
     };
     match running.iter().find(is_unowned) {
         Some((id, _)) => Err(format!("{id} runs and no program owns it")),
@@ -42,7 +42,7 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
     let id = &program.id;
     match &program.state {
         State::Ready(ready) if runs != Some(&ready.container) => {
-            match scene.weather.has_ended(&ready.container) {
+            match scene.fault_plan.has_ended(&ready.container) {
                 true => Ok(()),
                 false => Err(format!("{id} is Ready and was interrupted: {runs:?} runs")),
             }
@@ -53,7 +53,7 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
             Err(format!("{id} goes on with an image that is gone"))
         }
         State::Created | State::Stopped(_) | State::Removed
-            if runs.is_some_and(|it| !scene.weather.was_left_behind(it)) =>
+            if runs.is_some_and(|it| !scene.fault_plan.was_left_behind(it)) =>
         {
             Err(format!("{id} is {} and runs", program.state.name()))
         }
@@ -150,10 +150,10 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
                 | Event::HostStarted {
                     left_behind: Some(_),
                     ..
-                } => scene.weather.has_ended(container),
+                } => scene.fault_plan.has_ended(container),
                 Event::InstanceObserved { result, .. } => {
                     !matches!(result, Ok(InstanceStatus::Running(same)) if same == container)
-                        && scene.weather.has_ended(container)
+                        && scene.fault_plan.has_ended(container)
                 }
                 Event::UserStartRequested
                 | Event::SourceReplaced { .. }
@@ -191,7 +191,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
 fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
     let lacks_source = matches!(cause, Cause::BuildFailed { message, .. }
         if message.contains("its source is not on this machine"));
-    lacks_source && known.may_have_been(Deed::Delete)
+    lacks_source && known.may_have_been(CommandKind::Delete)
 }
 
 /// Once all is quiet: each program is where its last wish leads, or a fault that was made says why
@@ -203,15 +203,15 @@ pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
         let known = book.programs.get(program.id.as_str());
         let wish = known.and_then(|known| known.wish);
         let runs = running.contains_key(&program.id);
-        let made = |fault| scene.weather.has_made(&program.id, fault);
+        let made = |fault| scene.fault_plan.has_made(&program.id, fault);
         let is_fulfilled = match (&program.state, wish) {
-            (State::Ready(_), Some(Deed::Start | Deed::Restart) | None) => runs,
-            (State::Created | State::Stopped(_), Some(Deed::Stop) | None) => !runs,
-            (State::Stopped(_), Some(Deed::Start | Deed::Restart)) => {
+            (State::Ready(_), Some(CommandKind::Start | CommandKind::Restart) | None) => runs,
+            (State::Created | State::Stopped(_), Some(CommandKind::Stop) | None) => !runs,
+            (State::Stopped(_), Some(CommandKind::Start | CommandKind::Restart)) => {
                 made(Fault::ExitsClean) && !runs
             }
             (State::Error(failed), _) => {
-                scene.weather.explains(&program.id, &failed.cause)
+                scene.fault_plan.explains(&program.id, &failed.cause)
                     || known.is_some_and(|known| is_half_removed(known, &failed.cause))
             }
             _elsewhere => false,

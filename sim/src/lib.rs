@@ -17,13 +17,13 @@
 //! and stay out of the trace.
 
 mod book;
+mod fault_plan;
 mod laws;
 mod life;
 mod scene;
 mod sky;
 mod trace;
 mod user;
-mod weather;
 
 use std::{fmt, io, path::Path, sync::Arc};
 

@@ -92,9 +92,9 @@ impl Lives<'_> {
     }
 
     async fn try_disturbed(&mut self) -> Outcome {
-        let died = self.scene.weather.begin_life();
-        self.scene.weather.set_calm(false);
-        let refusals = self.scene.weather.refusals();
+        let died = self.scene.fault_plan.begin_life();
+        self.scene.fault_plan.set_calm(false);
+        let refusals = self.scene.fault_plan.refusals();
         let host = tokio::select! {
             biased;
             host = self.bring_up() => host,
@@ -103,7 +103,7 @@ impl Lives<'_> {
         let host = match host {
             Ok(host) => Arc::new(host),
             // As a service manager would, start it again.
-            Err(error) if self.scene.weather.refusals() > refusals => {
+            Err(error) if self.scene.fault_plan.refusals() > refusals => {
                 self.scene.trace.say(&format!("it does not start: {error}"));
                 return Ok(());
             }
@@ -136,7 +136,7 @@ impl Lives<'_> {
             self.left_behind += 1;
             let container = ContainerId::parse(&format!("{:064x}", u64::MAX - self.left_behind));
             let Ok(container) = container else { continue };
-            self.scene.weather.note_left_behind(&container);
+            self.scene.fault_plan.note_left_behind(&container);
             let number = InstanceNumber(FAR + self.left_behind);
             let instance = InstanceId { program, number };
             self.scene.trace.say(&format!("{instance} is left behind"));
@@ -171,8 +171,8 @@ impl Lives<'_> {
     }
 
     async fn try_at_peace(&mut self) -> Outcome {
-        self.scene.weather.begin_life();
-        self.scene.weather.set_calm(true);
+        self.scene.fault_plan.begin_life();
+        self.scene.fault_plan.set_calm(true);
         self.scene.engine.set_down(false);
         let host = self.bring_up().await?;
         self.settle(&host).await?;
@@ -266,7 +266,7 @@ impl Lives<'_> {
     /// Brings a host up; what it knows is what was there before, and what users know.
     async fn bring_up(&mut self) -> Result<TestHost, String> {
         self.scene.trace.begin_life();
-        if !self.scene.weather.is_calm() {
+        if !self.scene.fault_plan.is_calm() {
             self.leave_behind();
         }
         let scene = Arc::clone(&self.scene);
@@ -275,7 +275,7 @@ impl Lives<'_> {
         let setup = setup
             .simulated(self.random.next_u64())
             .beginning_at(self.now_ms)
-            .with_journal_probe(move |point| scene.weather.fate(point));
+            .with_journal_probe(move |point| scene.fault_plan.fate(point));
         // Nobody could start a host whose engine is down.
         self.scene.engine.set_down(false);
         let host = TestHost::bring_up(setup)

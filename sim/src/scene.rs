@@ -1,4 +1,4 @@
-//! What all who act share: the engine, the weather, what the users know, and the trace.
+//! What all who act share: the engine, the fault_plan, what the users know, and the trace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::{
     book::Book,
+    fault_plan::{Fault, FaultPlan, HostFault},
     trace::Trace,
-    weather::{Fault, Weather, WideFault},
 };
 
 /// Builds at once that a host allows unless told otherwise.
@@ -59,7 +59,7 @@ pub(crate) struct Ask<'a> {
 
 pub(crate) struct Scene {
     pub(crate) engine: Arc<FakeEngine>,
-    pub(crate) weather: Weather,
+    pub(crate) fault_plan: FaultPlan,
     pub(crate) trace: Trace,
     pub(crate) broken: Notify,
     book: Mutex<Book>,
@@ -79,7 +79,7 @@ impl Scene {
             };
             Self {
                 engine: Arc::new(FakeEngine::scripted(script)),
-                weather: Weather::new(random),
+                fault_plan: FaultPlan::new(random),
                 trace: Trace::new(data),
                 broken: Notify::new(),
                 book: Mutex::default(),
@@ -165,17 +165,17 @@ impl Scene {
 
     /// A host fails only where a fault was made.
     fn check_status(&self, status: u16, code: &str, path: &str) -> Result<(), String> {
-        let was_refused = self.weather.refused_lately();
+        let was_refused = self.fault_plan.refused_lately();
         let is_explained = match (status, code) {
             (..500, _) | (504, "wait_timed_out") | (503, "queue_full") => true,
-            (507, "storage_full") => was_refused || self.weather.is_wide(WideFault::DiskFull),
+            (507, "storage_full") => was_refused || self.fault_plan.is_wide(HostFault::DiskFull),
             (500, "internal") => was_refused,
             // What was waited for, such as a removal, could not be done.
             (503, "engine_unavailable") => {
                 let below = path.strip_prefix("/programs/").unwrap_or_default();
                 let program = below.split(['?', '/']).next().map(ProgramId::parse);
-                let made = |id| self.weather.has_made(&id, Fault::Unavailable);
-                self.weather.is_wide(WideFault::EngineDown)
+                let made = |id| self.fault_plan.has_made(&id, Fault::Unavailable);
+                self.fault_plan.is_wide(HostFault::EngineDown)
                     || program.and_then(Result::ok).is_some_and(made)
             }
             _other => false,
@@ -186,7 +186,7 @@ impl Scene {
 
     /// The engine is asked for something: how it goes.
     fn asked(&self, operation: &Operation) -> Plan {
-        let plan = self.weather.plan(operation);
+        let plan = self.fault_plan.plan(operation);
         self.trace.say(&format!("engine {operation:?}: {plan:?}"));
         if let Err(law) = self.check_builds() {
             self.broke(law);

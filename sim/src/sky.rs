@@ -8,9 +8,9 @@ use hersh_machine::SplitMix64;
 use hersh_program::{ExitReason, ProgramId};
 
 use crate::{
+    fault_plan::{Fault, HostFault},
     laws,
     scene::Scene,
-    weather::{Fault, WideFault},
 };
 
 /// The longest time between two blows, milliseconds.
@@ -81,8 +81,8 @@ impl Sky {
     }
 
     fn note(&self, ended: &EndedInstance, fault: Fault) {
-        self.scene.weather.note(&ended.instance.program, fault);
-        self.scene.weather.note_ended(&ended.container);
+        self.scene.fault_plan.note(&ended.instance.program, fault);
+        self.scene.fault_plan.note_ended(&ended.container);
         self.scene.trace.say(&format!("it ends: {ended:?}"));
     }
 
@@ -104,7 +104,7 @@ impl Sky {
 
     fn engine_down(&mut self) {
         self.scene.trace.say("the engine is down");
-        self.scene.weather.note_wide(WideFault::EngineDown);
+        self.scene.fault_plan.note_wide(HostFault::EngineDown);
         self.scene.engine.set_down(true);
         let stopped = match self.random.chance(40) {
             true => self.engine_stops_all(),
@@ -136,7 +136,7 @@ impl Sky {
 
     fn disk_full(&mut self) {
         self.scene.trace.say("the disk is full");
-        self.scene.weather.note_wide(WideFault::DiskFull);
+        self.scene.fault_plan.note_wide(HostFault::DiskFull);
         self.host.set_disk_full(true);
         let (scene, host) = (Arc::clone(&self.scene), Arc::clone(&self.host));
         let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
@@ -149,12 +149,12 @@ impl Sky {
 
     fn images_lost(&self) {
         self.scene.trace.say("all images are lost");
-        self.scene.weather.note_wide(WideFault::ImagesLost);
+        self.scene.fault_plan.note_wide(HostFault::ImagesLost);
         self.scene.engine.lose_images();
     }
 
     fn clock_jumps(&mut self) {
-        self.scene.weather.note_wide(WideFault::ClockJumped);
+        self.scene.fault_plan.note_wide(HostFault::ClockJumped);
         let (now_ms, by_ms) = (self.host.now_ms(), self.random.below(JUMP_MS));
         let now_ms = match self.random.chance(50) {
             true => now_ms + by_ms,

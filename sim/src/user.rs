@@ -7,7 +7,7 @@ use hersh_machine::SplitMix64;
 use serde_json::{Value, json};
 
 use crate::{
-    book::Deed,
+    book::CommandKind,
     laws,
     scene::{ADMIN, Ask, CANARY, MemberQuota, Scene, text_of},
 };
@@ -45,11 +45,11 @@ impl User {
     async fn act(&mut self) -> Outcome {
         match self.random.below(100) {
             0..16 => self.create().await,
-            16..40 => self.command(Deed::Start).await,
-            40..47 => self.command(Deed::Stop).await,
-            47..54 => self.command(Deed::Restart).await,
-            54..64 => self.command(Deed::Replace).await,
-            64..71 => self.command(Deed::Delete).await,
+            16..40 => self.command(CommandKind::Start).await,
+            40..47 => self.command(CommandKind::Stop).await,
+            47..54 => self.command(CommandKind::Restart).await,
+            54..64 => self.command(CommandKind::Replace).await,
+            64..71 => self.command(CommandKind::Delete).await,
             71..77 => self.list().await,
             77..83 => self.read_events().await,
             83..93 => self.reach_for_others().await,
@@ -154,7 +154,7 @@ impl User {
         Ok(())
     }
 
-    async fn command(&mut self, deed: Deed) -> Outcome {
+    async fn command(&mut self, deed: CommandKind) -> Outcome {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
         let names = self.scene.book().names(owner);
         if names.is_empty() {
@@ -168,11 +168,11 @@ impl User {
         };
         let path = format!("/programs/{name}");
         let (method, path, body) = match deed {
-            Deed::Start => ("POST", format!("{path}/start{wait}"), Value::Null),
-            Deed::Stop => ("POST", format!("{path}/stop{wait}"), Value::Null),
-            Deed::Restart => ("POST", format!("{path}/restart{wait}"), Value::Null),
-            Deed::Replace => ("PUT", format!("{path}/source"), self.program(None)),
-            Deed::Delete => ("DELETE", format!("{path}{wait}"), Value::Null),
+            CommandKind::Start => ("POST", format!("{path}/start{wait}"), Value::Null),
+            CommandKind::Stop => ("POST", format!("{path}/stop{wait}"), Value::Null),
+            CommandKind::Restart => ("POST", format!("{path}/restart{wait}"), Value::Null),
+            CommandKind::Replace => ("PUT", format!("{path}/source"), self.program(None)),
+            CommandKind::Delete => ("DELETE", format!("{path}{wait}"), Value::Null),
         };
         let number = self.scene.book().begin(&name, deed);
         let (status, answer) = self.ask(method, path, &body).await?;

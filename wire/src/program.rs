@@ -81,14 +81,14 @@ impl utoipa::ToSchema for CreateProgram {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramCreated {
-    /// Its id.
+    /// The program's id.
     pub program_id: String,
-    /// The id of its source tree.
+    /// The id of the source tree that was sent.
     pub build_id: String,
-    /// Whose it is.
+    /// The user who owns the program.
     #[serde(default)]
     pub owner: String,
-    /// Its state.
+    /// The program's state, as in [`ProgramView`].
     pub state: String,
     /// Path of its WatcherAPI on this host.
     pub proxy_url: String,
@@ -100,28 +100,27 @@ pub struct ProgramCreated {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramView {
-    /// Its id.
+    /// The program's id.
     pub program_id: String,
-    /// Whose it is.
+    /// The user who owns the program.
     #[serde(default)]
     pub owner: String,
     /// `Created`, `Building`, `Starting`, `Ready`, `Stopping`, `Stopped` or `Error`.
     pub state: String,
     /// The id of its newest source tree, which the next start runs.
     pub build_id: String,
-    /// The id of the source tree of the run at hand, which is being built, being started, or runs;
-    /// left out when there is none.
+    /// The id of the source tree that is being built, being started, or runs; left out when nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_build_id: Option<String>,
-    /// Whether newer source, or a newer manifest, is stored than the run at hand has: a restart takes
-    /// it.
+    /// Whether newer source, or a newer manifest, is stored than the one that runs or is being started. A
+    /// restart takes the newer one.
     #[serde(default)]
     pub has_newer_source: bool,
     /// The image that runs or ran last, by content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    /// The number of the instance that is up: its starts are counted from 1. Left out when none is; 0
-    /// for one that an older host started.
+    /// The number of the instance that is up. The instances of a program are counted from 1. Left out
+    /// when none is up; 0 for one that an older host started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<u64>,
     /// The container of that instance.
@@ -133,10 +132,10 @@ pub struct ProgramView {
     /// The exit code of a program that is `Stopped` because it ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit_code: Option<i32>,
-    /// What the last readiness probe of a program saw that is `Starting`; `GET /programs/{id}` only.
+    /// What the last readiness probe saw, while the program is `Starting`; only in `GET /programs/{id}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe: Option<String>,
-    /// When it is tried again. Left out in `Error` by a host that gave up: it waits for a person.
+    /// The next automatic start. Left out if none is planned: a program in `Error` then waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
     /// Automatic starts since it last ran well.
@@ -147,7 +146,8 @@ pub struct ProgramView {
     pub created_at_ms: u64,
     /// Since when it is Ready; in any other state, when its last event was taken in.
     pub changed_at_ms: u64,
-    /// How the run at hand is run, or the next one when nothing runs, with every default filled in.
+    /// The manifest of the instance that runs or is being started, else that of the next one, with every
+    /// default filled in.
     pub manifest: Manifest,
 }
 
@@ -157,18 +157,18 @@ pub struct ProgramView {
 pub struct CauseView {
     /// Stable code, such as `build_failed`.
     pub code: String,
-    /// One sentence.
+    /// The cause, in one sentence.
     pub message: String,
     /// The last lines that were printed, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<String>,
 }
 
-/// When a program is tried again.
+/// The next automatic start of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetryView {
-    /// When.
+    /// The time of that start.
     pub due_at_ms: u64,
 }
 
@@ -176,9 +176,9 @@ pub struct RetryView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgramList {
-    /// By id.
+    /// The programs, sorted by id.
     pub programs: Vec<ProgramView>,
-    /// For `?cursor=`, if there are more.
+    /// The value of `?cursor=` for the next page; left out on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
@@ -191,7 +191,7 @@ pub struct BuildView {
     pub build_id: String,
     /// Whether the next start runs it.
     pub current: bool,
-    /// When its log was last written; left out for one that was never built.
+    /// When the build's log was last written; left out if it was never built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logged_at_ms: Option<u64>,
 }
@@ -200,11 +200,11 @@ pub struct BuildView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BuildList {
-    /// Newest first.
+    /// The builds, newest first.
     pub builds: Vec<BuildView>,
 }
 
-/// What a start proved: `GET /programs/{id}/receipt`.
+/// The receipt of a start: `GET /programs/{id}/receipt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptView {
@@ -215,16 +215,16 @@ pub struct ReceiptView {
     pub instance: u64,
     /// The container that was started.
     pub container_id: String,
-    /// What runs, by content.
+    /// The image that runs, by content.
     pub image_id: String,
-    /// When it was made.
+    /// When the receipt was made.
     pub made_at_ms: u64,
     /// The runtime that was asked for and found.
     pub runtime: String,
     /// What the sandbox's kernel says of itself.
     pub kernel: String,
-    /// Whether `/state` is confined by the machine or watched by the host, and what it lies on; left out
-    /// by older hosts.
+    /// How the size of `/state` is bounded (by its file system, or only by the host's measurements), and the
+    /// file system that it is on; left out by older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Every contract with what was verified.
@@ -237,7 +237,7 @@ pub struct ReceiptView {
 pub struct VerifiedContract {
     /// Its name.
     pub name: String,
-    /// The properties that hold, whether somebody looked or the runtime says so.
+    /// The properties that hold, observed or declared.
     pub verified: Vec<String>,
     /// Every property, with how it is known; left out by older hosts.
     #[serde(default)]
@@ -252,7 +252,7 @@ pub struct PropertyView {
     pub property: String,
     /// How it is known.
     pub evidence: Evidence,
-    /// How it was seen, who says so, or why nobody can say.
+    /// How it was observed, who declares it, or why it can't be known.
     pub source: String,
 }
 
@@ -261,11 +261,11 @@ pub struct PropertyView {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Evidence {
-    /// Somebody looked.
+    /// The host looked at the instance.
     Observed,
-    /// The runtime says so, and nobody looked.
+    /// The runtime states it, and the host did not look.
     Declared,
-    /// Nobody can say.
+    /// It can't be known.
     Absent,
 }
 
@@ -277,7 +277,7 @@ pub struct EventView {
     pub seq: u64,
     /// When it was taken in.
     pub at_ms: u64,
-    /// What happened and what the host does about it, in words; they may change.
+    /// What happened and what the host does about it, as text; the wording may change.
     #[serde(default)]
     pub text: String,
     /// The event, tagged by `event`.
@@ -290,9 +290,9 @@ pub struct EventView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventList {
-    /// In order.
+    /// The events, oldest first.
     pub events: Vec<EventView>,
-    /// For `?after=`, if there are more.
+    /// The value of `?after=` for the next page; left out on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_after: Option<u64>,
 }
@@ -301,11 +301,11 @@ pub struct EventList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
-    /// When the engine saw it, RFC 3339, UTC; builds have no times.
+    /// When the engine received the line, RFC 3339, UTC; left out in build logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// `stdout`, `stderr`, `host` for what the host says itself, or `instance` for where an instance
-    /// began and how it ended; builds have one stream.
+    /// began and how it ended; left out in build logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// The line without its end.

@@ -14,9 +14,9 @@ use crate::{Ending, WatcherState};
 
 /// A comment, which clients skip.
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
-/// Longest content of a signal that is told, bytes; a longer one is cut.
+/// Longest content of a signal in an event, bytes; a longer one is cut.
 const CONTENT_LIMIT_BYTES: usize = LOG_MESSAGE_LIMIT_BYTES;
-/// Longest value that is told, bytes of JSON.
+/// Longest value in an event, bytes of JSON. For a longer one, the event holds an error.
 const VALUE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Encoded items.
@@ -67,7 +67,7 @@ struct EndEvent<'a> {
 }
 
 /// Encodes the newest items that fit, in their order, and of each variable only the newest value.
-/// What does not fit is told as a gap before them.
+/// For items that do not fit, a `gap` event with their number comes first.
 pub(super) fn batch(mut items: VecDeque<Item>, lost: u64, limit_bytes: usize) -> Batch {
     let mut encoded = Vec::new();
     let mut starts = Vec::new();
@@ -184,7 +184,7 @@ fn frame(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
     out.extend_from_slice(b"\ndata: ");
     let data_start = out.len();
     if serde_json::to_writer(&mut *out, data).is_err() {
-        // Nothing that is told here fails: values were encoded before.
+        // No event fails here: values were encoded before.
         out.truncate(start);
         return;
     }

@@ -1,4 +1,4 @@
-//! What waits for the engine: wishes to end, messages, changed variables.
+//! What waits for the engine: requests to end, messages, changed variables.
 //!
 //! ```text
 //! senders ──push──► arrivals ─┐ (bounded, FIFO, one lock)
@@ -6,10 +6,10 @@
 //! handles ──ask───► end      ─┘        (announced)   (FIFO)     all changed variables
 //! ```
 //!
-//! All senders share one lock, which the engine takes once for a whole burst. The announced queue
-//! has a lock of its own; only a look from the API ever contends for that one. Messages and
-//! variables stay in the inbox until the run that takes them in begins. So a count of what waits is
-//! always right, and a look at the queue disturbs nobody.
+//! All senders share one lock, which the engine takes once for a whole burst. Messages that
+//! the engine knows of are in `queue`, which has a lock of its own; only the API contends for that
+//! one. Messages and variables stay in the inbox until the run that takes them in begins. So a
+//! count of what waits is always right, and a look at the queue disturbs nobody.
 
 mod limits;
 mod offer;
@@ -39,10 +39,10 @@ pub(crate) struct Inbox {
     /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
-    /// True while a wish to end waits. The engine reads it before every run without taking the
+    /// True while a request to end waits. The engine reads it before every run without taking the
     /// lock.
     end_asked: AtomicBool,
-    /// True while a variable waits. The engine reads it in the same way.
+    /// True while a changed variable waits for a run. The engine reads it in the same way.
     has_changed: AtomicBool,
     bell: Bell,
     capacity: usize,
@@ -87,7 +87,7 @@ pub(crate) struct QueuedSignals {
     pub(crate) messages: usize,
     /// Number of variables with an update that waits.
     pub(crate) variables: usize,
-    /// Number of wishes to end that wait.
+    /// Number of requests to end that wait.
     pub(crate) ends: usize,
     /// The oldest messages, at most as many as asked for.
     pub(crate) oldest: Vec<Message>,
@@ -279,7 +279,7 @@ impl Inbox {
         }
     }
 
-    /// Moves all arrived messages behind the announced ones and returns how many they are.
+    /// Moves all arrived messages to the end of `queue` and returns how many they are.
     fn enqueue(&self, arrivals: &mut Arrivals) -> u64 {
         let mut queue = locked(&self.queue);
         let count = arrivals.messages.len();

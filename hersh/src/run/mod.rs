@@ -1,7 +1,7 @@
 //! Makes runs: the loop around the engine, on a thread of its own, and what it keeps of each run.
 //!
 //! ```text
-//! inbox ─► crank ◄─► engine (pure)
+//! inbox ─► step_loop ◄─► engine (pure)
 //!            │ effects
 //!          runner ──► your function over the context
 //!            ├──► recorder ─► journal
@@ -9,12 +9,12 @@
 //! ```
 
 mod context;
-mod crank;
 mod managed;
 mod note;
 mod prepared;
 mod recorder;
 mod runner;
+mod step_loop;
 
 pub use context::{Context, Triggered, Watched, blocking};
 pub(crate) use context::{ContextParts, Sources};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use hersh_machine::OpId;
 use tokio::time::Instant;
 
-use super::crank::{AbortCause, StepLoop, drive_to_completion};
 use super::managed::CleanupFn;
 use super::recorder::Recorder;
+use super::step_loop::{AbortCause, StepLoop, drive_to_completion};
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;

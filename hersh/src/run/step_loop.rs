@@ -17,20 +17,21 @@ use crate::base::panics::panic_text;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
 use crate::shared::Shared;
 
-/// Most runs, and most milliseconds of runs, before the runtime's timers and tasks get their
+/// Most runs, and most milliseconds of runs, before tokio's timers and tasks get their
 /// turn: a flood of messages must not hold up the sources of variables.
 const RUNS_PER_TURN: u32 = 64;
 const TURN_MS: u64 = 1;
 /// How long the engine looks for the next signal after a run before it lets its thread sleep.
 /// Waking a thread costs ten times what a look does, and signals tend to follow each other.
 const LOOKOUT: Duration = Duration::from_micros(50);
-/// Looks between two turns of timers and tasks; together they take about a microsecond.
+/// Looks into the inbox between two turns of timers and tasks; together they take about a
+/// microsecond.
 const LOOKS_PER_TURN: u32 = 20;
-/// Turns after which another thread may use this processor: that thread may be the one that would
-/// send the signal.
+/// Turns of this thread's tasks after which another thread may use this processor: that thread
+/// may be the one that will send the signal.
 const TURNS_PER_GRANT: u32 = 4;
 
-/// The engine's state and what happens to it.
+/// The engine's state with the effects that it asked for; takes events in, one at a time.
 pub(crate) struct StepLoop {
     state: State,
     next_op: u64,
@@ -44,12 +45,12 @@ pub(crate) struct StepLoop {
     turn_began_ms: u64,
     stepped_at: Instant,
     stepped_at_ms: u64,
-    /// The wall time that was read last, and the instant of that reading. Within a turn wall time
-    /// is counted on from there with the other clock, which saves a run the second reading.
+    /// The wall time that was read last, and the instant of that reading. Within a turn, wall time
+    /// is this reading plus the instants since then, so that a run reads only one clock.
     wall: (SystemTime, Instant),
     /// True when a run has begun since the last lookout.
     is_lively: bool,
-    /// True when looking out pays, which it never does on a single processor.
+    /// True when looking out saves time, which it never does on a single processor.
     looks_out: bool,
     shared: Arc<Shared>,
 }
@@ -64,7 +65,7 @@ pub(crate) enum AbortCause {
 }
 
 impl StepLoop {
-    /// An engine that has not started.
+    /// Returns the step loop of an engine that has not started.
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -243,7 +244,7 @@ pub(crate) async fn drive_to_completion<T>(
     };
     // Values of the run may panic while they are dropped; that must not end the thread.
     let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
-    // A stop that came in while the operation last ran is decided before its outcome.
+    // A request to end that came in during the last poll is taken in before the outcome.
     if let Some(event) = step_loop.shared.inbox.take_end() {
         step_loop.step(event);
     }

@@ -1,8 +1,8 @@
 //! The watcher's bounded log, and its structured lines on stdout.
 //!
-//! Each kind of line has a ring of its own, so that many lines of one kind push out no fault of
-//! another. The ends of runs are kept as data and become text when somebody looks, because one is
-//! written for every run.
+//! Each kind of line has a ring of its own, so that many lines of one kind cannot push out the
+//! lines of another. How runs ended is kept as data and becomes text only when somebody reads it,
+//! because every run adds one.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -36,7 +36,7 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
-    /// Written by the managed function, with [`crate::Context::log`].
+    /// A line of the managed function itself, from [`crate::Context::log`].
     Effect,
     /// The watcher's life: its start, its first success, its end.
     Reduce,
@@ -120,7 +120,7 @@ impl LogKind {
 }
 
 impl Logbook {
-    /// Returns an empty log; `stdout` names the watcher when lines are printed too.
+    /// Returns an empty log. With `stdout`, lines are printed too, under this name of the watcher.
     pub(crate) fn new(stdout: Option<Arc<str>>) -> Self {
         Self {
             rings: Mutex::new(Rings::default()),
@@ -227,7 +227,7 @@ fn as_line((id, result): &(u64, RunResult)) -> LogLine {
     let took = result.took;
     let (level, message) = match &result.failure {
         None => (Level::Info, format!("succeeded in {took:?}")),
-        Some(reason) => (Level::Warn, format!("not well after {took:?}: {reason}")),
+        Some(reason) => (Level::Warn, format!("failed after {took:?}: {reason}")),
     };
     LogLine {
         id: *id,

@@ -1,4 +1,4 @@
-//! A watcher as the whole of a program: environment, signals, exit code.
+//! A program that is one watcher and nothing else: environment, signals, exit code.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -48,8 +48,8 @@ const EXIT_KILLED: u8 = 3;
 /// Exit code when a replay differs from its journal.
 const EXIT_DIVERGED: u8 = 4;
 
-/// Runs a watcher as the whole of a program, with its settings from the environment. Call it from a
-/// plain `main`, outside any async runtime.
+/// Runs a watcher as a whole program, with its settings from the environment. Call it from a plain
+/// `main`, outside any async runtime.
 ///
 /// The durable context is in `HERSH_STATE_DIR` (default `/state` when that folder exists), the
 /// API listens on `HERSH_WATCHER_ADDRESS` (default `0.0.0.0:8080`; `none` for none) and on the
@@ -62,8 +62,8 @@ const EXIT_DIVERGED: u8 = 4;
 /// again, unless they ask [`Context::is_live`].
 ///
 /// Exit code: 0 stopped as asked (or replayed as recorded), 1 crashed or did not stop in time, 2
-/// could not start (or the journal cannot be read), 3 killed by its own wish, 4 a replayed run
-/// differs.
+/// could not start (or the journal cannot be read), 3 ended by [`crate::Control::Kill`], 4 a
+/// replayed run differs.
 pub fn main<F, E>(managed: F) -> ExitCode
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
@@ -81,12 +81,11 @@ where
 /// that part on. [`Context::env`] shows this process's environment.
 ///
 /// **Whatever a run does to the world, a replay does again**: guard such acts with
-/// [`Context::is_live`], or replay where nothing can be reached. A replay's time is paused and does
-/// not wait for an answer either.
+/// [`Context::is_live`], or replay where nothing can be reached. Time in a
+/// replay is virtual: it jumps to the next timer, so a request to the world may time out at once.
 ///
-/// A named part is replayed with the later parts of its session. The replay agrees when what the
-/// function keeps from run to run is in the durable context, not in variables that its closure
-/// captured.
+/// A replay from a later part agrees only if the function keeps everything from run to run in the
+/// durable context, and nothing in variables that its closure captured.
 ///
 /// ```no_run
 /// # async fn managed(_: &mut hersh::Context) -> hersh::Result { Ok(()) }
@@ -96,8 +95,8 @@ where
 /// ```
 ///
 /// # Errors
-/// [`ReplayError::Diverged`] at the first run that differs: its number, its signal, what was
-/// recorded and what was seen. [`ReplayError::Unreadable`] when the journal is damaged or none.
+/// [`ReplayError::Diverged`] at the first run that differs: its number, what woke it, what was
+/// recorded, what was seen. [`ReplayError::Unreadable`] when there is no journal, or a damaged one.
 pub fn replay<F, E>(journal: impl AsRef<Path>, managed: F) -> Result<Replayed, ReplayError>
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
@@ -140,7 +139,7 @@ impl Watcher {
 }
 
 impl Builder {
-    /// Runs the watcher as the whole of a program: see [`crate::main`].
+    /// Runs the watcher as a whole program: see [`crate::main`].
     pub fn main<F, E>(self, managed: F) -> ExitCode
     where
         F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,

@@ -19,7 +19,7 @@ use super::{
 /// The most headers that one answer may have.
 const HEADERS_MAX: usize = 100;
 
-/// The most bytes of a header's name: other readers of HTTP can't hold more.
+/// The most bytes of a header's name: [`HeaderName`] holds no more.
 const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A head that a program sent.
@@ -34,7 +34,7 @@ pub enum ReceivedHead {
 /// The final answer of a program to a request.
 #[derive(Debug)]
 pub enum FinalHead {
-    /// The program speaks another protocol from here on (101). Holds all headers of that answer.
+    /// The program switches to another protocol (101). Holds all headers of that answer.
     Switch(HeaderMap),
     /// The head of an answer. The body follows.
     Answer(Head),
@@ -47,7 +47,7 @@ pub struct Head {
     pub status: StatusCode,
     /// The headers that the client may see, as the program sent them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The headers whose value says where something is, such as `Location`, as the program sees it.
+    /// The headers whose value is a URL or a path, such as `Location`. They are as the program sent them.
     pub references: Vec<(HeaderName, HeaderValue)>,
     /// How the end of the body is found.
     pub framing: Framing,

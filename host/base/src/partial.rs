@@ -3,8 +3,8 @@
 //! ```text
 //! nothing there, or a plain file ─► FILE.partial, made anew, mode 0600 ─► written, synced ─► rename
 //! ```
-//! A rename replaces whatever has the target's name, even a device. So anything but a plain file is
-//! refused at either name, and nothing that already stands at one of them is ever written to.
+//! A rename replaces whatever has the target's name, even a device. So if anything but a plain file has one
+//! of the two names, that is an error. A file that is already there is never written to.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum PartialFileError {
     /// Something other than a plain file has the name.
-    #[error("{} is {kind}, no plain file: name another file, or - for the standard output", .path.display())]
+    #[error("{} is {kind}, not a plain file: name another file, or - for the standard output", .path.display())]
     NotPlain {
         /// The name.
         path: PathBuf,
@@ -84,7 +84,7 @@ impl PartialFile {
         &mut self.file
     }
 
-    /// Renames the file to the target. On success, content and name are on the disk.
+    /// Renames the file to the target. On success, content and name survive a crash.
     ///
     /// # Errors
     /// [`PartialFileError`].
@@ -114,12 +114,12 @@ impl Drop for PartialFile {
     }
 }
 
-/// Refuses to read a file that a person named, unless it is a plain file or a link to one. Otherwise
-/// reading a pipe, for example, would wait.
+/// Checks that a file that a person named is a plain file or a link to one. Reading from a pipe, for
+/// example, could wait for ever.
 ///
 /// # Errors
 /// [`PartialFileError`].
-pub fn is_readable(path: &Path) -> Result<(), PartialFileError> {
+pub fn check_plain(path: &Path) -> Result<(), PartialFileError> {
     let metadata = fs::metadata(path).map_err(at("open", path))?;
     plain(path, metadata.file_type())
 }

@@ -1,7 +1,7 @@
 //! A fair queue for work that a host limits: builds, starts, and measuring `/state` before a start.
 //!
 //! ```text
-//! turn(owner) ─► told how many go first ─► Turn, held while it lasts ─► dropped: the next one's
+//! turn(owner) ─► told how many go first ─► Turn, held during the work ─► dropped: the next caller's turn
 //! ```
 //!
 //! Owners take turns, and among the entries of one owner the oldest goes first. So a hundred entries of
@@ -29,9 +29,9 @@ pub struct Owner {
     pub at_once: usize,
 }
 
-/// The queue holds as many waiting callers as it may.
+/// The queue is full: as many callers wait as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} others wait already; start it again later")]
+#[error("{0} others wait already; try again later")]
 pub struct QueueFull(usize);
 
 /// The queue for one kind of work on a host; clones share the same queue.
@@ -50,7 +50,7 @@ struct QueueState {
     waiting_max: usize,
     /// How many turns each owner has.
     taken: HashMap<String, usize>,
-    /// The owners with waiting entries, in the order of their turns. No line in it is empty.
+    /// The owners with waiting entries, in the order of their turns. No [`OwnerQueue`] in it is empty.
     waiting: VecDeque<OwnerQueue>,
     next_number: u64,
 }

@@ -10,7 +10,7 @@
 //! code 0, 137, 143 ─► "die" remembered, no "kill" ─► the program's own: Code
 //!                ├─► "oom" besides ────────────────► OutOfMemory
 //!                ├─► "kill" remembered ────────────► the engine's doing: StoppedFromOutside
-//!                ├─► neither: another process ─────► nobody knows: StoppedFromOutside
+//!                ├─► neither: nothing remembered ──► nobody knows: StoppedFromOutside
 //!                └─► no answer: it goes down ──────► asked again when it is back
 //! ```
 //! The engine learns in two separate ways that a container ended and that its memory ran out. On a busy
@@ -39,8 +39,8 @@ use hersh_sandbox::Unavailable;
 /// How long the engine may take to list its remembered events. A socket that a service manager holds open
 /// takes connections even while no engine answers.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long after an end the engine may say that memory ran out: up to 0.26 s were seen, on two
-/// processors with four busy processes beside four programs that ran out of memory at once.
+/// How long after an end the engine may still report that memory ran out. At most 0.26 s were measured, on
+/// two processors, with four busy processes and four programs that ran out of memory at once.
 const OOM_LATE: Duration = Duration::from_secs(1);
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
@@ -105,7 +105,7 @@ impl Inner {
         Ok(Some(Exit { reason, logs }))
     }
 
-    /// Returns the reason for an end with the program's own `code`. Looks for a closer reason than the code
+    /// Returns the reason for an end with the program's own `code`. Looks for a more exact reason than the code
     /// in the last lines, in the files of the container, and in the kernel's log.
     async fn closer(
         &self,
@@ -123,8 +123,8 @@ impl Inner {
             let message = files::explain(&client, inspected, &refusal).await;
             return ExitReason::NotRunnable { message };
         }
-        // A shell ends with one of these codes if it takes a file for a script, and an init if it finds no
-        // shell.
+        // A shell ends with one of these codes if it reads a program file as a script; an init process does
+        // if it finds no shell.
         if let 2 | 126 | 127 = code
             && let Some(message) = files::foreign_program(&client, inspected).await
         {

@@ -64,7 +64,7 @@ enum TaskKind {
     TellEnd,
 }
 
-/// The result of an errand: the container whose end was told, if one was told.
+/// The result of a task: the container whose end was told, if one was told.
 type Outcome = Result<Option<ContainerId>, ReadEnd>;
 
 /// Tells of exits until nobody listens to them.
@@ -100,7 +100,7 @@ pub(super) async fn run(inner: Arc<Inner>, sender: mpsc::Sender<InstanceEnd>) {
 }
 
 /// The state of the reading. The reading itself only reads events: all work that a container can make slow
-/// is an errand beside the reading. Otherwise the end of one program would delay the news of all others.
+/// is a task beside the reading. Otherwise the end of one program would delay the news of all others.
 struct EventReader {
     inner: Arc<Inner>,
     sender: mpsc::Sender<InstanceEnd>,
@@ -113,7 +113,7 @@ struct EventReader {
 
 impl EventReader {
     async fn read(&mut self, connected: &mut bool) -> ReadEnd {
-        // An end that an errand could not find out is found by the list.
+        // An end that a task could not find out is found by the list.
         while let Some(ended) = self.tasks.ended_already() {
             if let Err(ReadEnd::Closed) = self.take_outcome(ended) {
                 return ReadEnd::Closed;
@@ -165,7 +165,7 @@ impl EventReader {
         self.attend(events, connected).await
     }
 
-    /// Handles the engine's events and the results of errands, until one of the two fails.
+    /// Handles the engine's events and the results of tasks, until one of the two fails.
     async fn attend(
         &mut self,
         mut events: impl Stream<Item = Result<EventMessage, ReadEnd>> + Unpin,
@@ -179,7 +179,7 @@ impl EventReader {
                     None => return closed(),
                 },
                 ended = self.tasks.ended() => if let Err(stop) = self.take_outcome(ended) {
-                    // The errand would fail again at once, so the wait before the next list grows.
+                    // The task would fail again at once, so the wait before the next list grows.
                     *connected = false;
                     return stop;
                 },
@@ -214,7 +214,7 @@ impl EventReader {
         }
         for (container, instance) in vanished {
             self.died(&instance, &container);
-            // The errand that tells its end already knows more about the end.
+            // The task that tells its end already knows more about the end.
             let telling = (container, TaskKind::TellEnd);
             if !self.tasks.is_under_way(&telling) {
                 self.tell_end(instance, telling.0, Notice::Absence);
@@ -243,7 +243,7 @@ impl EventReader {
         }
     }
 
-    /// Takes note of the result of an errand.
+    /// Takes note of the result of a task.
     fn take_outcome(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), ReadEnd> {
         let outcome = ended.unwrap_or_else(|error| {
             let message = format!("an end could not be told: {error}");

@@ -27,28 +27,28 @@ impl<K: Clone + Eq + Hash, T: Send + 'static> KeyedTasks<K, T> {
         }
     }
 
-    /// Begins an errand, at once or when the errand under way under its key is over. An errand that waits
+    /// Begins a task, at once or when the task under way under its key is over. A task that waits
     /// already is replaced.
-    pub(super) fn begin(&mut self, key: K, errand: impl Future<Output = T> + Send + 'static) {
+    pub(super) fn begin(&mut self, key: K, task: impl Future<Output = T> + Send + 'static) {
         if let Some(behind) = self.behind.get_mut(&key) {
-            *behind = Some(Box::pin(errand));
+            *behind = Some(Box::pin(task));
         } else {
-            let task = self.tasks.spawn(errand);
+            let task = self.tasks.spawn(task);
             self.keys.insert(task.id(), key.clone());
             self.behind.insert(key, None);
         }
     }
 
-    /// Returns whether an errand is under way under this key.
+    /// Returns whether a task is under way under this key.
     pub(super) fn is_under_way(&self, key: &K) -> bool {
         self.behind.contains_key(key)
     }
 
-    /// Waits until an errand ends, and forever while there are none. The future may be dropped at any time
+    /// Waits until a task ends, and forever while there are none. The future may be dropped at any time
     /// without losing a result.
     ///
     /// # Errors
-    /// [`JoinError`] of an errand that panicked.
+    /// [`JoinError`] of a task that panicked.
     pub(super) async fn ended(&mut self) -> Result<T, JoinError> {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return pending().await;
@@ -56,22 +56,22 @@ impl<K: Clone + Eq + Hash, T: Send + 'static> KeyedTasks<K, T> {
         self.clear(ended)
     }
 
-    /// Returns the result of an errand that has ended and that nobody took yet.
+    /// Returns the result of a task that has ended and that nobody took yet.
     pub(super) fn ended_already(&mut self) -> Option<Result<T, JoinError>> {
         let ended = self.tasks.try_join_next_with_id()?;
         Some(self.clear(ended))
     }
 
-    /// Takes an errand off the list and begins the one that waits behind it.
+    /// Takes a task off the list and begins the one that waits behind it.
     fn clear(&mut self, ended: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
         let id = match &ended {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
         if let Some(key) = self.keys.remove(&id)
-            && let Some(errand) = self.behind.remove(&key).flatten()
+            && let Some(task) = self.behind.remove(&key).flatten()
         {
-            self.begin(key, errand);
+            self.begin(key, task);
         }
         ended.map(|(_, outcome)| outcome)
     }

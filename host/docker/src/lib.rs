@@ -173,8 +173,8 @@ impl Runtime for DockerRuntime {
             let inner = Arc::clone(&self.inner);
             let InstanceId { program, number } = spec.instance.clone();
             let job = |cancel| start::start(inner, spec, permit, cancel);
-            let about = OperationTarget::Instance(number);
-            self.inner.work.run(&program, about, job).await
+            let target = OperationTarget::Instance(number);
+            self.inner.work.run(&program, target, job).await
         })
     }
 

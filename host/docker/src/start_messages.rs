@@ -4,7 +4,7 @@ use bollard::{Docker, models::ContainerInspectResponse};
 use hersh_sandbox::{Kernel, Spec, StartError, StopError};
 
 use super::{
-    DockerConfig, engine::Fault, files, first_process, names::container_name, work::Cancellation,
+    DockerConfig, engine::Fault, files, first_process, names::container_name, work::CancelledError,
 };
 
 /// The words with which an engine says that a working folder is a file.
@@ -110,8 +110,8 @@ pub(super) fn not_removed(error: StopError) -> StartError {
     }
 }
 
-impl From<Cancellation> for StartError {
-    fn from(_: Cancellation) -> Self {
+impl From<CancelledError> for StartError {
+    fn from(_: CancelledError) -> Self {
         cancelled()
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum OperationTarget {
 
 /// The error of an operation that was cancelled before its turn came.
 #[derive(Debug)]
-pub(super) struct Cancellation;
+pub(super) struct CancelledError;
 
 /// The operations in progress, by program.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl OperationQueue {
     /// then cleans up and ends.
     ///
     /// # Errors
-    /// That of the job, or [`Cancellation`] when it was cancelled before its turn came. Without this, a start
+    /// That of the job, or [`CancelledError`] when it was cancelled before its turn came. Without this, a start
     /// whose task is scheduled late could take its turn behind the stop that cancelled it, and create a
     /// container after everybody was told that none is left.
     pub(super) async fn run<T, E, F>(
@@ -70,7 +70,7 @@ impl OperationQueue {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: From<Cancellation> + Send + 'static,
+        E: From<CancelledError> + Send + 'static,
     {
         let operations = self.operations(program);
         let slot = operations.slot(target);
@@ -79,7 +79,7 @@ impl OperationQueue {
         let job = job(token.clone());
         let unless_cancelled = async move {
             match token.is_cancelled() {
-                true => Err(Cancellation.into()),
+                true => Err(CancelledError.into()),
                 false => job.await,
             }
         };
@@ -203,7 +203,7 @@ mod tests {
     /// Returns a job that reports when it has begun, and goes on until it is cancelled.
     fn until_cancelled(
         begun: oneshot::Sender<()>,
-    ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<&'static str, Cancellation>>
+    ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<&'static str, CancelledError>>
     {
         move |cancel| {
             Box::pin(async move {
@@ -257,7 +257,7 @@ mod tests {
         let program = program();
         let mut start = std::pin::pin!(work.run(&program, target(3), |cancel| async move {
             assert!(!cancel.is_cancelled());
-            Ok::<(), Cancellation>(())
+            Ok::<(), CancelledError>(())
         }));
         assert!(futures_util::poll!(&mut start).is_pending());
         finish.send(()).unwrap();
@@ -269,7 +269,7 @@ mod tests {
     async fn a_start_that_a_stop_overtook_does_not_begin() {
         let work = OperationQueue::default();
         let program = program();
-        let begin = |_cancel| async { Ok::<_, Cancellation>("begun") };
+        let begin = |_cancel| async { Ok::<_, CancelledError>("begun") };
         let mut start = std::pin::pin!(work.run(&program, target(1), begin));
         // Holds the start's task back, as a busy machine may, until the stop has been asked for.
         let gate = Arc::clone(&work.operations(&program).gate);

@@ -167,7 +167,7 @@ fn examine(path: &Path) -> Result<Contents, BackupError> {
         path: path.to_owned(),
         source,
     };
-    let programs = fold::every(&connection).map_err(unfit)?;
+    let programs = fold::load_all(&connection).map_err(unfit)?;
     let records = connection
         .query_row("SELECT COUNT(*) FROM records", [], |row| row.get(0))
         .map_err(|error| unfit(error.into()))?;

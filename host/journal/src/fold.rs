@@ -9,15 +9,15 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{JournalError, ProgramRow, StoredProgram};
 
-/// Returns every program. Both statements read the same state of the database, and each goes through it
-/// once.
-pub(super) fn every(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
+/// Returns every program. Two queries, in one transaction so that they see the same data, are each read once
+/// from start to end.
+pub(super) fn load_all(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
     let one_view = connection.unchecked_transaction()?;
-    every_in(&one_view)
+    load_all_in(&one_view)
 }
 
 /// Returns every program, within a transaction of the caller.
-pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
+pub(super) fn load_all_in(connection: &Connection) -> Result<Vec<StoredProgram>, JournalError> {
     let mut programs = connection.prepare(
         "SELECT row, id, owner, created_at_ms, initial, snapshot
          FROM programs LEFT JOIN snapshots ON program = row ORDER BY row",
@@ -35,7 +35,7 @@ pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, Jo
         let row = stored.row;
         let mut program = stored.begin()?;
         while let Some(record) = records.next_if(|record| {
-            // An error is taken out too, so that it is returned.
+            // An error is taken from the iterator too, so that it is returned.
             record.as_ref().map_or(true, |record| record.program == row)
         }) {
             program.apply(&record?)?;
@@ -46,7 +46,7 @@ pub(super) fn every_in(connection: &Connection) -> Result<Vec<StoredProgram>, Jo
 }
 
 /// Returns one program as it stood after record `until`; `None` if there is no such program.
-pub(super) fn one(
+pub(super) fn load_one(
     connection: &Connection,
     row: ProgramRow,
     until: u64,
@@ -86,7 +86,7 @@ impl StoredProgram {
     }
 }
 
-/// The row of a program, which a fold begins with.
+/// The row of a program with its snapshot, from which a fold begins.
 struct StoredStart {
     row: i64,
     id: String,

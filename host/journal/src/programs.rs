@@ -127,7 +127,7 @@ impl Journal {
     /// [`JournalError::Unreadable`] or [`JournalError::Diverged`] names the record that this host
     /// can't read or would not have written.
     pub fn load(&self) -> Result<Vec<StoredProgram>, JournalError> {
-        self.read(fold::every)
+        self.read(fold::load_all)
     }
 
     /// Returns one program as it stood after record `until`, for tests; `None` if there is no such program.
@@ -140,7 +140,7 @@ impl Journal {
         row: ProgramRow,
         until: u64,
     ) -> Result<Option<StoredProgram>, JournalError> {
-        self.read(|reader| fold::one(reader, row, until))
+        self.read(|reader| fold::load_one(reader, row, until))
     }
 
     /// Returns at most `limit` stored records of a program with numbers above `after_seq`. Blocks on the

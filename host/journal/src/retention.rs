@@ -64,7 +64,7 @@ impl Journal {
 }
 
 fn compact(connection: &Connection, row: ProgramRow, until: u64) -> Result<(), JournalError> {
-    let Some(program) = fold::one(connection, row, until)? else {
+    let Some(program) = fold::load_one(connection, row, until)? else {
         return Ok(());
     };
     let snapshot = program.stepper.snapshot();

@@ -170,7 +170,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
             .pragma_update(None, "user_version", version)
             .map_err(sqlite)?;
     }
-    fold::every_in(&transaction).map_err(|source| OpenError::Unfit {
+    fold::load_all_in(&transaction).map_err(|source| OpenError::Unfit {
         path: path.display().to_string(),
         source,
     })?;

@@ -2,7 +2,7 @@
 //! own, and ends as soon as its user drops it.
 //!
 //! ```text
-//! dial ─► ask ─► what is said, and the link ─► the body's pieces ─► free? back to the pool
+//! dial ─► ask ─► the answer's head, and the link ─► the pieces of its body ─► reusable? back to the pool
 //! ```
 
 use std::{
@@ -95,8 +95,8 @@ impl Link {
             return Err(AskError::Unsent);
         }
         if self.uses > 0 && !asked.is_safe() && !self.wire.is_quiet() {
-            // The same may have happened a moment ago. A request that must not be sent twice is worth a
-            // second look at the socket.
+            // The connection may have been closed since the last poll. A request that must not be sent twice is
+            // worth a second look at the socket.
             return Err(AskError::Unsent);
         }
         self.uses += 1;
@@ -186,12 +186,12 @@ impl Link {
         self.wait.set(time);
     }
 
-    /// Returns why the program is waited for no longer, once that is so.
+    /// Polls for the end of the wait, and returns why it ended.
     pub(super) fn poll_wait_end(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
         self.wait.poll(cx)
     }
 
-    /// Returns whether the answer's body is known to be through.
+    /// Returns whether the answer's body has been read to its end.
     pub(super) fn is_through(&self) -> bool {
         self.framing.is_over()
     }
@@ -204,8 +204,8 @@ impl Link {
         }
     }
 
-    /// Returns the connection, if the request and its answer are both through and another request may follow.
-    /// Otherwise closes it.
+    /// Returns the connection, if the request was sent and its answer read to the end, and another request may
+    /// follow. Otherwise closes it.
     pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
         let is_done = self.send_buffer.is_empty() && self.is_through();
         let is_free = self.keeps_alive && is_done && self.inbox.is_empty();
@@ -217,8 +217,8 @@ impl Link {
         is_free.then_some(self)
     }
 
-    /// Returns the I/O thread that the connection was dialled in. Used in any other, each of its events would
-    /// cross threads.
+    /// Returns the I/O thread that the connection was dialled in. In any other thread, each event of the
+    /// connection would have to cross threads.
     pub(super) fn io_thread(&self) -> IoThreadId {
         self.io_thread
     }

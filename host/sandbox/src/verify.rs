@@ -1,7 +1,7 @@
 //! Checks the contracts twice: against what is asked for, and against what was found.
 //!
 //! ```text
-//! Spec ─► validate ─► the runtime makes it and finds out ─► [Fact] ─► verify ─► started ─► prove ─► Receipt
+//! Spec ─► validate ─► the runtime makes and inspects it ─► [Fact] ─► verify ─► started ─► prove ─► Receipt
 //! ```
 //! Each property that was found must equal the one that was asked for. A fact tells how it is known, and
 //! a receipt keeps this: the word of a runtime about itself counts less than a look at the instance.
@@ -52,7 +52,7 @@ pub enum Fact {
 pub enum Evidence {
     /// The host looked at the instance, in this way.
     Observed(String),
-    /// The property is stated by this engine or host of an older release, and the host did not look.
+    /// This engine, or a host of an older release, states the property; the host did not look.
     Declared(String),
     /// The property can't be known, for this reason.
     Absent(String),
@@ -83,7 +83,7 @@ struct StoredContractProofs {
     contract: Contract,
     #[serde(default)]
     properties: Vec<Proof>,
-    /// The properties as older hosts wrote them: without a word on how they were known.
+    /// The properties as older hosts wrote them: without how they were known.
     #[serde(default)]
     values: Vec<String>,
 }
@@ -203,7 +203,7 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violat
     Ok(verified.into())
 }
 
-/// Does as [`verify`] for an instance that runs already. On gVisor the host must also have seen the
+/// Works like [`verify`], for an instance that runs already. On gVisor the host must also have seen the
 /// kernel: otherwise an engine that is set up wrongly could run the program on the machine's kernel
 /// unnoticed.
 ///

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! journal gone or empty     ─► any folder of a program, any container with its /state here ┐
-//! journal without a program ─► a folder of one that ran, a container that runs             ├─► refused
-//! journal that knows one    ─► (what it does not know is younger than a backup)            ┘    not
+//! journal without a program ─► a folder of one that ran, a container that runs             ┴─► refused
+//! journal with programs     ─► folders that it does not know are younger than a backup      ─► accepted
 //! ```
-//! A host that took such a journal for that of a new host would clear sources and logs, and leave containers
-//! running that nobody watches.
+//! Otherwise the host would treat the journal as that of a new host: it would remove sources and logs,
+//! and leave containers running that nobody watches.
 
 use std::{fmt, path::Path};
 
@@ -17,7 +17,7 @@ use hersh_storage::{Storage, StorageError};
 use hersh_docker::Stray;
 use hersh_sandbox::Unavailable;
 
-/// The most names of programs that an error tells.
+/// The most names of programs that an error lists.
 const NAMES_MAX: usize = 5;
 
 /// The kind of a journal that knows no program.
@@ -25,7 +25,8 @@ const NAMES_MAX: usize = 5;
 pub(crate) enum EmptyJournal {
     /// No file, or an empty one: there was never a host here, or its journal is lost.
     Nothing,
-    /// A whole journal: every program was removed, or it is older than all of them.
+    /// A complete journal without programs: every program was removed, or was made after this journal was
+    /// backed up.
     NoProgram,
 }
 

@@ -150,7 +150,7 @@ fn build(number: usize) -> BuildId {
 fn loopback() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let [number, high] = [NEXT.fetch_add(1, Ordering::Relaxed), high | 1];
+    let [number, high] = [NEXT.fetch_add(1, Ordering::Relaxed), high.max(1)];
     IpAddr::from([127, high, low, number])
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The engine unpacks without a bound, and goes on when the build is cancelled. So this module counts
 //! before the build how much the engine would write. It recognizes the same compressions as the engine,
-//! and takes a file that begins with a tar header for an archive. It refuses every archive that the
-//! engine's reader could understand in another way, and every sparse file, whose content is larger than
-//! its bytes in the archive.
+//! and treats a file that begins with a tar header as an archive. It refuses every archive that the
+//! engine's reader could understand differently from this one, and every sparse file, whose content is
+//! larger than its bytes in the archive.
 
 use std::{
     fs::File,
@@ -187,7 +187,7 @@ fn may_be_header(block: &[u8; BLOCK]) -> bool {
     said == unsigned || said == signed
 }
 
-/// A reader that fails once it has read more than a bound.
+/// A reader that counts down from a bound, and fails once more than that was read.
 struct Meter {
     plain: Box<dyn Read>,
     left: u64,

@@ -29,7 +29,7 @@ struct RunningEffect<E> {
 pub struct Simulation<M: Machine, W> {
     /// The world. Tests may look at it and change it.
     pub world: W,
-    /// The faults of the effects from here on.
+    /// The faults that effects have from now on. Tests may change them.
     pub faults: Faults,
     /// Virtual time, milliseconds.
     pub now_ms: u64,
@@ -135,7 +135,7 @@ where
     /// is folded from its trace, and its open operations are run again.
     ///
     /// # Errors
-    /// The law that the fold breaks, when it differs from the machine before the crash.
+    /// The law that is broken when the folded machine differs from the one before the crash.
     pub fn crash(&mut self) -> Result<(), BrokenLaw> {
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);

@@ -35,7 +35,8 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Ready(held)
         }
-        // Two instances that share one state would spoil it, and the one left behind can't be stopped alone.
+        // Two instances that write to one `/state` would damage it. The one left behind can't be stopped
+        // alone, so the program stops all and starts again.
         Event::HostStarted {
             left_behind: Some(_),
             ..
@@ -107,7 +108,7 @@ fn compare(
         InstanceStatus::Exited(container, exit) if container == held.container => {
             ended(facts, &held, exit, cx)
         }
-        // This start did not verify the other container, so it does not count as the program's own.
+        // The program's start did not verify this other container, so it counts as none.
         InstanceStatus::Absent | InstanceStatus::Running(_) | InstanceStatus::Exited(..) => {
             let exit = Exit {
                 reason: ExitReason::Vanished,
@@ -118,7 +119,7 @@ fn compare(
     }
 }
 
-/// Handles the end of an instance that the program did not ask for.
+/// Handles an end of the instance that nobody asked for.
 fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());

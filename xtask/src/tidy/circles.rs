@@ -1,10 +1,10 @@
-//! No circle of modules: of two neighbours at most one knows the other.
+//! Finds cycles of modules: of two modules in one folder, at most one may use the other.
 //!
 //! ```text
 //! files of a crate ─► modules ─► who uses whom (`use`, paths, through re-exports) ─► circles
 //! ```
-//! A folder counts as one module among its neighbours, so a circle is found where it closes. Parent and
-//! child may know each other: together they are one module. Tests may know everything.
+//! A folder counts as one module among its neighbours, so each cycle is found in the folder that holds all of
+//! it. Parent and child may use each other: together they are one module. Tests may use everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use super::{
 /// Checks every crate that `cargo metadata --no-deps` lists.
 ///
 /// # Errors
-/// When a source file can't be read or is no Rust.
+/// When a source file can't be read or is not Rust.
 pub(super) fn check(metadata: &Value, root: &Path, findings: &mut Vec<Finding>) -> Result<()> {
     let roots = crate_roots(metadata);
     for source in &roots {
@@ -103,7 +103,7 @@ type Neighbours<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a ModulePath, &'a M
 /// The module that a path leads to, through re-exports.
 fn resolve<'a>(modules: &'a BTreeMap<ModulePath, Imports>, path: &[String]) -> &'a ModulePath {
     let mut path = path.to_vec();
-    // Re-exports of re-exports are few.
+    // Chains of re-exports are short.
     for _ in 0..8 {
         let length = (0..=path.len()).rev();
         let module = length

@@ -1,4 +1,4 @@
-//! The archive of a folder, as it is sent: its entries without those that `.dockerignore` names.
+//! The archive of a folder that is sent to a host: all entries but those that `.dockerignore` leaves out.
 //!
 //! ```text
 //! list ─► entries, and notes on what was left out ─► check ─► pack: tar, piece by piece
@@ -247,9 +247,9 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Adds the files that a host needs, whatever `.dockerignore` says. The host keeps ignored ones from the
-    /// build. If such a file is a link, the target's content is sent, provided that the target is in the
-    /// folder.
+    /// Adds the files that a host needs, whatever `.dockerignore` says. If one is ignored, the host
+    /// does not show it to the build. If such a file is a link, the target's content is sent, provided that
+    /// the target is in the folder.
     fn add_wanted(&mut self) -> Result<(), Failure> {
         let names = [self.wanted.dockerfile.as_str(), MANIFEST, IGNORE];
         for name in names {
@@ -325,7 +325,7 @@ fn read_ignore_file(folder: &Path) -> Result<Ignore, Failure> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::Input(format!(
-        "{} can't be read: {error}; mend that, or name it in .dockerignore",
+        "{} can't be read: {error}; fix that, or name it in .dockerignore",
         path.display()
     ))
 }

@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     Inner, dockerfile::EngineDockerfile, doctor::trial::TrialError, engine::Fault,
-    names::image_tag, work::Cancellation,
+    names::image_tag, work::CancelledError,
 };
 use hersh_sandbox::{BuildError, BuildRequest, Unavailable};
 
@@ -103,8 +103,8 @@ pub(super) async fn build(
     result
 }
 
-impl From<Cancellation> for BuildError {
-    fn from(_: Cancellation) -> Self {
+impl From<CancelledError> for BuildError {
+    fn from(_: CancelledError) -> Self {
         Self::Cancelled
     }
 }

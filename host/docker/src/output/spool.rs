@@ -1,4 +1,4 @@
-//! Reads the engine's own copy of what a container prints, where the engine keeps it.
+//! Reads what a container prints from the engine's own log files.
 //!
 //! Over its API, an engine follows one file only. A reader that falls behind by more than one rotation
 //! misses the lines between, or gets a file twice, and the engine reports neither. The files themselves
@@ -101,8 +101,8 @@ impl Spool {
         Ok((spool, is_cut))
     }
 
-    /// Returns how long to rest before the next read at least: `usually`, so that more lines come together.
-    /// After a read that returned as much as one read may return, there is no rest.
+    /// Returns the shortest pause before the next read: `usually`, so that several lines come together. After
+    /// a read that returned as much as one read may return, there is no pause.
     pub(super) fn least_rest(&self, usually: Duration) -> Duration {
         if self.is_behind {
             Duration::ZERO

@@ -60,7 +60,7 @@ pub fn restore(
 ) -> Result<RestoredJournal, BackupError> {
     let home = home.into();
     let (data, folder) = (home.data(), home.folder());
-    partial::is_readable(backup)?;
+    partial::check_plain(backup)?;
     home.check()?;
     fs::create_dir_all(data).map_err(at("make", data))?;
     home.make().map_err(at("make", folder))?;

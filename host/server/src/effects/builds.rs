@@ -125,7 +125,7 @@ impl Builds {
             }
             () = task.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),
             () = tokio::time::sleep(waited) => Err(not_built(format!(
-                "no build could begin within {} minutes, since too many were under way; start it again later",
+                "no build could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
         }

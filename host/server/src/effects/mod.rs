@@ -34,9 +34,9 @@ use hersh_sandbox::{RunningInstance, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
-/// The most states that are measured at once before a start, each on a thread of its own. There are more than
-/// starts, since a program can make its own measurement slow by what it wrote. One owner has as few at once
-/// as starts.
+/// The most `/state` folders that are measured at once before a start, each on a thread of its own. More may be
+/// measured than started at once, since a program can make its own measurement slow by what it wrote. One
+/// owner may have [`STARTS_AT_ONCE_OF_ONE`] of them.
 pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
@@ -55,7 +55,7 @@ pub(crate) struct Effects {
     /// The turns for measuring `/state`, which a program waits for before its turn to start.
     pub(crate) measures: TurnQueue,
     pub(crate) starts: TurnQueue,
-    /// A function that tells whom a program's start counts for.
+    /// Returns the owner against whose limit a program's start counts.
     pub(crate) start_owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
     pub(crate) probes: Probes,
     /// The queue of programs whose files are gone. The host forgets each once its removal is in the journal.
@@ -100,7 +100,7 @@ impl EffectHandler for Effects {
         let running = tokio::select! {
             biased;
             running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
-            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => return Err(cause),
+            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => return Err(cause),
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         tokio::try_join!(
@@ -146,7 +146,7 @@ impl EffectHandler for Effects {
         self.on_storage(move |storage| storage.remove(&id))
             .await
             .map_err(|message| Cause::RemoveFailed { message })?;
-        // The receiver is gone only while the host ends; the next start then finishes the removal.
+        // The receiver is gone only while the host ends; the host's next start then finishes the removal.
         let _ = self.removed.send(task.program.clone()).await;
         Ok(())
     }
@@ -165,7 +165,8 @@ impl Effects {
         let turn = async {
             let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
             let measuring = measuring.map_err(|error| start_failed(error.to_string()))?;
-            self.has_room(&task.program, state_bytes, measuring).await?;
+            self.check_state_size(&task.program, state_bytes, measuring)
+                .await?;
             let turn = self.starts.turn(owner, |_first| ()).await;
             turn.map_err(|error| start_failed(error.to_string()))
         };
@@ -174,7 +175,7 @@ impl Effects {
             turn = turn => turn,
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed(format!(
-                "no start could begin within {} minutes, since too many were under way; start it again later",
+                "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
         }
@@ -223,7 +224,7 @@ impl Effects {
                 }),
             },
             cause = self.ended(instance, &manifest.readiness) => Err(cause),
-            cause = self.keeps_too_much(&task.program, manifest.limits.state_bytes) => Err(cause),
+            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
         }
@@ -269,7 +270,7 @@ impl Effects {
 
     /// Refuses a program whose `/state` is over its limit: otherwise each start would let it write more for a
     /// while.
-    async fn has_room(
+    async fn check_state_size(
         &self,
         program: &ProgramId,
         limit_bytes: u64,
@@ -292,7 +293,7 @@ impl Effects {
 
     /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
     /// they are ready.
-    async fn keeps_too_much(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
+    async fn state_too_large(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
         let looks = StateReadings::default();
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -156,7 +156,7 @@ impl Host {
     /// Returns what an instance uses, as of at most a second ago.
     ///
     /// # Errors
-    /// [`Unavailable`] as the engine says.
+    /// [`Unavailable`] with what the engine said.
     pub(crate) async fn reading(&self, entry: &Entry, instance: &InstanceId) -> Reading {
         let runtime = Arc::clone(&self.0.runtime);
         let last = entry.last_reading();
@@ -228,8 +228,8 @@ impl Host {
             return Ok(Some(upstream));
         }
         let (host, entry) = (self.clone(), Arc::clone(entry));
-        // Looked up outside the I/O thread, since what begins there, such as a connection to the engine,
-        // outlives that thread.
+        // Looked up on the main runtime: the lookup may open a connection to the engine, which must outlive
+        // this I/O thread.
         let finding = async move { host.find_upstream(&entry).await };
         Box::pin(io_threads::run_on_main(finding)).await
     }
@@ -243,6 +243,6 @@ impl Host {
             return Ok(None);
         };
         let endpoint = self.0.runtime.endpoint(&instance).await?;
-        Ok(endpoint.and_then(|endpoint| entry.adopt(container, endpoint)))
+        Ok(endpoint.and_then(|endpoint| entry.route_to(container, endpoint)))
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Entry {
     route: Mutex<ProgramRoute>,
     state_readings: StateReadings,
     gone: CancellationToken,
-    /// The lock that is held while source is stored, told to the program, and older source removed. It is
-    /// also held while a removal is asked for, so that no removal begins in between.
+    /// The lock that is held while new source is stored, the program is told of it, and older source is
+    /// removed. It is also held while a removal is asked for, so that no removal begins in between.
     replacing: tokio::sync::Mutex<()>,
     /// The lock that is held while `/state` is copied, and while the program is woken after a copy.
     copying: Arc<tokio::sync::Mutex<()>>,
@@ -81,8 +81,8 @@ impl Entry {
         self.created_at_ms
     }
 
-    /// Returns since when the program is Ready, else when its last event was taken in, milliseconds since the
-    /// Unix epoch.
+    /// Returns the time since which the program is Ready; in any other state, the time of its last event.
+    /// Milliseconds since the Unix epoch.
     pub(crate) fn changed_at_ms(&self) -> u64 {
         let since = |program: &Program| program.state.ready().map(|ready| ready.since_ms);
         let ready_since_ms = self.supervisor.with_state(since);
@@ -166,7 +166,7 @@ impl Entry {
 
     /// Sends requests to this container from now on, unless it is dead. Once the program no longer has the
     /// container, everything that was begun with it ends.
-    pub(crate) fn adopt(
+    pub(crate) fn route_to(
         &self,
         container: ContainerId,
         endpoint: Endpoint,

@@ -1,4 +1,5 @@
-//! A host's start: every program that the journal knows is brought back, and nothing else stays.
+//! A host's start: every program in the journal is brought back, and every instance that none of them accounts
+//! for is removed.
 //!
 //! ```text
 //! journal ─► fold ─► runtime: list ─► orphans removed ─► supervisors resumed ─► exits observed
@@ -127,7 +128,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     let registry = Arc::new(Registry::default());
     let disks = disks_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
-    // The runtime is kept in order before anything is resumed, since instances that run already rely on that.
+    // `Runtime::keep` begins before anything is resumed: instances that run already rely on it.
     let keeping = tokio::spawn(runtime.keep());
     // Exits are listened to before anything is resumed: otherwise an exit in between would be missed.
     let exits = listen(&*runtime, &registry);
@@ -175,7 +176,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
     Ok((host, workers))
 }
 
-/// Returns the part that builds images, by turns.
+/// Returns the part of a host that builds images.
 fn builds_of(
     storage: &Storage,
     builder: &Arc<dyn Builder>,
@@ -256,7 +257,7 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
     })
 }
 
-/// Ends the supervision of programs, and the workers. Instances that run go on running.
+/// Stops the supervisors of all programs, and the workers. Instances go on running.
 pub(crate) fn put_down(host: &Host, workers: &Workers) {
     for entry in host.list() {
         entry.supervisor().stop();
@@ -300,12 +301,11 @@ async fn recover(
     Ok(left)
 }
 
-/// Resumes a program that an earlier host paused for a copy of its state and did not resume before it ended.
-/// An engine that fails is asked again in the background. No copy may begin before this waking ends:
-/// otherwise the program would be resumed in the middle of the copy, and the copy's own pause note would be
-/// deleted.
+/// Unpauses an instance that an earlier host paused for a copy of its state and did not unpause before it
+/// ended. If the engine fails, this is tried again in the background. No copy may begin meanwhile: otherwise
+/// the instance would be unpaused in the middle of the copy, and the copy's own pause note would be deleted.
 pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
-    tracing::warn!(%instance, "it was paused for a copy of its state when a host ended: waking it");
+    tracing::warn!(%instance, "this instance was paused for a copy of its state when a host ended: unpausing it");
     let host = host.clone();
     let copying = Arc::clone(entry.copying());
     // Locked before the program is in the registry, so that no copy comes first.
@@ -316,7 +316,7 @@ pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
             Err(_) => copying.lock_owned().await,
         };
         if let Err(error) = host.wake(&instance).await {
-            tracing::error!(%instance, %error, "it is still paused; 'hersh restart' ends that");
+            tracing::error!(%instance, %error, "this instance is still paused; 'hersh restart' ends that");
         }
     });
 }
@@ -343,7 +343,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
     // The program's effects may begin before its entry is in the registry, and they ask who owns the program.
     let incarnation = Incarnation::new(stored.row.number(), stored.stepper.state().seed);
     host.registry().expect_back(&id, &owner, incarnation);
-    let supervisor = Supervisor::run_beside(
+    let supervisor = Supervisor::run_with_orphan(
         stored.stepper,
         left_behind,
         host.effects(),

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{Machine, Mailbox, RecordOf, Stepper};
 
-/// The number of steps between two pauses that let other tasks run.
+/// The number of steps in one poll of the loop. After them, other tasks may run.
 const STEPS_PER_TURN: u32 = 256;
 /// The number of steps between two looks at the clock while the machine is busy.
 const STEPS_PER_TICK: u32 = 16;
@@ -186,8 +186,8 @@ where
         self.runner.waiting() < self.config.effect_queue as usize
     }
 
-    /// Publishes the state and fetches the events that came meanwhile; if none came, leaves the waker.
-    /// Returns whether there is something to do.
+    /// Publishes the state and fetches the events that came meanwhile. If none came, stores the waker, so that
+    /// the next one wakes the task. Returns whether there is something to do.
     pub(super) fn park(&mut self, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
         if self.unpublished {
@@ -252,7 +252,7 @@ where
         self.storing.begin(step, reply, right);
     }
 
-    /// Follows up the step that `record` tells of: hands over its effects, then answers the caller.
+    /// Completes a step whose record is stored: hands over its effects, then answers the caller.
     pub(super) fn follow(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
         self.unpublished = true;
         // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run

@@ -86,7 +86,11 @@ pub async fn a_death_is_told_once_and_before_the_end(world: &impl World) {
         // The first may also be found dead, by the look with which the stream begins.
         match number {
             1 => assert!(told.contains(&death), "{told:?}"),
-            _later => assert_eq!(told, [death]),
+            _later => {
+                // The first death may be told twice, the second time as late as this.
+                let of_this = told.iter().filter(|it| **it == death).count();
+                assert_eq!(of_this, 1, "{told:?}");
+            }
         }
     }
     stop(world, Instances::All).await;
@@ -122,7 +126,9 @@ pub async fn a_stop_kills_what_outlives_its_grace(world: &impl World) {
         .await
         .expect("the stop waits no longer than its grace period")
         .unwrap();
-    assert!(since.elapsed() >= GRACE, "{:?}", since.elapsed());
+    let took = since.elapsed();
+    // An engine that passes over the grace period takes its own, ten seconds.
+    assert!((GRACE..GRACE * 10).contains(&took), "{took:?}");
     assert_eq!(list(world).await, []);
     let told = next_end(&mut events).await.exit.reason;
     assert!(
@@ -160,7 +166,13 @@ pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
     let mut ended = BTreeSet::new();
     while ended.len() < 2 {
         let told = tokio::time::timeout(PATIENCE, events.recv()).await;
-        ended.insert(told.unwrap().unwrap().instance);
+        let told = told.unwrap().unwrap();
+        let reason = told.exit.reason;
+        assert!(
+            matches!(reason, ExitReason::StoppedFromOutside { .. }),
+            "{reason:?}"
+        );
+        ended.insert(told.instance);
     }
     assert!(list(world).await.iter().all(|it| !it.running));
     assert_eq!(list(world).await.len(), 2);

@@ -24,8 +24,8 @@ use crate::{api::problem::Failure, auth::Grant};
 
 /// The most bytes of a body that are passed on at once. The grant can be checked between two pieces.
 const PIECE_BYTES: usize = 64 * 1024;
-/// The number of pieces from which on a body counts as long. The grant of a long body is checked even if
-/// the body never had to be waited for.
+/// A body of this many pieces or more counts as long. The grant of a long body is checked even if the body
+/// never had to be waited for.
 const PIECES_FEW: u32 = 16;
 
 /// Guards the body of a request: it breaks off once the grant no longer holds.
@@ -98,7 +98,7 @@ impl End {
     }
 }
 
-/// A body that ends early if the grant ends by which it was opened.
+/// A body that ends early if its grant ends, which is the one that it was opened with.
 struct GuardedBody {
     body: Body,
     end: End,
@@ -106,14 +106,14 @@ struct GuardedBody {
     grant: Option<Grant>,
     /// The wait for the end of the grant; `None` until the grant is checked for the first time.
     over: Option<BoxFuture<'static, ()>>,
-    /// The bytes that came together and are not passed on yet.
+    /// The part of the last frame that is not passed on yet.
     rest: Bytes,
     pieces: u32,
     is_over: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the token that asked for it is not valid any more, or its user has another role")]
+#[error("the token of this request is not valid any more, or its user has another role")]
 struct Revocation;
 
 impl GuardedBody {
