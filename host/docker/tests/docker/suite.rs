@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Command};
 use hersh_docker::DockerRuntime;
 use hersh_program::ProgramId;
 use hersh_sandbox::{
-    BuildRequest, RunningInstance,
+    BuildRequest, RunningInstance, Runtime,
     testkit::{self, ANSWER, ASKED, COUNT, Conduct, END_CODE, ENDED, NOTHING, PORT, READY},
 };
 use hersh_storage::SourceLimits;
@@ -13,6 +13,14 @@ use hersh_storage::SourceLimits;
 use crate::world::{UNTIL_GO, World, add_file, address, busybox_archive};
 
 hersh_sandbox::runtime_suite!(World::new());
+
+/// The row about folders also holds of a runtime that has none, as the one in memory.
+#[tokio::test]
+async fn the_folder_of_the_engines_images_is_told_after_a_check() {
+    let world = World::new();
+    world.runtime.check().await.unwrap();
+    assert_eq!(world.runtime.folders().len(), 1);
+}
 
 /// Answers on a Unix socket, which no busybox does. Perl is on every Debian, and needs no module for it.
 const SERVE_SOCKET: &str = r#"

@@ -8,10 +8,10 @@ use std::{
 
 use hersh_program::{ExitReason, InstanceStatus, Instances};
 
-use super::{list, next_end, observe, stop, written};
+use super::{list, next_end, observe, stop, stop_obedient, written};
 use crate::{
     Runtime,
-    testkit::{ASKED, Conduct, END_CODE, ENDED, PATIENCE, READY, World, instance, spec, start},
+    testkit::{ASKED, Conduct, END_CODE, PATIENCE, READY, World, instance, spec, start},
 };
 
 /// A stop removes what a start made whose caller is gone, however far the start had come.
@@ -101,15 +101,7 @@ pub async fn a_stop_waits_for_a_program_that_ends_by_itself(world: &impl World) 
     let mut events = world.runtime().events();
     start(world, Conduct::Obeys, 1).await;
     written(world, READY).await;
-    let stopped = world
-        .runtime()
-        .stop(world.program(), Instances::All, PATIENCE * 10);
-    tokio::time::timeout(PATIENCE, stopped)
-        .await
-        .expect("the stop waits no longer than the program runs")
-        .unwrap();
-    assert!(!world.read_state(ENDED).is_empty(), "it was killed");
-    assert_eq!(list(world).await, []);
+    stop_obedient(world).await;
     let told = next_end(&mut events).await;
     assert_eq!(told.exit.reason, ExitReason::Code(END_CODE));
 }

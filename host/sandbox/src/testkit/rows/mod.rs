@@ -43,7 +43,7 @@ use hersh_base::endpoint::Endpoint;
 use hersh_program::{InstanceStatus, Instances};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
-use super::{ANSWER, PATIENCE, PORT, World, instance, until};
+use super::{ANSWER, ENDED, PATIENCE, PORT, World, instance, until};
 use crate::{InstanceEnd, ListedInstance, Runtime};
 
 /// A permit that tells when it is given back.
@@ -67,6 +67,18 @@ pub(super) async fn stop(world: &impl World, instances: Instances) {
     let program = world.program();
     let stopped = world.runtime().stop(program, instances, Duration::ZERO);
     stopped.await.unwrap();
+}
+
+/// Stops a program that obeys the stop signal, and checks that it ended by itself and is removed.
+pub(super) async fn stop_obedient(world: &impl World) {
+    let program = world.program();
+    let stopped = world.runtime().stop(program, Instances::All, PATIENCE * 10);
+    tokio::time::timeout(PATIENCE, stopped)
+        .await
+        .expect("the stop waits no longer than the program runs")
+        .unwrap();
+    assert!(!world.read_state(ENDED).is_empty(), "it was killed");
+    assert_eq!(list(world).await, []);
 }
 
 pub(super) async fn observe(world: &impl World, number: u64) -> InstanceStatus {

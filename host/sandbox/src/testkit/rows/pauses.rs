@@ -2,10 +2,10 @@
 
 use hersh_program::{InstanceStatus, Instances};
 
-use super::{list, observe, stop, written};
+use super::{observe, stop, stop_obedient, written};
 use crate::{
     Runtime,
-    testkit::{COUNT, Conduct, ENDED, PATIENCE, READY, World, instance, start, until},
+    testkit::{COUNT, Conduct, READY, World, instance, start, until},
 };
 
 /// Nothing runs in a paused instance, and unpausing lets it go on. Unpausing what is not paused, or gone, is
@@ -47,12 +47,6 @@ pub async fn a_paused_instance_can_be_stopped(world: &impl World) {
     start(world, Conduct::Obeys, 1).await;
     written(world, READY).await;
     runtime.pause(&first).await.unwrap();
-    let stopped = runtime.stop(world.program(), Instances::All, PATIENCE * 10);
-    tokio::time::timeout(PATIENCE, stopped)
-        .await
-        .expect("the stop waits no longer than the program runs")
-        .unwrap();
-    assert!(!world.read_state(ENDED).is_empty(), "it was killed");
-    assert_eq!(list(world).await, []);
+    stop_obedient(world).await;
     runtime.pause(&first).await.unwrap_err();
 }
