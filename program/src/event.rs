@@ -6,7 +6,7 @@ use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cause, ContainerId, Exit, ImageId, InstanceNumber, InstanceStatus, Source, StartResult,
+    Cause, ContainerId, Exit, ImageId, InstanceNumber, InstanceStatus, Rules, Source, StartResult,
 };
 
 /// An event of a program. Events are facts: the journal stores an event before anything is done about it.
@@ -34,6 +34,10 @@ pub enum Event {
         /// So instances get numbers only from the first event on in which this field is true.
         #[serde(default)]
         numbers_instances: bool,
+        /// The rules that the program follows from this event on, if they are newer than its own. Hosts of
+        /// the first rules wrote the event without this field.
+        #[serde(default)]
+        rules: Rules,
         /// The reason why an instance that the program does not account for could not be removed before. That
         /// instance may still write to the program's state, so everything is stopped before anything is
         /// started.

@@ -3,7 +3,8 @@
 use alloc::{format, string::String};
 
 use crate::{
-    AfterStop, InstanceNumber, Program, Starting, State, StopStep, recovery::MAX_ATTEMPTS,
+    AfterStop, InstanceNumber, Program, Rules, Starting, State, StopStep,
+    recovery::FIRST_RULES_ATTEMPTS,
 };
 
 /// Checks a state that the reducer made. The types already ensure the rest: a container id exists only in
@@ -12,12 +13,7 @@ use crate::{
 /// # Errors
 /// A sentence that names the broken invariant.
 pub(crate) fn check(program: &Program) -> Result<(), String> {
-    if program.attempts > MAX_ATTEMPTS {
-        return Err(format!(
-            "{} attempts are more than {MAX_ATTEMPTS}",
-            program.attempts
-        ));
-    }
+    check_attempts(program)?;
     check_instance(program)?;
     let rests = match &program.state {
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => true,
@@ -45,13 +41,25 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
             .check
             .map_or(Ok(()), |check| operation(check.op.0, check.deadline_ms)),
         State::Error(held) => {
-            if held.retry.is_some() && program.attempts == 0 {
-                return Err(String::from("a retry is due that no attempt counts"));
+            if held.retry.is_some() && program.attempts == 0 && program.waits == 0 {
+                return Err(String::from("a retry is due that nothing counts"));
             }
             held.retry
                 .map_or(Ok(()), |retry| operation(retry.op.0, retry.due_ms))
         }
         State::Created | State::Stopped(_) | State::Removed => Ok(()),
+    }
+}
+
+/// Checks that a program of the first rules has given up in time. Under the second rules, only its manifest
+/// bounds the attempts.
+fn check_attempts(program: &Program) -> Result<(), String> {
+    match program.rules {
+        Rules::First if program.attempts > FIRST_RULES_ATTEMPTS => Err(format!(
+            "{} attempts are more than {FIRST_RULES_ATTEMPTS}",
+            program.attempts
+        )),
+        Rules::First | Rules::Second => Ok(()),
     }
 }
 
@@ -96,8 +104,8 @@ mod tests {
     use super::check;
     use crate::{
         AfterStop, BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason,
-        Failed, ImageId, InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Source,
-        Starting, State, StopStep, Stopped, Stopping, recovery::MAX_ATTEMPTS,
+        Failed, ImageId, InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Rules, Source,
+        Starting, State, StopStep, Stopped, Stopping, recovery::FIRST_RULES_ATTEMPTS,
     };
 
     fn program(state: State) -> Program {
@@ -123,7 +131,8 @@ mod tests {
     #[test]
     fn attempts_are_bounded() {
         let mut many = program(State::Created);
-        many.attempts = MAX_ATTEMPTS + 1;
+        many.rules = Rules::First;
+        many.attempts = FIRST_RULES_ATTEMPTS + 1;
         breaks(&many, "attempts");
         let retry = Some(Retry {
             op: OpId(1),
@@ -135,7 +144,7 @@ mod tests {
             retry,
             not_stopped: None,
         }));
-        breaks(&uncounted, "no attempt counts");
+        breaks(&uncounted, "nothing counts");
     }
 
     #[test]

@@ -64,6 +64,8 @@ mod manifest;
 mod queries;
 pub mod recovery;
 mod reducer;
+mod restarts;
+mod rules;
 mod state;
 #[cfg(feature = "tokio")]
 mod supervisor;
@@ -91,6 +93,8 @@ pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
     START_QUEUE_MS, STOP_SLACK_MS,
 };
+pub use restarts::Restarts;
+pub use rules::Rules;
 pub use state::{
     AfterStop, BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State,
     StopStep, Stopped, Stopping,

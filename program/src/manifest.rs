@@ -19,6 +19,10 @@ pub struct Manifest {
     pub build: BuildRules,
     /// The rule for starting the program again after it ended.
     pub restart: RestartPolicy,
+    /// The number of retries for failures of the program itself, after which it stays in `Error`; for ever if
+    /// none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub give_up_after: Option<u32>,
     /// The test for whether the program is up, and the port that requests go to.
     pub readiness: Readiness,
     /// Limits of the host's proxy for requests to the program.

@@ -16,8 +16,11 @@ pub const BASE_MS: u64 = 1_000;
 pub const FACTOR: u64 = 2;
 /// The longest back-off, milliseconds.
 pub const CAP_MS: u64 = 5 * 60_000;
-/// The number of retries before a program stays in `Error`.
-pub const MAX_ATTEMPTS: u32 = 6;
+/// The number of retries before a program of [`Rules::First`](crate::Rules::First) stays in `Error`.
+pub const FIRST_RULES_ATTEMPTS: u32 = 6;
+/// The longest back-off while the cause lies outside of the program, milliseconds: the program is back
+/// within this time after the cause is gone.
+pub const OUTSIDE_CAP_MS: u64 = 30_000;
 /// The shortest execution that resets the count of attempts, milliseconds.
 pub const RESET_AFTER_MS: u64 = 10 * 60_000;
 /// The shortest execution that counts as settled, milliseconds. A settled program is started again at once
@@ -26,47 +29,84 @@ pub const RESET_AFTER_MS: u64 = 10 * 60_000;
 /// restarted without a pause.
 pub const SETTLED_RUN_MS: u64 = 10_000;
 
+/// Where the fault for a failure lies, and with that whether another attempt can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Outside of the program, such as an engine that is away: it may be gone soon, and no attempt of the
+    /// program is counted for it.
+    Outside,
+    /// In the program: it may do better at the next attempt.
+    Program,
+    /// In what was deployed: another attempt can't help. It needs another source, another manifest or a
+    /// person.
+    Deployed,
+}
+
 /// Returns how long the retry after `attempts` earlier ones waits, milliseconds.
 #[must_use]
 pub fn back_off_ms(seed: u64, attempts: u32) -> u64 {
+    capped_back_off_ms(seed, attempts, CAP_MS)
+}
+
+/// Returns how long the retry after `waits` earlier ones for a cause outside of the program waits,
+/// milliseconds.
+#[must_use]
+pub fn outside_back_off_ms(seed: u64, waits: u32) -> u64 {
+    capped_back_off_ms(seed, waits, OUTSIDE_CAP_MS)
+}
+
+fn capped_back_off_ms(seed: u64, attempts: u32, cap_ms: u64) -> u64 {
     let full = FACTOR
         .checked_pow(attempts)
         .and_then(|factor| BASE_MS.checked_mul(factor))
-        .map_or(CAP_MS, |full| full.min(CAP_MS));
+        .map_or(cap_ms, |full| full.min(cap_ms));
     let half = full / 2;
     half + SplitMix64::new(seed ^ u64::from(attempts)).below(full - half + 1)
 }
 
-/// Returns whether a program that failed with `cause`, after `attempts` retries, is tried again by itself.
+/// Returns whether a program that failed through `fault`, after `attempts` counted retries, is tried again by
+/// itself. Without `give_up_after` it is tried for ever.
 #[must_use]
-pub fn retries(policy: RestartPolicy, attempts: u32, cause: &Cause) -> bool {
+pub fn retries(
+    policy: RestartPolicy,
+    give_up_after: Option<u32>,
+    attempts: u32,
+    fault: Fault,
+) -> bool {
     let wanted = match policy {
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure | RestartPolicy::Always => true,
     };
-    wanted && attempts < MAX_ATTEMPTS && may_pass(policy, cause)
+    wanted
+        && match fault {
+            Fault::Outside => true,
+            Fault::Program => give_up_after.is_none_or(|most| attempts < most),
+            Fault::Deployed => false,
+        }
 }
 
-/// Returns whether a cause may be gone at the next attempt. The other causes need another source, another
-/// manifest or a person.
-fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
+/// Returns where the fault for `cause` lies.
+#[must_use]
+pub fn fault(policy: RestartPolicy, cause: &Cause) -> Fault {
     match cause {
-        Cause::StartFailed { .. }
-        | Cause::ImageGone { .. }
-        | Cause::NotReadyInTime { .. }
-        | Cause::Exited { .. }
+        Cause::ImageGone { .. }
         | Cause::StoppedFromOutside { .. }
-        | Cause::OutOfMemory { .. }
-        | Cause::OutOfProcesses { .. }
         | Cause::StopFailed { .. }
         | Cause::RuntimeUnavailable { .. }
+        | Cause::RegistryUnavailable { .. }
+        | Cause::DiskFull { .. }
         | Cause::Vanished
         | Cause::HostRestarted
-        | Cause::Internal { .. } => true,
+        | Cause::Internal { .. } => Fault::Outside,
+        Cause::StartFailed { .. }
+        | Cause::NotReadyInTime { .. }
+        | Cause::Exited { .. }
+        | Cause::OutOfMemory { .. }
+        | Cause::OutOfProcesses { .. } => Fault::Program,
         // The program ended well. Under `Always` it is started again after that too.
         Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => match policy {
-            RestartPolicy::Always => true,
-            RestartPolicy::Never | RestartPolicy::OnFailure => false,
+            RestartPolicy::Always => Fault::Program,
+            RestartPolicy::Never | RestartPolicy::OnFailure => Fault::Deployed,
         },
         Cause::FoldersFailed { .. }
         | Cause::NotRunnable { .. }
@@ -76,6 +116,6 @@ fn may_pass(policy: RestartPolicy, cause: &Cause) -> bool {
         | Cause::StateQuotaExceeded
         | Cause::StateTooLarge { .. }
         | Cause::DiskFilled
-        | Cause::RemoveFailed { .. } => false,
+        | Cause::RemoveFailed { .. } => Fault::Deployed,
     }
 }

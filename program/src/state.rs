@@ -19,7 +19,8 @@ use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, Cause, ContainerId, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Source,
+    BuildId, Cause, ContainerId, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Restarts,
+    Rules, Source,
 };
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
@@ -43,8 +44,18 @@ pub struct Program {
     /// programs of older journals, whose instances have no numbers, until a host that numbers them starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<u64>,
-    /// The number of retries since the last command or the last long execution.
+    /// The rules by which events change this program.
+    #[serde(default)]
+    pub rules: Rules,
+    /// The number of retries since the last command or the last long execution. Under [`Rules::Second`], only
+    /// retries for which the program itself gave the cause.
     pub attempts: u32,
+    /// The number of retries for causes outside of the program since it was up last.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waits: u32,
+    /// The automatic starts of the last hour. Not counted under [`Rules::First`].
+    #[serde(default, skip_serializing_if = "Restarts::is_empty")]
+    pub restarts: Restarts,
     /// The seed for the jitter of the program's retries.
     pub seed: u64,
     /// The program's state in its lifecycle.
@@ -63,11 +74,19 @@ impl Program {
             running: None,
             running_build: None,
             instances: Some(0),
+            rules: Rules::CURRENT,
             attempts: 0,
+            waits: 0,
+            restarts: Restarts::default(),
             seed,
             state: State::Created,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The state of a program in its lifecycle. Times are milliseconds since the Unix epoch.

@@ -13,7 +13,7 @@ use hersh_machine::{
 };
 
 use crate::{
-    Cause, Effect, EffectHandler, Event, Lifecycle, Program, Refusal, State,
+    Cause, Effect, EffectHandler, Event, Lifecycle, Program, Refusal, Rules, State,
     effect_handler::Adapter,
 };
 
@@ -99,6 +99,7 @@ impl Supervisor {
         let program = stepper.state();
         // A new program has no records, and nothing to be told of.
         let tell = program.instances.is_none()
+            || program.rules < Rules::CURRENT
             || left_behind.is_some()
             || stepper.seq() > 0 && concerns_restart(&program.state);
         let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
@@ -109,6 +110,7 @@ impl Supervisor {
             // The mailbox is new and empty: there is room for one event.
             drop(handle.send(Event::HostStarted {
                 numbers_instances: true,
+                rules: Rules::CURRENT,
                 left_behind,
             }));
         }

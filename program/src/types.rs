@@ -231,6 +231,20 @@ pub enum Cause {
         /// The request that was tried, and the answer or error.
         message: String,
     },
+    /// A build could not fetch an image, because the image's registry did not answer.
+    #[error("the registry is unavailable: {message}")]
+    RegistryUnavailable {
+        /// The message of the builder.
+        message: String,
+        /// The end of the build log.
+        logs: Logs,
+    },
+    /// A disk of the host was too full for a build or a start.
+    #[error("the disk is full: {message}")]
+    DiskFull {
+        /// Which disk, and what to do about it.
+        message: String,
+    },
     /// The container is gone, or another stands in its place, and nobody saw it end.
     #[error("the container disappeared and nobody saw it end")]
     Vanished,

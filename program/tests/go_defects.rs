@@ -11,7 +11,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Walk, end_of, host_started, id, program, program_with};
+use common::{Walk, end_of, host_started, id, program};
 use hersh_machine::{
     Capacity, Stepper,
     driver::{Config, MemoryJournal, SendError, SystemClock, TokioClock},
@@ -311,7 +311,9 @@ async fn delete_frees_everything() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_loop_backs_off_and_ends() {
     let handler = Arc::new(FakeHandler::scripted(slow(0), 5));
-    let supervisor = supervise(program_with(RestartPolicy::Always), &handler);
+    let mut source = common::source('a', RestartPolicy::Always);
+    Arc::make_mut(&mut source.manifest).give_up_after = Some(6);
+    let supervisor = supervise(Program::new(common::id(), source, 7), &handler);
     supervisor.call(Event::UserStartRequested).await.unwrap();
     let before = Instant::now();
     let mut exits = 0;

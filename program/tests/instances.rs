@@ -10,8 +10,8 @@ mod common;
 
 use common::{Walk, container, exit, host_started, left_behind, program};
 use hersh_program::{
-    AfterStop, Effect, Event, InstanceNumber, InstanceStatus, Instances, OpId, Program, State,
-    StopStep,
+    AfterStop, Effect, Event, InstanceNumber, InstanceStatus, Instances, OpId, Program, Rules,
+    State, StopStep,
 };
 
 fn new() -> Walk {
@@ -144,6 +144,7 @@ fn a_program_accounts_for_what_it_will_stop() {
 fn an_older_journal_folds_without_numbers() {
     let old_start = Event::HostStarted {
         numbers_instances: false,
+        rules: Rules::First,
         left_behind: None,
     };
     let ready = unnumbered().ready().event(old_start);
@@ -190,6 +191,7 @@ fn events_without_numbers_are_read() {
         old,
         Event::HostStarted {
             numbers_instances: false,
+            rules: Rules::First,
             left_behind: None,
         }
     );

@@ -20,7 +20,7 @@ use common::{
 use hersh_machine::Machine;
 use hersh_program::{
     Cause, Event, Exit, ExitReason, InstanceStatus, Lifecycle, OpId, RestartPolicy, StartResult,
-    State, recovery::MAX_ATTEMPTS,
+    State,
 };
 
 const LENGTH: usize = 6;
@@ -139,7 +139,6 @@ fn shape(walk: &Walk) -> String {
 fn keeps_invariants(walk: &Walk) {
     let program = &walk.program;
     Lifecycle::invariants(program).unwrap();
-    assert!(program.attempts <= MAX_ATTEMPTS);
     if !program.state.is_settled() {
         assert!(
             held(&program.state).is_some_and(|op| op.0 > 0),

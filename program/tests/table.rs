@@ -886,60 +886,6 @@ fn a_host_start_asks_whether_a_ready_program_still_runs() {
 }
 
 #[test]
-fn retries_back_off_and_end() {
-    let mut walk = new().ready();
-    for attempt in 0..recovery::MAX_ATTEMPTS {
-        walk = walk.exited('c', 1).stop_finished();
-        let full = recovery::BASE_MS << attempt;
-        let wait = retry_ms(&walk).expect("a retry");
-        assert!((full / 2..=full).contains(&wait), "{wait} of {full}");
-        walk = walk.wake().started('c');
-    }
-    walk = walk.exited('c', 1).stop_finished();
-    expect(&walk, "error", &[]);
-    // A command gives it all its attempts again.
-    let walk = walk.start().folders().built('b').started('c');
-    expect(&walk.exited('c', 1).stop_finished(), "error", &["retry"]);
-}
-
-#[test]
-fn a_long_run_forgets_earlier_attempts() {
-    let walk = new()
-        .ready()
-        .exited('c', 1)
-        .stop_finished()
-        .wake()
-        .started('c');
-    assert_eq!(walk.program.attempts, 1);
-    let short = walk
-        .clone()
-        .wait(recovery::RESET_AFTER_MS - 1)
-        .exited('c', 1);
-    assert_eq!(short.program.attempts, 1);
-    let long = walk.wait(recovery::RESET_AFTER_MS).exited('c', 1);
-    assert_eq!(long.program.attempts, 0);
-}
-
-#[test]
-fn back_off_grows_to_its_cap_and_differs_between_programs() {
-    assert!(recovery::back_off_ms(1, 0) <= recovery::BASE_MS);
-    for attempts in [9, 20, 64, 1_000] {
-        let wait = recovery::back_off_ms(1, attempts);
-        assert!((recovery::CAP_MS / 2..=recovery::CAP_MS).contains(&wait));
-    }
-    let waits: std::collections::BTreeSet<_> = (0..100)
-        .map(|seed| recovery::back_off_ms(seed, 5))
-        .collect();
-    assert!(waits.len() > 90);
-}
-
-#[test]
-fn never_means_never() {
-    let walk = Walk::new(program_with(RestartPolicy::Never)).ready();
-    expect(&walk.exited('c', 1).stop_finished(), "error", &[]);
-}
-
-#[test]
 fn the_walk_begins_now() {
     assert_eq!(new().now_ms, NOW_MS);
     assert_eq!(new().program.id, id());

@@ -235,6 +235,8 @@ impl FaultPlan {
             | Cause::StateQuotaExceeded
             | Cause::StateTooLarge { .. }
             | Cause::DiskFilled
+            | Cause::DiskFull { .. }
+            | Cause::RegistryUnavailable { .. }
             | Cause::HostRestarted
             | Cause::Internal { .. } => false,
         }

@@ -11,6 +11,7 @@ mod manifest;
 mod plain;
 mod problem;
 mod program;
+mod restart;
 mod stats;
 mod units;
 
@@ -24,8 +25,7 @@ pub use archive::{
 };
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
 pub use manifest::{
-    BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Restart,
-    Timeouts,
+    BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Timeouts,
 };
 pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
@@ -34,5 +34,6 @@ pub use program::{
     LogLine, ProgramCreated, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView,
     VerifiedContract,
 };
+pub use restart::{Restart, RestartPolicy};
 pub use stats::StatsView;
 pub use units::{ByteSize, Span, UnitError};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use crate::{ByteSize, Span};
+use crate::{ByteSize, Restart, Span};
 
 /// What the owner of a program asks for. Every key may be left out; the host fills in its
 /// defaults.
@@ -49,7 +49,7 @@ pub struct Manifest {
     /// How its image is built.
     #[serde(default, skip_serializing_if = "is_default")]
     pub build: Build,
-    /// When it is started again after it ended.
+    /// When it is started again after it ended, and for how long that is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
     /// TCP port inside the sandbox that requests and probes go to; 8080 if left out.
@@ -127,19 +127,6 @@ pub struct Build {
     /// image: no place for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
-}
-
-/// When a program that ended is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Restart {
-    /// Only when somebody asks.
-    Never,
-    /// After a failure.
-    OnFailure,
-    /// After a failure and after a clean exit.
-    Always,
 }
 
 /// How to tell that a started program is up.

@@ -138,8 +138,12 @@ pub struct ProgramView {
     /// The next automatic start. Left out if none is planned: a program in `Error` then waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
-    /// Automatic starts since it last ran well.
+    /// Automatic starts since it last ran well, for failures of its own. A bound on them is
+    /// `restart.give_up_after`.
     pub attempts: u32,
+    /// Automatic starts in the last hour, for whatever reason: many of them are a crash loop.
+    #[serde(default)]
+    pub restarts_last_hour: u32,
     /// Path of its WatcherAPI on this host.
     pub proxy_url: String,
     /// When it was created.

@@ -2,7 +2,7 @@
 
 use hersh_wire::{
     ByteSize, Code, Evidence, Manifest, Network, ProbeKind, ProgramList, ProgramView, PropertyView,
-    ReceiptView, Resources, Restart, VerifiedContract,
+    ReceiptView, Resources, RestartPolicy, VerifiedContract,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -60,25 +60,40 @@ async fn all(client: &Client) -> Result<Vec<ProgramView>, Failure> {
 const NOTE_CHARS_MAX: usize = 80;
 
 fn row(view: &ProgramView, host_view: &HostView) -> Vec<String> {
-    let note = view
-        .cause
-        .as_ref()
-        .map_or_else(String::new, |cause| cause.message.clone());
-    let first = note.lines().map(str::trim).find(|line| !line.is_empty());
-    let mut note = output::cut(first.unwrap_or(""), NOTE_CHARS_MAX);
-    if note.is_empty() && view.has_newer_source {
-        note = format!("newer source waits for 'hersh restart {}'", view.program_id);
-    }
-    if note.is_empty() && view.attempts > 0 {
-        note = format!("automatic start {} since it last ran well", view.attempts);
-    }
     vec![
         view.program_id.clone(),
         state(view, host_view),
         output::age(view.changed_at_ms),
         output::short_build(view.run_build_id.as_ref().unwrap_or(&view.build_id)).to_owned(),
-        note,
+        note(view),
     ]
+}
+
+/// Returns the restarts of the last hour, which tell a crash loop from a single failure, and the cause of the
+/// last failure. Without either, tells of newer source.
+fn note(view: &ProgramView) -> String {
+    let cause = view.cause.as_ref().map(|cause| cause.message.as_str());
+    let lines = cause.unwrap_or_default().lines().map(str::trim);
+    let cause = lines.filter(|line| !line.is_empty()).take(1);
+    let parts: Vec<String> = restarts(view)
+        .into_iter()
+        .chain(cause.map(str::to_owned))
+        .collect();
+    match parts.is_empty() {
+        true if view.has_newer_source => {
+            format!("newer source waits for 'hersh restart {}'", view.program_id)
+        }
+        true | false => output::cut(&parts.join("; "), NOTE_CHARS_MAX),
+    }
+}
+
+/// Returns how often the program was started by itself in the last hour, if it was.
+fn restarts(view: &ProgramView) -> Option<String> {
+    let count = view.restarts_last_hour;
+    (count > 0).then(|| {
+        let restarts = output::counted(count, "restart", "restarts");
+        format!("{restarts} in the last hour")
+    })
 }
 
 /// Returns the state in words. For a failed program they say whether it is tried again; for one that the host
@@ -171,8 +186,8 @@ fn rows(
     let cause = view.cause.iter();
     rows.extend(cause.map(|cause| ("cause", cause.message.clone())));
     if let Some(retry) = &view.retry {
-        let (number, wait) = (view.attempts, output::until(retry.due_at_ms));
-        rows.push(("next", format!("automatic start {number} in {wait}")));
+        let wait = output::until(retry.due_at_ms);
+        rows.push(("next", format!("automatic start in {wait}")));
     } else if view.state == "Error" {
         let next = format!(
             "gave up; mend it, then 'hersh deploy' or 'hersh start {}'",
@@ -180,6 +195,7 @@ fn rows(
         );
         rows.push(("next", next));
     }
+    rows.extend(restarts(view).map(|restarts| ("restarts", restarts)));
     rows.push(("watcher", view.proxy_url.clone()));
     let build = view.run_build_id.as_ref().unwrap_or(&view.build_id);
     rows.push(("build", output::short_build(build).to_owned()));
@@ -282,11 +298,16 @@ fn run(manifest: &Manifest) -> String {
         Some(Network::None) => "none",
         Some(Network::Egress) => "egress",
     };
-    let restart = match manifest.restart {
-        Some(Restart::Never) => "never",
-        None | Some(Restart::OnFailure) => "on-failure",
-        Some(Restart::Always) => "always",
+    let restart = manifest.restart.unwrap_or_default();
+    let policy = match restart.policy {
+        Some(RestartPolicy::Never) => "never",
+        None | Some(RestartPolicy::OnFailure) => "on-failure",
+        Some(RestartPolicy::Always) => "always",
     };
+    let most = restart.give_up_after.map_or_else(String::new, |most| {
+        let attempts = output::counted(most, "attempt", "attempts");
+        format!(" (gives up after {attempts})")
+    });
     let readiness = manifest.readiness.as_ref().map_or_else(String::new, |it| {
         let port = it.port.map_or_else(String::new, |port| format!(" {port}"));
         let path = it
@@ -300,7 +321,7 @@ fn run(manifest: &Manifest) -> String {
         };
         format!(", readiness {kind}{port}{path}")
     });
-    format!("network {network}, restart {restart}{readiness}")
+    format!("network {network}, restart {policy}{most}{readiness}")
 }
 
 pub(crate) async fn command(
@@ -394,12 +415,33 @@ mod tests {
             "{:?}",
             row(&view, &HostView::Clear)
         );
-        assert!(page(&view).contains("next automatic start 2 in "));
+        assert!(page(&view).contains("next automatic start in "));
         assert!(!failed(&view).unwrap().to_string().contains("gave up"));
         assert_eq!(
             row(&super::tests::view("Ready"), &HostView::Clear)[1],
             "Ready"
         );
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_from_a_single_failure() {
+        let due_at_ms = u64::MAX;
+        let once = failed_view(Some(RetryView { due_at_ms }));
+        assert_eq!(note(&once), "exited with code 3");
+        let loops = ProgramView {
+            restarts_last_hour: 12,
+            ..once
+        };
+        assert_eq!(
+            note(&loops),
+            "12 restarts in the last hour; exited with code 3"
+        );
+        assert!(page(&loops).contains("restarts 12 restarts in the last hour"));
+        let up = ProgramView {
+            restarts_last_hour: 1,
+            ..view("Ready")
+        };
+        assert_eq!(note(&up), "1 restart in the last hour");
     }
 
     #[test]

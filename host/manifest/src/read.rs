@@ -25,6 +25,7 @@ pub fn read(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
     let network = asked.network.map_or(NetworkMode::default(), network_mode);
     let readiness = reach::readiness(asked)?;
     check_env(asked)?;
+    let restart = asked.restart.unwrap_or_default();
     Ok(Manifest {
         env: asked.env.clone(),
         limits: limits(&asked.resources)?,
@@ -33,9 +34,10 @@ pub fn read(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
             network: asked.build.network.unwrap_or(false),
             recipe: Arc::new(recipe(&asked.build)?),
         },
-        restart: asked
-            .restart
+        restart: restart
+            .policy
             .map_or(RestartPolicy::default(), restart_policy),
+        give_up_after: give_up_after(restart.give_up_after)?,
         readiness,
         proxy: reach::proxy_rules(&asked.proxy)?,
         timeouts: timeouts(&asked.timeouts)?,
@@ -152,12 +154,24 @@ fn network_mode(asked: wire::Network) -> NetworkMode {
     }
 }
 
-fn restart_policy(asked: wire::Restart) -> RestartPolicy {
+fn restart_policy(asked: wire::RestartPolicy) -> RestartPolicy {
     match asked {
-        wire::Restart::Never => RestartPolicy::Never,
-        wire::Restart::OnFailure => RestartPolicy::OnFailure,
-        wire::Restart::Always => RestartPolicy::Always,
+        wire::RestartPolicy::Never => RestartPolicy::Never,
+        wire::RestartPolicy::OnFailure => RestartPolicy::OnFailure,
+        wire::RestartPolicy::Always => RestartPolicy::Always,
     }
+}
+
+fn give_up_after(asked: Option<u32>) -> Result<Option<u32>, ManifestError> {
+    let Some(most) = asked else { return Ok(None) };
+    if most > 0 {
+        return Ok(Some(most));
+    }
+    Err(ManifestError {
+        key: "restart.give_up_after".into(),
+        value: most.to_string(),
+        rule: "use 1 or more, leave it out to try for ever, or say policy = \"never\"".into(),
+    })
 }
 
 #[cfg(test)]
@@ -176,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_was_understood() {
-        let text = "restart = \"always\"\nnetwork = \"egress\"\n[build]\nnetwork = true\ndockerfile = \"d/prod.Dockerfile\"\ntarget = \"prod\"\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
+        let text = "restart = { policy = \"always\", give_up_after = 4 }\nnetwork = \"egress\"\n[build]\nnetwork = true\ndockerfile = \"d/prod.Dockerfile\"\ntarget = \"prod\"\n[resources]\nmemory = \"64MiB\"\ncpus = 0.5\n\
                     [readiness]\nkind = \"tcp\"\nport = 9000\n[timeouts]\nstart = \"5s\"";
         let understood = asked(text).unwrap();
         assert_eq!(understood.limits.cpu_millis, 500);
@@ -210,6 +224,10 @@ mod tests {
             (
                 "[readiness]\nkind = \"http\"\npath = \"status\"",
                 "readiness.path",
+            ),
+            (
+                "[restart]\ngive_up_after = 0",
+                "restart.give_up_after = 0 can't be used: use 1 or more",
             ),
             ("[env]\n\"1A\" = \"x\"", "a name has letters"),
         ] {

@@ -46,10 +46,13 @@ pub fn shown(manifest: &Manifest) -> wire::Manifest {
             target: manifest.build.recipe.target.clone(),
             args: hidden(&manifest.build.recipe.args),
         },
-        restart: Some(match manifest.restart {
-            RestartPolicy::Never => wire::Restart::Never,
-            RestartPolicy::OnFailure => wire::Restart::OnFailure,
-            RestartPolicy::Always => wire::Restart::Always,
+        restart: Some(wire::Restart {
+            policy: Some(match manifest.restart {
+                RestartPolicy::Never => wire::RestartPolicy::Never,
+                RestartPolicy::OnFailure => wire::RestartPolicy::OnFailure,
+                RestartPolicy::Always => wire::RestartPolicy::Always,
+            }),
+            give_up_after: manifest.give_up_after,
         }),
         port: Some(manifest.readiness.port()),
         readiness: Some(reach::readiness_view(&manifest.readiness)),

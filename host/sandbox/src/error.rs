@@ -23,6 +23,14 @@ pub enum BuildError {
         /// The end of the build log.
         logs: Logs,
     },
+    /// An image that the build needs could not be fetched, because its registry did not answer.
+    #[error("{message}")]
+    RegistryUnavailable {
+        /// Which image, and what the builder said.
+        message: String,
+        /// The end of the build log.
+        logs: Logs,
+    },
     /// The request was cancelled; nothing of the build is left.
     #[error("the build was cancelled")]
     Cancelled,

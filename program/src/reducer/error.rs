@@ -76,6 +76,7 @@ fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
 
 /// Begins a retry. Remains of an earlier start are stopped and removed first.
 fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+    facts.count_restart(cx.now_ms());
     match facts.may_run() {
         true => facts.stop(None, AfterStop::Start, cx),
         false => facts.start_or_build(cx),

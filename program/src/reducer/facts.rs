@@ -10,8 +10,8 @@ use hersh_machine::{Cx, OpId};
 
 use crate::{
     AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
-    Manifest, Program, ProgramId, Refusal, RestartPolicy, Retry, Source, Starting, State, StopStep,
-    Stopping, recovery,
+    Manifest, Program, ProgramId, Refusal, RestartPolicy, Retry, Rules, Source, Starting, State,
+    StopStep, Stopping, recovery, recovery::Fault,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -86,9 +86,28 @@ impl Facts<'_> {
         InstanceNumber(*minted)
     }
 
+    /// Changes to newer rules, from this event on.
+    pub(super) fn follow_rules(&mut self, rules: Rules) {
+        self.0.rules = self.0.rules.max(rules);
+    }
+
     /// Forgets earlier failures, because a person gave a command.
     pub(super) fn forget_attempts(&mut self) {
         self.0.attempts = 0;
+        self.0.waits = 0;
+    }
+
+    /// Counts a start that nobody asked for.
+    pub(super) fn count_restart(&mut self, now_ms: u64) {
+        match self.0.rules {
+            Rules::First => {}
+            Rules::Second => self.0.restarts.count(now_ms),
+        }
+    }
+
+    /// Forgets the waits for causes outside of the program, because it came up.
+    pub(super) fn came_up(&mut self) {
+        self.0.waits = 0;
     }
 
     /// Forgets earlier attempts if the execution from `since_ms` to `now_ms` was long enough.
@@ -249,17 +268,44 @@ impl Facts<'_> {
         policy: RestartPolicy,
         cx: &mut Cx<Effect>,
     ) -> Option<Retry> {
-        let attempts = self.0.attempts;
-        let passes = |cause: &&Cause| recovery::retries(policy, attempts, cause);
-        causes.iter().all(passes).then(|| {
-            let after_ms = recovery::back_off_ms(self.0.seed, attempts);
-            let due_ms = after(cx.now_ms(), after_ms);
-            self.0.attempts += 1;
-            Retry {
-                op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
-                due_ms,
+        // A failure with two causes is as hard to mend as the harder one.
+        let faults = causes.iter().map(|cause| recovery::fault(policy, cause));
+        let fault = faults
+            .max()
+            .filter(|fault| self.is_retried(policy, *fault))?;
+        let after_ms = match (self.0.rules, fault) {
+            (Rules::Second, Fault::Outside) => {
+                let after_ms = recovery::outside_back_off_ms(self.0.seed, self.0.waits);
+                self.0.waits = self.0.waits.saturating_add(1);
+                after_ms
             }
+            (Rules::First | Rules::Second, Fault::Outside | Fault::Program | Fault::Deployed) => {
+                let after_ms = recovery::back_off_ms(self.0.seed, self.0.attempts);
+                self.0.attempts = self.0.attempts.saturating_add(1);
+                after_ms
+            }
+        };
+        let due_ms = after(cx.now_ms(), after_ms);
+        Some(Retry {
+            op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
+            due_ms,
         })
+    }
+
+    fn is_retried(&self, policy: RestartPolicy, fault: Fault) -> bool {
+        let attempts = self.0.attempts;
+        match self.0.rules {
+            Rules::First => {
+                // These rules know no fault outside of the program.
+                let fault = fault.max(Fault::Program);
+                let most = recovery::FIRST_RULES_ATTEMPTS;
+                recovery::retries(policy, Some(most), attempts, fault)
+            }
+            Rules::Second => {
+                let most = self.0.manifest().give_up_after;
+                recovery::retries(policy, most, attempts, fault)
+            }
+        }
     }
 
     /// Goes to Error without a retry: the program waits for a person.

@@ -126,11 +126,15 @@ impl Machine for Lifecycle {
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);
         if let Event::HostStarted {
-            numbers_instances: true,
+            numbers_instances,
+            rules,
             ..
         } = &event
         {
-            facts.number_instances();
+            facts.follow_rules(*rules);
+            if *numbers_instances {
+                facts.number_instances();
+            }
         }
         let next = match state {
             State::Created => at_rest::created(facts, event, cx),

@@ -141,6 +141,9 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
             }
         }
     };
+    if then == AfterStop::Start {
+        facts.count_restart(cx.now_ms());
+    }
     leave(facts, held, then, cx)
 }
 

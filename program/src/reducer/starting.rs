@@ -110,11 +110,12 @@ fn did_not_come_up(
 }
 
 fn came_up(
-    facts: &Facts<'_>,
+    facts: &mut Facts<'_>,
     held: Starting,
     container: ContainerId,
     cx: &mut Cx<Effect>,
 ) -> State {
+    facts.came_up();
     let ended = held.exits.iter().find(|(id, _)| *id == container);
     match ended {
         Some((_, exit)) => fail(facts, &held, Arc::new(Cause::from(&**exit)), cx),

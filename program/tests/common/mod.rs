@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hersh_machine::{Cx, Machine};
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
-    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Source, StartResult,
+    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Rules, Source, StartResult,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -58,6 +58,7 @@ pub(crate) fn stop_failed() -> Cause {
 pub(crate) fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
+        rules: Rules::CURRENT,
         left_behind: None,
     }
 }
@@ -67,6 +68,7 @@ pub(crate) fn host_started() -> Event {
 pub(crate) fn left_behind() -> Event {
     Event::HostStarted {
         numbers_instances: true,
+        rules: Rules::CURRENT,
         left_behind: Some(stop_failed()),
     }
 }

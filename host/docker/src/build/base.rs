@@ -46,6 +46,7 @@ pub(super) async fn prepare(
     let mut refusals = trees::refusals(request, &file).await;
     refusals.extend(disk_space::refusals(request, &file).await);
     let mut bases = BTreeMap::new();
+    let mut away = None;
     for (line, name) in file.images() {
         // Nothing is fetched for a build that is refused anyway.
         let may_fetch = refusals.is_empty();
@@ -61,10 +62,18 @@ pub(super) async fn prepare(
                 | BuildError::Files { .. }
                 | BuildError::Unavailable(_)),
             ) => return Err(error),
+            // Refusals count first: they last, while the registry may answer later.
+            Err(error @ BuildError::RegistryUnavailable { .. }) => {
+                away = away.or(Some((line, error)))
+            }
         }
     }
     if !refusals.is_empty() {
         return Err(told(refusals, log, request));
+    }
+    if let Some((line, error)) = away {
+        write(log, request, &format!("line {line}: {error}"))?;
+        return Err(error);
     }
     let made = trees.make(inner, request, &file).await?;
     // The engine's cache knows neither programs nor networks. Without labels that differ, the result of one

@@ -6,7 +6,7 @@ use bollard::{models::ImageInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use hersh_storage::StorageError;
 
-use super::{REQUEST_TIMEOUT, fetched_images::FetchedImages, images::ago_ms};
+use super::{REQUEST_TIMEOUT, fetched_images::FetchedImages, images::ago_ms, registry};
 use crate::{Inner, engine::Fault};
 use hersh_sandbox::BuildError;
 
@@ -89,10 +89,12 @@ async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
     while let Some(said) = said.next().await {
         said.map_err(|error| match inner.engine.fault(&error) {
             Fault::Unavailable(error) => error.into(),
-            Fault::NotFound(message) | Fault::Conflict(message) | Fault::Refused(message) => {
-                BuildError::Failed {
-                    message: format!("{name} could not be fetched: {message}"),
-                    logs: Vec::new(),
+            Fault::NotFound(said) | Fault::Conflict(said) | Fault::Refused(said) => {
+                let message = format!("{name} could not be fetched: {said}");
+                let logs = Vec::new();
+                match registry::is_unreachable(&said) {
+                    true => BuildError::RegistryUnavailable { message, logs },
+                    false => BuildError::Failed { message, logs },
                 }
             }
         })?;

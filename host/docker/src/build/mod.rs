@@ -12,6 +12,7 @@ mod images;
 pub(crate) mod mount_points;
 mod narrator;
 mod network;
+mod registry;
 pub(crate) mod steps;
 mod trees;
 pub(crate) mod user_entry;
@@ -179,6 +180,7 @@ async fn send_until_taken(
             Err(
                 error @ (BuildError::Cancelled
                 | BuildError::Files { .. }
+                | BuildError::RegistryUnavailable { .. }
                 | BuildError::Unavailable(_)),
             ) => Err(error),
         };
@@ -192,7 +194,10 @@ async fn send_until_taken(
 fn met_a_removal(error: &BuildError) -> bool {
     match error {
         BuildError::Failed { message, .. } => is_of_a_removal(message),
-        BuildError::Cancelled | BuildError::Files { .. } | BuildError::Unavailable(_) => false,
+        BuildError::Cancelled
+        | BuildError::Files { .. }
+        | BuildError::RegistryUnavailable { .. }
+        | BuildError::Unavailable(_) => false,
     }
 }
 
@@ -312,6 +317,10 @@ fn not_proved(error: TrialError) -> BuildError {
 fn with_tail(error: BuildError, log: &BuildLog) -> BuildError {
     match error {
         BuildError::Failed { message, .. } => BuildError::Failed {
+            message,
+            logs: log.tail(),
+        },
+        BuildError::RegistryUnavailable { message, .. } => BuildError::RegistryUnavailable {
             message,
             logs: log.tail(),
         },

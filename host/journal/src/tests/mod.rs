@@ -5,13 +5,14 @@ mod retention;
 
 use std::sync::Arc;
 
-use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Source};
+use hersh_program::{Event, Manifest, Program, ProgramId, ProgramStepper, Rules, Source};
 
 use super::*;
 
 fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
+        rules: Rules::CURRENT,
         left_behind: None,
     }
 }

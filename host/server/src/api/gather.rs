@@ -63,10 +63,12 @@ async fn usage(host: &Host) -> Vec<Usage> {
 }
 
 fn count_programs(host: &Host, snapshot: &mut Snapshot) {
+    let now_ms = host.now_ms();
     let mut states: BTreeMap<&'static str, u64> = words::STATE_NAMES.map(|name| (name, 0)).into();
     for entry in host.list() {
         let seen = entry.supervisor().with_state(|program| {
-            let attempts = (program.attempts > 0).then(|| (program.id.clone(), program.attempts));
+            let restarts = program.restarts.last_hour(now_ms);
+            let restarts = (restarts > 0).then(|| (program.id.clone(), restarts));
             let instance = program.instances.filter(|number| *number > 0);
             let instance = instance.map(|number| (program.id.clone(), number));
             let gone = matches!(program.state, State::Removed);
@@ -74,12 +76,12 @@ fn count_programs(host: &Host, snapshot: &mut Snapshot) {
             let gave_up = gave_up.then(|| program.id.clone());
             (!gone).then(|| {
                 let state = words::state_name(&program.state);
-                (state, attempts, instance, gave_up)
+                (state, restarts, instance, gave_up)
             })
         });
-        if let Some((state, attempts, instance, gave_up)) = seen {
+        if let Some((state, restarts, instance, gave_up)) = seen {
             *states.entry(state).or_default() += 1;
-            snapshot.attempts.extend(attempts);
+            snapshot.restarts.extend(restarts);
             snapshot.instances.extend(instance);
             snapshot.gave_up.extend(gave_up);
         }

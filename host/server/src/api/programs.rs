@@ -67,7 +67,7 @@ pub(super) async fn list(
     let programs: Vec<ProgramView> = entries
         .iter()
         .take(limit)
-        .map(|entry| view::program_view(entry))
+        .map(|entry| view::program_view(entry, host.now_ms()))
         .collect();
     let last = programs.last().map(|program| program.program_id.clone());
     Ok(Json(ProgramList {
@@ -105,7 +105,7 @@ pub(super) async fn show(
     if let Some(hold) = wait.hold(&host, &caller)? {
         host.settle(&entry, hold.time).await?;
     }
-    let mut view = view::program_view(&entry);
+    let mut view = view::program_view(&entry, host.now_ms());
     view.last_probe = host.probes().last(&entry.id());
     Ok(Json(view))
 }
@@ -196,7 +196,7 @@ async fn command(
         (Outcome::Accepted, None) => StatusCode::ACCEPTED,
         (Outcome::Accepted, Some(_)) | (Outcome::Already, _) => StatusCode::OK,
     };
-    Ok((status, Json(view::program_view(&entry))))
+    Ok((status, Json(view::program_view(&entry, host.now_ms()))))
 }
 
 /// Stops and removes a program with its source, logs and state.

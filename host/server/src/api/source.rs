@@ -96,7 +96,7 @@ pub(super) async fn create(
         let program = again(&host, &caller, &answered, &fingerprint.text())?;
         particulars.object(format!("program {}", program.id()));
         particulars.changes_nothing();
-        return Ok(replayed(&program));
+        return Ok(replayed(&host, &program));
     }
     let hashed = claim.is_some().then_some(&fingerprint);
     let taken = take(&host, &caller, request, query.build(), hashed).await?;
@@ -118,7 +118,7 @@ pub(super) async fn create(
             .map(|(claim, fingerprint)| ClaimedRequest { claim, fingerprint }),
     };
     let entry = host.create(new).await?;
-    Ok((StatusCode::CREATED, Json(created(&entry))).into_response())
+    Ok((StatusCode::CREATED, Json(created(&host, &entry))).into_response())
 }
 
 /// Replaces source and manifest; they count from the next start on.
@@ -152,7 +152,7 @@ pub(super) async fn replace(
     if replaced.await? == Outcome::Already {
         particulars.changes_nothing();
     }
-    Ok(Json(created(&entry)))
+    Ok(Json(created(&host, &entry)))
 }
 
 /// The source that the next start builds, as a tar.
@@ -217,8 +217,8 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
     Ok(staged.anew(random)?)
 }
 
-fn created(entry: &Entry) -> ProgramCreated {
-    let view = view::program_view(entry);
+fn created(host: &Host, entry: &Entry) -> ProgramCreated {
+    let view = view::program_view(entry, host.now_ms());
     ProgramCreated {
         program_id: view.program_id,
         build_id: view.build_id,
@@ -299,8 +299,8 @@ fn again(
 }
 
 /// Answers a repeated call like the first one, but shows the program as it is now.
-fn replayed(entry: &Entry) -> Response {
-    let mut answer = (StatusCode::CREATED, Json(created(entry))).into_response();
+fn replayed(host: &Host, entry: &Entry) -> Response {
+    let mut answer = (StatusCode::CREATED, Json(created(host, entry))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     answer

@@ -66,9 +66,11 @@ impl Builds {
         // The turn is held for as long as the engine is busy with the build, also after the build was given
         // up.
         let permit = BuildPermit::new(self.turn(task, &log_path).await?);
-        self.disks
-            .check()
-            .map_err(|error| not_built(error.to_string()))?;
+        // Before the build, a full disk is no fault of the program. A disk that fills up during the build
+        // may well be filled by it, and another attempt would fill it again.
+        self.disks.check().map_err(|error| Cause::DiskFull {
+            message: error.to_string(),
+        })?;
         let stop = CancellationToken::new();
         let mut building = self.builder.build(BuildRequest {
             program: task.program.clone(),
@@ -142,6 +144,9 @@ fn waiting_line(first: usize) -> String {
 fn build_cause(error: BuildError) -> Cause {
     match error {
         BuildError::Failed { message, logs } => Cause::BuildFailed { message, logs },
+        BuildError::RegistryUnavailable { message, logs } => {
+            Cause::RegistryUnavailable { message, logs }
+        }
         BuildError::Files { message } => not_built(message),
         BuildError::Cancelled => not_built("the build was cancelled".into()),
         BuildError::Unavailable(error) => error.into(),

@@ -65,10 +65,11 @@ pub(crate) struct Effects {
 impl EffectHandler for Effects {
     async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
         let id = task.program.clone();
-        let folders_failed = |message| Cause::FoldersFailed { message };
-        self.on_storage(move |storage| storage.ensure_folders(&id).map(drop))
-            .await
-            .map_err(folders_failed)
+        let ensured = self.on_storage(move |storage| storage.ensure_folders(&id).map(drop));
+        ensured.await.map_err(|error| match error {
+            StorageFailure::DiskFull(message) => Cause::DiskFull { message },
+            StorageFailure::Other(message) => Cause::FoldersFailed { message },
+        })
     }
 
     async fn build_image(
@@ -145,7 +146,9 @@ impl EffectHandler for Effects {
         let id = task.program.clone();
         self.on_storage(move |storage| storage.remove(&id))
             .await
-            .map_err(|message| Cause::RemoveFailed { message })?;
+            .map_err(|error| Cause::RemoveFailed {
+                message: error.message(),
+            })?;
         // The receiver is gone only while the host ends; the host's next start then finishes the removal.
         let _ = self.removed.send(task.program.clone()).await;
         Ok(())
@@ -184,9 +187,8 @@ impl Effects {
     /// Removes the note on an earlier container's end, which says nothing of the next container.
     async fn forget_end(&self, program: &ProgramId) -> Result<(), Cause> {
         let id = program.clone();
-        self.on_storage(move |storage| storage.forget_end(&id))
-            .await
-            .map_err(start_failed)
+        let forgotten = self.on_storage(move |storage| storage.forget_end(&id));
+        forgotten.await.map_err(start_cause)
     }
 
     async fn write_receipt(&self, running: &RunningInstance) -> Result<(), Cause> {
@@ -195,7 +197,7 @@ impl Effects {
             receipt.state = Some(storage.state_bound(&receipt.program));
             storage.write_receipt(&receipt.program, &receipt)
         };
-        self.on_storage(write).await.map_err(start_failed)
+        self.on_storage(write).await.map_err(start_cause)
     }
 
     /// Probes until the program is up, its container ends, its time is over, its `/state` is too large, or
@@ -333,15 +335,40 @@ impl Effects {
     async fn on_storage(
         &self,
         work: impl FnOnce(&Storage) -> Result<(), StorageError> + Send + 'static,
-    ) -> Result<(), String> {
+    ) -> Result<(), StorageFailure> {
         let storage = self.storage.clone();
         match self.surroundings.blocking(move || work(&storage)).await {
             Ok(outcome) => outcome.map_err(|error| {
                 tracing::error!(%error, "a program's folders can't be used");
-                error.without_path()
+                match error.is_disk_full() {
+                    true => StorageFailure::DiskFull(error.without_path()),
+                    false => StorageFailure::Other(error.without_path()),
+                }
             }),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(StorageFailure::Other(error.to_string())),
         }
+    }
+}
+
+/// The message of storage that failed, without paths.
+enum StorageFailure {
+    /// The disk had no room, which is no fault of the program.
+    DiskFull(String),
+    Other(String),
+}
+
+impl StorageFailure {
+    fn message(self) -> String {
+        match self {
+            Self::DiskFull(message) | Self::Other(message) => message,
+        }
+    }
+}
+
+fn start_cause(failure: StorageFailure) -> Cause {
+    match failure {
+        StorageFailure::DiskFull(message) => Cause::DiskFull { message },
+        StorageFailure::Other(message) => start_failed(message),
     }
 }
 

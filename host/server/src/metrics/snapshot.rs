@@ -18,8 +18,8 @@ use prometheus_client::{
 pub(crate) struct Snapshot {
     /// The number of programs in each state, for all states.
     pub(crate) states: Vec<(&'static str, u64)>,
-    /// The programs that the host started by itself since they last ran well, and how often.
-    pub(crate) attempts: Vec<(ProgramId, u32)>,
+    /// Automatic starts in the last hour, of programs that had any.
+    pub(crate) restarts: Vec<(ProgramId, u32)>,
     /// The number of the newest instance of each program that had one.
     pub(crate) instances: Vec<(ProgramId, u64)>,
     /// Programs that failed and are not tried again.
@@ -98,12 +98,12 @@ impl Snapshot {
     }
 
     fn encode_programs(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let attempts = self.attempts.iter();
+        let restarts = self.restarts.iter();
         page.gauges(
-            "program_start_attempts",
-            "Automatic starts since the program last ran well, of programs that had any",
+            "program_restarts_last_hour",
+            "Automatic starts in the last hour, of programs that had any",
             "program",
-            attempts.map(|(program, attempts)| (program.as_str(), u64::from(*attempts))),
+            restarts.map(|(program, restarts)| (program.as_str(), u64::from(*restarts))),
         )?;
         let instances = self.instances.iter();
         page.gauges(

@@ -9,7 +9,7 @@ fn program(name: &str) -> ProgramId {
 fn full() -> Snapshot {
     Snapshot {
         states: vec![("Ready", 2), ("Error", 0)],
-        attempts: vec![(program("restless"), 3)],
+        restarts: vec![(program("restless"), 4)],
         instances: vec![(program("busy"), 7)],
         gave_up: vec![program("hopeless")],
         usage: vec![Usage {
@@ -81,7 +81,10 @@ fn everything_is_written_as_prometheus_reads_it() {
         ("hersh_journal_queue_length", 7.0),
         ("hersh_programs{state=\"Ready\"}", 2.0),
         ("hersh_programs{state=\"Error\"}", 0.0),
-        ("hersh_program_start_attempts{program=\"restless\"}", 3.0),
+        (
+            "hersh_program_restarts_last_hour{program=\"restless\"}",
+            4.0,
+        ),
         ("hersh_program_instance{program=\"busy\"}", 7.0),
         ("hersh_program_gave_up{program=\"hopeless\"}", 1.0),
         ("hersh_program_cpu_seconds_total{program=\"busy\"}", 1.5),

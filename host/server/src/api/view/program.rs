@@ -13,7 +13,7 @@ use hersh_manifest::{HIDDEN, shown};
 use hersh_sandbox::{ContractProofs, Evidence, Kernel, Proof, Receipt};
 
 /// Returns the view of a program as it is now.
-pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
+pub(crate) fn program_view(entry: &Entry, now_ms: u64) -> wire::ProgramView {
     let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
         program_id: program.id.to_string(),
@@ -30,6 +30,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         last_probe: None,
         retry: retry(program),
         attempts: program.attempts,
+        restarts_last_hour: program.restarts.last_hour(now_ms),
         proxy_url: format!("/programs/{}/watcher/", program.id),
         created_at_ms: entry.created_at_ms(),
         changed_at_ms,
@@ -101,6 +102,8 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::StopFailed { .. } => ("stop_failed", None),
         Cause::RemoveFailed { .. } => ("remove_failed", None),
         Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),
+        Cause::RegistryUnavailable { logs, .. } => ("registry_unavailable", Some(logs)),
+        Cause::DiskFull { .. } => ("disk_full", None),
         Cause::Vanished => ("vanished", None),
         Cause::HostRestarted => ("host_restarted", None),
         Cause::Internal { .. } => ("internal", None),
