@@ -6,7 +6,8 @@ use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cause, ContainerId, Exit, ImageId, InstanceNumber, InstanceStatus, Rules, Source, StartResult,
+    Cause, ContainerId, Exit, ImageId, InstanceNumber, InstanceStatus, Logs, RevisionNote,
+    RevisionNumber, Rules, Source, StartResult,
 };
 
 /// An event of a program. Events are facts: the journal stores an event before anything is done about it.
@@ -21,10 +22,18 @@ pub enum Event {
     UserRestartRequested,
     /// Somebody asked to remove the program and everything that it stored.
     UserDeleteRequested,
-    /// New source or a new manifest is stored; it takes effect from the next start on.
+    /// A new revision is stored. The next start that somebody asks for runs it.
     SourceReplaced {
         /// The source and manifest of the next starts.
         source: Source,
+        /// Who deployed it, and why.
+        #[serde(default)]
+        note: RevisionNote,
+    },
+    /// Somebody asked to start an older revision in place of the one that runs or is wanted.
+    UserRollBackRequested {
+        /// The revision.
+        revision: RevisionNumber,
     },
     /// The host began to serve this program, after a restart of the host or of its journal.
     /// Deadlines count anew from here, and a Ready program is looked up in the runtime.
@@ -83,6 +92,26 @@ pub enum Event {
         container: ContainerId,
         /// The reason for the end, and the last lines.
         exit: Exit,
+    },
+    /// The liveness probe of an instance that is up failed several times in a row.
+    InstanceNotAlive {
+        /// The instance. The event is stale for every instance but the current one.
+        instance: InstanceNumber,
+        /// The runtime's id for the instance.
+        container: ContainerId,
+        /// The number of probes that failed.
+        failures: u32,
+        /// The result of the last probe.
+        last_probe: String,
+        /// The last lines that the program printed.
+        logs: Logs,
+    },
+    /// An instance that was not alive answers its liveness probe again.
+    InstanceAlive {
+        /// The instance. The event is stale for every instance but the current one.
+        instance: InstanceNumber,
+        /// The runtime's id for the instance.
+        container: ContainerId,
     },
     /// Outcome of `StopInstances`.
     StopFinished {

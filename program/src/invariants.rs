@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 
 use crate::{
-    AfterStop, InstanceNumber, Program, Rules, Starting, State, StopStep,
+    AfterStop, InstanceNumber, Program, Revisions, Rules, StartKind, Starting, State, StopStep,
     recovery::FIRST_RULES_ATTEMPTS,
 };
 
@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn check(program: &Program) -> Result<(), String> {
     check_attempts(program)?;
     check_instance(program)?;
+    check_revisions(program)?;
     let rests = match &program.state {
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => true,
         State::Stopping(held) => held.step == StopStep::Files,
@@ -37,9 +38,13 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
             }
             operation(held.op.0, held.deadline_ms)
         }
-        State::Ready(held) => held
-            .check
-            .map_or(Ok(()), |check| operation(check.op.0, check.deadline_ms)),
+        State::Ready(held) => {
+            if let Some(rollout) = &held.rollout {
+                operation(rollout.building.op.0, rollout.building.deadline_ms)?;
+            }
+            held.check
+                .map_or(Ok(()), |check| operation(check.op.0, check.deadline_ms))
+        }
         State::Error(held) => {
             if held.retry.is_some() && program.attempts == 0 && program.waits == 0 {
                 return Err(String::from("a retry is due that nothing counts"));
@@ -60,6 +65,43 @@ fn check_attempts(program: &Program) -> Result<(), String> {
             program.attempts
         )),
         Rules::First | Rules::Second => Ok(()),
+    }
+}
+
+/// Checks that the revisions that a start may need are kept, and that their number is bounded.
+fn check_revisions(program: &Program) -> Result<(), String> {
+    let Some(revisions) = &program.revisions else {
+        return match program.rules {
+            Rules::First => Ok(()),
+            Rules::Second => Err(String::from(
+                "a program of the second rules has no revisions",
+            )),
+        };
+    };
+    let plan = revisions.plan();
+    let fallback = match &plan.kind {
+        StartKind::Rollout { fallback } => Some(*fallback),
+        StartKind::Plain | StartKind::RollBack { .. } => None,
+    };
+    let needed = [Some(revisions.wanted()), Some(plan.revision), fallback];
+    if let Some(lost) = needed
+        .into_iter()
+        .flatten()
+        .find(|it| revisions.get(*it).is_none())
+    {
+        return Err(format!("revision {lost} is needed and was forgotten"));
+    }
+    let most = Revisions::KEPT + needed.len() + 1;
+    let kept = revisions.iter().count();
+    if kept > most {
+        return Err(format!("{kept} revisions are kept, more than {most}"));
+    }
+    let wanted = revisions.get(revisions.wanted());
+    match wanted.is_some_and(|it| it.source == program.source && it.image == program.image) {
+        true => Ok(()),
+        false => Err(String::from(
+            "the source is not that of the wanted revision",
+        )),
     }
 }
 
@@ -132,6 +174,7 @@ mod tests {
     fn attempts_are_bounded() {
         let mut many = program(State::Created);
         many.rules = Rules::First;
+        many.revisions = None;
         many.attempts = FIRST_RULES_ATTEMPTS + 1;
         breaks(&many, "attempts");
         let retry = Some(Retry {
@@ -181,6 +224,8 @@ mod tests {
                     op: OpId(1),
                     deadline_ms: 0,
                 }),
+                not_alive: None,
+                rollout: None,
             })),
             "no deadline",
         );
@@ -194,6 +239,8 @@ mod tests {
             container: ContainerId(Arc::from("0")),
             since_ms: 1,
             check: None,
+            not_alive: None,
+            rollout: None,
         }));
         breaks(&ready, "only 0 were started");
         ready.instances = Some(3);

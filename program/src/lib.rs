@@ -65,6 +65,7 @@ mod queries;
 pub mod recovery;
 mod reducer;
 mod restarts;
+mod revision;
 mod rules;
 mod state;
 #[cfg(feature = "tokio")]
@@ -86,18 +87,22 @@ pub use ids::{
     UserId,
 };
 pub use manifest::{
-    BuildRules, Limits, Manifest, NetworkMode, ProxyRules, Readiness, Recipe, RestartPolicy,
-    Timeouts,
+    BuildRules, Limits, Liveness, LivenessProbe, Manifest, NetworkMode, OnNotAlive, ProxyRules,
+    Readiness, Recipe, RestartPolicy, Timeouts, WATCHER_STATUS_PATH,
 };
 pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
     START_QUEUE_MS, STOP_SLACK_MS,
 };
 pub use restarts::Restarts;
+pub use revision::{
+    PlannedStart, Revision, RevisionNote, RevisionNumber, Revisions, RolloutEnd, RolloutOutcome,
+    StartKind,
+};
 pub use rules::Rules;
 pub use state::{
-    AfterStop, BuildStep, Building, Check, Failed, Program, Ready, Retry, Starting, State,
-    StopStep, Stopped, Stopping,
+    AfterStop, BuildStep, Building, Check, Failed, NotAlive, Program, Ready, Retry, Rollout,
+    Starting, State, StopStep, Stopped, Stopping,
 };
 #[cfg(feature = "tokio")]
 pub use supervisor::{

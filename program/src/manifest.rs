@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The settings of a program's instances and builds. The manifest is complete: an effect handler never has to
 /// choose a value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Environment variables of the program's process.
     pub env: BTreeMap<String, String>,
@@ -25,11 +25,33 @@ pub struct Manifest {
     pub give_up_after: Option<u32>,
     /// The test for whether the program is up, and the port that requests go to.
     pub readiness: Readiness,
+    /// The test for whether an instance that is up still works. Without one, only its end is noticed;
+    /// manifests of older journals have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// Limits of the host's proxy for requests to the program.
     #[serde(default)]
     pub proxy: ProxyRules,
     /// The time limits of the steps of the lifecycle.
     pub timeouts: Timeouts,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        let readiness = Readiness::default();
+        Self {
+            env: BTreeMap::new(),
+            limits: Limits::default(),
+            network: NetworkMode::default(),
+            build: BuildRules::default(),
+            restart: RestartPolicy::default(),
+            give_up_after: None,
+            liveness: Liveness::of(&readiness),
+            readiness,
+            proxy: ProxyRules::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// Upper bounds on what one program uses. Always set.
@@ -168,7 +190,80 @@ impl Default for Readiness {
     fn default() -> Self {
         Self::Http {
             port: usual_port(),
-            path: String::from("/watcher/status"),
+            path: String::from(WATCHER_STATUS_PATH),
+        }
+    }
+}
+
+/// The path at which a program that is written with the `hersh` library says whether it is ready.
+pub const WATCHER_STATUS_PATH: &str = "/watcher/status";
+
+/// The test for whether an instance that is up still works, and what happens if it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// The test.
+    pub probe: LivenessProbe,
+    /// The time from one test to the next, milliseconds.
+    pub interval_ms: u64,
+    /// The longest time of one test, milliseconds.
+    pub timeout_ms: u64,
+    /// The number of tests in a row that have to fail.
+    pub failures: u32,
+    /// What happens then.
+    pub on_failure: OnNotAlive,
+}
+
+/// The kinds of test for an instance that is up. They go to the port of [`Readiness`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LivenessProbe {
+    /// The instance works if its heartbeat says so: a GET on `/watcher/health`, which the `hersh` library answers
+    /// on a thread of its own.
+    Heartbeat,
+    /// The instance works if a GET on `path` gets an answer with a 2xx status.
+    Http {
+        /// Absolute path.
+        path: String,
+    },
+    /// The instance works if the port accepts a connection.
+    Tcp,
+}
+
+/// What happens to an instance that does not work any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnNotAlive {
+    /// It is stopped, and the program is started again by its restart policy. With the policy `never` it is
+    /// left alone, as with `Notify`: nothing would start it again.
+    #[default]
+    Restart,
+    /// It goes on, and the program's state says that it does not answer.
+    Notify,
+}
+
+impl Liveness {
+    /// Returns the usual test for a program with this readiness probe: the heartbeat where the readiness probe
+    /// is the watcher's, otherwise the same probe.
+    #[must_use]
+    pub fn of(readiness: &Readiness) -> Option<Self> {
+        let probe = match readiness {
+            Readiness::Http { path, .. } if path == WATCHER_STATUS_PATH => LivenessProbe::Heartbeat,
+            Readiness::Http { path, .. } => LivenessProbe::Http { path: path.clone() },
+            Readiness::Tcp { .. } => LivenessProbe::Tcp,
+            Readiness::None { .. } => return None,
+        };
+        Some(Self::with(probe))
+    }
+
+    /// Returns a test with the usual times.
+    #[must_use]
+    pub fn with(probe: LivenessProbe) -> Self {
+        Self {
+            probe,
+            interval_ms: 10_000,
+            timeout_ms: 5_000,
+            failures: 3,
+            on_failure: OnNotAlive::default(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Questions about a program, each answered in one place.
 
-use alloc::sync::Arc;
+use alloc::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     AfterStop, BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber,
-    Manifest, Program, Ready, State, StopStep,
+    Manifest, Program, Ready, Revision, RevisionNumber, Revisions, StartKind, State, StopStep,
 };
 
 impl Program {
@@ -41,7 +41,61 @@ impl Program {
     #[must_use]
     pub fn is_building(&self) -> bool {
         let is_stopping = matches!(self.state, State::Stopping(_));
-        self.state.building().is_some() || is_stopping && self.image.is_none()
+        self.state.any_build().is_some() || is_stopping && self.image.is_none()
+    }
+
+    /// Returns the number of the revision of the current or the last start.
+    #[must_use]
+    pub fn current_revision(&self) -> Option<RevisionNumber> {
+        Some(self.revisions.as_ref()?.plan().revision)
+    }
+
+    /// Returns the number of the revision that the next command starts.
+    #[must_use]
+    pub fn wanted_revision(&self) -> Option<RevisionNumber> {
+        Some(self.revisions.as_ref()?.wanted())
+    }
+
+    /// Returns the revision that is started if the rollout under way fails.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&Revision> {
+        let revisions = self.revisions.as_ref()?;
+        match &revisions.plan().kind {
+            StartKind::Rollout { fallback } => revisions.get(*fallback),
+            StartKind::Plain | StartKind::RollBack { .. } => None,
+        }
+    }
+
+    /// Returns the newest good revision other than the current one: a roll-back without a number goes there.
+    #[must_use]
+    pub fn previous_revision(&self) -> Option<RevisionNumber> {
+        let revisions = self.revisions.as_ref()?;
+        let previous = revisions.last_good(revisions.plan().revision)?;
+        Some(previous.number)
+    }
+
+    /// Returns every source tree that a start may still need: those of the revisions that are kept, the newest,
+    /// and the one that is being built.
+    #[must_use]
+    pub fn kept_builds(&self) -> BTreeSet<&BuildId> {
+        let kept = self.revisions.iter().flat_map(Revisions::iter);
+        let under_way = self.state.any_build().map(|building| &building.source);
+        kept.map(|revision| &revision.source)
+            .chain([&self.source])
+            .chain(under_way)
+            .map(|source| &source.build)
+            .chain(&self.running_build)
+            .collect()
+    }
+
+    /// Returns every image that a start may still need, and that of the instance that is up.
+    #[must_use]
+    pub fn kept_images(&self) -> BTreeSet<&ImageId> {
+        let kept = self.revisions.iter().flat_map(Revisions::iter);
+        kept.filter_map(|revision| revision.image.as_ref())
+            .chain(&self.image)
+            .chain(self.state.image())
+            .collect()
     }
 
     /// Returns whether the program runs, may still run, is on its way up, or will be started again by itself.
@@ -109,6 +163,13 @@ impl State {
             | Self::Error(_)
             | Self::Removed => None,
         }
+    }
+
+    /// Returns the build that is under way: on the way up, or beside an instance that is up.
+    #[must_use]
+    pub fn any_build(&self) -> Option<&Building> {
+        let beside = self.ready().and_then(|ready| ready.rollout.as_ref());
+        self.building().or(beside.map(|rollout| &rollout.building))
     }
 
     /// Returns the details of Ready, while the program is up.

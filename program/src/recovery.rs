@@ -100,6 +100,7 @@ pub fn fault(policy: RestartPolicy, cause: &Cause) -> Fault {
         | Cause::Internal { .. } => Fault::Outside,
         Cause::StartFailed { .. }
         | Cause::NotReadyInTime { .. }
+        | Cause::NotAlive { .. }
         | Cause::Exited { .. }
         | Cause::OutOfMemory { .. }
         | Cause::OutOfProcesses { .. } => Fault::Program,

@@ -13,14 +13,14 @@
 //!                   wish: fail ───────► Error ── retry due ──► Starting or Building
 //! ```
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, Cause, ContainerId, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Restarts,
-    Rules, Source,
+    RevisionNote, RevisionNumber, Revisions, Rules, Source,
 };
 
 /// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
@@ -28,7 +28,7 @@ use crate::{
 pub struct Program {
     /// The program's name.
     pub id: ProgramId,
-    /// The source and manifest of the next start.
+    /// The source and manifest of the next start that somebody asks for.
     pub source: Source,
     /// The image of `source`, once it was built. A new source tree forgets the image.
     pub image: Option<ImageId>,
@@ -53,6 +53,10 @@ pub struct Program {
     /// The number of retries for causes outside of the program since it was up last.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waits: u32,
+    /// What was deployed. `source` and `image` are those of the wanted revision. `None` under
+    /// [`Rules::First`], whose programs have only their newest source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
     /// The automatic starts of the last hour. Not counted under [`Rules::First`].
     #[serde(default, skip_serializing_if = "Restarts::is_empty")]
     pub restarts: Restarts,
@@ -67,8 +71,23 @@ impl Program {
     /// their retries would come at the same times.
     #[must_use]
     pub fn new(id: ProgramId, source: Source, seed: u64) -> Self {
+        Self::deployed(id, source, RevisionNote::default(), 0, seed)
+    }
+
+    /// Works like [`Program::new`], for a first revision that was deployed at `now_ms`, by whom and why `note`
+    /// says.
+    #[must_use]
+    pub fn deployed(
+        id: ProgramId,
+        source: Source,
+        note: RevisionNote,
+        now_ms: u64,
+        seed: u64,
+    ) -> Self {
+        let revisions = Some(Revisions::new(source.clone(), note, now_ms));
         Self {
             id,
+            revisions,
             source,
             image: None,
             running: None,
@@ -161,6 +180,30 @@ pub struct Ready {
     pub since_ms: u64,
     /// The open question to the runtime whether the container still runs.
     pub check: Option<Check>,
+    /// Set while the instance does not answer its liveness probe and is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_alive: Option<Box<NotAlive>>,
+    /// The next revision, while it is built beside the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<Rollout>>,
+}
+
+/// An instance that is up and does not answer its liveness probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotAlive {
+    /// The time at which that was noticed.
+    pub since_ms: u64,
+    /// The result of the last probe.
+    pub last_probe: String,
+}
+
+/// The next revision of a program that is up, while it is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The revision that is built.
+    pub revision: RevisionNumber,
+    /// The build.
+    pub building: Building,
 }
 
 /// A program that is being stopped or removed.
@@ -229,7 +272,7 @@ pub enum AfterStop {
         /// The end of the program's container, when it ended by itself.
         last_exit: Option<Arc<Exit>>,
     },
-    /// `Starting` when the source has an image, otherwise `Building`.
+    /// `Starting` when the planned revision has an image, otherwise `Building`.
     Start,
     /// `Error`, with a retry if the policy says so.
     Fail {
@@ -280,9 +323,8 @@ impl State {
     pub fn is_settled(&self) -> bool {
         match self {
             Self::Building(_) | Self::Starting(_) | Self::Stopping(_) => false,
-            Self::Created | Self::Ready(_) | Self::Stopped(_) | Self::Error(_) | Self::Removed => {
-                true
-            }
+            Self::Ready(ready) => ready.rollout.is_none(),
+            Self::Created | Self::Stopped(_) | Self::Error(_) | Self::Removed => true,
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, ContainerId, ImageId, Manifest, Readiness,
+    BuildId, ContainerId, ImageId, Manifest, Readiness, RevisionNumber,
     words::{ExitCode, RoundedSize, RoundedSpan},
 };
 
@@ -181,6 +181,16 @@ pub enum Cause {
         /// The end of the program's log.
         logs: Logs,
     },
+    /// The program was up and did not answer its liveness probe any more.
+    #[error("not alive: {failures} probes in a row failed, the last one with: {last_probe}")]
+    NotAlive {
+        /// The number of probes in a row that failed.
+        failures: u32,
+        /// The result of the last probe.
+        last_probe: String,
+        /// The end of the program's log.
+        logs: Logs,
+    },
     /// The program used more memory than its limit.
     #[error("ran out of memory")]
     OutOfMemory {
@@ -328,4 +338,10 @@ pub enum Refusal {
     /// The program is being removed.
     #[error("the program is being removed")]
     BeingRemoved,
+    /// The revision is not kept, or never was.
+    #[error("there is no revision {revision}; 'hersh revisions' lists those that are kept")]
+    NoSuchRevision {
+        /// The number that was asked for.
+        revision: RevisionNumber,
+    },
 }

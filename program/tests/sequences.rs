@@ -19,8 +19,8 @@ use common::{
 };
 use hersh_machine::Machine;
 use hersh_program::{
-    Cause, Event, Exit, ExitReason, InstanceStatus, Lifecycle, OpId, RestartPolicy, StartResult,
-    State,
+    Cause, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, Lifecycle, OpId, RestartPolicy,
+    RevisionNumber, StartResult, State,
 };
 
 const LENGTH: usize = 6;
@@ -31,7 +31,10 @@ fn held(state: &State) -> Option<OpId> {
         State::Building(held) => Some(held.op),
         State::Starting(held) => Some(held.op),
         State::Stopping(held) => Some(held.op),
-        State::Ready(held) => held.check.map(|check| check.op),
+        State::Ready(held) => {
+            let building = held.rollout.as_ref().map(|rollout| rollout.building.op);
+            building.or(held.check.map(|check| check.op))
+        }
         State::Error(held) => held.retry.map(|retry| retry.op),
         State::Created | State::Stopped(_) | State::Removed => None,
     }
@@ -46,7 +49,17 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::UserStopRequested,
         Event::UserRestartRequested,
         Event::UserDeleteRequested,
-        Event::SourceReplaced { source },
+        common::replaced(source),
+        Event::UserRollBackRequested {
+            revision: RevisionNumber(1),
+        },
+        Event::InstanceNotAlive {
+            instance: InstanceNumber(walk.program.instances.unwrap_or_default()),
+            container: container('c'),
+            failures: 3,
+            last_probe: String::new(),
+            logs: Vec::new(),
+        },
         host_started(),
         left_behind(),
         ends(exit(0)),
@@ -185,36 +198,58 @@ fn reaches_rest(mut walk: Walk, gone: bool) {
     panic!("never at rest: {:?}", walk.program.state);
 }
 
+/// Walks over every sequence of `length` events from `first`, and returns the number of states and of sequences.
+fn explore(first: Walk, length: usize) -> (usize, u64) {
+    let mut level = BTreeMap::from([(shape(&first), (first, 1_u64))]);
+    let mut seen = BTreeSet::new();
+    let mut sequences = 0_u64;
+    for _ in 0..length {
+        let mut next: BTreeMap<String, (Walk, u64)> = BTreeMap::new();
+        for (walk, paths) in level.into_values() {
+            for event in alphabet(&walk) {
+                sequences += paths;
+                let walk = walk.clone().wait(1).event(event);
+                let entry = next.entry(shape(&walk)).or_insert_with(|| (walk, 0));
+                entry.1 += paths;
+            }
+        }
+        for (shape, (walk, _)) in &next {
+            if seen.insert(shape.clone()) {
+                keeps_invariants(walk);
+            }
+        }
+        level = next;
+    }
+    (seen.len(), sequences)
+}
+
+const POLICIES: [RestartPolicy; 3] = [
+    RestartPolicy::OnFailure,
+    RestartPolicy::Always,
+    RestartPolicy::Never,
+];
+
 #[test]
 fn every_sequence_of_six_events_keeps_the_invariants() {
-    for policy in [
-        RestartPolicy::OnFailure,
-        RestartPolicy::Always,
-        RestartPolicy::Never,
-    ] {
-        let first = Walk::new(program_with(policy));
-        let mut level = BTreeMap::from([(shape(&first), (first, 1_u64))]);
-        let mut seen = BTreeSet::new();
-        let mut sequences = 0_u64;
-        for _ in 0..LENGTH {
-            let mut next: BTreeMap<String, (Walk, u64)> = BTreeMap::new();
-            for (walk, paths) in level.into_values() {
-                for event in alphabet(&walk) {
-                    sequences += paths;
-                    let walk = walk.clone().wait(1).event(event);
-                    let entry = next.entry(shape(&walk)).or_insert_with(|| (walk, 0));
-                    entry.1 += paths;
-                }
-            }
-            for (shape, (walk, _)) in &next {
-                if seen.insert(shape.clone()) {
-                    keeps_invariants(walk);
-                }
-            }
-            level = next;
-        }
-        assert!(seen.len() > 50, "{} states", seen.len());
+    for policy in POLICIES {
+        let (states, sequences) = explore(Walk::new(program_with(policy)), LENGTH);
+        assert!(states > 50, "{states} states");
         assert!(sequences > 100_000_000, "{sequences} sequences");
-        println!("{policy:?}: {} states, {sequences} sequences", seen.len());
+        println!("{policy:?}: {states} states, {sequences} sequences");
+    }
+}
+
+/// From here on a rollout has something to go back to. Four events led here already.
+#[test]
+fn every_sequence_from_a_settled_revision_keeps_them() {
+    for policy in POLICIES {
+        let ready = Walk::new(program_with(policy)).ready();
+        let settled = ready.wait(hersh_program::recovery::SETTLED_RUN_MS);
+        let deployed = settled
+            .event(common::replaced(source('e', policy)))
+            .restart();
+        let (states, sequences) = explore(deployed, LENGTH - 1);
+        assert!(sequences > 1_000_000, "{sequences} sequences");
+        println!("{policy:?}: {states} states, {sequences} sequences");
     }
 }

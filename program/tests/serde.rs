@@ -16,8 +16,8 @@ use common::{
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
     BuildRules, Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, Instances,
-    Lifecycle, Manifest, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, StartResult,
-    StopStep,
+    Lifecycle, Manifest, OpId, ProxyRules, Readiness, Recipe, Refusal, RestartPolicy, RevisionNote,
+    RevisionNumber, StartResult, StopStep, UserId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -75,6 +75,16 @@ fn causes() -> Vec<Cause> {
             limit_bytes: 64 << 20,
         },
         Cause::DiskFilled,
+        Cause::DiskFull { message: message() },
+        Cause::RegistryUnavailable {
+            message: message(),
+            logs: logs(),
+        },
+        Cause::NotAlive {
+            failures: 3,
+            last_probe: message(),
+            logs: logs(),
+        },
         Cause::StopFailed { message: message() },
         Cause::RemoveFailed { message: message() },
         Cause::RuntimeUnavailable { message: message() },
@@ -102,6 +112,7 @@ fn causes_read_back_and_speak() {
 #[test]
 fn events_read_back() {
     let op = OpId(u64::MAX);
+    let logs = || vec![String::from("l")];
     let events = [
         Event::UserStartRequested,
         Event::UserStopRequested,
@@ -109,6 +120,24 @@ fn events_read_back() {
         Event::UserDeleteRequested,
         Event::SourceReplaced {
             source: source('e', RestartPolicy::Always),
+            note: RevisionNote {
+                by: Some(UserId::parse("ann").unwrap()),
+                message: Some(String::from("faster")),
+            },
+        },
+        Event::UserRollBackRequested {
+            revision: RevisionNumber(3),
+        },
+        Event::InstanceNotAlive {
+            instance: InstanceNumber(4),
+            container: container('c'),
+            failures: 3,
+            last_probe: String::from("503"),
+            logs: logs(),
+        },
+        Event::InstanceAlive {
+            instance: InstanceNumber(4),
+            container: container('c'),
         },
         host_started(),
         left_behind(),

@@ -88,11 +88,11 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
         Act::Delete => offer(world, Event::UserDeleteRequested),
         Act::NewTree => {
             let source = source('e', policy);
-            offer(world, Event::SourceReplaced { source });
+            offer(world, common::replaced(source));
         }
         Act::NewManifest => {
             let source = source('a', policy);
-            offer(world, Event::SourceReplaced { source });
+            offer(world, common::replaced(source));
         }
         Act::Exit(code) => exits(world, code),
         Act::Lose => world.world.lose_instances(&common::id()),
@@ -114,7 +114,7 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
 fn settle(world: &mut World) -> u32 {
     for steps in 0..SETTLES_WITHIN {
         let restful = match &world.state().state {
-            State::Ready(held) => held.check.is_none(),
+            State::Ready(held) => held.check.is_none() && held.rollout.is_none(),
             State::Error(held) => held.retry.is_none(),
             State::Created | State::Stopped(_) | State::Removed => true,
             State::Building(_) | State::Starting(_) | State::Stopping(_) => false,

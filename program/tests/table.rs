@@ -15,8 +15,8 @@ use common::{
 use hersh_machine::Machine;
 use hersh_program::{
     AfterStop, BUILD_QUEUE_MS, BuildStep, Cause, Effect, Event, Exit, ExitReason, HANDLER_SLACK_MS,
-    InstanceStatus, Lifecycle, Manifest, OpId, Readiness, Refusal, RestartPolicy, START_QUEUE_MS,
-    Starting, State, StopStep, recovery,
+    InstanceStatus, Lifecycle, Manifest, OpId, Readiness, Refusal, RestartPolicy, Rules,
+    START_QUEUE_MS, Starting, State, StopStep, recovery,
 };
 
 fn new() -> Walk {
@@ -464,10 +464,12 @@ fn a_failed_run_is_an_error_with_its_cause() {
 }
 
 #[test]
-fn what_follows_a_stop_is_built_again_when_the_source_changed() {
-    let walk = new().ready();
+fn under_the_first_rules_a_restart_stops_before_it_builds() {
+    let mut walk = new();
+    walk.program.rules = Rules::First;
+    walk.program.revisions = None;
     let source = source('e', RestartPolicy::OnFailure);
-    let walk = walk.event(Event::SourceReplaced { source });
+    let walk = walk.ready().event(common::replaced(source));
     expect(&walk, "ready", &[]);
     let walk = walk.restart().stop_finished();
     expect(&walk, "building", &["folders"]);
@@ -542,7 +544,7 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
     newer.manifest = manifest.into();
     let replace = |walk: Walk| {
         let source = newer.clone();
-        walk.event(Event::SourceReplaced { source })
+        walk.event(common::replaced(source))
     };
     let older = new().program.source.manifest.clone();
     let grace_ms = |walk: &Walk| match walk.effects.as_slice() {
@@ -557,8 +559,11 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
     let walk = walk.stop_finished();
     expect(&walk, "error", &["retry"]);
     assert_eq!(walk.program.running, None);
-    // The next run goes by the newer one.
+    // So does a retry. The next start that somebody asks for goes by the newer one.
     let walk = walk.wake().started('d');
+    assert_eq!(walk.program.manifest(), &older);
+    let walk = walk.restart().folders().built('b').stop_finished();
+    let walk = walk.started('d');
     assert_eq!(walk.program.manifest(), &newer.manifest);
     let walk = walk.exited('d', 1);
     assert_eq!(grace_ms(&walk), 1);
@@ -622,14 +627,27 @@ fn the_last_wish_wins_and_delete_beats_all() {
 }
 
 #[test]
-fn a_due_retry_starts_the_image_or_builds() {
+fn a_due_retry_starts_what_ran() {
     let walk = crashed();
     expect(&walk, "error", &["retry"]);
     expect(&walk.wake(), "starting", &["start"]);
 
+    // A newer revision waits for somebody to start it.
     let source = source('e', RestartPolicy::OnFailure);
-    let walk = crashed().event(Event::SourceReplaced { source });
-    expect(&walk.wake(), "building", &["folders"]);
+    let walk = crashed().event(common::replaced(source));
+    expect(&walk.wake(), "starting", &["start"]);
+}
+
+#[test]
+fn under_the_first_rules_a_retry_takes_the_newest_source() {
+    let mut walk = new();
+    walk.program.rules = Rules::First;
+    walk.program.revisions = None;
+    let crashed = walk.ready().exited('c', 3).stop_finished();
+    expect(&crashed.clone().wake(), "starting", &["start"]);
+    let source = source('e', RestartPolicy::OnFailure);
+    let replaced = crashed.event(common::replaced(source));
+    expect(&replaced.wake(), "building", &["folders"]);
 }
 
 #[test]
@@ -767,9 +785,7 @@ fn exits_of_other_containers_change_nothing_but_in_starting() {
 fn a_new_source_is_taken_in_every_state() {
     for walk in all_states() {
         let source = source('e', RestartPolicy::Never);
-        let next = walk.clone().event(Event::SourceReplaced {
-            source: source.clone(),
-        });
+        let next = walk.clone().event(common::replaced(source.clone()));
         assert_eq!(next.program.state, walk.program.state);
         if walk.state() == "removed" || is_being_removed(&walk) {
             assert_eq!(refusal(&next), &Refusal::BeingRemoved);
@@ -784,7 +800,7 @@ fn a_new_source_is_taken_in_every_state() {
     let source = source('e', RestartPolicy::Never);
     let walk = new().start();
     let op = walk.op();
-    let walk = walk.event(Event::SourceReplaced { source });
+    let walk = walk.event(common::replaced(source));
     let walk = walk.event(Event::FoldersEnsured { op, result: Ok(()) });
     match &walk.program.state {
         State::Building(held) => {
@@ -801,9 +817,12 @@ fn a_new_source_is_taken_in_every_state() {
 #[test]
 fn a_new_manifest_of_the_same_tree_keeps_the_image() {
     let source = source('a', RestartPolicy::Always);
-    let walk = new().ready().event(Event::SourceReplaced { source });
+    let walk = new().ready().event(common::replaced(source));
     assert_eq!(walk.program.image, Some(image('b')));
-    expect(&walk.restart().stop_finished(), "starting", &["start"]);
+    let building = walk.restart();
+    expect(&building, "ready", &["folders"]);
+    let built = building.folders().built('b');
+    expect(&built.stop_finished(), "starting", &["start"]);
 }
 
 #[test]

@@ -38,7 +38,10 @@ impl CommandKind {
             Event::UserRestartRequested => Some(Self::Restart),
             Event::UserDeleteRequested => Some(Self::Delete),
             Event::SourceReplaced { .. } => Some(Self::Replace),
-            Event::HostStarted { .. }
+            Event::UserRollBackRequested { .. }
+            | Event::HostStarted { .. }
+            | Event::InstanceNotAlive { .. }
+            | Event::InstanceAlive { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
             | Event::InstanceStarted { .. }

@@ -236,6 +236,7 @@ impl FaultPlan {
             | Cause::StateTooLarge { .. }
             | Cause::DiskFilled
             | Cause::DiskFull { .. }
+            | Cause::NotAlive { .. }
             | Cause::RegistryUnavailable { .. }
             | Cause::HostRestarted
             | Cause::Internal { .. } => false,

@@ -145,7 +145,12 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
             let is_right = match &record.event {
                 Event::UserStopRequested
                 | Event::UserRestartRequested
-                | Event::UserDeleteRequested => true,
+                | Event::UserDeleteRequested
+                | Event::UserRollBackRequested { .. } => true,
+                // The next revision is built: it takes the instance's place.
+                Event::BuildFinished { result, .. } => result.is_ok(),
+                // The simulated programs always answer.
+                Event::InstanceNotAlive { .. } | Event::InstanceAlive { .. } => false,
                 Event::InstanceEnded { .. }
                 | Event::HostStarted {
                     left_behind: Some(_),
@@ -161,7 +166,6 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
                     left_behind: None, ..
                 }
                 | Event::FoldersEnsured { .. }
-                | Event::BuildFinished { .. }
                 | Event::InstanceStarted { .. }
                 | Event::StartFailed { .. }
                 | Event::StopFinished { .. }

@@ -305,7 +305,7 @@ impl Builder for DockerRuntime {
         Box::pin(async move {
             self.inner.captures.give_up(&program).await;
             self.inner.logs.forget(&program);
-            self.inner.remove_images(&program, None).await
+            self.inner.remove_images(&program).await
         })
     }
 

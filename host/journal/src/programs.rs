@@ -210,9 +210,10 @@ impl Journal {
 /// an instance.
 fn purpose(event: &Event) -> WritePurpose {
     match event {
-        Event::UserStartRequested | Event::UserRestartRequested | Event::SourceReplaced { .. } => {
-            WritePurpose::Ordinary
-        }
+        Event::UserStartRequested
+        | Event::UserRestartRequested
+        | Event::UserRollBackRequested { .. }
+        | Event::SourceReplaced { .. } => WritePurpose::Ordinary,
         Event::UserStopRequested
         | Event::UserDeleteRequested
         | Event::HostStarted { .. }
@@ -221,6 +222,8 @@ fn purpose(event: &Event) -> WritePurpose {
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

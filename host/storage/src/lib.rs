@@ -6,7 +6,7 @@
 //! {data}/removing/{id}-{n}/               folders that are being removed; emptied after the start
 //! {data}/set-aside/{id}-{ms}/             folders with state of programs that the host does not know
 //! {data}/programs/{id}/src/{build_id}/    stored source trees; in these, only the manifest ever changes
-//!                      meta/              receipt.json
+//!                      meta/              receipt.json, state-writer.json
 //!                      state/             the program's /state, owned by the sandbox's user
 //!                      logs/              output of the program and of its builds
 //!                      runtime/           files that the runtime keeps for the program
@@ -38,6 +38,7 @@ mod source;
 mod state_copy;
 mod state_file;
 mod state_socket;
+mod state_writer;
 mod tar_stream;
 mod tree;
 mod tree_files;
@@ -56,6 +57,7 @@ pub use source::StagedSource;
 pub use state_copy::{CopyBounds, StateCopy, StateCopyError};
 pub use state_file::{STATE_FILE_BYTES_MAX, StateFileError};
 pub use state_socket::SocketError;
+pub use state_writer::StateWriterError;
 pub use tar_stream::{SourceTree, TreePurpose, tar_stream};
 pub use tree_files::{is_plain_file, read_inside};
 pub use unknown_folders::set_file_aside;

@@ -130,7 +130,7 @@ impl Storage {
 }
 
 /// Reads a JSON file; returns `None` if there is no such file.
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -141,7 +141,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StorageError
 }
 
 /// Replaces the whole file at `path`, or leaves it as it was.
-fn write_json(path: &Path, record: &impl Serialize) -> Result<(), StorageError> {
+pub(super) fn write_json(path: &Path, record: &impl Serialize) -> Result<(), StorageError> {
     let text = serde_json::to_vec_pretty(record)
         .map_err(|error| StorageError::at("write", path)(io::Error::other(error)))?;
     write_whole(path, &text)

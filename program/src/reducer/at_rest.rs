@@ -33,6 +33,16 @@ fn at_rest(
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
             facts.forget_attempts();
+            facts.plan_wanted(false, cx.now_ms());
+            facts.build(cx)
+        }
+        Event::UserRollBackRequested { revision } => {
+            if !facts.want(revision) {
+                refuse(Refusal::NoSuchRevision { revision }, cx);
+                return state;
+            }
+            facts.forget_attempts();
+            facts.plan_wanted(false, cx.now_ms());
             facts.build(cx)
         }
         Event::UserStopRequested => {
@@ -40,8 +50,8 @@ fn at_rest(
             state
         }
         Event::UserDeleteRequested => facts.remove(cx),
-        Event::SourceReplaced { source } => {
-            facts.replace(source);
+        Event::SourceReplaced { source, note } => {
+            facts.replace(source, note, cx.now_ms());
             state
         }
         Event::HostStarted {
@@ -58,6 +68,8 @@ fn at_rest(
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -73,6 +85,7 @@ pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
         Event::UserStartRequested
         | Event::UserStopRequested
         | Event::UserRestartRequested
+        | Event::UserRollBackRequested { .. }
         | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
         Event::UserDeleteRequested => already(State::Removed.name(), cx),
         Event::HostStarted { .. }
@@ -81,6 +94,8 @@ pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

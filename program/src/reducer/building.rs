@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 
 use hersh_machine::{Cx, OpId};
 
-use super::facts::{Facts, already, build_deadline_ms, internal};
-use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, State};
+use super::facts::{Facts, already, build_deadline_ms, internal, refuse};
+use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Refusal, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -18,14 +18,21 @@ pub(super) fn reduce(
             already("building", cx);
             State::Building(held)
         }
-        Event::UserStopRequested => abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx),
-        Event::UserRestartRequested => {
-            facts.forget_attempts();
-            abandon(facts, &held, AfterStop::Start, cx)
+        Event::UserStopRequested => {
+            facts.stop_rollout(cx.now_ms());
+            abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx)
         }
+        Event::UserRestartRequested => restart(facts, &held, cx),
+        Event::UserRollBackRequested { revision } => match facts.want(revision) {
+            true => restart(facts, &held, cx),
+            false => {
+                refuse(Refusal::NoSuchRevision { revision }, cx);
+                State::Building(held)
+            }
+        },
         Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
-        Event::SourceReplaced { source } => {
-            facts.replace(source);
+        Event::SourceReplaced { source, note } => {
+            facts.replace(source, note, cx.now_ms());
             State::Building(held)
         }
         Event::HostStarted {
@@ -44,7 +51,7 @@ pub(super) fn reduce(
             })
         }
         Event::FoldersEnsured { op, result } if is(&held, op, BuildStep::Folders) => match result {
-            Ok(()) => facts.build_image(held, cx),
+            Ok(()) => State::Building(facts.build_image(held, cx)),
             Err(cause) => fail(facts, &held, Arc::new(cause), cx),
         },
         Event::BuildFinished { op, result } if is(&held, op, BuildStep::Image) => match result {
@@ -54,7 +61,8 @@ pub(super) fn reduce(
         Event::DeadlinePassed { op } if op == held.op => {
             let after_ms = held.source.manifest.timeouts.build_ms;
             let cause = Arc::new(Cause::BuildTimedOut { after_ms });
-            abandon(facts, &held, AfterStop::Fail { cause }, cx)
+            let then = facts.after_failure(cause, cx.now_ms());
+            abandon(facts, &held, then, cx)
         }
         Event::HandlerPanicked { op, message } if op == held.op => {
             fail(facts, &held, internal(message), cx)
@@ -65,6 +73,8 @@ pub(super) fn reduce(
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -84,9 +94,20 @@ fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Eff
     facts.start(image, &held.source, cx)
 }
 
-/// Goes to Error, by the restart policy that was there when this start began.
+/// Begins anew with the wanted revision.
+fn restart(facts: &mut Facts<'_>, held: &Building, cx: &mut Cx<Effect>) -> State {
+    facts.forget_attempts();
+    facts.plan_wanted(true, cx.now_ms());
+    abandon(facts, held, AfterStop::Start, cx)
+}
+
+/// Goes back to the revision that ran before, which may well start where a registry or a disk held the build
+/// up. Without one, goes to Error, by the restart policy that was there when this start began.
 fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-    facts.fail(cause, held.source.manifest.restart, cx)
+    match facts.fall_back(&cause, cx.now_ms()) {
+        true => facts.start_or_build(cx),
+        false => facts.fail(cause, held.source.manifest.restart, cx),
+    }
 }
 
 fn abandon(facts: &Facts<'_>, held: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 
 use hersh_machine::{Cx, OpId};
 
-use super::facts::Facts;
-use crate::{AfterStop, Effect, Event, Failed, State};
+use super::facts::{Facts, refuse};
+use crate::{AfterStop, Effect, Event, Failed, Refusal, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -15,22 +15,26 @@ pub(super) fn reduce(
     cx: &mut Cx<Effect>,
 ) -> State {
     match event {
-        Event::UserStartRequested | Event::UserRestartRequested => {
-            forget_retry(&held, cx);
-            facts.forget_attempts();
-            begin(facts, cx)
-        }
+        Event::UserStartRequested | Event::UserRestartRequested => start(facts, &held, cx),
+        Event::UserRollBackRequested { revision } => match facts.want(revision) {
+            true => start(facts, &held, cx),
+            false => {
+                refuse(Refusal::NoSuchRevision { revision }, cx);
+                State::Error(held)
+            }
+        },
         Event::UserStopRequested => {
             forget_retry(&held, cx);
             facts.forget_attempts();
+            facts.stop_rollout(cx.now_ms());
             facts.stop(None, AfterStop::Stop { last_exit: None }, cx)
         }
         Event::UserDeleteRequested => {
             forget_retry(&held, cx);
             facts.stop(None, AfterStop::Remove, cx)
         }
-        Event::SourceReplaced { source } => {
-            facts.replace(source);
+        Event::SourceReplaced { source, note } => {
+            facts.replace(source, note, cx.now_ms());
             State::Error(held)
         }
         Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
@@ -54,6 +58,8 @@ pub(super) fn reduce(
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -63,7 +69,16 @@ pub(super) fn reduce(
     }
 }
 
-/// Begins a start that a person asked for. Remains of an earlier start are stopped and removed first.
+/// Begins a start that a person asked for. A program that would have been tried again goes back to what it was
+/// if the start of another revision fails.
+fn start(facts: &mut Facts<'_>, held: &Failed, cx: &mut Cx<Effect>) -> State {
+    forget_retry(held, cx);
+    facts.forget_attempts();
+    facts.plan_wanted(held.retry.is_some(), cx.now_ms());
+    begin(facts, cx)
+}
+
+/// Begins the planned start. Remains of an earlier start are stopped and removed first.
 fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     if !facts.may_run() {
         return facts.build(cx);

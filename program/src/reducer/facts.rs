@@ -10,8 +10,8 @@ use hersh_machine::{Cx, OpId};
 
 use crate::{
     AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
-    Manifest, Program, ProgramId, Refusal, RestartPolicy, Retry, Rules, Source, Starting, State,
-    StopStep, Stopping, recovery, recovery::Fault,
+    Manifest, OnNotAlive, Program, ProgramId, Refusal, RestartPolicy, Retry, Rules, Source,
+    Starting, State, StopStep, Stopping, recovery, recovery::Fault,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -35,26 +35,6 @@ pub const CHECK_TIMEOUT_MS: u64 = 60_000;
 pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 
 impl Facts<'_> {
-    /// Stores new source or a new manifest. A new source tree forgets the image of the old one.
-    pub(super) fn replace(&mut self, source: Source) {
-        if self.0.source.build != source.build {
-            self.0.image = None;
-        }
-        self.0.source = source;
-    }
-
-    /// Keeps a new image of `source`, if the program still has that source tree.
-    pub(super) fn keep_image(&mut self, source: &Source, image: &ImageId) {
-        if self.0.source.build == source.build {
-            self.0.image = Some(image.clone());
-        }
-    }
-
-    /// Forgets the image, so that the next start begins with a build.
-    pub(super) fn forget_image(&mut self) {
-        self.0.image = None;
-    }
-
     /// Returns whether something of an earlier start may run.
     pub(super) fn may_run(&self) -> bool {
         self.0.running.is_some()
@@ -86,11 +66,6 @@ impl Facts<'_> {
         InstanceNumber(*minted)
     }
 
-    /// Changes to newer rules, from this event on.
-    pub(super) fn follow_rules(&mut self, rules: Rules) {
-        self.0.rules = self.0.rules.max(rules);
-    }
-
     /// Forgets earlier failures, because a person gave a command.
     pub(super) fn forget_attempts(&mut self) {
         self.0.attempts = 0;
@@ -120,19 +95,25 @@ impl Facts<'_> {
     /// Goes to Building. Every start that a person asks for begins with folders and build, which cost little
     /// when nothing changed.
     pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
+        let (source, _image) = self.planned();
+        State::Building(self.begin_build(source, cx))
+    }
+
+    /// Begins the build of `source` with its first step.
+    pub(super) fn begin_build(&self, source: Source, cx: &mut Cx<Effect>) -> Building {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
         });
-        State::Building(Building {
+        Building {
             op,
-            deadline_ms: build_deadline_ms(&self.0.source.manifest, cx.now_ms()),
+            deadline_ms: build_deadline_ms(&source.manifest, cx.now_ms()),
             step: BuildStep::Folders,
-            source: self.0.source.clone(),
-        })
+            source,
+        }
     }
 
     /// Goes on from the folders to the image, within the same deadline.
-    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> Building {
         let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
@@ -143,11 +124,11 @@ impl Facts<'_> {
                 .saturating_sub(BUILD_QUEUE_MS + HANDLER_SLACK_MS)
                 .max(1),
         });
-        State::Building(Building {
+        Building {
             op,
             step: BuildStep::Image,
             ..held
-        })
+        }
     }
 
     /// Goes to Starting with `image`, which was built of `source`. From here on something of `source` may
@@ -172,14 +153,11 @@ impl Facts<'_> {
         })
     }
 
-    /// Goes to Starting if the source has an image, otherwise to Building.
+    /// Goes to Starting if the planned revision has an image, otherwise to Building.
     pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
-        match self.0.image.clone() {
-            Some(image) => {
-                let source = self.0.source.clone();
-                self.start(image, &source, cx)
-            }
-            None => self.build(cx),
+        match self.planned() {
+            (source, Some(image)) => self.start(image, &source, cx),
+            (_source, None) => self.build(cx),
         }
     }
 
@@ -320,6 +298,20 @@ impl Facts<'_> {
     /// Returns the restart policy of the current start.
     pub(super) fn policy(&self) -> RestartPolicy {
         self.0.manifest().restart
+    }
+
+    /// Returns whether an instance that does not answer its liveness probe is stopped and started again.
+    pub(super) fn restarts_what_is_not_alive(&self) -> bool {
+        let manifest = self.0.manifest();
+        let on_failure = manifest
+            .liveness
+            .as_ref()
+            .map(|liveness| liveness.on_failure);
+        match (on_failure, manifest.restart) {
+            (Some(OnNotAlive::Restart), RestartPolicy::OnFailure | RestartPolicy::Always) => true,
+            (Some(OnNotAlive::Restart), RestartPolicy::Never)
+            | (Some(OnNotAlive::Notify) | None, _) => false,
+        }
     }
 
     pub(super) fn program(&self) -> ProgramId {

@@ -14,6 +14,7 @@ mod building;
 mod error;
 mod facts;
 mod ready;
+mod rollout;
 mod starting;
 mod stopping;
 
@@ -45,6 +46,7 @@ impl Machine for Lifecycle {
             | Event::UserStopRequested
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
+            | Event::UserRollBackRequested { .. }
             | Event::SourceReplaced { .. } => Lane::User,
             Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
@@ -52,6 +54,8 @@ impl Machine for Lifecycle {
             | Event::InstanceStarted { .. }
             | Event::StartFailed { .. }
             | Event::InstanceEnded { .. }
+            | Event::InstanceNotAlive { .. }
+            | Event::InstanceAlive { .. }
             | Event::StopFinished { .. }
             | Event::InstanceObserved { .. }
             | Event::DeadlinePassed { .. }
@@ -76,9 +80,12 @@ impl Machine for Lifecycle {
             | Event::UserStopRequested
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
+            | Event::UserRollBackRequested { .. }
             | Event::SourceReplaced { .. }
             | Event::HostStarted { .. }
             | Event::InstanceEnded { .. }
+            | Event::InstanceNotAlive { .. }
+            | Event::InstanceAlive { .. }
             | Event::DeadlinePassed { .. } => None,
         }
     }
@@ -107,9 +114,13 @@ impl Machine for Lifecycle {
             State::Building(held) => deadline(held.deadline_ms, held.op),
             State::Starting(held) => deadline(held.deadline_ms, held.op),
             State::Stopping(held) => deadline(held.deadline_ms, held.op),
-            State::Ready(held) => held
-                .check
-                .and_then(|check| deadline(check.deadline_ms, check.op)),
+            State::Ready(held) => {
+                let check = held.check.map(|check| (check.deadline_ms, check.op));
+                let building = held.rollout.as_ref().map(|rollout| &rollout.building);
+                let building = building.map(|building| (building.deadline_ms, building.op));
+                let first = check.into_iter().chain(building).min()?;
+                deadline(first.0, first.1)
+            }
             State::Error(held) => held
                 .retry
                 .map(|retry| (retry.due_ms, Event::RetryDue { op: retry.op })),
@@ -131,7 +142,7 @@ impl Machine for Lifecycle {
             ..
         } = &event
         {
-            facts.follow_rules(*rules);
+            facts.follow_rules(*rules, &state, cx.now_ms());
             if *numbers_instances {
                 facts.number_instances();
             }

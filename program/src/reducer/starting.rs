@@ -9,10 +9,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use hersh_machine::Cx;
 
-use super::facts::{Facts, already, internal};
+use super::facts::{Facts, already, internal, refuse};
 use crate::{
-    AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy, Starting,
-    State,
+    AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, Refusal, RestartPolicy,
+    Starting, State,
 };
 
 pub(super) fn reduce(
@@ -26,14 +26,21 @@ pub(super) fn reduce(
             already("starting", cx);
             State::Starting(held)
         }
-        Event::UserStopRequested => abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx),
-        Event::UserRestartRequested => {
-            facts.forget_attempts();
-            abandon(facts, &held, AfterStop::Start, cx)
+        Event::UserStopRequested => {
+            facts.stop_rollout(cx.now_ms());
+            abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx)
         }
+        Event::UserRestartRequested => restart(facts, &held, cx),
+        Event::UserRollBackRequested { revision } => match facts.want(revision) {
+            true => restart(facts, &held, cx),
+            false => {
+                refuse(Refusal::NoSuchRevision { revision }, cx);
+                State::Starting(held)
+            }
+        },
         Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
-        Event::SourceReplaced { source } => {
-            facts.replace(source);
+        Event::SourceReplaced { source, note } => {
+            facts.replace(source, note, cx.now_ms());
             State::Starting(held)
         }
         Event::HostStarted {
@@ -67,7 +74,8 @@ pub(super) fn reduce(
                 last_probe: String::from("the start did not report back"),
                 logs: Vec::new(),
             });
-            abandon(facts, &held, AfterStop::Fail { cause }, cx)
+            let then = facts.after_failure(cause, cx.now_ms());
+            abandon(facts, &held, then, cx)
         }
         // Outcomes of other operations, and exits of other instances, are stale.
         Event::FoldersEnsured { .. }
@@ -75,6 +83,8 @@ pub(super) fn reduce(
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -101,6 +111,7 @@ fn did_not_come_up(
                 logs,
             };
             let last_exit = Some(Arc::new(exit));
+            facts.finish_job(cx.now_ms());
             facts.stop(Some(held.instance), AfterStop::Stop { last_exit }, cx)
         }
         (cause, RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always) => {
@@ -125,6 +136,8 @@ fn came_up(
             container,
             since_ms: cx.now_ms(),
             check: None,
+            not_alive: None,
+            rollout: None,
         }),
     }
 }
@@ -136,9 +149,18 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
     exits.push((container, Arc::new(exit)));
 }
 
-/// Stops the instance before the program goes to Error, so that a failed start leaves nothing behind.
-fn fail(facts: &Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-    facts.stop(Some(held.instance), AfterStop::Fail { cause }, cx)
+/// Begins anew with the wanted revision.
+fn restart(facts: &mut Facts<'_>, held: &Starting, cx: &mut Cx<Effect>) -> State {
+    facts.forget_attempts();
+    facts.plan_wanted(true, cx.now_ms());
+    abandon(facts, held, AfterStop::Start, cx)
+}
+
+/// Stops the instance before the program goes back to the revision before, or to Error, so that a failed start
+/// leaves nothing behind.
+fn fail(facts: &mut Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+    let then = facts.after_failure(cause, cx.now_ms());
+    facts.stop(Some(held.instance), then, cx)
 }
 
 fn abandon(facts: &Facts<'_>, held: &Starting, then: AfterStop, cx: &mut Cx<Effect>) -> State {

@@ -18,24 +18,36 @@ pub(super) fn reduce(
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
-            if wish(&mut held, AfterStop::Start, cx) {
-                facts.forget_attempts();
+            start(facts, &mut held, cx);
+            State::Stopping(held)
+        }
+        Event::UserRollBackRequested { revision } => {
+            match held.then {
+                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
+                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
+                    match facts.want(revision) {
+                        true => start(facts, &mut held, cx),
+                        false => refuse(Refusal::NoSuchRevision { revision }, cx),
+                    }
+                }
             }
             State::Stopping(held)
         }
         Event::UserStopRequested => {
-            wish(&mut held, AfterStop::Stop { last_exit: None }, cx);
+            if wish(&mut held, AfterStop::Stop { last_exit: None }, cx) {
+                facts.stop_rollout(cx.now_ms());
+            }
             State::Stopping(held)
         }
         Event::UserDeleteRequested => {
             wish(&mut held, AfterStop::Remove, cx);
             State::Stopping(held)
         }
-        Event::SourceReplaced { source } => {
+        Event::SourceReplaced { source, note } => {
             match held.then {
                 AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
                 AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
-                    facts.replace(source)
+                    facts.replace(source, note, cx.now_ms());
                 }
             }
             State::Stopping(held)
@@ -65,6 +77,8 @@ pub(super) fn reduce(
         | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
+        | Event::InstanceNotAlive { .. }
+        | Event::InstanceAlive { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -89,6 +103,19 @@ fn host_started(
     let deadline_ms = facts.stop_deadline_ms(held.step, cx.now_ms());
     held.deadline_ms = held.deadline_ms.max(deadline_ms);
     State::Stopping(held)
+}
+
+/// Starts the wanted revision after the stop, unless that is planned already.
+fn start(facts: &mut Facts<'_>, held: &mut Stopping, cx: &mut Cx<Effect>) {
+    let is_up = match held.then {
+        AfterStop::Start | AfterStop::Fail { .. } => true,
+        AfterStop::Stop { .. } | AfterStop::Remove => false,
+    };
+    let is_other = held.then == AfterStop::Start && facts.other_revision().is_some();
+    if is_other || wish(held, AfterStop::Start, cx) {
+        facts.forget_attempts();
+        facts.plan_wanted(is_up, cx.now_ms());
+    }
 }
 
 fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {

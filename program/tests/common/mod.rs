@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hersh_machine::{Cx, Machine};
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
-    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Rules, Source, StartResult,
+    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, RevisionNote, Rules, Source,
+    StartResult,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -51,6 +52,14 @@ pub(crate) fn exit(code: i32) -> Exit {
 pub(crate) fn stop_failed() -> Cause {
     Cause::StopFailed {
         message: String::from("busy"),
+    }
+}
+
+/// A deploy of `source` by nobody in particular.
+pub(crate) fn replaced(source: Source) -> Event {
+    Event::SourceReplaced {
+        source,
+        note: RevisionNote::default(),
     }
 }
 

@@ -182,12 +182,8 @@ impl Inner {
         }
     }
 
-    /// Removes the program's images, except the image of the build `kept`.
-    pub(crate) async fn remove_images(
-        &self,
-        program: &ProgramId,
-        kept: Option<&BuildId>,
-    ) -> Result<(), StopError> {
+    /// Removes the program's images.
+    pub(crate) async fn remove_images(&self, program: &ProgramId) -> Result<(), StopError> {
         let client = self.engine.client().await?;
         let refuse = |error| match self.engine.fault(&error).message() {
             Ok(message) => StopError::Failed {
@@ -201,8 +197,7 @@ impl Inner {
             .await?;
         let prefix = format!("{repository}:");
         let tags = images.into_iter().flat_map(|image| image.repo_tags);
-        let kept = kept.map(|build| format!("{prefix}{build}"));
-        for tag in tags.filter(|tag| tag.starts_with(&prefix) && Some(tag) != kept.as_ref()) {
+        for tag in tags.filter(|tag| tag.starts_with(&prefix)) {
             let options = RemoveImageOptions {
                 force: true,
                 ..RemoveImageOptions::default()

@@ -88,15 +88,6 @@ pub(super) async fn build(
     {
         tracing::warn!(%error, program = %request.program, "a build's network stays until it is collected");
     }
-    if result.is_ok() {
-        // Nothing runs while a program is built, so no container needs an older image.
-        let pruned = inner
-            .remove_images(&request.program, Some(&request.build))
-            .await;
-        if let Err(error) = pruned {
-            tracing::warn!(%error, program = %request.program, "older images stay until the next build");
-        }
-    }
     let result = result.map_err(|error| with_tail(error, &log));
     if let Err(error) = log.finish() {
         tracing::warn!(%error, program = %request.program, "the end of a build's log is not kept");

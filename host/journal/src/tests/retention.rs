@@ -212,7 +212,13 @@ async fn appended_large(journal: &Journal, count: u64) -> ProgramRow {
         manifest.env.insert("A".into(), "\u{1}".repeat(65_000));
         let mut source = program("a").source;
         source.manifest = Arc::new(manifest);
-        let record = stepper.step(Event::SourceReplaced { source }, now_ms);
+        let record = stepper.step(
+            Event::SourceReplaced {
+                source,
+                note: hersh_program::RevisionNote::default(),
+            },
+            now_ms,
+        );
         journal.append(row, &record.unwrap()).await.unwrap();
     }
     row

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hersh_journal::KeptAnswer;
-use hersh_program::{Manifest, Program, ProgramId};
+use hersh_program::{Manifest, Program, ProgramId, RevisionNote};
 use hersh_storage::{SourceTree, StagedSource, TreePurpose, tar_stream};
 use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, ProgramCreated};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    host::{Entry, Host, NewProgram, Outcome},
+    host::{Entry, Host, NewProgram, NewRevision, Outcome},
     idempotency::{Claim, ClaimedRequest, Fingerprint, Key},
 };
 
@@ -109,10 +109,16 @@ pub(super) async fn create(
     particulars.change(&format!("new, source {}", taken.staged.build_id()));
     let new = NewProgram {
         id,
+        revision: NewRevision {
+            staged: named(&host, taken.staged, &taken.manifest)?,
+            permit: taken.permit,
+            manifest: taken.manifest,
+            note: RevisionNote {
+                by: Some(caller.user.clone()),
+                message: None,
+            },
+        },
         owner: caller.user,
-        staged: named(&host, taken.staged, &taken.manifest)?,
-        permit: taken.permit,
-        manifest: taken.manifest,
         claimed: claim
             .zip(taken.fingerprint)
             .map(|(claim, fingerprint)| ClaimedRequest { claim, fingerprint }),
@@ -148,7 +154,16 @@ pub(super) async fn replace(
         staged.build_id().clone(),
     );
     particulars.change(&format!("source {from} → {to}"));
-    let replaced = host.replace_source(Arc::clone(&entry), staged, taken.permit, taken.manifest);
+    let new = NewRevision {
+        staged,
+        permit: taken.permit,
+        manifest: taken.manifest,
+        note: RevisionNote {
+            by: Some(caller.user.clone()),
+            message: None,
+        },
+    };
+    let replaced = host.replace_source(Arc::clone(&entry), new);
     if replaced.await? == Outcome::Already {
         particulars.changes_nothing();
     }

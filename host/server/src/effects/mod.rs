@@ -23,7 +23,7 @@ use hersh_program::{
 };
 use hersh_proxy::ProbeFailure;
 use hersh_storage::{
-    Storage, StorageError,
+    StateWriterError, Storage, StorageError,
     output::{CAUSE_LINES, LogStore, Marks, for_cause},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -92,6 +92,7 @@ impl EffectHandler for Effects {
     ) -> Result<StartResult, Cause> {
         let instance = task.instance(instance);
         let spec = self.spec(&instance, image, manifest);
+        self.give_state(&instance).await?;
         self.forget_end(&task.program).await?;
         let turn = self
             .turn_to_start(task, manifest.limits.state_bytes)
@@ -181,6 +182,19 @@ impl Effects {
                 "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
+        }
+    }
+
+    /// Makes `instance` the one that may write to the program's `/state`. A start that comes after a newer one
+    /// fails here.
+    async fn give_state(&self, instance: &InstanceId) -> Result<(), Cause> {
+        let (storage, id) = (self.storage.clone(), instance.clone());
+        let given = self.surroundings.blocking(move || storage.give_state(&id));
+        match given.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(StateWriterError::Storage(error))) => Err(start_cause(error.into())),
+            Ok(Err(error @ StateWriterError::Older { .. })) => Err(start_failed(error.to_string())),
+            Err(error) => Err(start_failed(error.to_string())),
         }
     }
 
@@ -338,13 +352,7 @@ impl Effects {
     ) -> Result<(), StorageFailure> {
         let storage = self.storage.clone();
         match self.surroundings.blocking(move || work(&storage)).await {
-            Ok(outcome) => outcome.map_err(|error| {
-                tracing::error!(%error, "a program's folders can't be used");
-                match error.is_disk_full() {
-                    true => StorageFailure::DiskFull(error.without_path()),
-                    false => StorageFailure::Other(error.without_path()),
-                }
-            }),
+            Ok(outcome) => outcome.map_err(StorageFailure::from),
             Err(error) => Err(StorageFailure::Other(error.to_string())),
         }
     }
@@ -361,6 +369,16 @@ impl StorageFailure {
     fn message(self) -> String {
         match self {
             Self::DiskFull(message) | Self::Other(message) => message,
+        }
+    }
+}
+
+impl From<StorageError> for StorageFailure {
+    fn from(error: StorageError) -> Self {
+        tracing::error!(%error, "a program's folders can't be used");
+        match error.is_disk_full() {
+            true => Self::DiskFull(error.without_path()),
+            false => Self::Other(error.without_path()),
         }
     }
 }

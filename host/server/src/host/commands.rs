@@ -120,12 +120,12 @@ impl Host {
         match entry.supervisor().call_by(event, right).await {
             Ok(()) => Ok(Outcome::Accepted),
             Err(ProgramError::Refused(Refusal::Already { .. })) => Ok(Outcome::Already),
-            Err(ProgramError::Refused(refusal @ Refusal::BeingRemoved)) => {
-                Err(CommandError::Refused {
-                    refusal,
-                    state: entry.state_name(),
-                })
-            }
+            Err(ProgramError::Refused(
+                refusal @ (Refusal::BeingRemoved | Refusal::NoSuchRevision { .. }),
+            )) => Err(CommandError::Refused {
+                refusal,
+                state: entry.state_name(),
+            }),
             Err(ProgramError::QueueFull) => Err(CommandError::QueueFull),
             Err(ProgramError::Stopped) => Err(over(entry)),
             Err(ProgramError::Journal(error)) => Err(error.into()),

@@ -6,7 +6,8 @@ use hersh_base::{detached::run_detached, permits::Permit, sandbox::StateUsage};
 use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
-    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, Source, Supervisor, UserId,
+    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, RevisionNote, Source, Supervisor,
+    UserId,
 };
 use hersh_storage::StagedSource;
 
@@ -20,13 +21,19 @@ use crate::{
 pub(crate) struct NewProgram {
     pub(crate) id: ProgramId,
     pub(crate) owner: UserId,
+    pub(crate) revision: NewRevision,
+    /// The claimed key, if the call may be repeated.
+    pub(crate) claimed: Option<ClaimedRequest>,
+}
+
+/// A revision that is to be stored.
+pub(crate) struct NewRevision {
     pub(crate) staged: StagedSource,
     /// The permit of the client that sent the source. It is kept until the source is stored: a client that
     /// hangs up has made no room.
     pub(crate) permit: Permit,
     pub(crate) manifest: Manifest,
-    /// The claimed key, if the call may be repeated.
-    pub(crate) claimed: Option<ClaimedRequest>,
+    pub(crate) note: RevisionNote,
 }
 
 impl Host {
@@ -56,7 +63,7 @@ impl Host {
         let quota = self.quota(&new.owner)?;
         let _turn = self.turn(&new.owner, &quota).await;
         self.usage(&new.owner)
-            .with(&new.manifest.limits, false)
+            .with(&new.revision.manifest.limits, false)
             .fits(&new.owner, &quota)?;
         let id = new.id.clone();
         if !self.0.registry.reserve(&id, &new.owner) {
@@ -84,11 +91,15 @@ impl Host {
         let NewProgram {
             id,
             owner,
+            revision,
+            claimed,
+        } = new;
+        let NewRevision {
             staged,
             permit,
             manifest,
-            claimed,
-        } = new;
+            note,
+        } = revision;
         let program = id.clone();
         let build = self
             .blocking(move |host| host.storage().commit(&program, staged))
@@ -104,8 +115,8 @@ impl Host {
             .surroundings
             .random()
             .map_err(|error| JournalError::Sqlite(error.to_string()))?;
-        let program = Program::new(id.clone(), source, seed);
         let created_at_ms = self.now_ms();
+        let program = Program::deployed(id.clone(), source, note, created_at_ms, seed);
         // The claim is held on to: otherwise another call could look the key up before the answer is kept.
         let kept = claimed.as_ref();
         let kept = kept.map(|claimed| claimed.kept(id.to_string(), created_at_ms));
@@ -139,8 +150,8 @@ impl Host {
         Ok(entry)
     }
 
-    /// Stores new source, which counts from the next start. Older trees go, except for the one that a build
-    /// reads right now.
+    /// Stores a new revision, which the next start that somebody asks for runs. Trees go that no revision and no
+    /// build needs.
     ///
     /// # Errors
     /// [`ReplaceError`]. If the owner's quota is the reason, or that the program is being removed, nothing
@@ -148,25 +159,23 @@ impl Host {
     pub(crate) async fn replace_source(
         &self,
         entry: Arc<Entry>,
-        staged: StagedSource,
-        permit: Permit,
-        manifest: Manifest,
+        new: NewRevision,
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
-        run_detached(async move {
-            // The permit is kept until the source is stored: a client that hangs up has made no room.
-            let _permit = permit;
-            host.replace_detached(&entry, staged, manifest).await
-        })
-        .await
+        run_detached(async move { host.replace_detached(&entry, new).await }).await
     }
 
     async fn replace_detached(
         &self,
         entry: &Entry,
-        staged: StagedSource,
-        manifest: Manifest,
+        new: NewRevision,
     ) -> Result<Outcome, ReplaceError> {
+        let NewRevision {
+            staged,
+            permit: _permit,
+            manifest,
+            note,
+        } = new;
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
         self.check_quota(entry, Some(&manifest.limits), &quota)?;
@@ -191,7 +200,8 @@ impl Host {
         let sent = if entry.supervisor().with_state(is_same) {
             Ok(Outcome::Already)
         } else {
-            self.send(entry, Event::SourceReplaced { source }).await
+            self.send(entry, Event::SourceReplaced { source, note })
+                .await
         };
         match &sent {
             Ok(_) => {}
@@ -199,9 +209,11 @@ impl Host {
             Err(CommandError::Journal(driver::JournalError::Revoked)) => {}
             Err(_) => return Ok(sent?),
         }
-        let newest = |program: &Program| program.source.build.clone();
-        let newest = entry.supervisor().with_state(newest);
-        let (id, kept) = (entry.id(), [newest, entry.build_id()]);
+        let kept = entry.supervisor().with_state(|program| {
+            let kept = program.kept_builds().into_iter().cloned();
+            kept.collect::<Vec<_>>()
+        });
+        let id = entry.id();
         let pruned = self
             .blocking(move |host| host.storage().retain_builds(&id, &kept))
             .await;

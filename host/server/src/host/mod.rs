@@ -20,7 +20,7 @@ use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::commands::{Command, Outcome};
-pub(crate) use self::create::NewProgram;
+pub(crate) use self::create::{NewProgram, NewRevision};
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
 pub(crate) use self::readiness::ReadinessError;
 pub(crate) use self::recent_answer::RecentAnswer;

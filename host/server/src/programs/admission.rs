@@ -126,13 +126,18 @@ impl Usage {
     }
 }
 
-/// Returns what the program asks for with `newest` as its limits: the larger of these and of the limits that
-/// its current instance was begun with, because the next instance may come by itself.
+/// Returns what the program asks for with `newest` as its limits: the largest of these, of the limits that its
+/// current instance was begun with, and of those of the revision that a failed rollout goes back to, because the
+/// next instance may come by itself.
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     let building = program.state.building();
     let begun = building.map(|building| &building.source.manifest);
     let begun = begun.or(program.running.as_ref());
-    begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
+    let fallback = program.fallback().map(|it| &it.source.manifest);
+    let by_themselves = begun.into_iter().chain(fallback);
+    by_themselves.fold(newest.clone(), |asked, manifest| {
+        larger(&manifest.limits, &asked)
+    })
 }
 
 /// Returns the larger of each limit that a quota counts.

@@ -131,7 +131,7 @@ impl Entry {
     /// Returns the build that is under way or was last: what `latest` means for build logs.
     pub(crate) fn build_id(&self) -> BuildId {
         self.supervisor.with_state(|program| {
-            let source = program.state.building().map(|building| &building.source);
+            let source = program.state.any_build().map(|building| &building.source);
             source.unwrap_or(&program.source).build.clone()
         })
     }
@@ -139,7 +139,7 @@ impl Entry {
     /// Returns the newest source tree, if no image of it is known and none is being built.
     pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
         self.supervisor.with_state(|program| {
-            let is_building = program.state.building().is_some();
+            let is_building = program.state.any_build().is_some();
             let is_unbuilt = program.image.is_none() && !is_building;
             is_unbuilt.then(|| (program.id.clone(), program.source.build.clone()))
         })

@@ -15,7 +15,7 @@ use hersh_base::{
 };
 use hersh_journal::{Journal, JournalError, ProgramRow, StoredProgram};
 use hersh_machine::driver::Config;
-use hersh_program::{Cause, InstanceId, ProgramId, State, Supervisor, UserId};
+use hersh_program::{Cause, InstanceId, InstanceNumber, ProgramId, State, Supervisor, UserId};
 use hersh_proxy::Proxy;
 use hersh_storage::{Storage, StorageError, output::LogStore};
 use tokio::sync::{Semaphore, mpsc};
@@ -291,6 +291,7 @@ async fn recover(
         let program = id.clone();
         let paused = host.blocking(move |host| host.storage().read_paused(&program));
         let paused = paused.await??;
+        take_state_back(host, &id, stored.stepper.state().instances).await?;
         let entry = Arc::new(resume(host, owner, stored, left_behind.remove(&id)));
         if let Some(instance) = paused {
             wake(host, &entry, instance);
@@ -299,6 +300,19 @@ async fn recover(
     }
     tracing::info!(programs, "recovered");
     Ok(left)
+}
+
+/// Lets the program's next instance write to its state, if a newer journal than this one gave the state away.
+/// Instances that this journal does not know are removed by now, or the program hears of them.
+async fn take_state_back(
+    host: &Host,
+    id: &ProgramId,
+    instances: Option<u64>,
+) -> Result<(), RecoverError> {
+    let newest = InstanceNumber(instances.unwrap_or_default());
+    let id = id.clone();
+    let taken = host.blocking(move |host| host.storage().take_state_back(&id, newest));
+    Ok(taken.await??)
 }
 
 /// Unpauses an instance that an earlier host paused for a copy of its state and did not unpause before it

@@ -2,7 +2,7 @@
 
 use hersh_program::{
     Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, ProgramRecord,
-    RoundedSpan,
+    RevisionNote, RoundedSpan, Source,
 };
 
 use super::{folders::without_folders, line::one_line};
@@ -30,7 +30,10 @@ fn event_words(event: &Event, mattered: bool) -> String {
         Event::UserStopRequested => "somebody asked to stop it".to_owned(),
         Event::UserRestartRequested => "somebody asked to restart it".to_owned(),
         Event::UserDeleteRequested => "somebody asked to remove it".to_owned(),
-        Event::SourceReplaced { source } => format!("new source or settings: {}", source.build),
+        Event::UserRollBackRequested { revision } => {
+            format!("somebody asked to go back to revision {revision}")
+        }
+        Event::SourceReplaced { source, note } => deployed(source, note),
         Event::HostStarted {
             left_behind: None, ..
         } => "the host started".to_owned(),
@@ -49,6 +52,15 @@ fn event_words(event: &Event, mattered: bool) -> String {
         Event::InstanceStarted { .. } => "it is Ready".to_owned(),
         Event::StartFailed { cause, .. } => said(cause),
         Event::InstanceEnded { exit, .. } => exit_words(exit, mattered),
+        Event::InstanceNotAlive {
+            failures,
+            last_probe,
+            ..
+        } => format!(
+            "{failures} liveness probes in a row failed: {}",
+            one_line(last_probe)
+        ),
+        Event::InstanceAlive { .. } => "it answers its liveness probe again".to_owned(),
         Event::StopFinished { result, .. } => done("nothing of it runs", result),
         Event::InstanceObserved { result, .. } => match result {
             Ok(InstanceStatus::Running(_)) => "the engine says that it runs".to_owned(),
@@ -63,6 +75,17 @@ fn event_words(event: &Event, mattered: bool) -> String {
             format!("internal error: {}", one_line(message))
         }
     }
+}
+
+fn deployed(source: &Source, note: &RevisionNote) -> String {
+    let by = note.by.as_ref();
+    let by = by.map_or_else(String::new, |user| format!(" by {user}"));
+    let message = note.message.as_deref().map_or("", str::trim);
+    let message = match message.is_empty() {
+        true => String::new(),
+        false => format!(": {}", one_line(message)),
+    };
+    format!("new source or settings{by} ({}){message}", source.build)
 }
 
 /// Returns how a container ended. Every stop asks the engine to end a container, so such an end is told as

@@ -62,13 +62,13 @@ pub(crate) fn in_use(host: &Host) -> UsedImages {
     let mut in_use = UsedImages::default();
     for entry in host.list() {
         entry.supervisor().with_state(|program| {
-            let building = program.state.building();
-            let under_way = building.map(|building| &building.source.build);
-            let builds = [Some(&program.source.build), under_way];
-            let of = |build: &hersh_program::BuildId| (program.id.clone(), build.clone());
-            in_use.builds.extend(builds.into_iter().flatten().map(of));
-            let images = [program.image.as_ref(), program.state.image()];
-            in_use.images.extend(images.into_iter().flatten().cloned());
+            let builds = program.kept_builds().into_iter();
+            in_use
+                .builds
+                .extend(builds.map(|build| (program.id.clone(), build.clone())));
+            in_use
+                .images
+                .extend(program.kept_images().into_iter().cloned());
         });
     }
     in_use

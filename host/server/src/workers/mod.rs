@@ -272,6 +272,8 @@ mod tests {
             container: ContainerId::parse("0123456789ab").unwrap(),
             since_ms: 1,
             check: None,
+            not_alive: None,
+            rollout: None,
         });
         let end = |reason| Exit {
             reason,

@@ -3,12 +3,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::FutureExt;
 use hersh_base::permits::{Permit, Share};
-use hersh_program::{BuildId, Manifest, Program, Refusal, UserId};
+use hersh_program::{BuildId, Manifest, Program, Refusal, RevisionNote, UserId};
 use hersh_storage::{SourceLimits, StagedSource};
 
 use super::*;
 use crate::{
-    host::{CommandError, Entry, ReplaceError},
+    host::{CommandError, Entry, NewRevision, ReplaceError},
     testkit::{Operation, Plan},
 };
 
@@ -49,18 +49,24 @@ async fn what_runs_may_keep_what_it_was_started_with() {
     assert!(host.engine.running().is_empty());
 }
 
+fn new_revision(host: &Fixture, staged: StagedSource) -> NewRevision {
+    NewRevision {
+        staged,
+        permit: permit(host),
+        manifest: Manifest::default(),
+        note: RevisionNote::default(),
+    }
+}
+
 #[tokio::test]
 async fn source_is_replaced_as_a_whole_though_nobody_waits_for_it() {
     let host = Fixture::new().await;
     host.json("/programs", &program("a")).await;
     let entry = entry(&host, "a");
     let (staged, build) = staged(&host);
-    let replacing = host.host.replace_source(
-        Arc::clone(&entry),
-        staged,
-        permit(&host),
-        Manifest::default(),
-    );
+    let replacing = host
+        .host
+        .replace_source(Arc::clone(&entry), new_revision(&host, staged));
     // However far it is when the client hangs up: here at the very first wait.
     let alone = entry.replacing().await;
     assert!(replacing.now_or_never().is_none());
@@ -85,12 +91,9 @@ async fn source_is_not_stored_for_a_program_that_is_being_removed() {
     host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     host.ask(Method::DELETE, "/programs/a").await;
     let (staged, build) = staged(&host);
-    let replaced = host.host.replace_source(
-        entry(&host, "a"),
-        staged,
-        permit(&host),
-        Manifest::default(),
-    );
+    let replaced = host
+        .host
+        .replace_source(entry(&host, "a"), new_revision(&host, staged));
     assert!(matches!(
         replaced.await,
         Err(ReplaceError::Command(CommandError::Refused {

@@ -92,6 +92,7 @@ fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
         Cause::ImageGone { .. } => ("image_gone", None),
         Cause::ContractViolated { .. } => ("contract_violated", None),
         Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
+        Cause::NotAlive { logs, .. } => ("not_alive", Some(logs)),
         Cause::Exited { logs, .. } => ("exited", Some(logs)),
         Cause::StoppedFromOutside { logs, .. } => ("engine_stopped", Some(logs)),
         Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),

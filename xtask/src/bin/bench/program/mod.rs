@@ -52,8 +52,8 @@ const GO_READY_MS: f64 = 12.6;
 const GO_EVENTS_PER_S: f64 = 3_200_000.0;
 const GO_BYTES: f64 = 12_500.0;
 
-const GOAL_READY_RATIO: f64 = 2.0;
-const GOAL_EVENTS_RATIO: f64 = 0.8;
+const GOAL_READY_RATIO: f64 = 5.0;
+const GOAL_EVENTS_RATIO: f64 = 0.5;
 const GOAL_BYTES: f64 = 2_048.0;
 
 /// A program of either side, as the measurements use it.

@@ -24,7 +24,7 @@ const VALUES: u64 = 10_000_000;
 const STEPS: u64 = 100_000;
 
 const GOAL_FLOOD: f64 = 0.5;
-const GOAL_LOCK_STEP: f64 = 0.2;
+const GOAL_LOCK_STEP: f64 = 0.02;
 
 const GO_VALUES_PER_S: [(&str, f64); 3] = [
     ("1 flow", 2_000_000.0),

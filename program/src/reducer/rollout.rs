@@ -1,0 +1,232 @@
+//! The part of a program that is about its revisions: which one is wanted, planned, and gone back to.
+
+use alloc::sync::Arc;
+
+use super::facts::Facts;
+use crate::{
+    AfterStop, Cause, ImageId, Readiness, RevisionNote, RevisionNumber, Revisions, RolloutOutcome,
+    Rules, Source, StartKind, State, recovery, recovery::Fault,
+};
+
+impl Facts<'_> {
+    /// Stores a new revision. A new source tree forgets the image of the old one.
+    pub(super) fn replace(&mut self, source: Source, note: RevisionNote, now_ms: u64) {
+        if let Some(revisions) = &mut self.0.revisions {
+            revisions.add(source, note, now_ms);
+            return self.show_wanted();
+        }
+        if self.0.source.build != source.build {
+            self.0.image = None;
+        }
+        self.0.source = source;
+    }
+
+    /// Chooses an older revision for the next start that somebody asks for. Returns false if it is not kept.
+    pub(super) fn want(&mut self, revision: RevisionNumber) -> bool {
+        let revisions = self.0.revisions.as_mut();
+        let is_kept = revisions.is_some_and(|revisions| revisions.want(revision));
+        self.show_wanted();
+        is_kept
+    }
+
+    /// Returns the wanted revision, if it is another one than that of the newest start.
+    pub(super) fn other_revision(&self) -> Option<(RevisionNumber, Source)> {
+        let revisions = self.0.revisions.as_ref()?;
+        let wanted = revisions.get(revisions.wanted())?;
+        let is_other = wanted.number != revisions.plan().revision;
+        is_other.then(|| (wanted.number, wanted.source.clone()))
+    }
+
+    /// Returns the source of a revision that is kept.
+    pub(super) fn source_of(&self, revision: RevisionNumber) -> Option<Source> {
+        let revisions = self.0.revisions.as_ref()?;
+        Some(revisions.get(revision)?.source.clone())
+    }
+
+    /// Plans to start a revision in place of the one that runs, which is the one to go back to. Plans nothing
+    /// if the revision is not kept any more, because many newer ones came meanwhile.
+    pub(super) fn plan_rollout(&mut self, revision: RevisionNumber, now_ms: u64) {
+        let Some(revisions) = &mut self.0.revisions else {
+            return;
+        };
+        if revisions.get(revision).is_none() {
+            return;
+        }
+        revisions.end_planned(RolloutOutcome::Superseded { by: revision }, now_ms);
+        revisions.plan_start(revision, true);
+    }
+
+    /// Plans the start of the wanted revision, because a person asked for a start. `up` says whether the
+    /// program was up or on its way up.
+    pub(super) fn plan_wanted(&mut self, up: bool, now_ms: u64) {
+        let Some(revisions) = &mut self.0.revisions else {
+            return;
+        };
+        let by = revisions.wanted();
+        if by != revisions.plan().revision {
+            revisions.end_planned(RolloutOutcome::Superseded { by }, now_ms);
+        }
+        revisions.plan_start(by, up);
+    }
+
+    /// Notes that the planned revision has settled, if its instance has been up for long enough.
+    pub(super) fn settle(&mut self, since_ms: u64, now_ms: u64) {
+        let is_settled = now_ms.saturating_sub(since_ms) >= recovery::SETTLED_RUN_MS;
+        if let Some(revisions) = self.0.revisions.as_mut().filter(|_| is_settled) {
+            revisions.settle(now_ms);
+        }
+    }
+
+    /// Notes that the planned revision did all it had to, if it is a job: one without a readiness probe.
+    pub(super) fn finish_job(&mut self, now_ms: u64) {
+        match self.0.manifest().readiness {
+            Readiness::None { .. } => self.settle(0, now_ms),
+            Readiness::Http { .. } | Readiness::Tcp { .. } => {}
+        }
+    }
+
+    /// Returns whether a failure of the planned start leads back to another revision.
+    pub(super) fn has_fallback(&self) -> bool {
+        let revisions = self.0.revisions.as_ref();
+        revisions.is_some_and(|it| matches!(it.plan().kind, StartKind::Rollout { .. }))
+    }
+
+    /// Notes how the rollout of a revision ended that was built beside the instance that is up. After a
+    /// failure, the revision that runs is wanted again.
+    pub(super) fn end_rollout(
+        &mut self,
+        revision: RevisionNumber,
+        outcome: RolloutOutcome,
+        now_ms: u64,
+    ) {
+        let Some(revisions) = &mut self.0.revisions else {
+            return;
+        };
+        if let RolloutOutcome::Failed { .. } = outcome {
+            revisions.want_planned(revision);
+        }
+        revisions.end_rollout(revision, outcome, now_ms);
+        self.show_wanted();
+    }
+
+    /// Notes that somebody stopped the program before the planned revision had settled.
+    pub(super) fn stop_rollout(&mut self, now_ms: u64) {
+        if let Some(revisions) = &mut self.0.revisions {
+            revisions.end_planned(RolloutOutcome::Stopped, now_ms);
+        }
+    }
+
+    /// Returns what follows the stop after a failed start, or after the end of an instance that had not
+    /// settled. The failure of a rollout leads back to its fallback, unless the cause lies outside of the
+    /// program: the fallback would fail as well then.
+    pub(super) fn after_failure(&mut self, cause: Arc<Cause>, now_ms: u64) -> AfterStop {
+        let is_outside = recovery::fault(self.policy(), &cause) == Fault::Outside;
+        match !is_outside && self.fall_back(&cause, now_ms) {
+            true => AfterStop::Start,
+            false => AfterStop::Fail { cause },
+        }
+    }
+
+    /// Plans to start the fallback of the planned rollout. Returns false if there is none.
+    pub(super) fn fall_back(&mut self, cause: &Arc<Cause>, now_ms: u64) -> bool {
+        let revisions = self.0.revisions.as_mut();
+        let falls_back = revisions.is_some_and(|revisions| revisions.plan_fallback(cause, now_ms));
+        if falls_back {
+            self.show_wanted();
+            self.count_restart(now_ms);
+        }
+        falls_back
+    }
+
+    /// Keeps a new image of `source` for every revision that has this source tree.
+    pub(super) fn keep_image(&mut self, source: &Source, image: &ImageId) {
+        if let Some(revisions) = &mut self.0.revisions {
+            revisions.set_image(&source.build, Some(image));
+        }
+        if self.0.source.build == source.build {
+            self.0.image = Some(image.clone());
+        }
+    }
+
+    /// Forgets the image of the planned start, so that this start begins with a build.
+    pub(super) fn forget_image(&mut self) {
+        let (source, _image) = self.planned();
+        if let Some(revisions) = &mut self.0.revisions {
+            revisions.set_image(&source.build, None);
+        }
+        if self.0.source.build == source.build {
+            self.0.image = None;
+        }
+    }
+
+    /// Returns the source of the planned start, with its image if it was built.
+    pub(super) fn planned(&self) -> (Source, Option<ImageId>) {
+        let revisions = self.0.revisions.as_ref();
+        let planned = revisions.and_then(|revisions| revisions.get(revisions.plan().revision));
+        planned.map_or_else(
+            || (self.0.source.clone(), self.0.image.clone()),
+            |planned| (planned.source.clone(), planned.image.clone()),
+        )
+    }
+
+    /// Changes to newer rules, from this event on. What the program has becomes its first revisions.
+    pub(super) fn follow_rules(&mut self, rules: Rules, state: &State, now_ms: u64) {
+        self.0.rules = self.0.rules.max(rules);
+        match self.0.rules {
+            Rules::First => {}
+            Rules::Second if self.0.revisions.is_some() => {}
+            Rules::Second => self.make_revisions(state, now_ms),
+        }
+    }
+
+    fn make_revisions(&mut self, state: &State, now_ms: u64) {
+        let newest = self.0.source.clone();
+        let started = match state {
+            State::Building(building) => Some(building.source.clone()),
+            State::Starting(_) | State::Ready(_) => self.started(),
+            State::Created
+            | State::Stopping(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => None,
+        };
+        let first = started.unwrap_or_else(|| newest.clone());
+        let mut revisions = Revisions::new(first.clone(), RevisionNote::default(), now_ms);
+        let image = state.image().or(self.0.image.as_ref());
+        revisions.set_image(&first.build, image);
+        let is_settled =
+            |since_ms: u64| now_ms.saturating_sub(since_ms) >= recovery::SETTLED_RUN_MS;
+        if state
+            .ready()
+            .is_some_and(|ready| is_settled(ready.since_ms))
+        {
+            revisions.settle(now_ms);
+        }
+        if first != newest {
+            revisions.add(newest.clone(), RevisionNote::default(), now_ms);
+            if first.build != newest.build {
+                revisions.set_image(&newest.build, self.0.image.as_ref());
+            }
+        }
+        self.0.revisions = Some(revisions);
+    }
+
+    /// Returns the source that the newest start was begun with, if the journal tells it.
+    fn started(&self) -> Option<Source> {
+        Some(Source {
+            build: self.0.running_build.clone()?,
+            manifest: self.0.running.clone()?,
+        })
+    }
+
+    /// Shows the wanted revision as the program's source and image.
+    fn show_wanted(&mut self) {
+        let revisions = self.0.revisions.as_ref();
+        let wanted = revisions.and_then(|revisions| revisions.get(revisions.wanted()));
+        let Some(wanted) = wanted.cloned() else {
+            return;
+        };
+        self.0.source = wanted.source;
+        self.0.image = wanted.image;
+    }
+}
