@@ -150,9 +150,9 @@ fn keeps_invariants(walk: &Walk) {
     }
     // What may run is known, and only from a start on until a stop that succeeded.
     match &program.state {
-        State::Starting(_) | State::Ready(_) => assert!(program.running.is_some()),
+        State::Starting(_) | State::Ready(_) => assert!(program.instance_manifest.is_some()),
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => {
-            assert_eq!(program.running, None);
+            assert_eq!(program.instance_manifest, None);
         }
         State::Stopping(_) | State::Error(_) => {}
     }

@@ -556,8 +556,8 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
     assert_eq!(grace_ms(&walk), older.timeouts.stop_grace_ms);
     let walk = walk.stop_finished();
     expect(&walk, "error", &["retry"]);
-    assert_eq!(walk.program.running, None);
-    // The next run goes by the newer one.
+    assert_eq!(walk.program.instance_manifest, None);
+    // The next instance goes by the newer one.
     let walk = walk.wake().started('d');
     assert_eq!(walk.program.manifest(), &newer.manifest);
     let walk = walk.exited('d', 1);
@@ -576,14 +576,14 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
 
 #[test]
 fn what_may_run_is_known_until_it_is_stopped() {
-    assert_eq!(new().building().program.running, None);
+    assert_eq!(new().building().program.instance_manifest, None);
     for walk in [new().starting(), new().ready(), new().ready().stop()] {
-        assert!(walk.program.running.is_some());
+        assert!(walk.program.instance_manifest.is_some());
     }
-    assert_eq!(stopped().program.running, None);
+    assert_eq!(stopped().program.instance_manifest, None);
     let left = stop_fails(new().ready().stop());
-    assert!(left.program.running.is_some());
-    assert_eq!(left.stop().stop_finished().program.running, None);
+    assert!(left.program.instance_manifest.is_some());
+    assert_eq!(left.stop().stop_finished().program.instance_manifest, None);
 }
 
 #[test]

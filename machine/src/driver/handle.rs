@@ -31,7 +31,7 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// [`SendError`] with the event.
     pub fn send(&self, event: M::Event) -> Result<(), SendError<M::Event>> {
-        self.shared.offer(QueuedEvent::unasked(event))
+        self.shared.offer(QueuedEvent::without_reply(event))
     }
 
     /// Sends `event` and waits until its record is durable and its state is published. Dropping

@@ -121,7 +121,7 @@ impl<M: Machine> Shared<M> {
             waiting
         };
         for queued in waiting {
-            queued.stopped();
+            queued.reject_stopped();
         }
         self.changed.notify_waiters();
     }
@@ -139,7 +139,7 @@ impl<M: Machine> Core<M> {
 
 impl<M: Machine> QueuedEvent<M> {
     /// Returns an event that no caller waits for.
-    pub(super) fn unasked(event: M::Event) -> Self {
+    pub(super) fn without_reply(event: M::Event) -> Self {
         Self {
             event,
             reply: None,
@@ -156,7 +156,7 @@ impl<M: Machine> QueuedEvent<M> {
     }
 
     /// Tells the caller, if there is one, that the machine ended before it took the event in.
-    pub(super) fn stopped(self) {
+    pub(super) fn reject_stopped(self) {
         if let Some(reply) = self.reply {
             drop(reply.send(Err(CallError::Stopped(Some(self.event)))));
         }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use hersh_machine::Cx;
 
-use super::facts::{Facts, already, refuse};
+use super::facts::{Facts, refuse, refuse_already};
 use crate::{AfterStop, Effect, Event, Exit, Refusal, State, Stopped};
 
 /// Handles an event in Created, where the program waits for its first start.
@@ -15,12 +15,12 @@ pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) 
 /// Handles an event in Stopped, where the program waits for its next start.
 pub(super) fn stopped(
     facts: &mut Facts<'_>,
-    held: Stopped,
+    stopped: Stopped,
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
-    let last_exit = held.last_exit.clone();
-    at_rest(facts, State::Stopped(held), last_exit, event, cx)
+    let last_exit = stopped.last_exit.clone();
+    at_rest(facts, State::Stopped(stopped), last_exit, event, cx)
 }
 
 fn at_rest(
@@ -36,7 +36,7 @@ fn at_rest(
             facts.build(cx)
         }
         Event::UserStopRequested => {
-            already(state.name(), cx);
+            refuse_already(state.name(), cx);
             state
         }
         Event::UserDeleteRequested => facts.remove(cx),
@@ -74,7 +74,7 @@ pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
         | Event::UserStopRequested
         | Event::UserRestartRequested
         | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
-        Event::UserDeleteRequested => already(State::Removed.name(), cx),
+        Event::UserDeleteRequested => refuse_already(State::Removed.name(), cx),
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }

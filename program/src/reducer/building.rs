@@ -4,60 +4,61 @@ use alloc::sync::Arc;
 
 use hersh_machine::{Cx, OpId};
 
-use super::facts::{Facts, already, build_deadline_ms, internal};
+use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already};
 use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    held: Building,
+    mut building: Building,
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
-            already("building", cx);
-            State::Building(held)
+            refuse_already("building", cx);
+            State::Building(building)
         }
-        Event::UserStopRequested => abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => abandon(facts, &building, STOP, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            abandon(facts, &held, AfterStop::Start, cx)
+            abandon(facts, &building, AfterStop::Start, cx)
         }
-        Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
-            State::Building(held)
+            State::Building(building)
         }
         Event::HostStarted {
             left_behind: Some(_),
             ..
         } => {
             facts.something_runs();
-            abandon(facts, &held, AfterStop::Start, cx)
+            abandon(facts, &building, AfterStop::Start, cx)
         }
         Event::HostStarted { .. } => {
-            let deadline_ms =
-                build_deadline_ms(&held.source.manifest, cx.now_ms()).max(held.deadline_ms);
-            State::Building(Building {
-                deadline_ms,
-                ..held
-            })
+            let deadline_ms = build_deadline_ms(&building.source.manifest, cx.now_ms());
+            building.deadline_ms = building.deadline_ms.max(deadline_ms);
+            State::Building(building)
         }
-        Event::FoldersEnsured { op, result } if is(&held, op, BuildStep::Folders) => match result {
-            Ok(()) => facts.build_image(held, cx),
-            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
-        },
-        Event::BuildFinished { op, result } if is(&held, op, BuildStep::Image) => match result {
-            Ok(image) => built(facts, &held, image, cx),
-            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
-        },
-        Event::DeadlinePassed { op } if op == held.op => {
-            let after_ms = held.source.manifest.timeouts.build_ms;
+        Event::FoldersEnsured { op, result } if is(&building, op, BuildStep::Folders) => {
+            match result {
+                Ok(()) => facts.build_image(building, cx),
+                Err(cause) => fail(facts, &building, Arc::new(cause), cx),
+            }
+        }
+        Event::BuildFinished { op, result } if is(&building, op, BuildStep::Image) => {
+            match result {
+                Ok(image) => built(facts, &building, image, cx),
+                Err(cause) => fail(facts, &building, Arc::new(cause), cx),
+            }
+        }
+        Event::DeadlinePassed { op } if op == building.op => {
+            let after_ms = building.source.manifest.timeouts.build_ms;
             let cause = Arc::new(Cause::BuildTimedOut { after_ms });
-            abandon(facts, &held, AfterStop::Fail { cause }, cx)
+            abandon(facts, &building, AfterStop::Fail { cause }, cx)
         }
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            fail(facts, &held, internal(message), cx)
+        Event::HandlerPanicked { op, message } if op == building.op => {
+            fail(facts, &building, internal(message), cx)
         }
         // Outcomes of other operations are stale. Exits are stale too: no instance of this start exists yet.
         Event::FoldersEnsured { .. }
@@ -70,25 +71,30 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Building(held),
+        | Event::HandlerPanicked { .. } => State::Building(building),
     }
 }
 
-fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
-    held.op == op && held.step == step
+fn is(building: &Building, op: OpId, step: BuildStep) -> bool {
+    building.op == op && building.step == step
 }
 
 /// Starts the image with the manifest that was there when this start began.
-fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
-    facts.keep_image(&held.source, &image);
-    facts.start(image, &held.source, cx)
+fn built(facts: &mut Facts<'_>, building: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
+    facts.keep_image(&building.source, &image);
+    facts.start(image, &building.source, cx)
 }
 
 /// Goes to Error, by the restart policy that was there when this start began.
-fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
-    facts.fail(cause, held.source.manifest.restart, cx)
+fn fail(
+    facts: &mut Facts<'_>,
+    building: &Building,
+    cause: Arc<Cause>,
+    cx: &mut Cx<Effect>,
+) -> State {
+    facts.fail(cause, building.source.manifest.restart, cx)
 }
 
-fn abandon(facts: &Facts<'_>, held: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
-    facts.abandon(held.op, None, then, cx)
+fn abandon(facts: &Facts<'_>, building: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+    facts.abandon(building.op, None, then, cx)
 }

@@ -10,32 +10,32 @@ use crate::{AfterStop, Effect, Event, Failed, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    held: Failed,
+    failed: Failed,
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
-            forget_retry(&held, cx);
+            cancel_retry(&failed, cx);
             facts.forget_attempts();
             begin(facts, cx)
         }
         Event::UserStopRequested => {
-            forget_retry(&held, cx);
+            cancel_retry(&failed, cx);
             facts.forget_attempts();
             facts.stop(None, AfterStop::Stop { last_exit: None }, cx)
         }
         Event::UserDeleteRequested => {
-            forget_retry(&held, cx);
+            cancel_retry(&failed, cx);
             facts.stop(None, AfterStop::Remove, cx)
         }
         Event::SourceReplaced { source } => {
             facts.replace(source);
-            State::Error(held)
+            State::Error(failed)
         }
-        Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
+        Event::RetryDue { op } if is(&failed, op) => try_again(facts, cx),
         // A panic in the handler of the wait ends the wait too.
-        Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
+        Event::HandlerPanicked { op, .. } if is(&failed, op) => try_again(facts, cx),
         Event::HostStarted {
             left_behind: Some(cause),
             ..
@@ -43,7 +43,7 @@ pub(super) fn reduce(
             facts.something_runs();
             State::Error(Failed {
                 not_stopped: Some(Arc::new(cause)),
-                ..held
+                ..failed
             })
         }
         // Only a retry is under way, so all other outcomes are late reports of earlier operations and
@@ -59,7 +59,7 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Error(held),
+        | Event::HandlerPanicked { .. } => State::Error(failed),
     }
 }
 
@@ -82,12 +82,12 @@ fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     }
 }
 
-fn is(held: &Failed, op: OpId) -> bool {
-    held.retry.is_some_and(|retry| retry.op == op)
+fn is(failed: &Failed, op: OpId) -> bool {
+    failed.retry.is_some_and(|retry| retry.op == op)
 }
 
-fn forget_retry(held: &Failed, cx: &mut Cx<Effect>) {
-    if let Some(retry) = held.retry {
+fn cancel_retry(failed: &Failed, cx: &mut Cx<Effect>) {
+    if let Some(retry) = failed.retry {
         cx.emit(Effect::Cancel { op: retry.op });
     }
 }

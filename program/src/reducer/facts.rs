@@ -31,6 +31,9 @@ pub const REMOVE_TIMEOUT_MS: u64 = 120_000;
 /// The longest wait for the runtime to say whether a container runs, before it is asked again, milliseconds.
 pub const CHECK_TIMEOUT_MS: u64 = 60_000;
 
+/// What follows a stop that a person asks for.
+pub(super) const STOP: AfterStop = AfterStop::Stop { last_exit: None };
+
 /// All data of a program except its state, while the reducer leaves that state.
 pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 
@@ -57,19 +60,21 @@ impl Facts<'_> {
 
     /// Returns whether something of an earlier start may run.
     pub(super) fn may_run(&self) -> bool {
-        self.0.running.is_some()
+        self.0.instance_manifest.is_some()
     }
 
     /// Marks that something left from before may run. Only a stop of all instances can end it.
     pub(super) fn something_runs(&mut self) {
         let manifest = &self.0.source.manifest;
-        self.0.running.get_or_insert_with(|| Arc::clone(manifest));
+        self.0
+            .instance_manifest
+            .get_or_insert_with(|| Arc::clone(manifest));
     }
 
     /// Marks that everything that ran is stopped and removed.
     pub(super) fn nothing_runs(&mut self) {
-        self.0.running = None;
-        self.0.running_build = None;
+        self.0.instance_manifest = None;
+        self.0.instance_build = None;
     }
 
     /// Begins to number instances: every instance from now on gets a number.
@@ -113,13 +118,13 @@ impl Facts<'_> {
     }
 
     /// Goes on from the folders to the image, within the same deadline.
-    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
-        let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
+    pub(super) fn build_image(&self, building: Building, cx: &mut Cx<Effect>) -> State {
+        let left_ms = building.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
-            build: held.source.build.clone(),
-            network: held.source.manifest.build.network,
-            recipe: Arc::clone(&held.source.manifest.build.recipe),
+            build: building.source.build.clone(),
+            network: building.source.manifest.build.network,
+            recipe: Arc::clone(&building.source.manifest.build.recipe),
             timeout_ms: left_ms
                 .saturating_sub(BUILD_QUEUE_MS + HANDLER_SLACK_MS)
                 .max(1),
@@ -127,7 +132,7 @@ impl Facts<'_> {
         State::Building(Building {
             op,
             step: BuildStep::Image,
-            ..held
+            ..building
         })
     }
 
@@ -135,8 +140,8 @@ impl Facts<'_> {
     /// run.
     pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
         let manifest = &source.manifest;
-        self.0.running = Some(Arc::clone(manifest));
-        self.0.running_build = Some(source.build.clone());
+        self.0.instance_manifest = Some(Arc::clone(manifest));
+        self.0.instance_build = Some(source.build.clone());
         let instance = self.next_instance();
         let op = cx.emit(Effect::StartInstance {
             program: self.0.id.clone(),
@@ -302,7 +307,7 @@ impl Facts<'_> {
 }
 
 /// Tells the sender of the command that nothing changes because the program is in that state already.
-pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
+pub(super) fn refuse_already(state: &str, cx: &mut Cx<Effect>) {
     refuse(
         Refusal::Already {
             state: state.to_string(),

@@ -104,13 +104,13 @@ impl Machine for Lifecycle {
     fn wake(program: &Box<Program>) -> Option<(u64, Event)> {
         let deadline = |at_ms, op| Some((at_ms, Event::DeadlinePassed { op }));
         match &program.state {
-            State::Building(held) => deadline(held.deadline_ms, held.op),
-            State::Starting(held) => deadline(held.deadline_ms, held.op),
-            State::Stopping(held) => deadline(held.deadline_ms, held.op),
-            State::Ready(held) => held
+            State::Building(building) => deadline(building.deadline_ms, building.op),
+            State::Starting(starting) => deadline(starting.deadline_ms, starting.op),
+            State::Stopping(stopping) => deadline(stopping.deadline_ms, stopping.op),
+            State::Ready(ready) => ready
                 .check
                 .and_then(|check| deadline(check.deadline_ms, check.op)),
-            State::Error(held) => held
+            State::Error(failed) => failed
                 .retry
                 .map(|retry| (retry.due_ms, Event::RetryDue { op: retry.op })),
             State::Created | State::Stopped(_) | State::Removed => None,
@@ -134,12 +134,12 @@ impl Machine for Lifecycle {
         }
         let next = match state {
             State::Created => at_rest::created(facts, event, cx),
-            State::Building(held) => building::reduce(facts, held, event, cx),
-            State::Starting(held) => starting::reduce(facts, held, event, cx),
-            State::Ready(held) => ready::reduce(facts, held, event, cx),
-            State::Stopping(held) => stopping::reduce(facts, held, event, cx),
-            State::Stopped(held) => at_rest::stopped(facts, held, event, cx),
-            State::Error(held) => error::reduce(facts, held, event, cx),
+            State::Building(building) => building::reduce(facts, building, event, cx),
+            State::Starting(starting) => starting::reduce(facts, starting, event, cx),
+            State::Ready(ready) => ready::reduce(facts, ready, event, cx),
+            State::Stopping(stopping) => stopping::reduce(facts, stopping, event, cx),
+            State::Stopped(stopped) => at_rest::stopped(facts, stopped, event, cx),
+            State::Error(failed) => error::reduce(facts, failed, event, cx),
             State::Removed => at_rest::removed(event, cx),
         };
         program.state = next;

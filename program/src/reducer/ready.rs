@@ -8,7 +8,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use hersh_machine::Cx;
 
-use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already};
+use super::facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, refuse_already};
 use crate::{
     AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Ready, RestartPolicy,
     State, recovery,
@@ -16,50 +16,50 @@ use crate::{
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    held: Ready,
+    ready: Ready,
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
-            already("ready", cx);
-            State::Ready(held)
+            refuse_already("ready", cx);
+            State::Ready(ready)
         }
-        Event::UserStopRequested => leave(facts, &held, AfterStop::Stop { last_exit: None }, cx),
+        Event::UserStopRequested => stop(facts, &ready, STOP, cx),
         Event::UserRestartRequested => {
             facts.forget_attempts();
-            leave(facts, &held, AfterStop::Start, cx)
+            stop(facts, &ready, AfterStop::Start, cx)
         }
-        Event::UserDeleteRequested => leave(facts, &held, AfterStop::Remove, cx),
+        Event::UserDeleteRequested => stop(facts, &ready, AfterStop::Remove, cx),
         Event::SourceReplaced { source } => {
             facts.replace(source);
-            State::Ready(held)
+            State::Ready(ready)
         }
         // Two instances that write to one `/state` would damage it. The one left behind can't be stopped
         // alone, so the program stops all and starts again.
         Event::HostStarted {
             left_behind: Some(_),
             ..
-        } => leave(facts, &held, AfterStop::Start, cx),
-        Event::HostStarted { .. } => ask(facts, held, cx),
+        } => stop(facts, &ready, AfterStop::Start, cx),
+        Event::HostStarted { .. } => ask_status(facts, ready, cx),
         Event::InstanceEnded {
             instance,
             container,
             exit,
-        } if instance == held.instance && container == held.container => {
-            ended(facts, &held, exit, cx)
+        } if instance == ready.instance && container == ready.container => {
+            ended(facts, &ready, exit, cx)
         }
         Event::InstanceObserved { op, result }
-            if held.check.is_some_and(|check| check.op == op) =>
+            if ready.check.is_some_and(|check| check.op == op) =>
         {
             match result {
-                Ok(observed) => compare(facts, held, observed, cx),
+                Ok(observed) => take_status(facts, ready, observed, cx),
                 // The question stays open until its deadline; then it is asked again.
-                Err(_) => State::Ready(held),
+                Err(_) => State::Ready(ready),
             }
         }
-        Event::DeadlinePassed { op } if held.check.is_some_and(|check| check.op == op) => {
-            ask(facts, held, cx)
+        Event::DeadlinePassed { op } if ready.check.is_some_and(|check| check.op == op) => {
+            ask_status(facts, ready, cx)
         }
         // Outcomes of other operations and exits of other instances are stale. A question whose handler
         // panicked is asked again at its deadline.
@@ -73,40 +73,40 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Ready(held),
+        | Event::HandlerPanicked { .. } => State::Ready(ready),
     }
 }
 
 /// Asks the runtime for the instance's status. A new question replaces an earlier one.
-fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
-    forget_check(&held, cx);
+fn ask_status(facts: &Facts<'_>, ready: Ready, cx: &mut Cx<Effect>) -> State {
+    cancel_check(&ready, cx);
     let op = cx.emit(Effect::ObserveInstance {
         program: facts.program(),
-        instance: held.instance,
+        instance: ready.instance,
     });
     State::Ready(Ready {
         check: Some(Check {
             op,
             deadline_ms: after(cx.now_ms(), CHECK_TIMEOUT_MS),
         }),
-        ..held
+        ..ready
     })
 }
 
-fn compare(
+fn take_status(
     facts: &mut Facts<'_>,
-    held: Ready,
+    ready: Ready,
     observed: InstanceStatus,
     cx: &mut Cx<Effect>,
 ) -> State {
-    let held = Ready {
+    let ready = Ready {
         check: None,
-        ..held
+        ..ready
     };
     match observed {
-        InstanceStatus::Running(container) if container == held.container => State::Ready(held),
-        InstanceStatus::Exited(container, exit) if container == held.container => {
-            ended(facts, &held, exit, cx)
+        InstanceStatus::Running(container) if container == ready.container => State::Ready(ready),
+        InstanceStatus::Exited(container, exit) if container == ready.container => {
+            ended(facts, &ready, exit, cx)
         }
         // The program's start did not verify this other container, so it counts as none.
         InstanceStatus::Absent | InstanceStatus::Running(_) | InstanceStatus::Exited(..) => {
@@ -114,15 +114,15 @@ fn compare(
                 reason: ExitReason::Vanished,
                 logs: Vec::new(),
             };
-            ended(facts, &held, exit, cx)
+            ended(facts, &ready, exit, cx)
         }
     }
 }
 
 /// Handles an end of the instance that nobody asked for.
-fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
-    let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
-    facts.ran_since(held.since_ms, cx.now_ms());
+fn ended(facts: &mut Facts<'_>, ready: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
+    let ran_ms = cx.now_ms().saturating_sub(ready.since_ms);
+    facts.ran_since(ready.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
     let engine_stopped = matches!(exit.reason, ExitReason::StoppedFromOutside { .. });
     let settled = ran_ms >= recovery::SETTLED_RUN_MS;
@@ -141,16 +141,16 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
             }
         }
     };
-    leave(facts, held, then, cx)
+    stop(facts, ready, then, cx)
 }
 
-fn leave(facts: &Facts<'_>, held: &Ready, then: AfterStop, cx: &mut Cx<Effect>) -> State {
-    forget_check(held, cx);
-    facts.stop(Some(held.instance), then, cx)
+fn stop(facts: &Facts<'_>, ready: &Ready, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+    cancel_check(ready, cx);
+    facts.stop(Some(ready.instance), then, cx)
 }
 
-fn forget_check(held: &Ready, cx: &mut Cx<Effect>) {
-    if let Some(check) = held.check {
+fn cancel_check(ready: &Ready, cx: &mut Cx<Effect>) {
+    if let Some(check) = ready.check {
         cx.emit(Effect::Cancel { op: check.op });
     }
 }

@@ -5,59 +5,61 @@ use alloc::{format, sync::Arc};
 
 use hersh_machine::{Cx, OpId};
 
-use super::facts::{Facts, already, internal, refuse};
+use super::facts::{Facts, STOP, internal, refuse, refuse_already};
 use crate::{
     AfterStop, Cause, Effect, Event, Refusal, RoundedSpan, State, StopStep, Stopped, Stopping,
 };
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    mut held: Stopping,
+    mut stopping: Stopping,
     event: Event,
     cx: &mut Cx<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
-            if wish(&mut held, AfterStop::Start, cx) {
+            if wish(&mut stopping, AfterStop::Start, cx) {
                 facts.forget_attempts();
             }
-            State::Stopping(held)
+            State::Stopping(stopping)
         }
         Event::UserStopRequested => {
-            wish(&mut held, AfterStop::Stop { last_exit: None }, cx);
-            State::Stopping(held)
+            wish(&mut stopping, STOP, cx);
+            State::Stopping(stopping)
         }
         Event::UserDeleteRequested => {
-            wish(&mut held, AfterStop::Remove, cx);
-            State::Stopping(held)
+            wish(&mut stopping, AfterStop::Remove, cx);
+            State::Stopping(stopping)
         }
         Event::SourceReplaced { source } => {
-            match held.then {
+            match stopping.then {
                 AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
                 AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
                     facts.replace(source)
                 }
             }
-            State::Stopping(held)
+            State::Stopping(stopping)
         }
         Event::HostStarted { left_behind, .. } => {
-            host_started(facts, held, left_behind.is_some(), cx)
+            host_started(facts, stopping, left_behind.is_some(), cx)
         }
-        Event::StopFinished { op, result } if is(&held, op, StopStep::Instances) => match result {
-            Ok(()) => next(facts, held.then, cx),
-            Err(cause) => not_stopped(facts, held.then, Arc::new(cause), cx),
-        },
-        Event::Removed { op, result } if is(&held, op, StopStep::Files) => match result {
+        Event::StopFinished { op, result } if is(&stopping, op, StopStep::Instances) => {
+            match result {
+                Ok(()) => next(facts, stopping.then, cx),
+                Err(cause) => not_stopped(facts, stopping.then, Arc::new(cause), cx),
+            }
+        }
+        Event::Removed { op, result } if is(&stopping, op, StopStep::Files) => match result {
             Ok(()) => State::Removed,
             Err(cause) => facts.stay_failed(Arc::new(cause)),
         },
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            not_stopped(facts, held.then, internal(message), cx)
+        Event::HandlerPanicked { op, message } if op == stopping.op => {
+            not_stopped(facts, stopping.then, internal(message), cx)
         }
-        Event::DeadlinePassed { op } if op == held.op => {
+        Event::DeadlinePassed { op } if op == stopping.op => {
             cx.emit(Effect::Cancel { op });
-            let cause = late(facts, held.step);
-            not_stopped(facts, held.then, Arc::new(cause), cx)
+            let cause = late(facts, stopping.step);
+            not_stopped(facts, stopping.then, Arc::new(cause), cx)
         }
         // Outcomes of other operations are stale. Exits are expected in this state.
         Event::FoldersEnsured { .. }
@@ -70,7 +72,7 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Stopping(held),
+        | Event::HandlerPanicked { .. } => State::Stopping(stopping),
     }
 }
 
@@ -78,38 +80,38 @@ pub(super) fn reduce(
 /// instances first: the instance would otherwise go on without its files.
 fn host_started(
     facts: &mut Facts<'_>,
-    mut held: Stopping,
+    mut stopping: Stopping,
     is_left_behind: bool,
     cx: &mut Cx<Effect>,
 ) -> State {
-    if is_left_behind && held.step == StopStep::Files {
+    if is_left_behind && stopping.step == StopStep::Files {
         facts.something_runs();
-        return facts.abandon(held.op, None, held.then, cx);
+        return facts.abandon(stopping.op, None, stopping.then, cx);
     }
-    let deadline_ms = facts.stop_deadline_ms(held.step, cx.now_ms());
-    held.deadline_ms = held.deadline_ms.max(deadline_ms);
-    State::Stopping(held)
+    let deadline_ms = facts.stop_deadline_ms(stopping.step, cx.now_ms());
+    stopping.deadline_ms = stopping.deadline_ms.max(deadline_ms);
+    State::Stopping(stopping)
 }
 
-fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
-    held.op == op && held.step == step
+fn is(stopping: &Stopping, op: OpId, step: StopStep) -> bool {
+    stopping.op == op && stopping.step == step
 }
 
 /// Replaces the step after the stop. The last command wins, but removal beats all others. Returns false,
 /// after a refusal, when nothing changes.
-fn wish(held: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
-    match (&held.then, &wanted) {
-        (AfterStop::Remove, AfterStop::Remove) => already("being removed", cx),
+fn wish(stopping: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
+    match (&stopping.then, &wanted) {
+        (AfterStop::Remove, AfterStop::Remove) => refuse_already("being removed", cx),
         (AfterStop::Remove, AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. }) => {
             refuse(Refusal::BeingRemoved, cx);
         }
-        (AfterStop::Stop { .. }, AfterStop::Stop { .. }) => already("stopping", cx),
-        (AfterStop::Start, AfterStop::Start) => already("stopping to start again", cx),
+        (AfterStop::Stop { .. }, AfterStop::Stop { .. }) => refuse_already("stopping", cx),
+        (AfterStop::Start, AfterStop::Start) => refuse_already("stopping to start again", cx),
         (
             AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. },
             AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } | AfterStop::Remove,
         ) => {
-            held.then = wanted;
+            stopping.then = wanted;
             return true;
         }
     }

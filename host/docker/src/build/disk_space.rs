@@ -79,7 +79,9 @@ fn reason(source: &str, error: &MeasureError, bytes_max: u64) -> String {
              the image does not need",
             String::from(ByteSize(bytes_max))
         ),
-        MeasureError::Unknown(_) | MeasureError::Strange(_) | MeasureError::Unreadable(_) => {
+        MeasureError::UnsupportedCompression(_)
+        | MeasureError::Ambiguous(_)
+        | MeasureError::Unreadable(_) => {
             format!(
                 "ADD would unpack {source:?}, of which nobody can say how large it becomes: {error}; pack it \
              by tar and gzip or zstd, send it unpacked, or COPY it and unpack it by RUN"

@@ -12,7 +12,7 @@ use axum::{
 use hersh_journal::KeptAnswer;
 use hersh_program::{Manifest, Program, ProgramId};
 use hersh_storage::{SourceTree, StagedSource, TreePurpose, tar_stream};
-use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, ProgramCreated};
+use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, SourceAccepted};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -72,7 +72,7 @@ impl CreateQuery {
         description = "1 to 255 visible ASCII characters: a repeated call gets the first one's answer"),
         ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
-    responses((status = 201, description = "It was created", body = ProgramCreated)),
+    responses((status = 201, description = "It was created", body = SourceAccepted)),
 )]
 pub(super) async fn create(
     State(host): State<Host>,
@@ -130,7 +130,7 @@ pub(super) async fn create(
     params(BuildQuery, ("id" = String, Path, description = "The program's id"),
         ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
-    responses((status = 200, description = "It was replaced", body = ProgramCreated)),
+    responses((status = 200, description = "It was replaced", body = SourceAccepted)),
 )]
 pub(super) async fn replace(
     State(host): State<Host>,
@@ -139,7 +139,7 @@ pub(super) async fn replace(
     OwnedProgram(entry): OwnedProgram,
     Params(query): Params<BuildQuery>,
     request: Request,
-) -> Result<Json<ProgramCreated>, Failure> {
+) -> Result<Json<SourceAccepted>, Failure> {
     let taken = take(&host, &caller, request, query, None).await?;
     let staged = named(&host, taken.staged, &taken.manifest)?;
     let earlier = |program: &Program| program.source.build.clone();
@@ -217,9 +217,9 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
     Ok(staged.anew(random)?)
 }
 
-fn created(entry: &Entry) -> ProgramCreated {
+fn created(entry: &Entry) -> SourceAccepted {
     let view = view::program_view(entry);
-    ProgramCreated {
+    SourceAccepted {
         program_id: view.program_id,
         build_id: view.build_id,
         owner: view.owner,

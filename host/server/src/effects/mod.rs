@@ -33,16 +33,16 @@ use crate::programs::{LOOK_INTERVAL, StateReadings};
 use hersh_sandbox::{RunningInstance, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
-pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
+pub(crate) const STARTS_AT_ONCE_PER_OWNER: usize = 2;
 /// The most `/state` folders that are measured at once before a start, each on a thread of its own. More may be
 /// measured than started at once, since a program can make its own measurement slow by what it wrote. One
-/// owner may have [`STARTS_AT_ONCE_OF_ONE`] of them.
+/// owner may have [`STARTS_AT_ONCE_PER_OWNER`] of them.
 pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
 /// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
-const TOLD_TIMES_LIMIT: u64 = 64;
+const STATE_COUNT_FACTOR: u64 = 64;
 
 /// The real effect handler.
 pub(crate) struct Effects {
@@ -99,7 +99,7 @@ impl EffectHandler for Effects {
         // A cancelled start is dropped here: the stop that follows waits until what was begun has ended.
         let running = tokio::select! {
             biased;
-            running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
+            running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| start_error_cause(error, manifest))?,
             cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => return Err(cause),
             () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
@@ -107,7 +107,7 @@ impl EffectHandler for Effects {
             self.write_receipt(&running),
             self.wait_until_ready(task, &instance, &running, manifest, began)
         )?;
-        self.still_running(&instance, &manifest.readiness).await?;
+        self.check_running(&instance, &manifest.readiness).await?;
         Ok(StartResult {
             container: running.container,
         })
@@ -164,17 +164,17 @@ impl Effects {
         let waited = Duration::from_millis(START_QUEUE_MS);
         let turn = async {
             let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
-            let measuring = measuring.map_err(|error| start_failed(error.to_string()))?;
+            let measuring = measuring.map_err(|error| start_failed_cause(error.to_string()))?;
             self.check_state_size(&task.program, state_bytes, measuring)
                 .await?;
             let turn = self.starts.turn(owner, |_first| ()).await;
-            turn.map_err(|error| start_failed(error.to_string()))
+            turn.map_err(|error| start_failed_cause(error.to_string()))
         };
         tokio::select! {
             biased;
             turn = turn => turn,
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
-            () = tokio::time::sleep(waited) => Err(start_failed(format!(
+            () = tokio::time::sleep(waited) => Err(start_failed_cause(format!(
                 "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
@@ -186,7 +186,7 @@ impl Effects {
         let id = program.clone();
         self.on_storage(move |storage| storage.forget_end(&id))
             .await
-            .map_err(start_failed)
+            .map_err(start_failed_cause)
     }
 
     async fn write_receipt(&self, running: &RunningInstance) -> Result<(), Cause> {
@@ -195,7 +195,7 @@ impl Effects {
             receipt.state = Some(storage.state_bound(&receipt.program));
             storage.write_receipt(&receipt.program, &receipt)
         };
-        self.on_storage(write).await.map_err(start_failed)
+        self.on_storage(write).await.map_err(start_failed_cause)
     }
 
     /// Probes until the program is up, its container ends, its time is over, its `/state` is too large, or
@@ -223,7 +223,7 @@ impl Effects {
                     logs: self.last_lines(&task.program).await,
                 }),
             },
-            cause = self.ended(instance, &manifest.readiness) => Err(cause),
+            cause = self.end_before_ready(instance, &manifest.readiness) => Err(cause),
             cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = task.cancel.cancelled() => Err(Cause::HostRestarted),
@@ -258,11 +258,11 @@ impl Effects {
     }
 
     /// Waits for the end of the instance, and returns the cause for which its start failed.
-    async fn ended(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
+    async fn end_before_ready(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
         let began = Instant::now();
         loop {
             tokio::time::sleep(readiness::observe_interval(began.elapsed())).await;
-            if let Err(cause) = self.still_running(instance, readiness).await {
+            if let Err(cause) = self.check_running(instance, readiness).await {
                 return cause;
             }
         }
@@ -277,14 +277,14 @@ impl Effects {
         turn: Turn,
     ) -> Result<(), Cause> {
         // Counted further than the limit, so that the error can tell how much there is.
-        let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
+        let enough = limit_bytes.saturating_mul(STATE_COUNT_FACTOR);
         match self.state_usage(program, enough, Some(turn)).await? {
             StateUsage::Bytes(used) if used <= limit_bytes => Ok(()),
             StateUsage::Bytes(used) => Err(Cause::StateTooLarge {
                 used_bytes: used.min(enough),
                 limit_bytes,
             }),
-            StateUsage::Unsettled => Err(start_failed(
+            StateUsage::Unsettled => Err(start_failed_cause(
                 "its /state keeps changing although it does not run; find out what on this machine writes there"
                     .to_owned(),
             )),
@@ -294,11 +294,11 @@ impl Effects {
     /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
     /// they are ready.
     async fn state_too_large(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
-        let looks = StateReadings::default();
+        let readings = StateReadings::default();
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if let Ok(usage) = self.state_usage(program, limit_bytes, None).await
-                && looks.take(usage, limit_bytes)
+                && readings.take(usage, limit_bytes)
             {
                 return Cause::StateQuotaExceeded;
             }
@@ -314,11 +314,11 @@ impl Effects {
         turn: Option<Turn>,
     ) -> Result<StateUsage, Cause> {
         let measured = self.runtime.state_bytes(program, enough, Box::new(turn));
-        let failed = |error: Unavailable| start_failed(error.to_string());
+        let failed = |error: Unavailable| start_failed_cause(error.to_string());
         measured.await.map_err(failed)
     }
 
-    async fn still_running(
+    async fn check_running(
         &self,
         instance: &InstanceId,
         readiness: &Readiness,
@@ -347,7 +347,7 @@ impl Effects {
 
 /// Returns the cause of a failed start. A program that ended before it could be looked at was not ready
 /// either.
-fn not_started(error: StartError, manifest: &Manifest) -> Cause {
+fn start_error_cause(error: StartError, manifest: &Manifest) -> Cause {
     match error {
         StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),
         StartError::Violated(_)
@@ -358,7 +358,7 @@ fn not_started(error: StartError, manifest: &Manifest) -> Cause {
     }
 }
 
-fn start_failed(message: String) -> Cause {
+fn start_failed_cause(message: String) -> Cause {
     Cause::StartFailed {
         message,
         logs: Vec::new(),

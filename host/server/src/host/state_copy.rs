@@ -264,7 +264,7 @@ fn phase(program: &Program) -> Phase {
     }
     match &program.state {
         State::Created | State::Stopped(_) => Phase::AtRest,
-        State::Error(failed) if failed.retry.is_none() && program.running.is_none() => {
+        State::Error(failed) if failed.retry.is_none() && program.instance_manifest.is_none() => {
             Phase::AtRest
         }
         State::Ready(_)

@@ -131,7 +131,7 @@ impl Usage {
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     let building = program.state.building();
     let begun = building.map(|building| &building.source.manifest);
-    let begun = begun.or(program.running.as_ref());
+    let begun = begun.or(program.instance_manifest.as_ref());
     begun.map_or_else(|| newest.clone(), |begun| larger(&begun.limits, newest))
 }
 

@@ -24,7 +24,7 @@ use crate::{
     auth::{Accounts, Throttle},
     disks::{Disks, FREE_BYTES_MIN},
     effects::{
-        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
+        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
         builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
         probes::Probes,
     },
@@ -252,7 +252,7 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
         let owner = registry.owner(program);
         Owner {
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
-            at_once: STARTS_AT_ONCE_OF_ONE,
+            at_once: STARTS_AT_ONCE_PER_OWNER,
         }
     })
 }

@@ -95,7 +95,7 @@ fn phase(program: &Program) -> Option<Phase> {
             StopStep::Instances => Some(Phase::Stopping),
             StopStep::Files => None,
         },
-        State::Error(_) => program.running.is_some().then_some(Phase::Left),
+        State::Error(_) => program.instance_manifest.is_some().then_some(Phase::Left),
         // The effect that starts the program looks, since the container is not known here.
         State::Starting(_)
         | State::Created

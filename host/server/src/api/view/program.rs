@@ -20,7 +20,7 @@ pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
         owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
-        run_build_id: program.current_build().map(ToString::to_string),
+        instance_build_id: program.current_build().map(ToString::to_string),
         has_newer_source: has_newer_source(program),
         image_id: program.current_image().map(ToString::to_string),
         instance: program.ready_instance().map(|instance| instance.number.0),
