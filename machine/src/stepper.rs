@@ -27,7 +27,7 @@ pub struct OpenOperation<E> {
 /// Everything that a stepper knows, as data. A journal may store it, so that a fold can start from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot<S, E> {
-    /// The machine's state.
+    /// The state machine's state.
     pub state: S,
     /// The number of the last record taken in; 0 before the first.
     pub seq: u64,
@@ -47,7 +47,7 @@ pub struct Step<M: Machine> {
     next_op: u64,
 }
 
-/// State, operation ids and open operations of one machine.
+/// State, operation ids and open operations of one state machine.
 pub struct Stepper<M: Machine> {
     state: M::State,
     /// The ids of the open operations, oldest first.
@@ -61,7 +61,7 @@ pub struct Stepper<M: Machine> {
 }
 
 impl<M: Machine> Stepper<M> {
-    /// Returns a stepper for a machine at the start of its life.
+    /// Returns a stepper for a state machine at the start of its life.
     #[must_use]
     pub fn new(state: impl Into<M::State>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Returns a stepper for a machine as it was when `snapshot` was taken.
+    /// Returns a stepper for a state machine as it was when `snapshot` was taken.
     #[must_use]
     pub fn from_snapshot(snapshot: Snapshot<M::State, M::Effect>) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Returns the machine's state.
+    /// Returns the state machine's state.
     #[must_use]
     pub fn state(&self) -> &M::State {
         &self.state

@@ -82,7 +82,7 @@ impl Program {
     }
 
     /// Returns whether the program accounts for an instance, which means that the program will stop it in
-    /// time. An instance that it does not account for was left behind earlier.
+    /// time. An instance that it does not account for is an orphan.
     #[must_use]
     pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
         match &self.state {

@@ -22,7 +22,7 @@ use crate::{
     BuildId, Cause, ContainerId, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Source,
 };
 
-/// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
+/// The whole state of one program: the state of the state machine [`Lifecycle`](crate::Lifecycle).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The program's name.

@@ -1,4 +1,4 @@
-//! A supervisor: it runs one program's machine, journal and effects on tokio.
+//! A supervisor: it runs one program's state machine, journal and effects on tokio.
 //!
 //! ```text
 //! run ──► call(UserStartRequested) ──► journal ──► answered, Building
@@ -76,7 +76,7 @@ impl Supervisor {
         Self::run_with_orphan(stepper, None, handler, journal, clock, config)
     }
 
-    /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `left_behind`
+    /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `orphan`
     /// says why an instance that the program does not account for could not be removed. The program is told
     /// of it before its open operations are recovered; otherwise one of them could start another instance
     /// beside it.
@@ -85,7 +85,7 @@ impl Supervisor {
     /// Outside a tokio runtime.
     pub fn run_with_orphan<H, J, C>(
         stepper: ProgramStepper,
-        left_behind: Option<Cause>,
+        orphan: Option<Cause>,
         handler: Arc<H>,
         journal: J,
         clock: C,
@@ -99,7 +99,7 @@ impl Supervisor {
         let program = stepper.state();
         // A new program has no records, and nothing to be told of.
         let tell = program.instances.is_none()
-            || left_behind.is_some()
+            || orphan.is_some()
             || stepper.seq() > 0 && concerns_restart(&program.state);
         let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
             .with_clock(clock)
@@ -109,7 +109,7 @@ impl Supervisor {
             // The mailbox is new and empty: there is room for one event.
             drop(handle.send(Event::HostStarted {
                 numbers_instances: true,
-                left_behind,
+                orphan,
             }));
         }
         tokio::spawn(run);
@@ -160,7 +160,7 @@ impl Supervisor {
     }
 
     /// Returns the result of `read` on the newest durable state, without a copy. `read` must be short: the
-    /// machine waits meanwhile.
+    /// state machine waits meanwhile.
     pub fn with_state<T>(&self, read: impl FnOnce(&Program) -> T) -> T {
         self.handle.with_state(|program| read(program))
     }
@@ -179,7 +179,7 @@ impl Supervisor {
 
     /// Waits until `reached` holds, and returns the state at that moment. It does not see every state: a
     /// short one may be missed. Also returns when the supervisor has ended. `reached` must be short: the
-    /// machine waits meanwhile.
+    /// state machine waits meanwhile.
     pub async fn until(&self, reached: impl Fn(&Program) -> bool) -> Program {
         let look = |program: &Program| reached(program).then(|| program.clone());
         let mut subscription = self.handle.subscribe();

@@ -14,8 +14,8 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    Walk, container, end_of, exit, host_started, image, left_behind, program_with, source,
-    stop_failed,
+    Walk, container, end_of, exit, host_started, host_started_with_orphan, image, program_with,
+    source, stop_failed,
 };
 use hersh_machine::Machine;
 use hersh_program::{
@@ -48,7 +48,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::UserDeleteRequested,
         Event::SourceReplaced { source },
         host_started(),
-        left_behind(),
+        host_started_with_orphan(),
         ends(exit(0)),
         ends(exit(1)),
         ends(Exit {

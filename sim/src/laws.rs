@@ -148,8 +148,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
                 | Event::UserDeleteRequested => true,
                 Event::InstanceEnded { .. }
                 | Event::HostStarted {
-                    left_behind: Some(_),
-                    ..
+                    orphan: Some(_), ..
                 } => scene.fault_plan.has_ended(container),
                 Event::InstanceObserved { result, .. } => {
                     !matches!(result, Ok(InstanceStatus::Running(same)) if same == container)
@@ -157,9 +156,7 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
                 }
                 Event::UserStartRequested
                 | Event::SourceReplaced { .. }
-                | Event::HostStarted {
-                    left_behind: None, ..
-                }
+                | Event::HostStarted { orphan: None, .. }
                 | Event::FoldersEnsured { .. }
                 | Event::BuildFinished { .. }
                 | Event::InstanceStarted { .. }

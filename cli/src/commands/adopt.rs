@@ -22,8 +22,8 @@ fn show(adopted: &Adoption, format: Output) -> Result<(), Failure> {
             "removed_containers": containers.collect::<Vec<_>>(),
         }));
     }
-    for stray in &adopted.containers {
-        let (program, container) = (&stray.program, &stray.container);
+    for unclaimed in &adopted.containers {
+        let (program, container) = (&unclaimed.program, &unclaimed.container);
         output::line(&format!("removed container {container} of {program}"))?;
     }
     for folder in adopted.folders.iter().chain(&adopted.journal) {

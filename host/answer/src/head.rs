@@ -89,12 +89,12 @@ pub(super) fn read(
     is_head: bool,
     policy: &impl Policy,
 ) -> Result<Option<(usize, ReceivedHead)>, HeadError> {
-    let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
         &mut answer,
         bytes,
-        &mut room,
+        &mut slots,
     )?;
     let Status::Complete(length) = parsed else {
         return Ok(None);

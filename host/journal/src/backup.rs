@@ -56,7 +56,7 @@ pub enum BackupError {
     /// The file that was named can't be written to or read.
     #[error(transparent)]
     Named(#[from] PartialFileError),
-    /// The reader of the copy has closed its end, or has no room.
+    /// The reader of the copy has closed its end, or has no space.
     #[error("the copy can't be written: {0}")]
     Reader(io::Error),
     /// A file or folder can't be used.

@@ -71,7 +71,7 @@ impl SendBuffer {
         sent
     }
 
-    /// Frees the room that only a large request needs.
+    /// Frees the space that only a large request needs.
     pub(super) fn trim(&mut self) {
         if self.bytes.capacity() > BYTES_FULL {
             self.bytes = BytesMut::new();

@@ -13,7 +13,7 @@ use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_storage::{Storage, StorageError, set_file_aside};
 
 use crate::{serve::META_HOST_ID, unclaimed::EmptyJournal};
-use hersh_docker::Stray;
+use hersh_docker::UnclaimedContainer;
 use hersh_sandbox::Unavailable;
 
 /// Why nothing was adopted. Everything stored is as it was, except for what was set aside already.
@@ -53,7 +53,7 @@ pub struct Adoption {
     /// The paths that folders of programs were moved to.
     pub folders: Vec<PathBuf>,
     /// The containers that were removed.
-    pub containers: Vec<Stray>,
+    pub containers: Vec<UnclaimedContainer>,
     /// The path that an unusable journal was moved to.
     pub journal: Option<PathBuf>,
 }
@@ -82,10 +82,10 @@ pub async fn adopt(
     let _journal_lock = home.lock()?;
     let storage = Storage::open(data)?;
     let is_lost = is_lost(&home)?;
-    let containers = hersh_docker::strays(engine, &storage.programs_dir()).await?;
+    let containers = hersh_docker::unclaimed_containers(engine, &storage.programs_dir()).await?;
     let programs = storage.programs()?;
-    for stray in &containers {
-        hersh_docker::remove_stray(engine, stray).await?;
+    for container in &containers {
+        hersh_docker::remove_unclaimed(engine, container).await?;
     }
     let mut folders = Vec::new();
     for program in &programs {
@@ -131,7 +131,7 @@ fn is_lost(home: &Home) -> Result<bool, AdoptError> {
 
 /// Gives the new journal the host id that all containers tell: images and networks on the engine have it too,
 /// and the new host will collect them.
-async fn keep_host_id(home: &Home, containers: &[Stray]) -> Result<(), AdoptError> {
+async fn keep_host_id(home: &Home, containers: &[UnclaimedContainer]) -> Result<(), AdoptError> {
     let mut ids: Vec<&str> = containers.iter().map(|it| it.host_id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();

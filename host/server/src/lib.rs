@@ -1,7 +1,7 @@
 //! A Hersh host: takes programs in, runs them under contracts, keeps them alive.
 //!
 //! ```text
-//! HTTP request ─► api ─► Host ─► Supervisor (pure machine, crate hersh-program)
+//! HTTP request ─► api ─► Host ─► Supervisor (pure state machine, crate hersh-program)
 //!                                  │ journal first (journal), then effects (effects)
 //!                                  ▼
 //!                     storage · sandbox · docker  ─► events ─► Supervisor

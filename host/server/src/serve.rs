@@ -100,7 +100,7 @@ impl HostError {
             },
             Self::Storage(error) => is_forbidden(&error.source),
             Self::Listen { source, .. } => is_forbidden(source),
-            // Another host may be on its way out; an engine may come up; a disk may get room.
+            // Another host may be on its way out; an engine may come up; a disk may get space.
             Self::Lock(_)
             | Self::Engine(_)
             | Self::Bootstrap(_)

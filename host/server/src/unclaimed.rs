@@ -14,7 +14,7 @@ use hersh_journal::{Home, JOURNAL_FILE};
 use hersh_program::ProgramId;
 use hersh_storage::{Storage, StorageError};
 
-use hersh_docker::Stray;
+use hersh_docker::UnclaimedContainer;
 use hersh_sandbox::Unavailable;
 
 /// The most names of programs that an error lists.
@@ -51,7 +51,7 @@ pub struct UnclaimedPrograms {
     /// True if a journal's log is there without its journal.
     pub(crate) has_log: bool,
     pub(crate) folders: Vec<ProgramId>,
-    pub(crate) containers: Vec<Stray>,
+    pub(crate) containers: Vec<UnclaimedContainer>,
 }
 
 impl std::error::Error for UnclaimedPrograms {}
@@ -71,7 +71,10 @@ impl fmt::Display for UnclaimedPrograms {
             self.containers.len()
         )?;
         let folders = self.folders.iter().map(ProgramId::as_str);
-        let containers = self.containers.iter().map(|stray| stray.program.as_str());
+        let containers = self
+            .containers
+            .iter()
+            .map(|container| container.program.as_str());
         let mut names: Vec<&str> = folders.chain(containers).collect();
         names.sort_unstable();
         names.dedup();
@@ -126,16 +129,17 @@ pub(crate) async fn refuse(
             folders = lived_in;
         }
     }
-    let mut containers = match hersh_docker::strays(engine, &storage.programs_dir()).await {
-        Ok(found) => found,
-        // Without the engine's answer, the log or the folders are reason enough to refuse.
-        Err(_) if has_log || !folders.is_empty() => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let mut containers =
+        match hersh_docker::unclaimed_containers(engine, &storage.programs_dir()).await {
+            Ok(found) => found,
+            // Without the engine's answer, the log or the folders are reason enough to refuse.
+            Err(_) if has_log || !folders.is_empty() => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
     match journalled {
         EmptyJournal::Nothing => {}
         // A container that has ended may be left by a removal that a crash cut short.
-        EmptyJournal::NoProgram => containers.retain(|stray| stray.running),
+        EmptyJournal::NoProgram => containers.retain(|container| container.running),
     }
     if folders.is_empty() && containers.is_empty() && !has_log {
         return Ok(());

@@ -194,8 +194,8 @@ struct BoundedReader {
 }
 
 impl Read for BoundedReader {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let read = self.plain.read(room)?;
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.plain.read(buffer)?;
         let count = u64::try_from(read).unwrap_or(u64::MAX);
         if count > self.left {
             self.left = 0;

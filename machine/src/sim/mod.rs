@@ -1,5 +1,5 @@
-//! A simulated world around one machine, made from a seed: virtual time, faults, a trace, and laws that are
-//! checked after every step. One seed gives one trace.
+//! A simulated world around one state machine, made from a seed: virtual time, faults, a trace, and laws that
+//! are checked after every step. One seed gives one trace.
 //!
 //! ```text
 //! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a BrokenLaw
@@ -25,7 +25,7 @@ struct RunningEffect<E> {
     ends: Option<(u64, bool)>,
 }
 
-/// One machine in its simulated world.
+/// One state machine in its simulated world.
 pub struct Simulation<M: Machine, W> {
     /// The world. Tests may look at it and change it.
     pub world: W,
@@ -52,7 +52,7 @@ where
     M::Effect: PartialEq,
     W: World<M>,
 {
-    /// Returns a machine at the start of its life, at time `now_ms`.
+    /// Returns a state machine at the start of its life, at time `now_ms`.
     pub fn new(state: impl Into<M::State>, world: W, seed: u64, now_ms: u64) -> Self {
         let state = state.into();
         Self {
@@ -71,7 +71,7 @@ where
         }
     }
 
-    /// Returns the machine's state.
+    /// Returns the state machine's state.
     pub fn state(&self) -> &M::State {
         self.stepper.state()
     }
@@ -131,11 +131,11 @@ where
         }
     }
 
-    /// Simulates a crash and restart of the host: the running effect and waiting events are lost, the machine
-    /// is folded from its trace, and its open operations are run again.
+    /// Simulates a crash and restart of the host: the running effect and waiting events are lost, the state
+    /// machine is folded from its trace, and its open operations are run again.
     ///
     /// # Errors
-    /// The law that is broken when the folded machine differs from the one before the crash.
+    /// The law that is broken when the folded state machine differs from the one before the crash.
     pub fn crash(&mut self) -> Result<(), BrokenLaw> {
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);

@@ -1,4 +1,4 @@
-//! A small machine for the tests: it does jobs, one deadline each; a late one for "... for long".
+//! A small state machine for the tests: it does jobs, one deadline each; a late one for "... for long".
 #![allow(dead_code, reason = "every test binary uses another part")]
 
 use hersh_machine::{Cx, Lane, Machine, OpId};

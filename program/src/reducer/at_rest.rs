@@ -45,8 +45,7 @@ fn at_rest(
             state
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => {
             facts.something_runs();
             facts.stop(None, AfterStop::Stop { last_exit }, cx)

@@ -29,8 +29,7 @@ pub(super) fn reduce(
             State::Building(building)
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => {
             facts.something_runs();
             abandon(facts, &building, AfterStop::Start, cx)

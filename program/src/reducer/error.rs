@@ -37,7 +37,7 @@ pub(super) fn reduce(
         // A panic in the handler of the wait ends the wait too.
         Event::HandlerPanicked { op, .. } if is(&failed, op) => try_again(facts, cx),
         Event::HostStarted {
-            left_behind: Some(cause),
+            orphan: Some(cause),
             ..
         } => {
             facts.something_runs();

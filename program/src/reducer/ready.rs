@@ -35,11 +35,10 @@ pub(super) fn reduce(
             facts.replace(source);
             State::Ready(ready)
         }
-        // Two instances that write to one `/state` would damage it. The one left behind can't be stopped
+        // Two instances that write to one `/state` would damage it. The orphan can't be stopped
         // alone, so the program stops all and starts again.
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => stop(facts, &ready, AfterStop::Start, cx),
         Event::HostStarted { .. } => ask_status(facts, ready, cx),
         Event::InstanceEnded {

@@ -37,8 +37,7 @@ pub(super) fn reduce(
             State::Starting(starting)
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => abandon(facts, &starting, AfterStop::Start, cx),
         Event::HostStarted { .. } => {
             let deadline_ms = facts.start_deadline_ms(cx.now_ms());

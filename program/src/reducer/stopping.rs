@@ -40,9 +40,7 @@ pub(super) fn reduce(
             }
             State::Stopping(stopping)
         }
-        Event::HostStarted { left_behind, .. } => {
-            host_started(facts, stopping, left_behind.is_some(), cx)
-        }
+        Event::HostStarted { orphan, .. } => host_started(facts, stopping, orphan.is_some(), cx),
         Event::StopFinished { op, result } if is(&stopping, op, StopStep::Instances) => {
             match result {
                 Ok(()) => next(facts, stopping.then, cx),
@@ -76,15 +74,15 @@ pub(super) fn reduce(
     }
 }
 
-/// Counts the deadline anew. If an instance was left behind while files are being removed, stops all
+/// Counts the deadline anew. If there is an orphan while files are being removed, stops all
 /// instances first: the instance would otherwise go on without its files.
 fn host_started(
     facts: &mut Facts<'_>,
     mut stopping: Stopping,
-    is_left_behind: bool,
+    has_orphan: bool,
     cx: &mut Cx<Effect>,
 ) -> State {
-    if is_left_behind && stopping.step == StopStep::Files {
+    if has_orphan && stopping.step == StopStep::Files {
         facts.something_runs();
         return facts.abandon(stopping.op, None, stopping.then, cx);
     }

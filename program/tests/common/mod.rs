@@ -58,16 +58,16 @@ pub(crate) fn stop_failed() -> Cause {
 pub(crate) fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
-        left_behind: None,
+        orphan: None,
     }
 }
 
 /// What a host says when it starts and could not remove an instance that the program does not account
 /// for.
-pub(crate) fn left_behind() -> Event {
+pub(crate) fn host_started_with_orphan() -> Event {
     Event::HostStarted {
         numbers_instances: true,
-        left_behind: Some(stop_failed()),
+        orphan: Some(stop_failed()),
     }
 }
 

@@ -158,14 +158,14 @@ impl Read for Pipe {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        mut room: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let left = &self.answer[self.at..];
         if !self.shared.is_asked.get() || left.is_empty() && !self.shared.is_over.get() {
             return Poll::Pending;
         }
-        let length = left.len().min(self.step).min(room.remaining());
-        room.put_slice(&left[..length]);
+        let length = left.len().min(self.step).min(buffer.remaining());
+        buffer.put_slice(&left[..length]);
         self.at += length;
         self.shared.has_moved.set(true);
         Poll::Ready(Ok(()))

@@ -12,7 +12,7 @@ use super::*;
 fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
-        left_behind: None,
+        orphan: None,
     }
 }
 

@@ -1,7 +1,7 @@
-//! From a stored source tree to an image: the build's turn, room on the disk, the build itself.
+//! From a stored source tree to an image: the build's turn, space on the disk, the build itself.
 //!
 //! ```text
-//! image stands? ─► its turn among all builds ─► room? ─► runtime.build, in its own time
+//! image stands? ─► its turn among all builds ─► space? ─► runtime.build, in its own time
 //! ```
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -77,7 +77,7 @@ impl Builds {
             context_dir,
             log_path,
             rules: rules.clone(),
-            room_bytes: self.disks.left_bytes(),
+            free_bytes: self.disks.left_bytes(),
             permit: permit.clone(),
             cancel: stop.clone(),
         });

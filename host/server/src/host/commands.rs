@@ -75,8 +75,14 @@ impl Host {
 
     async fn give(&self, entry: &Entry, command: Command) -> Result<Outcome, CommandError> {
         match command {
-            Command::Start => self.send_if_room(entry, Event::UserStartRequested).await,
-            Command::Restart => self.send_if_room(entry, Event::UserRestartRequested).await,
+            Command::Start => {
+                self.send_within_quota(entry, Event::UserStartRequested)
+                    .await
+            }
+            Command::Restart => {
+                self.send_within_quota(entry, Event::UserRestartRequested)
+                    .await
+            }
             Command::Stop => self.send(entry, Event::UserStopRequested).await,
             Command::Delete => {
                 let _alone = entry.replacing().await;
@@ -86,7 +92,11 @@ impl Host {
     }
 
     /// Sends an event that starts the program, if its owner's quota has room for it.
-    async fn send_if_room(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
+    async fn send_within_quota(
+        &self,
+        entry: &Entry,
+        event: Event,
+    ) -> Result<Outcome, CommandError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
         self.check_quota(entry, None, &quota)?;

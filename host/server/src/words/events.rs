@@ -31,11 +31,9 @@ fn event_words(event: &Event, mattered: bool) -> String {
         Event::UserRestartRequested => "somebody asked to restart it".to_owned(),
         Event::UserDeleteRequested => "somebody asked to remove it".to_owned(),
         Event::SourceReplaced { source } => format!("new source or settings: {}", source.build),
+        Event::HostStarted { orphan: None, .. } => "the host started".to_owned(),
         Event::HostStarted {
-            left_behind: None, ..
-        } => "the host started".to_owned(),
-        Event::HostStarted {
-            left_behind: Some(cause),
+            orphan: Some(cause),
             ..
         } => format!(
             "the host started and could not remove an instance of an earlier life: {}",

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! too much ─► InstanceEnded event ─► in the journal ─► stopped, as after any end
-//!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is room
+//!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is space
 //! ```
 //! The second way is the one effect that runs before its record is on the disk: the record is what the
-//! disk has no room for, and the stop is what makes room. A host that ends in between finds the note,
+//! disk has no space for, and the stop is what frees space. A host that ends in between finds the note,
 //! an empty file whose name holds container and cause, and journals that end at its next start.
 
 use std::{sync::Arc, time::Duration};

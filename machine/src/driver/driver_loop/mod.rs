@@ -1,5 +1,5 @@
 //! The loop itself: one future that owns the stepper. It is written by hand because it makes up most of the
-//! cost of an idle machine.
+//! cost of an idle state machine.
 
 mod store;
 
@@ -26,7 +26,7 @@ use crate::{Machine, Mailbox, RecordOf, Stepper};
 
 /// The number of steps in one poll of the loop. After them, other tasks may run.
 const STEPS_PER_POLL: u32 = 256;
-/// The number of steps between two looks at the clock while the machine is busy.
+/// The number of steps between two looks at the clock while the state machine is busy.
 const STEPS_PER_CLOCK_READ: u32 = 16;
 /// The longest sleep, milliseconds. It limits how late a deadline can come after the system's clock was set
 /// forward.
@@ -53,8 +53,8 @@ pub(super) struct DriverLoop<M: Machine, H, J, C> {
 // Nothing in the loop is pinned in place: every future is in a box of its own.
 impl<M: Machine, H, J, C> Unpin for DriverLoop<M, H, J, C> {}
 
-/// Closes the machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait for an
-/// answer that never comes.
+/// Closes the state machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait
+/// for an answer that never comes.
 impl<M: Machine, H, J, C> Drop for DriverLoop<M, H, J, C> {
     fn drop(&mut self) {
         self.shared.close();

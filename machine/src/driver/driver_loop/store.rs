@@ -1,4 +1,4 @@
-//! Storing of records: it makes a record durable while the rest of the machine stays responsive.
+//! Storing of records: it makes a record durable while the rest of the state machine stays responsive.
 
 use alloc::boxed::Box;
 use core::{

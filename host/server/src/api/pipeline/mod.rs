@@ -4,7 +4,7 @@
 //! seen: id, span, metrics
 //! └─ version of the API named
 //!    └─ address without user info ─► token ─► connection counted ─► version ─► address without token ─► rule
-//!       └─ room on the disk ─► audit: attempt
+//!       └─ space on the disk ─► audit: attempt
 //!          └─ guard, for as long as the right holds
 //!             └─ destination: a route of the router, or a look at a program
 //!          └─ audit: outcome ─► the connection watches what is still open

@@ -128,7 +128,7 @@ async fn who_fills_the_disk_is_ended_and_nobody_else() {
     host.look_at_state().await;
     let (state, cause) = settled(&host, "a").await;
     assert_eq!((state, cause), (json!("Error"), json!("disk_filled")));
-    // The disk stays full until somebody makes room; who writes little goes on.
+    // The disk stays full until somebody frees space; who writes little goes on.
     for kept in [2, 3] {
         keep(folder.path(), "b", kept);
         host.look_at_state().await;
