@@ -162,16 +162,16 @@ fn an_older_journal_folds_without_numbers() {
 
 #[test]
 fn numbers_begin_with_the_first_host_that_gives_them() {
-    let adopted = unnumbered().ready().event(host_started());
+    let kept = unnumbered().ready().event(host_started());
     assert_eq!(
-        adopted.program.ready_instance().unwrap().number,
+        kept.program.ready_instance().unwrap().number,
         InstanceNumber::UNNUMBERED
     );
-    let op = adopted.op();
+    let op = kept.op();
     let result = Ok(InstanceStatus::Running(container('c')));
-    let adopted = adopted.event(Event::InstanceObserved { op, result });
-    assert_eq!(adopted.state(), "ready", "what runs is not disturbed");
-    let next = adopted.restart().stop_finished();
+    let kept = kept.event(Event::InstanceObserved { op, result });
+    assert_eq!(kept.state(), "ready", "what runs is not disturbed");
+    let next = kept.restart().stop_finished();
     assert_eq!(asked_to_start(&next), InstanceNumber(1));
     assert_ne!(op, OpId(0));
 }

@@ -174,7 +174,7 @@ async fn a_host_that_dies_in_the_middle_goes_on_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_program_is_adopted_untouched() {
+async fn a_ready_program_is_kept_untouched() {
     let (handler, supervisor, before) = crash_in("ready", None).await;
     let mut states = supervisor.subscribe();
     // It is asked about, and the answer changes nothing.

@@ -858,9 +858,9 @@ fn a_host_start_asks_whether_a_ready_program_still_runs() {
         let op = asked.op();
         asked.clone().event(Event::InstanceObserved { op, result })
     };
-    let adopted = answer(Ok(InstanceStatus::Running(container('c'))));
-    expect(&adopted, "ready", &[]);
-    assert_eq!(adopted.program, new().ready().program);
+    let kept = answer(Ok(InstanceStatus::Running(container('c'))));
+    expect(&kept, "ready", &[]);
+    assert_eq!(kept.program, new().ready().program);
     for gone in [
         InstanceStatus::Absent,
         InstanceStatus::Running(container('d')),

@@ -20,7 +20,7 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host adopt'"
+        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host set-aside'"
     )]
     Damaged {
         /// The journal's file.

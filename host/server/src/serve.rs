@@ -362,7 +362,10 @@ mod tests {
             let error = serve_on(&data).await;
             assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
             assert!(error.needs_person());
-            assert!(error.to_string().contains("hersh host adopt"), "{error}");
+            assert!(
+                error.to_string().contains("hersh host set-aside"),
+                "{error}"
+            );
             assert!(source.exists(), "nothing is cleared");
             assert_eq!(journal.exists(), content.is_some(), "and none is made");
             assert!(!data.join("admin-token").exists());
@@ -421,8 +424,8 @@ mod tests {
         let tokens = auth::valid_tokens(home.clone(), 5).unwrap_err().to_string();
         assert!(tokens.contains("move it there"), "{tokens}");
         let engine = data.join("no.sock");
-        let adopted = crate::adopt(home, &engine, 5).await.unwrap_err();
-        assert!(adopted.to_string().contains("move it there"), "{adopted}");
+        let refused = crate::set_aside(home, &engine, 5).await.unwrap_err();
+        assert!(refused.to_string().contains("move it there"), "{refused}");
         assert!(!other.exists());
         for name in [JOURNAL_FILE, "journal.db-wal", "journal.db-shm"] {
             std::fs::create_dir_all(&other).unwrap();

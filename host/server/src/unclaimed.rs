@@ -85,7 +85,7 @@ impl fmt::Display for UnclaimedPrograms {
         }
         write!(
             f,
-            "; nothing was changed: mount the disk that {folder} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host adopt', which sets the folders aside and removes the containers"
+            "; nothing was changed: mount the disk that {folder} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host set-aside', which sets the folders aside and removes the containers"
         )
     }
 }
@@ -173,7 +173,11 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("(p0, p1, p2, p3, p4, ...)"), "{said}");
-        for way in ["mount the disk", "hersh host restore", "hersh host adopt"] {
+        for way in [
+            "mount the disk",
+            "hersh host restore",
+            "hersh host set-aside",
+        ] {
             assert!(said.contains(way), "{said}");
         }
     }

@@ -239,7 +239,7 @@ async fn a_program_that_dies_is_started_again_by_its_policy() {
 }
 
 #[tokio::test]
-async fn another_start_adopts_what_runs_and_removes_orphans() {
+async fn another_start_keeps_what_runs_and_removes_orphans() {
     let mut host = Fixture::new().await;
     for name in ["runs", "dies", "stopped"] {
         host.ready(name).await;
