@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, already, build_deadline_ms, internal};
 use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, State};
@@ -11,7 +11,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     held: Building,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
@@ -79,16 +79,31 @@ fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
 }
 
 /// Starts the image with the manifest that was there when this start began.
-fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
+fn built(
+    facts: &mut Facts<'_>,
+    held: &Building,
+    image: ImageId,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.keep_image(&held.source, &image);
     facts.start(image, &held.source, cx)
 }
 
 /// Goes to Error, by the restart policy that was there when this start began.
-fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn fail(
+    facts: &mut Facts<'_>,
+    held: &Building,
+    cause: Arc<Cause>,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.fail(cause, held.source.manifest.restart, cx)
 }
 
-fn abandon(facts: &Facts<'_>, held: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn abandon(
+    facts: &Facts<'_>,
+    held: &Building,
+    then: AfterStop,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.abandon(held.op, None, then, cx)
 }

@@ -6,7 +6,7 @@ use alloc::{
     vec::Vec,
 };
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use crate::{
     AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
@@ -100,7 +100,7 @@ impl Facts<'_> {
 
     /// Goes to Building. Every start that a person asks for begins with folders and build, which cost little
     /// when nothing changed.
-    pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build(&self, cx: &mut StepContext<Effect>) -> State {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
         });
@@ -113,7 +113,7 @@ impl Facts<'_> {
     }
 
     /// Goes on from the folders to the image, within the same deadline.
-    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build_image(&self, held: Building, cx: &mut StepContext<Effect>) -> State {
         let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
@@ -133,7 +133,12 @@ impl Facts<'_> {
 
     /// Goes to Starting with `image`, which was built of `source`. From here on something of `source` may
     /// run.
-    pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start(
+        &mut self,
+        image: ImageId,
+        source: &Source,
+        cx: &mut StepContext<Effect>,
+    ) -> State {
         let manifest = &source.manifest;
         self.0.running = Some(Arc::clone(manifest));
         self.0.running_build = Some(source.build.clone());
@@ -154,7 +159,7 @@ impl Facts<'_> {
     }
 
     /// Goes to Starting if the source has an image, otherwise to Building.
-    pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start_or_build(&mut self, cx: &mut StepContext<Effect>) -> State {
         match self.0.image.clone() {
             Some(image) => {
                 let source = self.0.source.clone();
@@ -169,7 +174,7 @@ impl Facts<'_> {
         &self,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopInstances {
@@ -192,14 +197,14 @@ impl Facts<'_> {
         op: OpId,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         cx.emit(Effect::Cancel { op });
         self.stop(instance, then, cx)
     }
 
     /// Goes to the last step before Removed. Nothing of the program runs.
-    pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn remove(&self, cx: &mut StepContext<Effect>) -> State {
         let op = cx.emit(Effect::RemoveProgram {
             program: self.0.id.clone(),
         });
@@ -217,7 +222,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause], policy, cx);
         State::Error(Failed {
@@ -233,7 +238,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         not_stopped: Arc<Cause>,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause, &not_stopped], self.policy(), cx);
         State::Error(Failed {
@@ -247,7 +252,7 @@ impl Facts<'_> {
         &mut self,
         causes: &[&Cause],
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> Option<Retry> {
         let attempts = self.0.attempts;
         let passes = |cause: &&Cause| recovery::retries(policy, attempts, cause);
@@ -302,7 +307,7 @@ impl Facts<'_> {
 }
 
 /// Tells the sender of the command that nothing changes because the program is in that state already.
-pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
+pub(super) fn already(state: &str, cx: &mut StepContext<Effect>) {
     refuse(
         Refusal::Already {
             state: state.to_string(),
@@ -311,7 +316,7 @@ pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
     );
 }
 
-pub(super) fn refuse(refusal: Refusal, cx: &mut Cx<Effect>) {
+pub(super) fn refuse(refusal: Refusal, cx: &mut StepContext<Effect>) {
     cx.emit(Effect::Refuse { refusal });
 }
 

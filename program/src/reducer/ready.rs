@@ -6,7 +6,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
 use super::facts::{CHECK_TIMEOUT_MS, Facts, after, already};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     held: Ready,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
@@ -78,7 +78,7 @@ pub(super) fn reduce(
 }
 
 /// Asks the runtime for the instance's status. A new question replaces an earlier one.
-fn ask(facts: &Facts<'_>, held: Ready, cx: &mut Cx<Effect>) -> State {
+fn ask(facts: &Facts<'_>, held: Ready, cx: &mut StepContext<Effect>) -> State {
     forget_check(&held, cx);
     let op = cx.emit(Effect::ObserveInstance {
         program: facts.program(),
@@ -97,7 +97,7 @@ fn compare(
     facts: &mut Facts<'_>,
     held: Ready,
     observed: InstanceStatus,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     let held = Ready {
         check: None,
@@ -120,7 +120,7 @@ fn compare(
 }
 
 /// Handles an end of the instance that nobody asked for.
-fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
+fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut StepContext<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(held.since_ms);
     facts.ran_since(held.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
@@ -144,12 +144,12 @@ fn ended(facts: &mut Facts<'_>, held: &Ready, exit: Exit, cx: &mut Cx<Effect>) -
     leave(facts, held, then, cx)
 }
 
-fn leave(facts: &Facts<'_>, held: &Ready, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn leave(facts: &Facts<'_>, held: &Ready, then: AfterStop, cx: &mut StepContext<Effect>) -> State {
     forget_check(held, cx);
     facts.stop(Some(held.instance), then, cx)
 }
 
-fn forget_check(held: &Ready, cx: &mut Cx<Effect>) {
+fn forget_check(held: &Ready, cx: &mut StepContext<Effect>) {
     if let Some(check) = held.check {
         cx.emit(Effect::Cancel { op: check.op });
     }
