@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_host::testkit::{CommitPoint, Fate, Operation, Plan, WriteFate};
+use hersh_host::testkit::{CommitPoint, Fate, Operation, OperationOutcome, WriteFate};
 use hersh_machine::SplitMix64;
 use hersh_program::{Cause, ContainerId, ProgramId};
 use tokio::{sync::Notify, time::Instant};
@@ -131,12 +131,12 @@ impl FaultPlan {
     }
 
     /// Draws what happens to a request to the engine.
-    pub(crate) fn plan(&self, operation: &Operation) -> Plan {
+    pub(crate) fn plan(&self, operation: &Operation) -> OperationOutcome {
         let mut inner = self.lock();
         if inner.is_calm {
-            return Plan {
+            return OperationOutcome {
                 before: CALM,
-                ..Plan::default()
+                ..OperationOutcome::default()
             };
         }
         inner.plan(operation)
@@ -246,10 +246,10 @@ impl FaultPlan {
 }
 
 impl Inner {
-    fn plan(&mut self, operation: &Operation) -> Plan {
+    fn plan(&mut self, operation: &Operation) -> OperationOutcome {
         let (program, fails) = match operation {
             // These never fail: a host that gets no answer to them does not come up.
-            Operation::Check | Operation::List => return Plan::default(),
+            Operation::Check | Operation::List => return OperationOutcome::default(),
             Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
             Operation::Start(instance, ..) => (&instance.program, Some(Fault::StartFails)),
             Operation::Observe(instance) => (&instance.program, None),
@@ -257,10 +257,10 @@ impl Inner {
             | Operation::Image(program, _)
             | Operation::Forget(program) => (program, None),
         };
-        let mut plan = Plan {
+        let mut plan = OperationOutcome {
             before: self.delay(),
             after: self.delay(),
-            outlives: self.random.chance(50),
+            finishes_when_abandoned: self.random.chance(50),
             fate: Fate::Done,
         };
         let fails = fails.filter(|_| self.random.chance(self.rates.fails));

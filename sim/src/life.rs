@@ -80,7 +80,7 @@ impl Lives<'_> {
             self.scene.people().insert(name, member);
         }
         self.now_ms = host.now_ms();
-        host.put_down();
+        host.shut_down();
         Ok(())
     }
 
@@ -278,9 +278,7 @@ impl Lives<'_> {
             .with_journal_probe(move |point| scene.fault_plan.fate(point));
         // Nobody could start a host whose engine is down.
         self.scene.engine.set_down(false);
-        let host = TestHost::bring_up(setup)
-            .await
-            .map_err(|error| said(&error))?;
+        let host = TestHost::start(setup).await.map_err(|error| said(&error))?;
         let stored = stored(&host)?;
         self.scene
             .trace

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_host::testkit::{FakeEngine, Operation, Plan, TestHost};
+use hersh_host::testkit::{FakeEngine, Operation, OperationOutcome, TestHost};
 use hersh_machine::SplitMix64;
 use hersh_program::ProgramId;
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl Scene {
             let scene = scene.clone();
             let script = move |operation: &Operation| match scene.upgrade() {
                 Some(scene) => scene.asked(operation),
-                None => Plan::default(),
+                None => OperationOutcome::default(),
             };
             Self {
                 engine: Arc::new(FakeEngine::scripted(script)),
@@ -185,7 +185,7 @@ impl Scene {
     }
 
     /// The engine is asked for something: how it goes.
-    fn asked(&self, operation: &Operation) -> Plan {
+    fn asked(&self, operation: &Operation) -> OperationOutcome {
         let plan = self.fault_plan.plan(operation);
         self.trace.say(&format!("engine {operation:?}: {plan:?}"));
         if let Err(law) = self.check_builds() {

@@ -28,11 +28,11 @@ pub(crate) struct Builds {
     pub(crate) queue: TurnQueue,
     pub(crate) disks: Disks,
     /// A function that tells whom a program's build is for.
-    pub(crate) tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+    pub(crate) build_owner: Box<dyn Fn(&ProgramId) -> BuildOwner + Send + Sync>,
 }
 
 /// The user and the program that a build is for.
-pub(crate) struct Tenancy {
+pub(crate) struct BuildOwner {
     /// The owner that the build counts for.
     pub(crate) owner: Owner,
     /// The incarnation of the program; `None` if the program is not there any more.
@@ -61,7 +61,7 @@ impl Builds {
             let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
             return Err(not_built(message.to_owned()));
         }
-        let Some(incarnation) = (self.tenancy)(&operation.program).incarnation else {
+        let Some(incarnation) = (self.build_owner)(&operation.program).incarnation else {
             return Err(not_built("the program is not there any more".to_owned()));
         };
         let log_path = self.storage.build_log_path(&operation.program, build);
@@ -113,7 +113,7 @@ impl Builds {
                 tracing::warn!(%error, program = %operation.program, "a build's log can't be written");
             }
         };
-        let owner = (self.tenancy)(&operation.program).owner;
+        let owner = (self.build_owner)(&operation.program).owner;
         if owner.at_once == 0 {
             let name = &owner.name;
             let message = format!("{name} may build nothing; have an admin raise the quota");
