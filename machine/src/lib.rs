@@ -32,5 +32,5 @@ pub use id::OpId;
 pub use mailbox::{Capacity, Mailbox};
 pub use random::SplitMix64;
 pub use replay::Divergence;
-pub use step::{Cx, Lane, Machine, Record, RecordOf};
+pub use step::{Lane, Machine, Record, RecordOf, StepContext};
 pub use stepper::{OpenOperation, Snapshot, Step, Stepper};

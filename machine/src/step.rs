@@ -52,7 +52,11 @@ pub trait Machine: Sized {
     fn is_terminal(state: &Self::State) -> bool;
 
     /// Takes one event in. The function is total: every pair of state and event has a defined outcome.
-    fn reduce(state: Self::State, event: Self::Event, cx: &mut Cx<Self::Effect>) -> Self::State;
+    fn reduce(
+        state: Self::State,
+        event: Self::Event,
+        cx: &mut StepContext<Self::Effect>,
+    ) -> Self::State;
 
     /// Checks the conditions that every reachable state must meet.
     ///
@@ -63,20 +67,20 @@ pub trait Machine: Sized {
 
 /// The input of a reducer besides state and event: the time. It also collects the reducer's effects.
 #[derive(Debug)]
-pub struct Cx<E> {
+pub struct StepContext<E> {
     now_ms: u64,
     next_op: u64,
     effects: Vec<(OpId, E)>,
 }
 
-impl<E> Cx<E> {
+impl<E> StepContext<E> {
     /// Returns a context for one step at `now_ms` that gives out ids from `next_op` on.
     #[must_use]
     pub fn new(now_ms: u64, next_op: u64) -> Self {
         Self::reusing(now_ms, next_op, Vec::new())
     }
 
-    /// Works like [`Cx::new`], and reuses the memory of an earlier step's effects.
+    /// Works like [`StepContext::new`], and reuses the memory of an earlier step's effects.
     #[must_use]
     pub fn reusing(now_ms: u64, next_op: u64, mut effects: Vec<(OpId, E)>) -> Self {
         effects.clear();

@@ -160,7 +160,7 @@ impl Inner {
         let answer = asked.unwrap_or_else(|_| {
             Err(Unavailable {
                 message: format!(
-                    "the container engine did not say within {ANSWER_TIMEOUT:?} how a container ended"
+                    "the container engine did not say within {ANSWER_TIMEOUT:?} how container {id} ended"
                 ),
             })
         });

@@ -102,7 +102,7 @@ pub fn backup(home: impl Into<Home>, target: &Path) -> Result<Contents, BackupEr
     let partial = PartialFile::beside(target)?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
-    partial.place()?;
+    partial.rename_to_target()?;
     Ok(contents)
 }
 

@@ -75,7 +75,7 @@ impl Policy for ExtraHeaders {
         };
         let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
         Some(if refers.contains(found) {
-            VisibleHeader::Reference(found.clone())
+            VisibleHeader::Url(found.clone())
         } else if *found == header::WWW_AUTHENTICATE {
             VisibleHeader::AsItIs(WWW_AUTHENTICATE)
         } else {
@@ -138,6 +138,6 @@ mod tests {
         let head = read_head(head, &extra);
         let passed = ["x-plan", "x-ratelimit-left", "hersh-www-authenticate"];
         assert_eq!(names(&head.headers), passed);
-        assert_eq!(names(&head.references), ["location"]);
+        assert_eq!(names(&head.url_headers), ["location"]);
     }
 }

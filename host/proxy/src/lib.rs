@@ -135,7 +135,7 @@ impl Proxy {
         match final_head {
             FinalHead::Answer(head) => {
                 let open = |container| admittance.watch(container);
-                let references = lead(head.references, &asked, request.uri().path());
+                let references = lead(head.url_headers, &asked, request.uri().path());
                 let body = download::stream(connection, permit, &head.headers, open);
                 let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;

@@ -75,7 +75,7 @@ fn receive_all(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         }
     }
     let mut head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
-    let references = std::mem::take(&mut head.references);
+    let references = std::mem::take(&mut head.url_headers);
     head.headers.extend(base.lead_all(references));
     Some((head, body))
 }

@@ -70,7 +70,7 @@ impl Upstream {
 
     /// Closes connections that waited too long, until `gone` resolves. Then ends everything that still goes
     /// on with this instance.
-    pub async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
+    pub async fn end_after(self: Arc<Self>, gone: impl Future<Output = ()>) {
         let mut gone = pin!(gone);
         while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
             .await

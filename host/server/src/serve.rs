@@ -16,7 +16,7 @@ use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     connections::{self, Acceptor, Scheme},
-    recover::{self, Bounds, Foundation, RecoverError, StoredPrograms},
+    recover::{self, Bounds, HostInputs, RecoverError, StoredPrograms},
     service,
     tls::{self, Tls, TlsError},
     unclaimed::{self, ClaimError, EmptyJournal, UnclaimedPrograms},
@@ -151,7 +151,7 @@ pub async fn serve(
     let output = LogStore::new(storage.clone());
     let runtime = connect(&config, &storage, &output, host_id).await?;
     let listener = listen(config.settings.listen).await?;
-    let foundation = Foundation {
+    let inputs = HostInputs {
         programs,
         storage,
         journal,
@@ -166,9 +166,7 @@ pub async fn serve(
         },
     };
 
-    let (host, mut workers) = recover::bring_up(foundation)
-        .await
-        .map_err(recover_failed)?;
+    let (host, mut workers) = recover::start_host(inputs).await.map_err(recover_failed)?;
     let acceptor = Acceptor {
         tls,
         behind_tls_proxy: config.settings.behind_tls_proxy,
@@ -192,7 +190,7 @@ pub async fn serve(
     fresh.abort();
     living.abort();
     workers::close_books(&host).await;
-    recover::put_down(&host, &workers);
+    recover::shut_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(outcome?)
 }
@@ -208,7 +206,7 @@ async fn open_journal(
     home.check()?;
     let before = EmptyJournal::of_file(&home);
     if let Some(nothing) = before {
-        unclaimed::refuse(storage, &home, engine, nothing).await?;
+        unclaimed::refuse_unclaimed(storage, &home, engine, nothing).await?;
     }
     // Made only after the check above: a disk that is not mounted must not get a folder in its place.
     home.make()
@@ -217,7 +215,7 @@ async fn open_journal(
     let journal = Journal::open_with_reserve(&home.file())?;
     let programs = StoredPrograms::read(&journal).map_err(recover_failed)?;
     if before.is_none() && programs.is_empty() {
-        unclaimed::refuse(storage, &home, engine, EmptyJournal::NoProgram).await?;
+        unclaimed::refuse_unclaimed(storage, &home, engine, EmptyJournal::NoProgram).await?;
     }
     Ok((journal, programs, lock))
 }

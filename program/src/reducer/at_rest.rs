@@ -2,13 +2,13 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
 use super::facts::{Facts, refuse, refuse_already};
 use crate::{AfterStop, Effect, Event, Exit, Refusal, State, Stopped};
 
 /// Handles an event in Created, where the program waits for its first start.
-pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut StepContext<Effect>) -> State {
     at_rest(facts, State::Created, None, event, cx)
 }
 
@@ -17,7 +17,7 @@ pub(super) fn stopped(
     facts: &mut Facts<'_>,
     stopped: Stopped,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     let last_exit = stopped.last_exit.clone();
     at_rest(facts, State::Stopped(stopped), last_exit, event, cx)
@@ -28,7 +28,7 @@ fn at_rest(
     state: State,
     last_exit: Option<Arc<Exit>>,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
@@ -67,7 +67,7 @@ fn at_rest(
 }
 
 /// Handles an event in Removed, where the program's life is over. Late commands are refused.
-pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn removed(event: Event, cx: &mut StepContext<Effect>) -> State {
     match event {
         Event::UserStartRequested
         | Event::UserStopRequested

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already};
 use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, State};
@@ -11,7 +11,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     mut building: Building,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
@@ -79,7 +79,12 @@ fn is(building: &Building, op: OpId, step: BuildStep) -> bool {
 }
 
 /// Starts the image with the manifest that was there when this start began.
-fn built(facts: &mut Facts<'_>, building: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
+fn built(
+    facts: &mut Facts<'_>,
+    building: &Building,
+    image: ImageId,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.keep_image(&building.source, &image);
     facts.start(image, &building.source, cx)
 }
@@ -89,11 +94,16 @@ fn fail(
     facts: &mut Facts<'_>,
     building: &Building,
     cause: Arc<Cause>,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     facts.fail(cause, building.source.manifest.restart, cx)
 }
 
-fn abandon(facts: &Facts<'_>, building: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn abandon(
+    facts: &Facts<'_>,
+    building: &Building,
+    then: AfterStop,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.abandon(building.op, None, then, cx)
 }

@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::facts::Facts;
 use crate::{AfterStop, Effect, Event, Failed, State};
@@ -12,7 +12,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     failed: Failed,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
@@ -64,7 +64,7 @@ pub(super) fn reduce(
 }
 
 /// Begins a start that a person asked for. Remains of an earlier start are stopped and removed first.
-fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+fn begin(facts: &mut Facts<'_>, cx: &mut StepContext<Effect>) -> State {
     if !facts.may_run() {
         return facts.build(cx);
     }
@@ -75,7 +75,7 @@ fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
 }
 
 /// Begins a retry. Remains of an earlier start are stopped and removed first.
-fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+fn try_again(facts: &mut Facts<'_>, cx: &mut StepContext<Effect>) -> State {
     match facts.may_run() {
         true => facts.stop(None, AfterStop::Start, cx),
         false => facts.start_or_build(cx),
@@ -86,7 +86,7 @@ fn is(failed: &Failed, op: OpId) -> bool {
     failed.retry.is_some_and(|retry| retry.op == op)
 }
 
-fn cancel_retry(failed: &Failed, cx: &mut Cx<Effect>) {
+fn cancel_retry(failed: &Failed, cx: &mut StepContext<Effect>) {
     if let Some(retry) = failed.retry {
         cx.emit(Effect::Cancel { op: retry.op });
     }

@@ -6,7 +6,7 @@ use alloc::{
     vec::Vec,
 };
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use crate::{
     AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
@@ -105,7 +105,7 @@ impl Facts<'_> {
 
     /// Goes to Building. Every start that a person asks for begins with folders and build, which cost little
     /// when nothing changed.
-    pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build(&self, cx: &mut StepContext<Effect>) -> State {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
         });
@@ -118,7 +118,7 @@ impl Facts<'_> {
     }
 
     /// Goes on from the folders to the image, within the same deadline.
-    pub(super) fn build_image(&self, building: Building, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build_image(&self, building: Building, cx: &mut StepContext<Effect>) -> State {
         let left_ms = building.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
@@ -138,7 +138,12 @@ impl Facts<'_> {
 
     /// Goes to Starting with `image`, which was built of `source`. From here on something of `source` may
     /// run.
-    pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start(
+        &mut self,
+        image: ImageId,
+        source: &Source,
+        cx: &mut StepContext<Effect>,
+    ) -> State {
         let manifest = &source.manifest;
         self.0.instance_manifest = Some(Arc::clone(manifest));
         self.0.instance_build = Some(source.build.clone());
@@ -159,7 +164,7 @@ impl Facts<'_> {
     }
 
     /// Goes to Starting if the source has an image, otherwise to Building.
-    pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start_or_build(&mut self, cx: &mut StepContext<Effect>) -> State {
         match self.0.image.clone() {
             Some(image) => {
                 let source = self.0.source.clone();
@@ -174,7 +179,7 @@ impl Facts<'_> {
         &self,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopInstances {
@@ -197,14 +202,14 @@ impl Facts<'_> {
         op: OpId,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         cx.emit(Effect::Cancel { op });
         self.stop(instance, then, cx)
     }
 
     /// Goes to the last step before Removed. Nothing of the program runs.
-    pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn remove(&self, cx: &mut StepContext<Effect>) -> State {
         let op = cx.emit(Effect::RemoveProgram {
             program: self.0.id.clone(),
         });
@@ -222,7 +227,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause], policy, cx);
         State::Error(Failed {
@@ -238,7 +243,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         not_stopped: Arc<Cause>,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause, &not_stopped], self.policy(), cx);
         State::Error(Failed {
@@ -252,7 +257,7 @@ impl Facts<'_> {
         &mut self,
         causes: &[&Cause],
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> Option<Retry> {
         let attempts = self.0.attempts;
         let passes = |cause: &&Cause| recovery::retries(policy, attempts, cause);
@@ -307,7 +312,7 @@ impl Facts<'_> {
 }
 
 /// Tells the sender of the command that nothing changes because the program is in that state already.
-pub(super) fn refuse_already(state: &str, cx: &mut Cx<Effect>) {
+pub(super) fn refuse_already(state: &str, cx: &mut StepContext<Effect>) {
     refuse(
         Refusal::Already {
             state: state.to_string(),
@@ -316,7 +321,7 @@ pub(super) fn refuse_already(state: &str, cx: &mut Cx<Effect>) {
     );
 }
 
-pub(super) fn refuse(refusal: Refusal, cx: &mut Cx<Effect>) {
+pub(super) fn refuse(refusal: Refusal, cx: &mut StepContext<Effect>) {
     cx.emit(Effect::Refuse { refusal });
 }
 

@@ -19,7 +19,7 @@ mod stopping;
 
 use alloc::{boxed::Box, string::String};
 
-use hersh_machine::{Cx, Lane, Machine, OpId};
+use hersh_machine::{Lane, Machine, OpId, StepContext};
 
 use crate::{Effect, Event, Program, State};
 use facts::Facts;
@@ -121,7 +121,11 @@ impl Machine for Lifecycle {
         matches!(program.state, State::Removed)
     }
 
-    fn reduce(mut program: Box<Program>, event: Event, cx: &mut Cx<Effect>) -> Box<Program> {
+    fn reduce(
+        mut program: Box<Program>,
+        event: Event,
+        cx: &mut StepContext<Effect>,
+    ) -> Box<Program> {
         // Take the state out; the match below puts the next state in.
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);

@@ -6,7 +6,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
 use super::facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, refuse_already};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     ready: Ready,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
@@ -77,7 +77,7 @@ pub(super) fn reduce(
 }
 
 /// Asks the runtime for the instance's status. A new question replaces an earlier one.
-fn ask_status(facts: &Facts<'_>, ready: Ready, cx: &mut Cx<Effect>) -> State {
+fn ask_status(facts: &Facts<'_>, ready: Ready, cx: &mut StepContext<Effect>) -> State {
     cancel_check(&ready, cx);
     let op = cx.emit(Effect::ObserveInstance {
         program: facts.program(),
@@ -96,7 +96,7 @@ fn take_status(
     facts: &mut Facts<'_>,
     ready: Ready,
     observed: InstanceStatus,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     let ready = Ready {
         check: None,
@@ -119,7 +119,7 @@ fn take_status(
 }
 
 /// Handles an end of the instance that nobody asked for.
-fn ended(facts: &mut Facts<'_>, ready: &Ready, exit: Exit, cx: &mut Cx<Effect>) -> State {
+fn ended(facts: &mut Facts<'_>, ready: &Ready, exit: Exit, cx: &mut StepContext<Effect>) -> State {
     let ran_ms = cx.now_ms().saturating_sub(ready.since_ms);
     facts.ran_since(ready.since_ms, cx.now_ms());
     let clean = exit.reason == ExitReason::Code(0);
@@ -143,12 +143,12 @@ fn ended(facts: &mut Facts<'_>, ready: &Ready, exit: Exit, cx: &mut Cx<Effect>) 
     stop(facts, ready, then, cx)
 }
 
-fn stop(facts: &Facts<'_>, ready: &Ready, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn stop(facts: &Facts<'_>, ready: &Ready, then: AfterStop, cx: &mut StepContext<Effect>) -> State {
     cancel_check(ready, cx);
     facts.stop(Some(ready.instance), then, cx)
 }
 
-fn cancel_check(ready: &Ready, cx: &mut Cx<Effect>) {
+fn cancel_check(ready: &Ready, cx: &mut StepContext<Effect>) {
     if let Some(check) = ready.check {
         cx.emit(Effect::Cancel { op: check.op });
     }

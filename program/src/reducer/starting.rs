@@ -7,7 +7,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
 use super::facts::{Facts, STOP, internal, refuse_already};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     mut starting: Starting,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
@@ -88,7 +88,7 @@ fn did_not_come_up(
     facts: &mut Facts<'_>,
     starting: &Starting,
     cause: Cause,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     if matches!(cause, Cause::ImageGone { .. }) {
         facts.forget_image();
@@ -113,7 +113,7 @@ fn came_up(
     facts: &Facts<'_>,
     starting: Starting,
     container: ContainerId,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     let ended = starting.exits.iter().find(|(id, _)| *id == container);
     match ended {
@@ -136,10 +136,20 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
 }
 
 /// Stops the instance before the program goes to Error, so that a failed start leaves nothing behind.
-fn fail(facts: &Facts<'_>, starting: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn fail(
+    facts: &Facts<'_>,
+    starting: &Starting,
+    cause: Arc<Cause>,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.stop(Some(starting.instance), AfterStop::Fail { cause }, cx)
 }
 
-fn abandon(facts: &Facts<'_>, starting: &Starting, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn abandon(
+    facts: &Facts<'_>,
+    starting: &Starting,
+    then: AfterStop,
+    cx: &mut StepContext<Effect>,
+) -> State {
     facts.abandon(starting.op, Some(starting.instance), then, cx)
 }

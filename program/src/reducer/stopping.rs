@@ -3,7 +3,7 @@
 
 use alloc::{format, sync::Arc};
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP, internal, refuse, refuse_already};
 use crate::{
@@ -14,7 +14,7 @@ pub(super) fn reduce(
     facts: &mut Facts<'_>,
     mut stopping: Stopping,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
@@ -80,7 +80,7 @@ fn host_started(
     facts: &mut Facts<'_>,
     mut stopping: Stopping,
     has_orphan: bool,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     if has_orphan && stopping.step == StopStep::Files {
         facts.something_runs();
@@ -97,7 +97,7 @@ fn is(stopping: &Stopping, op: OpId, step: StopStep) -> bool {
 
 /// Replaces the step after the stop. The last command wins, but removal beats all others. Returns false,
 /// after a refusal, when nothing changes.
-fn wish(stopping: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
+fn wish(stopping: &mut Stopping, wanted: AfterStop, cx: &mut StepContext<Effect>) -> bool {
     match (&stopping.then, &wanted) {
         (AfterStop::Remove, AfterStop::Remove) => refuse_already("being removed", cx),
         (AfterStop::Remove, AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. }) => {
@@ -117,7 +117,7 @@ fn wish(stopping: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool
 }
 
 /// Goes on to the next state, now that nothing runs any more.
-fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut StepContext<Effect>) -> State {
     let policy = facts.policy();
     facts.nothing_runs();
     match then {
@@ -135,7 +135,7 @@ fn not_stopped(
     facts: &mut Facts<'_>,
     then: AfterStop,
     cause: Arc<Cause>,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match then {
         AfterStop::Start => facts.fail(cause, facts.policy(), cx),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hersh_machine::{Cx, Machine};
+use hersh_machine::{Machine, StepContext};
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
     Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, Source, StartResult,
@@ -102,7 +102,7 @@ impl Walk {
 
     /// Takes one event in and checks the invariants.
     pub(crate) fn event(mut self, event: Event) -> Self {
-        let mut cx = Cx::new(self.now_ms, self.next_op);
+        let mut cx = StepContext::new(self.now_ms, self.next_op);
         self.program = Lifecycle::reduce(self.program, event, &mut cx);
         (self.effects, self.next_op) = cx.finish();
         Lifecycle::invariants(&self.program).unwrap();

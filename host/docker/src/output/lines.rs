@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
-use super::spool::Piece;
+use super::engine_log::Piece;
 
 /// The space for the note on how much of a line was left out, bytes.
 const NOTE_BYTES: usize = 64;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    host::{Entry, Host, NewProgram, Outcome},
+    host::{Host, NewProgram, Outcome, ProgramEntry},
     idempotency::{Claim, ClaimedRequest, Fingerprint, Key},
 };
 
@@ -217,7 +217,7 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
     Ok(staged.anew(random)?)
 }
 
-fn created(entry: &Entry) -> SourceAccepted {
+fn created(entry: &ProgramEntry) -> SourceAccepted {
     let view = view::program_view(entry);
     SourceAccepted {
         program_id: view.program_id,
@@ -280,7 +280,7 @@ fn again(
     caller: &Caller,
     answered: &KeptAnswer,
     fingerprint: &str,
-) -> Result<Arc<Entry>, Failure> {
+) -> Result<Arc<ProgramEntry>, Failure> {
     if answered.fingerprint != fingerprint {
         return Err(Failure::new(
             Code::IdempotencyMismatch,
@@ -299,7 +299,7 @@ fn again(
 }
 
 /// Answers a repeated call like the first one, but shows the program as it is now.
-fn replayed(entry: &Entry) -> Response {
+fn replayed(entry: &ProgramEntry) -> Response {
     let mut answer = (StatusCode::CREATED, Json(created(entry))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));

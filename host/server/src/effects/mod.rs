@@ -19,7 +19,7 @@ use hersh_base::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, InstanceStatus,
-    Instances, Logs, Manifest, ProgramId, Readiness, START_QUEUE_MS, StartResult, Task,
+    Instances, Logs, Manifest, OperationContext, ProgramId, Readiness, START_QUEUE_MS, StartResult,
 };
 use hersh_proxy::ProbeFailure;
 use hersh_storage::{
@@ -63,8 +63,8 @@ pub(crate) struct Effects {
 }
 
 impl EffectHandler for Effects {
-    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
-        let id = task.program.clone();
+    async fn ensure_program_folders(&self, operation: &OperationContext) -> Result<(), Cause> {
+        let id = operation.program.clone();
         let folders_failed = |message| Cause::FoldersFailed { message };
         self.on_storage(move |storage| storage.ensure_folders(&id).map(drop))
             .await
@@ -73,39 +73,39 @@ impl EffectHandler for Effects {
 
     async fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
         let timeout = Duration::from_millis(timeout_ms);
-        self.builds.image(task, build, rules, timeout).await
+        self.builds.image(operation, build, rules, timeout).await
     }
 
     async fn start_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<StartResult, Cause> {
-        let instance = task.instance(instance);
+        let instance = operation.instance(instance);
         let spec = self.spec(&instance, image, manifest);
-        self.forget_end(&task.program).await?;
+        self.forget_end(&operation.program).await?;
         let turn = self
-            .turn_to_start(task, manifest.limits.state_bytes)
+            .turn_to_start(operation, manifest.limits.state_bytes)
             .await?;
         let began = Instant::now();
         // A cancelled start is dropped here: the stop that follows waits until what was begun has ended.
         let running = tokio::select! {
             biased;
             running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| start_error_cause(error, manifest))?,
-            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => return Err(cause),
-            () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
+            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => return Err(cause),
+            () = operation.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         tokio::try_join!(
             self.write_receipt(&running),
-            self.wait_until_ready(task, &instance, &running, manifest, began)
+            self.wait_until_ready(operation, &instance, &running, manifest, began)
         )?;
         self.check_running(&instance, &manifest.readiness).await?;
         Ok(StartResult {
@@ -115,24 +115,27 @@ impl EffectHandler for Effects {
 
     async fn stop_instances(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instances: Instances,
         grace_ms: u64,
     ) -> Result<(), Cause> {
         let grace = Duration::from_millis(grace_ms);
-        Ok(self.runtime.stop(&task.program, instances, grace).await?)
+        Ok(self
+            .runtime
+            .stop(&operation.program, instances, grace)
+            .await?)
     }
 
     async fn observe_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
     ) -> Result<InstanceStatus, Cause> {
-        let observed = self.runtime.observe(&task.instance(instance)).await?;
+        let observed = self.runtime.observe(&operation.instance(instance)).await?;
         if matches!(observed, InstanceStatus::Running(_)) {
             return Ok(observed);
         }
-        let (storage, id) = (self.storage.clone(), task.program.clone());
+        let (storage, id) = (self.storage.clone(), operation.program.clone());
         let noted = self.surroundings.blocking(move || noted_end(&storage, &id));
         let noted = noted.await.ok().flatten();
         Ok(noted.map_or(observed, |(container, exit)| {
@@ -140,14 +143,14 @@ impl EffectHandler for Effects {
         }))
     }
 
-    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
-        self.builds.builder.forget(&task.program).await?;
-        let id = task.program.clone();
+    async fn remove_program(&self, operation: &OperationContext) -> Result<(), Cause> {
+        self.builds.builder.forget(&operation.program).await?;
+        let id = operation.program.clone();
         self.on_storage(move |storage| storage.remove(&id))
             .await
             .map_err(|message| Cause::RemoveFailed { message })?;
         // The receiver is gone only while the host ends; the host's next start then finishes the removal.
-        let _ = self.removed.send(task.program.clone()).await;
+        let _ = self.removed.send(operation.program.clone()).await;
         Ok(())
     }
 }
@@ -159,13 +162,17 @@ impl Effects {
 
     /// Fails if the program's `/state` is over its limit, then waits for its turn to start. Measures
     /// first: a slow measurement would otherwise hold a turn that another program could use.
-    async fn turn_to_start(&self, task: &Task, state_bytes: u64) -> Result<Turn, Cause> {
-        let owner = (self.start_owner)(&task.program);
+    async fn turn_to_start(
+        &self,
+        operation: &OperationContext,
+        state_bytes: u64,
+    ) -> Result<Turn, Cause> {
+        let owner = (self.start_owner)(&operation.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
         let turn = async {
             let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
             let measuring = measuring.map_err(|error| start_failed_cause(error.to_string()))?;
-            self.check_state_size(&task.program, state_bytes, measuring)
+            self.check_state_size(&operation.program, state_bytes, measuring)
                 .await?;
             let turn = self.starts.turn(owner, |_first| ()).await;
             turn.map_err(|error| start_failed_cause(error.to_string()))
@@ -173,7 +180,7 @@ impl Effects {
         tokio::select! {
             biased;
             turn = turn => turn,
-            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
             () = tokio::time::sleep(waited) => Err(start_failed_cause(format!(
                 "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
@@ -202,7 +209,7 @@ impl Effects {
     /// the start is cancelled.
     async fn wait_until_ready(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: &InstanceId,
         running: &RunningInstance,
         manifest: &Manifest,
@@ -210,9 +217,9 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let seen = self.probes.begin(&task.program);
+        let seen = self.probes.begin(&operation.program);
         let saw = |what: &str| seen.saw(what);
-        let probing = readiness::wait(&task.program, manifest, &running.endpoint, left, saw);
+        let probing = readiness::wait(&operation.program, manifest, &running.endpoint, left, saw);
         tokio::select! {
             biased;
             ready = probing => match ready {
@@ -220,13 +227,13 @@ impl Effects {
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
                     last_probe: self.last_probe_text(instance, manifest, &last_probe).await,
-                    logs: self.last_lines(&task.program).await,
+                    logs: self.last_lines(&operation.program).await,
                 }),
             },
             cause = self.end_before_ready(instance, &manifest.readiness) => Err(cause),
-            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => Err(cause),
+            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
-            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
         }
     }
 

@@ -248,7 +248,7 @@ async fn another_start_keeps_what_runs_and_removes_orphans() {
         .await;
     let (_, before) = host.ask(Method::GET, "/programs/runs").await;
     let orphan = ProgramId::parse("orphan").unwrap();
-    recover::put_down(&host.host, &host.workers);
+    recover::shut_down(&host.host, &host.workers);
     host.engine.forget_observer();
     host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
     host.engine.plant(

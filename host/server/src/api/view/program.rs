@@ -6,14 +6,14 @@ use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
 use crate::{
-    programs::Entry,
+    programs::ProgramEntry,
     words::{record_words, state_name, without_folders},
 };
 use hersh_manifest::{HIDDEN, shown};
 use hersh_sandbox::{ContractProofs, Evidence, Kernel, Proof, Receipt};
 
 /// Returns the view of a program as it is now.
-pub(crate) fn program_view(entry: &Entry) -> wire::ProgramView {
+pub(crate) fn program_view(entry: &ProgramEntry) -> wire::ProgramView {
     let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
         program_id: program.id.to_string(),
