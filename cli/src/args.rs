@@ -233,7 +233,8 @@ pub(crate) enum HostTask {
     ///
     /// Moves folders of programs to DATA/set-aside and a damaged journal to set-aside in its own folder,
     /// and removes the containers.
-    Adopt,
+    #[command(alias = "adopt")]
+    SetAside,
     /// Make a new token for the user admin, in DATA/admin-token; the host must be stopped.
     ///
     /// For whoever lost every admin's token, as after a restore on a new disk. Other tokens stay

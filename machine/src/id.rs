@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Names one issued effect of one machine.
+/// Names one issued effect of one state machine.
 ///
 /// Ids are minted in order from 1, so a replay of the same events mints the same ids. They are
-/// never reused within a machine's life.
+/// never reused within a state machine's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OpId(pub u64);

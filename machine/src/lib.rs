@@ -1,4 +1,4 @@
-//! Reducers and their effects: a pure machine, the bookkeeping around it, and the loop that drives it.
+//! Reducers and their effects: a pure state machine, the bookkeeping around it, and the loop that drives it.
 //!
 //! ```text
 //!            offer                 step                      run
@@ -9,8 +9,8 @@
 //! ```
 //! A [`Machine`] is `reduce(state, event, now) -> state + effects` and nothing else. Without features this
 //! crate is `no_std` and does no IO. Feature `tokio` adds [`driver`], the one event loop. Feature `sim` adds
-//! [`sim`], which steps a machine through a simulation from a seed; with both, [`driver`] has a journal in
-//! memory, for tests.
+//! [`sim`], which steps a state machine through a simulation from a seed; with both, [`driver`] has a journal
+//! in memory, for tests.
 #![no_std]
 extern crate alloc;
 #[cfg(feature = "tokio")]
@@ -32,5 +32,5 @@ pub use id::OpId;
 pub use mailbox::{Capacity, Mailbox};
 pub use random::SplitMix64;
 pub use replay::Divergence;
-pub use step::{Cx, Lane, Machine, Record, RecordOf};
+pub use step::{Lane, Machine, Record, RecordOf, StepContext};
 pub use stepper::{OpenOperation, Snapshot, Step, Stepper};

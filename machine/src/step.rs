@@ -9,7 +9,7 @@ use crate::OpId;
 /// The queue that an event waits in. `Control` is emptied before `User`, `User` before `Data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Events about the machine's own operations.
+    /// Events about the state machine's own operations.
     Control,
     /// Commands of a person or a client.
     User,
@@ -19,11 +19,11 @@ pub enum Lane {
 
 /// A deterministic state machine. Nothing here reads a clock, draws a random number or does IO.
 pub trait Machine: Sized {
-    /// Everything that the machine knows.
+    /// Everything that the state machine knows.
     type State: Clone;
-    /// The events that the machine takes in.
+    /// The events that the state machine takes in.
     type Event: Clone;
-    /// The requests that the machine can make, as complete data.
+    /// The requests that the state machine can make, as complete data.
     type Effect: Clone;
 
     /// Returns the lane in which `event` waits for its turn.
@@ -48,11 +48,15 @@ pub trait Machine: Sized {
     /// return a later time or `None`; otherwise the same event would be due again at once.
     fn wake(state: &Self::State) -> Option<(u64, Self::Event)>;
 
-    /// Returns whether no further event can change `state`: the machine's life is over.
+    /// Returns whether no further event can change `state`: the state machine's life is over.
     fn is_terminal(state: &Self::State) -> bool;
 
     /// Takes one event in. The function is total: every pair of state and event has a defined outcome.
-    fn reduce(state: Self::State, event: Self::Event, cx: &mut Cx<Self::Effect>) -> Self::State;
+    fn reduce(
+        state: Self::State,
+        event: Self::Event,
+        cx: &mut StepContext<Self::Effect>,
+    ) -> Self::State;
 
     /// Checks the conditions that every reachable state must meet.
     ///
@@ -63,20 +67,20 @@ pub trait Machine: Sized {
 
 /// The input of a reducer besides state and event: the time. It also collects the reducer's effects.
 #[derive(Debug)]
-pub struct Cx<E> {
+pub struct StepContext<E> {
     now_ms: u64,
     next_op: u64,
     effects: Vec<(OpId, E)>,
 }
 
-impl<E> Cx<E> {
+impl<E> StepContext<E> {
     /// Returns a context for one step at `now_ms` that gives out ids from `next_op` on.
     #[must_use]
     pub fn new(now_ms: u64, next_op: u64) -> Self {
         Self::reusing(now_ms, next_op, Vec::new())
     }
 
-    /// Works like [`Cx::new`], and reuses the memory of an earlier step's effects.
+    /// Works like [`StepContext::new`], and reuses the memory of an earlier step's effects.
     #[must_use]
     pub fn reusing(now_ms: u64, next_op: u64, mut effects: Vec<(OpId, E)>) -> Self {
         effects.clear();
@@ -115,15 +119,15 @@ impl<E> Cx<E> {
 /// One event as the journal stores it. Folding the records rebuilds the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<Ev, Ef> {
-    /// The record's number: 1 for the first record of a machine, then without gaps.
+    /// The record's number: 1 for the first record of a state machine, then without gaps.
     pub seq: u64,
     /// The time that the reducer saw, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// The event that was taken in.
     pub event: Ev,
-    /// The effects that the machine requested for it, each with its operation id.
+    /// The effects that the state machine requested for it, each with its operation id.
     pub effects: Vec<(OpId, Ef)>,
 }
 
-/// The record of one step of machine `M`.
+/// The record of one step of state machine `M`.
 pub type RecordOf<M> = Record<<M as Machine>::Event, <M as Machine>::Effect>;

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cx, Machine, OpId, Record, step::RecordOf};
+use crate::{Machine, OpId, Record, StepContext, step::RecordOf};
 
 /// An operation that was requested and whose end has not been seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct OpenOperation<E> {
 /// Everything that a stepper knows, as data. A journal may store it, so that a fold can start from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot<S, E> {
-    /// The machine's state.
+    /// The state machine's state.
     pub state: S,
     /// The number of the last record taken in; 0 before the first.
     pub seq: u64,
@@ -47,7 +47,7 @@ pub struct Step<M: Machine> {
     next_op: u64,
 }
 
-/// State, operation ids and open operations of one machine.
+/// State, operation ids and open operations of one state machine.
 pub struct Stepper<M: Machine> {
     state: M::State,
     /// The ids of the open operations, oldest first.
@@ -61,7 +61,7 @@ pub struct Stepper<M: Machine> {
 }
 
 impl<M: Machine> Stepper<M> {
-    /// Returns a stepper for a machine at the start of its life.
+    /// Returns a stepper for a state machine at the start of its life.
     #[must_use]
     pub fn new(state: impl Into<M::State>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Returns a stepper for a machine as it was when `snapshot` was taken.
+    /// Returns a stepper for a state machine as it was when `snapshot` was taken.
     #[must_use]
     pub fn from_snapshot(snapshot: Snapshot<M::State, M::Effect>) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<M: Machine> Stepper<M> {
         }
     }
 
-    /// Returns the machine's state.
+    /// Returns the state machine's state.
     #[must_use]
     pub fn state(&self) -> &M::State {
         &self.state
@@ -144,7 +144,7 @@ impl<M: Machine> Stepper<M> {
     #[must_use]
     pub fn prepare(&self, event: M::Event, now_ms: u64) -> Step<M> {
         let now_ms = now_ms.max(self.now_ms);
-        let mut cx = Cx::new(now_ms, self.next_op);
+        let mut cx = StepContext::new(now_ms, self.next_op);
         let state = M::reduce(self.state.clone(), event.clone(), &mut cx);
         let (effects, next_op) = cx.finish();
         let record = Record {
@@ -166,7 +166,7 @@ impl<M: Machine> Stepper<M> {
         self.seq = step.record.seq;
         self.now_ms = step.record.now_ms;
         self.next_op = step.next_op;
-        self.settle(M::completes(&step.record.event), &step.record.effects);
+        self.update_open(M::completes(&step.record.event), &step.record.effects);
         step.record
     }
 
@@ -175,11 +175,11 @@ impl<M: Machine> Stepper<M> {
         if self.is_stale(&event) {
             return None;
         }
-        Some(self.step_fresh(event, now_ms))
+        Some(self.step_unchecked(event, now_ms))
     }
 
     /// Takes `event` in without a check whether it is stale: for events of [`Stepper::due`].
-    pub fn step_fresh(&mut self, event: M::Event, now_ms: u64) -> RecordOf<M> {
+    pub fn step_unchecked(&mut self, event: M::Event, now_ms: u64) -> RecordOf<M> {
         let step = self.prepare(event, now_ms);
         self.commit(step)
     }
@@ -192,7 +192,7 @@ impl<M: Machine> Stepper<M> {
         core::mem::take(&mut self.open)
     }
 
-    fn settle(&mut self, completed: Option<OpId>, effects: &[(OpId, M::Effect)]) {
+    fn update_open(&mut self, completed: Option<OpId>, effects: &[(OpId, M::Effect)]) {
         if let Some(op) = completed {
             self.close(op);
         }

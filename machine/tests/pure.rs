@@ -10,7 +10,7 @@ mod common;
 
 use common::{Desk, Effect, Event, JOB_MS, Office, ask};
 use hersh_machine::{
-    Capacity, Cx, Lane, Machine, Mailbox, OpId, Record, Snapshot, SplitMix64, Stepper,
+    Capacity, Lane, Machine, Mailbox, OpId, Record, Snapshot, SplitMix64, StepContext, Stepper,
 };
 use proptest::prelude::*;
 
@@ -75,7 +75,7 @@ fn draining_keeps_the_order_of_each_lane() {
 
 #[test]
 fn a_context_mints_ids_in_order() {
-    let mut cx = Cx::new(7, 3);
+    let mut cx = StepContext::new(7, 3);
     assert_eq!(cx.now_ms(), 7);
     assert_eq!(cx.emit('a'), OpId(3));
     assert_eq!(cx.emit('b'), OpId(4));
@@ -236,7 +236,7 @@ fn the_default_machine_has_no_replies() {
         fn is_terminal((): &()) -> bool {
             false
         }
-        fn reduce((): (), (): (), cx: &mut Cx<()>) {
+        fn reduce((): (), (): (), cx: &mut StepContext<()>) {
             cx.emit(());
         }
         fn invariants((): &()) -> Result<(), String> {

@@ -15,7 +15,7 @@ use crate::{
 
 /// One operation that a handler carries out: its id, its program, and whether its outcome is still wanted.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub struct OperationContext {
     /// The operation.
     pub op: OpId,
     /// The program it is carried out for.
@@ -24,7 +24,7 @@ pub struct Task {
     pub cancel: Cancel,
 }
 
-impl Task {
+impl OperationContext {
     /// Returns the program's instance with this number.
     #[must_use]
     pub fn instance(&self, number: InstanceNumber) -> InstanceId {
@@ -41,9 +41,9 @@ impl Task {
 /// - It is *idempotent*: after a crash of the host the same operation may be asked again.
 /// - Effects of one program never overlap; those of different programs run side by side.
 /// - It must not block its thread; blocking work goes to a thread pool.
-/// - When `task.cancel` fires, the method undoes or abandons what it can, makes sure that no part of its work
-///   goes on, and returns. Its outcome is discarded, so it may return anything. The program's next effect
-///   waits for the return, at most the driver's `cancel_grace`; then the future is dropped.
+/// - When `operation.cancel` fires, the method undoes or abandons what it can, makes sure that no part of its
+///   work goes on, and returns. Its outcome is discarded, so it may return anything. The program's next
+///   effect waits for the return, at most the driver's `cancel_grace`; then the future is dropped.
 /// - Where the effect names a time limit, the method enforces it itself, so that the cause can say what was
 ///   seen last. The program's deadline comes a little later and is only for a handler that hangs.
 /// - A panic is an outcome too: a failure with [`Cause::Internal`].
@@ -54,8 +54,10 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// Makes the program's folders where they are missing and leaves what is in them alone.
     ///
     /// Fails with [`Cause::FoldersFailed`]. When it is cancelled, folders made so far may stay.
-    fn ensure_program_folders(&self, task: &Task)
-    -> impl Future<Output = Result<(), Cause>> + Send;
+    fn ensure_program_folders(
+        &self,
+        operation: &OperationContext,
+    ) -> impl Future<Output = Result<(), Cause>> + Send;
 
     /// Builds the stored source tree, which must be `build`, within `timeout_ms` milliseconds from the
     /// build's turn on. The build waits for its turn at most [`BUILD_QUEUE_MS`](crate::BUILD_QUEUE_MS). Its
@@ -67,7 +69,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// When it is cancelled, the build is gone from the engine before the method returns.
     fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
@@ -85,7 +87,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// behind: `StopInstances` always follows.
     fn start_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
@@ -97,7 +99,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when an instance may still run.
     fn stop_instances(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instances: Instances,
         grace_ms: u64,
     ) -> impl Future<Output = Result<(), Cause>> + Send;
@@ -107,7 +109,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// Fails with [`Cause::RuntimeUnavailable`].
     fn observe_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
     ) -> impl Future<Output = Result<InstanceStatus, Cause>> + Send;
 
@@ -115,7 +117,10 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// exists any more when this method is called.
     ///
     /// Fails with [`Cause::RemoveFailed`] or [`Cause::RuntimeUnavailable`].
-    fn remove_program(&self, task: &Task) -> impl Future<Output = Result<(), Cause>> + Send;
+    fn remove_program(
+        &self,
+        operation: &OperationContext,
+    ) -> impl Future<Output = Result<(), Cause>> + Send;
 
     /// Returns, after a restart of the host, what became of `effect`, which was issued at `issued_at_ms`
     /// (milliseconds since the Unix epoch) and whose end was never seen. [`Recovery::Rerun`] is always right.
@@ -137,14 +142,14 @@ pub(crate) struct Adapter<H>(pub(crate) Arc<H>);
 
 impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
     async fn run(&self, op: OpId, effect: Effect, cancel: Cancel) -> Option<Event> {
-        let task = |program| Task {
+        let operation = |program| OperationContext {
             op,
             program,
             cancel,
         };
         match effect {
             Effect::EnsureProgramFolders { program } => {
-                let result = self.0.ensure_program_folders(&task(program)).await;
+                let result = self.0.ensure_program_folders(&operation(program)).await;
                 Some(Event::FoldersEnsured { op, result })
             }
             Effect::BuildImage {
@@ -154,9 +159,9 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 recipe,
                 timeout_ms,
             } => {
-                let task = task(program);
+                let operation = operation(program);
                 let rules = BuildRules { network, recipe };
-                let built = self.0.build_image(&task, &build, &rules, timeout_ms);
+                let built = self.0.build_image(&operation, &build, &rules, timeout_ms);
                 let result = built.await;
                 Some(Event::BuildFinished { op, result })
             }
@@ -166,8 +171,10 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 image,
                 manifest,
             } => {
-                let task = task(program);
-                let started = self.0.start_instance(&task, instance, &image, &manifest);
+                let operation = operation(program);
+                let started = self
+                    .0
+                    .start_instance(&operation, instance, &image, &manifest);
                 Some(match started.await {
                     Ok(started) => Event::InstanceStarted { op, started },
                     Err(cause) => Event::StartFailed { op, cause },
@@ -178,17 +185,17 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 instances,
                 grace_ms,
             } => {
-                let task = task(program);
-                let result = self.0.stop_instances(&task, instances, grace_ms).await;
+                let operation = operation(program);
+                let result = self.0.stop_instances(&operation, instances, grace_ms).await;
                 Some(Event::StopFinished { op, result })
             }
             Effect::ObserveInstance { program, instance } => {
-                let task = task(program);
-                let result = self.0.observe_instance(&task, instance).await;
+                let operation = operation(program);
+                let result = self.0.observe_instance(&operation, instance).await;
                 Some(Event::InstanceObserved { op, result })
             }
             Effect::RemoveProgram { program } => {
-                let result = self.0.remove_program(&task(program)).await;
+                let result = self.0.remove_program(&operation(program)).await;
                 Some(Event::Removed { op, result })
             }
             Effect::ScheduleRetry { .. } | Effect::Cancel { .. } | Effect::Refuse { .. } => None,

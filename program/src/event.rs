@@ -50,8 +50,12 @@ pub enum Event {
         /// The reason why an instance that the program does not account for could not be removed before. That
         /// instance may still write to the program's state, so everything is stopped before anything is
         /// started.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        left_behind: Option<Cause>,
+        #[serde(
+            rename = "left_behind",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        orphan: Option<Cause>,
     },
     /// Outcome of `EnsureProgramFolders`.
     FoldersEnsured {

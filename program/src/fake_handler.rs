@@ -17,7 +17,7 @@ use hersh_machine::{
 
 use crate::{
     BuildId, BuildRules, Cause, Effect, EffectHandler, Event, FakeWorld, ImageId, InstanceNumber,
-    InstanceStatus, Instances, Manifest, ProgramId, StartResult, Supervisor, Task,
+    InstanceStatus, Instances, Manifest, OperationContext, ProgramId, StartResult, Supervisor,
 };
 
 /// Carries out effects in memory.
@@ -83,8 +83,8 @@ impl FakeHandler {
 
     /// Carries out `effect` as the script decides. Returns `None` without a script, or when the effect was
     /// cancelled.
-    async fn play(&self, task: &Task, effect: Effect) -> Option<Event> {
-        let op = task.op;
+    async fn play(&self, operation: &OperationContext, effect: Effect) -> Option<Event> {
+        let op = operation.op;
         let (delay, well, hangs) = {
             let mut guard = self.script()?;
             let Script {
@@ -103,32 +103,32 @@ impl FakeHandler {
         };
         let cancelled = tokio::select! {
             () = work => false,
-            () = task.cancel.cancelled() => true,
+            () = operation.cancel.cancelled() => true,
         };
         let mut guard = self.script()?;
         let script = &mut *guard;
         if cancelled {
-            script.abandon(task, &effect);
+            script.abandon(operation, &effect);
             return None;
         }
         let outcome = script.world.end(op, &effect, well, &mut script.rng);
         if let Some(event) = &outcome
             && script.rng.chance(script.faults.duplicate)
         {
-            script.post(&task.program, event.clone());
+            script.post(&operation.program, event.clone());
         }
         outcome
     }
 }
 
 impl Script {
-    fn abandon(&mut self, task: &Task, effect: &Effect) {
+    fn abandon(&mut self, operation: &OperationContext, effect: &Effect) {
         if self.rng.chance(self.faults.late)
-            && let Some(event) = self.world.end(task.op, effect, true, &mut self.rng)
+            && let Some(event) = self.world.end(operation.op, effect, true, &mut self.rng)
         {
-            self.post(&task.program, event);
+            self.post(&operation.program, event);
         }
-        self.world.abandon(task.op, effect);
+        self.world.abandon(operation.op, effect);
     }
 
     fn post(&mut self, program: &ProgramId, event: Event) {
@@ -153,13 +153,13 @@ fn unexpected(event: Option<Event>) -> Cause {
 }
 
 impl EffectHandler for FakeHandler {
-    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
+    async fn ensure_program_folders(&self, operation: &OperationContext) -> Result<(), Cause> {
         if self.script.is_none() {
             return Ok(());
         }
-        let program = task.program.clone();
+        let program = operation.program.clone();
         match self
-            .play(task, Effect::EnsureProgramFolders { program })
+            .play(operation, Effect::EnsureProgramFolders { program })
             .await
         {
             Some(Event::FoldersEnsured { result, .. }) => result,
@@ -169,7 +169,7 @@ impl EffectHandler for FakeHandler {
 
     async fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
@@ -178,13 +178,13 @@ impl EffectHandler for FakeHandler {
             return Ok(self.image.clone());
         }
         let effect = Effect::BuildImage {
-            program: task.program.clone(),
+            program: operation.program.clone(),
             build: build.clone(),
             network: rules.network,
             recipe: Arc::clone(&rules.recipe),
             timeout_ms,
         };
-        match self.play(task, effect).await {
+        match self.play(operation, effect).await {
             Some(Event::BuildFinished { result, .. }) => result,
             other => Err(unexpected(other)),
         }
@@ -192,22 +192,22 @@ impl EffectHandler for FakeHandler {
 
     async fn start_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<StartResult, Cause> {
         if self.script.is_none() {
-            let container = FakeWorld::container_of(&task.program, task.op);
+            let container = FakeWorld::container_of(&operation.program, operation.op);
             return Ok(StartResult { container });
         }
         let effect = Effect::StartInstance {
-            program: task.program.clone(),
+            program: operation.program.clone(),
             instance,
             image: image.clone(),
             manifest: Arc::clone(manifest),
         };
-        match self.play(task, effect).await {
+        match self.play(operation, effect).await {
             Some(Event::InstanceStarted { started, .. }) => Ok(started),
             Some(Event::StartFailed { cause, .. }) => Err(cause),
             other => Err(unexpected(other)),
@@ -216,7 +216,7 @@ impl EffectHandler for FakeHandler {
 
     async fn stop_instances(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instances: Instances,
         grace_ms: u64,
     ) -> Result<(), Cause> {
@@ -224,11 +224,11 @@ impl EffectHandler for FakeHandler {
             return Ok(());
         }
         let effect = Effect::StopInstances {
-            program: task.program.clone(),
+            program: operation.program.clone(),
             instances,
             grace_ms,
         };
-        match self.play(task, effect).await {
+        match self.play(operation, effect).await {
             Some(Event::StopFinished { result, .. }) => result,
             other => Err(unexpected(other)),
         }
@@ -236,28 +236,31 @@ impl EffectHandler for FakeHandler {
 
     async fn observe_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
     ) -> Result<InstanceStatus, Cause> {
         if self.script.is_none() {
             return Ok(InstanceStatus::Absent);
         }
         let effect = Effect::ObserveInstance {
-            program: task.program.clone(),
+            program: operation.program.clone(),
             instance,
         };
-        match self.play(task, effect).await {
+        match self.play(operation, effect).await {
             Some(Event::InstanceObserved { result, .. }) => result,
             other => Err(unexpected(other)),
         }
     }
 
-    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
+    async fn remove_program(&self, operation: &OperationContext) -> Result<(), Cause> {
         if self.script.is_none() {
             return Ok(());
         }
-        let program = task.program.clone();
-        match self.play(task, Effect::RemoveProgram { program }).await {
+        let program = operation.program.clone();
+        match self
+            .play(operation, Effect::RemoveProgram { program })
+            .await
+        {
             Some(Event::Removed { result, .. }) => result,
             other => Err(unexpected(other)),
         }

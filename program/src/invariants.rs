@@ -18,38 +18,40 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
     check_revisions(program)?;
     let rests = match &program.state {
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => true,
-        State::Stopping(held) => held.step == StopStep::Files,
+        State::Stopping(stopping) => stopping.step == StopStep::Files,
         State::Starting(_) | State::Ready(_) | State::Error(_) => false,
     };
-    if rests && program.running.is_some() {
+    if rests && program.instance_manifest.is_some() {
         return Err(format!("{} and something may run", program.state.name()));
     }
     match &program.state {
-        State::Building(held) => operation(held.op.0, held.deadline_ms),
-        State::Starting(held) if held.exits.len() > Starting::MAX_EXITS => Err(format!(
+        State::Building(building) => operation(building.op.0, building.deadline_ms),
+        State::Starting(starting) if starting.exits.len() > Starting::MAX_EXITS => Err(format!(
             "{} exits are remembered, more than {}",
-            held.exits.len(),
+            starting.exits.len(),
             Starting::MAX_EXITS
         )),
-        State::Starting(held) => operation(held.op.0, held.deadline_ms),
-        State::Stopping(held) => {
-            if held.step == StopStep::Files && held.then != AfterStop::Remove {
+        State::Starting(starting) => operation(starting.op.0, starting.deadline_ms),
+        State::Stopping(stopping) => {
+            if stopping.step == StopStep::Files && stopping.then != AfterStop::Remove {
                 return Err(String::from("files are removed of a program that stays"));
             }
-            operation(held.op.0, held.deadline_ms)
+            operation(stopping.op.0, stopping.deadline_ms)
         }
-        State::Ready(held) => {
-            if let Some(rollout) = &held.rollout {
+        State::Ready(ready) => {
+            if let Some(rollout) = &ready.rollout {
                 operation(rollout.building.op.0, rollout.building.deadline_ms)?;
             }
-            held.check
+            ready
+                .check
                 .map_or(Ok(()), |check| operation(check.op.0, check.deadline_ms))
         }
-        State::Error(held) => {
-            if held.retry.is_some() && program.attempts == 0 && program.waits == 0 {
+        State::Error(failed) => {
+            if failed.retry.is_some() && program.attempts == 0 && program.waits == 0 {
                 return Err(String::from("a retry is due that nothing counts"));
             }
-            held.retry
+            failed
+                .retry
                 .map_or(Ok(()), |retry| operation(retry.op.0, retry.due_ms))
         }
         State::Created | State::Stopped(_) | State::Removed => Ok(()),
@@ -107,10 +109,10 @@ fn check_revisions(program: &Program) -> Result<(), String> {
 
 /// Checks that the number of the current instance is one that was given out.
 fn check_instance(program: &Program) -> Result<(), String> {
-    let held = match &program.state {
-        State::Starting(held) => Some(held.instance),
-        State::Ready(held) => Some(held.instance),
-        State::Stopping(held) => held.instance,
+    let number = match &program.state {
+        State::Starting(starting) => Some(starting.instance),
+        State::Ready(ready) => Some(ready.instance),
+        State::Stopping(stopping) => stopping.instance,
         State::Created
         | State::Building(_)
         | State::Stopped(_)
@@ -118,9 +120,9 @@ fn check_instance(program: &Program) -> Result<(), String> {
         | State::Removed => None,
     };
     let newest = program.instances.unwrap_or(InstanceNumber::UNNUMBERED.0);
-    match held {
-        Some(held) if held.0 > newest => Err(format!(
-            "instance {held} is {} and only {newest} were started",
+    match number {
+        Some(number) if number.0 > newest => Err(format!(
+            "instance {number} is {} and only {newest} were started",
             program.state.name()
         )),
         Some(_) | None => Ok(()),
@@ -268,7 +270,7 @@ mod tests {
     fn at_rest_and_before_a_start_nothing_runs() {
         let mut stopped = program(State::Stopped(Stopped::default()));
         assert_eq!(check(&stopped), Ok(()));
-        stopped.running = Some(Arc::new(Manifest::default()));
+        stopped.instance_manifest = Some(Arc::new(Manifest::default()));
         breaks(&stopped, "something may run");
     }
 

@@ -75,7 +75,7 @@ mod words;
 
 pub use effect::Effect;
 #[cfg(feature = "tokio")]
-pub use effect_handler::{EffectHandler, Task};
+pub use effect_handler::{EffectHandler, OperationContext};
 pub use event::Event;
 #[cfg(all(feature = "fake", feature = "tokio"))]
 pub use fake_handler::FakeHandler;

@@ -12,7 +12,9 @@ impl Program {
     /// the newest manifest.
     #[must_use]
     pub fn manifest(&self) -> &Arc<Manifest> {
-        self.running.as_ref().unwrap_or(&self.source.manifest)
+        self.instance_manifest
+            .as_ref()
+            .unwrap_or(&self.source.manifest)
     }
 
     /// Returns the manifest of the current start, from the beginning of its build on; the newest manifest
@@ -27,7 +29,7 @@ impl Program {
     #[must_use]
     pub fn current_build(&self) -> Option<&BuildId> {
         let building = self.state.building().map(|building| &building.source.build);
-        building.or(self.running_build.as_ref())
+        building.or(self.instance_build.as_ref())
     }
 
     /// Returns the image of the instance that is up or on its way up. Without one, returns the image of the
@@ -84,7 +86,7 @@ impl Program {
             .chain([&self.source])
             .chain(under_way)
             .map(|source| &source.build)
-            .chain(&self.running_build)
+            .chain(&self.instance_build)
             .collect()
     }
 
@@ -103,7 +105,7 @@ impl Program {
     pub fn is_started(&self) -> bool {
         match &self.state {
             State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
-            State::Error(failed) => failed.retry.is_some() || self.running.is_some(),
+            State::Error(failed) => failed.retry.is_some() || self.instance_manifest.is_some(),
             State::Created | State::Stopped(_) | State::Removed => false,
         }
     }
@@ -134,16 +136,16 @@ impl Program {
     }
 
     /// Returns whether the program accounts for an instance, which means that the program will stop it in
-    /// time. An instance that it does not account for was left behind earlier.
+    /// time. An instance that it does not account for is an orphan.
     #[must_use]
     pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
         match &self.state {
-            State::Starting(held) => held.instance == instance,
-            State::Ready(held) => held.instance == instance,
+            State::Starting(starting) => starting.instance == instance,
+            State::Ready(ready) => ready.instance == instance,
             // The stop removes all instances of the program.
-            State::Stopping(held) => held.step == StopStep::Instances,
+            State::Stopping(stopping) => stopping.step == StopStep::Instances,
             // Instances that could not be stopped wait for a retry or for a person.
-            State::Error(_) => self.running.is_some(),
+            State::Error(_) => self.instance_manifest.is_some(),
             State::Created | State::Building(_) | State::Stopped(_) | State::Removed => false,
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     RevisionNote, RevisionNumber, Revisions, Rules, Source,
 };
 
-/// The whole state of one program: the state of the [`Lifecycle`](crate::Lifecycle) machine.
+/// The whole state of one program: the state of the state machine [`Lifecycle`](crate::Lifecycle).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The program's name.
@@ -34,12 +34,16 @@ pub struct Program {
     pub image: Option<ImageId>,
     /// The manifest that the last start was begun with, until nothing of that start can run any more. It may
     /// be older than the manifest of `source`, which takes effect from the next start on.
-    #[serde(default)]
-    pub running: Option<Arc<Manifest>>,
-    /// The source tree that the last start was begun with, for as long as `running` is set. Programs of older
-    /// journals have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub running_build: Option<BuildId>,
+    #[serde(rename = "running", default)]
+    pub instance_manifest: Option<Arc<Manifest>>,
+    /// The source tree that the last start was begun with, for as long as `instance_manifest` is set. Programs
+    /// of older journals have none.
+    #[serde(
+        rename = "running_build",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub instance_build: Option<BuildId>,
     /// The number of instances that the program has had, which is the number of the newest. `None` for
     /// programs of older journals, whose instances have no numbers, until a host that numbers them starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,8 +94,8 @@ impl Program {
             revisions,
             source,
             image: None,
-            running: None,
-            running_build: None,
+            instance_manifest: None,
+            instance_build: None,
             instances: Some(0),
             rules: Rules::CURRENT,
             attempts: 0,

@@ -76,7 +76,7 @@ impl Supervisor {
         Self::run_with_orphan(stepper, None, handler, journal, clock, config)
     }
 
-    /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `left_behind`
+    /// Works like [`Supervisor::run`], for a program beside which an instance may still run: `orphan`
     /// says why an instance that the program does not account for could not be removed. The program is told
     /// of it before its open operations are recovered; otherwise one of them could start another instance
     /// beside it.
@@ -85,7 +85,7 @@ impl Supervisor {
     /// Outside a tokio runtime.
     pub fn run_with_orphan<H, J, C>(
         stepper: ProgramStepper,
-        left_behind: Option<Cause>,
+        orphan: Option<Cause>,
         handler: Arc<H>,
         journal: J,
         clock: C,
@@ -100,7 +100,7 @@ impl Supervisor {
         // A new program has no records, and nothing to be told of.
         let tell = program.instances.is_none()
             || program.rules < Rules::CURRENT
-            || left_behind.is_some()
+            || orphan.is_some()
             || stepper.seq() > 0 && concerns_restart(&program.state);
         let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
             .with_clock(clock)
@@ -111,7 +111,7 @@ impl Supervisor {
             drop(handle.send(Event::HostStarted {
                 numbers_instances: true,
                 rules: Rules::CURRENT,
-                left_behind,
+                orphan,
             }));
         }
         tokio::spawn(run);

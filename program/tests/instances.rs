@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Walk, container, exit, host_started, left_behind, program};
+use common::{Walk, container, exit, host_started, host_started_with_orphan, program};
 use hersh_program::{
     AfterStop, Effect, Event, InstanceNumber, InstanceStatus, Instances, OpId, Program, Rules,
     State, StopStep,
@@ -145,7 +145,7 @@ fn an_older_journal_folds_without_numbers() {
     let old_start = Event::HostStarted {
         numbers_instances: false,
         rules: Rules::First,
-        left_behind: None,
+        orphan: None,
     };
     let ready = unnumbered().ready().event(old_start);
     let named = ready.effects.iter().find_map(|(_, effect)| match effect {
@@ -163,16 +163,16 @@ fn an_older_journal_folds_without_numbers() {
 
 #[test]
 fn numbers_begin_with_the_first_host_that_gives_them() {
-    let adopted = unnumbered().ready().event(host_started());
+    let kept = unnumbered().ready().event(host_started());
     assert_eq!(
-        adopted.program.ready_instance().unwrap().number,
+        kept.program.ready_instance().unwrap().number,
         InstanceNumber::UNNUMBERED
     );
-    let op = adopted.op();
+    let op = kept.op();
     let result = Ok(InstanceStatus::Running(container('c')));
-    let adopted = adopted.event(Event::InstanceObserved { op, result });
-    assert_eq!(adopted.state(), "ready", "what runs is not disturbed");
-    let next = adopted.restart().stop_finished();
+    let kept = kept.event(Event::InstanceObserved { op, result });
+    assert_eq!(kept.state(), "ready", "what runs is not disturbed");
+    let next = kept.restart().stop_finished();
     assert_eq!(asked_to_start(&next), InstanceNumber(1));
     assert_ne!(op, OpId(0));
 }
@@ -192,13 +192,13 @@ fn events_without_numbers_are_read() {
         Event::HostStarted {
             numbers_instances: false,
             rules: Rules::First,
-            left_behind: None,
+            orphan: None,
         }
     );
 }
 
 #[test]
-fn nothing_starts_beside_what_was_left_behind() {
+fn nothing_starts_beside_what_was_host_started_with_orphan() {
     for (before, effects, after) in [
         (new(), &["stop"][..], "stopped"),
         (new().ready().stop().stop_finished(), &["stop"], "stopped"),
@@ -211,7 +211,7 @@ fn nothing_starts_beside_what_was_left_behind() {
             "stopping",
         ),
     ] {
-        let walk = before.event(left_behind());
+        let walk = before.event(host_started_with_orphan());
         assert_eq!((walk.state(), &walk.asked()[..]), ("stopping", effects));
         assert!(walk.program.accounts_for(InstanceNumber(77)));
         assert_eq!(walk.clone().stop_finished().state(), after);
@@ -228,7 +228,7 @@ fn nothing_starts_beside_what_was_left_behind() {
 fn a_failed_program_is_stopped_before_it_is_tried_again() {
     let failed = new().ready().exited('c', 1).stop_finished();
     assert!(!failed.program.accounts_for(InstanceNumber(77)));
-    let warned = failed.event(left_behind());
+    let warned = failed.event(host_started_with_orphan());
     match &warned.program.state {
         State::Error(held) => assert!(held.not_stopped.is_some() && held.retry.is_some()),
         other => panic!("{other:?}"),
@@ -238,9 +238,9 @@ fn a_failed_program_is_stopped_before_it_is_tried_again() {
 }
 
 #[test]
-fn a_stop_of_all_that_is_under_way_ends_what_was_left_behind() {
+fn a_stop_of_all_that_is_under_way_ends_what_was_host_started_with_orphan() {
     let stopping = new().ready().stop();
-    let told = stopping.clone().event(left_behind());
+    let told = stopping.clone().event(host_started_with_orphan());
     assert!(told.effects.is_empty());
     assert_eq!(told.program.state.name(), "stopping");
     let finished = Event::StopFinished {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Walk, left_behind, program, stop_failed};
+use common::{Walk, host_started_with_orphan, program, stop_failed};
 use hersh_program::{Event, InstanceNumber, Program, State};
 
 /// A program in each state, by the state's name.
@@ -103,6 +103,6 @@ fn an_instance_is_accounted_for_until_it_is_stopped() {
         );
         assert_eq!(accounts, may_run, "{}", walk.program.state.name());
     }
-    let left = Walk::new(program()).event(left_behind());
+    let left = Walk::new(program()).event(host_started_with_orphan());
     assert!(left.program.accounts_for(InstanceNumber(9)));
 }

@@ -263,7 +263,7 @@ fn newer_rules_begin_with_the_host_that_follows_them() {
     let older = Event::HostStarted {
         numbers_instances: true,
         rules: Rules::First,
-        left_behind: None,
+        orphan: None,
     };
     assert_eq!(new().event(older).program.rules, Rules::Second);
 }

@@ -10,7 +10,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Walk, exit, host_started, image, left_behind, program, program_with, source};
+use common::{
+    Walk, exit, host_started, host_started_with_orphan, image, program, program_with, source,
+};
 use hersh_machine::Machine;
 use hersh_program::{
     AfterStop, Cause, Effect, Event, ImageId, InstanceStatus, Lifecycle, Readiness, Refusal,
@@ -320,7 +322,7 @@ fn a_host_that_starts_looks_before_it_builds() {
     let op = folders;
     let building = seen.event(Event::FoldersEnsured { op, result: Ok(()) });
     expect(&building, "ready", &["build"]);
-    let told = building_beside().event(left_behind());
+    let told = building_beside().event(host_started_with_orphan());
     expect(&told, "stopping", &["cancel", "stop"]);
     assert_eq!(numbers(&told), (2, 2));
 }

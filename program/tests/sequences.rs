@@ -14,8 +14,8 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    Walk, container, end_of, exit, host_started, image, left_behind, program_with, source,
-    stop_failed,
+    Walk, container, end_of, exit, host_started, host_started_with_orphan, image, program_with,
+    source, stop_failed,
 };
 use hersh_machine::Machine;
 use hersh_program::{
@@ -61,7 +61,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
             logs: Vec::new(),
         },
         host_started(),
-        left_behind(),
+        host_started_with_orphan(),
         ends(exit(0)),
         ends(exit(1)),
         ends(Exit {
@@ -162,9 +162,9 @@ fn keeps_invariants(walk: &Walk) {
     }
     // What may run is known, and only from a start on until a stop that succeeded.
     match &program.state {
-        State::Starting(_) | State::Ready(_) => assert!(program.running.is_some()),
+        State::Starting(_) | State::Ready(_) => assert!(program.instance_manifest.is_some()),
         State::Created | State::Building(_) | State::Stopped(_) | State::Removed => {
-            assert_eq!(program.running, None);
+            assert_eq!(program.instance_manifest, None);
         }
         State::Stopping(_) | State::Error(_) => {}
     }

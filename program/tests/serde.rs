@@ -11,7 +11,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{
-    Walk, container, exit, host_started, id, image, left_behind, program, source, stop_failed,
+    Walk, container, exit, host_started, host_started_with_orphan, id, image, program, source,
+    stop_failed,
 };
 use hersh_machine::{Record, Stepper};
 use hersh_program::{
@@ -140,7 +141,7 @@ fn events_read_back() {
             container: container('c'),
         },
         host_started(),
-        left_behind(),
+        host_started_with_orphan(),
         Event::FoldersEnsured { op, result: Ok(()) },
         Event::FoldersEnsured {
             op,

@@ -21,8 +21,8 @@ use hersh_machine::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, CommandError, Effect, EffectHandler, Event, FakeHandler, ImageId,
-    InstanceNumber, InstanceStatus, Instances, Lifecycle, Manifest, Program, ProgramRecord,
-    ProgramStepper, Refusal, RestartPolicy, StartResult, State, Supervisor, Task,
+    InstanceNumber, InstanceStatus, Instances, Lifecycle, Manifest, OperationContext, Program,
+    ProgramRecord, ProgramStepper, Refusal, RestartPolicy, StartResult, State, Supervisor,
 };
 use proptest::prelude::*;
 
@@ -174,7 +174,7 @@ async fn a_host_that_dies_in_the_middle_goes_on_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_program_is_adopted_untouched() {
+async fn a_ready_program_is_kept_untouched() {
     let (handler, supervisor, before) = crash_in("ready", None).await;
     let mut states = supervisor.subscribe();
     // It is asked about, and the answer changes nothing.
@@ -224,24 +224,24 @@ async fn a_program_at_rest_costs_no_record_on_a_host_start() {
 struct Knowing;
 
 impl EffectHandler for Knowing {
-    async fn ensure_program_folders(&self, _: &Task) -> Result<(), Cause> {
+    async fn ensure_program_folders(&self, _: &OperationContext) -> Result<(), Cause> {
         panic!("the disk is on fire")
     }
 
     async fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         _: &BuildId,
         _: &BuildRules,
         _: u64,
     ) -> Result<ImageId, Cause> {
-        task.cancel.cancelled().await;
+        operation.cancel.cancelled().await;
         Err(Cause::HostRestarted)
     }
 
     async fn start_instance(
         &self,
-        _: &Task,
+        _: &OperationContext,
         _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
@@ -249,15 +249,24 @@ impl EffectHandler for Knowing {
         Err(Cause::HostRestarted)
     }
 
-    async fn stop_instances(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
+    async fn stop_instances(
+        &self,
+        _: &OperationContext,
+        _: Instances,
+        _: u64,
+    ) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn observe_instance(&self, _: &Task, _: InstanceNumber) -> Result<InstanceStatus, Cause> {
+    async fn observe_instance(
+        &self,
+        _: &OperationContext,
+        _: InstanceNumber,
+    ) -> Result<InstanceStatus, Cause> {
         Ok(InstanceStatus::Absent)
     }
 
-    async fn remove_program(&self, _: &Task) -> Result<(), Cause> {
+    async fn remove_program(&self, _: &OperationContext) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -311,13 +320,13 @@ async fn the_contract_says_rerun_when_a_handler_does_not_know() {
     let handler = FakeHandler::instant();
     let effect = Effect::RemoveProgram { program: id() };
     assert_eq!(handler.recover(OpId(1), &effect, 0).await, Recovery::Rerun);
-    let task = Task {
+    let operation = OperationContext {
         op: OpId(1),
         program: id(),
         cancel: Cancel::never(),
     };
     assert_eq!(
-        handler.observe_instance(&task, FIRST).await,
+        handler.observe_instance(&operation, FIRST).await,
         Ok(InstanceStatus::Absent)
     );
 }

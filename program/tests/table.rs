@@ -558,7 +558,7 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
     assert_eq!(grace_ms(&walk), older.timeouts.stop_grace_ms);
     let walk = walk.stop_finished();
     expect(&walk, "error", &["retry"]);
-    assert_eq!(walk.program.running, None);
+    assert_eq!(walk.program.instance_manifest, None);
     // So does a retry. The next start that somebody asks for goes by the newer one.
     let walk = walk.wake().started('d');
     assert_eq!(walk.program.manifest(), &older);
@@ -581,14 +581,14 @@ fn a_run_goes_by_the_manifest_that_it_was_begun_with() {
 
 #[test]
 fn what_may_run_is_known_until_it_is_stopped() {
-    assert_eq!(new().building().program.running, None);
+    assert_eq!(new().building().program.instance_manifest, None);
     for walk in [new().starting(), new().ready(), new().ready().stop()] {
-        assert!(walk.program.running.is_some());
+        assert!(walk.program.instance_manifest.is_some());
     }
-    assert_eq!(stopped().program.running, None);
+    assert_eq!(stopped().program.instance_manifest, None);
     let left = stop_fails(new().ready().stop());
-    assert!(left.program.running.is_some());
-    assert_eq!(left.stop().stop_finished().program.running, None);
+    assert!(left.program.instance_manifest.is_some());
+    assert_eq!(left.stop().stop_finished().program.instance_manifest, None);
 }
 
 #[test]
@@ -877,9 +877,9 @@ fn a_host_start_asks_whether_a_ready_program_still_runs() {
         let op = asked.op();
         asked.clone().event(Event::InstanceObserved { op, result })
     };
-    let adopted = answer(Ok(InstanceStatus::Running(container('c'))));
-    expect(&adopted, "ready", &[]);
-    assert_eq!(adopted.program, new().ready().program);
+    let kept = answer(Ok(InstanceStatus::Running(container('c'))));
+    expect(&kept, "ready", &[]);
+    assert_eq!(kept.program, new().ready().program);
     for gone in [
         InstanceStatus::Absent,
         InstanceStatus::Running(container('d')),

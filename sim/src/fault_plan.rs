@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_host::testkit::{CommitPoint, Fate, Operation, Plan, WriteFate};
+use hersh_host::testkit::{CommitPoint, Fate, Operation, OperationOutcome, WriteFate};
 use hersh_machine::SplitMix64;
 use hersh_program::{Cause, ContainerId, ProgramId};
 use tokio::{sync::Notify, time::Instant};
@@ -16,11 +16,11 @@ use tokio::{sync::Notify, time::Instant};
 /// The delay of an operation that hangs: longer than any deadline.
 const HANGS: Duration = Duration::from_secs(24 * 3_600);
 /// The delay of each operation while no faults are made.
-const CALM: Duration = Duration::from_millis(5);
+const PLAIN_DELAY: Duration = Duration::from_millis(5);
 
 /// How long a refused write can have consequences: twice the longest back-off of a program that
 /// tries to store its record again, and the longest request.
-const FELT: Duration = Duration::from_secs(45);
+const REFUSAL_AFTERMATH: Duration = Duration::from_secs(45);
 
 /// A kind of fault that was made, as far as the laws care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     ExitsClean,
     OutOfMemory,
     EngineStops,
-    TakenAway,
+    Vanished,
 }
 
 /// A kind of fault that concerns every program.
@@ -49,7 +49,7 @@ pub(crate) struct FaultPlan(Mutex<Inner>);
 
 struct Inner {
     random: SplitMix64,
-    is_calm: bool,
+    is_off: bool,
     rates: Rates,
     commits: u64,
     dies_at: Option<(u64, CommitPoint)>,
@@ -57,14 +57,14 @@ struct Inner {
     refusals: u64,
     last_refusal: Option<Instant>,
     made: BTreeMap<ProgramId, BTreeSet<Fault>>,
-    wide: BTreeSet<HostFault>,
-    ended: BTreeSet<ContainerId>,
+    host_faults: BTreeSet<HostFault>,
+    ended_from_outside: BTreeSet<ContainerId>,
     left_behind: BTreeSet<ContainerId>,
 }
 
 /// How often each kind of fault happens, percent, and the longest delay.
 struct Rates {
-    delay_ms: u64,
+    max_delay_ms: u64,
     fails: u8,
     unavailable: u8,
     hangs: u8,
@@ -81,7 +81,7 @@ impl Rates {
             hangs: percent(4),
             refuses: percent(6),
             lingers: percent(30),
-            delay_ms: 1 + 20 * u64::from(percent(100)),
+            max_delay_ms: 1 + 20 * u64::from(percent(100)),
         }
     }
 }
@@ -91,26 +91,26 @@ impl FaultPlan {
         Self(Mutex::new(Inner {
             rates: Rates::draw(&mut random),
             random,
-            is_calm: true,
+            is_off: true,
             commits: 0,
             dies_at: None,
             died: Arc::default(),
             refusals: 0,
             last_refusal: None,
             made: BTreeMap::new(),
-            wide: BTreeSet::new(),
-            ended: BTreeSet::new(),
+            host_faults: BTreeSet::new(),
+            ended_from_outside: BTreeSet::new(),
             left_behind: BTreeSet::new(),
         }))
     }
 
     /// Turns faults off (`true`) or on again.
-    pub(crate) fn set_calm(&self, is_calm: bool) {
-        self.lock().is_calm = is_calm;
+    pub(crate) fn set_is_off(&self, is_off: bool) {
+        self.lock().is_off = is_off;
     }
 
-    pub(crate) fn is_calm(&self) -> bool {
-        self.lock().is_calm
+    pub(crate) fn is_off(&self) -> bool {
+        self.lock().is_off
     }
 
     /// Begins the life of a new host process. The returned [`Notify`] fires when its journal dies.
@@ -130,25 +130,25 @@ impl FaultPlan {
         Arc::clone(&inner.died)
     }
 
-    /// Draws what happens to a request to the engine.
-    pub(crate) fn plan(&self, operation: &Operation) -> Plan {
+    /// Draws how a request to the engine goes.
+    pub(crate) fn draw_outcome(&self, operation: &Operation) -> OperationOutcome {
         let mut inner = self.lock();
-        if inner.is_calm {
-            return Plan {
-                before: CALM,
-                ..Plan::default()
+        if inner.is_off {
+            return OperationOutcome {
+                before: PLAIN_DELAY,
+                ..OperationOutcome::default()
             };
         }
-        inner.plan(operation)
+        inner.draw_outcome(operation)
     }
 
     /// Draws what happens to a commit of the journal.
-    pub(crate) fn fate(&self, point: CommitPoint) -> WriteFate {
+    pub(crate) fn draw_fate(&self, point: CommitPoint) -> WriteFate {
         let mut inner = self.lock();
-        if inner.is_calm {
+        if inner.is_off {
             return WriteFate::Proceed;
         }
-        inner.fate(point)
+        inner.draw_fate(point)
     }
 
     /// How many writes the journal has refused.
@@ -156,32 +156,32 @@ impl FaultPlan {
         self.lock().refusals
     }
 
-    /// Returns whether a write was refused within the last [`FELT`]. For that long, a program that
-    /// could not store an event of its own may refuse the commands of users.
+    /// Returns whether a write was refused within the last [`REFUSAL_AFTERMATH`]. For that long, a
+    /// program that could not store an event of its own may refuse the commands of users.
     pub(crate) fn refused_lately(&self) -> bool {
         let last = self.lock().last_refusal;
-        last.is_some_and(|refused| refused.elapsed() <= FELT)
+        last.is_some_and(|refused| refused.elapsed() <= REFUSAL_AFTERMATH)
     }
 
     pub(crate) fn note(&self, program: &ProgramId, fault: Fault) {
         self.lock().note(program, fault);
     }
 
-    pub(crate) fn note_wide(&self, fault: HostFault) {
-        self.lock().wide.insert(fault);
+    pub(crate) fn note_host_fault(&self, fault: HostFault) {
+        self.lock().host_faults.insert(fault);
     }
 
-    pub(crate) fn is_wide(&self, fault: HostFault) -> bool {
-        self.lock().wide.contains(&fault)
+    pub(crate) fn has_made_host_fault(&self, fault: HostFault) -> bool {
+        self.lock().host_faults.contains(&fault)
     }
 
     /// Notes that this container was ended from outside.
-    pub(crate) fn note_ended(&self, container: &ContainerId) {
-        self.lock().ended.insert(container.clone());
+    pub(crate) fn note_ended_from_outside(&self, container: &ContainerId) {
+        self.lock().ended_from_outside.insert(container.clone());
     }
 
-    pub(crate) fn has_ended(&self, container: &ContainerId) -> bool {
-        self.lock().ended.contains(container)
+    pub(crate) fn was_ended_from_outside(&self, container: &ContainerId) -> bool {
+        self.lock().ended_from_outside.contains(container)
     }
 
     /// Notes that an instance exists that no host knows of.
@@ -204,12 +204,12 @@ impl FaultPlan {
     /// Whether a program can have failed like this, given what went wrong.
     pub(crate) fn explains(&self, program: &ProgramId, cause: &Cause) -> bool {
         let made = |fault| self.has_made(program, fault);
-        let wide = |fault| self.is_wide(fault);
-        let late = || made(Fault::Hangs) || wide(HostFault::ClockJumped);
+        let host_fault = |fault| self.has_made_host_fault(fault);
+        let late = || made(Fault::Hangs) || host_fault(HostFault::ClockJumped);
         match cause {
             Cause::BuildFailed { message, .. } => {
                 made(Fault::BuildFails)
-                    || wide(HostFault::DiskFull)
+                    || host_fault(HostFault::DiskFull)
                     || message.contains("cancelled")
                     || message.contains("no build could begin")
             }
@@ -217,16 +217,16 @@ impl FaultPlan {
             | Cause::NotReadyInTime { .. }
             | Cause::StopFailed { .. }
             | Cause::RemoveFailed { .. } => late(),
-            Cause::ImageGone { .. } => wide(HostFault::ImagesLost),
+            Cause::ImageGone { .. } => host_fault(HostFault::ImagesLost),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } | Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => {
                 made(Fault::Exits) || made(Fault::ExitsClean)
             }
             Cause::StoppedFromOutside { .. } => made(Fault::EngineStops),
             Cause::OutOfMemory { .. } => made(Fault::OutOfMemory),
-            Cause::Vanished => made(Fault::TakenAway),
+            Cause::Vanished => made(Fault::Vanished),
             Cause::RuntimeUnavailable { .. } => {
-                made(Fault::Unavailable) || wide(HostFault::EngineDown)
+                made(Fault::Unavailable) || host_fault(HostFault::EngineDown)
             }
             Cause::FoldersFailed { .. }
             | Cause::ContractViolated { .. }
@@ -249,10 +249,10 @@ impl FaultPlan {
 }
 
 impl Inner {
-    fn plan(&mut self, operation: &Operation) -> Plan {
+    fn draw_outcome(&mut self, operation: &Operation) -> OperationOutcome {
         let (program, fails) = match operation {
             // These never fail: a host that gets no answer to them does not come up.
-            Operation::Check | Operation::List => return Plan::default(),
+            Operation::Check | Operation::List => return OperationOutcome::default(),
             Operation::Build(program, _) => (program, Some(Fault::BuildFails)),
             Operation::Start(instance, ..) => (&instance.program, Some(Fault::StartFails)),
             Operation::Observe(instance) => (&instance.program, None),
@@ -260,31 +260,31 @@ impl Inner {
             | Operation::Image(program, _)
             | Operation::Forget(program) => (program, None),
         };
-        let mut plan = Plan {
+        let mut outcome = OperationOutcome {
             before: self.delay(),
             after: self.delay(),
-            outlives: self.random.chance(50),
+            finishes_when_abandoned: self.random.chance(50),
             fate: Fate::Done,
         };
         let fails = fails.filter(|_| self.random.chance(self.rates.fails));
         if let Some(fault) = fails {
             self.note(program, fault);
-            plan.fate = Fate::Failed("it was to fail".into());
+            outcome.fate = Fate::Failed("it was to fail".into());
         } else if self.random.chance(self.rates.unavailable) {
             self.note(program, Fault::Unavailable);
-            plan.fate = match self.random.chance(50) {
+            outcome.fate = match self.random.chance(50) {
                 true => Fate::Unavailable,
                 false => Fate::AnswerLost,
             };
         }
         if self.random.chance(self.rates.hangs) {
             self.note(program, Fault::Hangs);
-            plan.before = HANGS;
+            outcome.before = HANGS;
         }
-        plan
+        outcome
     }
 
-    fn fate(&mut self, point: CommitPoint) -> WriteFate {
+    fn draw_fate(&mut self, point: CommitPoint) -> WriteFate {
         if point == CommitPoint::Before {
             self.commits += 1;
         }
@@ -304,7 +304,7 @@ impl Inner {
     }
 
     fn delay(&mut self) -> Duration {
-        Duration::from_millis(self.random.below(self.rates.delay_ms))
+        Duration::from_millis(self.random.below(self.rates.max_delay_ms))
     }
 
     fn note(&mut self, program: &ProgramId, fault: Fault) {

@@ -7,9 +7,9 @@ use hersh_program::{Cause, ContainerId, Effect, Event, InstanceStatus, Program, 
 use serde_json::Value;
 
 use crate::{
-    book::{CommandKind, KnownProgram},
     fault_plan::Fault,
-    scene::{ADMIN, Ask, Scene},
+    known_programs::{CommandKind, KnownProgram},
+    shared::{ADMIN, Ask, Shared},
 };
 
 type Outcome = Result<(), String>;
@@ -17,32 +17,32 @@ type Outcome = Result<(), String>;
 const MIB: u64 = 1 << 20;
 
 /// Holds the host, its engine and the quotas against each other; between any two steps.
-pub(crate) fn at_any_time(scene: &Scene, host: &TestHost) -> Outcome {
+pub(crate) fn at_any_time(shared: &Shared, host: &TestHost) -> Outcome {
     let programs = host.programs();
-    let running = scene.engine.running();
-    let instances = scene.engine.instances();
+    let running = shared.engine.running();
+    let instances = shared.engine.instances();
     if instances.len() != running.len() {
         return Err(format!("a program runs twice: {instances:?}"));
     }
     for program in &programs {
-        check_container(scene, program, running.get(&program.id))?;
+        check_container(shared, program, running.get(&program.id))?;
     }
     let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
     let is_unowned = |(id, container): &(&ProgramId, &ContainerId)| {
-        !is_known(id) && !scene.fault_plan.was_left_behind(container)
+        !is_known(id) && !shared.fault_plan.was_left_behind(container)
     };
     match running.iter().find(is_unowned) {
         Some((id, _)) => Err(format!("{id} runs and no program owns it")),
-        None => check_quotas(scene, host, &programs),
+        None => check_quotas(shared, host, &programs),
     }
 }
 
 /// A Ready program runs in its container unless somebody ended that; at rest nothing runs.
-fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>) -> Outcome {
+fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId>) -> Outcome {
     let id = &program.id;
     match &program.state {
         State::Ready(ready) if runs != Some(&ready.container) => {
-            match scene.fault_plan.has_ended(&ready.container) {
+            match shared.fault_plan.was_ended_from_outside(&ready.container) {
                 true => Ok(()),
                 false => Err(format!("{id} is Ready and was interrupted: {runs:?} runs")),
             }
@@ -53,7 +53,7 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
             Err(format!("{id} goes on with an image that is gone"))
         }
         State::Created | State::Stopped(_) | State::Removed
-            if runs.is_some_and(|it| !scene.fault_plan.was_left_behind(it)) =>
+            if runs.is_some_and(|it| !shared.fault_plan.was_left_behind(it)) =>
         {
             Err(format!("{id} is {} and runs", program.state.name()))
         }
@@ -69,8 +69,8 @@ fn check_container(scene: &Scene, program: &Program, runs: Option<&ContainerId>)
 }
 
 /// What is started of a user's, and what is there at all, is not more than was ever allowed.
-fn check_quotas(scene: &Scene, host: &TestHost, programs: &[Program]) -> Outcome {
-    let running = scene.engine.memory_bytes();
+fn check_quotas(shared: &Shared, host: &TestHost, programs: &[Program]) -> Outcome {
+    let running = shared.engine.memory_bytes();
     let mut used: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
     for program in programs {
         let Some(owner) = host.owner(&program.id) else {
@@ -85,7 +85,7 @@ fn check_quotas(scene: &Scene, host: &TestHost, programs: &[Program]) -> Outcome
         let shown = format!("{} {}", program.id, program.state.name());
         used.entry(owner).or_default().push((shown, memory_mib));
     }
-    let people = scene.people();
+    let people = shared.people();
     for (owner, programs) in used {
         let Some(most) = people.get(&owner).and_then(|person| person.most) else {
             continue;
@@ -136,7 +136,7 @@ pub(crate) fn is_fold(host: &TestHost, stored: &[ProgramHistory]) -> Outcome {
 }
 
 /// No program that was Ready was stopped unless somebody asked for it or its container ended.
-pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Outcome {
+pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> Outcome {
     let mut ready: Option<ContainerId> = None;
     for record in &stored.records {
         let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopInstances { .. });
@@ -153,18 +153,15 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
                 Event::InstanceNotAlive { .. } | Event::InstanceAlive { .. } => false,
                 Event::InstanceEnded { .. }
                 | Event::HostStarted {
-                    left_behind: Some(_),
-                    ..
-                } => scene.fault_plan.has_ended(container),
+                    orphan: Some(_), ..
+                } => shared.fault_plan.was_ended_from_outside(container),
                 Event::InstanceObserved { result, .. } => {
                     !matches!(result, Ok(InstanceStatus::Running(same)) if same == container)
-                        && scene.fault_plan.has_ended(container)
+                        && shared.fault_plan.was_ended_from_outside(container)
                 }
                 Event::UserStartRequested
                 | Event::SourceReplaced { .. }
-                | Event::HostStarted {
-                    left_behind: None, ..
-                }
+                | Event::HostStarted { orphan: None, .. }
                 | Event::FoldersEnsured { .. }
                 | Event::InstanceStarted { .. }
                 | Event::StartFailed { .. }
@@ -191,38 +188,38 @@ pub(crate) fn was_not_interrupted(scene: &Scene, stored: &ProgramHistory) -> Out
 }
 
 /// Whether a program can't start because somebody had it removed and a fault ended that late: its source
-/// went first. Without such a wish no source may ever be missing.
+/// went first. Without such a command no source may ever be missing.
 fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
     let lacks_source = matches!(cause, Cause::BuildFailed { message, .. }
         if message.contains("its source is not on this machine"));
     lacks_source && known.may_have_been(CommandKind::Delete)
 }
 
-/// Once all is quiet: each program is where its last wish leads, or a fault that was made says why
+/// Once all is quiet: each program is where its last command leads, or a fault that was made says why
 /// not.
-pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
-    let running = scene.engine.running();
-    let book = scene.book();
+pub(crate) fn last_commands_are_carried_out(shared: &Shared, host: &TestHost) -> Outcome {
+    let running = shared.engine.running();
+    let known_programs = shared.known_programs();
     for program in host.programs() {
-        let known = book.programs.get(program.id.as_str());
-        let wish = known.and_then(|known| known.wish);
+        let known = known_programs.programs.get(program.id.as_str());
+        let last_command = known.and_then(|known| known.last_command);
         let runs = running.contains_key(&program.id);
-        let made = |fault| scene.fault_plan.has_made(&program.id, fault);
-        let is_fulfilled = match (&program.state, wish) {
+        let made = |fault| shared.fault_plan.has_made(&program.id, fault);
+        let is_fulfilled = match (&program.state, last_command) {
             (State::Ready(_), Some(CommandKind::Start | CommandKind::Restart) | None) => runs,
             (State::Created | State::Stopped(_), Some(CommandKind::Stop) | None) => !runs,
             (State::Stopped(_), Some(CommandKind::Start | CommandKind::Restart)) => {
                 made(Fault::ExitsClean) && !runs
             }
             (State::Error(failed), _) => {
-                scene.fault_plan.explains(&program.id, &failed.cause)
+                shared.fault_plan.explains(&program.id, &failed.cause)
                     || known.is_some_and(|known| is_half_removed(known, &failed.cause))
             }
             _elsewhere => false,
         };
         if !is_fulfilled {
             return Err(format!(
-                "{wish:?} was wished last, and this came of it: {program:?}"
+                "{last_command:?} was wished last, and this came of it: {program:?}"
             ));
         }
     }
@@ -230,7 +227,7 @@ pub(crate) fn wishes_are_fulfilled(scene: &Scene, host: &TestHost) -> Outcome {
 }
 
 /// Every acknowledged change has its row.
-pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
+pub(crate) async fn audit_is_whole(shared: &Shared, host: &TestHost) -> Outcome {
     let mut rows: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     let mut path = "/audit?limit=1000".to_owned();
     loop {
@@ -241,7 +238,7 @@ pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
             path,
             body: String::new(),
         };
-        let (_, page) = scene.ask(host, ask).await?;
+        let (_, page) = shared.ask(host, ask).await?;
         for row in page["changes"].as_array().into_iter().flatten() {
             let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
             let method = text("action");
@@ -255,7 +252,7 @@ pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
             None => break,
         }
     }
-    for (change, owed) in scene.owed().iter() {
+    for (change, owed) in shared.owed().iter() {
         let found = rows.get(change).copied().unwrap_or(0);
         if found < *owed {
             return Err(format!(
@@ -267,8 +264,8 @@ pub(crate) async fn audit_is_whole(scene: &Scene, host: &TestHost) -> Outcome {
 }
 
 /// Quotas that were acknowledged are in force.
-pub(crate) async fn quotas_are_kept(scene: &Scene, host: &TestHost) -> Outcome {
-    let people = scene.people().clone();
+pub(crate) async fn quotas_are_kept(shared: &Shared, host: &TestHost) -> Outcome {
+    let people = shared.people().clone();
     for (name, person) in people {
         let Some(allowed) = person.allowed else {
             continue;
@@ -280,7 +277,7 @@ pub(crate) async fn quotas_are_kept(scene: &Scene, host: &TestHost) -> Outcome {
             path: format!("/users/{name}"),
             body: String::new(),
         };
-        let (_, user) = scene.ask(host, ask).await?;
+        let (_, user) = shared.ask(host, ask).await?;
         let programs: &Value = &user["quota"]["programs"];
         if *programs != allowed.programs {
             return Err(format!("{name} was given {allowed:?} and has {user}"));

@@ -16,12 +16,12 @@
 //! being full; what a power cut does below SQLite. The secrets and ids of tokens are really random
 //! and stay out of the trace.
 
-mod book;
 mod fault_plan;
+mod hosts;
+mod known_programs;
 mod laws;
-mod life;
-mod scene;
-mod sky;
+mod outside_faults;
+mod shared;
 mod trace;
 mod user;
 
@@ -30,8 +30,8 @@ use std::{fmt, io, path::Path, sync::Arc};
 use hersh_machine::SplitMix64;
 use tokio::runtime::{Builder, Runtime};
 
-use life::Lives;
-use scene::Scene;
+use hosts::Hosts;
+use shared::Shared;
 
 /// Hosts that die, at most.
 const DISTURBED_MAX: u64 = 4;
@@ -88,20 +88,20 @@ pub fn run(seed: u64) -> io::Result<Report> {
         false => tempfile::tempdir()?,
     };
     let mut random = SplitMix64::new(seed);
-    let scene = Scene::new(SplitMix64::new(random.next_u64()), data.path());
+    let shared = Shared::new(SplitMix64::new(random.next_u64()), data.path());
     let disturbed = 1 + random.below(DISTURBED_MAX);
-    let mut lives = Lives {
-        scene: Arc::clone(&scene),
+    let mut hosts = Hosts {
+        shared: Arc::clone(&shared),
         data: data.path(),
         random,
         now_ms: BEGINS_MS,
         left_behind: 0,
     };
-    live(&mut lives, disturbed)?;
-    let (trace, lines, last) = scene.trace.end();
+    run_hosts(&mut hosts, disturbed)?;
+    let (trace, lines, last) = shared.trace.end();
     Ok(Report {
         seed,
-        law: scene.law(),
+        law: shared.law(),
         trace,
         lines,
         last,
@@ -109,16 +109,16 @@ pub fn run(seed: u64) -> io::Result<Report> {
 }
 
 /// A runtime for each host: when it is dropped, the host stops where it stands.
-fn live(lives: &mut Lives<'_>, disturbed: u64) -> io::Result<()> {
-    runtime()?.block_on(lives.begin());
+fn run_hosts(hosts: &mut Hosts<'_>, disturbed: u64) -> io::Result<()> {
+    runtime()?.block_on(hosts.begin());
     for _ in 0..disturbed {
-        if lives.scene.law().is_none() {
-            runtime()?.block_on(lives.disturbed());
-            lives.scene.book().crash();
+        if hosts.shared.law().is_none() {
+            runtime()?.block_on(hosts.disturbed());
+            hosts.shared.known_programs().crash();
         }
     }
-    if lives.scene.law().is_none() {
-        runtime()?.block_on(lives.at_peace());
+    if hosts.shared.law().is_none() {
+        runtime()?.block_on(hosts.at_peace());
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use hersh_machine::SplitMix64;
 use serde_json::{Value, json};
 
 use crate::{
-    book::CommandKind,
+    known_programs::CommandKind,
     laws,
-    scene::{ADMIN, Ask, CANARY, MemberQuota, Scene, text_of},
+    shared::{ADMIN, Ask, CANARY, MemberQuota, Shared, text_of},
 };
 
 /// The longest that a user thinks, milliseconds.
@@ -22,7 +22,7 @@ const KEYS_MAX: usize = 4;
 type Outcome = Result<(), String>;
 
 pub(crate) struct User {
-    pub(crate) scene: Arc<Scene>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) host: Arc<TestHost>,
     pub(crate) name: String,
     pub(crate) random: SplitMix64,
@@ -35,9 +35,9 @@ impl User {
             let pause = Duration::from_millis(self.random.below(PAUSE_MS));
             tokio::time::sleep(pause).await;
             let outcome = self.act().await;
-            let outcome = outcome.and_then(|()| laws::at_any_time(&self.scene, &self.host));
+            let outcome = outcome.and_then(|()| laws::at_any_time(&self.shared, &self.host));
             if let Err(law) = outcome {
-                return self.scene.broke(law);
+                return self.shared.broke(law);
             }
         }
     }
@@ -74,11 +74,11 @@ impl User {
             path,
             body: text_of(body),
         };
-        self.scene.ask(&self.host, ask).await
+        self.shared.ask(&self.host, ask).await
     }
 
     async fn create(&mut self) -> Outcome {
-        let person = self.scene.person(&self.name);
+        let person = self.shared.person(&self.name);
         if !person.keyed.is_empty() && self.random.chance(30) {
             let at = self.random.below(person.keyed.len() as u64);
             let at = usize::try_from(at).unwrap_or(0);
@@ -97,7 +97,7 @@ impl User {
         }
         let body = body.to_string();
         if let Some(key) = &key {
-            let mut people = self.scene.people();
+            let mut people = self.shared.people();
             let keyed = &mut people.entry(self.name.clone()).or_default().keyed;
             if keyed.len() == KEYS_MAX {
                 keyed.remove(0);
@@ -108,7 +108,7 @@ impl User {
     }
 
     async fn send_create(&self, name: Option<&str>, key: Option<String>, body: String) -> Outcome {
-        let number = self.scene.book().begin_create(name, &self.name);
+        let number = self.shared.known_programs().begin_create(name, &self.name);
         let ask = Ask {
             user: &self.name,
             key: key.as_deref(),
@@ -116,7 +116,7 @@ impl User {
             path: "/programs".into(),
             body,
         };
-        let (status, answer) = self.scene.ask(&self.host, ask).await?;
+        let (status, answer) = self.shared.ask(&self.host, ask).await?;
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
         let id = text("program_id");
         let created = match status {
@@ -134,12 +134,12 @@ impl User {
         if let (Some(key), 201) = (&key, status) {
             self.remember_key(key, &id)?;
         }
-        self.scene.book().end_create(number, created)
+        self.shared.known_programs().end_create(number, created)
     }
 
     /// One key makes one program.
     fn remember_key(&self, key: &str, id: &str) -> Outcome {
-        let mut people = self.scene.people();
+        let mut people = self.shared.people();
         let person = people.entry(self.name.clone()).or_default();
         let known = person.keyed.iter_mut().find(|(known, ..)| known == key);
         let Some((.., made)) = known else {
@@ -154,9 +154,9 @@ impl User {
         Ok(())
     }
 
-    async fn command(&mut self, deed: CommandKind) -> Outcome {
+    async fn command(&mut self, kind: CommandKind) -> Outcome {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
-        let names = self.scene.book().names(owner);
+        let names = self.shared.known_programs().names(owner);
         if names.is_empty() {
             return self.create().await;
         }
@@ -167,21 +167,21 @@ impl User {
             ""
         };
         let path = format!("/programs/{name}");
-        let (method, path, body) = match deed {
+        let (method, path, body) = match kind {
             CommandKind::Start => ("POST", format!("{path}/start{wait}"), Value::Null),
             CommandKind::Stop => ("POST", format!("{path}/stop{wait}"), Value::Null),
             CommandKind::Restart => ("POST", format!("{path}/restart{wait}"), Value::Null),
             CommandKind::Replace => ("PUT", format!("{path}/source"), self.program(None)),
             CommandKind::Delete => ("DELETE", format!("{path}{wait}"), Value::Null),
         };
-        let number = self.scene.book().begin(&name, deed);
+        let number = self.shared.known_programs().begin(&name, kind);
         let (status, answer) = self.ask(method, path, &body).await?;
         match status {
             200 | 202 | 204 | 403 | 404 | 409 | 500 | 503 | 504 | 507 => {
-                self.scene.book().end(number, status)
+                self.shared.known_programs().end(number, status)
             }
             _strange => Err(format!(
-                "{deed:?} {name} was answered with {status}: {answer}"
+                "{kind:?} {name} was answered with {status}: {answer}"
             )),
         }
     }
@@ -190,9 +190,9 @@ impl User {
     async fn list(&self) -> Outcome {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
         let stays = || {
-            let book = self.scene.book();
-            let mut names = book.names(owner);
-            names.retain(|name| !book.is_being_removed(name));
+            let known_programs = self.shared.known_programs();
+            let mut names = known_programs.names(owner);
+            names.retain(|name| !known_programs.is_being_removed(name));
             names
         };
         let before = stays();
@@ -222,7 +222,7 @@ impl User {
     /// The journal as a user sees it has no gap.
     async fn read_events(&mut self) -> Outcome {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
-        let names = self.scene.book().names(owner);
+        let names = self.shared.known_programs().names(owner);
         if names.is_empty() {
             return Ok(());
         }
@@ -240,9 +240,13 @@ impl User {
     /// What belongs to others is not there, and an ended token opens nothing.
     async fn reach_for_others(&mut self) -> Outcome {
         let names: Vec<String> = {
-            let book = self.scene.book();
-            let foreign = |name: &String| book.programs[name].owner != self.name;
-            book.names(None).into_iter().filter(foreign).collect()
+            let known_programs = self.shared.known_programs();
+            let foreign = |name: &String| known_programs.programs[name].owner != self.name;
+            known_programs
+                .names(None)
+                .into_iter()
+                .filter(foreign)
+                .collect()
         };
         if self.is_admin() || names.is_empty() {
             return self.try_ended_token().await;
@@ -270,7 +274,7 @@ impl User {
     }
 
     async fn try_ended_token(&mut self) -> Outcome {
-        let revoked = self.scene.person(&self.name).revoked;
+        let revoked = self.shared.person(&self.name).revoked;
         if revoked.is_empty() {
             return Ok(());
         }
@@ -294,7 +298,7 @@ impl User {
 
     async fn change_quota(&mut self) -> Outcome {
         let members: Vec<String> = {
-            let people = self.scene.people();
+            let people = self.shared.people();
             people
                 .keys()
                 .filter(|name| *name != ADMIN)
@@ -303,14 +307,14 @@ impl User {
         };
         let member = self.pick(&members).clone();
         let allowed = MemberQuota::draw(&mut self.random);
-        if let Some(person) = self.scene.people().get_mut(&member) {
+        if let Some(person) = self.shared.people().get_mut(&member) {
             // It may come into force before the answer is here.
             person.allowed = None;
             person.most = person.most.map(|most| most.or(allowed));
         }
         let body = json!({ "quota": allowed.to_json() });
         let (status, _) = self.ask("PATCH", format!("/users/{member}"), &body).await?;
-        if let (200, Some(person)) = (status, self.scene.people().get_mut(&member)) {
+        if let (200, Some(person)) = (status, self.shared.people().get_mut(&member)) {
             person.allowed = Some(allowed);
         }
         Ok(())
@@ -323,14 +327,14 @@ impl User {
             return Ok(());
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let old = self.scene.person(&self.name);
-        if let Some(person) = self.scene.people().get_mut(&self.name) {
+        let old = self.shared.person(&self.name);
+        if let Some(person) = self.shared.people().get_mut(&self.name) {
             person.token = text(&made["secret"]);
             person.token_id = text(&made["token"]["token_id"]);
         }
         let path = format!("/tokens/{}", old.token_id);
         let (status, _) = self.ask("DELETE", path, &Value::Null).await?;
-        if let (204, Some(person)) = (status, self.scene.people().get_mut(&self.name)) {
+        if let (204, Some(person)) = (status, self.shared.people().get_mut(&self.name)) {
             person.revoked.push(old.token);
         }
         Ok(())

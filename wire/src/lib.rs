@@ -31,7 +31,7 @@ pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Evidence, Health,
-    LogLine, ProgramCreated, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView,
+    LogLine, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
     VerifiedContract,
 };
 pub use restart::{Restart, RestartPolicy};

@@ -79,8 +79,8 @@ impl utoipa::ToSchema for CreateProgram {
 
 /// The reply to `POST /programs` and `PUT /programs/{id}/source`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct ProgramCreated {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ProgramCreated))]
+pub struct SourceAccepted {
     /// The program's id.
     pub program_id: String,
     /// The id of the source tree that was sent.
@@ -110,8 +110,12 @@ pub struct ProgramView {
     /// The id of its newest source tree, which the next start runs.
     pub build_id: String,
     /// The id of the source tree that is being built, being started, or runs; left out when nothing is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_build_id: Option<String>,
+    #[serde(
+        rename = "run_build_id",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub instance_build_id: Option<String>,
     /// Whether newer source, or a newer manifest, is stored than the one that runs or is being started. A
     /// restart takes the newer one.
     #[serde(default)]

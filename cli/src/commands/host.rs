@@ -10,7 +10,7 @@ use hersh_journal::Home;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{accounts, admin_token::issue, adopt, journal};
+use super::{accounts, admin_token::issue, journal, set_aside};
 use crate::{
     args::{HostOptions, HostTask, Output},
     failure::Failure,
@@ -32,7 +32,7 @@ pub(crate) async fn run(options: HostOptions, format: Output) -> Result<(), Fail
             revoke_tokens,
         }) => journal::restore(home(sources)?, &file, revoke_tokens, format).await,
         Some(HostTask::Check) => journal::check(home(sources)?, format),
-        Some(HostTask::Adopt) => adopt::adopt(&settings(sources)?, format).await,
+        Some(HostTask::SetAside) => set_aside::set_aside(&settings(sources)?, format).await,
         Some(HostTask::Token { revoke_others }) => {
             issue_token(home(sources)?, revoke_others, format).await
         }

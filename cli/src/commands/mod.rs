@@ -2,7 +2,6 @@
 
 pub(crate) mod accounts;
 mod admin_token;
-mod adopt;
 pub(crate) mod archive;
 mod build_query;
 pub(crate) mod context;
@@ -17,5 +16,6 @@ pub(crate) mod programs;
 pub(crate) mod remove;
 #[cfg(test)]
 mod sample;
+mod set_aside;
 pub(crate) mod state;
 pub(crate) mod watcher;

@@ -64,7 +64,7 @@ fn row(view: &ProgramView, host_view: &HostView) -> Vec<String> {
         view.program_id.clone(),
         state(view, host_view),
         output::age(view.changed_at_ms),
-        output::short_build(view.run_build_id.as_ref().unwrap_or(&view.build_id)).to_owned(),
+        output::short_build(view.instance_build_id.as_ref().unwrap_or(&view.build_id)).to_owned(),
         note(view),
     ]
 }
@@ -197,7 +197,7 @@ fn rows(
     }
     rows.extend(restarts(view).map(|restarts| ("restarts", restarts)));
     rows.push(("watcher", view.proxy_url.clone()));
-    let build = view.run_build_id.as_ref().unwrap_or(&view.build_id);
+    let build = view.instance_build_id.as_ref().unwrap_or(&view.build_id);
     rows.push(("build", output::short_build(build).to_owned()));
     if view.has_newer_source {
         let newer = format!(

@@ -45,7 +45,7 @@ async fn copy(
     let answer = client.send(client.request(Method::POST, &segments)).await?;
     let unwritten = |error| Failure::Input(format!("{} can't be written: {error}", file.display()));
     let bytes = receive(answer, partial.file(), unwritten).await?;
-    partial.place().map_err(refused)?;
+    partial.rename_to_target().map_err(refused)?;
     match format {
         Output::Json => output::json(&json!({ "file": file, "bytes": bytes })),
         Output::Table => output::line(&format!(

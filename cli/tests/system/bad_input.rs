@@ -356,7 +356,7 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     let message = host.refused(7, &["deploy", folder.path()]);
     assert!(message.contains("disk is full"), "{message}");
     assert_eq!(stored(&host), Vec::<String>::new());
-    // There is room again, so the host goes on.
+    // There is space again, so the host goes on.
     folder.write("blob", "x");
     host.run(&["deploy", "--detach", folder.path()]);
 }

@@ -1,5 +1,5 @@
 //! A host whose disk is nearly full: nothing new is taken in, what runs goes on, who filled it is
-//! ended, and it is over once there is room again.
+//! ended, and it is over once there is space again.
 
 use std::{
     path::Path,
@@ -65,7 +65,7 @@ fn a_full_disk_refuses_source_and_builds_while_programs_go_on() {
     let before = host.inspect("undeterred")["program"]["container_id"].clone();
     let manifest = "[readiness]\nkind = \"none\"\n[timeouts]\nstop = \"1s\"\n";
     let other = shell_program("other", "exec busybox sleep 600", manifest);
-    // Taken in while there was room, never built.
+    // Taken in while there was space, never built.
     let archive = other.archive();
     assert_eq!(host.upload("/programs?name=other", &archive).0, 201);
 
@@ -205,7 +205,7 @@ fn a_program_that_fills_the_disk_ends_alone_and_all_is_undone() {
     assert_eq!(cause(&host, "filler"), "disk_filled");
     load.end();
 
-    // Nothing is free, and what frees room works.
+    // Nothing is free, and what frees space works.
     assert!(free_bytes(disk.0.path()) < 4 << 20);
     let (status, body) = host.post("/programs/steady-1/restart");
     assert_eq!(status, 507, "{body}");

@@ -11,9 +11,9 @@ fn start(data: &Path) -> Output {
     command.output().unwrap()
 }
 
-fn adopt(data: &Path) -> Output {
+fn set_aside(data: &Path) -> Output {
     let mut command = support::hersh();
-    command.args(["-o", "json", "host", "adopt", "--data-dir"]);
+    command.args(["-o", "json", "host", "set-aside", "--data-dir"]);
     command.arg(data).arg("--engine").arg(support::engine());
     command.output().unwrap()
 }
@@ -21,7 +21,7 @@ fn adopt(data: &Path) -> Output {
 fn refused(data: &Path) {
     let output = start(data);
     assert_eq!(output.status.code(), Some(8), "{}", told(&output));
-    for way in ["hersh host restore", "hersh host adopt", "(orphaned)"] {
+    for way in ["hersh host restore", "hersh host set-aside", "(orphaned)"] {
         assert!(told(&output).contains(way), "{}", told(&output));
     }
     assert_eq!(containers("orphaned").len(), 1, "it runs as before");
@@ -37,7 +37,7 @@ fn a_lost_journal_is_no_new_host_until_somebody_says_so() {
         host.data().join("programs/orphaned/state/mine").exists()
     });
     host.terminate();
-    let known = adopt(host.data());
+    let known = set_aside(host.data());
     assert_eq!(known.status.code(), Some(3), "{}", told(&known));
 
     // The disk of the data folder is not mounted.
@@ -57,11 +57,11 @@ fn a_lost_journal_is_no_new_host_until_somebody_says_so() {
     refused(&data);
     assert!(data.join("programs/orphaned/src").exists());
 
-    let output = adopt(&data);
+    let output = set_aside(&data);
     assert!(output.status.success(), "{}", told(&output));
-    let adopted: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(containers("orphaned").is_empty(), "{adopted}");
-    let aside = Path::new(adopted["set_aside"][0].as_str().unwrap());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(containers("orphaned").is_empty(), "{report}");
+    let aside = Path::new(report["set_aside"][0].as_str().unwrap());
     assert_eq!(
         fs::read_to_string(aside.join("state/mine")).unwrap(),
         "mine\n"
@@ -69,6 +69,6 @@ fn a_lost_journal_is_no_new_host_until_somebody_says_so() {
     assert!(fs::read_dir(aside.join("src")).unwrap().next().is_some());
     host.start_again();
     assert_eq!(host.get("/programs/orphaned").0, 404);
-    let nothing = adopt(&data);
+    let nothing = set_aside(&data);
     assert_ne!(nothing.status.code(), Some(0), "a host runs there");
 }

@@ -1,7 +1,7 @@
 //! Drives all three phases of Hersh and prints what it checked.
 //!
 //! ```text
-//! pure    a program's machine alone: events in, effects out, no IO
+//! pure    a program's state machine alone: events in, effects out, no IO
 //! io      storage, contracts and the real engine, without a host
 //! system  a whole host, steered over HTTP, that deploys examples/counter
 //! ```

@@ -268,7 +268,7 @@ impl World {
     async fn run_build(&self, build: &BuildId) -> Result<ImageId> {
         let request = BuildRequest {
             rules: Default::default(),
-            room_bytes: None,
+            free_bytes: None,
             permit: Default::default(),
             program: self.program.clone(),
             incarnation: Incarnation::new(1, 1),

@@ -69,7 +69,7 @@ pub(super) async fn tell(api: Arc<Api>) {
         let (items, lost) = shared.feed.take();
         hub.tell(items, lost);
         if let Some(ending) = ending {
-            let end = frames::end(&ending);
+            let end = frames::end_frame(&ending);
             // The event is stored before it is sent: a client that subscribes in between gets it
             // from either.
             let _ = hub.end.set(end.clone());

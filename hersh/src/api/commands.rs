@@ -107,7 +107,7 @@ pub(super) async fn stop(
         | WatcherState::Stopping => {}
     }
     let ending = Ending::new(EndKind::Stopped, reason);
-    api.shared.inbox.ask_end(ending);
+    api.shared.inbox.request_end(ending);
     let status = "stopping";
     Ok((StatusCode::ACCEPTED, Json(CommandReply { status })))
 }

@@ -52,7 +52,7 @@ pub(super) async fn events(State(api): State<Arc<Api>>, _: NoQuery) -> impl Into
     // state.
     let client = Client::join(api.clone());
     let end = api.hub.end();
-    let present = frames::present(&api.shared.status());
+    let present = frames::state_frame(&api.shared.status());
     let greet = Stage::Greet { present, end };
     let batches = stream::unfold((client, greet), |(mut client, stage)| async move {
         let (bytes, stage) = match stage {
@@ -81,7 +81,7 @@ async fn follow(client: &mut Client) -> (Bytes, Stage) {
         Ok(HubMessage::End(bytes)) => (bytes, Stage::Over),
         Err(RecvError::Lagged(batches)) => {
             client.drop_behind();
-            (frames::dropped(batches), Stage::Over)
+            (frames::dropped_frame(batches), Stage::Over)
         }
         // The channel's sender lives as long as the API that the client holds.
         Err(RecvError::Closed) => (Bytes::new(), Stage::Over),

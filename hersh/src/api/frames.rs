@@ -68,29 +68,32 @@ struct EndEvent<'a> {
 
 /// Encodes the newest items that fit, in their order, and of each variable only the newest value.
 /// For items that do not fit, a `gap` event with their number comes first.
-pub(super) fn batch(mut items: VecDeque<Item>, lost: u64, limit_bytes: usize) -> Batch {
+pub(super) fn encode_batch(mut items: VecDeque<Item>, lost: u64, limit_bytes: usize) -> Batch {
     let mut encoded = Vec::new();
     let mut starts = Vec::new();
-    let mut told = HashSet::new();
+    let mut encoded_names = HashSet::new();
     while encoded.len() < limit_bytes {
         let Some(item) = items.pop_back() else { break };
         let start = encoded.len();
         match &item {
-            Item::Signal(it) => signal(&mut encoded, it),
+            Item::Signal(it) => write_signal(&mut encoded, it),
             Item::State { state, at_ms } => {
                 write_state(&mut encoded, *state, Timestamp::from_ms(*at_ms));
             }
-            Item::Value(var) if told.insert(var.name.clone()) => value(&mut encoded, var),
+            Item::Value(var) if encoded_names.insert(var.name.clone()) => {
+                write_value(&mut encoded, var)
+            }
             Item::Value(_) => continue,
-            Item::Log(line) => log(&mut encoded, line),
+            Item::Log(line) => write_log(&mut encoded, line),
         }
         starts.push(start);
     }
-    let is_older = |item: &&Item| !matches!(item, Item::Value(var) if told.contains(&var.name));
+    let is_older =
+        |item: &&Item| !matches!(item, Item::Value(var) if encoded_names.contains(&var.name));
     let lost = lost + items.iter().filter(is_older).count() as u64;
     let mut bytes = Vec::with_capacity(encoded.len() + 64);
     if lost > 0 {
-        frame(&mut bytes, "gap", &GapEvent { lost });
+        write_event(&mut bytes, "gap", &GapEvent { lost });
     }
     let mut end = encoded.len();
     let mut ranges = Vec::with_capacity(starts.len());
@@ -109,38 +112,38 @@ pub(super) fn batch(mut items: VecDeque<Item>, lost: u64, limit_bytes: usize) ->
 }
 
 /// Encodes the present state: the first event that every client gets.
-pub(super) fn present(status: &Status) -> Bytes {
+pub(super) fn state_frame(status: &Status) -> Bytes {
     let mut out = Vec::new();
     write_state(&mut out, status.state, Timestamp(status.last_update));
     out.into()
 }
 
 /// Encodes the last event of a client that does not keep up.
-pub(super) fn dropped(batches: u64) -> Bytes {
+pub(super) fn dropped_frame(batches: u64) -> Bytes {
     let mut out = Vec::new();
     let reason = format!("you read too slowly: {batches} batches are gone; connect again");
-    frame(&mut out, "dropped", &DroppedEvent { reason: &reason });
+    write_event(&mut out, "dropped", &DroppedEvent { reason: &reason });
     out.into()
 }
 
 /// Encodes how the watcher ended: the last event.
-pub(super) fn end(ending: &Ending) -> Bytes {
+pub(super) fn end_frame(ending: &Ending) -> Bytes {
     let mut out = Vec::new();
     let event = EndEvent {
         state: ending.kind.state().as_str(),
         reason: &ending.reason,
     };
-    frame(&mut out, "end", &event);
+    write_event(&mut out, "end", &event);
     out.into()
 }
 
-fn signal(out: &mut Vec<u8>, signal: &Signal) {
+fn write_signal(out: &mut Vec<u8>, signal: &Signal) {
     let event = SignalEvent {
         kind: kind_name(signal.kind),
         content: cut(&signal.content),
         created_at: Timestamp::from_ms(signal.at_ms),
     };
-    frame(out, "signal", &event);
+    write_event(out, "signal", &event);
 }
 
 fn write_state(out: &mut Vec<u8>, state: WatcherState, at: Timestamp) {
@@ -149,10 +152,10 @@ fn write_state(out: &mut Vec<u8>, state: WatcherState, at: Timestamp) {
         is_running: state.is_running(),
         at,
     };
-    frame(out, "state", &event);
+    write_event(out, "state", &event);
 }
 
-fn value(out: &mut Vec<u8>, var: &Arc<Var>) {
+fn write_value(out: &mut Vec<u8>, var: &Arc<Var>) {
     let current = var.current();
     let json = var.write(&current.value).and_then(|json| {
         if json.len() > VALUE_LIMIT_BYTES {
@@ -168,16 +171,16 @@ fn value(out: &mut Vec<u8>, var: &Arc<Var>) {
         Err(error) => (None, Some(error)),
     };
     let name = &var.name;
-    frame(out, "value", &ValueEvent { name, value, error });
+    write_event(out, "value", &ValueEvent { name, value, error });
 }
 
-fn log(out: &mut Vec<u8>, line: &LogLine) {
-    frame(out, "log", line);
+fn write_log(out: &mut Vec<u8>, line: &LogLine) {
+    write_event(out, "log", line);
 }
 
 /// Writes one event. Its data stays on one line whatever is in it: JSON escapes line ends in
 /// strings, and those between tokens, which raw JSON may have, become blanks.
-fn frame(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
+fn write_event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
     let start = out.len();
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn too_many_items_are_a_gap_before_the_newest() {
         let items = (0..100).map(state).collect();
-        let batch = batch(items, 7, 300);
+        let batch = encode_batch(items, 7, 300);
         let text = text(&batch);
         let events: Vec<&str> = text.split_terminator("\n\n").collect();
         let told = events.len() as u64 - 1;
@@ -236,7 +239,7 @@ mod tests {
         let var = |name: &str| Arc::new(Var::new(name.into(), Arc::new(5), SystemTime::UNIX_EPOCH));
         let (a, b) = (var("a"), var("b"));
         let items = [&a, &b, &a, &a].map(|var| Item::Value(var.clone()));
-        let batch = batch(items.into(), 0, 1024);
+        let batch = encode_batch(items.into(), 0, 1024);
         let expected = "event: value\ndata: {\"name\":\"b\",\"value\":5,\"error\":null}\n\n\
             event: value\ndata: {\"name\":\"a\",\"value\":5,\"error\":null}\n\n";
         assert_eq!((text(&batch).as_str(), batch.lost), (expected, 0));
@@ -253,7 +256,7 @@ mod tests {
         let value = Arc::new("y".repeat(VALUE_LIMIT_BYTES));
         let var = Var::new("long".into(), value, SystemTime::UNIX_EPOCH);
         let items = [Item::Signal(signal), Item::Value(Arc::new(var))];
-        let batch = batch(items.into(), 0, 1024 * 1024);
+        let batch = encode_batch(items.into(), 0, 1024 * 1024);
         assert!(batch.bytes.len() < CONTENT_LIMIT_BYTES + 500);
         let expected = "{\"name\":\"long\",\"value\":null,\"error\":\"the value has 65538 bytes: see /watcher/varState\"}";
         assert!(text(&batch).contains(expected), "{}", text(&batch));

@@ -88,7 +88,7 @@ impl Hub {
         let clients = self.clients().max(1);
         let (least, most) = BATCH_BYTES;
         let limit_bytes = (BATCH_LIMIT_BYTES / clients).clamp(least, most);
-        let batch = frames::batch(items, lost, limit_bytes);
+        let batch = frames::encode_batch(items, lost, limit_bytes);
         self.lost.fetch_add(batch.lost, Ordering::Relaxed);
         if !batch.bytes.is_empty() {
             self.told.fetch_add(1, Ordering::Relaxed);

@@ -62,7 +62,7 @@ impl From<Signal> for SignalShown {
     )
 )]
 pub(super) async fn signals(State(api): State<Arc<Api>>, _: NoQuery) -> Json<SignalsReply> {
-    let waiting = api.shared.inbox.look(RECENT_LIMIT);
+    let waiting = api.shared.inbox.peek(RECENT_LIMIT);
     let mut recent = api.shared.recent.signals();
     recent.extend(waiting.oldest.into_iter().map(|message| Signal {
         kind: SignalKind::User,

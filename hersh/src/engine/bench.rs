@@ -1,6 +1,6 @@
 //! An engine on the bench: for the tests of transitions.
 
-use hersh_machine::{Cx, Machine, OpId};
+use hersh_machine::{Machine, OpId, StepContext};
 
 use super::*;
 use crate::{EndKind, Ending, Recovery};
@@ -39,7 +39,7 @@ impl Bench {
     }
 
     pub(super) fn step(&mut self, event: Event) -> &mut Self {
-        let mut cx = Cx::new(self.now_ms, self.next_op);
+        let mut cx = StepContext::new(self.now_ms, self.next_op);
         self.state = Engine::reduce(self.state.clone(), event, &mut cx);
         (self.effects, self.next_op) = cx.finish();
         assert_eq!(Engine::invariants(&self.state), Ok(()));

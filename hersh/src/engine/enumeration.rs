@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use hersh_machine::{Cx, Machine, OpId};
+use hersh_machine::{Machine, OpId, StepContext};
 
 use super::*;
 use crate::{EndKind, Ending, Recovery};
@@ -91,7 +91,7 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
     if is_outcome(state, event) && Engine::completes(event) == world.open {
         world.open = None;
     }
-    let mut cx = Cx::new(1_000, world.next_op);
+    let mut cx = StepContext::new(1_000, world.next_op);
     let next = Engine::reduce(state.clone(), event.clone(), &mut cx);
     let (effects, next_op) = cx.finish();
     world.next_op = next_op;

@@ -1,6 +1,6 @@
 //! The transition function of a watcher. It is total: it takes every event in every phase.
 
-use hersh_machine::{Cx, Lane, Machine, OpId};
+use hersh_machine::{Lane, Machine, OpId, StepContext};
 
 use super::effect::Effect;
 use super::event::Event;
@@ -70,7 +70,7 @@ impl Machine for Engine {
         matches!(state.phase, Phase::Ended { .. })
     }
 
-    fn reduce(mut state: State, event: Event, cx: &mut Cx<Effect>) -> State {
+    fn reduce(mut state: State, event: Event, cx: &mut StepContext<Effect>) -> State {
         match event {
             Event::Started => state.started(cx),
             Event::EndAsked { ending } => state.end_asked(ending, cx),

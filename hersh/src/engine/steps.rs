@@ -1,6 +1,6 @@
 //! The moves that transitions are made of.
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
 use super::effect::{Effect, Note};
 use super::state::{AfterSave, Phase, Reason, RunKind, State};
@@ -9,7 +9,7 @@ use crate::{Ending, Verdict};
 impl State {
     /// Calls the managed function. A run of kind `Signal` carries the oldest message, if one
     /// waits; whatever woke it, a run takes in all pending variable updates.
-    pub(super) fn run(&mut self, kind: RunKind, cx: &mut Cx<Effect>) {
+    pub(super) fn run(&mut self, kind: RunKind, cx: &mut StepContext<Effect>) {
         let message = match kind {
             RunKind::Signal => self.waiting > 0,
             RunKind::Init | RunKind::Recover => false,
@@ -28,7 +28,7 @@ impl State {
     }
 
     /// Makes what the run changed durable.
-    pub(super) fn save(&mut self, then: AfterSave, cx: &mut Cx<Effect>) {
+    pub(super) fn save(&mut self, then: AfterSave, cx: &mut StepContext<Effect>) {
         let op = cx.emit(Effect::Save);
         self.phase = Phase::Saving {
             op,
@@ -38,7 +38,7 @@ impl State {
     }
 
     /// Calls the cleanup function on the way to `ending`.
-    pub(super) fn clean(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
+    pub(super) fn clean(&mut self, ending: Ending, cx: &mut StepContext<Effect>) {
         let op = cx.emit(Effect::Cleanup);
         self.phase = Phase::Cleaning {
             op,
@@ -48,7 +48,7 @@ impl State {
     }
 
     /// Ends the watcher.
-    pub(super) fn end(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
+    pub(super) fn end(&mut self, ending: Ending, cx: &mut StepContext<Effect>) {
         cx.emit(Effect::Note(Note::Ended {
             ending: ending.clone(),
         }));
@@ -56,7 +56,7 @@ impl State {
     }
 
     /// Goes on with what waits, after a run succeeded and its changes are durable.
-    pub(super) fn succeeded(&mut self, cx: &mut Cx<Effect>) {
+    pub(super) fn succeeded(&mut self, cx: &mut StepContext<Effect>) {
         if !self.initialised {
             cx.emit(Effect::Note(Note::Initialised));
         } else if self.failures > 0 {
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Waits for the next try, or gives up, after a run failed.
-    pub(super) fn failed(&mut self, reason: &Reason, cx: &mut Cx<Effect>) {
+    pub(super) fn failed(&mut self, reason: &Reason, cx: &mut StepContext<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let (after_ms, heavy) = match self.policy.recovery.after(self.failures) {
             Verdict::Retry { after_ms } => (after_ms, false),
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Starts the next run if nothing is going on and a signal waits.
-    pub(super) fn wake_if_ready(&mut self, cx: &mut Cx<Effect>) {
+    pub(super) fn wake_if_ready(&mut self, cx: &mut StepContext<Effect>) {
         match self.phase {
             Phase::Ready if self.waiting > 0 || self.changed => self.run(RunKind::Signal, cx),
             // Signals wait while something else goes on; after the end they stay unserved.

@@ -1,6 +1,6 @@
 //! What each event does in each phase. Every arm names the phases it means.
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::effect::{Effect, Note};
 use super::event::Outcome;
@@ -9,7 +9,7 @@ use super::steps::{late, unsaved};
 use crate::{EndKind, Ending};
 
 impl State {
-    pub(super) fn started(&mut self, cx: &mut Cx<Effect>) {
+    pub(super) fn started(&mut self, cx: &mut StepContext<Effect>) {
         match self.phase {
             Phase::NotRun => self.run(RunKind::Init, cx),
             // A second start of the same watcher: it is up or over already.
@@ -22,7 +22,7 @@ impl State {
         }
     }
 
-    pub(super) fn end_asked(&mut self, ending: Ending, cx: &mut Cx<Effect>) {
+    pub(super) fn end_asked(&mut self, ending: Ending, cx: &mut StepContext<Effect>) {
         let now_ms = cx.now_ms();
         let grace_ms = self.policy.stop_grace_ms;
         match &mut self.phase {
@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    pub(super) fn run_ended(&mut self, op: OpId, outcome: Outcome, cx: &mut Cx<Effect>) {
+    pub(super) fn run_ended(&mut self, op: OpId, outcome: Outcome, cx: &mut StepContext<Effect>) {
         let asked = match &mut self.phase {
             Phase::Running {
                 op: current, asked, ..
@@ -104,7 +104,12 @@ impl State {
         }
     }
 
-    pub(super) fn saved(&mut self, op: OpId, result: Result<(), Reason>, cx: &mut Cx<Effect>) {
+    pub(super) fn saved(
+        &mut self,
+        op: OpId,
+        result: Result<(), Reason>,
+        cx: &mut StepContext<Effect>,
+    ) {
         let then = match &self.phase {
             Phase::Saving {
                 op: current, then, ..
@@ -137,7 +142,7 @@ impl State {
         &mut self,
         op: OpId,
         result: Result<bool, Reason>,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) {
         let ending = match &self.phase {
             Phase::Cleaning {
@@ -164,7 +169,7 @@ impl State {
         }
     }
 
-    pub(super) fn deadline_passed(&mut self, op: OpId, cx: &mut Cx<Effect>) {
+    pub(super) fn deadline_passed(&mut self, op: OpId, cx: &mut StepContext<Effect>) {
         match &self.phase {
             Phase::Running {
                 op: current, asked, ..
@@ -214,7 +219,7 @@ impl State {
         }
     }
 
-    pub(super) fn retry_due(&mut self, cx: &mut Cx<Effect>) {
+    pub(super) fn retry_due(&mut self, cx: &mut StepContext<Effect>) {
         match self.phase {
             Phase::Delay { .. } => self.run(RunKind::Recover, cx),
             // The delay was cut short by an end: stale.

@@ -41,7 +41,7 @@ pub(crate) struct Inbox {
     queued_bytes: AtomicUsize,
     /// True while a request to end waits. The engine reads it before every run without taking the
     /// lock.
-    end_asked: AtomicBool,
+    end_requested: AtomicBool,
     /// True while a changed variable waits for a run. The engine reads it in the same way.
     has_changed: AtomicBool,
     bell: Bell,
@@ -101,7 +101,7 @@ impl Inbox {
             queue: Mutex::new(VecDeque::new()),
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
-            end_asked: AtomicBool::new(false),
+            end_requested: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
             bell: Bell::new(),
             capacity,
@@ -153,7 +153,7 @@ impl Inbox {
 
     /// Asks the watcher to end. The first reason of each kind counts. Further messages are refused,
     /// because no run would follow.
-    pub(crate) fn ask_end(&self, ending: Ending) {
+    pub(crate) fn request_end(&self, ending: Ending) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.closed = true;
         let slot = match ending.kind {
@@ -161,18 +161,18 @@ impl Inbox {
             EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,
         };
         slot.get_or_insert(ending.reason);
-        self.end_asked.store(true, Ordering::Release);
+        self.end_requested.store(true, Ordering::Release);
         drop(arrivals);
         self.bell.ring();
     }
 
     /// Takes the waiting requests to end as one event; a kill takes precedence over a stop.
     pub(crate) fn take_end(&self) -> Option<Event> {
-        if !self.end_asked.load(Ordering::Acquire) {
+        if !self.end_requested.load(Ordering::Acquire) {
             return None;
         }
         let mut arrivals = locked(&self.arrivals);
-        self.end_asked.store(false, Ordering::Relaxed);
+        self.end_requested.store(false, Ordering::Relaxed);
         let (kind, reason) = match (arrivals.kill.take(), arrivals.stop.take()) {
             (Some(reason), _) => (EndKind::Killed, reason),
             (None, Some(reason)) => (EndKind::Stopped, reason),
@@ -267,7 +267,7 @@ impl Inbox {
         not(feature = "api"),
         allow(dead_code, reason = "only the API shows it")
     )]
-    pub(crate) fn look(&self, limit: usize) -> QueuedSignals {
+    pub(crate) fn peek(&self, limit: usize) -> QueuedSignals {
         let arrivals = locked(&self.arrivals);
         let queue = locked(&self.queue);
         let messages = queue.iter().chain(&arrivals.messages);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_messages_are_refused_by_name() {
+    fn each_bad_message_has_its_own_error() {
         let inbox = Inbox::new(2);
         assert_eq!(push(&inbox, ""), Err(SendError::Empty));
         let bytes = MESSAGE_LIMIT_BYTES + 1;
@@ -357,8 +357,8 @@ mod tests {
     fn lifecycle_comes_before_messages_and_kill_before_stop() {
         let inbox = Inbox::new(2);
         push(&inbox, "a").unwrap();
-        inbox.ask_end(Ending::new(EndKind::Stopped, "enough"));
-        inbox.ask_end(Ending::new(EndKind::Killed, "now"));
+        inbox.request_end(Ending::new(EndKind::Stopped, "enough"));
+        inbox.request_end(Ending::new(EndKind::Killed, "now"));
         let ending = Ending::new(EndKind::Killed, "now");
         assert_eq!(inbox.take_event(), Some(Event::EndAsked { ending }));
         let arrived = Event::MessagesArrived { count: 1 };
@@ -374,11 +374,11 @@ mod tests {
         }
         inbox.take_event();
         push(&inbox, "d").unwrap();
-        let look = inbox.look(3);
-        assert_eq!((look.messages, look.oldest.len()), (4, 3));
+        let peeked = inbox.peek(3);
+        assert_eq!((peeked.messages, peeked.oldest.len()), (4, 3));
         let mut seen = Vec::new();
         while inbox.waiting() > 0 {
-            inbox.look(30);
+            inbox.peek(30);
             seen.extend(pop(&inbox));
         }
         assert_eq!(seen.join(" "), "a b c d");

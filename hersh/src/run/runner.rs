@@ -91,15 +91,15 @@ where
             self.recorder.flush(&self.cx);
         }
         let Some(due) = self.recorder.sync_due() else {
-            return self.step_loop.idle().await;
+            return self.step_loop.next_when_idle().await;
         };
         tokio::select! {
             biased;
-            event = self.step_loop.idle() => return event,
+            event = self.step_loop.next_when_idle() => return event,
             () = tokio::time::sleep_until(due) => {}
         }
         self.recorder.sync();
-        self.step_loop.idle().await
+        self.step_loop.next_when_idle().await
     }
 
     async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
@@ -251,7 +251,7 @@ where
     /// Shows how a run ended.
     fn show(&self, began: Instant, failure: Option<Arc<str>>) {
         let ended = self.step_loop.stepped_at();
-        self.cx.shared.log.ended(RunResult {
+        self.cx.shared.log.write_run_end(RunResult {
             run: self.cx.run_number(),
             at_ms: self.cx.shared.clock.ms_at(ended),
             took: ended.saturating_duration_since(began),

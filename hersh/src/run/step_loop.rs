@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use hersh_machine::{Cx, Machine, OpId};
+use hersh_machine::{Machine, OpId, StepContext};
 use tokio::time::Instant;
 
 use crate::Ending;
@@ -21,15 +21,15 @@ use crate::shared::Shared;
 /// turn: a flood of messages must not hold up the sources of variables.
 const RUNS_PER_TURN: u32 = 64;
 const TURN_MS: u64 = 1;
-/// How long the engine looks for the next signal after a run before it lets its thread sleep.
-/// Waking a thread costs ten times what a look does, and signals tend to follow each other.
-const LOOKOUT: Duration = Duration::from_micros(50);
-/// Looks into the inbox between two turns of timers and tasks; together they take about a
+/// How long the engine spins after a run, looking for the next signal, before it lets its thread
+/// sleep. Waking a thread costs ten times what a check does, and signals tend to follow each other.
+const SPIN_TIME: Duration = Duration::from_micros(50);
+/// Checks of the inbox between two turns of timers and tasks; together they take about a
 /// microsecond.
-const LOOKS_PER_TURN: u32 = 20;
-/// Turns of this thread's tasks after which another thread may use this processor: that thread
+const CHECKS_PER_YIELD: u32 = 20;
+/// Yields to this thread's tasks after which another thread may use this processor: that thread
 /// may be the one that will send the signal.
-const TURNS_PER_GRANT: u32 = 4;
+const YIELDS_PER_THREAD_YIELD: u32 = 4;
 
 /// The engine's state with the effects that it asked for; takes events in, one at a time.
 pub(crate) struct StepLoop {
@@ -48,10 +48,10 @@ pub(crate) struct StepLoop {
     /// The wall time that was read last, and the instant of that reading. Within a turn, wall time
     /// is this reading plus the instants since then, so that a run reads only one clock.
     wall: (SystemTime, Instant),
-    /// True when a run has begun since the last lookout.
-    is_lively: bool,
-    /// True when looking out saves time, which it never does on a single processor.
-    looks_out: bool,
+    /// True when a run has begun since the engine last spun.
+    ran_since_spin: bool,
+    /// True when spinning saves time, which it never does on a single processor.
+    spins: bool,
     shared: Arc<Shared>,
 }
 
@@ -79,8 +79,8 @@ impl StepLoop {
             stepped_at: Instant::now(),
             stepped_at_ms: 0,
             wall: (shared.clock.wall(), Instant::now()),
-            is_lively: false,
-            looks_out: processors > 1 && !shared.clock.is_virtual(),
+            ran_since_spin: false,
+            spins: processors > 1 && !shared.clock.is_virtual(),
             shared,
         }
     }
@@ -122,7 +122,7 @@ impl StepLoop {
 
     /// Lets timers and tasks of this thread run if their last turn was long ago.
     pub(crate) async fn yield_if_due(&mut self) {
-        self.is_lively = true;
+        self.ran_since_spin = true;
         self.runs_in_turn += 1;
         let elapsed_ms = self.stepped_at_ms.saturating_sub(self.turn_began_ms);
         if self.runs_in_turn >= RUNS_PER_TURN || elapsed_ms > TURN_MS {
@@ -143,32 +143,32 @@ impl StepLoop {
         self.shared.inbox.take_event()
     }
 
-    /// Looks out for the next signal for a moment, if a run has begun since the last lookout.
+    /// Spins for a moment until the next signal, if a run has begun since it last did so.
     /// Timers and tasks get their turns meanwhile.
     pub(crate) async fn spin_before_park(&mut self) {
-        if !std::mem::take(&mut self.is_lively) || !self.looks_out {
+        if !std::mem::take(&mut self.ran_since_spin) || !self.spins {
             return;
         }
         let began = std::time::Instant::now();
-        let mut turns = 0_u32;
-        while began.elapsed() < LOOKOUT {
+        let mut yields = 0_u32;
+        while began.elapsed() < SPIN_TIME {
             // This thread's own tasks go first: they may have the next signal.
             tokio::task::yield_now().await;
-            for _ in 0..LOOKS_PER_TURN {
+            for _ in 0..CHECKS_PER_YIELD {
                 if self.shared.inbox.has_news() {
                     return;
                 }
                 std::hint::spin_loop();
             }
-            turns += 1;
-            if turns.is_multiple_of(TURNS_PER_GRANT) {
+            yields += 1;
+            if yields.is_multiple_of(YIELDS_PER_THREAD_YIELD) {
                 std::thread::yield_now();
             }
         }
     }
 
     /// Returns the next event while no operation is in progress.
-    pub(crate) async fn idle(&mut self) -> Event {
+    pub(crate) async fn next_when_idle(&mut self) -> Event {
         let event = self.next().await;
         self.begin_turn();
         event
@@ -205,7 +205,7 @@ impl StepLoop {
             (_, _) => AbortCause::End,
         };
         let effects = std::mem::take(&mut self.spare);
-        let mut cx = Cx::reusing(self.stepped_at_ms, self.next_op, effects);
+        let mut cx = StepContext::reusing(self.stepped_at_ms, self.next_op, effects);
         let policy = self.state.policy;
         let state = std::mem::replace(&mut self.state, State::new(policy));
         self.state = Engine::reduce(state, event, &mut cx);

@@ -87,7 +87,8 @@ pub(crate) struct Logbook {
     rings: Mutex<Rings>,
     results: Mutex<VecDeque<(u64, RunResult)>>,
     next_id: AtomicU64,
-    stdout: Option<Arc<str>>,
+    /// The name of the watcher in the lines on stdout; `None` prints none.
+    printed_name: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -120,17 +121,18 @@ impl LogKind {
 }
 
 impl Logbook {
-    /// Returns an empty log. With `stdout`, lines are printed too, under this name of the watcher.
-    pub(crate) fn new(stdout: Option<Arc<str>>) -> Self {
+    /// Returns an empty log. With `printed_name`, lines are printed on stdout too, under this name of
+    /// the watcher.
+    pub(crate) fn new(printed_name: Option<Arc<str>>) -> Self {
         Self {
             rings: Mutex::new(Rings::default()),
             results: Mutex::new(VecDeque::new()),
             next_id: AtomicU64::new(1),
-            stdout,
+            printed_name,
         }
     }
 
-    /// Adds a line and returns it. Lines of kind `EffectResult` go to [`Logbook::ended`].
+    /// Adds a line and returns it. Lines of kind `EffectResult` go to [`Logbook::write_run_end`].
     pub(crate) fn write(
         &self,
         time: SystemTime,
@@ -150,11 +152,11 @@ impl Logbook {
             run,
             message,
         };
-        if let Some(ring) = rings.of_mut(kind) {
+        if let Some(ring) = rings.ring_mut(kind) {
             push(ring, line.clone());
         }
         drop(rings);
-        match (&self.stdout, kind) {
+        match (&self.printed_name, kind) {
             (
                 Some(watcher),
                 LogKind::Effect | LogKind::Reduce | LogKind::WatchError | LogKind::StateFault,
@@ -165,7 +167,7 @@ impl Logbook {
     }
 
     /// Adds the end of a run.
-    pub(crate) fn ended(&self, result: RunResult) {
+    pub(crate) fn write_run_end(&self, result: RunResult) {
         let mut results = locked(&self.results);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         push(&mut results, (id, result));
@@ -183,10 +185,10 @@ impl Logbook {
         if kind == LogKind::EffectResult {
             let results = locked(&self.results);
             let skipped = results.len().saturating_sub(limit);
-            return results.iter().skip(skipped).map(as_line).collect();
+            return results.iter().skip(skipped).map(run_line).collect();
         }
         let mut rings = locked(&self.rings);
-        let Some(ring) = rings.of_mut(kind) else {
+        let Some(ring) = rings.ring_mut(kind) else {
             return Vec::new();
         };
         ring.range(ring.len().saturating_sub(limit)..)
@@ -204,7 +206,7 @@ impl Logbook {
 }
 
 impl Rings {
-    fn of_mut(&mut self, kind: LogKind) -> Option<&mut VecDeque<LogLine>> {
+    fn ring_mut(&mut self, kind: LogKind) -> Option<&mut VecDeque<LogLine>> {
         match kind {
             LogKind::Effect => Some(&mut self.effect),
             LogKind::Reduce => Some(&mut self.reduce),
@@ -223,7 +225,7 @@ fn push<T>(ring: &mut VecDeque<T>, item: T) {
     ring.push_back(item);
 }
 
-fn as_line((id, result): &(u64, RunResult)) -> LogLine {
+fn run_line((id, result): &(u64, RunResult)) -> LogLine {
     let took = result.took;
     let (level, message) = match &result.failure {
         None => (Level::Info, format!("succeeded in {took:?}")),
@@ -290,7 +292,7 @@ mod tests {
         write(&log, LogKind::StateFault, "a fault");
         for run in 0..3 * LOG_LINE_LIMIT as u64 {
             write(&log, LogKind::Effect, "chatter");
-            log.ended(RunResult {
+            log.write_run_end(RunResult {
                 run,
                 at_ms: 0,
                 took: Duration::ZERO,

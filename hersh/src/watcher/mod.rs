@@ -48,7 +48,9 @@ struct StopOnDrop(Arc<Shared>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         let reason = "its last handle was dropped";
-        self.0.inbox.ask_end(Ending::new(EndKind::Stopped, reason));
+        self.0
+            .inbox
+            .request_end(Ending::new(EndKind::Stopped, reason));
     }
 }
 
@@ -104,14 +106,14 @@ impl Watcher {
     /// nothing.
     pub fn stop(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Stopped, reason);
-        self.shared.inbox.ask_end(ending);
+        self.shared.inbox.request_end(ending);
     }
 
     /// Asks the watcher to end at once: the run in progress is dropped, the cleanup runs. A kill
     /// during the cleanup drops the cleanup too. Returns at once.
     pub fn kill(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Killed, reason);
-        self.shared.inbox.ask_end(ending);
+        self.shared.inbox.request_end(ending);
     }
 
     /// Waits until the watcher's first run has succeeded.

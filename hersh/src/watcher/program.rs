@@ -37,7 +37,7 @@ const DEFAULT_STATE_DIR: &str = "/state";
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(9);
 
 /// Longest time that writing the last line may take.
-const LAST_WORD: Duration = Duration::from_millis(500);
+const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Exit code after a crash, or when the program did not stop within the grace period.
 const EXIT_CRASHED: u8 = 1;
@@ -150,7 +150,7 @@ impl Builder {
             log.write(SystemTime::now(), level, LogKind::Reduce, 0, message);
         };
         if let Some(journal) = self.env.get(ENV_REPLAY).cloned() {
-            let (code, level, message) = replayed(self.replay(journal, managed));
+            let (code, level, message) = replay_exit(self.replay(journal, managed));
             say(level, &message);
             return ExitCode::from(code);
         }
@@ -181,7 +181,7 @@ impl Builder {
                     );
                     told.send(())
                 });
-                let _ = is_told.recv_timeout(LAST_WORD);
+                let _ = is_told.recv_timeout(LAST_LINE_TIMEOUT);
                 ExitCode::from(code)
             }
         }
@@ -210,7 +210,7 @@ where
     let builder = builder.stop_grace_at_most(grace / 2);
     // The signals are handled before the start: the first process of a container ignores signals
     // that it does not handle.
-    let mut signals = Signals::new().map_err(|error| not_started(error.to_string()))?;
+    let mut signals = OsSignals::new().map_err(|error| not_started(error.to_string()))?;
     let watcher = builder
         .start(managed)
         .await
@@ -236,7 +236,7 @@ where
 }
 
 /// Returns what a replay says at its end, and with which exit code and level.
-fn replayed(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
+fn replay_exit(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
     match result {
         Ok(replayed) => {
             let runs = replayed.runs;
@@ -257,12 +257,12 @@ fn replayed(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
     }
 }
 
-struct Signals {
+struct OsSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl OsSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

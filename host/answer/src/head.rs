@@ -48,7 +48,7 @@ pub struct Head {
     /// The headers that the client may see, as the program sent them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The headers whose value is a URL or a path, such as `Location`. They are as the program sent them.
-    pub references: Vec<(HeaderName, HeaderValue)>,
+    pub url_headers: Vec<(HeaderName, HeaderValue)>,
     /// How the end of the body is found.
     pub framing: Framing,
     /// Whether the connection may carry another request afterwards.
@@ -89,12 +89,12 @@ pub(super) fn read(
     is_head: bool,
     policy: &impl Policy,
 ) -> Result<Option<(usize, ReceivedHead)>, HeadError> {
-    let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
         &mut answer,
         bytes,
-        &mut room,
+        &mut slots,
     )?;
     let Status::Complete(length) = parsed else {
         return Ok(None);
@@ -108,56 +108,57 @@ pub(super) fn read(
     {
         return Err(HeadError::Name);
     }
-    let spoken = if status == StatusCode::SWITCHING_PROTOCOLS {
+    let received = if status == StatusCode::SWITCHING_PROTOCOLS {
         ReceivedHead::Final(FinalHead::Switch(all(answer.headers)?))
     } else if status.is_informational() {
         ReceivedHead::Interim
     } else {
-        ReceivedHead::Final(FinalHead::Answer(understand(
+        ReceivedHead::Final(FinalHead::Answer(answer_head(
             &answer, status, is_head, policy,
         )?))
     };
-    Ok(Some((length, spoken)))
+    Ok(Some((length, received)))
 }
 
-fn understand(
+fn answer_head(
     answer: &Response<'_, '_>,
     status: StatusCode,
     is_head: bool,
     policy: &impl Policy,
 ) -> Result<Head, HeadError> {
-    let told = FramingHeaders::read(answer.headers)?;
+    let framing_headers = FramingHeaders::read(answer.headers)?;
     let is_old = answer.version == Some(0);
-    if is_old && told.is_chunked {
+    if is_old && framing_headers.is_chunked {
         return Err(HeadError::Encoding);
     }
-    let (mut headers, mut references) = (Vec::new(), Vec::new());
+    let (mut headers, mut url_headers) = (Vec::new(), Vec::new());
     for Header { name, value } in answer.headers.iter() {
         match policy.passing(name) {
             Some(VisibleHeader::AsItIs(name)) => headers.push((name, parsed(value)?)),
-            Some(VisibleHeader::Reference(name)) => references.push((name, parsed(value)?)),
+            Some(VisibleHeader::Url(name)) => url_headers.push((name, parsed(value)?)),
             None => {}
         }
     }
     let has_no_body =
         is_head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    if is_head && let Some(length) = told.length {
+    if is_head && let Some(length) = framing_headers.length {
         headers.push((header::CONTENT_LENGTH, length.into()));
     }
-    let framing = match told.length {
+    let framing = match framing_headers.length {
         _ if has_no_body => Framing::Length(0),
-        _ if told.is_chunked => Framing::CHUNKED,
+        _ if framing_headers.is_chunked => Framing::CHUNKED,
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
     // A program that names two framings may follow the other one. Its body would then end elsewhere, and
     // the rest would be taken for the next answer, so the connection is not used again.
-    let is_sure = !(told.is_chunked && told.length.is_some());
-    let keeps_alive = !is_old && !told.closes && is_sure && framing != Framing::UntilClose;
+    let has_one_framing = !(framing_headers.is_chunked && framing_headers.length.is_some());
+    let keeps_alive =
+        !is_old && !framing_headers.closes && has_one_framing && framing != Framing::UntilClose;
     Ok(Head {
         status,
         headers,
-        references,
+        url_headers,
         framing,
         keeps_alive,
     })
@@ -184,12 +185,12 @@ mod tests {
     use crate::policy::NoHeaders;
 
     fn answer(head: &str, is_head: bool) -> Head {
-        let (length, spoken) = read(head.as_bytes(), is_head, &NoHeaders).unwrap().unwrap();
+        let (length, received) = read(head.as_bytes(), is_head, &NoHeaders).unwrap().unwrap();
         assert_eq!(length, head.len());
-        match spoken {
+        match received {
             ReceivedHead::Final(FinalHead::Answer(head)) => head,
             ReceivedHead::Final(FinalHead::Switch(_)) | ReceivedHead::Interim => {
-                panic!("{head:?}: {spoken:?}")
+                panic!("{head:?}: {received:?}")
             }
         }
     }
@@ -273,10 +274,10 @@ mod tests {
                 "{end}"
             );
         }
-        let spoken = read(text.as_bytes(), false, &NoHeaders).unwrap();
+        let received = read(text.as_bytes(), false, &NoHeaders).unwrap();
         assert!(
-            matches!(spoken, Some((_, ReceivedHead::Interim))),
-            "{spoken:?}"
+            matches!(received, Some((_, ReceivedHead::Interim))),
+            "{received:?}"
         );
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",

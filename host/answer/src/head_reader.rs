@@ -53,7 +53,7 @@ impl<'a, P: Policy> HeadReader<'a, P> {
 
     /// Returns whether no byte came so far.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn has_no_bytes(&self) -> bool {
         self.came == 0
     }
 
@@ -82,13 +82,13 @@ impl<'a, P: Policy> HeadReader<'a, P> {
         // byte.
         let is_new = self.searched == 0 && !came.is_empty();
         if (is_new || ends_a_head(&came[self.searched.saturating_sub(2)..]))
-            && let Some((length, spoken)) = head::read(came, self.is_head, self.policy)?
+            && let Some((length, received)) = head::read(came, self.is_head, self.policy)?
         {
             if length > self.head_bytes_max {
                 return Err(HeadReaderError::HeadTooLarge(self.head_bytes_max));
             }
             self.searched = 0;
-            return Ok(Some((length, spoken)));
+            return Ok(Some((length, received)));
         }
         self.searched = came.len();
         if came.len() >= self.head_bytes_max {
@@ -115,7 +115,7 @@ mod tests {
     const HEAD_BYTES_MAX: usize = 2_000;
 
     #[test]
-    fn a_head_is_heard_wherever_it_is_cut() {
+    fn a_head_is_read_wherever_it_is_cut() {
         for end in ["\r\n", "\n"] {
             let lines = [
                 "HTTP/1.1 200 OK",
@@ -127,28 +127,31 @@ mod tests {
             let text = lines.join(end).into_bytes();
             let length = text.len() - 2;
             for step in 1..text.len() {
-                let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
+                let mut head_reader = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
                 let mut ends = (0..text.len()).step_by(step).chain([text.len()]);
-                let (heard, spoken) = ends
-                    .find_map(|end| hearing.read(&text[..end]).unwrap())
+                let (read, received) = ends
+                    .find_map(|end| head_reader.read(&text[..end]).unwrap())
                     .expect("it ends");
-                assert_eq!(heard, length, "in pieces of {step}");
-                assert!(matches!(spoken, ReceivedHead::Final(FinalHead::Answer(_))));
+                assert_eq!(read, length, "in pieces of {step}");
+                assert!(matches!(
+                    received,
+                    ReceivedHead::Final(FinalHead::Answer(_))
+                ));
             }
         }
     }
 
     #[test]
     fn what_comes_before_a_body_is_bounded() {
-        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
+        let mut head_reader = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
         let endless = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000]].concat();
-        assert!(hearing.read(&endless[..1_999]).unwrap().is_none());
-        let refused = hearing.read(&endless[..2_000]);
+        assert!(head_reader.read(&endless[..1_999]).unwrap().is_none());
+        let refused = head_reader.read(&endless[..2_000]);
         assert!(matches!(refused, Err(HeadReaderError::HeadTooLarge(2_000))));
 
-        let mut hearing = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
-        hearing.take_in(4_000 + READ_BYTES_MAX).unwrap();
-        let refused = hearing.take_in(1);
+        let mut head_reader = HeadReader::new(false, HEAD_BYTES_MAX, &NoHeaders);
+        head_reader.take_in(4_000 + READ_BYTES_MAX).unwrap();
+        let refused = head_reader.take_in(1);
         assert!(matches!(refused, Err(HeadReaderError::NoAnswer(_))));
 
         let whole = [b"HTTP/1.1 200 ".as_slice(), &[b'x'; 2_000], b"\r\n\r\n"].concat();

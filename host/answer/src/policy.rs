@@ -8,7 +8,7 @@ pub enum VisibleHeader {
     /// A header whose value passes as it is, under this name.
     AsItIs(HeaderName),
     /// A header whose value says where something is, as the program sees it. It passes under this name.
-    Reference(HeaderName),
+    Url(HeaderName),
 }
 
 /// Says which headers of an answer the client may see.

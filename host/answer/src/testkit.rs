@@ -12,7 +12,7 @@ mod tests;
 use self::{hyper::read_by_hyper, ours::read_by_us};
 pub use self::{
     known::KnownDifference,
-    ours::{End, HeardHead, Reading},
+    ours::{End, ReadHead, Reading},
 };
 
 /// A difference between what this reader and hyper made of the same bytes.

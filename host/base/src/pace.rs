@@ -164,8 +164,8 @@ mod tests {
         let mut host = PacedStream::new(host, 300 * SECOND);
         let began = Instant::now();
         let reads = tokio::spawn(async move {
-            let mut room = vec![0; bytes];
-            while client.read_exact(&mut room).await.is_ok() {
+            let mut buffer = vec![0; bytes];
+            while client.read_exact(&mut buffer).await.is_ok() {
                 // tidy: allow(sleep) the reader is slow, which is what this is about
                 tokio::time::sleep(10 * SECOND).await;
             }

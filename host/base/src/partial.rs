@@ -54,17 +54,17 @@ impl PartialFile {
     /// # Errors
     /// [`PartialFileError`].
     pub fn beside(target: &Path) -> Result<Self, PartialFileError> {
-        check(target)?;
+        check_name(target)?;
         let mut name = target.as_os_str().to_owned();
         name.push(".partial");
         let path = PathBuf::from(name);
-        if check(&path)? == NameState::Taken {
-            fs::remove_file(&path).map_err(at("remove", &path))?;
+        if check_name(&path)? == NameState::Taken {
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
         }
         let mut options = OpenOptions::new();
         // `create_new` follows no link that somebody put there in between, and truncates no file.
         options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options.open(&path).map_err(at("make", &path))?;
+        let file = options.open(&path).map_err(io_error("make", &path))?;
         Ok(Self {
             target: target.to_owned(),
             path,
@@ -88,22 +88,22 @@ impl PartialFile {
     ///
     /// # Errors
     /// [`PartialFileError`].
-    pub fn place(self) -> Result<(), PartialFileError> {
-        self.file.sync_all().map_err(at("sync", &self.path))?;
-        let mine = self.file.metadata().map_err(at("read", &self.path))?;
-        let named = fs::symlink_metadata(&self.path).map_err(at("read", &self.path))?;
+    pub fn rename_to_target(self) -> Result<(), PartialFileError> {
+        self.file.sync_all().map_err(io_error("sync", &self.path))?;
+        let mine = self.file.metadata().map_err(io_error("read", &self.path))?;
+        let named = fs::symlink_metadata(&self.path).map_err(io_error("read", &self.path))?;
         if (mine.dev(), mine.ino()) != (named.dev(), named.ino()) {
             return Err(PartialFileError::Replaced(self.path.clone()));
         }
-        check(&self.target)?;
-        fs::rename(&self.path, &self.target).map_err(at("name", &self.target))?;
+        check_name(&self.target)?;
+        fs::rename(&self.path, &self.target).map_err(io_error("name", &self.target))?;
         let folder = match self.target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             Some(_) | None => Path::new("."),
         };
         File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(at("sync", folder))
+            .map_err(io_error("sync", folder))
     }
 }
 
@@ -120,7 +120,7 @@ impl Drop for PartialFile {
 /// # Errors
 /// [`PartialFileError`].
 pub fn check_plain(path: &Path) -> Result<(), PartialFileError> {
-    let metadata = fs::metadata(path).map_err(at("open", path))?;
+    let metadata = fs::metadata(path).map_err(io_error("open", path))?;
     plain(path, metadata.file_type())
 }
 
@@ -131,11 +131,11 @@ enum NameState {
 }
 
 /// Returns whether a plain file or nothing has the name `path`. Anything else is an error.
-fn check(path: &Path) -> Result<NameState, PartialFileError> {
+fn check_name(path: &Path) -> Result<NameState, PartialFileError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => plain(path, metadata.file_type()).map(|()| NameState::Taken),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(NameState::Free),
-        Err(error) => Err(at("look at", path)(error)),
+        Err(error) => Err(io_error("look at", path)(error)),
     }
 }
 
@@ -158,7 +158,7 @@ fn plain(path: &Path, kind: FileType) -> Result<(), PartialFileError> {
 }
 
 /// Returns a function for `map_err` that says that `action` on `path` failed.
-fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PartialFileError + use<> {
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PartialFileError + use<> {
     let path = path.to_owned();
     move |source| PartialFileError::File {
         action,
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"old");
         let mut whole = PartialFile::beside(&target).unwrap();
         whole.file().write_all(b"new").unwrap();
-        whole.place().unwrap();
+        whole.rename_to_target().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         let mode = target.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -238,14 +238,14 @@ mod tests {
         let partial = PartialFile::beside(&target).unwrap();
         fs::rename(partial.path(), folder.path().join("aside")).unwrap();
         symlink("/etc/passwd", folder.path().join("backup.partial")).unwrap();
-        let replaced = partial.place();
+        let replaced = partial.rename_to_target();
         assert!(matches!(replaced, Err(PartialFileError::Replaced(_))));
         assert!(!target.exists());
         // A link to a device that appears at the target in between stays.
         let partial = PartialFile::beside(&target).unwrap();
         symlink("/dev/null", &target).unwrap();
         assert!(matches!(
-            partial.place(),
+            partial.rename_to_target(),
             Err(PartialFileError::NotPlain { .. })
         ));
         assert!(fs::symlink_metadata(&target).unwrap().is_symlink());

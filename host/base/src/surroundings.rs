@@ -1,5 +1,5 @@
 //! What a host takes from outside: the time, randomness, threads for work that blocks, and how much
-//! room the disks have.
+//! space the disks have.
 //!
 //! A host that serves takes them from the system. A simulated one takes the time from tokio's
 //! clock, randomness from a seed, does blocking work in place, and has the disk space that a test sets:

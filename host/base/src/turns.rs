@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::locked::locked;
 
 /// The least time between two messages about a new rank to one waiting caller.
-const TELL: Duration = Duration::from_secs(1);
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The user for whom a turn counts: all turns of one owner share the owner's limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ struct QueueState {
 /// The waiting entries of one owner, oldest first.
 struct OwnerQueue {
     owner: Owner,
-    all: VecDeque<WaitingCaller>,
+    callers: VecDeque<WaitingCaller>,
 }
 
 struct WaitingCaller {
@@ -75,8 +75,12 @@ enum Rank {
 impl TurnQueue {
     /// Returns how many callers wait for a turn.
     pub fn waiting(&self) -> usize {
-        let turns = self.turns();
-        turns.waiting.iter().map(|line| line.all.len()).sum()
+        let state = self.state();
+        state
+            .waiting
+            .iter()
+            .map(|owner_queue| owner_queue.callers.len())
+            .sum()
     }
 
     /// Returns a queue that gives `at_once` turns at a time, at least one, and in which `waiting_max`
@@ -112,7 +116,7 @@ impl TurnQueue {
                 // before.
                 _now = own_rank.wait_for(|rank| *rank == Rank::Now) => {}
                 () = async {
-                    tokio::time::sleep(TELL).await;
+                    tokio::time::sleep(TELL_INTERVAL).await;
                     let _changed = rank.changed().await;
                 } => {}
             }
@@ -120,36 +124,39 @@ impl TurnQueue {
     }
 
     fn enter(&self, owner: Owner) -> Result<(Turn, watch::Receiver<Rank>), QueueFull> {
-        let mut turns = self.turns();
-        let waiting: usize = turns.waiting.iter().map(|it| it.all.len()).sum();
-        if waiting >= turns.waiting_max {
-            return Err(QueueFull(turns.waiting_max));
+        let mut state = self.state();
+        let waiting: usize = state.waiting.iter().map(|it| it.callers.len()).sum();
+        if waiting >= state.waiting_max {
+            return Err(QueueFull(state.waiting_max));
         }
         let (rank, told) = watch::channel(Rank::Behind(0));
-        let number = turns.next_number;
-        turns.next_number += 1;
+        let number = state.next_number;
+        state.next_number += 1;
         let turn = Turn {
             queue: self.clone(),
             owner: owner.name.clone(),
             number,
         };
-        let one = WaitingCaller { number, rank };
-        let line = turns.waiting.iter_mut();
-        match line.into_iter().find(|it| it.owner.name == owner.name) {
-            Some(line) => {
-                line.owner = owner;
-                line.all.push_back(one);
+        let caller = WaitingCaller { number, rank };
+        let owner_queues = state.waiting.iter_mut();
+        match owner_queues
+            .into_iter()
+            .find(|it| it.owner.name == owner.name)
+        {
+            Some(owner_queue) => {
+                owner_queue.owner = owner;
+                owner_queue.callers.push_back(caller);
             }
-            None => turns.waiting.push_back(OwnerQueue {
+            None => state.waiting.push_back(OwnerQueue {
                 owner,
-                all: VecDeque::from([one]),
+                callers: VecDeque::from([caller]),
             }),
         }
-        turns.advance();
+        state.advance();
         Ok((turn, told))
     }
 
-    fn turns(&self) -> MutexGuard<'_, QueueState> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         locked(&self.0)
     }
 }
@@ -158,23 +165,26 @@ impl QueueState {
     /// Gives the free turns to the next entries, and tells the others their rank.
     fn advance(&mut self) {
         while self.taken.values().sum::<usize>() < self.at_once {
-            let may_have_one = |line: &OwnerQueue| {
-                let taken = self.taken.get(&line.owner.name);
-                taken.copied().unwrap_or(0) < line.owner.at_once
+            let may_have_one = |owner_queue: &OwnerQueue| {
+                let taken = self.taken.get(&owner_queue.owner.name);
+                taken.copied().unwrap_or(0) < owner_queue.owner.at_once
             };
-            let Some(mut line) = (self.waiting.iter().position(may_have_one))
+            let Some(mut owner_queue) = (self.waiting.iter().position(may_have_one))
                 .and_then(|position| self.waiting.remove(position))
             else {
                 break;
             };
-            if let Some(one) = line.all.pop_front() {
-                *self.taken.entry(line.owner.name.clone()).or_default() += 1;
-                one.rank.send_replace(Rank::Now);
+            if let Some(caller) = owner_queue.callers.pop_front() {
+                *self
+                    .taken
+                    .entry(owner_queue.owner.name.clone())
+                    .or_default() += 1;
+                caller.rank.send_replace(Rank::Now);
             }
             // An owner who was given a turn goes behind all other owners, so that nobody takes every
             // turn.
-            if !line.all.is_empty() {
-                self.waiting.push_back(line);
+            if !owner_queue.callers.is_empty() {
+                self.waiting.push_back(owner_queue);
             }
         }
         self.tell();
@@ -182,11 +192,11 @@ impl QueueState {
 
     fn tell(&self) {
         let mut first = 0;
-        let longest = self.waiting.iter().map(|it| it.all.len()).max();
+        let longest = self.waiting.iter().map(|it| it.callers.len()).max();
         for round in 0..longest.unwrap_or(0) {
-            for one in self.waiting.iter().filter_map(|it| it.all.get(round)) {
+            for caller in self.waiting.iter().filter_map(|it| it.callers.get(round)) {
                 let rank = Rank::Behind(first);
-                one.rank.send_if_modified(|told| {
+                caller.rank.send_if_modified(|told| {
                     let changed = *told != rank;
                     *told = rank;
                     changed
@@ -199,21 +209,25 @@ impl QueueState {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut turns = self.queue.turns();
+        let mut state = self.queue.state();
         let mut waited = false;
-        for line in &mut turns.waiting {
-            let before = line.all.len();
-            line.all.retain(|one| one.number != self.number);
-            waited |= line.all.len() < before;
+        for owner_queue in &mut state.waiting {
+            let before = owner_queue.callers.len();
+            owner_queue
+                .callers
+                .retain(|caller| caller.number != self.number);
+            waited |= owner_queue.callers.len() < before;
         }
-        turns.waiting.retain(|line| !line.all.is_empty());
-        if !waited && let Some(taken) = turns.taken.get_mut(&self.owner) {
+        state
+            .waiting
+            .retain(|owner_queue| !owner_queue.callers.is_empty());
+        if !waited && let Some(taken) = state.taken.get_mut(&self.owner) {
             *taken -= 1;
             if *taken == 0 {
-                turns.taken.remove(&self.owner);
+                state.taken.remove(&self.owner);
             }
         }
-        turns.advance();
+        state.advance();
     }
 }
 
@@ -281,7 +295,7 @@ mod tests {
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
         // A caller who gives up lets the others move up.
         drop(first);
-        let late = tokio::time::timeout(TELL * 2, third).await;
+        let late = tokio::time::timeout(TELL_INTERVAL * 2, third).await;
         assert!(late.is_err(), "it still waits");
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [1]);
         drop(held);
@@ -311,7 +325,7 @@ mod tests {
         let next = queue.turn(owner("c", 1), |_| ()).now_or_never();
         assert!(next.is_some());
         drop(next);
-        assert!(queue.turns().taken.is_empty());
+        assert!(queue.state().taken.is_empty());
     }
 
     #[tokio::test]
@@ -327,6 +341,6 @@ mod tests {
         // Drops the last entry first: otherwise the queue would move up at each drop and tell everybody
         // each time.
         waiting.into_iter().rev().for_each(drop);
-        assert!(queue.turns().waiting.is_empty());
+        assert!(queue.state().waiting.is_empty());
     }
 }

@@ -38,10 +38,10 @@ use hersh_sandbox::Unavailable;
 
 /// How long the engine may take to list its remembered events. A socket that a service manager holds open
 /// takes connections even while no engine answers.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after an end the engine may still report that memory ran out. At most 0.26 s were measured, on
 /// two processors, with four busy processes and four programs that ran out of memory at once.
-const OOM_LATE: Duration = Duration::from_secs(1);
+const OOM_EVENT_WAIT: Duration = Duration::from_secs(1);
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
 
@@ -93,7 +93,7 @@ impl Inner {
             self.reason(id, code).await?
         };
         let reason = match reason {
-            ExitReason::Code(code) => self.closer(code, &inspected, &logs).await,
+            ExitReason::Code(code) => self.exact_reason(code, &inspected, &logs).await,
             ExitReason::StoppedFromOutside { .. }
             | ExitReason::OutOfMemory
             | ExitReason::OutOfProcesses { .. }
@@ -107,7 +107,7 @@ impl Inner {
 
     /// Returns the reason for an end with the program's own `code`. Looks for a more exact reason than the code
     /// in the last lines, in the files of the container, and in the kernel's log.
-    async fn closer(
+    async fn exact_reason(
         &self,
         code: i32,
         inspected: &ContainerInspectResponse,
@@ -131,7 +131,7 @@ impl Inner {
             return ExitReason::NotRunnable { message };
         }
         let id = inspected.id.as_deref().unwrap_or_default();
-        let was_refused = code != 0 && tells_of_no_process(logs)
+        let was_refused = code != 0 && says_no_process(logs)
             || code == SANDBOX_DIED && kernel_log::refused_threads(id).await;
         if was_refused {
             ExitReason::OutOfProcesses { code }
@@ -143,15 +143,15 @@ impl Inner {
     /// Returns the reason for an end with `code`. Called after the container ended.
     pub(super) async fn reason(&self, id: &str, code: i32) -> Result<ExitReason, Unavailable> {
         // A process that obeys SIGTERM ends with 0 or 143, a process that SIGKILL ended with 137.
-        let may_be_told = matches!(code, 0 | KILLED | 143);
-        if !may_be_told {
+        let is_ambiguous = matches!(code, 0 | KILLED | 143);
+        if !is_ambiguous {
             return Ok(ExitReason::Code(code));
         }
-        let asked = tokio::time::timeout(ANSWER, async {
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, async {
             let first = self.remembered(id, now()).await?;
             match first {
-                EndRecord::ByItself(ended) if code == KILLED && ended + OOM_LATE > now() => {
-                    self.remembered(id, ended + OOM_LATE).await
+                EndRecord::ByItself(ended) if code == KILLED && ended + OOM_EVENT_WAIT > now() => {
+                    self.remembered(id, ended + OOM_EVENT_WAIT).await
                 }
                 EndRecord::ByItself(_) | EndRecord::OutOfMemory | EndRecord::Stopped => Ok(first),
             }
@@ -160,7 +160,7 @@ impl Inner {
         let answer = asked.unwrap_or_else(|_| {
             Err(Unavailable {
                 message: format!(
-                    "the container engine did not say within {ANSWER:?} how a container ended"
+                    "the container engine did not say within {ANSWER_TIMEOUT:?} how container {id} ended"
                 ),
             })
         });
@@ -210,7 +210,7 @@ impl Inner {
 
 /// Returns whether one of the last lines says, in a well-known wording, that a process or thread could not
 /// be made.
-fn tells_of_no_process(logs: &[String]) -> bool {
+fn says_no_process(logs: &[String]) -> bool {
     const LINES: usize = 20;
     logs.iter().rev().take(LINES).any(|line| {
         let line = line.to_ascii_lowercase();
@@ -244,7 +244,7 @@ fn time_of(event: &EventMessage) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::tells_of_no_process;
+    use super::says_no_process;
 
     #[test]
     fn the_ways_to_say_that_no_process_was_made_are_known() {
@@ -258,13 +258,10 @@ mod tests {
             "Error: spawn /bin/ls EAGAIN",
             "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource\" }",
         ] {
-            assert!(
-                tells_of_no_process(&[line.to_owned(), "end".into()]),
-                "{line}"
-            );
+            assert!(says_no_process(&[line.to_owned(), "end".into()]), "{line}");
         }
         for line in ["read: Resource temporarily unavailable", "threads: 4", ""] {
-            assert!(!tells_of_no_process(&[line.to_owned()]), "{line}");
+            assert!(!says_no_process(&[line.to_owned()]), "{line}");
         }
     }
 }

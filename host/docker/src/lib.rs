@@ -38,13 +38,13 @@ mod scripted_engine;
 mod start;
 mod start_messages;
 mod stats;
-mod strays;
+mod unclaimed;
 mod work;
 
 pub use config::{DockerConfig, MEMBERS_MAX};
 pub use doctor::diagnose;
-pub use strays::Stray;
-pub use strays::{remove as remove_stray, strays};
+pub use unclaimed::UnclaimedContainer;
+pub use unclaimed::{remove as remove_unclaimed, unclaimed_containers};
 
 use std::{
     collections::HashMap,

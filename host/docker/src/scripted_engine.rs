@@ -261,7 +261,7 @@ mod tests {
                 context_dir: engine.folder().to_owned(),
                 log_path: engine.folder().join("log"),
                 rules: BuildRules::default(),
-                room_bytes: None,
+                free_bytes: None,
                 permit: BuildPermit::default(),
                 cancel: CancellationToken::new(),
             };

@@ -29,7 +29,7 @@ use super::{
 use hersh_sandbox::{
     Contract, Fact, HOME, Kernel, Permit, Receipt, RunningInstance, Spec, StartError, Violation,
     property::{FirstProcess, Property, PropertyName},
-    prove, validate, verify,
+    validate, verify, verify_running,
 };
 
 /// Why an existing container is not an instance that runs under the contracts.
@@ -227,7 +227,7 @@ async fn run(
             image: spec.image.clone(),
             asked_kernel: spec.kernel,
             kernel,
-            contracts: prove(spec, &facts).map_err(StartError::from)?,
+            contracts: verify_running(spec, &facts).map_err(StartError::from)?,
             state: None,
             made_at_ms: now_ms(),
         },

@@ -56,7 +56,7 @@ pub enum BackupError {
     /// The file that was named can't be written to or read.
     #[error(transparent)]
     Named(#[from] PartialFileError),
-    /// The reader of the copy has closed its end, or has no room.
+    /// The reader of the copy has closed its end, or has no space.
     #[error("the copy can't be written: {0}")]
     Reader(io::Error),
     /// A file or folder can't be used.
@@ -102,7 +102,7 @@ pub fn backup(home: impl Into<Home>, target: &Path) -> Result<Contents, BackupEr
     let partial = PartialFile::beside(target)?;
     copy(&source, partial.path())?;
     let contents = examine(partial.path())?;
-    partial.place()?;
+    partial.rename_to_target()?;
     Ok(contents)
 }
 

@@ -1,8 +1,8 @@
 //! The connections of the writer and of the readers, which a start on a full disk opens in another way.
 //!
 //! SQLite keeps an index of its log in a file beside the database. The first process that opens the
-//! database makes this file. If the disk has no room for it, the index is in memory, and no other process
-//! can read the journal, as a backup does. Once there is room, both connections are opened anew.
+//! database makes this file. If the disk has no space for it, the index is in memory, and no other process
+//! can read the journal, as a backup does. Once there is space, both connections are opened anew.
 
 use std::{
     path::{Path, PathBuf},
@@ -51,7 +51,7 @@ impl Connections {
         Arc::clone(&self.reader)
     }
 
-    /// Lets other processes read the journal again, if the disk has room for the index. Call it only
+    /// Lets other processes read the journal again, if the disk has space for the index. Call it only
     /// between two transactions, because it closes both connections.
     ///
     /// # Errors

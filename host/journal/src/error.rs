@@ -20,7 +20,7 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host adopt'"
+        "journal {path} is damaged: {message}; put a backup in its place with 'hersh host restore FILE', or without one begin anew with 'hersh host set-aside'"
     )]
     Damaged {
         /// The journal's file.
@@ -181,18 +181,18 @@ impl From<JournalError> for driver::JournalError {
     }
 }
 
-/// Turns an error of SQLite into [`JournalError::Full`] if the disk had no room, otherwise into
+/// Turns an error of SQLite into [`JournalError::Full`] if the disk had no space, otherwise into
 /// [`JournalError::Sqlite`].
 pub(super) fn explain(error: &rusqlite::Error) -> JournalError {
-    match has_no_room(error) {
+    match has_no_space(error) {
         true => JournalError::Full,
         false => JournalError::Sqlite(error.to_string()),
     }
 }
 
-/// Returns whether SQLite failed because the disk had no room, be it for the database, for its log or for
+/// Returns whether SQLite failed because the disk had no space, be it for the database, for its log or for
 /// the index of the log.
-pub(super) fn has_no_room(error: &rusqlite::Error) -> bool {
+pub(super) fn has_no_space(error: &rusqlite::Error) -> bool {
     use rusqlite::{
         ErrorCode,
         ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE},

@@ -30,10 +30,10 @@ pub(super) fn load_all_in(connection: &Connection) -> Result<Vec<StoredProgram>,
     )?;
     let mut records = records.query_map([], StoredRecord::read)?.peekable();
     let mut folded = Vec::new();
-    for stored in programs.query_map([], StoredStart::read)? {
+    for stored in programs.query_map([], StoredBase::read)? {
         let stored = stored?;
         let row = stored.row;
-        let mut program = stored.begin()?;
+        let mut program = stored.into_program()?;
         while let Some(record) = records.next_if(|record| {
             // An error is taken from the iterator too, so that it is returned.
             record.as_ref().map_or(true, |record| record.program == row)
@@ -56,12 +56,12 @@ pub(super) fn load_one(
             "SELECT row, id, owner, created_at_ms, initial, snapshot
              FROM programs LEFT JOIN snapshots ON program = row WHERE row = ?1",
         )?
-        .query_row([row.0], StoredStart::read)
+        .query_row([row.0], StoredBase::read)
         .optional()?;
     let Some(stored) = stored else {
         return Ok(None);
     };
-    let mut program = stored.begin()?;
+    let mut program = stored.into_program()?;
     let mut records = connection.prepare_cached(
         "SELECT program, seq, now_ms, event, effects FROM records
          WHERE program = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
@@ -87,7 +87,7 @@ impl StoredProgram {
 }
 
 /// The row of a program with its snapshot, from which a fold begins.
-struct StoredStart {
+struct StoredBase {
     row: i64,
     id: String,
     owner: String,
@@ -96,7 +96,7 @@ struct StoredStart {
     snapshot: Option<String>,
 }
 
-impl StoredStart {
+impl StoredBase {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             row: row.get(0)?,
@@ -108,7 +108,7 @@ impl StoredStart {
         })
     }
 
-    fn begin(self) -> Result<StoredProgram, JournalError> {
+    fn into_program(self) -> Result<StoredProgram, JournalError> {
         let unreadable = |error: serde_json::Error| JournalError::Unreadable {
             program: self.id.clone(),
             seq: 0,

@@ -1,5 +1,5 @@
 //! Where a host keeps its journal: in its data folder, or in a folder of its own. On a disk of its own, no
-//! program can take the journal's room.
+//! program can take the journal's space.
 
 use std::{
     fs,

@@ -125,8 +125,8 @@ impl Journal {
         Self::open_with(path, None)
     }
 
-    /// Like [`Journal::open`], with a reserve of room for writes that free room (see [`WritePurpose`]). A host
-    /// that serves needs it, because its programs may fill the disk.
+    /// Like [`Journal::open`], with a reserve of space for writes that free space (see [`WritePurpose`]). A
+    /// host that serves needs it, because its programs may fill the disk.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -266,7 +266,7 @@ impl Journal {
         self.write_for(WritePurpose::Ordinary, work).await
     }
 
-    /// Like [`Journal::write`], for work that frees room: it may use the journal's reserve.
+    /// Like [`Journal::write`], for work that frees space: it may use the journal's reserve.
     ///
     /// # Errors
     /// As [`Journal::write`].

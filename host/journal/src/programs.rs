@@ -205,7 +205,7 @@ impl Journal {
     }
 }
 
-/// Returns the purpose of the record of `event`. A user's request can wait until there is room, unless it
+/// Returns the purpose of the record of `event`. A user's request can wait until there is space, unless it
 /// ends something. All other events note what came of a request, of a start of the host or of the end of
 /// an instance.
 fn purpose(event: &Event) -> WritePurpose {

@@ -1,4 +1,4 @@
-//! The journal's reserve: room for writes that free room.
+//! The journal's reserve: space for writes that free space.
 //!
 //! A program that fills the disk takes every block that becomes free, so free blocks can't be kept for
 //! the journal. Only blocks that the journal's files already hold can be kept:
@@ -7,10 +7,10 @@
 //! database ── pages without content ◄── new rows go there first
 //! log      ── never cut shorter     ◄── written over from its start after each fold
 //! ```
-//! Every write uses up pages of the reserve, and the reserve is refilled as long as the disk has room.
+//! Every write uses up pages of the reserve, and the reserve is refilled as long as the disk has space.
 //! Once the disk has none, the pages that are left serve only writes with [`WritePurpose::Freeing`]: stop,
 //! remove, and their outcomes. (A file system that never writes over a block, such as Btrfs or ZFS, keeps
-//! no such room.)
+//! no such space.)
 
 use std::{
     fs,
@@ -25,13 +25,13 @@ use super::{JournalError, error::explain};
 /// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WritePurpose {
-    /// A write that can wait until the disk has room. It may not use the reserve.
+    /// A write that can wait until the disk has space. It may not use the reserve.
     Ordinary,
-    /// A write that ends something, frees room, or notes the outcome of something that was begun.
+    /// A write that ends something, frees space, or notes the outcome of something that was begun.
     Freeing,
 }
 
-/// The pages of a full reserve, 5 MiB: room for some thousand events, and for a log as long, which
+/// The pages of a full reserve, 5 MiB: space for some thousand events, and for a log as long, which
 /// passes the 1,000 pages after which it is folded.
 const PAGES: u64 = 1_280;
 /// On a small disk, a full reserve is the disk's size divided by this number.
@@ -57,7 +57,7 @@ pub(super) struct Reserve {
 pub(super) enum ReserveLevel {
     /// Every write is allowed.
     Whole,
-    /// The disk has no room to refill the reserve: only writes that free room are allowed.
+    /// The disk has no space to refill the reserve: only writes that free space are allowed.
     Short,
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::{OpenError, error::has_no_room, fold};
+use super::{OpenError, error::has_no_space, fold};
 
 /// Entry `n` brings a database from version `n` to `n + 1`. Entries are never changed.
 const MIGRATIONS: [&str; 5] = [
@@ -42,7 +42,7 @@ impl Index {
 /// its file is unchanged, byte by byte.
 pub(super) fn open(path: &Path) -> Result<(Connection, Index), OpenError> {
     match open_by(Index::Shared, path) {
-        Err(OpenError::Sqlite { source, .. }) if has_no_room(&source) => {
+        Err(OpenError::Sqlite { source, .. }) if has_no_space(&source) => {
             tracing::warn!(
                 "the disk of the journal is full: until a start with room, no other process can read the journal, as a backup does"
             );
@@ -138,10 +138,10 @@ fn check_by(connection: &Connection, pragma: &str, path: &Path) -> Result<(), Op
     }
 }
 
-/// Returns the error for a check that failed: [`OpenError::Sqlite`] if the disk had no room, otherwise
+/// Returns the error for a check that failed: [`OpenError::Sqlite`] if the disk had no space, otherwise
 /// [`OpenError::Damaged`].
 fn unchecked(path: &Path, source: rusqlite::Error) -> OpenError {
-    if !has_no_room(&source) {
+    if !has_no_space(&source) {
         return damaged(path, source.to_string());
     }
     let path = path.display().to_string();

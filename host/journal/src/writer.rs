@@ -133,7 +133,7 @@ pub(super) fn run(
     say_if_failed(fold_log(&connections.writer));
 }
 
-/// Fills a batch with `first` and the writes that wait behind it. While the disk has no room, refuses the
+/// Fills a batch with `first` and the writes that wait behind it. While the disk has no space, refuses the
 /// writes that can wait.
 fn gather(
     batch: &mut Vec<Box<dyn Job>>,

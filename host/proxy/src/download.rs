@@ -16,10 +16,10 @@ use hyper::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    error::LinkError,
+    error::ConnectionError,
     events::{self, EventPosition},
     keep_alive,
-    link::Link,
+    program_connection::ProgramConnection,
     upstream::RequestPermit,
     wait::WaitEnd,
 };
@@ -29,7 +29,7 @@ use crate::Guard;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
     #[error("the program broke off: {0}")]
-    Broken(#[from] LinkError),
+    Broken(#[from] ConnectionError),
     #[error("the program said nothing for too long")]
     Silent,
     #[error("the program ended")]
@@ -104,30 +104,30 @@ struct Download {
 
 /// What an answer's body needs until its end.
 struct BodyResources {
-    link: Box<Link>,
+    connection: Box<ProgramConnection>,
     permit: RequestPermit,
     _open: Option<Guard>,
 }
 
-/// Returns the body of the answer that `link` has begun to read. The link is given back once the body is
-/// through. `headers` tell whether the body is an event stream. If more of the body has to be read, `open`
-/// is called with the token that fires when the instance has ended.
+/// Returns the body of the answer that `connection` has begun to read, and gives the connection back once the
+/// body is complete. `headers` tell whether the body is an event stream. If more of the body has to be read,
+/// `open` is called with the token that fires when the instance has ended.
 pub(super) fn stream(
-    mut link: Box<Link>,
+    mut connection: Box<ProgramConnection>,
     permit: RequestPermit,
     headers: &[(HeaderName, HeaderValue)],
     open: impl FnOnce(CancellationToken) -> Option<Guard>,
 ) -> Body {
-    if let Some(body) = link.whole() {
-        give_back(link, &permit);
+    if let Some(body) = connection.take_whole_body() {
+        give_back(connection, &permit);
         return Body(Content::Whole(body));
     }
-    let has_length = link.size_hint().exact().is_some();
+    let has_length = connection.size_hint().exact().is_some();
     Body(Content::Download(Download {
         silence: permit.upstream().rules().timeouts.silence,
-        events: (!has_length && events::are_told(headers)).then(EventPosition::default),
+        events: (!has_length && events::is_event_stream(headers)).then(EventPosition::default),
         held: Some(BodyResources {
-            link,
+            connection,
             _open: open(permit.upstream().ended().clone()),
             permit,
         }),
@@ -135,9 +135,9 @@ pub(super) fn stream(
     }))
 }
 
-fn give_back(link: Box<Link>, permit: &RequestPermit) {
-    if let Some(link) = link.freed() {
-        permit.upstream().put(link);
+fn give_back(connection: Box<ProgramConnection>, permit: &RequestPermit) {
+    if let Some(connection) = connection.into_reusable() {
+        permit.upstream().put(connection);
     }
 }
 
@@ -146,7 +146,7 @@ impl Download {
         let Some(held) = &mut self.held else {
             return Poll::Ready(None);
         };
-        match held.link.poll_body(cx) {
+        match held.connection.poll_body(cx) {
             Poll::Ready(Some(Ok(data))) => {
                 self.is_waiting = false;
                 if let Some(events) = &mut self.events {
@@ -164,18 +164,18 @@ impl Download {
     /// was silent for too long or has ended.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DownloadError>> {
         let was_waiting = std::mem::replace(&mut self.is_waiting, true);
-        let may_speak = self.events.as_ref().is_some_and(EventPosition::is_between);
+        let may_comment = self.events.as_ref().is_some_and(EventPosition::is_between);
         if let Some(held) = &mut self.held {
             if !was_waiting {
-                held.link.wait_at_most(if may_speak {
+                held.connection.wait_at_most(if may_comment {
                     keep_alive(self.silence)
                 } else {
                     self.silence
                 });
             }
-            match held.link.poll_wait_end(cx) {
+            match held.connection.poll_wait_end(cx) {
                 Poll::Ready(WaitEnd::Ended) => return Poll::Ready(Err(DownloadError::Ended)),
-                Poll::Ready(WaitEnd::Late) if may_speak => {
+                Poll::Ready(WaitEnd::Late) if may_comment => {
                     // The wait for the next bytes begins anew.
                     self.is_waiting = false;
                     return Poll::Ready(Ok(events::COMMENT));
@@ -200,11 +200,13 @@ impl Download {
                 None
             }
             Poll::Ready(None) => self.held.take(),
-            Poll::Ready(Some(Ok(_))) => self.held.take_if(|held| held.link.is_through()),
+            Poll::Ready(Some(Ok(_))) => {
+                self.held.take_if(|held| held.connection.is_body_complete())
+            }
             Poll::Pending => None,
         };
         if let Some(held) = held {
-            give_back(held.link, &held.permit);
+            give_back(held.connection, &held.permit);
         }
         next.map_ok(Frame::data)
     }
@@ -217,6 +219,6 @@ impl Download {
         let none = || SizeHint::with_exact(0);
         self.held
             .as_ref()
-            .map_or_else(none, |held| held.link.size_hint())
+            .map_or_else(none, |held| held.connection.size_hint())
     }
 }

@@ -85,9 +85,9 @@ pub(super) enum AskError {
 
 /// Why an answer does not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+pub(super) enum ConnectionError {
     #[error("its connection broke: {0}")]
-    Wire(#[from] io::Error),
+    Io(#[from] io::Error),
     #[error("it closed the connection too early")]
     Closed,
     #[error(transparent)]

@@ -42,7 +42,7 @@ impl EventPosition {
 
 /// Returns whether a body with these headers is a stream of events without a content encoding, so that the
 /// host can read the events.
-pub(super) fn are_told(headers: &[(HeaderName, HeaderValue)]) -> bool {
+pub(super) fn is_event_stream(headers: &[(HeaderName, HeaderValue)]) -> bool {
     let value = |wanted: &HeaderName| {
         let mut values = headers.iter().filter(|(name, _)| name == wanted);
         values.next().map(|(_, value)| value.as_bytes())
@@ -87,11 +87,11 @@ mod tests {
     fn only_what_says_so_and_is_not_packed_is_a_stream_of_events() {
         let header = |name: HeaderName, value| (name, HeaderValue::from_static(value));
         let kind = |value| header(header::CONTENT_TYPE, value);
-        assert!(are_told(&[kind("text/event-stream")]));
-        assert!(are_told(&[kind("Text/Event-Stream; charset=utf-8")]));
-        assert!(!are_told(&[kind("text/plain")]));
-        assert!(!are_told(&[]));
+        assert!(is_event_stream(&[kind("text/event-stream")]));
+        assert!(is_event_stream(&[kind("Text/Event-Stream; charset=utf-8")]));
+        assert!(!is_event_stream(&[kind("text/plain")]));
+        assert!(!is_event_stream(&[]));
         let packed = header(header::CONTENT_ENCODING, "gzip");
-        assert!(!are_told(&[kind("text/event-stream"), packed]));
+        assert!(!is_event_stream(&[kind("text/event-stream"), packed]));
     }
 }

@@ -75,7 +75,7 @@ impl Policy for ExtraHeaders {
         };
         let refers = [header::LOCATION, header::CONTENT_LOCATION, header::LINK];
         Some(if refers.contains(found) {
-            VisibleHeader::Reference(found.clone())
+            VisibleHeader::Url(found.clone())
         } else if *found == header::WWW_AUTHENTICATE {
             VisibleHeader::AsItIs(WWW_AUTHENTICATE)
         } else {
@@ -103,12 +103,12 @@ mod tests {
 
     use super::*;
 
-    fn heard(head: &str, extra: &ExtraHeaders) -> Head {
+    fn read_head(head: &str, extra: &ExtraHeaders) -> Head {
         let read = HeadReader::new(false, head.len(), extra).read(head.as_bytes());
         match read.unwrap().unwrap().1 {
             ReceivedHead::Final(FinalHead::Answer(head)) => head,
-            spoken @ (ReceivedHead::Final(FinalHead::Switch(_)) | ReceivedHead::Interim) => {
-                panic!("{spoken:?}")
+            other @ (ReceivedHead::Final(FinalHead::Switch(_)) | ReceivedHead::Interim) => {
+                panic!("{other:?}")
             }
         }
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn an_answer_keeps_the_clients_headers() {
         let headers = "upgrade: websocket\r\nset-cookie: a=b\r\ncontent-type: text/html\r\nvary: a\r\nvary: b\r\n";
-        let head = heard(
+        let head = read_head(
             &format!("HTTP/1.1 200 OK\r\n{headers}\r\n"),
             &ExtraHeaders::default(),
         );
@@ -135,9 +135,9 @@ mod tests {
         };
         let head = "HTTP/1.1 401 No\r\nX-Plan: a\r\nX-Other: b\r\nX-RateLimit-Left: 1\r\n\
                     WWW-Authenticate: Basic realm=\"x\"\r\nLocation: /watcher/a\r\n\r\n";
-        let head = heard(head, &extra);
+        let head = read_head(head, &extra);
         let passed = ["x-plan", "x-ratelimit-left", "hersh-www-authenticate"];
         assert_eq!(names(&head.headers), passed);
-        assert_eq!(names(&head.references), ["location"]);
+        assert_eq!(names(&head.url_headers), ["location"]);
     }
 }

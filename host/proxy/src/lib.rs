@@ -21,10 +21,10 @@ mod events;
 mod frames;
 mod headers;
 pub mod io_threads;
-mod link;
 mod names;
 mod path;
 mod probe;
+mod program_connection;
 mod references;
 mod request;
 mod rules;
@@ -62,7 +62,7 @@ pub use self::{
 };
 use self::{
     error::AskError,
-    link::Link,
+    program_connection::ProgramConnection,
     references::Base,
     request::UpstreamRequest,
     tunnel::{EndSignals, Tunnel},
@@ -131,12 +131,12 @@ impl Proxy {
             handshake: handshake.as_deref().map(Handshake::headers),
             rules: upstream.rules(),
         };
-        let (said, link) = self.ask(&asked, upload, upstream, admittance).await?;
-        match said {
+        let (final_head, connection) = self.ask(&asked, upload, upstream, admittance).await?;
+        match final_head {
             FinalHead::Answer(head) => {
                 let open = |container| admittance.watch(container);
-                let references = lead(head.references, &asked, request.uri().path());
-                let body = download::stream(link, permit, &head.headers, open);
+                let references = lead(head.url_headers, &asked, request.uri().path());
+                let body = download::stream(connection, permit, &head.headers, open);
                 let mut answer = Response::new(body);
                 *answer.status_mut() = head.status;
                 // Reuses the request's map, which the HTTP library takes for the next request again.
@@ -164,7 +164,8 @@ impl Proxy {
                 };
                 let tunnel = self.tunnels.take(&right.user, right.share);
                 let tunnel = tunnel.ok_or(ForwardError::TunnelsBusy)?;
-                open(link, client_side, ends, (permit, right.connection, tunnel));
+                let places = (permit, right.connection, tunnel);
+                open(connection, client_side, ends, places);
                 let mut answer = Response::new(Body::empty());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = headers;
@@ -181,17 +182,20 @@ impl Proxy {
         mut upload: Option<Upload>,
         upstream: &Upstream,
         admittance: &impl Admittance,
-    ) -> Result<(FinalHead, Box<Link>), ForwardError> {
+    ) -> Result<(FinalHead, Box<ProgramConnection>), ForwardError> {
         let may_ask_again = asked.is_safe() && upload.is_none();
         let mut pooled = upstream.take(may_ask_again);
         // Each pass uses up one of the idle connections, or makes a new one.
         loop {
-            let link = match pooled.take() {
-                Some(link) => link,
+            let connection = match pooled.take() {
+                Some(connection) => connection,
                 // Boxed like everything rare, so that the future of a request is small.
                 None => Box::pin(self.dial(upstream)).await?,
             };
-            match link.ask(asked, &mut upload, || admittance.holds()).await {
+            match connection
+                .ask(asked, &mut upload, || admittance.holds())
+                .await
+            {
                 Ok(answered) => return Ok(answered),
                 Err(AskError::Unsent) => pooled = upstream.take(may_ask_again),
                 Err(AskError::Stale(_)) if may_ask_again => {}
@@ -204,15 +208,20 @@ impl Proxy {
         }
     }
 
-    async fn dial(&self, upstream: &Upstream) -> Result<Box<Link>, ForwardError> {
+    async fn dial(&self, upstream: &Upstream) -> Result<Box<ProgramConnection>, ForwardError> {
         let ended = upstream.ended().clone();
-        Link::dial(upstream.endpoint(), upstream.rules(), ended).await
+        ProgramConnection::dial(upstream.endpoint(), upstream.rules(), ended).await
     }
 }
 
 /// Opens a tunnel between both sides of a handshake, and drops `places` at the tunnel's end.
-fn open(link: Box<Link>, client: OnUpgrade, ends: EndSignals, places: impl Send + 'static) {
-    let (program, early) = link.into_wire();
+fn open(
+    connection: Box<ProgramConnection>,
+    client: OnUpgrade,
+    ends: EndSignals,
+    places: impl Send + 'static,
+) {
+    let (program, early) = connection.into_stream();
     let tunnel = Tunnel {
         client,
         program,

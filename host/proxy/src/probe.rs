@@ -8,7 +8,10 @@ use hyper::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, Rules, error::AskError, link::Link, request::UpstreamRequest};
+use super::{
+    ForwardError, Rules, error::AskError, program_connection::ProgramConnection,
+    request::UpstreamRequest,
+};
 use hersh_base::endpoint::{DialError, Endpoint};
 
 /// The most characters of a negative answer that are shown to a person.
@@ -44,8 +47,8 @@ pub async fn probe(
     host: &str,
     path: &str,
 ) -> Result<(), ProbeFailure> {
-    let link = Link::dial(endpoint, rules, CancellationToken::new());
-    let link = link.await.map_err(|error| unreached(&error))?;
+    let connection = ProgramConnection::dial(endpoint, rules, CancellationToken::new());
+    let connection = connection.await.map_err(|error| unreached(&error))?;
     let mut headers = HeaderMap::new();
     let agent = HeaderValue::from_static("hersh-readiness");
     headers.insert(header::USER_AGENT, agent);
@@ -59,10 +62,10 @@ pub async fn probe(
         handshake: None,
         rules,
     };
-    let seen = match link.ask(&asked, &mut None, || true).await {
+    let seen = match connection.ask(&asked, &mut None, || true).await {
         Ok((FinalHead::Answer(head), _)) if head.status.is_success() => return Ok(()),
-        Ok((FinalHead::Answer(head), mut link)) => {
-            let excerpt = excerpt(&mut link).await;
+        Ok((FinalHead::Answer(head), mut connection)) => {
+            let excerpt = excerpt(&mut connection).await;
             format!("status {}{excerpt}", head.status)
         }
         Ok((FinalHead::Switch(_), _)) => "it answered 101 to a plain request".to_owned(),
@@ -104,8 +107,8 @@ fn words(error: &ForwardError) -> String {
 
 /// Returns the first line of the body's first piece in brackets, cut short and without control characters;
 /// nothing if there is no such line.
-async fn excerpt(link: &mut Link) -> String {
-    let piece = std::future::poll_fn(|cx| link.poll_body(cx)).await;
+async fn excerpt(connection: &mut ProgramConnection) -> String {
+    let piece = std::future::poll_fn(|cx| connection.poll_body(cx)).await;
     let Some(Ok(bytes)) = piece else {
         return String::new();
     };

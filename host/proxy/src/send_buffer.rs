@@ -30,7 +30,7 @@ pub(super) enum SendError {
     #[error(transparent)]
     Upload(#[from] UploadError),
     #[error("it takes no more of the request: {0}")]
-    Wire(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
 impl SendBuffer {
@@ -61,17 +61,17 @@ impl SendBuffer {
     /// [`SendError`]; nothing is left to be sent then.
     pub(super) fn poll_send(
         &mut self,
-        wire: &mut (impl AsyncWrite + Unpin),
+        stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
-        let sent = self.poll(wire, cx);
+        let sent = self.poll(stream, cx);
         if let Poll::Ready(Err(_)) = sent {
             *self = Self::default();
         }
         sent
     }
 
-    /// Frees the room that only a large request needs.
+    /// Frees the space that only a large request needs.
     pub(super) fn trim(&mut self) {
         if self.bytes.capacity() > BYTES_FULL {
             self.bytes = BytesMut::new();
@@ -80,7 +80,7 @@ impl SendBuffer {
 
     fn poll(
         &mut self,
-        wire: &mut (impl AsyncWrite + Unpin),
+        stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
         loop {
@@ -99,7 +99,7 @@ impl SendBuffer {
                     None => Poll::Ready(Ok(())),
                 };
             }
-            let sent = ready!(Pin::new(&mut *wire).poll_write(cx, &self.bytes))?;
+            let sent = ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }

@@ -49,19 +49,19 @@ fn receive_all(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         program: "p",
         host: Some("host.example:7700"),
     };
-    let mut hearing = HeadReader::new(is_head, rules.head_bytes_max, &rules.extra);
+    let mut head_reader = HeadReader::new(is_head, rules.head_bytes_max, &rules.extra);
     let (mut came, mut body) = (BytesMut::new(), Vec::new());
     let mut head = None;
     for piece in pieces {
         came.extend_from_slice(piece);
         if head.is_none() {
-            hearing.take_in(piece.len()).ok()?;
+            head_reader.take_in(piece.len()).ok()?;
         }
         while head.is_none()
-            && let Some((length, spoken)) = hearing.read(&came).ok()?
+            && let Some((length, received)) = head_reader.read(&came).ok()?
         {
             let _ = came.split_to(length);
-            match spoken {
+            match received {
                 ReceivedHead::Interim => {}
                 ReceivedHead::Final(FinalHead::Answer(answer)) => head = Some(answer),
                 ReceivedHead::Final(FinalHead::Switch(_)) => return None,
@@ -75,7 +75,7 @@ fn receive_all(pieces: &[&[u8]], is_head: bool) -> Option<(Head, Vec<u8>)> {
         }
     }
     let mut head = head.filter(|it| it.framing.is_over() || it.framing == Framing::UntilClose)?;
-    let references = std::mem::take(&mut head.references);
+    let references = std::mem::take(&mut head.url_headers);
     head.headers.extend(base.lead_all(references));
     Some((head, body))
 }

@@ -16,7 +16,7 @@ use hersh_program::{ContainerId, ProgramId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{ForwardError, IN_FLIGHT_MAX, link::Link, rules::Rules};
+use super::{ForwardError, IN_FLIGHT_MAX, program_connection::ProgramConnection, rules::Rules};
 use crate::io_threads;
 
 /// The most connections to one instance that wait for the next request.
@@ -40,7 +40,7 @@ pub struct Upstream {
     authority: String,
     rules: Rules,
     in_flight: RequestCount,
-    idle: Mutex<Vec<(Instant, Box<Link>)>>,
+    idle: Mutex<Vec<(Instant, Box<ProgramConnection>)>>,
     ended: CancellationToken,
 }
 
@@ -70,7 +70,7 @@ impl Upstream {
 
     /// Closes connections that waited too long, until `gone` resolves. Then ends everything that still goes
     /// on with this instance.
-    pub async fn keep(self: Arc<Self>, gone: impl Future<Output = ()>) {
+    pub async fn end_after(self: Arc<Self>, gone: impl Future<Output = ()>) {
         let mut gone = pin!(gone);
         while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
             .await
@@ -125,30 +125,30 @@ impl Upstream {
 
     /// Takes this I/O thread's most recently used idle connection. `may_ask_again` says whether the request
     /// may be sent twice; if not, a connection that was idle for `IDLE_MAX_FOR_CHANGES` is not used.
-    pub(super) fn take(&self, may_ask_again: bool) -> Option<Box<Link>> {
+    pub(super) fn take(&self, may_ask_again: bool) -> Option<Box<ProgramConnection>> {
         let here = io_threads::here();
         let mut idle = self.idle();
         let at = idle
             .iter()
-            .rposition(|(_, link)| link.io_thread() == here)?;
+            .rposition(|(_, connection)| connection.io_thread() == here)?;
         let waited = idle[at].0.elapsed();
         if !may_ask_again && waited >= IDLE_MAX_FOR_CHANGES {
             // The others of this thread were idle even longer. They stay for requests that may be sent twice.
             return None;
         }
-        let (_, link) = idle.remove(at);
-        (waited < IDLE_TIMEOUT).then_some(link)
+        let (_, connection) = idle.remove(at);
+        (waited < IDLE_TIMEOUT).then_some(connection)
     }
 
     /// Keeps a connection for the next request, unless enough wait already or the instance is over.
-    pub(super) fn put(&self, link: Box<Link>) {
+    pub(super) fn put(&self, connection: Box<ProgramConnection>) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX && !self.ended.is_cancelled() {
-            idle.push((Instant::now(), link));
+            idle.push((Instant::now(), connection));
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<ProgramConnection>)>> {
         locked(&self.idle)
     }
 }

@@ -2,7 +2,7 @@
 //! and a builder have to do.
 //!
 //! ```text
-//! Manifest ─► Spec ─► validate ─► Runtime::start ─► [Fact] ─► verify, prove ─► Receipt
+//! Manifest ─► Spec ─► validate ─► Runtime::start ─► [Fact] ─► verify, verify_running ─► Receipt
 //! ```
 //! This crate is pure, but for the traits [`Runtime`] and [`Builder`], which the crates of runtimes
 //! implement: it does no IO, and names no disk, no database and no engine.
@@ -33,5 +33,6 @@ pub use types::{
     ListedInstance, Permit, Retention, RunningInstance, RuntimeInfo, Stats, UsedImages,
 };
 pub use verify::{
-    ContractProofs, Evidence, Fact, MIN_MEMORY_BYTES, MIN_PIDS, Proof, prove, validate, verify,
+    ContractProofs, Evidence, Fact, MIN_MEMORY_BYTES, MIN_PIDS, Proof, validate, verify,
+    verify_running,
 };

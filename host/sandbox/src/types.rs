@@ -73,7 +73,7 @@ pub struct BuildRequest {
     /// How the image is made of the tree, and what the build steps may reach.
     pub rules: BuildRules,
     /// How many bytes may be written before the disks are nearly full; `None` if that is not known.
-    pub room_bytes: Option<u64>,
+    pub free_bytes: Option<u64>,
     /// Dropped once nothing of the build goes on in the engine.
     pub permit: BuildPermit,
     /// Cancels the build. [`BuildError::Cancelled`](crate::BuildError) follows once nothing of the build

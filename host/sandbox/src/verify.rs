@@ -1,7 +1,7 @@
 //! Checks the contracts twice: against what is asked for, and against what was found.
 //!
 //! ```text
-//! Spec ─► validate ─► the runtime makes and inspects it ─► [Fact] ─► verify ─► started ─► prove ─► Receipt
+//! Spec ─► validate ─► made and inspected ─► [Fact] ─► verify ─► started ─► verify_running ─► Receipt
 //! ```
 //! Each property that was found must equal the one that was asked for. A fact tells how it is known, and
 //! a receipt keeps this: the word of a runtime about itself counts less than a look at the instance.
@@ -120,7 +120,7 @@ impl Fact {
     }
 
     /// Returns how much the fact counts beside another fact about the same property.
-    const fn weight(&self) -> u8 {
+    const fn strength(&self) -> u8 {
         match self {
             Self::Observed { .. } => 2,
             Self::Declared { .. } => 1,
@@ -192,7 +192,7 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violat
     });
     for name in PropertyName::ALL.iter().copied() {
         let asked = asked.iter().find(|property| property.name() == name);
-        let best = held_against(name, asked, facts)?;
+        let best = compare(name, asked, facts)?;
         let of_contract = verified
             .iter_mut()
             .find(|it| it.contract == name.contract());
@@ -209,7 +209,7 @@ pub fn verify(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violat
 ///
 /// # Errors
 /// As [`verify`].
-pub fn prove(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violation> {
+pub fn verify_running(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violation> {
     let is_seen = |fact: &Fact| {
         let is_observed = matches!(fact, Fact::Observed { .. });
         is_observed && fact.name() == PropertyName::Kernel
@@ -224,9 +224,9 @@ pub fn prove(spec: &Spec, facts: &[Fact]) -> Result<Vec<ContractProofs>, Violati
     }
 }
 
-/// Returns the fact of most weight about one property. First compares all facts about it with what is
+/// Returns the strongest fact about one property. First compares all facts about it with what is
 /// asked, so that no fact hides another one that contradicts the spec.
-fn held_against<'a>(
+fn compare<'a>(
     name: PropertyName,
     asked: Option<&Property>,
     facts: &'a [Fact],
@@ -252,7 +252,7 @@ fn held_against<'a>(
             }
             None => {}
         }
-        if best.is_none_or(|best| fact.weight() > best.weight()) {
+        if best.is_none_or(|best| fact.strength() > best.strength()) {
             best = Some(fact);
         }
     }

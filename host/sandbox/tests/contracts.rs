@@ -15,7 +15,7 @@ use hersh_sandbox::{
         Access, Bound, FirstProcess, Folder, MountPoints, NameServers, NetworkReach, Property,
         PropertyName, Source,
     },
-    prove, validate, verify,
+    validate, verify, verify_running,
 };
 
 fn spec_on(kernel: Kernel, manifest: &Manifest) -> Spec {
@@ -226,21 +226,21 @@ fn a_receipt_says_how_each_property_is_known() {
     };
     let mut facts = made(&spec());
     facts.insert(3, observed(Property::Kernel(Some(Kernel::Gvisor))));
-    let verified = prove(&spec(), &facts).unwrap();
+    let verified = verify_running(&spec(), &facts).unwrap();
     let seen = Evidence::Observed("from inside".into());
     assert_eq!(evidence(&verified, PropertyName::Kernel), seen);
     let said = Evidence::Declared("the engine".into());
     assert_eq!(evidence(&verified, PropertyName::Memory), said);
 
     let unsandboxed = spec_on(Kernel::Machine, &Manifest::default());
-    let verified = prove(&unsandboxed, &made(&unsandboxed)).unwrap();
+    let verified = verify_running(&unsandboxed, &made(&unsandboxed)).unwrap();
     let unknown = Evidence::Absent("no field for it".into());
     assert_eq!(evidence(&verified, PropertyName::Processes), unknown);
 }
 
 #[test]
 fn a_gvisor_that_nobody_looked_at_is_not_proved() {
-    let violation = prove(&spec(), &made(&spec())).unwrap_err();
+    let violation = verify_running(&spec(), &made(&spec())).unwrap_err();
     assert_eq!(violation.contract, Contract::Gvisor);
 }
 

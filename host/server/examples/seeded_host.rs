@@ -6,7 +6,7 @@
 
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
-use hersh_host::testkit::{FakeEngine, Fate, Operation, Plan, Setup, TestHost};
+use hersh_host::testkit::{FakeEngine, Fate, Operation, OperationOutcome, Setup, TestHost};
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -26,10 +26,10 @@ const FOREVER: Duration = Duration::from_secs(86_400);
 async fn main() -> Outcome<()> {
     let folder = std::env::args().nth(1).ok_or("name a folder")?;
     let folder = Path::new(&folder);
-    let engine = Arc::new(FakeEngine::scripted(plan));
+    let engine = Arc::new(FakeEngine::scripted(outcome));
     // Nothing else on this machine is asked: programs are reached by sockets that are not there.
     let setup = Setup::new(folder, &engine)?.reached_by_socket();
-    let host = TestHost::bring_up(setup).await?;
+    let host = TestHost::start(setup).await?;
     let user = json!({ "user_id": "member" });
     ask(&host, host.token(), "POST", "/users", &user).await?;
     let token = json!({ "user_id": "member", "scope": "operate" });
@@ -48,15 +48,15 @@ async fn main() -> Outcome<()> {
 }
 
 /// How the engine does what concerns a program of that name.
-fn plan(operation: &Operation) -> Plan {
+fn outcome(operation: &Operation) -> OperationOutcome {
     let about = |state| {
         let program = operation.changes().map(ProgramId::as_str);
         program.is_some_and(|name| name.ends_with(state))
     };
-    let mut plan = Plan::default();
+    let mut outcome = OperationOutcome::default();
     match operation {
-        Operation::Start(..) if about("-starting") => plan.before = FOREVER,
-        Operation::Start(..) if about("-error") => plan.fate = Fate::Failed("it broke".into()),
+        Operation::Start(..) if about("-starting") => outcome.before = FOREVER,
+        Operation::Start(..) if about("-error") => outcome.fate = Fate::Failed("it broke".into()),
         Operation::Check
         | Operation::Build(..)
         | Operation::Start(..)
@@ -66,7 +66,7 @@ fn plan(operation: &Operation) -> Plan {
         | Operation::Image(..)
         | Operation::Forget(_) => {}
     }
-    plan
+    outcome
 }
 
 async fn seed(host: &TestHost, token: &str, name: &str, state: &str) -> Outcome<()> {

@@ -84,15 +84,15 @@ impl Disks {
         }
     }
 
-    /// Checks that every disk has room for work that needs much of it.
+    /// Checks that every disk has space for work that needs much of it.
     ///
     /// # Errors
-    /// [`DiskFullError`] names the first disk without room. A disk that can't be asked is not in the way.
+    /// [`DiskFullError`] names the first disk without space. A disk that can't be asked is not in the way.
     pub(crate) fn check(&self) -> Result<(), DiskFullError> {
         self.all_have(self.own.iter().chain(&self.runtime), |floor| floor)
     }
 
-    /// Checks that the host's own disks have room for requests that do not free room.
+    /// Checks that the host's own disks have space for requests that do not free space.
     ///
     /// # Errors
     /// As [`Disks::check`].
@@ -131,21 +131,21 @@ impl Disks {
     /// Returns what must stay free on the disk of the data folder, bytes.
     pub(crate) fn floor_bytes(&self) -> u64 {
         let data = self.own.first();
-        let room = data.and_then(|folder| self.surroundings.disk_space(folder));
-        room.map_or(0, |room| floor(room.all_bytes, self.free_bytes_min))
+        let space = data.and_then(|folder| self.surroundings.disk_space(folder));
+        space.map_or(0, |space| floor(space.all_bytes, self.free_bytes_min))
     }
 
     /// Returns what a build may write until the runtime's disk is nearly full, bytes, as far as the host can
     /// see that disk.
     pub(crate) fn left_bytes(&self) -> Option<u64> {
-        let room = self
+        let space = self
             .surroundings
             .disk_space(self.runtime.first().or(self.own.last())?)?;
-        let floor_bytes = floor(room.all_bytes, self.free_bytes_min);
-        Some(room.free_bytes.saturating_sub(floor_bytes))
+        let floor_bytes = floor(space.all_bytes, self.free_bytes_min);
+        Some(space.free_bytes.saturating_sub(floor_bytes))
     }
 
-    /// Waits until a disk has no room, and returns which.
+    /// Waits until a disk has no space, and returns which.
     pub(crate) async fn runs_out(&self) -> DiskFullError {
         let mut looks = tokio::time::interval(LOOK);
         loop {

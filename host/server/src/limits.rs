@@ -1,10 +1,10 @@
-//! Limits on how many clients may hold a thread or room of a host for as long as they like.
+//! Limits on how many clients may hold a thread or space of a host for as long as they like.
 
 use hersh_base::permits::Limit;
 
 use crate::connections::CONNECTIONS_MAX;
 
-/// Uploads of source at once, in all and of one user. Each holds a thread and room in staging.
+/// Uploads of source at once, in all and of one user. Each holds a thread and space in staging.
 pub(crate) const UPLOADS_MAX: Limit = Limit {
     all: 24,
     one_user: 8,

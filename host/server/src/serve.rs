@@ -16,7 +16,7 @@ use crate::{
     Config, api,
     auth::{self, BootstrapError, WrittenToken},
     connections::{self, Acceptor, Scheme},
-    recover::{self, Bounds, Foundation, RecoverError, StoredPrograms},
+    recover::{self, Bounds, HostInputs, RecoverError, StoredPrograms},
     service,
     tls::{self, Tls, TlsError},
     unclaimed::{self, ClaimError, EmptyJournal, UnclaimedPrograms},
@@ -100,7 +100,7 @@ impl HostError {
             },
             Self::Storage(error) => is_forbidden(&error.source),
             Self::Listen { source, .. } => is_forbidden(source),
-            // Another host may be on its way out; an engine may come up; a disk may get room.
+            // Another host may be on its way out; an engine may come up; a disk may get space.
             Self::Lock(_)
             | Self::Engine(_)
             | Self::Bootstrap(_)
@@ -151,7 +151,7 @@ pub async fn serve(
     let output = LogStore::new(storage.clone());
     let runtime = connect(&config, &storage, &output, host_id).await?;
     let listener = listen(config.settings.listen).await?;
-    let foundation = Foundation {
+    let inputs = HostInputs {
         programs,
         storage,
         journal,
@@ -166,9 +166,7 @@ pub async fn serve(
         },
     };
 
-    let (host, mut workers) = recover::bring_up(foundation)
-        .await
-        .map_err(recover_failed)?;
+    let (host, mut workers) = recover::start_host(inputs).await.map_err(recover_failed)?;
     let acceptor = Acceptor {
         tls,
         behind_tls_proxy: config.settings.behind_tls_proxy,
@@ -192,7 +190,7 @@ pub async fn serve(
     fresh.abort();
     living.abort();
     workers::close_books(&host).await;
-    recover::put_down(&host, &workers);
+    recover::shut_down(&host, &workers);
     tracing::info!("stopped serving; programs go on running");
     Ok(outcome?)
 }
@@ -208,7 +206,7 @@ async fn open_journal(
     home.check()?;
     let before = EmptyJournal::of_file(&home);
     if let Some(nothing) = before {
-        unclaimed::refuse(storage, &home, engine, nothing).await?;
+        unclaimed::refuse_unclaimed(storage, &home, engine, nothing).await?;
     }
     // Made only after the check above: a disk that is not mounted must not get a folder in its place.
     home.make()
@@ -217,7 +215,7 @@ async fn open_journal(
     let journal = Journal::open_with_reserve(&home.file())?;
     let programs = StoredPrograms::read(&journal).map_err(recover_failed)?;
     if before.is_none() && programs.is_empty() {
-        unclaimed::refuse(storage, &home, engine, EmptyJournal::NoProgram).await?;
+        unclaimed::refuse_unclaimed(storage, &home, engine, EmptyJournal::NoProgram).await?;
     }
     Ok((journal, programs, lock))
 }
@@ -362,7 +360,10 @@ mod tests {
             let error = serve_on(&data).await;
             assert!(matches!(error, HostError::Unclaimed(_)), "{error}");
             assert!(error.needs_person());
-            assert!(error.to_string().contains("hersh host adopt"), "{error}");
+            assert!(
+                error.to_string().contains("hersh host set-aside"),
+                "{error}"
+            );
             assert!(source.exists(), "nothing is cleared");
             assert_eq!(journal.exists(), content.is_some(), "and none is made");
             assert!(!data.join("admin-token").exists());
@@ -421,8 +422,8 @@ mod tests {
         let tokens = auth::valid_tokens(home.clone(), 5).unwrap_err().to_string();
         assert!(tokens.contains("move it there"), "{tokens}");
         let engine = data.join("no.sock");
-        let adopted = crate::adopt(home, &engine, 5).await.unwrap_err();
-        assert!(adopted.to_string().contains("move it there"), "{adopted}");
+        let refused = crate::set_aside(home, &engine, 5).await.unwrap_err();
+        assert!(refused.to_string().contains("move it there"), "{refused}");
         assert!(!other.exists());
         for name in [JOURNAL_FILE, "journal.db-wal", "journal.db-shm"] {
             std::fs::create_dir_all(&other).unwrap();

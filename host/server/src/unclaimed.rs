@@ -14,7 +14,7 @@ use hersh_journal::{Home, JOURNAL_FILE};
 use hersh_program::ProgramId;
 use hersh_storage::{Storage, StorageError};
 
-use hersh_docker::Stray;
+use hersh_docker::UnclaimedContainer;
 use hersh_sandbox::Unavailable;
 
 /// The most names of programs that an error lists.
@@ -45,13 +45,13 @@ fn file_bytes(path: &Path) -> u64 {
 /// Folders and containers that no journal knows. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnclaimedPrograms {
-    pub(crate) journalled: EmptyJournal,
+    pub(crate) journal: EmptyJournal,
     /// The journal's folder.
     pub(crate) folder: String,
     /// True if a journal's log is there without its journal.
     pub(crate) has_log: bool,
     pub(crate) folders: Vec<ProgramId>,
-    pub(crate) containers: Vec<Stray>,
+    pub(crate) containers: Vec<UnclaimedContainer>,
 }
 
 impl std::error::Error for UnclaimedPrograms {}
@@ -59,7 +59,7 @@ impl std::error::Error for UnclaimedPrograms {}
 impl fmt::Display for UnclaimedPrograms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let folder = &self.folder;
-        match self.journalled {
+        match self.journal {
             EmptyJournal::Nothing => write!(f, "there is no journal in {folder}, or an empty one")?,
             EmptyJournal::NoProgram => write!(f, "the journal in {folder} knows no program")?,
         }
@@ -71,7 +71,10 @@ impl fmt::Display for UnclaimedPrograms {
             self.containers.len()
         )?;
         let folders = self.folders.iter().map(ProgramId::as_str);
-        let containers = self.containers.iter().map(|stray| stray.program.as_str());
+        let containers = self
+            .containers
+            .iter()
+            .map(|container| container.program.as_str());
         let mut names: Vec<&str> = folders.chain(containers).collect();
         names.sort_unstable();
         names.dedup();
@@ -82,7 +85,7 @@ impl fmt::Display for UnclaimedPrograms {
         }
         write!(
             f,
-            "; nothing was changed: mount the disk that {folder} is on, if it is not; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host adopt', which sets the folders aside and removes the containers"
+            "; nothing was changed: if the disk of {folder} is not mounted, mount it; or put a backup in the journal's place with 'hersh host restore FILE'; or begin anew with 'hersh host set-aside', which sets the folders aside and removes the containers"
         )
     }
 }
@@ -102,46 +105,47 @@ pub(crate) enum ClaimError {
 ///
 /// # Errors
 /// [`ClaimError`]; nothing was changed.
-pub(crate) async fn refuse(
+pub(crate) async fn refuse_unclaimed(
     storage: &Storage,
     home: &Home,
     engine: &Path,
-    journalled: EmptyJournal,
+    journal: EmptyJournal,
 ) -> Result<(), ClaimError> {
     let mut folders = storage.programs()?;
     let mut has_log = false;
-    match journalled {
+    match journal {
         // The log counts too, since SQLite would remove a log that it finds without its database.
         EmptyJournal::Nothing => {
             let log = home.folder().join(format!("{JOURNAL_FILE}-wal"));
             has_log = file_bytes(&log) > 0;
         }
         EmptyJournal::NoProgram => {
-            let mut lived_in = Vec::new();
+            let mut with_state = Vec::new();
             for program in folders {
                 if storage.has_state(&program)? {
-                    lived_in.push(program);
+                    with_state.push(program);
                 }
             }
-            folders = lived_in;
+            folders = with_state;
         }
     }
-    let mut containers = match hersh_docker::strays(engine, &storage.programs_dir()).await {
-        Ok(found) => found,
-        // Without the engine's answer, the log or the folders are reason enough to refuse.
-        Err(_) if has_log || !folders.is_empty() => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    match journalled {
+    let mut containers =
+        match hersh_docker::unclaimed_containers(engine, &storage.programs_dir()).await {
+            Ok(found) => found,
+            // Without the engine's answer, the log or the folders are reason enough to refuse.
+            Err(_) if has_log || !folders.is_empty() => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+    match journal {
         EmptyJournal::Nothing => {}
         // A container that has ended may be left by a removal that a crash cut short.
-        EmptyJournal::NoProgram => containers.retain(|stray| stray.running),
+        EmptyJournal::NoProgram => containers.retain(|container| container.running),
     }
     if folders.is_empty() && containers.is_empty() && !has_log {
         return Ok(());
     }
     Err(ClaimError::Unclaimed(UnclaimedPrograms {
-        journalled,
+        journal,
         folder: home.folder().display().to_string(),
         has_log,
         folders,
@@ -157,7 +161,7 @@ mod tests {
     fn what_is_there_and_what_to_do_is_told() {
         let id = |n: u32| ProgramId::parse(&format!("p{n}")).unwrap();
         let unclaimed = UnclaimedPrograms {
-            journalled: EmptyJournal::Nothing,
+            journal: EmptyJournal::Nothing,
             folder: "/var/lib/hersh".to_owned(),
             has_log: false,
             folders: (0..7).map(id).collect(),
@@ -169,7 +173,7 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("(p0, p1, p2, p3, p4, ...)"), "{said}");
-        for way in ["mount the disk", "hersh host restore", "hersh host adopt"] {
+        for way in ["mount it", "hersh host restore", "hersh host set-aside"] {
             assert!(said.contains(way), "{said}");
         }
     }

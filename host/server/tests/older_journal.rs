@@ -82,8 +82,8 @@ fn engine() -> Arc<FakeEngine> {
     Arc::new(engine)
 }
 
-async fn bring_up(data: &Path, engine: &Arc<FakeEngine>) -> TestHost {
-    TestHost::bring_up(Setup::new(data, engine).unwrap())
+async fn start_host(data: &Path, engine: &Arc<FakeEngine>) -> TestHost {
+    TestHost::start(Setup::new(data, engine).unwrap())
         .await
         .unwrap()
 }
@@ -106,7 +106,7 @@ async fn every_program_of_an_older_journal_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (data, engine) = (folder.path().join("data"), engine());
     lay(&data);
-    let host = bring_up(&data, &engine).await;
+    let host = start_host(&data, &engine).await;
 
     // What ran is not disturbed, and has no number.
     for (name, container) in &RAN[..3] {
@@ -141,10 +141,10 @@ async fn every_program_of_an_older_journal_goes_on() {
         let number = program.ready_instance().unwrap().number;
         assert_eq!(number, InstanceNumber(1), "{name}");
     }
-    host.put_down();
+    host.shut_down();
 
     // And all of it is there after one more start of a host.
-    let host = bring_up(&data, &engine).await;
+    let host = start_host(&data, &engine).await;
     for name in ["ready", "checked", "restarted", "building", "created"] {
         assert_eq!(state(&host, name).await, "ready", "{name}");
     }
@@ -156,7 +156,7 @@ async fn every_program_of_an_older_journal_goes_on() {
     let all = programs.len();
     programs.dedup();
     assert_eq!(programs.len(), all, "none runs twice");
-    host.put_down();
+    host.shut_down();
 }
 
 #[tokio::test]
@@ -174,12 +174,12 @@ async fn what_no_program_accounts_for_is_removed() {
     };
     later("ready", "0123456789ab");
     later("stopped", "0123456789ac");
-    let host = bring_up(&data, &engine).await;
+    let host = start_host(&data, &engine).await;
     assert_eq!(state(&host, "ready").await, "ready");
     assert!(engine.instances().iter().all(|it| it.number.0 != 9));
     assert_eq!(
         engine.running().get(&id("ready")).unwrap().as_str(),
         RAN[1].1
     );
-    host.put_down();
+    host.shut_down();
 }

@@ -115,7 +115,7 @@ impl World for InMemory {
             log_path: self.storage.build_log_path(&self.program, &build),
             build,
             rules: BuildRules::default(),
-            room_bytes: None,
+            free_bytes: None,
             permit: BuildPermit::default(),
             cancel: Default::default(),
         }

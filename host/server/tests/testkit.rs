@@ -16,7 +16,8 @@ use std::{
 };
 
 use hersh_host::testkit::{
-    CommitPoint, FakeEngine, Fate, Operation, Plan, Setup, TestHost, WriteFate, serve_engine,
+    CommitPoint, FakeEngine, Fate, Operation, OperationOutcome, Setup, TestHost, WriteFate,
+    serve_engine,
 };
 use hersh_program::ProgramId;
 use serde_json::{Value, json};
@@ -43,19 +44,19 @@ async fn events(host: &TestHost, name: &str) -> Value {
 async fn life(data: &Path, seed: u64) -> String {
     let fails = ProgramId::parse("fails").unwrap();
     let bad = fails.clone();
-    let engine = FakeEngine::scripted(move |operation| Plan {
+    let engine = FakeEngine::scripted(move |operation| OperationOutcome {
         before: Duration::from_millis(30),
         fate: match matches!(operation, Operation::Start(instance, ..) if instance.program == bad) {
             true => Fate::Failed("no".into()),
             false => Fate::Done,
         },
         after: Duration::from_millis(5),
-        outlives: false,
+        finishes_when_abandoned: false,
     });
     let engine = Arc::new(engine);
     let setup = Setup::new(data, &engine).unwrap().simulated(seed);
     let setup = setup.with_journal_probe(|_| WriteFate::Linger(Duration::from_millis(3)));
-    let host = TestHost::bring_up(setup).await.unwrap();
+    let host = TestHost::start(setup).await.unwrap();
     for name in ["fails", "works"] {
         assert_eq!(host.ask("POST", "/programs", &body(name)).await.0, 201);
         let start = format!("/programs/{name}/start");
@@ -74,7 +75,7 @@ async fn life(data: &Path, seed: u64) -> String {
         tokio::time::advance(Duration::from_secs(60)).await;
     }
     let told = [events(&host, "fails").await, events(&host, "works").await];
-    host.put_down();
+    host.shut_down();
     json!(told).to_string()
 }
 
@@ -103,17 +104,17 @@ async fn an_engine_behind_a_socket_outlives_its_hosts() {
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     let serving = tokio::spawn(serve_engine(Arc::clone(&engine), listener));
     let data = folder.path().join("data");
-    let bring_up = || TestHost::bring_up(Setup::remote(&data, socket.clone()).unwrap());
+    let start_host = || TestHost::start(Setup::remote(&data, socket.clone()).unwrap());
     let a = ProgramId::parse("a").unwrap();
 
-    let host = bring_up().await.unwrap();
+    let host = start_host().await.unwrap();
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 201);
     let (status, view) = host.ask("POST", "/programs/a/start?wait=30s", b"").await;
     let view: Value = serde_json::from_slice(&view).unwrap();
     assert_eq!((status, &view["state"]), (200, &json!("Ready")));
-    host.put_down();
+    host.shut_down();
 
-    let host = bring_up().await.unwrap();
+    let host = start_host().await.unwrap();
     let container = engine.running().get(&a).unwrap().to_string();
     assert_eq!(view["container_id"], container);
     assert_eq!(engine.starts(&a), 1);
@@ -121,7 +122,7 @@ async fn an_engine_behind_a_socket_outlives_its_hosts() {
     let (status, _) = host.ask("DELETE", "/programs/a?wait=30s", b"").await;
     assert_eq!(status, 204);
     assert!(engine.running().is_empty());
-    host.put_down();
+    host.shut_down();
     serving.abort();
 }
 
@@ -144,7 +145,7 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
         CommitPoint::Before => *asked.lock().unwrap(),
         CommitPoint::After => WriteFate::Proceed,
     });
-    let host = TestHost::bring_up(setup).await.unwrap();
+    let host = TestHost::start(setup).await.unwrap();
     *fate.lock().unwrap() = WriteFate::Refuse;
     assert_eq!(host.ask("POST", "/programs", &body("a")).await.0, 507);
     *fate.lock().unwrap() = WriteFate::Proceed;
@@ -164,10 +165,10 @@ async fn a_journal_that_refuses_or_dies_never_says_that_it_wrote() {
     let never = host.ask("POST", "/programs/a/stop", b"");
     let waited = tokio::time::timeout(Duration::from_millis(100), never).await;
     assert!(waited.is_err(), "the dead stay dead");
-    host.put_down();
+    host.shut_down();
 
-    let again = TestHost::bring_up(Setup::new(folder.path(), &engine).unwrap());
+    let again = TestHost::start(Setup::new(folder.path(), &engine).unwrap());
     let again = again.await.unwrap();
     assert_eq!(events(&again, "a").await, json!([]), "nothing was written");
-    again.put_down();
+    again.shut_down();
 }

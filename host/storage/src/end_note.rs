@@ -1,7 +1,7 @@
 //! Notes why the host ended an instance, until the journal holds the reason.
 //!
 //! A note is an empty file whose name says everything, `meta/ended.disk_full.CONTAINER`: a full disk has
-//! room for a name, but not for the content of a file.
+//! space for a name, but not for the content of a file.
 
 use std::{
     fs, io,

@@ -18,7 +18,7 @@ pub struct StorageError {
 }
 
 impl StorageError {
-    /// Returns true if the disk had no room.
+    /// Returns true if the disk had no space.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         is_disk_full(&self.source)

@@ -19,7 +19,7 @@ pub struct SourceLimits {
 
 impl SourceLimits {
     /// Returns the most bytes that an honest archive within these limits takes: its files, and for each
-    /// entry its headers and padding, with room for long names.
+    /// entry its headers and padding, with space for long names.
     #[must_use]
     pub fn archive_bytes_max(&self) -> u64 {
         const ENTRY_BYTES: u64 = 8 * 1024;

@@ -39,7 +39,7 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     Ok(unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Like [`remove_tree`], but keeps the folder itself, because a full disk has no room for a new one.
+/// Like [`remove_tree`], but keeps the folder itself, because a full disk has no space for a new one.
 pub(super) fn empty_folder(path: &Path) -> io::Result<()> {
     match open_folder(CWD, path) {
         Ok(folder) => empty_whole(&folder),

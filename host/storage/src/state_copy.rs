@@ -66,7 +66,7 @@ pub enum StateCopyError {
         "its /state can't be copied in the time that it may be paused; stop it, copy, and start it again"
     )]
     TooSlow,
-    /// The host's disk is full, or would have less free room than must stay free.
+    /// The host's disk is full, or would have less free space than must stay free.
     #[error(
         "the host's disk has no room for the copy; make some, or copy DATA/programs while the program is stopped"
     )]

@@ -34,10 +34,10 @@ pub enum MeasureError {
     TooLarge,
     /// The archive is compressed in a way that only the engine can read.
     #[error("it is compressed by {0}, which is not read here")]
-    Unknown(&'static str),
+    UnsupportedCompression(&'static str),
     /// Two readers could understand the archive differently, or its content is larger than its bytes.
     #[error("it holds {0}")]
-    Strange(&'static str),
+    Ambiguous(&'static str),
     /// The archive can't be read to its end.
     #[error("it can't be read to its end: {0}")]
     Unreadable(#[from] io::Error),
@@ -50,7 +50,7 @@ pub enum MeasureError {
 /// [`MeasureError`].
 pub fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
     let plain = decompressed(BufReader::with_capacity(64 * 1024, file))?;
-    let mut plain = Meter {
+    let mut plain = BoundedReader {
         plain,
         left: bytes_max,
     };
@@ -63,7 +63,7 @@ pub fn unpacked_bytes(file: File, bytes_max: u64) -> Result<u64, MeasureError> {
         return Ok(0);
     }
     match measure(first.as_slice().chain(&mut plain), bytes_max) {
-        // The meter tells that the bound was passed, however the archive's reader reports it.
+        // The bounded reader tells that the bound was passed, however the archive's reader reports it.
         Err(_) if plain.left == 0 => Err(MeasureError::TooLarge),
         Err(error) => Err(error),
         Ok(entries_bytes) => {
@@ -87,9 +87,9 @@ fn decompressed(mut file: BufReader<File>) -> Result<Box<dyn Read>, MeasureError
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
         Box::new(decoder)
     } else if first.starts_with(b"BZh") {
-        return Err(MeasureError::Unknown("bzip2"));
+        return Err(MeasureError::UnsupportedCompression("bzip2"));
     } else if first.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
-        return Err(MeasureError::Unknown("xz"));
+        return Err(MeasureError::UnsupportedCompression("xz"));
     } else {
         Box::new(file)
     })
@@ -125,7 +125,7 @@ fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), Measure
     let header = entry.header();
     let (kind, has_content) = (header.entry_type(), header.entry_size()? > 0);
     if kind.is_gnu_sparse() {
-        return Err(MeasureError::Strange("a sparse file"));
+        return Err(MeasureError::Ambiguous("a sparse file"));
     }
     let has_none = matches!(
         kind,
@@ -137,14 +137,14 @@ fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), Measure
             | EntryType::Fifo
     );
     if has_none && has_content {
-        return Err(MeasureError::Strange(
+        return Err(MeasureError::Ambiguous(
             "a folder, link or device with content",
         ));
     }
     // Archives from before POSIX mark a folder only by its name, and some readers read no content then.
     let is_old = header.as_bytes()[KIND_AT] == 0;
     if is_old && has_content && (is_named || header.path_bytes().ends_with(b"/")) {
-        return Err(MeasureError::Strange(
+        return Err(MeasureError::Ambiguous(
             "a file of an old kind by the name of a folder",
         ));
     }
@@ -152,13 +152,13 @@ fn check(entry: &mut Entry<'_, impl Read>, is_named: bool) -> Result<(), Measure
         let mut bytes = Vec::new();
         entry.take(EXTENSIONS_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > EXTENSIONS_BYTES {
-            return Err(MeasureError::Strange("a header longer than 64 KiB"));
+            return Err(MeasureError::Ambiguous("a header longer than 64 KiB"));
         }
         for extension in PaxExtensions::new(&bytes) {
             match extension?.key_bytes() {
-                b"size" => return Err(MeasureError::Strange("a length in an extension header")),
+                b"size" => return Err(MeasureError::Ambiguous("a length in an extension header")),
                 key if key.starts_with(b"GNU.sparse") => {
-                    return Err(MeasureError::Strange("a sparse file"));
+                    return Err(MeasureError::Ambiguous("a sparse file"));
                 }
                 _times_and_owners => {}
             }
@@ -188,14 +188,14 @@ fn may_be_header(block: &[u8; BLOCK]) -> bool {
 }
 
 /// A reader that counts down from a bound, and fails once more than that was read.
-struct Meter {
+struct BoundedReader {
     plain: Box<dyn Read>,
     left: u64,
 }
 
-impl Read for Meter {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let read = self.plain.read(room)?;
+impl Read for BoundedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.plain.read(buffer)?;
         let count = u64::try_from(read).unwrap_or(u64::MAX);
         if count > self.left {
             self.left = 0;

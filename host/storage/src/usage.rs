@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 
-/// The least bytes that an entry counts: an empty file takes room too, and this bounds how many
+/// The least bytes that an entry counts: an empty file takes space too, and this bounds how many
 /// entries are counted.
 const ENTRY_BYTES: u64 = 4_096;
 

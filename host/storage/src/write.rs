@@ -15,10 +15,10 @@ use super::{
     error::{SourceError, is_disk_full},
 };
 
-/// How many bytes are written between two checks of the free room.
+/// How many bytes are written between two checks of the free space.
 const LOOK_BYTES: u64 = 8 << 20;
 
-/// The room that must stay free on the disk of a tree.
+/// The space that must stay free on the disk of a tree.
 pub(super) struct Floor<'a> {
     pub(super) root: &'a Path,
     pub(super) free_bytes_min: u64,
@@ -26,7 +26,7 @@ pub(super) struct Floor<'a> {
 
 impl Floor<'_> {
     fn check(&self) -> Result<(), SourceError> {
-        // If the free room can't be told, writing goes on: a write fails anyway when the disk is full.
+        // If the free space can't be told, writing goes on: a write fails anyway when the disk is full.
         let Ok(room) = rustix::fs::statvfs(self.root) else {
             return Ok(());
         };

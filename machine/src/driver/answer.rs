@@ -10,7 +10,7 @@ pub enum SendError<E> {
     /// The event's lane is full: try again later.
     #[error("the machine's queue is full, try again later")]
     QueueFull(E),
-    /// The machine's life is over, or its loop was stopped.
+    /// The state machine's life is over, or its loop was stopped.
     #[error("the machine is stopped")]
     Stopped(E),
 }
@@ -22,8 +22,8 @@ pub enum CallError<E> {
     /// The event's lane is full: try again later.
     #[error("the machine's queue is full, try again later")]
     QueueFull(E),
-    /// The machine's life is over, or its loop was stopped. Holds no event when the loop ended while it took
-    /// the event in: the event may or may not be in the journal.
+    /// The state machine's life is over, or its loop was stopped. Holds no event when the loop ended while it
+    /// took the event in: the event may or may not be in the journal.
     #[error("the machine is stopped")]
     Stopped(Option<E>),
     /// The event could not be made durable. Nothing has changed.

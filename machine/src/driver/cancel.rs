@@ -40,8 +40,8 @@ impl Cancel {
     }
 }
 
-/// The cancelled operations of one machine; made with the machine's first effect. Effects run in the order of
-/// their ids, so it is enough to keep the highest cancelled id.
+/// The cancelled operations of one state machine; made with the state machine's first effect. Effects run in
+/// the order of their ids, so it is enough to keep the highest cancelled id.
 #[derive(Debug, Default)]
 pub(super) struct CancelCell {
     up_to: AtomicU64,

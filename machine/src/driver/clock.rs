@@ -51,9 +51,9 @@ impl Clock for TokioClock {
     }
 }
 
-/// The time of one machine. It is never before the time of the machine's records, and it never stands still.
-/// After the clock was ahead and was set back, this time stays ahead of the clock, but goes on by the
-/// monotonic clock until the clock has caught up. So deadlines still come when they are due.
+/// The time of one state machine. It is never before the time of the state machine's records, and it never
+/// stands still. After the clock was ahead and was set back, this time stays ahead of the clock, but goes on by
+/// the monotonic clock until the clock has caught up. So deadlines still come when they are due.
 #[derive(Debug)]
 pub(super) struct Time<C> {
     clock: C,

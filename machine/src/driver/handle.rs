@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Machine;
 
-/// Controls a running machine. Cheap to clone; dropping every handle does not stop the machine.
+/// Controls a running state machine. Cheap to clone; dropping every handle does not stop the state machine.
 pub struct Handle<M: Machine> {
     pub(super) shared: Arc<Shared<M>>,
 }
@@ -31,7 +31,7 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// [`SendError`] with the event.
     pub fn send(&self, event: M::Event) -> Result<(), SendError<M::Event>> {
-        self.shared.offer(QueuedEvent::unasked(event))
+        self.shared.offer(QueuedEvent::without_reply(event))
     }
 
     /// Sends `event` and waits until its record is durable and its state is published. Dropping
@@ -75,7 +75,7 @@ impl<M: Machine> Handle<M> {
     }
 
     /// Returns the result of `read` on the newest durable state, without a copy. `read` must be short: the
-    /// machine waits meanwhile.
+    /// state machine waits meanwhile.
     pub fn with_state<T>(&self, read: impl FnOnce(&M::State) -> T) -> T {
         read(&self.shared.lock().state)
     }
@@ -91,7 +91,7 @@ impl<M: Machine> Handle<M> {
     }
 
     /// Asks the loop to end. A running effect is dropped as in a crash. Its operation stays open in the
-    /// journal and is recovered when the machine is resumed.
+    /// journal and is recovered when the state machine is resumed.
     pub fn stop(&self) {
         self.shared.ask_stop();
     }
@@ -114,7 +114,7 @@ impl<M: Machine> Handle<M> {
     }
 }
 
-/// Follows the states of one machine. A slow reader misses states, but never the newest.
+/// Follows the states of one state machine. A slow reader misses states, but never the newest.
 pub struct Subscription<M: Machine> {
     handle: Handle<M>,
     seen: u64,
@@ -142,7 +142,8 @@ impl<M: Machine> Subscription<M> {
     }
 
     /// Waits for a state that was not seen yet, and returns the result of `read` on it, without a copy.
-    /// `read` must be short: the machine waits meanwhile. Returns `None` as [`Subscription::changed`] does.
+    /// `read` must be short: the state machine waits meanwhile. Returns `None` as [`Subscription::changed`]
+    /// does.
     pub async fn changed_with<T>(&mut self, read: impl FnOnce(&M::State) -> T) -> Option<T> {
         loop {
             let changed = self.handle.shared.changed.notified();

@@ -28,7 +28,7 @@ pub enum JournalError {
 /// The right of a caller: opaque to the driver, which hands it to the journal with the record.
 pub type Right = Arc<dyn Any + Send + Sync>;
 
-/// Makes the records of a machine durable.
+/// Makes the records of a state machine durable.
 pub trait Journal<M: Machine>: Send + 'static {
     /// Stores `record` so that it survives a crash of the host. Ends within a bounded time.
     ///
@@ -55,7 +55,7 @@ pub trait Journal<M: Machine>: Send + 'static {
     }
 
     /// Receives the state after a stored record, before that state is published. Must return at once: the
-    /// machine waits meanwhile.
+    /// state machine waits meanwhile.
     fn stored(&mut self, state: &M::State) {
         let _ = state;
     }

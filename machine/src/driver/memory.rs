@@ -9,7 +9,7 @@ use std::{
 use super::{Journal, JournalError, SendMachine};
 use crate::{Machine, RecordOf};
 
-/// Keeps the records of one machine in memory: they outlive the driver, but not the process. Clones share
+/// Keeps the records of one state machine in memory: they outlive the driver, but not the process. Clones share
 /// their records.
 pub struct MemoryJournal<M: Machine> {
     records: Arc<Mutex<Vec<RecordOf<M>>>>,

@@ -1,4 +1,4 @@
-//! The one event loop of a machine, on tokio.
+//! The one event loop of a state machine, on tokio.
 //!
 //! ```text
 //!  Handle ── send, call ──► mailbox ──┐            ┌── journal.append (durable first)
@@ -7,13 +7,13 @@
 //!        ▲                                         └── queue effects ──┐
 //!        └──────────────── one at a time, in order ────────────────────┘
 //! ```
-//! One task owns the machine. The running effect is a future polled by the same task: there is
-//! no task or thread per effect, and an idle machine holds no timer, queue or future.
+//! One task owns the state machine. The running effect is a future polled by the same task: there is
+//! no task or thread per effect, and an idle state machine holds no timer, queue or future.
 //!
 //! Guarantees:
 //! - A record is durable before its effects run, before its state is seen and before the caller
 //!   is answered.
-//! - Effects of one machine run one at a time, in the order in which they were asked for. A cancellation
+//! - Effects of one state machine run one at a time, in the order in which they were asked for. A cancellation
 //!   drops a queued effect. A running effect is told by its [`Cancel`] and gets at most
 //!   [`Config::cancel_grace`] to end, before the next begins. Late reports of a cancelled effect are
 //!   discarded. An operation that is completed by an event from elsewhere is cancelled in the same way.
@@ -45,7 +45,8 @@ pub use memory::MemoryJournal;
 
 use crate::{Capacity, Machine, OpId, Stepper};
 
-/// A machine whose parts may move between threads, as a driver needs. Every machine with such parts is one.
+/// A state machine whose parts may move between threads, as a driver needs. Every state machine with such parts
+/// is one.
 pub trait SendMachine:
     Machine<State: Send, Event: Send + Sync, Effect: Send + Sync> + 'static
 {
@@ -66,9 +67,9 @@ pub enum Recovery<E> {
     Rerun,
 }
 
-/// Carries out the effects of machines. One value serves any number of machines.
+/// Carries out the effects of state machines. One value serves any number of state machines.
 ///
-/// The futures are polled by the machine's own task, so they must not block: hand blocking work
+/// The futures are polled by the state machine's own task, so they must not block: hand blocking work
 /// to a thread pool and await it.
 pub trait Handler<M: Machine>: Send + Sync + 'static {
     /// Carries out `effect` and returns its outcome. Returns `None` for an effect that has no outcome, or
@@ -121,7 +122,7 @@ impl Default for Config {
     }
 }
 
-/// A machine with everything that it needs to run.
+/// A state machine with everything that it needs to run.
 pub struct Driver<M: Machine, H, J, C = SystemClock> {
     stepper: Stepper<M>,
     handler: Arc<H>,
@@ -135,7 +136,7 @@ where
     M: Machine,
 {
     /// Returns a driver of `stepper` with the system's clock. Open operations of the stepper are recovered
-    /// first, in order. To resume a machine, fold its journal and pass the result.
+    /// first, in order. To resume a state machine, fold its journal and pass the result.
     pub fn new(stepper: Stepper<M>, handler: Arc<H>, journal: J) -> Self {
         Self {
             stepper,
@@ -172,8 +173,8 @@ where
         self
     }
 
-    /// Returns the machine's handle and its loop. The machine lives only while the loop's future is polled;
-    /// dropping the future stops the machine.
+    /// Returns the state machine's handle and its loop. The state machine lives only while the loop's future is
+    /// polled; dropping the future stops the state machine.
     pub fn start(self) -> (Handle<M>, impl Future<Output = ()> + Send + 'static) {
         let (driver_loop, handle) = driver_loop::DriverLoop::new(self);
         (handle, driver_loop)

@@ -1,4 +1,4 @@
-//! Runs the effects of one machine, one at a time, in order.
+//! Runs the effects of one state machine, one at a time, in order.
 
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use core::{
@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{Machine, OpId, OpenOperation};
 
-/// A running effect. The handler moves into the future and comes back with the outcome: machines that share a
-/// handler then do not contend for its reference count.
+/// A running effect. The handler moves into the future and comes back with the outcome: state machines that
+/// share a handler then do not contend for its reference count.
 type Outcome<M, H> = Pin<Box<dyn Future<Output = (Arc<H>, Option<<M as Machine>::Event>)> + Send>>;
 
 enum Job<M: Machine> {
@@ -171,8 +171,8 @@ impl<M: Machine, H> RunningEffect<M, H> {
         let Self {
             future, give_up, ..
         } = self;
-        // A panic while dropping is a defect of the handler. It must not end the machine; the outcome of the
-        // future is known already.
+        // A panic while dropping is a defect of the handler. It must not end the state machine; the outcome of
+        // the future is known already.
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
         give_up.is_none()
     }

@@ -19,7 +19,7 @@ use crate::{Lane, Machine, Mailbox};
 pub(super) type Reply<M> =
     oneshot::Sender<Result<Answer<<M as Machine>::Effect>, CallError<<M as Machine>::Event>>>;
 
-/// An event on its way to the machine.
+/// An event on its way to the state machine.
 pub(super) struct QueuedEvent<M: Machine> {
     pub(super) event: M::Event,
     pub(super) reply: Option<Reply<M>>,
@@ -121,7 +121,7 @@ impl<M: Machine> Shared<M> {
             waiting
         };
         for queued in waiting {
-            queued.stopped();
+            queued.reject_stopped();
         }
         self.changed.notify_waiters();
     }
@@ -139,7 +139,7 @@ impl<M: Machine> Core<M> {
 
 impl<M: Machine> QueuedEvent<M> {
     /// Returns an event that no caller waits for.
-    pub(super) fn unasked(event: M::Event) -> Self {
+    pub(super) fn without_reply(event: M::Event) -> Self {
         Self {
             event,
             reply: None,
@@ -155,8 +155,8 @@ impl<M: Machine> QueuedEvent<M> {
         }
     }
 
-    /// Tells the caller, if there is one, that the machine ended before it took the event in.
-    pub(super) fn stopped(self) {
+    /// Tells the caller, if there is one, that the state machine ended before it took the event in.
+    pub(super) fn reject_stopped(self) {
         if let Some(reply) = self.reply {
             drop(reply.send(Err(CallError::Stopped(Some(self.event)))));
         }

@@ -1,5 +1,5 @@
-//! A simulated world around one machine, made from a seed: virtual time, faults, a trace, and laws that are
-//! checked after every step. One seed gives one trace.
+//! A simulated world around one state machine, made from a seed: virtual time, faults, a trace, and laws that
+//! are checked after every step. One seed gives one trace.
 //!
 //! ```text
 //! Simulation::new(state, world, seed) ─► offer(event) ─► run(limit) ─► quiet, or a BrokenLaw
@@ -25,7 +25,7 @@ struct RunningEffect<E> {
     ends: Option<(u64, bool)>,
 }
 
-/// One machine in its simulated world.
+/// One state machine in its simulated world.
 pub struct Simulation<M: Machine, W> {
     /// The world. Tests may look at it and change it.
     pub world: W,
@@ -34,13 +34,14 @@ pub struct Simulation<M: Machine, W> {
     /// Virtual time, milliseconds.
     pub now_ms: u64,
     stepper: Stepper<M>,
-    first: M::State,
+    initial_state: M::State,
     rng: SplitMix64,
     mailbox: Mailbox<M::Event>,
     queue: VecDeque<(OpId, M::Effect)>,
     running: Option<RunningEffect<M::Effect>>,
-    posts: BTreeMap<(u64, u64), M::Event>,
-    posted: u64,
+    /// The events that come later, by the time at which they come and their number.
+    delayed: BTreeMap<(u64, u64), M::Event>,
+    delayed_count: u64,
     trace: Vec<RecordOf<M>>,
 }
 
@@ -52,7 +53,7 @@ where
     M::Effect: PartialEq,
     W: World<M>,
 {
-    /// Returns a machine at the start of its life, at time `now_ms`.
+    /// Returns a state machine at the start of its life, at time `now_ms`.
     pub fn new(state: impl Into<M::State>, world: W, seed: u64, now_ms: u64) -> Self {
         let state = state.into();
         Self {
@@ -60,18 +61,18 @@ where
             faults: Faults::default(),
             now_ms,
             stepper: Stepper::new(state.clone()),
-            first: state,
+            initial_state: state,
             rng: SplitMix64::new(seed),
             mailbox: Mailbox::new(Capacity::default()),
             queue: VecDeque::new(),
             running: None,
-            posts: BTreeMap::new(),
-            posted: 0,
+            delayed: BTreeMap::new(),
+            delayed_count: 0,
             trace: Vec::new(),
         }
     }
 
-    /// Returns the machine's state.
+    /// Returns the state machine's state.
     pub fn state(&self) -> &M::State {
         self.stepper.state()
     }
@@ -122,7 +123,9 @@ where
             } else if let Some(event) = self.stepper.due(self.now_ms) {
                 self.take(event);
                 if self.stepper.due(self.now_ms).is_some() {
-                    return Err(self.broken(String::from("a wake-up must move the time on")));
+                    return Err(
+                        self.broken(String::from("after a wake-up, the next one must be later"))
+                    );
                 }
                 return self.check().map(|()| true);
             } else if !self.pass_time() {
@@ -131,17 +134,17 @@ where
         }
     }
 
-    /// Simulates a crash and restart of the host: the running effect and waiting events are lost, the machine
-    /// is folded from its trace, and its open operations are run again.
+    /// Simulates a crash and restart of the host: the running effect and waiting events are lost, the state
+    /// machine is folded from its trace, and its open operations are run again.
     ///
     /// # Errors
-    /// The law that is broken when the folded machine differs from the one before the crash.
+    /// The law that is broken when the folded state machine differs from the one before the crash.
     pub fn crash(&mut self) -> Result<(), BrokenLaw> {
         if let Some(running) = self.running.take() {
             self.world.abandon(running.op, &running.effect);
         }
         self.mailbox = Mailbox::new(Capacity::default());
-        self.posts.clear();
+        self.delayed.clear();
         self.stepper = self.refold()?;
         let open = self.stepper.open().iter();
         self.queue = open.map(|open| (open.op, open.effect.clone())).collect();
@@ -153,7 +156,7 @@ where
     /// # Errors
     /// The law and where it broke.
     pub fn refold(&self) -> Result<Stepper<M>, BrokenLaw> {
-        let mut again = Stepper::new(self.first.clone());
+        let mut again = Stepper::new(self.initial_state.clone());
         again
             .fold(self.trace.iter().cloned())
             .map_err(|differs| BrokenLaw {
@@ -184,55 +187,55 @@ where
         {
             self.world.begin(op, &effect, &mut self.rng);
             let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
-            let well = !self.rng.chance(self.faults.fail);
+            let succeeds = !self.rng.chance(self.faults.fail);
             let hangs = self.rng.chance(self.faults.hang);
-            let ends = (!hangs).then_some((self.now_ms + delay_ms, well));
+            let ends = (!hangs).then_some((self.now_ms + delay_ms, succeeds));
             self.running = Some(RunningEffect { op, effect, ends });
         }
     }
 
     fn next_event(&mut self) -> Option<M::Event> {
         if let Some(RunningEffect {
-            ends: Some((at_ms, well)),
+            ends: Some((at_ms, succeeds)),
             ..
         }) = self.running
             && at_ms <= self.now_ms
             && let Some(running) = self.running.take()
         {
             let RunningEffect { op, effect, .. } = running;
-            let outcome = self.world.end(op, &effect, well, &mut self.rng);
+            let outcome = self.world.end(op, &effect, succeeds, &mut self.rng);
             if let Some(event) = &outcome
                 && self.rng.chance(self.faults.duplicate)
             {
-                self.post(event.clone());
+                self.delay_event(event.clone());
             }
             self.begin_next();
             if outcome.is_some() {
                 return outcome;
             }
         }
-        while let Some(post) = self.posts.first_entry()
-            && post.key().0 <= self.now_ms
+        while let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= self.now_ms
         {
-            let event = post.remove();
+            let event = first.remove();
             // A full lane loses a duplicate. That is the same as if it had never been sent.
             drop(self.mailbox.offer(M::lane(&event), event));
         }
         self.mailbox.pop()
     }
 
-    fn post(&mut self, event: M::Event) {
+    fn delay_event(&mut self, event: M::Event) {
         let delay_ms = self.rng.below(self.faults.max_delay_ms.saturating_add(1));
-        self.posted += 1;
-        self.posts
-            .insert((self.now_ms + delay_ms, self.posted), event);
+        self.delayed_count += 1;
+        self.delayed
+            .insert((self.now_ms + delay_ms, self.delayed_count), event);
     }
 
     fn pass_time(&mut self) -> bool {
         let ends = self.running.as_ref().and_then(|running| running.ends);
         let next = [
             ends.map(|(at_ms, _)| at_ms),
-            self.posts.first_key_value().map(|((at_ms, _), _)| *at_ms),
+            self.delayed.first_key_value().map(|((at_ms, _), _)| *at_ms),
             M::wake(self.state()).map(|(at_ms, _)| at_ms),
         ];
         let Some(at_ms) = next.into_iter().flatten().min() else {
@@ -244,7 +247,7 @@ where
 
     fn take(&mut self, event: M::Event) {
         let completed = M::completes(&event);
-        let record = self.stepper.step_fresh(event, self.now_ms);
+        let record = self.stepper.step_unchecked(event, self.now_ms);
         // Another event ended the operation. Cancel its effect, so that it does not hold up the next one.
         if let Some(op) = completed {
             self.cancel(op);
@@ -265,7 +268,7 @@ where
             if self.rng.chance(self.faults.late)
                 && let Some(event) = self.world.end(op, &running.effect, true, &mut self.rng)
             {
-                self.post(event);
+                self.delay_event(event);
             }
             self.world.abandon(op, &running.effect);
         }

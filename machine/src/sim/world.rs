@@ -1,4 +1,4 @@
-//! The world of a simulated machine, and the laws that the machine keeps.
+//! The world of a simulated state machine, and the laws that the state machine keeps.
 
 use alloc::{format, string::String};
 
@@ -47,7 +47,7 @@ pub struct BrokenLaw {
     pub law: String,
 }
 
-/// Checks the laws of one machine, between two steps.
+/// Checks the laws of one state machine, between two steps.
 ///
 /// # Errors
 /// The law that does not hold.

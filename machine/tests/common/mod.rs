@@ -1,7 +1,7 @@
-//! A small machine for the tests: it does jobs, one deadline each; a late one for "... for long".
+//! A small state machine for the tests: it does jobs, one deadline each; a late one for "... for long".
 #![allow(dead_code, reason = "every test binary uses another part")]
 
-use hersh_machine::{Cx, Lane, Machine, OpId};
+use hersh_machine::{Lane, Machine, OpId, StepContext};
 use serde::{Deserialize, Serialize};
 
 /// How long a job may take, milliseconds.
@@ -80,7 +80,7 @@ impl Machine for Office {
         desk.closed
     }
 
-    fn reduce(mut desk: Desk, event: Event, cx: &mut Cx<Effect>) -> Desk {
+    fn reduce(mut desk: Desk, event: Event, cx: &mut StepContext<Effect>) -> Desk {
         match event {
             Event::Ask(job) => {
                 desk.log.push(format!("ask {job}"));

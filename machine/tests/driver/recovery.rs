@@ -12,7 +12,7 @@ use crate::{
     scene::{Clerk, START_MS, log, resume},
 };
 
-/// A machine that asked for `jobs` and then crashed.
+/// A state machine that asked for `jobs` and then crashed.
 fn crashed(jobs: &[&str]) -> Stepper<Office> {
     let mut stepper = Stepper::new(Desk::default());
     for (after_ms, job) in jobs.iter().enumerate() {

@@ -2,25 +2,25 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
-use super::facts::{Facts, already, refuse};
+use super::facts::{Facts, refuse, refuse_already};
 use crate::{AfterStop, Effect, Event, Exit, Refusal, State, Stopped};
 
 /// Handles an event in Created, where the program waits for its first start.
-pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut StepContext<Effect>) -> State {
     at_rest(facts, State::Created, None, event, cx)
 }
 
 /// Handles an event in Stopped, where the program waits for its next start.
 pub(super) fn stopped(
     facts: &mut Facts<'_>,
-    held: Stopped,
+    stopped: Stopped,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
-    let last_exit = held.last_exit.clone();
-    at_rest(facts, State::Stopped(held), last_exit, event, cx)
+    let last_exit = stopped.last_exit.clone();
+    at_rest(facts, State::Stopped(stopped), last_exit, event, cx)
 }
 
 fn at_rest(
@@ -28,7 +28,7 @@ fn at_rest(
     state: State,
     last_exit: Option<Arc<Exit>>,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
@@ -46,7 +46,7 @@ fn at_rest(
             facts.build(cx)
         }
         Event::UserStopRequested => {
-            already(state.name(), cx);
+            refuse_already(state.name(), cx);
             state
         }
         Event::UserDeleteRequested => facts.remove(cx),
@@ -55,8 +55,7 @@ fn at_rest(
             state
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => {
             facts.something_runs();
             facts.stop(None, AfterStop::Stop { last_exit }, cx)
@@ -80,14 +79,14 @@ fn at_rest(
 }
 
 /// Handles an event in Removed, where the program's life is over. Late commands are refused.
-pub(super) fn removed(event: Event, cx: &mut Cx<Effect>) -> State {
+pub(super) fn removed(event: Event, cx: &mut StepContext<Effect>) -> State {
     match event {
         Event::UserStartRequested
         | Event::UserStopRequested
         | Event::UserRestartRequested
         | Event::UserRollBackRequested { .. }
         | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
-        Event::UserDeleteRequested => already(State::Removed.name(), cx),
+        Event::UserDeleteRequested => refuse_already(State::Removed.name(), cx),
         Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }

@@ -2,70 +2,73 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, already, build_deadline_ms, internal, refuse};
+use super::facts::{Facts, build_deadline_ms, internal, refuse, refuse_already};
 use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Refusal, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    held: Building,
+    building: Building,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
-            already("building", cx);
-            State::Building(held)
+            refuse_already("building", cx);
+            State::Building(building)
         }
         Event::UserStopRequested => {
             facts.stop_rollout(cx.now_ms());
-            abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx)
+            abandon(facts, &building, AfterStop::Stop { last_exit: None }, cx)
         }
-        Event::UserRestartRequested => restart(facts, &held, cx),
+        Event::UserRestartRequested => restart(facts, &building, cx),
         Event::UserRollBackRequested { revision } => match facts.want(revision) {
-            true => restart(facts, &held, cx),
+            true => restart(facts, &building, cx),
             false => {
                 refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Building(held)
+                State::Building(building)
             }
         },
-        Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
-            State::Building(held)
+            State::Building(building)
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
+            orphan: Some(_), ..
         } => {
             facts.something_runs();
-            abandon(facts, &held, AfterStop::Start, cx)
+            abandon(facts, &building, AfterStop::Start, cx)
         }
         Event::HostStarted { .. } => {
             let deadline_ms =
-                build_deadline_ms(&held.source.manifest, cx.now_ms()).max(held.deadline_ms);
+                build_deadline_ms(&building.source.manifest, cx.now_ms()).max(building.deadline_ms);
             State::Building(Building {
                 deadline_ms,
-                ..held
+                ..building
             })
         }
-        Event::FoldersEnsured { op, result } if is(&held, op, BuildStep::Folders) => match result {
-            Ok(()) => State::Building(facts.build_image(held, cx)),
-            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
-        },
-        Event::BuildFinished { op, result } if is(&held, op, BuildStep::Image) => match result {
-            Ok(image) => built(facts, &held, image, cx),
-            Err(cause) => fail(facts, &held, Arc::new(cause), cx),
-        },
-        Event::DeadlinePassed { op } if op == held.op => {
-            let after_ms = held.source.manifest.timeouts.build_ms;
+        Event::FoldersEnsured { op, result } if is(&building, op, BuildStep::Folders) => {
+            match result {
+                Ok(()) => State::Building(facts.build_image(building, cx)),
+                Err(cause) => fail(facts, &building, Arc::new(cause), cx),
+            }
+        }
+        Event::BuildFinished { op, result } if is(&building, op, BuildStep::Image) => {
+            match result {
+                Ok(image) => built(facts, &building, image, cx),
+                Err(cause) => fail(facts, &building, Arc::new(cause), cx),
+            }
+        }
+        Event::DeadlinePassed { op } if op == building.op => {
+            let after_ms = building.source.manifest.timeouts.build_ms;
             let cause = Arc::new(Cause::BuildTimedOut { after_ms });
             let then = facts.after_failure(cause, cx.now_ms());
-            abandon(facts, &held, then, cx)
+            abandon(facts, &building, then, cx)
         }
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            fail(facts, &held, internal(message), cx)
+        Event::HandlerPanicked { op, message } if op == building.op => {
+            fail(facts, &building, internal(message), cx)
         }
         // Outcomes of other operations are stale. Exits are stale too: no instance of this start exists yet.
         Event::FoldersEnsured { .. }
@@ -80,36 +83,51 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Building(held),
+        | Event::HandlerPanicked { .. } => State::Building(building),
     }
 }
 
-fn is(held: &Building, op: OpId, step: BuildStep) -> bool {
-    held.op == op && held.step == step
+fn is(building: &Building, op: OpId, step: BuildStep) -> bool {
+    building.op == op && building.step == step
 }
 
 /// Starts the image with the manifest that was there when this start began.
-fn built(facts: &mut Facts<'_>, held: &Building, image: ImageId, cx: &mut Cx<Effect>) -> State {
-    facts.keep_image(&held.source, &image);
-    facts.start(image, &held.source, cx)
+fn built(
+    facts: &mut Facts<'_>,
+    building: &Building,
+    image: ImageId,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    facts.keep_image(&building.source, &image);
+    facts.start(image, &building.source, cx)
 }
 
 /// Begins anew with the wanted revision.
-fn restart(facts: &mut Facts<'_>, held: &Building, cx: &mut Cx<Effect>) -> State {
+fn restart(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
     facts.forget_attempts();
     facts.plan_wanted(true, cx.now_ms());
-    abandon(facts, held, AfterStop::Start, cx)
+    abandon(facts, building, AfterStop::Start, cx)
 }
 
-/// Goes back to the revision that ran before, which may well start where a registry or a disk held the build
+/// Goes back to the revision that ran before, which may well start where a registry or a disk building the build
 /// up. Without one, goes to Error, by the restart policy that was there when this start began.
-fn fail(facts: &mut Facts<'_>, held: &Building, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn fail(
+    facts: &mut Facts<'_>,
+    building: &Building,
+    cause: Arc<Cause>,
+    cx: &mut StepContext<Effect>,
+) -> State {
     match facts.fall_back(&cause, cx.now_ms()) {
         true => facts.start_or_build(cx),
-        false => facts.fail(cause, held.source.manifest.restart, cx),
+        false => facts.fail(cause, building.source.manifest.restart, cx),
     }
 }
 
-fn abandon(facts: &Facts<'_>, held: &Building, then: AfterStop, cx: &mut Cx<Effect>) -> State {
-    facts.abandon(held.op, None, then, cx)
+fn abandon(
+    facts: &Facts<'_>,
+    building: &Building,
+    then: AfterStop,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    facts.abandon(building.op, None, then, cx)
 }

@@ -3,51 +3,51 @@
 
 use alloc::sync::Arc;
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, refuse};
 use crate::{AfterStop, Effect, Event, Failed, Refusal, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    held: Failed,
+    failed: Failed,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
-        Event::UserStartRequested | Event::UserRestartRequested => start(facts, &held, cx),
+        Event::UserStartRequested | Event::UserRestartRequested => start(facts, &failed, cx),
         Event::UserRollBackRequested { revision } => match facts.want(revision) {
-            true => start(facts, &held, cx),
+            true => start(facts, &failed, cx),
             false => {
                 refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Error(held)
+                State::Error(failed)
             }
         },
         Event::UserStopRequested => {
-            forget_retry(&held, cx);
+            cancel_retry(&failed, cx);
             facts.forget_attempts();
             facts.stop_rollout(cx.now_ms());
             facts.stop(None, AfterStop::Stop { last_exit: None }, cx)
         }
         Event::UserDeleteRequested => {
-            forget_retry(&held, cx);
+            cancel_retry(&failed, cx);
             facts.stop(None, AfterStop::Remove, cx)
         }
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
-            State::Error(held)
+            State::Error(failed)
         }
-        Event::RetryDue { op } if is(&held, op) => try_again(facts, cx),
+        Event::RetryDue { op } if is(&failed, op) => try_again(facts, cx),
         // A panic in the handler of the wait ends the wait too.
-        Event::HandlerPanicked { op, .. } if is(&held, op) => try_again(facts, cx),
+        Event::HandlerPanicked { op, .. } if is(&failed, op) => try_again(facts, cx),
         Event::HostStarted {
-            left_behind: Some(cause),
+            orphan: Some(cause),
             ..
         } => {
             facts.something_runs();
             State::Error(Failed {
                 not_stopped: Some(Arc::new(cause)),
-                ..held
+                ..failed
             })
         }
         // Only a retry is under way, so all other outcomes are late reports of earlier operations and
@@ -65,21 +65,21 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Error(held),
+        | Event::HandlerPanicked { .. } => State::Error(failed),
     }
 }
 
 /// Begins a start that a person asked for. A program that would have been tried again goes back to what it was
 /// if the start of another revision fails.
-fn start(facts: &mut Facts<'_>, held: &Failed, cx: &mut Cx<Effect>) -> State {
-    forget_retry(held, cx);
+fn start(facts: &mut Facts<'_>, failed: &Failed, cx: &mut StepContext<Effect>) -> State {
+    cancel_retry(failed, cx);
     facts.forget_attempts();
-    facts.plan_wanted(held.retry.is_some(), cx.now_ms());
+    facts.plan_wanted(failed.retry.is_some(), cx.now_ms());
     begin(facts, cx)
 }
 
 /// Begins the planned start. Remains of an earlier start are stopped and removed first.
-fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+fn begin(facts: &mut Facts<'_>, cx: &mut StepContext<Effect>) -> State {
     if !facts.may_run() {
         return facts.build(cx);
     }
@@ -90,7 +90,7 @@ fn begin(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
 }
 
 /// Begins a retry. Remains of an earlier start are stopped and removed first.
-fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
+fn try_again(facts: &mut Facts<'_>, cx: &mut StepContext<Effect>) -> State {
     facts.count_restart(cx.now_ms());
     match facts.may_run() {
         true => facts.stop(None, AfterStop::Start, cx),
@@ -98,12 +98,12 @@ fn try_again(facts: &mut Facts<'_>, cx: &mut Cx<Effect>) -> State {
     }
 }
 
-fn is(held: &Failed, op: OpId) -> bool {
-    held.retry.is_some_and(|retry| retry.op == op)
+fn is(failed: &Failed, op: OpId) -> bool {
+    failed.retry.is_some_and(|retry| retry.op == op)
 }
 
-fn forget_retry(held: &Failed, cx: &mut Cx<Effect>) {
-    if let Some(retry) = held.retry {
+fn cancel_retry(failed: &Failed, cx: &mut StepContext<Effect>) {
+    if let Some(retry) = failed.retry {
         cx.emit(Effect::Cancel { op: retry.op });
     }
 }

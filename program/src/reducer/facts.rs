@@ -6,7 +6,7 @@ use alloc::{
     vec::Vec,
 };
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
 use crate::{
     AfterStop, BuildStep, Building, Cause, Effect, Failed, ImageId, InstanceNumber, Instances,
@@ -37,19 +37,21 @@ pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 impl Facts<'_> {
     /// Returns whether something of an earlier start may run.
     pub(super) fn may_run(&self) -> bool {
-        self.0.running.is_some()
+        self.0.instance_manifest.is_some()
     }
 
     /// Marks that something left from before may run. Only a stop of all instances can end it.
     pub(super) fn something_runs(&mut self) {
         let manifest = &self.0.source.manifest;
-        self.0.running.get_or_insert_with(|| Arc::clone(manifest));
+        self.0
+            .instance_manifest
+            .get_or_insert_with(|| Arc::clone(manifest));
     }
 
     /// Marks that everything that ran is stopped and removed.
     pub(super) fn nothing_runs(&mut self) {
-        self.0.running = None;
-        self.0.running_build = None;
+        self.0.instance_manifest = None;
+        self.0.instance_build = None;
     }
 
     /// Begins to number instances: every instance from now on gets a number.
@@ -94,13 +96,13 @@ impl Facts<'_> {
 
     /// Goes to Building. Every start that a person asks for begins with folders and build, which cost little
     /// when nothing changed.
-    pub(super) fn build(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn build(&self, cx: &mut StepContext<Effect>) -> State {
         let (source, _image) = self.planned();
         State::Building(self.begin_build(source, cx))
     }
 
     /// Begins the build of `source` with its first step.
-    pub(super) fn begin_build(&self, source: Source, cx: &mut Cx<Effect>) -> Building {
+    pub(super) fn begin_build(&self, source: Source, cx: &mut StepContext<Effect>) -> Building {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
         });
@@ -113,13 +115,13 @@ impl Facts<'_> {
     }
 
     /// Goes on from the folders to the image, within the same deadline.
-    pub(super) fn build_image(&self, held: Building, cx: &mut Cx<Effect>) -> Building {
-        let left_ms = held.deadline_ms.saturating_sub(cx.now_ms());
+    pub(super) fn build_image(&self, building: Building, cx: &mut StepContext<Effect>) -> Building {
+        let left_ms = building.deadline_ms.saturating_sub(cx.now_ms());
         let op = cx.emit(Effect::BuildImage {
             program: self.0.id.clone(),
-            build: held.source.build.clone(),
-            network: held.source.manifest.build.network,
-            recipe: Arc::clone(&held.source.manifest.build.recipe),
+            build: building.source.build.clone(),
+            network: building.source.manifest.build.network,
+            recipe: Arc::clone(&building.source.manifest.build.recipe),
             timeout_ms: left_ms
                 .saturating_sub(BUILD_QUEUE_MS + HANDLER_SLACK_MS)
                 .max(1),
@@ -127,16 +129,21 @@ impl Facts<'_> {
         Building {
             op,
             step: BuildStep::Image,
-            ..held
+            ..building
         }
     }
 
     /// Goes to Starting with `image`, which was built of `source`. From here on something of `source` may
     /// run.
-    pub(super) fn start(&mut self, image: ImageId, source: &Source, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start(
+        &mut self,
+        image: ImageId,
+        source: &Source,
+        cx: &mut StepContext<Effect>,
+    ) -> State {
         let manifest = &source.manifest;
-        self.0.running = Some(Arc::clone(manifest));
-        self.0.running_build = Some(source.build.clone());
+        self.0.instance_manifest = Some(Arc::clone(manifest));
+        self.0.instance_build = Some(source.build.clone());
         let instance = self.next_instance();
         let op = cx.emit(Effect::StartInstance {
             program: self.0.id.clone(),
@@ -154,7 +161,7 @@ impl Facts<'_> {
     }
 
     /// Goes to Starting if the planned revision has an image, otherwise to Building.
-    pub(super) fn start_or_build(&mut self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn start_or_build(&mut self, cx: &mut StepContext<Effect>) -> State {
         match self.planned() {
             (source, Some(image)) => self.start(image, &source, cx),
             (_source, None) => self.build(cx),
@@ -166,7 +173,7 @@ impl Facts<'_> {
         &self,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopInstances {
@@ -189,14 +196,14 @@ impl Facts<'_> {
         op: OpId,
         instance: Option<InstanceNumber>,
         then: AfterStop,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         cx.emit(Effect::Cancel { op });
         self.stop(instance, then, cx)
     }
 
     /// Goes to the last step before Removed. Nothing of the program runs.
-    pub(super) fn remove(&self, cx: &mut Cx<Effect>) -> State {
+    pub(super) fn remove(&self, cx: &mut StepContext<Effect>) -> State {
         let op = cx.emit(Effect::RemoveProgram {
             program: self.0.id.clone(),
         });
@@ -214,7 +221,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause], policy, cx);
         State::Error(Failed {
@@ -230,7 +237,7 @@ impl Facts<'_> {
         &mut self,
         cause: Arc<Cause>,
         not_stopped: Arc<Cause>,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> State {
         let retry = self.retry(&[&cause, &not_stopped], self.policy(), cx);
         State::Error(Failed {
@@ -244,7 +251,7 @@ impl Facts<'_> {
         &mut self,
         causes: &[&Cause],
         policy: RestartPolicy,
-        cx: &mut Cx<Effect>,
+        cx: &mut StepContext<Effect>,
     ) -> Option<Retry> {
         // A failure with two causes is as hard to mend as the harder one.
         let faults = causes.iter().map(|cause| recovery::fault(policy, cause));
@@ -340,7 +347,7 @@ impl Facts<'_> {
 }
 
 /// Tells the sender of the command that nothing changes because the program is in that state already.
-pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
+pub(super) fn refuse_already(state: &str, cx: &mut StepContext<Effect>) {
     refuse(
         Refusal::Already {
             state: state.to_string(),
@@ -349,7 +356,7 @@ pub(super) fn already(state: &str, cx: &mut Cx<Effect>) {
     );
 }
 
-pub(super) fn refuse(refusal: Refusal, cx: &mut Cx<Effect>) {
+pub(super) fn refuse(refusal: Refusal, cx: &mut StepContext<Effect>) {
     cx.emit(Effect::Refuse { refusal });
 }
 

@@ -20,7 +20,7 @@ mod stopping;
 
 use alloc::{boxed::Box, string::String};
 
-use hersh_machine::{Cx, Lane, Machine, OpId};
+use hersh_machine::{Lane, Machine, OpId, StepContext};
 
 use crate::{Effect, Event, Program, State};
 use facts::Facts;
@@ -111,17 +111,17 @@ impl Machine for Lifecycle {
     fn wake(program: &Box<Program>) -> Option<(u64, Event)> {
         let deadline = |at_ms, op| Some((at_ms, Event::DeadlinePassed { op }));
         match &program.state {
-            State::Building(held) => deadline(held.deadline_ms, held.op),
-            State::Starting(held) => deadline(held.deadline_ms, held.op),
-            State::Stopping(held) => deadline(held.deadline_ms, held.op),
-            State::Ready(held) => {
-                let check = held.check.map(|check| (check.deadline_ms, check.op));
-                let building = held.rollout.as_ref().map(|rollout| &rollout.building);
+            State::Building(building) => deadline(building.deadline_ms, building.op),
+            State::Starting(starting) => deadline(starting.deadline_ms, starting.op),
+            State::Stopping(stopping) => deadline(stopping.deadline_ms, stopping.op),
+            State::Ready(ready) => {
+                let check = ready.check.map(|check| (check.deadline_ms, check.op));
+                let building = ready.rollout.as_ref().map(|rollout| &rollout.building);
                 let building = building.map(|building| (building.deadline_ms, building.op));
                 let first = check.into_iter().chain(building).min()?;
                 deadline(first.0, first.1)
             }
-            State::Error(held) => held
+            State::Error(failed) => failed
                 .retry
                 .map(|retry| (retry.due_ms, Event::RetryDue { op: retry.op })),
             State::Created | State::Stopped(_) | State::Removed => None,
@@ -132,7 +132,11 @@ impl Machine for Lifecycle {
         matches!(program.state, State::Removed)
     }
 
-    fn reduce(mut program: Box<Program>, event: Event, cx: &mut Cx<Effect>) -> Box<Program> {
+    fn reduce(
+        mut program: Box<Program>,
+        event: Event,
+        cx: &mut StepContext<Effect>,
+    ) -> Box<Program> {
         // Take the state out; the match below puts the next state in.
         let state = core::mem::replace(&mut program.state, State::Removed);
         let facts = &mut Facts(&mut program);
@@ -149,12 +153,12 @@ impl Machine for Lifecycle {
         }
         let next = match state {
             State::Created => at_rest::created(facts, event, cx),
-            State::Building(held) => building::reduce(facts, held, event, cx),
-            State::Starting(held) => starting::reduce(facts, held, event, cx),
-            State::Ready(held) => ready::reduce(facts, held, event, cx),
-            State::Stopping(held) => stopping::reduce(facts, held, event, cx),
-            State::Stopped(held) => at_rest::stopped(facts, held, event, cx),
-            State::Error(held) => error::reduce(facts, held, event, cx),
+            State::Building(building) => building::reduce(facts, building, event, cx),
+            State::Starting(starting) => starting::reduce(facts, starting, event, cx),
+            State::Ready(ready) => ready::reduce(facts, ready, event, cx),
+            State::Stopping(stopping) => stopping::reduce(facts, stopping, event, cx),
+            State::Stopped(stopped) => at_rest::stopped(facts, stopped, event, cx),
+            State::Error(failed) => error::reduce(facts, failed, event, cx),
             State::Removed => at_rest::removed(event, cx),
         };
         program.state = next;

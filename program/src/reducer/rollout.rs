@@ -214,8 +214,8 @@ impl Facts<'_> {
     /// Returns the source that the newest start was begun with, if the journal tells it.
     fn started(&self) -> Option<Source> {
         Some(Source {
-            build: self.0.running_build.clone()?,
-            manifest: self.0.running.clone()?,
+            build: self.0.instance_build.clone()?,
+            manifest: self.0.instance_manifest.clone()?,
         })
     }
 

@@ -7,9 +7,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use hersh_machine::Cx;
+use hersh_machine::StepContext;
 
-use super::facts::{Facts, already, internal, refuse};
+use super::facts::{Facts, internal, refuse, refuse_already};
 use crate::{
     AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, Refusal, RestartPolicy,
     Starting, State,
@@ -17,65 +17,66 @@ use crate::{
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    mut held: Starting,
+    mut starting: Starting,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested => {
-            already("starting", cx);
-            State::Starting(held)
+            refuse_already("starting", cx);
+            State::Starting(starting)
         }
         Event::UserStopRequested => {
             facts.stop_rollout(cx.now_ms());
-            abandon(facts, &held, AfterStop::Stop { last_exit: None }, cx)
+            abandon(facts, &starting, AfterStop::Stop { last_exit: None }, cx)
         }
-        Event::UserRestartRequested => restart(facts, &held, cx),
+        Event::UserRestartRequested => restart(facts, &starting, cx),
         Event::UserRollBackRequested { revision } => match facts.want(revision) {
-            true => restart(facts, &held, cx),
+            true => restart(facts, &starting, cx),
             false => {
                 refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Starting(held)
+                State::Starting(starting)
             }
         },
-        Event::UserDeleteRequested => abandon(facts, &held, AfterStop::Remove, cx),
+        Event::UserDeleteRequested => abandon(facts, &starting, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
-            State::Starting(held)
+            State::Starting(starting)
         }
         Event::HostStarted {
-            left_behind: Some(_),
-            ..
-        } => abandon(facts, &held, AfterStop::Start, cx),
+            orphan: Some(_), ..
+        } => abandon(facts, &starting, AfterStop::Start, cx),
         Event::HostStarted { .. } => {
-            held.deadline_ms = facts.start_deadline_ms(cx.now_ms()).max(held.deadline_ms);
-            State::Starting(held)
+            starting.deadline_ms = facts
+                .start_deadline_ms(cx.now_ms())
+                .max(starting.deadline_ms);
+            State::Starting(starting)
         }
-        Event::InstanceStarted { op, started } if op == held.op => {
-            came_up(facts, held, started.container, cx)
+        Event::InstanceStarted { op, started } if op == starting.op => {
+            came_up(facts, starting, started.container, cx)
         }
-        Event::StartFailed { op, cause } if op == held.op => {
-            did_not_come_up(facts, &held, cause, cx)
+        Event::StartFailed { op, cause } if op == starting.op => {
+            did_not_come_up(facts, &starting, cause, cx)
         }
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            fail(facts, &held, internal(message), cx)
+        Event::HandlerPanicked { op, message } if op == starting.op => {
+            fail(facts, &starting, internal(message), cx)
         }
         Event::InstanceEnded {
             instance,
             container,
             exit,
-        } if instance == held.instance => {
-            remember(&mut held.exits, container, exit);
-            State::Starting(held)
+        } if instance == starting.instance => {
+            remember(&mut starting.exits, container, exit);
+            State::Starting(starting)
         }
-        Event::DeadlinePassed { op } if op == held.op => {
+        Event::DeadlinePassed { op } if op == starting.op => {
             let cause = Arc::new(Cause::NotReadyInTime {
                 after_ms: facts.start_timeout_ms(),
                 last_probe: String::from("the start did not report back"),
                 logs: Vec::new(),
             });
             let then = facts.after_failure(cause, cx.now_ms());
-            abandon(facts, &held, then, cx)
+            abandon(facts, &starting, then, cx)
         }
         // Outcomes of other operations, and exits of other instances, are stale.
         Event::FoldersEnsured { .. }
@@ -90,15 +91,15 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Starting(held),
+        | Event::HandlerPanicked { .. } => State::Starting(starting),
     }
 }
 
 fn did_not_come_up(
     facts: &mut Facts<'_>,
-    held: &Starting,
+    starting: &Starting,
     cause: Cause,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     if matches!(cause, Cause::ImageGone { .. }) {
         facts.forget_image();
@@ -112,27 +113,27 @@ fn did_not_come_up(
             };
             let last_exit = Some(Arc::new(exit));
             facts.finish_job(cx.now_ms());
-            facts.stop(Some(held.instance), AfterStop::Stop { last_exit }, cx)
+            facts.stop(Some(starting.instance), AfterStop::Stop { last_exit }, cx)
         }
         (cause, RestartPolicy::Never | RestartPolicy::OnFailure | RestartPolicy::Always) => {
-            fail(facts, held, Arc::new(cause), cx)
+            fail(facts, starting, Arc::new(cause), cx)
         }
     }
 }
 
 fn came_up(
     facts: &mut Facts<'_>,
-    held: Starting,
+    starting: Starting,
     container: ContainerId,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     facts.came_up();
-    let ended = held.exits.iter().find(|(id, _)| *id == container);
+    let ended = starting.exits.iter().find(|(id, _)| *id == container);
     match ended {
-        Some((_, exit)) => fail(facts, &held, Arc::new(Cause::from(&**exit)), cx),
+        Some((_, exit)) => fail(facts, &starting, Arc::new(Cause::from(&**exit)), cx),
         None => State::Ready(Ready {
-            instance: held.instance,
-            image: held.image,
+            instance: starting.instance,
+            image: starting.image,
             container,
             since_ms: cx.now_ms(),
             check: None,
@@ -150,19 +151,29 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
 }
 
 /// Begins anew with the wanted revision.
-fn restart(facts: &mut Facts<'_>, held: &Starting, cx: &mut Cx<Effect>) -> State {
+fn restart(facts: &mut Facts<'_>, starting: &Starting, cx: &mut StepContext<Effect>) -> State {
     facts.forget_attempts();
     facts.plan_wanted(true, cx.now_ms());
-    abandon(facts, held, AfterStop::Start, cx)
+    abandon(facts, starting, AfterStop::Start, cx)
 }
 
 /// Stops the instance before the program goes back to the revision before, or to Error, so that a failed start
 /// leaves nothing behind.
-fn fail(facts: &mut Facts<'_>, held: &Starting, cause: Arc<Cause>, cx: &mut Cx<Effect>) -> State {
+fn fail(
+    facts: &mut Facts<'_>,
+    starting: &Starting,
+    cause: Arc<Cause>,
+    cx: &mut StepContext<Effect>,
+) -> State {
     let then = facts.after_failure(cause, cx.now_ms());
-    facts.stop(Some(held.instance), then, cx)
+    facts.stop(Some(starting.instance), then, cx)
 }
 
-fn abandon(facts: &Facts<'_>, held: &Starting, then: AfterStop, cx: &mut Cx<Effect>) -> State {
-    facts.abandon(held.op, Some(held.instance), then, cx)
+fn abandon(
+    facts: &Facts<'_>,
+    starting: &Starting,
+    then: AfterStop,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    facts.abandon(starting.op, Some(starting.instance), then, cx)
 }

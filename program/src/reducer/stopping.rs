@@ -3,73 +3,73 @@
 
 use alloc::{format, sync::Arc};
 
-use hersh_machine::{Cx, OpId};
+use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, already, internal, refuse};
+use super::facts::{Facts, internal, refuse, refuse_already};
 use crate::{
     AfterStop, Cause, Effect, Event, Refusal, RoundedSpan, State, StopStep, Stopped, Stopping,
 };
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    mut held: Stopping,
+    mut stopping: Stopping,
     event: Event,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => {
-            start(facts, &mut held, cx);
-            State::Stopping(held)
+            start(facts, &mut stopping, cx);
+            State::Stopping(stopping)
         }
         Event::UserRollBackRequested { revision } => {
-            match held.then {
+            match stopping.then {
                 AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
                 AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
                     match facts.want(revision) {
-                        true => start(facts, &mut held, cx),
+                        true => start(facts, &mut stopping, cx),
                         false => refuse(Refusal::NoSuchRevision { revision }, cx),
                     }
                 }
             }
-            State::Stopping(held)
+            State::Stopping(stopping)
         }
         Event::UserStopRequested => {
-            if wish(&mut held, AfterStop::Stop { last_exit: None }, cx) {
+            if wish(&mut stopping, AfterStop::Stop { last_exit: None }, cx) {
                 facts.stop_rollout(cx.now_ms());
             }
-            State::Stopping(held)
+            State::Stopping(stopping)
         }
         Event::UserDeleteRequested => {
-            wish(&mut held, AfterStop::Remove, cx);
-            State::Stopping(held)
+            wish(&mut stopping, AfterStop::Remove, cx);
+            State::Stopping(stopping)
         }
         Event::SourceReplaced { source, note } => {
-            match held.then {
+            match stopping.then {
                 AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
                 AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
                     facts.replace(source, note, cx.now_ms());
                 }
             }
-            State::Stopping(held)
+            State::Stopping(stopping)
         }
-        Event::HostStarted { left_behind, .. } => {
-            host_started(facts, held, left_behind.is_some(), cx)
+        Event::HostStarted { orphan, .. } => host_started(facts, stopping, orphan.is_some(), cx),
+        Event::StopFinished { op, result } if is(&stopping, op, StopStep::Instances) => {
+            match result {
+                Ok(()) => next(facts, stopping.then, cx),
+                Err(cause) => not_stopped(facts, stopping.then, Arc::new(cause), cx),
+            }
         }
-        Event::StopFinished { op, result } if is(&held, op, StopStep::Instances) => match result {
-            Ok(()) => next(facts, held.then, cx),
-            Err(cause) => not_stopped(facts, held.then, Arc::new(cause), cx),
-        },
-        Event::Removed { op, result } if is(&held, op, StopStep::Files) => match result {
+        Event::Removed { op, result } if is(&stopping, op, StopStep::Files) => match result {
             Ok(()) => State::Removed,
             Err(cause) => facts.stay_failed(Arc::new(cause)),
         },
-        Event::HandlerPanicked { op, message } if op == held.op => {
-            not_stopped(facts, held.then, internal(message), cx)
+        Event::HandlerPanicked { op, message } if op == stopping.op => {
+            not_stopped(facts, stopping.then, internal(message), cx)
         }
-        Event::DeadlinePassed { op } if op == held.op => {
+        Event::DeadlinePassed { op } if op == stopping.op => {
             cx.emit(Effect::Cancel { op });
-            let cause = late(facts, held.step);
-            not_stopped(facts, held.then, Arc::new(cause), cx)
+            let cause = late(facts, stopping.step);
+            not_stopped(facts, stopping.then, Arc::new(cause), cx)
         }
         // Outcomes of other operations are stale. Exits are expected in this state.
         Event::FoldersEnsured { .. }
@@ -84,7 +84,7 @@ pub(super) fn reduce(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Stopping(held),
+        | Event::HandlerPanicked { .. } => State::Stopping(stopping),
     }
 }
 
@@ -92,51 +92,51 @@ pub(super) fn reduce(
 /// instances first: the instance would otherwise go on without its files.
 fn host_started(
     facts: &mut Facts<'_>,
-    mut held: Stopping,
+    mut stopping: Stopping,
     is_left_behind: bool,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
-    if is_left_behind && held.step == StopStep::Files {
+    if is_left_behind && stopping.step == StopStep::Files {
         facts.something_runs();
-        return facts.abandon(held.op, None, held.then, cx);
+        return facts.abandon(stopping.op, None, stopping.then, cx);
     }
-    let deadline_ms = facts.stop_deadline_ms(held.step, cx.now_ms());
-    held.deadline_ms = held.deadline_ms.max(deadline_ms);
-    State::Stopping(held)
+    let deadline_ms = facts.stop_deadline_ms(stopping.step, cx.now_ms());
+    stopping.deadline_ms = stopping.deadline_ms.max(deadline_ms);
+    State::Stopping(stopping)
 }
 
 /// Starts the wanted revision after the stop, unless that is planned already.
-fn start(facts: &mut Facts<'_>, held: &mut Stopping, cx: &mut Cx<Effect>) {
-    let is_up = match held.then {
+fn start(facts: &mut Facts<'_>, stopping: &mut Stopping, cx: &mut StepContext<Effect>) {
+    let is_up = match stopping.then {
         AfterStop::Start | AfterStop::Fail { .. } => true,
         AfterStop::Stop { .. } | AfterStop::Remove => false,
     };
-    let is_other = held.then == AfterStop::Start && facts.other_revision().is_some();
-    if is_other || wish(held, AfterStop::Start, cx) {
+    let is_other = stopping.then == AfterStop::Start && facts.other_revision().is_some();
+    if is_other || wish(stopping, AfterStop::Start, cx) {
         facts.forget_attempts();
         facts.plan_wanted(is_up, cx.now_ms());
     }
 }
 
-fn is(held: &Stopping, op: OpId, step: StopStep) -> bool {
-    held.op == op && held.step == step
+fn is(stopping: &Stopping, op: OpId, step: StopStep) -> bool {
+    stopping.op == op && stopping.step == step
 }
 
 /// Replaces the step after the stop. The last command wins, but removal beats all others. Returns false,
 /// after a refusal, when nothing changes.
-fn wish(held: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
-    match (&held.then, &wanted) {
-        (AfterStop::Remove, AfterStop::Remove) => already("being removed", cx),
+fn wish(stopping: &mut Stopping, wanted: AfterStop, cx: &mut StepContext<Effect>) -> bool {
+    match (&stopping.then, &wanted) {
+        (AfterStop::Remove, AfterStop::Remove) => refuse_already("being removed", cx),
         (AfterStop::Remove, AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. }) => {
             refuse(Refusal::BeingRemoved, cx);
         }
-        (AfterStop::Stop { .. }, AfterStop::Stop { .. }) => already("stopping", cx),
-        (AfterStop::Start, AfterStop::Start) => already("stopping to start again", cx),
+        (AfterStop::Stop { .. }, AfterStop::Stop { .. }) => refuse_already("stopping", cx),
+        (AfterStop::Start, AfterStop::Start) => refuse_already("stopping to start again", cx),
         (
             AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. },
             AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } | AfterStop::Remove,
         ) => {
-            held.then = wanted;
+            stopping.then = wanted;
             return true;
         }
     }
@@ -144,7 +144,7 @@ fn wish(held: &mut Stopping, wanted: AfterStop, cx: &mut Cx<Effect>) -> bool {
 }
 
 /// Goes on to the next state, now that nothing runs any more.
-fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut Cx<Effect>) -> State {
+fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut StepContext<Effect>) -> State {
     let policy = facts.policy();
     facts.nothing_runs();
     match then {
@@ -162,7 +162,7 @@ fn not_stopped(
     facts: &mut Facts<'_>,
     then: AfterStop,
     cause: Arc<Cause>,
-    cx: &mut Cx<Effect>,
+    cx: &mut StepContext<Effect>,
 ) -> State {
     match then {
         AfterStop::Start => facts.fail(cause, facts.policy(), cx),

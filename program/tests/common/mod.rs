@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hersh_machine::{Cx, Machine};
+use hersh_machine::{Machine, StepContext};
 use hersh_program::{
     BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
     Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, RevisionNote, Rules, Source,
@@ -68,17 +68,17 @@ pub(crate) fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
         rules: Rules::CURRENT,
-        left_behind: None,
+        orphan: None,
     }
 }
 
 /// What a host says when it starts and could not remove an instance that the program does not account
 /// for.
-pub(crate) fn left_behind() -> Event {
+pub(crate) fn host_started_with_orphan() -> Event {
     Event::HostStarted {
         numbers_instances: true,
         rules: Rules::CURRENT,
-        left_behind: Some(stop_failed()),
+        orphan: Some(stop_failed()),
     }
 }
 
@@ -113,7 +113,7 @@ impl Walk {
 
     /// Takes one event in and checks the invariants.
     pub(crate) fn event(mut self, event: Event) -> Self {
-        let mut cx = Cx::new(self.now_ms, self.next_op);
+        let mut cx = StepContext::new(self.now_ms, self.next_op);
         self.program = Lifecycle::reduce(self.program, event, &mut cx);
         (self.effects, self.next_op) = cx.finish();
         Lifecycle::invariants(&self.program).unwrap();

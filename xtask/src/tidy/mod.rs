@@ -3,13 +3,13 @@
 //! ```text
 //! git ls-files ──► text rules (each line of each file)   ─┐
 //! cargo metadata ► dependency rules (who may use whom)    ─┼─► file:line: rule: what to do
-//!                └► circles (modules that know each other) ─┘
+//!                └► cycles (modules that know each other) ─┘
 //! ```
 //!
 //! A line that has a reason to break a rule says so, on itself or on the line above:
 //! `tidy: allow(rule) reason`.
 
-mod circles;
+mod cycles;
 mod dependencies;
 mod imports;
 mod text;
@@ -88,7 +88,7 @@ pub fn check(folder: &Path) -> Result<Report> {
     )?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
     dependencies::check(&metadata, &mut report.findings);
-    circles::check(&metadata, root, &mut report.findings)?;
+    cycles::check(&metadata, root, &mut report.findings)?;
     Ok(report)
 }
 

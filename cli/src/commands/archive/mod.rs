@@ -34,7 +34,7 @@ const NOTES_MAX: usize = 5;
 
 /// The files that are sent even if `.dockerignore` leaves them out.
 #[derive(Clone, Debug)]
-pub(crate) struct Roles {
+pub(crate) struct RequiredFiles {
     /// The path of the Dockerfile, relative to the folder.
     pub(crate) dockerfile: String,
     /// A manifest to send in place of the folder's own file.
@@ -69,7 +69,7 @@ impl Listing {
     }
 
     /// Shows the notes on entries that are left out, beyond those that `.dockerignore` names.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn show_notes(&self) {
         for note in self.notes.iter().take(NOTES_MAX) {
             output::note(note);
         }
@@ -87,13 +87,13 @@ impl Listing {
         const ADVICE: &str = "name what the build does not need in .dockerignore";
         let (count, bytes) = (self.len() as u64, self.total_bytes());
         if count > SOURCE_ENTRIES_MAX {
-            let (top, most) = self.most(|_| 1);
+            let (top, most) = self.largest_at_root(|_| 1);
             return Err(Failure::Input(format!(
                 "there are {count} files and folders, {most} of them in {top}; at most {SOURCE_ENTRIES_MAX} are taken: {ADVICE}"
             )));
         }
         if bytes > SOURCE_BYTES_MAX {
-            let (top, most) = self.most(Entry::bytes);
+            let (top, most) = self.largest_at_root(Entry::bytes);
             let mib = |bytes: u64| bytes >> 20;
             return Err(Failure::Input(format!(
                 "there are {} MiB, {} of them in {top}; at most {} MiB are taken: {ADVICE}",
@@ -119,7 +119,7 @@ impl Listing {
     }
 
     /// Returns the name at the root that holds the most, and the amount.
-    fn most(&self, of: impl Fn(&Entry) -> u64) -> (&str, u64) {
+    fn largest_at_root(&self, of: impl Fn(&Entry) -> u64) -> (&str, u64) {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (path, entry) in &self.entries {
             let top = path.split_once('/').map_or(path.as_str(), |(top, _)| top);
@@ -145,13 +145,13 @@ impl Entry {
 /// # Errors
 /// [`Failure::Input`] names the entry that can't be read, or the line of a `.dockerignore` that is no
 /// pattern.
-pub(crate) fn list(folder: &Path, wanted: &Roles) -> Result<Listing, Failure> {
+pub(crate) fn list(folder: &Path, wanted: &RequiredFiles) -> Result<Listing, Failure> {
     let walk = Walk {
         folder,
         ignore: read_ignore_file(folder)?,
         wanted,
         found: BTreeMap::new(),
-        above: BTreeMap::new(),
+        ignored_folders: BTreeMap::new(),
         notes: Vec::new(),
     };
     walk.list()
@@ -160,22 +160,22 @@ pub(crate) fn list(folder: &Path, wanted: &Roles) -> Result<Listing, Failure> {
 struct Walk<'a> {
     folder: &'a Path,
     ignore: Ignore,
-    wanted: &'a Roles,
+    wanted: &'a RequiredFiles,
     found: BTreeMap<String, Entry>,
     /// Folders that are left out but walked, because an exception may name something in them.
-    above: BTreeMap<String, Metadata>,
+    ignored_folders: BTreeMap<String, Metadata>,
     notes: Vec<String>,
 }
 
 impl Walk<'_> {
     fn list(mut self) -> Result<Listing, Failure> {
         let mut folders = vec![(String::new(), self.ignore.root())];
-        while let Some((path, looked)) = folders.pop() {
+        while let Some((path, matched)) = folders.pop() {
             let place = self.folder.join(&path);
             let read = fs::read_dir(&place).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let entries = match read {
                 Ok(entries) => entries,
-                Err(error) if looked.is_ignored() => {
+                Err(error) if matched.is_ignored() => {
                     self.notes
                         .push(format!("left out: {path}, which can't be read ({error})"));
                     continue;
@@ -194,7 +194,7 @@ impl Walk<'_> {
                     true => name.to_owned(),
                     false => format!("{path}/{name}"),
                 };
-                folders.extend(self.look(path, &looked)?);
+                folders.extend(self.visit(path, &matched)?);
             }
         }
         self.add_wanted()?;
@@ -206,31 +206,31 @@ impl Walk<'_> {
     }
 
     /// Adds one entry, or leaves it out. Returns the folder to walk next, if the entry is one.
-    fn look(
+    fn visit(
         &mut self,
         path: String,
         above: &IgnoreMatch,
     ) -> Result<Option<(String, IgnoreMatch)>, Failure> {
         let place = self.folder.join(&path);
-        let looked = self.ignore.look(above, &path);
+        let matched = self.ignore.look(above, &path);
         let metadata = match fs::symlink_metadata(&place) {
             Ok(metadata) => metadata,
             // The entry vanished meanwhile: treat it as if it had never been there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(_) if looked.is_ignored() => return Ok(None),
+            Err(_) if matched.is_ignored() => return Ok(None),
             Err(error) => return Err(unreadable(&place, &error)),
         };
         if metadata.is_dir() {
-            if !looked.is_ignored() {
+            if !matched.is_ignored() {
                 self.found.insert(path.clone(), Entry::Seen(metadata));
             } else if self.ignore.may_keep_inside(&path) {
-                self.above.insert(path.clone(), metadata);
+                self.ignored_folders.insert(path.clone(), metadata);
             } else {
                 return Ok(None);
             }
-            return Ok(Some((path, looked)));
+            return Ok(Some((path, matched)));
         }
-        if looked.is_ignored() {
+        if matched.is_ignored() {
             return Ok(None);
         }
         match special(&metadata) {
@@ -258,7 +258,7 @@ impl Walk<'_> {
                 continue;
             };
             let entry = match metadata.is_symlink() {
-                true => Entry::Text(self.linked(&place)?),
+                true => Entry::Text(self.read_link_target(&place)?),
                 false => Entry::Seen(metadata),
             };
             self.found.insert(name.to_owned(), entry);
@@ -270,13 +270,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn linked(&self, link: &Path) -> Result<Vec<u8>, Failure> {
-        let whole = |path: &Path| {
+    fn read_link_target(&self, link: &Path) -> Result<Vec<u8>, Failure> {
+        let canonical = |path: &Path| {
             path.canonicalize()
                 .map_err(|error| unreadable(path, &error))
         };
-        let target = whole(link)?;
-        if !target.starts_with(whole(self.folder)?) {
+        let target = canonical(link)?;
+        if !target.starts_with(canonical(self.folder)?) {
             return Err(Failure::Input(format!(
                 "{} leads to {}, out of the folder that is sent; copy the file into it",
                 link.display(),
@@ -291,7 +291,7 @@ impl Walk<'_> {
         let paths: Vec<String> = self.found.keys().cloned().collect();
         for path in paths {
             for (end, _) in path.match_indices('/') {
-                if let Some((folder, metadata)) = self.above.remove_entry(&path[..end]) {
+                if let Some((folder, metadata)) = self.ignored_folders.remove_entry(&path[..end]) {
                     self.found.insert(folder, Entry::Seen(metadata));
                 }
             }

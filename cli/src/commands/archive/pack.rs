@@ -98,12 +98,12 @@ struct ExactReader {
 
 impl Read for ExactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let room = room.min(buffer.len());
-        if room == 0 {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let length = length.min(buffer.len());
+        if length == 0 {
             return Ok(0);
         }
-        let count = self.file.read(&mut buffer[..room])?;
+        let count = self.file.read(&mut buffer[..length])?;
         if count == 0 {
             return Err(changed());
         }

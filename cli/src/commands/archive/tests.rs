@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-fn wanted() -> Roles {
-    Roles {
+fn wanted() -> RequiredFiles {
+    RequiredFiles {
         dockerfile: "Dockerfile".to_owned(),
         manifest: None,
     }
@@ -269,7 +269,7 @@ fn a_manifest_with_flags_stands_in_for_the_folders_own() {
         ("Dockerfile", "FROM scratch"),
         ("hersh.toml", "name = \"a\""),
     ]);
-    let wanted = Roles {
+    let wanted = RequiredFiles {
         manifest: Some("name = \"b\"".to_owned()),
         ..wanted()
     };
@@ -296,7 +296,7 @@ fn another_dockerfile_is_sent_though_it_is_ignored() {
     ]);
     for ignored in ["docker", "docker/", "*", "**/own\nDockerfile"] {
         fs::write(folder.path().join(".dockerignore"), ignored).unwrap();
-        let wanted = Roles {
+        let wanted = RequiredFiles {
             dockerfile: "docker/own".to_owned(),
             ..wanted()
         };

@@ -9,7 +9,7 @@ use super::env_file;
 use crate::{
     args::DeployOptions,
     commands::{
-        archive::{self, Listing, Roles},
+        archive::{self, Listing, RequiredFiles},
         build_query::{self, BuildQuery},
     },
     failure::Failure,
@@ -50,7 +50,7 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     let named = named
         .map(|(_, path)| path)
         .or(manifest.build.dockerfile.as_ref());
-    let wanted = Roles {
+    let wanted = RequiredFiles {
         dockerfile: named.map_or("Dockerfile", String::as_str).to_owned(),
         manifest: match manifest == read {
             true => None,

@@ -2,7 +2,7 @@
 //! program meanwhile, so the result is compared with the source that was sent.
 
 use futures_util::StreamExt;
-use hersh_wire::{Code, ProgramCreated, ProgramView};
+use hersh_wire::{Code, ProgramView, SourceAccepted};
 use reqwest::Method;
 
 use crate::{args::Output, client::Client, commands::programs, failure::Failure, output};
@@ -16,7 +16,7 @@ const QUIET: &str = "3s";
 /// [`Failure`] unless the source that was sent runs, or ended well.
 pub(super) async fn follow(
     client: &Client,
-    created: &ProgramCreated,
+    created: &SourceAccepted,
     begun: &ProgramView,
     format: Output,
 ) -> Result<(), Failure> {
@@ -65,21 +65,21 @@ async fn settled(client: &Client, name: &str) -> Result<ProgramView, Failure> {
 }
 
 /// Checks that the program came to a good end with the source that was sent.
-fn ended(created: &ProgramCreated, view: &ProgramView) -> Result<(), Failure> {
+fn ended(created: &SourceAccepted, view: &ProgramView) -> Result<(), Failure> {
     let (name, sent) = (&created.program_id, &created.build_id);
-    let run = view.run_build_id.as_ref().unwrap_or(&view.build_id);
+    let build = view.instance_build_id.as_ref().unwrap_or(&view.build_id);
     let overtaken = |what: &str| {
-        let [run, sent] = [run, sent].map(|id| output::short_build(id));
+        let [build, sent] = [build, sent].map(|id| output::short_build(id));
         Err(Failure::Failed(format!(
-            "another deploy overtook this one: {name} {what} {run}, and not {sent} that was sent here"
+            "another deploy overtook this one: {name} {what} {build}, and not {sent} that was sent here"
         )))
     };
     match (view.state.as_str(), view.last_exit_code) {
-        ("Ready", _) if run == sent => Ok(()),
+        ("Ready", _) if build == sent => Ok(()),
         ("Ready", _) => overtaken("runs"),
-        ("Error", _) if run == sent => programs::failed(view).map_or(Ok(()), Err),
+        ("Error", _) if build == sent => programs::failed(view).map_or(Ok(()), Err),
         ("Error", _) => overtaken("failed with"),
-        ("Stopped", Some(_)) if run == sent => Ok(()),
+        ("Stopped", Some(_)) if build == sent => Ok(()),
         ("Stopped", Some(_)) => overtaken("ended with"),
         ("Stopped", None) => Err(Failure::Failed(format!(
             "{name} was stopped before it was ready; 'hersh start {name}' starts it"
@@ -108,7 +108,7 @@ pub(super) fn report(client: &Client, view: &ProgramView, format: Output) -> Res
 }
 
 /// Shows the build's log while it runs. An error here is not a failure of the deploy.
-async fn show_build(client: &Client, created: &ProgramCreated) {
+async fn show_build(client: &Client, created: &SourceAccepted) {
     let path = [
         "programs",
         &created.program_id,

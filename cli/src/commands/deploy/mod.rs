@@ -9,7 +9,7 @@ mod env_file;
 mod follow;
 mod upload;
 
-use hersh_wire::{ProgramCreated, ProgramView};
+use hersh_wire::{ProgramView, SourceAccepted};
 use reqwest::Method;
 
 use super::{host_view::HostView, programs};
@@ -26,7 +26,7 @@ pub(crate) async fn deploy(
     format: Output,
 ) -> Result<(), Failure> {
     let source = check::source(&options)?;
-    source.listing.tell();
+    source.listing.show_notes();
     let name = source.name.clone();
     let created = tokio::select! {
         created = upload::send(client, &options.folder, source) => created?,
@@ -76,8 +76,9 @@ enum Step {
     Command(&'static str),
 }
 
-fn step(view: &ProgramView, created: &ProgramCreated, restart: bool) -> Step {
-    let is_same = view.run_build_id.as_ref() == Some(&created.build_id) && !view.has_newer_source;
+fn step(view: &ProgramView, created: &SourceAccepted, restart: bool) -> Step {
+    let is_same =
+        view.instance_build_id.as_ref() == Some(&created.build_id) && !view.has_newer_source;
     match view.state.as_str() {
         _any if programs::is_at_rest(view) => Step::Command("start"),
         "Ready" if is_same && !restart => Step::Nothing,
@@ -94,8 +95,8 @@ mod tests {
     use crate::commands::sample;
 
     /// Returns the answer to an upload.
-    pub(super) fn created() -> ProgramCreated {
-        ProgramCreated {
+    pub(super) fn created() -> SourceAccepted {
+        SourceAccepted {
             program_id: "a".into(),
             build_id: "build-1".into(),
             owner: "ann".into(),

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use hersh_wire::{Code, ProgramCreated};
+use hersh_wire::{Code, SourceAccepted};
 use reqwest::{Body, Method};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,7 +29,7 @@ pub(super) async fn send(
     client: &Client,
     folder: &Path,
     source: Source,
-) -> Result<ProgramCreated, Failure> {
+) -> Result<SourceAccepted, Failure> {
     let Source {
         name,
         listing,
@@ -64,7 +64,7 @@ async fn put(
     name: &str,
     listing: Arc<Listing>,
     build: &BuildQuery,
-) -> Result<ProgramCreated, Failure> {
+) -> Result<SourceAccepted, Failure> {
     let request = client.request(Method::PUT, &["programs", name, "source"]);
     stream(client, build.add_to(request), folder, listing).await
 }
@@ -74,7 +74,7 @@ async fn stream(
     request: reqwest::RequestBuilder,
     folder: &Path,
     listing: Arc<Listing>,
-) -> Result<ProgramCreated, Failure> {
+) -> Result<SourceAccepted, Failure> {
     let (sender, pieces) = mpsc::channel(PIECES);
     let packing = {
         let folder = folder.to_path_buf();

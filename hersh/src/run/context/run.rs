@@ -57,7 +57,7 @@ impl Context {
     /// Takes in what the next run begins with.
     pub(crate) fn begin_run(&mut self, kind: RunKind, with_message: bool, now: SystemTime) {
         self.shared.inbox.begin_run(with_message, &mut self.intake);
-        self.turn(self.run + 1, kind, now);
+        self.set_run(self.run + 1, kind, now);
         self.consume(kind, epoch_ms(now));
         let changed = std::mem::take(&mut self.intake.changed);
         for var in &changed {
@@ -83,7 +83,7 @@ impl Context {
             content: content.into(),
             at_ms: recorded.now_ns / 1_000_000,
         });
-        self.turn(recorded.run, recorded.kind, recorded.now());
+        self.set_run(recorded.run, recorded.kind, recorded.now());
         for update in &recorded.updates {
             let name = Arc::<str>::from(update.name.as_str());
             match (self.watches.get(&name), &mut self.sources) {
@@ -143,7 +143,7 @@ impl Context {
         self.reseed(u64::MAX);
     }
 
-    fn turn(&mut self, run: u64, kind: RunKind, now: SystemTime) {
+    fn set_run(&mut self, run: u64, kind: RunKind, now: SystemTime) {
         self.run = run;
         self.now = now;
         self.reseed(run);

@@ -110,7 +110,7 @@ fn trailer(came: &mut BytesMut, bytes_max: usize) -> Result<Option<usize>, Frami
 /// Returns whether a line is a header. Other readers may keep trailers, and refuse lines that are no
 /// headers.
 fn is_header(line: &[u8]) -> bool {
-    let mut room = [EMPTY_HEADER];
+    let mut slots = [EMPTY_HEADER];
     // After a proper header the parser waits for the next line.
-    httparse::parse_headers(line, &mut room) == Ok(Status::Partial)
+    httparse::parse_headers(line, &mut slots) == Ok(Status::Partial)
 }

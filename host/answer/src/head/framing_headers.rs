@@ -17,26 +17,26 @@ pub(super) struct FramingHeaders {
 
 impl FramingHeaders {
     pub(super) fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
-        let mut told = Self::default();
+        let mut found = Self::default();
         for Header { name, value } in headers {
             if name.eq_ignore_ascii_case("content-length") {
                 let length = number(value).ok_or(HeadError::Length)?;
-                if told.length.is_some_and(|other| other != length) {
+                if found.length.is_some_and(|other| other != length) {
                     return Err(HeadError::Length);
                 }
-                told.length = Some(length);
+                found.length = Some(length);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 // The request asked for no other encoding.
-                if told.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                if found.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::Encoding);
                 }
-                told.is_chunked = true;
+                found.is_chunked = true;
             } else if name.eq_ignore_ascii_case("connection") {
                 let mut listed = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-                told.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
+                found.closes |= listed.any(|token| token.eq_ignore_ascii_case(b"close"));
             }
         }
-        Ok(told)
+        Ok(found)
     }
 }
 

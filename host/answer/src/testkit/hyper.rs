@@ -19,10 +19,10 @@ use hyper::{
     rt::{Read, ReadBufCursor, Write},
 };
 
-use super::ours::{End, HeardHead, Reading};
+use super::ours::{End, ReadHead, Reading};
 
 /// The program's side of a connection: it answers once it was asked.
-struct Wire {
+struct Pipe {
     answer: Vec<u8>,
     /// The number of bytes of the answer that were read.
     at: usize,
@@ -30,7 +30,7 @@ struct Wire {
     shared: Rc<Shared>,
 }
 
-/// The state that the wire shares with the driver of the connection.
+/// The state that the pipe shares with the driver of the connection.
 #[derive(Default)]
 struct Shared {
     is_asked: Cell<bool>,
@@ -46,7 +46,7 @@ struct WakeFlag(AtomicBool);
 
 /// A request under way.
 struct Exchange<F> {
-    connection: Connection<Wire, String>,
+    connection: Connection<Pipe, String>,
     is_done: bool,
     answer: Pin<Box<F>>,
     body: Option<Incoming>,
@@ -58,7 +58,7 @@ struct Exchange<F> {
 /// Returns what hyper makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let shared = Rc::new(Shared::default());
-    let wire = Wire {
+    let pipe = Pipe {
         answer: answer.to_vec(),
         at: 0,
         step: step.max(1),
@@ -67,7 +67,7 @@ pub(super) fn read_by_hyper(answer: &[u8], step: usize, is_head: bool) -> Readin
     let woken = Arc::new(WakeFlag::default());
     let waker = Waker::from(Arc::clone(&woken));
     let cx = &mut Context::from_waker(&waker);
-    let Poll::Ready(Ok((mut sender, connection))) = pin!(http1::handshake(wire)).poll(cx) else {
+    let Poll::Ready(Ok((mut sender, connection))) = pin!(http1::handshake(pipe)).poll(cx) else {
         unreachable!("hyper is ready at once");
     };
     let mut request = Request::new(String::new());
@@ -126,7 +126,7 @@ impl<F: Future<Output = hyper::Result<Response<Incoming>>>> Exchange<F> {
             match answer {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();
-                    self.reading.head = Some(HeardHead::new(head.status, &head.headers));
+                    self.reading.head = Some(ReadHead::new(head.status, &head.headers));
                     self.body = Some(body);
                 }
                 Err(_) => self.is_whole = Some(false),
@@ -154,25 +154,25 @@ impl Wake for WakeFlag {
     }
 }
 
-impl Read for Wire {
+impl Read for Pipe {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        mut room: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let left = &self.answer[self.at..];
         if !self.shared.is_asked.get() || left.is_empty() && !self.shared.is_over.get() {
             return Poll::Pending;
         }
-        let length = left.len().min(self.step).min(room.remaining());
-        room.put_slice(&left[..length]);
+        let length = left.len().min(self.step).min(buffer.remaining());
+        buffer.put_slice(&left[..length]);
         self.at += length;
         self.shared.has_moved.set(true);
         Poll::Ready(Ok(()))
     }
 }
 
-impl Write for Wire {
+impl Write for Pipe {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -15,7 +15,7 @@ const HEAD_BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The answer's head; `None` if it was refused or never ended.
-    pub head: Option<HeardHead>,
+    pub head: Option<ReadHead>,
     /// The answer's body, as far as it was read.
     pub body: Vec<u8>,
     /// How the answer ended.
@@ -24,7 +24,7 @@ pub struct Reading {
 
 /// What a reader makes of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeardHead {
+pub struct ReadHead {
     /// The status.
     pub status: u16,
     /// The names and escaped values of the headers in alphabetical order, without the body's length.
@@ -58,7 +58,7 @@ impl Policy for AllHeaders {
     }
 }
 
-impl HeardHead {
+impl ReadHead {
     pub(super) fn new<'a>(
         status: StatusCode,
         headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
@@ -84,13 +84,13 @@ impl HeardHead {
 /// Returns what this reader makes of `answer`, which comes in pieces of `step` bytes and then ends.
 pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     let mut reading = Reading::default();
-    let mut hearing = HeadReader::new(is_head, HEAD_BYTES_MAX, &AllHeaders);
+    let mut head_reader = HeadReader::new(is_head, HEAD_BYTES_MAX, &AllHeaders);
     let (mut came, mut head): (_, Option<Head>) = (BytesMut::new(), None);
     let mut pieces = answer.chunks(step.max(1));
     while let Some(piece) = pieces.next() {
         came.extend_from_slice(piece);
         if head.is_none() {
-            match hear(&mut hearing, &mut came, piece.len()) {
+            match read_head(&mut head_reader, &mut came, piece.len()) {
                 None => return reading,
                 Some(None) => continue,
                 Some(Some(FinalHead::Switch(headers))) => {
@@ -100,10 +100,13 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
                     reading.end = End::Framed { rest, is_free };
                     return reading;
                 }
-                Some(Some(FinalHead::Answer(heard))) => {
-                    let headers = heard.headers.iter().map(|(name, value)| (name, value));
-                    reading.head = Some(HeardHead::new(heard.status, headers));
-                    head = Some(heard);
+                Some(Some(FinalHead::Answer(answer_head))) => {
+                    let headers = answer_head
+                        .headers
+                        .iter()
+                        .map(|(name, value)| (name, value));
+                    reading.head = Some(ReadHead::new(answer_head.status, headers));
+                    head = Some(answer_head);
                 }
             }
         }
@@ -121,27 +124,27 @@ pub(super) fn read_by_us(answer: &[u8], step: usize, is_head: bool) -> Reading {
     reading
 }
 
-/// Reads what the program says out of `came`, of which the last `bytes` came just now. Returns `None` if
+/// Reads the final head out of `came`, of which the last `bytes` came just now. Returns `None` if
 /// the bytes are wrong, and `Some(None)` if not enough came.
 #[expect(clippy::option_option, reason = "nothing, nothing yet, and something")]
-fn hear(
-    hearing: &mut HeadReader<'_, AllHeaders>,
+fn read_head(
+    head_reader: &mut HeadReader<'_, AllHeaders>,
     came: &mut BytesMut,
     bytes: usize,
 ) -> Option<Option<FinalHead>> {
-    hearing.take_in(bytes).ok()?;
-    while let Some((length, spoken)) = hearing.read(came).ok()? {
+    head_reader.take_in(bytes).ok()?;
+    while let Some((length, received)) = head_reader.read(came).ok()? {
         let _ = came.split_to(length);
-        match spoken {
+        match received {
             ReceivedHead::Interim => {}
-            ReceivedHead::Final(said) => return Some(Some(said)),
+            ReceivedHead::Final(head) => return Some(Some(head)),
         }
     }
     Some(None)
 }
 
-fn switched(headers: &HeaderMap) -> HeardHead {
-    HeardHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
+fn switched(headers: &HeaderMap) -> ReadHead {
+    ReadHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
 }
 
 fn end(head: &Head, rest: Vec<u8>) -> End {

@@ -42,7 +42,7 @@ fn ends(answer: &str, is_head: bool) -> (bool, bool) {
 }
 
 /// What this reader makes of an answer, in words: status, body, and what is behind it.
-fn told(answer: &str, is_head: bool) -> String {
+fn described(answer: &str, is_head: bool) -> String {
     let Reading { head, body, end } = read_by_us(answer.as_bytes(), usize::MAX, is_head);
     let status = head.map_or(0, |head| head.status);
     let end = match end {
@@ -57,7 +57,7 @@ fn told(answer: &str, is_head: bool) -> String {
 fn both_take(rows: &[(String, &str)], is_head: bool) {
     for (answer, expected) in rows {
         assert_eq!(ends(answer, is_head), (true, true), "{answer:?}");
-        assert_eq!(told(answer, is_head), *expected, "{answer:?}");
+        assert_eq!(described(answer, is_head), *expected, "{answer:?}");
     }
 }
 
@@ -118,7 +118,7 @@ fn both_take_what_has_no_framing_alike() {
         ("HTTP/1.1 101\r\nupgrade: x\r\n\r\nhi", "101  then \"hi\""),
     ];
     both_take(
-        &texts.map(|(answer, told)| (answer.to_owned(), told)),
+        &texts.map(|(answer, expected)| (answer.to_owned(), expected)),
         false,
     );
 }

@@ -1,4 +1,4 @@
-//! Checks that the disk has room for what the engine writes in one go, because nothing can end such a write
+//! Checks that the disk has space for what the engine writes in one go, because nothing can end such a write
 //! half-way.
 
 use std::path::Path;
@@ -15,15 +15,15 @@ const UNPACKED_BYTES_MAX: u64 = SOURCE_BYTES_MAX;
 const WRITTEN: u64 = 2;
 
 /// Returns the reasons against the archives that `ADD` unpacks, and against the size of the build if the
-/// disk lacks the room. Each reason comes with its line.
+/// disk lacks the space. Each reason comes with its line.
 pub(super) async fn refusals(request: &BuildRequest, file: &Dockerfile) -> Vec<(usize, String)> {
     let unpacked = file.unpacked();
     let lines: Vec<(usize, Vec<String>)> = unpacked
         .map(|(line, sources)| (line, sources.to_vec()))
         .collect();
-    let (root, room_bytes) = (request.context_dir.clone(), request.room_bytes);
+    let (root, free_bytes) = (request.context_dir.clone(), request.free_bytes);
     let looked =
-        tokio::task::spawn_blocking(move || look(&root, &lines, UNPACKED_BYTES_MAX, room_bytes));
+        tokio::task::spawn_blocking(move || look(&root, &lines, UNPACKED_BYTES_MAX, free_bytes));
     looked
         .await
         .unwrap_or_else(|error| vec![(1, error.to_string())])
@@ -33,7 +33,7 @@ fn look(
     root: &Path,
     lines: &[(usize, Vec<String>)],
     unpacked_bytes_max: u64,
-    room_bytes: Option<u64>,
+    free_bytes: Option<u64>,
 ) -> Vec<(usize, String)> {
     let mut left = unpacked_bytes_max;
     for (line, sources) in lines {
@@ -49,12 +49,12 @@ fn look(
         Err(error) => return vec![(1, format!("the source can't be read: {error}"))],
     };
     let needed = tree.saturating_add(unpacked_bytes_max - left) * WRITTEN;
-    match room_bytes {
-        Some(room_bytes) if needed > room_bytes => {
-            let [needed, room] = [needed, room_bytes].map(|bytes| String::from(ByteSize(bytes)));
+    match free_bytes {
+        Some(free_bytes) if needed > free_bytes => {
+            let [needed, free] = [needed, free_bytes].map(|bytes| String::from(ByteSize(bytes)));
             let line = lines.first().map_or(1, |(line, _)| *line);
             let reason = format!(
-                "source and archives can take {needed} while they are copied, and {room} are left on \
+                "source and archives can take {needed} while they are copied, and {free} are left on \
                  the disk: make room there"
             );
             vec![(line, reason)]
@@ -79,7 +79,9 @@ fn reason(source: &str, error: &MeasureError, bytes_max: u64) -> String {
              the image does not need",
             String::from(ByteSize(bytes_max))
         ),
-        MeasureError::Unknown(_) | MeasureError::Strange(_) | MeasureError::Unreadable(_) => {
+        MeasureError::UnsupportedCompression(_)
+        | MeasureError::Ambiguous(_)
+        | MeasureError::Unreadable(_) => {
             format!(
                 "ADD would unpack {source:?}, of which nobody can say how large it becomes: {error}; pack it \
              by tar and gzip or zstd, send it unpacked, or COPY it and unpack it by RUN"
@@ -109,7 +111,7 @@ mod tests {
         let size = 1 << 20;
         std::fs::write(folder.path().join("a.tgz"), archive(size)).unwrap();
         let times = |count: usize| vec![(3, vec!["a.tgz".to_owned(); count])];
-        let looked = |count, room| look(folder.path(), &times(count), 11 << 20, room);
+        let looked = |count, free| look(folder.path(), &times(count), 11 << 20, free);
         assert_eq!(looked(10, None), []);
         let [(3, reason)] = &looked(11, None)[..] else {
             panic!("it is too much");

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::{
     Capture, Life, REMEMBERED,
+    engine_log::Piece,
     lines::{Lines, key},
-    spool::Piece,
 };
 
 /// The most lines that are written at once.

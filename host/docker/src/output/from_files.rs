@@ -7,9 +7,9 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Capture, Life, blocking,
+    engine_log::{EngineLogRead, EngineLogReader, Piece},
     lines::Lines,
     pace::Pace,
-    spool::{Piece, Spool, SpoolRead},
 };
 
 /// How long to wait for more output: first briefly, then longer and longer.
@@ -26,12 +26,12 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Reads until the container has ended and nothing is left to read.
 pub(super) async fn take_over(
     capture: &mut Capture,
-    spool: Spool,
+    reader: EngineLogReader,
     is_cut: bool,
     mut ending: watch::Receiver<bool>,
 ) {
-    let mut spool = match begin(capture, spool, is_cut).await {
-        Ok(spool) => spool,
+    let mut reader = match begin(capture, reader, is_cut).await {
+        Ok(reader) => reader,
         Err(error) => return unreadable(capture, &error),
     };
     let mut pace = capture.pace().await;
@@ -41,16 +41,16 @@ pub(super) async fn take_over(
     loop {
         // The end is taken note of before the read, so that what was printed before the end is still read.
         has_ended |= *ending.borrow_and_update();
-        let next = match read_on(spool).await {
+        let next = match read_on(reader).await {
             Ok((back, next)) => {
-                spool = back;
+                reader = back;
                 next
             }
             Err(error) => return unreadable(capture, &error),
         };
         match next {
-            SpoolRead::Pieces(pieces) => {
-                let least = spool.least_rest(GATHER);
+            EngineLogRead::Pieces(pieces) => {
+                let least = reader.least_rest(GATHER);
                 let rest = least.max(take(capture, &mut lines, pieces, &mut pace).await);
                 (wait, printed) = (WAIT_FIRST, Instant::now());
                 // After the end, the rest is no more than the engine keeps, so it is read without a pause.
@@ -59,13 +59,13 @@ pub(super) async fn take_over(
                 }
                 continue;
             }
-            SpoolRead::Gap => {
+            EngineLogRead::Gap => {
                 capture.store(lines.finish()).await;
                 capture.mark_gap().await;
                 continue;
             }
-            SpoolRead::Nothing if has_ended => break,
-            SpoolRead::Nothing => {}
+            EngineLogRead::Nothing if has_ended => break,
+            EngineLogRead::Nothing => {}
         }
         if printed.elapsed() >= STALLED {
             capture.store(lines.finish()).await;
@@ -99,10 +99,10 @@ async fn pause(rest: Duration, ending: &mut watch::Receiver<bool>) -> bool {
 }
 
 /// Reads on, on a thread for blocking work.
-async fn read_on(mut spool: Spool) -> io::Result<(Spool, SpoolRead)> {
+async fn read_on(mut reader: EngineLogReader) -> io::Result<(EngineLogReader, EngineLogRead)> {
     blocking(move || {
-        let next = spool.next()?;
-        Ok((spool, next))
+        let next = reader.next()?;
+        Ok((reader, next))
     })
     .await
 }
@@ -123,26 +123,33 @@ async fn take(
 
 /// Moves the reading to where the stored output ends, and stores a mark or a gap if something else begins
 /// there.
-async fn begin(capture: &mut Capture, spool: Spool, is_cut: bool) -> io::Result<Spool> {
+async fn begin(
+    capture: &mut Capture,
+    reader: EngineLogReader,
+    is_cut: bool,
+) -> io::Result<EngineLogReader> {
     let stored = capture.stored().await;
     let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
-    let (spool, goes_on) = blocking(move || go_on(spool, last.as_ref())).await?;
+    let (reader, goes_on) = blocking(move || go_on(reader, last.as_ref())).await?;
     match (goes_on, is_cut) {
         (true, _) => {}
         (false, true) => capture.mark_gap().await,
         (false, false) => capture.mark_begin(&stored).await,
     }
-    Ok(spool)
+    Ok(reader)
 }
 
 /// Moves the reading to where the stored output ends: behind the last entry of the last stored line, if
 /// that line is in the files.
-fn go_on(mut spool: Spool, last: Option<&LogLine>) -> io::Result<(Spool, bool)> {
-    let (Some(last), Some(begin)) = (last, spool.place()?) else {
-        return Ok((spool, false));
+fn go_on(
+    mut reader: EngineLogReader,
+    last: Option<&LogLine>,
+) -> io::Result<(EngineLogReader, bool)> {
+    let (Some(last), Some(begin)) = (last, reader.position()?) else {
+        return Ok((reader, false));
     };
     let (mut lines, mut seen, mut found) = (Lines::default(), 0, None);
-    while let SpoolRead::Pieces(pieces) = spool.next()? {
+    while let EngineLogRead::Pieces(pieces) = reader.next()? {
         for piece in pieces {
             seen += 1;
             let line = lines.take(piece);
@@ -155,9 +162,9 @@ fn go_on(mut spool: Spool, last: Option<&LogLine>) -> io::Result<(Spool, bool)> 
     if lines.finish().iter().any(is_unfinished) {
         found = Some(seen);
     }
-    spool.go_to(begin)?;
-    spool.skip(found.unwrap_or(0))?;
-    Ok((spool, found.is_some()))
+    reader.seek_to(begin)?;
+    reader.skip(found.unwrap_or(0))?;
+    Ok((reader, found.is_some()))
 }
 
 fn is_printed(line: &LogLine) -> bool {
@@ -194,10 +201,10 @@ mod tests {
             format!("{entry}\n")
         });
         std::fs::write(&path, entries.collect::<String>()).unwrap();
-        let (spool, _) = Spool::open(path).unwrap();
-        let (mut spool, found) = go_on(spool, last).unwrap();
+        let (reader, _) = EngineLogReader::open(path).unwrap();
+        let (mut reader, found) = go_on(reader, last).unwrap();
         let mut texts = Vec::new();
-        while let SpoolRead::Pieces(pieces) = spool.next().unwrap() {
+        while let EngineLogRead::Pieces(pieces) = reader.next().unwrap() {
             texts.extend(pieces.into_iter().map(|it| it.text));
         }
         (texts, found)

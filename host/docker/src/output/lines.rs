@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use hersh_storage::output::{LINE_BYTES, LogLine, Stream};
 
-use super::spool::Piece;
+use super::engine_log::Piece;
 
-/// The room for the note on how much of a line was left out, bytes.
+/// The space for the note on how much of a line was left out, bytes.
 const NOTE_BYTES: usize = 64;
 
 /// Joins pieces into lines. The engine ends a line with a line feed, and splits long lines into pieces.
@@ -48,8 +48,8 @@ impl Lines {
                 },
                 left_out_bytes: 0,
             });
-        let room = LINE_BYTES.saturating_sub(begun.line.text.len());
-        let kept = text.floor_char_boundary(room);
+        let free_bytes = LINE_BYTES.saturating_sub(begun.line.text.len());
+        let kept = text.floor_char_boundary(free_bytes);
         begun.line.text.push_str(&text[..kept]);
         begun.left_out_bytes = begun.left_out_bytes.saturating_add(text.len() - kept);
         if !ends {

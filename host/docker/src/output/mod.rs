@@ -6,11 +6,11 @@
 //! finish ◄── read to its end ◄── the container ended ◄───────────────────────┘
 //! ```
 
+mod engine_log;
 mod from_engine;
 mod from_files;
 mod lines;
 mod pace;
-mod spool;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,7 +25,7 @@ use hersh_storage::output::{LogLine, Stream, normal_time};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::{pace::Pace, spool::Spool};
+use self::{engine_log::EngineLogReader, pace::Pace};
 use crate::names::INSTANCE_LABEL;
 use crate::{Inner, engine::Fault};
 
@@ -198,11 +198,15 @@ impl Capture {
     async fn run(mut self, ending: watch::Receiver<bool>) -> bool {
         let path = self.inspected().await.and_then(|it| it.log_path);
         let opened = match path.filter(|path| !path.is_empty()) {
-            Some(path) => blocking(move || Spool::open(path.into())).await.ok(),
+            Some(path) => blocking(move || EngineLogReader::open(path.into()))
+                .await
+                .ok(),
             None => None,
         };
         match opened {
-            Some((spool, is_cut)) => from_files::take_over(&mut self, spool, is_cut, ending).await,
+            Some((reader, is_cut)) => {
+                from_files::take_over(&mut self, reader, is_cut, ending).await
+            }
             // The host can't read the files of this engine, so the engine's API gives the output.
             None => from_engine::take_over(&mut self).await,
         }

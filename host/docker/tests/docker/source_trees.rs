@@ -129,11 +129,11 @@ async fn what_add_unpacks_is_counted_before() {
         .commit(&world.program, staged.unwrap())
         .unwrap();
     let mut request = world.build_request(&build);
-    request.room_bytes = Some((2 * 9) << 20);
+    request.free_bytes = Some((2 * 9) << 20);
     let refused = world.runtime.build(request.clone()).await.unwrap_err();
     let message = refused.to_string();
     assert!(message.contains("line 4: source and archives"), "{message}");
-    request.room_bytes = Some((2 * 15) << 20);
+    request.free_bytes = Some((2 * 15) << 20);
     world.runtime.build(request.clone()).await.unwrap();
     let seen = saw(&request.log_path);
     assert_eq!(seen, ["a: inside b: inside c: c.tgz d: inside"]);

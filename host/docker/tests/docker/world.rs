@@ -175,7 +175,7 @@ impl World {
             context_dir: self.storage.source_path(&self.program, build),
             log_path: self.storage.build_log_path(&self.program, build),
             rules: BuildRules::default(),
-            room_bytes: None,
+            free_bytes: None,
             permit: BuildPermit::default(),
             cancel: CancellationToken::new(),
         }

@@ -13,7 +13,7 @@ fn host_started() -> Event {
     Event::HostStarted {
         numbers_instances: true,
         rules: Rules::CURRENT,
-        left_behind: None,
+        orphan: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What frees room is written when nothing else can be.
+//! What frees space is written when nothing else can be.
 
 use super::*;
 
@@ -12,7 +12,7 @@ async fn fill_disk(journal: &Journal) {
     filled.await.unwrap();
 }
 
-async fn make_room(journal: &Journal) {
+async fn free_space(journal: &Journal) {
     let made = journal.write_freeing(|transaction| {
         let bound = "PRAGMA max_page_count = 1000000";
         Ok(transaction.query_row(bound, [], |_| Ok(()))?)
@@ -74,7 +74,7 @@ async fn a_full_disk_takes_what_frees_room_and_nothing_else() {
     journal.remove(row).await.unwrap();
     assert_eq!(log_bytes(), before, "the log takes no room");
 
-    make_room(&journal).await;
+    free_space(&journal).await;
     // The reserve is made up again when the pause is over.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while let Err(error) = journal.create("admin", 0, &program("b")).await {

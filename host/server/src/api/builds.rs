@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    host::{Entry, Host},
+    host::{Host, ProgramEntry},
 };
 
 /// The time between two looks at the log file of a running build.
@@ -133,7 +133,7 @@ fn in_pieces(
 }
 
 /// Finds the build that `text` names.
-async fn named(host: &Host, entry: &Entry, text: String) -> Result<BuildId, Failure> {
+async fn named(host: &Host, entry: &ProgramEntry, text: String) -> Result<BuildId, Failure> {
     if text == "latest" {
         return Ok(entry.build_id());
     }
@@ -163,7 +163,7 @@ fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, Id
 
 /// Streams the lines of a build from its first line, until the build is over and all lines are sent.
 fn follow_build(
-    entry: Arc<Entry>,
+    entry: Arc<ProgramEntry>,
     log: BuildLogReader,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
     let following = FollowedBuild {
@@ -187,7 +187,7 @@ fn follow_build(
 
 /// A build whose log is followed.
 struct FollowedBuild {
-    entry: Arc<Entry>,
+    entry: Arc<ProgramEntry>,
     /// The reader of the build's log; `None` once all lines are sent.
     log: Option<BuildLogReader>,
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    host::{Entry, Host},
+    host::{Host, ProgramEntry},
 };
 
 /// The most records that a live stream reads at once.
@@ -85,7 +85,12 @@ pub(super) async fn events(
     .into_response())
 }
 
-async fn read(host: &Host, entry: &Arc<Entry>, after: u64, limit: usize) -> Result<Page, Failure> {
+async fn read(
+    host: &Host,
+    entry: &Arc<ProgramEntry>,
+    after: u64,
+    limit: usize,
+) -> Result<Page, Failure> {
     let row = entry.row();
     let page = host.blocking(move |host| host.journal().page(row, after, limit));
     Ok(page.await.map_err(|error| Failure::internal(&error))??)
@@ -101,7 +106,7 @@ fn views(records: &[ProgramRecord]) -> Result<Vec<EventView>, Failure> {
 /// Streams every record after the number `after`, then each new one as it comes, until the program is gone.
 fn follow(
     host: Host,
-    entry: Arc<Entry>,
+    entry: Arc<ProgramEntry>,
     after: u64,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
     let following = FollowedEvents {
@@ -122,7 +127,7 @@ fn follow(
 
 struct FollowedEvents {
     host: Host,
-    entry: Arc<Entry>,
+    entry: Arc<ProgramEntry>,
     changes: Subscription,
     after: u64,
     unsent: VecDeque<EventView>,

@@ -17,11 +17,11 @@ use utoipa::IntoParams;
 use super::{JSON_BYTES_MAX, lists::NoLists, problem::Failure};
 use crate::{
     auth::Caller,
-    host::{Entry, Host},
+    host::{Host, ProgramEntry},
 };
 
 /// The program that the path names, if the caller may see it.
-pub(super) struct OwnedProgram(pub(super) Arc<Entry>);
+pub(super) struct OwnedProgram(pub(super) Arc<ProgramEntry>);
 
 /// The query of a request. A query with an unknown key or a bad value is refused, and the answer names it.
 pub(super) struct Params<T>(pub(super) T);

@@ -47,7 +47,7 @@ async fn usage(host: &Host) -> Vec<Usage> {
         Some((entry, instance))
     });
     let readings = futures_util::stream::iter(running).map(|(entry, instance)| async move {
-        let reading = host.reading(&entry, &instance);
+        let reading = host.instance_stats(&entry, &instance);
         let (stats, _at_ms) = tokio::time::timeout_at(deadline, reading)
             .await
             .ok()?

@@ -19,7 +19,7 @@ pub(super) async fn healthz() -> Json<Health> {
     Json(health("ok"))
 }
 
-/// Whether the host can start programs: there is room, the journal can be written, the engine answers.
+/// Whether the host can start programs: there is space, the journal can be written, the engine answers.
 #[utoipa::path(
     get,
     path = "/readyz",

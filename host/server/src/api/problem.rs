@@ -239,7 +239,7 @@ impl From<CopyError> for Failure {
             | CopyError::Ending
             | CopyError::File(_)
             | CopyError::NotPaused(_)
-            | CopyError::NotWoken(_)
+            | CopyError::NotUnpaused(_)
             | CopyError::NotMeasured(_)
             | CopyError::Copy(_)
             | CopyError::Storage(_)
@@ -260,10 +260,10 @@ impl From<CopyError> for Failure {
             CopyError::File(StateFileError::Path(_)) => Code::BadRequest,
             CopyError::File(StateFileError::NoFolder(_)) => Code::NotFound,
             CopyError::NotPaused(StopError::Unavailable(_))
-            | CopyError::NotWoken(StopError::Unavailable(_))
+            | CopyError::NotUnpaused(StopError::Unavailable(_))
             | CopyError::NotMeasured(_) => Code::EngineUnavailable,
             CopyError::NotPaused(StopError::Failed { .. })
-            | CopyError::NotWoken(StopError::Failed { .. }) => Code::Conflict,
+            | CopyError::NotUnpaused(StopError::Failed { .. }) => Code::Conflict,
             CopyError::Copy(StateCopyError::DiskFull) => Code::StorageFull,
             CopyError::Copy(StateCopyError::Storage(error))
             | CopyError::File(StateFileError::Storage(error))

@@ -12,7 +12,7 @@ use axum::{
 use hersh_journal::KeptAnswer;
 use hersh_program::{Manifest, Program, ProgramId, RevisionNote};
 use hersh_storage::{SourceTree, StagedSource, TreePurpose, tar_stream};
-use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, ProgramCreated};
+use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, SourceAccepted};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    host::{Entry, Host, NewProgram, NewRevision, Outcome},
+    host::{Host, NewProgram, NewRevision, Outcome, ProgramEntry},
     idempotency::{Claim, ClaimedRequest, Fingerprint, Key},
 };
 
@@ -72,7 +72,7 @@ impl CreateQuery {
         description = "1 to 255 visible ASCII characters: a repeated call gets the first one's answer"),
         ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
-    responses((status = 201, description = "It was created", body = ProgramCreated)),
+    responses((status = 201, description = "It was created", body = SourceAccepted)),
 )]
 pub(super) async fn create(
     State(host): State<Host>,
@@ -136,7 +136,7 @@ pub(super) async fn create(
     params(BuildQuery, ("id" = String, Path, description = "The program's id"),
         ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
-    responses((status = 200, description = "It was replaced", body = ProgramCreated)),
+    responses((status = 200, description = "It was replaced", body = SourceAccepted)),
 )]
 pub(super) async fn replace(
     State(host): State<Host>,
@@ -145,7 +145,7 @@ pub(super) async fn replace(
     OwnedProgram(entry): OwnedProgram,
     Params(query): Params<BuildQuery>,
     request: Request,
-) -> Result<Json<ProgramCreated>, Failure> {
+) -> Result<Json<SourceAccepted>, Failure> {
     let taken = take(&host, &caller, request, query, None).await?;
     let staged = named(&host, taken.staged, &taken.manifest)?;
     let earlier = |program: &Program| program.source.build.clone();
@@ -232,9 +232,9 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
     Ok(staged.anew(random)?)
 }
 
-fn created(host: &Host, entry: &Entry) -> ProgramCreated {
+fn created(host: &Host, entry: &ProgramEntry) -> SourceAccepted {
     let view = view::program_view(entry, host.now_ms());
-    ProgramCreated {
+    SourceAccepted {
         program_id: view.program_id,
         build_id: view.build_id,
         owner: view.owner,
@@ -295,7 +295,7 @@ fn again(
     caller: &Caller,
     answered: &KeptAnswer,
     fingerprint: &str,
-) -> Result<Arc<Entry>, Failure> {
+) -> Result<Arc<ProgramEntry>, Failure> {
     if answered.fingerprint != fingerprint {
         return Err(Failure::new(
             Code::IdempotencyMismatch,
@@ -314,7 +314,7 @@ fn again(
 }
 
 /// Answers a repeated call like the first one, but shows the program as it is now.
-fn replayed(host: &Host, entry: &Entry) -> Response {
+fn replayed(host: &Host, entry: &ProgramEntry) -> Response {
     let mut answer = (StatusCode::CREATED, Json(created(host, entry))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));

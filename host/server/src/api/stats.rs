@@ -22,7 +22,7 @@ pub(super) async fn show(
 ) -> Result<Json<StatsView>, Failure> {
     let instance = entry.supervisor().with_state(Program::ready_instance);
     let reading = match &instance {
-        Some(instance) => host.reading(&entry, instance).await?,
+        Some(instance) => host.instance_stats(&entry, instance).await?,
         None => None,
     };
     reading

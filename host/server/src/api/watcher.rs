@@ -22,7 +22,7 @@ use super::{
 use crate::{
     auth::{Caller, Grant, audit::Particulars},
     connections::Client,
-    host::{Entry, Host},
+    host::{Host, ProgramEntry},
     words,
 };
 
@@ -176,7 +176,7 @@ async fn forward(
 async fn pass_on(
     host: &Host,
     caller: &Caller,
-    (id, entry): (&ProgramId, &Arc<Entry>),
+    (id, entry): (&ProgramId, &Arc<ProgramEntry>),
     client: Option<&Client>,
     request: &mut Request,
 ) -> Result<Response, Failure> {

@@ -76,7 +76,7 @@ pub(crate) struct Attempt {
     is_noted: bool,
 }
 
-/// Writes that `caller` is about to make a change. The row may use the room that the journal has for
+/// Writes that `caller` is about to make a change. The row may use the space that the journal has for
 /// `purpose`.
 ///
 /// # Errors

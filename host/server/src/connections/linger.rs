@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const TIME_MAX: Duration = Duration::from_secs(10);
 const BYTES_MAX: u64 = 1 << 30;
 /// The bytes that are dropped at once.
-const ROOM_BYTES: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// A flag that says whether a connection's client may still send a body that nobody reads.
 #[derive(Clone, Debug, Default)]
@@ -94,9 +94,9 @@ impl<T> LingeringStream<T> {
 impl<T: AsyncRead + Unpin> LingeringStream<T> {
     /// Drops what comes until the client closes its side too.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut room = [0; ROOM_BYTES];
+        let mut buffer = [0; BUFFER_BYTES];
         loop {
-            let mut read = ReadBuf::new(&mut room);
+            let mut read = ReadBuf::new(&mut buffer);
             let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
             let came = read.filled().len() as u64;
             match polled {

@@ -1,13 +1,15 @@
-//! From a stored source tree to an image: the build's turn, room on the disk, the build itself.
+//! From a stored source tree to an image: the build's turn, space on the disk, the build itself.
 //!
 //! ```text
-//! image stands? ─► its turn among all builds ─► room? ─► runtime.build, in its own time
+//! image stands? ─► its turn among all builds ─► space? ─► runtime.build, in its own time
 //! ```
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use hersh_base::turns::{Owner, Turn, TurnQueue};
-use hersh_program::{BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, ProgramId, Task};
+use hersh_program::{
+    BUILD_QUEUE_MS, BuildId, BuildRules, Cause, ImageId, OperationContext, ProgramId,
+};
 use hersh_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +28,11 @@ pub(crate) struct Builds {
     pub(crate) queue: TurnQueue,
     pub(crate) disks: Disks,
     /// A function that tells whom a program's build is for.
-    pub(crate) tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+    pub(crate) build_owner: Box<dyn Fn(&ProgramId) -> BuildOwner + Send + Sync>,
 }
 
 /// The user and the program that a build is for.
-pub(crate) struct Tenancy {
+pub(crate) struct BuildOwner {
     /// The owner that the build counts for.
     pub(crate) owner: Owner,
     /// The incarnation of the program; `None` if the program is not there any more.
@@ -38,7 +40,7 @@ pub(crate) struct Tenancy {
 }
 
 impl Builds {
-    /// Returns the image of `build` of the task's program: the image that exists, or a new one that is built
+    /// Returns the image of `build` of the operation's program: the image that exists, or a new one that is built
     /// within `timeout` from the build's turn on. Whatever ends the build early, it is gone from the engine
     /// before this returns.
     ///
@@ -46,26 +48,26 @@ impl Builds {
     /// The cause for which the program has no image.
     pub(crate) async fn image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout: Duration,
     ) -> Result<ImageId, Cause> {
-        if let Some(image) = self.builder.find(&task.program, build).await? {
+        if let Some(image) = self.builder.find(&operation.program, build).await? {
             return Ok(image);
         }
-        let context_dir = self.storage.source_path(&task.program, build);
+        let context_dir = self.storage.source_path(&operation.program, build);
         if !context_dir.is_dir() {
             let message = "its source is not on this machine, as after a restore of the journal without the folder programs; deploy it again";
             return Err(not_built(message.to_owned()));
         }
-        let Some(incarnation) = (self.tenancy)(&task.program).incarnation else {
+        let Some(incarnation) = (self.build_owner)(&operation.program).incarnation else {
             return Err(not_built("the program is not there any more".to_owned()));
         };
-        let log_path = self.storage.build_log_path(&task.program, build);
+        let log_path = self.storage.build_log_path(&operation.program, build);
         // The turn is held for as long as the engine is busy with the build, also after the build was given
         // up.
-        let permit = BuildPermit::new(self.turn(task, &log_path).await?);
+        let permit = BuildPermit::new(self.turn(operation, &log_path).await?);
         // Before the build, a full disk is no fault of the program. A disk that fills up during the build
         // may well be filled by it, and another attempt would fill it again.
         self.disks.check().map_err(|error| Cause::DiskFull {
@@ -73,20 +75,20 @@ impl Builds {
         })?;
         let stop = CancellationToken::new();
         let mut building = self.builder.build(BuildRequest {
-            program: task.program.clone(),
+            program: operation.program.clone(),
             incarnation,
             build: build.clone(),
             context_dir,
             log_path,
             rules: rules.clone(),
-            room_bytes: self.disks.left_bytes(),
+            free_bytes: self.disks.left_bytes(),
             permit: permit.clone(),
             cancel: stop.clone(),
         });
         tokio::select! {
             biased;
             built = &mut building => built.map_err(build_cause),
-            () = task.cancel.cancelled() => {
+            () = operation.cancel.cancelled() => {
                 stop.cancel();
                 building.await.map_err(build_cause)
             }
@@ -106,14 +108,14 @@ impl Builds {
 
     /// Waits until the program may build. The log says how many builds go first; the build begins the log
     /// anew.
-    async fn turn(&self, task: &Task, log_path: &Path) -> Result<Turn, Cause> {
+    async fn turn(&self, operation: &OperationContext, log_path: &Path) -> Result<Turn, Cause> {
         let say = |first: usize| {
             let said = std::fs::write(log_path, waiting_line(first));
             if let Err(error) = said {
-                tracing::warn!(%error, program = %task.program, "a build's log can't be written");
+                tracing::warn!(%error, program = %operation.program, "a build's log can't be written");
             }
         };
-        let owner = (self.tenancy)(&task.program).owner;
+        let owner = (self.build_owner)(&operation.program).owner;
         if owner.at_once == 0 {
             let name = &owner.name;
             let message = format!("{name} may build nothing; have an admin raise the quota");
@@ -125,7 +127,7 @@ impl Builds {
             turn = self.queue.turn(owner, say) => {
                 turn.map_err(|error| not_built(error.to_string()))
             }
-            () = task.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),
+            () = operation.cancel.cancelled() => Err(build_cause(BuildError::Cancelled)),
             () = tokio::time::sleep(waited) => Err(not_built(format!(
                 "no build could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60

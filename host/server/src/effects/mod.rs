@@ -19,7 +19,7 @@ use hersh_base::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, InstanceStatus,
-    Instances, Logs, Manifest, ProgramId, Readiness, START_QUEUE_MS, StartResult, Task,
+    Instances, Logs, Manifest, OperationContext, ProgramId, Readiness, START_QUEUE_MS, StartResult,
 };
 use hersh_proxy::ProbeFailure;
 use hersh_storage::{
@@ -33,16 +33,16 @@ use crate::programs::{LOOK_INTERVAL, StateReadings};
 use hersh_sandbox::{RunningInstance, Runtime, Spec, StartError, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
-pub(crate) const STARTS_AT_ONCE_OF_ONE: usize = 2;
+pub(crate) const STARTS_AT_ONCE_PER_OWNER: usize = 2;
 /// The most `/state` folders that are measured at once before a start, each on a thread of its own. More may be
 /// measured than started at once, since a program can make its own measurement slow by what it wrote. One
-/// owner may have [`STARTS_AT_ONCE_OF_ONE`] of them.
+/// owner may have [`STARTS_AT_ONCE_PER_OWNER`] of them.
 pub(crate) const MEASURES_AT_ONCE: usize = 32;
 /// Starts that wait at once, one for each program at most. One more is refused.
 pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
 /// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
-const TOLD_TIMES_LIMIT: u64 = 64;
+const STATE_COUNT_FACTOR: u64 = 64;
 
 /// The real effect handler.
 pub(crate) struct Effects {
@@ -63,8 +63,8 @@ pub(crate) struct Effects {
 }
 
 impl EffectHandler for Effects {
-    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
-        let id = task.program.clone();
+    async fn ensure_program_folders(&self, operation: &OperationContext) -> Result<(), Cause> {
+        let id = operation.program.clone();
         let ensured = self.on_storage(move |storage| storage.ensure_folders(&id).map(drop));
         ensured.await.map_err(|error| match error {
             StorageFailure::DiskFull(message) => Cause::DiskFull { message },
@@ -74,42 +74,42 @@ impl EffectHandler for Effects {
 
     async fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
         let timeout = Duration::from_millis(timeout_ms);
-        self.builds.image(task, build, rules, timeout).await
+        self.builds.image(operation, build, rules, timeout).await
     }
 
     async fn start_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<StartResult, Cause> {
-        let instance = task.instance(instance);
+        let instance = operation.instance(instance);
         let spec = self.spec(&instance, image, manifest);
         self.give_state(&instance).await?;
-        self.forget_end(&task.program).await?;
+        self.forget_end(&operation.program).await?;
         let turn = self
-            .turn_to_start(task, manifest.limits.state_bytes)
+            .turn_to_start(operation, manifest.limits.state_bytes)
             .await?;
         let began = Instant::now();
         // A cancelled start is dropped here: the stop that follows waits until what was begun has ended.
         let running = tokio::select! {
             biased;
-            running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| not_started(error, manifest))?,
-            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => return Err(cause),
-            () = task.cancel.cancelled() => return Err(Cause::HostRestarted),
+            running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| start_error_cause(error, manifest))?,
+            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => return Err(cause),
+            () = operation.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         tokio::try_join!(
             self.write_receipt(&running),
-            self.wait_until_ready(task, &instance, &running, manifest, began)
+            self.wait_until_ready(operation, &instance, &running, manifest, began)
         )?;
-        self.still_running(&instance, &manifest.readiness).await?;
+        self.check_running(&instance, &manifest.readiness).await?;
         Ok(StartResult {
             container: running.container,
         })
@@ -117,24 +117,27 @@ impl EffectHandler for Effects {
 
     async fn stop_instances(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instances: Instances,
         grace_ms: u64,
     ) -> Result<(), Cause> {
         let grace = Duration::from_millis(grace_ms);
-        Ok(self.runtime.stop(&task.program, instances, grace).await?)
+        Ok(self
+            .runtime
+            .stop(&operation.program, instances, grace)
+            .await?)
     }
 
     async fn observe_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
     ) -> Result<InstanceStatus, Cause> {
-        let observed = self.runtime.observe(&task.instance(instance)).await?;
+        let observed = self.runtime.observe(&operation.instance(instance)).await?;
         if matches!(observed, InstanceStatus::Running(_)) {
             return Ok(observed);
         }
-        let (storage, id) = (self.storage.clone(), task.program.clone());
+        let (storage, id) = (self.storage.clone(), operation.program.clone());
         let noted = self.surroundings.blocking(move || noted_end(&storage, &id));
         let noted = noted.await.ok().flatten();
         Ok(noted.map_or(observed, |(container, exit)| {
@@ -142,16 +145,16 @@ impl EffectHandler for Effects {
         }))
     }
 
-    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
-        self.builds.builder.forget(&task.program).await?;
-        let id = task.program.clone();
+    async fn remove_program(&self, operation: &OperationContext) -> Result<(), Cause> {
+        self.builds.builder.forget(&operation.program).await?;
+        let id = operation.program.clone();
         self.on_storage(move |storage| storage.remove(&id))
             .await
             .map_err(|error| Cause::RemoveFailed {
                 message: error.message(),
             })?;
         // The receiver is gone only while the host ends; the host's next start then finishes the removal.
-        let _ = self.removed.send(task.program.clone()).await;
+        let _ = self.removed.send(operation.program.clone()).await;
         Ok(())
     }
 }
@@ -163,22 +166,26 @@ impl Effects {
 
     /// Fails if the program's `/state` is over its limit, then waits for its turn to start. Measures
     /// first: a slow measurement would otherwise hold a turn that another program could use.
-    async fn turn_to_start(&self, task: &Task, state_bytes: u64) -> Result<Turn, Cause> {
-        let owner = (self.start_owner)(&task.program);
+    async fn turn_to_start(
+        &self,
+        operation: &OperationContext,
+        state_bytes: u64,
+    ) -> Result<Turn, Cause> {
+        let owner = (self.start_owner)(&operation.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
         let turn = async {
             let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
-            let measuring = measuring.map_err(|error| start_failed(error.to_string()))?;
-            self.check_state_size(&task.program, state_bytes, measuring)
+            let measuring = measuring.map_err(|error| start_failed_cause(error.to_string()))?;
+            self.check_state_size(&operation.program, state_bytes, measuring)
                 .await?;
             let turn = self.starts.turn(owner, |_first| ()).await;
-            turn.map_err(|error| start_failed(error.to_string()))
+            turn.map_err(|error| start_failed_cause(error.to_string()))
         };
         tokio::select! {
             biased;
             turn = turn => turn,
-            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
-            () = tokio::time::sleep(waited) => Err(start_failed(format!(
+            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = tokio::time::sleep(waited) => Err(start_failed_cause(format!(
                 "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
@@ -192,9 +199,11 @@ impl Effects {
         let given = self.surroundings.blocking(move || storage.give_state(&id));
         match given.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(StateWriterError::Storage(error))) => Err(start_cause(error.into())),
-            Ok(Err(error @ StateWriterError::Older { .. })) => Err(start_failed(error.to_string())),
-            Err(error) => Err(start_failed(error.to_string())),
+            Ok(Err(StateWriterError::Storage(error))) => Err(storage_cause(error.into())),
+            Ok(Err(error @ StateWriterError::Older { .. })) => {
+                Err(start_failed_cause(error.to_string()))
+            }
+            Err(error) => Err(start_failed_cause(error.to_string())),
         }
     }
 
@@ -202,7 +211,7 @@ impl Effects {
     async fn forget_end(&self, program: &ProgramId) -> Result<(), Cause> {
         let id = program.clone();
         let forgotten = self.on_storage(move |storage| storage.forget_end(&id));
-        forgotten.await.map_err(start_cause)
+        forgotten.await.map_err(storage_cause)
     }
 
     async fn write_receipt(&self, running: &RunningInstance) -> Result<(), Cause> {
@@ -211,14 +220,14 @@ impl Effects {
             receipt.state = Some(storage.state_bound(&receipt.program));
             storage.write_receipt(&receipt.program, &receipt)
         };
-        self.on_storage(write).await.map_err(start_cause)
+        self.on_storage(write).await.map_err(storage_cause)
     }
 
     /// Probes until the program is up, its container ends, its time is over, its `/state` is too large, or
     /// the start is cancelled.
     async fn wait_until_ready(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: &InstanceId,
         running: &RunningInstance,
         manifest: &Manifest,
@@ -226,9 +235,9 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
-        let seen = self.probes.begin(&task.program);
+        let seen = self.probes.begin(&operation.program);
         let saw = |what: &str| seen.saw(what);
-        let probing = readiness::wait(&task.program, manifest, &running.endpoint, left, saw);
+        let probing = readiness::wait(&operation.program, manifest, &running.endpoint, left, saw);
         tokio::select! {
             biased;
             ready = probing => match ready {
@@ -236,13 +245,13 @@ impl Effects {
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
                     last_probe: self.last_probe_text(instance, manifest, &last_probe).await,
-                    logs: self.last_lines(&task.program).await,
+                    logs: self.last_lines(&operation.program).await,
                 }),
             },
-            cause = self.ended(instance, &manifest.readiness) => Err(cause),
-            cause = self.state_too_large(&task.program, manifest.limits.state_bytes) => Err(cause),
+            cause = self.end_before_ready(instance, &manifest.readiness) => Err(cause),
+            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
-            () = task.cancel.cancelled() => Err(Cause::HostRestarted),
+            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
         }
     }
 
@@ -274,11 +283,11 @@ impl Effects {
     }
 
     /// Waits for the end of the instance, and returns the cause for which its start failed.
-    async fn ended(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
+    async fn end_before_ready(&self, instance: &InstanceId, readiness: &Readiness) -> Cause {
         let began = Instant::now();
         loop {
             tokio::time::sleep(readiness::observe_interval(began.elapsed())).await;
-            if let Err(cause) = self.still_running(instance, readiness).await {
+            if let Err(cause) = self.check_running(instance, readiness).await {
                 return cause;
             }
         }
@@ -293,14 +302,14 @@ impl Effects {
         turn: Turn,
     ) -> Result<(), Cause> {
         // Counted further than the limit, so that the error can tell how much there is.
-        let enough = limit_bytes.saturating_mul(TOLD_TIMES_LIMIT);
+        let enough = limit_bytes.saturating_mul(STATE_COUNT_FACTOR);
         match self.state_usage(program, enough, Some(turn)).await? {
             StateUsage::Bytes(used) if used <= limit_bytes => Ok(()),
             StateUsage::Bytes(used) => Err(Cause::StateTooLarge {
                 used_bytes: used.min(enough),
                 limit_bytes,
             }),
-            StateUsage::Unsettled => Err(start_failed(
+            StateUsage::Unsettled => Err(start_failed_cause(
                 "its /state keeps changing although it does not run; find out what on this machine writes there"
                     .to_owned(),
             )),
@@ -310,11 +319,11 @@ impl Effects {
     /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
     /// they are ready.
     async fn state_too_large(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
-        let looks = StateReadings::default();
+        let readings = StateReadings::default();
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if let Ok(usage) = self.state_usage(program, limit_bytes, None).await
-                && looks.take(usage, limit_bytes)
+                && readings.take(usage, limit_bytes)
             {
                 return Cause::StateQuotaExceeded;
             }
@@ -330,11 +339,11 @@ impl Effects {
         turn: Option<Turn>,
     ) -> Result<StateUsage, Cause> {
         let measured = self.runtime.state_bytes(program, enough, Box::new(turn));
-        let failed = |error: Unavailable| start_failed(error.to_string());
+        let failed = |error: Unavailable| start_failed_cause(error.to_string());
         measured.await.map_err(failed)
     }
 
-    async fn still_running(
+    async fn check_running(
         &self,
         instance: &InstanceId,
         readiness: &Readiness,
@@ -383,16 +392,16 @@ impl From<StorageError> for StorageFailure {
     }
 }
 
-fn start_cause(failure: StorageFailure) -> Cause {
+fn storage_cause(failure: StorageFailure) -> Cause {
     match failure {
         StorageFailure::DiskFull(message) => Cause::DiskFull { message },
-        StorageFailure::Other(message) => start_failed(message),
+        StorageFailure::Other(message) => start_failed_cause(message),
     }
 }
 
 /// Returns the cause of a failed start. A program that ended before it could be looked at was not ready
 /// either.
-fn not_started(error: StartError, manifest: &Manifest) -> Cause {
+fn start_error_cause(error: StartError, manifest: &Manifest) -> Cause {
     match error {
         StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),
         StartError::Violated(_)
@@ -403,7 +412,7 @@ fn not_started(error: StartError, manifest: &Manifest) -> Cause {
     }
 }
 
-fn start_failed(message: String) -> Cause {
+fn start_failed_cause(message: String) -> Cause {
     Cause::StartFailed {
         message,
         logs: Vec::new(),

@@ -6,7 +6,7 @@ use hersh_base::{detached::run_detached, right::Right};
 use hersh_machine::driver;
 use hersh_program::{CommandError as ProgramError, Event, Program, Refusal, State};
 
-use super::{CommandError, Entry, Host};
+use super::{CommandError, Host, ProgramEntry};
 use crate::words;
 
 /// A command that a user can give to a program.
@@ -35,7 +35,7 @@ impl Host {
     /// [`CommandError`]. The program was not asked then, unless the error is about waiting.
     pub(crate) async fn command(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProgramEntry>,
         command: Command,
         wait: Option<Duration>,
     ) -> Result<Outcome, CommandError> {
@@ -56,7 +56,7 @@ impl Host {
     /// was then. A program that is removed has settled once it is forgotten.
     pub(crate) async fn settle(
         &self,
-        entry: &Entry,
+        entry: &ProgramEntry,
         wait: Duration,
     ) -> Result<Program, CommandError> {
         let settled = async {
@@ -73,10 +73,16 @@ impl Host {
             })
     }
 
-    async fn give(&self, entry: &Entry, command: Command) -> Result<Outcome, CommandError> {
+    async fn give(&self, entry: &ProgramEntry, command: Command) -> Result<Outcome, CommandError> {
         match command {
-            Command::Start => self.send_if_room(entry, Event::UserStartRequested).await,
-            Command::Restart => self.send_if_room(entry, Event::UserRestartRequested).await,
+            Command::Start => {
+                self.send_within_quota(entry, Event::UserStartRequested)
+                    .await
+            }
+            Command::Restart => {
+                self.send_within_quota(entry, Event::UserRestartRequested)
+                    .await
+            }
             Command::Stop => self.send(entry, Event::UserStopRequested).await,
             Command::Delete => {
                 let _alone = entry.replacing().await;
@@ -86,7 +92,11 @@ impl Host {
     }
 
     /// Sends an event that starts the program, if its owner's quota has room for it.
-    async fn send_if_room(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
+    async fn send_within_quota(
+        &self,
+        entry: &ProgramEntry,
+        event: Event,
+    ) -> Result<Outcome, CommandError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
         self.check_quota(entry, None, &quota)?;
@@ -96,8 +106,8 @@ impl Host {
 
     /// Removes the log of a failed build before the same tree is built again, so that a client that follows
     /// the new build is not told of the failed one.
-    async fn clear_build_log(&self, entry: &Entry) {
-        let Some((id, build)) = entry.unbuilt() else {
+    async fn clear_build_log(&self, entry: &ProgramEntry) {
+        let Some((id, build)) = entry.unbuilt_source() else {
             return;
         };
         // `flush` also checks that the caller's right is not revoked: a caller who may not start the program
@@ -115,7 +125,11 @@ impl Host {
     }
 
     /// Sends an event to the program on behalf of whoever asks.
-    pub(super) async fn send(&self, entry: &Entry, event: Event) -> Result<Outcome, CommandError> {
+    pub(super) async fn send(
+        &self,
+        entry: &ProgramEntry,
+        event: Event,
+    ) -> Result<Outcome, CommandError> {
         let right = Right::carried().map(|right| Arc::new(right) as driver::Right);
         match entry.supervisor().call_by(event, right).await {
             Ok(()) => Ok(Outcome::Accepted),
@@ -134,7 +148,7 @@ impl Host {
 }
 
 /// Checks that a program that was to be removed and has settled is gone.
-fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
+fn removed(entry: &ProgramEntry, settled: &Program) -> Result<(), CommandError> {
     let cause = match &settled.state {
         State::Removed => return Ok(()),
         State::Error(failed) => Some(Arc::clone(&failed.cause)),
@@ -154,7 +168,7 @@ fn removed(entry: &Entry, settled: &Program) -> Result<(), CommandError> {
 }
 
 /// Returns why a program is not supervised any more: it is removed, or the host ends.
-fn over(entry: &Entry) -> CommandError {
+fn over(entry: &ProgramEntry) -> CommandError {
     let is_removed = |program: &Program| matches!(program.state, State::Removed);
     if entry.supervisor().with_state(is_removed) {
         CommandError::NotFound(entry.id())

@@ -14,7 +14,7 @@ use hersh_storage::StagedSource;
 use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
 use crate::{
     idempotency::ClaimedRequest,
-    programs::{Entry, ProgramJournal, Story},
+    programs::{ProgramEntry, ProgramJournal, StateLog},
 };
 
 /// A program that is to be created.
@@ -54,12 +54,12 @@ impl Host {
     ///
     /// # Errors
     /// [`CreateError`]. If the owner's quota is the reason, nothing was stored before.
-    pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+    pub(crate) async fn create(&self, new: NewProgram) -> Result<Arc<ProgramEntry>, CreateError> {
         let host = self.clone();
         run_detached(async move { host.create_detached(new).await }).await
     }
 
-    async fn create_detached(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+    async fn create_detached(&self, new: NewProgram) -> Result<Arc<ProgramEntry>, CreateError> {
         let quota = self.quota(&new.owner)?;
         let _turn = self.turn(&new.owner, &quota).await;
         self.usage(&new.owner)
@@ -87,7 +87,7 @@ impl Host {
         self.0.registry.remove(&id);
     }
 
-    async fn create_reserved(&self, new: NewProgram) -> Result<Arc<Entry>, CreateError> {
+    async fn create_reserved(&self, new: NewProgram) -> Result<Arc<ProgramEntry>, CreateError> {
         let NewProgram {
             id,
             owner,
@@ -132,7 +132,7 @@ impl Host {
             Arc::clone(&last_event_ms),
             0,
             self.0.metrics.clone(),
-            Story::of(&program),
+            StateLog::new(&program),
         );
         let supervisor = Supervisor::run(
             ProgramStepper::new(program),
@@ -141,7 +141,7 @@ impl Host {
             self.surroundings(),
             Config::default(),
         );
-        let entry = Entry::new(row, owner, created_at_ms, last_event_ms, supervisor);
+        let entry = ProgramEntry::new(row, owner, created_at_ms, last_event_ms, supervisor);
         let entry = Arc::new(entry);
         // The new program's `/state` is empty: whatever the first look finds was written since.
         entry.state_readings().take(StateUsage::Bytes(0), u64::MAX);
@@ -158,7 +158,7 @@ impl Host {
     /// was stored before.
     pub(crate) async fn replace_source(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<ProgramEntry>,
         new: NewRevision,
     ) -> Result<Outcome, ReplaceError> {
         let host = self.clone();
@@ -167,7 +167,7 @@ impl Host {
 
     async fn replace_detached(
         &self,
-        entry: &Entry,
+        entry: &ProgramEntry,
         new: NewRevision,
     ) -> Result<Outcome, ReplaceError> {
         let NewRevision {

@@ -1,13 +1,13 @@
 //! Everything that the API can ask of a host.
 
+mod check_ready;
+mod client_permits;
 mod commands;
 mod create;
 mod error;
 mod quota;
-mod readiness;
 mod recent_answer;
 mod state_copy;
-mod user_limits;
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use hersh_proxy::{Proxy, Upstream, io_threads};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
 
+pub(crate) use self::check_ready::ReadinessError;
+pub(crate) use self::client_permits::ClientPermits;
 pub(crate) use self::commands::{Command, Outcome};
 pub(crate) use self::create::{NewProgram, NewRevision};
 pub(crate) use self::error::{CommandError, CreateError, QuotaUnknown, ReplaceError};
-pub(crate) use self::readiness::ReadinessError;
 pub(crate) use self::recent_answer::RecentAnswer;
 pub(crate) use self::state_copy::{CopyError, PAUSES_MAX};
-pub(crate) use self::user_limits::UserLimits;
-pub(crate) use crate::programs::Entry;
+pub(crate) use crate::programs::ProgramEntry;
 use crate::{
     auth::{Accounts, Caller, Grant, Throttle},
     disks::Disks,
@@ -43,10 +43,10 @@ use hersh_sandbox::{Builder, Runtime, Spec, Unavailable};
 
 /// A host. Clones are the same host.
 #[derive(Clone)]
-pub(crate) struct Host(Arc<Parts>);
+pub(crate) struct Host(Arc<HostParts>);
 
 /// The parts of a host.
-pub(crate) struct Parts {
+pub(crate) struct HostParts {
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
     pub(crate) runtime: Arc<dyn Runtime>,
@@ -61,7 +61,7 @@ pub(crate) struct Parts {
     pub(crate) claims: Claims,
     pub(crate) proxy: Proxy,
     pub(crate) probes: Probes,
-    pub(crate) permits: UserLimits,
+    pub(crate) permits: ClientPermits,
     pub(crate) surroundings: Surroundings,
     pub(crate) disks: Disks,
     pub(crate) build_queue: TurnQueue,
@@ -73,7 +73,7 @@ pub(crate) struct Parts {
 }
 
 impl Host {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: HostParts) -> Self {
         Self(Arc::new(parts))
     }
 
@@ -120,7 +120,7 @@ impl Host {
     }
 
     /// Returns the permits for the threads and memory that clients may hold.
-    pub(crate) fn permits(&self) -> &UserLimits {
+    pub(crate) fn permits(&self) -> &ClientPermits {
         &self.0.permits
     }
 
@@ -157,14 +157,18 @@ impl Host {
     ///
     /// # Errors
     /// [`Unavailable`] with what the engine said.
-    pub(crate) async fn reading(&self, entry: &Entry, instance: &InstanceId) -> Reading {
+    pub(crate) async fn instance_stats(
+        &self,
+        entry: &ProgramEntry,
+        instance: &InstanceId,
+    ) -> Reading {
         let runtime = Arc::clone(&self.0.runtime);
         let last = entry.last_reading();
         last.get(runtime, self.surroundings(), instance).await
     }
 
     /// Returns the compose file of the current instance, or of the next one; `None` before the first build.
-    pub(crate) fn compose_file(&self, entry: &Entry) -> Option<String> {
+    pub(crate) fn compose_file(&self, entry: &ProgramEntry) -> Option<String> {
         entry.supervisor().with_state(|program| {
             let image = program.current_image()?;
             let instance = InstanceId {
@@ -196,7 +200,11 @@ impl Host {
     ///
     /// # Errors
     /// [`CommandError::NotFound`].
-    pub(crate) fn get(&self, caller: &Caller, id: &ProgramId) -> Result<Arc<Entry>, CommandError> {
+    pub(crate) fn get(
+        &self,
+        caller: &Caller,
+        id: &ProgramId,
+    ) -> Result<Arc<ProgramEntry>, CommandError> {
         self.0
             .registry
             .get(id)
@@ -205,7 +213,7 @@ impl Host {
     }
 
     /// Returns every program, by id and without regard to owners: for the host's own use.
-    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+    pub(crate) fn list(&self) -> Vec<Arc<ProgramEntry>> {
         self.0.registry.list()
     }
 
@@ -222,7 +230,7 @@ impl Host {
     /// Returns the container that answers for the program right now; `None` unless the program is Ready.
     pub(crate) async fn upstream(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProgramEntry>,
     ) -> Result<Option<Arc<Upstream>>, Unavailable> {
         if let Some(upstream) = entry.upstream() {
             return Ok(Some(upstream));
@@ -234,7 +242,10 @@ impl Host {
         Box::pin(io_threads::run_on_main(finding)).await
     }
 
-    async fn find_upstream(&self, entry: &Entry) -> Result<Option<Arc<Upstream>>, Unavailable> {
+    async fn find_upstream(
+        &self,
+        entry: &ProgramEntry,
+    ) -> Result<Option<Arc<Upstream>>, Unavailable> {
         let ready = |program: &Program| {
             let container = program.state.container()?.clone();
             Some((program.ready_instance()?, container))

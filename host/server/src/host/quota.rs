@@ -7,7 +7,7 @@ use super::{Host, QuotaUnknown};
 use crate::{
     auth::Quota,
     programs::{
-        Entry,
+        ProgramEntry,
         admission::{self, QuotaError},
     },
 };
@@ -32,7 +32,7 @@ impl Host {
     /// and as it stands.
     pub(super) fn check_quota(
         &self,
-        entry: &Entry,
+        entry: &ProgramEntry,
         limits: Option<&Limits>,
         quota: &Quota,
     ) -> Result<(), QuotaError> {

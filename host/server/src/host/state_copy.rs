@@ -19,7 +19,7 @@ use hersh_program::{InstanceId, Program, ProgramId, State};
 use hersh_storage::{CopyBounds, StateCopy, StateCopyError, StateFileError, StorageError};
 use tokio::task::JoinError;
 
-use super::{Entry, Host};
+use super::{Host, ProgramEntry};
 use crate::disks::DiskFullError;
 use hersh_sandbox::{StopError, Unavailable};
 
@@ -29,9 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(20);
 const KEPT_BYTES_MAX: u64 = 1 << 40;
 /// The most programs that are paused at once: more than copies can be under way.
 pub(crate) const PAUSES_MAX: u32 = 64;
-/// The number of attempts to wake a program before the waking is left to the next start of the host.
-const WAKE_ATTEMPTS: u32 = 60;
-const WAKE_PAUSE: Duration = Duration::from_secs(1);
+/// The number of attempts to unpause a program before that is left to the next start of the host.
+const UNPAUSE_ATTEMPTS: u32 = 60;
+const UNPAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a state was not copied. The program goes on as before.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub(crate) enum CopyError {
     #[error("it can't be paused: {0}; stop it, copy, and start it again")]
     NotPaused(StopError),
     #[error("it was paused for the copy and can't be woken: {0}; 'hersh restart' ends that")]
-    NotWoken(StopError),
+    NotUnpaused(StopError),
     #[error(transparent)]
     File(#[from] StateFileError),
     #[error(transparent)]
@@ -83,7 +83,7 @@ impl Host {
     /// [`CopyError`].
     pub(crate) async fn copy_state(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<ProgramEntry>,
         permit: Permit,
     ) -> Result<(StateCopy, Permit), CopyError> {
         let host = self.clone();
@@ -94,7 +94,7 @@ impl Host {
         .await
     }
 
-    async fn copy_exclusively(&self, entry: &Entry) -> Result<StateCopy, CopyError> {
+    async fn copy_exclusively(&self, entry: &ProgramEntry) -> Result<StateCopy, CopyError> {
         let Ok(_alone) = entry.copying().try_lock() else {
             return Err(CopyError::BeingCopied);
         };
@@ -137,7 +137,7 @@ impl Host {
     /// [`CopyError`]; the file is as it was, unless the program did not stay at rest.
     pub(crate) async fn put_state_file(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<ProgramEntry>,
         path: String,
         content: Vec<u8>,
         permit: Permit,
@@ -197,7 +197,7 @@ impl Host {
     /// after the longest time that a copy may pause a program.
     pub(crate) async fn end_pauses(&self) {
         let ended = tokio::time::timeout(
-            PAUSE_MAX + WAKE_PAUSE * 2,
+            PAUSE_MAX + UNPAUSE_INTERVAL * 2,
             self.0.pauses.acquire_many(PAUSES_MAX),
         );
         match ended.await {
@@ -230,24 +230,26 @@ impl Host {
             // The pause may have succeeded although its answer was lost, so the program is unpaused in any case.
             Err(error) => Err(CopyError::NotPaused(error)),
         };
-        self.wake(instance).await.map_err(CopyError::NotWoken)?;
+        self.unpause(instance)
+            .await
+            .map_err(CopyError::NotUnpaused)?;
         copied
     }
 
-    /// Wakes a program that was paused for a copy, and removes the note of the pause.
+    /// Unpauses a program that was paused for a copy, and removes the note of the pause.
     ///
     /// # Errors
     /// [`StopError`] if the program may still be paused; the note stays then.
-    pub(crate) async fn wake(&self, instance: &InstanceId) -> Result<(), StopError> {
+    pub(crate) async fn unpause(&self, instance: &InstanceId) -> Result<(), StopError> {
         let id = &instance.program;
         let mut attempts = 0;
         while let Err(error) = self.runtime().unpause(instance).await {
             attempts += 1;
             tracing::warn!(program = %id, %error, attempts, "a program that was paused for a copy is not awake yet");
-            if attempts == WAKE_ATTEMPTS {
+            if attempts == UNPAUSE_ATTEMPTS {
                 return Err(error);
             }
-            tokio::time::sleep(WAKE_PAUSE).await;
+            tokio::time::sleep(UNPAUSE_INTERVAL).await;
         }
         let program = id.clone();
         let forgotten = self.blocking(move |host| host.storage().forget_paused(&program));
@@ -264,7 +266,7 @@ fn phase(program: &Program) -> Phase {
     }
     match &program.state {
         State::Created | State::Stopped(_) => Phase::AtRest,
-        State::Error(failed) if failed.retry.is_none() && program.running.is_none() => {
+        State::Error(failed) if failed.retry.is_none() && program.instance_manifest.is_none() => {
             Phase::AtRest
         }
         State::Ready(_)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use hersh_machine::{OpId, driver::Recovery};
 use hersh_program::{
     BuildId, BuildRules, Cause, Effect, EffectHandler, Event, ImageId, InstanceNumber,
-    InstanceStatus, Instances, Manifest, StartResult, Task,
+    InstanceStatus, Instances, Manifest, OperationContext, StartResult,
 };
 
 use super::Metrics;
@@ -24,7 +24,7 @@ impl<H> MeasuredEffects<H> {
     async fn measure<T>(
         &self,
         effect: &'static str,
-        task: &Task,
+        operation: &OperationContext,
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
         let began = Instant::now();
@@ -32,7 +32,7 @@ impl<H> MeasuredEffects<H> {
         let result = work.await;
         // The result of a cancelled effect says nothing.
         let outcome = match &result {
-            _ if task.cancel.is_cancelled() => "cancelled",
+            _ if operation.cancel.is_cancelled() => "cancelled",
             Ok(_) => "ok",
             Err(_) => "failed",
         };
@@ -42,55 +42,60 @@ impl<H> MeasuredEffects<H> {
 }
 
 impl<H: EffectHandler> EffectHandler for MeasuredEffects<H> {
-    async fn ensure_program_folders(&self, task: &Task) -> Result<(), Cause> {
-        let work = self.handler.ensure_program_folders(task);
-        self.measure("ensure_program_folders", task, work).await
+    async fn ensure_program_folders(&self, operation: &OperationContext) -> Result<(), Cause> {
+        let work = self.handler.ensure_program_folders(operation);
+        self.measure("ensure_program_folders", operation, work)
+            .await
     }
 
     async fn build_image(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         build: &BuildId,
         rules: &BuildRules,
         timeout_ms: u64,
     ) -> Result<ImageId, Cause> {
-        let work = self.handler.build_image(task, build, rules, timeout_ms);
-        self.measure("build_runtime", task, work).await
+        let work = self
+            .handler
+            .build_image(operation, build, rules, timeout_ms);
+        self.measure("build_runtime", operation, work).await
     }
 
     async fn start_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
         image: &ImageId,
         manifest: &Arc<Manifest>,
     ) -> Result<StartResult, Cause> {
-        let work = self.handler.start_instance(task, instance, image, manifest);
-        self.measure("start_runtime", task, work).await
+        let work = self
+            .handler
+            .start_instance(operation, instance, image, manifest);
+        self.measure("start_runtime", operation, work).await
     }
 
     async fn stop_instances(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instances: Instances,
         grace_ms: u64,
     ) -> Result<(), Cause> {
-        let work = self.handler.stop_instances(task, instances, grace_ms);
-        self.measure("stop_runtime", task, work).await
+        let work = self.handler.stop_instances(operation, instances, grace_ms);
+        self.measure("stop_runtime", operation, work).await
     }
 
     async fn observe_instance(
         &self,
-        task: &Task,
+        operation: &OperationContext,
         instance: InstanceNumber,
     ) -> Result<InstanceStatus, Cause> {
-        let work = self.handler.observe_instance(task, instance);
-        self.measure("fetch_runtime_status", task, work).await
+        let work = self.handler.observe_instance(operation, instance);
+        self.measure("fetch_runtime_status", operation, work).await
     }
 
-    async fn remove_program(&self, task: &Task) -> Result<(), Cause> {
-        let work = self.handler.remove_program(task);
-        self.measure("remove_program", task, work).await
+    async fn remove_program(&self, operation: &OperationContext) -> Result<(), Cause> {
+        let work = self.handler.remove_program(operation);
+        self.measure("remove_program", operation, work).await
     }
 
     async fn recover(&self, op: OpId, effect: &Effect, issued_at_ms: u64) -> Recovery<Event> {

@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     /// The number of builds that wait for their turn.
     pub(crate) builds_waiting: Option<u64>,
     pub(crate) engine_up: bool,
-    /// The room on the disk of the data folder, bytes; `None` if the disk does not say.
+    /// The space on the disk of the data folder, bytes; `None` if the disk does not say.
     pub(crate) disk_free_bytes: Option<u64>,
     /// The memory of the host's own process, bytes.
     pub(crate) memory_bytes: Option<u64>,

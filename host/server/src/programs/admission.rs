@@ -132,7 +132,7 @@ impl Usage {
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     let building = program.state.building();
     let begun = building.map(|building| &building.source.manifest);
-    let begun = begun.or(program.running.as_ref());
+    let begun = begun.or(program.instance_manifest.as_ref());
     let fallback = program.fallback().map(|it| &it.source.manifest);
     let by_themselves = begun.into_iter().chain(fallback);
     by_themselves.fold(newest.clone(), |asked, manifest| {

@@ -17,7 +17,7 @@ use super::{last_reading::LastReading, state_readings::StateReadings};
 use crate::words;
 
 /// One program of this host.
-pub(crate) struct Entry {
+pub(crate) struct ProgramEntry {
     row: ProgramRow,
     owner: UserId,
     created_at_ms: u64,
@@ -30,12 +30,12 @@ pub(crate) struct Entry {
     /// The lock that is held while new source is stored, the program is told of it, and older source is
     /// removed. It is also held while a removal is asked for, so that no removal begins in between.
     replacing: tokio::sync::Mutex<()>,
-    /// The lock that is held while `/state` is copied, and while the program is woken after a copy.
+    /// The lock that is held while `/state` is copied, and while the program is unpaused after a copy.
     copying: Arc<tokio::sync::Mutex<()>>,
     last_reading: LastReading,
 }
 
-impl Entry {
+impl ProgramEntry {
     pub(crate) fn new(
         row: ProgramRow,
         owner: UserId,
@@ -137,7 +137,7 @@ impl Entry {
     }
 
     /// Returns the newest source tree, if no image of it is known and none is being built.
-    pub(crate) fn unbuilt(&self) -> Option<(ProgramId, BuildId)> {
+    pub(crate) fn unbuilt_source(&self) -> Option<(ProgramId, BuildId)> {
         self.supervisor.with_state(|program| {
             let is_building = program.state.any_build().is_some();
             let is_unbuilt = program.image.is_none() && !is_building;
@@ -191,13 +191,13 @@ impl Entry {
             let is_over = |program: &Program| program.state.container() != Some(&container);
             supervisor.until(is_over).await;
         };
-        tokio::spawn(Arc::clone(&upstream).keep(gone));
+        tokio::spawn(Arc::clone(&upstream).end_after(gone));
         Some(upstream)
     }
 
     /// Ends everything that goes on with a container that is dead. The program's state may still name the
     /// container for a while; nothing is sent to it meanwhile.
-    pub(crate) fn died(&self, container: &ContainerId) {
+    pub(crate) fn container_died(&self, container: &ContainerId) {
         let mut route = self.route();
         let known = &mut route.upstream;
         if let Some(upstream) = known.take_if(|it| it.container() == container) {

@@ -9,7 +9,7 @@ use hersh_journal::{Journal, ProgramRecords, ProgramRow};
 use hersh_machine::driver;
 use hersh_program::{Lifecycle, Program, ProgramRecord};
 
-use super::Story;
+use super::StateLog;
 use crate::metrics::{Metrics, event_name};
 
 /// The journal as one program's driver sees it. It counts the program's events, and tells the log what
@@ -18,7 +18,7 @@ pub(crate) struct ProgramJournal {
     records: ProgramRecords,
     last_event_ms: Arc<AtomicU64>,
     metrics: Metrics,
-    story: Story,
+    state_log: StateLog,
 }
 
 impl ProgramJournal {
@@ -29,13 +29,13 @@ impl ProgramJournal {
         last_event_ms: Arc<AtomicU64>,
         snapshot_seq: u64,
         metrics: Metrics,
-        story: Story,
+        state_log: StateLog,
     ) -> Self {
         Self {
             records: ProgramRecords::new(journal, row, snapshot_seq),
             last_event_ms,
             metrics,
-            story,
+            state_log,
         }
     }
 }
@@ -57,7 +57,7 @@ impl driver::Journal<Lifecycle> for ProgramJournal {
     }
 
     fn stored(&mut self, program: &Box<Program>) {
-        self.story
-            .goes_on(program, self.last_event_ms.load(Ordering::Relaxed));
+        self.state_log
+            .note(program, self.last_event_ms.load(Ordering::Relaxed));
     }
 }

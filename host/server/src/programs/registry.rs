@@ -9,14 +9,14 @@ use std::{
 use hersh_program::{ProgramId, UserId};
 use hersh_sandbox::Incarnation;
 
-use super::Entry;
+use super::ProgramEntry;
 
 enum Slot {
     /// The name of a program that is being created, and its owner.
     Reserved(UserId),
     /// A program that is being brought back.
     Returning(UserId, Incarnation),
-    Taken(Arc<Entry>),
+    Taken(Arc<ProgramEntry>),
 }
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ struct Programs {
 pub(crate) struct Registry(RwLock<Programs>);
 
 impl Registry {
-    pub(crate) fn get(&self, id: &ProgramId) -> Option<Arc<Entry>> {
+    pub(crate) fn get(&self, id: &ProgramId) -> Option<Arc<ProgramEntry>> {
         match self.read().by_id.get(id) {
             Some(Slot::Taken(entry)) => Some(Arc::clone(entry)),
             Some(Slot::Reserved(_) | Slot::Returning(..)) | None => None,
@@ -53,7 +53,7 @@ impl Registry {
     }
 
     /// Returns all programs, by id.
-    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+    pub(crate) fn list(&self) -> Vec<Arc<ProgramEntry>> {
         self.page(None, usize::MAX, |_| true)
     }
 
@@ -62,8 +62,8 @@ impl Registry {
         &self,
         after: Option<&ProgramId>,
         limit: usize,
-        keep: impl Fn(&Entry) -> bool,
-    ) -> Vec<Arc<Entry>> {
+        keep: impl Fn(&ProgramEntry) -> bool,
+    ) -> Vec<Arc<ProgramEntry>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let programs = self.read();
         let slots = programs.by_id.range((start, Bound::Unbounded));
@@ -77,7 +77,7 @@ impl Registry {
 
     /// Returns how many programs `owner` has, including those that are being created, and the entries of
     /// those that exist.
-    pub(crate) fn of(&self, owner: &UserId) -> (u64, Vec<Arc<Entry>>) {
+    pub(crate) fn of(&self, owner: &UserId) -> (u64, Vec<Arc<ProgramEntry>>) {
         let programs = self.read();
         let Some(ids) = programs.by_owner.get(owner) else {
             return (0, Vec::new());
@@ -97,12 +97,17 @@ impl Registry {
     }
 
     /// Reserves `id` for a program of `owner` that was there before.
-    pub(crate) fn expect_back(&self, id: &ProgramId, owner: &UserId, incarnation: Incarnation) {
+    pub(crate) fn reserve_for_resume(
+        &self,
+        id: &ProgramId,
+        owner: &UserId,
+        incarnation: Incarnation,
+    ) {
         let slot = Slot::Returning(owner.clone(), incarnation);
         self.write().put(id.clone(), slot);
     }
 
-    pub(crate) fn insert(&self, id: ProgramId, entry: Arc<Entry>) {
+    pub(crate) fn insert(&self, id: ProgramId, entry: Arc<ProgramEntry>) {
         self.write().put(id, Slot::Taken(entry));
     }
 
@@ -146,7 +151,7 @@ impl Slot {
     }
 }
 
-fn taken(slot: &Slot) -> Option<&Arc<Entry>> {
+fn taken(slot: &Slot) -> Option<&Arc<ProgramEntry>> {
     match slot {
         Slot::Taken(entry) => Some(entry),
         Slot::Reserved(_) | Slot::Returning(..) => None,

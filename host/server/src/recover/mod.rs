@@ -24,14 +24,14 @@ use crate::{
     auth::{Accounts, Throttle},
     disks::{Disks, FREE_BYTES_MIN},
     effects::{
-        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_OF_ONE, STARTS_WAITING_MAX,
-        builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, Builds, Tenancy},
+        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
+        builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, BuildOwner, Builds},
         probes::Probes,
     },
-    host::{Host, PAUSES_MAX, Parts, RecentAnswer, UserLimits},
+    host::{ClientPermits, Host, HostParts, PAUSES_MAX, RecentAnswer},
     idempotency::Claims,
     metrics::{MeasuredEffects, Metrics},
-    programs::{Entry, ProgramJournal, Registry, Story, admission::Admission},
+    programs::{ProgramEntry, ProgramJournal, Registry, StateLog, admission::Admission},
     workers::{REMOVALS_QUEUED_MAX, Removals, Workers},
 };
 use hersh_sandbox::{Builder, Incarnation, InstanceEnd, Runtime, STARTS_AT_ONCE, Unavailable};
@@ -74,7 +74,7 @@ impl StoredPrograms {
     /// [`RecoverError::Journal`] and [`RecoverError::Owner`].
     pub(crate) fn read(journal: &Journal) -> Result<Self, RecoverError> {
         let stored = journal.load()?.into_iter();
-        Ok(Self(stored.map(owned).collect::<Result<_, _>>()?))
+        Ok(Self(stored.map(with_owner).collect::<Result<_, _>>()?))
     }
 
     /// Returns true if the journal knows no program.
@@ -84,7 +84,7 @@ impl StoredPrograms {
 }
 
 /// The parts that a host is put together from.
-pub(crate) struct Foundation {
+pub(crate) struct HostInputs {
     pub(crate) programs: StoredPrograms,
     pub(crate) storage: Storage,
     pub(crate) journal: Journal,
@@ -112,9 +112,9 @@ impl Default for Bounds {
     }
 }
 
-/// Puts a host together and brings its programs back. The workers go on until [`put_down`].
-pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), RecoverError> {
-    let Foundation {
+/// Puts a host together and brings its programs back. The workers go on until [`shut_down`].
+pub(crate) async fn start_host(inputs: HostInputs) -> Result<(Host, Workers), RecoverError> {
+    let HostInputs {
         programs,
         storage,
         journal,
@@ -124,31 +124,31 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         accounts,
         surroundings,
         bounds,
-    } = foundation;
+    } = inputs;
     let registry = Arc::new(Registry::default());
     let disks = disks_of(&surroundings, &storage, &journal, &*runtime, bounds);
     let (removed, removals) = mpsc::channel(REMOVALS_QUEUED_MAX);
     // `Runtime::keep` begins before anything is resumed: instances that run already rely on it.
-    let keeping = tokio::spawn(runtime.keep());
-    // Exits are listened to before anything is resumed: otherwise an exit in between would be missed.
-    let exits = listen(&*runtime, &registry);
+    let upkeep = tokio::spawn(runtime.keep());
+    // Exits are watched before anything is resumed: otherwise an exit in between would be missed.
+    let exits = watch_deaths(&*runtime, &registry);
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
     let metrics = Metrics::new(journal.metrics());
     let probes = Probes::default();
-    let tenancy = tenancy_of(Arc::clone(&registry), accounts.clone());
+    let build_owner = build_owner_of(Arc::clone(&registry), accounts.clone());
     let effects = Effects {
         storage: storage.clone(),
         runtime: Arc::clone(&runtime),
         output: output.clone(),
         surroundings: surroundings.clone(),
-        builds: builds_of(&storage, &builder, &build_queue, &disks, tenancy),
+        builds: builds_of(&storage, &builder, &build_queue, &disks, build_owner),
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         start_owner: start_owner_of(Arc::clone(&registry)),
         probes: probes.clone(),
         removed,
     };
-    let host = Host::new(Parts {
+    let host = Host::new(HostParts {
         storage,
         journal,
         runtime,
@@ -163,7 +163,7 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         claims: Claims::default(),
         proxy: Proxy::default(),
         probes,
-        permits: UserLimits::default(),
+        permits: ClientPermits::default(),
         engine_check: RecentAnswer::default(),
         journal_check: RecentAnswer::default(),
         pauses: Semaphore::new(PAUSES_MAX as usize),
@@ -171,8 +171,8 @@ pub(crate) async fn bring_up(foundation: Foundation) -> Result<(Host, Workers), 
         disks,
         build_queue,
     });
-    let left = recover(&host, programs).await?;
-    let workers = Workers::spawn(&host, keeping, exits, Removals::new(removals, left));
+    let undeleted = recover(&host, programs).await?;
+    let workers = Workers::spawn(&host, upkeep, exits, Removals::new(removals, undeleted));
     Ok((host, workers))
 }
 
@@ -182,25 +182,25 @@ fn builds_of(
     builder: &Arc<dyn Builder>,
     queue: &TurnQueue,
     disks: &Disks,
-    tenancy: Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync>,
+    build_owner: Box<dyn Fn(&ProgramId) -> BuildOwner + Send + Sync>,
 ) -> Builds {
     Builds {
         storage: storage.clone(),
         builder: Arc::clone(builder),
         queue: queue.clone(),
         disks: disks.clone(),
-        tenancy,
+        build_owner,
     }
 }
 
 /// Tells programs at once that a container died. Returns the events that say later how each container ended.
-fn listen(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<InstanceEnd> {
+fn watch_deaths(runtime: &dyn Runtime, registry: &Arc<Registry>) -> mpsc::Receiver<InstanceEnd> {
     let registry = Arc::downgrade(registry);
     runtime.on_death(Box::new(move |instance, container| {
         let entry = registry.upgrade();
         let entry = entry.and_then(|all| all.get(&instance.program));
         if let Some(entry) = entry {
-            entry.died(container);
+            entry.container_died(container);
         }
     }));
     runtime.events()
@@ -224,10 +224,10 @@ fn disks_of(
 
 /// Returns a function that tells whom a program's builds are for, and how many of that user's builds may go
 /// on at once.
-fn tenancy_of(
+fn build_owner_of(
     registry: Arc<Registry>,
     accounts: Accounts,
-) -> Box<dyn Fn(&ProgramId) -> Tenancy + Send + Sync> {
+) -> Box<dyn Fn(&ProgramId) -> BuildOwner + Send + Sync> {
     Box::new(move |program| {
         let owner = registry.owner(program);
         let builds = owner
@@ -239,7 +239,7 @@ fn tenancy_of(
                 usize::try_from(builds).unwrap_or(usize::MAX)
             }),
         };
-        Tenancy {
+        BuildOwner {
             owner,
             incarnation: registry.incarnation(program),
         }
@@ -252,13 +252,13 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
         let owner = registry.owner(program);
         Owner {
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
-            at_once: STARTS_AT_ONCE_OF_ONE,
+            at_once: STARTS_AT_ONCE_PER_OWNER,
         }
     })
 }
 
 /// Stops the supervisors of all programs, and the workers. Instances go on running.
-pub(crate) fn put_down(host: &Host, workers: &Workers) {
+pub(crate) fn shut_down(host: &Host, workers: &Workers) {
     for entry in host.list() {
         entry.supervisor().stop();
     }
@@ -274,13 +274,13 @@ async fn recover(
     let (removed, living): (Vec<_>, Vec<_>) = stored
         .into_iter()
         .partition(|(_, stored)| matches!(stored.stepper.state().state, State::Removed));
-    let mut left = Vec::new();
+    let mut undeleted = Vec::new();
     for (owner, stored) in removed {
         let id = stored.stepper.state().id.clone();
         if let Err(error) = host.journal().remove(stored.row).await {
             tracing::warn!(program = %id, %error, "a removed program could not be deleted from the journal; its name stays taken");
             host.registry().reserve(&id, &owner);
-            left.push((id, stored.row));
+            undeleted.push((id, stored.row));
         }
     }
     let known = living.iter().map(|(_, stored)| stored.stepper.state());
@@ -294,12 +294,12 @@ async fn recover(
         take_state_back(host, &id, stored.stepper.state().instances).await?;
         let entry = Arc::new(resume(host, owner, stored, left_behind.remove(&id)));
         if let Some(instance) = paused {
-            wake(host, &entry, instance);
+            unpause(host, &entry, instance);
         }
         host.registry().insert(id, entry);
     }
     tracing::info!(programs, "recovered");
-    Ok(left)
+    Ok(undeleted)
 }
 
 /// Lets the program's next instance write to its state, if a newer journal than this one gave the state away.
@@ -318,7 +318,7 @@ async fn take_state_back(
 /// Unpauses an instance that an earlier host paused for a copy of its state and did not unpause before it
 /// ended. If the engine fails, this is tried again in the background. No copy may begin meanwhile: otherwise
 /// the instance would be unpaused in the middle of the copy, and the copy's own pause note would be deleted.
-pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
+pub(crate) fn unpause(host: &Host, entry: &ProgramEntry, instance: InstanceId) {
     tracing::warn!(%instance, "this instance was paused for a copy of its state when a host ended: unpausing it");
     let host = host.clone();
     let copying = Arc::clone(entry.copying());
@@ -329,13 +329,13 @@ pub(crate) fn wake(host: &Host, entry: &Entry, instance: InstanceId) {
             Ok(alone) => alone,
             Err(_) => copying.lock_owned().await,
         };
-        if let Err(error) = host.wake(&instance).await {
-            tracing::error!(%instance, %error, "this instance is still paused; 'hersh restart' ends that");
+        if let Err(error) = host.unpause(&instance).await {
+            tracing::error!(%instance, %error, "this instance is still paused; 'hersh restart' starts it anew");
         }
     });
 }
 
-fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError> {
+fn with_owner(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError> {
     let owner = UserId::parse(&stored.owner).map_err(|error| RecoverError::Owner {
         program: stored.stepper.state().id.clone(),
         message: error.to_string(),
@@ -343,7 +343,12 @@ fn owned(stored: StoredProgram) -> Result<(UserId, StoredProgram), RecoverError>
     Ok((owner, stored))
 }
 
-fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option<Cause>) -> Entry {
+fn resume(
+    host: &Host,
+    owner: UserId,
+    stored: StoredProgram,
+    left_behind: Option<Cause>,
+) -> ProgramEntry {
     let id = stored.stepper.state().id.clone();
     let last_event_ms = Arc::new(AtomicU64::new(stored.last_event_ms));
     let journal = ProgramJournal::new(
@@ -352,11 +357,11 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
         Arc::clone(&last_event_ms),
         stored.snapshot_seq,
         host.metrics().clone(),
-        Story::of(stored.stepper.state()),
+        StateLog::new(stored.stepper.state()),
     );
     // The program's effects may begin before its entry is in the registry, and they ask who owns the program.
     let incarnation = Incarnation::new(stored.row.number(), stored.stepper.state().seed);
-    host.registry().expect_back(&id, &owner, incarnation);
+    host.registry().reserve_for_resume(&id, &owner, incarnation);
     let supervisor = Supervisor::run_with_orphan(
         stored.stepper,
         left_behind,
@@ -365,7 +370,7 @@ fn resume(host: &Host, owner: UserId, stored: StoredProgram, left_behind: Option
         host.surroundings(),
         Config::default(),
     );
-    Entry::new(
+    ProgramEntry::new(
         stored.row,
         owner,
         stored.created_at_ms,

@@ -15,7 +15,7 @@ const ORPHAN_GRACE: Duration = Duration::ZERO;
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The causes for which something of a program could not be removed, by program.
-pub(crate) type LeftBehind = BTreeMap<ProgramId, Cause>;
+pub(crate) type RemainingOrphans = BTreeMap<ProgramId, Cause>;
 
 /// Removes instances and folders that no program of the journal accounts for: those of a create that a crash
 /// cut short, those of a removal that a crash came after, and those that an older journal never saw. No state
@@ -27,7 +27,7 @@ pub(crate) type LeftBehind = BTreeMap<ProgramId, Cause>;
 pub(crate) async fn remove(
     host: &Host,
     programs: impl Iterator<Item = &Box<Program>>,
-) -> Result<LeftBehind, RecoverError> {
+) -> Result<RemainingOrphans, RecoverError> {
     let known: BTreeMap<&ProgramId, &Program> =
         programs.map(|program| (&program.id, &**program)).collect();
     let left = remove_instances(host, &known).await?;
@@ -38,8 +38,8 @@ pub(crate) async fn remove(
 async fn remove_instances(
     host: &Host,
     known: &BTreeMap<&ProgramId, &Program>,
-) -> Result<LeftBehind, RecoverError> {
-    let mut left = LeftBehind::new();
+) -> Result<RemainingOrphans, RecoverError> {
+    let mut left = RemainingOrphans::new();
     let deadline = Instant::now() + ORPHAN_PATIENCE;
     for instance in host
         .runtime()

@@ -1,7 +1,7 @@
 //! An engine in memory: containers are entries in a map. It outlives the hosts that use it.
 //!
 //! ```text
-//! Operation ─► plan (delay, fate) ─► World ─► Reply
+//! Operation ─► outcome (delay, fate) ─► World ─► Reply
 //!                                      ├► end(program) ─► exits, to the newest host
 //!                                      └► Process, which a test may play
 //! ```
@@ -21,13 +21,13 @@ use hersh_program::{
 use tokio::sync::mpsc;
 
 use super::{
-    Answer, EndedInstance, Fate, Operation, Plan, Process, Reply, Trouble,
+    Answer, EndedInstance, Fate, Operation, OperationOutcome, Process, Reply, Trouble,
     turns::Turns,
     world::{Made, World},
 };
 use hersh_sandbox::{EVENT_QUEUE, Stats, UsedImages};
 
-type Script = Box<dyn Fn(&Operation) -> Plan + Send + Sync>;
+type Script = Box<dyn Fn(&Operation) -> OperationOutcome + Send + Sync>;
 type Player = Box<dyn Fn(Process) + Send + Sync>;
 
 /// An engine in memory. Operations that change one program go one at a time.
@@ -40,13 +40,15 @@ pub struct FakeEngine {
 
 impl Default for FakeEngine {
     fn default() -> Self {
-        Self::scripted(|_| Plan::default())
+        Self::scripted(|_| OperationOutcome::default())
     }
 }
 
 impl FakeEngine {
     /// An engine without containers that asks `script` how each request goes.
-    pub fn scripted(script: impl Fn(&Operation) -> Plan + Send + Sync + 'static) -> Self {
+    pub fn scripted(
+        script: impl Fn(&Operation) -> OperationOutcome + Send + Sync + 'static,
+    ) -> Self {
         Self {
             world: Arc::default(),
             turns: Turns::default(),
@@ -69,26 +71,26 @@ impl FakeEngine {
     pub async fn carry_out(&self, operation: Operation) -> Reply {
         let _turn = self.turns.take(&operation).await;
         let number = self.world().begin(operation.clone());
-        let plan = (self.script)(&operation);
+        let outcome = (self.script)(&operation);
         let mut in_hand = OngoingOperation {
             engine: self,
             number,
-            outlives: plan
-                .outlives
-                .then(|| (operation.clone(), plan.fate.clone())),
+            unfinished: outcome
+                .finishes_when_abandoned
+                .then(|| (operation.clone(), outcome.fate.clone())),
         };
-        pause(plan.before).await;
-        in_hand.outlives = None;
-        let ended = self.end_by_order(&operation, &plan.fate);
+        pause(outcome.before).await;
+        in_hand.unfinished = None;
+        let ended = self.end_by_order(&operation, &outcome.fate);
         let started = started(&operation);
-        let reply = self.decide(operation, plan.fate);
+        let reply = self.decide(operation, outcome.fate);
         if let (Some(instance), Ok(Answer::Started(container))) = (started, &reply) {
             self.play(instance, container.clone());
         }
         for ended in ended {
             self.tell(ended).await;
         }
-        pause(plan.after).await;
+        pause(outcome.after).await;
         reply
     }
 
@@ -298,12 +300,12 @@ struct OngoingOperation<'a> {
     engine: &'a FakeEngine,
     number: u64,
     /// What is done all the same if this is dropped early.
-    outlives: Option<(Operation, Fate)>,
+    unfinished: Option<(Operation, Fate)>,
 }
 
 impl Drop for OngoingOperation<'_> {
     fn drop(&mut self) {
-        if let Some((operation, fate)) = self.outlives.take() {
+        if let Some((operation, fate)) = self.unfinished.take() {
             let _ = self.engine.decide(operation, fate);
         }
         self.engine.world().finish(self.number);

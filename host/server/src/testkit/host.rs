@@ -30,7 +30,7 @@ use crate::{
     HostError, api, auth,
     connections::{self, Acceptor},
     host::Host,
-    recover::{self, Foundation},
+    recover::{self, HostInputs},
     workers::Workers,
 };
 
@@ -140,7 +140,7 @@ impl TestHost {
     ///
     /// # Errors
     /// [`HostError`] as for a real one.
-    pub async fn bring_up(mut setup: Setup) -> Result<Self, HostError> {
+    pub async fn start(mut setup: Setup) -> Result<Self, HostError> {
         let storage = setup.storage.clone();
         let data = storage.data_dir().to_path_buf();
         let lock = DataLock::take(&data)?;
@@ -151,7 +151,7 @@ impl TestHost {
         let surroundings = setup.seed.map_or(Surroundings::System, simulated);
         let (accounts, _) = auth::open(&journal, &data, surroundings.now_ms()).await?;
         let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
-        let foundation = Foundation {
+        let inputs = HostInputs {
             programs,
             storage,
             journal,
@@ -162,7 +162,7 @@ impl TestHost {
             surroundings,
             bounds: recover::Bounds::default(),
         };
-        let (host, workers) = recover::bring_up(foundation)
+        let (host, workers) = recover::start_host(inputs)
             .await
             .map_err(HostError::Recover)?;
         let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
@@ -250,7 +250,7 @@ impl TestHost {
     }
 
     /// Ends the host; what runs goes on running in the engine.
-    pub fn put_down(self) {
-        recover::put_down(&self.host, &self.workers);
+    pub fn shut_down(self) {
+        recover::shut_down(&self.host, &self.workers);
     }
 }

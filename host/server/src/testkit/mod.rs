@@ -8,9 +8,9 @@
 //! # use hersh_host::testkit::{FakeEngine, Setup, TestHost};
 //! # async fn example(data: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Arc::new(FakeEngine::default());
-//! let host = TestHost::bring_up(Setup::new(data, &engine)?).await?;
+//! let host = TestHost::start(Setup::new(data, &engine)?).await?;
 //! let (status, _) = host.ask("POST", "/programs/counter/start?wait=30s", b"").await;
-//! host.put_down(); // programs stay in the engine, the next host on this folder finds them
+//! host.shut_down(); // programs stay in the engine, the next host on this folder finds them
 //! # Ok(())
 //! # }
 //! ```
@@ -33,7 +33,7 @@ mod world;
 pub use engine::FakeEngine;
 pub use hersh_journal::{CommitPoint, WriteFate};
 pub use host::{Setup, TestHost};
-pub use operation::{Answer, EndedInstance, Fate, Operation, Plan, Reply, Trouble};
+pub use operation::{Answer, EndedInstance, Fate, Operation, OperationOutcome, Reply, Trouble};
 pub use process::Process;
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;

@@ -86,7 +86,7 @@ pub struct EndedInstance {
 
 /// How a request goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct OperationOutcome {
     /// Passes before it is done.
     pub before: Duration,
     /// What becomes of it.
@@ -94,7 +94,7 @@ pub struct Plan {
     /// Passes before the answer comes.
     pub after: Duration,
     /// It is done all the same, at once, when whoever asked goes away before.
-    pub outlives: bool,
+    pub finishes_when_abandoned: bool,
 }
 
 /// What becomes of a request.

@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
 use hersh_sandbox::{
     DeathListener, EVENT_QUEUE, Fact, InstanceEnd, Kernel, ListedInstance, Permit, Receipt,
-    RunningInstance, Runtime, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable, prove,
-    validate,
+    RunningInstance, Runtime, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable,
+    validate, verify_running,
 };
 
 /// Where every fake program is reached unless somebody says otherwise.
@@ -42,8 +42,8 @@ struct Paused {
     /// How often one was.
     count: u64,
     /// Those that were to go on, oldest first.
-    woken: Vec<InstanceId>,
-    /// How often waking one will fail.
+    unpaused: Vec<InstanceId>,
+    /// How often unpausing one will fail.
     refusals: u32,
 }
 
@@ -87,12 +87,12 @@ impl FakeRuntime {
     }
 
     /// The instances that were to go on, oldest first.
-    pub fn woken(&self) -> Vec<InstanceId> {
-        self.paused().woken.clone()
+    pub fn unpaused(&self) -> Vec<InstanceId> {
+        self.paused().unpaused.clone()
     }
 
-    /// From now on waking an instance fails so often.
-    pub fn refuse_waking(&self, times: u32) {
+    /// From now on unpausing an instance fails so often.
+    pub fn refuse_unpausing(&self, times: u32) {
         self.paused().refusals = times;
     }
 
@@ -185,7 +185,7 @@ impl FakeRuntime {
             how: "in memory".to_owned(),
         };
         let facts: Vec<Fact> = spec.properties().into_iter().map(seen).collect();
-        let contracts = prove(&spec, &facts)?;
+        let contracts = verify_running(&spec, &facts)?;
         self.storage
             .remove_state_socket(&spec.instance.program)
             .map_err(|error| StartError::Failed {
@@ -383,10 +383,10 @@ impl Runtime for FakeRuntime {
             return std::future::ready(Err(StopError::Failed { message })).boxed();
         }
         if let Link::Here(engine) = &self.link {
-            // One that is gone needs no waking.
+            // One that is gone needs no unpausing.
             engine.set_paused(instance, false);
         }
-        paused.woken.push(instance.clone());
+        paused.unpaused.push(instance.clone());
         std::future::ready(Ok(())).boxed()
     }
 }

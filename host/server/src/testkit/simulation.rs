@@ -34,7 +34,7 @@ impl TestHost {
         }
     }
 
-    /// From now on the disks of a simulated host have no room, or have room again.
+    /// From now on the disks of a simulated host have no space, or have space again.
     pub fn set_disk_full(&self, is_full: bool) {
         if let Some(simulated) = self.host.surroundings().as_simulated() {
             simulated.set_disk_full(is_full);

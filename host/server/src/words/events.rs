@@ -34,11 +34,9 @@ fn event_words(event: &Event, mattered: bool) -> String {
             format!("somebody asked to go back to revision {revision}")
         }
         Event::SourceReplaced { source, note } => deployed(source, note),
+        Event::HostStarted { orphan: None, .. } => "the host started".to_owned(),
         Event::HostStarted {
-            left_behind: None, ..
-        } => "the host started".to_owned(),
-        Event::HostStarted {
-            left_behind: Some(cause),
+            orphan: Some(cause),
             ..
         } => format!(
             "the host started and could not remove an instance of an earlier life: {}",

@@ -11,9 +11,9 @@ use hersh_sandbox::{Retention, Unavailable, UsedImages};
 
 /// How often images are collected.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// How often the disks are looked at. If there is no room, images are collected at once.
+/// How often the disks are looked at. If there is no space, images are collected at once.
 const LOOK: Duration = Duration::from_secs(30);
-/// The leftovers that stay while there is room, each for this long.
+/// The leftovers that stay while there is space, each for this long.
 const KEPT: Retention = Retention {
     failed_builds: Duration::from_secs(60 * 60),
     fetched_images: Duration::from_secs(7 * 24 * 60 * 60),
@@ -27,12 +27,12 @@ pub(crate) async fn watch(host: Host) {
     let mut due = tokio::time::Instant::now();
     loop {
         let now = looks.tick().await;
-        let has_room = host.disks().check().is_ok();
-        if has_room && now < due {
+        let has_space = host.disks().check().is_ok();
+        if has_space && now < due {
             continue;
         }
         due = now + INTERVAL;
-        let kept = if has_room { KEPT } else { Retention::NOTHING };
+        let kept = if has_space { KEPT } else { Retention::NOTHING };
         if let Err(error) = collect(&host, kept).await {
             tracing::warn!(%error, "images that nobody needs stay");
         }

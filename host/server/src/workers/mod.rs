@@ -25,7 +25,7 @@ pub(crate) use self::removals::{REMOVALS_QUEUED_MAX, Removals};
 pub(crate) use self::state_watch::measure_all_states;
 use crate::{
     effects::noted_end::noted_end,
-    host::{Entry, Host},
+    host::{Host, ProgramEntry},
     words::one_line,
 };
 use hersh_sandbox::InstanceEnd;
@@ -47,12 +47,12 @@ pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 impl Workers {
     pub(crate) fn spawn(
         host: &Host,
-        keeping: JoinHandle<()>,
+        upkeep: JoinHandle<()>,
         exits: mpsc::Receiver<InstanceEnd>,
         removals: Removals,
     ) -> Self {
         Self(vec![
-            ("keeps in place what contracts rest on", keeping),
+            ("keeps in place what contracts rest on", upkeep),
             (
                 "tells programs of exits",
                 tokio::spawn(observe_ends(host.clone(), exits)),
@@ -198,7 +198,7 @@ fn told(program: &Program, instance: InstanceNumber, exit: &Exit) -> EndReport {
 }
 
 /// Writes one line to the host's log for the end of an instance.
-fn tell_end(entry: &Entry, instance: &InstanceId, container: &ContainerId, exit: &Exit) {
+fn tell_end(entry: &ProgramEntry, instance: &InstanceId, container: &ContainerId, exit: &Exit) {
     let InstanceId { program, number } = instance;
     let told = entry.supervisor().with_state(|it| told(it, *number, exit));
     let instance = number.0;

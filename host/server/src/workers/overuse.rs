@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! too much ─► InstanceEnded event ─► in the journal ─► stopped, as after any end
-//!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is room
+//!                     └── not within a second ─► noted ─► stopped ─► in the journal once there is space
 //! ```
 //! The second way is the one effect that runs before its record is on the disk: the record is what the
-//! disk has no room for, and the stop is what makes room. A host that ends in between finds the note,
+//! disk has no space for, and the stop is what frees space. A host that ends in between finds the note,
 //! an empty file whose name holds container and cause, and journals that end at its next start.
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use hersh_program::{ContainerId, Event, Exit, Instances, Program, ProgramId};
 use hersh_storage::EndNote;
 
-use crate::{disks::DiskFullError, host::Host, programs::Entry};
+use crate::{disks::DiskFullError, host::Host, programs::ProgramEntry};
 
 /// How long to wait for the journal to store a program's end before the program is stopped all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -33,13 +33,13 @@ pub(crate) enum Overuse {
 
 /// A running program, and by how much its `/state` grew since the last look, bytes.
 pub(crate) struct Growth {
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<ProgramEntry>,
     pub(crate) container: ContainerId,
     pub(crate) bytes: u64,
 }
 
 /// Ends a program: its state machine is told that its container is over.
-pub(crate) fn end(host: &Host, entry: &Arc<Entry>, container: ContainerId, what: Overuse) {
+pub(crate) fn end(host: &Host, entry: &Arc<ProgramEntry>, container: ContainerId, what: Overuse) {
     let id = entry.id();
     let said = match what {
         Overuse::State { limit } => format!("/state is larger than its limit of {limit} bytes"),

@@ -20,16 +20,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Removals {
     /// The programs whose files are gone, as the effect handler reports them.
     queue: mpsc::Receiver<ProgramId>,
-    /// The programs that the host before this one left, with the names reserved.
-    left: Vec<(ProgramId, ProgramRow)>,
+    /// The programs that the host before this one could not delete, with the names reserved.
+    undeleted: Vec<(ProgramId, ProgramRow)>,
 }
 
 impl Removals {
     pub(crate) fn new(
         queue: mpsc::Receiver<ProgramId>,
-        left: Vec<(ProgramId, ProgramRow)>,
+        undeleted: Vec<(ProgramId, ProgramRow)>,
     ) -> Self {
-        Self { queue, left }
+        Self { queue, undeleted }
     }
 
     /// Forgets the programs, until the host ends. Each has a task, so that none waits for another; there are
@@ -37,7 +37,7 @@ impl Removals {
     pub(super) async fn forget(mut self, host: Host) {
         let mut tasks = JoinSet::new();
         let mut ids = BTreeSet::new();
-        for (id, row) in self.left {
+        for (id, row) in self.undeleted {
             ids.insert(id.clone());
             tasks.spawn(forget_left(host.clone(), id, row));
         }

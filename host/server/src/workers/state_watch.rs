@@ -18,7 +18,7 @@ use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
 use super::overuse::{self, Growth, Overuse};
 use crate::{
     host::Host,
-    programs::{Entry, LOOK_INTERVAL},
+    programs::{LOOK_INTERVAL, ProgramEntry},
 };
 
 /// How often a program that was asked to end is looked at: it knows that, and has its grace to write.
@@ -95,7 +95,7 @@ fn phase(program: &Program) -> Option<Phase> {
             StopStep::Instances => Some(Phase::Stopping),
             StopStep::Files => None,
         },
-        State::Error(_) => program.running.is_some().then_some(Phase::Left),
+        State::Error(_) => program.instance_manifest.is_some().then_some(Phase::Left),
         // The effect that starts the program looks, since the container is not known here.
         State::Starting(_)
         | State::Created
@@ -108,7 +108,7 @@ fn phase(program: &Program) -> Option<Phase> {
 /// Returns by how much the `/state` of a running program grew since it was measured as `before`. Without an
 /// earlier measure the growth is 0, since the program may have held all of it for long.
 fn growth(
-    entry: Arc<Entry>,
+    entry: Arc<ProgramEntry>,
     phase: Phase,
     before: Option<u64>,
     usage: StateUsage,

@@ -94,7 +94,7 @@ async fn a_host() {
     };
     end_with_parent();
     let setup = Setup::remote(Path::new(&data), engine.into()).unwrap();
-    let host = TestHost::bring_up(setup).await.unwrap();
+    let host = TestHost::start(setup).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{MARK}{}", listener.local_addr().unwrap());
     host.serve(listener, std::future::pending()).await.unwrap();

@@ -30,7 +30,7 @@ async fn ten_thousand_stopped_programs_come_back() {
     let bytes = std::fs::metadata(&path).unwrap().len();
     let (memory, began) = (memory_bytes(), Instant::now());
     let engine = Arc::new(FakeEngine::default());
-    let host = TestHost::bring_up(Setup::new(folder.path(), &engine).unwrap());
+    let host = TestHost::start(Setup::new(folder.path(), &engine).unwrap());
     let host = host.await.unwrap();
     let start = began.elapsed();
     let memory = memory_bytes().saturating_sub(memory);
@@ -59,7 +59,7 @@ async fn ten_thousand_stopped_programs_come_back() {
     let told = answer["cause"]["message"].as_str().unwrap();
     assert!(told.contains("its source is not on this machine"), "{told}");
     assert!(told.contains("deploy it again"), "{told}");
-    host.put_down();
+    host.shut_down();
 }
 
 /// Every program, page by page, and how long each page took.

@@ -107,9 +107,9 @@ impl World {
         let setup = setup(self.folder.path(), &self.engine).with_journal_probe(probe);
         in_simulated_time(async {
             let living = async {
-                let host = TestHost::bring_up(setup).await.unwrap();
+                let host = TestHost::start(setup).await.unwrap();
                 self.go_on(&host).await;
-                host.put_down();
+                host.shut_down();
             };
             tokio::select! {
                 () = living => {}
@@ -131,7 +131,7 @@ impl World {
         let before = self.ready();
         let starts = self.engine.starts(&id());
         let done = in_simulated_time(async {
-            let host = TestHost::bring_up(setup(self.folder.path(), &self.engine));
+            let host = TestHost::start(setup(self.folder.path(), &self.engine));
             let host = host.await.unwrap();
             let program = host.settled(&id()).await;
             let deeds = match &program {
@@ -145,7 +145,7 @@ impl World {
                 .and_then(|program| program.state.container());
             assert_eq!(running.get(&id()), expected, "{context}: {program:?}");
             assert_eq!(running.len(), usize::from(expected.is_some()), "{context}");
-            host.put_down();
+            host.shut_down();
             deeds
         });
         if let Some(container) = &before {

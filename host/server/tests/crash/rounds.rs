@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_host::testkit::{FakeEngine, Plan, serve_engine};
+use hersh_host::testkit::{FakeEngine, OperationOutcome, serve_engine};
 use hersh_journal::Journal;
 use hersh_machine::SplitMix64;
 use hersh_program::{ContainerId, ProgramId, ProgramRecord, State};
@@ -80,10 +80,10 @@ impl World {
         let engine = Arc::new(FakeEngine::scripted(move |_| {
             let mut random = delays.lock().unwrap();
             let mut delay = || Duration::from_micros(random.below(ENGINE_DELAY_US));
-            Plan {
+            OperationOutcome {
                 before: delay(),
                 after: delay(),
-                ..Plan::default()
+                ..OperationOutcome::default()
             }
         }));
         let name = |n| Model::new(format!("p{n}"), SEED + n);

@@ -92,7 +92,7 @@ impl BuildLog {
         if line.is_empty() {
             return Ok(());
         }
-        // This part of the file leaves room for the last lines, which `finish` adds.
+        // This part of the file leaves space for the last lines, which `finish` adds.
         if self.dropped == 0
             && self.written + line.len() < BUILD_LOG_BYTES - CAUSE_LINES * LINE_BYTES
         {
@@ -128,9 +128,9 @@ impl PlainLines {
                 if std::mem::take(&mut self.returned) {
                     self.line.clear();
                 }
-                let room = LINE_BYTES.saturating_sub(self.line.len());
+                let free_bytes = LINE_BYTES.saturating_sub(self.line.len());
                 self.line
-                    .push_str(&shown[..shown.floor_char_boundary(room)]);
+                    .push_str(&shown[..shown.floor_char_boundary(free_bytes)]);
             }
             if part.ends_with('\r') {
                 self.returned = true;

@@ -8,7 +8,7 @@ use super::{CopyBounds, StateCopyError};
 /// of the state is reached first.
 pub(super) const ENTRIES_MAX: u64 = 1_000_000;
 /// The most bytes that headers, names and link targets take in one copy. The bound on content does not
-/// count them, and a name of 4 KiB takes as much room as a small file.
+/// count them, and a name of 4 KiB takes as much space as a small file.
 pub(super) const HEAD_BYTES_MAX: u64 = 1 << 30;
 /// How many entries are copied between two checks of the disk and the time.
 const LOOK_ENTRIES: u64 = 1_000;
@@ -38,7 +38,7 @@ impl Meter {
         }
     }
 
-    /// Counts an entry with names of these lengths. Checks time and room after every [`LOOK_ENTRIES`].
+    /// Counts an entry with names of these lengths. Checks time and space after every [`LOOK_ENTRIES`].
     pub(super) fn entry(
         &mut self,
         path_bytes: usize,
@@ -57,7 +57,7 @@ impl Meter {
         Ok(())
     }
 
-    /// Counts a file's content before it is copied, and checks time and room.
+    /// Counts a file's content before it is copied, and checks time and space.
     pub(super) fn content(&mut self, size: u64) -> Result<(), StateCopyError> {
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.bounds.bytes_max {
@@ -66,13 +66,13 @@ impl Meter {
         self.look()
     }
 
-    /// Checks that there is still time and room.
+    /// Checks that there is still time and space.
     pub(super) fn look(&self) -> Result<(), StateCopyError> {
         let deadline = self.bounds.deadline;
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(StateCopyError::TooSlow);
         }
-        // If the free room can't be told, the copy goes on: a write fails anyway when the disk is full.
+        // If the free space can't be told, the copy goes on: a write fails anyway when the disk is full.
         match rustix::fs::fstatvfs(&self.on) {
             Ok(room)
                 if room.f_bavail.saturating_mul(room.f_frsize) < self.bounds.free_bytes_min =>

@@ -1,5 +1,5 @@
 //! The loop itself: one future that owns the stepper. It is written by hand because it makes up most of the
-//! cost of an idle machine.
+//! cost of an idle state machine.
 
 mod store;
 
@@ -25,9 +25,9 @@ use super::{
 use crate::{Machine, Mailbox, RecordOf, Stepper};
 
 /// The number of steps in one poll of the loop. After them, other tasks may run.
-const STEPS_PER_TURN: u32 = 256;
-/// The number of steps between two looks at the clock while the machine is busy.
-const STEPS_PER_TICK: u32 = 16;
+const STEPS_PER_POLL: u32 = 256;
+/// The number of steps between two looks at the clock while the state machine is busy.
+const STEPS_PER_CLOCK_READ: u32 = 16;
 /// The longest sleep, milliseconds. It limits how late a deadline can come after the system's clock was set
 /// forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
@@ -53,13 +53,13 @@ pub(super) struct DriverLoop<M: Machine, H, J, C> {
 // Nothing in the loop is pinned in place: every future is in a box of its own.
 impl<M: Machine, H, J, C> Unpin for DriverLoop<M, H, J, C> {}
 
-/// Closes the machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait for an
-/// answer that never comes.
+/// Closes the state machine when the loop ends by itself, is dropped or panics. Otherwise callers would wait
+/// for an answer that never comes.
 impl<M: Machine, H, J, C> Drop for DriverLoop<M, H, J, C> {
     fn drop(&mut self) {
         self.shared.close();
         while let Some(queued) = self.batch.pop() {
-            queued.stopped();
+            queued.reject_stopped();
         }
     }
 }
@@ -77,17 +77,17 @@ where
         let driver_loop = self.get_mut();
         driver_loop.runner_woken = true;
         driver_loop.time.read();
-        for step in 1..=STEPS_PER_TURN {
+        for step in 1..=STEPS_PER_POLL {
             let stop_asked = driver_loop.shared.stop_asked.load(Ordering::Acquire);
             if stop_asked || M::is_terminal(driver_loop.stepper.state()) {
                 driver_loop.publish();
                 driver_loop.shared.close();
                 return Poll::Ready(());
             }
-            if !driver_loop.turn(cx) {
+            if !driver_loop.step(cx) {
                 return Poll::Pending;
             }
-            if step % STEPS_PER_TICK == 0 {
+            if step % STEPS_PER_CLOCK_READ == 0 {
                 driver_loop.time.read();
             }
         }
@@ -127,21 +127,21 @@ where
     }
 
     /// Does one step. Returns false when there is nothing to do until something wakes the task.
-    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
         if self.storing.is_busy() {
             return self.poll_storing(cx);
         }
         if let Some(event) = self.next_outcome(cx) {
-            self.take_unless_stale(QueuedEvent::unasked(event));
+            self.take_unless_stale(QueuedEvent::without_reply(event));
         } else if let Some(queued) = self.next_control() {
             self.take_unless_stale(queued);
         } else if let Some(event) = self.stepper.due(self.time.now_ms()) {
             // The state itself asks for this event, so the event cannot be stale.
-            self.take(QueuedEvent::unasked(event));
+            self.take(QueuedEvent::without_reply(event));
         } else if let Some(queued) = self.next_waiting() {
             self.take_unless_stale(queued);
         } else {
-            return self.park(cx) || self.poll_timer(cx);
+            return self.fetch_or_park(cx) || self.poll_timer(cx);
         }
         true
     }
@@ -188,7 +188,7 @@ where
 
     /// Publishes the state and fetches the events that came meanwhile. If none came, stores the waker, so that
     /// the next one wakes the task. Returns whether there is something to do.
-    pub(super) fn park(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn fetch_or_park(&mut self, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
         if self.unpublished {
             self.unpublished = false;
@@ -253,7 +253,7 @@ where
     }
 
     /// Completes a step whose record is stored: hands over its effects, then answers the caller.
-    pub(super) fn follow(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
+    pub(super) fn complete(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
         self.unpublished = true;
         // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run
         // and delay the next effect.

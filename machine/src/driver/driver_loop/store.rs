@@ -1,4 +1,4 @@
-//! Storing of records: it makes a record durable while the rest of the machine stays responsive.
+//! Storing of records: it makes a record durable while the rest of the state machine stays responsive.
 
 use alloc::boxed::Box;
 use core::{
@@ -118,9 +118,9 @@ where
                 if self.outcome.is_none() && self.runner_woken {
                     self.outcome = self.runner.poll(cx).map(Box::new);
                 }
-                // Park first: a caller that comes after `park` has looked wakes the task again. In the other
-                // order, a caller that comes in between would wait for its error.
-                let again = self.park(cx);
+                // Park first: a caller that comes after `fetch_or_park` has looked wakes the task again. In the
+                // other order, a caller that comes in between would wait for its error.
+                let again = self.fetch_or_park(cx);
                 self.refuse_callers();
                 again
             }
@@ -139,7 +139,7 @@ where
                 let record = self.stepper.commit(step);
                 journal.stored(self.stepper.state());
                 self.storing = StepStore::idle(journal);
-                self.follow(record, reply);
+                self.complete(record, reply);
             }
             (Err(error), Some(reply)) => {
                 self.storing.journal = Some(journal);

@@ -155,7 +155,7 @@ async fn no_secret_comes_out_wherever_it_was_put_in() {
         told += &ask(&world, "GET", path, "AUTH\r\n", "").await.body;
     }
     program_removed(&world).await;
-    world.put_down();
+    world.shut_down();
 
     assert!(asked > 200, "only {asked} requests");
     let (log, seen) = (log.text(), world.seen.all().join("\n"));

@@ -94,7 +94,7 @@ async fn a_tunnel_ends_with_its_program_and_with_the_host() {
 
     let world = World::new(shouting).await;
     let mut client = opened(&world).await;
-    world.put_down();
+    world.shut_down();
     assert_eq!(client.rest().await, []);
     assert_eq!(world.seen.until(2).await[1], "closed");
 }

@@ -29,7 +29,7 @@ use crate::{
     auth::{self, NewToken, Quota, Role, Scope, TokenId, User},
     connections::{self, Acceptor},
     host::{Command, Host},
-    recover::{self, Foundation},
+    recover::{self, HostInputs},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };
@@ -149,7 +149,7 @@ impl World {
             .await
             .unwrap();
         let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
-        let foundation = Foundation {
+        let inputs = HostInputs {
             programs,
             output: hersh_storage::output::LogStore::new(storage.clone()),
             storage,
@@ -160,7 +160,7 @@ impl World {
             surroundings: Surroundings::System,
             bounds: recover::Bounds::default(),
         };
-        let (host, workers) = recover::bring_up(foundation).await.unwrap();
+        let (host, workers) = recover::start_host(inputs).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let never = std::future::pending::<()>();
@@ -221,7 +221,7 @@ impl World {
         let entry = entry.unwrap();
         let container = |program: &Program| program.state.container().cloned();
         let container = entry.supervisor().with_state(container);
-        entry.died(&container.unwrap());
+        entry.container_died(&container.unwrap());
     }
 
     /// Stops the program, so that its container is over.
@@ -264,8 +264,8 @@ impl World {
     }
 
     /// What the end of the host does.
-    pub(super) fn put_down(&self) {
-        recover::put_down(&self.host, &self.workers);
+    pub(super) fn shut_down(&self) {
+        recover::shut_down(&self.host, &self.workers);
     }
 
     pub(super) async fn connect(&self) -> Client {

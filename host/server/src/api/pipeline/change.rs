@@ -40,7 +40,7 @@ impl Change {
         }
     }
 
-    /// Notes in the audit log that `caller` is about to make the change, if there is room on the disk.
+    /// Notes in the audit log that `caller` is about to make the change, if there is space on the disk.
     ///
     /// # Errors
     /// The refusal for the client. The change must not be made then, since the audit log would not tell

@@ -1,24 +1,24 @@
-//! Tells what a change does to the room on the disk, which decides whether the change is let in while
-//! there is little room.
+//! Tells what a change does to the space on the disk, which decides whether the change is let in while
+//! there is little space.
 
 use axum::http::Method;
 use hersh_journal::WritePurpose;
 
 use crate::disks::{DiskFullError, Disks};
 
-/// The effect of a change on the room on the disk.
+/// The effect of a change on the space on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Footprint {
-    /// The change frees room or ends something, so it is always let in.
+    /// The change frees space or ends something, so it is always let in.
     Frees,
     /// The change is the business of a running program; the host only writes down that somebody asked.
     Passes,
-    /// The change takes room, or leads to something that does.
+    /// The change takes space, or leads to something that does.
     Takes,
 }
 
 impl Footprint {
-    /// Returns the footprint of `method` on the route `path`. Anything that is not known here takes room.
+    /// Returns the footprint of `method` on the route `path`. Anything that is not known here takes space.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         if path.split('/').any(|part| part == "watcher") {
             Self::Passes
@@ -29,10 +29,10 @@ impl Footprint {
         }
     }
 
-    /// Checks whether there is room for the change.
+    /// Checks whether there is space for the change.
     ///
     /// # Errors
-    /// [`DiskFullError`] when the change takes room and there is too little.
+    /// [`DiskFullError`] when the change takes space and there is too little.
     pub(super) fn check(self, disks: &Disks) -> Result<(), DiskFullError> {
         match self {
             Self::Frees | Self::Passes => Ok(()),

@@ -26,26 +26,29 @@ use crate::{api::problem::Failure, auth::Grant};
 const PIECE_BYTES: usize = 64 * 1024;
 /// A body of this many pieces or more counts as long. The grant of a long body is checked even if the body
 /// never had to be waited for.
-const PIECES_FEW: u32 = 16;
+const LONG_BODY_PIECES: u32 = 16;
 
 /// Guards the body of a request: it breaks off once the grant no longer holds.
-pub(super) fn watch_body(grant: &Grant, request: &mut Request) {
+pub(super) fn guard_request(grant: &Grant, request: &mut Request) {
     let body = std::mem::take(request.body_mut());
     if !body.is_end_stream() {
-        *request.body_mut() = GuardedBody::over(body, grant, End::Broken);
+        *request.body_mut() = GuardedBody::wrap(body, grant, End::Broken);
     }
 }
 
 /// Waits for `answer` and guards its body, for as long as the grant holds. If the grant ends before
 /// `answer` is there, returns a failure instead.
-pub(super) async fn guarded(grant: &Grant, answer: impl Future<Output = Response>) -> Response {
+pub(super) async fn guard_response(
+    grant: &Grant,
+    answer: impl Future<Output = Response>,
+) -> Response {
     match while_holds(answer, grant).await {
         Ok(answer) => {
             let end = End::of(answer.headers());
             answer.map(|body| match body.size_hint().exact() {
                 // A short body of known length goes out at once anyway.
                 Some(length) if length <= PIECE_BYTES as u64 => body,
-                Some(_) | None => GuardedBody::over(body, grant, end),
+                Some(_) | None => GuardedBody::wrap(body, grant, end),
             })
         }
         Err(error) => Failure::from(error).into_response(),
@@ -60,21 +63,23 @@ pub(super) async fn guarded(grant: &Grant, answer: impl Future<Output = Response
 async fn while_holds<T>(work: impl Future<Output = T>, grant: &Grant) -> Result<T, JournalError> {
     let mut work = pin!(work);
     let mut grant = Some(grant);
-    let mut over: Option<BoxFuture<'static, ()>> = None;
+    let mut grant_end: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
         }
         if let Some(grant) = grant.take() {
             let grant = grant.clone();
-            let over_later = async move {
+            let later = async move {
                 tokio::time::sleep(CHECK_INTERVAL).await;
                 grant.over().await;
             };
-            over = Some(over_later.boxed());
+            grant_end = Some(later.boxed());
         }
-        match &mut over {
-            Some(over) => over.poll_unpin(cx).map(|()| Err(JournalError::Revoked)),
+        match &mut grant_end {
+            Some(grant_end) => grant_end
+                .poll_unpin(cx)
+                .map(|()| Err(JournalError::Revoked)),
             None => Poll::Pending,
         }
     })
@@ -105,7 +110,7 @@ struct GuardedBody {
     /// The grant, until it is checked for the first time: when the body has to be waited for, or is long.
     grant: Option<Grant>,
     /// The wait for the end of the grant; `None` until the grant is checked for the first time.
-    over: Option<BoxFuture<'static, ()>>,
+    grant_end: Option<BoxFuture<'static, ()>>,
     /// The part of the last frame that is not passed on yet.
     rest: Bytes,
     pieces: u32,
@@ -117,12 +122,12 @@ struct GuardedBody {
 struct Revocation;
 
 impl GuardedBody {
-    fn over(body: Body, grant: &Grant, end: End) -> Body {
+    fn wrap(body: Body, grant: &Grant, end: End) -> Body {
         Body::new(Self {
             body,
             end,
             grant: Some(grant.clone()),
-            over: None,
+            grant_end: None,
             rest: Bytes::new(),
             pieces: 0,
             is_over: false,
@@ -130,18 +135,18 @@ impl GuardedBody {
     }
 
     /// Polls for the end of the grant. Ready means that the body may not go on.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_grant_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(grant) = self.grant.take() {
-            self.over = Some(grant.over().boxed());
+            self.grant_end = Some(grant.over().boxed());
         }
-        match &mut self.over {
-            Some(over) => over.poll_unpin(cx),
+        match &mut self.grant_end {
+            Some(grant_end) => grant_end.poll_unpin(cx),
             None => Poll::Pending,
         }
     }
 
     fn piece(&mut self) -> Frame<Bytes> {
-        self.pieces = (self.pieces + 1).min(PIECES_FEW);
+        self.pieces = (self.pieces + 1).min(LONG_BODY_PIECES);
         let length = self.rest.len().min(PIECE_BYTES);
         Frame::data(self.rest.split_to(length))
     }
@@ -173,10 +178,10 @@ impl HttpBody for GuardedBody {
                 })
             }));
         }
-        if polled.is_ready() && this.pieces < PIECES_FEW {
+        if polled.is_ready() && this.pieces < LONG_BODY_PIECES {
             return polled;
         }
-        if this.poll_over(cx).is_pending() {
+        if this.poll_grant_end(cx).is_pending() {
             return polled;
         }
         this.is_over = true;

@@ -4,7 +4,7 @@
 //! seen: id, span, metrics
 //! └─ version of the API named
 //!    └─ address without user info ─► token ─► connection counted ─► version ─► address without token ─► rule
-//!       └─ room on the disk ─► audit: attempt
+//!       └─ space on the disk ─► audit: attempt
 //!          └─ guard, for as long as the right holds
 //!             └─ destination: a route of the router, or a look at a program
 //!          └─ audit: outcome ─► the connection watches what is still open
@@ -30,7 +30,7 @@ use axum::{
 };
 use tracing::{Instrument, Span};
 
-use self::{change::Change, guard::guarded, observe::Observer};
+use self::{change::Change, guard::guard_response, observe::Observer};
 use super::{document, problem::Failure, rules::Access};
 use crate::{
     auth::{
@@ -181,10 +181,10 @@ impl Pipeline {
         };
         let answer = match &grant {
             Some(grant) => {
-                guard::watch_body(grant, request);
+                guard::guard_request(grant, request);
                 let answer = destination.answer(request, admitted);
                 let answer = pin!(grant.right().carry(answer));
-                guarded(grant, answer).await
+                guard_response(grant, answer).await
             }
             None => destination.answer(request, admitted).await,
         };

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testkit::{Operation, Plan};
+use crate::testkit::{Operation, OperationOutcome};
 
 #[tokio::test]
 async fn a_removed_user_takes_its_tokens_along() {
@@ -429,13 +429,13 @@ async fn a_websocket_is_audited_and_needs_operate() {
 
 #[tokio::test]
 async fn a_change_whose_client_hangs_up_ends_as_that_in_the_audit_log() {
-    let engine = FakeEngine::scripted(|operation| Plan {
+    let engine = FakeEngine::scripted(|operation| OperationOutcome {
         before: if matches!(operation, Operation::Stop(..)) {
             Duration::from_secs(3_600)
         } else {
             Duration::ZERO
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let host = Fixture::over(engine).await;
     host.ready("a").await;

@@ -3,16 +3,16 @@
 use futures_util::StreamExt;
 
 use super::*;
-use crate::testkit::{Operation, Plan};
+use crate::testkit::{Operation, OperationOutcome};
 
 #[tokio::test]
 async fn a_build_that_begins_anew_is_told_from_its_first_line() {
-    let host = Fixture::over(FakeEngine::scripted(|operation| Plan {
+    let host = Fixture::over(FakeEngine::scripted(|operation| OperationOutcome {
         before: match matches!(operation, Operation::Build(..)) {
             true => Duration::from_secs(3_600),
             false => Duration::ZERO,
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     }))
     .await;
     host.json("/programs", &program("a")).await;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::testkit::{CommitPoint, FakeEngine, Setup, TestHost, WriteFate};
 
 /// A host with two programs that run, whose journal refuses while it is told to.
-async fn bring_up(data: &Path) -> (Arc<FakeEngine>, TestHost) {
+async fn start_host(data: &Path) -> (Arc<FakeEngine>, TestHost) {
     let engine = Arc::new(FakeEngine::default());
     let host = host(data, &engine, &Arc::default()).await;
     add_two(&host).await;
@@ -29,7 +29,7 @@ async fn host(data: &Path, engine: &Arc<FakeEngine>, refuses: &Arc<AtomicBool>) 
         CommitPoint::Before if refuses.load(Ordering::Relaxed) => WriteFate::Refuse,
         CommitPoint::Before | CommitPoint::After => WriteFate::Proceed,
     });
-    TestHost::bring_up(setup).await.unwrap()
+    TestHost::start(setup).await.unwrap()
 }
 
 async fn add_two(host: &TestHost) {
@@ -74,7 +74,7 @@ async fn ask(host: &TestHost, method: &str, path: &str, body: &Value) -> (u16, V
 #[tokio::test]
 async fn a_full_disk_takes_what_ends_something_and_tells_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (engine, host) = bring_up(folder.path()).await;
+    let (engine, host) = start_host(folder.path()).await;
     let token = json!({ "scope": "read", "label": "one" });
     let (status, made) = ask(&host, "POST", "/tokens", &token).await;
     assert_eq!(status, 201, "{made}");
@@ -113,13 +113,13 @@ async fn a_full_disk_takes_what_ends_something_and_tells_of_it() {
     let start = "/programs/a/start?wait=30s";
     assert_eq!(ask(&host, "POST", start, &Value::Null).await.0, 200);
     assert_eq!(ask(&host, "GET", "/readyz", &Value::Null).await.0, 200);
-    host.put_down();
+    host.shut_down();
 }
 
 #[tokio::test]
 async fn who_fills_the_disk_is_ended_and_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (engine, host) = bring_up(folder.path()).await;
+    let (engine, host) = start_host(folder.path()).await;
     let b = ProgramId::parse("b").unwrap();
     host.look_at_state().await;
     keep(folder.path(), "a", 40);
@@ -128,7 +128,7 @@ async fn who_fills_the_disk_is_ended_and_nobody_else() {
     host.look_at_state().await;
     let (state, cause) = settled(&host, "a").await;
     assert_eq!((state, cause), (json!("Error"), json!("disk_filled")));
-    // The disk stays full until somebody makes room; who writes little goes on.
+    // The disk stays full until somebody frees space; who writes little goes on.
     for kept in [2, 3] {
         keep(folder.path(), "b", kept);
         host.look_at_state().await;
@@ -136,7 +136,7 @@ async fn who_fills_the_disk_is_ended_and_nobody_else() {
     let view = ask(&host, "GET", "/programs/b", &Value::Null).await.1;
     assert_eq!(view["state"], "Ready");
     assert_eq!(engine.running().into_keys().collect::<Vec<_>>(), [b]);
-    host.put_down();
+    host.shut_down();
 }
 
 #[tokio::test]
@@ -164,20 +164,20 @@ async fn who_keeps_too_much_ends_though_no_record_is_taken() {
     let ready = ask(&first, "GET", "/readyz", &Value::Null).await;
     assert_eq!(ready.0, 507, "{}", ready.1);
     // The host dies before the end is in the journal; the next one says why it ended.
-    first.put_down();
+    first.shut_down();
     refuses.store(false, Ordering::Relaxed);
     let second = host(folder.path(), &engine, &refuses).await;
     let (state, cause) = settled(&second, "a").await;
     let expected = (json!("Error"), json!("state_quota_exceeded"));
     assert_eq!((state, cause), expected);
-    second.put_down();
+    second.shut_down();
 }
 
 /// Nothing of the source is stored for an answer that is known already.
 #[tokio::test]
 async fn a_repeated_create_stores_nothing_of_its_source() {
     let folder = tempfile::tempdir().unwrap();
-    let (_engine, host) = bring_up(folder.path()).await;
+    let (_engine, host) = start_host(folder.path()).await;
     let create = async |key: &str, body: &Value| {
         let body = body.to_string();
         let (status, answer) = host

@@ -45,7 +45,7 @@ use super::*;
 use crate::{
     auth,
     connections::{Client, ClientConnection, RequestHandler as _, Scheme},
-    recover::{self, Foundation},
+    recover::{self, HostInputs},
     testkit::{FakeEngine, FakeRuntime},
     workers::Workers,
 };
@@ -68,7 +68,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).unwrap();
         let engine = Arc::new(engine);
-        let (runtime, host, workers, token) = bring_up(storage, &engine).await;
+        let (runtime, host, workers, token) = start_host(storage, &engine).await;
         Self {
             folder,
             engine,
@@ -81,9 +81,10 @@ impl Fixture {
 
     /// Another host process on the same data and the same engine.
     async fn restart(&mut self) {
-        recover::put_down(&self.host, &self.workers);
+        recover::shut_down(&self.host, &self.workers);
         let storage = Storage::open(&self.data()).unwrap();
-        (self.runtime, self.host, self.workers, self.token) = bring_up(storage, &self.engine).await;
+        (self.runtime, self.host, self.workers, self.token) =
+            start_host(storage, &self.engine).await;
     }
 
     fn data(&self) -> PathBuf {
@@ -239,7 +240,7 @@ impl Fixture {
     }
 }
 
-async fn bring_up(
+async fn start_host(
     storage: Storage,
     engine: &Arc<FakeEngine>,
 ) -> (Arc<FakeRuntime>, Host, Workers, String) {
@@ -251,7 +252,7 @@ async fn bring_up(
         .await
         .unwrap();
     let token = std::fs::read_to_string(storage.data_dir().join("admin-token")).unwrap();
-    let foundation = Foundation {
+    let inputs = HostInputs {
         programs,
         output: hersh_storage::output::LogStore::new(storage.clone()),
         storage,
@@ -262,7 +263,7 @@ async fn bring_up(
         surroundings: Surroundings::System,
         bounds: recover::Bounds::default(),
     };
-    let (host, workers) = recover::bring_up(foundation).await.unwrap();
+    let (host, workers) = recover::start_host(inputs).await.unwrap();
     (runtime, host, workers, token.trim().to_string())
 }
 

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId};
 use tokio::time::Instant;
 
-use crate::testkit::{FakeEngine, Operation, Plan, Setup, TestHost};
+use crate::testkit::{FakeEngine, Operation, OperationOutcome, Setup, TestHost};
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs_holds_a_start_up_for_a_minute() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Arc::new(FakeEngine::scripted(|operation| Plan {
+    let engine = Arc::new(FakeEngine::scripted(|operation| OperationOutcome {
         before: match matches!(operation, Operation::Stop(..)) {
             true => Duration::from_secs(3_600),
             false => Duration::ZERO,
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     }));
     for number in 1..=5 {
         let instance = InstanceId {
@@ -27,7 +27,7 @@ async fn an_engine_that_hangs_holds_a_start_up_for_a_minute() {
     }
     let began = Instant::now();
     let setup = Setup::new(folder.path(), &engine).unwrap().simulated(7);
-    let host = TestHost::bring_up(setup).await.unwrap();
+    let host = TestHost::start(setup).await.unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(61),
         "{:?}",

@@ -239,7 +239,7 @@ async fn a_program_that_dies_is_started_again_by_its_policy() {
 }
 
 #[tokio::test]
-async fn another_start_adopts_what_runs_and_removes_orphans() {
+async fn another_start_keeps_what_runs_and_removes_orphans() {
     let mut host = Fixture::new().await;
     for name in ["runs", "dies", "stopped"] {
         host.ready(name).await;
@@ -248,7 +248,7 @@ async fn another_start_adopts_what_runs_and_removes_orphans() {
         .await;
     let (_, before) = host.ask(Method::GET, "/programs/runs").await;
     let orphan = ProgramId::parse("orphan").unwrap();
-    recover::put_down(&host.host, &host.workers);
+    recover::shut_down(&host.host, &host.workers);
     host.engine.forget_observer();
     host.engine.end(&ProgramId::parse("dies").unwrap(), 1).await;
     host.engine.plant(
@@ -305,7 +305,7 @@ async fn replaced_source_counts_from_the_next_start() {
     let trees = std::fs::read_dir(host.data().join("programs/a/src"))
         .unwrap()
         .count();
-    assert_eq!(trees, 1, "only the newest tree stays");
+    assert_eq!(trees, 3, "the tree of each revision stays");
     let (_, view) = host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
     assert_eq!(view["state"], "Ready", "{view}");
 }
@@ -470,7 +470,7 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
         .supervisor()
         .with_state(|program| program.image.clone());
     let in_use = crate::workers::collect::in_use(&fixture.host);
-    assert_eq!(in_use.builds, [(id.clone(), first)].into());
+    assert_eq!(in_use.builds, [(id.clone(), first.clone())].into());
     assert_eq!(in_use.images, running.iter().cloned().collect());
 
     // New source counts from the next start; what runs is needed until then.
@@ -484,6 +484,9 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
     assert_eq!(status, StatusCode::OK, "{body}");
     let in_use = crate::workers::collect::in_use(&fixture.host);
     let builds: Vec<String> = in_use.builds.iter().map(|(_, it)| it.to_string()).collect();
-    assert_eq!(builds, [body["build_id"].as_str().unwrap()]);
+    let newer = body["build_id"].as_str().unwrap();
+    assert_eq!(builds.len(), 2, "one for each revision");
+    assert!(builds.iter().any(|build| build == newer));
+    assert!(builds.iter().any(|build| build == first.as_str()));
     assert_eq!(in_use.images, running.into_iter().collect());
 }

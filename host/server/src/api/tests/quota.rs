@@ -1,7 +1,7 @@
 //! What a program keeps is measured before it starts, while it runs, and until it has ended.
 
 use super::*;
-use crate::testkit::{Operation, Plan};
+use crate::testkit::{Operation, OperationOutcome};
 
 /// Creates a program that may keep 1 MiB.
 async fn created(host: &Fixture) -> PathBuf {
@@ -35,9 +35,9 @@ async fn a_program_that_keeps_too_much_is_ended() {
 async fn one_that_fills_its_state_while_stopping_is_killed() {
     let engine = FakeEngine::scripted(|operation| match operation {
         // Its grace.
-        Operation::Stop(..) => Plan {
+        Operation::Stop(..) => OperationOutcome {
             before: Duration::from_secs(3_600),
-            ..Plan::default()
+            ..OperationOutcome::default()
         },
         Operation::Check
         | Operation::Build(..)
@@ -45,7 +45,7 @@ async fn one_that_fills_its_state_while_stopping_is_killed() {
         | Operation::Observe(_)
         | Operation::List
         | Operation::Image(..)
-        | Operation::Forget(_) => Plan::default(),
+        | Operation::Forget(_) => OperationOutcome::default(),
     });
     let host = Fixture::over(engine).await;
     let state = created(&host).await;

@@ -6,19 +6,19 @@ use axum::http::{Method, StatusCode};
 use serde_json::json;
 
 use super::*;
-use crate::testkit::{Fate, Operation, Plan};
+use crate::testkit::{Fate, Operation, OperationOutcome};
 
 /// A host whose engine fails what `fails` names, until told otherwise.
 async fn failing(fails: fn(&Operation) -> bool, fate: Fate) -> (Fixture, Arc<Mutex<Fate>>) {
     let fate = Arc::new(Mutex::new(fate));
     let told = Arc::clone(&fate);
-    let engine = FakeEngine::scripted(move |operation| Plan {
+    let engine = FakeEngine::scripted(move |operation| OperationOutcome {
         fate: if fails(operation) {
             told.lock().unwrap().clone()
         } else {
             Fate::Done
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let host = Fixture::over(engine).await;
     host.json("/programs", &program("a")).await;
@@ -55,7 +55,7 @@ async fn a_failed_removal_tells_its_cause_and_can_be_repeated() {
 async fn a_removal_that_failed_for_another_reason_is_a_conflict() {
     let engine = FakeEngine::scripted(|operation| {
         assert!(!matches!(operation, Operation::Stop(..)), "a defect");
-        Plan::default()
+        OperationOutcome::default()
     });
     let host = Fixture::over(engine).await;
     host.ready("a").await;
@@ -74,7 +74,7 @@ async fn a_removal_that_failed_for_another_reason_is_a_conflict() {
 #[tokio::test]
 async fn a_host_that_ends_says_so_and_not_that_the_program_is_gone() {
     let (host, _) = failing(|_| false, Fate::Done).await;
-    recover::put_down(&host.host, &host.workers);
+    recover::shut_down(&host.host, &host.workers);
     for path in ["/programs/a", "/programs/a?wait=30s"] {
         let (status, body) = host.ask(Method::DELETE, path).await;
         assert_eq!(

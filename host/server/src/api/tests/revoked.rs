@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     api::{document, rules::Access},
     auth::{Caller, Grant, Scope, audit::Particulars},
-    testkit::{Operation, Plan},
+    testkit::{Operation, OperationOutcome},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,13 +72,13 @@ fn routes_asked_for() -> Vec<Route> {
 
 /// A host whose programs take an hour to start, with what the routes are about.
 async fn world(routes: &[Route]) -> Fixture {
-    let engine = FakeEngine::scripted(|operation| Plan {
+    let engine = FakeEngine::scripted(|operation| OperationOutcome {
         before: if matches!(operation, Operation::Start(..)) {
             Duration::from_secs(3_600)
         } else {
             Duration::ZERO
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let host = Fixture::over(engine).await;
     for (number, route) in routes.iter().enumerate() {
@@ -108,7 +108,7 @@ struct Open {
     has_answered: Arc<AtomicBool>,
     /// Where the rest of its body would come from; all of it is free once the beginning was taken.
     body: mpsc::Sender<Result<Bytes, std::io::Error>>,
-    program: Option<Arc<crate::host::Entry>>,
+    program: Option<Arc<crate::host::ProgramEntry>>,
 }
 
 impl Open {
@@ -147,7 +147,7 @@ impl Open {
 
     /// Whether it has come to where it waits, or to its end.
     fn has_begun(&self) -> bool {
-        let is_commanded = |entry: &Arc<crate::host::Entry>| entry.state_name() != "Created";
+        let is_commanded = |entry: &Arc<crate::host::ProgramEntry>| entry.state_name() != "Created";
         self.asked.is_finished()
             || self.has_answered.load(Ordering::Relaxed)
             || self.body.capacity() == self.body.max_capacity()

@@ -8,8 +8,8 @@ use hersh_storage::{SourceLimits, StagedSource};
 
 use super::*;
 use crate::{
-    host::{CommandError, Entry, NewRevision, ReplaceError},
-    testkit::{Operation, Plan},
+    host::{CommandError, NewRevision, ProgramEntry, ReplaceError},
+    testkit::{Operation, OperationOutcome},
 };
 
 /// A permit to upload, as who sends source has one.
@@ -79,12 +79,12 @@ async fn source_is_replaced_as_a_whole_though_nobody_waits_for_it() {
 #[tokio::test]
 async fn source_is_not_stored_for_a_program_that_is_being_removed() {
     // The stop on the way to removal does not end.
-    let engine = FakeEngine::scripted(|operation| Plan {
+    let engine = FakeEngine::scripted(|operation| OperationOutcome {
         before: match matches!(operation, Operation::Stop(..)) {
             true => Duration::from_secs(3_600),
             false => Duration::ZERO,
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let host = Fixture::over(engine).await;
     host.json("/programs", &program("a")).await;
@@ -105,7 +105,7 @@ async fn source_is_not_stored_for_a_program_that_is_being_removed() {
     assert!(!host.host.storage().source_path(&id, &build).exists());
 }
 
-fn entry(host: &Fixture, name: &str) -> Arc<Entry> {
+fn entry(host: &Fixture, name: &str) -> Arc<ProgramEntry> {
     let id = ProgramId::parse(name).unwrap();
     host.host.registry().get(&id).unwrap()
 }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::testkit::{FakeEngine, Operation, Plan, Setup, TestHost};
+use crate::testkit::{FakeEngine, Operation, OperationOutcome, Setup, TestHost};
 
 /// A host in simulated time over that engine, whose programs have no network.
 async fn host(data: &Path, engine: &Arc<FakeEngine>) -> TestHost {
     let setup = Setup::new(data, engine).unwrap().reached_by_socket();
-    TestHost::bring_up(setup.simulated(7)).await.unwrap()
+    TestHost::start(setup.simulated(7)).await.unwrap()
 }
 
 async fn asked(host: &TestHost, token: &str, path: &str, body: &Value) -> Value {
@@ -38,9 +38,9 @@ async fn starts_that_hang_hold_up_their_owner_only() {
     let data = tempfile::tempdir().unwrap();
     let engine = Arc::new(FakeEngine::scripted(|operation| {
         let hangs = matches!(operation, Operation::Start(of, ..) if of.program.as_str().starts_with("slow"));
-        Plan {
+        OperationOutcome {
             before: Duration::from_secs(if hangs { 100 } else { 0 }),
-            ..Plan::default()
+            ..OperationOutcome::default()
         }
     }));
     let host = host(data.path(), &engine).await;
@@ -69,7 +69,7 @@ async fn starts_that_hang_hold_up_their_owner_only() {
     let starting = engine.under_way();
     assert_eq!(starting.len(), 2, "{starting:?}");
     assert!(began.elapsed() < Duration::from_secs(10), "{starting:?}");
-    host.put_down();
+    host.shut_down();
 }
 
 /// A measure that holds a place would keep it, however slow, from who could start.
@@ -78,9 +78,9 @@ async fn a_state_is_measured_before_a_turn_to_start() {
     let data = tempfile::tempdir().unwrap();
     let engine = Arc::new(FakeEngine::scripted(|operation| {
         let hangs = matches!(operation, Operation::Start(..));
-        Plan {
+        OperationOutcome {
             before: Duration::from_secs(if hangs { 100 } else { 0 }),
-            ..Plan::default()
+            ..OperationOutcome::default()
         }
     }));
     let host = host(data.path(), &engine).await;
@@ -110,7 +110,7 @@ async fn a_state_is_measured_before_a_turn_to_start() {
     let starting = engine.under_way();
     assert_eq!(starting.len(), 2, "{starting:?}");
     assert!(began.elapsed() < Duration::from_secs(10), "{starting:?}");
-    host.put_down();
+    host.shut_down();
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn a_start_that_is_long_in_coming_asks_seldom() {
         if matches!(operation, Operation::Observe(_) | Operation::List) {
             LOOKS.fetch_add(1, Ordering::Relaxed);
         }
-        Plan::default()
+        OperationOutcome::default()
     }));
     let host = host(data.path(), &engine).await;
     let admin = host.token().to_owned();
@@ -137,7 +137,7 @@ async fn a_start_that_is_long_in_coming_asks_seldom() {
     assert_eq!(ended["state"], "Error", "{ended}");
     let looks = LOOKS.load(Ordering::Relaxed) - before;
     assert!((60..=80).contains(&looks), "{looks} looks in a minute");
-    host.put_down();
+    host.shut_down();
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,9 +147,9 @@ async fn a_hundred_readings_at_once_ask_the_engine_once() {
     let engine = Arc::new(FakeEngine::scripted(|operation| {
         let reads = matches!(operation, Operation::List);
         LISTS.fetch_add(usize::from(reads), Ordering::Relaxed);
-        Plan {
+        OperationOutcome {
             before: Duration::from_millis(20),
-            ..Plan::default()
+            ..OperationOutcome::default()
         }
     }));
     let host = host(data.path(), &engine).await;
@@ -164,5 +164,5 @@ async fn a_hundred_readings_at_once_ask_the_engine_once() {
     // Whoever asks for everybody's finds that one too.
     assert_eq!(host.ask("GET", "/metrics", b"").await.0, 200);
     assert_eq!(LISTS.load(Ordering::Relaxed) - before, 1);
-    host.put_down();
+    host.shut_down();
 }

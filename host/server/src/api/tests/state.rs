@@ -7,7 +7,7 @@ use hersh_program::{Program, ProgramId, UserId};
 use super::*;
 use crate::{
     host::CopyError,
-    testkit::{Operation, Plan},
+    testkit::{Operation, OperationOutcome},
 };
 
 const COPY: &str = "/programs/p/state/copy";
@@ -93,13 +93,13 @@ async fn a_copy_that_fails_leaves_the_program_awake() {
 
 #[tokio::test]
 async fn a_program_on_its_way_is_refused_and_told_when() {
-    let engine = FakeEngine::scripted(|operation| Plan {
+    let engine = FakeEngine::scripted(|operation| OperationOutcome {
         before: if matches!(operation, Operation::Build(..)) {
             Duration::from_secs(600)
         } else {
             Duration::ZERO
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let fixture = Fixture::over(engine).await;
     created(&fixture).await;
@@ -111,7 +111,7 @@ async fn a_program_on_its_way_is_refused_and_told_when() {
 }
 
 #[tokio::test]
-async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
+async fn a_program_that_a_dead_host_paused_is_unpaused_by_the_next() {
     let mut fixture = Fixture::new().await;
     fixture.ready("p").await;
     let entry = fixture.host.registry().get(&id()).unwrap();
@@ -121,22 +121,22 @@ async fn a_program_that_a_dead_host_paused_is_woken_by_the_next() {
     storage.note_paused(&instance).unwrap();
     fixture.restart().await;
     let (host, program) = (fixture.host.clone(), id());
-    let woken = async move {
+    let unpaused = async move {
         while host.storage().read_paused(&program).unwrap().is_some() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), woken)
+    tokio::time::timeout(Duration::from_secs(30), unpaused)
         .await
         .unwrap();
-    assert_eq!(fixture.runtime.woken(), [instance]);
+    assert_eq!(fixture.runtime.unpaused(), [instance]);
 }
 
 #[tokio::test]
 async fn a_host_that_ends_leaves_nothing_paused() {
     let fixture = Fixture::new().await;
     fixture.ready("p").await;
-    fixture.runtime.refuse_waking(1);
+    fixture.runtime.refuse_unpausing(1);
     let request = fixture.request(Method::POST, COPY).body(Body::empty());
     let ending = async {
         while fixture.runtime.pauses() == 0 {
@@ -261,7 +261,7 @@ async fn a_file_that_state_has_no_room_for_is_refused() {
 }
 
 #[tokio::test]
-async fn no_copy_begins_while_a_program_is_woken() {
+async fn no_copy_begins_while_a_program_is_unpaused() {
     let fixture = Fixture::new().await;
     fixture.ready("p").await;
     let entry = fixture.host.registry().get(&id()).unwrap();
@@ -271,8 +271,8 @@ async fn no_copy_begins_while_a_program_is_woken() {
     storage.note_paused(&instance).unwrap();
     // The next try comes once nothing else can go on, so the copy is asked for before that.
     tokio::time::pause();
-    fixture.runtime.refuse_waking(1);
-    recover::wake(&fixture.host, &entry, instance);
+    fixture.runtime.refuse_unpausing(1);
+    recover::unpause(&fixture.host, &entry, instance);
     let permit = fixture
         .host
         .permits()

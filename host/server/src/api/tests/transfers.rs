@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     host::{Command, CommandError},
     limits::{DOWNLOADS_MAX, READERS_MAX, STREAMS_MAX, UPLOADS_MAX, WAITS_MAX},
-    testkit::{Operation, Plan},
+    testkit::{Operation, OperationOutcome},
 };
 
 type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
@@ -199,13 +199,13 @@ async fn a_stream_of_lines_reads_only_with_a_permit() {
 #[tokio::test]
 async fn who_waits_a_lot_keeps_nobody_else_waiting() {
     // A stop does not end while the test goes on.
-    let engine = FakeEngine::scripted(|operation| Plan {
+    let engine = FakeEngine::scripted(|operation| OperationOutcome {
         before: if matches!(operation, Operation::Stop(..)) {
             std::time::Duration::from_secs(3_600)
         } else {
             std::time::Duration::ZERO
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     });
     let fixture = Fixture::over(engine).await;
     fixture.user("ann").await;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::*;
-use crate::testkit::{Operation, Plan};
+use crate::testkit::{Operation, OperationOutcome};
 
 /// A tar of these files with its end.
 fn archive(files: &[(&str, &str)]) -> Bytes {
@@ -111,7 +111,7 @@ async fn a_new_environment_builds_nothing_and_what_runs_is_told() {
         if matches!(operation, Operation::Build(..)) {
             counted.fetch_add(1, Ordering::Relaxed);
         }
-        Plan::default()
+        OperationOutcome::default()
     }))
     .await;
     let put = async |env: &str, source: &str| {
@@ -191,7 +191,7 @@ async fn patterns_that_no_client_takes_are_refused() {
 
 #[tokio::test]
 async fn the_log_of_a_failed_build_is_gone_once_the_next_is_asked_for() {
-    let host = Fixture::over(FakeEngine::scripted(|operation| Plan {
+    let host = Fixture::over(FakeEngine::scripted(|operation| OperationOutcome {
         fate: match operation {
             Operation::Build(..) => crate::testkit::Fate::Failed("no".into()),
             Operation::Check
@@ -202,7 +202,7 @@ async fn the_log_of_a_failed_build_is_gone_once_the_next_is_asked_for() {
             | Operation::Image(..)
             | Operation::Forget(_) => crate::testkit::Fate::Done,
         },
-        ..Plan::default()
+        ..OperationOutcome::default()
     }))
     .await;
     host.json("/programs", &program("a")).await;

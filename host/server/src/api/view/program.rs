@@ -6,21 +6,21 @@ use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
 use crate::{
-    programs::Entry,
+    programs::ProgramEntry,
     words::{record_words, state_name, without_folders},
 };
 use hersh_manifest::{HIDDEN, shown};
 use hersh_sandbox::{ContractProofs, Evidence, Kernel, Proof, Receipt};
 
 /// Returns the view of a program as it is now.
-pub(crate) fn program_view(entry: &Entry, now_ms: u64) -> wire::ProgramView {
+pub(crate) fn program_view(entry: &ProgramEntry, now_ms: u64) -> wire::ProgramView {
     let changed_at_ms = entry.changed_at_ms();
     entry.supervisor().with_state(|program| wire::ProgramView {
         program_id: program.id.to_string(),
         owner: entry.owner().to_string(),
         state: state_name(&program.state).to_string(),
         build_id: program.source.build.to_string(),
-        run_build_id: program.current_build().map(ToString::to_string),
+        instance_build_id: program.current_build().map(ToString::to_string),
         has_newer_source: has_newer_source(program),
         image_id: program.current_image().map(ToString::to_string),
         instance: program.ready_instance().map(|instance| instance.number.0),

@@ -2,11 +2,11 @@
 
 use hersh_wire as wire;
 
-use crate::programs::Entry;
+use crate::programs::ProgramEntry;
 use hersh_sandbox::Stats;
 
 /// Returns the view of the reading made at `at_ms`, with the last measure of `/state`.
-pub(crate) fn stats_view(entry: &Entry, stats: &Stats, at_ms: u64) -> wire::StatsView {
+pub(crate) fn stats_view(entry: &ProgramEntry, stats: &Stats, at_ms: u64) -> wire::StatsView {
     let state_limit_bytes = entry
         .supervisor()
         .with_state(|program| program.manifest().limits.state_bytes);

@@ -189,7 +189,7 @@ pub(super) fn serve() -> Result<()> {
     runtime()?.block_on(async {
         let engine = Arc::new(FakeEngine::default());
         let setup = Setup::new(Path::new(&folder), &engine)?.reached_at(IpAddr::from(UPSTREAM));
-        let host = TestHost::bring_up(setup).await?;
+        let host = TestHost::start(setup).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         host.serve(listener, std::future::pending()).await?;

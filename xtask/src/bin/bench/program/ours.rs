@@ -10,8 +10,8 @@ use hersh_journal::{JOURNAL_FILE, Journal, ProgramRecords};
 use hersh_machine::driver::{Config, SystemClock};
 use hersh_program::{
     BuildId, BuildRules, Cause, ContainerId, EffectHandler, Event, ImageId, InstanceNumber,
-    InstanceStatus, Instances, Manifest, ProgramId, ProgramStepper, Source, StartResult, State,
-    Supervisor, Task,
+    InstanceStatus, Instances, Manifest, OperationContext, ProgramId, ProgramStepper, Source,
+    StartResult, State, Supervisor,
 };
 
 use super::Subject;
@@ -80,13 +80,13 @@ impl Subject for Program {
 }
 
 impl EffectHandler for Instantly {
-    async fn ensure_program_folders(&self, _: &Task) -> Result<(), Cause> {
+    async fn ensure_program_folders(&self, _: &OperationContext) -> Result<(), Cause> {
         Ok(())
     }
 
     async fn build_image(
         &self,
-        _: &Task,
+        _: &OperationContext,
         _: &BuildId,
         _: &BuildRules,
         _: u64,
@@ -96,7 +96,7 @@ impl EffectHandler for Instantly {
 
     async fn start_instance(
         &self,
-        _: &Task,
+        _: &OperationContext,
         _: InstanceNumber,
         _: &ImageId,
         _: &Arc<Manifest>,
@@ -106,15 +106,24 @@ impl EffectHandler for Instantly {
         })
     }
 
-    async fn stop_instances(&self, _: &Task, _: Instances, _: u64) -> Result<(), Cause> {
+    async fn stop_instances(
+        &self,
+        _: &OperationContext,
+        _: Instances,
+        _: u64,
+    ) -> Result<(), Cause> {
         Ok(())
     }
 
-    async fn observe_instance(&self, _: &Task, _: InstanceNumber) -> Result<InstanceStatus, Cause> {
+    async fn observe_instance(
+        &self,
+        _: &OperationContext,
+        _: InstanceNumber,
+    ) -> Result<InstanceStatus, Cause> {
         Ok(InstanceStatus::Running(self.container.clone()))
     }
 
-    async fn remove_program(&self, _: &Task) -> Result<(), Cause> {
+    async fn remove_program(&self, _: &OperationContext) -> Result<(), Cause> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! although no answer came. The journal must agree with it.
 //!
 //! ```text
-//! begin ─► asked ─► end(status): done, or not done
+//! begin ─► pending ─► end(status): done, or not done
 //!             └── the host dies: perhaps done; the next look at the journal decides
 //! ```
 
@@ -64,17 +64,17 @@ pub(crate) struct KnownProgram {
     /// Tells programs of one name from each other.
     pub(crate) created_at_ms: u64,
     /// The last command, if it is clear which one came last.
-    pub(crate) wish: Option<CommandKind>,
+    pub(crate) last_command: Option<CommandKind>,
     done: BTreeMap<CommandKind, u64>,
-    perhaps: BTreeMap<CommandKind, u64>,
+    uncertain: BTreeMap<CommandKind, u64>,
 }
 
 impl KnownProgram {
-    /// Whether somebody asked for this deed, with or without success.
-    pub(crate) fn may_have_been(&self, deed: CommandKind) -> bool {
-        [&self.done, &self.perhaps]
+    /// Whether somebody gave a command of this kind, with or without success.
+    pub(crate) fn may_have_been(&self, kind: CommandKind) -> bool {
+        [&self.done, &self.uncertain]
             .iter()
-            .any(|deeds| deeds.contains_key(&deed))
+            .any(|commands| commands.contains_key(&kind))
     }
 }
 
@@ -83,7 +83,7 @@ impl KnownProgram {
 struct PendingCommand {
     name: String,
     created_at_ms: Option<u64>,
-    deed: CommandKind,
+    kind: CommandKind,
     /// No other command for the same program was under way meanwhile.
     alone: bool,
 }
@@ -96,14 +96,14 @@ struct PendingCreate {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct KnownPrograms {
     pub(crate) programs: BTreeMap<String, KnownProgram>,
-    asked: BTreeMap<u64, PendingCommand>,
+    pending: BTreeMap<u64, PendingCommand>,
     creating: BTreeMap<u64, PendingCreate>,
     next: u64,
 }
 
-impl Book {
+impl KnownPrograms {
     /// Names of the programs of `owner`, of all of them if `None`.
     pub(crate) fn names(&self, owner: Option<&str>) -> Vec<String> {
         let all = self.programs.iter();
@@ -113,54 +113,54 @@ impl Book {
     }
 
     /// Notes a command that is about to be sent, and returns its number.
-    pub(crate) fn begin(&mut self, name: &str, deed: CommandKind) -> u64 {
+    pub(crate) fn begin(&mut self, name: &str, kind: CommandKind) -> u64 {
         let mut alone = true;
-        for other in self.asked.values_mut().filter(|it| it.name == name) {
+        for other in self.pending.values_mut().filter(|it| it.name == name) {
             other.alone = false;
             alone = false;
         }
         let created_at_ms = self.programs.get(name).map(|known| known.created_at_ms);
-        let asked = PendingCommand {
+        let pending = PendingCommand {
             name: name.to_owned(),
             created_at_ms,
-            deed,
+            kind,
             alone,
         };
         self.next += 1;
-        self.asked.insert(self.next, asked);
+        self.pending.insert(self.next, pending);
         self.next
     }
 
     /// Notes the answer to a command.
     pub(crate) fn end(&mut self, number: u64, status: u16) -> Result<(), String> {
-        let Some(asked) = self.asked.remove(&number) else {
+        let Some(pending) = self.pending.remove(&number) else {
             return Ok(());
         };
-        let is_being_removed = self.is_being_removed(&asked.name);
-        let Some(known) = self.programs.get_mut(&asked.name) else {
+        let is_being_removed = self.is_being_removed(&pending.name);
+        let Some(known) = self.programs.get_mut(&pending.name) else {
             return Ok(());
         };
-        let same = asked.created_at_ms == Some(known.created_at_ms);
+        let same = pending.created_at_ms == Some(known.created_at_ms);
         match status {
             200 | 202 | 204 | 504 if same => {
-                *known.done.entry(asked.deed).or_default() += 1;
-                known.wished(asked.deed, asked.alone);
+                *known.done.entry(pending.kind).or_default() += 1;
+                known.note_last(pending.kind, pending.alone);
             }
             // Only a program that is being removed, or is gone, may answer with 404.
-            404 if same && !is_being_removed && asked.deed != CommandKind::Delete => {
+            404 if same && !is_being_removed && pending.kind != CommandKind::Delete => {
                 return Err(format!(
-                    "{} is acknowledged and not there: {asked:?}",
-                    asked.name
+                    "{} is acknowledged and not there: {pending:?}",
+                    pending.name
                 ));
             }
             // A removal that failed may still be in the journal.
-            503 if asked.deed == CommandKind::Delete => {
-                *known.perhaps.entry(asked.deed).or_default() += 1;
-                known.wished(asked.deed, false);
+            503 if pending.kind == CommandKind::Delete => {
+                *known.uncertain.entry(pending.kind).or_default() += 1;
+                known.note_last(pending.kind, false);
             }
             200 | 202 | 204 | 404 | 409 | 504 => {
-                *known.perhaps.entry(asked.deed).or_default() += 1;
-                known.wished(asked.deed, false);
+                *known.uncertain.entry(pending.kind).or_default() += 1;
+                known.note_last(pending.kind, false);
             }
             // Anything else was not done.
             _refused => {}
@@ -196,18 +196,18 @@ impl Book {
 
     /// Returns whether a program may be removed at any time, or is gone.
     pub(crate) fn is_being_removed(&self, name: &str) -> bool {
-        let asked = self.asked.values();
-        let mut deletes = asked.filter(|it| it.name == name && it.deed == CommandKind::Delete);
+        let pending = self.pending.values();
+        let mut deletes = pending.filter(|it| it.name == name && it.kind == CommandKind::Delete);
         let known = self.programs.get(name);
         deletes.next().is_some() || known.is_none_or(KnownProgram::may_be_deleted)
     }
 
     /// Notes that the host died: the commands under way get no answer.
     pub(crate) fn crash(&mut self) {
-        for asked in std::mem::take(&mut self.asked).into_values() {
-            if let Some(known) = self.programs.get_mut(&asked.name) {
-                *known.perhaps.entry(asked.deed).or_default() += 1;
-                known.wished(asked.deed, false);
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            if let Some(known) = self.programs.get_mut(&pending.name) {
+                *known.uncertain.entry(pending.kind).or_default() += 1;
+                known.note_last(pending.kind, false);
             }
         }
     }
@@ -254,9 +254,9 @@ impl Book {
         let known = KnownProgram {
             owner,
             created_at_ms,
-            wish: None,
+            last_command: None,
             done: BTreeMap::new(),
-            perhaps: BTreeMap::new(),
+            uncertain: BTreeMap::new(),
         };
         self.programs.insert(name, known);
         Ok(())
@@ -264,15 +264,15 @@ impl Book {
 }
 
 impl KnownProgram {
-    fn wished(&mut self, deed: CommandKind, is_clear: bool) {
-        if deed != CommandKind::Replace {
-            self.wish = is_clear.then_some(deed);
+    fn note_last(&mut self, kind: CommandKind, is_clear: bool) {
+        if kind != CommandKind::Replace {
+            self.last_command = is_clear.then_some(kind);
         }
     }
 
     fn may_be_deleted(&self) -> bool {
         self.done.contains_key(&CommandKind::Delete)
-            || self.perhaps.contains_key(&CommandKind::Delete)
+            || self.uncertain.contains_key(&CommandKind::Delete)
     }
 
     /// Checks that every acknowledged command is in the journal exactly once, and no command that
@@ -285,29 +285,29 @@ impl KnownProgram {
                 stored.owner, self.owner
             ));
         }
-        for deed in CommandKind::ALL {
+        for kind in CommandKind::ALL {
             let events = stored.records.iter().map(|record| &record.event);
             let found = events
-                .filter(|event| CommandKind::of(event) == Some(deed))
+                .filter(|event| CommandKind::of(event) == Some(kind))
                 .count() as u64;
-            let done = self.done.get(&deed).copied().unwrap_or(0);
-            let perhaps = self.perhaps.get(&deed).copied().unwrap_or(0);
+            let done = self.done.get(&kind).copied().unwrap_or(0);
+            let uncertain = self.uncertain.get(&kind).copied().unwrap_or(0);
             // A delete that finds the program gone leaves no event.
-            let least = if deed == CommandKind::Delete {
+            let least = if kind == CommandKind::Delete {
                 done.min(1)
             } else {
                 done
             };
-            if !(least..=done + perhaps).contains(&found) {
+            if !(least..=done + uncertain).contains(&found) {
                 return Err(format!(
-                    "the journal of {name} has {found} times {deed:?}, acknowledged were {done}, perhaps {perhaps} more"
+                    "the journal of {name} has {found} times {kind:?}, acknowledged were {done}, perhaps {uncertain} more"
                 ));
             }
             if found > 0 {
-                self.done.insert(deed, found);
+                self.done.insert(kind, found);
             }
         }
-        self.perhaps.clear();
+        self.uncertain.clear();
         Ok(())
     }
 }

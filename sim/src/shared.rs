@@ -1,4 +1,4 @@
-//! What all who act share: the engine, the fault_plan, what the users know, and the trace.
+//! What all who act share: the engine, the faults, what the users know, and the trace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,15 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hersh_host::testkit::{FakeEngine, Operation, Plan, TestHost};
+use hersh_host::testkit::{FakeEngine, Operation, OperationOutcome, TestHost};
 use hersh_machine::SplitMix64;
 use hersh_program::ProgramId;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
-    book::Book,
     fault_plan::{Fault, FaultPlan, HostFault},
+    known_programs::KnownPrograms,
     trace::Trace,
 };
 
@@ -57,32 +57,32 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: String,
 }
 
-pub(crate) struct Scene {
+pub(crate) struct Shared {
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) fault_plan: FaultPlan,
     pub(crate) trace: Trace,
     pub(crate) broken: Notify,
-    book: Mutex<Book>,
+    known_programs: Mutex<KnownPrograms>,
     people: Mutex<BTreeMap<String, Person>>,
     /// Changes that the audit log owes a row: user, method and path, and how often.
     owed: Mutex<BTreeMap<(String, String, String), u64>>,
     law: Mutex<Option<String>>,
 }
 
-impl Scene {
+impl Shared {
     pub(crate) fn new(random: SplitMix64, data: &Path) -> Arc<Self> {
-        Arc::new_cyclic(|scene: &std::sync::Weak<Self>| {
-            let scene = scene.clone();
-            let script = move |operation: &Operation| match scene.upgrade() {
-                Some(scene) => scene.asked(operation),
-                None => Plan::default(),
+        Arc::new_cyclic(|shared: &std::sync::Weak<Self>| {
+            let shared = shared.clone();
+            let script = move |operation: &Operation| match shared.upgrade() {
+                Some(shared) => shared.asked(operation),
+                None => OperationOutcome::default(),
             };
             Self {
                 engine: Arc::new(FakeEngine::scripted(script)),
                 fault_plan: FaultPlan::new(random),
                 trace: Trace::new(data),
                 broken: Notify::new(),
-                book: Mutex::default(),
+                known_programs: Mutex::default(),
                 people: Mutex::default(),
                 owed: Mutex::default(),
                 law: Mutex::default(),
@@ -90,8 +90,10 @@ impl Scene {
         })
     }
 
-    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn known_programs(&self) -> MutexGuard<'_, KnownPrograms> {
+        self.known_programs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn people(&self) -> MutexGuard<'_, BTreeMap<String, Person>> {
@@ -168,14 +170,16 @@ impl Scene {
         let was_refused = self.fault_plan.refused_lately();
         let is_explained = match (status, code) {
             (..500, _) | (504, "wait_timed_out") | (503, "queue_full") => true,
-            (507, "storage_full") => was_refused || self.fault_plan.is_wide(HostFault::DiskFull),
+            (507, "storage_full") => {
+                was_refused || self.fault_plan.has_made_host_fault(HostFault::DiskFull)
+            }
             (500, "internal") => was_refused,
             // What was waited for, such as a removal, could not be done.
             (503, "engine_unavailable") => {
                 let below = path.strip_prefix("/programs/").unwrap_or_default();
                 let program = below.split(['?', '/']).next().map(ProgramId::parse);
                 let made = |id| self.fault_plan.has_made(&id, Fault::Unavailable);
-                self.fault_plan.is_wide(HostFault::EngineDown)
+                self.fault_plan.has_made_host_fault(HostFault::EngineDown)
                     || program.and_then(Result::ok).is_some_and(made)
             }
             _other => false,
@@ -185,24 +189,25 @@ impl Scene {
     }
 
     /// The engine is asked for something: how it goes.
-    fn asked(&self, operation: &Operation) -> Plan {
-        let plan = self.fault_plan.plan(operation);
-        self.trace.say(&format!("engine {operation:?}: {plan:?}"));
+    fn asked(&self, operation: &Operation) -> OperationOutcome {
+        let outcome = self.fault_plan.draw_outcome(operation);
+        self.trace
+            .say(&format!("engine {operation:?}: {outcome:?}"));
         if let Err(law) = self.check_builds() {
             self.broke(law);
         }
-        plan
+        outcome
     }
 
     /// Neither a host nor a user has more builds at once than allowed.
     fn check_builds(&self) -> Result<(), String> {
         let mut builders: BTreeMap<String, BTreeSet<ProgramId>> = BTreeMap::new();
-        let (book, people) = (self.book(), self.people());
+        let (known_programs, people) = (self.known_programs(), self.people());
         let mut builds = 0;
         for operation in self.engine.under_way() {
             if let Operation::Build(program, _) = operation {
                 builds += 1;
-                if let Some(known) = book.programs.get(program.as_str()) {
+                if let Some(known) = known_programs.programs.get(program.as_str()) {
                     let of = builders.entry(known.owner.clone()).or_default();
                     of.insert(program);
                 }

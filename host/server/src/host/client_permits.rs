@@ -7,7 +7,7 @@ use crate::limits::{
 };
 
 /// The permits to hold a thread or memory of this host for as long as a client likes.
-pub(crate) struct UserLimits {
+pub(crate) struct ClientPermits {
     pub(crate) uploads: Permits,
     pub(crate) downloads: Permits,
     pub(crate) readers: Permits,
@@ -16,7 +16,7 @@ pub(crate) struct UserLimits {
     pub(crate) waits: Permits,
 }
 
-impl Default for UserLimits {
+impl Default for ClientPermits {
     fn default() -> Self {
         Self {
             uploads: Permits::new(UPLOADS_MAX),

@@ -1,4 +1,4 @@
-//! What befalls a running host from outside: containers that end, an engine that is down or loses its
+//! The faults that reach a running host from outside: containers that end, an engine that is down or loses its
 //! images, a disk that is full, a clock that jumps.
 
 use std::{sync::Arc, time::Duration};
@@ -10,10 +10,10 @@ use hersh_program::{ExitReason, ProgramId};
 use crate::{
     fault_plan::{Fault, HostFault},
     laws,
-    scene::Scene,
+    shared::Shared,
 };
 
-/// The longest time between two blows, milliseconds.
+/// The longest time between two faults, milliseconds.
 const PAUSE_MS: u64 = 6_000;
 /// The longest that an end of a container goes untold, and is told again, milliseconds.
 const TELL_MS: u64 = 10_000;
@@ -22,15 +22,15 @@ const OUTAGE_MS: u64 = 40_000;
 /// The farthest that a clock jumps, milliseconds: much farther than a retry or a deadline may lie.
 const JUMP_MS: u64 = 5 * 24 * 3_600_000;
 
-pub(crate) struct Sky {
-    pub(crate) scene: Arc<Scene>,
+pub(crate) struct OutsideFaults {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) host: Arc<TestHost>,
     pub(crate) random: SplitMix64,
 }
 
-impl Sky {
-    /// Deals blows until the host dies or a law is broken.
-    pub(crate) async fn live(mut self) {
+impl OutsideFaults {
+    /// Makes faults until the host dies or a law is broken.
+    pub(crate) async fn run(mut self) {
         loop {
             let pause = Duration::from_millis(self.random.below(PAUSE_MS));
             tokio::time::sleep(pause).await;
@@ -42,14 +42,14 @@ impl Sky {
                 18 => self.images_lost(),
                 _rest => {}
             }
-            if let Err(law) = laws::at_any_time(&self.scene, &self.host) {
-                return self.scene.broke(law);
+            if let Err(law) = laws::at_any_time(&self.shared, &self.host) {
+                return self.shared.broke(law);
             }
         }
     }
 
     fn end_one(&mut self) {
-        let running: Vec<ProgramId> = self.scene.engine.running().into_keys().collect();
+        let running: Vec<ProgramId> = self.shared.engine.running().into_keys().collect();
         let at = self.random.below(running.len() as u64);
         let Some(id) = usize::try_from(at).ok().and_then(|at| running.get(at)) else {
             return;
@@ -59,11 +59,11 @@ impl Sky {
             1 => (Fault::Exits, ExitReason::Code(1)),
             2 => (Fault::Exits, ExitReason::Code(137)),
             3 => (Fault::OutOfMemory, ExitReason::OutOfMemory),
-            _last => (Fault::TakenAway, ExitReason::Vanished),
+            _last => (Fault::Vanished, ExitReason::Vanished),
         };
-        let engine = &self.scene.engine;
+        let engine = &self.shared.engine;
         let ended = match fault {
-            Fault::TakenAway => engine.take_away(id),
+            Fault::Vanished => engine.take_away(id),
             Fault::Exits
             | Fault::ExitsClean
             | Fault::OutOfMemory
@@ -81,9 +81,11 @@ impl Sky {
     }
 
     fn note(&self, ended: &EndedInstance, fault: Fault) {
-        self.scene.fault_plan.note(&ended.instance.program, fault);
-        self.scene.fault_plan.note_ended(&ended.container);
-        self.scene.trace.say(&format!("it ends: {ended:?}"));
+        self.shared.fault_plan.note(&ended.instance.program, fault);
+        self.shared
+            .fault_plan
+            .note_ended_from_outside(&ended.container);
+        self.shared.trace.say(&format!("it ends: {ended:?}"));
     }
 
     /// Tells of an end, late, and perhaps once more.
@@ -91,7 +93,7 @@ impl Sky {
         let first = Duration::from_millis(self.random.below(TELL_MS));
         let again = self.random.chance(40);
         let again = again.then(|| Duration::from_millis(self.random.below(TELL_MS)));
-        let engine = Arc::clone(&self.scene.engine);
+        let engine = Arc::clone(&self.shared.engine);
         tokio::spawn(async move {
             tokio::time::sleep(first).await;
             engine.tell(ended.clone()).await;
@@ -103,31 +105,33 @@ impl Sky {
     }
 
     fn engine_down(&mut self) {
-        self.scene.trace.say("the engine is down");
-        self.scene.fault_plan.note_wide(HostFault::EngineDown);
-        self.scene.engine.set_down(true);
+        self.shared.trace.say("the engine is down");
+        self.shared
+            .fault_plan
+            .note_host_fault(HostFault::EngineDown);
+        self.shared.engine.set_down(true);
         let stopped = match self.random.chance(40) {
             true => self.engine_stops_all(),
             false => Vec::new(),
         };
-        let scene = Arc::clone(&self.scene);
+        let shared = Arc::clone(&self.shared);
         let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
         tokio::spawn(async move {
             tokio::time::sleep(outage).await;
-            scene.trace.say("the engine is up");
-            scene.engine.set_down(false);
+            shared.trace.say("the engine is up");
+            shared.engine.set_down(false);
             for ended in stopped {
-                scene.engine.tell(ended).await;
+                shared.engine.tell(ended).await;
             }
         });
     }
 
     /// It goes down in good order: what runs is told to end and does so well.
     fn engine_stops_all(&self) -> Vec<EndedInstance> {
-        let running = self.scene.engine.running().into_keys();
+        let running = self.shared.engine.running().into_keys();
         let stopped = running.filter_map(|id| {
             let reason = ExitReason::StoppedFromOutside { code: 0 };
-            let ended = self.scene.engine.end_unseen(&id, reason)?;
+            let ended = self.shared.engine.end_unseen(&id, reason)?;
             self.note(&ended, Fault::EngineStops);
             Some(ended)
         });
@@ -135,37 +139,41 @@ impl Sky {
     }
 
     fn disk_full(&mut self) {
-        self.scene.trace.say("the disk is full");
-        self.scene.fault_plan.note_wide(HostFault::DiskFull);
+        self.shared.trace.say("the disk is full");
+        self.shared.fault_plan.note_host_fault(HostFault::DiskFull);
         self.host.set_disk_full(true);
-        let (scene, host) = (Arc::clone(&self.scene), Arc::clone(&self.host));
+        let (shared, host) = (Arc::clone(&self.shared), Arc::clone(&self.host));
         let outage = Duration::from_millis(self.random.below(OUTAGE_MS));
         tokio::spawn(async move {
             tokio::time::sleep(outage).await;
-            scene.trace.say("the disk has room");
+            shared.trace.say("the disk has room");
             host.set_disk_full(false);
         });
     }
 
     fn images_lost(&self) {
-        self.scene.trace.say("all images are lost");
-        self.scene.fault_plan.note_wide(HostFault::ImagesLost);
-        self.scene.engine.lose_images();
+        self.shared.trace.say("all images are lost");
+        self.shared
+            .fault_plan
+            .note_host_fault(HostFault::ImagesLost);
+        self.shared.engine.lose_images();
     }
 
     fn clock_jumps(&mut self) {
-        self.scene.fault_plan.note_wide(HostFault::ClockJumped);
+        self.shared
+            .fault_plan
+            .note_host_fault(HostFault::ClockJumped);
         let (now_ms, by_ms) = (self.host.now_ms(), self.random.below(JUMP_MS));
         let now_ms = match self.random.chance(50) {
             true => now_ms + by_ms,
             false => now_ms.saturating_sub(by_ms),
         };
-        self.scene
+        self.shared
             .trace
             .say(&format!("the clock jumps to {now_ms}"));
         self.host.set_clock(now_ms);
         // A key counts for a day; by this clock more may have passed.
-        for person in self.scene.people().values_mut() {
+        for person in self.shared.people().values_mut() {
             person.keyed.clear();
         }
     }

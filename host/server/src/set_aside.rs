@@ -1,9 +1,9 @@
-//! `hersh host adopt`: a person says that a journal is lost, and that the host begins anew.
+//! `hersh host set-aside`: a person says that a journal is lost, and that the host begins anew.
 //!
 //! ```text
 //! data folder locked ─► containers removed ─► folders ─► set-aside/ ─► journal, if unusable ─► set-aside/
 //! ```
-//! Nothing that is stored is removed. An adoption that was cut short is to be repeated: until it is complete,
+//! Nothing that is stored is removed. A call that was cut short is to be repeated: until it is complete,
 //! a host refuses to start.
 
 use std::path::{Path, PathBuf};
@@ -13,22 +13,22 @@ use hersh_journal::{Home, Journal, JournalError, OpenError};
 use hersh_storage::{Storage, StorageError, set_file_aside};
 
 use crate::{serve::META_HOST_ID, unclaimed::EmptyJournal};
-use hersh_docker::Stray;
+use hersh_docker::UnclaimedContainer;
 use hersh_sandbox::Unavailable;
 
-/// Why nothing was adopted. Everything stored is as it was, except for what was set aside already.
+/// Why nothing was set aside. Everything stored is as it was, except for what was moved already.
 #[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
+pub enum SetAsideError {
     /// There is no such folder.
     #[error("there is no folder {}; name the host's data folder with --data-dir", .0.display())]
     Missing(PathBuf),
     /// The journal is whole and knows programs.
     #[error(
-        "the journal knows {0} programs, so there is nothing to adopt: start the host, or put a backup in its place with 'hersh host restore FILE'"
+        "the journal knows {0} programs, so there is nothing to set aside: start the host, or put a backup in its place with 'hersh host restore FILE'"
     )]
     Known(usize),
     /// There is nothing to set aside or to remove.
-    #[error("there is nothing to adopt in {}: start the host", .0.display())]
+    #[error("there is nothing to set aside in {}: start the host", .0.display())]
     Nothing(PathBuf),
     /// A host runs.
     #[error(transparent)]
@@ -47,13 +47,13 @@ pub enum AdoptError {
     Engine(#[from] Unavailable),
 }
 
-/// The result of an adoption.
+/// What was set aside and removed.
 #[derive(Debug)]
-pub struct Adoption {
+pub struct SetAsideReport {
     /// The paths that folders of programs were moved to.
     pub folders: Vec<PathBuf>,
     /// The containers that were removed.
-    pub containers: Vec<Stray>,
+    pub containers: Vec<UnclaimedContainer>,
     /// The path that an unusable journal was moved to.
     pub journal: Option<PathBuf>,
 }
@@ -63,16 +63,16 @@ pub struct Adoption {
 /// there. No host may run on the folder. A journal that is whole stays, with its users and tokens.
 ///
 /// # Errors
-/// [`AdoptError`].
-pub async fn adopt(
+/// [`SetAsideError`].
+pub async fn set_aside(
     home: impl Into<Home>,
     engine: &Path,
     now_ms: u64,
-) -> Result<Adoption, AdoptError> {
+) -> Result<SetAsideReport, SetAsideError> {
     let home = home.into();
     let data = home.data();
     if !data.is_dir() {
-        return Err(AdoptError::Missing(data.to_owned()));
+        return Err(SetAsideError::Missing(data.to_owned()));
     }
     // Locked before the folder is opened: opening it takes source that is just coming in for leftovers.
     let _lock = DataLock::take(data)?;
@@ -82,10 +82,10 @@ pub async fn adopt(
     let _journal_lock = home.lock()?;
     let storage = Storage::open(data)?;
     let is_lost = is_lost(&home)?;
-    let containers = hersh_docker::strays(engine, &storage.programs_dir()).await?;
+    let containers = hersh_docker::unclaimed_containers(engine, &storage.programs_dir()).await?;
     let programs = storage.programs()?;
-    for stray in &containers {
-        hersh_docker::remove_stray(engine, stray).await?;
+    for container in &containers {
+        hersh_docker::remove_unclaimed(engine, container).await?;
     }
     let mut folders = Vec::new();
     for program in &programs {
@@ -96,12 +96,12 @@ pub async fn adopt(
         false => None,
     };
     if folders.is_empty() && containers.is_empty() && journal.is_none() {
-        return Err(AdoptError::Nothing(data.to_owned()));
+        return Err(SetAsideError::Nothing(data.to_owned()));
     }
     if is_lost {
         keep_host_id(&home, &containers).await?;
     }
-    Ok(Adoption {
+    Ok(SetAsideReport {
         folders,
         containers,
         journal,
@@ -109,14 +109,14 @@ pub async fn adopt(
 }
 
 /// Returns true if the journal is gone or damaged, false if it is whole and knows no program.
-fn is_lost(home: &Home) -> Result<bool, AdoptError> {
+fn is_lost(home: &Home) -> Result<bool, SetAsideError> {
     if EmptyJournal::of_file(home) == Some(EmptyJournal::Nothing) {
         return Ok(true);
     }
     match Journal::open(&home.file()) {
         Ok(journal) => match journal.load()?.len() {
             0 => Ok(false),
-            known => Err(AdoptError::Known(known)),
+            known => Err(SetAsideError::Known(known)),
         },
         Err(OpenError::Damaged { .. }) => Ok(true),
         Err(
@@ -131,7 +131,7 @@ fn is_lost(home: &Home) -> Result<bool, AdoptError> {
 
 /// Gives the new journal the host id that all containers tell: images and networks on the engine have it too,
 /// and the new host will collect them.
-async fn keep_host_id(home: &Home, containers: &[Stray]) -> Result<(), AdoptError> {
+async fn keep_host_id(home: &Home, containers: &[UnclaimedContainer]) -> Result<(), SetAsideError> {
     let mut ids: Vec<&str> = containers.iter().map(|it| it.host_id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();

@@ -1,8 +1,8 @@
 //! One host after the other on one folder and one engine: disturbed ones that die, then one at peace.
 //!
 //! ```text
-//! bring up ─► journal = what users know ─► users, sky ─► dies ─► the next host
-//!                                                                 └─► at peace: all settles, all goes
+//! bring up ─► journal = what users know ─► users, faults ─► dies ─► the next host
+//!                                                                    └─► at peace: all settles, all goes
 //! ```
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     laws,
-    scene::{ADMIN, Ask, MemberQuota, Person, Scene, text_of},
-    sky::Sky,
+    outside_faults::OutsideFaults,
+    shared::{ADMIN, Ask, MemberQuota, Person, Shared, text_of},
     user::User,
 };
 
@@ -37,8 +37,8 @@ const LOOK: Duration = Duration::from_secs(10);
 type Outcome = Result<(), String>;
 
 /// The hosts of one seed.
-pub(crate) struct Lives<'a> {
-    pub(crate) scene: Arc<Scene>,
+pub(crate) struct Hosts<'a> {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) data: &'a Path,
     pub(crate) random: SplitMix64,
     /// What the next host's clock shows at first, milliseconds since the Unix epoch.
@@ -47,21 +47,21 @@ pub(crate) struct Lives<'a> {
     pub(crate) left_behind: u64,
 }
 
-impl Lives<'_> {
+impl Hosts<'_> {
     /// The first host's first minutes: the users are made.
     pub(crate) async fn begin(&mut self) {
         if let Err(law) = self.try_begin().await {
-            self.scene.broke(law);
+            self.shared.broke(law);
         }
     }
 
     async fn try_begin(&mut self) -> Outcome {
-        let host = self.bring_up().await?;
+        let host = self.start_host().await?;
         let admin = Person {
             token: host.token().to_owned(),
             ..Person::default()
         };
-        self.scene.people().insert(ADMIN.to_owned(), admin);
+        self.shared.people().insert(ADMIN.to_owned(), admin);
         for number in 0..=self.random.below(MEMBERS_MAX) {
             let name = format!("u{number}");
             let allowed = MemberQuota::draw(&mut self.random);
@@ -77,34 +77,36 @@ impl Lives<'_> {
                 allowed: Some(allowed),
                 ..Person::default()
             };
-            self.scene.people().insert(name, member);
+            self.shared.people().insert(name, member);
         }
         self.now_ms = host.now_ms();
-        host.put_down();
+        host.shut_down();
         Ok(())
     }
 
     /// A host among users and faults, until it dies.
     pub(crate) async fn disturbed(&mut self) {
         if let Err(law) = self.try_disturbed().await {
-            self.scene.broke(law);
+            self.shared.broke(law);
         }
     }
 
     async fn try_disturbed(&mut self) -> Outcome {
-        let died = self.scene.fault_plan.begin_life();
-        self.scene.fault_plan.set_calm(false);
-        let refusals = self.scene.fault_plan.refusals();
+        let died = self.shared.fault_plan.begin_life();
+        self.shared.fault_plan.set_is_off(false);
+        let refusals = self.shared.fault_plan.refusals();
         let host = tokio::select! {
             biased;
-            host = self.bring_up() => host,
+            host = self.start_host() => host,
             () = died.notified() => return Ok(()),
         };
         let host = match host {
             Ok(host) => Arc::new(host),
             // As a service manager would, start it again.
-            Err(error) if self.scene.fault_plan.refusals() > refusals => {
-                self.scene.trace.say(&format!("it does not start: {error}"));
+            Err(error) if self.shared.fault_plan.refusals() > refusals => {
+                self.shared
+                    .trace
+                    .say(&format!("it does not start: {error}"));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -113,20 +115,20 @@ impl Lives<'_> {
         let life = Duration::from_millis(self.random.below(LIFE_MS));
         tokio::select! {
             biased;
-            () = self.scene.broken.notified() => return Ok(()),
-            () = died.notified() => self.scene.trace.say("the host dies at a commit"),
-            () = tokio::time::sleep(life) => self.scene.trace.say("the host dies"),
+            () = self.shared.broken.notified() => return Ok(()),
+            () = died.notified() => self.shared.trace.say("the host dies at a commit"),
+            () = tokio::time::sleep(life) => self.shared.trace.say("the host dies"),
         }
         self.now_ms = host.now_ms() + self.random.below(GAP_MS);
-        laws::at_any_time(&self.scene, &host)?;
+        laws::at_any_time(&self.shared, &host)?;
         laws::is_fold(&host, &stored(&host)?)
     }
 
     /// Puts instances there that no journal knows, as after a backup that was restored: of programs of
     /// which nothing else runs, as no host would have let them begin otherwise.
     fn leave_behind(&mut self) {
-        let running = self.scene.engine.running();
-        for name in self.scene.book().names(None) {
+        let running = self.shared.engine.running();
+        for name in self.shared.known_programs().names(None) {
             let Ok(program) = ProgramId::parse(&name) else {
                 continue;
             };
@@ -136,48 +138,48 @@ impl Lives<'_> {
             self.left_behind += 1;
             let container = ContainerId::parse(&format!("{:064x}", u64::MAX - self.left_behind));
             let Ok(container) = container else { continue };
-            self.scene.fault_plan.note_left_behind(&container);
+            self.shared.fault_plan.note_left_behind(&container);
             let number = InstanceNumber(FAR + self.left_behind);
             let instance = InstanceId { program, number };
-            self.scene.trace.say(&format!("{instance} is left behind"));
-            self.scene.engine.plant(instance, container);
+            self.shared.trace.say(&format!("{instance} is left behind"));
+            self.shared.engine.plant(instance, container);
         }
     }
 
     fn act(&mut self, host: &Arc<TestHost>) {
-        let names: Vec<String> = self.scene.people().keys().cloned().collect();
+        let names: Vec<String> = self.shared.people().keys().cloned().collect();
         for name in names {
             let user = User {
-                scene: Arc::clone(&self.scene),
+                shared: Arc::clone(&self.shared),
                 host: Arc::clone(host),
                 name,
                 random: SplitMix64::new(self.random.next_u64()),
             };
             tokio::spawn(user.live());
         }
-        let sky = Sky {
-            scene: Arc::clone(&self.scene),
+        let outside_faults = OutsideFaults {
+            shared: Arc::clone(&self.shared),
             host: Arc::clone(host),
             random: SplitMix64::new(self.random.next_u64()),
         };
-        tokio::spawn(sky.live());
+        tokio::spawn(outside_faults.run());
     }
 
     /// The last host: nothing goes wrong any more, so everything comes to an end.
     pub(crate) async fn at_peace(&mut self) {
         if let Err(law) = self.try_at_peace().await {
-            self.scene.broke(law);
+            self.shared.broke(law);
         }
     }
 
     async fn try_at_peace(&mut self) -> Outcome {
-        self.scene.fault_plan.begin_life();
-        self.scene.fault_plan.set_calm(true);
-        self.scene.engine.set_down(false);
-        let host = self.bring_up().await?;
+        self.shared.fault_plan.begin_life();
+        self.shared.fault_plan.set_is_off(true);
+        self.shared.engine.set_down(false);
+        let host = self.start_host().await?;
         self.settle(&host).await?;
-        laws::at_any_time(&self.scene, &host)?;
-        laws::wishes_are_fulfilled(&self.scene, &host)?;
+        laws::at_any_time(&self.shared, &host)?;
+        laws::last_commands_are_carried_out(&self.shared, &host)?;
         for program in host.programs() {
             self.start_and_stop(&host, program.id.as_str()).await?;
         }
@@ -186,11 +188,11 @@ impl Lives<'_> {
             self.admin(&host, "DELETE", &path, 204, &Value::Null)
                 .await?;
         }
-        let left = (host.programs(), self.scene.engine.running());
+        let left = (host.programs(), self.shared.engine.running());
         if !left.0.is_empty() || !left.1.is_empty() || !stored(&host)?.is_empty() {
             return Err(format!("after all was deleted, this is left: {left:?}"));
         }
-        laws::audit_is_whole(&self.scene, &host).await
+        laws::audit_is_whole(&self.shared, &host).await
     }
 
     /// Waits until nothing is under way and no retry is to come.
@@ -227,7 +229,7 @@ impl Lives<'_> {
                 path: format!("/programs/{id}/{command}?wait=1h"),
                 body: String::new(),
             };
-            match self.scene.ask(host, ask).await? {
+            match self.shared.ask(host, ask).await? {
                 (403, _) if command == "start" => {}
                 (200, view) if view["state"] == state => {}
                 (200, view) if view["state"] == "Created" && command == "stop" => {}
@@ -236,13 +238,13 @@ impl Lives<'_> {
                     return Err(format!("at peace, {command} {id} -> {status}: {view}"));
                 }
             }
-            laws::at_any_time(&self.scene, host)?;
+            laws::at_any_time(&self.shared, host)?;
         }
         Ok(())
     }
 
     /// Whether a program can't start because somebody had it removed and a fault kept some of it: its
-    /// source went first. Without such a wish no source may ever be missing.
+    /// source went first. Without such a command no source may ever be missing.
     async fn is_half_removed(&self, host: &TestHost, view: &Value) -> Result<bool, String> {
         let cause = view["cause"]["message"].as_str().unwrap_or_default();
         if !cause.contains("its source is not on this machine") {
@@ -256,7 +258,7 @@ impl Lives<'_> {
             path: format!("/programs/{id}/events?limit=1000"),
             body: String::new(),
         };
-        let (_, list) = self.scene.ask(host, ask).await?;
+        let (_, list) = self.shared.ask(host, ask).await?;
         let events = list["events"].as_array().map_or(&[][..], Vec::as_slice);
         Ok(events
             .iter()
@@ -264,33 +266,31 @@ impl Lives<'_> {
     }
 
     /// Brings a host up; what it knows is what was there before, and what users know.
-    async fn bring_up(&mut self) -> Result<TestHost, String> {
-        self.scene.trace.begin_life();
-        if !self.scene.fault_plan.is_calm() {
+    async fn start_host(&mut self) -> Result<TestHost, String> {
+        self.shared.trace.begin_life();
+        if !self.shared.fault_plan.is_off() {
             self.leave_behind();
         }
-        let scene = Arc::clone(&self.scene);
+        let shared = Arc::clone(&self.shared);
         let said = |error: &dyn std::fmt::Display| error.to_string();
-        let setup = Setup::new(self.data, &self.scene.engine).map_err(|error| said(&error))?;
+        let setup = Setup::new(self.data, &self.shared.engine).map_err(|error| said(&error))?;
         let setup = setup
             .simulated(self.random.next_u64())
             .beginning_at(self.now_ms)
-            .with_journal_probe(move |point| scene.fault_plan.fate(point));
+            .with_journal_probe(move |point| shared.fault_plan.draw_fate(point));
         // Nobody could start a host whose engine is down.
-        self.scene.engine.set_down(false);
-        let host = TestHost::bring_up(setup)
-            .await
-            .map_err(|error| said(&error))?;
+        self.shared.engine.set_down(false);
+        let host = TestHost::start(setup).await.map_err(|error| said(&error))?;
         let stored = stored(&host)?;
-        self.scene
+        self.shared
             .trace
             .say(&format!("a host with {} programs", stored.len()));
-        self.scene.book().compare(&stored)?;
+        self.shared.known_programs().compare(&stored)?;
         laws::is_fold(&host, &stored)?;
-        laws::quotas_are_kept(&self.scene, &host).await?;
+        laws::quotas_are_kept(&self.shared, &host).await?;
         for program in &stored {
-            self.scene.trace.hash(&format!("{:?}", program.records));
-            laws::was_not_interrupted(&self.scene, program)?;
+            self.shared.trace.hash(&format!("{:?}", program.records));
+            laws::was_not_interrupted(&self.shared, program)?;
         }
         Ok(host)
     }
@@ -310,7 +310,7 @@ impl Lives<'_> {
             path: path.to_owned(),
             body: text_of(body),
         };
-        match self.scene.ask(host, ask).await? {
+        match self.shared.ask(host, ask).await? {
             (status, answer) if status == expected => Ok(answer),
             (status, answer) => Err(format!("{method} {path} -> {status}: {answer}")),
         }

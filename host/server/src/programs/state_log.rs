@@ -9,26 +9,26 @@ use hersh_program::{Program, ProgramId, RoundedSpan, State};
 
 use crate::words::{one_line, state_name};
 
-/// Remembers the state that a program's log line told last.
+/// Writes the changes of one program's state to the log. Remembers the state that was written last.
 #[derive(Debug)]
-pub(crate) struct Story {
+pub(crate) struct StateLog {
     program: ProgramId,
-    told: &'static str,
+    last: &'static str,
 }
 
-impl Story {
-    /// Begins the story of a program from here on.
-    pub(crate) fn of(program: &Program) -> Self {
+impl StateLog {
+    /// Returns the log of a program that has the state of `program`, which is not written.
+    pub(crate) fn new(program: &Program) -> Self {
         Self {
             program: program.id.clone(),
-            told: state_name(&program.state),
+            last: state_name(&program.state),
         }
     }
 
-    /// Writes a line to the log if the program's state at `now_ms` is not the one told last.
-    pub(crate) fn goes_on(&mut self, program: &Program, now_ms: u64) {
+    /// Writes a line to the log if the program's state at `now_ms` is not the one that was written last.
+    pub(crate) fn note(&mut self, program: &Program, now_ms: u64) {
         let to = state_name(&program.state);
-        let from = std::mem::replace(&mut self.told, to);
+        let from = std::mem::replace(&mut self.last, to);
         if from == to {
             return;
         }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_signal_that_ended_a_program_is_named() {
         let (log, _guard) = Capture::start("info", LogFormat::Text);
-        let mut story = Story::of(&program(State::Created));
+        let mut state_log = StateLog::new(&program(State::Created));
         let cause = Cause::Exited {
             code: 139,
             signal: Some(11),
@@ -92,20 +92,20 @@ mod tests {
             retry: None,
             not_stopped: None,
         });
-        story.goes_on(&program(failed), 1);
+        state_log.note(&program(failed), 1);
         assert!(log.text().contains("139 (SIGSEGV)"), "{}", log.text());
     }
 
     #[test]
     fn each_change_of_state_is_one_line() {
         let (log, _guard) = Capture::start("info", LogFormat::Text);
-        let mut story = Story::of(&program(State::Created));
-        story.goes_on(&program(State::Created), 1);
-        story.goes_on(
+        let mut state_log = StateLog::new(&program(State::Created));
+        state_log.note(&program(State::Created), 1);
+        state_log.note(
             &program(State::Stopped(hersh_program::Stopped::default())),
             2,
         );
-        story.goes_on(
+        state_log.note(
             &program(State::Stopped(hersh_program::Stopped::default())),
             3,
         );
@@ -113,9 +113,9 @@ mod tests {
             op: OpId(1),
             due_ms: 2_004,
         };
-        story.goes_on(&failed("\n gone\r\nforged line\n", Some(retry)), 4);
-        story.goes_on(&program(State::Created), 5);
-        story.goes_on(&failed("gone", None), 6);
+        state_log.note(&failed("\n gone\r\nforged line\n", Some(retry)), 4);
+        state_log.note(&program(State::Created), 5);
+        state_log.note(&failed("gone", None), 6);
         let text = log.text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");

@@ -21,7 +21,7 @@ const STATE: &str = "/state";
 
 /// A container of a program whose state lies in a data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stray {
+pub struct UnclaimedContainer {
     /// The engine's id of the container.
     pub container: ContainerId,
     /// The program that the container's label names.
@@ -36,7 +36,10 @@ pub struct Stray {
 ///
 /// # Errors
 /// [`Unavailable`] when the engine does not answer.
-pub async fn strays(socket: &Path, programs: &Path) -> Result<Vec<Stray>, Unavailable> {
+pub async fn unclaimed_containers(
+    socket: &Path,
+    programs: &Path,
+) -> Result<Vec<UnclaimedContainer>, Unavailable> {
     let engine = Engine::new(socket.to_owned());
     let labels = vec![HOST_LABEL.to_owned()];
     let options = ListContainersOptions {
@@ -47,22 +50,22 @@ pub async fn strays(socket: &Path, programs: &Path) -> Result<Vec<Stray>, Unavai
     let client = engine.client().await?;
     let all = client.list_containers(Some(options)).await;
     let all = all.map_err(|error| engine.fault(&error).into_unavailable())?;
-    let strays = all.iter().filter(|it| keeps_below(it, programs));
-    Ok(strays.filter_map(stray).collect())
+    let unclaimed = all.iter().filter(|it| keeps_below(it, programs));
+    Ok(unclaimed.filter_map(read).collect())
 }
 
 /// Kills and removes a container. A container that is not there is a success.
 ///
 /// # Errors
 /// [`Unavailable`] when the engine does not answer, or does not remove the container.
-pub async fn remove(socket: &Path, stray: &Stray) -> Result<(), Unavailable> {
+pub async fn remove(socket: &Path, unclaimed: &UnclaimedContainer) -> Result<(), Unavailable> {
     let engine = Engine::new(socket.to_owned());
     let client = engine.client().await?;
     let options = RemoveContainerOptions {
         force: true,
         ..RemoveContainerOptions::default()
     };
-    let id = stray.container.as_str();
+    let id = unclaimed.container.as_str();
     match client.remove_container(id, Some(options)).await {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -79,9 +82,9 @@ fn keeps_below(container: &ContainerSummary, programs: &Path) -> bool {
     })
 }
 
-fn stray(container: &ContainerSummary) -> Option<Stray> {
+fn read(container: &ContainerSummary) -> Option<UnclaimedContainer> {
     let labels = container.labels.as_ref()?;
-    Some(Stray {
+    Some(UnclaimedContainer {
         container: ContainerId::parse(container.id.as_deref()?).ok()?,
         program: labels.get(PROGRAM_LABEL).cloned().unwrap_or_default(),
         host_id: labels.get(HOST_LABEL)?.clone(),

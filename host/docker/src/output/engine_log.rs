@@ -29,7 +29,7 @@ const BLOCK_BYTES: u64 = 256 * 1024;
 const ENTRY_BYTES: usize = 1024 * 1024;
 
 /// The output of one container, as far as the engine still has it.
-pub(super) struct Spool {
+pub(super) struct EngineLogReader {
     path: PathBuf,
     open: Option<OpenFile>,
     /// The beginning of an entry whose end is not written yet.
@@ -45,12 +45,12 @@ struct OpenFile {
     inode: u64,
     /// Whether `path` names a newer file. This file is then read to its end once more, because it may have
     /// grown before the newer file appeared.
-    is_over: bool,
+    is_rotated: bool,
 }
 
 /// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum SpoolRead {
+pub(super) enum EngineLogRead {
     /// More output.
     Pieces(Vec<Piece>),
     /// Output between the last piece and the next may be lost.
@@ -78,7 +78,7 @@ struct Entry<'a> {
     time: Cow<'a, str>,
 }
 
-impl Spool {
+impl EngineLogReader {
     /// Opens the engine's copy at `path` at its oldest entry. Returns also whether older entries may be
     /// gone.
     pub(super) fn open(path: PathBuf) -> io::Result<(Self, bool)> {
@@ -91,14 +91,14 @@ impl Spool {
         if open.is_none() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let spool = Self {
+        let reader = Self {
             path,
             open,
             entry: Vec::new(),
             waiting: Vec::new(),
             is_behind: false,
         };
-        Ok((spool, is_cut))
+        Ok((reader, is_cut))
     }
 
     /// Returns the shortest pause before the next read: `usually`, so that several lines come together. After
@@ -112,16 +112,16 @@ impl Spool {
     }
 
     /// Reads at most [`BLOCK_BYTES`] more. Blocks.
-    pub(super) fn next(&mut self) -> io::Result<SpoolRead> {
+    pub(super) fn next(&mut self) -> io::Result<EngineLogRead> {
         if !self.waiting.is_empty() {
-            return Ok(SpoolRead::Pieces(std::mem::take(&mut self.waiting)));
+            return Ok(EngineLogRead::Pieces(std::mem::take(&mut self.waiting)));
         }
         let mut block = Vec::new();
         loop {
             let Some(open) = &mut self.open else {
                 self.open = opened(&self.path)?;
                 if self.open.is_none() {
-                    return Ok(SpoolRead::Nothing);
+                    return Ok(EngineLogRead::Nothing);
                 }
                 continue;
             };
@@ -133,14 +133,14 @@ impl Spool {
                 if pieces.is_empty() {
                     continue;
                 }
-                return Ok(SpoolRead::Pieces(pieces));
+                return Ok(EngineLogRead::Pieces(pieces));
             }
-            if !open.is_over {
+            if !open.is_rotated {
                 match inode(&self.path)? {
-                    Some(newest) if newest != open.inode => open.is_over = true,
+                    Some(newest) if newest != open.inode => open.is_rotated = true,
                     // This file is still the newest, or the engine is renaming it now, or the file was
                     // removed with its container.
-                    Some(_) | None => return Ok(SpoolRead::Nothing),
+                    Some(_) | None => return Ok(EngineLogRead::Nothing),
                 }
                 continue;
             }
@@ -150,23 +150,23 @@ impl Spool {
             match opened(&older)? {
                 Some(file) if file.inode != previous => {
                     self.open = Some(file);
-                    return Ok(SpoolRead::Gap);
+                    return Ok(EngineLogRead::Gap);
                 }
                 Some(_) => {}
-                None => return Ok(SpoolRead::Gap),
+                None => return Ok(EngineLogRead::Gap),
             }
         }
     }
 
-    /// Returns the position of the reading, for a later [`go_to`](Self::go_to).
-    pub(super) fn place(&mut self) -> io::Result<Option<SpoolPosition>> {
+    /// Returns the position of the reading, for a later [`seek_to`](Self::seek_to).
+    pub(super) fn position(&mut self) -> io::Result<Option<EngineLogPosition>> {
         let Some(open) = &mut self.open else {
             return Ok(None);
         };
         let waiting = u64::try_from(self.entry.len()).unwrap_or(u64::MAX);
         let at = open.file.stream_position()?.saturating_sub(waiting);
         let file = open.file.try_clone()?;
-        Ok(Some(SpoolPosition {
+        Ok(Some(EngineLogPosition {
             file,
             inode: open.inode,
             at,
@@ -174,15 +174,15 @@ impl Spool {
     }
 
     /// Moves the reading back to a position.
-    pub(super) fn go_to(&mut self, place: SpoolPosition) -> io::Result<()> {
-        let mut file = place.file;
-        file.seek(SeekFrom::Start(place.at))?;
+    pub(super) fn seek_to(&mut self, position: EngineLogPosition) -> io::Result<()> {
+        let mut file = position.file;
+        file.seek(SeekFrom::Start(position.at))?;
         self.entry.clear();
         self.waiting.clear();
         self.open = Some(OpenFile {
             file,
-            inode: place.inode,
-            is_over: false,
+            inode: position.inode,
+            is_rotated: false,
         });
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Spool {
     /// Skips `count` pieces, or all that there are if there are fewer.
     pub(super) fn skip(&mut self, mut count: usize) -> io::Result<()> {
         while count > 0 {
-            let SpoolRead::Pieces(mut pieces) = self.next()? else {
+            let EngineLogRead::Pieces(mut pieces) = self.next()? else {
                 break;
             };
             let here = count.min(pieces.len());
@@ -220,7 +220,7 @@ impl Spool {
 }
 
 /// A position in one of the engine's files. It stays valid when the file is renamed.
-pub(super) struct SpoolPosition {
+pub(super) struct EngineLogPosition {
     file: File,
     inode: u64,
     at: u64,
@@ -244,7 +244,7 @@ fn opened(path: &Path) -> io::Result<Option<OpenFile>> {
         Ok(file) => Ok(Some(OpenFile {
             inode: file.metadata()?.ino(),
             file,
-            is_over: false,
+            is_rotated: false,
         })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -305,25 +305,25 @@ mod tests {
             File::create(&self.path).unwrap();
         }
 
-        fn spool(&self) -> (Spool, bool) {
-            Spool::open(self.path.clone()).unwrap()
+        fn reader(&self) -> (EngineLogReader, bool) {
+            EngineLogReader::open(self.path.clone()).unwrap()
         }
     }
 
     /// Reads until there is no more output. Returns the numbers that were read, and -1 for each gap.
-    fn drain(spool: &mut Spool) -> Vec<i64> {
+    fn drain(reader: &mut EngineLogReader) -> Vec<i64> {
         let mut seen = Vec::new();
         loop {
-            match spool.next().unwrap() {
-                SpoolRead::Pieces(pieces) => {
+            match reader.next().unwrap() {
+                EngineLogRead::Pieces(pieces) => {
                     seen.extend(
                         pieces
                             .iter()
                             .map(|it| it.text.trim().parse::<i64>().unwrap()),
                     );
                 }
-                SpoolRead::Gap => seen.push(-1),
-                SpoolRead::Nothing => return seen,
+                EngineLogRead::Gap => seen.push(-1),
+                EngineLogRead::Nothing => return seen,
             }
         }
     }
@@ -331,27 +331,27 @@ mod tests {
     #[test]
     fn a_rotation_loses_and_doubles_nothing() {
         let engine = Engine::new();
-        let (mut spool, is_cut) = engine.spool();
+        let (mut reader, is_cut) = engine.reader();
         assert!(!is_cut);
         engine.print(0..3);
-        assert_eq!(drain(&mut spool), [0, 1, 2]);
+        assert_eq!(drain(&mut reader), [0, 1, 2]);
         engine.print(3..5);
         engine.rotate();
         engine.print(5..6);
-        assert_eq!(drain(&mut spool), [3, 4, 5]);
-        assert!(drain(&mut spool).is_empty());
+        assert_eq!(drain(&mut reader), [3, 4, 5]);
+        assert!(drain(&mut reader).is_empty());
         engine.rotate();
-        assert!(drain(&mut spool).is_empty());
+        assert!(drain(&mut reader).is_empty());
         engine.print(6..8);
-        assert_eq!(drain(&mut spool), [6, 7]);
+        assert_eq!(drain(&mut reader), [6, 7]);
     }
 
     #[test]
     fn what_is_rotated_away_unread_is_a_gap() {
         let engine = Engine::new();
-        let (mut spool, _) = engine.spool();
+        let (mut reader, _) = engine.reader();
         engine.print(0..2);
-        assert_eq!(drain(&mut spool), [0, 1]);
+        assert_eq!(drain(&mut reader), [0, 1]);
         engine.print(2..3);
         engine.rotate();
         engine.print(3..4);
@@ -360,7 +360,7 @@ mod tests {
         engine.rotate();
         engine.print(5..6);
         // The open file stays readable. What was written and removed since then is gone.
-        assert_eq!(drain(&mut spool), [2, -1, 4, 5]);
+        assert_eq!(drain(&mut reader), [2, -1, 4, 5]);
     }
 
     #[test]
@@ -369,49 +369,49 @@ mod tests {
         engine.print(0..2);
         engine.rotate();
         engine.print(2..4);
-        let (mut spool, is_cut) = engine.spool();
+        let (mut reader, is_cut) = engine.reader();
         assert!(is_cut);
-        assert_eq!(drain(&mut spool), [0, 1, 2, 3]);
+        assert_eq!(drain(&mut reader), [0, 1, 2, 3]);
     }
 
     #[test]
     fn a_half_written_entry_is_waited_for_and_a_bad_one_passed_over() {
         let engine = Engine::new();
-        let (mut spool, _) = engine.spool();
+        let (mut reader, _) = engine.reader();
         let mut file = fs::OpenOptions::new()
             .append(true)
             .open(&engine.path)
             .unwrap();
         file.write_all(b"garbage\n{\"log\":\"7\\n\",\"stream\":\"stdout\",")
             .unwrap();
-        assert!(drain(&mut spool).is_empty());
+        assert!(drain(&mut reader).is_empty());
         file.write_all(b"\"time\":\"2026-01-01T00:00:00Z\"}\n")
             .unwrap();
-        assert_eq!(drain(&mut spool), [7]);
+        assert_eq!(drain(&mut reader), [7]);
     }
 
     #[test]
-    fn a_place_is_found_again_after_a_rotation() {
+    fn a_position_is_found_again_after_a_rotation() {
         let engine = Engine::new();
-        let (mut spool, _) = engine.spool();
+        let (mut reader, _) = engine.reader();
         engine.print(0..2);
-        assert_eq!(drain(&mut spool), [0, 1]);
-        let place = spool.place().unwrap().unwrap();
+        assert_eq!(drain(&mut reader), [0, 1]);
+        let position = reader.position().unwrap().unwrap();
         engine.print(2..3);
         engine.rotate();
         engine.print(3..4);
-        assert_eq!(drain(&mut spool), [2, 3]);
-        spool.go_to(place).unwrap();
-        spool.skip(1).unwrap();
-        assert_eq!(drain(&mut spool), [3]);
+        assert_eq!(drain(&mut reader), [2, 3]);
+        reader.seek_to(position).unwrap();
+        reader.skip(1).unwrap();
+        assert_eq!(drain(&mut reader), [3]);
     }
 
     #[test]
     fn no_file_is_an_error_at_first_and_nothing_later() {
         let engine = Engine::new();
-        let (mut spool, _) = engine.spool();
+        let (mut reader, _) = engine.reader();
         fs::remove_file(&engine.path).unwrap();
-        assert!(drain(&mut spool).is_empty());
-        assert!(Spool::open(engine.path.clone()).is_err());
+        assert!(drain(&mut reader).is_empty());
+        assert!(EngineLogReader::open(engine.path.clone()).is_err());
     }
 }

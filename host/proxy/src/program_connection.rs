@@ -2,7 +2,7 @@
 //! own, and ends as soon as its user drops it.
 //!
 //! ```text
-//! dial ─► ask ─► the answer's head, and the link ─► the pieces of its body ─► reusable? back to the pool
+//! dial ─► ask ─► the answer's head, and the connection ─► the pieces of its body ─► reusable? back to the pool
 //! ```
 
 use std::{
@@ -20,7 +20,7 @@ use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
 use super::{
     ForwardError,
-    error::{AskError, LinkError},
+    error::{AskError, ConnectionError},
     request::UpstreamRequest,
     rules::{ExtraHeaders, Rules},
     send_buffer::{SendBuffer, SendError},
@@ -35,10 +35,10 @@ const READ_BYTES_FEW: usize = 8 * 1024;
 const READ_BYTES_MANY: usize = 64 * 1024;
 
 /// One connection to a program, and how far its request and answer are.
-pub(super) struct Link {
-    wire: EndpointStream,
+pub(super) struct ProgramConnection {
+    stream: EndpointStream,
     /// The bytes that came and are not read yet.
-    inbox: BytesMut,
+    read_buffer: BytesMut,
     read_bytes: usize,
     send_buffer: SendBuffer,
     /// The part of the answer's body that is still to come.
@@ -46,12 +46,12 @@ pub(super) struct Link {
     /// Whether the connection may carry another request.
     keeps_alive: bool,
     wait: Wait,
-    uses: usize,
+    requests: usize,
     /// The I/O thread whose reactor reports this connection's events.
     io_thread: IoThreadId,
 }
 
-impl Link {
+impl ProgramConnection {
     /// Connects to a program.
     ///
     /// # Errors
@@ -62,19 +62,19 @@ impl Link {
         ended: CancellationToken,
     ) -> Result<Box<Self>, ForwardError> {
         let (port, limit) = (rules.port, rules.timeouts.connect);
-        let wire = tokio::time::timeout(limit, endpoint.dial(port))
+        let stream = tokio::time::timeout(limit, endpoint.dial(port))
             .await
             .map_err(|_late| DialError::Late { port })??;
-        // Boxed, since a link is moved often.
+        // Boxed, since a connection is moved often.
         Ok(Box::new(Self {
-            wire,
-            inbox: BytesMut::new(),
+            stream,
+            read_buffer: BytesMut::new(),
             read_bytes: READ_BYTES_FEW,
             send_buffer: SendBuffer::default(),
             framing: Framing::Length(0),
             keeps_alive: true,
             wait: Wait::new(limit, ended),
-            uses: 0,
+            requests: 0,
             io_thread: io_threads::here(),
         }))
     }
@@ -90,19 +90,19 @@ impl Link {
         upload: &mut Option<Upload>,
         may_go_on: impl Fn() -> bool,
     ) -> Result<(FinalHead, Box<Self>), AskError> {
-        if self.uses > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
+        if self.requests > 0 && poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
             // The connection was closed, or bytes came that nobody asked for.
             return Err(AskError::Unsent);
         }
-        if self.uses > 0 && !asked.is_safe() && !self.wire.is_quiet() {
+        if self.requests > 0 && !asked.is_safe() && !self.stream.is_quiet() {
             // The connection may have been closed since the last poll. A request that must not be sent twice is
             // worth a second look at the socket.
             return Err(AskError::Unsent);
         }
-        self.uses += 1;
+        self.requests += 1;
         self.send_buffer.put(asked, upload);
         let timeouts = &asked.rules.timeouts;
-        let mut hearing = HeadReader::new(
+        let mut head_reader = HeadReader::new(
             asked.is_head(),
             asked.rules.head_bytes_max,
             &asked.rules.extra,
@@ -123,8 +123,8 @@ impl Link {
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            if let Poll::Ready(said) = self.poll_said(&mut hearing, cx) {
-                return Poll::Ready(said.map_err(|error| self.explain(error, &hearing)));
+            if let Poll::Ready(head) = self.poll_head(&mut head_reader, cx) {
+                return Poll::Ready(head.map_err(|error| self.explain(error, &head_reader)));
             }
             self.wait.poll_looking(&may_go_on, cx).map(|why| {
                 Err(AskError::Failed(match why {
@@ -138,18 +138,18 @@ impl Link {
             })
         })
         .await;
-        outcome.map(|said| (said, self))
+        outcome.map(|head| (head, self))
     }
 
     /// Takes the whole of the answer's body; `None` if not all of it came with the head.
-    pub(super) fn whole(&mut self) -> Option<Bytes> {
+    pub(super) fn take_whole_body(&mut self) -> Option<Bytes> {
         let Framing::Length(length) = self.framing else {
             return None;
         };
         let length = usize::try_from(length).ok()?;
-        // A copy, so that the next answer finds room in the same buffer.
-        let body = Bytes::copy_from_slice(self.inbox.get(..length)?);
-        self.inbox.advance(length);
+        // A copy, so that the next answer finds space in the same buffer.
+        let body = Bytes::copy_from_slice(self.read_buffer.get(..length)?);
+        self.read_buffer.advance(length);
         self.framing = Framing::Length(0);
         Some(body)
     }
@@ -159,24 +159,24 @@ impl Link {
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, LinkError>>> {
+    ) -> Poll<Option<Result<Bytes, ConnectionError>>> {
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Some(Err(error.into())));
         }
         loop {
-            match self.framing.take(&mut self.inbox) {
+            match self.framing.take(&mut self.read_buffer) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(data))),
                 Ok(Piece::End) => return Poll::Ready(None),
                 Ok(Piece::More) => {}
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
-            let came = match ready!(self.poll_fill(cx)) {
-                Ok(came) => came,
+            let count = match ready!(self.poll_fill(cx)) {
+                Ok(count) => count,
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             };
-            if came == 0 {
+            if count == 0 {
                 let is_end = self.framing == Framing::UntilClose;
-                return Poll::Ready((!is_end).then_some(Err(LinkError::Closed)));
+                return Poll::Ready((!is_end).then_some(Err(ConnectionError::Closed)));
             }
         }
     }
@@ -192,7 +192,7 @@ impl Link {
     }
 
     /// Returns whether the answer's body has been read to its end.
-    pub(super) fn is_through(&self) -> bool {
+    pub(super) fn is_body_complete(&self) -> bool {
         self.framing.is_over()
     }
 
@@ -206,11 +206,11 @@ impl Link {
 
     /// Returns the connection, if the request was sent and its answer read to the end, and another request may
     /// follow. Otherwise closes it.
-    pub(super) fn freed(mut self: Box<Self>) -> Option<Box<Self>> {
-        let is_done = self.send_buffer.is_empty() && self.is_through();
-        let is_free = self.keeps_alive && is_done && self.inbox.is_empty();
-        if self.inbox.capacity() > READ_BYTES_FEW {
-            self.inbox = BytesMut::new();
+    pub(super) fn into_reusable(mut self: Box<Self>) -> Option<Box<Self>> {
+        let is_done = self.send_buffer.is_empty() && self.is_body_complete();
+        let is_free = self.keeps_alive && is_done && self.read_buffer.is_empty();
+        if self.read_buffer.capacity() > READ_BYTES_FEW {
+            self.read_buffer = BytesMut::new();
             self.read_bytes = READ_BYTES_FEW;
         }
         self.send_buffer.trim();
@@ -224,17 +224,17 @@ impl Link {
     }
 
     /// Returns the connection itself after [`FinalHead::Switch`], with the bytes that came behind that answer.
-    pub(super) fn into_wire(self) -> (EndpointStream, Bytes) {
-        (self.wire, self.inbox.freeze())
+    pub(super) fn into_stream(self) -> (EndpointStream, Bytes) {
+        (self.stream, self.read_buffer.freeze())
     }
 
     /// Sends all there is to send. A write that fails is no error here: a program that takes no more may
     /// still answer, and its answer is the better explanation.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
-        match ready!(self.send_buffer.poll_send(&mut self.wire, cx)) {
+        match ready!(self.send_buffer.poll_send(&mut self.stream, cx)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Upload(error)) => Poll::Ready(Err(error)),
-            Err(SendError::Wire(error)) => {
+            Err(SendError::Io(error)) => {
                 tracing::debug!(%error, "request broke off");
                 self.keeps_alive = false;
                 Poll::Ready(Ok(()))
@@ -243,46 +243,50 @@ impl Link {
     }
 
     /// Returns the final answer of the program to a request. Leaves out interim answers.
-    fn poll_said(
+    fn poll_head(
         &mut self,
-        hearing: &mut HeadReader<'_, ExtraHeaders>,
+        head_reader: &mut HeadReader<'_, ExtraHeaders>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<FinalHead, LinkError>> {
+    ) -> Poll<Result<FinalHead, ConnectionError>> {
         loop {
-            while let Some((length, spoken)) = hearing.read(&self.inbox)? {
-                self.inbox.advance(length);
-                let ReceivedHead::Final(said) = spoken else {
+            while let Some((length, received)) = head_reader.read(&self.read_buffer)? {
+                self.read_buffer.advance(length);
+                let ReceivedHead::Final(final_head) = received else {
                     continue;
                 };
-                if let FinalHead::Answer(head) = &said {
+                if let FinalHead::Answer(head) = &final_head {
                     self.framing = head.framing;
                     self.keeps_alive &= head.keeps_alive;
                 }
-                return Poll::Ready(Ok(said));
+                return Poll::Ready(Ok(final_head));
             }
-            let came = ready!(self.poll_fill(cx))?;
-            if came == 0 {
-                return Poll::Ready(Err(LinkError::Closed));
+            let count = ready!(self.poll_fill(cx))?;
+            if count == 0 {
+                return Poll::Ready(Err(ConnectionError::Closed));
             }
-            hearing.take_in(came)?;
+            head_reader.take_in(count)?;
         }
     }
 
     /// Reads bytes that came, and returns how many; zero at the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.inbox.reserve(self.read_bytes);
-        let room = self.inbox.capacity() - self.inbox.len();
-        let came = ready!(poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.inbox))?;
-        if came == room {
+        self.read_buffer.reserve(self.read_bytes);
+        let free_bytes = self.read_buffer.capacity() - self.read_buffer.len();
+        let count = ready!(poll_read_buf(
+            Pin::new(&mut self.stream),
+            cx,
+            &mut self.read_buffer
+        ))?;
+        if count == free_bytes {
             self.read_bytes = READ_BYTES_MANY;
         }
-        Poll::Ready(Ok(came))
+        Poll::Ready(Ok(count))
     }
 
-    fn explain(&self, error: LinkError, hearing: &HeadReader<'_, ExtraHeaders>) -> AskError {
-        let is_closed = matches!(error, LinkError::Wire(_) | LinkError::Closed);
+    fn explain(&self, error: ConnectionError, head: &HeadReader<'_, ExtraHeaders>) -> AskError {
+        let is_closed = matches!(error, ConnectionError::Io(_) | ConnectionError::Closed);
         let error = ForwardError::Broken(error.to_string());
-        if is_closed && hearing.is_nothing() && self.uses > 1 {
+        if is_closed && head.has_no_bytes() && self.requests > 1 {
             AskError::Stale(error)
         } else {
             AskError::Failed(error)

@@ -1,7 +1,7 @@
 //! Finds cycles of modules: of two modules in one folder, at most one may use the other.
 //!
 //! ```text
-//! files of a crate ─► modules ─► who uses whom (`use`, paths, through re-exports) ─► circles
+//! files of a crate ─► modules ─► who uses whom (`use`, paths, through re-exports) ─► cycles
 //! ```
 //! A folder counts as one module among its neighbours, so each cycle is found in the folder that holds all of
 //! it. Parent and child may use each other: together they are one module. Tests may use everything.
@@ -29,11 +29,11 @@ pub(super) fn check(metadata: &Value, root: &Path, findings: &mut Vec<Finding>) 
     for source in &roots {
         let modules = read(source, &roots)?;
         let relative = source.strip_prefix(root).unwrap_or(source);
-        findings.extend(circles(&modules).into_iter().map(|circle| Finding {
+        findings.extend(cycles(&modules).into_iter().map(|cycle| Finding {
             file: relative.display().to_string(),
             line: 1,
-            rule: "circle",
-            advice: format!("untie {circle}"),
+            rule: "cycle",
+            advice: format!("break the cycle: {cycle}"),
         }));
     }
     Ok(())
@@ -55,8 +55,8 @@ fn crate_roots(metadata: &Value) -> Vec<PathBuf> {
 /// The modules of one crate, by path.
 fn read(source: &Path, roots: &[PathBuf]) -> Result<BTreeMap<ModulePath, Imports>> {
     let mut modules = BTreeMap::new();
-    let mut open = vec![(ModulePath::new(), source.to_owned())];
-    while let Some((path, file)) = open.pop() {
+    let mut pending = vec![(ModulePath::new(), source.to_owned())];
+    while let Some((path, file)) = pending.pop() {
         let text = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
         let imports = Imports::read(&path, &text).with_context(|| format!("{}", file.display()))?;
         let is_root = roots.contains(&file) || file.ends_with("mod.rs");
@@ -73,7 +73,7 @@ fn read(source: &Path, roots: &[PathBuf]) -> Result<BTreeMap<ModulePath, Imports
                 .find(|it| it.exists());
             if let Some(found) = found {
                 let path = path.iter().chain([child]).cloned().collect();
-                open.push((path, found));
+                pending.push((path, found));
             }
         }
         modules.insert(path, imports);
@@ -81,8 +81,8 @@ fn read(source: &Path, roots: &[PathBuf]) -> Result<BTreeMap<ModulePath, Imports
     Ok(modules)
 }
 
-/// The circles of one crate, each in words.
-fn circles(modules: &BTreeMap<ModulePath, Imports>) -> Vec<String> {
+/// The cycles of one crate, each in words.
+fn cycles(modules: &BTreeMap<ModulePath, Imports>) -> Vec<String> {
     // By folder: which neighbour in it uses which other, and one file of each that does.
     let mut folders: BTreeMap<&[String], Neighbours<'_>> = BTreeMap::new();
     for (user, imports) in modules {
@@ -95,7 +95,7 @@ fn circles(modules: &BTreeMap<ModulePath, Imports>) -> Vec<String> {
             }
         }
     }
-    folders.values().flat_map(closed).collect()
+    folders.values().flat_map(cycles_among).collect()
 }
 
 type Neighbours<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a ModulePath, &'a ModulePath)>>;
@@ -123,19 +123,19 @@ fn resolve<'a>(modules: &'a BTreeMap<ModulePath, Imports>, path: &[String]) -> &
     modules.keys().next().unwrap_or(const { &Vec::new() })
 }
 
-/// The circles among neighbours: groups in which everyone reaches everyone.
-fn closed(neighbours: &Neighbours<'_>) -> Vec<String> {
+/// The cycles among neighbours: groups in which everyone reaches everyone.
+fn cycles_among(neighbours: &Neighbours<'_>) -> Vec<String> {
     let reach = |from: &str| {
         let mut seen = BTreeSet::new();
-        let mut open = vec![from.to_owned()];
-        while let Some(name) = open.pop() {
+        let mut pending = vec![from.to_owned()];
+        while let Some(name) = pending.pop() {
             for next in neighbours
                 .get(name.as_str())
                 .into_iter()
                 .flat_map(BTreeMap::keys)
             {
                 if seen.insert((*next).to_owned()) {
-                    open.push((*next).to_owned());
+                    pending.push((*next).to_owned());
                 }
             }
         }
@@ -143,10 +143,10 @@ fn closed(neighbours: &Neighbours<'_>) -> Vec<String> {
     };
     let reached: BTreeMap<&str, BTreeSet<String>> =
         neighbours.keys().map(|name| (*name, reach(name))).collect();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut found = Vec::new();
     for (name, seen) in &reached {
-        if !seen.contains(*name) || told.contains(*name) {
+        if !seen.contains(*name) || reported.contains(*name) {
             continue;
         }
         let is_back = |other: &&&str| seen.contains(**other) && reached[**other].contains(*name);
@@ -157,7 +157,7 @@ fn closed(neighbours: &Neighbours<'_>) -> Vec<String> {
                 .map(|(_, (user, used))| format!("{} uses {}", user.join("::"), used.join("::")))
         });
         found.push(uses.collect::<Vec<_>>().join(", "));
-        told.extend(group);
+        reported.extend(group);
     }
     found
 }
@@ -180,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_that_know_each_other_are_a_circle() {
-        let found = circles(&modules(&[
+    fn neighbours_that_know_each_other_are_a_cycle() {
+        let found = cycles(&modules(&[
             ("", "mod a; mod b; mod c;"),
             ("a", "use crate::b::B;"),
             ("b", "fn f() { super::c::g(); }"),
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_seen_through_re_exports_and_folders() {
-        let found = circles(&modules(&[
+    fn a_cycle_is_seen_through_re_exports_and_folders() {
+        let found = cycles(&modules(&[
             ("", "mod a; mod b; pub use b::inner::B;"),
             ("a", "use crate::B;"),
             ("b", "mod inner; mod other;"),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn parent_and_child_may_know_each_other_and_tests_all() {
-        let found = circles(&modules(&[
+        let found = cycles(&modules(&[
             ("", "mod a; mod b; struct Root;"),
             ("a", "mod child; use child::C; use crate::Root; struct A;"),
             ("a::child", "use super::A;"),

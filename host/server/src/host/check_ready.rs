@@ -29,7 +29,7 @@ pub(crate) enum ReadinessError {
 }
 
 impl Host {
-    /// Checks that there is room, that the journal can be written, and that the engine can start programs.
+    /// Checks that there is space, that the journal can be written, and that the engine can start programs.
     ///
     /// # Errors
     /// [`ReadinessError`] for the first fault that is found.
