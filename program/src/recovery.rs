@@ -85,11 +85,21 @@ pub fn retries(
         }
 }
 
+/// Returns where the fault for `cause` lies by the first rules, which know no fault outside of the program.
+#[must_use]
+pub fn first_rules_fault(policy: RestartPolicy, cause: &Cause) -> Fault {
+    match cause {
+        Cause::FoldersFailed { .. } => Fault::Deployed,
+        cause => fault(policy, cause).max(Fault::Program),
+    }
+}
+
 /// Returns where the fault for `cause` lies.
 #[must_use]
 pub fn fault(policy: RestartPolicy, cause: &Cause) -> Fault {
     match cause {
-        Cause::ImageGone { .. }
+        Cause::FoldersFailed { .. }
+        | Cause::ImageGone { .. }
         | Cause::StoppedFromOutside { .. }
         | Cause::StopFailed { .. }
         | Cause::RuntimeUnavailable { .. }
@@ -109,8 +119,7 @@ pub fn fault(policy: RestartPolicy, cause: &Cause) -> Fault {
             RestartPolicy::Always => Fault::Program,
             RestartPolicy::Never | RestartPolicy::OnFailure => Fault::Deployed,
         },
-        Cause::FoldersFailed { .. }
-        | Cause::NotRunnable { .. }
+        Cause::NotRunnable { .. }
         | Cause::BuildFailed { .. }
         | Cause::BuildTimedOut { .. }
         | Cause::ContractViolated { .. }

@@ -12,13 +12,15 @@ mod common;
 
 use common::{NOW_MS, end_of, exit, host_started, program_with, source};
 use hersh_machine::sim::{Faults, Simulation};
-use hersh_program::{Event, FakeWorld, Lifecycle, Program, RestartPolicy, State};
+use hersh_program::{Event, FakeWorld, Lifecycle, Program, RestartPolicy, RevisionNumber, State};
 use proptest::prelude::*;
 
 type World = Simulation<Lifecycle, FakeWorld>;
 
 /// Steps within which a program settles once nothing goes wrong any more.
 const SETTLES_WITHIN: u32 = 40;
+/// The same, for a program with commands that wait: each deploy is two of them, and builds before it stops.
+const SETTLES_AFTER_DEPLOYS_WITHIN: u32 = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -32,6 +34,7 @@ enum Act {
     Lose,
     StrangerExits,
     HostRestarts,
+    RollBack(u64),
     Steps(u32),
 }
 
@@ -49,6 +52,26 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::HostRestarts),
         12 => (1..6_u32).prop_map(Act::Steps),
     ]
+}
+
+/// What happens to a program that its people want to be up: they deploy and go back, and never stop it.
+fn act_of_rollouts() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => Just(Act::Restart),
+        3 => Just(Act::NewTree),
+        1 => Just(Act::NewManifest),
+        1 => (1..6_u64).prop_map(Act::RollBack),
+        2 => Just(Act::Exit(1)),
+        1 => Just(Act::Lose),
+        1 => Just(Act::StrangerExits),
+        2 => Just(Act::HostRestarts),
+        12 => (1..6_u32).prop_map(Act::Steps),
+    ]
+}
+
+fn has_good(world: &World) -> bool {
+    let revisions = world.state().revisions.as_ref();
+    revisions.is_some_and(|it| it.iter().any(|revision| revision.is_good))
 }
 
 fn faults() -> impl Strategy<Value = Faults> {
@@ -100,6 +123,10 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
             let event = end_of(world.state(), common::container('f'), exit(1));
             offer(world, event);
         }
+        Act::RollBack(revision) => {
+            let revision = RevisionNumber(revision);
+            offer(world, Event::UserRollBackRequested { revision });
+        }
         Act::HostRestarts => {
             world.crash().unwrap();
             offer(world, host_started());
@@ -112,7 +139,11 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
 
 /// Runs until only retries and questions are left, which go on for ever by design.
 fn settle(world: &mut World) -> u32 {
-    for steps in 0..SETTLES_WITHIN {
+    settle_within(world, SETTLES_WITHIN)
+}
+
+fn settle_within(world: &mut World, limit: u32) -> u32 {
+    for steps in 0..limit {
         let restful = match &world.state().state {
             State::Ready(held) => held.check.is_none() && held.rollout.is_none(),
             State::Error(held) => held.retry.is_none(),
@@ -176,6 +207,46 @@ proptest! {
         settle(&mut world);
         prop_assert_eq!(&world.state().state, &State::Removed);
         nothing_left(&world);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rollouts_end_and_a_good_revision_is_up_again(
+        seed: u64,
+        always: bool,
+        faults in faults(),
+        acts in proptest::collection::vec(act_of_rollouts(), 1..60),
+    ) {
+        let policy = match always {
+            true => RestartPolicy::Always,
+            false => RestartPolicy::OnFailure,
+        };
+        let mut world = World::new(program_with(policy), FakeWorld::default(), seed, NOW_MS);
+        // Slow enough that revisions settle while the next one is built.
+        world.faults.max_delay_ms = 20_000;
+        perform(&mut world, Act::Start, policy);
+        settle(&mut world);
+        world.faults = Faults { max_delay_ms: 20_000, ..faults };
+        let mut was_good = false;
+        for act in acts {
+            perform(&mut world, act, policy);
+            if matches!(act, Act::NewTree | Act::NewManifest) {
+                perform(&mut world, Act::Restart, policy);
+            }
+            prop_assert!(has_good(&world) || !was_good, "a good revision was forgotten");
+            was_good = has_good(&world);
+            prop_assert!(world.world.most_instances() <= 1, "two instances at once");
+        }
+        world.faults = Faults::default();
+        settle_within(&mut world, SETTLES_AFTER_DEPLOYS_WITHIN);
+        nothing_left(&world);
+        world.refold().unwrap();
+        if was_good {
+            prop_assert!(matches!(world.state().state, State::Ready(_)), "{:?}", world.state());
+        }
     }
 }
 

@@ -108,7 +108,7 @@ fn building_fails_with_its_cause_and_asks_for_nothing_more() {
     };
     let result = Err(failed.clone());
     let walk = walk.event(Event::FoldersEnsured { op, result });
-    expect(&walk, "error", &[]);
+    expect(&walk, "error", &["retry"]);
     assert_eq!(cause(&walk), &failed);
 
     let walk = build_failed();
@@ -513,7 +513,7 @@ fn a_failed_stop_hides_no_cause_and_adds_no_retry() {
     // A person's start stops first what is left.
     let walk = walk.start();
     expect(&walk, "stopping", &["stop"]);
-    expect(&walk.stop_finished(), "building", &["folders"]);
+    expect(&walk.stop_finished(), "starting", &["start"]);
 
     let walk = stop_fails(new().ready().exited('c', 1));
     expect(&walk, "error", &["retry"]);

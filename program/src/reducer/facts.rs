@@ -254,7 +254,10 @@ impl Facts<'_> {
         cx: &mut StepContext<Effect>,
     ) -> Option<Retry> {
         // A failure with two causes is as hard to mend as the harder one.
-        let faults = causes.iter().map(|cause| recovery::fault(policy, cause));
+        let faults = causes.iter().map(|cause| match self.0.rules {
+            Rules::First => recovery::first_rules_fault(policy, cause),
+            Rules::Second => recovery::fault(policy, cause),
+        });
         let fault = faults
             .max()
             .filter(|fault| self.is_retried(policy, *fault))?;
@@ -281,8 +284,6 @@ impl Facts<'_> {
         let attempts = self.0.attempts;
         match self.0.rules {
             Rules::First => {
-                // These rules know no fault outside of the program.
-                let fault = fault.max(Fault::Program);
                 let most = recovery::FIRST_RULES_ATTEMPTS;
                 recovery::retries(policy, Some(most), attempts, fault)
             }
