@@ -1,6 +1,6 @@
 //! Questions about a program, each answered in one place.
 
-use alloc::{collections::BTreeSet, sync::Arc};
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 use crate::{
     AfterStop, BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber,
@@ -58,14 +58,20 @@ impl Program {
         Some(self.revisions.as_ref()?.wanted())
     }
 
-    /// Returns the revision that is started if the rollout under way fails.
+    /// Returns the revisions of which an instance may be started without a further command: that of a retry, and
+    /// that which a failed rollout goes back to. A program at rest has none.
     #[must_use]
-    pub fn fallback(&self) -> Option<&Revision> {
-        let revisions = self.revisions.as_ref()?;
-        match &revisions.plan().kind {
-            StartKind::Rollout { fallback } => revisions.get(*fallback),
+    pub fn revisions_to_come(&self) -> Vec<&Revision> {
+        let Some(revisions) = self.revisions.as_ref().filter(|_| self.is_started()) else {
+            return Vec::new();
+        };
+        let plan = revisions.plan();
+        let fallback = match &plan.kind {
+            StartKind::Rollout { fallback } => Some(*fallback),
             StartKind::Plain | StartKind::RollBack { .. } => None,
-        }
+        };
+        let numbers = [Some(plan.revision), fallback].into_iter().flatten();
+        numbers.filter_map(|number| revisions.get(number)).collect()
     }
 
     /// Returns the newest good revision other than the current one: a roll-back without a number goes there.

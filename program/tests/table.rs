@@ -513,7 +513,7 @@ fn a_failed_stop_hides_no_cause_and_adds_no_retry() {
     // A person's start stops first what is left.
     let walk = walk.start();
     expect(&walk, "stopping", &["stop"]);
-    expect(&walk.stop_finished(), "starting", &["start"]);
+    expect(&walk.stop_finished(), "building", &["folders"]);
 
     let walk = stop_fails(new().ready().exited('c', 1));
     expect(&walk, "error", &["retry"]);

@@ -218,6 +218,7 @@ impl FaultPlan {
             | Cause::StopFailed { .. }
             | Cause::RemoveFailed { .. } => late(),
             Cause::ImageGone { .. } => host_fault(HostFault::ImagesLost),
+            Cause::DiskFull { .. } => host_fault(HostFault::DiskFull),
             Cause::StartFailed { .. } => made(Fault::StartFails),
             Cause::Exited { .. } | Cause::EndedBeforeReady { .. } | Cause::Finished { .. } => {
                 made(Fault::Exits) || made(Fault::ExitsClean)
@@ -235,7 +236,6 @@ impl FaultPlan {
             | Cause::StateQuotaExceeded
             | Cause::StateTooLarge { .. }
             | Cause::DiskFilled
-            | Cause::DiskFull { .. }
             | Cause::NotAlive { .. }
             | Cause::RegistryUnavailable { .. }
             | Cause::HostRestarted

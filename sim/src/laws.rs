@@ -48,7 +48,7 @@ fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId
             }
         }
         State::Error(failed)
-            if matches!(*failed.cause, Cause::ImageGone { .. }) && program.image.is_some() =>
+            if matches!(*failed.cause, Cause::ImageGone { .. }) && planned_image(program) =>
         {
             Err(format!("{id} goes on with an image that is gone"))
         }
@@ -68,6 +68,13 @@ fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId
     }
 }
 
+/// Returns whether the program's next automatic start goes on with an image.
+fn planned_image(program: &Program) -> bool {
+    let next = program.revisions_to_come();
+    next.first()
+        .is_some_and(|revision| revision.image.is_some())
+}
+
 /// What is started of a user's, and what is there at all, is not more than was ever allowed.
 fn check_quotas(shared: &Shared, host: &TestHost, programs: &[Program]) -> Outcome {
     let running = shared.engine.memory_bytes();
@@ -77,7 +84,7 @@ fn check_quotas(shared: &Shared, host: &TestHost, programs: &[Program]) -> Outco
             continue;
         };
         let wanted_bytes = match will_run(program) {
-            true => program.source.manifest.limits.memory_bytes,
+            true => most_memory_bytes(program),
             false => 0,
         };
         let given_bytes = running.get(&program.id).copied().unwrap_or(0);
@@ -98,6 +105,15 @@ fn check_quotas(shared: &Shared, host: &TestHost, programs: &[Program]) -> Outco
         }
     }
     Ok(())
+}
+
+/// Returns the memory of the largest revision of which an instance may run without a further check.
+fn most_memory_bytes(program: &Program) -> u64 {
+    let next = program.revisions_to_come();
+    let manifests = next.iter().map(|revision| &revision.source.manifest);
+    let wanted = [&program.source.manifest].into_iter();
+    let memory = wanted.chain(manifests).map(|it| it.limits.memory_bytes);
+    memory.max().unwrap_or_default()
 }
 
 fn will_run(program: &Program) -> bool {

@@ -83,7 +83,9 @@ fn begin(facts: &mut Facts<'_>, cx: &mut StepContext<Effect>) -> State {
     if !facts.may_run() {
         return facts.build(cx);
     }
-    facts.forget_image_by_first_rules();
+    // Without an image, the start goes on with a build after the stop. The build finds the image if it still
+    // exists.
+    facts.forget_image();
     facts.stop(None, AfterStop::Start, cx)
 }
 

@@ -159,15 +159,6 @@ impl Facts<'_> {
         }
     }
 
-    /// Forgets the image under the first rules, so that the start goes on with a build after the stop. The build
-    /// finds the image if it still exists. Under newer rules a build that fails would keep down what can run.
-    pub(super) fn forget_image_by_first_rules(&mut self) {
-        match self.0.rules {
-            Rules::First => self.forget_image(),
-            Rules::Second => {}
-        }
-    }
-
     /// Returns the source of the planned start, with its image if it was built.
     pub(super) fn planned(&self) -> (Source, Option<ImageId>) {
         let revisions = self.0.revisions.as_ref();

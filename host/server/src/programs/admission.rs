@@ -127,17 +127,20 @@ impl Usage {
 }
 
 /// Returns what the program asks for with `newest` as its limits: the largest of these, of the limits that its
-/// current instance was begun with, and of those of the revision that a failed rollout goes back to, because the
-/// next instance may come by itself.
+/// current instance was begun with, and of those of every revision that the next instance may be of if it comes
+/// by itself.
 pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
     let building = program.state.building();
     let begun = building.map(|building| &building.source.manifest);
     let begun = begun.or(program.instance_manifest.as_ref());
-    let fallback = program.fallback().map(|it| &it.source.manifest);
-    let by_themselves = begun.into_iter().chain(fallback);
-    by_themselves.fold(newest.clone(), |asked, manifest| {
-        larger(&manifest.limits, &asked)
-    })
+    let next = program.revisions_to_come();
+    let next = next.into_iter().map(|revision| &revision.source.manifest);
+    begun
+        .into_iter()
+        .chain(next)
+        .fold(newest.clone(), |asked, manifest| {
+            larger(&manifest.limits, &asked)
+        })
 }
 
 /// Returns the larger of each limit that a quota counts.
