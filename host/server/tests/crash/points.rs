@@ -160,11 +160,12 @@ impl World {
         before.is_some()
     }
 
-    /// The container of the program, if the journal has it Ready.
+    /// The container of the program, if the journal has it Ready and no next revision takes its place.
     fn ready(&self) -> Option<ContainerId> {
         let journal = Journal::open(&self.folder.path().join("journal.db")).unwrap();
         let stored = journal.load().unwrap().pop()?;
-        stored.stepper.state().state.container().cloned()
+        let ready = stored.stepper.state().state.ready()?;
+        ready.rollout.is_none().then(|| ready.container.clone())
     }
 
     /// Each acknowledged step is in the journal once; the one under way may be, and counts as

@@ -146,7 +146,7 @@ impl World {
             let is_settled = |program: &Value| match program["state"].as_str().unwrap() {
                 "Building" | "Starting" | "Stopping" => false,
                 "Error" => panic!("{context}: {program}"),
-                _settled => true,
+                _settled => program["rollout"].is_null(),
             };
             if programs.iter().all(is_settled) {
                 break programs;
@@ -196,7 +196,10 @@ impl World {
         self.ready.clear();
         for program in journal.load().unwrap() {
             let id = program.stepper.state().id.clone();
-            if let State::Ready(ready) = &program.stepper.state().state {
+            // The next revision takes the place of an instance beside which it is built.
+            if let State::Ready(ready) = &program.stepper.state().state
+                && ready.rollout.is_none()
+            {
                 let starts = self.engine.starts(&id);
                 self.ready
                     .insert(id.clone(), (ready.container.clone(), starts));
