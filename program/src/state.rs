@@ -12,6 +12,8 @@
 //!                                        ▼  │
 //!                   wish: fail ───────► Error ── retry due ──► Starting or Building
 //! ```
+//!
+//! A program that is up stays in Ready while its next revision is built; then it goes to Stopping to start that one.
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 
