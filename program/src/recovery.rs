@@ -88,9 +88,9 @@ pub fn retries(
 /// Returns where the fault for `cause` lies by the first rules, which know no fault outside of the program.
 #[must_use]
 pub fn first_rules_fault(policy: RestartPolicy, cause: &Cause) -> Fault {
-    match cause {
-        Cause::FoldersFailed { .. } => Fault::Deployed,
-        cause => fault(policy, cause).max(Fault::Program),
+    match matches!(cause, Cause::FoldersFailed { .. }) {
+        true => Fault::Deployed,
+        false => fault(policy, cause).max(Fault::Program),
     }
 }
 

@@ -184,6 +184,20 @@ fn a_build_waits_for_its_registry() {
 }
 
 #[test]
+fn a_good_revision_that_does_not_build_is_tried_again() {
+    let settled = new().ready().wait(recovery::SETTLED_RUN_MS);
+    let building = settled.stop().stop_finished().building();
+    let op = building.op();
+    let cause = Cause::BuildFailed {
+        message: String::from("no such image"),
+        logs: Vec::new(),
+    };
+    let result = Err(cause);
+    let failed = building.event(Event::BuildFinished { op, result });
+    assert!(retry_ms(&failed).is_some());
+}
+
+#[test]
 fn a_finished_job_is_no_failure() {
     for policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
         let starting = Walk::new(program_with(policy)).starting();

@@ -339,8 +339,19 @@ fn somebody_can_roll_back_to_any_revision_that_is_kept() {
     let failed = start_failed(back, not_ready()).stop_finished();
     assert_eq!(started_image(&failed), &image('e'));
 
-    let refused = roll_back(second, 7);
-    expect(&refused, "ready", &["refuse"]);
+    for revision in [7, 2] {
+        let refused = roll_back(second.clone(), revision);
+        expect(&refused, "ready", &["refuse"]);
+    }
+}
+
+#[test]
+fn a_roll_back_to_what_runs_only_ends_the_rollout() {
+    let kept = roll_back(building_beside(), 1);
+    expect(&kept, "ready", &["cancel"]);
+    let by = RevisionNumber(1);
+    assert_eq!(outcome(&kept), (2, &RolloutOutcome::Superseded { by }));
+    assert_eq!(numbers(&kept), (1, 1));
 }
 
 #[test]
@@ -362,7 +373,7 @@ fn a_roll_back_is_taken_in_every_state() {
             .event(Event::UserRollBackRequested { revision });
         expect(&unknown, state, &["refuse"]);
         let known = roll_back(walk, 1);
-        assert_ne!(known.asked(), ["refuse"], "{state}");
+        assert_eq!(known.asked() == ["refuse"], state == "ready", "{state}");
         Lifecycle::invariants(&known.program).unwrap();
     }
     let removed = settled().delete().stop_finished().removed();

@@ -76,6 +76,19 @@ fn causes() -> Vec<Cause> {
             limit_bytes: 64 << 20,
         },
         Cause::DiskFilled,
+        Cause::StopFailed { message: message() },
+        Cause::RemoveFailed { message: message() },
+        Cause::RuntimeUnavailable { message: message() },
+        Cause::Vanished,
+        Cause::HostRestarted,
+        Cause::Internal { message: message() },
+    ]
+}
+
+fn newer_causes() -> [Cause; 3] {
+    let message = || String::from("m");
+    let logs = || vec![String::from("l")];
+    [
         Cause::DiskFull { message: message() },
         Cause::RegistryUnavailable {
             message: message(),
@@ -86,18 +99,12 @@ fn causes() -> Vec<Cause> {
             last_probe: message(),
             logs: logs(),
         },
-        Cause::StopFailed { message: message() },
-        Cause::RemoveFailed { message: message() },
-        Cause::RuntimeUnavailable { message: message() },
-        Cause::Vanished,
-        Cause::HostRestarted,
-        Cause::Internal { message: message() },
     ]
 }
 
 #[test]
 fn causes_read_back_and_speak() {
-    for cause in causes() {
+    for cause in causes().into_iter().chain(newer_causes()) {
         round_trip(&cause);
         assert!(cause.to_string().len() > 5);
         let op = OpId(3);
@@ -111,14 +118,9 @@ fn causes_read_back_and_speak() {
 }
 
 #[test]
-fn events_read_back() {
-    let op = OpId(u64::MAX);
-    let logs = || vec![String::from("l")];
+fn events_of_revisions_and_liveness_read_back() {
+    let container = container('c');
     let events = [
-        Event::UserStartRequested,
-        Event::UserStopRequested,
-        Event::UserRestartRequested,
-        Event::UserDeleteRequested,
         Event::SourceReplaced {
             source: source('e', RestartPolicy::Always),
             note: RevisionNote {
@@ -131,15 +133,36 @@ fn events_read_back() {
         },
         Event::InstanceNotAlive {
             instance: InstanceNumber(4),
-            container: container('c'),
+            container: container.clone(),
             failures: 3,
             last_probe: String::from("503"),
-            logs: logs(),
+            logs: vec![String::from("l")],
         },
         Event::InstanceAlive {
             instance: InstanceNumber(4),
-            container: container('c'),
+            container,
         },
+    ];
+    events.iter().for_each(round_trip);
+    // Older hosts told nobody who deployed.
+    let old = serde_json::to_value(&events[0]).unwrap();
+    let mut old = old.as_object().unwrap().clone();
+    old.remove("note");
+    let note = RevisionNote::default();
+    match serde_json::from_value(old.into()).unwrap() {
+        Event::SourceReplaced { note: read, .. } => assert_eq!(read, note),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn events_read_back() {
+    let op = OpId(u64::MAX);
+    let events = [
+        Event::UserStartRequested,
+        Event::UserStopRequested,
+        Event::UserRestartRequested,
+        Event::UserDeleteRequested,
         host_started(),
         host_started_with_orphan(),
         Event::FoldersEnsured { op, result: Ok(()) },

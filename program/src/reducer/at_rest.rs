@@ -37,8 +37,7 @@ fn at_rest(
             facts.build(cx)
         }
         Event::UserRollBackRequested { revision } => {
-            if !facts.want(revision) {
-                refuse(Refusal::NoSuchRevision { revision }, cx);
+            if !facts.want(revision, cx) {
                 return state;
             }
             facts.forget_attempts();

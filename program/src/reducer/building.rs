@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, build_deadline_ms, internal, refuse, refuse_already};
-use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Refusal, State};
+use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already};
+use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, RevisionNumber, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -18,18 +18,9 @@ pub(super) fn reduce(
             refuse_already("building", cx);
             State::Building(building)
         }
-        Event::UserStopRequested => {
-            facts.stop_rollout(cx.now_ms());
-            abandon(facts, &building, AfterStop::Stop { last_exit: None }, cx)
-        }
+        Event::UserStopRequested => stop(facts, &building, cx),
         Event::UserRestartRequested => restart(facts, &building, cx),
-        Event::UserRollBackRequested { revision } => match facts.want(revision) {
-            true => restart(facts, &building, cx),
-            false => {
-                refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Building(building)
-            }
-        },
+        Event::UserRollBackRequested { revision } => roll_back(facts, building, revision, cx),
         Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
@@ -61,12 +52,7 @@ pub(super) fn reduce(
                 Err(cause) => fail(facts, &building, Arc::new(cause), cx),
             }
         }
-        Event::DeadlinePassed { op } if op == building.op => {
-            let after_ms = building.source.manifest.timeouts.build_ms;
-            let cause = Arc::new(Cause::BuildTimedOut { after_ms });
-            let then = facts.after_failure(cause, cx.now_ms());
-            abandon(facts, &building, then, cx)
-        }
+        Event::DeadlinePassed { op } if op == building.op => give_up(facts, &building, cx),
         Event::HandlerPanicked { op, message } if op == building.op => {
             fail(facts, &building, internal(message), cx)
         }
@@ -100,6 +86,31 @@ fn built(
 ) -> State {
     facts.keep_image(&building.source, &image);
     facts.start(image, &building.source, cx)
+}
+
+fn stop(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
+    facts.stop_rollout(cx.now_ms());
+    abandon(facts, building, STOP, cx)
+}
+
+fn roll_back(
+    facts: &mut Facts<'_>,
+    building: Building,
+    revision: RevisionNumber,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    match facts.want(revision, cx) {
+        true => restart(facts, &building, cx),
+        false => State::Building(building),
+    }
+}
+
+/// Ends a build that is past its deadline.
+fn give_up(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
+    let after_ms = building.source.manifest.timeouts.build_ms;
+    let cause = Arc::new(Cause::BuildTimedOut { after_ms });
+    let then = facts.after_failure(cause, cx.now_ms());
+    abandon(facts, building, then, cx)
 }
 
 /// Begins anew with the wanted revision.

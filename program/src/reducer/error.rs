@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, refuse};
-use crate::{AfterStop, Effect, Event, Failed, Refusal, State};
+use super::facts::{Facts, STOP};
+use crate::{AfterStop, Effect, Event, Failed, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -16,18 +16,15 @@ pub(super) fn reduce(
 ) -> State {
     match event {
         Event::UserStartRequested | Event::UserRestartRequested => start(facts, &failed, cx),
-        Event::UserRollBackRequested { revision } => match facts.want(revision) {
+        Event::UserRollBackRequested { revision } => match facts.want(revision, cx) {
             true => start(facts, &failed, cx),
-            false => {
-                refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Error(failed)
-            }
+            false => State::Error(failed),
         },
         Event::UserStopRequested => {
             cancel_retry(&failed, cx);
             facts.forget_attempts();
             facts.stop_rollout(cx.now_ms());
-            facts.stop(None, AfterStop::Stop { last_exit: None }, cx)
+            facts.stop(None, STOP, cx)
         }
         Event::UserDeleteRequested => {
             cancel_retry(&failed, cx);

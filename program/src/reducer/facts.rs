@@ -31,6 +31,9 @@ pub const REMOVE_TIMEOUT_MS: u64 = 120_000;
 /// The longest wait for the runtime to say whether a container runs, before it is asked again, milliseconds.
 pub const CHECK_TIMEOUT_MS: u64 = 60_000;
 
+/// What follows a stop that a person asked for.
+pub(super) const STOP: AfterStop = AfterStop::Stop { last_exit: None };
+
 /// All data of a program except its state, while the reducer leaves that state.
 pub(super) struct Facts<'a>(pub(super) &'a mut Program);
 
@@ -254,10 +257,7 @@ impl Facts<'_> {
         cx: &mut StepContext<Effect>,
     ) -> Option<Retry> {
         // A failure with two causes is as hard to mend as the harder one.
-        let faults = causes.iter().map(|cause| match self.0.rules {
-            Rules::First => recovery::first_rules_fault(policy, cause),
-            Rules::Second => recovery::fault(policy, cause),
-        });
+        let faults = causes.iter().map(|cause| self.fault(policy, cause));
         let fault = faults
             .max()
             .filter(|fault| self.is_retried(policy, *fault))?;
@@ -278,6 +278,19 @@ impl Facts<'_> {
             op: cx.emit(Effect::ScheduleRetry { after_ms, due_ms }),
             due_ms,
         })
+    }
+
+    fn fault(&self, policy: RestartPolicy, cause: &Cause) -> Fault {
+        let is_build = matches!(
+            cause,
+            Cause::BuildFailed { .. } | Cause::BuildTimedOut { .. }
+        );
+        match self.0.rules {
+            Rules::First => recovery::first_rules_fault(policy, cause),
+            // It was built before, so what keeps it from being built again may pass.
+            Rules::Second if is_build && self.has_run_well() => Fault::Program,
+            Rules::Second => recovery::fault(policy, cause),
+        }
     }
 
     fn is_retried(&self, policy: RestartPolicy, fault: Fault) -> bool {

@@ -10,6 +10,7 @@
 //! - A command is either accepted or answered with a [`Refusal`](crate::Refusal); it is never ignored.
 
 mod at_rest;
+mod beside;
 mod building;
 mod error;
 mod facts;

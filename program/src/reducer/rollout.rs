@@ -2,10 +2,12 @@
 
 use alloc::sync::Arc;
 
-use super::facts::Facts;
+use hersh_machine::StepContext;
+
+use super::facts::{Facts, refuse};
 use crate::{
-    AfterStop, Cause, ImageId, Readiness, RevisionNote, RevisionNumber, Revisions, RolloutOutcome,
-    Rules, Source, StartKind, State, recovery, recovery::Fault,
+    AfterStop, Cause, Effect, ImageId, Readiness, Refusal, RevisionNote, RevisionNumber, Revisions,
+    RolloutOutcome, Rules, Source, StartKind, State, recovery, recovery::Fault,
 };
 
 impl Facts<'_> {
@@ -21,20 +23,23 @@ impl Facts<'_> {
         self.0.source = source;
     }
 
-    /// Chooses an older revision for the next start that somebody asks for. Returns false if it is not kept.
-    pub(super) fn want(&mut self, revision: RevisionNumber) -> bool {
+    /// Chooses a revision for the next start that somebody asks for. Returns false, after a refusal, if it is not
+    /// kept.
+    pub(super) fn want(&mut self, revision: RevisionNumber, cx: &mut StepContext<Effect>) -> bool {
         let revisions = self.0.revisions.as_mut();
         let is_kept = revisions.is_some_and(|revisions| revisions.want(revision));
-        self.show_wanted();
+        match is_kept {
+            true => self.show_wanted(),
+            false => refuse(Refusal::NoSuchRevision { revision }, cx),
+        }
         is_kept
     }
 
     /// Returns the wanted revision, if it is another one than that of the newest start.
-    pub(super) fn other_revision(&self) -> Option<(RevisionNumber, Source)> {
+    pub(super) fn other_revision(&self) -> Option<RevisionNumber> {
         let revisions = self.0.revisions.as_ref()?;
-        let wanted = revisions.get(revisions.wanted())?;
-        let is_other = wanted.number != revisions.plan().revision;
-        is_other.then(|| (wanted.number, wanted.source.clone()))
+        let wanted = revisions.wanted();
+        (wanted != revisions.plan().revision).then_some(wanted)
     }
 
     /// Returns the source of a revision that is kept.
@@ -83,6 +88,13 @@ impl Facts<'_> {
             Readiness::None { .. } => self.settle(0, now_ms),
             Readiness::Http { .. } | Readiness::Tcp { .. } => {}
         }
+    }
+
+    /// Returns whether the planned revision has settled before.
+    pub(super) fn has_run_well(&self) -> bool {
+        let revisions = self.0.revisions.as_ref();
+        let planned = revisions.and_then(|it| it.get(it.plan().revision));
+        planned.is_some_and(|planned| planned.is_good)
     }
 
     /// Returns whether a failure of the planned start leads back to another revision.

@@ -9,10 +9,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use hersh_machine::StepContext;
 
-use super::facts::{Facts, internal, refuse, refuse_already};
+use super::facts::{Facts, STOP, internal, refuse_already};
 use crate::{
-    AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, Refusal, RestartPolicy,
-    Starting, State,
+    AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy,
+    RevisionNumber, Starting, State,
 };
 
 pub(super) fn reduce(
@@ -26,18 +26,9 @@ pub(super) fn reduce(
             refuse_already("starting", cx);
             State::Starting(starting)
         }
-        Event::UserStopRequested => {
-            facts.stop_rollout(cx.now_ms());
-            abandon(facts, &starting, AfterStop::Stop { last_exit: None }, cx)
-        }
+        Event::UserStopRequested => stop(facts, &starting, cx),
         Event::UserRestartRequested => restart(facts, &starting, cx),
-        Event::UserRollBackRequested { revision } => match facts.want(revision) {
-            true => restart(facts, &starting, cx),
-            false => {
-                refuse(Refusal::NoSuchRevision { revision }, cx);
-                State::Starting(starting)
-            }
-        },
+        Event::UserRollBackRequested { revision } => roll_back(facts, starting, revision, cx),
         Event::UserDeleteRequested => abandon(facts, &starting, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
@@ -69,15 +60,7 @@ pub(super) fn reduce(
             remember(&mut starting.exits, container, exit);
             State::Starting(starting)
         }
-        Event::DeadlinePassed { op } if op == starting.op => {
-            let cause = Arc::new(Cause::NotReadyInTime {
-                after_ms: facts.start_timeout_ms(),
-                last_probe: String::from("the start did not report back"),
-                logs: Vec::new(),
-            });
-            let then = facts.after_failure(cause, cx.now_ms());
-            abandon(facts, &starting, then, cx)
-        }
+        Event::DeadlinePassed { op } if op == starting.op => give_up(facts, &starting, cx),
         // Outcomes of other operations, and exits of other instances, are stale.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
@@ -148,6 +131,34 @@ fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, e
         exits.remove(0);
     }
     exits.push((container, Arc::new(exit)));
+}
+
+fn stop(facts: &mut Facts<'_>, starting: &Starting, cx: &mut StepContext<Effect>) -> State {
+    facts.stop_rollout(cx.now_ms());
+    abandon(facts, starting, STOP, cx)
+}
+
+fn roll_back(
+    facts: &mut Facts<'_>,
+    starting: Starting,
+    revision: RevisionNumber,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    match facts.want(revision, cx) {
+        true => restart(facts, &starting, cx),
+        false => State::Starting(starting),
+    }
+}
+
+/// Ends a start that is past its deadline.
+fn give_up(facts: &mut Facts<'_>, starting: &Starting, cx: &mut StepContext<Effect>) -> State {
+    let cause = Arc::new(Cause::NotReadyInTime {
+        after_ms: facts.start_timeout_ms(),
+        last_probe: String::from("the start did not report back"),
+        logs: Vec::new(),
+    });
+    let then = facts.after_failure(cause, cx.now_ms());
+    abandon(facts, starting, then, cx)
 }
 
 /// Begins anew with the wanted revision.

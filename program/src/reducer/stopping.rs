@@ -5,9 +5,10 @@ use alloc::{format, sync::Arc};
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, internal, refuse, refuse_already};
+use super::facts::{Facts, STOP, internal, refuse, refuse_already};
 use crate::{
-    AfterStop, Cause, Effect, Event, Refusal, RoundedSpan, State, StopStep, Stopped, Stopping,
+    AfterStop, Cause, Effect, Event, Refusal, RevisionNumber, RoundedSpan, State, StopStep,
+    Stopped, Stopping,
 };
 
 pub(super) fn reduce(
@@ -22,21 +23,11 @@ pub(super) fn reduce(
             State::Stopping(stopping)
         }
         Event::UserRollBackRequested { revision } => {
-            match stopping.then {
-                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
-                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
-                    match facts.want(revision) {
-                        true => start(facts, &mut stopping, cx),
-                        false => refuse(Refusal::NoSuchRevision { revision }, cx),
-                    }
-                }
-            }
+            roll_back(facts, &mut stopping, revision, cx);
             State::Stopping(stopping)
         }
         Event::UserStopRequested => {
-            if wish(&mut stopping, AfterStop::Stop { last_exit: None }, cx) {
-                facts.stop_rollout(cx.now_ms());
-            }
+            stop(facts, &mut stopping, cx);
             State::Stopping(stopping)
         }
         Event::UserDeleteRequested => {
@@ -103,6 +94,28 @@ fn host_started(
     let deadline_ms = facts.stop_deadline_ms(stopping.step, cx.now_ms());
     stopping.deadline_ms = stopping.deadline_ms.max(deadline_ms);
     State::Stopping(stopping)
+}
+
+fn stop(facts: &mut Facts<'_>, stopping: &mut Stopping, cx: &mut StepContext<Effect>) {
+    if wish(stopping, STOP, cx) {
+        facts.stop_rollout(cx.now_ms());
+    }
+}
+
+fn roll_back(
+    facts: &mut Facts<'_>,
+    stopping: &mut Stopping,
+    revision: RevisionNumber,
+    cx: &mut StepContext<Effect>,
+) {
+    match stopping.then {
+        AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
+        AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
+            if facts.want(revision, cx) {
+                start(facts, stopping, cx);
+            }
+        }
+    }
 }
 
 /// Starts the wanted revision after the stop, unless that is planned already.
