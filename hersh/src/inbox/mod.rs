@@ -13,6 +13,7 @@
 
 mod limits;
 mod offer;
+mod peek;
 mod send_error;
 mod var;
 
@@ -74,23 +75,6 @@ pub(crate) struct Intake {
     pub(crate) message: Option<Message>,
     /// The variables whose updates the run takes in.
     pub(crate) changed: Vec<Arc<Var>>,
-}
-
-/// Counts of what waits, and the oldest messages.
-#[cfg_attr(
-    not(feature = "api"),
-    allow(dead_code, reason = "only the API shows it")
-)]
-#[derive(Debug, Default)]
-pub(crate) struct QueuedSignals {
-    /// Number of messages that wait.
-    pub(crate) messages: usize,
-    /// Number of variables with an update that waits.
-    pub(crate) variables: usize,
-    /// Number of requests to end that wait.
-    pub(crate) ends: usize,
-    /// The oldest messages, at most as many as asked for.
-    pub(crate) oldest: Vec<Message>,
 }
 
 impl Inbox {
@@ -260,23 +244,6 @@ impl Inbox {
     pub(crate) fn waiting(&self) -> usize {
         let arrivals = locked(&self.arrivals);
         arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
-    }
-
-    /// Returns what waits, with at most `limit` of the oldest messages. Takes nothing out.
-    #[cfg_attr(
-        not(feature = "api"),
-        allow(dead_code, reason = "only the API shows it")
-    )]
-    pub(crate) fn peek(&self, limit: usize) -> QueuedSignals {
-        let arrivals = locked(&self.arrivals);
-        let queue = locked(&self.queue);
-        let messages = queue.iter().chain(&arrivals.messages);
-        QueuedSignals {
-            messages: queue.len() + arrivals.messages.len(),
-            variables: arrivals.changed.len(),
-            ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),
-            oldest: messages.take(limit).cloned().collect(),
-        }
     }
 
     /// Moves all arrived messages to the end of `queue` and returns how many they are.

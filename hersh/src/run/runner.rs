@@ -10,8 +10,9 @@ use hersh_machine::OpId;
 use tokio::time::Instant;
 
 use super::managed::CleanupFn;
+use super::operation::drive_to_completion;
 use super::recorder::Recorder;
-use super::step_loop::{AbortCause, StepLoop, drive_to_completion};
+use super::step_loop::{AbortCause, StepLoop};
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
