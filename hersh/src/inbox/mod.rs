@@ -66,6 +66,8 @@ struct Arrivals {
     stop: Option<Arc<str>>,
     kill: Option<Arc<str>>,
     closed: bool,
+    /// When the end was asked for that waits, engine time.
+    end_at_ms: u64,
 }
 
 /// What a run takes in.
@@ -135,11 +137,14 @@ impl Inbox {
         self.bell.ring();
     }
 
-    /// Asks the watcher to end. The first reason of each kind counts. Further messages are refused,
-    /// because no run would follow.
-    pub(crate) fn request_end(&self, ending: Ending) {
+    /// Asks the watcher to end, at `at_ms`. The first reason of each kind counts. Further messages
+    /// are refused, because no run would follow.
+    pub(crate) fn request_end(&self, ending: Ending, at_ms: u64) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.closed = true;
+        if arrivals.stop.is_none() && arrivals.kill.is_none() {
+            arrivals.end_at_ms = at_ms;
+        }
         let slot = match ending.kind {
             EndKind::Stopped => &mut arrivals.stop,
             EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,
@@ -324,8 +329,8 @@ mod tests {
     fn lifecycle_comes_before_messages_and_kill_before_stop() {
         let inbox = Inbox::new(2);
         push(&inbox, "a").unwrap();
-        inbox.request_end(Ending::new(EndKind::Stopped, "enough"));
-        inbox.request_end(Ending::new(EndKind::Killed, "now"));
+        inbox.request_end(Ending::new(EndKind::Stopped, "enough"), 0);
+        inbox.request_end(Ending::new(EndKind::Killed, "now"), 0);
         let ending = Ending::new(EndKind::Killed, "now");
         assert_eq!(inbox.take_event(), Some(Event::EndAsked { ending }));
         let arrived = Event::MessagesArrived { count: 1 };

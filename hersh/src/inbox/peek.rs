@@ -1,4 +1,4 @@
-//! A look at what waits, for people. Takes nothing out.
+//! A look at what waits, for people and for the judgement of the engine's health. Takes nothing out.
 
 use super::{Inbox, Message};
 use crate::base::sync::locked;
@@ -36,5 +36,19 @@ impl Inbox {
             ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),
             oldest: messages.take(limit).cloned().collect(),
         }
+    }
+
+    /// Returns since when a message or a request to end waits of which the engine does not know,
+    /// engine time. A thread that turns takes in at once what came in. Variables have no such time:
+    /// what holds the engine's thread after an update keeps their sources from looking again.
+    #[cfg(feature = "api")]
+    pub(crate) fn unanswered_since_ms(&self) -> Option<u64> {
+        // Looked up, not kept: a time that senders write and the engine clears costs a flood of
+        // messages a tenth.
+        let arrivals = locked(&self.arrivals);
+        let ends = arrivals.stop.is_some() || arrivals.kill.is_some();
+        let end_at_ms = ends.then_some(arrivals.end_at_ms);
+        let message_at_ms = arrivals.messages.front().map(|message| message.at_ms);
+        end_at_ms.into_iter().chain(message_at_ms).min()
     }
 }

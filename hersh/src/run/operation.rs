@@ -16,6 +16,7 @@ use hersh_machine::OpId;
 
 use super::step_loop::StepLoop;
 use crate::base::panics::panic_text;
+use crate::shared::Holder;
 
 /// Carries an operation to its end while taking in events. Returns `None` when the engine aborted
 /// the operation; its future is dropped then. A panic becomes an error with the panic's text.
@@ -35,7 +36,12 @@ pub(crate) async fn drive_to_completion<T>(
     let at_once = at_once.await;
     let result = match at_once {
         Poll::Ready(result) => Some(result.map_err(|panic| panic_text(&*panic))),
-        Poll::Pending => wait(step_loop, op, work.as_mut()).await,
+        Poll::Pending => {
+            step_loop.show_awaiting_run();
+            let result = wait(step_loop, op, work.as_mut()).await;
+            step_loop.shared.heartbeat.set_awaiting_run(None);
+            result
+        }
     };
     // Values of the run may panic while they are dropped; that must not end the thread.
     let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
@@ -57,12 +63,18 @@ async fn wait<T>(
     mut work: Pin<&mut Option<impl Future<Output = std::thread::Result<T>>>>,
 ) -> Option<Result<T, String>> {
     loop {
-        let running = async {
-            match work.as_mut().as_pin_mut() {
-                Some(work) => work.await,
-                None => std::future::pending().await,
+        let shared = &step_loop.shared;
+        let running = poll_fn(|cx| {
+            let Some(work) = work.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            let held = shared.begin_poll(Holder::Loop);
+            let polled = work.poll(cx);
+            if polled.is_ready() {
+                held.keep();
             }
-        };
+            polled
+        });
         tokio::select! {
             biased;
             result = running => {

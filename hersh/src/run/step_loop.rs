@@ -61,6 +61,7 @@ pub(crate) enum AbortCause {
 impl StepLoop {
     /// Returns the step loop of an engine that has not started.
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
+        shared.heartbeat.set_run_timeout(policy.run_timeout_ms);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             state: State::new(policy),
@@ -129,6 +130,7 @@ impl StepLoop {
         let now = Instant::now();
         self.runs_in_turn = 0;
         self.turn_began_ms = self.shared.clock.ms_at(now);
+        self.shared.heartbeat.begin_turn(self.turn_began_ms);
         self.wall = (self.shared.clock.wall(), now);
     }
 
@@ -175,7 +177,10 @@ impl StepLoop {
                 return event;
             }
             let arrival = self.shared.inbox.arrival();
-            match Engine::wake(&self.state) {
+            let wake = Engine::wake(&self.state);
+            let due_ms = wake.as_ref().map(|(at_ms, _)| *at_ms);
+            self.shared.heartbeat.begin_wait(due_ms);
+            match wake {
                 None => arrival.await,
                 Some((at_ms, event)) => {
                     tokio::select! {
@@ -190,10 +195,21 @@ impl StepLoop {
         }
     }
 
+    /// Shows that the operation in progress awaits something, if it is a run: the last step began
+    /// it.
+    pub(super) fn show_awaiting_run(&self) {
+        if matches!(self.state.phase, Phase::Running { .. }) {
+            self.shared
+                .heartbeat
+                .set_awaiting_run(Some(self.stepped_at_ms));
+        }
+    }
+
     /// Takes one event in.
     pub(crate) fn step(&mut self, event: Event) {
         self.stepped_at = Instant::now();
         self.stepped_at_ms = self.shared.clock.ms_at(self.stepped_at);
+        self.shared.heartbeat.begin_turn(self.stepped_at_ms);
         let cause = match (&event, &self.state.phase) {
             (Event::DeadlinePassed { .. }, Phase::Running { asked: None, .. }) => AbortCause::Late,
             (_, _) => AbortCause::End,
