@@ -9,6 +9,7 @@
 //! A source that fails, panics or hangs shows as the error of its variable, beside the last good
 //! value. `call` tries again at its next interval; a stream that panics is over.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::Error;
 use crate::base::clock::{in_whole_ms, rfc3339_serde};
 use crate::base::panics::panic_text;
 use crate::inbox::{Var, Watchable};
-use crate::shared::{Level, LogKind, Shared};
+use crate::shared::{Holder, Level, LogKind, Shared};
 
 /// Most values of a stream that are looked at in one go; the newest of them is kept.
 const BURST: usize = 256;
@@ -59,10 +60,11 @@ pub(crate) fn tick(target: Target, every: Duration) {
     // The start is read before the spawn: a run that blocks the thread then delays the task, not
     // the count.
     let start = Instant::now();
+    target.show_due(start + every);
     spawn_local(async move {
         let mut count = 0;
         loop {
-            sleep_until(start + times(every, count + 1)).await;
+            target.sleep_until(start + times(every, count + 1)).await;
             // A busy engine may wake this task late: every interval that passed was counted.
             count = passed(start.elapsed(), every).max(count + 1);
             target.value(Arc::new(Tick::new(count, target.shared.clock.wall())));
@@ -85,7 +87,7 @@ pub(crate) fn call<T, F, E>(
     E: Into<Error> + 'static,
 {
     let start = Instant::now();
-    spawn_local(async move {
+    spawn_with_heartbeat(target.shared.clone(), async move {
         let mut last = initial;
         let mut error = None;
         loop {
@@ -106,7 +108,7 @@ pub(crate) fn call<T, F, E>(
                 Err(text) => target.error(&mut error, text),
             }
             let next = passed(start.elapsed(), every).saturating_add(1);
-            sleep_until(start + times(every, next)).await;
+            target.sleep_until(start + times(every, next)).await;
         }
     });
 }
@@ -118,13 +120,25 @@ where
     S: Stream<Item = Result<T, E>> + 'static,
     E: Into<Error> + 'static,
 {
-    spawn_local(async move {
+    spawn_with_heartbeat(target.shared.clone(), async move {
         let mut error = None;
         let flowing = AssertUnwindSafe(follow(&target, &mut error, open)).catch_unwind();
         match flowing.await {
             Ok(()) => target.note(Level::Info, "its stream has ended"),
             Err(panic) => target.error(&mut error, panic_text(&*panic)),
         }
+    });
+}
+
+/// Starts a task whose polls the heartbeat shows: they are a user's code, which may block.
+fn spawn_with_heartbeat(shared: Arc<Shared>, source: impl Future<Output = ()> + 'static) {
+    spawn_local(async move {
+        let mut source = pin!(source);
+        let shown = poll_fn(|cx| {
+            let _held = shared.begin_poll(Holder::Source);
+            source.as_mut().poll(cx)
+        });
+        shown.await;
     });
 }
 
@@ -138,7 +152,7 @@ where
     loop {
         let mut newest = None;
         let mut failure = None;
-        let more = std::future::poll_fn(|cx| {
+        let more = poll_fn(|cx| {
             for _ in 0..BURST {
                 // Each poll catches its own panic, so that values received before it are kept.
                 let next = catch_unwind(AssertUnwindSafe(|| {
@@ -186,6 +200,17 @@ fn text(error: impl Into<Error>) -> String {
 }
 
 impl Target {
+    /// Waits until the source is to look next, and shows that time meanwhile.
+    async fn sleep_until(&self, at: Instant) {
+        self.show_due(at);
+        sleep_until(at).await;
+        self.var.set_due(None);
+    }
+
+    fn show_due(&self, at: Instant) {
+        self.var.set_due(Some(self.shared.clock.ms_at(at)));
+    }
+
     fn value<T: Watchable>(&self, value: Arc<T>) {
         let at = self.shared.clock.wall();
         self.var.offer(value, at, &self.shared.inbox);

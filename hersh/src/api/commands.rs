@@ -107,7 +107,8 @@ pub(super) async fn stop(
         | WatcherState::Stopping => {}
     }
     let ending = Ending::new(EndKind::Stopped, reason);
-    api.shared.inbox.request_end(ending);
+    let at_ms = api.shared.clock.now_ms();
+    api.shared.inbox.request_end(ending, at_ms);
     let status = "stopping";
     Ok((StatusCode::ACCEPTED, Json(CommandReply { status })))
 }

@@ -11,6 +11,7 @@ use super::journal::{self, JournalShown};
 use super::query::NoQuery;
 use super::reply::ErrorReply;
 use super::state::Api;
+use crate::shared::Health;
 use crate::{Status, WatcherState};
 
 const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,6 +30,7 @@ struct WatcherSample<'a> {
     api: &'a Api,
     status: Status,
     journal: JournalShown,
+    health: Health,
 }
 
 /// The value of a metric.
@@ -61,11 +63,13 @@ const GAUGE: &str = "gauge";
 const COUNTER: &str = "counter";
 
 #[rustfmt::skip]
-const METRICS: [Metric; 19] = [
+const METRICS: [Metric; 20] = [
     metric("hersh_watcher_info", GAUGE, "none", "The watcher's name.",
         |look| Reading::Name(look.status.watcher_id.clone())),
     metric("hersh_watcher_state", GAUGE, "none", "What it is doing: 1 for the present state, 0 for the others.",
         |look| Reading::State(look.status.state)),
+    metric("hersh_watcher_stalled", GAUGE, "none", "1 while /watcher/health is 503: the engine does not go on.",
+        |look| Reading::Number(u64::from(look.health.stall.is_some()))),
     metric("hersh_watcher_uptime_seconds", GAUGE, "seconds", "Since the start.",
         |look| Reading::Seconds(look.status.uptime.as_secs_f64())),
     metric("hersh_watcher_runs_total", COUNTER, "runs", "Runs that have begun.",
@@ -112,9 +116,12 @@ const METRICS: [Metric; 19] = [
     )
 )]
 pub(super) async fn metrics(State(api): State<Arc<Api>>, _: NoQuery) -> impl IntoResponse {
+    // A stalled engine is looked at twice: what else is shown is newer than that.
+    let health = api.shared.health().await;
     let look = WatcherSample {
         status: api.shared.status(),
         journal: journal::look(&api.shared),
+        health,
         api: &api,
     };
     let mut text = String::with_capacity(8 * 1024);

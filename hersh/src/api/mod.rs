@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /watcher/` | `{watcherID, state, endpoints}` |
 //! | `GET /watcher/status` | `{state, isRunning, watcherID, uptime, lastUpdate}`; 503 before the first run succeeded |
+//! | `GET /watcher/health` | `{engine, cause, state, run: {since}, lastRun, nextDue, saving}`; 503 while the engine is stalled or over |
 //! | `GET /watcher/config` | `{config: {serverPort, signalChanCapacity, maxLogEntries, maxMemoEntries}, timestamp}` |
 //! | `GET /watcher/varState` | `{variables: {name: value or {value, error}}, count, timestamp}` |
 //! | `GET /watcher/watching` | `{watchedVars: [name], count, timestamp}` |
@@ -31,6 +32,7 @@ mod clients;
 mod commands;
 mod events;
 mod frames;
+mod health;
 mod hub;
 mod journal;
 mod kept_logs;

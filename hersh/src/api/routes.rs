@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure};
 use super::state::Api;
-use super::{commands, events, journal, logs, metrics, signals, status, values};
+use super::{commands, events, health, journal, logs, metrics, signals, status, values};
 use crate::shared::Shared;
 
 /// Lists every endpoint, once. The router and the document are both made from this list, so that
@@ -26,6 +26,7 @@ macro_rules! endpoints {
         $make! {
             get "/watcher/" status::index;
             get "/watcher/status" status::status;
+            get "/watcher/health" health::health;
             get "/watcher/config" status::config;
             get "/watcher/varState" values::var_state;
             get "/watcher/watching" values::watching;

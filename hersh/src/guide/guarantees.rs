@@ -89,6 +89,29 @@
 //! A success resets the count. Stop and kill work during every delay. A hook that cannot be set
 //! up in the first run crashes at once: no retry mends a name used twice.
 //!
+//! # Liveness
+//!
+//! `GET /watcher/health` is answered by another thread than the one your function runs on, so it is
+//! answered while the function blocks. It says whether the engine goes on:
+//!
+//! | stalled (503) when | for |
+//! |---|---|
+//! | a run, the cleanup, a poll or a stream blocks the thread instead of awaiting | 10 s |
+//! | a run is past [`crate::Builder::run_timeout`], because it blocks | 5 s |
+//! | a save of the context, or a write of the journal, is under way | 10 s |
+//! | a message or a stop waits, or a tick, poll or retry is due, and is not taken in | 10 s |
+//! | the watcher is over, and its API has not closed yet | |
+//!
+//! All else is turning (200): idling for hours, awaiting within the time-out, a first run that has
+//! not succeeded yet, waiting for a retry. Those are a matter of `GET /watcher/status`. Nothing is
+//! done about a stalled engine but to tell: no thread can be ended from outside, so whoever
+//! supervises the process has to start it again.
+//!
+//! The API is served by the runtime around [`crate::Builder::start`], which in [`crate::main`] is
+//! the watcher's own. Of your code only `Serialize` of watched values runs there, when somebody
+//! looks at them: what blocks there, or blocks that runtime in a program of your own, leaves the
+//! request without an answer.
+//!
 //! # Bounds
 //!
 //! | what | at most |

@@ -13,6 +13,7 @@
 
 mod limits;
 mod offer;
+mod peek;
 mod send_error;
 mod var;
 
@@ -65,6 +66,8 @@ struct Arrivals {
     stop: Option<Arc<str>>,
     kill: Option<Arc<str>>,
     closed: bool,
+    /// When the end was asked for that waits, engine time.
+    end_at_ms: u64,
 }
 
 /// What a run takes in.
@@ -74,23 +77,6 @@ pub(crate) struct Intake {
     pub(crate) message: Option<Message>,
     /// The variables whose updates the run takes in.
     pub(crate) changed: Vec<Arc<Var>>,
-}
-
-/// Counts of what waits, and the oldest messages.
-#[cfg_attr(
-    not(feature = "api"),
-    allow(dead_code, reason = "only the API shows it")
-)]
-#[derive(Debug, Default)]
-pub(crate) struct QueuedSignals {
-    /// Number of messages that wait.
-    pub(crate) messages: usize,
-    /// Number of variables with an update that waits.
-    pub(crate) variables: usize,
-    /// Number of requests to end that wait.
-    pub(crate) ends: usize,
-    /// The oldest messages, at most as many as asked for.
-    pub(crate) oldest: Vec<Message>,
 }
 
 impl Inbox {
@@ -151,11 +137,14 @@ impl Inbox {
         self.bell.ring();
     }
 
-    /// Asks the watcher to end. The first reason of each kind counts. Further messages are refused,
-    /// because no run would follow.
-    pub(crate) fn request_end(&self, ending: Ending) {
+    /// Asks the watcher to end, at `at_ms`. The first reason of each kind counts. Further messages
+    /// are refused, because no run would follow.
+    pub(crate) fn request_end(&self, ending: Ending, at_ms: u64) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.closed = true;
+        if arrivals.stop.is_none() && arrivals.kill.is_none() {
+            arrivals.end_at_ms = at_ms;
+        }
         let slot = match ending.kind {
             EndKind::Stopped => &mut arrivals.stop,
             EndKind::Killed | EndKind::Crashed => &mut arrivals.kill,
@@ -262,23 +251,6 @@ impl Inbox {
         arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
     }
 
-    /// Returns what waits, with at most `limit` of the oldest messages. Takes nothing out.
-    #[cfg_attr(
-        not(feature = "api"),
-        allow(dead_code, reason = "only the API shows it")
-    )]
-    pub(crate) fn peek(&self, limit: usize) -> QueuedSignals {
-        let arrivals = locked(&self.arrivals);
-        let queue = locked(&self.queue);
-        let messages = queue.iter().chain(&arrivals.messages);
-        QueuedSignals {
-            messages: queue.len() + arrivals.messages.len(),
-            variables: arrivals.changed.len(),
-            ends: usize::from(arrivals.stop.is_some()) + usize::from(arrivals.kill.is_some()),
-            oldest: messages.take(limit).cloned().collect(),
-        }
-    }
-
     /// Moves all arrived messages to the end of `queue` and returns how many they are.
     fn enqueue(&self, arrivals: &mut Arrivals) -> u64 {
         let mut queue = locked(&self.queue);
@@ -357,8 +329,8 @@ mod tests {
     fn lifecycle_comes_before_messages_and_kill_before_stop() {
         let inbox = Inbox::new(2);
         push(&inbox, "a").unwrap();
-        inbox.request_end(Ending::new(EndKind::Stopped, "enough"));
-        inbox.request_end(Ending::new(EndKind::Killed, "now"));
+        inbox.request_end(Ending::new(EndKind::Stopped, "enough"), 0);
+        inbox.request_end(Ending::new(EndKind::Killed, "now"), 0);
         let ending = Ending::new(EndKind::Killed, "now");
         assert_eq!(inbox.take_event(), Some(Event::EndAsked { ending }));
         let arrived = Event::MessagesArrived { count: 1 };

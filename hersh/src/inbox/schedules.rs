@@ -101,7 +101,7 @@ fn a_wish_to_end_is_told_however_it_meets_a_message() {
         let inbox = Arc::new(Inbox::new(1));
         let asker = inbox.clone();
         let asks = thread::spawn(move || {
-            asker.request_end(Ending::new(EndKind::Stopped, "enough"));
+            asker.request_end(Ending::new(EndKind::Stopped, "enough"), 0);
         });
         // The message is refused when the wish to end came first: no run would follow.
         let mut served = inbox.push_message("a".into(), 0).is_err();

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,7 +28,12 @@ pub(crate) struct Var {
     codec: Codec,
     current: Mutex<CurrentValue>,
     pending: Mutex<Option<Update>>,
+    /// When the source looks next, engine time; `NEVER` when no time is set.
+    due_ms: AtomicU64,
 }
+
+/// Stands for no time at which a source looks next.
+const NEVER: u64 = u64::MAX;
 
 /// How values of one type become JSON and come back.
 #[derive(Clone, Copy)]
@@ -92,7 +98,21 @@ impl Var {
                 changed_in_run: 0,
             }),
             pending: Mutex::new(None),
+            due_ms: AtomicU64::new(NEVER),
         }
+    }
+
+    /// Shows when the source of this variable looks next, milliseconds since the Unix epoch; `None`
+    /// while it looks.
+    pub(crate) fn set_due(&self, at_ms: Option<u64>) {
+        self.due_ms.store(at_ms.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    /// Returns when the source of this variable looks next, if a time is set.
+    #[cfg(feature = "api")]
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        let due_ms = self.due_ms.load(Ordering::Relaxed);
+        (due_ms != NEVER).then_some(due_ms)
     }
 
     /// Leaves a value or an error for the next run. Returns true if nothing waited for that run

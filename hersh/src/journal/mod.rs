@@ -17,6 +17,7 @@ mod frame;
 mod parts;
 mod reader;
 mod record;
+mod saves;
 mod taken;
 mod writer;
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::frame::{self, MAGIC};
 use super::parts::{part_path, parts_in};
 use super::record::{Entry, Part};
+use super::saves::{Save, Saves};
 use super::{BUFFER_BYTES, JournalLimits};
 use crate::StartError;
 use crate::base::sync::{Mutex, locked};
@@ -39,6 +40,7 @@ pub(crate) struct JournalWriter {
     /// Since when written bytes wait for a sync, if any do.
     unsynced_since: Option<Instant>,
     state: Arc<Mutex<JournalState>>,
+    saves: Arc<Saves>,
     /// The lock file. It holds the lock until it is dropped.
     _lock: File,
 }
@@ -58,6 +60,8 @@ pub(crate) struct JournalState {
     pub(crate) parts: usize,
     /// Why nothing more is recorded; `None` while recording goes on.
     pub(crate) error: Option<String>,
+    /// The writes and syncs that are under way.
+    pub(crate) saves: Arc<Saves>,
 }
 
 impl JournalWriter {
@@ -90,6 +94,8 @@ impl JournalWriter {
         }
         let number = finished.back().map_or(1, |(last, _)| last + 1);
         let file = create(folder, number).map_err(failed)?;
+        let state = JournalState::default();
+        let saves = state.saves.clone();
         let mut writer = Self {
             folder: folder.into(),
             limits,
@@ -100,7 +106,8 @@ impl JournalWriter {
             part_bytes: 0,
             runs_bytes: 0,
             unsynced_since: None,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+            saves,
             _lock: lock,
         };
         writer.begin(part).map_err(failed)?;
@@ -169,7 +176,9 @@ impl JournalWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let save = Save::begin(&self.saves);
         self.file.write_all(&self.buffer)?;
+        drop(save);
         self.buffer.clear();
         let now = Instant::now();
         let since = *self.unsynced_since.get_or_insert(now);
@@ -185,7 +194,12 @@ impl JournalWriter {
     pub(crate) fn sync(&mut self) {
         self.unsynced_since = None;
         if let Ok(file) = self.file.try_clone() {
-            tokio::task::spawn_blocking(move || file.sync_data());
+            let save = Save::begin(&self.saves);
+            tokio::task::spawn_blocking(move || {
+                let synced = file.sync_data();
+                drop(save);
+                synced
+            });
         }
     }
 
@@ -197,6 +211,7 @@ impl JournalWriter {
         self.append(entry)?;
         self.flush()?;
         self.unsynced_since = None;
+        let _save = Save::begin(&self.saves);
         self.file.sync_all()
     }
 
@@ -208,7 +223,12 @@ impl JournalWriter {
         self.flush()?;
         // The folder is synced too: the name of the part is on disk only once the folder is.
         if let (Ok(file), Ok(folder)) = (self.file.try_clone(), File::open(&self.folder)) {
-            let sync = move || file.sync_all().and_then(|()| folder.sync_all());
+            let save = Save::begin(&self.saves);
+            let sync = move || {
+                let synced = file.sync_all().and_then(|()| folder.sync_all());
+                drop(save);
+                synced
+            };
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(sync)),
                 // Outside any runtime, at a start, nothing waits for this thread yet, so it may

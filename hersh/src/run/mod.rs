@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! inbox ─► step_loop ◄─► engine (pure)
-//!            │ effects
+//!            │ effects, operations
 //!          runner ──► your function over the context
 //!            ├──► recorder ─► journal
 //!            └──► store, log
@@ -11,6 +11,7 @@
 mod context;
 mod managed;
 mod note;
+mod operation;
 mod prepared;
 mod recorder;
 mod runner;

@@ -10,8 +10,9 @@ use hersh_machine::OpId;
 use tokio::time::Instant;
 
 use super::managed::CleanupFn;
+use super::operation::drive_to_completion;
 use super::recorder::Recorder;
-use super::step_loop::{AbortCause, StepLoop, drive_to_completion};
+use super::step_loop::{AbortCause, StepLoop};
 use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
@@ -172,12 +173,16 @@ where
             let write = tokio::task::spawn_blocking(move || directory.save(&values));
             write.await
         };
-        let result = match drive_to_completion(&mut self.step_loop, op, work).await {
+        let shared = self.cx.shared.clone();
+        let since_ms = shared.clock.ms_at(self.step_loop.stepped_at());
+        shared.heartbeat.set_saving(Some(since_ms));
+        let saved = drive_to_completion(&mut self.step_loop, op, work).await;
+        shared.heartbeat.set_saving(None);
+        let result = match saved {
             Some(Ok(Ok(Ok(SaveResult::Synced)))) => Ok(()),
             Some(Ok(Ok(Ok(SaveResult::Unsynced(error))))) => {
                 let text = format!("the context is saved, but a power cut may undo it: {error}");
                 let run = self.cx.run_number();
-                let shared = &self.cx.shared;
                 shared.note(Level::Error, LogKind::StateFault, run, &text);
                 Ok(())
             }

@@ -1,19 +1,13 @@
-//! The engine's state, and how events reach the engine while an operation is in progress.
+//! The engine's state, and how events reach the engine.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
 use hersh_machine::{Machine, OpId, StepContext};
 use tokio::time::Instant;
 
 use crate::Ending;
-use crate::base::panics::panic_text;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
 use crate::shared::Shared;
 
@@ -52,7 +46,7 @@ pub(crate) struct StepLoop {
     ran_since_spin: bool,
     /// True when spinning saves time, which it never does on a single processor.
     spins: bool,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Why an operation was aborted.
@@ -67,6 +61,7 @@ pub(crate) enum AbortCause {
 impl StepLoop {
     /// Returns the step loop of an engine that has not started.
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
+        shared.heartbeat.set_run_timeout(policy.run_timeout_ms);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             state: State::new(policy),
@@ -135,6 +130,7 @@ impl StepLoop {
         let now = Instant::now();
         self.runs_in_turn = 0;
         self.turn_began_ms = self.shared.clock.ms_at(now);
+        self.shared.heartbeat.begin_turn(self.turn_began_ms);
         self.wall = (self.shared.clock.wall(), now);
     }
 
@@ -181,7 +177,10 @@ impl StepLoop {
                 return event;
             }
             let arrival = self.shared.inbox.arrival();
-            match Engine::wake(&self.state) {
+            let wake = Engine::wake(&self.state);
+            let due_ms = wake.as_ref().map(|(at_ms, _)| *at_ms);
+            self.shared.heartbeat.begin_wait(due_ms);
+            match wake {
                 None => arrival.await,
                 Some((at_ms, event)) => {
                     tokio::select! {
@@ -196,10 +195,21 @@ impl StepLoop {
         }
     }
 
+    /// Shows that the operation in progress awaits something, if it is a run: the last step began
+    /// it.
+    pub(super) fn show_awaiting_run(&self) {
+        if matches!(self.state.phase, Phase::Running { .. }) {
+            self.shared
+                .heartbeat
+                .set_awaiting_run(Some(self.stepped_at_ms));
+        }
+    }
+
     /// Takes one event in.
     pub(crate) fn step(&mut self, event: Event) {
         self.stepped_at = Instant::now();
         self.stepped_at_ms = self.shared.clock.ms_at(self.stepped_at);
+        self.shared.heartbeat.begin_turn(self.stepped_at_ms);
         let cause = match (&event, &self.state.phase) {
             (Event::DeadlinePassed { .. }, Phase::Running { asked: None, .. }) => AbortCause::Late,
             (_, _) => AbortCause::End,
@@ -219,64 +229,5 @@ impl StepLoop {
         debug_assert_eq!(Engine::invariants(&self.state), Ok(()));
         let (state, failures) = (self.state.public(), self.state.failures);
         self.shared.publish(state, failures, self.stepped_at_ms);
-    }
-}
-
-/// Carries an operation to its end while taking in events. Returns `None` when the engine aborted
-/// the operation; its future is dropped then. A panic becomes an error with the panic's text.
-pub(crate) async fn drive_to_completion<T>(
-    step_loop: &mut StepLoop,
-    op: OpId,
-    work: impl Future<Output = T>,
-) -> Option<Result<T, String>> {
-    let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
-    // Most runs end without ever waiting; those need no look at anything else.
-    let at_once = poll_fn(|cx| {
-        Poll::Ready(match work.as_mut().as_pin_mut() {
-            Some(work) => work.poll(cx),
-            None => Poll::Pending,
-        })
-    });
-    let at_once = at_once.await;
-    let result = match at_once {
-        Poll::Ready(result) => Some(result.map_err(|panic| panic_text(&*panic))),
-        Poll::Pending => wait(step_loop, op, work.as_mut()).await,
-    };
-    // Values of the run may panic while they are dropped; that must not end the thread.
-    let dropped = catch_unwind(AssertUnwindSafe(|| work.set(None)));
-    // A request to end that came in during the last poll is taken in before the outcome.
-    if let Some(event) = step_loop.shared.inbox.take_end() {
-        step_loop.step(event);
-    }
-    match (result, dropped) {
-        _ if step_loop.abort_of(op).is_some() => None,
-        (Some(Ok(_)), Err(panic)) => Some(Err(panic_text(&*panic))),
-        (result, _) => result,
-    }
-}
-
-/// Waits for work that did not end at once. Returns `None` when the engine aborted it meanwhile.
-async fn wait<T>(
-    step_loop: &mut StepLoop,
-    op: OpId,
-    mut work: Pin<&mut Option<impl Future<Output = std::thread::Result<T>>>>,
-) -> Option<Result<T, String>> {
-    loop {
-        let running = async {
-            match work.as_mut().as_pin_mut() {
-                Some(work) => work.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            result = running => {
-                return Some(result.map_err(|panic| panic_text(&*panic)));
-            }
-            event = step_loop.next() => step_loop.step(event),
-        }
-        if step_loop.abort_of(op).is_some() {
-            return None;
-        }
     }
 }

@@ -180,6 +180,12 @@ impl Logbook {
         self.next_id.load(Ordering::Relaxed) - 1
     }
 
+    /// Returns when the last run ended, milliseconds since the Unix epoch.
+    #[cfg(feature = "api")]
+    pub(crate) fn last_ended_ms(&self) -> Option<u64> {
+        locked(&self.results).back().map(|(_, result)| result.at_ms)
+    }
+
     /// Returns the newest lines of one kind, at most `limit`, oldest first.
     pub(crate) fn newest(&self, kind: LogKind, limit: usize) -> Vec<LogLine> {
         if kind == LogKind::EffectResult {

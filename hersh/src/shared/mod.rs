@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! sources, runs ──► state, counts, log, signals, memos, journal's state ──look──► handles, API
+//!              ├──► heartbeat ──judged──► health ──► API
 //!              └──► feed (bounded) ──live──► API
 //! handles, API ──► inbox
 //! ```
 
 mod feed;
+#[cfg(feature = "api")]
+mod health;
+mod heartbeat;
 mod logbook;
 mod memos;
 mod signals;
@@ -27,6 +31,10 @@ use crate::{Ending, WatcherState};
 
 use feed::Feed;
 pub(crate) use feed::Item;
+#[cfg(feature = "api")]
+pub(crate) use health::{Health, Stall};
+pub(crate) use heartbeat::Holder;
+use heartbeat::{Heartbeat, PollGuard};
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
 pub(crate) use logbook::{Logbook, RunResult};
 pub(crate) use memos::{MemoInfo, Memos};
@@ -57,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) committed: Arc<CommittedValues>,
     pub(crate) recent: RecentSignals,
     pub(crate) feed: Feed,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) memos: Memos,
     /// The state of the journal, if runs are recorded.
     pub(crate) journal: Option<Arc<Mutex<JournalState>>>,
@@ -98,6 +107,7 @@ impl Shared {
             committed: Arc::new(CommittedValues::new()),
             recent: RecentSignals::new(),
             feed: Feed::new(),
+            heartbeat: Heartbeat::new(),
             memos: Memos::new(),
             journal: None,
             milestone: watch::Sender::new(Milestone::Starting),
@@ -124,6 +134,12 @@ impl Shared {
     /// Shows that a run begins.
     pub(crate) fn publish_run(&self, run: u64) {
         self.runs.store(run, Ordering::Relaxed);
+    }
+
+    /// Shows that a user's code is polled from now on, until the value is dropped. Reads the clock:
+    /// for polls that something woke, which cost much more.
+    pub(crate) fn begin_poll(&self, holder: Holder) -> PollGuard<'_> {
+        self.heartbeat.begin_poll(self.clock.now_ms(), holder)
     }
 
     /// Returns what the watcher is doing.

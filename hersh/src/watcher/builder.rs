@@ -57,7 +57,8 @@ impl Builder {
     }
 
     /// Sets the longest time that a run may take. A longer run is dropped and counts as failed.
-    /// Default 60 s. A run that blocks its thread instead of awaiting cannot be ended.
+    /// Default 60 s. A run that blocks its thread instead of awaiting cannot be ended;
+    /// `GET /watcher/health` tells it.
     pub fn run_timeout(mut self, timeout: Duration) -> Self {
         self.run_timeout = timeout;
         self

@@ -12,6 +12,9 @@ mod program;
 mod start;
 mod thread;
 
+#[cfg(feature = "api")]
+#[cfg(test)]
+mod blocked;
 #[cfg(test)]
 mod virtual_time;
 
@@ -48,9 +51,7 @@ struct StopOnDrop(Arc<Shared>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         let reason = "its last handle was dropped";
-        self.0
-            .inbox
-            .request_end(Ending::new(EndKind::Stopped, reason));
+        request_end(&self.0, Ending::new(EndKind::Stopped, reason));
     }
 }
 
@@ -106,14 +107,14 @@ impl Watcher {
     /// nothing.
     pub fn stop(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Stopped, reason);
-        self.shared.inbox.request_end(ending);
+        request_end(&self.shared, ending);
     }
 
     /// Asks the watcher to end at once: the run in progress is dropped, the cleanup runs. A kill
     /// during the cleanup drops the cleanup too. Returns at once.
     pub fn kill(&self, reason: impl Into<Arc<str>>) {
         let ending = Ending::new(EndKind::Killed, reason);
-        self.shared.inbox.request_end(ending);
+        request_end(&self.shared, ending);
     }
 
     /// Waits until the watcher's first run has succeeded.
@@ -181,4 +182,8 @@ impl Watcher {
             Err(_) => Milestone::Ended(engine_lost("its state is gone")),
         }
     }
+}
+
+fn request_end(shared: &Shared, ending: Ending) {
+    shared.inbox.request_end(ending, shared.clock.now_ms());
 }

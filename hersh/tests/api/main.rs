@@ -12,5 +12,6 @@ mod client;
 mod crowd;
 mod document;
 mod events;
+mod health;
 mod shapes;
 mod socket;

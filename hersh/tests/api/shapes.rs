@@ -265,6 +265,7 @@ async fn metrics_are_prometheus_text() {
         assert_eq!(present, ["hersh_watcher_state{state=\"Ready\"} 1"]);
         assert!(body.contains("hersh_watcher_info{watcher=\"shown\"} 1\n"));
         for (name, value) in [
+            ("stalled", 0),
             ("runs_total", 5),
             ("consecutive_failures", 0),
             ("messages_pending", 0),

@@ -4,6 +4,8 @@ mod chaos;
 mod ends;
 mod failures;
 mod flowing;
+#[cfg(feature = "api")]
+mod health;
 mod hooks;
 mod recording;
 mod remembering;
