@@ -66,6 +66,17 @@ impl core::fmt::Display for InstanceNumber {
     }
 }
 
+/// Numbers the revisions of one program: 1, 2, 3 … in the order in which they were deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RevisionNumber(pub u64);
+
+impl core::fmt::Display for RevisionNumber {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Names one execution of one program, from its start to its end, such as `counter.3`.
 ///
 /// No two instances of a program get the same number. So the remains of one instance, and late reports about

@@ -84,7 +84,7 @@ pub use fake_world::FakeWorld;
 pub use hersh_machine::OpId;
 pub use ids::{
     BuildId, ContainerId, IdError, ImageId, InstanceId, InstanceNumber, Instances, ProgramId,
-    UserId,
+    RevisionNumber, UserId,
 };
 pub use manifest::{
     BuildRules, Limits, Liveness, LivenessProbe, Manifest, NetworkMode, OnNotAlive, ProxyRules,
@@ -96,8 +96,7 @@ pub use reducer::{
 };
 pub use restarts::Restarts;
 pub use revision::{
-    PlannedStart, Revision, RevisionNote, RevisionNumber, Revisions, RolloutEnd, RolloutOutcome,
-    StartKind,
+    PlannedStart, Revision, RevisionNote, Revisions, RolloutEnd, RolloutOutcome, StartKind,
 };
 pub use rules::Rules;
 pub use state::{

@@ -11,18 +11,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, Cause, ImageId, Source, UserId};
-
-/// Numbers the revisions of one program: 1, 2, 3 … in the order in which they were deployed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RevisionNumber(pub u64);
-
-impl core::fmt::Display for RevisionNumber {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{BuildId, Cause, ImageId, RevisionNumber, Source, UserId};
 
 /// One source tree with its manifest, as it was deployed. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -198,7 +198,7 @@ fn events_without_numbers_are_read() {
 }
 
 #[test]
-fn nothing_starts_beside_what_was_host_started_with_orphan() {
+fn nothing_starts_beside_an_orphan() {
     for (before, effects, after) in [
         (new(), &["stop"][..], "stopped"),
         (new().ready().stop().stop_finished(), &["stop"], "stopped"),
@@ -238,7 +238,7 @@ fn a_failed_program_is_stopped_before_it_is_tried_again() {
 }
 
 #[test]
-fn a_stop_of_all_that_is_under_way_ends_what_was_host_started_with_orphan() {
+fn a_stop_of_all_that_is_under_way_ends_an_orphan() {
     let stopping = new().ready().stop();
     let told = stopping.clone().event(host_started_with_orphan());
     assert!(told.effects.is_empty());

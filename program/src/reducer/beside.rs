@@ -9,10 +9,7 @@ use alloc::{boxed::Box, sync::Arc};
 
 use hersh_machine::{OpId, StepContext};
 
-use super::{
-    facts::{Facts, internal, refuse_already},
-    ready::stop,
-};
+use super::facts::{Facts, internal, refuse_already};
 use crate::{
     AfterStop, BuildStep, Cause, Effect, Event, ImageId, Ready, RevisionNumber, Rollout,
     RolloutOutcome, State,
@@ -182,7 +179,7 @@ fn built(
     };
     facts.keep_image(&rollout.building.source, &image);
     facts.plan_rollout(rollout.revision, cx.now_ms());
-    stop(facts, &ready, AfterStop::Start, cx)
+    facts.stop_ready(&ready, AfterStop::Start, cx)
 }
 
 /// Ends the rollout. The instance was never touched.

@@ -15,6 +15,7 @@ mod building;
 mod error;
 mod facts;
 mod ready;
+mod retry;
 mod rollout;
 mod starting;
 mod stopping;

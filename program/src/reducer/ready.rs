@@ -18,7 +18,7 @@ use hersh_machine::{OpId, StepContext};
 
 use super::{
     beside,
-    facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, refuse_already},
+    facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, cancel_check, refuse_already},
 };
 use crate::{
     AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Logs, NotAlive,
@@ -103,7 +103,7 @@ fn end(
 ) -> State {
     beside::end(facts, &mut ready, RolloutOutcome::Stopped, cx);
     facts.stop_rollout(cx.now_ms());
-    stop(facts, &ready, then, cx)
+    facts.stop_ready(&ready, then, cx)
 }
 
 /// Starts the instance again. If another revision is wanted, builds that first: the instance is up meanwhile,
@@ -115,7 +115,7 @@ fn restart(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>
     }
     beside::end(facts, &mut ready, RolloutOutcome::Stopped, cx);
     facts.plan_wanted(true, cx.now_ms());
-    stop(facts, &ready, AfterStop::Start, cx)
+    facts.stop_ready(&ready, AfterStop::Start, cx)
 }
 
 /// Looks up the instance, which nobody saw while the host was away.
@@ -129,7 +129,7 @@ fn host_started(
     // program stops all and starts again.
     if has_orphan {
         beside::go_on_after_stop(facts, &mut ready, cx);
-        return stop(facts, &ready, AfterStop::Start, cx);
+        return facts.stop_ready(&ready, AfterStop::Start, cx);
     }
     let revision = beside::cancel(&mut ready, cx);
     let ready = ask_status(facts, ready, cx);
@@ -193,7 +193,7 @@ fn ended(
     cx: &mut StepContext<Effect>,
 ) -> State {
     if beside::go_on_after_stop(facts, &mut ready, cx) {
-        return stop(facts, &ready, AfterStop::Start, cx);
+        return facts.stop_ready(&ready, AfterStop::Start, cx);
     }
     let ran_ms = cx.now_ms().saturating_sub(ready.since_ms);
     facts.ran_since(ready.since_ms, cx.now_ms());
@@ -219,7 +219,7 @@ fn ended(
             facts.after_failure(Arc::new(Cause::from(&exit)), cx.now_ms())
         }
     };
-    stop(facts, &ready, then, cx)
+    facts.stop_ready(&ready, then, cx)
 }
 
 /// Handles an instance that is up and does not work: starts it again, if the manifest and the policy say so.
@@ -242,11 +242,11 @@ fn not_alive(
         return State::Ready(ready);
     }
     if beside::go_on_after_stop(facts, &mut ready, cx) {
-        return stop(facts, &ready, AfterStop::Start, cx);
+        return facts.stop_ready(&ready, AfterStop::Start, cx);
     }
     facts.ran_since(ready.since_ms, cx.now_ms());
     let then = facts.after_failure(Arc::new(cause), cx.now_ms());
-    stop(facts, &ready, then, cx)
+    facts.stop_ready(&ready, then, cx)
 }
 
 fn alive(ready: Ready) -> State {
@@ -260,20 +260,4 @@ fn alive(ready: Ready) -> State {
 fn again(facts: &mut Facts<'_>, cx: &StepContext<Effect>) -> AfterStop {
     facts.count_restart(cx.now_ms());
     AfterStop::Start
-}
-
-pub(super) fn stop(
-    facts: &Facts<'_>,
-    ready: &Ready,
-    then: AfterStop,
-    cx: &mut StepContext<Effect>,
-) -> State {
-    cancel_check(ready, cx);
-    facts.stop(Some(ready.instance), then, cx)
-}
-
-fn cancel_check(ready: &Ready, cx: &mut StepContext<Effect>) {
-    if let Some(check) = ready.check {
-        cx.emit(Effect::Cancel { op: check.op });
-    }
 }

@@ -6,6 +6,7 @@
 
 mod address_advice;
 pub(crate) mod builds;
+mod causes;
 pub(crate) mod noted_end;
 pub(crate) mod probes;
 mod readiness;
@@ -28,9 +29,15 @@ use hersh_storage::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{builds::Builds, noted_end::noted_end, probes::Probes, readiness::NotReady};
+use self::{
+    builds::Builds,
+    causes::{StorageFailure, start_error_cause, start_failed_cause, storage_cause},
+    noted_end::noted_end,
+    probes::Probes,
+    readiness::NotReady,
+};
 use crate::programs::{LOOK_INTERVAL, StateReadings};
-use hersh_sandbox::{RunningInstance, Runtime, Spec, StartError, Unavailable};
+use hersh_sandbox::{RunningInstance, Runtime, Spec, Unavailable};
 
 /// The most starts of one owner at once: a program can make its own start slow and hold up all others.
 pub(crate) const STARTS_AT_ONCE_PER_OWNER: usize = 2;
@@ -364,57 +371,5 @@ impl Effects {
             Ok(outcome) => outcome.map_err(StorageFailure::from),
             Err(error) => Err(StorageFailure::Other(error.to_string())),
         }
-    }
-}
-
-/// The message of storage that failed, without paths.
-enum StorageFailure {
-    /// The disk had no room, which is no fault of the program.
-    DiskFull(String),
-    Other(String),
-}
-
-impl StorageFailure {
-    fn message(self) -> String {
-        match self {
-            Self::DiskFull(message) | Self::Other(message) => message,
-        }
-    }
-}
-
-impl From<StorageError> for StorageFailure {
-    fn from(error: StorageError) -> Self {
-        tracing::error!(%error, "a program's folders can't be used");
-        match error.is_disk_full() {
-            true => Self::DiskFull(error.without_path()),
-            false => Self::Other(error.without_path()),
-        }
-    }
-}
-
-fn storage_cause(failure: StorageFailure) -> Cause {
-    match failure {
-        StorageFailure::DiskFull(message) => Cause::DiskFull { message },
-        StorageFailure::Other(message) => start_failed_cause(message),
-    }
-}
-
-/// Returns the cause of a failed start. A program that ended before it could be looked at was not ready
-/// either.
-fn start_error_cause(error: StartError, manifest: &Manifest) -> Cause {
-    match error {
-        StartError::Ended(exit) => Cause::before_ready(&exit, &manifest.readiness),
-        StartError::Violated(_)
-        | StartError::Failed { .. }
-        | StartError::NotRunnable { .. }
-        | StartError::ImageGone(_)
-        | StartError::Unavailable(_) => error.into(),
-    }
-}
-
-fn start_failed_cause(message: String) -> Cause {
-    Cause::StartFailed {
-        message,
-        logs: Vec::new(),
     }
 }
