@@ -12,6 +12,7 @@ mod plain;
 mod problem;
 mod program;
 mod restart;
+mod revision;
 mod stats;
 mod units;
 
@@ -35,5 +36,9 @@ pub use program::{
     VerifiedContract,
 };
 pub use restart::{Restart, RestartPolicy};
+pub use revision::{
+    REVISION_MESSAGE_CHARS_MAX, RevisionList, RevisionMessageError, RevisionView, RolloutEndView,
+    RolloutOutcome, RolloutStep, RolloutView, check_revision_message,
+};
 pub use stats::StatsView;
 pub use units::{ByteSize, Span, UnitError};

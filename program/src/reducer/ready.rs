@@ -37,6 +37,12 @@ pub(super) fn reduce(
         }
         Event::UserRestartRequested => restart(facts, held, cx),
         Event::UserRollBackRequested { revision } => match facts.want(revision) {
+            // Who keeps what runs does not mean to interrupt it.
+            true if under_way(&held).is_some() && facts.other_revision().is_none() => {
+                let outcome = RolloutOutcome::Superseded { by: revision };
+                end_rollout(facts, &mut held, outcome, cx);
+                State::Ready(held)
+            }
             true => restart(facts, held, cx),
             false => {
                 refuse(Refusal::NoSuchRevision { revision }, cx);

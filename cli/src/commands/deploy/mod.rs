@@ -98,6 +98,7 @@ mod tests {
         ProgramCreated {
             program_id: "a".into(),
             build_id: "build-1".into(),
+            revision: None,
             owner: "ann".into(),
             state: "Ready".into(),
             proxy_url: "/programs/a/watcher/".into(),

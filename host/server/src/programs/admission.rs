@@ -58,8 +58,13 @@ impl Admission {
     }
 }
 
-/// Returns what the programs of `owner` ask for now, without the program `except`.
-pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&ProgramId>) -> Usage {
+/// Returns what the programs of `owner` ask for at `now_ms`, without the program `except`.
+pub(crate) fn usage(
+    registry: &Registry,
+    owner: &UserId,
+    except: Option<&ProgramId>,
+    now_ms: u64,
+) -> Usage {
     let (programs, entries) = registry.of(owner);
     let mut usage = Usage {
         // The programs that are being created; the others are added one by one.
@@ -68,7 +73,7 @@ pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&Program
     };
     for entry in &entries {
         let (limits, started) = entry.supervisor().with_state(|program| {
-            let limits = asks(program, &program.source.manifest.limits);
+            let limits = asks(program, &program.source.manifest.limits, now_ms);
             let counts = except != Some(&program.id);
             (counts.then_some(limits), program.is_started())
         });
@@ -126,15 +131,20 @@ impl Usage {
     }
 }
 
-/// Returns what the program asks for with `newest` as its limits: the largest of these, of the limits that its
-/// current instance was begun with, and of those of the revision that a failed rollout goes back to, because the
-/// next instance may come by itself.
-pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
-    let building = program.state.building();
-    let begun = building.map(|building| &building.source.manifest);
-    let begun = begun.or(program.running.as_ref());
-    let fallback = program.fallback().map(|it| &it.source.manifest);
-    let by_themselves = begun.into_iter().chain(fallback);
+/// Returns what the program asks for with `newest` as its limits: the largest of these, and of those of every
+/// revision that runs or may be started by itself: the one that is built, the one that a retry starts, and the
+/// one that a failed rollout goes back to.
+pub(crate) fn asks(program: &Program, newest: &Limits, now_ms: u64) -> Limits {
+    let building = program.state.any_build();
+    let building = building.map(|building| &building.source.manifest);
+    let revisions = program.revisions.as_ref();
+    let planned = revisions.and_then(|revisions| revisions.get(revisions.plan().revision));
+    let planned = planned.filter(|_| program.is_started());
+    let planned = [planned, program.fallback_at(now_ms)].into_iter().flatten();
+    let by_themselves = building
+        .into_iter()
+        .chain(program.running.as_ref())
+        .chain(planned.map(|revision| &revision.source.manifest));
     by_themselves.fold(newest.clone(), |asked, manifest| {
         larger(&manifest.limits, &asked)
     })

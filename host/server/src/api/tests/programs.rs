@@ -1,7 +1,7 @@
 //! Programs over the API: created, steered, refused, recovered.
 
 use axum::http::{Method, Request, StatusCode};
-use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId};
+use hersh_program::{BuildId, ContainerId, InstanceId, InstanceNumber, ProgramId};
 use serde_json::json;
 
 use super::*;
@@ -305,7 +305,7 @@ async fn replaced_source_counts_from_the_next_start() {
     let trees = std::fs::read_dir(host.data().join("programs/a/src"))
         .unwrap()
         .count();
-    assert_eq!(trees, 1, "only the newest tree stays");
+    assert_eq!(trees, 3, "the tree of each revision stays");
     let (_, view) = host.ask(Method::POST, "/programs/a/restart?wait=30s").await;
     assert_eq!(view["state"], "Ready", "{view}");
 }
@@ -470,10 +470,10 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
         .supervisor()
         .with_state(|program| program.image.clone());
     let in_use = crate::workers::collect::in_use(&fixture.host);
-    assert_eq!(in_use.builds, [(id.clone(), first)].into());
+    assert_eq!(in_use.builds, [(id.clone(), first.clone())].into());
     assert_eq!(in_use.images, running.iter().cloned().collect());
 
-    // New source counts from the next start; what runs is needed until then.
+    // New source counts from the next start; what runs stays, for whoever goes back to it.
     let mut newer = program("a");
     newer["src_files"] = json!({ "a.txt": "newer" });
     let request = fixture
@@ -482,8 +482,9 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
     let request = request.body(Body::from(newer.to_string())).unwrap();
     let (status, body) = fixture.send(request).await;
     assert_eq!(status, StatusCode::OK, "{body}");
+    let second = BuildId::parse(body["build_id"].as_str().unwrap()).unwrap();
     let in_use = crate::workers::collect::in_use(&fixture.host);
-    let builds: Vec<String> = in_use.builds.iter().map(|(_, it)| it.to_string()).collect();
-    assert_eq!(builds, [body["build_id"].as_str().unwrap()]);
+    let builds = [first, second].map(|build| (id.clone(), build));
+    assert_eq!(in_use.builds, builds.into());
     assert_eq!(in_use.images, running.into_iter().collect());
 }
