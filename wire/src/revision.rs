@@ -86,7 +86,7 @@ pub struct RolloutView {
     pub revision: u64,
     /// How far it is.
     pub step: RolloutStep,
-    /// The revision that runs until the new one is built, and again if the new one fails.
+    /// The revision that runs until the new one is built, or that comes back if the new one fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<u64>,
     /// The image of the new revision, by content, if it was built before.

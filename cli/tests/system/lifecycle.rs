@@ -203,8 +203,8 @@ fn an_unchanged_tree_is_not_built_again() {
     assert_ne!(changed["build_id"], first["build_id"]);
     assert_eq!(
         support::images("edits").len(),
-        1,
-        "only the newest image stays"
+        2,
+        "the image of each revision stays"
     );
     let (status, body) = host.get("/programs/edits/watcher/status");
     assert_eq!(status, 200, "{body}");
